@@ -1,0 +1,54 @@
+"""PEP 517 backend: setuptools, building against the torch that the user already has."""
+
+import importlib.metadata
+import sys
+import sysconfig
+
+from setuptools import build_meta as _setuptools
+from setuptools.build_meta import *  # noqa: F403  (the hooks that need no torch)
+
+TORCH = "torch>=2.11"
+
+
+def _site_packages():
+    """Where the environment that pip installs into keeps its packages.
+
+    pip isolates a build by hiding these directories from the target interpreter, so sysconfig still names them. uv and
+    `python -m build` start a fresh virtual environment instead: no torch is found there, and one is required. The stable
+    ABI makes it safe for that one to be another.
+    """
+    return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
+
+
+def _torch_is_installed():
+    found = importlib.metadata.distributions(name="torch", path=_site_packages())
+    return any(True for _ in found)
+
+
+def _show_torch():
+    if _torch_is_installed():
+        # At the end, so that the setuptools and ninja of the isolated build come first.
+        sys.path.extend(path for path in _site_packages() if path not in sys.path)
+
+
+def get_requires_for_build_wheel(config_settings=None):
+    return [] if _torch_is_installed() else [TORCH]
+
+
+get_requires_for_build_editable = get_requires_for_build_wheel
+
+
+def get_requires_for_build_sdist(config_settings=None):
+    return []
+
+
+def _with_torch(hook):
+    def run(*args, **kwargs):
+        _show_torch()
+        return hook(*args, **kwargs)
+
+    return run
+
+
+build_wheel = _with_torch(_setuptools.build_wheel)
+build_editable = _with_torch(_setuptools.build_editable)

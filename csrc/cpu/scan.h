@@ -1,0 +1,59 @@
+// The line recurrence of the Row LSTM and the Diagonal LSTM on a CPU. No framework here: plain pointers and a lent team.
+//
+// Maps are contiguous, [directions][images][height][width][hidden], gates with a last axis [4] (i, f, g, o). The caller
+// owns everything; outputs alias nothing. The result depends on the data, the instruction set and the number of threads
+// only, to the bit.
+#pragma once
+#include <cstdint>
+
+#include "../geometry.h"
+#include "team.h"
+
+namespace pixelrnn::cpu {
+
+struct Shape {
+  int directions, images, height, width, hidden;
+  bool diagonal, reverse;      // reverse: the first direction is mirrored; the second is the other one
+  int taps;                    // state-to-state
+  int input_channels = 0, input_taps = 0;  // input-to-state
+  int input_kernel = input_taps;           // width of the kernel whose first input_taps taps these are
+
+  bool mirrored(int direction) const { return reverse != (direction == 1); }
+  Geometry geometry(int direction) const {
+    return diagonal ? Geometry::diagonal(height, width, mirrored(direction)) : Geometry::row(height, width, mirrored(direction));
+  }
+  int64_t pixels() const { return int64_t(height) * width; }
+  int64_t map() const { return images * pixels(); }  // cells of one direction
+};
+
+// Pre-activations are x plus the state-to-state product plus, where `input` is given, the input-to-state product and bias.
+template <class T> struct Forward {
+  const T* x;          // [maps, 4], or null
+  const T* weight;     // [directions][taps][hidden][4][hidden]
+  const T *h0, *c0;    // [directions][hidden] states outside the image, or null: zero
+  const T* input;      // [images][height][width][input_channels], which all directions read, or null
+  const T* weight_ih;  // [directions][input_taps][hidden][4][input_channels], with input
+  const T* bias;       // [directions][hidden][4], or null
+  T *h, *c, *gates;    // out: [maps], [maps], activated gates [maps, 4]
+};
+template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
+
+template <class T> struct Backward {
+  const T* dh;         // [maps]
+  const T* weight;
+  const T *h0, *c0;
+  const T *c, *gates;  // from forward
+  T* dx;               // out: gradient of the pre-activations [maps, 4]
+  T *dh0, *dc0;        // out: [directions][hidden], or null: not wanted
+};
+template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
+
+template <class T> struct WeightGradient {
+  const T* dx;         // from backward
+  const T *h, *h0;
+  const T* input;
+  T *dweight, *dweight_ih, *dbias;  // out, shaped as the weights; null: not wanted. dweight_ih needs input
+};
+template <class T> void weight_gradient(const Shape&, const WeightGradient<T>&, const Team&, int instruction_set);
+
+}  // namespace pixelrnn::cpu

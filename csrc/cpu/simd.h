@@ -1,0 +1,161 @@
+// Vectors of one instruction set: memory access, the transposition of gates, sigmoid and tanh.
+//
+// Included by tiles.h, once per instruction set. Call no inline function of the standard library here or in tiles.h: the
+// linker keeps one copy of each, and it could be the one compiled for a machine that this is not.
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+#define INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#define ROLL _Pragma("GCC unroll 1")
+
+// Constants of exp: x = n ln2 + r, ln2 split so that n ln2_hi is exact. `magic` rounds to an integer in the low bits.
+template <class T> struct Simd;
+
+template <> struct Simd<float> {
+  typedef float V __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
+  typedef float Unaligned __attribute__((vector_size(PIXELRNN_VECTOR_BYTES), aligned(4), may_alias));
+  typedef int I __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
+  static constexpr int mantissa_bits = 23, bias = 127;
+  static constexpr float magic = 12582912.f, log2e = 1.44269504088896341f;
+  static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.42860682030941723e-6f;
+  static constexpr float exp_limit = 87.3f, tanh_limit = 20.f;
+  static INLINE V tail(V r) {  // (e^r - 1 - r) / r^2 on |r| <= ln2 / 2, minimax
+    V p = 1.3926183588e-3f * r + 8.3631790527e-3f;
+    p = p * r + 4.1666554617e-2f;
+    p = p * r + 1.6666576989e-1f;
+    return p * r + 0.5f;
+  }
+};
+
+template <> struct Simd<double> {
+  typedef double V __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
+  typedef double Unaligned __attribute__((vector_size(PIXELRNN_VECTOR_BYTES), aligned(8), may_alias));
+  typedef long long I __attribute__((vector_size(PIXELRNN_VECTOR_BYTES)));
+  static constexpr int mantissa_bits = 52, bias = 1023;
+  static constexpr double magic = 6755399441055744., log2e = 1.44269504088896338700;
+  static constexpr double ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
+  static constexpr double exp_limit = 708., tanh_limit = 40.;
+  static INLINE V tail(V r) {  // Taylor
+    V p = 1.6059043836821613e-10 * r + 2.0876756987868099e-09;
+    p = p * r + 2.5052108385441719e-08;
+    p = p * r + 2.7557319223985891e-07;
+    p = p * r + 2.7557319223985891e-06;
+    p = p * r + 2.4801587301587302e-05;
+    p = p * r + 1.9841269841269841e-04;
+    p = p * r + 1.3888888888888889e-03;
+    p = p * r + 8.3333333333333333e-03;
+    p = p * r + 4.1666666666666667e-02;
+    p = p * r + 1.6666666666666667e-01;
+    return p * r + 0.5;
+  }
+};
+
+template <class T> using Vec = typename Simd<T>::V;
+template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
+
+template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
+template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
+// The first n lanes; a load has zeros behind them.
+template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
+  if (n >= lanes<T>) return load(p);
+  Vec<T> v{};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+template <class T> INLINE void store(T* p, Vec<T> v, int64_t n) {
+  if (n >= lanes<T>) return store(p, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+// Every cache line of `bytes` bytes.
+template <int bytes> INLINE void prefetch(const void* p) {
+  UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i);
+}
+template <int bytes> INLINE void prefetch_for_write(void* p) {
+  UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<char*>(p) + i, 1);
+}
+
+// Intrinsics, since from a conditional the compiler makes a compare and a blend. A NaN in b is kept.
+#define MIN_MAX(T, PREFIX, SUFFIX)                                               \
+  INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return PREFIX##_max_##SUFFIX(a, b); } \
+  INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return PREFIX##_min_##SUFFIX(a, b); }
+#if PIXELRNN_VECTOR_BYTES == 64 && !defined(PIXELRNN_AVX512_ON_AVX2)
+MIN_MAX(float, _mm512, ps)
+MIN_MAX(double, _mm512, pd)
+#elif PIXELRNN_VECTOR_BYTES == 32
+MIN_MAX(float, _mm256, ps)
+MIN_MAX(double, _mm256, pd)
+#elif PIXELRNN_VECTOR_BYTES == 16 && defined(__x86_64__)
+MIN_MAX(float, _mm, ps)
+MIN_MAX(double, _mm, pd)
+#else
+INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return a > b ? a : b; }
+INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return a < b ? a : b; }
+INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return a > b ? a : b; }
+INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return a < b ? a : b; }
+#endif
+#undef MIN_MAX
+
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (typename Simd<T>::I){__VA_ARGS__})
+#endif
+template <class T, int... i> struct Shuffle {
+  static constexpr int half = sizeof...(i) / 2, n = sizeof...(i);
+  static INLINE Vec<T> even(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (2 * i)...); }
+  static INLINE Vec<T> odd(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (2 * i + 1)...); }
+  static INLINE Vec<T> low(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (i / 2 + i % 2 * n)...); }
+  static INLINE Vec<T> high(Vec<T> a, Vec<T> b) { return SHUFFLE(a, b, (i / 2 + half + i % 2 * n)...); }
+};
+#undef SHUFFLE
+template <class T, int L> struct Lanes;
+template <class T> struct Lanes<T, 2> { using S = Shuffle<T, 0, 1>; };
+template <class T> struct Lanes<T, 4> { using S = Shuffle<T, 0, 1, 2, 3>; };
+template <class T> struct Lanes<T, 8> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7>; };
+template <class T> struct Lanes<T, 16> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>; };
+
+// The gates of the first n of a vector of units: memory [units][4], a vector for each gate.
+template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
+  constexpr int L = lanes<T>;
+  using S = typename Lanes<T, L>::S;
+  Vec<T> m[4];
+  UNROLL for (int k = 0; k < 4; ++k) m[k] = n >= L ? load(p + k * L) : load(p + k * L, 4 * n - k * L);
+  const Vec<T> a = S::even(m[0], m[1]), b = S::odd(m[0], m[1]), c = S::even(m[2], m[3]), d = S::odd(m[2], m[3]);
+  return {S::even(a, c), S::even(b, d), S::odd(a, c), S::odd(b, d)};
+}
+template <class T> INLINE void store_gates(T* p, int64_t n, const Gates<Vec<T>>& z) {
+  constexpr int L = lanes<T>;
+  using S = typename Lanes<T, L>::S;
+  const Vec<T> a = S::low(z.i, z.g), b = S::high(z.i, z.g), c = S::low(z.f, z.o), d = S::high(z.f, z.o);
+  const Vec<T> m[4] = {S::low(a, c), S::high(a, c), S::low(b, d), S::high(b, d)};
+  UNROLL for (int k = 0; k < 4; ++k) n >= L ? store(p + k * L, m[k]) : store(p + k * L, m[k], 4 * n - k * L);
+}
+
+// Saturating, NaN where x is.
+template <class T> struct VectorMath {
+  using S = Simd<T>;
+  using V = Vec<T>;
+  static INLINE V clamp(V x, T limit) { return min(V{} + limit, max(V{} - limit, x)); }
+  static INLINE void exp_parts(V x, V& s, V& q) {  // e^x = s (1 + q), s a power of two
+    const V t = x * S::log2e + S::magic;
+    const V n = t - S::magic;
+    V r = x - n * S::ln2_hi;
+    r = r - n * S::ln2_lo;
+    q = S::tail(r) * (r * r) + r;
+    s = (V)(((typename S::I)t + S::bias) << S::mantissa_bits);
+  }
+  static INLINE V sigmoid(V x) {
+    V s, q;
+    exp_parts(clamp(-x, S::exp_limit), s, q);
+    return T(1) / ((s * q + s) + T(1));
+  }
+  static INLINE V tanh(V x) {  // through expm1, so it keeps its digits near 0
+    V s, q;
+    exp_parts(clamp(x + x, S::tanh_limit), s, q);
+    const V e = s * q + (s - T(1));
+    return e / (e + T(2));
+  }
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA

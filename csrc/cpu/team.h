@@ -1,0 +1,48 @@
+// Threads, as the scan sees them. It brings none of its own: the caller lends a team.
+#pragma once
+#include <atomic>
+#include <sched.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace pixelrnn::cpu {
+
+// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all have
+// returned. The ranges must run at the same time, or be one: shares wait for each other.
+struct Team {
+  int threads;
+  void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
+
+  template <class F> void parallel(int shares, const F& f) const {
+    if (shares <= 0) return;
+    run(shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); }, const_cast<F*>(&f));
+  }
+};
+
+// Complete when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork and join for
+// every line would cost several times the line when a core is busy.
+class Barrier {
+ public:
+  explicit Barrier(int shares) : shares_(shares) {}
+  void arrive(int count) {
+    const int phase = phase_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(count, std::memory_order_acq_rel) + count == shares_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      phase_.store(phase + 1, std::memory_order_release);
+      return;
+    }
+    for (int i = 0; phase_.load(std::memory_order_acquire) == phase; ++i) {
+      if (i >= 4096) sched_yield();
+#if defined(__x86_64__)
+      else _mm_pause();
+#endif
+    }
+  }
+
+ private:
+  const int shares_;
+  std::atomic<int> arrived_{0}, phase_{0};
+};
+
+}  // namespace pixelrnn::cpu

@@ -1,0 +1,26 @@
+// Tiles for AVX-512. With PIXELRNN_AVX512_ON_AVX2 the compiler splits the 64-byte vectors in two, so that a machine
+// without AVX-512 can test everything here but the choice of instructions.
+#include "kernels.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
+#elif defined(PIXELRNN_AVX512_ON_AVX2)
+#pragma GCC target("avx2,fma")
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+#define PIXELRNN_ISA avx512
+#define PIXELRNN_VECTOR_BYTES 64
+#define PIXELRNN_VECTOR_REGISTERS 32
+#include "tiles.h"
+
+namespace pixelrnn::cpu {
+template <class T> const Kernels<T>& avx512_kernels() { return avx512::Tiles<T>::table; }
+template const Kernels<float>& avx512_kernels<float>();
+template const Kernels<double>& avx512_kernels<double>();
+}  // namespace pixelrnn::cpu
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,17 @@
+// Tiles for the instruction set that the compiler takes for granted (SSE2 on x86-64, NEON on AArch64).
+#include "kernels.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define PIXELRNN_VECTOR_REGISTERS 16
+#else
+#define PIXELRNN_VECTOR_REGISTERS 32
+#endif
+#define PIXELRNN_ISA baseline
+#define PIXELRNN_VECTOR_BYTES 16
+#include "tiles.h"
+
+namespace pixelrnn::cpu {
+template <class T> const Kernels<T>& baseline_kernels() { return baseline::Tiles<T>::table; }
+template const Kernels<float>& baseline_kernels<float>();
+template const Kernels<double>& baseline_kernels<double>();
+}  // namespace pixelrnn::cpu

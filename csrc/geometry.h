@@ -1,0 +1,56 @@
+// The geometry of a scan: a map is swept line by line, one line a step.
+//
+// Row LSTM: a line is an image row, its cells are the columns.
+// Diagonal LSTM: a line is an anti-diagonal, its cells are the image rows; cell r of line t is pixel (r, t - r). The
+// skewed map of the paper (section 3.3) is this index: nothing is skewed or copied, and the padded half is outside the
+// window of active cells.
+// A mirrored scan runs over the columns from right to left.
+//
+// So every address is affine in (line, cell), and a neighbour at a fixed displacement in the image is a fixed number of
+// lines back and a fixed number of cells along.
+#pragma once
+
+#include "host_device.h"
+
+namespace pixelrnn {
+
+// The pixel `up` rows above and `left` columns before, in the order of the scan.
+struct Displacement {
+  int up, left;
+};
+
+struct Geometry {
+  int lines, cells;      // number of lines, cells of a whole line
+  int skew, width;       // skew: cell r is active on line t while 0 <= t - r < width; otherwise always
+  int base, step, cell;  // cell r of line t is pixel base + t * step + r * cell
+
+  static Geometry row(int height, int width, bool mirrored = false) {
+    return {height, width, 0, width, mirrored ? width - 1 : 0, width, mirrored ? -1 : 1};
+  }
+  static Geometry diagonal(int height, int width, bool mirrored = false) {
+    const int columns = mirrored ? -1 : 1;
+    return {height + width - 1, height, 1, width, mirrored ? width - 1 : 0, columns, width - columns};
+  }
+
+  PIXELRNN_HOST_DEVICE int pixel(int t, int r) const { return base + t * step + r * cell; }
+  // The window: cells first(t) <= r < last(t) of line t are pixels.
+  PIXELRNN_HOST_DEVICE int first(int t) const { return skew && t >= width ? t - width + 1 : 0; }
+  PIXELRNN_HOST_DEVICE int last(int t) const {
+    if (t < 0 || t >= lines) return 0;
+    return skew && t + 1 < cells ? t + 1 : cells;
+  }
+  // A displaced neighbour of cell r of line t is cell r + shift of line t - lag.
+  PIXELRNN_HOST_DEVICE int lag(Displacement d) const { return skew ? d.up + d.left : d.up; }
+  PIXELRNN_HOST_DEVICE int shift(Displacement d) const { return skew ? -d.up : -d.left; }
+};
+
+// State-to-state taps. Row LSTM: a row of `taps` pixels above, centred. Diagonal LSTM: above, then left.
+PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
+  return diagonal ? Displacement{k == 0, k == 1} : Displacement{1, taps / 2 - k};
+}
+// The pixel whose cell state is carried on: the last one of the Diagonal LSTM's taps, the middle one of the Row LSTM's.
+PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) { return diagonal ? Displacement{0, 1} : Displacement{1, 0}; }
+// Input-to-state taps: a row of `kernel` pixels centred on the cell itself.
+PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
+
+}  // namespace pixelrnn

@@ -1,0 +1,192 @@
+// The operators: schemas, checks, CPU registration. pixelrnn_ext/ops.py adds fake kernels, autograd and autocast.
+//
+// Shapes: maps [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
+// weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
+// weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not be
+// given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
+#include <Python.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <optional>
+#include <tuple>
+#include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "cpu/kernels.h"
+#include "cpu/scan.h"
+
+extern "C" PyMODINIT_FUNC PyInit__C(void) {
+  static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr};
+  return PyModule_Create(&module);
+}
+
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using Optional = std::optional<Tensor>;
+namespace cpu = pixelrnn::cpu;
+
+int instruction_set = cpu::best_instruction_set();
+
+cpu::Team team() {
+  return {int(torch::stable::get_num_threads()), [](int shares, void (*body)(void*, int, int), void* context) {
+            torch::stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
+          }};
+}
+
+// A fresh large tensor costs more in page faults than in arithmetic; huge pages save most of them.
+Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
+  Tensor t = torch::stable::new_empty(like, sizes);
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t huge = 2u << 20;
+  const uintptr_t bytes = t.numel() * t.element_size(), address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
+  // Rounded outwards: a hint about the neighbours does no harm, and without it the ends stay in small pages.
+  const uintptr_t low = address / huge * huge, high = (address + bytes + huge - 1) / huge * huge;
+  if (bytes >= (512u << 10)) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
+#endif
+  return t;
+}
+
+void contiguous_(Tensor& t) { t = torch::stable::contiguous(t); }
+void contiguous_(Optional& t) {
+  if (t) t = torch::stable::contiguous(*t);
+}
+template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
+template <class T> const T* in(const Tensor& t) { return static_cast<const T*>(t.const_data_ptr()); }
+template <class T> const T* in(const Optional& t) { return t ? in<T>(*t) : nullptr; }
+template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
+template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
+
+template <class F> void dispatch(const Tensor& t, const F& f) {
+  if (t.scalar_type() == ScalarType::Double) return f(double());
+  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "line_scan: expected float32 or float64, got ", t.scalar_type());
+  f(float());
+}
+
+void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
+  bool right = t.dim() == int64_t(sizes.size());
+  for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
+  STD_TORCH_CHECK(right, "line_scan: ", name, " has the wrong shape");
+  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "line_scan: ", name, " has another dtype than weight");
+}
+void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
+  if (t) check_sizes(name, *t, sizes, like);
+}
+
+cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps, bool diagonal, bool reverse) {
+  STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 31) && hidden < (1 << 24), "line_scan: the map is too large");
+  STD_TORCH_CHECK(directions == 1 || directions == 2, "line_scan: expected 1 or 2 directions, got ", directions);
+  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "line_scan: expected ", diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
+  return {int(directions), int(images), int(height), int(width), int(hidden), diagonal, reverse, int(taps)};
+}
+
+std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input, Optional weight_ih, Optional bias,
+                                             int64_t input_kernel, bool diagonal, bool reverse) {
+  STD_TORCH_CHECK(weight.dim() == 5, "line_scan: expected weight [D, taps, h, 4, h]");
+  STD_TORCH_CHECK(x || input, "line_scan: expected x or input");
+  STD_TORCH_CHECK(input.has_value() == weight_ih.has_value(), "line_scan: input and weight_ih go together");
+  make_contiguous(x, weight, h0, c0, input, weight_ih, bias);
+  const int64_t D = weight.size(0), h = weight.size(2);
+  STD_TORCH_CHECK(x ? x->dim() == 6 : input->dim() == 4, "line_scan: expected x [D, B, H, W, h, 4] or input [B, H, W, channels]");
+  const Tensor& map = x ? *x : *input;
+  const int64_t B = map.size(x ? 1 : 0), H = map.size(x ? 2 : 1), W = map.size(x ? 3 : 2);
+  cpu::Shape s = shape(D, B, H, W, h, weight.size(1), diagonal, reverse);
+  if (input) {
+    s.input_channels = int(input->size(3)), s.input_taps = int(weight_ih->size(1)), s.input_kernel = int(input_kernel);
+    check_sizes("input", input, {B, H, W, s.input_channels}, weight);
+    check_sizes("weight_ih", weight_ih, {D, s.input_taps, h, 4, s.input_channels}, weight);
+  }
+  check_sizes("weight", weight, {D, s.taps, h, 4, h}, weight);
+  check_sizes("x", x, {D, B, H, W, h, 4}, weight);
+  check_sizes("h0", h0, {D, h}, weight);
+  check_sizes("c0", c0, {D, h}, weight);
+  check_sizes("bias", bias, {D, h, 4}, weight);
+
+  Tensor hs = fresh(weight, {D, B, H, W, h}), cs = fresh(weight, {D, B, H, W, h}), gates = fresh(weight, {D, B, H, W, h, 4});
+  if (gates.numel() == 0) return {hs, cs, gates};
+  dispatch(weight, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::forward<T>(s, {in<T>(x), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), in<T>(weight_ih), in<T>(bias), out<T>(hs), out<T>(cs), out<T>(gates)},
+                    team(), instruction_set);
+  });
+  return {hs, cs, gates};
+}
+
+std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, Optional h0, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse) {
+  STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6, "line_scan_backward: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
+  make_contiguous(dh, weight, h0, c0, c, gates);
+  const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), h = gates.size(4);
+  const cpu::Shape s = shape(D, B, H, W, h, weight.size(1), diagonal, reverse);
+  check_sizes("weight", weight, {D, s.taps, h, 4, h}, weight);
+  check_sizes("gates", gates, {D, B, H, W, h, 4}, weight);
+  check_sizes("c", c, {D, B, H, W, h}, weight);
+  check_sizes("dh", dh, {D, B, H, W, h}, weight);
+  check_sizes("h0", h0, {D, h}, weight);
+  check_sizes("c0", c0, {D, h}, weight);
+
+  Tensor dx = fresh(gates, {D, B, H, W, h, 4});
+  Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, h}), dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, h});
+  if (dx.numel() == 0) return {dx, dh0, dc0};
+  dispatch(gates, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::backward<T>(s, {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(c), in<T>(gates), out<T>(dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0)},
+                     team(), instruction_set);
+  });
+  return {dx, dh0, dc0};
+}
+
+// The gradient of each weight whose operand is given: weight with h, weight_ih with input, bias where asked for.
+std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, Optional h0, Optional input, int64_t taps, int64_t input_taps, int64_t input_kernel, bool bias, bool diagonal, bool reverse) {
+  STD_TORCH_CHECK(dx.dim() == 6, "line_scan_weight_grad: expected dx [D, B, H, W, h, 4]");
+  make_contiguous(dx, h, h0, input);
+  const int64_t D = dx.size(0), B = dx.size(1), H = dx.size(2), W = dx.size(3), hidden = dx.size(4), channels = input ? input->size(3) : 0;
+  cpu::Shape s = shape(D, B, H, W, hidden, taps, diagonal, reverse);
+  s.input_channels = int(channels), s.input_taps = int(input_taps), s.input_kernel = int(input_kernel);
+  check_sizes("h", h, {D, B, H, W, hidden}, dx);
+  check_sizes("h0", h0, {D, hidden}, dx);
+  check_sizes("input", input, {B, H, W, channels}, dx);
+
+  Tensor dweight = torch::stable::new_zeros(dx, {h ? D : 0, taps, hidden, 4, hidden});
+  Tensor dweight_ih = torch::stable::new_zeros(dx, {input ? D : 0, input_taps, hidden, 4, channels});
+  Tensor dbias = torch::stable::new_zeros(dx, {bias ? D : 0, hidden, 4});
+  if (dx.numel() == 0) return {dweight, dweight_ih, dbias};
+  dispatch(dx, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::weight_gradient<T>(s, {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input), out_if<T>(h.has_value(), dweight), out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)},
+                            team(), instruction_set);
+  });
+  return {dweight, dweight_ih, dbias};
+}
+
+// Chooses the level (see cpu/kernels.h) that the CPU kernels use, if this machine has it; returns the level in use.
+int64_t set_instruction_set(int64_t level) {
+  if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
+  return instruction_set;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
+  m.def(
+      "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int input_kernel, bool diagonal, bool reverse)"
+      " -> (Tensor h, Tensor c, Tensor gates)");
+  m.def(
+      "line_scan_backward(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor c, Tensor gates, bool diagonal, bool reverse)"
+      " -> (Tensor dx, Tensor dh0, Tensor dc0)");
+  m.def(
+      "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int input_kernel, bool bias, bool diagonal, bool reverse)"
+      " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
+  m.def("lstm_cell(Tensor gates, Tensor c_prev) -> (Tensor h, Tensor c, Tensor activated)");  // CUDA only
+  m.def("set_instruction_set(int level) -> int");
+}
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
+  m.impl("line_scan", TORCH_BOX(&line_scan));
+  m.impl("line_scan_backward", TORCH_BOX(&line_scan_backward));
+  m.impl("line_scan_weight_grad", TORCH_BOX(&line_scan_weight_grad));
+}
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("set_instruction_set", TORCH_BOX(&set_instruction_set)); }

@@ -1,0 +1,114 @@
+"""Loads the compiled kernels, says why where they are missing, and chooses the instruction set of the CPU kernels."""
+
+import importlib.util
+import os
+
+import torch
+
+try:
+    from ._build_info import BUILD
+except ImportError:
+    _SOURCE = "pixelrnn_ext is imported from a folder that setup.py did not build"
+    BUILD = {
+        "version": "unknown",
+        "torch": None,
+        "cuda": None,
+        "cuda_archs": None,
+        "why_no_native": _SOURCE,
+        "why_no_cuda": _SOURCE,
+    }
+
+VERSION: str = BUILD["version"]
+
+_VARIABLE = "PIXELRNN_INSTRUCTION_SET"
+_LEVELS = ("baseline", "avx2", "avx512")  # in the order of cpu/kernels.h
+
+
+def _is_built(module: str) -> bool:
+    return importlib.util.find_spec(f"{__package__}.{module}") is not None
+
+
+def _does_not_load(kernels: str, error: ImportError) -> str:
+    built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
+    return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error}"
+
+
+def _load_native() -> str | None:
+    if not _is_built("_C"):
+        return f"pixelrnn_ext was built without its CPU kernels: {BUILD['why_no_native']}"
+    try:
+        from . import _C  # noqa: F401  (registers the operators)
+    except ImportError as error:
+        return _does_not_load("CPU", error)
+    return None
+
+
+def _load_cuda() -> str | None:
+    if not _is_built("_C_cuda"):
+        return f"pixelrnn_ext was built without its CUDA kernels: {BUILD['why_no_cuda']}"
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if _why_no_native:
+        return f"the CUDA kernels need the CPU kernels: {_why_no_native}"
+    try:
+        from . import _C_cuda  # noqa: F401  (registers the operators' CUDA kernels)
+    except ImportError as error:
+        return _does_not_load("CUDA", error)
+    return None
+
+
+def _level() -> int:
+    return torch.ops.pixelrnn_ext.set_instruction_set(-1)
+
+
+_why_no_native = _load_native()
+_why_no_cuda = _load_cuda()
+# The kernels start with the best level of the machine.
+_available = () if _why_no_native else _LEVELS[: _level() + 1]
+
+
+def why_no_native() -> str | None:
+    """None when the compiled CPU kernels are loaded, otherwise one sentence."""
+    return _why_no_native
+
+
+def why_no_cuda() -> str | None:
+    """None when the compiled CUDA kernels are loaded, otherwise one sentence."""
+    return _why_no_cuda
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """The instruction sets of the CPU kernels that this machine has, the best one last."""
+    return _available
+
+
+def _set_instruction_set(name: str, source: str) -> None:
+    if name not in _available:
+        has = ", ".join(_available) or f"none, since {_why_no_native}"
+        raise ValueError(f"{source}: expected an instruction set of this machine ({has}), got {name!r}")
+    torch.ops.pixelrnn_ext.set_instruction_set(_LEVELS.index(name))
+
+
+def set_instruction_set(name: str) -> None:
+    """Chooses the instruction set of the CPU kernels, for tests and benchmarks. It holds for the whole process."""
+    _set_instruction_set(name, "set_instruction_set")
+
+
+def build_config() -> dict[str, object]:
+    """What was compiled in, against what, and what is missing and why."""
+    return {
+        "version": VERSION,
+        "torch": torch.__version__,
+        "built_against_torch": BUILD["torch"],
+        "native": _why_no_native is None,
+        "why_no_native": _why_no_native,
+        "instruction_set": _LEVELS[_level()] if _available else None,
+        "instruction_sets": _available,
+        "cuda": BUILD["cuda"],
+        "cuda_archs": BUILD["cuda_archs"],
+        "why_no_cuda": _why_no_cuda,
+    }
+
+
+if os.environ.get(_VARIABLE):
+    _set_instruction_set(os.environ[_VARIABLE], _VARIABLE)

@@ -1,0 +1,284 @@
+"""The recurrent layers of PixelRNN as modules (sections 3.2 and 3.3 of the paper), used like torch.nn.Conv2d."""
+
+import torch
+from torch import Tensor, nn
+
+from . import _backends, functional
+from .masks import MASK_TYPES, colour_groups
+
+INITIAL_STATES = ("zero", "learned")
+
+
+class _LineLSTM(nn.Module):
+    """Parameters of one or two scans."""
+
+    def __init__(
+        self,
+        in_channels,
+        hidden_channels,
+        kernel_size,
+        taps,
+        suffixes,
+        *,
+        image_channels,
+        mask_type,
+        bias,
+        initial_state,
+        backend,
+        device,
+        dtype,
+    ):
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("hidden_channels", hidden_channels), ("kernel_size", kernel_size)):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
+            if value < 1:
+                raise ValueError(f"expected {name} >= 1, got {value}")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+        if mask_type is not None and mask_type not in MASK_TYPES:
+            raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
+        if initial_state not in INITIAL_STATES:
+            raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
+        colour_groups(in_channels, image_channels)
+        colour_groups(hidden_channels, image_channels)
+        _backends.check_name(backend)
+        self.in_channels = in_channels
+        self.hidden_channels = hidden_channels
+        self.kernel_size = kernel_size
+        self.image_channels = image_channels
+        self.mask_type = mask_type
+        self.initial_state = initial_state
+        self.backend = backend
+        gates = 4 * hidden_channels
+
+        def parameter(wanted, *size):
+            return nn.Parameter(torch.empty(size, device=device, dtype=dtype)) if wanted else None
+
+        for suffix in suffixes:
+            self.register_parameter("weight_ih" + suffix, parameter(True, gates, in_channels, 1, kernel_size))
+            self.register_parameter("weight_hh" + suffix, parameter(True, gates, hidden_channels, taps))
+            self.register_parameter("bias" + suffix, parameter(bias, gates))
+            self.register_parameter("h0" + suffix, parameter(initial_state == "learned", hidden_channels))
+            self.register_parameter("c0" + suffix, parameter(initial_state == "learned", hidden_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weights and biases uniform in +-1/sqrt(hidden_channels), as in torch.nn.LSTM; learned initial states zero."""
+        bound = self.hidden_channels**-0.5
+        for name, parameter in self.named_parameters(recurse=False):
+            if name.startswith(("h0", "c0")):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.hidden_channels}"]
+        if self.kernel_size != 1:
+            parts.append(f"kernel_size={self.kernel_size}")
+        parts += [f"image_channels={self.image_channels}", f"mask_type={self.mask_type!r}"]
+        if self.bias is None:
+            parts.append("bias=False")
+        parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
+        return ", ".join(parts)
+
+    def _options(self):
+        return dict(mask_type=self.mask_type, image_channels=self.image_channels, backend=self.backend)
+
+
+class RowLSTM(_LineLSTM):
+    """Row LSTM layer (section 3.2): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
+
+    A pixel sees the triangle above it and the input ``kernel_size // 2`` pixels to its left. With ``kernel_size=1`` and
+    ``mask_type=None`` it is torch.nn.LSTM applied down every column.
+
+    Equivalent to: ``functional.row_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
+
+    Args:
+        in_channels: channels of the input.
+        hidden_channels: channels of the state and of the output.
+        kernel_size: odd width of the input-to-state and of the state-to-state convolution.
+        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
+        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4), None leaves it unmasked.
+        bias: whether the input-to-state convolution has a bias.
+        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,).
+        backend: ``"auto"``, ``"native"`` or ``"reference"``.
+        device, dtype: of the parameters.
+
+    Parameters: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden, hidden, k) with the taps from left to
+    right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> layer = RowLSTM(in_channels=64, hidden_channels=32)
+        >>> layer(torch.randn(16, 64, 28, 28)).shape
+        torch.Size([16, 32, 28, 28])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        *,
+        image_channels: int = 1,
+        mask_type: str | None = "B",
+        bias: bool = True,
+        initial_state: str = "zero",
+        backend: str = "auto",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            kernel_size,
+            kernel_size,
+            ("",),
+            image_channels=image_channels,
+            mask_type=mask_type,
+            bias=bias,
+            initial_state=initial_state,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor:
+        """``gate_bias``, broadcastable to (N, 4 * hidden, H, W), is added to the input-to-state map."""
+        return functional.row_lstm(
+            input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, gate_bias=gate_bias, **self._options()
+        )
+
+
+class DiagonalLSTM(_LineLSTM):
+    """One direction of the Diagonal BiLSTM (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
+
+    A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are swapped;
+    the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
+
+    Equivalent to: ``functional.diagonal_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
+
+    Parameters: ``weight_ih`` (4 * hidden, in, 1, 1), ``weight_hh`` (4 * hidden, hidden, 2) with the taps (above, left),
+    ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o. Arguments as in :class:`RowLSTM`.
+
+    Example:
+        >>> layer = DiagonalLSTM(in_channels=64, hidden_channels=32)
+        >>> layer(torch.randn(16, 64, 28, 28)).shape
+        torch.Size([16, 32, 28, 28])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        *,
+        reverse: bool = False,
+        image_channels: int = 1,
+        mask_type: str | None = "B",
+        bias: bool = True,
+        initial_state: str = "zero",
+        backend: str = "auto",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            1,
+            2,
+            ("",),
+            image_channels=image_channels,
+            mask_type=mask_type,
+            bias=bias,
+            initial_state=initial_state,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+        self.reverse = reverse
+
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor:
+        """``gate_bias``, broadcastable to (N, 4 * hidden, H, W), is added to the input-to-state map."""
+        return functional.diagonal_lstm(
+            input,
+            self.weight_ih,
+            self.weight_hh,
+            self.bias,
+            self.h0,
+            self.c0,
+            gate_bias=gate_bias,
+            reverse=self.reverse,
+            **self._options(),
+        )
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + f", reverse={self.reverse}"
+
+
+class DiagonalBiLSTM(_LineLSTM):
+    """Diagonal BiLSTM layer (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
+
+    The left-to-right scan plus the right-to-left one shifted down by one row: a pixel sees every earlier pixel of the
+    raster order and no later one.
+
+    Equivalent to: ``left(x) + torch.nn.functional.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with ``left`` a
+    :class:`DiagonalLSTM` and ``right`` one with ``reverse=True``.
+
+    Parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in torch.nn.LSTM.
+    Arguments as in :class:`RowLSTM`.
+
+    Example:
+        >>> layer = DiagonalBiLSTM(in_channels=64, hidden_channels=64)
+        >>> layer(torch.randn(16, 64, 28, 28)).shape
+        torch.Size([16, 64, 28, 28])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        *,
+        image_channels: int = 1,
+        mask_type: str | None = "B",
+        bias: bool = True,
+        initial_state: str = "zero",
+        backend: str = "auto",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            1,
+            2,
+            ("", "_reverse"),
+            image_channels=image_channels,
+            mask_type=mask_type,
+            bias=bias,
+            initial_state=initial_state,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor:
+        """``gate_bias``, broadcastable to (N, 8 * hidden, H, W), the left direction's channels first, is added to the
+        input-to-state maps."""
+        return functional.diagonal_bilstm(
+            input,
+            self.weight_ih,
+            self.weight_hh,
+            self.weight_ih_reverse,
+            self.weight_hh_reverse,
+            self.bias,
+            self.bias_reverse,
+            self.h0,
+            self.c0,
+            self.h0_reverse,
+            self.c0_reverse,
+            gate_bias=gate_bias,
+            **self._options(),
+        )

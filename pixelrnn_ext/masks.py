@@ -1,0 +1,88 @@
+"""Masks A and B of PixelRNN and PixelCNN (sections 2.2 and 3.4 of the paper)."""
+
+import torch
+from torch import Tensor
+
+MASK_TYPES = ("A", "B")
+
+
+def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
+    """The colour that each of ``channels`` features belongs to, (channels,) of int64.
+
+    Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
+    """
+    if image_channels < 1:
+        raise ValueError(f"expected image_channels >= 1, got {image_channels}")
+    if channels < image_channels:
+        raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
+    size, larger = divmod(channels, image_channels)
+    index = torch.arange(channels, device=device)
+    return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)
+
+
+def causal_mask(
+    mask_type: str,
+    out_channels: int,
+    in_channels: int,
+    kernel_size: int | tuple[int, int],
+    *,
+    image_channels: int = 1,
+    gates: int = 1,
+    device=None,
+    dtype=None,
+) -> Tensor:
+    """What a masked convolution may read: 1 where its weight is alive, 0 where it is not.
+
+    The rows above and the pixels to the left are alive; at the centre those input channels are whose colour comes before
+    the output's (mask A), or before or at it (mask B).
+
+    Args:
+        mask_type: ``"A"`` or ``"B"``.
+        out_channels: output channels, ``gates`` times the number of units.
+        in_channels: input channels.
+        kernel_size: odd, an integer or (height, width).
+        image_channels: colours that the channels are divided into, see :func:`colour_groups`.
+        gates: the mask is made for ``out_channels / gates`` units and repeated, so that all gates of a unit belong to
+            the unit's colour.
+
+    Returns:
+        (out_channels, in_channels, height, width), the shape of the weight.
+
+    Example:
+        >>> causal_mask("A", 1, 1, 3)[0, 0].tolist()
+        [[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    if mask_type not in MASK_TYPES:
+        raise ValueError(f"expected mask_type 'A' or 'B', got {mask_type!r}")
+    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    if height % 2 == 0 or width % 2 == 0:
+        raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+    if out_channels % gates:
+        raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
+    group_out = colour_groups(out_channels // gates, image_channels, device=device)[:, None]
+    group_in = colour_groups(in_channels, image_channels, device=device)
+    centre = (group_in < group_out) if mask_type == "A" else (group_in <= group_out)
+    position = torch.arange(height * width, device=device).view(height, width)
+    middle = height * width // 2
+    mask = (position < middle) | ((position == middle) & centre[:, :, None, None])
+    return mask.repeat(gates, 1, 1, 1).to(dtype or torch.get_default_dtype())
+
+
+def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
+    """``weight`` times its :func:`causal_mask`; ``mask_type=None`` leaves it as it is."""
+    if mask_type is None:
+        return weight
+    out_channels, in_channels, height, width = weight.shape
+    if mask_type == "B" and image_channels == height == width == 1:
+        return weight  # nothing is masked
+    mask = causal_mask(
+        mask_type,
+        out_channels,
+        in_channels,
+        (height, width),
+        image_channels=image_channels,
+        gates=gates,
+        device=weight.device,
+        dtype=torch.bool,
+    )
+    return torch.where(mask, weight, 0)

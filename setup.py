@@ -1,0 +1,215 @@
+"""Builds pixelrnn_ext._C (the CPU kernels) and pixelrnn_ext._C_cuda (the CUDA kernels).
+
+PIXELRNN_NATIVE=auto|0|1   auto: _C is built where GCC compiles a test program. 0: pure PyTorch. 1: fail where auto
+                           would leave _C out; any compiler is tried.
+PIXELRNN_CUDA=auto|0|1     auto: _C_cuda is built where torch has CUDA and an nvcc of the same major answers. 0: never.
+                           1: fail where auto would leave _C_cuda out.
+TORCH_CUDA_ARCH_LIST       default: the visible GPUs, else every architecture that torch ships and nvcc knows, plus PTX.
+CUDA_HOME, CXX, MAX_JOBS   as in torch.utils.cpp_extension.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+NAME = "pixelrnn_ext"
+ROOT = Path(__file__).resolve().parent
+BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
+
+# The stable ABI of torch 2.11: the binary loads on it and on every later torch.
+TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
+# A free-threaded Python has no limited API.
+ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
+# No -std: torch adds its own. No -march: the kernels choose their instruction set at run time.
+CPU_FLAGS = ["-O2", "-fopenmp"]
+
+PROBE = """
+#include <Python.h>
+#include <omp.h>
+#include <vector>
+#if !defined(__GNUC__) || (defined(__clang__) && !defined(ANY_COMPILER))
+#error not GCC
+#endif
+int threads() { return std::vector<int>(omp_get_max_threads()).size(); }
+"""
+
+
+def setting(variable):
+    value = os.environ.get(variable, "auto")
+    if value not in ("auto", "0", "1"):
+        raise SystemExit(f"{NAME}: expected {variable}=auto, 0 or 1, got {value!r}")
+    return value
+
+
+def run(*command):
+    """Exit status (None: it cannot be started) and everything the command printed."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        return None, str(error)
+    return done.returncode, done.stdout + done.stderr
+
+
+def why_not_native():
+    """None when the CPU kernels can be compiled, otherwise one sentence."""
+    choice = setting("PIXELRNN_NATIVE")
+    if choice == "0":
+        return "PIXELRNN_NATIVE=0"
+    # torch compiles with this one.
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.cpp")
+        source.write_text(PROBE)
+        flags = [*CPU_FLAGS, "-fPIC", "-shared", "-I" + sysconfig.get_path("include")]
+        if choice == "1":
+            flags.append("-DANY_COMPILER")
+        status, output = run(*compiler, *flags, str(source), "-o", str(Path(folder, "probe.so")))
+    if status == 0:
+        return None
+    name = shlex.join(compiler)
+    if status is None:
+        return f"the C++ compiler {name!r} does not start ({output})"
+    if "error not GCC" in output or "error: not GCC" in output:
+        return f"the C++ compiler {name!r} is not GCC (PIXELRNN_NATIVE=1 tries it all the same)"
+    errors = [line.strip() for line in output.splitlines() if "error" in line] or output.strip().splitlines()
+    return f"the C++ compiler {name!r} does not compile a test program ({errors[0] if errors else 'it says nothing'})"
+
+
+def ask_nvcc(nvcc):
+    """The toolkit that this nvcc belongs to and its version, or None where it does not answer.
+
+    nvcc itself is asked for its root: torch's guess, dirname(dirname(nvcc)), is wrong where the nvcc on PATH is a
+    wrapper script.
+    """
+    _, version = run(nvcc, "--version")
+    _, dryrun = run(nvcc, "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull)
+    version = re.search(r"release (\d+\.\d+)", version)
+    top = re.search(r"^#\$ TOP=(.*)$", dryrun, re.MULTILINE)
+    if version is None or top is None:
+        return None
+    return Path(top[1]).resolve(), version[1]
+
+
+def find_cuda(torch):
+    """(CUDA root, None), or (None, why there is none). A visible GPU plays no part in it."""
+    if setting("PIXELRNN_CUDA") == "0":
+        return None, "PIXELRNN_CUDA=0"
+    if torch.version.cuda is None:
+        return None, f"torch {torch.__version__} is built without CUDA"
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    if home:
+        answer = ask_nvcc(os.path.join(home, "bin", "nvcc"))
+        if answer is None:
+            return None, f"CUDA_HOME={home} holds no working bin/nvcc"
+    else:
+        answer = ask_nvcc(shutil.which("nvcc") or "nvcc") or ask_nvcc("/usr/local/cuda/bin/nvcc")
+        if answer is None:
+            return None, "no nvcc answers on PATH or in /usr/local/cuda, and CUDA_HOME is not set"
+    root, version = answer
+    if version.split(".")[0] != torch.version.cuda.split(".")[0]:
+        return None, f"expected nvcc of torch's major, CUDA {torch.version.cuda}, got CUDA {version} in {root}"
+    return root, None
+
+
+def choose_archs(torch, cuda_root):
+    """The value for TORCH_CUDA_ARCH_LIST, without which torch fails where no GPU is visible."""
+    if os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        return os.environ["TORCH_CUDA_ARCH_LIST"]
+    _, known = run(str(cuda_root / "bin" / "nvcc"), "--list-gpu-arch")
+    known = set(re.findall(r"compute_(\d+)", known))
+    capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    visible = {f"{major}{minor}" for major, minor in capabilities}
+    shipped = set(re.findall(r"sm_(\d+)", torch._C._cuda_getArchFlags() or ""))
+    archs = sorted(visible & known or shipped & known, key=int)
+    return ";".join(f"{arch[:-1]}.{arch[-1]}" for arch in archs) + "+PTX"
+
+
+def files(pattern):
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob(pattern))
+
+
+def plan():
+    """The extension modules to build, and what pixelrnn_ext.build_config() will say of them."""
+    try:
+        import torch
+    except ImportError:
+        raise SystemExit(f"{NAME} is built against torch: pip install 'torch>=2.11', then try again") from None
+
+    no_native = why_not_native()
+    if no_native and setting("PIXELRNN_NATIVE") == "1":
+        raise SystemExit(f"{NAME}: PIXELRNN_NATIVE=1, but the CPU kernels cannot be built: {no_native}")
+    cuda_root, no_cuda = find_cuda(torch)
+    if cuda_root and no_native:
+        cuda_root, no_cuda = None, f"the CPU kernels are not built either: {no_native}"
+    if no_cuda and setting("PIXELRNN_CUDA") == "1":
+        raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
+    archs = choose_archs(torch, cuda_root) if cuda_root else None
+    if cuda_root:
+        # torch reads CUDA_HOME when cpp_extension is imported, below.
+        os.environ.update(CUDA_HOME=str(cuda_root), TORCH_CUDA_ARCH_LIST=archs)
+
+    build = {
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda if cuda_root else None,
+        "cuda_archs": archs,
+        "why_no_native": no_native,
+        "why_no_cuda": no_cuda,
+    }
+    print(f"{NAME}: CPU kernels: {no_native or 'yes'}", file=sys.stderr)
+    print(f"{NAME}: CUDA kernels: {no_cuda or f'yes, for {archs}, with {cuda_root}'}", file=sys.stderr)
+
+    if no_native:
+        return [], {}, build
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
+
+    def common():  # fresh lists: CppExtension and CUDAExtension append to them
+        return {
+            "include_dirs": [str(ROOT / "csrc")],
+            "depends": files("**/*.h") + files("**/*.cuh"),
+            "extra_link_args": ["-s"],
+            "py_limited_api": ABI3,
+        }
+
+    cpu_sources = ["csrc/ops.cpp", *files("cpu/*.cpp")]
+    modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET], **common())]
+    if cuda_root:
+        # USE_CUDA declares torch's stable access to the current stream.
+        flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET], "nvcc": ["-O3", "-lineinfo"]}
+        cuda_sources = ["csrc/ops_cuda.cpp", *files("cuda/*.cu")]
+        modules.append(CUDAExtension(f"{NAME}._C_cuda", cuda_sources, extra_compile_args=flags, **common()))
+    return modules, {"build_ext": BuildExtension}, build
+
+
+class BuildPy(build_py):
+    """Records the build beside the Python files, and drops what an earlier build with other settings left there."""
+
+    build = None
+
+    def run(self):
+        package = ROOT / NAME if self.editable_mode else Path(self.build_lib, NAME)
+        if not self.editable_mode:
+            shutil.rmtree(package, ignore_errors=True)
+        super().run()
+        info = {"version": self.distribution.get_version(), **self.build}
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "_build_info.py").write_text(f"# Written by setup.py.\nBUILD = {info!r}\n")
+
+
+if BUILD_COMMANDS & set(sys.argv):
+    ext_modules, commands, BuildPy.build = plan()
+    setup(
+        ext_modules=ext_modules,
+        cmdclass={"build_py": BuildPy, **commands},
+        options={"bdist_wheel": {"py_limited_api": "cp310"}} if ABI3 and ext_modules else {},
+    )
+else:
+    setup()  # metadata and sdist need no torch
