@@ -100,24 +100,24 @@ def ask_nvcc(nvcc):
 
 
 def find_cuda(torch):
-    """(CUDA root, None), or (None, why there is none). A visible GPU plays no part in it."""
+    """(CUDA root, its version, None), or (None, None, why there is none). A visible GPU plays no part in it."""
     if setting("PIXELRNN_CUDA") == "0":
-        return None, "PIXELRNN_CUDA=0"
+        return None, None, "PIXELRNN_CUDA=0"
     if torch.version.cuda is None:
-        return None, f"torch {torch.__version__} is built without CUDA"
+        return None, None, f"torch {torch.__version__} is built without CUDA"
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     if home:
         answer = ask_nvcc(os.path.join(home, "bin", "nvcc"))
         if answer is None:
-            return None, f"CUDA_HOME={home} holds no working bin/nvcc"
+            return None, None, f"CUDA_HOME={home} holds no working bin/nvcc"
     else:
         answer = ask_nvcc(shutil.which("nvcc") or "nvcc") or ask_nvcc("/usr/local/cuda/bin/nvcc")
         if answer is None:
-            return None, "no nvcc answers on PATH or in /usr/local/cuda, and CUDA_HOME is not set"
+            return None, None, "no nvcc answers on PATH or in /usr/local/cuda, and CUDA_HOME is not set"
     root, version = answer
     if version.split(".")[0] != torch.version.cuda.split(".")[0]:
-        return None, f"expected nvcc of torch's major, CUDA {torch.version.cuda}, got CUDA {version} in {root}"
-    return root, None
+        return None, None, f"expected nvcc of torch's major, CUDA {torch.version.cuda}, got CUDA {version} in {root}"
+    return root, version, None
 
 
 def choose_archs(torch, cuda_root):
@@ -139,6 +139,8 @@ def files(pattern):
 
 def plan():
     """The extension modules to build, and what pixelrnn_ext.build_config() will say of them."""
+    for variable in ("PIXELRNN_NATIVE", "PIXELRNN_CUDA"):
+        setting(variable)
     try:
         import torch
     except ImportError:
@@ -147,9 +149,9 @@ def plan():
     no_native = why_not_native()
     if no_native and setting("PIXELRNN_NATIVE") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_NATIVE=1, but the CPU kernels cannot be built: {no_native}")
-    cuda_root, no_cuda = find_cuda(torch)
+    cuda_root, cuda_version, no_cuda = find_cuda(torch)
     if cuda_root and no_native:
-        cuda_root, no_cuda = None, f"the CPU kernels are not built either: {no_native}"
+        cuda_root, cuda_version, no_cuda = None, None, f"the CPU kernels are not built either: {no_native}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
     archs = choose_archs(torch, cuda_root) if cuda_root else None
@@ -159,7 +161,7 @@ def plan():
 
     build = {
         "torch": str(torch.__version__),
-        "cuda": torch.version.cuda if cuda_root else None,
+        "cuda": cuda_version,
         "cuda_archs": archs,
         "why_no_native": no_native,
         "why_no_cuda": no_cuda,
@@ -189,6 +191,12 @@ def plan():
     return modules, {"build_ext": BuildExtension}, build
 
 
+def record(package, distribution, build):
+    info = {"version": distribution.get_version(), **build}
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "_build_info.py").write_text(f"# Written by setup.py.\nBUILD = {info!r}\n")
+
+
 class BuildPy(build_py):
     """Records the build beside the Python files, and drops what an earlier build with other settings left there."""
 
@@ -199,17 +207,22 @@ class BuildPy(build_py):
         if not self.editable_mode:
             shutil.rmtree(package, ignore_errors=True)
         super().run()
-        info = {"version": self.distribution.get_version(), **self.build}
-        package.mkdir(parents=True, exist_ok=True)
-        (package / "_build_info.py").write_text(f"# Written by setup.py.\nBUILD = {info!r}\n")
+        record(package, self.distribution, self.build)
 
 
-if BUILD_COMMANDS & set(sys.argv):
-    ext_modules, commands, BuildPy.build = plan()
-    setup(
+def main():
+    if not BUILD_COMMANDS & set(sys.argv):
+        setup()  # metadata and sdist need no torch
+        return
+    ext_modules, commands, build = plan()
+    BuildPy.build = build
+    distribution = setup(
         ext_modules=ext_modules,
         cmdclass={"build_py": BuildPy, **commands},
         options={"bdist_wheel": {"py_limited_api": "cp310"}} if ABI3 and ext_modules else {},
     )
-else:
-    setup()  # metadata and sdist need no torch
+    if "--inplace" in sys.argv:
+        record(ROOT / NAME, distribution, build)
+
+
+main()

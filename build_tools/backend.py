@@ -14,8 +14,8 @@ def _site_packages():
     """Where the environment that pip installs into keeps its packages.
 
     pip isolates a build by hiding these directories from the target interpreter, so sysconfig still names them. uv and
-    `python -m build` start a fresh virtual environment instead: no torch is found there, and one is required. The stable
-    ABI makes it safe for that one to be another.
+    `python -m build` start a fresh virtual environment instead: no torch is found there, and one is required.
+    The stable ABI makes it safe for that one to be another.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 

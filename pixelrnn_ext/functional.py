@@ -6,6 +6,7 @@ as they are; float16 and bfloat16 are computed in float32 and returned in their 
 autocast dtype, as that of a convolution has, and the recurrence is computed in float32 all the same.
 """
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -64,8 +65,7 @@ def row_lstm(
         torch.Size([2, 16, 8, 8])
     """
     direction = Direction(weight_ih, weight_hh, bias, h0, c0)
-    (y,) = _run(input, [direction], gate_bias, False, False, mask_type, image_channels, backend)
-    return y
+    return _run(input, [direction], gate_bias, False, False, mask_type, image_channels, backend)
 
 
 def diagonal_lstm(
@@ -104,8 +104,7 @@ def diagonal_lstm(
         torch.Size([2, 16, 8, 8])
     """
     direction = Direction(weight_ih, weight_hh, bias, h0, c0)
-    (y,) = _run(input, [direction], gate_bias, True, reverse, mask_type, image_channels, backend)
-    return y
+    return _run(input, [direction], gate_bias, True, reverse, mask_type, image_channels, backend)
 
 
 def diagonal_bilstm(
@@ -147,8 +146,7 @@ def diagonal_bilstm(
         Direction(weight_ih, weight_hh, bias, h0, c0),
         Direction(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse),
     ]
-    left, right = _run(input, directions, gate_bias, True, False, mask_type, image_channels, backend)
-    return left + F.pad(right[:, :, :-1], (0, 0, 1, 0))
+    return _run(input, directions, gate_bias, True, False, mask_type, image_channels, backend)
 
 
 class Direction(NamedTuple):
@@ -166,19 +164,26 @@ class Direction(NamedTuple):
 
 
 def _run(input, directions, gate_bias, diagonal, reverse, mask_type, image_channels, backend):
-    """The maps of one or two directions; the second one is the other way round."""
+    """The map of one direction, or of two: the second one is the other way round, and shifted down."""
     _check(input, directions, gate_bias, diagonal, mask_type, image_channels)
     run = _native if _backends.choose(backend, input.device) == "native" else _reference
-    autocast = torch.is_autocast_enabled(input.device.type) and input.dtype != torch.float64
-    result_dtype = torch.get_autocast_dtype(input.device.type) if autocast else input.dtype
+    device = input.device.type
+    result_dtype = torch.get_autocast_dtype(device) if _autocasts(device) and input.dtype != torch.float64 else input.dtype
     dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
     if gate_bias is not None:
         n, _, height, width = input.shape
         gate_bias = gate_bias.to(dtype).expand(n, 4 * directions[0].hidden * len(directions), height, width)
     directions = [Direction(*(None if t is None else t.to(dtype) for t in d)) for d in directions]
-    with torch.autocast(input.device.type, enabled=False):
+    with torch.autocast(device, enabled=False) if _autocasts(device) else nullcontext():
         maps = run(input.to(dtype), directions, gate_bias, diagonal, reverse, mask_type, image_channels)
-        return [m.to(result_dtype) for m in maps]
+        y, *right = maps
+        for m in right:
+            y = y + F.pad(m[:, :, :-1], (0, 0, 1, 0))
+        return y.to(result_dtype)
+
+
+def _autocasts(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _reference(input, directions, gate_bias, diagonal, reverse, mask_type, image_channels):
@@ -282,7 +287,7 @@ def _check_tensors(tensors):
             raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {tensor.dtype}")
         if tensor.device != input.device:
             raise ValueError(f"expected all tensors on one device, got input on {input.device} and {name} on {tensor.device}")
-        if tensor.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
+        if tensor.dtype != input.dtype and not _autocasts(input.device.type):
             raise TypeError(f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}")
 
 

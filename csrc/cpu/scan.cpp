@@ -187,16 +187,18 @@ void sweep(const Shape& s, Pass pass, const Kernels<T>& k, const Team& team, std
 
   if (apart) {
     team.parallel(shares, [&](int s0, int s1) {
-      const int scan0 = share(scans, s0, shares), scan1 = share(scans, s1, shares);
-      for (int scan = scan0; scan < scan1;) {
-        const auto& d = directions[scan / s.images];
-        const int image0 = scan % s.images, image1 = std::min({image0 + together, s.images, image0 + scan1 - scan});
-        LineCells<T> cells(d.geometry, s.pixels(), d.taps);
-        for (int step = 0; step < any.lines; ++step) {
-          const Rows<T> rows = line(cells, d, step, image0, image1);
-          tiles(d, rows, 0, int64_t(groups(rows)) * blocks);
+      for (int q = s0; q < s1; ++q) {
+        const int scan1 = share(scans, q + 1, shares);
+        for (int scan = share(scans, q, shares); scan < scan1;) {
+          const auto& d = directions[scan / s.images];
+          const int image0 = scan % s.images, image1 = std::min({image0 + together, s.images, image0 + scan1 - scan});
+          LineCells<T> cells(d.geometry, s.pixels(), d.taps);
+          for (int step = 0; step < any.lines; ++step) {
+            const Rows<T> rows = line(cells, d, step, image0, image1);
+            tiles(d, rows, 0, int64_t(groups(rows)) * blocks);
+          }
+          scan += image1 - image0;
         }
-        scan += image1 - image0;
       }
     });
     return;
@@ -302,7 +304,8 @@ template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>&
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
   const int64_t h = s.hidden, columns = k.columns(s.hidden);
   const int together = std::max(1, std::min(s.images, 128 / s.width)), batches = (s.images + together - 1) / together;
-  const int shares = std::min<int64_t>(team.threads, int64_t(batches) * s.height);
+  const int64_t lines = int64_t(batches) * s.height;
+  const int shares = std::max<int64_t>(1, std::min<int64_t>(team.threads, lines));
   Buffer<T> sums;
   for (int i = 0; i < s.directions; ++i) {
     const Geometry g = Geometry::row(s.height, s.width, s.mirrored(i));
@@ -316,16 +319,17 @@ template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>&
     if (taps.empty()) return;
 
     const int64_t rows = taps.all_channels(), size = rows * columns;
-    if (!sums) sums = buffer<T>(size * std::max(shares, 1));
-    memset(sums.get(), 0, sizeof(T) * size * std::max(shares, 1));
+    if (!sums) sums = buffer<T>(size * shares);
+    memset(sums.get(), 0, sizeof(T) * size * shares);
     team.parallel(shares, [&](int s0, int s1) {
       const auto scratch = buffer<T>(k.scratch_size);
       LineCells<T> cells(g, s.pixels(), taps);
-      for (int64_t line = share(int64_t(batches) * s.height, s0, shares); line < share(int64_t(batches) * s.height, s1, shares); ++line) {
-        const int image0 = line / s.height * together;
-        cells.seek(line % s.height, image0, std::min(s.images, image0 + together));
-        k.weight_gradient(cells.rows(), s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * s0, scratch.get());
-      }
+      for (int q = s0; q < s1; ++q)
+        for (int64_t line = share(lines, q, shares); line < share(lines, q + 1, shares); ++line) {
+          const int image0 = line / s.height * together;
+          cells.seek(line % s.height, image0, std::min(s.images, image0 + together));
+          k.weight_gradient(cells.rows(), s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * q, scratch.get());
+        }
     });
     const int parts = std::max(1, std::min<int>(team.threads, 4 * h));
     team.parallel(parts, [&](int p0, int p1) {

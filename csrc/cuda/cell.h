@@ -1,7 +1,7 @@
 // The pointwise half of one LSTM step on a GPU. No framework here: plain pointers and a stream.
 //
-// A unit is one hidden channel of one cell; its four gates (i, f, g, o) are adjacent. The caller owns everything, and it
-// must outlive the work on the stream. `gates` may be `pre`, and `c` may be `c_prev`; nothing else may overlap.
+// A unit is one hidden channel of one cell; its four gates (i, f, g, o) are adjacent. The caller owns everything, and
+// it must outlive the work on the stream. `gates` may be `pre`, and `c` may be `c_prev`; nothing else may overlap.
 #pragma once
 #include <cuda_runtime_api.h>
 

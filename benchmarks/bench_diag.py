@@ -1,0 +1,78 @@
+"""Diagonal LSTM: the recurrence alone, and the DiagonalBiLSTM layer. `python benchmarks/bench_diag.py --help`"""
+
+import sys
+
+import baselines
+import torch
+from harness import main
+from problems import Case, Differentiable, Problem, Size, Target, native_recurrence, recurrence_problem
+
+import pixelrnn_ext as px
+
+
+def recurrence(size: Size, dtype: torch.dtype) -> Problem:
+    """One direction, from the input-to-state map to h."""
+    return recurrence_problem(
+        size,
+        dtype,
+        taps=2,
+        native=native_recurrence(diagonal=True),
+        good_loop=baselines.diagonal_good_loop,
+        loop_as_written=baselines.diagonal_loop_as_written,
+        reference=px.reference.diagonal_lstm,
+    )
+
+
+def layer(size: Size, dtype: torch.dtype) -> Problem:
+    """Both directions with the input convolution, 2h -> h channels."""
+    torch.manual_seed(0)
+    channels, hidden = 2 * size.hidden, size.hidden
+    x, dy = size.map(channels, dtype), size.map(hidden, dtype)
+    layers = {
+        name: px.DiagonalBiLSTM(channels, hidden, backend=backend, dtype=dtype)
+        for name, backend in (("good loop", "reference"), ("native", "native"))
+    }
+    parameters = layers["good loop"].state_dict()
+    names = ["input", *parameters]
+
+    def provider(name):
+        layers[name].load_state_dict(parameters)
+        memory_format = torch.channels_last if name == "native" else torch.contiguous_format
+        return Differentiable(
+            name,
+            lambda x, *_, layer=layers[name]: layer(x),
+            [x.contiguous(memory_format=memory_format), *layers[name].parameters()],
+            dy.contiguous(memory_format=memory_format),
+            names,
+        )
+
+    def reference():
+        exact = px.DiagonalBiLSTM(channels, hidden, backend="reference", dtype=torch.float64)
+        exact.load_state_dict(parameters)
+        return Differentiable(
+            "reference", lambda x, *_: exact(x), [x.double(), *exact.parameters()], dy.double(), names
+        ).results()
+
+    floors = [
+        baselines.GemmFloor(size.cells, 2 * hidden + channels, hidden, dtype, directions=2, into_given_memory=given)
+        for given in (False, True)
+    ]
+    return Problem([provider("good loop"), provider("native"), *floors], reference)
+
+
+CASES = [
+    Case(kind, Size(batch, side, side, hidden), build, in_default=(batch, hidden) != (16, 128))
+    for kind, build in (("diagonal", recurrence), ("DiagonalBiLSTM layer", layer))
+    for batch, side, hidden in ((16, 28, 16), (16, 28, 64), (16, 32, 128), (1, 32, 128))
+]
+TARGETS = [
+    target
+    for case, floor, loop in zip(CASES, (1.4, 1.0, 0.95, 1.1), (11, 4.5, 4, 5))
+    for target in (
+        Target(case, "native", "GEMM floor", at_most=floor),
+        Target(case, "native", "good loop", faster=loop),
+    )
+]
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, __doc__, CASES, TARGETS))

@@ -1,0 +1,407 @@
+"""Runs the cases of a benchmark: checks every provider, times them side by side, prints and writes what came out."""
+
+import argparse
+import csv
+import datetime
+import gc
+import importlib.util
+import math
+import os
+import platform
+import re
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import peak_memory
+import torch
+from problems import AS_WRITTEN, BASELINE, COMPILED, FLOOR, MODES, NATIVE, Case, Differentiable, Target, compiled
+from torch import Tensor
+
+import pixelrnn_ext as px
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value
+FEWEST_ROUNDS = 5
+LOOP_LIMIT = 3.0  # seconds that a default run spends at most on timing one loop as written
+DEFAULT_LIMIT = 40.0  # seconds after which a default run starts no other case
+_ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
+
+
+@dataclass
+class Row:
+    """One line of the table: a provider in one mode. Without times, ``error`` is why."""
+
+    case: Case
+    dtype: torch.dtype
+    threads: int
+    mode: str
+    provider: str
+    error: float | None
+    times: list[float | None] = field(default_factory=list)  # seconds, None in the rounds that it sat out
+    baseline: "Row | None" = field(default=None, repr=False)
+    floor: "Row | None" = field(default=None, repr=False)
+    memory_mib: float | None = None
+
+    def over(self, other: "Row | None") -> float | None:
+        """Time over the other's time: the median over the rounds that timed both."""
+        pairs = zip(self.times, other.times) if other else ()
+        ratios = [a / b for a, b in pairs if a is not None and b is not None]
+        return statistics.median(ratios) if ratios else None
+
+    def values(self) -> dict[str, object]:
+        """By column, None where there is nothing to say."""
+        ran = [1e3 * t for t in self.times if t is not None]
+        p20, _, _, p80 = statistics.quantiles(ran, n=5, method="inclusive") if ran else [None] * 4
+        over_baseline, over_floor = self.over(self.baseline), self.over(self.floor)
+        map_mib = self.case.size.cells * self.case.size.hidden * self.dtype.itemsize / peak_memory.MIB
+        return {
+            "case": str(self.case),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "threads": self.threads,
+            "mode": self.mode,
+            "provider": self.provider,
+            "median ms": statistics.median(ran) if ran else None,
+            "p20 ms": p20,
+            "p80 ms": p80,
+            f"speed-up over {BASELINE}": 1 / over_baseline if over_baseline else None,
+            f"share of {FLOOR}": 1 / over_floor if over_floor else None,
+            "peak MiB": self.memory_mib,
+            "peak in h maps": None if self.memory_mib is None else self.memory_mib / map_mib,
+            "max error": self.error,
+            "status": "mismatch" if not ran else "",
+        }
+
+
+def paired(
+    functions: dict[str, Callable[[], object]], seconds: float, fewest: int = FEWEST_ROUNDS, limit: float = math.inf
+) -> dict[str, list[float | None]]:
+    """Times the functions in rounds, about ``seconds`` for each, so that a machine whose speed drifts slows all alike.
+
+    A slow function runs every second, fourth, eighth... round only, ``fewest`` times at least. After ``limit`` seconds
+    two times of each are enough.
+    """
+    costs = {}
+    for name, function in functions.items():
+        function()
+        start = time.perf_counter()
+        function()
+        costs[name] = time.perf_counter() - start
+    wanted = {name: min(200, max(fewest, int(seconds / cost))) for name, cost in costs.items()}
+    rounds = max(wanted.values())
+    period = {name: 2 ** int(math.log2(rounds / count)) for name, count in wanted.items()}
+    times = {name: [] for name in functions}
+    gc.collect()
+    gc.disable()
+    end = time.perf_counter() + limit
+    try:
+        for i in range(rounds):
+            if time.perf_counter() > end and all(len(t) - t.count(None) >= 2 for t in times.values()):
+                break
+            for name, function in functions.items():
+                if i % period[name]:
+                    times[name].append(None)
+                    continue
+                start = time.perf_counter()
+                function()
+                times[name].append(time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return times
+
+
+def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
+    """The largest RMS error over the RMS of the exact value, and where it is."""
+
+    def error(name):
+        if got[name].shape != exact[name].shape:
+            return math.inf
+        difference, size = got[name].double() - exact[name], exact[name].square().mean().sqrt()
+        ratio = float(difference.square().mean().sqrt() / size)
+        return math.inf if math.isnan(ratio) else ratio
+
+    return max((error(name), name) for name in exact)
+
+
+class Benchmark:
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.rows: list[Row] = []
+        self.notes: list[str] = []
+        self.mismatches: list[str] = []
+        self.timing = {"seconds": 0.0, "fewest": 2} if options.check else {"seconds": 0.35}
+        if not options.full:
+            self.timing["limit"] = 3.0
+
+    def run(self, case: Case, dtype: torch.dtype, threads: int) -> None:
+        label = f"{case} {str(dtype).removeprefix('torch.')}, {threads} thread{'s' * (threads > 1)}"
+        print(label, end=" ... ", file=sys.stderr, flush=True)
+        start = time.perf_counter()
+        torch.set_num_threads(threads)
+        problem = case.problem(dtype)
+        providers = list(problem.providers)
+        if self.options.compile and (extra := compiled(problem)):
+            providers.append(extra)
+        exact = problem.reference()
+        good, errors = [], {}
+        for provider in providers:
+            if self._check(provider, exact, label, TOLERANCE[dtype], errors):
+                good.append(provider)
+        steps = {mode: {p.name: p.step(mode) for p in good} for mode in MODES}
+        rows = {mode: self._time(case, dtype, threads, mode, steps[mode], errors) for mode in MODES}
+        failed = [p.name for p in providers if p.name in errors and p not in good]
+        for mode in MODES:
+            self.rows += rows[mode].values()
+            self.rows += [Row(case, dtype, threads, mode, name, errors[name]) for name in failed]
+        self._memory(case, dtype, threads, rows["forward+backward"], good)
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+
+    def _check(self, provider, exact, label, tolerance, errors) -> bool:
+        """Whether to time the provider: it gives the right numbers, and is not too slow for this run."""
+        if not isinstance(provider, Differentiable):
+            return True
+        start = time.perf_counter()
+        error, where = worst_error(provider.results(), exact)
+        seconds = time.perf_counter() - start
+        errors[provider.name] = error
+        if error > tolerance:
+            worst = f"error {error:.1e} in {where}, allowed {tolerance:.0e}"
+            self.mismatches.append(f"MISMATCH {label}, {provider.name}: {worst}")
+            return False
+        if provider.name == COMPILED:
+            self.notes.append(f"{label}: torch.compile of the good loop and its first step took {seconds:.1f} s")
+        estimate = 2 * (FEWEST_ROUNDS + 2) * seconds
+        if provider.name == AS_WRITTEN and estimate > LOOP_LIMIT and not self.options.full:
+            self.notes.append(f"skipped: {label}, {provider.name} (about {estimate:.0f} s; --full times it)")
+            del errors[provider.name]
+            return False
+        return True
+
+    def _time(self, case, dtype, threads, mode, steps, errors) -> dict[str, Row]:
+        times = paired(steps, **self.timing)
+        rows = {name: Row(case, dtype, threads, mode, name, errors.get(name), times[name]) for name in steps}
+        for row in rows.values():
+            row.baseline, row.floor = rows.get(BASELINE), rows.get(FLOOR)
+        return rows
+
+    def _memory(self, case, dtype, threads, rows, providers) -> None:
+        wanted = [p.name for p in providers if isinstance(p, Differentiable) and p.name != COMPILED]
+        if not self.options.full:
+            wanted = [name for name in wanted if name != AS_WRITTEN]
+        for name, peak in peak_memory.peaks(case, dtype, threads, wanted).items():
+            rows[name].memory_mib = peak
+
+    def measured(self, target: Target) -> float | None:
+        """The ratio that the target bounds; None where this run did not time it."""
+        rows = {
+            row.provider: row
+            for row in self.rows
+            if row.case == target.case
+            and (row.dtype, row.threads, row.mode) == (torch.float32, target.threads, "forward+backward")
+        }
+        if target.provider not in rows:
+            return None
+        ratio = rows[target.provider].over(rows.get(target.against))
+        return ratio if ratio is None or target.at_most is not None else 1 / ratio
+
+
+def table(rows: list[Row], markdown: bool) -> str:
+    def number(value, form):
+        return "-" if value is None else format(value, form)
+
+    lines = []
+    for row in rows:
+        v = row.values()
+        spread = "mismatch" if v["status"] else f"{v['p20 ms']:.2f}-{v['p80 ms']:.2f}"
+        lines.append(
+            [v["case"], v["dtype"], str(v["threads"]), v["mode"], v["provider"], number(v["median ms"], ".2f"), spread]
+            + [number(v[f"speed-up over {BASELINE}"], ".2f"), number(v[f"share of {FLOOR}"], ".0%")]
+            + [number(v["peak MiB"], ".1f"), number(v["peak in h maps"], ".1f"), number(v["max error"], ".0e")]
+        )
+    header = ["case", "dtype", "threads", "mode", "provider", "median ms", "p20-p80 ms"]
+    header += [f"speed-up over {BASELINE}", f"share of {FLOOR}", "peak MiB", "in h maps", "max error"]
+    return grid(header, lines, markdown)
+
+
+def target_table(benchmark: Benchmark, targets: list[Target], markdown: bool) -> str:
+    level = px.build_config()["instruction_set"]
+    lines = []
+    for target in targets:
+        measured, required = benchmark.measured(target), target.required(level)
+        if measured is None:
+            continue
+        below = target.at_most is not None
+        quantity = f"{target.provider} {'time over' if below else 'faster than'} {target.against}"
+        met = required is not None and (measured <= required if below else measured >= required)
+        bound = "none" if required is None else f"{'<=' if below else '>='} {required:.2f}"
+        verdict = "-" if required is None else "met" if met else "missed"
+        lines.append([str(target.case), str(target.threads), quantity, bound, f"{measured:.2f}", verdict])
+    header = ["case", "threads", "float32 forward+backward", f"required ({level})", "measured", "verdict"]
+    return grid(header, lines, markdown) if lines else ""
+
+
+def grid(header: list[str], lines: list[list[str]], markdown: bool) -> str:
+    """An aligned table: text to the left, numbers to the right."""
+    columns = list(zip(header, *lines))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(re.match(r"[\d.<>-]", cell) for cell in column[1:]) for column in columns]
+
+    def line(cells):
+        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right)]
+        return "| " + " | ".join(padded) + " |" if markdown else "  ".join(padded).rstrip()
+
+    rule = ["-" * (w - 1) + (":" if r and markdown else "-") for w, r in zip(widths, right)]
+    return "\n".join([line(header), line(rule), *map(line, lines)])
+
+
+def environment(script: str, argv: list[str], rows: list[Row]) -> dict[str, str]:
+    config = px.build_config()
+    return {
+        "command": shlex.join(["python", f"benchmarks/{Path(script).name}", *argv]),
+        "CPU": f"{cpu_model()}, {os.cpu_count()} logical cores",
+        "torch": torch.__version__,
+        "pixelrnn_ext": config["version"],
+        "threads": ", ".join(map(str, dict.fromkeys(row.threads for row in rows))),
+        "instruction set": f"{config['instruction_set'] or 'none'} (torch: {torch.backends.cpu.get_cpu_capability()})",
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def cpu_model() -> str:
+    try:
+        names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def use_instruction_set(name: str) -> None:
+    """Holds the kernels to an instruction set, and MKL, oneDNN and torch, which read theirs at their first use."""
+    px._library.set_instruction_set(name)
+    if name != px._library.instruction_sets()[-1]:
+        mkl, aten, onednn = _ENGINES[name]
+        os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the processes that measure memory
+        os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
+
+
+def explanations() -> list[str]:
+    return [
+        "Every provider's outputs and gradients were compared with the float64 reference before it was timed.",
+        f"Ratios are medians over rounds that time all providers in turn. {FLOOR}: the matrix products alone, one "
+        "torch.mm each; with out= into existing memory. A share above 100% is faster than the floor.",
+        f"{peak_memory.METHOD} For a recurrence alone, gates (4), c, h and one more map of 4 make 10 h maps; the "
+        "weight's gradient comes on top.",
+    ]
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0].values()))
+        writer.writeheader()
+        writer.writerows(row.values() for row in rows)
+
+
+def plot(path: Path, rows: list[Row], title: str) -> None:
+    """Median forward+backward times, one group of bars a case."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    rows = [row for row in rows if row.mode == "forward+backward" and row.times]
+    groups = list(dict.fromkeys((str(r.case), r.dtype, r.threads) for r in rows))
+    providers = list(dict.fromkeys(r.provider for r in rows))
+    figure, axes = pyplot.subplots(figsize=(2 + 1.6 * len(groups), 4.8), layout="constrained")
+    for i, provider in enumerate(providers):
+        bars = {(str(r.case), r.dtype, r.threads): r.values()["median ms"] for r in rows if r.provider == provider}
+        at = [g + (i + 0.5) * 0.8 / len(providers) - 0.4 for g, group in enumerate(groups) if group in bars]
+        axes.bar(at, [bars[group] for group in groups if group in bars], 0.8 / len(providers), label=provider)
+    labels = [f"{case}\n{str(dtype).removeprefix('torch.')}, {threads} threads" for case, dtype, threads in groups]
+    axes.set_xticks(range(len(groups)), [label.replace(" B", "\nB") for label in labels], fontsize=8)
+    axes.set(yscale="log", ylabel="forward+backward, median ms")
+    axes.set_title(title, fontsize=9)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def parse(description: str, argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--full", action="store_true", help="all sizes, 1 and 2 threads, float64 too: many minutes")
+    parser.add_argument("--check", action="store_true", help="tiny sizes: whether everything runs, in seconds")
+    parser.add_argument("--compile", action="store_true", help="add torch.compile of the good loop: minutes a case")
+    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--instruction-set", metavar="NAME", choices=px._library.instruction_sets(), help="%(choices)s")
+    parser.add_argument("--csv", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="needs matplotlib")
+    options = parser.parse_args(argv)
+    if options.full and options.check:
+        parser.error("--full and --check exclude each other")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"argument --threads: expected at least 1, got {options.threads}")
+    for path in filter(None, (options.csv, options.markdown, options.plot)):
+        if path.is_dir() or not path.parent.is_dir():
+            parser.error(f"cannot write to {path}")
+    if options.plot:
+        if importlib.util.find_spec("matplotlib") is None:
+            parser.exit(2, "--plot needs matplotlib: pip install matplotlib\n")
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        known = FigureCanvasBase.get_supported_filetypes()
+        if options.plot.suffix[1:] not in known:
+            parser.error(f"argument --plot: expected one of the endings {', '.join(known)}, got {options.plot}")
+    return options
+
+
+def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
+    """Runs a benchmark from its command line; 1 if a provider gave wrong numbers."""
+    argv = sys.argv[1:] if argv is None else argv
+    options = parse(description, argv)
+    if options.instruction_set or px.build_config()["instruction_set"]:
+        use_instruction_set(options.instruction_set or px.build_config()["instruction_set"])
+    benchmark = Benchmark(options)
+    if reason := px.build_config()["why_no_native"]:
+        benchmark.notes.append(f"skipped: {NATIVE} ({reason})")
+    if options.check:
+        cases = list({case.kind: replace(case, size=case.size.tiny()) for case in cases}.values())
+    default_threads, start = torch.get_num_threads(), time.perf_counter()
+    try:
+        for case in cases:
+            if not (case.in_default or options.full):
+                benchmark.notes.append(f"skipped: {case} (--full times it)")
+                continue
+            counts = (options.threads,) if options.threads else (1, 2) if options.full else case.threads
+            for dtype in (torch.float32, torch.float64) if options.full else (torch.float32,):
+                for threads in counts:
+                    if time.perf_counter() - start > DEFAULT_LIMIT and not (options.full or options.compile):
+                        benchmark.notes.append(f"skipped: {case}, {threads} threads (out of time; --full times it)")
+                    else:
+                        benchmark.run(case, dtype, threads)
+    finally:
+        torch.set_num_threads(default_threads)
+    if not options.full:
+        benchmark.notes.append("skipped: float64, and thread counts other than those shown (--full times them)")
+
+    report(benchmark, targets, environment(script, argv, benchmark.rows), options)
+    return 1 if benchmark.mismatches else 0
+
+
+def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], options: argparse.Namespace) -> None:
+    def text(markdown):
+        facts = [f"{name}: {value}" for name, value in header.items()]
+        notes = explanations() + benchmark.notes + benchmark.mismatches
+        start = "- " if markdown else ""
+        lists = ["\n".join(start + line for line in lines) for lines in (facts, notes)]
+        tables = [table(benchmark.rows, markdown), target_table(benchmark, targets, markdown)]
+        return "\n\n".join(filter(None, [lists[0], tables[0], lists[1], tables[1]])) + "\n"
+
+    print(text(options.markdown == Path("-")), end="")
+    if options.markdown and options.markdown != Path("-"):
+        options.markdown.write_text(text(True))
+    if options.csv:
+        write_csv(options.csv, benchmark.rows)
+    if options.plot:
+        plot(options.plot, benchmark.rows, ", ".join(f"{k} {header[k]}" for k in ("CPU", "torch", "date")))

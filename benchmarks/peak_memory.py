@@ -1,0 +1,56 @@
+"""Peak memory of one training step, measured in a fresh process."""
+
+import concurrent.futures
+import gc
+import multiprocessing
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+METHOD = (
+    "Peak memory: high-water mark of the resident set (VmHWM) over one forward+backward, less the resident set before "
+    "it, in a fresh process after a tiny step. Inputs, parameters and cotangents exist before it and do not count."
+)
+_PROC = Path("/proc/self")
+MIB = 2**20
+
+
+def peaks(case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
+    """MiB that a training step of each provider adds; None where the system cannot tell."""
+    if not (_PROC / "clear_refs").exists():
+        return dict.fromkeys(providers)
+    # glibc then returns freed buffers to the system instead of keeping them, so that the peak is that of live memory.
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "pixelrnn_ext"])  # imports, but no thread and no kernel yet
+    results = {}
+    for name in providers:
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as fresh:
+            results[name] = fresh.submit(_peak, case, dtype, threads, name).result()
+    return results
+
+
+def _peak(case, dtype, threads, provider):
+    torch.set_num_threads(threads)
+
+    def step(case):
+        (found,) = [p for p in case.problem(dtype).providers if p.name == provider]
+        return found.step("forward+backward")
+
+    step(replace(case, size=case.size.tiny()))()  # loads libraries and starts threads
+    run = step(case)
+    gc.collect()
+    try:
+        (_PROC / "clear_refs").write_text("5")  # resets VmHWM
+    except OSError:
+        return None
+    before = _status("VmRSS")
+    run()
+    return (_status("VmHWM") - before) / MIB
+
+
+def _status(field):
+    return 1024 * int(re.search(rf"{field}:\s*(\d+) kB", (_PROC / "status").read_text())[1])

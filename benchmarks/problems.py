@@ -1,0 +1,182 @@
+"""Cases, the providers that are timed on them, and what is required of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from baselines import GemmFloor
+from torch import Tensor
+
+import pixelrnn_ext as px
+
+MODES = ("forward", "backward", "forward+backward")
+BASELINE, NATIVE, FLOOR = "good loop", "native", "GEMM floor"
+AS_WRITTEN, COMPILED = "loop as written", "good loop, compiled"
+
+
+@dataclass(frozen=True)
+class Size:
+    batch: int
+    height: int
+    width: int
+    hidden: int
+
+    def __str__(self):
+        return f"B{self.batch} {self.height}x{self.width} h{self.hidden}"
+
+    @property
+    def cells(self) -> int:
+        return self.batch * self.height * self.width
+
+    def map(self, channels: int, dtype: torch.dtype) -> Tensor:
+        """A random (N, channels, H, W)."""
+        return torch.randn(self.batch, channels, self.height, self.width, dtype=dtype)
+
+    def tiny(self) -> "Size":
+        return replace(self, batch=2, height=4, width=5, hidden=min(self.hidden, 16))
+
+
+class Differentiable:
+    """A provider that maps leaf tensors to one tensor, in whatever layout suits it.
+
+    ``to_common`` takes its result and gradients to the layout of the case's reference, in the order of ``names``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[..., Tensor],
+        inputs: list[Tensor],
+        cotangent: Tensor,
+        names: list[str],
+        to_common: Callable[..., Any] = lambda *tensors: tensors,
+    ):
+        self.name, self.run, self.cotangent, self.names, self.to_common = name, run, cotangent, names, to_common
+        self.inputs = [t.detach().requires_grad_() if not isinstance(t, torch.nn.Parameter) else t for t in inputs]
+
+    def step(self, mode: str) -> Callable[[], Any]:
+        """A function that does ``mode`` once; the graph of a lone backward is built here."""
+
+        def backward(y, **options):
+            return torch.autograd.grad(y, self.inputs, self.cotangent, **options)
+
+        if mode == "forward":
+            return lambda: self.run(*self.inputs)
+        if mode == "backward":
+            y = self.run(*self.inputs)
+            return lambda: backward(y, retain_graph=True)
+        return lambda: backward(self.run(*self.inputs))
+
+    def results(self) -> dict[str, Tensor]:
+        y = self.run(*self.inputs)
+        gradients = torch.autograd.grad(y, self.inputs, self.cotangent)
+        names = ["output", *(f"gradient of {name}" for name in self.names)]
+        return dict(zip(names, self.to_common(y.detach(), *gradients)))
+
+
+@dataclass
+class Problem:
+    """The providers of one case in one dtype, and the exact results, computed in float64."""
+
+    providers: list[Differentiable | GemmFloor]
+    reference: Callable[[], dict[str, Tensor]]
+
+    def __post_init__(self):
+        if px.build_config()["why_no_native"]:
+            self.providers = [p for p in self.providers if not p.name.startswith(NATIVE)]
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    size: Size
+    build: Callable[[Size, torch.dtype], Problem]
+    in_default: bool = True
+    threads: tuple[int, ...] = (2,)
+
+    def __str__(self):
+        return f"{self.kind} {self.size}"
+
+    def problem(self, dtype: torch.dtype) -> Problem:
+        return self.build(self.size, dtype)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is required of float32 forward+backward: ``provider`` over ``against`` at most, or so many times faster."""
+
+    case: Case
+    provider: str
+    against: str
+    at_most: float | None = None
+    faster: float | None = None
+    threads: int = 2
+
+    def required(self, instruction_set: str) -> float | None:
+        """The bounds on the floor are those of AVX-512; on AVX2, from 64 channels on, 1.3 times them."""
+        if self.against != FLOOR:
+            return self.faster
+        factors = {"avx512": 1.0, "avx2": 1.3 if self.case.size.hidden >= 64 else None}
+        factor = factors.get(instruction_set)
+        return None if factor is None else self.at_most * factor
+
+
+def native_recurrence(diagonal: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """The operator under the layers, from x [1, B, H, W, h, 4] and weight [1, taps, h, 4, h] to h [1, B, H, W, h]."""
+
+    def native(x, weight):
+        return torch.ops.pixelrnn_ext.line_scan(x, weight, None, None, None, None, None, 1, diagonal, False)[0]
+
+    return native
+
+
+def recurrence_problem(size: Size, dtype: torch.dtype, taps, native, good_loop, loop_as_written, reference) -> Problem:
+    """A recurrence alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h."""
+    torch.manual_seed(0)
+    hidden = size.hidden
+    x, dy = size.map(4 * hidden, dtype), size.map(hidden, dtype)
+    weight = torch.randn(4 * hidden, hidden, taps, dtype=dtype) / (taps * hidden) ** 0.5
+    names = ["x", "weight_hh"]
+
+    def exact(x, weight):  # the reference with an input that adds nothing to x
+        nothing = x.new_zeros(size.batch, 1, size.height, size.width), x.new_zeros(4 * hidden, 1, 1, 1)
+        return reference(*nothing, weight, gate_bias=x)
+
+    def from_native(y, dx, dweight):
+        return (
+            y[0].permute(0, 3, 1, 2),
+            dx[0].permute(0, 4, 3, 1, 2).flatten(1, 2),
+            dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
+        )
+
+    loop_x, loop_dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))  # faster for the good loop
+    native_inputs = [
+        x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).contiguous()[None],
+        weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None],
+    ]
+    native_dy = dy.permute(0, 2, 3, 1).contiguous()[None]
+    floors = [GemmFloor(size.cells, taps * hidden, hidden, dtype, into_given_memory=given) for given in (False, True)]
+    return Problem(
+        [
+            Differentiable(AS_WRITTEN, loop_as_written, [x, weight], dy, names),
+            Differentiable(BASELINE, good_loop, [loop_x, weight], loop_dy, names),
+            Differentiable(NATIVE, native, native_inputs, native_dy, names, from_native),
+            *floors,
+        ],
+        lambda: Differentiable("reference", exact, [x.double(), weight.double()], dy.double(), names).results(),
+    )
+
+
+def compiled(problem: Problem) -> Differentiable | None:
+    """torch.compile of the good loop of a recurrence; None for a layer."""
+    if AS_WRITTEN not in (p.name for p in problem.providers):
+        return None
+    torch._dynamo.reset()
+    import torch._functorch.config as functorch
+
+    functorch.donated_buffer = False  # a lone backward is timed again and again on one graph
+    (loop,) = [p for p in problem.providers if p.name == BASELINE]
+    return Differentiable(
+        COMPILED, torch.compile(loop.run, dynamic=False), loop.inputs, loop.cotangent, loop.names, loop.to_common
+    )

@@ -1,0 +1,140 @@
+"""The benchmarks run, check their providers before they time them, and write what they measured."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from pixelrnn_ext import _library
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+PROVIDERS = {
+    "bench_diag": {"loop as written", "good loop", "native", "GEMM floor", "GEMM floor, out="},
+    "bench_row": {
+        "loop as written", "good loop", "native", "native, NCHW", "nn.LSTM", "GEMM floor", "GEMM floor, out=",
+    },
+}  # fmt: skip
+
+native = pytest.mark.skipif(_library.why_no_native() is not None, reason=str(_library.why_no_native()))
+
+
+def run(script, *arguments):
+    # The package that this process tests, also where it is not installed.
+    path = os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / f"{script}.py", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def bench_diag(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import bench_diag
+
+    return bench_diag
+
+
+def main(module, *arguments):
+    return module.main(module.__file__, module.__doc__, module.CASES, module.TARGETS, list(arguments))
+
+
+@native
+@pytest.mark.parametrize("script", PROVIDERS)
+def test_check(script, tmp_path):
+    table, text = tmp_path / "table.csv", tmp_path / "table.md"
+    done = run(script, "--check", "--threads", "1", "--csv", table, "--markdown", text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"command: python benchmarks/{script}.py --check" in done.stdout
+
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["provider"] for row in rows} == PROVIDERS[script]
+    assert {row["mode"] for row in rows} == {"forward", "backward", "forward+backward"}
+    for row in rows:
+        assert float(row["median ms"]) > 0 and float(row["p20 ms"]) <= float(row["p80 ms"])
+        assert float(row["speed-up over good loop"]) > 0 and float(row["share of GEMM floor"]) > 0
+        assert row["provider"].startswith("GEMM floor") or float(row["max error"]) < 1e-5
+        assert all(" ".join(row[column].split()) in " ".join(done.stdout.split()) for column in ("case", "provider"))
+
+    lines = [line for line in text.read_text().splitlines() if line.startswith("| ") and " forward" in line]
+    assert len(lines) == sum("forward" in row["mode"] for row in rows)
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_good_loops_are_the_references(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import baselines
+
+    x = torch.randn(2, 32, 4, 5)
+    nothing = torch.zeros(2, 1, 4, 5), torch.zeros(32, 1, 1, 1)
+    for loop, taps, reference in (
+        (baselines.diagonal_good_loop, 2, px.reference.diagonal_lstm),
+        (baselines.row_good_loop, 3, px.reference.row_lstm),
+        (baselines.row_good_loop, 1, px.reference.row_lstm),
+    ):
+        weight = torch.randn(32, 8, taps)
+        torch.testing.assert_close(loop(x, weight), reference(*nothing, weight, gate_bias=x), rtol=0, atol=0)
+
+
+def test_a_mismatch_is_reported_without_a_time(bench_diag, monkeypatch, tmp_path, capsys):
+    loop = bench_diag.baselines.diagonal_good_loop
+    wrong = lambda x, weight: loop(x, weight * 1.001)  # noqa: E731
+    monkeypatch.setattr(bench_diag.baselines, "diagonal_loop_as_written", wrong)
+    table = tmp_path / "table.csv"
+    assert main(bench_diag, "--check", "--threads", "1", "--csv", str(table)) == 1
+    assert "MISMATCH diagonal B2 4x5 h16 float32, 1 thread, loop as written: error " in capsys.readouterr().out
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    wrong_rows = [row for row in rows if row["provider"] == "loop as written"]
+    assert len(wrong_rows) == 3
+    for row in rows:
+        assert (row["status"] == "mismatch") == (row in wrong_rows) == (not row["median ms"])
+    assert all(float(row["max error"]) > 1e-5 for row in wrong_rows)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--threads", "0"],
+        ["--threads", "two"],
+        ["--instruction-set", "mmx"],
+        ["--check", "--full"],
+        ["--csv", "no/such/folder/table.csv"],
+        ["--unknown"],
+    ],
+    ids=" ".join,
+)
+def test_bad_arguments(bench_diag, arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(bench_diag, *arguments)
+    assert stopped.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_plot_needs_matplotlib(bench_diag, monkeypatch, capsys):
+    import harness
+
+    monkeypatch.setattr(harness.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stopped:
+        main(bench_diag, "--plot", "plot.png")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "--plot needs matplotlib: pip install matplotlib\n"
+
+
+def test_requirements(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import bench_row
+
+    floor, loop, *layer = bench_row.TARGETS
+    assert floor.required("avx512") == 0.95 and floor.required("avx2") == pytest.approx(1.235)
+    assert floor.required("baseline") is None
+    assert loop.required("avx2") == 3
+    assert [target.threads for target in layer] == [1, 2]

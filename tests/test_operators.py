@@ -1,0 +1,146 @@
+"""The registration: fake kernels, opcheck, torch.compile, torch.export, autocast."""
+
+import pytest
+import torch
+from checks import LAYERS, assert_close, make_layer
+from torch._subclasses import FakeTensorMode
+from torch.library import opcheck
+
+import pixelrnn_ext as px
+
+OPS = torch.ops.pixelrnn_ext
+B, H, W, C, h = 2, 3, 4, 3, 5
+
+
+def _rand(*size):
+    return torch.randn(size, dtype=torch.float64, requires_grad=True)
+
+
+def scan_arguments(directions, diagonal, reverse, *, x=True, states=True, input=True):
+    taps, input_taps, kernel = (2, 1, 1) if diagonal else (3, 2, 3)
+    return (
+        _rand(directions, B, H, W, h, 4) if x else None,
+        _rand(directions, taps, h, 4, h),
+        _rand(directions, h) if states else None,
+        _rand(directions, h) if states else None,
+        _rand(B, H, W, C) if input else None,
+        _rand(directions, input_taps, h, 4, C) if input else None,
+        _rand(directions, h, 4) if input else None,
+        kernel,
+        diagonal,
+        reverse,
+    )
+
+
+SCANS = [
+    pytest.param(dict(directions=2, diagonal=True, reverse=False), id="bilstm"),
+    pytest.param(dict(directions=1, diagonal=True, reverse=True, states=False, input=False), id="diagonal-bare"),
+    pytest.param(dict(directions=1, diagonal=False, reverse=False, x=False), id="row"),
+]
+
+
+def _leaf(t):
+    return t if t is None else t.detach().requires_grad_()
+
+
+def operator_calls(arguments):
+    """(operator, arguments) of the scan, its backward and its weight gradient."""
+    _, weight, h0, c0, input, weight_ih, bias, kernel, *scan = arguments
+    hs, cs, gates = OPS.line_scan(*arguments)
+    backward = (_leaf(torch.randn_like(hs)), weight, h0, c0, _leaf(cs), _leaf(gates), *scan)
+    dx = _leaf(OPS.line_scan_backward(*backward)[0])
+    input_taps = 0 if weight_ih is None else weight_ih.shape[1]
+    weight_grad = (dx, _leaf(hs), h0, input, weight.shape[1], input_taps, kernel, bias is not None, *scan)
+    return [
+        (OPS.line_scan.default, arguments),
+        (OPS.line_scan_backward.default, backward),
+        (OPS.line_scan_weight_grad.default, weight_grad),
+    ]
+
+
+@pytest.mark.parametrize("operator", [0, 1, 2], ids=["line_scan", "line_scan_backward", "line_scan_weight_grad"])
+@pytest.mark.parametrize("scan", SCANS)
+def test_opcheck(scan, operator):
+    opcheck(*operator_calls(scan_arguments(**scan))[operator])
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(scan):
+    with torch.no_grad():
+        for operator, arguments in operator_calls(scan_arguments(**scan)):
+            real = operator(*arguments)
+            with FakeTensorMode() as mode:
+                fake = operator(*(mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments))
+            for a, b in zip(real, fake):
+                assert (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype), operator
+
+
+@pytest.mark.parametrize("name", ["row3", "bilstm"])
+def test_compile_fullgraph(name):
+    layer = make_layer(name, 3, 4, image_channels=3, initial_state="learned")
+    compiled = torch.compile(layer, fullgraph=True)
+    x = torch.randn(2, 3, 4, 5, requires_grad=True)
+    leaves = [x, *layer.parameters()]
+    for make in (layer, compiled):
+        y = make(x)
+        result = [y, *torch.autograd.grad(y, leaves, torch.ones_like(y))]
+        expected = result if make is layer else expected
+    for i, (a, b) in enumerate(zip(expected, result)):
+        assert_close(str(i), a, b, 1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_export_with_a_dynamic_batch(name):
+    layer = make_layer(name, 3, 4)
+    exported = torch.export.export(layer, (torch.randn(2, 3, 4, 5),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for n in (1, 2, 7):
+        x = torch.randn(n, 3, 4, 5)
+        assert torch.equal(exported.module()(x), layer(x))
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_autocast_returns_its_dtype_and_keeps_the_state_in_float32(dtype, backend):
+    layer = make_layer("bilstm", 3, 4, backend=backend)
+    x = torch.randn(2, 3, 4, 5)
+    with torch.autocast("cpu", dtype):
+        from_float, from_half = layer(x), layer(x.to(dtype))
+        op = OPS.line_scan(None, *(t.to(dtype) for t in _float32_scan()), None, 1, True, False)
+    assert from_float.dtype == from_half.dtype == dtype
+    assert all(t.dtype == torch.float32 for t in op)
+    assert_close("output", layer(x), from_float, torch.finfo(dtype).eps)
+    assert torch.equal(from_half, layer(x.to(dtype).float()).to(dtype))
+
+
+def _float32_scan():
+    return [torch.randn(s) for s in ((1, 2, h, 4, h), (1, h), (1, h), (B, H, W, C), (1, 1, h, 4, C))]
+
+
+def test_autocast_leaves_float64_alone():
+    layer = px.RowLSTM(3, 4, dtype=torch.float64)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert torch.equal(y, layer(x))
+
+
+def test_layers_run_on_the_meta_device():
+    layer = px.DiagonalBiLSTM(3, 4, device="meta")
+    assert layer(torch.empty(2, 3, 4, 5, device="meta")).shape == (2, 4, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({1: lambda t: t[:, :1]}, "2 taps", id="taps"),
+        pytest.param({2: lambda t: t[:, 1:]}, "h0 has the wrong shape", id="h0"),
+        pytest.param({0: lambda t: t.float()}, "x has another dtype", id="dtype"),
+        pytest.param({4: lambda t: None}, "input and weight_ih go together", id="input"),
+    ],
+)
+def test_the_operator_itself_checks_its_arguments(change, message):
+    arguments = list(scan_arguments(1, True, False))
+    for i, f in change.items():
+        arguments[i] = f(arguments[i])
+    with pytest.raises(RuntimeError, match=message):
+        OPS.line_scan(*arguments)

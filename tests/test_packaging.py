@@ -1,0 +1,171 @@
+"""The package builds from its sdist, works from another folder, and says what it was built without."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelrnn_ext import build_config
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+
+# What pip does in an isolated build, without a network: setuptools and ninja are those of this environment.
+HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
+
+USE = """
+import sys, torch, pixelrnn_ext as px
+assert px.__file__.startswith(sys.argv[1]), f"expected the wheel's package, got {px.__file__}"
+layer = px.DiagonalBiLSTM(3, 8)
+y = layer(torch.randn(2, 3, 5, 6))
+y.sum().backward()
+assert y.isfinite().all() and all(p.grad.isfinite().all() for p in layer.parameters())
+from pixelrnn_ext import _library
+print("native:", _library.why_no_native())
+print("cuda:", _library.why_no_cuda())
+"""
+
+
+def python(*arguments, cwd, **environment):
+    # Neither the build settings nor the import path of this process.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PIXELRNN_") and k != "PYTHONPATH"}
+    # The ninja of this environment need not be on PATH.
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**inherited, "PATH": path, "MAX_JOBS": "2", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def build(kind, source, **environment):
+    """The sdist or wheel that the build backend makes of a source folder."""
+    out = source.parent / f"{source.name}-{kind}"
+    done = python("-c", HOOK.format(kind), out, cwd=source, **environment)
+    assert done.returncode == 0, done.stdout
+    (archive,) = out.iterdir()
+    return archive
+
+
+def use(wheel):
+    """What a layer's caller in another folder sees of an unpacked wheel."""
+    target = wheel.parent / "installed"
+    zipfile.ZipFile(wheel).extractall(target)
+    done = python("-c", USE, target, cwd=wheel.parent, PYTHONPATH=str(target))
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of what the repository holds, so that builds leave nothing in it."""
+    copy = tmp_path / "source"
+    copy.mkdir()
+    generated = shutil.ignore_patterns("__pycache__", "*.so", "_build_info.py")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=generated)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture
+def sdist(source, tmp_path):
+    archive = build("sdist", source)
+    shutil.unpack_archive(archive, tmp_path / "unpacked", filter="data")
+    (folder,) = (tmp_path / "unpacked").iterdir()
+    return folder
+
+
+def test_sdist_holds_every_source(sdist):
+    suffixes = {".cpp", ".h", ".cu", ".cuh", ".py", ".typed"}
+    for top in ("csrc", "build_tools", "pixelrnn_ext"):
+        paths = [path.relative_to(ROOT) for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
+        expected = {path for path in paths if path.name != "_build_info.py"}
+        missing = {path for path in expected if not (sdist / path).is_file()}
+        assert expected and not missing, f"the sdist lacks {sorted(map(str, missing))}"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_wheel_of_the_sdist_computes(sdist):
+    wheel = build("wheel", sdist, CXX="g++", PIXELRNN_NATIVE="1", PIXELRNN_CUDA="0")
+    assert "-abi3-" in wheel.name
+    said = use(wheel)
+    assert "native: None" in said
+    assert "cuda: pixelrnn_ext was built without its CUDA kernels: PIXELRNN_CUDA=0" in said
+
+
+def test_pixelrnn_cuda_1_fails_without_nvcc(source, tmp_path):
+    settings = {"PIXELRNN_CUDA": "1", "CUDA_HOME": str(tmp_path)}
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)
+    assert done.returncode != 0
+    why = f"CUDA_HOME={tmp_path} holds no working bin/nvcc"
+    if torch.version.cuda is None:
+        why = "is built without CUDA"
+    assert "PIXELRNN_CUDA=1, but the CUDA kernels cannot be built" in done.stdout and why in done.stdout
+
+
+@pytest.mark.parametrize("setting", ["PIXELRNN_CUDA", "PIXELRNN_NATIVE"])
+def test_unknown_setting_is_refused(source, tmp_path, setting):
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **{setting: "yes"})
+    assert done.returncode != 0
+    assert f"expected {setting}=auto, 0 or 1, got 'yes'" in done.stdout
+
+
+def not_gcc(folder):
+    script = folder / "clang++"
+    script.write_text('#!/bin/sh\nexec c++ -D__clang__ "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("compiler", ["missing", "not GCC"])
+def test_without_gcc_the_reference_is_installed(source, tmp_path, compiler):
+    if compiler == "missing":
+        cxx, why = tmp_path / "no-such-compiler", "does not start"
+    elif shutil.which("c++"):
+        cxx, why = not_gcc(tmp_path), "is not GCC"
+    else:
+        pytest.skip("needs c++")
+    said = use(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
+    assert f"native: pixelrnn_ext was built without its CPU kernels: the C++ compiler {str(cxx)!r} {why}" in said
+
+
+def test_pixelrnn_native_1_fails_without_a_compiler(source, tmp_path):
+    settings = {"PIXELRNN_NATIVE": "1", "CXX": str(tmp_path / "no-such-compiler")}
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)
+    assert done.returncode != 0
+    assert "PIXELRNN_NATIVE=1, but the CPU kernels cannot be built" in done.stdout
+
+
+def test_python_m_pixelrnn_ext_prints_the_build(tmp_path):
+    done = python("-m", "pixelrnn_ext", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    keys = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert {"version", "torch", "native", "why_no_native", "cuda", "why_no_cuda"} <= set(keys)
+
+    done = python("-m", "pixelrnn_ext", "--nonsense", cwd=tmp_path)
+    assert done.returncode == 2 and "usage: python -m pixelrnn_ext" in done.stdout
+
+
+def test_instruction_set_from_the_environment(tmp_path):
+    done = python("-c", "import pixelrnn_ext", cwd=tmp_path, PIXELRNN_INSTRUCTION_SET="sse9")
+    assert done.returncode != 0
+    assert "PIXELRNN_INSTRUCTION_SET: expected an instruction set of this machine" in done.stdout
+    assert "got 'sse9'" in done.stdout
+
+    if build_config()["why_no_native"]:
+        return
+    ask = "from pixelrnn_ext import build_config; print(build_config()['instruction_set'])"
+    done = python("-c", ask, cwd=tmp_path, PIXELRNN_INSTRUCTION_SET="baseline")
+    assert done.stdout.strip() == "baseline", done.stdout
