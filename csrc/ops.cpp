@@ -43,11 +43,10 @@ cpu::Team team() {
 Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
   Tensor t = torch::stable::new_empty(like, sizes);
 #if defined(MADV_HUGEPAGE)
-  constexpr uintptr_t huge = 2u << 20;
+  constexpr uintptr_t page = 4096, least = 4 << 20;
   const uintptr_t bytes = t.numel() * t.element_size(), address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
-  // Rounded outwards: a hint about the neighbours does no harm, and without it the ends stay in small pages.
-  const uintptr_t low = address / huge * huge, high = (address + bytes + huge - 1) / huge * huge;
-  if (bytes >= (512u << 10)) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
+  const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
+  if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
 #endif
   return t;
 }
