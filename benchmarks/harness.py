@@ -332,6 +332,7 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="all sizes, 1 and 2 threads, float64 too: many minutes")
     parser.add_argument("--check", action="store_true", help="tiny sizes: whether everything runs, in seconds")
     parser.add_argument("--compile", action="store_true", help="add torch.compile of the good loop: minutes a case")
+    parser.add_argument("--only", metavar="TEXT", help="the cases whose name contains it, the default run's or not")
     parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--instruction-set", metavar="NAME", choices=px._library.instruction_sets(), help="%(choices)s")
     parser.add_argument("--csv", type=Path, metavar="FILE")
@@ -367,6 +368,11 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
         benchmark.notes.append(f"skipped: {NATIVE} ({reason})")
     if options.check:
         cases = list({case.kind: replace(case, size=case.size.tiny()) for case in cases}.values())
+    if options.only:
+        cases = [replace(case, in_default=True) for case in cases if options.only in str(case)]
+        if not cases:
+            print(f"{Path(script).name}: no case has {options.only!r} in its name", file=sys.stderr)
+            return 2
     default_threads, start = torch.get_num_threads(), time.perf_counter()
     try:
         for case in cases:
