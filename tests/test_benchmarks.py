@@ -119,6 +119,11 @@ def test_bad_arguments(bench_diag, arguments, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+def test_only_names_a_case(bench_diag, capsys):
+    assert main(bench_diag, "--only", "nothing") == 2
+    assert "no case has 'nothing' in its name" in capsys.readouterr().err
+
+
 def test_plot_needs_matplotlib(bench_diag, monkeypatch, capsys):
     import harness
 
