@@ -11,5 +11,5 @@ from . import functional, masks, reference
 from ._library import build_config
 from .layers import DiagonalBiLSTM, DiagonalLSTM, RowLSTM
 
-__version__ = build_config()["version"]
+__version__ = _library.VERSION
 __all__ = ["DiagonalBiLSTM", "DiagonalLSTM", "RowLSTM", "build_config", "functional", "masks", "reference"]
