@@ -186,7 +186,7 @@ def plan():
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.
         flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET], "nvcc": ["-O3", "-lineinfo"]}
-        cuda_sources = ["csrc/ops_cuda.cpp", *files("cuda/*.cu")]
+        cuda_sources = ["csrc/ops_cuda.cpp", *files("cuda/*.cpp"), *files("cuda/*.cu")]
         modules.append(CUDAExtension(f"{NAME}._C_cuda", cuda_sources, extra_compile_args=flags, **common()))
     return modules, {"build_ext": BuildExtension}, build
 

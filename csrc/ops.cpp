@@ -4,12 +4,14 @@
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
 // weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not be
 // given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
+// path and tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
 #include <Python.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <optional>
+#include <string>
 #include <tuple>
 #include <vector>
 #if defined(__linux__)
@@ -85,7 +87,7 @@ cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t wid
 }
 
 std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input, Optional weight_ih, Optional bias,
-                                             int64_t input_kernel, bool diagonal, bool reverse) {
+                                             int64_t input_kernel, bool diagonal, bool reverse, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5, "line_scan: expected weight [D, taps, h, 4, h]");
   STD_TORCH_CHECK(x || input, "line_scan: expected x or input");
   STD_TORCH_CHECK(input.has_value() == weight_ih.has_value(), "line_scan: input and weight_ih go together");
@@ -116,7 +118,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
   return {hs, cs, gates};
 }
 
-std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, Optional h0, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse) {
+std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, Optional h0, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6, "line_scan_backward: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
   make_contiguous(dh, weight, h0, c0, c, gates);
   const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), h = gates.size(4);
@@ -172,15 +174,14 @@ int64_t set_instruction_set(int64_t level) {
 
 STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def(
-      "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int input_kernel, bool diagonal, bool reverse)"
+      "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int input_kernel, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
       " -> (Tensor h, Tensor c, Tensor gates)");
   m.def(
-      "line_scan_backward(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor c, Tensor gates, bool diagonal, bool reverse)"
+      "line_scan_backward(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor c, Tensor gates, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
       " -> (Tensor dx, Tensor dh0, Tensor dc0)");
   m.def(
       "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
-  m.def("lstm_cell(Tensor gates, Tensor c_prev) -> (Tensor h, Tensor c, Tensor activated)");  // CUDA only
   m.def("set_instruction_set(int level) -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {

@@ -8,8 +8,9 @@ if _library.why_no_native() is None:
     ops.register()
 
 from . import functional, masks, reference
+from ._backends import resident_plan
 from ._library import build_config
 from .layers import DiagonalBiLSTM, DiagonalLSTM, RowLSTM
 
 __version__ = _library.VERSION
-__all__ = ["DiagonalBiLSTM", "DiagonalLSTM", "RowLSTM", "build_config", "functional", "masks", "reference"]
+__all__ = ["DiagonalBiLSTM", "DiagonalLSTM", "RowLSTM", "build_config", "functional", "masks", "reference", "resident_plan"]

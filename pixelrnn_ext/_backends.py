@@ -1,10 +1,14 @@
 """Which backend runs: one predicate that chooses, or explains why not."""
 
+from typing import NamedTuple
+
 import torch
 
 from . import _library
 
-BACKENDS = ("auto", "native", "reference")
+BACKENDS = ("auto", "native", "step", "resident", "reference")
+# The path of the operators (csrc/cuda/recurrence.h) by backend.
+_PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
 
 
 def check_name(backend: str) -> None:
@@ -17,13 +21,80 @@ def why_not_native(device: torch.device) -> str | None:
     """None when the compiled kernels run on tensors of ``device``, else one sentence why not."""
     if device.type == "cpu":
         return _library.why_no_native()
-    return f"the native kernels run on CPU tensors, got tensors on {device}"
+    if device.type == "cuda":
+        return _library.why_no_cuda()
+    return f"the native kernels run on CPU and CUDA tensors, got tensors on {device}"
 
 
-def choose(backend: str, device: torch.device) -> str:
-    """``"native"`` or ``"reference"``. RuntimeError when a backend that was asked for cannot run."""
+def choose(backend: str, device: torch.device) -> str | None:
+    """The operators' path, or None: the reference. RuntimeError when a backend that was asked for cannot run.
+
+    ``"resident"`` may still be refused by the operator, which knows the sizes: see :func:`pixelrnn_ext.resident_plan`.
+    """
     check_name(backend)
-    reason = None if backend == "reference" else why_not_native(device)
-    if backend == "native" and reason:
-        raise RuntimeError(f"backend='native' cannot run: {reason}")
-    return "reference" if backend == "reference" or reason else "native"
+    if backend == "reference":
+        return None
+    reason = why_not_native(device)
+    if backend in ("step", "resident") and device.type != "cuda":
+        reason = f"it is a path of the CUDA kernels, got tensors on {device}"
+    if reason and backend != "auto":
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    return None if reason else _PATHS[backend]
+
+
+@torch.compiler.assume_constant_result
+def allows_tf32() -> bool:
+    """Whether torch may compute float32 matrix products in tf32, by whichever of its settings."""
+    return torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+class ResidentPlan(NamedTuple):
+    """What ``backend="native"`` launches on a GPU, in words: a kernel and its layout, or ``"step path: "`` and the reason."""
+
+    forward: str
+    backward: str
+
+
+def resident_plan(
+    height: int,
+    width: int,
+    hidden: int,
+    *,
+    diagonal: bool = True,
+    taps: int = 2,
+    images: int = 1,
+    directions: int = 1,
+    dtype: torch.dtype = torch.float32,
+    tf32: bool = False,
+    capability: tuple[int, int] | None = None,
+) -> ResidentPlan:
+    """Whether the resident CUDA kernels take a scan, which one, and how it is laid out; if not, why.
+
+    Args:
+        height, width: of the map.
+        hidden: hidden channels of one direction.
+        diagonal, taps: the Diagonal LSTM has 2 taps, the Row LSTM an odd number.
+        images, directions: the batch; 2 directions for a Diagonal BiLSTM.
+        dtype: float32, float16 or bfloat16 (float64 always takes the step path). tf32: float32 maps, products in tf32.
+        capability: of the GPU, such as (9, 0); None is the current one, which no other number needs.
+
+    Raises:
+        RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
+
+    Example:
+        >>> resident_plan(32, 32, 128, images=16, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
+        'forward_bf16_8_256: 8 blocks an image, 256 threads, 36992 bytes of shared memory'
+    """
+    reason = _library.why_no_cuda()
+    if reason:
+        raise RuntimeError(f"resident_plan needs the CUDA kernels: {reason}")
+    formats = {torch.float32: "tf32" if tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    if dtype == torch.float64:
+        return ResidentPlan(*["step path: expected float32, float16 or bfloat16, got float64"] * 2)
+    if dtype not in formats:
+        raise TypeError(f"expected dtype to be float32, float64, float16 or bfloat16, got {dtype}")
+    level = 0 if capability is None else 10 * capability[0] + capability[1]
+    plans = torch.ops.pixelrnn_ext.describe_plan(
+        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level
+    )
+    return ResidentPlan(*plans)

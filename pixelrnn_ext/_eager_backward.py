@@ -11,15 +11,20 @@ import torch.nn.functional as F
 from .reference import skew, unskew
 
 
-def line_scan_backward(dh, dc, dgates, weight, h0, c0, c, gates, diagonal, reverse):
-    """(dx, dh0, dc0) from gradients of h, c and the gates, each of which may be None."""
+def line_scan_backward(dh, dc, dgates, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False):
+    """(dx, dh0, dc0) from gradients of h, c and the gates, each of which may be None.
+
+    Halves are computed in float32. ``path`` and ``tf32`` are the operator's; they do not matter here.
+    """
+    dtype, wide = weight.dtype, torch.promote_types(weight.dtype, torch.float32)
+    dh, dc, dgates, weight, c0, c, gates = (None if t is None else t.to(wide) for t in (dh, dc, dgates, weight, c0, c, gates))
     directions = [
         _direction(
             *(None if t is None else t[d] for t in (dh, dc, dgates, weight, c0, c, gates)), diagonal, reverse != (d == 1)
         )
         for d in range(weight.shape[0])
     ]
-    dx, dh0, dc0 = (torch.stack(t) for t in zip(*directions))
+    dx, dh0, dc0 = (torch.stack(t).to(dtype) for t in zip(*directions))
     return dx, dh0[: 0 if h0 is None else None], dc0[: 0 if c0 is None else None]
 
 
@@ -76,7 +81,7 @@ def line_scan_weight_grad(dx, h, h0, input, taps, input_taps, input_kernel, bias
     dweight = dweight_ih = dbias = None
     mirrored = [reverse != (d == 1) for d in range(directions)]
     if h is not None:
-        moves = [(1, 0), (0, 1)] if diagonal else [(1, taps // 2 - k) for k in range(taps)]
+        moves = state_moves(diagonal, taps)
         border = [None if h0 is None else h0[d] for d in range(directions)]
         dweight = torch.stack(
             [_product(dx[d], [displaced(h[d], *move, mirrored[d], border[d]) for move in moves]) for d in range(directions)]
@@ -97,7 +102,15 @@ def line_scan_weight_grad(dx, h, h0, input, taps, input_taps, input_kernel, bias
 
 
 def _product(dx, neighbours):
-    return torch.stack([torch.einsum("bhwug,bhwj->ugj", dx, n) for n in neighbours])
+    """[taps, h, 4, channels]: dx times each of the neighbours' maps, in one matrix product."""
+    _, _, _, hidden, _ = dx.shape
+    product = dx.reshape(-1, 4 * hidden).t() @ torch.cat(neighbours, -1).flatten(0, 2)
+    return product.view(hidden, 4, len(neighbours), -1).permute(2, 0, 1, 3)
+
+
+def state_moves(diagonal, taps):
+    """The neighbour that each state-to-state tap reads: rows above, columns before (csrc/geometry.h)."""
+    return [(1, 0), (0, 1)] if diagonal else [(1, taps // 2 - k) for k in range(taps)]
 
 
 def displaced(m, up, left, mirrored, border=None):

@@ -2,11 +2,13 @@
 
 All maps are (N, C, H, W). The gates are in the order i, f, g, o of torch.nn.LSTM. Inputs may have any strides; the result
 is in channels_last memory format from the native backend, which computes in that layout. float32 and float64 are computed
-as they are; float16 and bfloat16 are computed in float32 and returned in their own dtype. Under autocast the result has the
-autocast dtype, as that of a convolution has, and the recurrence is computed in float32 all the same.
+as they are (float32 in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and
+returned in their own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32.
+Under autocast the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
 """
 
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -49,7 +51,8 @@ def row_lstm(
         mask_type: ``"A"`` or ``"B"`` masks ``weight_ih`` (section 3.4); None leaves it unmasked.
         image_channels: colours that the channels are divided into, for the mask.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
-        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs.
+        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs. On a GPU also ``"step"`` (a matrix product
+            and a kernel for every line) or ``"resident"`` (one launch for the whole scan), between which native chooses.
 
     Returns:
         h, (N, hidden, H, W), of the dtype of ``input``.
@@ -166,10 +169,12 @@ class Direction(NamedTuple):
 def _run(input, directions, gate_bias, diagonal, reverse, mask_type, image_channels, backend):
     """The map of one direction, or of two: the second one is the other way round, and shifted down."""
     _check(input, directions, gate_bias, diagonal, mask_type, image_channels)
-    run = _native if _backends.choose(backend, input.device) == "native" else _reference
+    path = _backends.choose(backend, input.device)
+    run = _reference if path is None else partial(_native, path)
     device = input.device.type
     result_dtype = torch.get_autocast_dtype(device) if _autocasts(device) and input.dtype != torch.float64 else input.dtype
-    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
+    dtype = result_dtype if path and device == "cuda" else torch.promote_types(result_dtype, torch.float32)
     if gate_bias is not None:
         n, _, height, width = input.shape
         gate_bias = gate_bias.to(dtype).expand(n, 4 * directions[0].hidden * len(directions), height, width)
@@ -197,7 +202,7 @@ def _reference(input, directions, gate_bias, diagonal, reverse, mask_type, image
     ]
 
 
-def _native(input, directions, gate_bias, diagonal, reverse, mask_type, image_channels):
+def _native(path, input, directions, gate_bias, diagonal, reverse, mask_type, image_channels):
     kernel = directions[0].weight_ih.shape[3]
     live = kernel if mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
 
@@ -233,6 +238,8 @@ def _native(input, directions, gate_bias, diagonal, reverse, mask_type, image_ch
         kernel,
         diagonal,
         reverse,
+        path,
+        input.is_cuda and _backends.allows_tf32(),
     )
     return h.permute(0, 1, 4, 2, 3).unbind()
 

@@ -102,7 +102,7 @@ class RowLSTM(_LineLSTM):
         mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4), None leaves it unmasked.
         bias: whether the input-to-state convolution has a bias.
         initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,).
-        backend: ``"auto"``, ``"native"`` or ``"reference"``.
+        backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
     Parameters: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden, hidden, k) with the taps from left to

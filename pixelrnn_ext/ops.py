@@ -1,42 +1,80 @@
-"""The operators under the layers: fake kernels, autograd and autocast rules.
+"""The operators under the layers: fake kernels, autograd and autocast rules, and the kernels for a GPU.
 
 ``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/ops.cpp has its schema and the shapes. Its backward is an
 operator too, so that compiled graphs keep it; derivatives of the backward go through :mod:`pixelrnn_ext._eager_backward`.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from . import _cuda, _library
 from . import _eager_backward as eager
 
-_NAME = "pixelrnn_ext::"
-_ops = torch.ops.pixelrnn_ext
 
-
-def register():
+def register() -> None:
     """Once, after the library has defined the schemas."""
-    torch.library.register_fake(_NAME + "line_scan", _scan_fake)
-    torch.library.register_fake(_NAME + "line_scan_backward", _backward_fake)
-    torch.library.register_fake(_NAME + "line_scan_weight_grad", _weight_grad_fake)
-    torch.library.register_autograd(_NAME + "line_scan", _scan_backward, setup_context=_scan_setup)
-    torch.library.register_autograd(_NAME + "line_scan_backward", _backward_backward, setup_context=_save_inputs)
-    torch.library.register_autograd(_NAME + "line_scan_weight_grad", _weight_grad_backward, setup_context=_save_inputs)
-    for device in ("cpu", "cuda"):
-        # The state is float32 whatever the autocast dtype is: a half would lose it over hundreds of steps.
-        torch.library.register_autocast(_NAME + "line_scan", device, torch.float32)
+    register_rules("pixelrnn_ext")
+    # On a CPU the state is float32 whatever the autocast dtype is. The CUDA kernels keep c and accumulators in float32
+    # themselves, so there a scan runs in the autocast dtype, as torch's own matrix products do.
+    torch.library.register_autocast("pixelrnn_ext::line_scan", "cpu", torch.float32)
+    if _library.why_no_cuda() is None:
+        _cuda.register("pixelrnn_ext", "cuda")
+        _library_autocast.impl("line_scan", _autocast_cuda, "AutocastCUDA")
 
 
-def _scan_fake(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse):
+def register_rules(namespace: str) -> None:
+    """Fake kernels and autograd of the three operators of ``namespace``."""
+    ops = getattr(torch.ops, namespace)
+    torch.library.register_fake(f"{namespace}::line_scan", _scan_fake)
+    torch.library.register_fake(f"{namespace}::line_scan_backward", _backward_fake)
+    torch.library.register_fake(f"{namespace}::line_scan_weight_grad", _weight_grad_fake)
+    torch.library.register_autograd(f"{namespace}::line_scan", partial(_scan_backward, ops), setup_context=_scan_setup)
+    for name, rule in (("line_scan_backward", _backward_backward), ("line_scan_weight_grad", _weight_grad_backward)):
+        torch.library.register_autograd(f"{namespace}::{name}", rule, setup_context=_save_inputs)
+
+
+_library_autocast = torch.library.Library("pixelrnn_ext", "FRAGMENT")
+
+
+def _autocast_cuda(*args):
+    dtype = torch.get_autocast_dtype("cuda")
+    with torch.autocast("cuda", enabled=False):
+        return torch.ops.pixelrnn_ext.line_scan(*(_autocast_operand(a, dtype) for a in args))
+
+
+def _autocast_operand(value, dtype):
+    """``value``, of ``dtype`` if it is a tensor that autocast casts: float64 it leaves alone."""
+    castable = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
+    return value.to(dtype) if castable else value
+
+
+# What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half.
+def _state_dtype(dtype):
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _gates_dtype(dtype):
+    return torch.float16 if dtype == torch.bfloat16 else dtype
+
+
+def _scan_fake(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):
     directions, _, hidden, _, _ = weight.shape
     images, height, width = x.shape[1:4] if x is not None else input.shape[:3]
     size = (directions, images, height, width, hidden)
-    return weight.new_empty(size), weight.new_empty(size), weight.new_empty(*size, 4)
+    dtype = weight.dtype
+    return (
+        weight.new_empty(size),
+        weight.new_empty(size, dtype=_state_dtype(dtype)),
+        weight.new_empty(*size, 4, dtype=_gates_dtype(dtype)),
+    )
 
 
-def _backward_fake(dh, weight, h0, c0, c, gates, diagonal, reverse):
+def _backward_fake(dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False):
     directions, hidden = gates.shape[0], gates.shape[4]
-    states = [gates.new_empty(0 if state is None else directions, hidden) for state in (h0, c0)]
-    return gates.new_empty(gates.shape), *states
+    states = [weight.new_empty(0 if state is None else directions, hidden) for state in (h0, c0)]
+    return weight.new_empty(gates.shape), *states
 
 
 def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
@@ -50,25 +88,26 @@ def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, di
 
 
 def _scan_setup(ctx, inputs, output):
-    _, weight, h0, c0, input, weight_ih, bias, *ctx.geometry = inputs
+    _, weight, h0, c0, input, weight_ih, bias, *ctx.options = inputs
     ctx.set_materialize_grads(False)
     ctx.has_bias = bias is not None
     ctx.save_for_backward(weight, h0, c0, input, weight_ih, *output)
 
 
-def _scan_backward(ctx, dh, dc, dgates):
+def _scan_backward(ops, ctx, dh, dc, dgates):
     weight, h0, c0, input, weight_ih, h, c, gates = ctx.saved_tensors
-    input_kernel, *scan = ctx.geometry
+    input_kernel, diagonal, reverse, *path = ctx.options
+    scan = diagonal, reverse
     need_x, need_weight, need_h0, need_c0, need_input, need_weight_ih, need_bias = ctx.needs_input_grad[:7]
     if dc is None and dgates is None:
         if dh is None:
-            return (None,) * 10
-        dx, dh0, dc0 = _ops.line_scan_backward(dh, weight, h0, c0, c, gates, *scan)
+            return (None,) * (7 + len(ctx.options))
+        dx, dh0, dc0 = ops.line_scan_backward(dh, weight, h0, c0, c, gates, *scan, *path)
     else:  # from a second derivative
         dx, dh0, dc0 = eager.line_scan_backward(dh, dc, dgates, weight, h0, c0, c, gates, *scan)
     dweight = dweight_ih = dbias = None
     if need_weight or need_weight_ih or need_bias:
-        dweight, dweight_ih, dbias = _ops.line_scan_weight_grad(
+        dweight, dweight_ih, dbias = ops.line_scan_weight_grad(
             dx,
             h if need_weight else None,
             h0,
@@ -84,12 +123,10 @@ def _scan_backward(ctx, dh, dc, dgates):
         dweight if need_weight else None,
         dh0 if need_h0 else None,
         dc0 if need_c0 else None,
-        _input_grad(dx, weight_ih, input_kernel, scan[1]) if need_input else None,
+        _input_grad(dx, weight_ih, input_kernel, reverse) if need_input else None,
         dweight_ih if need_weight_ih else None,
         dbias if need_bias else None,
-        None,
-        None,
-        None,
+        *(None for _ in ctx.options),
     )
 
 

@@ -99,7 +99,7 @@ DIAGONAL = dict(weight_ih=torch.randn(16, 3, 1, 1), weight_hh=torch.randn(16, 4,
         pytest.param(dict(gate_bias=torch.randn(2, 8, 4, 5)), ValueError, r"gate_bias broadcastable to \(2, 16, 4, 5\), got \(2, 8, 4, 5\)", id="gate_bias"),
         pytest.param(dict(mask_type="C"), ValueError, "mask_type to be 'A', 'B' or None, got 'C'", id="mask_type"),
         pytest.param(dict(mask_type="B", image_channels=5), ValueError, "at least one channel for each of 5 image_channels, got 4", id="image_channels"),
-        pytest.param(dict(backend="fast"), ValueError, "backend to be one of 'auto', 'native', 'reference', got 'fast'", id="backend"),
+        pytest.param(dict(backend="fast"), ValueError, "backend to be one of 'auto', 'native', 'step', 'resident', 'reference', got 'fast'", id="backend"),
     ],
 )
 @pytest.mark.parametrize("backend", ["native", "reference"])
@@ -132,7 +132,15 @@ def test_constructor_errors(make, error, message):
         make()
 
 
-def test_a_backend_that_cannot_run_says_why():
-    layer = px.RowLSTM(3, 4, backend="native", device="meta")
-    with pytest.raises(RuntimeError, match="backend='native' cannot run: the native kernels run on CPU tensors, got tensors on meta"):
-        layer(torch.empty(1, 3, 4, 4, device="meta"))
+@pytest.mark.parametrize(
+    ("backend", "device", "message"),
+    [
+        ("native", "meta", "the native kernels run on CPU and CUDA tensors, got tensors on meta"),
+        ("step", "cpu", "it is a path of the CUDA kernels, got tensors on cpu"),
+        ("resident", "cpu", "it is a path of the CUDA kernels, got tensors on cpu"),
+    ],
+)
+def test_a_backend_that_cannot_run_says_why(backend, device, message):
+    layer = px.RowLSTM(3, 4, backend=backend, device=device)
+    with pytest.raises(RuntimeError, match=f"backend='{backend}' cannot run: {message}"):
+        layer(torch.empty(2, 3, 4, 5, device=device))

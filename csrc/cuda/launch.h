@@ -1,0 +1,46 @@
+// Launches a kernel by its entry (entry.h) on a stream, as blocks or as clusters of blocks.
+#pragma once
+#include <cuda_runtime_api.h>
+
+namespace pixelrnn::cuda {
+
+struct Layout {
+  unsigned blocks_x, blocks_y;
+  unsigned threads;
+  unsigned shared_memory = 0;  // bytes of a block
+  unsigned cluster = 1;        // blocks of a cluster, along x
+};
+
+// `config` and `cluster` for the CUDA runtime; they point to each other.
+struct LaunchConfig {
+  cudaLaunchAttribute cluster{};
+  cudaLaunchConfig_t config{};
+  LaunchConfig(const Layout& l, cudaStream_t stream) {
+    config.gridDim = dim3(l.blocks_x, l.blocks_y);
+    config.blockDim = dim3(l.threads);
+    config.dynamicSmemBytes = l.shared_memory;
+    config.stream = stream;
+    if (l.cluster > 1) {
+      cluster.id = cudaLaunchAttributeClusterDimension;
+      cluster.val.clusterDim.x = l.cluster;
+      cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+      config.attrs = &cluster;
+      config.numAttrs = 1;
+    }
+  }
+  LaunchConfig(const LaunchConfig&) = delete;
+};
+
+inline cudaError_t reserve_shared_memory(const void* entry, unsigned bytes) {
+  return cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
+}
+
+template <class Args> cudaError_t launch(const void* entry, const Layout& layout, const Args& args, cudaStream_t stream) {
+  if (layout.shared_memory > 48 << 10)
+    if (const cudaError_t error = reserve_shared_memory(entry, layout.shared_memory); error != cudaSuccess) return error;
+  const LaunchConfig launch(layout, stream);
+  void* list[] = {const_cast<Args*>(&args)};
+  return cudaLaunchKernelExC(&launch.config, entry, list);
+}
+
+}  // namespace pixelrnn::cuda

@@ -1,0 +1,106 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "entry.h"
+#include "variants.h"
+
+#define FORWARD(F, PAIRS, TILES, THREADS) PIXELRNN_DECLARE_ENTRY(forward_##F##_##PAIRS##_##THREADS);
+#define BACKWARD(F, PAIRS, OWN, THREADS) PIXELRNN_DECLARE_ENTRY(backward_##F##_##PAIRS##_##THREADS);
+PIXELRNN_VARIANTS
+#undef FORWARD
+#undef BACKWARD
+
+namespace pixelrnn::cuda {
+namespace {
+
+constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3;
+
+#define FORWARD(F, PAIRS, TILES, THREADS) \
+  {"forward_" #F "_" #PAIRS "_" #THREADS, forward_##F##_##PAIRS##_##THREADS##_entry, Format::F, false, PAIRS, TILES, THREADS},
+#define BACKWARD(F, PAIRS, OWN, THREADS) \
+  {"backward_" #F "_" #PAIRS "_" #THREADS, backward_##F##_##PAIRS##_##THREADS##_entry, Format::F, true, PAIRS, OWN, THREADS},
+const Variant kVariants[] = {PIXELRNN_VARIANTS};
+#undef FORWARD
+#undef BACKWARD
+
+int shared_memory(const Variant& v, const Tiling& s) {
+  const int carried = v.backward && v.own == 0 ? 4 * s.cells() * s.units : 0;
+  return s.lines_bytes() + s.parts_bytes() + (v.pairs ? 0 : s.weight_bytes()) + carried;
+}
+
+// Instructions and bytes over their rates on an H100 (1.7 GHz), and the latency of a step (KERNELS: floors).
+double model(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int shared) {
+  constexpr double clocks_per_microsecond = 1700, shared_bytes_per_clock = 128, mma_clocks = 8, cell_clocks = 60;
+  const double warps_of_scheduler = (s.slices() * s.groups + 3) / 4, active = p.cells > kTileCells ? 0.8 : 1;
+  const double product = s.fma() ? 8.0 * s.taps * s.tap_width() : mma_clocks * 2 * s.pairs() * (s.backward ? 1 : 2);
+  double clocks = s.tiles * active * warps_of_scheduler * (product + cell_clocks);
+  if (v.pairs == 0) clocks = std::max(clocks, s.tiles * s.groups * active * s.weight_bytes() / shared_bytes_per_clock);
+  const double latency = s.blocks > 1 ? (s.backward ? 0.48 : 0.40) : (s.backward ? 0.30 : 0.22);
+  // Blocks of a multiprocessor: a variant uses all registers when it has all its threads.
+  const int together = std::max(1, std::min(v.threads / s.threads(), device.shared_memory / shared));
+  const double blocks = double(p.images) * p.directions * s.blocks, waves = std::max(1.0, blocks / (double(device.multiprocessors) * together));
+  return p.lines * waves * (latency + clocks / clocks_per_microsecond);
+}
+
+bool ends_with(const std::string& s, const std::string& end) {
+  return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
+}
+std::string number(int64_t n) { return std::to_string(n); }
+
+}  // namespace
+
+std::string Plan::describe() const {
+  if (!variant) return "step path: " + why_not;
+  return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") + " an image, " + number(tiling.threads()) +
+         " threads, " + number(shared_memory) + " bytes of shared memory";
+}
+
+bool has_variant(Format format, bool backward, const std::string& end_of_name) {
+  for (const Variant& v : kVariants)
+    if (v.format == format && v.backward == backward && ends_with(v.name, end_of_name)) return true;
+  return false;
+}
+
+Plan plan(const Problem& p, const Device& device, const Restriction& restriction) {
+  Plan best;
+  auto none = [&](std::string why) {
+    best.why_not = std::move(why);
+    return best;
+  };
+  if (device.capability < kLeastCapability)
+    return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." + number(device.capability % 10));
+  if (p.taps > kMostTaps) return none("expected at most 3 taps, got " + number(p.taps));
+  if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
+  if (p.images * 8 > INT32_MAX) return none("expected at most " + number(INT32_MAX / 8) + " images, got " + number(p.images));
+
+  const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
+  bool some_tiling = false;
+  for (const Variant& v : kVariants) {
+    if (v.format != p.format || v.backward != p.backward || !ends_with(v.name, restriction.variant)) continue;
+    for (int blocks : {1, 2, 4, 8}) {
+      if (blocks > max_blocks || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
+      for (int groups = 1; groups <= 8; ++groups) {
+        const int tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
+        const Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles};
+        if (groups > 1 && kTileCells * tiles * (groups - 1) >= p.cells) continue;  // a group would idle
+        if (s.threads() > v.threads || s.threads() < s.units || (v.pairs && s.pairs() > v.pairs)) continue;
+        if (!p.backward && tiles > v.own) continue;
+        if (p.backward && v.own && s.pass_cells() * v.own < p.cells) continue;
+        some_tiling = true;
+        const int shared = shared_memory(v, s);
+        if (shared > device.shared_memory) continue;
+        const double cost = model(p, device, v, s, shared);
+        if (!best.variant || cost < best.microseconds) best = {&v, s, shared, cost, ""};
+      }
+    }
+  }
+  if (best.variant) return best;
+  const std::string what = "hidden size " + number(p.hidden) + ", " + number(p.taps) + (p.taps == 1 ? " tap" : " taps") + " and lines of " + number(p.cells) + " cells";
+  const std::string clusters = max_blocks == 1 ? " without clusters of thread blocks" : "";
+  if (some_tiling) return none("the weights and lines of " + what + " exceed the " + number(device.shared_memory) + " bytes of shared memory of a block" + clusters);
+  return none("no kernel is compiled for " + what + clusters);
+}
+
+}  // namespace pixelrnn::cuda

@@ -1,0 +1,82 @@
+// The recurrent product of a warp: z += weights * line for one slice of matrix rows and the 8 cells of one tile.
+//
+// z[i][j] is matrix row `row_of(i)` and cell 2 * p + j of the tile, with q = lane / 4 and p = lane % 4:
+//   tensor core: row i / 2 * 16 + i % 2 * 8 + q of the slice
+//   FMA:         row 4 * q + i of the slice
+#pragma once
+#include "format.cuh"
+
+namespace pixelrnn::cuda {
+
+// `row` is the shared address of the line's row that the first cell of the tile reads first; M2 = 2 * number of 16-row tiles.
+// PAIRS > 0 unrolls the product over at most so many pairs, so that `weight` can name registers.
+template <Format F, int PAIRS, int M2, class Weight>
+__device__ __forceinline__ void multiply(float (&z)[M2][2], uint32_t row, const Tiling& s, int lane, Weight weight) {
+  float even[M2 / 2][4] = {}, odd[M2 / 2][4] = {};  // two chains hide the latency of the tensor core
+  const int pairs = s.pairs(), pairs_of_tap = s.pairs_of_tap(), to_next_tap = s.stride() - (pairs_of_tap - 1) * kPairBytes;
+  int left = pairs_of_tap;
+  row += (lane & 7) * s.stride() + (lane >> 3) * 16;
+  auto multiply_pair = [&](int pair) {
+    uint32_t b[4];
+    primitive::load_matrix4(b, row);
+#pragma unroll
+    for (int m = 0; m < M2 / 2; ++m) {
+      Traits<F>::mma(even[m], weight(m, 2 * pair), b[0], b[1]);
+      Traits<F>::mma(odd[m], weight(m, 2 * pair + 1), b[2], b[3]);
+    }
+    const bool next_tap = --left == 0;
+    row += next_tap ? to_next_tap : kPairBytes;
+    left = next_tap ? pairs_of_tap : left;
+  };
+  if constexpr (PAIRS > 0) {
+#pragma unroll
+    for (int pair = 0; pair < PAIRS; ++pair)
+      if (pair < pairs) multiply_pair(pair);
+  } else {
+#pragma unroll 2
+    for (int pair = 0; pair < pairs; ++pair) multiply_pair(pair);
+  }
+#pragma unroll
+  for (int i = 0; i < M2; ++i)
+#pragma unroll
+    for (int j = 0; j < 2; ++j) z[i][j] = even[i / 2][2 * (i % 2) + j] + odd[i / 2][2 * (i % 2) + j];
+}
+
+// `row` is the line's row that cell 2 * p of the tile reads first, `weights` the thread's first column of the packed [K][M].
+__device__ __forceinline__ void multiply_fma(float (&z)[4][2], const unsigned char* row, const Tiling& s, const float* weights) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) z[i][0] = z[i][1] = 0;
+  const int columns = s.matrix_rows(), stride = s.stride(), width = s.tap_width();
+  for (int tap = 0; tap < s.taps; ++tap, row += stride)
+    for (int k = 0; k < width; k += 4) {
+      float cell[2][4];
+      *reinterpret_cast<float4*>(cell[0]) = *reinterpret_cast<const float4*>(row + 4 * k);
+      *reinterpret_cast<float4*>(cell[1]) = *reinterpret_cast<const float4*>(row + stride + 4 * k);
+#pragma unroll
+      for (int n = 0; n < 4; ++n, weights += columns) {
+        const float4 w = *reinterpret_cast<const float4*>(weights);
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          z[0][j] = fmaf(w.x, cell[j][n], z[0][j]);
+          z[1][j] = fmaf(w.y, cell[j][n], z[1][j]);
+          z[2][j] = fmaf(w.z, cell[j][n], z[2][j]);
+          z[3][j] = fmaf(w.w, cell[j][n], z[3][j]);
+        }
+      }
+    }
+}
+
+// The resident weights of a warp's slice: in registers (PAIRS > 0: at most so many), else in shared memory.
+template <Format F, int TILES, int PAIRS> struct SliceWeights {
+  uint4 w[TILES][2 * PAIRS];
+  __device__ __forceinline__ void load(const Tiling& s, const uint4* packed, int slice, int lane) {
+    const int steps = 2 * s.pairs();
+#pragma unroll
+    for (int m = 0; m < TILES; ++m)
+#pragma unroll
+      for (int step = 0; step < 2 * PAIRS; ++step)
+        if (step < steps) w[m][step] = packed[((slice * TILES + m) * steps + step) * 32 + lane];
+  }
+};
+
+}  // namespace pixelrnn::cuda

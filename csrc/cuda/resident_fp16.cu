@@ -1,0 +1,4 @@
+#include "kernels.cuh"
+
+PACK(fp16)
+PIXELRNN_HALF_VARIANTS(fp16)
