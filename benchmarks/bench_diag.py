@@ -5,39 +5,49 @@ import sys
 import baselines
 import torch
 from harness import main
-from problems import Case, Differentiable, Problem, Size, Target, native_recurrence, recurrence_problem
+from problems import (
+    BASELINE,
+    NATIVE,
+    Case,
+    Differentiable,
+    Problem,
+    Size,
+    Target,
+    native_recurrence,
+    recurrence_problem,
+)
 
 import pixelrnn_ext as px
 
 
-def recurrence(size: Size, dtype: torch.dtype) -> Problem:
-    """One direction, from the input-to-state map to h."""
+def recurrence(size: Size, dtype: torch.dtype, natives=None) -> Problem:
+    """One direction, from the input-to-state map to h. ``natives``: see recurrence_problem."""
     return recurrence_problem(
         size,
         dtype,
         taps=2,
-        native=native_recurrence(diagonal=True),
+        natives=natives or {NATIVE: native_recurrence(diagonal=True)},
         good_loop=baselines.diagonal_good_loop,
         loop_as_written=baselines.diagonal_loop_as_written,
         reference=px.reference.diagonal_lstm,
     )
 
 
-def layer(size: Size, dtype: torch.dtype) -> Problem:
-    """Both directions with the input convolution, 2h -> h channels."""
+def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
+    """Both directions with the input convolution, 2h -> h channels. Each of ``backends`` is a provider."""
     torch.manual_seed(0)
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)
     layers = {
         name: px.DiagonalBiLSTM(channels, hidden, backend=backend, dtype=dtype)
-        for name, backend in (("good loop", "reference"), ("native", "native"))
+        for name, backend in ((BASELINE, "reference"), *((backend, backend) for backend in backends))
     }
-    parameters = layers["good loop"].state_dict()
+    parameters = layers[BASELINE].state_dict()
     names = ["input", *parameters]
 
     def provider(name):
         layers[name].load_state_dict(parameters)
-        memory_format = torch.channels_last if name == "native" else torch.contiguous_format
+        memory_format = torch.contiguous_format if name == BASELINE else torch.channels_last
         return Differentiable(
             name,
             lambda x, *_, layer=layers[name]: layer(x),
@@ -57,7 +67,7 @@ def layer(size: Size, dtype: torch.dtype) -> Problem:
         baselines.GemmFloor(size.cells, 2 * hidden + channels, hidden, dtype, directions=2, into_given_memory=given)
         for given in (False, True)
     ]
-    return Problem([provider("good loop"), provider("native"), *floors], reference)
+    return Problem([*map(provider, layers), *floors], reference)
 
 
 CASES = [

@@ -6,26 +6,40 @@ from functools import partial
 import baselines
 import torch
 from harness import main
-from problems import Case, Differentiable, Problem, Size, Target, native_recurrence, recurrence_problem
+from problems import (
+    BASELINE,
+    LSTM,
+    NATIVE,
+    Case,
+    Differentiable,
+    Problem,
+    Size,
+    Target,
+    native_recurrence,
+    recurrence_problem,
+)
 
 import pixelrnn_ext as px
 
 
-def recurrence(size: Size, dtype: torch.dtype, taps: int) -> Problem:
-    """From the input-to-state map to h."""
+def recurrence(size: Size, dtype: torch.dtype, taps: int, natives=None) -> Problem:
+    """From the input-to-state map to h. ``natives``: see recurrence_problem."""
     return recurrence_problem(
         size,
         dtype,
         taps=taps,
-        native=native_recurrence(diagonal=False),
+        natives=natives or {NATIVE: native_recurrence(diagonal=False)},
         good_loop=baselines.row_good_loop,
         loop_as_written=baselines.row_loop_as_written,
         reference=px.reference.row_lstm,
     )
 
 
-def layer(size: Size, dtype: torch.dtype) -> Problem:
-    """k = 1, unmasked, h -> h channels: the same function as torch.nn.LSTM down the columns, each in its own layout."""
+def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
+    """k = 1, unmasked, h -> h channels: the same function as torch.nn.LSTM down the columns, each in its own layout.
+
+    Each of ``backends`` is a provider, and native in NCHW another one.
+    """
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(hidden, dtype), size.map(hidden, dtype)
@@ -33,13 +47,13 @@ def layer(size: Size, dtype: torch.dtype) -> Problem:
 
     def row_lstm(name, backend, memory_format=torch.contiguous_format, dtype=dtype):
         module = px.RowLSTM(hidden, hidden, kernel_size=1, mask_type=None, backend=backend, dtype=dtype)
-        if name != "good loop":
+        if name != BASELINE:
             module.load_state_dict(parameters)
         inputs = [x.to(dtype).contiguous(memory_format=memory_format), *module.parameters()]
         cotangent = dy.to(dtype).contiguous(memory_format=memory_format)
         return Differentiable(name, lambda x, *_: module(x), inputs, cotangent, names), module.state_dict()
 
-    good_loop, parameters = row_lstm("good loop", "reference")
+    good_loop, parameters = row_lstm(BASELINE, "reference")
 
     lstm = torch.nn.LSTM(hidden, hidden, dtype=dtype)
     with torch.no_grad():
@@ -56,16 +70,16 @@ def layer(size: Size, dtype: torch.dtype) -> Problem:
         return *maps, dw_ih[:, :, None, None], dw_hh[:, :, None], db
 
     nn_lstm = Differentiable(
-        "nn.LSTM", lambda x, *_: lstm(x)[0], [columns(x), *lstm.parameters()], columns(dy), names, to_maps
+        LSTM, lambda x, *_: lstm(x)[0], [columns(x), *lstm.parameters()], columns(dy), names, to_maps
     )
     floors = [baselines.GemmFloor(size.cells, 2 * hidden, hidden, dtype, into_given_memory=g) for g in (False, True)]
-    native, _ = row_lstm("native", "native", torch.channels_last)
+    natives = [row_lstm(backend, backend, torch.channels_last)[0] for backend in backends]
     native_nchw, _ = row_lstm("native, NCHW", "native")
 
     def reference():
         return row_lstm("reference", "reference", dtype=torch.float64)[0].results()
 
-    return Problem([good_loop, nn_lstm, native, native_nchw, *floors], reference)
+    return Problem([good_loop, nn_lstm, *natives, native_nchw, *floors], reference)
 
 
 ROW_3 = Case("row k=3", Size(16, 28, 28, 64), partial(recurrence, taps=3))
@@ -75,8 +89,8 @@ CASES = [ROW_3, ROW_1, Case("row k=3", Size(16, 28, 28, 16), partial(recurrence,
 TARGETS = [
     Target(ROW_3, "native", "GEMM floor", at_most=0.95),
     Target(ROW_3, "native", "good loop", faster=3),
-    Target(LAYER, "native", "nn.LSTM", faster=1, threads=1),
-    Target(LAYER, "native", "nn.LSTM", faster=1, threads=2),
+    Target(LAYER, "native", LSTM, faster=1, threads=1),
+    Target(LAYER, "native", LSTM, faster=1, threads=2),
 ]
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import datetime
-import gc
 import importlib.util
 import math
 import os
@@ -13,19 +12,20 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import peak_memory
 import torch
+from plots import grouped_bars
 from problems import AS_WRITTEN, BASELINE, COMPILED, FLOOR, MODES, NATIVE, Case, Differentiable, Target, compiled
+from tables import grid
+from timing import FEWEST_ROUNDS, paired, paired_ratio
 from torch import Tensor
 
 import pixelrnn_ext as px
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value
-FEWEST_ROUNDS = 5
 LOOP_LIMIT = 3.0  # seconds that a default run spends at most on timing one loop as written
 DEFAULT_LIMIT = 40.0  # seconds after which a default run starts no other case
 _ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
@@ -48,9 +48,7 @@ class Row:
 
     def over(self, other: "Row | None") -> float | None:
         """Time over the other's time: the median over the rounds that timed both."""
-        pairs = zip(self.times, other.times) if other else ()
-        ratios = [a / b for a, b in pairs if a is not None and b is not None]
-        return statistics.median(ratios) if ratios else None
+        return paired_ratio(self.times, other.times) if other else None
 
     def values(self) -> dict[str, object]:
         """By column, None where there is nothing to say."""
@@ -74,43 +72,6 @@ class Row:
             "max error": self.error,
             "status": "mismatch" if not ran else "",
         }
-
-
-def paired(
-    functions: dict[str, Callable[[], object]], seconds: float, fewest: int = FEWEST_ROUNDS, limit: float = math.inf
-) -> dict[str, list[float | None]]:
-    """Times the functions in rounds, about ``seconds`` for each, so that a machine whose speed drifts slows all alike.
-
-    A slow function runs every second, fourth, eighth... round only, ``fewest`` times at least. After ``limit`` seconds
-    two times of each are enough.
-    """
-    costs = {}
-    for name, function in functions.items():
-        function()
-        start = time.perf_counter()
-        function()
-        costs[name] = time.perf_counter() - start
-    wanted = {name: min(200, max(fewest, int(seconds / cost))) for name, cost in costs.items()}
-    rounds = max(wanted.values())
-    period = {name: 2 ** int(math.log2(rounds / count)) for name, count in wanted.items()}
-    times = {name: [] for name in functions}
-    gc.collect()
-    gc.disable()
-    end = time.perf_counter() + limit
-    try:
-        for i in range(rounds):
-            if time.perf_counter() > end and all(len(t) - t.count(None) >= 2 for t in times.values()):
-                break
-            for name, function in functions.items():
-                if i % period[name]:
-                    times[name].append(None)
-                    continue
-                start = time.perf_counter()
-                function()
-                times[name].append(time.perf_counter() - start)
-    finally:
-        gc.enable()
-    return times
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
@@ -243,20 +204,6 @@ def target_table(benchmark: Benchmark, targets: list[Target], markdown: bool) ->
     return grid(header, lines, markdown) if lines else ""
 
 
-def grid(header: list[str], lines: list[list[str]], markdown: bool) -> str:
-    """An aligned table: text to the left, numbers to the right."""
-    columns = list(zip(header, *lines))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(re.match(r"[\d.<>-]", cell) for cell in column[1:]) for column in columns]
-
-    def line(cells):
-        padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right)]
-        return "| " + " | ".join(padded) + " |" if markdown else "  ".join(padded).rstrip()
-
-    rule = ["-" * (w - 1) + (":" if r and markdown else "-") for w, r in zip(widths, right)]
-    return "\n".join([line(header), line(rule), *map(line, lines)])
-
-
 def environment(script: str, argv: list[str], rows: list[Row]) -> dict[str, str]:
     config = px.build_config()
     return {
@@ -306,25 +253,13 @@ def write_csv(path: Path, rows: list[Row]) -> None:
 
 def plot(path: Path, rows: list[Row], title: str) -> None:
     """Median forward+backward times, one group of bars a case."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     rows = [row for row in rows if row.mode == "forward+backward" and row.times]
-    groups = list(dict.fromkeys((str(r.case), r.dtype, r.threads) for r in rows))
-    providers = list(dict.fromkeys(r.provider for r in rows))
-    figure, axes = pyplot.subplots(figsize=(2 + 1.6 * len(groups), 4.8), layout="constrained")
-    for i, provider in enumerate(providers):
-        bars = {(str(r.case), r.dtype, r.threads): r.values()["median ms"] for r in rows if r.provider == provider}
-        at = [g + (i + 0.5) * 0.8 / len(providers) - 0.4 for g, group in enumerate(groups) if group in bars]
-        axes.bar(at, [bars[group] for group in groups if group in bars], 0.8 / len(providers), label=provider)
+    medians = {(str(r.case), r.dtype, r.threads, r.provider): r.values()["median ms"] for r in rows}
+    groups = list(dict.fromkeys(key[:3] for key in medians))
     labels = [f"{case}\n{str(dtype).removeprefix('torch.')}, {threads} threads" for case, dtype, threads in groups]
-    axes.set_xticks(range(len(groups)), [label.replace(" B", "\nB") for label in labels], fontsize=8)
-    axes.set(yscale="log", ylabel="forward+backward, median ms")
-    axes.set_title(title, fontsize=9)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+    series = {r.provider: [medians.get((*group, r.provider)) for group in groups] for r in rows}
+    labels = [label.replace(" B", "\nB") for label in labels]
+    grouped_bars(path, labels, series, "forward+backward, median ms", title)
 
 
 def parse(description: str, argv: list[str]) -> argparse.Namespace:

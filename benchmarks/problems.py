@@ -1,6 +1,6 @@
 """Cases, the providers that are timed on them, and what is required of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 import pixelrnn_ext as px
 
 MODES = ("forward", "backward", "forward+backward")
-BASELINE, NATIVE, FLOOR = "good loop", "native", "GEMM floor"
+BASELINE, NATIVE, LSTM, FLOOR = "good loop", "native", "nn.LSTM", "GEMM floor"
 AS_WRITTEN, COMPILED = "loop as written", "good loop, compiled"
 
 
@@ -57,22 +57,24 @@ class Differentiable:
 
     def step(self, mode: str) -> Callable[[], Any]:
         """A function that does ``mode`` once; the graph of a lone backward is built here."""
-
-        def backward(y, **options):
-            return torch.autograd.grad(y, self.inputs, self.cotangent, **options)
-
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
             y = self.run(*self.inputs)
-            return lambda: backward(y, retain_graph=True)
-        return lambda: backward(self.run(*self.inputs))
+            return lambda: torch.autograd.grad(y, self.inputs, self.cotangent, retain_graph=True)
+        return self._forward_backward
+
+    def _forward_backward(self):
+        y = self.run(*self.inputs)
+        return y.detach(), *torch.autograd.grad(y, self.inputs, self.cotangent)
+
+    def named(self, output_and_gradients: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What ``step("forward+backward")`` returns, in the common layout."""
+        names = ["output", *(f"gradient of {name}" for name in self.names)]
+        return dict(zip(names, self.to_common(*output_and_gradients)))
 
     def results(self) -> dict[str, Tensor]:
-        y = self.run(*self.inputs)
-        gradients = torch.autograd.grad(y, self.inputs, self.cotangent)
-        names = ["output", *(f"gradient of {name}" for name in self.names)]
-        return dict(zip(names, self.to_common(y.detach(), *gradients)))
+        return self.named(self._forward_backward())
 
 
 @dataclass
@@ -122,17 +124,24 @@ class Target:
         return None if factor is None else self.at_most * factor
 
 
-def native_recurrence(diagonal: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """The operator under the layers, from x [1, B, H, W, h, 4] and weight [1, taps, h, 4, h] to h [1, B, H, W, h]."""
+def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
+    """The operator under the layers, from x [1, B, H, W, h, 4] and weight [1, taps, h, 4, h] to h [1, B, H, W, h].
+
+    ``path`` and ``tf32`` are those of CUDA tensors.
+    """
 
     def native(x, weight):
-        return torch.ops.pixelrnn_ext.line_scan(x, weight, None, None, None, None, None, 1, diagonal, False)[0]
+        nothing = (None,) * 5
+        return torch.ops.pixelrnn_ext.line_scan(x, weight, *nothing, 1, diagonal, False, path, tf32)[0]
 
     return native
 
 
-def recurrence_problem(size: Size, dtype: torch.dtype, taps, native, good_loop, loop_as_written, reference) -> Problem:
-    """A recurrence alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h."""
+def recurrence_problem(size: Size, dtype: torch.dtype, taps, natives, good_loop, loop_as_written, reference) -> Problem:
+    """A recurrence alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h.
+
+    ``natives`` are the functions of native_recurrence by the provider's name.
+    """
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(4 * hidden, dtype), size.map(hidden, dtype)
@@ -161,7 +170,10 @@ def recurrence_problem(size: Size, dtype: torch.dtype, taps, native, good_loop, 
         [
             Differentiable(AS_WRITTEN, loop_as_written, [x, weight], dy, names),
             Differentiable(BASELINE, good_loop, [loop_x, weight], loop_dy, names),
-            Differentiable(NATIVE, native, native_inputs, native_dy, names, from_native),
+            *(
+                Differentiable(name, native, native_inputs, native_dy, names, from_native)
+                for name, native in natives.items()
+            ),
             *floors,
         ],
         lambda: Differentiable("reference", exact, [x.double(), weight.double()], dy.double(), names).results(),

@@ -95,6 +95,6 @@ def resident_plan(
         raise TypeError(f"expected dtype to be float32, float64, float16 or bfloat16, got {dtype}")
     level = 0 if capability is None else 10 * capability[0] + capability[1]
     plans = torch.ops.pixelrnn_ext.describe_plan(
-        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level
+        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level, "auto"
     )
     return ResidentPlan(*plans)

@@ -126,11 +126,11 @@ template <Format F, int PAIRS, int OWN, int THREADS> __device__ __forceinline__ 
       if (!next_window.meets(cell)) continue;
       auto push = [&](int to_cell, int to_unit, float4 v) {
         if (!next_window.has(to_cell) || to_unit >= hidden) return;
-        float* const to = mine + to_cell * s.part_stride() + to_unit % units;
+        const uint32_t to = primitive::shared_address(mine + to_cell * s.part_stride() + to_unit % units);
         if (s.blocks > 1)
-          primitive::store_peer16(primitive::map_rank(primitive::shared_address(to), to_unit / units), bits<uint4>(v));
+          primitive::store_peer16(primitive::map_rank(to, to_unit / units), bits<uint4>(v));
         else
-          *reinterpret_cast<float4*>(to) = v;
+          primitive::store16(to, bits<uint4>(v));
       };
       if constexpr (T::kFma) {
         float z[4][2];

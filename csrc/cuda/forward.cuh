@@ -129,6 +129,7 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
         // The warp's 8 units at 8 cells are 8 rows of 16 or 32 bytes: whole 16-byte pieces. 8 lanes on 8 rows: no bank conflict.
         __syncwarp();
         constexpr int kPieces = 8 * sizeof(Value) / 16, kAll = 8 * kPieces;
+#pragma unroll 1
         for (int i = at.lane; i < kAll * (s.blocks - 1); i += 32) {
           const int r = tile + i % 8, piece = i / 8 % kPieces, other = i / kAll, peer = other + (other >= at.rank);
           const unsigned char* source = following + (r + s.border()) * stride + (unit - at.q) * int(sizeof(Value)) + 16 * piece;

@@ -84,6 +84,7 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
       for (int groups = 1; groups <= 8; ++groups) {
         const int tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles};
+        if (restriction.groups && groups != restriction.groups) continue;
         if (groups > 1 && kTileCells * tiles * (groups - 1) >= p.cells) continue;  // a group would idle
         if (s.threads() > v.threads || s.threads() < s.units || (v.pairs && s.pairs() > v.pairs)) continue;
         if (!p.backward && tiles > v.own) continue;

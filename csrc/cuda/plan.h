@@ -45,6 +45,7 @@ struct Plan {
 struct Restriction {
   int max_blocks = 8;
   int blocks = 0;        // 0: any
+  int groups = 0;        // 0: any
   std::string variant;   // the end of a variant's name, such as "8_256"; empty: any
 };
 

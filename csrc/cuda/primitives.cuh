@@ -20,6 +20,10 @@ __device__ __forceinline__ unsigned char* dynamic_shared() {
   return memory;
 }
 __device__ __forceinline__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+// One store of 16 bytes: the compiler takes a vector that it has in registers apart.
+__device__ __forceinline__ void store16(uint32_t address, uint4 v) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
 
 // ---- thread-block clusters: compute capability 9.0. Older ones run single blocks and never come here. -----------------
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900

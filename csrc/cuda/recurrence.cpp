@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <sstream>
 #include <vector>
 
 #include "device.h"
@@ -32,22 +33,22 @@ Tensor prepared(const Tensor& t) {
 }
 Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
 
-// The `path` argument of the operators.
+// The `path` argument of the operators: fields separated by colons.
 struct Path {
   bool step, resident;  // forced
   std::string variant;
-  int blocks = 0;
+  int blocks = 0, groups = 0;
 
   explicit Path(const std::string& text) {
-    const size_t colon = text.find(':'), second = colon == std::string::npos ? colon : text.find(':', colon + 1);
-    const std::string kind = text.substr(0, colon);
-    step = kind == "step", resident = kind == "resident";
-    STD_TORCH_CHECK(step || resident || text == "auto", "line_scan: expected path 'auto', 'step' or 'resident', got '", text, "'");
-    if (colon != std::string::npos) variant = text.substr(colon + 1, second - colon - 1);
-    if (second != std::string::npos) blocks = std::atoi(text.c_str() + second + 1);
+    std::string field[4];
+    std::istringstream fields(text);
+    for (std::string& f : field) std::getline(fields, f, ':');
+    step = field[0] == "step", resident = field[0] == "resident";
+    STD_TORCH_CHECK(step || resident || field[0] == "auto", "line_scan: expected path 'auto', 'step' or 'resident', got '", text, "'");
+    variant = field[1], blocks = std::atoi(field[2].c_str()), groups = std::atoi(field[3].c_str());
   }
   Restriction restriction(Format format, bool backward) const {
-    return {8, blocks, has_variant(format, backward, variant) ? variant : ""};
+    return {8, blocks, groups, has_variant(format, backward, variant) ? variant : ""};
   }
 };
 
@@ -256,7 +257,7 @@ std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optiona
 }
 
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps,
-                                                   bool diagonal, std::string format, int64_t capability) {
+                                                   bool diagonal, std::string format, int64_t capability, std::string path) {
   const char* const names[] = {"bf16", "fp16", "tf32", "fp32"};
   int which = 0;
   while (which < 4 && format != names[which]) ++which;
@@ -267,7 +268,8 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
   const Scan s{directions, images, height, width, hidden, taps, diagonal, false, false, ScalarType::Float};
   auto describe = [&](bool backward) {
     const Problem p = s.problem(Format(which), backward);
-    return (capability ? plan(p, device) : plan_here(p, device)).describe();
+    const Restriction restriction = Path(path).restriction(p.format, backward);
+    return (capability ? plan(p, device, restriction) : plan_here(p, device, restriction)).describe();
   };
   return {describe(false), describe(true)};
 }

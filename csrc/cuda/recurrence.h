@@ -8,8 +8,8 @@
 
 namespace pixelrnn::cuda {
 
-// path: "auto" (resident where it runs), "step", or "resident"; "resident:8_256:4" is the variant of that name (variants.h), where
-// the pass has one, in clusters of 4 blocks. tf32: float32 products may be computed in it.
+// path: "auto" (resident where it runs), "step", or "resident" (both passes, or an error); "resident:8_256:4:2" is the variant of that name (variants.h),
+// where the pass has one, in clusters of 4 blocks with 2 groups of warps along the line; a field may be empty. tf32: float32 products may be computed in it.
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> recurrence(
     torch::stable::Tensor x, torch::stable::Tensor weight, std::optional<torch::stable::Tensor> h0, std::optional<torch::stable::Tensor> c0, bool diagonal,
     bool reverse, std::string path, bool tf32);
@@ -21,8 +21,8 @@ std::tuple<torch::stable::Tensor, torch::stable::Tensor> recurrence_backward(tor
                                                                              bool tf32);
 
 // What the resident path would do, forward and backward, on a GPU of that compute capability (90 for 9.0; 0: the current GPU), for
-// tensors [D, B, H, W, h]. Where it cannot run the text starts with "step path: " and goes on with the reason.
+// tensors [D, B, H, W, h] and that path. Where it cannot run the text starts with "step path: " and goes on with the reason.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps,
-                                                   bool diagonal, std::string format, int64_t capability);
+                                                   bool diagonal, std::string format, int64_t capability, std::string path);
 
 }  // namespace pixelrnn::cuda

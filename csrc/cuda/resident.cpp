@@ -53,9 +53,10 @@ Plan plan_here(const Problem& problem, const Device& device, Restriction restric
 
 cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {
   constexpr int threads = 256;
+  constexpr int64_t most_blocks = 120;  // about a GPU of them
   const void* const entries[] = {pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry};
   const int64_t values = int64_t(a.tiling.blocks) * a.tiling.weight_values();
-  return launch(entries[int(a.tiling.format)], {unsigned((values + threads - 1) / threads), unsigned(directions), threads}, a, stream);
+  return launch(entries[int(a.tiling.format)], {unsigned(std::min((values + threads - 1) / threads, most_blocks)), unsigned(directions), threads}, a, stream);
 }
 cudaError_t forward(const Plan& p, const ForwardArgs& a, int directions, cudaStream_t stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);

@@ -9,5 +9,5 @@
       "recurrence_backward(Tensor dh, Tensor weight, Tensor? c0, Tensor c, Tensor gates, bool diagonal, bool reverse, str path, bool tf32)" \
       " -> (Tensor dx, Tensor dc_first)");                                                                                                  \
   m.def(                                                                                                                                    \
-      "describe_plan(int directions, int images, int height, int width, int hidden, int taps, bool diagonal, str format, int capability)"   \
+      "describe_plan(int directions, int images, int height, int width, int hidden, int taps, bool diagonal, str format, int capability, str path)" \
       " -> (str forward, str backward)");

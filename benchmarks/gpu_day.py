@@ -1,0 +1,333 @@
+"""All that a GPU is needed for, in one command: build, tests, benchmarks, plots, and a verdict against the floors.
+
+    python -m benchmarks.gpu_day --out DIR
+
+from the root of the repository, offline, in 9 minutes. DIR gets results.json (after every case, so that an interrupted
+run loses nothing), results.md, plots and the logs. Exit status: 0 when everything ran, whatever the verdict; 1 when
+something failed; 2 without a GPU or with wrong arguments; 130 after Ctrl-C.
+"""
+
+import argparse
+import datetime
+import json
+import platform
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+# The modules here import each other by bare names, as they do when one of them is run as a script. And `python -m` puts
+# the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place: the installed one
+# goes first.
+elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (HERE, ROOT)]
+sys.path[:] = [str(HERE), *elsewhere, str(ROOT)]
+
+import commands  # noqa: E402
+import gpu_report  # noqa: E402
+from gpu_jobs import JOBS, Job  # noqa: E402
+from gpu_results import Results  # noqa: E402
+from gpu_verdict import LOOP, counts, verdict_table, verdicts  # noqa: E402
+from worker import Gone, TimedOut, Worker  # noqa: E402
+
+# Seconds that a part gets at most, and that earlier parts leave to it at least.
+PARTS = {"build": (240, 0), "tests": (170, 60), "bench": (420, 90), "plots": (20, 10), "verdict": (5, 5)}
+NEED_A_GPU = {"build", "tests", "bench"}
+LEAST = 3.0  # minutes
+START = 20.0  # seconds that a job is given more, for the start of its process
+
+PROBE = """
+import json, torch
+facts = {"torch": torch.__version__, "CUDA": torch.version.cuda, "card": None}
+if torch.cuda.is_available():
+    properties = torch.cuda.get_device_properties(0)
+    memory = f"{properties.total_memory / 2**30:.0f} GiB"
+    facts |= {"card": f"{properties.name}, {properties.multi_processor_count} SMs, {memory}"}
+    facts |= {"architecture": f"{properties.major}.{properties.minor}", "cuDNN": torch.backends.cudnn.version()}
+try:
+    from pixelrnn_ext import build_config
+    config = build_config()
+except Exception as error:
+    config = {"cuda_archs": None, "why_no_cuda": f"pixelrnn_ext cannot be imported: {error}"}
+print(json.dumps([facts, config]))
+"""
+
+
+class Budget:
+    """Divides the time of a run over its parts; what one leaves, the later ones have."""
+
+    def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
+        self._clock, self._parts, self._end = clock, parts, clock() + seconds
+
+    def left(self) -> float:
+        return self._end - self._clock()
+
+    def of(self, part: str) -> float:
+        """Seconds for a part that begins now."""
+        later = self._parts[self._parts.index(part) + 1 :]
+        return max(0.0, min(PARTS[part][0], self.left() - sum(PARTS[name][1] for name in later)))
+
+
+class Day:
+    def __init__(self, options: argparse.Namespace, budget: Budget, results: Results):
+        self.out, self.budget, self.results = options.out, budget, results
+        self.failed = False
+
+    def record(self, part: str, status: str, note: str) -> None:
+        self.failed |= status == "failed"
+        self.results.part(part, status, note)
+        say(f"{part}: {status}" + f", {note}" * bool(note))
+
+    def run(self, part: str) -> None:
+        """One part; its exception is its result."""
+        self.results.part(part, "interrupted", "")
+        start = time.monotonic()
+        try:
+            status, note = getattr(self, part)(self.budget.of(part))
+        except Exception as error:
+            status, note = "failed", f"{type(error).__name__}: {error}"
+        self.record(part, status, f"{note}; {time.monotonic() - start:.0f} s")
+
+    def build(self, seconds: float) -> tuple[str, str]:
+        facts, config = probe(self.out)
+        reason = why_build(facts, config)
+        if reason is None:
+            return "ok", f"the installed kernels are for {config['cuda_archs']}"
+        say(f"build: {reason}")
+        command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
+        environment = {"PIXELRNN_CUDA": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        status = commands.run(command, self.out / "build.log", seconds, ROOT, grace=2, **environment)
+        if status is None:
+            return "failed", f"stopped after {seconds:.0f} s; see build.log"
+        still = why_build(*probe(self.out))
+        if status or still:
+            return "failed", f"pip ended with exit status {status}, and {still or 'the kernels load'}; see build.log"
+        return "ok", f"built, since {reason}"
+
+    def tests(self, seconds: float) -> tuple[str, str]:
+        report = self.out / "tests.xml"
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", f"--junitxml={report}"]
+        command += ["--continue-on-collection-errors"]  # of other modules
+        limit = seconds - commands.GRACE
+        status = commands.run(command, self.out / "tests.log", limit, ROOT)
+        stopped = f"stopped after {limit:.0f} s; " if status is None else ""
+        return judge_tests(report, stopped, closing_line(self.out / "tests.log"))
+
+    def bench(self, seconds: float) -> tuple[str, str]:
+        end = time.monotonic() + seconds
+        self.results.data["measurements"] = []
+        worker = Worker(_measure)
+        ran = 0
+        try:
+            for job in JOBS:
+                measurements = run_job(job, worker, end - time.monotonic())
+                self.results.add(measurements)
+                ran += any(m["status"] != "not run" for m in measurements)
+                say(f"bench: {job}: {summary(measurements)}")
+        finally:
+            worker.close()
+        broken = [m for m in self.results.data["measurements"] if m["status"] in ("failed", "mismatch")]
+        return "failed" if broken else "ok", f"{ran} of {len(JOBS)} jobs ran, {len(broken)} results failed"
+
+    def plots(self, seconds: float) -> tuple[str, str]:
+        return "ok", gpu_report.plot(self.out, self.results.data)
+
+    def verdict(self, seconds: float) -> tuple[str, str]:
+        return "ok", counts(verdicts(self.results.data["measurements"]))
+
+    def close(self) -> None:
+        (self.out / "results.md").write_text(gpu_report.markdown(self.results.data))
+
+
+def _measure(request, report):
+    from gpu_measure import measure  # here, in the worker: it imports the package that was just built
+
+    measure(*request, report)
+
+
+def run_job(job: Job, worker: Worker, seconds: float) -> list[dict]:
+    """A result for each provider of the job, however it goes. ``seconds`` are left."""
+
+    def result(provider, status, note):
+        return {"case": job.case, "precision": job.precision, "provider": provider, "status": status, "note": note}
+
+    if seconds < job.seconds:
+        note = f"{max(0.0, seconds):.0f} s left, it is given {job.seconds:.0f} s"
+        return [result(LOOP + ", compiled" if job.compiled else None, "not run", note)]
+    end, found, providers = time.monotonic() + seconds, {}, []
+    while True:
+        running = None
+        left = end - time.monotonic()
+        limit = min(left, 2 * job.seconds + START)
+        try:
+            for event in worker.ask((job, set(found)), limit):
+                providers = providers or event.get("providers", [])
+                running = event.get("running", running)
+                if "provider" in event:
+                    found[event["provider"]] = {**result(None, None, ""), **event}
+        except Gone as error:
+            if isinstance(error, TimedOut) and limit == left:
+                rest = [name for name in providers if name not in found] or [None]
+                found |= {name: result(name, "not run", f"the time ran out: {error}") for name in rest}
+            elif running in found or running is None:
+                rest = [name for name in providers if name not in found] or [None] * (not providers)
+                found |= {name: result(name, "failed", str(error)) for name in rest}
+            else:
+                found[running] = result(running, "failed", str(error))
+                if end - time.monotonic() >= job.seconds:
+                    continue
+                rest = [name for name in providers if name not in found]
+                found |= {name: result(name, "not run", "no time to start again") for name in rest}
+        return [m for name, m in found.items() if not (job.compiled and name == LOOP)]
+
+
+def why_build(facts: dict, config: dict) -> str | None:
+    """None where the installed kernels are for this card."""
+    if config["why_no_cuda"]:
+        return config["why_no_cuda"]
+    built = (config["cuda_archs"] or "").removesuffix("+PTX").split(";")
+    if facts["architecture"] not in built:
+        return f"expected kernels for architecture {facts['architecture']}, got {config['cuda_archs']}"
+    return None
+
+
+def judge_tests(report: Path, stopped: str, closing: str) -> tuple[str, str]:
+    """From pytest's XML: tests that were skipped cover nothing, and a run that only skips is no run."""
+    if not report.exists():
+        return "failed", f"{stopped}no report; the last line is {closing!r}"
+    suite = next(ElementTree.parse(report).iter("testsuite"))
+    total, failures, errors, skipped = (int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped"))
+    passed = total - failures - errors - skipped
+    reasons = [skip.get("message") for skip in suite.iter("skipped")]
+    why = "".join(f"; skipped {reasons.count(reason)}: {reason}" for reason in dict.fromkeys(reasons))
+    note = f"{stopped}{closing}{why}"
+    if failures or errors or stopped:
+        return "failed", note
+    return ("ok" if passed else "not run"), note
+
+
+def closing_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].strip("= ") if lines else "nothing"
+
+
+def summary(measurements: list[dict]) -> str:
+    statuses = [m["status"] for m in measurements]
+    bad = [m for m in measurements if m["status"] in ("failed", "mismatch", "not run")]
+    notes = [f"{m['provider'] or 'all'}: {m['note']}" for m in bad]
+    return "; ".join([", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses)), *notes])
+
+
+def probe(folder: Path) -> tuple[dict, dict]:
+    """What a fresh process sees of the card and of the installed package."""
+    # In a folder of no package: -c looks for modules in the current one.
+    done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["the probe of the card said nothing"])[-1])
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
+
+
+def environment(facts: dict, argv: list[str]) -> dict[str, str | None]:
+    driver = output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    changed = output("git", "-C", str(ROOT), "status", "--porcelain")
+    commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    return {
+        "card": facts["card"],
+        "driver": driver and driver.splitlines()[0],
+        **{name: facts[name] for name in facts if name != "card"},
+        "Python": platform.python_version(),
+        "commit": commit and commit + ", with changes" * bool(changed),
+        "command": shlex.join(["python", "-m", "benchmarks.gpu_day", *argv]),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def output(*command: str) -> str | None:
+    """What a command prints; None where it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_day", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="created where it is missing")
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}; DIR's other results are kept")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for everything (default: %(default)g)")
+    options = parser.parse_args(argv)
+    wanted = list(PARTS) if options.only is None else options.only.split(",")
+    for name in wanted:
+        if name not in PARTS:
+            parser.error(f"argument --only: expected some of {', '.join(PARTS)}, got {name!r}")
+    options.parts = [name for name in PARTS if name in wanted]
+    if not options.minutes >= LEAST:
+        parser.error(f"argument --minutes: expected at least {LEAST:g}, got {options.minutes:g}")
+    try:
+        options.out = options.out.resolve()
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"argument --out: cannot create {options.out}: {error.strerror}")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    options = parse(argv)
+    budget = Budget(60 * options.minutes - 10, options.parts)
+    try:
+        results = Results(options.out, keep=options.only is not None)
+    except ValueError as error:
+        say(f"gpu_day: expected JSON in {options.out / 'results.json'}, got {error}")
+        return 2
+    if not NEED_A_GPU & set(options.parts) and not results.data["environment"]:
+        say(f"gpu_day: expected earlier results in {options.out / 'results.json'}, got none.")
+        return 2
+    day = Day(options, budget, results)
+    try:
+        if NEED_A_GPU & set(options.parts):
+            facts, _ = probe(options.out)
+            if facts["card"] is None:
+                say(f"gpu_day: expected a GPU with CUDA, got none that torch {facts['torch']} can use.")
+                return 2
+            start_with(results, environment(facts, argv))
+        for name in PARTS:
+            if name not in results.data["parts"]:
+                results.part(name, "not run", "" if name in options.parts else "--only left it out")
+        for name in options.parts:
+            day.run(name)
+    except KeyboardInterrupt:
+        say("gpu_day: interrupted")
+        return 130
+    finally:
+        if results.data["environment"]:
+            day.close()
+            print(verdict_table(verdicts(results.data["measurements"]), False))
+    return 1 if day.failed else 0
+
+
+def start_with(results: Results, facts: dict) -> None:
+    """Results of another card or source are not mixed with this run's."""
+    same = ("card", "torch", "commit")
+    if any(results.data["environment"].get(name) != facts[name] for name in same):
+        results.data = {"environment": {}, "parts": {}, "measurements": []}
+    results.data["environment"] = facts
+    results.save()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill, too, takes along what it started
+    sys.exit(main())

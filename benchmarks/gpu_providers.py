@@ -1,0 +1,98 @@
+"""The cases of benchmarks/gpu_day.py, and their providers on one device."""
+
+from functools import partial
+from typing import NamedTuple
+
+import bench_diag
+import bench_row
+import torch
+from problems import BASELINE, FLOOR, LSTM, NATIVE, Case, Differentiable, Problem, Size, compiled, native_recurrence
+
+STEP, RESIDENT = "step", "resident"
+GRAPH = ", CUDA graph"
+BACKENDS = (NATIVE, STEP, RESIDENT)
+
+
+class Precision(NamedTuple):
+    dtype: torch.dtype
+    tf32: bool
+    tolerance: float  # RMS error over the RMS of the exact value, of h and of every gradient
+
+
+# For the numbers that a time stands for; those that our kernels promise are tighter, and stand in tests/test_cuda.py.
+# The loops keep even their cell state in 16 bits.
+PRECISIONS = {
+    "fp32": Precision(torch.float32, False, 1e-5),
+    "tf32": Precision(torch.float32, True, 1e-2),
+    "bf16": Precision(torch.bfloat16, False, 1e-1),
+    "fp16": Precision(torch.float16, False, 2e-2),
+}
+
+
+def use(precision: Precision) -> None:
+    """tf32 for everyone or for no one; cuDNN's LSTM would take it by default."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.tf32
+
+
+def _recurrence(build, diagonal, size, precision) -> Problem:
+    natives = {path: native_recurrence(diagonal, path, precision.tf32) for path in (STEP, RESIDENT)}
+    return build(size, precision.dtype, natives=natives)
+
+
+def _layer(build, size, precision) -> Problem:
+    return build(size, precision.dtype, backends=BACKENDS)
+
+
+MNIST, CIFAR, LARGE = Size(16, 28, 28, 16), Size(16, 32, 32, 128), Size(64, 64, 64, 256)
+_diagonal = partial(_recurrence, bench_diag.recurrence, True)
+_row = partial(_recurrence, partial(bench_row.recurrence, taps=3), False)
+CASES = {
+    str(case): case
+    for case in (
+        *(Case("diagonal", size, _diagonal) for size in (MNIST, CIFAR, LARGE)),
+        *(Case("row k=3", size, _row) for size in (MNIST, CIFAR, LARGE)),
+        *(Case("DiagonalBiLSTM layer", size, partial(_layer, bench_diag.layer)) for size in (MNIST, CIFAR)),
+        *(
+            Case("RowLSTM layer k=1", size, partial(_layer, bench_row.layer))
+            for size in (MNIST, Size(16, 28, 28, 64), CIFAR)
+        ),
+    )
+}
+
+
+class Graphed:
+    """A provider whose steps are captured once and then replayed, without launching anything."""
+
+    def __init__(self, provider: Differentiable):
+        self.name, self._provider = provider.name + GRAPH, provider
+
+    def step(self, mode: str):
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            run = self._provider.step(mode)  # here, since a lone backward runs on the stream of its forward
+            for _ in range(3):
+                run()
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, stream=stream):
+            outputs = run()
+
+        def replay():
+            graph.replay()
+            return outputs
+
+        return replay
+
+    def results(self) -> dict[str, torch.Tensor]:
+        return self._provider.named(self.step("forward+backward")())
+
+
+def providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
+    """Those that are timed; with ``with_compiled`` the loop and what torch.compile makes of it, alone."""
+    by_name = {p.name: p for p in problem.providers}
+    if with_compiled:
+        return [by_name[BASELINE], compiled(problem)]
+    chosen = [by_name[name] for name in (BASELINE, LSTM, NATIVE, STEP, RESIDENT, FLOOR) if name in by_name]
+    if device == "cuda":
+        chosen += [Graphed(by_name[name]) for name in (BASELINE, STEP) if name in by_name]
+    return chosen

@@ -1,0 +1,106 @@
+"""results.md and the plots of benchmarks/gpu_day.py, from what results.json holds."""
+
+import importlib.util
+from pathlib import Path
+
+from floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
+from gpu_verdict import PATHS, counts, verdict_table, verdicts
+from plots import grouped_bars
+from tables import grid
+
+NOTES = (
+    "Medians over rounds that time all providers of a case in turn, after a warm-up; caches are warm. As called: CUDA "
+    "events around three calls in a row, launches included. On the GPU: the calls wait in a queue behind a pause, so "
+    "that no launch is waited for; <= where the queue was too short for that. Speed-ups and the ratios to nn.LSTM are "
+    "medians of the ratios in each round.",
+    "The floors are a model of an H100 SXM, not measurements; fp16 has bf16's. Backward includes the weight's "
+    "gradient. A scan is one direction from its input-to-state map to h; a layer has its convolution, and "
+    "DiagonalBiLSTM both directions. The good loop of a layer computes halves as float32 maps.",
+    "Every output and gradient was compared with the float64 reference before it was timed. fp32 is strict: no tf32, "
+    "nor in cuDNN.",
+    "Peak memory: what torch's allocator holds at the peak of one training step more than before it, inputs, "
+    "parameters and cotangents not counted; a graph's while it is captured.",
+)
+
+
+def markdown(results: dict) -> str:
+    facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in results["environment"].items()]
+    parts = [[name, part["status"], part.get("note", "")] for name, part in results["parts"].items()]
+    lines = verdicts(results["measurements"])
+    not_measured = [m for m in results["measurements"] if m["status"] != "ok"]
+    missing = [
+        f"- {m['case']} {m['precision']}, {m['provider'] or 'all providers'}: {m['status']} ({m['note']})"
+        for m in not_measured
+    ]
+    sections = [
+        "# PixelRNN kernels on a GPU",
+        "\n".join(facts),
+        grid(["part", "status", "note"], parts, True),
+        f"## Verdict\n\n{counts(lines)}",
+        verdict_table(lines, True),
+        "## Measurements\n\n" + measurements_table(results["measurements"]),
+        "## Not measured\n\n" + ("\n".join(missing) or "Nothing was left out."),
+        "## How\n\n" + "\n".join(f"- {note}" for note in NOTES),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def measurements_table(measurements: list[dict]) -> str:
+    def cell(m, kind, mode):
+        entry = m.get(kind, {}).get(mode)
+        return "-" if entry is None else f"{'<= ' if entry['bound'] else ''}{entry['median']:.1f}"
+
+    modes = ("forward", "backward", "forward+backward")
+    header = ["case", "precision", "provider"]
+    header += [f"{mode}, us {where}" for where in ("as called", "on the GPU") for mode in modes]
+    header += ["p20-p80, us", "peak MiB", "max error", "note"]
+    lines = []
+    for m in measurements:
+        if m["status"] == "ok":
+            both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")
+            line = [m["case"], m["precision"], m["provider"]]
+            line += [cell(m, kind, mode) for kind in ("called", "device") for mode in modes]
+            line += [f"{both['p20']:.1f}-{both['p80']:.1f}"]
+            line += ["-" if memory is None else f"{memory:.1f}", "-" if error is None else f"{error:.0e}"]
+            line += [m.get("note", "")]
+            lines.append(line)
+    return grid(header, lines, True) if lines else "None."
+
+
+def plot(folder: Path, results: dict) -> str:
+    """Writes the plots there is something for; says which."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return "no plots, since matplotlib is not installed"
+    good = [m for m in results["measurements"] if m["status"] == "ok"]
+    card = results["environment"].get("card")
+    written = []
+
+    groups = list(dict.fromkeys((m["case"], m["precision"]) for m in good if m["precision"] in ("fp32", "bf16")))
+    if groups:
+        times = {
+            (m["case"], m["precision"], m["provider"]): m["called"]["forward+backward"]["median"] / 1e3 for m in good
+        }
+        series = {m["provider"]: [times.get((*group, m["provider"])) for group in groups] for m in good}
+        labels = [f"{case}\n{precision}".replace(" B", "\nB") for case, precision in groups]
+        name = "forward_backward.png"
+        grouped_bars(folder / name, labels, series, "forward+backward as called, median ms", card)
+        written.append(name)
+
+    groups = [(case, precision) for case in FLOORS for precision in ("fp32", "tf32", "bf16", "fp16")]
+    ratios = {
+        (m["case"], m["precision"], m["provider"], mode): m["device"][mode]["median"] / getattr(least, mode)
+        for m in good
+        if m["provider"] in PATHS and (least := floor(m["case"], m["precision"])) and m.get("device")
+        for mode in ("forward", "backward")
+    }
+    groups = [group for group in groups if any(key[:2] == group for key in ratios)]
+    if groups:
+        pairs = list(dict.fromkeys(key[2:] for key in ratios))
+        series = {f"{path}, {mode}": [ratios.get((*group, path, mode)) for group in groups] for path, mode in pairs}
+        labels = [f"{case}\n{precision}".replace(" B", "\nB") for case, precision in groups]
+        targets = [(FORWARD_TARGET, "target, forward"), (BACKWARD_TARGET, "target, backward")]
+        name = "over_floor.png"
+        grouped_bars(folder / name, labels, series, "time on the GPU over the floor", card, targets)
+        written.append(name)
+    return ", ".join(written) or "no plots, since nothing was measured"
+

@@ -1,0 +1,54 @@
+"""Builds the emulated operators and loads them as a namespace that has everything of torch.ops.pixelrnn_ext.
+
+Each (architecture, front end, checks) is a namespace of its own, so that they live side by side in one process.
+"""
+
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from emulator import toolchain
+from emulator.control import Emulator
+from torch.utils import cpp_extension
+
+from pixelrnn_ext import _cuda, ops
+
+ROOT = Path(__file__).resolve().parents[2]
+CSRC = ROOT / "csrc"
+KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
+HOST = [*sorted((CSRC / "cuda").glob("*.cpp")), ROOT / "tests" / "emulated" / "kernels.cpp"]
+OPERATORS = ("line_scan", "line_scan_backward", "line_scan_weight_grad")
+
+
+def build(arch="sm_90", front_end="ptx", checks="race"):
+    """The path of the library, and its namespace."""
+    namespace = "_".join(["pixelrnn", arch, front_end, checks])
+    path = toolchain.library(
+        namespace,
+        kernels=KERNELS,
+        host=HOST,
+        front_end=front_end,
+        arch=arch,
+        checks=checks,
+        include_dirs=[CSRC, *cpp_extension.include_paths()],
+        flags=["-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}", "-DTORCH_TARGET_VERSION=0x020b000000000000"],
+        link_flags=[f"-L{path}" for path in cpp_extension.library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"],
+    )
+    return path, namespace
+
+
+@cache
+def load(arch="sm_90", front_end="ptx", checks="race"):
+    """The namespace's operators (`ops`) and the emulator's controls (`emulator`)."""
+    path, namespace = build(arch, front_end, checks)
+    torch.ops.load_library(path)
+    fragment = torch.library.Library(namespace, "FRAGMENT")
+    for name in OPERATORS:
+        schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
+        fragment.define(schema.removeprefix("pixelrnn_ext::"))
+    _cuda.register(namespace, "cpu")
+    ops.register_rules(namespace)
+    emulator = Emulator(path)
+    emulator.device(arch)
+    return SimpleNamespace(ops=getattr(torch.ops, namespace), emulator=emulator, fragment=fragment)

@@ -1,0 +1,82 @@
+// The functions by which tests steer a library, through control.py.
+// Those that return a number return 0, or -1 for a name that does not exist.
+#include "control.h"
+
+#include <cstring>
+
+#include "runtime_internal.h"
+
+using namespace emulator;
+
+static std::string text;  // the last one returned
+
+namespace emulator {
+bool mutation_reached = false;
+}
+
+extern "C" {
+
+int emulator_set_schedule(const char* name, uint64_t seed, unsigned preemption, unsigned resident) {
+  for (int i = 0; i < 5; ++i)
+    if (!strcmp(schedule_names[i], name)) {
+      control.schedule = Schedule(i), control.seed = seed, control.preemption = preemption, control.resident = resident;
+      return 0;
+    }
+  return -1;
+}
+// multiprocessors 0: as many as the device has.
+int emulator_set_device(const char* name, unsigned multiprocessors) {
+  for (const Device& device : devices)
+    if (!strcmp(device.name, name)) {
+      control.device = device;
+      if (multiprocessors) control.device.multiprocessors = multiprocessors;
+      return 0;
+    }
+  return -1;
+}
+// Of the last launch: switches of fibers, barriers completed, warp operations, memory accesses checked.
+void emulator_statistics(uint64_t values[4]) {
+  const Statistics s = last_statistics();
+  values[0] = s.switches, values[1] = s.barriers, values[2] = s.warp_operations, values[3] = s.accesses;
+}
+const char* emulator_report() { return last_report(); }
+// What the launches since the last call cost, by source line; empty unless built with checks="profile".
+const char* emulator_profile() { return (text = checker->profile()).c_str(); }
+
+// The synchronisation sites of a kernel, or of all (""), one a line: kernel, number, place, what it is, its modes,
+// separated by tabs.
+const char* emulator_sites(const char* kernel) {
+  text.clear();
+  for (const Translated& t : translated_kernels()) {
+    if (*kernel && strcmp(kernel, t.name)) continue;
+    for (unsigned i = 0; i < t.site_count; ++i)
+      text += std::string(t.name) + "\t" + std::to_string(i) + "\t" + t.sites[i].place + "\t" + t.sites[i].instruction +
+              "\t" + t.sites[i].modes + "\n";
+  }
+  return text.c_str();
+}
+// Breaks one site, in addition to those that are broken already.
+int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
+  for (const Translated& t : translated_kernels()) {
+    if (strcmp(kernel, t.name) || site >= t.site_count) continue;
+    int number = 1;
+    for (const char* name = t.sites[site].modes; name;
+         name = strchr(name, ' ') ? strchr(name, ' ') + 1 : nullptr, ++number)
+      if (strlen(mode) == strcspn(name, " ") && !strncmp(name, mode, strlen(mode))) {
+        t.mutation[site] = number;
+        return 0;
+      }
+  }
+  return -1;
+}
+// Whether a thread came to a broken site since the last call.
+int emulator_mutation_reached() {
+  const bool reached = mutation_reached;
+  mutation_reached = false;
+  return reached;
+}
+void emulator_mutate_none() {
+  for (const Translated& t : translated_kernels()) memset(t.mutation, 0, t.site_count);
+}
+
+}  // extern "C"

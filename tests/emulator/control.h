@@ -1,0 +1,27 @@
+// What control.cpp sets and cuda_runtime.cpp obeys.
+#pragma once
+#include "runtime.h"
+
+namespace emulator {
+
+struct Device {
+  const char* name;
+  int major, minor;
+  bool clusters;
+  size_t shared_per_block;
+  unsigned multiprocessors;
+};
+inline constexpr Device devices[] = {{"sm_80", 8, 0, false, 163 << 10, 108}, {"sm_90", 9, 0, true, 227 << 10, 132}};
+inline constexpr const char* schedule_names[] = {"forward", "reverse", "random", "burst", "starve"};
+
+struct Control {
+  Device device = devices[1];
+  Schedule schedule = Schedule::burst;
+  uint64_t seed = 1;
+  unsigned preemption = 0, resident = 2;
+};
+extern Control control;
+
+const char* last_report();
+
+}  // namespace emulator

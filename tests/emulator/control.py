@@ -1,0 +1,64 @@
+"""Steers a library that toolchain.library() built, in the process that loaded it."""
+
+import ctypes
+from typing import NamedTuple
+
+SCHEDULES = ("forward", "reverse", "random", "burst", "starve")
+
+
+class Site(NamedTuple):
+    kernel: str
+    number: int
+    place: str
+    instruction: str
+    modes: tuple
+
+
+class Emulator:
+    def __init__(self, library):
+        """library: the path, which may be loaded already, or a ctypes.CDLL."""
+        self.library = library if isinstance(library, ctypes.CDLL) else ctypes.CDLL(str(library))
+        for name in ("report", "profile", "sites"):
+            getattr(self.library, f"emulator_{name}").restype = ctypes.c_char_p
+
+    def _call(self, name, *arguments):
+        if getattr(self.library, f"emulator_{name}")(*arguments):
+            raise ValueError(f"{name}: {arguments}")
+
+    def schedule(self, name, seed=1, preemption=0, resident=2):
+        """preemption: also switch threads at about every so many accesses. resident: blocks that run side by side."""
+        self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
+
+    def device(self, name, multiprocessors=0):
+        self._call("set_device", name.encode(), multiprocessors)
+
+    def statistics(self):
+        values = (ctypes.c_uint64 * 4)()
+        self.library.emulator_statistics(values)
+        return dict(zip(("switches", "barriers", "warp_operations", "accesses"), values, strict=True))
+
+    def report(self):
+        """The report on the last launch that failed."""
+        return self.library.emulator_report().decode()
+
+    def profile(self):
+        return self.library.emulator_profile().decode()
+
+    def sites(self, kernel=""):
+        """The synchronisation sites of a kernel, or of all."""
+        lines = self.library.emulator_sites(kernel.encode()).decode().splitlines()
+        fields = [line.split("\t") for line in lines]
+        return [
+            Site(name, int(number), place, what, tuple(modes.split())) for name, number, place, what, modes in fields
+        ]
+
+    def mutate(self, kernel, site, mode):
+        """Breaks one site, until mutate_none()."""
+        self._call("mutate", kernel.encode(), site, mode.encode())
+
+    def mutation_reached(self):
+        """Whether a thread came to a broken site since the last call."""
+        return bool(self.library.emulator_mutation_reached())
+
+    def mutate_none(self):
+        self.library.emulator_mutate_none()

@@ -1,0 +1,130 @@
+// Counts what the memory instructions cost a warp: wavefronts of shared memory (bank conflicts), 32-byte sectors of
+// global memory. Lanes belong together where each executes an instruction for the same, say third, time.
+// The counts depend on addresses alone: there is no timing.
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "runtime_internal.h"
+
+namespace emulator {
+namespace {
+
+constexpr unsigned kBanks = 32, kBankBytes = 4, kSector = 32;
+
+struct Instruction {
+  bool shared, write;
+  unsigned bytes;
+  const void* place;
+  auto operator<=>(const Instruction&) const = default;
+};
+struct WarpAccess {
+  unsigned lanes = 0;  // a mask
+  uint64_t address[32];
+};
+struct Cost {
+  uint64_t accesses = 0, lanes = 0, paid = 0, ideal = 0;
+  void operator+=(const Cost& c) { accesses += c.accesses, lanes += c.lanes, paid += c.paid, ideal += c.ideal; }
+};
+
+// Shared memory serves 128 bytes at a time: all lanes, or 16 or 8 of them where each takes 8 or 16 bytes.
+Cost shared_cost(const WarpAccess& access, unsigned bytes) {
+  Cost cost;
+  const unsigned together = 32 / std::max(1u, bytes / kBankBytes);
+  for (unsigned first = 0; first < 32; first += together) {
+    std::set<uint64_t> words[kBanks];
+    for (unsigned lane = first; lane < first + together; ++lane) {
+      if (!(access.lanes >> lane & 1)) continue;
+      for (unsigned b = 0; b < std::max(kBankBytes, bytes); b += kBankBytes) {
+        const uint64_t word = (access.address[lane] + b) / kBankBytes;
+        words[word % kBanks].insert(word);
+      }
+    }
+    size_t wavefronts = 0;
+    for (const auto& bank : words) wavefronts = std::max(wavefronts, bank.size());
+    cost.paid += wavefronts;
+    cost.ideal += wavefronts != 0;
+  }
+  return cost;
+}
+Cost global_cost(const WarpAccess& access, unsigned bytes) {
+  std::set<uint64_t> sectors, touched;
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    if (!(access.lanes >> lane & 1)) continue;
+    for (uint64_t a = access.address[lane]; a < access.address[lane] + bytes; ++a) {
+      sectors.insert(a / kSector);
+      touched.insert(a);
+    }
+  }
+  return {0, 0, sectors.size(), (touched.size() + kSector - 1) / kSector};
+}
+
+class Profiler : public Checker {
+ public:
+  void launch_ends() override {
+    for (const auto& [key, access] : incomplete_) settle(std::get<0>(key), access);
+    incomplete_.clear();
+    executions_.clear();
+  }
+  void accessed(const void* p, size_t bytes, bool write, const void* place) override {
+    const auto* address = static_cast<const unsigned char*>(p);
+    const auto holds = [&](const Region& r) { return address >= r.low && address < r.high; };
+    if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds))
+      return;  // stack, arguments, constants
+    machine.statistics.accesses++;
+    const Instruction instruction{is_shared(p), write, unsigned(bytes), place};
+    const unsigned execution = executions_[{self->id, instruction}]++;
+    const std::tuple key(instruction, warp_number(), execution);
+    WarpAccess& access = incomplete_[key];
+    access.lanes |= 1u << self->lane;
+    access.address[self->lane] =
+        instruction.shared ? (address - machine.shared_low) % machine.shared_stride : reinterpret_cast<uint64_t>(p);
+    if (access.lanes != 0xffffffff) return;
+    settle(instruction, access);
+    incomplete_.erase(key);
+  }
+  // One row for each source line, space and width.
+  std::string profile() override {
+    std::map<std::string, Cost> rows;
+    for (const auto& [i, cost] : costs_) {
+      char what[64];
+      snprintf(what, sizeof what, "%s %-5s %2u", i.shared ? "shared" : "global", i.write ? "store" : "load", i.bytes);
+      rows[what + ("  " + describe_place(i.place))] += cost;
+    }
+    costs_.clear();
+    if (rows.empty()) return "";
+    std::string text =
+        "accesses of a warp, their lanes, wavefronts or sectors of one (paid, at best), space, bytes of a lane, "
+        "place\n";
+    for (const auto& [what, c] : rows) {
+      char numbers[96];
+      const double n = double(c.accesses);
+      snprintf(numbers, sizeof numbers, "%8lu %5.1f %7.2f %7.2f %s ", c.accesses, c.lanes / n, c.paid / n, c.ideal / n,
+               c.paid * 4 >= c.ideal * 5 ? "!" : " ");
+      text += numbers + what + "\n";
+    }
+    return text;
+  }
+
+ private:
+  std::map<Instruction, Cost> costs_;
+  std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;  // by warp and number of the execution
+  std::map<std::pair<unsigned, Instruction>, unsigned> executions_;               // by thread
+
+  static unsigned warp_number() { return self->block * 32 + self->warp; }
+  void settle(const Instruction& i, const WarpAccess& access) {
+    Cost cost = i.shared ? shared_cost(access, i.bytes) : global_cost(access, i.bytes);
+    cost.accesses = 1;
+    cost.lanes = std::popcount(access.lanes);
+    costs_[i] += cost;
+  }
+};
+
+Profiler profiler;
+const bool installed = (checker = &profiler, true);
+
+}  // namespace
+}  // namespace emulator

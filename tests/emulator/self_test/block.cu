@@ -1,0 +1,71 @@
+// Shared memory, barriers and shuffles within a block.
+#include "cuda/entry.h"
+#include "cuda/primitives.cuh"
+#include "kernels.h"
+
+using namespace pixelrnn::cuda::primitive;
+
+// Every block reverses its 64 values.
+extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__ Args a) {
+  float* const s = reinterpret_cast<float*>(dynamic_shared());
+  const int t = threadIdx.x, first = blockIdx.x * 64;
+  float* const in = static_cast<float*>(const_cast<void*>(a.in));
+  float* const out = static_cast<float*>(a.out);
+  if (a.way == misaligned && t == 0) {
+    const float2 two = *reinterpret_cast<const float2*>(in + 1);
+    s[0] = two.x + two.y;
+  }
+  if (a.way == writes_input && t == 5) in[first] = 0;
+  if (a.way != reads_unwritten_shared || t != 7)
+    s[t] = in[first + t + (a.way == beyond_global ? 64 * int(gridDim.x) - 63 : 0)];
+  if (a.way == lane_leaves && t == 40) return;
+  if (a.way == lanes_diverge) {
+    if (t % 32 < 16)
+      __syncthreads();
+    else
+      __syncthreads();
+  } else if (a.way == collective_against_barrier && t % 32 < 16) {
+    __syncwarp();
+  } else if (a.way != no_block_barrier) {
+    __syncthreads();
+  }
+  float v = s[a.way == beyond_shared ? 64 + t : 63 - t];
+  if (a.way == reads_unwritten_out) v += out[first + t];
+  if (a.way != leaves_out_unwritten || t != 63) out[first + t] = v;
+}
+PIXELRNN_DEFINE_ENTRY(reverse, Args);
+
+// Neighbours swap their values, each warp for itself, through shared memory.
+extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Args a) {
+  float* const s = reinterpret_cast<float*>(dynamic_shared());
+  const int t = threadIdx.x, first = blockIdx.x * 64;
+  s[t] = static_cast<const float*>(a.in)[first + t];
+  if (a.way != no_warp_barrier) __syncwarp();
+  static_cast<float*>(a.out)[first + t] = s[t ^ 1];
+}
+PIXELRNN_DEFINE_ENTRY(swap, Args);
+
+// Every warp sums its values.
+extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Args a) {
+  const int t = threadIdx.x, first = blockIdx.x * 64;
+  float v = static_cast<const float*>(a.in)[first + t];
+  if (a.way == absent_lanes) {
+    if (t % 32 < 20) v += __shfl_xor_sync(0xffffffff, v, 16);
+  } else if (a.way == lane_outside_mask) {
+    if (t % 32 < 16) v += __shfl_down_sync(0xffff, v, 4);
+  } else {
+    for (int bit = 16; bit; bit /= 2) v += __shfl_xor_sync(0xffffffff, v, bit);
+  }
+  static_cast<float*>(a.out)[first + t] = v;
+}
+PIXELRNN_DEFINE_ENTRY(sum, Args);
+
+// Reads in[32 t]: one sector a lane, and all lanes on one bank.
+extern "C" __global__ void __launch_bounds__(32) strided(const __grid_constant__ Args a) {
+  float* const s = reinterpret_cast<float*>(dynamic_shared());
+  const int t = threadIdx.x;
+  s[32 * t] = static_cast<const float*>(a.in)[32 * t];
+  __syncwarp();
+  static_cast<float*>(a.out)[t] = s[32 * (t ^ 1)];
+}
+PIXELRNN_DEFINE_ENTRY(strided, Args);

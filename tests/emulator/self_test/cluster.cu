@@ -1,0 +1,73 @@
+// Thread-block clusters.
+#include "cuda/entry.h"
+#include "cuda/primitives.cuh"
+#include "kernels.h"
+
+using namespace pixelrnn::cuda::primitive;
+
+constexpr int kSteps = 3;
+
+// Each block hands its 64 values to the next block of the cluster, three times, from one buffer to the other,
+// and adds 1.
+extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Args a) {
+  unsigned char* const buffers = dynamic_shared();
+  const int t = threadIdx.x, me = cluster_rank(), ranks = 2;
+  const int next = a.way == rank_outside ? ranks : a.way == wrong_peer ? 0 : (me + 1) % ranks;
+  for (int b = 0; b < 2; ++b)
+    reinterpret_cast<float*>(buffers + 256 * b)[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
+  if (a.way == no_start) {
+    __syncthreads();
+  } else {
+    cluster_arrive();
+    cluster_wait();
+  }
+  for (int step = 0; step < kSteps; ++step) {
+    const int from = a.way == one_buffer ? 0 : step % 2, to = a.way == one_buffer ? 0 : 1 - from;
+    if (a.way == block_leaves && me == 1 && step == 1) return;
+    if (t < 16) {
+      const float4 v = *reinterpret_cast<const float4*>(buffers + 256 * from + 16 * t);
+      const uint4 piece = {__float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1),
+                           __float_as_uint(v.w + 1)};
+      store_peer16(map_rank(shared_address(buffers + 256 * to + 16 * t), next), piece);
+    }
+    if (a.way == no_last_barrier && step == kSteps - 1) break;
+    if (a.way == block_barrier_instead) {
+      __syncthreads();
+    } else if (a.way == cluster_lanes_diverge && t % 32 < 16) {
+      cluster_arrive();
+      cluster_wait();
+    } else if (a.way == deadlocks && t >= 32) {
+      __syncthreads();
+    } else {
+      if (a.way == arrives_twice) cluster_arrive();
+      cluster_arrive();
+      if (a.way != no_wait) cluster_wait();
+    }
+  }
+  static_cast<float*>(a.out)[blockIdx.x * 64 + t] =
+      reinterpret_cast<const float*>(buffers + 256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
+}
+PIXELRNN_DEFINE_ENTRY(ring, Args);
+
+#if defined(__CUDACC__)
+// What primitives.cuh does not offer: static shared memory, a load from a peer.
+extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Args a) {
+  __shared__ float s[64];
+  const int t = threadIdx.x;
+  s[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
+  cluster_arrive();
+  cluster_wait();
+  const uint32_t address = map_rank(shared_address(s + t), cluster_rank() ^ 1);
+  float v;
+  if (a.way == plain_access_to_peer)
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  else
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  static_cast<float*>(a.out)[blockIdx.x * 64 + t] = v;
+  if (a.way == read_only_load_of_output) static_cast<float*>(a.out)[0] = __ldg(static_cast<const float*>(a.out) + t);
+  if (a.way == no_last_barrier) return;
+  cluster_arrive();
+  cluster_wait();
+}
+PIXELRNN_DEFINE_ENTRY(pull, Args);
+#endif

@@ -1,0 +1,47 @@
+// Small kernels, right or broken in one way, which their arguments choose.
+#pragma once
+
+// driver.py reads the names here.
+enum Way : int {
+  right,
+  // a block
+  no_block_barrier,
+  lane_leaves,
+  lanes_diverge,
+  beyond_global,
+  beyond_shared,
+  misaligned,
+  writes_input,
+  reads_unwritten_shared,
+  reads_unwritten_out,
+  leaves_out_unwritten,
+  // a warp
+  no_warp_barrier,
+  absent_lanes,
+  lane_outside_mask,
+  // a cluster
+  no_start,
+  block_barrier_instead,
+  no_wait,
+  one_buffer,
+  no_last_barrier,
+  block_leaves,
+  rank_outside,
+  wrong_peer,
+  arrives_twice,
+  cluster_lanes_diverge,
+  deadlocks,
+  plain_access_to_peer,
+  collective_against_barrier,
+  read_only_load_of_output,
+  // matrices
+  swapped_fragments,
+  not_rounded,
+};
+
+struct Args {
+  const void* in;
+  void* out;
+  int in_bytes, out_bytes;
+  int way;
+};

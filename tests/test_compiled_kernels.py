@@ -1,0 +1,126 @@
+"""What the compilers made of the CUDA kernels: registers, spills, tensor-core instructions; and what their accesses to memory
+cost, counted while they run on the emulator."""
+
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import pytest
+from emulated import library
+from emulated.kernels import kernels
+from emulator import toolchain
+from test_emulated import Problem
+
+pytestmark = pytest.mark.emulated
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
+
+
+@cache
+def resources(arch):
+    """{kernel: (registers, bytes of stack, of spill stores, of spill loads)}, and the cubins."""
+    folder = toolchain.cache_folder() / "cubins"
+    folder.mkdir(exist_ok=True)
+
+    def compile_one(source):
+        cubin = folder / f"{source.stem}.{arch}.{os.getpid()}.cubin"
+        command = [toolchain.nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-Xptxas", "-v", "-cubin", source, "-o", cubin]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr, cubin
+
+    with ThreadPoolExecutor(2) as pool:
+        compiled = list(pool.map(compile_one, library.KERNELS))
+    found = {}
+    for log, _ in compiled:
+        entry = r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+        for name, stack, stores, loads, registers in re.findall(entry + r".*?Used (\d+) registers", log, re.DOTALL):
+            found[name] = int(registers), int(stack), int(stores), int(loads)
+    return found, [cubin for _, cubin in compiled]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_no_kernel_spills(arch, record_property):
+    found, _ = resources(arch)
+    assert {kernel.name for kernel in kernels()} <= found.keys()
+    record_property(arch, str({name: registers for name, (registers, *_) in found.items()}))
+    assert {name: use for name, use in found.items() if use[1:] != (0, 0, 0)} == {}
+
+
+def cuobjdump():
+    """CUDA's own, or the one that Triton brings."""
+    try:
+        import triton
+
+        bundled = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    except ImportError:
+        bundled = Path("none")
+    beside = Path(toolchain.nvcc()).parent / "cuobjdump"
+    return next((str(p) for p in (shutil.which("cuobjdump"), beside, bundled) if p and os.access(p, os.X_OK)), None)
+
+
+# m16n8k16 of halves, m16n8k8 of tf32, and none in strict float32.
+INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32 ", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
+
+
+@pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump")
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_tensor_core_instructions_are_there(arch):
+    sass = "".join(
+        subprocess.run([cuobjdump(), "--dump-sass", cubin], capture_output=True, text=True, check=True).stdout
+        for cubin in resources(arch)[1]
+    )
+    functions = dict(re.findall(r"Function : (\w+)\n(.*?)(?=\n\s*Function : |\Z)", sass, re.DOTALL))
+    for kernel in kernels():
+        code, instruction = functions[kernel.name], INSTRUCTIONS[kernel.format]
+        assert ("HMMA" in code) == (instruction is not None), kernel.name
+        assert instruction is None or instruction in code, kernel.name
+
+
+# Accesses that cost more than the least possible, by a piece of their source line, and why they do.
+COSTLY = {
+    "dh += *sum": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate them "
+    "makes the pushed 16-byte stores conflict. Once a line, outside the product.",
+    "(a.h)[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
+    "to[i] = at < 0": "the packing gathers. Once a scan, of the weights alone.",
+    "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
+}
+PROFILED = [
+    ("bf16", "3_256", 16, 1, "row3"),
+    ("bf16", "8_256", 64, 4, "row3"),
+    ("bf16", "16_256", 64, 1, "row1"),
+    ("fp16", "8_512", 128, 4, "row1"),
+    ("bf16", "0_512", 128, 8, "row3"),
+    ("tf32", "8_256", 32, 4, "row3"),
+    ("tf32", "16_256", 48, 2, "row1"),
+    ("tf32", "0_512", 96, 4, "row3"),
+    ("fp32", "0_512", 32, 2, "row3"),
+    ("fp32", "0_512", 64, 4, "row1"),
+]
+
+
+@pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
+def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
+    """Rows of whole tiles, so that all lanes of a warp take part all the time."""
+    emulated = library.load("sm_90", "ptx", "profile")
+    emulated.emulator.schedule("forward")
+    emulated.emulator.profile()
+    problem = Problem(format, geometry, hidden, 1, 5, 16)
+    problem.run(emulated.ops, problem.dtype, f"resident:{suffix}:{blocks}")
+    lines = [re.split(r"  +", line.strip(), maxsplit=5) for line in emulated.emulator.profile().splitlines()[1:]]
+    products, costly = 0, []
+    for line in lines:
+        text = "  ".join(line)
+        place = re.search(r"(\w+\.cuh):(\d+)", text)
+        assert place, text
+        products += "product.cuh" in text and "shared load" in text
+        if " ! " in text:
+            source = (library.CSRC / "cuda" / place[1]).read_text().splitlines()[int(place[2]) - 1]
+            in_product = "product.cuh" in text and "shared load" in text
+            if in_product or not any(piece in source for piece in COSTLY):
+                costly.append(f"{text}: {source.strip()}")
+    assert products and costly == []

@@ -1,0 +1,268 @@
+"""The CUDA kernels executed on a CPU (tests/emulator), from nvcc's PTX and under its race checker, with the host code that
+launches them: every compiled kernel and every geometry, against the CPU operators in float64.
+
+A report of the checker (a race, a missing barrier, a deadlock, memory that is not the kernel's, not written or not
+initialised) is the message of the exception that the launch raises.
+"""
+
+import pytest
+import torch
+from checks import assert_close
+from emulated import library
+from emulated.kernels import FORMATS, kernels, suffixes
+from emulator.control import SCHEDULES
+
+pytestmark = pytest.mark.emulated
+
+REFERENCE = torch.ops.pixelrnn_ext
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+# RMS of the error over RMS, of h, c and gates.
+RATIO = {"fp64": 1e-14, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-3}
+# A gradient goes through the rounding of the saved maps, of dx, and, for weights and states, of a sum over the map.
+GRADIENT_FACTOR = 2
+GEOMETRIES = {  # diagonal, taps, directions, reverse
+    "bilstm": (True, 2, 2, False),
+    "diagonal-reverse": (True, 2, 1, True),
+    "row3": (False, 3, 1, False),
+    "row1": (False, 1, 1, False),
+    "row5": (False, 5, 2, False),
+}
+ARCHITECTURES = ("sm_80", "sm_90")
+CLUSTERS = (1, 2, 4, 8)
+SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
+
+worst = {}  # (format, h or gradients): the largest error ratio so far
+
+
+class Problem:
+    """One scan and its cotangent, in the format's dtype."""
+
+    def __init__(self, format, geometry, hidden, images, height, width, *, states=True):
+        self.diagonal, self.taps, self.directions, self.reverse = GEOMETRIES[geometry]
+        self.format, self.dtype = format, DTYPES[format]
+        self.sizes = images, height, width, hidden
+
+        def draw(*size, scale=1.0):
+            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
+
+        self.inputs = {
+            "x": draw(self.directions, *self.sizes, 4),
+            "weight": draw(self.directions, self.taps, hidden, 4, hidden, scale=0.8 / (self.taps * hidden) ** 0.5),
+        }
+        if states:
+            self.inputs |= {"h0": draw(self.directions, hidden), "c0": draw(self.directions, hidden)}
+        self.cotangent = draw(self.directions, *self.sizes)
+
+    def plan(self, ops, arch, path="auto"):
+        capability = int(arch.removeprefix("sm_"))
+        return ops.describe_plan(self.directions, *self.sizes, self.taps, self.diagonal, self.format, capability, path)
+
+    def run(self, ops, dtype, path="auto"):
+        """{name: tensor} of the outputs and of the gradients of all inputs, chained by autograd."""
+        leaves = {name: t.to(dtype).requires_grad_() for name, t in self.inputs.items()}
+        states = leaves.get("h0"), leaves.get("c0")
+        options = None, None, None, 1, self.diagonal, self.reverse, path, self.format == "tf32"
+        outputs = ops.line_scan(leaves["x"], leaves["weight"], *states, *options)
+        gradients = torch.autograd.grad(outputs[0], list(leaves.values()), self.cotangent.to(dtype))
+        named = dict(zip(("h", "c", "gates"), outputs)) | {f"d{name}": g for name, g in zip(leaves, gradients)}
+        return {name: t.detach() for name, t in named.items()}
+
+    def compare(self, ops, path, expected=None):
+        """Runs the emulated operators on `path` and compares; returns what they gave."""
+        expected = expected or self.run(REFERENCE, torch.float64)
+        got = self.run(ops, self.dtype, path)
+        for name, tensor in got.items():
+            gradient = name.startswith("d")
+            assert_close(name, expected[name], tensor, RATIO[self.format] * (GRADIENT_FACTOR if gradient else 1))
+            error = (tensor.double() - expected[name]).square().mean().sqrt() / expected[name].square().mean().sqrt()
+            key = self.format, "gradients" if gradient else "h, c, gates"
+            worst[key] = max(worst.get(key, 0.0), error.item() if tensor.numel() else 0.0)
+        return got
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def arch(request):
+    return request.param
+
+
+@pytest.fixture
+def emulated(arch):
+    loaded = library.load(arch)
+    loaded.emulator.schedule("burst")
+    loaded.emulator.mutate_none()
+    return loaded
+
+
+@pytest.fixture(scope="module", autouse=True)
+def report_worst(request):
+    yield
+    lines = [f"{format} {what}: {ratio:.1e}" for (format, what), ratio in sorted(worst.items())]
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\nlargest error ratios:", "; ".join(lines))
+
+
+# A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
+SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
+NAMES = {kernel.name for kernel in kernels()}
+# 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
+IMPOSSIBLE = {("tf32", "3_256", 8)}
+VARIANTS = [(format, suffix, blocks) for format in FORMATS for suffix in suffixes(format) for blocks in CLUSTERS]
+
+
+@pytest.mark.parametrize("geometry", SHAPES)
+@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=["{}-{}-C{}".format(*v) for v in VARIANTS])
+def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, emulated):
+    if blocks > 1 and arch == "sm_80":
+        return  # no clusters: test_the_plan_says_why_not
+    path = f"resident:{suffix}:{blocks}"
+    images, size = 3 if blocks < 4 else 1, SHAPES[geometry]
+    for one_tap in (False, True):  # where more taps do not fit into the registers of this kernel
+        problem = Problem(format, "row1" if one_tap else geometry, SMALLEST[blocks], images, *size)
+        plans = problem.plan(emulated.ops, arch, path)
+        if not any("no kernel is compiled" in plan for plan in plans):
+            break
+    else:
+        assert (format, suffix, blocks) in IMPOSSIBLE, plans
+        return
+    for name, plan in zip(("forward", "backward"), plans):
+        if f"{name}_{format}_{suffix}" in NAMES:
+            assert plan.startswith(f"{name}_{format}_{suffix}: {blocks} block"), plan
+    expected = problem.run(REFERENCE, torch.float64)
+    first = None
+    for seed, schedule in enumerate(SCHEDULES):
+        emulated.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
+        got = problem.compare(emulated.ops, path, expected)
+        first = first or got
+        for tensor, other in zip(first.values(), got.values()):
+            assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
+
+
+SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
+
+
+@pytest.mark.parametrize("geometry", ["bilstm", "row1", "row3"])
+@pytest.mark.parametrize("hidden", SIZES, ids="h{}".format)
+@pytest.mark.parametrize("format", FORMATS)
+def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, arch, emulated):
+    """What "auto" runs: where the resident kernels do not take a size the step path does, which the plan has to say."""
+    problem = Problem(format, geometry, hidden, 1, 5, 10)
+    for plan in problem.plan(emulated.ops, arch):
+        assert plan.startswith((f"forward_{format}", f"backward_{format}")) or "exceed the" in plan or "no kernel is compiled" in plan
+    problem.compare(emulated.ops, "auto")
+
+
+RESIDENT_SIZES = [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)]
+
+
+@pytest.mark.parametrize("cells", [32, 64])
+@pytest.mark.parametrize(("format", "largest"), RESIDENT_SIZES)
+def test_sizes_that_the_resident_kernels_take(format, largest, cells, emulated):
+    """Of the Diagonal LSTM on an H100: all up to `largest` with lines of 32 cells, and up to 128 at least with 64."""
+    for hidden in (16, 32, 48, 64, 96, 128, 192, 256):
+        plans = emulated.ops.describe_plan(2, 16, cells, cells, hidden, 2, True, format, 90, "auto")
+        if hidden <= (largest if cells == 32 else 128):
+            assert not any("step path" in plan for plan in plans), plans
+
+
+MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4, 34)]
+
+
+@pytest.mark.parametrize("geometry", ["bilstm", "diagonal-reverse", "row1", "row3"])
+@pytest.mark.parametrize("size", MAPS, ids="B{0[0]}-{0[1]}x{0[2]}".format)
+@pytest.mark.parametrize("format", FORMATS)
+def test_maps(format, size, geometry, emulated):
+    for hidden, path in ((16, "resident"), (40, "resident"), (16, "resident:0_512:1")):
+        Problem(format, geometry, hidden, *size, states=hidden == 16).compare(emulated.ops, path)
+
+
+@pytest.mark.parametrize("format", ["bf16", "tf32"])
+def test_the_papers_sizes(format, emulated, arch):
+    if arch == "sm_80":
+        return  # the same kernels as test_every_kernel: one architecture is enough for the long maps
+    for size, hidden in ((28, 16), (32, 128)):
+        Problem(format, "bilstm", hidden, 1, size, size).compare(emulated.ops, "resident")
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("hidden", [1, 7, 20])
+@pytest.mark.parametrize("format", ["fp64", *FORMATS])
+def test_step_path(format, hidden, geometry, emulated):
+    for size in MAPS:
+        # The gradient of a state with one unit is one sum, which may cancel to nothing.
+        Problem(format, geometry, hidden, *size, states=hidden > 1).compare(emulated.ops, "step")
+
+
+def test_step_path_and_resident_path_continue_each_other(emulated):
+    """What one saves the other differentiates: the two passes choose their path on their own."""
+    for format in FORMATS:
+        p = Problem(format, "bilstm", 16, 2, 5, 9)
+        expected, tf32 = p.run(REFERENCE, torch.float64), format == "tf32"
+        for forward, backward in (("step", "resident"), ("resident", "step")):
+            i = p.inputs
+            h, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, forward, tf32)
+            dx, _ = emulated.ops.recurrence_backward(p.cotangent, i["weight"], i["c0"], c, gates, True, False, backward, tf32)
+            assert_close("dx", expected["dx"], dx, GRADIENT_FACTOR * RATIO[format])
+
+
+def test_input_to_state_and_its_gradients(emulated):
+    """All operands of the operators, where the input's taps are displaced to either side."""
+    for diagonal, taps, kernel, input_taps in ((True, 2, 1, 1), (False, 3, 5, 3), (False, 1, 3, 3)):
+        sizes = {"weight": (2, taps, 16, 4, 16), "h0": (2, 16), "c0": (2, 16), "input": (2, 4, 5, 3)}
+        sizes |= {"weight_ih": (2, input_taps, 16, 4, 3), "bias": (2, 16, 4)}
+        tensors = [torch.randn(size) for size in sizes.values()]
+        results = []
+        for ops, dtype in ((REFERENCE, torch.float64), (emulated.ops, torch.float32)):
+            leaves = [t.to(dtype).requires_grad_() for t in tensors]
+            h, _, _ = ops.line_scan(None, *leaves, kernel, diagonal, False)
+            results.append([h, *torch.autograd.grad(h.square().sum(), leaves)])
+        for name, expected, got in zip(("h", *sizes), *results):
+            assert_close(name, expected, got, 2 * RATIO["fp32"])
+
+
+def test_no_states_no_gradient_and_no_saved_tensor_changes(emulated):
+    p = Problem("bf16", "bilstm", 16, 2, 5, 9)
+    i = {name: t.clone() for name, t in p.inputs.items()}
+    saved = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, "auto", False)
+    before = [t.clone() for t in saved]
+    emulated.ops.recurrence_backward(p.cotangent, i["weight"], i["c0"], saved[1], saved[2], True, False, "auto", False)
+    assert all(torch.equal(a, b) for a, b in zip(before, saved))
+    assert all(torch.equal(t, p.inputs[name]) for name, t in i.items())
+
+
+def test_views_that_start_anywhere(emulated):
+    p = Problem("bf16", "row3", 16, 2, 5, 9, states=False)
+    expected = p.run(emulated.ops, p.dtype)
+    x = torch.empty(p.inputs["x"].numel() + 1, dtype=p.dtype)[1:].view_as(p.inputs["x"]).copy_(p.inputs["x"])
+    assert x.data_ptr() % 16
+    h, _, _ = emulated.ops.recurrence(x, p.inputs["weight"], None, None, False, False, "resident", False)
+    assert torch.equal(h, expected["h"])
+
+
+def test_empty_batches(emulated):
+    for path in ("step", "resident"):
+        p = Problem("bf16", "bilstm", 16, 0, 3, 4)
+        got = p.run(emulated.ops, p.dtype, path)
+        assert got["h"].shape == (2, 0, 3, 4, 16) and all(t.count_nonzero() == 0 for t in got.values())
+
+
+def test_the_plan_says_why_not(emulated):
+    def plan(hidden=64, size=32, taps=2, format="bf16", capability=90):
+        return emulated.ops.describe_plan(1, 1, size, size, hidden, taps, taps == 2, format, capability, "auto")[0]
+
+    assert "step path: expected a GPU of compute capability 8.0 or later, got 7.5" == plan(capability=75)
+    assert "step path: expected at most 3 taps, got 5" == plan(taps=5)
+    assert "step path: expected a hidden size that is a multiple of 8, got 20" == plan(hidden=20)
+    assert "exceed the 232448 bytes of shared memory of a block" in plan(hidden=256, format="fp32")
+    assert "without clusters of thread blocks" in plan(hidden=128, capability=80)
+    assert "lines of 1000 cells" in plan(size=1000)
+
+
+def test_a_path_that_cannot_run_says_why(emulated):
+    p = Problem("fp32", "row5", 16, 1, 3, 4)
+    with pytest.raises(RuntimeError, match="the resident path cannot run: expected at most 3 taps, got 5"):
+        p.run(emulated.ops, p.dtype, "resident")
+    p = Problem("fp64", "bilstm", 16, 1, 3, 4)
+    with pytest.raises(RuntimeError, match="expected float32, float16 or bfloat16, got float64"):
+        p.run(emulated.ops, p.dtype, "resident")
+    with pytest.raises(RuntimeError, match="expected path 'auto', 'step' or 'resident', got 'fast'"):
+        p.run(emulated.ops, p.dtype, "fast")

@@ -1,0 +1,81 @@
+"""Every synchronisation of every resident kernel, and every address of a peer, is broken in turn: the checks must object.
+
+A mutant is a switch in the translated PTX (tests/emulator): no barrier, a block's barrier instead of the cluster's, an arrival that
+releases nothing, no wait, no __syncwarp, the wrong peer, no push.
+"""
+
+import pytest
+import torch
+from emulated import library
+from emulated.kernels import kernels
+from test_emulated import CLUSTERS, RATIO, REFERENCE, SMALLEST, Problem
+
+pytestmark = pytest.mark.emulated
+
+
+class Launch:
+    """One launch of a kernel, and what it should give."""
+
+    def __init__(self, emulated, kernel, blocks):
+        # The forward has one group of warps and as long a line as it takes, so that every tile of a warp is used.
+        self.path = f"auto:{kernel.suffix}:{blocks}:{'' if kernel.backward else 1}"
+        self.format = kernel.format
+        for rows in (26, 12):
+            problem = Problem(kernel.format, "bilstm", SMALLEST[blocks], 1, rows, 3)
+            plan = problem.plan(emulated.ops, "sm_90", self.path)[kernel.backward]
+            self.exists = plan.startswith(f"{kernel.name}: {blocks} block")
+            if self.exists:
+                break
+        else:
+            return
+        i = {name: t.double() for name, t in problem.inputs.items()}
+        h, c, gates = REFERENCE.line_scan(i["x"], i["weight"], i["h0"], i["c0"], None, None, None, 1, True, False)
+        if kernel.backward:
+            half = problem.dtype.itemsize == 2
+            saved = c.float(), gates.to(torch.float16 if half else torch.float32)
+            self.arguments = [problem.cotangent, problem.inputs["weight"], problem.inputs["c0"], *saved]
+            self.operator = emulated.ops.recurrence_backward
+            wide = problem.cotangent.double(), i["weight"], i["h0"], i["c0"], saved[0].double(), saved[1].double()
+            self.expected = REFERENCE.line_scan_backward(*wide, True, False)[:1]
+        else:
+            self.arguments = [problem.inputs[name] for name in ("x", "weight", "h0", "c0")]
+            self.operator, self.expected = emulated.ops.recurrence, (h, c, gates)
+
+    def is_wrong(self):
+        """Whether there is a report, or wrong numbers."""
+        try:
+            got = self.operator(*self.arguments, True, False, self.path, self.format == "tf32")
+        except RuntimeError as error:
+            assert "emulator: " in str(error), error
+            return True
+        return any(not (a - b).norm() <= 4 * RATIO[self.format] * a.norm() for a, b in zip(self.expected, got))
+
+
+@pytest.mark.parametrize("kernel", kernels(), ids=lambda kernel: kernel.name)
+def test_every_mutant_is_caught(kernel):
+    emulated = library.load("sm_90")
+    emulator = emulated.emulator
+    mutants = [(site, mode) for site in emulator.sites(kernel.name) for mode in site.modes]
+    kinds = {site.instruction for site, _ in mutants}
+    assert {"block barrier", "cluster arrive", "cluster wait", "peer address", "store to a peer"} <= kinds
+    reached, survivors = set(), []
+    launches = {blocks: launch for blocks in CLUSTERS if (launch := Launch(emulated, kernel, blocks)).exists}
+    assert len(launches) >= 2
+    emulator.schedule("burst")
+    try:
+        for blocks, launch in launches.items():
+            emulator.mutate_none()
+            assert not launch.is_wrong(), "the kernel itself"
+            for site, mode in mutants:
+                emulator.mutation_reached()
+                emulator.mutate(kernel.name, site.number, mode)
+                wrong = launch.is_wrong()
+                emulator.mutate_none()
+                if emulator.mutation_reached():
+                    reached.add((site, mode))
+                    if not wrong:
+                        survivors.append((blocks, site.number, site.place, site.instruction, mode))
+    finally:
+        emulator.mutate_none()
+    assert survivors == []
+    assert reached == set(mutants), "not reached with any number of blocks"
