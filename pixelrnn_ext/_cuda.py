@@ -9,14 +9,18 @@ from functools import partial
 import torch
 
 from . import _eager_backward as eager
+from ._autocast import runs_without_autocast
 
 
 def register(namespace: str, device: str) -> None:
     """Makes the operators of ``namespace`` run on tensors of ``device`` through the namespace's ``recurrence``."""
     ops = getattr(torch.ops, namespace)
-    torch.library.impl(f"{namespace}::line_scan", device, partial(line_scan, ops))
-    torch.library.impl(f"{namespace}::line_scan_backward", device, partial(line_scan_backward, ops))
-    torch.library.impl(f"{namespace}::line_scan_weight_grad", device, eager.line_scan_weight_grad)
+    for name, kernel in (
+        ("line_scan", partial(line_scan, ops)),
+        ("line_scan_backward", partial(line_scan_backward, ops)),
+        ("line_scan_weight_grad", eager.line_scan_weight_grad),
+    ):
+        torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(kernel))
 
 
 def line_scan(ops, x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):
@@ -35,7 +39,7 @@ def line_scan(ops, x, weight, h0, c0, input, weight_ih, bias, input_kernel, diag
 def line_scan_backward(ops, dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False):
     dx, dc_first = ops.recurrence_backward(dh, weight, c0, c, gates, diagonal, reverse, path, tf32)
     directions, hidden = weight.shape[0], weight.shape[2]
-    dh0 = dc0 = weight.new_zeros(0, hidden)
+    dh0, dc0 = (weight.new_zeros(0, hidden) for _ in range(2))
     if h0 is not None:
         dh0 = torch.stack([_border_gradient(dx[d], weight[d], diagonal, reverse != (d == 1)) for d in range(directions)])
     if c0 is not None:

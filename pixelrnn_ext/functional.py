@@ -7,7 +7,6 @@ returned in their own dtype; the CUDA kernels store maps and weights in it and k
 Under autocast the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
 """
 
-from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _backends, reference
+from ._autocast import autocasts, without_autocast
 from .masks import MASK_TYPES, colour_groups, masked_weight
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -172,23 +172,19 @@ def _run(input, directions, gate_bias, diagonal, reverse, mask_type, image_chann
     path = _backends.choose(backend, input.device)
     run = _reference if path is None else partial(_native, path)
     device = input.device.type
-    result_dtype = torch.get_autocast_dtype(device) if _autocasts(device) and input.dtype != torch.float64 else input.dtype
+    result_dtype = torch.get_autocast_dtype(device) if autocasts(device) and input.dtype != torch.float64 else input.dtype
     # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
     dtype = result_dtype if path and device == "cuda" else torch.promote_types(result_dtype, torch.float32)
     if gate_bias is not None:
         n, _, height, width = input.shape
         gate_bias = gate_bias.to(dtype).expand(n, 4 * directions[0].hidden * len(directions), height, width)
     directions = [Direction(*(None if t is None else t.to(dtype) for t in d)) for d in directions]
-    with torch.autocast(device, enabled=False) if _autocasts(device) else nullcontext():
+    with without_autocast(device):
         maps = run(input.to(dtype), directions, gate_bias, diagonal, reverse, mask_type, image_channels)
         y, *right = maps
         for m in right:
             y = y + F.pad(m[:, :, :-1], (0, 0, 1, 0))
         return y.to(result_dtype)
-
-
-def _autocasts(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _reference(input, directions, gate_bias, diagonal, reverse, mask_type, image_channels):
@@ -294,7 +290,7 @@ def _check_tensors(tensors):
             raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {tensor.dtype}")
         if tensor.device != input.device:
             raise ValueError(f"expected all tensors on one device, got input on {input.device} and {name} on {tensor.device}")
-        if tensor.dtype != input.dtype and not _autocasts(input.device.type):
+        if tensor.dtype != input.dtype and not autocasts(input.device.type):
             raise TypeError(f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import _cuda, _library
 from . import _eager_backward as eager
+from ._autocast import without_autocast
 
 
 def register() -> None:
@@ -40,7 +41,7 @@ _library_autocast = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 
 def _autocast_cuda(*args):
     dtype = torch.get_autocast_dtype("cuda")
-    with torch.autocast("cuda", enabled=False):
+    with without_autocast("cuda"):
         return torch.ops.pixelrnn_ext.line_scan(*(_autocast_operand(a, dtype) for a in args))
 
 
@@ -50,7 +51,8 @@ def _autocast_operand(value, dtype):
     return value.to(dtype) if castable else value
 
 
-# What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half.
+# What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half. Their
+# gradients, which only a second derivative has, are float16 then too, of bfloat16 maps as well.
 def _state_dtype(dtype):
     return torch.promote_types(dtype, torch.float32)
 
@@ -94,7 +96,12 @@ def _scan_setup(ctx, inputs, output):
     ctx.save_for_backward(weight, h0, c0, input, weight_ih, *output)
 
 
-def _scan_backward(ops, ctx, dh, dc, dgates):
+def _scan_backward(ops, ctx, *grads):
+    with without_autocast(ctx.saved_tensors[0].device.type):  # it is on where backward() is called inside its region
+        return _scan_gradients(ops, ctx, *grads)
+
+
+def _scan_gradients(ops, ctx, dh, dc, dgates):
     weight, h0, c0, input, weight_ih, h, c, gates = ctx.saved_tensors
     input_kernel, diagonal, reverse, *path = ctx.options
     scan = diagonal, reverse
@@ -167,8 +174,8 @@ def _weight_grad_backward(ctx, *grads):
 
 def _vjp(function, ctx, grads):
     """Gradients of ``function``, which computes in differentiable PyTorch what the operator of ``ctx`` does."""
-    higher = torch.is_grad_enabled()
-    with torch.enable_grad():
+    higher, device = torch.is_grad_enabled(), next(t.device.type for t in ctx.saved_tensors if t is not None)
+    with torch.enable_grad(), without_autocast(device):
         # A view of each input, so that the graph that is differentiated ends here, and yet goes on in a higher derivative.
         args = [rest if t is None else t.view_as(t) for t, rest in zip(ctx.saved_tensors, ctx.rest)]
         needed = [i for i, need in enumerate(ctx.needs_input_grad) if need]

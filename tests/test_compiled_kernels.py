@@ -5,50 +5,29 @@ import os
 import re
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import pytest
 from emulated import library
 from emulated.kernels import kernels
+from emulated.resources import ARCHITECTURES, compiled
 from emulator import toolchain
 from test_emulated import Problem
 
 pytestmark = pytest.mark.emulated
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
-
-
-@cache
-def resources(arch):
-    """{kernel: (registers, bytes of stack, of spill stores, of spill loads)}, and the cubins."""
-    folder = toolchain.cache_folder() / "cubins"
-    folder.mkdir(exist_ok=True)
-
-    def compile_one(source):
-        cubin = folder / f"{source.stem}.{arch}.{os.getpid()}.cubin"
-        command = [toolchain.nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-Xptxas", "-v", "-cubin", source, "-o", cubin]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stderr, cubin
-
-    with ThreadPoolExecutor(2) as pool:
-        compiled = list(pool.map(compile_one, library.KERNELS))
-    found = {}
-    for log, _ in compiled:
-        entry = r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
-        for name, stack, stores, loads, registers in re.findall(entry + r".*?Used (\d+) registers", log, re.DOTALL):
-            found[name] = int(registers), int(stack), int(stores), int(loads)
-    return found, [cubin for _, cubin in compiled]
-
-
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_no_kernel_spills(arch, record_property):
-    found, _ = resources(arch)
+def test_no_kernel_spills(arch):
+    found, _ = compiled(arch)
     assert {kernel.name for kernel in kernels()} <= found.keys()
-    record_property(arch, str({name: registers for name, (registers, *_) in found.items()}))
-    assert {name: use for name, use in found.items() if use[1:] != (0, 0, 0)} == {}
+    assert {name: use for name, use in found.items() if (use.stack, use.spill_stores, use.spill_loads) != (0, 0, 0)} == {}
+
+
+def test_four_halves_are_loaded_as_whole_registers():
+    """As four 16-bit values they would be taken apart, and waited for, where they are prefetched."""
+    for file in toolchain.ptx(library.KERNELS, "sm_90", [library.CSRC]):
+        if file.stem.startswith(("resident_bf16", "resident_fp16")):
+            assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
 
 def cuobjdump():
@@ -72,7 +51,7 @@ INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32 ", "tf32"
 def test_tensor_core_instructions_are_there(arch):
     sass = "".join(
         subprocess.run([cuobjdump(), "--dump-sass", cubin], capture_output=True, text=True, check=True).stdout
-        for cubin in resources(arch)[1]
+        for cubin in compiled(arch)[1]
     )
     functions = dict(re.findall(r"Function : (\w+)\n(.*?)(?=\n\s*Function : |\Z)", sass, re.DOTALL))
     for kernel in kernels():

@@ -43,18 +43,18 @@ def _leaf(t):
     return t if t is None else t.detach().requires_grad_()
 
 
-def operator_calls(arguments):
+def operator_calls(arguments, ops=OPS):
     """(operator, arguments) of the scan, its backward and its weight gradient."""
     _, weight, h0, c0, input, weight_ih, bias, kernel, *scan = arguments
-    hs, cs, gates = OPS.line_scan(*arguments)
+    hs, cs, gates = ops.line_scan(*arguments)
     backward = (_leaf(torch.randn_like(hs)), weight, h0, c0, _leaf(cs), _leaf(gates), *scan)
-    dx = _leaf(OPS.line_scan_backward(*backward)[0])
+    dx = _leaf(ops.line_scan_backward(*backward)[0])
     input_taps = 0 if weight_ih is None else weight_ih.shape[1]
     weight_grad = (dx, _leaf(hs), h0, input, weight.shape[1], input_taps, kernel, bias is not None, *scan)
     return [
-        (OPS.line_scan.default, arguments),
-        (OPS.line_scan_backward.default, backward),
-        (OPS.line_scan_weight_grad.default, weight_grad),
+        (ops.line_scan.default, arguments),
+        (ops.line_scan_backward.default, backward),
+        (ops.line_scan_weight_grad.default, weight_grad),
     ]
 
 

@@ -22,15 +22,15 @@ template <> struct HalfConversion<__nv_bfloat16> {
   static __device__ __forceinline__ __nv_bfloat16 narrow(float v) { return __float2bfloat16_rn(v); }
 };
 template <class T> struct alignas(8) FourHalves {
-  T v[4];
+  uint32_t v[2];  // whole registers: four 16-bit ones the compiler takes apart where they are loaded, and waits for the load
 };
 template <class T> __device__ __forceinline__ float4 widen_four(const FourHalves<T>& f) {
-  using C = HalfConversion<T>;
-  return make_float4(C::widen(f.v[0]), C::widen(f.v[1]), C::widen(f.v[2]), C::widen(f.v[3]));
+  auto at = [&](int i) { return HalfConversion<T>::widen(bits<T>(uint16_t(f.v[i / 2] >> 16 * (i % 2)))); };
+  return make_float4(at(0), at(1), at(2), at(3));
 }
 template <class T> __device__ __forceinline__ FourHalves<T> narrow_four(float4 f) {
-  using C = HalfConversion<T>;
-  return {{C::narrow(f.x), C::narrow(f.y), C::narrow(f.z), C::narrow(f.w)}};
+  auto one = [](float v) { return uint32_t(bits<uint16_t>(HalfConversion<T>::narrow(v))); };
+  return {{one(f.x) | one(f.y) << 16, one(f.z) | one(f.w) << 16}};
 }
 
 template <Format> struct Traits;

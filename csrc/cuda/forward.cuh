@@ -18,7 +18,7 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
   using Value = typename T::Value;
   using Four = typename T::Four;
   using ActiveFour = typename T::ActiveFour;
-  // x of the next line is on its way while this line is computed, if that takes at most an eighth of the register file.
+  // x of the next line is on its way while the block waits and multiplies, if that takes at most an eighth of the register file.
   constexpr bool kPrefetch = 2 * TILES * sizeof(Four) * THREADS < 32 << 10;
 
   const Tiling& s = a.tiling;
@@ -33,10 +33,11 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
   // Every cell outside the image has the state h0; both buffers start as such cells, and no inactive cell is written before it
   // was active for the last time.
   const Value* const h0 = a.h0 ? static_cast<const Value*>(a.h0) + at.direction * hidden : nullptr;
-  const int row_values = stride / int(sizeof(Value));
-  for (int i = at.thread; i < 2 * line_bytes / int(sizeof(Value)); i += blockDim.x) {
-    const int in = i % row_values;
-    reinterpret_cast<Value*>(lines)[i] = h0 && in < hidden ? T::line_value(h0[in]) : T::narrow(0.0f);
+  for (int i = at.thread; i < 2 * line_bytes / 16; i += blockDim.x) reinterpret_cast<uint4*>(lines)[i] = make_uint4(0, 0, 0, 0);
+  if (h0) {
+    __syncthreads();
+    for (int in = at.thread; in < hidden; in += blockDim.x)
+      for (int r = 0; r < 2 * s.rows(); ++r) reinterpret_cast<Value*>(lines + r * stride)[in] = T::line_value(h0[in]);
   }
   SliceWeights<F, 2, PAIRS ? PAIRS : 1> resident;
   if constexpr (PAIRS > 0)
@@ -65,8 +66,8 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
   arrive(s);
   wait(s);  // the lines are filled, and every peer has started
 
-  // What a tile writes to memory waits until the next tile is computed, or until the block has arrived at the barrier: no
-  // other thread of the launch reads it.
+  // What a tile writes to memory waits until the next tile is computed, or until the block has arrived at the barrier, whose release
+  // waits for all earlier writes: no other thread of the launch reads these.
   struct {
     int cell;
     float c[2];
@@ -92,12 +93,8 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
 #pragma unroll
     for (int n = 0; n < TILES; ++n) {
       const int tile = first_cell(n), cell = tile + 2 * at.p;
-      Four x[2] = {};
-      if constexpr (kPrefetch) {
-        x[0] = next[n][0], x[1] = next[n][1];
-        load_x(next[n], n, t + 1, next_window);
-      }
       if (!window.meets(tile)) continue;
+      Four(&x)[2] = next[kPrefetch ? n : 0];
       if constexpr (!kPrefetch) load_x(x, n, t, window);
 
       float z[4][2];  // by gate and cell
@@ -140,6 +137,9 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
     }
     if (more) arrive(s);  // after the last line nothing was pushed: a block may leave
     store_pending();
+    if constexpr (kPrefetch)
+#pragma unroll
+      for (int n = 0; n < TILES; ++n) load_x(next[n], n, t + 1, next_window);
     if (more) wait(s);
   }
 }

@@ -31,13 +31,18 @@ struct LaunchConfig {
   LaunchConfig(const LaunchConfig&) = delete;
 };
 
-inline cudaError_t reserve_shared_memory(const void* entry, unsigned bytes) {
-  return cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
+// Lets a kernel have as much shared memory as the device gives. Always the same amount: threads of the host that launch one kernel
+// with different sizes would otherwise take it from each other.
+inline cudaError_t allow_all_shared_memory(const void* entry) {
+  int device = 0, most = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  return error == cudaSuccess ? cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, most) : error;
 }
 
 template <class Args> cudaError_t launch(const void* entry, const Layout& layout, const Args& args, cudaStream_t stream) {
   if (layout.shared_memory > 48 << 10)
-    if (const cudaError_t error = reserve_shared_memory(entry, layout.shared_memory); error != cudaSuccess) return error;
+    if (const cudaError_t error = allow_all_shared_memory(entry); error != cudaSuccess) return error;
   const LaunchConfig launch(layout, stream);
   void* list[] = {const_cast<Args*>(&args)};
   return cudaLaunchKernelExC(&launch.config, entry, list);

@@ -15,7 +15,7 @@ PIXELRNN_VARIANTS
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3;
+constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMostHidden = 1024, kMostCells = 1 << 14;
 
 #define FORWARD(F, PAIRS, TILES, THREADS) \
   {"forward_" #F "_" #PAIRS "_" #THREADS, forward_##F##_##PAIRS##_##THREADS##_entry, Format::F, false, PAIRS, TILES, THREADS},
@@ -30,18 +30,32 @@ int shared_memory(const Variant& v, const Tiling& s) {
   return s.lines_bytes() + s.parts_bytes() + (v.pairs ? 0 : s.weight_bytes()) + carried;
 }
 
-// Instructions and bytes over their rates on an H100 (1.7 GHz), and the latency of a step (KERNELS: floors).
+// A model of one line on an H100 (1.7 GHz): of each part the larger of its latency and of what the warps of a scheduler issue. The
+// numbers are estimates from the instruction sequences, not measurements.
 double model(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int shared) {
-  constexpr double clocks_per_microsecond = 1700, shared_bytes_per_clock = 128, mma_clocks = 8, cell_clocks = 60;
-  const double warps_of_scheduler = (s.slices() * s.groups + 3) / 4, active = p.cells > kTileCells ? 0.8 : 1;
-  const double product = s.fma() ? 8.0 * s.taps * s.tap_width() : mma_clocks * 2 * s.pairs() * (s.backward ? 1 : 2);
-  double clocks = s.tiles * active * warps_of_scheduler * (product + cell_clocks);
-  if (v.pairs == 0) clocks = std::max(clocks, s.tiles * s.groups * active * s.weight_bytes() / shared_bytes_per_clock);
-  const double latency = s.blocks > 1 ? (s.backward ? 0.48 : 0.40) : (s.backward ? 0.30 : 0.22);
+  constexpr double clocks_per_microsecond = 1700, shared_bytes_per_clock = 128;
+  constexpr double mma_issue = 8, mma_latency = 33, fma_of_a_value = 10, cell_issue = 120, cell_latency = 300, block_barrier = 40, cluster_barrier = 300;
+  const double warps = (s.slices() * s.groups + 3) / 4;  // of a scheduler
+  auto part = [&](double latency, double issue) { return std::max(latency, warps * issue); };
+
+  const double values = s.taps * s.tap_width();
+  const double product_issue = s.fma() ? fma_of_a_value * values : mma_issue * 2 * s.pairs() * (s.backward ? 1 : 2);
+  const double product_latency = s.fma() ? fma_of_a_value * values : mma_latency * s.pairs();
+  const double active = p.cells > kTileCells ? 0.8 : 1;  // of the tiles, on average
+  double clocks = 0;
+  if (s.backward) {
+    const double own = (p.cells + s.pass_cells() - 1) / s.pass_cells();
+    clocks = active * s.tiles * part(product_latency, product_issue) + part(cell_latency + cell_issue * (own - 1), cell_issue * own);
+  } else {
+    clocks = active * s.tiles * part(product_latency + cell_latency, product_issue + cell_issue);
+  }
+  if (v.pairs == 0) clocks = std::max(clocks, active * s.tiles * s.groups * s.weight_bytes() / shared_bytes_per_clock);
+  clocks += block_barrier + (s.blocks > 1 ? cluster_barrier : s.backward ? block_barrier : 0);
+
   // Blocks of a multiprocessor: a variant uses all registers when it has all its threads.
   const int together = std::max(1, std::min(v.threads / s.threads(), device.shared_memory / shared));
   const double blocks = double(p.images) * p.directions * s.blocks, waves = std::max(1.0, blocks / (double(device.multiprocessors) * together));
-  return p.lines * waves * (latency + clocks / clocks_per_microsecond);
+  return p.lines * waves * clocks / clocks_per_microsecond;
 }
 
 bool ends_with(const std::string& s, const std::string& end) {
@@ -73,6 +87,8 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
     return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." + number(device.capability % 10));
   if (p.taps > kMostTaps) return none("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
+  if (p.hidden > kMostHidden) return none("expected a hidden size of at most " + number(kMostHidden) + ", got " + number(p.hidden));
+  if (p.cells > kMostCells) return none("expected lines of at most " + number(kMostCells) + " cells, got " + number(p.cells));
   if (p.images * 8 > INT32_MAX) return none("expected at most " + number(INT32_MAX / 8) + " images, got " + number(p.images));
 
   const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
@@ -92,7 +108,8 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
         some_tiling = true;
         const int shared = shared_memory(v, s);
         if (shared > device.shared_memory) continue;
-        const double cost = model(p, device, v, s, shared);
+        // A cluster has to be clearly better: its barrier is what the model knows least about.
+        const double cost = model(p, device, v, s, shared) * (blocks > 1 ? 1.1 : 1);
         if (!best.variant || cost < best.microseconds) best = {&v, s, shared, cost, ""};
       }
     }

@@ -25,7 +25,7 @@ __device__ __forceinline__ void store16(uint32_t address, uint4 v) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 
-// ---- thread-block clusters: compute capability 9.0. Older ones run single blocks and never come here. -----------------
+// ---- thread-block clusters: code for compute capability 9.0 and later. The planner gives older code single blocks. --------
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 __device__ __forceinline__ uint32_t cluster_rank() {
   uint32_t rank;
@@ -63,7 +63,7 @@ __device__ __forceinline__ void load_matrix4(uint32_t (&r)[4], uint32_t address)
 
 // d += a b. With q = lane / 4 and p = lane % 4, d[e] is row q + 8 * (e / 2), column 2 * p + e % 2.
 #define PIXELRNN_MMA(shape_and_types)                                                                                          \
-  asm volatile("mma.sync.aligned." shape_and_types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"          \
+  asm("mma.sync.aligned." shape_and_types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"          \
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                                \
                : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1))
 __device__ __forceinline__ void mma_bf16(float (&d)[4], uint4 a, uint32_t b0, uint32_t b1) { PIXELRNN_MMA("m16n8k16.row.col.f32.bf16.bf16.f32"); }

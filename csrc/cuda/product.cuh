@@ -16,25 +16,36 @@ __device__ __forceinline__ void multiply(float (&z)[M2][2], uint32_t row, const 
   const int pairs = s.pairs(), pairs_of_tap = s.pairs_of_tap(), to_next_tap = s.stride() - (pairs_of_tap - 1) * kPairBytes;
   int left = pairs_of_tap;
   row += (lane & 7) * s.stride() + (lane >> 3) * 16;
-  auto multiply_pair = [&](int pair) {
-    uint32_t b[4];
-    primitive::load_matrix4(b, row);
+  auto load = [&](uint32_t (&to)[4]) {
+    primitive::load_matrix4(to, row);
+    const bool next_tap = --left == 0;
+    row += next_tap ? to_next_tap : kPairBytes;
+    left = next_tap ? pairs_of_tap : left;
+  };
+  auto multiply_pair = [&](int pair, const uint32_t (&b)[4]) {
 #pragma unroll
     for (int m = 0; m < M2 / 2; ++m) {
       Traits<F>::mma(even[m], weight(m, 2 * pair), b[0], b[1]);
       Traits<F>::mma(odd[m], weight(m, 2 * pair + 1), b[2], b[3]);
     }
-    const bool next_tap = --left == 0;
-    row += next_tap ? to_next_tap : kPairBytes;
-    left = next_tap ? pairs_of_tap : left;
   };
+  uint32_t b[2][4];  // a pair is loaded while the one before it is multiplied
+  load(b[0]);
   if constexpr (PAIRS > 0) {
 #pragma unroll
     for (int pair = 0; pair < PAIRS; ++pair)
-      if (pair < pairs) multiply_pair(pair);
+      if (pair < pairs) {
+        if (pair + 1 < pairs) load(b[(pair + 1) & 1]);
+        multiply_pair(pair, b[pair & 1]);
+      }
   } else {
-#pragma unroll 2
-    for (int pair = 0; pair < pairs; ++pair) multiply_pair(pair);
+    for (int pair = 0; pair < pairs; pair += 2) {
+      if (pair + 1 < pairs) load(b[1]);
+      multiply_pair(pair, b[0]);
+      if (pair + 1 == pairs) break;
+      if (pair + 2 < pairs) load(b[0]);
+      multiply_pair(pair + 1, b[1]);
+    }
   }
 #pragma unroll
   for (int i = 0; i < M2; ++i)

@@ -19,7 +19,11 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Optional = std::optional<Tensor>;
 
-void check(cudaError_t error) { STD_TORCH_CHECK(error == cudaSuccess, "line_scan: CUDA error: ", cudaGetErrorString(error)); }
+void check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // it is reported here, not by torch's next launch
+  STD_TORCH_CHECK(false, "line_scan: CUDA error: ", cudaGetErrorString(error));
+}
 
 ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
@@ -57,6 +61,15 @@ struct Scan {
   int64_t directions, images, height, width, hidden, taps;
   bool diagonal, reverse, tf32;
   ScalarType type;
+  bool cuda = true;  // where weight is
+
+  void check_sizes() const {
+    STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 28) && hidden < (1 << 24), "line_scan: the map is too large");
+    STD_TORCH_CHECK(images * hidden * (diagonal ? height : width) < (int64_t(1) << 31), "line_scan: a line of the map is too large");
+    STD_TORCH_CHECK(directions == 1 || directions == 2, "line_scan: expected 1 or 2 directions, got ", directions);
+    STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "line_scan: expected ", diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
+  }
+  bool empty() const { return images * height * width * hidden == 0; }
 
   Geometry geometry(int direction) const {
     const bool mirrored = reverse != (direction == 1);
@@ -64,8 +77,9 @@ struct Scan {
   }
   int pixels() const { return int(height * width); }
 
-  void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, ScalarType expected) const {
+  void check_tensor(const char* name, const Optional& t, const std::vector<int64_t>& sizes, ScalarType expected) const {
     if (!t) return;
+    STD_TORCH_CHECK(t->is_cuda() == cuda, "line_scan: expected all tensors on one device, got ", name, " on another");
     bool right = t->dim() == int64_t(sizes.size());
     for (size_t i = 0; right && i < sizes.size(); ++i) right = t->size(i) == sizes[i];
     STD_TORCH_CHECK(right, "line_scan: ", name, " has the wrong shape");
@@ -113,13 +127,11 @@ struct Scan {
 
 Scan scan_of(const Tensor& map, const Tensor& weight, bool diagonal, bool reverse, bool tf32) {
   STD_TORCH_CHECK(weight.dim() == 5 && map.dim() == 6, "line_scan: expected weight [D, taps, h, 4, h] and x or gates [D, B, H, W, h, 4]");
-  const Scan s{map.size(0), map.size(1), map.size(2), map.size(3), map.size(4), weight.size(1), diagonal, reverse, tf32, weight.scalar_type()};
+  const Scan s{map.size(0), map.size(1), map.size(2), map.size(3), map.size(4), weight.size(1), diagonal, reverse, tf32, weight.scalar_type(), weight.is_cuda()};
   STD_TORCH_CHECK(s.type == ScalarType::Float || s.type == ScalarType::Double || s.type == ScalarType::Half || s.type == ScalarType::BFloat16,
                   "line_scan: expected float32, float64, float16 or bfloat16, got ", s.type);
-  STD_TORCH_CHECK(s.height * s.width < (int64_t(1) << 31) && s.images < (int64_t(1) << 28) && s.hidden < (1 << 24), "line_scan: the map is too large");
-  STD_TORCH_CHECK(s.directions == 1 || s.directions == 2, "line_scan: expected 1 or 2 directions, got ", s.directions);
-  STD_TORCH_CHECK(diagonal ? s.taps == 2 : s.taps % 2 == 1, "line_scan: expected ", diagonal ? "2 taps" : "an odd number of taps", ", got ", s.taps);
-  s.check_sizes("weight", weight, {s.directions, s.taps, s.hidden, 4, s.hidden}, s.type);
+  s.check_sizes();
+  s.check_tensor("weight", weight, {s.directions, s.taps, s.hidden, 4, s.hidden}, s.type);
   return s;
 }
 
@@ -209,15 +221,16 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(Tensor x, Tensor weight, Optional 
   const OnDeviceOf device(weight);
   x = prepared(x), weight = prepared(weight), h0 = prepared(h0), c0 = prepared(c0);
   const Scan s = scan_of(x, weight, diagonal, reverse, tf32);
-  s.check_sizes("x", x, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
-  s.check_sizes("h0", h0, {s.directions, s.hidden}, s.type);
-  s.check_sizes("c0", c0, {s.directions, s.hidden}, s.type);
-  const Plan plan = s.choose(Path(path), false);
+  s.check_tensor("x", x, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
+  s.check_tensor("h0", h0, {s.directions, s.hidden}, s.type);
+  s.check_tensor("c0", c0, {s.directions, s.hidden}, s.type);
+  const Path wanted(path);
 
   Tensor h = torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden});
   Tensor c = torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden}, cell_state_type(s.type));
   Tensor gates = torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden, 4}, gates_type(s.type));
-  if (x.numel() == 0) return {h, c, gates};
+  if (s.empty()) return {h, c, gates};
+  const Plan plan = s.choose(wanted, false);
   const cudaStream_t stream = device.stream();
   if (!plan.variant) {
     step_forward_scan(s, x, weight, h0, c0, h, c, gates, stream);
@@ -235,14 +248,15 @@ std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optiona
   const OnDeviceOf device(weight);
   dh = prepared(dh), weight = prepared(weight), c0 = prepared(c0), c = prepared(c), gates = prepared(gates);
   const Scan s = scan_of(gates, weight, diagonal, reverse, tf32);
-  s.check_sizes("gates", gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, gates_type(s.type));
-  s.check_sizes("dh", dh, {s.directions, s.images, s.height, s.width, s.hidden}, s.type);
-  s.check_sizes("c", c, {s.directions, s.images, s.height, s.width, s.hidden}, cell_state_type(s.type));
-  s.check_sizes("c0", c0, {s.directions, s.hidden}, s.type);
-  const Plan plan = s.choose(Path(path), true);
+  s.check_tensor("gates", gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, gates_type(s.type));
+  s.check_tensor("dh", dh, {s.directions, s.images, s.height, s.width, s.hidden}, s.type);
+  s.check_tensor("c", c, {s.directions, s.images, s.height, s.width, s.hidden}, cell_state_type(s.type));
+  s.check_tensor("c0", c0, {s.directions, s.hidden}, s.type);
+  const Path wanted(path);
 
   Tensor dx = torch::stable::new_empty(gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
-  if (dx.numel() == 0) return {dx, torch::stable::new_zeros(c, {s.directions, 0, s.hidden})};
+  if (s.empty()) return {dx, torch::stable::new_zeros(c, {s.directions, 0, s.hidden})};
+  const Plan plan = s.choose(wanted, true);
   const cudaStream_t stream = device.stream();
   if (!plan.variant) {
     Tensor dc = step_backward_scan(s, dh, weight, c0, c, gates, dx, stream);
@@ -266,6 +280,8 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
   Device device{int(capability), capability >= 120 ? 99 << 10 : capability >= 90 ? 227 << 10 : capability == 80 ? 163 << 10 : 99 << 10, 132};
   if (capability == 0) check(current_device(device));
   const Scan s{directions, images, height, width, hidden, taps, diagonal, false, false, ScalarType::Float};
+  s.check_sizes();
+  STD_TORCH_CHECK(directions > 0 && images >= 0 && height > 0 && width > 0 && hidden > 0 && taps > 0, "describe_plan: expected sizes of 1 or more");
   auto describe = [&](bool backward) {
     const Problem p = s.problem(Format(which), backward);
     const Restriction restriction = Path(path).restriction(p.format, backward);

@@ -21,7 +21,7 @@ Layout layout(const Plan& p, int64_t images, int directions) {
 bool clusters_fit(const Plan& p) {
   const LaunchConfig launch(layout(p, 1, 1), nullptr);
   int clusters = 0;
-  return reserve_shared_memory(p.variant->entry, p.shared_memory) == cudaSuccess &&
+  return allow_all_shared_memory(p.variant->entry) == cudaSuccess &&
          cudaOccupancyMaxActiveClusters(&clusters, p.variant->entry, &launch.config) == cudaSuccess && clusters > 0;
 }
 
@@ -37,7 +37,10 @@ cudaError_t current_device(Device& d) {
   ask(minor, cudaDevAttrComputeCapabilityMinor);
   ask(d.shared_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin);
   ask(d.multiprocessors, cudaDevAttrMultiProcessorCount);
-  d.capability = 10 * major + minor;
+  // Code for an older GPU that the driver translated has only what that one had.
+  cudaFuncAttributes compiled{};
+  if (error == cudaSuccess) error = cudaFuncGetAttributes(&compiled, pack_bf16_entry);
+  d.capability = std::min(10 * major + minor, compiled.ptxVersion);
   return error;
 }
 

@@ -39,11 +39,12 @@ struct StepUnit {
   bool has_before;   // the cell of the line before that the cell state comes from is active
   int64_t before;    // in a map
 
-  __device__ __forceinline__ StepUnit(const StepShape& s, int64_t i, int direction) {
+  __device__ __forceinline__ StepUnit(const StepShape& s, uint32_t i, int direction) {
     const Geometry g = s.geometry[direction];
     product = direction * int64_t(s.active) * s.images * s.hidden + i;
-    unit = int(i % s.hidden), i /= s.hidden;
-    image = int(i % s.images), cell = s.first + int(i / s.images);
+    const uint32_t row_of_line = i / s.hidden;
+    unit = int(i - row_of_line * s.hidden);
+    cell = s.first + int(row_of_line / s.images), image = int(row_of_line % s.images);
     const int64_t map = (int64_t(direction) * s.images + image) * s.pixels;
     here = (map + g.pixel(s.line, cell)) * s.hidden + unit;
     row = ((int64_t(direction) * g.cells + cell) * s.images + image) * s.hidden + unit;
@@ -63,8 +64,8 @@ template <class F> __device__ __forceinline__ void for_each_reader(const StepSha
 }
 
 template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, F f) {
-  const int64_t units = int64_t(s.active) * s.images * s.hidden;
-  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < units; i += int64_t(gridDim.x) * blockDim.x) f(StepUnit(s, i, blockIdx.y));
+  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: recurrence.cpp checks it
+  for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) f(StepUnit(s, i, blockIdx.y));
 }
 
 template <class T> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {

@@ -15,6 +15,10 @@ class Kernel(NamedTuple):
     suffix: str
 
     @property
+    def threads(self):
+        return int(self.suffix.split("_")[1])
+
+    @property
     def name(self):
         return f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}"
 

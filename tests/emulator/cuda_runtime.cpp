@@ -66,10 +66,14 @@ class RegisteredBuffers {
   }
 };
 
-static size_t static_shared(const void* entry) {
+static const Translated* translated(const void* entry) {
   for (const Translated& t : translated_kernels())
-    if (reinterpret_cast<const void*>(t.entry) == entry) return t.static_shared;
-  return 0;
+    if (reinterpret_cast<const void*>(t.entry) == entry) return &t;
+  return nullptr;
+}
+static size_t static_shared(const void* entry) {
+  const Translated* kernel = translated(entry);
+  return kernel ? kernel->static_shared : 0;
 }
 static dim3 cluster_of(const cudaLaunchConfig_t& config) {
   for (unsigned i = 0; i < config.numAttrs; ++i)
@@ -128,6 +132,13 @@ cudaError_t cudaFuncSetAttribute(const void* entry, cudaFuncAttribute attribute,
   if (!kernels().count(entry)) return remember(cudaErrorInvalidDeviceFunction);
   if (value + static_shared(entry) > control.device.shared_per_block) return remember(cudaErrorInvalidValue);
   opted_in[entry] = value;
+  return cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* entry) {
+  if (!kernels().count(entry)) return remember(cudaErrorInvalidDeviceFunction);
+  const Translated* kernel = translated(entry);
+  *attributes = {};
+  attributes->ptxVersion = kernel ? kernel->target : 10 * control.device.major + control.device.minor;
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {

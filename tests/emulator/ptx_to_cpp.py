@@ -142,6 +142,8 @@ class Module:
         self.places = Places(text)
         text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.S).split(".section")[0]
         self.text = text
+        target = re.search(r"\.target\s+sm_(\d+)", text)
+        self.target = target[1] if target else 0
         self.shared = {}  # static variables: alignment and size; size None: the dynamic memory
         for m in re.finditer(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(\[(\d*)\])?", text):
             count = 1 if not m[4] else int(m[5]) if m[5] else None
@@ -237,7 +239,7 @@ class Kernel:
             *sites,
             "  {}};",
             f"[[maybe_unused]] static const bool added_{n} =",
-            f'    (add_translated({{"{n}", ptx_{n}, {self.static_shared}, sites_{n}, {count}, mutation_{n}}}), true);',
+            f'    (add_translated({{"{n}", {self.module.target}, ptx_{n}, {self.static_shared}, sites_{n}, {count}, mutation_{n}}}), true);',
             f'extern "C" const void* const {n}_entry = reinterpret_cast<const void*>(ptx_{n});',
             "",
         ]

@@ -122,6 +122,7 @@ struct Site {
 };
 struct Translated {
   const char* name;
+  int target;  // 90: compiled for sm_90
   Entry entry;
   size_t static_shared;
   const Site* sites;

@@ -196,5 +196,7 @@ def environment(checks):
     """What a process needs in its environment to load a library with these checks."""
     if checks != "address":
         return {}
-    asan = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
-    return {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0"}
+    # libstdc++ too: AddressSanitizer looks for its throw when it starts.
+    names = ("libasan.so", "libstdc++.so.6")
+    found = [subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip() for name in names]
+    return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0"}

@@ -1,0 +1,77 @@
+"""Registers, spills and shared memory of the compiled kernels. `python tests/emulated/resources.py` prints them as a table."""
+
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from emulated import library
+from emulated.kernels import kernels
+from emulator import toolchain
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
+
+
+class Resources(NamedTuple):
+    registers: int
+    stack: int  # bytes, as the next two
+    spill_stores: int
+    spill_loads: int
+
+
+@cache
+def compiled(arch):
+    """({kernel: Resources} as ptxas says, [cubin])."""
+    folder = toolchain.cache_folder() / "cubins"
+    folder.mkdir(exist_ok=True)
+
+    def compile_one(source):
+        cubin = folder / f"{source.stem}.{arch}.cubin"
+        command = [toolchain.nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-Xptxas", "-v", "-cubin", source, "-o", cubin]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise toolchain.ToolchainError(done.stderr)
+        return done.stderr, cubin
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(compile_one, library.KERNELS))
+    entry = (
+        r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+        r".*?Used (\d+) registers"
+    )
+    found = {}
+    for log, _ in made:
+        for name, stack, stores, loads, registers in re.findall(entry, log, re.DOTALL):
+            found[name] = Resources(int(registers), int(stack), int(stores), int(loads))
+    return found, [cubin for _, cubin in made]
+
+
+# Diagonal LSTM, 16 images of 32 x 32, on compute capability 9.0: the plan's shared memory, by hidden size.
+SIZES = (16, 64, 128)
+
+
+def main():
+    by_arch = {arch: compiled(arch)[0] for arch in ARCHITECTURES}
+    print("| kernel | threads at most | registers " + " / ".join(ARCHITECTURES) + " | spills |")
+    print("|---|---|---|---|")
+    for kernel in kernels():
+        use = [by_arch[arch][kernel.name] for arch in ARCHITECTURES]
+        spills = sum(u.spill_stores + u.spill_loads for u in use)
+        print(f"| `{kernel.name}` | {kernel.threads} | {' / '.join(str(u.registers) for u in use)} | {spills} |")
+    describe = library.load("sm_90").ops.describe_plan
+    print(f"\n| Diagonal LSTM, 16 images of 32 x 32 | {' | '.join(f'h = {h}' for h in SIZES)} |")
+    print("|---|" + "---|" * len(SIZES))
+    for format in ("bf16", "fp16", "tf32", "fp32"):
+        for backward in (0, 1):
+            plans = [describe(1, 16, 32, 32, hidden, 2, True, format, 90, "auto")[backward] for hidden in SIZES]
+            print(f"| {format} {'backward' if backward else 'forward'} | " + " | ".join(plan.partition(': ')[2] for plan in plans) + " |")
+
+
+if __name__ == "__main__":
+    main()
