@@ -1,9 +1,19 @@
 """Masks A and B of PixelRNN and PixelCNN (sections 2.2 and 3.4 of the paper)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 MASK_TYPES = ("A", "B")
+
+
+class Mask(NamedTuple):
+    """Which mask a convolution has: the arguments of :func:`causal_mask` that no shape gives."""
+
+    mask_type: str
+    image_channels: int
+    gates: int
 
 
 def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
