@@ -118,7 +118,7 @@ class Target:
     def required(self, instruction_set: str) -> float | None:
         """The bounds on the floor are those of AVX-512; on AVX2, from 64 channels on, 1.3 times them."""
         if self.against != FLOOR:
-            return self.faster
+            return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.3 if self.case.size.hidden >= 64 else None}
         factor = factors.get(instruction_set)
         return None if factor is None else self.at_most * factor

@@ -1,4 +1,4 @@
-"""PixelRNN's two-dimensional recurrences for PyTorch: Row LSTM and Diagonal BiLSTM (arXiv 1601.06759)."""
+"""The layers of PixelRNN for PyTorch: Row LSTM, Diagonal BiLSTM and masked convolutions (arXiv 1601.06759)."""
 
 from . import _library
 
@@ -7,10 +7,21 @@ if _library.why_no_native() is None:
 
     ops.register()
 
-from . import functional, masks, reference
+from . import functional, masked_conv, masks, reference
 from ._backends import resident_plan
 from ._library import build_config
-from .layers import DiagonalBiLSTM, DiagonalLSTM, RowLSTM
+from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
 
 __version__ = _library.VERSION
-__all__ = ["DiagonalBiLSTM", "DiagonalLSTM", "RowLSTM", "build_config", "functional", "masks", "reference", "resident_plan"]
+__all__ = [
+    "DiagonalBiLSTM",
+    "DiagonalLSTM",
+    "MaskedConv2d",
+    "RowLSTM",
+    "build_config",
+    "functional",
+    "masked_conv",
+    "masks",
+    "reference",
+    "resident_plan",
+]

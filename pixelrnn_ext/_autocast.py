@@ -24,3 +24,9 @@ def runs_without_autocast(function):
             return function(*args)
 
     return run
+
+
+def autocast_operand(value, dtype):
+    """``value``, of ``dtype`` if it is a tensor that autocast casts: float64 it leaves alone."""
+    castable = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
+    return value.to(dtype) if castable else value

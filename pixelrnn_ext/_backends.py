@@ -7,14 +7,15 @@ import torch
 from . import _library
 
 BACKENDS = ("auto", "native", "step", "resident", "reference")
+CONVOLUTION_BACKENDS = ("auto", "native", "reference")
 # The path of the operators (csrc/cuda/recurrence.h) by backend.
 _PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
 
 
-def check_name(backend: str) -> None:
-    """ValueError unless ``backend`` is one of :data:`BACKENDS`."""
-    if backend not in BACKENDS:
-        raise ValueError(f"expected backend to be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+def check_name(backend: str, names: tuple[str, ...] = BACKENDS) -> None:
+    """ValueError unless ``backend`` is one of ``names``."""
+    if backend not in names:
+        raise ValueError(f"expected backend to be one of {', '.join(map(repr, names))}, got {backend!r}")
 
 
 def why_not_native(device: torch.device) -> str | None:
@@ -40,6 +41,29 @@ def choose(backend: str, device: torch.device) -> str | None:
     if reason and backend != "auto":
         raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
     return None if reason else _PATHS[backend]
+
+
+def runs_masked_conv(backend: str, input: torch.Tensor) -> bool:
+    """Whether the operator of masked_conv2d runs, or else the reference. RuntimeError when ``"native"`` cannot run."""
+    check_name(backend, CONVOLUTION_BACKENDS)
+    if backend == "reference":
+        return False
+    reason = _why_no_masked_conv(input)
+    if reason and backend == "native":
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    return reason is None
+
+
+def _why_no_masked_conv(input):
+    if input.device.type == "cpu":
+        return None
+    if input.device.type != "cuda":
+        return f"masked convolutions run on CPU and CUDA tensors, got tensors on {input.device}"
+    try:
+        from . import _masked_conv_triton
+    except ImportError as error:
+        return f"triton cannot be imported ({error})"
+    return _masked_conv_triton.why_not(input)
 
 
 @torch.compiler.assume_constant_result

@@ -1,6 +1,7 @@
-"""The recurrences as functions: Row LSTM and Diagonal LSTM of "Pixel Recurrent Neural Networks" (arXiv 1601.06759).
+"""The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
+1601.06759).
 
-All maps are (N, C, H, W). The gates are in the order i, f, g, o of torch.nn.LSTM. Inputs may have any strides; the result
+All maps are (N, C, H, W). Of the recurrences: the gates are in the order i, f, g, o of torch.nn.LSTM. Inputs may have any strides; the result
 is in channels_last memory format from the native backend, which computes in that layout. float32 and float64 are computed
 as they are (float32 in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and
 returned in their own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32.
@@ -152,6 +153,81 @@ def diagonal_bilstm(
     return _run(input, directions, gate_bias, True, False, mask_type, image_channels, backend)
 
 
+def masked_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    mask_type: str = "B",
+    *,
+    image_channels: int = 1,
+    gates: int = 1,
+    activation: str | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Masked convolution (sections 2.2 and 3.4), stride 1, zeros around the map: a pixel reads the pixels before it.
+
+    Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))``, ReLU on top if asked for,
+    without most of the multiplications by zero. Masked weights have no effect, whatever they are, and zero gradients.
+
+    Args:
+        input: (N, in_channels, H, W), any N, H >= 1, W >= 1, of any strides.
+        weight: (out_channels, in_channels, kh, kw), kh and kw odd.
+        bias: (out_channels,).
+        mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: before and its own.
+        image_channels: colours that the channels are divided into, see :func:`pixelrnn_ext.masks.colour_groups`.
+        gates: the mask is made for ``out_channels / gates`` units and repeated for every gate.
+        activation: ``"relu"`` or None.
+        backend: ``"native"`` (on a CPU convolutions of the live part, on a GPU Triton kernels), ``"reference"`` (F.conv2d
+            with the masked weight), or ``"auto"``: native where it runs.
+
+    Returns:
+        (N, out_channels, H, W) of the dtype of ``input`` (float32, float64, float16 or bfloat16), in channels_last where
+        ``input`` is. Under autocast of the autocast dtype. On a CPU halves are computed in float32.
+
+    Raises:
+        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or an option is of a wrong type.
+        ValueError: a shape, device or option does not fit.
+        RuntimeError: the backend that was asked for cannot run here.
+
+    Example:
+        >>> masked_conv2d(torch.randn(2, 3, 8, 8), torch.randn(16, 3, 7, 7), mask_type="A", image_channels=3).shape
+        torch.Size([2, 16, 8, 8])
+    """
+    check_masked_conv2d_options(mask_type, image_channels, gates, activation)
+    _check_tensors({"input": input, "weight": weight, "bias": bias})
+    _check_map(input)
+    if weight.dim() != 4 or weight.shape[1] != input.shape[1]:
+        raise ValueError(f"expected weight of shape (out_channels, {input.shape[1]}, kh, kw), got {_shape(weight)}")
+    out_channels, in_channels, height, width = weight.shape
+    if height % 2 == 0 or width % 2 == 0:
+        raise ValueError(f"expected an odd kernel in weight, got {height} x {width}")
+    if bias is not None and bias.shape != (out_channels,):
+        raise ValueError(f"expected bias of shape ({out_channels},), got {_shape(bias)}")
+    if out_channels % gates:
+        raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
+    colour_groups(out_channels // gates, image_channels)
+    colour_groups(in_channels, image_channels)
+    if _backends.runs_masked_conv(backend, input):
+        return torch.ops.pixelrnn_ext.masked_conv2d(
+            input, weight, bias, mask_type, image_channels, gates, activation == "relu"
+        )
+    options = dict(image_channels=image_channels, gates=gates, activation=activation)
+    return reference.masked_conv2d(input, weight, bias, mask_type, **options)
+
+
+def check_masked_conv2d_options(mask_type: str, image_channels: int, gates: int, activation: str | None) -> None:
+    """TypeError or ValueError where an option that no tensor takes part in does not fit."""
+    for name, value in (("image_channels", image_channels), ("gates", gates)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"expected {name} >= 1, got {value}")
+    if mask_type not in MASK_TYPES:
+        raise ValueError(f"expected mask_type to be 'A' or 'B', got {mask_type!r}")
+    if activation not in (None, "relu"):
+        raise ValueError(f"expected activation to be 'relu' or None, got {activation!r}")
+
+
 class Direction(NamedTuple):
     """The parameters of one scan; shapes as in :func:`row_lstm`."""
 
@@ -245,10 +321,7 @@ def _check(input, directions, gate_bias, diagonal, mask_type, image_channels):
     for suffix, direction in zip(("", "_reverse"), directions):
         tensors |= {name + suffix: tensor for name, tensor in direction._asdict().items()}
     _check_tensors(tensors)
-    if input.dim() != 4:
-        raise ValueError(f"expected input of shape (N, C, H, W), got {_shape(input)}")
-    if input.shape[2] == 0 or input.shape[3] == 0:
-        raise ValueError(f"expected input with H >= 1 and W >= 1, got {_shape(input)}")
+    _check_map(input)
     if mask_type is not None and mask_type not in MASK_TYPES:
         raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
 
@@ -277,6 +350,13 @@ def _check(input, directions, gate_bias, diagonal, mask_type, image_channels):
         expected = (n, 4 * hidden * len(directions), height, width)
         if gate_bias.dim() != 4 or any(got not in (1, want) for got, want in zip(gate_bias.shape, expected)):
             raise ValueError(f"expected gate_bias broadcastable to {expected}, got {_shape(gate_bias)}")
+
+
+def _check_map(input):
+    if input.dim() != 4:
+        raise ValueError(f"expected input of shape (N, C, H, W), got {_shape(input)}")
+    if input.shape[2] == 0 or input.shape[3] == 0:
+        raise ValueError(f"expected input with H >= 1 and W >= 1, got {_shape(input)}")
 
 
 def _check_tensors(tensors):

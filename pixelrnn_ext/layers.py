@@ -1,4 +1,4 @@
-"""The recurrent layers of PixelRNN as modules (sections 3.2 and 3.3 of the paper), used like torch.nn.Conv2d."""
+"""The layers of PixelRNN as modules (sections 3.2 to 3.4 of the paper), used like torch.nn.Conv2d."""
 
 import torch
 from torch import Tensor, nn
@@ -282,3 +282,97 @@ class DiagonalBiLSTM(_LineLSTM):
             gate_bias=gate_bias,
             **self._options(),
         )
+
+
+class MaskedConv2d(nn.Module):
+    """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
+
+    Stride 1, zeros around the map. The mask acts in the forward on any weight, so no training and no checkpoint can undo it.
+
+    Equivalent to: ``functional.masked_conv2d(x, self.weight, self.bias, self.mask_type, ...)``.
+
+    Args:
+        in_channels, out_channels: channels of the input and of the output.
+        kernel_size: odd, an integer or (height, width).
+        mask_type: ``"A"`` for the first layer, ``"B"`` for all others.
+        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
+        bias: whether there is a bias.
+        activation: ``"relu"`` or None.
+        backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`.
+        device, dtype: of the parameters.
+
+    Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), of the shapes, names and initialisation of torch.nn.Conv2d,
+    so that a checkpoint of either loads into the other.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> layer = MaskedConv2d(3, 64, 7, "A", image_channels=3)
+        >>> layer(torch.randn(16, 3, 32, 32)).shape
+        torch.Size([16, 64, 32, 32])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        mask_type: str,
+        *,
+        image_channels: int = 1,
+        bias: bool = True,
+        activation: str | None = None,
+        backend: str = "auto",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        size = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+        if len(size) != 2:
+            raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")
+        named = (("in_channels", in_channels), ("out_channels", out_channels), *(("kernel_size", side) for side in size))
+        for name, value in named:
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
+            if value < 1:
+                raise ValueError(f"expected {name} >= 1, got {value}")
+        if size[0] % 2 == 0 or size[1] % 2 == 0:
+            raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+        functional.check_masked_conv2d_options(mask_type, image_channels, 1, activation)
+        colour_groups(in_channels, image_channels)
+        colour_groups(out_channels, image_channels)
+        _backends.check_name(backend, _backends.CONVOLUTION_BACKENDS)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = size
+        self.mask_type = mask_type
+        self.image_channels = image_channels
+        self.activation = activation
+        self.backend = backend
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *size, device=device, dtype=dtype))
+        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """As in torch.nn.Conv2d."""
+        nn.Conv2d.reset_parameters(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.masked_conv2d(
+            input,
+            self.weight,
+            self.bias,
+            self.mask_type,
+            image_channels=self.image_channels,
+            activation=self.activation,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}"]
+        parts.append(f"image_channels={self.image_channels}")
+        if self.bias is None:
+            parts.append("bias=False")
+        parts += [f"activation={self.activation!r}", f"backend={self.backend!r}"]
+        return ", ".join(parts)

@@ -25,7 +25,7 @@ def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
         raise ValueError(f"expected image_channels >= 1, got {image_channels}")
     if channels < image_channels:
         raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
-    size, larger = divmod(channels, image_channels)
+    size, larger = channels // image_channels, channels % image_channels  # no divmod: a traced size has none
     index = torch.arange(channels, device=device)
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from . import _cuda, _library
 from . import _eager_backward as eager
-from ._autocast import without_autocast
+from ._autocast import autocast_operand, without_autocast
+from ._double_backward import save_inputs, vjp
 
 
 def register() -> None:
@@ -33,7 +34,7 @@ def register_rules(namespace: str) -> None:
     torch.library.register_fake(f"{namespace}::line_scan_weight_grad", _weight_grad_fake)
     torch.library.register_autograd(f"{namespace}::line_scan", partial(_scan_backward, ops), setup_context=_scan_setup)
     for name, rule in (("line_scan_backward", _backward_backward), ("line_scan_weight_grad", _weight_grad_backward)):
-        torch.library.register_autograd(f"{namespace}::{name}", rule, setup_context=_save_inputs)
+        torch.library.register_autograd(f"{namespace}::{name}", rule, setup_context=save_inputs)
 
 
 _library_autocast = torch.library.Library("pixelrnn_ext", "FRAGMENT")
@@ -42,13 +43,7 @@ _library_autocast = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 def _autocast_cuda(*args):
     dtype = torch.get_autocast_dtype("cuda")
     with without_autocast("cuda"):
-        return torch.ops.pixelrnn_ext.line_scan(*(_autocast_operand(a, dtype) for a in args))
-
-
-def _autocast_operand(value, dtype):
-    """``value``, of ``dtype`` if it is a tensor that autocast casts: float64 it leaves alone."""
-    castable = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
-    return value.to(dtype) if castable else value
+        return torch.ops.pixelrnn_ext.line_scan(*(autocast_operand(a, dtype) for a in args))
 
 
 # What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half. Their
@@ -155,37 +150,12 @@ def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Te
     return total.view(images, height, width, channels)
 
 
-def _save_inputs(ctx, inputs, output):
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*(t if isinstance(t, Tensor) else None for t in inputs))
-    ctx.rest = [None if isinstance(t, Tensor) else t for t in inputs]
-
-
 def _backward_backward(ctx, *grads):
     def backward(dh, *args):
         return eager.line_scan_backward(dh, None, None, *args)
 
-    return _vjp(backward, ctx, grads)
+    return vjp(backward, ctx, grads)
 
 
 def _weight_grad_backward(ctx, *grads):
-    return _vjp(eager.line_scan_weight_grad, ctx, grads)
-
-
-def _vjp(function, ctx, grads):
-    """Gradients of ``function``, which computes in differentiable PyTorch what the operator of ``ctx`` does."""
-    higher, device = torch.is_grad_enabled(), next(t.device.type for t in ctx.saved_tensors if t is not None)
-    with torch.enable_grad(), without_autocast(device):
-        # A view of each input, so that the graph that is differentiated ends here, and yet goes on in a higher derivative.
-        args = [rest if t is None else t.view_as(t) for t, rest in zip(ctx.saved_tensors, ctx.rest)]
-        needed = [i for i, need in enumerate(ctx.needs_input_grad) if need]
-        outputs = function(*args)
-        used = [(out, grad) for out, grad in zip(outputs, grads) if grad is not None and out.requires_grad]
-        result = [None] * len(args)
-        if used and needed:
-            found = torch.autograd.grad(
-                [out for out, _ in used], [args[i] for i in needed], [grad for _, grad in used], create_graph=higher, allow_unused=True
-            )
-            for i, grad in zip(needed, found):
-                result[i] = grad
-    return tuple(result)
+    return vjp(eager.line_scan_weight_grad, ctx, grads)

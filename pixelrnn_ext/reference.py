@@ -1,6 +1,6 @@
-"""The Row LSTM and the Diagonal LSTM in plain PyTorch: the definition that the kernels are tested against.
+"""The layers in plain PyTorch: the definition that the kernels are tested against.
 
-Each is a loop over the lines of the map. It runs on any device and in any floating dtype, in that dtype throughout, and
+A recurrence is a loop over the lines of the map. Each runs on any device and in any floating dtype, in that dtype throughout, and
 can be differentiated any number of times. Arguments and shapes are those of :mod:`pixelrnn_ext.functional`.
 """
 
@@ -69,6 +69,22 @@ def diagonal_lstm(
             h, c = torch.where(t >= row, h, border), torch.where(t >= row, c, c_border)
     y = unskew(torch.stack(columns, 3).transpose(1, 2), width)
     return y.flip(3) if reverse else y
+
+
+def masked_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    mask_type: str = "B",
+    *,
+    image_channels: int = 1,
+    gates: int = 1,
+    activation: str | None = None,
+) -> Tensor:
+    """Masked convolution (section 3.4): F.conv2d with the weight times its mask. See functional.masked_conv2d."""
+    live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
+    y = F.conv2d(input, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
+    return y.relu() if activation == "relu" else y
 
 
 def input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias):

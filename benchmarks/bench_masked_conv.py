@@ -1,0 +1,56 @@
+"""Masked convolution: with the weight masked, cropped, and ours, in both layouts. `python benchmarks/bench_masked_conv.py --help`"""
+
+import sys
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from harness import main
+from problems import BASELINE, Case, Differentiable, Problem, Size, Target
+
+import pixelrnn_ext as px
+
+# The harness compares with BASELINE: here F.conv2d with the masked weight, which is what everybody writes.
+CROPPED, OURS = "conv2d, cropped weight", "ours"
+_LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def cropped(x, weight, bias, mask_type):
+    """What a careful user would write: the rows below are cut off the weight, and as many off the result."""
+    live = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
+    return F.conv2d(x, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
+
+
+def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, layout: str) -> Problem:
+    """As many output as input channels, one colour; input and cotangent in ``layout``."""
+    torch.manual_seed(0)
+    channels = size.hidden
+    x, dy = (size.map(channels, dtype).contiguous(memory_format=_LAYOUTS[layout]) for _ in range(2))
+    weight = torch.randn(channels, channels, kernel, kernel, dtype=dtype) / (channels * kernel**2) ** 0.5
+    inputs, names = [x, weight, torch.randn(channels, dtype=dtype)], ["input", "weight", "bias"]
+    functions = {
+        BASELINE: px.reference.masked_conv2d,
+        CROPPED: cropped,
+        OURS: px.functional.masked_conv2d,
+    }
+
+    def provider(name, function, inputs, dy):
+        return Differentiable(name, partial(function, mask_type=mask_type), inputs, dy, names)
+
+    exact = provider("reference", px.reference.masked_conv2d, [t.double() for t in inputs], dy.double())
+    return Problem([provider(name, f, inputs, dy) for name, f in functions.items()], exact.results)
+
+
+def case(kernel: int, mask_type: str, layout: str) -> Case:
+    build = partial(convolution, kernel=kernel, mask_type=mask_type, layout=layout)
+    return Case(f"{kernel}x{kernel} {mask_type} {layout}", Size(16, 28, 28, 64), build)
+
+
+_BOUNDS = {(7, "A"): 0.65, (3, "B"): 1.02, (1, "B"): 1.02}
+CASES = [case(*kind, layout) for kind in _BOUNDS for layout in _LAYOUTS]
+TARGETS = [
+    Target(c, OURS, BASELINE, at_most=bound) for c, bound in zip(CASES, (b for b in _BOUNDS.values() for _ in _LAYOUTS))
+]
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, __doc__, CASES, TARGETS))
