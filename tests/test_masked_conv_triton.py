@@ -1,0 +1,155 @@
+"""The masked convolution's Triton kernels without a GPU: run on the CPU under Triton's interpreter
+(masked_conv_interpreted.py), and compiled for GPUs ahead of time, since the interpreter accepts what the compiler does
+not.
+"""
+
+import math
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+import masked_conv_interpreted
+import pytest
+import torch
+
+triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
+
+from pixelrnn_ext import _masked_conv_triton as kernels  # noqa: E402
+
+RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
+KERNEL_SIZES = [(1, 1), (3, 3), (5, 5), (7, 7), (1, 3)]
+# mask type, image channels, gates
+MASKS = [(mask_type, colours, gates) for mask_type in "AB" for colours in (1, 3) for gates in (1, 4)]
+# N, in channels, out channels, H, W: uneven groups; more output channels and pixels than a tile, and no multiple of it.
+SIZES = (1, 5, 20, 5, 7)
+
+
+def named(values):
+    return [pytest.param(value, id="-".join(map(str, value))) for value in values]
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    """Calls a function of masked_conv_interpreted in a process where Triton interprets: it decides so when imported."""
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = "1"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            assert pool.submit(masked_conv_interpreted.is_interpreted).result(), "TRITON_INTERPRET=1 had no effect"
+        finally:
+            if before is None:
+                del os.environ["TRITON_INTERPRET"]
+            else:
+                os.environ["TRITON_INTERPRET"] = before
+        yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
+
+
+@pytest.mark.parametrize("mask", named(MASKS))
+@pytest.mark.parametrize("kernel_size", named(KERNEL_SIZES))
+def test_output_and_gradients(interpreted, kernel_size, mask):
+    """Both memory formats, ReLU and none, bias and none."""
+    check = masked_conv_interpreted.check
+    slow = kernel_size[0] > 3  # seconds each: one of the two, by the number of gates
+    if not slow or mask[2] == 1:
+        interpreted(check, kernel_size, mask, SIZES, relu=True, ratio=1e-6)
+    if not slow or mask[2] > 1:
+        interpreted(check, kernel_size, mask, SIZES, has_bias=False, channels_last=True, ratio=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kernel_size", named([(1, 1), (3, 3)]))
+@pytest.mark.parametrize("mask", named([("A", 3, 4), ("B", 1, 1)]))
+def test_halves(interpreted, dtype, mask, kernel_size):
+    interpreted(masked_conv_interpreted.check, kernel_size, mask, SIZES, relu=True, dtype=dtype, ratio=RATIO[dtype])
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize(
+    "sizes", named([(1, 3, 4, 1, 1), (1, 4, 5, 9, 1), (3, 3, 35, 1, 11), (2, 35, 3, 3, 4), (0, 3, 6, 4, 5)])
+)
+def test_sizes(interpreted, sizes, channels_last):
+    check = masked_conv_interpreted.check
+    interpreted(check, (3, 3), ("B", 3, 1), sizes, relu=True, channels_last=channels_last, ratio=1e-6)
+    interpreted(check, (1, 1), ("B", 1, 1), sizes, relu=True, channels_last=channels_last, ratio=1e-6)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+def test_one_channel(interpreted, channels_last):
+    check = masked_conv_interpreted.check
+    for kernel_size in (1, 1), (3, 3):
+        for channels in (1, 6), (6, 1):
+            sizes = (2, *channels, 4, 5)
+            interpreted(check, kernel_size, ("B", 1, 1), sizes, relu=True, channels_last=channels_last, ratio=1e-6)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize("kernel_size", named([(1, 1), (3, 3)]))
+def test_slice_of_a_larger_map(interpreted, kernel_size, channels_last):
+    check = masked_conv_interpreted.check
+    interpreted(check, kernel_size, ("B", 1, 1), SIZES, channels_last=channels_last, strided=True, ratio=1e-6)
+
+
+@pytest.mark.parametrize("check", ["check_subsets", "check_parts", "check_refused"])
+def test_interpreted(interpreted, check):
+    interpreted(getattr(masked_conv_interpreted, check))
+
+
+FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
+FP32_POINTERS = {"dweight", "dbias"}  # partial sums of the weight gradient
+POINTERS = {"x", "y", "dx", "dy", "weight", "bias"} | FP32_POINTERS
+TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("arch", TENSOR_CORES)
+@pytest.mark.parametrize("kernel", ["_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel"])
+def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
+    from triton.backends.compiler import GPUTarget
+
+    dtype, precision = FORMATS[format]
+    tuned = getattr(kernels, kernel)
+    tiles = min((config.kwargs for config in tuned.configs), key=lambda tiles: math.prod(tiles.values()))
+    constants = {
+        "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3, "TAPS": 5, "STRICT": False, "COLOURS": 3, "GATES": 4,
+        "RELU": True, "HAS_BIAS": True, "PRECISION": precision, "INTERPRETED": False, **tiles,
+    }  # fmt: skip
+    if channels_last:
+        constants |= {"x_c": 1, "y_c": 1}  # the launcher makes a constant of every 1
+    else:
+        constants |= {"x_w": 1, "y_w": 1}
+    function = tuned.fn
+    constants = {name: value for name, value in constants.items() if name in function.arg_names}
+    signature = {
+        name: "constexpr" if name in constants
+        else "*fp32" if name in FP32_POINTERS
+        else f"*{dtype}" if name in POINTERS
+        else "i32"
+        for name in function.arg_names
+    }  # fmt: skip
+    if kernel != "_weight_gradient_kernel":
+        assert not FP32_POINTERS & signature.keys()
+    source = triton.compiler.ASTSource(function, signature, constants)
+    ptx = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_warps": 4, "num_stages": 3}).asm["ptx"]
+    assert f".target sm_{arch}" in ptx
+    assert bool(re.search(TENSOR_CORES[arch], ptx)) == (format != "fp32")
+    assert ("tf32" in ptx) == (format == "tf32")
+
+
+def test_a_cpu_tensor_has_a_reason():
+    assert "CUDA tensor" in kernels.why_not(torch.empty(1, 1, 1, 1))
+
+
+def test_without_triton():
+    """The package does not import the kernels (torch may import triton by itself), and they say what they lack."""
+    command = """if True:
+        import sys, torch, pixelrnn_ext
+        assert "pixelrnn_ext._masked_conv_triton" not in sys.modules
+        sys.modules["triton"] = None
+        from pixelrnn_ext import _masked_conv_triton
+        assert "need Triton" in _masked_conv_triton.why_not(torch.empty(1, 1, 1, 1))
+    """
+    subprocess.run([sys.executable, "-c", command], check=True)
