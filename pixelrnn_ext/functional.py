@@ -207,7 +207,9 @@ def masked_conv2d(
         raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
     colour_groups(out_channels // gates, image_channels)
     colour_groups(in_channels, image_channels)
-    if _backends.runs_masked_conv(backend, input):
+    # A 1x1 mask B of one colour removes nothing: PyTorch's own convolution is the shortest way.
+    plain = (height, width, mask_type, image_channels) == (1, 1, "B", 1) and input.dtype in (torch.float32, torch.float64)
+    if _backends.runs_masked_conv(backend, input) and not plain:
         return torch.ops.pixelrnn_ext.masked_conv2d(
             input, weight, bias, mask_type, image_channels, gates, activation == "relu"
         )
