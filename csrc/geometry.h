@@ -39,6 +39,7 @@ struct Geometry {
     if (t < 0 || t >= lines) return 0;
     return skew && t + 1 < cells ? t + 1 : cells;
   }
+  PIXELRNN_HOST_DEVICE bool active(int t, int r) const { return r >= first(t) && r < last(t); }
   // A displaced neighbour of cell r of line t is cell r + shift of line t - lag.
   PIXELRNN_HOST_DEVICE int lag(Displacement d) const { return skew ? d.up + d.left : d.up; }
   PIXELRNN_HOST_DEVICE int shift(Displacement d) const { return skew ? -d.up : -d.left; }

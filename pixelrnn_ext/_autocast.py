@@ -26,7 +26,16 @@ def runs_without_autocast(function):
     return run
 
 
-def autocast_operand(value, dtype):
-    """``value``, of ``dtype`` if it is a tensor that autocast casts: float64 it leaves alone."""
-    castable = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
-    return value.to(dtype) if castable else value
+def casts_operands(library: torch.library.Library, name: str, device: str) -> None:
+    """Registers torch's rule of matrix products and convolutions: floating-point operands in the autocast dtype, but float64."""
+
+    def operand(value, dtype):
+        castable = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
+        return value.to(dtype) if castable else value
+
+    def cast(*args):
+        dtype = torch.get_autocast_dtype(device)
+        with without_autocast(device):
+            return getattr(getattr(torch.ops, library.ns), name)(*(operand(a, dtype) for a in args))
+
+    library.impl(name, cast, f"Autocast{device.upper()}")

@@ -54,10 +54,8 @@ def _input_to_state(input, weight_ih, bias, input_kernel, reverse):
     if taps == 1 and input_kernel == 1:
         pixels = input.reshape(1, -1, channels).expand(directions, -1, -1)
     else:
-        moves = [(0, input_kernel // 2 - k) for k in range(taps)]
-        neighbours = [
-            torch.cat([eager.displaced(input, *move, reverse != (d == 1)) for move in moves], -1) for d in range(directions)
-        ]
+        mirrored = [reverse != (d == 1) for d in range(directions)]
+        neighbours = [torch.cat(eager.input_neighbours(input, taps, input_kernel, m), -1) for m in mirrored]
         pixels = torch.stack(neighbours).reshape(directions, -1, taps * channels)
     if bias is None:
         product = torch.bmm(pixels, matrix)

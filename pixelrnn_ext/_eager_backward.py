@@ -87,10 +87,8 @@ def line_scan_weight_grad(dx, h, h0, input, taps, input_taps, input_kernel, bias
             [_product(dx[d], [displaced(h[d], *move, mirrored[d], border[d]) for move in moves]) for d in range(directions)]
         )
     if input is not None:
-        moves = [(0, input_kernel // 2 - k) for k in range(input_taps)]
-        dweight_ih = torch.stack(
-            [_product(dx[d], [displaced(input, *move, mirrored[d]) for move in moves]) for d in range(directions)]
-        )
+        neighbours = [input_neighbours(input, input_taps, input_kernel, m) for m in mirrored]
+        dweight_ih = torch.stack([_product(dx[d], neighbours[d]) for d in range(directions)])
     if bias:
         dbias = dx.sum((1, 2, 3))
     channels = 0 if input is None else input.shape[-1]
@@ -106,6 +104,11 @@ def _product(dx, neighbours):
     _, _, _, hidden, _ = dx.shape
     product = dx.reshape(-1, 4 * hidden).t() @ torch.cat(neighbours, -1).flatten(0, 2)
     return product.view(hidden, 4, len(neighbours), -1).permute(2, 0, 1, 3)
+
+
+def input_neighbours(input, taps, kernel, mirrored):
+    """The map that each input-to-state tap reads: pixels of the same row, from left to right in the order of the scan."""
+    return [displaced(input, 0, kernel // 2 - k, mirrored) for k in range(taps)]
 
 
 def state_moves(diagonal, taps):

@@ -13,8 +13,9 @@ from __future__ import annotations  # tl.constexpr is not evaluated where Triton
 import torch
 from torch import Tensor
 
+from ._backends import allows_tf32
 from ._masked_conv_cpu import memory_format
-from .masks import Mask
+from .masks import Mask, removes_nothing
 
 try:
     import triton
@@ -279,10 +280,6 @@ def _live_taps(weight: Tensor, mask: Mask) -> int:
     return middle if mask.mask_type == "A" and mask.image_channels == 1 else middle + 1
 
 
-def _nothing_masked(weight: Tensor, mask: Mask) -> bool:
-    return weight.shape[2:] == (1, 1) and mask.mask_type == "B" and mask.image_channels == 1
-
-
 def _empty_map(like: Tensor, channels: int) -> Tensor:
     """A map of so many channels in the memory format of another."""
     n, _, height, width = like.shape
@@ -291,7 +288,7 @@ def _empty_map(like: Tensor, channels: int) -> Tensor:
 
 
 def _precision() -> str:
-    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
+    return "tf32" if allows_tf32() else "ieee"
 
 
 def _sizes(input: Tensor, weight: Tensor) -> tuple[int, ...]:
@@ -329,7 +326,7 @@ def forward(input: Tensor, weight: Tensor, bias: Tensor | None, mask: Mask, relu
     out_channels, in_channels = weight.shape[:2]
     if input.numel() == 0:
         return _empty_map(input, out_channels)
-    if _nothing_masked(weight, mask):
+    if removes_nothing(weight, mask.mask_type, mask.image_channels):
         output = _pointwise(weight.flatten(1), input, bias, memory_format(input))
         return output.relu_() if relu else output
     taps = _live_taps(weight, mask)
@@ -380,7 +377,7 @@ def _relu_gradient(grad_output: Tensor, output: Tensor, relu: bool) -> Tensor:
 def _input_gradient(
     grad_output: Tensor, output: Tensor, input: Tensor, weight: Tensor, mask: Mask, relu: bool
 ) -> Tensor:
-    if _nothing_masked(weight, mask) and input.numel():
+    if removes_nothing(weight, mask.mask_type, mask.image_channels) and input.numel():
         gradient = _relu_gradient(grad_output, output, relu)
         return _pointwise(weight.flatten(1).t(), gradient, None, memory_format(input))
     in_channels = weight.shape[1]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import _backends, reference
 from ._autocast import autocasts, without_autocast
-from .masks import MASK_TYPES, colour_groups, masked_weight
+from .masks import MASK_TYPES, colour_groups, masked_weight, removes_nothing
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -207,8 +207,8 @@ def masked_conv2d(
         raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
     colour_groups(out_channels // gates, image_channels)
     colour_groups(in_channels, image_channels)
-    # A 1x1 mask B of one colour removes nothing: PyTorch's own convolution is the shortest way.
-    plain = (height, width, mask_type, image_channels) == (1, 1, "B", 1) and input.dtype in (torch.float32, torch.float64)
+    # Where nothing is masked PyTorch's own convolution is the shortest way, but for halves, which are computed in float32 here.
+    plain = removes_nothing(weight, mask_type, image_channels) and input.dtype in (torch.float32, torch.float64)
     if _backends.runs_masked_conv(backend, input) and not plain:
         return torch.ops.pixelrnn_ext.masked_conv2d(
             input, weight, bias, mask_type, image_channels, gates, activation == "relu"

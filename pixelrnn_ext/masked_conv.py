@@ -5,13 +5,11 @@ CPU :mod:`pixelrnn_ext._masked_conv_cpu` computes them, on a GPU Triton kernels.
 convolutions of PyTorch.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from . import _masked_conv_cpu
-from ._autocast import autocast_operand, runs_without_autocast, without_autocast
+from ._autocast import casts_operands, runs_without_autocast
 from ._double_backward import save_inputs, vjp
 from ._masked_conv_cpu import memory_format
 from .masks import Mask, masked_weight
@@ -114,13 +112,6 @@ masked_conv2d.register_autograd(_gradients, setup_context=_setup)
 masked_conv2d_backward.register_autograd(_backward_gradients, setup_context=save_inputs)
 
 
-def _autocast(device, *args):
-    """As a convolution: in the autocast dtype."""
-    dtype = torch.get_autocast_dtype(device)
-    with without_autocast(device):
-        return torch.ops.pixelrnn_ext.masked_conv2d(*(autocast_operand(a, dtype) for a in args))
-
-
 _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
-for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
-    _library.impl("masked_conv2d", partial(_autocast, _device), _key)
+for _device in ("cpu", "cuda"):
+    casts_operands(_library, "masked_conv2d", _device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import _cuda, _library
 from . import _eager_backward as eager
-from ._autocast import autocast_operand, without_autocast
+from ._autocast import casts_operands, without_autocast
 from ._double_backward import save_inputs, vjp
 
 
@@ -23,7 +23,7 @@ def register() -> None:
     torch.library.register_autocast("pixelrnn_ext::line_scan", "cpu", torch.float32)
     if _library.why_no_cuda() is None:
         _cuda.register("pixelrnn_ext", "cuda")
-        _library_autocast.impl("line_scan", _autocast_cuda, "AutocastCUDA")
+        casts_operands(_fragment, "line_scan", "cuda")
 
 
 def register_rules(namespace: str) -> None:
@@ -37,13 +37,7 @@ def register_rules(namespace: str) -> None:
         torch.library.register_autograd(f"{namespace}::{name}", rule, setup_context=save_inputs)
 
 
-_library_autocast = torch.library.Library("pixelrnn_ext", "FRAGMENT")
-
-
-def _autocast_cuda(*args):
-    dtype = torch.get_autocast_dtype("cuda")
-    with without_autocast("cuda"):
-        return torch.ops.pixelrnn_ext.line_scan(*(autocast_operand(a, dtype) for a in args))
+_fragment = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 
 
 # What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half. Their
@@ -85,9 +79,8 @@ def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, di
 
 
 def _scan_setup(ctx, inputs, output):
-    _, weight, h0, c0, input, weight_ih, bias, *ctx.options = inputs
+    _, weight, h0, c0, input, weight_ih, _, *ctx.options = inputs
     ctx.set_materialize_grads(False)
-    ctx.has_bias = bias is not None
     ctx.save_for_backward(weight, h0, c0, input, weight_ih, *output)
 
 

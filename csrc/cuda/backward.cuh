@@ -43,18 +43,14 @@ template <Format F, int PAIRS, int OWN, int THREADS> __device__ __forceinline__ 
   const uint4* const packed = static_cast<const uint4*>(a.packed) + int64_t(at.direction * s.blocks + at.rank) * (s.weight_bytes() / 16);
 
   for (int i = at.thread; i < s.line_bytes() / 16; i += blockDim.x) reinterpret_cast<uint4*>(line)[i] = make_uint4(0, 0, 0, 0);
-  SliceWeights<F, 1, PAIRS ? PAIRS : 1> resident;
-  if constexpr (PAIRS > 0)
-    resident.load(s, packed, at.slice, at.lane);
-  else
-    for (int i = at.thread; i < s.weight_bytes() / 16; i += blockDim.x) shared_weights[i] = packed[i];
+  const SliceWeights<F, 1, PAIRS> weights(s, packed, shared_weights, at.slice, at.lane);
 
   // The pointwise half: this thread's unit, at cells first_cell, first_cell + pass, ...
   const int own_unit = at.thread % units, unit = at.rank * units + own_unit, pass = s.pass_cells();
   const int first_cell = at.thread / units < pass ? at.thread / units : g.cells;
   const float c0 = a.c0 ? T::widen(static_cast<const Value*>(a.c0)[at.direction * hidden + unit]) : 0.0f;
   auto position = [&](int t, int cell) { return (at.map + g.pixel(t, cell)) * hidden + unit; };
-  auto cell_state = [&](int t, int cell) { return Window(g, t).has(cell) ? a.c[position(t, cell)] : c0; };
+  auto cell_state = [&](int t, int cell) { return g.active(t, cell) ? a.c[position(t, cell)] : c0; };
 
   struct Saved {  // what a cell needs from the forward and from outside
     float c_prev;
@@ -64,7 +60,7 @@ template <Format F, int PAIRS, int OWN, int THREADS> __device__ __forceinline__ 
   auto load = [&](Saved& saved, int t, int cell) {
     if (cell >= g.cells) return;
     saved.c_prev = cell_state(t - 1, cell);
-    if (!Window(g, t).has(cell)) return;
+    if (!g.active(t, cell)) return;
     saved.dh = static_cast<const Value*>(a.dh)[position(t, cell)];
     saved.active = static_cast<const ActiveFour*>(a.gates)[position(t, cell)];
   };
@@ -139,12 +135,7 @@ template <Format F, int PAIRS, int OWN, int THREADS> __device__ __forceinline__ 
         for (int j = 0; j < 2; ++j) push(cell + 2 * at.p + j, at.slice * 32 + 4 * at.q, make_float4(z[0][j], z[1][j], z[2][j], z[3][j]));
       } else {
         float z[2][2];
-        multiply<F, PAIRS>(z, primitive::shared_address(line + cell * stride), s, at.lane, [&](int, int step) {
-          if constexpr (PAIRS > 0)
-            return resident.w[0][step];
-          else
-            return shared_weights[(at.slice * 2 * s.pairs() + step) * 32 + at.lane];
-        });
+        multiply<F, PAIRS>(z, primitive::shared_address(line + cell * stride), s, at.lane, weights);
         // Four neighbouring units at one cell: one store.
         const float4 v = transpose4({z[0][0], z[0][1], z[1][0], z[1][1]}, at.q);
         push(cell + 2 * at.p + (at.q & 1), at.slice * 16 + 4 * (at.q & 2) + (at.q & 4), v);

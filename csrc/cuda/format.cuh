@@ -1,5 +1,6 @@
 // What the kernels do differently for bf16, fp16, tf32 and strict fp32: the types of maps and lines, conversions, the product.
 #pragma once
+#include "convert.cuh"
 #include "primitives.cuh"
 #include "tiling.h"
 
@@ -12,24 +13,15 @@ template <class To, class From> __device__ __forceinline__ To bits(const From& f
   return to;
 }
 
-template <class Half> struct HalfConversion;
-template <> struct HalfConversion<__half> {
-  static __device__ __forceinline__ float widen(__half v) { return __half2float(v); }
-  static __device__ __forceinline__ __half narrow(float v) { return __float2half_rn(v); }
-};
-template <> struct HalfConversion<__nv_bfloat16> {
-  static __device__ __forceinline__ float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
-  static __device__ __forceinline__ __nv_bfloat16 narrow(float v) { return __float2bfloat16_rn(v); }
-};
 template <class T> struct alignas(8) FourHalves {
   uint32_t v[2];  // whole registers: four 16-bit ones the compiler takes apart where they are loaded, and waits for the load
 };
 template <class T> __device__ __forceinline__ float4 widen_four(const FourHalves<T>& f) {
-  auto at = [&](int i) { return HalfConversion<T>::widen(bits<T>(uint16_t(f.v[i / 2] >> 16 * (i % 2)))); };
+  auto at = [&](int i) { return widen(bits<T>(uint16_t(f.v[i / 2] >> 16 * (i % 2)))); };
   return make_float4(at(0), at(1), at(2), at(3));
 }
 template <class T> __device__ __forceinline__ FourHalves<T> narrow_four(float4 f) {
-  auto one = [](float v) { return uint32_t(bits<uint16_t>(HalfConversion<T>::narrow(v))); };
+  auto one = [](float v) { return uint32_t(bits<uint16_t>(narrow<T>(v))); };
   return {{one(f.x) | one(f.y) << 16, one(f.z) | one(f.w) << 16}};
 }
 
@@ -40,8 +32,8 @@ template <class T> struct HalfTraits {
   using Value = T;
   using Four = FourHalves<T>;            // the gates of a unit
   using ActiveFour = FourHalves<__half>; // activated: all in (-1, 1), where fp16 is the more precise half
-  static __device__ __forceinline__ float widen(Value v) { return HalfConversion<T>::widen(v); }
-  static __device__ __forceinline__ Value narrow(float v) { return HalfConversion<T>::narrow(v); }
+  static __device__ __forceinline__ float widen(Value v) { return cuda::widen(v); }
+  static __device__ __forceinline__ Value narrow(float v) { return cuda::narrow<T>(v); }
   static __device__ __forceinline__ float4 widen(Four v) { return widen_four(v); }
   static __device__ __forceinline__ Four narrow(float4 v) { return narrow_four<T>(v); }
   static __device__ __forceinline__ float4 widen_active(ActiveFour v) { return widen_four(v); }

@@ -39,11 +39,7 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
     for (int in = at.thread; in < hidden; in += blockDim.x)
       for (int r = 0; r < 2 * s.rows(); ++r) reinterpret_cast<Value*>(lines + r * stride)[in] = T::line_value(h0[in]);
   }
-  SliceWeights<F, 2, PAIRS ? PAIRS : 1> resident;
-  if constexpr (PAIRS > 0)
-    resident.load(s, packed, at.slice, at.lane);
-  else
-    for (int i = at.thread; i < s.weight_bytes() / 16; i += blockDim.x) shared_weights[i] = packed[i];
+  const SliceWeights<F, 2, PAIRS> weights(s, packed, shared_weights, at.slice, at.lane);
 
   float c[TILES][2];
   const float c0 = a.c0 ? T::widen(static_cast<const Value*>(a.c0)[at.direction * hidden + unit]) : 0.0f;
@@ -101,12 +97,7 @@ template <Format F, int PAIRS, int TILES, int THREADS> __device__ __forceinline_
       if constexpr (T::kFma) {
         multiply_fma(z, current + cell * stride, s, reinterpret_cast<const float*>(shared_weights) + at.slice * 32 + 4 * at.q);
       } else {
-        multiply<F, PAIRS>(z, primitive::shared_address(current + tile * stride), s, at.lane, [&](int m, int step) {
-          if constexpr (PAIRS > 0)
-            return resident.w[m][step];
-          else
-            return shared_weights[((at.slice * 2 + m) * 2 * s.pairs() + step) * 32 + at.lane];
-        });
+        multiply<F, PAIRS>(z, primitive::shared_address(current + tile * stride), s, at.lane, weights);
       }
       store_pending();
       pending.cell = cell;

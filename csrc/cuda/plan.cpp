@@ -110,7 +110,7 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
         if (shared > device.shared_memory) continue;
         // A cluster has to be clearly better: its barrier is what the model knows least about.
         const double cost = model(p, device, v, s, shared) * (blocks > 1 ? 1.1 : 1);
-        if (!best.variant || cost < best.microseconds) best = {&v, s, shared, cost, ""};
+        if (!best.variant || cost < best.cost) best = {&v, s, shared, cost, ""};
       }
     }
   }

@@ -35,7 +35,7 @@ struct Plan {
   const Variant* variant = nullptr;  // null: there is none
   Tiling tiling{};
   int shared_memory = 0;
-  double microseconds = 0;  // of a model of the H100, to compare layouts with: not a measurement
+  double cost = 0;  // by a model of the H100, to compare layouts with: not a measurement
   std::string why_not;      // one sentence, where there is none
 
   std::string describe() const;

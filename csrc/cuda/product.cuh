@@ -11,7 +11,7 @@ namespace pixelrnn::cuda {
 // `row` is the shared address of the line's row that the first cell of the tile reads first; M2 = 2 * number of 16-row tiles.
 // PAIRS > 0 unrolls the product over at most so many pairs, so that `weight` can name registers.
 template <Format F, int PAIRS, int M2, class Weight>
-__device__ __forceinline__ void multiply(float (&z)[M2][2], uint32_t row, const Tiling& s, int lane, Weight weight) {
+__device__ __forceinline__ void multiply(float (&z)[M2][2], uint32_t row, const Tiling& s, int lane, const Weight& weight) {
   float even[M2 / 2][4] = {}, odd[M2 / 2][4] = {};  // two chains hide the latency of the tensor core
   const int pairs = s.pairs(), pairs_of_tap = s.pairs_of_tap(), to_next_tap = s.stride() - (pairs_of_tap - 1) * kPairBytes;
   int left = pairs_of_tap;
@@ -77,16 +77,30 @@ __device__ __forceinline__ void multiply_fma(float (&z)[4][2], const unsigned ch
     }
 }
 
-// The resident weights of a warp's slice: in registers (PAIRS > 0: at most so many), else in shared memory.
+// The resident weights of a warp's slice of TILES 16-row tiles: in registers (PAIRS > 0: at most so many), else the block's are in
+// shared memory, where a block barrier has to follow.
 template <Format F, int TILES, int PAIRS> struct SliceWeights {
-  uint4 w[TILES][2 * PAIRS];
-  __device__ __forceinline__ void load(const Tiling& s, const uint4* packed, int slice, int lane) {
-    const int steps = 2 * s.pairs();
+  uint4 held[TILES][PAIRS ? 2 * PAIRS : 1];
+  uint4* shared;
+  int first, steps;  // of the slice's pieces
+
+  __device__ __forceinline__ SliceWeights(const Tiling& s, const uint4* packed, uint4* shared_memory, int slice, int lane)
+      : shared(shared_memory), first(slice * TILES * 2 * s.pairs() * 32 + lane), steps(2 * s.pairs()) {
+    if constexpr (PAIRS > 0) {
 #pragma unroll
-    for (int m = 0; m < TILES; ++m)
+      for (int m = 0; m < TILES; ++m)
 #pragma unroll
-      for (int step = 0; step < 2 * PAIRS; ++step)
-        if (step < steps) w[m][step] = packed[((slice * TILES + m) * steps + step) * 32 + lane];
+        for (int step = 0; step < 2 * PAIRS; ++step)
+          if (step < steps) held[m][step] = packed[first + (m * steps + step) * 32];
+    } else {
+      for (int i = threadIdx.x; i < s.weight_bytes() / 16; i += blockDim.x) shared[i] = packed[i];
+    }
+  }
+  __device__ __forceinline__ uint4 operator()(int m, int step) const {
+    if constexpr (PAIRS > 0)
+      return held[m][step];
+    else
+      return shared[first + (m * steps + step) * 32];
   }
 };
 

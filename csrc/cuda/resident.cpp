@@ -1,6 +1,9 @@
 #include "resident.h"
 
 #include <algorithm>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 #include "entry.h"
 #include "launch.h"
@@ -18,11 +21,41 @@ Layout layout(const Plan& p, int64_t images, int directions) {
   return {unsigned(images) * cluster, unsigned(directions), unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
 }
 
+// Questions to the CUDA runtime whose answer never changes, asked once: a layer calls twice in every step of a training.
+template <class Key, class Value> class Remembered {
+ public:
+  template <class Ask> Value get(const Key& key, const Ask& ask) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = known_.find(key);
+    return found != known_.end() ? found->second : known_.emplace(key, ask()).first->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<Key, Value> known_;
+};
+
 bool clusters_fit(const Plan& p) {
-  const LaunchConfig launch(layout(p, 1, 1), nullptr);
-  int clusters = 0;
-  return allow_all_shared_memory(p.variant->entry) == cudaSuccess &&
-         cudaOccupancyMaxActiveClusters(&clusters, p.variant->entry, &launch.config) == cudaSuccess && clusters > 0;
+  static Remembered<std::tuple<int, const void*, int, int, int>, bool> answers;
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return false;
+  return answers.get({device, p.variant->entry, p.tiling.blocks, p.tiling.threads(), p.shared_memory}, [&] {
+    const LaunchConfig launch(layout(p, 1, 1), nullptr);
+    int clusters = 0;
+    const bool fit = allow_all_shared_memory(p.variant->entry) == cudaSuccess &&
+                     cudaOccupancyMaxActiveClusters(&clusters, p.variant->entry, &launch.config) == cudaSuccess && clusters > 0;
+    if (!fit) cudaGetLastError();  // the refusal is an answer, not an error
+    return fit;
+  });
+}
+
+// The capability that the code was compiled for: the driver of a newer GPU may have translated older code. 0: it does not run here.
+int code_capability(int device) {
+  static Remembered<int, int> answers;
+  return answers.get(device, [] {
+    cudaFuncAttributes compiled{};
+    return cudaFuncGetAttributes(&compiled, pack_bf16_entry) == cudaSuccess ? compiled.ptxVersion : 0;
+  });
 }
 
 }  // namespace
@@ -37,17 +70,15 @@ cudaError_t current_device(Device& d) {
   ask(minor, cudaDevAttrComputeCapabilityMinor);
   ask(d.shared_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin);
   ask(d.multiprocessors, cudaDevAttrMultiProcessorCount);
-  // Code for an older GPU that the driver translated has only what that one had.
-  cudaFuncAttributes compiled{};
-  if (error == cudaSuccess) error = cudaFuncGetAttributes(&compiled, pack_bf16_entry);
-  d.capability = std::min(10 * major + minor, compiled.ptxVersion);
-  return error;
+  if (error != cudaSuccess) return error;
+  const int code = code_capability(device);
+  d.capability = std::min(10 * major + minor, code);
+  return code ? cudaSuccess : cudaErrorNoKernelImageForDevice;
 }
 
 Plan plan_here(const Problem& problem, const Device& device, Restriction restriction) {
   Plan p = plan(problem, device, restriction);
   while (p.variant && p.tiling.blocks > 1 && !clusters_fit(p)) {
-    cudaGetLastError();  // the refusal is an answer, not an error
     restriction.max_blocks = p.tiling.blocks / 2;
     p = plan(problem, device, restriction);
   }

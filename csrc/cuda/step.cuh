@@ -1,5 +1,6 @@
 #pragma once
 #include "../cell.h"
+#include "convert.cuh"
 #include "math.cuh"
 #include "primitives.cuh"
 #include "step.h"
@@ -20,16 +21,6 @@ template <> struct StepTraits<__nv_bfloat16> {
   using Active = __half;
 };
 
-// torch switches the implicit conversions of the half types off.
-__device__ __forceinline__ float widen(float v) { return v; }
-__device__ __forceinline__ double widen(double v) { return v; }
-__device__ __forceinline__ float widen(__half v) { return __half2float(v); }
-__device__ __forceinline__ float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
-__device__ __forceinline__ void store(float* p, float v) { *p = v; }
-__device__ __forceinline__ void store(double* p, double v) { *p = v; }
-__device__ __forceinline__ void store(__half* p, float v) { *p = __float2half_rn(v); }
-__device__ __forceinline__ void store(__nv_bfloat16* p, float v) { *p = __float2bfloat16_rn(v); }
-
 // One hidden unit of one active cell.
 struct StepUnit {
   int unit, image, cell;
@@ -48,7 +39,7 @@ struct StepUnit {
     const int64_t map = (int64_t(direction) * s.images + image) * s.pixels;
     here = (map + g.pixel(s.line, cell)) * s.hidden + unit;
     row = ((int64_t(direction) * g.cells + cell) * s.images + image) * s.hidden + unit;
-    has_before = cell >= g.first(s.line - 1) && cell < g.last(s.line - 1);
+    has_before = g.active(s.line - 1, cell);
     before = (map + g.pixel(s.line - 1, cell)) * s.hidden + unit;
   }
 };
@@ -68,6 +59,10 @@ template <class F> __device__ __forceinline__ void for_each_unit(const StepShape
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) f(StepUnit(s, i, blockIdx.y));
 }
 
+template <class T, class C> __device__ __forceinline__ void store_four(T* to, const Gates<C>& v) {
+  to[0] = narrow<T>(v.i), to[1] = narrow<T>(v.f), to[2] = narrow<T>(v.g), to[3] = narrow<T>(v.o);
+}
+
 template <class T> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {
   using C = typename StepTraits<T>::Compute;
   using Active = typename StepTraits<T>::Active;
@@ -85,10 +80,10 @@ template <class T> __device__ __forceinline__ void step_forward(const StepForwar
     const Gates<C> gates = activate<ScalarMath>(Gates<C>{z[0], z[1], z[2], z[3]});
     const C c = next_c(gates, c_prev), h = hidden_state<ScalarMath>(gates, c);
     c_map[u.here] = c;
-    store(static_cast<T*>(a.h) + u.here, h);
+    static_cast<T*>(a.h)[u.here] = narrow<T>(h);
     Active* const active = static_cast<Active*>(a.gates) + 4 * u.here;
-    store(active, gates.i), store(active + 1, gates.f), store(active + 2, gates.g), store(active + 3, gates.o);
-    for_each_reader(a.shape, u, blockIdx.y, 1, [&](int64_t at) { store(static_cast<T*>(a.operand) + at, h); });
+    store_four(active, gates);
+    for_each_reader(a.shape, u, blockIdx.y, 1, [&](int64_t at) { static_cast<T*>(a.operand)[at] = narrow<T>(h); });
   });
 }
 
@@ -107,9 +102,8 @@ template <class T> __device__ __forceinline__ void step_backward(const StepBackw
     const Active* const active = static_cast<const Active*>(a.gates) + 4 * u.here;
     C& dc = static_cast<C*>(a.dc)[u.row];
     const Gates<C> d = cell_backward<ScalarMath>(Gates<C>{widen(active[0]), widen(active[1]), widen(active[2]), widen(active[3])}, c_map[u.here], c_prev, dh, dc);
-    auto store_four = [&](T* to) { store(to, d.i), store(to + 1, d.f), store(to + 2, d.g), store(to + 3, d.o); };
-    store_four(static_cast<T*>(a.dx) + 4 * u.here);
-    for_each_reader(a.shape, u, blockIdx.y, -1, [&](int64_t at) { store_four(static_cast<T*>(a.operand) + 4 * at); });
+    store_four(static_cast<T*>(a.dx) + 4 * u.here, d);
+    for_each_reader(a.shape, u, blockIdx.y, -1, [&](int64_t at) { store_four(static_cast<T*>(a.operand) + 4 * at, d); });
   });
 }
 

@@ -23,7 +23,6 @@ enum class Format { bf16, fp16, tf32, fp32 };
 constexpr int kTileCells = 8;
 constexpr int kPairBytes = 64, kStepBytes = 32;
 
-
 PIXELRNN_HOST_DEVICE int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 struct Tiling {

@@ -16,12 +16,10 @@ using namespace pixelrnn::cuda;
 using emulator::Access;
 using emulator::Buffer;
 
-int64_t value_bytes(Format f) { return f == Format::bf16 || f == Format::fp16 ? 2 : 4; }
-
 std::vector<Buffer> pack_buffers(const void* p, dim3 grid) {
   const auto& a = *static_cast<const PackArgs*>(p);
   const Tiling& s = a.tiling;
-  const size_t bytes = grid.y * value_bytes(s.format);
+  const size_t bytes = grid.y * s.bytes();
   return {{a.weight, bytes * s.taps * s.hidden * 4 * s.hidden, Access::in, "weight"},
           {a.packed, bytes * s.blocks * s.weight_values(), Access::out, "packed weight"}};
 }
@@ -29,7 +27,7 @@ std::vector<Buffer> pack_buffers(const void* p, dim3 grid) {
 std::vector<Buffer> forward_buffers(const void* p, dim3 grid) {
   const auto& a = *static_cast<const ForwardArgs*>(p);
   const Tiling& s = a.tiling;
-  const size_t bytes = value_bytes(s.format), states = grid.y * s.hidden, units = states * a.images * a.pixels;
+  const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {{a.x, 4 * units * bytes, Access::in, "x"},
           {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
           {a.h0, states * bytes, Access::in, "h0"},
@@ -42,7 +40,7 @@ std::vector<Buffer> forward_buffers(const void* p, dim3 grid) {
 std::vector<Buffer> backward_buffers(const void* p, dim3 grid) {
   const auto& a = *static_cast<const BackwardArgs*>(p);
   const Tiling& s = a.tiling;
-  const size_t bytes = value_bytes(s.format), states = grid.y * s.hidden, units = states * a.images * a.pixels;
+  const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {{a.dh, units * bytes, Access::in, "dh"},
           {a.gates, 4 * units * bytes, Access::in, "gates"},
           {a.c, units * 4, Access::in, "c"},

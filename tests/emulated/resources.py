@@ -64,7 +64,10 @@ def main():
         use = [by_arch[arch][kernel.name] for arch in ARCHITECTURES]
         spills = sum(u.spill_stores + u.spill_loads for u in use)
         print(f"| `{kernel.name}` | {kernel.threads} | {' / '.join(str(u.registers) for u in use)} | {spills} |")
-    describe = library.load("sm_90").ops.describe_plan
+    emulated = library.load("sm_90")
+    sites = [site for kernel in kernels() for site in emulated.emulator.sites(kernel.name)]
+    print(f"\n{sum(len(site.modes) for site in sites)} mutants in {len(sites)} places of {len(kernels())} kernels")
+    describe = emulated.ops.describe_plan
     print(f"\n| Diagonal LSTM, 16 images of 32 x 32 | {' | '.join(f'h = {h}' for h in SIZES)} |")
     print("|---|" + "---|" * len(SIZES))
     for format in ("bf16", "fp16", "tf32", "fp32"):

@@ -57,14 +57,6 @@ inline void __syncwarp(unsigned mask = 0xffffffff, Caller at = std::source_locat
   emulator::warp_barrier(mask, at.text);
 }
 template <class T>
-T __shfl_sync(unsigned mask, T v, int lane, int width = 32, Caller at = std::source_location::current()) {
-  return shuffle_value(Shuffle::index, mask, v, lane, width, at.text);
-}
-template <class T>
-T __shfl_up_sync(unsigned mask, T v, int by, int width = 32, Caller at = std::source_location::current()) {
-  return shuffle_value(Shuffle::up, mask, v, by, width, at.text);
-}
-template <class T>
 T __shfl_down_sync(unsigned mask, T v, int by, int width = 32, Caller at = std::source_location::current()) {
   return shuffle_value(Shuffle::down, mask, v, by, width, at.text);
 }
