@@ -7,21 +7,27 @@ if _library.why_no_native() is None:
 
     ops.register()
 
-from . import functional, masked_conv, masks, reference
+from . import functional, likelihood, masked_conv, masks, models, reference
 from ._backends import resident_plan
 from ._library import build_config
 from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
+from .models import MultiScalePixelRNN, PixelCNN, PixelRNN
 
 __version__ = _library.VERSION
 __all__ = [
     "DiagonalBiLSTM",
     "DiagonalLSTM",
     "MaskedConv2d",
+    "MultiScalePixelRNN",
+    "PixelCNN",
+    "PixelRNN",
     "RowLSTM",
     "build_config",
     "functional",
+    "likelihood",
     "masked_conv",
     "masks",
+    "models",
     "reference",
     "resident_plan",
 ]

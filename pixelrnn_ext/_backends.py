@@ -27,6 +27,11 @@ def why_not_native(device: torch.device) -> str | None:
     return f"the native kernels run on CPU and CUDA tensors, got tensors on {device}"
 
 
+def of_convolutions(backend: str) -> str:
+    """The backend of a model's masked convolutions, whose recurrent layers have ``backend``."""
+    return "native" if backend in ("step", "resident") else backend
+
+
 def choose(backend: str, device: torch.device) -> str | None:
     """The operators' path, or None: the reference. RuntimeError when a backend that was asked for cannot run.
 

@@ -1,0 +1,17 @@
+"""The models of the paper, from the layers of this package."""
+
+from .autoregressive import AutoregressiveModel
+from .configurations import CONFIGURATIONS, from_config, from_name, to_config
+from .multiscale import MultiScalePixelRNN
+from .stack import PixelCNN, PixelRNN
+
+__all__ = [
+    "CONFIGURATIONS",
+    "AutoregressiveModel",
+    "MultiScalePixelRNN",
+    "PixelCNN",
+    "PixelRNN",
+    "from_config",
+    "from_name",
+    "to_config",
+]

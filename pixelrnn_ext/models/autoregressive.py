@@ -1,0 +1,91 @@
+"""What all models share: images in, likelihoods, logits and samples out."""
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+
+from .. import likelihood
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+class AutoregressiveModel(nn.Module):
+    """A model of integer images as a product of one distribution for each value (section 2).
+
+    A subclass has ``image_channels``, ``levels``, ``condition_channels``, every other argument of its constructor under the
+    argument's name, and a ``forward`` from images and condition to logits.
+    """
+
+    image_channels: int
+    levels: int
+    condition_channels: int
+
+    def log_prob(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Exact log-likelihood in nats (section 2), (N,), at most 0; what papers report as nats is its negative.
+
+        Args:
+            images: (N, image_channels, H, W) of integers in [0, levels).
+            condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``.
+
+        Raises:
+            TypeError: images that are not integers.
+            ValueError: a shape or a value out of range.
+
+        Example:
+            >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape  # doctest: +SKIP
+            torch.Size([2])
+        """
+        return likelihood.log_prob(self(images, condition), images).sum((1, 2, 3))
+
+    def bits_per_dim(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Mean over the images of -log_prob in bits a value, C * H * W values an image; a differentiable scalar (section 5.1).
+
+        Arguments and errors as in :meth:`log_prob`.
+        """
+        return likelihood.bits_per_dim(self.log_prob(images, condition), images[0].numel())
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        """[0, levels) to [-1, 1], in the model's dtype and the memory format in which it is fastest."""
+        parameter = next(self.parameters())
+        x = images.to(parameter.dtype) * (2 / (self.levels - 1)) - 1
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _check_images(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor) or images.dtype not in _INTEGERS:
+            got = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise TypeError(f"expected images as a Tensor of integers, got {got}")
+        if images.dim() != 4 or images.shape[1] != self.image_channels or 0 in images.shape[2:]:
+            expected = f"(N, {self.image_channels}, H, W)"
+            raise ValueError(f"expected images of shape {expected} with H, W >= 1, got {tuple(images.shape)}")
+        if images.numel() and not torch.compiler.is_compiling():
+            low, high = (int(value) for value in images.aminmax())
+            if low < 0 or high >= self.levels:
+                raise ValueError(f"expected images of integers in [0, {self.levels}), got values from {low} to {high}")
+
+    def _check_condition(self, condition: Tensor | None, images: int, height: int, width: int) -> None:
+        if not self.condition_channels:
+            if condition is not None:
+                raise ValueError("expected no condition for a model without condition_channels, got one")
+            return
+        expected = (images, self.condition_channels, height, width)
+        if condition is None:
+            raise ValueError(f"expected a condition broadcastable to {expected}, got None")
+        if not isinstance(condition, Tensor) or not condition.is_floating_point():
+            got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
+            raise TypeError(f"expected condition as a Tensor of floating-point numbers, got {got}")
+        fits = condition.dim() == 4 and condition.shape[1] == self.condition_channels
+        if not fits or any(got not in (1, want) for got, want in zip(condition.shape, expected)):
+            raise ValueError(f"expected a condition broadcastable to {expected}, got {tuple(condition.shape)}")
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
+
+
+def check_sizes(**sizes) -> None:
+    """TypeError or ValueError unless all are integers of at least 1."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"expected {name} >= 1, got {value}")

@@ -1,0 +1,57 @@
+"""The paper's models by name (section 5), and any model as a dictionary and back."""
+
+import inspect
+import json
+
+from .autoregressive import AutoregressiveModel
+from .multiscale import MultiScalePixelRNN
+from .stack import PixelCNN, PixelRNN
+
+_CLASSES = {cls.__name__: cls for cls in (PixelRNN, PixelCNN, MultiScalePixelRNN)}
+
+_MNIST = dict(image_channels=1, levels=2, head_channels=32)
+_RGB = dict(image_channels=3, levels=256, head_channels=1024)
+CONFIGURATIONS = {
+    "mnist-diagonal": dict(model="PixelRNN", layer="diagonal", hidden_channels=16, num_layers=7, **_MNIST),
+    "mnist-diagonal-1-layer": dict(model="PixelRNN", layer="diagonal", hidden_channels=32, num_layers=1, **_MNIST),
+    "cifar10-row": dict(model="PixelRNN", layer="row", hidden_channels=128, num_layers=12, **_RGB),
+    "cifar10-diagonal": dict(model="PixelRNN", layer="diagonal", hidden_channels=128, num_layers=12, **_RGB),
+    "cifar10-pixelcnn": dict(model="PixelCNN", hidden_channels=128, num_layers=15, **_RGB),
+    "imagenet32-row": dict(model="PixelRNN", layer="row", hidden_channels=384, num_layers=12, **_RGB),
+    "imagenet64-row": dict(model="PixelRNN", layer="row", hidden_channels=512, num_layers=4, residual=False, **_RGB),
+}
+
+
+def from_name(name: str, **overrides) -> AutoregressiveModel:
+    """A model of the paper (section 5), untrained.
+
+    Args:
+        name: one of ``CONFIGURATIONS``.
+        overrides: arguments of the model's class, such as ``backend`` or ``condition_channels``.
+
+    Example:
+        >>> from_name("mnist-diagonal", condition_channels=10).num_layers
+        7
+    """
+    if name not in CONFIGURATIONS:
+        raise ValueError(f"expected the name of a model, one of {', '.join(CONFIGURATIONS)}, got {name!r}")
+    return from_config(CONFIGURATIONS[name] | overrides)
+
+
+def to_config(model: AutoregressiveModel) -> dict:
+    """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal, untrained."""
+    arguments = inspect.signature(type(model)).parameters
+    return {"model": type(model).__name__} | {name: getattr(model, name) for name in arguments}
+
+
+def from_config(config: dict) -> AutoregressiveModel:
+    """The model that :func:`to_config` described. ValueError where it is no such description."""
+    if not isinstance(config, dict) or config.get("model") not in _CLASSES:
+        raise ValueError(f"expected the configuration of a model, one of {', '.join(_CLASSES)}, got {json.dumps(config)[:200]}")
+    arguments = {name: value for name, value in config.items() if name != "model"}
+    cls = _CLASSES[config["model"]]
+    try:
+        inspect.signature(cls).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"expected the arguments of {cls.__name__}, got others: {error}") from None
+    return cls(**arguments)

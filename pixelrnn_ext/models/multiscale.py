@@ -1,0 +1,136 @@
+"""The multi-scale PixelRNN (section 3.6): a small image first, then the whole one given the small one."""
+
+import torch
+from torch import Tensor, nn
+
+from .autoregressive import AutoregressiveModel, check_sizes
+from .stack import PixelRNN
+
+
+class Upsampling(nn.Sequential):
+    """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution for each prime factor, ReLUs between them."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int):
+        layers = []
+        for prime in _prime_factors(factor):
+            kernel = 2 * prime - prime % 2
+            sizes = in_channels if not layers else out_channels, out_channels
+            layers += [nn.ReLU()] if layers else []
+            layers.append(nn.ConvTranspose2d(*sizes, kernel, stride=prime, padding=(kernel - prime) // 2))
+        super().__init__(*layers)
+
+
+class MultiScalePixelRNN(AutoregressiveModel):
+    """Multi-scale PixelRNN (section 3.6).
+
+    A PixelRNN without condition models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions upsample it
+    to a map that conditions every layer of a second PixelRNN, which models the other pixels of the whole image in raster
+    order. The pixels of the small image are given there, neither scored nor drawn again, so that probabilities sum to one.
+
+    Args:
+        layer, image_channels, levels, hidden_channels, num_layers, head_channels, kernel_size, residual, skip, initial_state,
+            backend: of the large model, as in :class:`PixelRNN`.
+        factor: by which the small image is smaller, 2 or more; height and width of the images are multiples of it.
+        upsampling_channels: of the upsampled map.
+        small: arguments of the small model that differ from the large one's.
+        condition_channels: of a condition that both models take, the small one ``condition[..., ::factor, ::factor]``.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> sizes = dict(hidden_channels=16, num_layers=2, head_channels=32)
+        >>> model = MultiScalePixelRNN("row", image_channels=3, levels=256, **sizes, small={"layer": "diagonal"})
+        >>> model.bits_per_dim(torch.randint(256, (2, 3, 8, 8))).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        *,
+        image_channels: int,
+        levels: int,
+        hidden_channels: int,
+        num_layers: int,
+        head_channels: int,
+        factor: int = 2,
+        upsampling_channels: int = 32,
+        small: dict | None = None,
+        kernel_size: int = 3,
+        residual: bool = True,
+        skip: bool = False,
+        initial_state: str = "learned",
+        condition_channels: int = 0,
+        backend: str = "auto",
+    ):
+        super().__init__()
+        check_sizes(factor=factor, upsampling_channels=upsampling_channels)
+        if factor < 2:
+            raise ValueError(f"expected factor >= 2, got {factor}")
+        options = dict(
+            layer=layer,
+            image_channels=image_channels,
+            levels=levels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            head_channels=head_channels,
+            kernel_size=kernel_size,
+            residual=residual,
+            skip=skip,
+            initial_state=initial_state,
+            condition_channels=condition_channels,
+            backend=backend,
+        )
+        small = {} if small is None else dict(small)
+        unknown = small.keys() - (options.keys() - {"image_channels", "levels", "condition_channels"})
+        if unknown:
+            raise ValueError(f"expected small to have arguments of PixelRNN that may differ, got {sorted(unknown)}")
+        for name, value in options.items():
+            setattr(self, name, value)
+        self.factor = factor
+        self.upsampling_channels = upsampling_channels
+        self.small = small
+        self.small_model = PixelRNN(**options | small)
+        self.upsampling = Upsampling(image_channels, upsampling_channels, factor)
+        self.large_model = PixelRNN(**options | {"condition_channels": upsampling_channels + condition_channels})
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else the large one's.
+
+        Arguments and errors as in :meth:`log_prob`.
+        """
+        self._check_images(images)
+        self._check_condition(condition, images.shape[0], *images.shape[2:])
+        self._check_multiples(*images.shape[2:])
+        small_images = images[..., :: self.factor, :: self.factor]
+        small = self.small_model(small_images, self.small_condition(condition))
+        logits = self.large_model(images, self.large_condition(small_images, condition)).clone()
+        logits[..., :: self.factor, :: self.factor] = small
+        return logits
+
+    def small_condition(self, condition: Tensor | None) -> Tensor | None:
+        """The condition of the small model."""
+        return None if condition is None else condition[..., :: self.factor, :: self.factor]
+
+    def large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:
+        """The condition of the large model: the upsampled small images, and the condition of both."""
+        upsampled = self.upsampling(self._scaled(small_images))
+        if condition is None:
+            return upsampled
+        n, _, height, width = upsampled.shape
+        return torch.cat([upsampled, condition.to(upsampled.dtype).expand(n, -1, height, width)], 1)
+
+    def _check_multiples(self, height: int, width: int) -> None:
+        if height % self.factor or width % self.factor:
+            raise ValueError(f"expected H and W to be multiples of factor {self.factor}, got {height} x {width}")
+
+
+def _prime_factors(number: int) -> list[int]:
+    factors, prime = [], 2
+    while number > 1:
+        while number % prime == 0:
+            factors.append(prime)
+            number //= prime
+        prime += 1
+    return factors

@@ -1,0 +1,190 @@
+"""The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections, head."""
+
+from torch import Tensor, nn
+
+from .. import _backends
+from ..likelihood import logit_channels
+from .autoregressive import AutoregressiveModel, check_sizes
+from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
+
+
+class _Stack(AutoregressiveModel):
+    def __init__(
+        self,
+        block,
+        *,
+        image_channels,
+        levels,
+        hidden_channels,
+        num_layers,
+        head_channels,
+        kernel_size,
+        residual,
+        skip,
+        condition_channels,
+        backend,
+    ):
+        super().__init__()
+        check_sizes(
+            image_channels=image_channels,
+            levels=levels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            head_channels=head_channels,
+            condition_channels=condition_channels + 1,
+        )
+        if levels < 2:
+            raise ValueError(f"expected levels >= 2, got {levels}")
+        _backends.check_name(backend)
+        self.image_channels = image_channels
+        self.levels = levels
+        self.hidden_channels = hidden_channels
+        self.num_layers = num_layers
+        self.head_channels = head_channels
+        self.kernel_size = kernel_size
+        self.residual = residual
+        self.skip = skip
+        self.condition_channels = condition_channels
+        self.backend = backend
+        width, options = 2 * hidden_channels, dict(image_channels=image_channels, backend=backend)
+        self.first = masked_conv(image_channels, width, 7, "A", **options)
+        self.blocks = nn.ModuleList(
+            block(hidden_channels, kernel_size=kernel_size, condition_channels=condition_channels, **options)
+            for _ in range(num_layers)
+        )
+        skips = num_layers if skip else 0
+        self.skips = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
+        self.head = Head(width, head_channels, logit_channels(levels), **options)
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Logits of every value, (N, levels, C, H, W), or with two levels the Bernoulli logit, (N, 1, C, H, W).
+
+        Arguments and errors as in :meth:`log_prob`.
+        """
+        self._check_images(images)
+        self._check_condition(condition, images.shape[0], *images.shape[2:])
+        logits = self.logit_map(self._scaled(images), condition)
+        return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
+
+    def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Scaled images to the logits as channels, a colour's adjacent: the network, from layers and pointwise arithmetic alone.
+
+        Sampling traces it, and runs the same graph pixel by pixel.
+        """
+        y, skipped = self.first(x), None
+        for i, block in enumerate(self.blocks):
+            update = block(y, condition)
+            y = y + update if self.residual else update
+            if self.skip:
+                contribution = self.skips[i](y)
+                skipped = contribution if skipped is None else skipped + contribution
+        return self.head(y if skipped is None else skipped)
+
+
+class PixelRNN(_Stack):
+    """PixelRNN (section 3): a 7x7 mask A convolution, residual blocks of Row LSTMs or Diagonal BiLSTMs, a softmax for each value.
+
+    Args:
+        layer: ``"row"`` or ``"diagonal"``.
+        image_channels: 1 gray, 3 RGB; a pixel's values are modelled in their order.
+        levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
+        hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
+        num_layers: recurrent layers.
+        head_channels: of the two 1x1 convolutions before the logits.
+        kernel_size: of the Row LSTM.
+        residual: each block's input is added to its output (section 3.5).
+        skip: the head reads the sum of a 1x1 convolution of every block's output, instead of the last one (section 3.5).
+        initial_state: ``"learned"`` or ``"zero"``, outside the image.
+        condition_channels: of a condition, which an unmasked 1x1 convolution takes to every layer's gates (section 3.6).
+        backend: of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`; the convolutions take the nearest of theirs.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> model = PixelRNN("diagonal", image_channels=1, levels=2, hidden_channels=16, num_layers=7, head_channels=32)
+        >>> model.log_prob(torch.randint(2, (16, 1, 28, 28))).shape
+        torch.Size([16])
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        *,
+        image_channels: int,
+        levels: int,
+        hidden_channels: int,
+        num_layers: int,
+        head_channels: int,
+        kernel_size: int = 3,
+        residual: bool = True,
+        skip: bool = False,
+        initial_state: str = "learned",
+        condition_channels: int = 0,
+        backend: str = "auto",
+    ):
+        if layer not in RECURRENT_LAYERS:
+            raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
+
+        def block(hidden_channels, **options):
+            return RecurrentBlock(layer, hidden_channels, initial_state=initial_state, **options)
+
+        super().__init__(
+            block,
+            image_channels=image_channels,
+            levels=levels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            head_channels=head_channels,
+            kernel_size=kernel_size,
+            residual=residual,
+            skip=skip,
+            condition_channels=condition_channels,
+            backend=backend,
+        )
+        self.layer = layer
+        self.initial_state = initial_state
+
+
+class PixelCNN(_Stack):
+    """PixelCNN (section 3.4): as :class:`PixelRNN`, with blocks of masked convolutions. It has a blind spot.
+
+    Args:
+        kernel_size: of the blocks' spatial convolution.
+        condition_channels: of a condition, which an unmasked 1x1 convolution adds to the map after every spatial convolution.
+
+    The other arguments and the errors are those of :class:`PixelRNN`.
+
+    Example:
+        >>> model = PixelCNN(image_channels=3, levels=256, hidden_channels=16, num_layers=2, head_channels=32)
+        >>> model(torch.randint(256, (2, 3, 8, 8))).shape
+        torch.Size([2, 256, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        *,
+        image_channels: int,
+        levels: int,
+        hidden_channels: int,
+        num_layers: int,
+        head_channels: int,
+        kernel_size: int = 3,
+        residual: bool = True,
+        skip: bool = False,
+        condition_channels: int = 0,
+        backend: str = "auto",
+    ):
+        super().__init__(
+            ConvolutionalBlock,
+            image_channels=image_channels,
+            levels=levels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            head_channels=head_channels,
+            kernel_size=kernel_size,
+            residual=residual,
+            skip=skip,
+            condition_channels=condition_channels,
+            backend=backend,
+        )
