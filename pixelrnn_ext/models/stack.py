@@ -27,14 +27,16 @@ class _Stack(AutoregressiveModel):
         super().__init__()
         check_sizes(
             image_channels=image_channels,
-            levels=levels,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
             head_channels=head_channels,
-            condition_channels=condition_channels + 1,
+            kernel_size=kernel_size,
         )
-        if levels < 2:
-            raise ValueError(f"expected levels >= 2, got {levels}")
+        check_sizes(minimum=2, levels=levels)
+        check_sizes(minimum=0, condition_channels=condition_channels)
+        for name, value in (("residual", residual), ("skip", skip)):
+            if not isinstance(value, bool):
+                raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
         _backends.check_name(backend)
         self.image_channels = image_channels
         self.levels = levels
@@ -63,7 +65,8 @@ class _Stack(AutoregressiveModel):
         """
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
-        logits = self.logit_map(self._scaled(images), condition)
+        x = self._scaled(images)
+        logits = self.logit_map(x, None if condition is None else condition.to(x.dtype))
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
