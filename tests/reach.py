@@ -4,6 +4,7 @@ A map is {(row, column, colour): the set of inputs that it depends on}. The func
 """
 
 import itertools
+import math
 
 import torch
 from oracle import colour
@@ -56,23 +57,69 @@ def layer(x, name, gate_bias=None):
     return {(r, c, a): left[r, c, a] | right.get((r - 1, c, a), set()) for r, c, a in left}
 
 
-def measured(function, x, colours, input_colours=None):
-    """The map of ``function`` where its gradient is not zero for any of the images ``x`` (N, in, H, W), float64.
+def stack(x, layer_name, *, num_layers, kernel_size, residual, skip, condition=None):
+    """PixelRNN, or PixelCNN for the layer ``"pixelcnn"`` (table 1); ``condition``, a map of one colour, is not masked."""
 
-    One backward for each image: the batch holds a copy of it for every output, which are random sums over a colour's channels.
+    def pointwise(x):
+        return convolved(x, "B", 1, 1)
+
+    def block(x):
+        if layer_name != "pixelcnn":
+            name = f"row{kernel_size}" if layer_name == "row" else "bilstm"
+            return pointwise(layer(x, name, condition))
+        y = convolved(pointwise(x), "B", kernel_size, kernel_size)
+        return pointwise(y if condition is None else {p: y[p] | condition[*p[:2], 0] for p in y})
+
+    y, outputs = convolved(x, "A", 7, 7), []
+    for _ in range(num_layers):
+        y = added(y, block(y)) if residual else block(y)
+        outputs.append(pointwise(y))
+    return pointwise(added(*outputs) if skip else y)
+
+
+def subsampled(x, factor):
+    return {(r // factor, c // factor, a): x[r, c, a] for r, c, a in x if r % factor == c % factor == 0}
+
+
+def upsampled(x, prime):
+    """A transposed convolution, whose kernel covers a cell's ``prime`` x ``prime`` pixels and half as many on every side."""
+    height, width, _ = (max(side) + 1 for side in zip(*x))
+    margin = prime // 2
+
+    def reads(pixel, cell):
+        return prime * cell - margin <= pixel < prime * (cell + 1) + margin
+
+    return {
+        (r, c, 0): set().union(*(x[q] for q in x if reads(r, q[0]) and reads(c, q[1])))
+        for r, c in itertools.product(range(prime * height), range(prime * width))
+    }
+
+
+def multiscale(x, primes, small_layer, large_layer, **options):
+    """The small image's PixelRNN at its pixels, and at the others a PixelRNN that the upsampled small image conditions."""
+    factor = math.prod(primes)
+    condition = small = subsampled(x, factor)
+    for prime in primes:
+        condition = upsampled(condition, prime)
+    y = stack(x, large_layer, condition=condition, **options)
+    return y | {(factor * r, factor * c, a): s for (r, c, a), s in stack(small, small_layer, **options).items()}
+
+
+def measured(function, x, colours, input_colours=None):
+    """The map of ``function`` where its gradient at ``x`` (1, in, H, W), float64, is not zero.
+
+    One backward: the batch holds a copy of the image for every output, which is a random sum over a colour's channels.
     """
     input_colours = input_colours or colours
-    channels, height, width = function(x[:1]).shape[1:]
+    channels, height, width = function(x).shape[1:]
     outputs = list(itertools.product(range(height), range(width), range(colours)))
     cotangent = x.new_zeros(len(outputs), channels, height, width)
     for i, (r, c, a) in enumerate(outputs):
         members = [k for k in range(channels) if colour(k, channels, colours) == a]
         cotangent[i, members, r, c] = torch.randn(len(members), dtype=x.dtype)
-    depends = torch.zeros(len(outputs), *x.shape[1:], dtype=torch.bool)
-    for one in x:
-        copies = one.expand(len(outputs), *one.shape).clone().requires_grad_()
-        depends |= torch.autograd.grad(function(copies), copies, cotangent)[0] != 0
+    copies = x.repeat(len(outputs), 1, 1, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(function(copies), copies, cotangent)
     return {
-        p: {(r, c, colour(k, x.shape[1], input_colours)) for k, r, c in depends[i].nonzero().tolist()}
+        p: {(r, c, colour(k, x.shape[1], input_colours)) for k, r, c in gradient[i].nonzero().tolist()}
         for i, p in enumerate(outputs)
     }
