@@ -58,7 +58,7 @@ def layer(x, name, gate_bias=None):
 
 
 def stack(x, layer_name, *, num_layers, kernel_size, residual, skip, condition=None):
-    """PixelRNN, or PixelCNN for the layer ``"pixelcnn"`` (table 1); ``condition``, a map of one colour, is not masked."""
+    """PixelRNN, or with ``"pixelcnn"`` PixelCNN (table 1); ``condition``, a map of one colour, is not masked."""
 
     def pointwise(x):
         return convolved(x, "B", 1, 1)
