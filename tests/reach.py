@@ -1,6 +1,6 @@
 """What an output should depend on, searched cell by cell from the definitions, and what it does depend on.
 
-A map is {(row, column, colour): the set of inputs that it depends on}. The functions below take maps to maps as layers do.
+A map is {(row, column, colour): the set of inputs that it depends on}. The functions take maps to maps as layers do.
 """
 
 import itertools
@@ -68,7 +68,7 @@ def stack(x, layer_name, *, num_layers, kernel_size, residual, skip, condition=N
             name = f"row{kernel_size}" if layer_name == "row" else "bilstm"
             return pointwise(layer(x, name, condition))
         y = convolved(pointwise(x), "B", kernel_size, kernel_size)
-        return pointwise(y if condition is None else {p: y[p] | condition[*p[:2], 0] for p in y})
+        return pointwise(y if condition is None else {(r, c, a): y[r, c, a] | condition[r, c, 0] for r, c, a in y})
 
     y, outputs = convolved(x, "A", 7, 7), []
     for _ in range(num_layers):
@@ -82,7 +82,7 @@ def subsampled(x, factor):
 
 
 def upsampled(x, prime):
-    """A transposed convolution, whose kernel covers a cell's ``prime`` x ``prime`` pixels and half as many on every side."""
+    """A transposed convolution, whose kernel is a cell's ``prime`` x ``prime`` pixels and half as many around it."""
     height, width, _ = (max(side) + 1 for side in zip(*x))
     margin = prime // 2
 
@@ -96,7 +96,7 @@ def upsampled(x, prime):
 
 
 def multiscale(x, primes, small_layer, large_layer, **options):
-    """The small image's PixelRNN at its pixels, and at the others a PixelRNN that the upsampled small image conditions."""
+    """The small image's PixelRNN at its pixels, and at the others a PixelRNN conditioned on its upsampled map."""
     factor = math.prod(primes)
     condition = small = subsampled(x, factor)
     for prime in primes:

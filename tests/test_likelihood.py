@@ -66,7 +66,8 @@ def test_log_prob_of_values_has_a_gradient(levels):
     ],
 )
 @pytest.mark.parametrize(
-    ("levels", "colours", "size"), [pytest.param(2, 1, (2, 3), id="binary"), pytest.param(3, 2, (2, 2), id="levels3-colours2")]
+    ("levels", "colours", "size"),
+    [pytest.param(2, 1, (2, 3), id="binary"), pytest.param(3, 2, (2, 2), id="levels3-colours2")],
 )
 @pytest.mark.parametrize("name", MODELS)
 def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wiring):
@@ -80,7 +81,9 @@ def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wir
     assert abs(log_prob.exp().sum().item() - 1) <= 1e-10
 
 
-@pytest.mark.parametrize("sizes", [dict(image_channels=1, levels=2), dict(image_channels=3, levels=5)], ids=["binary", "rgb"])
+@pytest.mark.parametrize(
+    "sizes", [dict(image_channels=1, levels=2), dict(image_channels=3, levels=5)], ids=["binary", "rgb"]
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_log_prob_and_bits_per_dim_of_images(name, sizes):
     model = make_model(name, **sizes)

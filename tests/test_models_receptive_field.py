@@ -10,7 +10,10 @@ from checks import make_model
 import pixelrnn_ext as px
 from pixelrnn_ext.models import AutoregressiveModel
 
-COLOURS = [pytest.param(dict(image_channels=1, levels=2), id="gray"), pytest.param(dict(image_channels=3, levels=3), id="rgb")]
+COLOURS = [
+    pytest.param(dict(image_channels=1, levels=2), id="gray"),
+    pytest.param(dict(image_channels=3, levels=3), id="rgb"),
+]
 WIRINGS = [
     pytest.param(dict(residual=residual, skip=skip), id=f"residual{residual:d}-skip{skip:d}")
     for residual in (True, False)
@@ -72,7 +75,7 @@ def test_multiscale(layers, size, primes, colours, wiring):
     image = reach.image(*size, model.image_channels)
     got = measured(model, *size)
     assert got == reach.multiscale(image, primes, *layers, **DEPTH, **wiring)
-    # Section 3.6 said once without the search: the small image comes first, then the other pixels, each in raster order.
+    # Section 3.6 said once without the search: the small image first, then the other pixels, each in raster order.
     order = sorted(image, key=lambda p: (p[0] % factor > 0 or p[1] % factor > 0, p))
     assert all(inputs <= set(order[: order.index(p)]) for p, inputs in got.items())
 
@@ -80,7 +83,7 @@ def test_multiscale(layers, size, primes, colours, wiring):
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("colours", COLOURS)
 def test_the_diagonal_model_sees_everything_before_and_nothing_after(colours, num_layers):
-    """But for the value at the end of the row above where the 7x7 does not reach it: mask A hides it from its own position."""
+    """But for the last value of the row above where the 7x7 does not reach: mask A hides it from its own position."""
     model = make_active("diagonal", num_layers=num_layers, **colours)
     height, width, last_colour = 3, 6, model.image_channels - 1
     order = sorted(reach.image(height, width, model.image_channels))
@@ -101,5 +104,7 @@ def test_condition_is_not_masked(name, colours, wiring):
     images = torch.randint(model.levels, (1, model.image_channels, height, width))
 
     condition = torch.randn(1, 2, height, width, dtype=torch.float64)
-    got = reach.measured(lambda c: as_map(model(images.expand(len(c), -1, -1, -1), c)), condition, model.image_channels, 1)
+    got = reach.measured(
+        lambda c: as_map(model(images.expand(len(c), -1, -1, -1), c)), condition, model.image_channels, 1
+    )
     assert got == expected
