@@ -136,8 +136,8 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
 def test_conditions_steer_all_samplers_alike():
     model = make("diagonal", "rgb", condition_channels=2)
     with torch.no_grad():
-        model.head[-1].weight.mul_(100)  # an untrained model's logits hardly depend on anything
-    condition = torch.randn(2, 2, 1, 1, dtype=torch.float64)
+        model.head[-1].weight.mul_(10)  # an untrained model's logits hardly depend on anything
+    condition = 5 * torch.randn(2, 2, 1, 1, dtype=torch.float64)
     images = drawn_by(sampling.incremental, model, 2, 4, 5, condition)
     assert torch.equal(images, drawn_by(sampling.naive, model, 2, 4, 5, condition))
     assert torch.equal(images, drawn_by(sampling.cropped, model, 2, 4, 5, condition.expand(-1, -1, 4, 5)))
