@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _backends, functional
+from .incremental.states import DiagonalBiLSTMState, MaskedConvState, RowLSTMState
 from .masks import MASK_TYPES, colour_groups
 
 INITIAL_STATES = ("zero", "learned")
@@ -152,6 +153,10 @@ class RowLSTM(_LineLSTM):
             input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, gate_bias=gate_bias, **self._options()
         )
 
+    def row_state(self, rows, input: Tensor, gate_bias: Tensor | None = None) -> RowLSTMState:
+        """The layer pixel by pixel, see :mod:`pixelrnn_ext.incremental`: ``input`` is a buffer, ``gate_bias`` a map."""
+        return RowLSTMState(self, rows, input, gate_bias)
+
 
 class DiagonalLSTM(_LineLSTM):
     """One direction of the Diagonal BiLSTM (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
@@ -283,6 +288,10 @@ class DiagonalBiLSTM(_LineLSTM):
             **self._options(),
         )
 
+    def row_state(self, rows, input: Tensor, gate_bias: Tensor | None = None) -> DiagonalBiLSTMState:
+        """The layer pixel by pixel, see :mod:`pixelrnn_ext.incremental`: ``input`` is a buffer, ``gate_bias`` a map."""
+        return DiagonalBiLSTMState(self, rows, input, gate_bias)
+
 
 class MaskedConv2d(nn.Module):
     """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
@@ -368,6 +377,10 @@ class MaskedConv2d(nn.Module):
             activation=self.activation,
             backend=self.backend,
         )
+
+    def row_state(self, rows, input: Tensor) -> MaskedConvState:
+        """The layer pixel by pixel, see :mod:`pixelrnn_ext.incremental`: ``input`` is a buffer."""
+        return MaskedConvState(self, rows, input)
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}"]

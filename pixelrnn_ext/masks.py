@@ -30,6 +30,12 @@ def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)
 
 
+def colour_range(channels: int, image_channels: int, colour: int) -> tuple[int, int]:
+    """First and last + 1 of the features that belong to ``colour``, see :func:`colour_groups`."""
+    size, larger = divmod(channels, image_channels)
+    return colour * size + min(colour, larger), (colour + 1) * size + min(colour + 1, larger)
+
+
 def causal_mask(
     mask_type: str,
     out_channels: int,

@@ -1,11 +1,13 @@
 """What all models share: images in, likelihoods, logits and samples out."""
 
 import inspect
+import sys
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from .. import likelihood
+from .. import likelihood, sampling
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -45,11 +47,60 @@ class AutoregressiveModel(nn.Module):
         """
         return likelihood.bits_per_dim(self.log_prob(images, condition), images[0].numel())
 
-    def _scaled(self, images: Tensor) -> Tensor:
-        """[0, levels) to [-1, 1], in the model's dtype and the memory format in which it is fastest."""
-        parameter = next(self.parameters())
-        x = images.to(parameter.dtype) * (2 / (self.levels - 1)) - 1
-        return x.contiguous(memory_format=torch.channels_last)
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        shape: tuple[int, int, int],
+        *,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+        condition: Tensor | None = None,
+        progress: bool | Callable[[int, int], None] = False,
+    ) -> Tensor:
+        """Images drawn from the model, pixel by pixel in raster order, colour by colour (section 2).
+
+        Every layer keeps its state, so that a pixel costs one column of the network. All randomness is one tensor of float64 uniform
+        numbers (n, C, H, W), drawn first; a value is where the cumulative distribution passes its number.
+
+        Values that are known are kept and the others drawn, each given the known and drawn values *before* it. That is the exact
+        conditional distribution only where the known values precede all unknown ones in the model's order (an upper half);
+        elsewhere (a left half, a box) later known values are met, not foreseen. The order of a multi-scale model is the small image first.
+
+        Args:
+            n: how many images.
+            shape: (C, H, W) of an image.
+            generator: of the uniform numbers; torch's global one of the CPU if None. The same seed of a generator gives the same images on
+                any device, up to rounding.
+            temperature: the logits are divided by it; 0 takes the most likely value every time.
+            given: integers in [0, levels) where known, broadcastable to (n, C, H, W).
+            known: bool, broadcastable to (n, C, H, W): True where ``given`` is kept.
+            condition: broadcastable to (n, condition_channels, H, W), for a model with ``condition_channels``.
+            progress: called with (rows done, rows) after every row of pixels; True writes them to stderr.
+
+        Returns:
+            (n, C, H, W) of int64, on the model's device.
+
+        Raises:
+            TypeError, ValueError: an argument does not fit. An exception of ``progress``, or KeyboardInterrupt, passes through.
+
+        Example:
+            >>> model.sample(16, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape  # doctest: +SKIP
+            torch.Size([16, 1, 28, 28])
+        """
+        draws = sampling.draws(self, n, shape, generator, temperature, given, known)
+        self._check_condition(condition, n, *shape[1:])
+        return self._draw(sampling.incremental, draws, condition, _to_stderr if progress is True else progress or None)
+
+    def _draw(self, sampler, draws: sampling.Draws, condition: Tensor | None, progress=None) -> Tensor:
+        """By one of the samplers of :mod:`pixelrnn_ext.sampling`."""
+        return sampler(self, draws, condition, progress)
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """[0, levels) to [-1, 1], in the model's dtype: what the network reads."""
+        return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
     def _check_images(self, images: Tensor) -> None:
         if not isinstance(images, Tensor) or images.dtype not in _INTEGERS:
@@ -80,6 +131,10 @@ class AutoregressiveModel(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
+
+
+def _to_stderr(done: int, rows: int) -> None:
+    print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
 
 def check_sizes(**sizes) -> None:

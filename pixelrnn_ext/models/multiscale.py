@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .. import sampling
 from .autoregressive import AutoregressiveModel, check_sizes
 from .stack import PixelRNN
 
@@ -100,22 +101,44 @@ class MultiScalePixelRNN(AutoregressiveModel):
 
         Arguments and errors as in :meth:`log_prob`.
         """
+        return self._logits(PixelRNN.forward, images, condition)
+
+    def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
+        return self._logits(PixelRNN.incremental_logits, images, condition)
+
+    def _logits(self, logits_of, images, condition):
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         self._check_multiples(*images.shape[2:])
         small_images = images[..., :: self.factor, :: self.factor]
-        small = self.small_model(small_images, self.small_condition(condition))
-        logits = self.large_model(images, self.large_condition(small_images, condition)).clone()
+        small = logits_of(self.small_model, small_images, self._small_condition(condition))
+        logits = logits_of(self.large_model, images, self._large_condition(small_images, condition)).clone()
         logits[..., :: self.factor, :: self.factor] = small
         return logits
 
-    def small_condition(self, condition: Tensor | None) -> Tensor | None:
+    def _draw(self, sampler, draws, condition, progress=None):
+        self._check_multiples(*draws.values.shape[2:])
+        small_rows, rows = draws.values.shape[2] // self.factor, draws.values.shape[2]
+
+        def report(before):
+            return progress and (lambda done, _: progress(before + done, small_rows + rows))
+
+        of_small = sampling.Draws(*(t[..., :: self.factor, :: self.factor] for t in draws[:3]), draws.temperature)
+        small_images = self.small_model._draw(sampler, of_small, self._small_condition(condition), report(0))
+        known, values = draws.known.clone(), draws.values.clone()
+        known[..., :: self.factor, :: self.factor] = True
+        values[..., :: self.factor, :: self.factor] = small_images
+        rest = draws._replace(known=known, values=values)
+        return self.large_model._draw(sampler, rest, self._large_condition(small_images, condition), report(small_rows))
+
+    def _small_condition(self, condition: Tensor | None) -> Tensor | None:
         """The condition of the small model."""
         return None if condition is None else condition[..., :: self.factor, :: self.factor]
 
-    def large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:
+    def _large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:
         """The condition of the large model: the upsampled small images, and the condition of both."""
-        upsampled = self.upsampling(self._scaled(small_images))
+        upsampled = self.upsampling(self.scaled(small_images))
         if condition is None:
             return upsampled
         n, _, height, width = upsampled.shape

@@ -1,8 +1,9 @@
 """The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections, head."""
 
+import torch
 from torch import Tensor, nn
 
-from .. import _backends
+from .. import _backends, sampling
 from ..likelihood import logit_channels
 from .autoregressive import AutoregressiveModel, check_sizes
 from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
@@ -63,7 +64,17 @@ class _Stack(AutoregressiveModel):
         """
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
-        logits = self.logit_map(self._scaled(images), condition)
+        # In the memory format in which the recurrent layers compute.
+        x = self.scaled(images).contiguous(memory_format=torch.channels_last)
+        return self._by_level(self.logit_map(x, condition))
+
+    def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
+        self._check_images(images)
+        self._check_condition(condition, images.shape[0], *images.shape[2:])
+        return self._by_level(sampling.logit_map(self, images, condition))
+
+    def _by_level(self, logits: Tensor) -> Tensor:
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:

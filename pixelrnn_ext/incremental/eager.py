@@ -1,0 +1,88 @@
+"""The steps in PyTorch, on any device: the definition of what csrc/cpu/columns.cpp computes."""
+
+import torch
+from torch import Tensor
+
+from .. import likelihood
+from .rows import Rows
+from .steps import Cell, Draw, Linear, Pointwise, Step
+
+
+class EagerRow:
+    """Runs the steps at the columns of a row. The column is a tensor, so that a captured CUDA graph serves for all."""
+
+    def __init__(self, rows: Rows, steps: list[Step]):
+        self.rows, self.steps = rows, steps
+        self.column = torch.zeros(1, dtype=torch.int64, device=rows.device)
+        self.graph = None
+
+    def run(self) -> None:
+        self.column.fill_(self.rows.margin)
+        if self.rows.device.type == "cuda" and self.graph is None:
+            self._capture()
+        for _ in range(self.rows.width):
+            self.graph.replay() if self.graph else self._pixel()
+
+    def _capture(self) -> None:
+        # Steps write nothing that they read, so that a pixel may run twice: the warm-up does what the first replay does.
+        stream = torch.cuda.Stream(self.rows.device)
+        stream.wait_stream(torch.cuda.current_stream(self.rows.device))
+        with torch.cuda.stream(stream):
+            self._pixel()
+        torch.cuda.current_stream(self.rows.device).wait_stream(stream)
+        self.column.fill_(self.rows.margin)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self._pixel()
+
+    def _pixel(self) -> None:
+        for step in self.steps:
+            _RUN[type(step)](self, step)
+        self.column += 1
+
+    def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
+        """(N, channels) of a column."""
+        return buffer.index_select(0, self.column + shift).squeeze(0)
+
+    def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
+        buffer[:, :, start:stop].index_copy_(0, self.column, value.unsqueeze(0))
+
+    def products(self, taps, total: Tensor) -> Tensor:
+        for tap in taps:
+            total = torch.addmm(total, self.read(tap.input, tap.shift)[:, : tap.channels], tap.weight)
+        return total
+
+
+def _linear(row: EagerRow, s: Linear) -> None:
+    y = row.products(s.taps, row.read(s.base)[:, s.start : s.stop])
+    row.write(s.output, s.start, s.stop, y.relu() if s.relu else y)
+
+
+def _cell(row: EagerRow, s: Cell) -> None:
+    units = slice(s.start, s.stop)
+    base = row.read(s.base).unflatten(1, (4, -1))[:, :, units].flatten(1)
+    i, f, g, o = row.products(s.taps, base).chunk(4, 1)
+    c = f.sigmoid() * row.read(s.carried, s.shift)[:, units] + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    addend = row.read(s.addend)[:, units]
+    row.write(s.c, s.start, s.stop, c)
+    row.write(s.h, s.start, s.stop, h)
+    row.write(s.output, s.start, s.stop, h + addend)
+
+
+def _pointwise(row: EagerRow, s: Pointwise) -> None:
+    y = row.read(s.left)[:, s.start : s.stop]
+    y = y if s.right is None else y + row.read(s.right)[:, s.start : s.stop]
+    row.write(s.output, s.start, s.stop, y.relu() if s.relu else y)
+
+
+def _draw(row: EagerRow, s: Draw) -> None:
+    k = s.colour
+    logits = row.read(s.logits).unflatten(1, (s.image.shape[2], -1))[:, k]
+    drawn = likelihood.draw(logits, row.read(s.uniform)[:, k], s.temperature)
+    value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], drawn)
+    row.write(s.values, k, k + 1, value[:, None])
+    row.write(s.image, k, k + 1, s.scaled[value][:, None])
+
+
+_RUN = {Linear: _linear, Cell: _cell, Pointwise: _pointwise, Draw: _draw}

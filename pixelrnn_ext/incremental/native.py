@@ -1,0 +1,72 @@
+"""The steps of a whole row in one call of a compiled operator (csrc/column_ops.cpp), on a CPU."""
+
+import torch
+from torch import Tensor
+
+from .rows import Rows
+from .steps import Cell, Draw, Linear, Pointwise, Step
+
+# Outputs of a block of packed weights (csrc/cpu/columns.h): of a cell 16 units of four gates.
+_BLOCK = 64
+
+
+class NativeRow:
+    """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/column_ops.cpp."""
+
+    def __init__(self, rows: Rows, steps: list[Step]):
+        self.rows = rows
+        self.tensors, self.code = [], []
+        self.temperature = 1.0
+        for step in steps:
+            _ENCODE[type(step)](self, step)
+
+    def run(self) -> None:
+        torch.ops.pixelrnn_ext.run_columns(self.tensors, self.code, self.rows.margin, self.temperature)
+
+    def index(self, tensor: Tensor | None) -> int:
+        """Where a tensor is in the list; -1 of None."""
+        if tensor is None:
+            return -1
+        for i, other in enumerate(self.tensors):
+            if other is tensor:
+                return i
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def emit(self, kind: int, *values: int | Tensor | None) -> None:
+        self.code += [kind, *(value if isinstance(value, int) else self.index(value) for value in values)]
+
+    def emit_taps(self, taps, packed: Tensor) -> None:
+        self.code += [self.index(packed), len(taps)]
+        for tap in taps:
+            self.code += [self.index(tap.input), tap.shift, tap.channels]
+
+
+def _pack(taps, gates: int, outputs: int, like: Tensor) -> Tensor:
+    """[blocks][all channels][gates][outputs of a block for each gate], zeros behind the last output."""
+    size = _BLOCK // gates
+    weight = torch.cat([like.new_zeros(0, gates * outputs), *(tap.weight for tap in taps)])
+    padded = torch.nn.functional.pad(weight.unflatten(1, (gates, outputs)), (0, -outputs % size))
+    return padded.unflatten(2, (-1, size)).permute(2, 0, 1, 3).contiguous()
+
+
+def _linear(row: NativeRow, s: Linear) -> None:
+    row.emit(0, s.base, s.output, s.start, s.stop, int(s.relu))
+    row.emit_taps(s.taps, _pack(s.taps, 1, s.stop - s.start, s.base))
+
+
+def _cell(row: NativeRow, s: Cell) -> None:
+    row.emit(1, s.base, s.carried, s.shift, s.c, s.h, s.addend, s.output, s.start, s.stop)
+    row.emit_taps(s.taps, _pack(s.taps, 4, s.stop - s.start, s.base))
+
+
+def _pointwise(row: NativeRow, s: Pointwise) -> None:
+    row.emit(2, s.left, s.right, s.output, s.start, s.stop, int(s.relu))
+
+
+def _draw(row: NativeRow, s: Draw) -> None:
+    row.emit(3, s.logits, s.uniform, s.known, s.values, s.scaled, s.image, s.colour)
+    row.temperature = s.temperature
+
+
+_ENCODE = {Linear: _linear, Cell: _cell, Pointwise: _pointwise, Draw: _draw}

@@ -1,0 +1,124 @@
+"""A network of masked layers, run row by row: its graph, traced from the model's own wiring, as layer states and steps."""
+
+import operator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
+from ..masks import colour_range
+from .rows import Rows
+from .steps import Pointwise, Step
+
+_LAYERS = (MaskedConv2d, RowLSTM, DiagonalBiLSTM)
+_RELUS = (F.relu, torch.relu, "relu", "relu_")
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+class _Tracer(fx.Tracer):
+    traced_func_name = "logit_map"
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        return isinstance(module, _LAYERS) or super().is_leaf_module(module, qualified_name)
+
+
+class _PointwiseState:
+    """A ReLU or a sum, of buffers and of maps that are known from the start."""
+
+    def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool):
+        self.rows, self.image_channels, self.relu = rows, image_channels, relu
+        # A map has four dimensions, a buffer three.
+        self.maps = [(operand, rows.buffer(operand.shape[1])) if operand.dim() == 4 else None for operand in operands]
+        self.operands = [operand if known is None else known[1] for operand, known in zip(operands, self.maps)]
+        self.output = rows.buffer(self.operands[0].shape[2])
+
+    def begin_row(self, row: int) -> None:
+        for known in filter(None, self.maps):
+            map, buffer = known
+            row = min(row, map.shape[2] - 1)
+            self.rows.fill(buffer, map[:, :, row : row + 1])
+
+    def steps(self, colour: int) -> list[Step]:
+        left, right = (*self.operands, None)[:2]
+        return [Pointwise(left, right, self.output, *colour_range(self.output.shape[2], self.image_channels, colour), self.relu)]
+
+    def end_row(self, row: int) -> None:
+        pass
+
+
+class RowNetwork:
+    """The network ``model.logit_map`` for ``images`` images of ``width`` columns.
+
+    ``input`` is the buffer of the scaled image, ``output`` the one of the logits. Between :meth:`begin_row` and :meth:`end_row` of a
+    row, running ``steps(colour)`` at a column gives the logits of that colour, once the pixels and colours before it
+    are in ``input``.
+
+    Raises:
+        TypeError: the network has something else than masked layers, ReLUs and sums.
+    """
+
+    def __init__(self, model, images: int, width: int, condition: Tensor | None):
+        parameter = next(model.parameters())
+        dtype = torch.promote_types(parameter.dtype, torch.float32)
+        graph = _Tracer().trace(model, concrete_args=None if condition is not None else {"condition": None})
+        modules = dict(model.named_modules())
+        layers = [m for m in modules.values() if isinstance(m, _LAYERS)]
+        widths = [m.kernel_size[1] if isinstance(m, MaskedConv2d) else max(m.kernel_size, 3) for m in layers]
+        self.rows = Rows(images, width, max(widths) // 2, dtype, parameter.device)
+        self.image_channels = model.image_channels
+        self.states = []
+        self.input = self.rows.buffer(model.image_channels)
+        values = {}
+        for node in _needed(graph):
+            args = fx.node.map_arg(node.args, values.get)
+            if node.op == "placeholder":
+                values[node] = condition.to(dtype) if node.target == "condition" else self.input
+            elif node.op == "output":
+                self.output = args[0]
+            else:
+                values[node] = self._value(node, modules, args)
+
+    def _value(self, node, modules, args) -> Tensor:
+        """A buffer, or, of what does not depend on the image, the whole map."""
+        module = modules[node.target] if node.op == "call_module" else None
+        if isinstance(module, _LAYERS):
+            state = module.row_state(self.rows, *args)
+        elif all(isinstance(a, Tensor) and a.dim() == 4 for a in args):
+            return self._known(node, module, args)
+        elif isinstance(module, nn.ReLU) or node.target in _RELUS:
+            state = _PointwiseState(args[:1], self.rows, self.image_channels, relu=True)
+        elif node.target in _SUMS and len(args) == 2 and not node.kwargs:
+            state = _PointwiseState(list(args), self.rows, self.image_channels, relu=False)
+        else:
+            raise TypeError(f"expected a network of masked layers, ReLUs and sums, got {node.format_node()}")
+        self.states.append(state)
+        return state.output
+
+    def _known(self, node, module, args) -> Tensor:
+        if module is not None:
+            weights = {name: p.detach().to(self.rows.dtype) for name, p in module.named_parameters()}
+            return torch.func.functional_call(module, weights, args).detach()
+        if node.op == "call_method":
+            return getattr(args[0], node.target)(*args[1:], **node.kwargs)
+        return node.target(*args, **node.kwargs)
+
+    def begin_row(self, row: int) -> None:
+        for state in self.states:
+            state.begin_row(row)
+
+    def steps(self, colour: int) -> list[Step]:
+        return [step for state in self.states for step in state.steps(colour)]
+
+    def end_row(self, row: int) -> None:
+        for state in self.states:
+            state.end_row(row)
+
+
+def _needed(graph: fx.Graph) -> list[fx.Node]:
+    """The nodes that the output depends on, in order."""
+    needed = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or node in needed:
+            needed.update(node.all_input_nodes, [node])
+    return [node for node in graph.nodes if node in needed]

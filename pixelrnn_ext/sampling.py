@@ -1,0 +1,151 @@
+"""Exact ancestral sampling: pixel by pixel in raster order, colour by colour (section 2).
+
+All samplers draw the same image from the same uniform numbers, up to rounding: :func:`incremental` computes one column of the network for
+a pixel, :func:`naive` the whole network for every value, :func:`cropped` the rows down to the pixel's.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _library, likelihood
+from .incremental.eager import EagerRow
+from .incremental.native import NativeRow
+from .incremental.network import RowNetwork
+from .incremental.steps import Draw
+
+Progress = Callable[[int, int], None]
+
+
+class Draws(NamedTuple):
+    """What a sampler is asked for, (N, C, H, W) each: uniform numbers of float64, which values are known, and those values, int64."""
+
+    uniform: Tensor
+    known: Tensor
+    values: Tensor
+    temperature: float
+
+
+def incremental(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    """Draws with every layer's state kept: a pixel costs one column of the network.
+
+    Args:
+        model: a PixelRNN or PixelCNN.
+        condition: broadcastable to (N, condition_channels, H, W).
+        progress: called with (rows done, rows) after every row.
+
+    Returns:
+        The values, (N, C, H, W) of int64.
+    """
+    values = []
+    for row, (values_of_row, _) in enumerate(_rows(model, draws, condition), 1):
+        values.append(values_of_row)
+        if progress:
+            progress(row, draws.values.shape[2])
+    return torch.cat(values, 2)
+
+
+def logit_map(model, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Logits of given images on the way of :func:`incremental`, (N, C * levels, H, W), a colour's adjacent."""
+    everything = torch.ones_like(images, dtype=torch.bool)
+    draws = Draws(torch.zeros_like(images, dtype=torch.float64), everything, images.long(), 1.0)
+    with torch.no_grad():
+        return torch.cat([logits for _, logits in _rows(model, draws, condition)], 2)
+
+
+def _rows(model, draws, condition):
+    """Values and logits of each row, as maps of height 1."""
+    n, colours, height, width = draws.values.shape
+    network = RowNetwork(model, n, width, condition)
+    rows = network.rows
+    uniform, known = rows.buffer(colours, torch.float64), rows.buffer(colours, torch.bool)
+    values = rows.buffer(colours, torch.int64)
+    scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
+    steps = []
+    for colour in range(colours):
+        draw = Draw(network.output, uniform, known, values, scaled, network.input, colour, draws.temperature)
+        steps += [*network.steps(colour), draw]
+    row = NativeRow(rows, steps) if _runs_native(model, rows) else EagerRow(rows, steps)
+    for r in range(height):
+        for buffer, map in ((uniform, draws.uniform), (known, draws.known), (values, draws.values)):
+            rows.fill(buffer, map[:, :, r : r + 1])
+        network.begin_row(r)
+        row.run()
+        yield rows.map(values).clone(), rows.map(network.output).clone()
+        if r + 1 < height:
+            network.end_row(r)
+
+
+def naive(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    """Draws with a pass of the whole network over the whole image for every value: for tests and benchmarks."""
+    return _by_passes(model, draws, condition, progress, crop=False)
+
+
+def cropped(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    """Draws with a pass over the rows down to the pixel's for every value: for benchmarks."""
+    return _by_passes(model, draws, condition, progress, crop=True)
+
+
+def _by_passes(model, draws, condition, progress, crop):
+    _, colours, height, width = draws.values.shape
+    images = torch.where(draws.known, draws.values, 0)
+    for r in range(height):
+        bottom = r + 1 if crop else height
+        above = condition if condition is None or condition.shape[2] == 1 else condition[:, :, :bottom]
+        for c in range(width):
+            for k in range(colours):
+                logits = model(images[:, :, :bottom], above)[:, :, k, r, c]
+                value = likelihood.draw(logits, draws.uniform[:, k, r, c], draws.temperature)
+                images[:, k, r, c] = torch.where(draws.known[:, k, r, c], images[:, k, r, c], value)
+        if progress:
+            progress(r + 1, height)
+    return images
+
+
+def _runs_native(model, rows) -> bool:
+    return rows.device.type == "cpu" and model.backend != "reference" and _library.why_no_native() is None
+
+
+def draws(model, n: int, shape: tuple[int, int, int], generator, temperature, given, known) -> Draws:
+    """The arguments of ``model.sample``, checked, on the model's device."""
+    device = next(model.parameters()).device
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise TypeError(f"expected n to be an int, got {type(n).__name__}")
+    if n < 0:
+        raise ValueError(f"expected n >= 0, got {n}")
+    shape = tuple(shape)
+    if len(shape) != 3 or not all(isinstance(side, int) and side >= 1 for side in shape) or shape[0] != model.image_channels:
+        raise ValueError(f"expected shape ({model.image_channels}, H, W) with H, W >= 1, got {shape}")
+    if not isinstance(temperature, (int, float)) or isinstance(temperature, bool):
+        raise TypeError(f"expected temperature to be a number, got {type(temperature).__name__}")
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"expected temperature >= 0 and finite, got {temperature}")
+    if (given is None) != (known is None):
+        raise ValueError(f"expected given and known together, got only {'known' if given is None else 'given'}")
+    size = n, *shape
+    if given is None:
+        values, is_known = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.bool)
+    else:
+        values, is_known = _given(model, size, given, known)
+    # On the generator's device, so that a seed gives the same image on any device that the model is on.
+    uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=generator.device if generator else "cpu")
+    return Draws(uniform.to(device), is_known.to(device), values.to(device), float(temperature))
+
+
+def _given(model, size, given, known):
+    if not isinstance(given, Tensor) or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise TypeError(f"expected given as a Tensor of integers, got {getattr(given, 'dtype', type(given).__name__)}")
+    if not isinstance(known, Tensor) or known.dtype != torch.bool:
+        raise TypeError(f"expected known as a Tensor of bool, got {getattr(known, 'dtype', type(known).__name__)}")
+    for name, tensor in (("given", given), ("known", known)):
+        fits = tensor.dim() <= 4 and all(got in (1, want) for got, want in zip(tensor.shape[::-1], size[::-1]))
+        if not fits:
+            raise ValueError(f"expected {name} broadcastable to {size}, got {tuple(tensor.shape)}")
+    values, is_known = given.long().expand(size), known.to(given.device).expand(size)
+    outside = is_known & ((values < 0) | (values >= model.levels))
+    if outside.any():
+        wrong = int(values[outside][0])
+        raise ValueError(f"expected given values in [0, {model.levels}) where known, got {wrong}")
+    return torch.where(is_known, values, 0), is_known
