@@ -5,6 +5,7 @@ Exit status: 0, 2 for whatever the user can mend, with one sentence on stderr, a
 
 import argparse
 import math
+import os
 import platform
 import shlex
 import sys
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser, train_parser = _parsers(prog)
     options = parser.parse_args(argv)
-    command = shlex.join([prog, *argv])
+    launched = "torchrun -m pixelrnn_ext" if "TORCHELASTIC_RUN_ID" in os.environ else prog
+    command = f"{launched} {shlex.join(argv)}"
     try:
         if options.run is train:
             return train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
@@ -103,7 +105,8 @@ def train(options, command, parse_again) -> int:
             say(line)
         with Interrupt() as stop:
             if not training.run(stop):
-                say(f"stopped after step {training.progress.step}; to go on: {_resume_command(command)}")
+                go_on = f"{command.split(' train ')[0]} train --out {shlex.quote(options.out)} --resume"
+                say(f"stopped after step {training.progress.step}; to go on: {go_on}")
                 return INTERRUPTED
         here.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
@@ -165,7 +168,9 @@ def complete(options) -> int:
         mask = images.read_image(Path(options.hide), gray=True)
         if tuple(mask.shape[1:]) != (height, width):
             got = "x".join(map(str, mask.shape[1:]))
-            raise ValueError(f"expected a mask of {height}x{width} pixels, as the images have, got {got} in {options.hide}")
+            raise ValueError(
+                f"expected a mask of {height}x{width} pixels, as the images have, got {got} in {options.hide}"
+            )
         known = mask[None] < 128
     rows = options.completions
     condition = None
@@ -246,7 +251,7 @@ def _header(command, training):
     sizes = ", ".join(f"{split} {len(part)}" for split, part in images_of.splits.items())
     parameters = builder.count_parameters(training.model)
     processes = f", {here.size} processes" if here.size > 1 else ""
-    level = build_config()["instruction_set"]
+    kernels = build_config()["instruction_set"] or "no native kernels"
     return [
         f"command     {command}",
         f"data        {images_of.description}: {sizes}; {'x'.join(map(str, images_of.shape))}",
@@ -256,7 +261,7 @@ def _header(command, training):
         f"training    {training.steps} steps, {training.order.steps_per_epoch} an epoch"
         + (f", from step {training.progress.step}" if training.progress.step else ""),
         f"versions    pixelrnn_ext {VERSION}, torch {torch.__version__}, Python {platform.python_version()}",
-        f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {level or 'no native kernels'}{processes}",
+        f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {kernels}{processes}",
     ]
 
 
@@ -270,13 +275,13 @@ def _headline(split, score, images_of, model, step):
     return f"{split}: {score:.4f} {images_of.unit}; {images_of.description}, {count} images; {kind}, step {step}"
 
 
-def _resume_command(command):
-    return command if "--resume" in shlex.split(command) else f"{command} --resume"
-
-
 def _parse_again(parser, argv, stored):
     """The options of a training with those that are given now, which must not contradict it."""
-    options = parser.parse_args(argv[1:], argparse.Namespace(**stored))
+    length = ("steps", "epochs")
+    others = {name: value for name, value in stored.items() if name not in length}
+    options = parser.parse_args(argv[1:], argparse.Namespace(**others))
+    if not any(getattr(options, name) for name in length):
+        vars(options).update((name, stored[name]) for name in length)
     for name, value in vars(options).items():
         if name not in MAY_CHANGE and value != stored.get(name):
             option = "--" + name.replace("_", "-")
@@ -322,11 +327,17 @@ def _whole(least):
 def _add_data(parser, what):
     group = parser.add_argument_group("data set")
     group.add_argument("--data", metavar="NAME[:PATH]", help=f"{what}: one of {', '.join(data.DATA_SETS)}")
-    group.add_argument("--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch")
+    group.add_argument(
+        "--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch"
+    )
     group.add_argument("--image-size", type=_size, metavar="HxW", help="folder: size of the images, 32x32 by default")
-    group.add_argument("--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut")
+    group.add_argument(
+        "--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut"
+    )
     group.add_argument("--gray", action="store_true", default=None, help="folder: one channel instead of three")
-    group.add_argument("--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped")
+    group.add_argument(
+        "--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped"
+    )
 
 
 def _add_device(parser):
@@ -334,12 +345,16 @@ def _add_device(parser):
 
 
 def _add_drawing(parser, count):
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
     parser.add_argument("--count", type=_whole(1), default=count, help="images (default %(default)s)")
     parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=_whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches")
+    parser.add_argument(
+        "--batch-size", type=_whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches"
+    )
     _add_device(parser)
 
 
@@ -367,7 +382,9 @@ def _parsers(prog):
     model.add_argument("--model", metavar="NAME", help=f"one of {', '.join(names)}")
     model.add_argument("--conditional", action="store_true", help="the model is told the class")
     model.add_argument("--parameters", type=_whole(1), help="choose hidden channels such that there are about so many")
-    model.add_argument("--layer", choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default")
+    model.add_argument(
+        "--layer", choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"
+    )
     for option, help in (
         ("--hidden-channels", "h; the maps have 2h channels (16)"),
         ("--num-layers", "blocks (7)"),
@@ -390,19 +407,29 @@ def _parsers(prog):
     training.add_argument("--batch-size", type=_whole(1), help="of all processes together (%(default)s)")
     training.add_argument("--optimiser", choices=optimiser.OPTIMISERS, help="%(default)s by default")
     training.add_argument("--learning-rate", type=float, help="(%(default)s)")
-    training.add_argument("--schedule", choices=optimiser.SCHEDULES, help="of the learning rate, %(default)s by default")
+    training.add_argument(
+        "--schedule", choices=optimiser.SCHEDULES, help="of the learning rate, %(default)s by default"
+    )
     training.add_argument("--warmup", type=_whole(0), help="steps over which the learning rate rises (%(default)s)")
     training.add_argument("--clip", type=float, help="largest norm of the gradient (%(default)s; 0: none)")
-    training.add_argument("--ema", type=float, metavar="DECAY", help="score a moving average of the weights, such as 0.999")
+    training.add_argument(
+        "--ema", type=float, metavar="DECAY", help="score a moving average of the weights, such as 0.999"
+    )
     training.add_argument("--bf16", action="store_true", help="train under bfloat16 autocast")
     training.add_argument("--flip", action="store_true", help="mirror images at random")
     training.add_argument("--seed", type=int, help="(%(default)s)")
-    training.add_argument("--samples", type=_whole(0), help="in the picture after each epoch (%(default)s; 0: no picture)")
-    training.add_argument("--save-every", type=_whole(1), help="steps between checkpoints inside an epoch (%(default)s)")
+    training.add_argument(
+        "--samples", type=_whole(0), help="in the picture after each epoch (%(default)s; 0: no picture)"
+    )
+    training.add_argument(
+        "--save-every", type=_whole(1), help="steps between checkpoints inside an epoch (%(default)s)"
+    )
     trainer.set_defaults(**default)
 
     evaluator = command(evaluate, "score a model")
-    evaluator.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one")
+    evaluator.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
+    )
     _add_data(evaluator, "what to score, by default what it was trained on")
     evaluator.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
     evaluator.add_argument("--batch-size", type=_whole(1), default=16, help="images at once (%(default)s)")

@@ -8,7 +8,7 @@ from .seeds import generator
 
 
 class Order:
-    """A shuffle for every epoch, cut into joint batches of all processes; what does not fill one waits for another shuffle."""
+    """A shuffle for every epoch, cut into joint batches of all processes; what does not fill one is left out."""
 
     def __init__(self, images: int, batch_size: int, seed: int):
         if not 1 <= batch_size <= images:
@@ -35,7 +35,7 @@ def select(data: DataSet, split: str, index: Tensor | slice, device, conditional
 def training_batch(
     data: DataSet, index: Tensor, step: int, *, seed: int, flip: bool, share: slice, device, conditional: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """This process's share of the joint batch ``index``; binarised and mirrored alike however many processes there are."""
+    """This process's share of the joint batch ``index``, binarised and mirrored alike for any number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.dynamic:

@@ -21,8 +21,7 @@ def build(
     """An untrained model for a data set.
 
     Args:
-        name: one of :data:`KINDS`, with 7 layers of 16 hidden channels and a head of 32 unless ``options`` say otherwise, or of
-            models.CONFIGURATIONS.
+        name: one of models.CONFIGURATIONS, or of :data:`KINDS`, of the :data:`SIZES` of the paper's MNIST model.
         conditional: the model takes the class as its condition.
         parameters: hidden_channels are chosen such that the model has about so many.
         options: arguments of the model's class.

@@ -62,7 +62,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix`` and a dot, without it."""
-    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+    return {
+        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The data sets by name, each with a fixed split into train, validation and test; images are held in memory as bytes."""
+"""The data sets by name, each with a fixed split into train, validation and test, held in memory as bytes."""
 
 import math
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .images import FITS, read_folder
+from .images import read_folder
 from .npz import read_imagenet
 from .optional import need
 from .seeds import generator
@@ -17,7 +17,7 @@ from .seeds import generator
 SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 
-# Every photograph in colour that scikit-image ships, with the factor that large ones are reduced by. The two motorcycles
+# Every photograph in colour that scikit-image ships, with the factor by which large ones are reduced. The motorcycles
 # are one scene seen by two cameras, so they stay together.
 PHOTOS = {
     "train": {
@@ -86,7 +86,7 @@ class DataSet:
 
 def conditions(labels: Tensor, classes: int) -> Tensor:
     """Class labels (N,) as maps (N, classes, 1, 1), one-hot, for a model's ``condition``."""
-    return torch.nn.functional.one_hot(labels, classes).float()[:, :, None, None]
+    return torch.nn.functional.one_hot(labels, classes).to(torch.get_default_dtype())[:, :, None, None]
 
 
 def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:

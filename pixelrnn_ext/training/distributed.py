@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class World:
-    """This process among ``size``; ``control`` is a group on the CPU for flags and sums, None where there is one process."""
+    """This process among ``size``; ``control`` is a group on the CPU for flags and sums, None for a single process."""
 
     rank: int
     size: int

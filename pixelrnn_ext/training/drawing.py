@@ -30,7 +30,7 @@ def draw(
     Args:
         shape: (C, H, W) of an image.
         condition, given: for every image, first dimension ``count``; ``known`` (1, 1, H, W): see ``sample``.
-        progress: called with the rows done so far and the rows in all; KeyboardInterrupt, raised there or by Ctrl-C, ends it.
+        progress: called with the rows done and the rows in all. KeyboardInterrupt, raised there or by Ctrl-C, ends it.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether they are all.

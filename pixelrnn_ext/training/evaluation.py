@@ -21,7 +21,7 @@ def nats_per_image(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], object] = lambda images: None,
 ) -> float | None:
-    """Mean of -log_prob over all images of a split, in nats, summed in float64; None if ``stop()`` came true in any process.
+    """Mean of -log_prob over the images of a split in nats, summed in float64; None if ``stop()`` came true somewhere.
 
     Args:
         batch_size: images at once, of all processes together.

@@ -4,7 +4,7 @@ import signal
 
 
 class Interrupt:
-    """``with Interrupt() as stop:`` makes ``stop()`` true after SIGINT or SIGTERM; a second one does what it did before."""
+    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM; a second one does what it did before."""
 
     def __init__(self):
         self._requested, self._before = False, {}

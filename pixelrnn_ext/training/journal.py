@@ -23,7 +23,7 @@ def read(folder: Path, until: int | None = None) -> list[dict]:
 
 
 class Journal:
-    """Appends to the log of a folder. A resumed training keeps the entries up to its step and writes the others again."""
+    """Appends to the log of a folder. A resumed training keeps the entries up to its step, and no later ones."""
 
     def __init__(self, folder: Path, step: int, **always):
         self.always = always
@@ -34,5 +34,8 @@ class Journal:
     def write(self, event: str, step: int, **values) -> None:
         entry = {"event": event, "step": step, **values, **self.always}
         self.entries.append(entry)
-        with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, str(self._path)) from error

@@ -1,7 +1,7 @@
 """The training of a model: steps, evaluations, checkpoints, and a resumption that continues to the bit.
 
-Everything random is a function of the seed and the step (batches.py), the learning rate is one of the step: parameters, their
-average, the optimiser's state and the step's number are all there is to save.
+Everything random is a function of the seed and the step (batches.py), the learning rate is one of the step: parameters,
+their average, the optimiser's state and the step's number are all there is to save.
 """
 
 import math
@@ -36,7 +36,7 @@ class Settings:
 
     Attributes:
         steps, epochs: how long; one of them, 20 epochs if neither is given.
-        optimiser: ``"rmsprop"`` or ``"adamw"``. schedule: ``"constant"``, ``"linear"`` or ``"cosine"``, after ``warmup`` steps.
+        optimiser, schedule, warmup: see optimiser.py.
         clip: largest norm of the gradient of the nats per dimension; 0 leaves it as it is.
         ema: decay of the moving average of the parameters, which is then what is scored; 0 keeps none.
         bf16: autocast of the training steps to bfloat16. flip: images are mirrored at random.
@@ -62,7 +62,9 @@ class Settings:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("expected steps or epochs, got both")
         if self.optimiser not in optimiser.OPTIMISERS:
-            raise ValueError(f"expected optimiser to be one of {', '.join(optimiser.OPTIMISERS)}, got {self.optimiser!r}")
+            raise ValueError(
+                f"expected optimiser to be one of {', '.join(optimiser.OPTIMISERS)}, got {self.optimiser!r}"
+            )
         if self.schedule not in optimiser.SCHEDULES:
             raise ValueError(f"expected schedule to be one of {', '.join(optimiser.SCHEDULES)}, got {self.schedule!r}")
         for name in ("batch_size", "steps", "epochs", "save_every"):
@@ -138,7 +140,8 @@ class Training:
         if here.size > 1:
             self.likelihood = DistributedDataParallel(self.likelihood)
         self.progress = Progress()
-        self._nats, self._counted, self._since = torch.zeros((), device=here.device), 0, time.monotonic()
+        self.train_score = self.images_per_second = None
+        self._nats, self._counted = torch.zeros((), device=here.device), 0
 
     @property
     def scored_model(self) -> models.AutoregressiveModel:
@@ -172,7 +175,7 @@ class Training:
         checkpoint.save(self.out / name, tensors, facts | self.facts)
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Trains to the end; False where ``stop()``, asked before every step, came true before: a checkpoint is written then.
+        """Trains to the end; False where ``stop()``, asked before every step, came true: then a checkpoint is written.
 
         Raises:
             FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
@@ -283,9 +286,9 @@ class Training:
         epoch = progress.step / self.order.steps_per_epoch
         self.journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
         best = "best so far" if progress.best_step == progress.step else f"best at step {progress.best_step}"
-        train = f"train {self.train_score:.4f}, " if hasattr(self, "train_score") else ""
-        speed = f", {self.images_per_second:.0f} images/s" if hasattr(self, "images_per_second") else ""
-        self.bar.clear()
+        train = speed = ""
+        if self.train_score is not None:  # None where a resumed training had only this left to do
+            train, speed = f"train {self.train_score:.4f}, ", f", {self.images_per_second:.0f} images/s"
         self.say(
             f"epoch {epoch:g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"
             f"{speed}; {data.description}"

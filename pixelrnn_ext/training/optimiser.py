@@ -13,12 +13,12 @@ SCHEDULES = ("constant", "linear", "cosine")
 def make(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """RMSProp, the paper's (section 5.1), or AdamW."""
     if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, learning_rate, alpha=0.95, eps=1e-8)
-    return torch.optim.AdamW(parameters, learning_rate)
+        return torch.optim.RMSprop(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
+    return torch.optim.AdamW(parameters, learning_rate, foreach=True)
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
-    """Of step number ``step`` in [0, steps): a linear rise over ``warmup`` steps, then constant, or down to 0 at ``steps``."""
+    """Of a step in [0, steps): a linear rise over ``warmup`` steps, then constant, or down to 0 at ``steps``."""
     if step < warmup:
         return base * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
