@@ -72,7 +72,8 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(f"the tensors of {path} do not fit the model that it describes: {error}") from error
+        why = " ".join(str(error).split())
+        raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 
 
 def resolve(path: str | Path) -> Path:
