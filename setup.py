@@ -181,7 +181,7 @@ def plan():
             "py_limited_api": ABI3,
         }
 
-    cpu_sources = ["csrc/ops.cpp", *files("cpu/*.cpp")]
+    cpu_sources = ["csrc/ops.cpp", "csrc/column_ops.cpp", *files("cpu/*.cpp")]
     modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET], **common())]
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.

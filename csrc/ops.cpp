@@ -6,11 +6,6 @@
 // given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
 // path and tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
 #include <Python.h>
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-
-#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,8 +13,8 @@
 #include <sys/mman.h>
 #endif
 
-#include "cpu/kernels.h"
 #include "cpu/scan.h"
+#include "ops.h"
 
 extern "C" PyMODINIT_FUNC PyInit__C(void) {
   static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr};
@@ -28,18 +23,7 @@ extern "C" PyMODINIT_FUNC PyInit__C(void) {
 
 namespace {
 
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-using Optional = std::optional<Tensor>;
-namespace cpu = pixelrnn::cpu;
-
-int instruction_set = cpu::best_instruction_set();
-
-cpu::Team team() {
-  return {int(torch::stable::get_num_threads()), [](int shares, void (*body)(void*, int, int), void* context) {
-            torch::stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
-          }};
-}
+using namespace pixelrnn;
 
 // A fresh large tensor costs more in page faults than in arithmetic; huge pages save most of them.
 Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
@@ -58,16 +42,6 @@ void contiguous_(Optional& t) {
   if (t) t = torch::stable::contiguous(*t);
 }
 template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
-template <class T> const T* in(const Tensor& t) { return static_cast<const T*>(t.const_data_ptr()); }
-template <class T> const T* in(const Optional& t) { return t ? in<T>(*t) : nullptr; }
-template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
-template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
-
-template <class F> void dispatch(const Tensor& t, const F& f) {
-  if (t.scalar_type() == ScalarType::Double) return f(double());
-  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "line_scan: expected float32 or float64, got ", t.scalar_type());
-  f(float());
-}
 
 void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
   bool right = t.dim() == int64_t(sizes.size());
@@ -110,7 +84,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
 
   Tensor hs = fresh(weight, {D, B, H, W, h}), cs = fresh(weight, {D, B, H, W, h}), gates = fresh(weight, {D, B, H, W, h, 4});
   if (gates.numel() == 0) return {hs, cs, gates};
-  dispatch(weight, [&](auto zero) {
+  dispatch("line_scan", weight, [&](auto zero) {
     using T = decltype(zero);
     cpu::forward<T>(s, {in<T>(x), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), in<T>(weight_ih), in<T>(bias), out<T>(hs), out<T>(cs), out<T>(gates)},
                     team(), instruction_set);
@@ -133,7 +107,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   Tensor dx = fresh(gates, {D, B, H, W, h, 4});
   Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, h}), dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, h});
   if (dx.numel() == 0) return {dx, dh0, dc0};
-  dispatch(gates, [&](auto zero) {
+  dispatch("line_scan", gates, [&](auto zero) {
     using T = decltype(zero);
     cpu::backward<T>(s, {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(c), in<T>(gates), out<T>(dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0)},
                      team(), instruction_set);
@@ -156,7 +130,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   Tensor dweight_ih = torch::stable::new_zeros(dx, {input ? D : 0, input_taps, hidden, 4, channels});
   Tensor dbias = torch::stable::new_zeros(dx, {bias ? D : 0, hidden, 4});
   if (dx.numel() == 0) return {dweight, dweight_ih, dbias};
-  dispatch(dx, [&](auto zero) {
+  dispatch("line_scan", dx, [&](auto zero) {
     using T = decltype(zero);
     cpu::weight_gradient<T>(s, {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input), out_if<T>(h.has_value(), dweight), out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)},
                             team(), instruction_set);

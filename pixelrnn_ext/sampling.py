@@ -67,7 +67,8 @@ def _rows(model, draws, condition):
     for colour in range(colours):
         draw = Draw(network.output, uniform, known, values, scaled, network.input, colour, draws.temperature)
         steps += [*network.steps(colour), draw]
-    row = NativeRow(rows, steps) if _runs_native(model, rows) else EagerRow(rows, steps)
+    runner = NativeRow if _runs_native(model, rows) else EagerRow
+    row, mirrored = runner(rows, steps), runner(rows, network.mirrored_steps())
     for r in range(height):
         for buffer, map in ((uniform, draws.uniform), (known, draws.known), (values, draws.values)):
             rows.fill(buffer, map[:, :, r : r + 1])
@@ -76,6 +77,7 @@ def _rows(model, draws, condition):
         yield rows.map(values).clone(), rows.map(network.output).clone()
         if r + 1 < height:
             network.end_row(r)
+            mirrored.run()
 
 
 def naive(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:

@@ -225,8 +225,4 @@ template <class T> struct Tiles {
 
   static constexpr Kernels<T> table{block_units, max_cells, pack, forward, backward, columns, kRun * 4 * L, weight_gradient, activation};
 };
-
-#undef INLINE
-#undef UNROLL
-#undef ROLL
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -18,9 +18,9 @@ class EagerRow:
 
     def run(self) -> None:
         self.column.fill_(self.rows.margin)
-        if self.rows.device.type == "cuda" and self.graph is None:
+        if self.rows.device.type == "cuda" and self.graph is None and self.steps:
             self._capture()
-        for _ in range(self.rows.width):
+        for _ in range(self.rows.width if self.steps else 0):
             self.graph.replay() if self.graph else self._pixel()
 
     def _capture(self) -> None:

@@ -21,7 +21,8 @@ class NativeRow:
             _ENCODE[type(step)](self, step)
 
     def run(self) -> None:
-        torch.ops.pixelrnn_ext.run_columns(self.tensors, self.code, self.rows.margin, self.temperature)
+        if self.code:
+            torch.ops.pixelrnn_ext.run_columns(self.tensors, self.code, self.rows.margin, self.temperature)
 
     def index(self, tensor: Tensor | None) -> int:
         """Where a tensor is in the list; -1 of None."""

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from ..masks import colour_range
 from .rows import Rows
+from .states import rows_of
 from .steps import Pointwise, Step
 
 _LAYERS = (MaskedConv2d, RowLSTM, DiagonalBiLSTM)
@@ -36,8 +37,7 @@ class _PointwiseState:
     def begin_row(self, row: int) -> None:
         for known in filter(None, self.maps):
             map, buffer = known
-            row = min(row, map.shape[2] - 1)
-            self.rows.fill(buffer, map[:, :, row : row + 1])
+            self.rows.fill(buffer, rows_of(map, row))
 
     def steps(self, colour: int) -> list[Step]:
         left, right = (*self.operands, None)[:2]
@@ -52,7 +52,7 @@ class RowNetwork:
 
     ``input`` is the buffer of the scaled image, ``output`` the one of the logits. Between :meth:`begin_row` and :meth:`end_row` of a
     row, running ``steps(colour)`` at a column gives the logits of that colour, once the pixels and colours before it
-    are in ``input``.
+    are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row before the next one begins.
 
     Raises:
         TypeError: the network has something else than masked layers, ReLUs and sums.
@@ -113,6 +113,9 @@ class RowNetwork:
     def end_row(self, row: int) -> None:
         for state in self.states:
             state.end_row(row)
+
+    def mirrored_steps(self) -> list[Step]:
+        return [step for state in self.states if hasattr(state, "mirrored_steps") for step in state.mirrored_steps()]
 
 
 def _needed(graph: fx.Graph) -> list[fx.Node]:

@@ -1,14 +1,14 @@
 """What each layer remembers of an image while it is made row by row, and its output at a pixel given the pixels before.
 
 A state has an ``output`` buffer. ``begin_row`` computes everything that comes from the rows above, for the whole row at once;
-``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. Rows are counted from 0.
+``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. A layer that goes over the complete row
+from right to left, on mirrored buffers, has ``mirrored_steps``, which are run after ``end_row``. Rows are counted from 0.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import functional
 from ..masks import colour_range, masked_weight
 from .rows import Rows
 from .steps import Cell, Linear, Step, Tap
@@ -50,102 +50,97 @@ class RowLSTMState:
     """Keeps h and c of the row above."""
 
     def __init__(self, layer, rows: Rows, input: Tensor, gate_bias: Tensor | None):
-        self.rows, self.gate_bias = rows, gate_bias
-        self.direction = _Direction(layer, "", rows, input)
-        self.output = rows.bordered(layer.hidden_channels, self.direction.h0)
+        self.scan = _Scan(layer, "", rows, input, gate_bias)
+        self.rows, self.output = rows, self.scan.h
         self.c_above = rows.buffer(layer.hidden_channels)
-        self.no_addend = rows.buffer(layer.hidden_channels)
 
     def begin_row(self, row: int) -> None:
-        d, rows = self.direction, self.rows
-        taps = d.weight_hh.shape[2]
-        above = rows.map(self.output).squeeze(2)
-        if taps > 1:
-            border = above.new_zeros(d.hidden) if d.h0 is None else d.h0
-            border = border[:, None].expand(rows.images, -1, taps // 2)
-            above = torch.cat([border, above, border], 2)
-        gates = F.conv1d(above, d.weight_hh, d.bias).unsqueeze(2)
-        rows.fill(d.base, gates + _row_of(self.gate_bias, row))
-        self.c_above.copy_(d.c)
+        scan, rows = self.scan, self.rows
+        taps = scan.weight_hh.shape[2]
+        border = scan.h0.expand(taps // 2, rows.images, -1)
+        above = torch.cat([border, self.output[rows.margin :], border])
+        scan.begin_row(row, [(above[k : k + rows.width], k) for k in range(taps)])
+        self.c_above.copy_(scan.c)
 
     def steps(self, colour: int) -> list[Step]:
-        d = self.direction
-        taps, output = d.input_taps(colour), self.output
-        return [Cell(taps, d.base, self.c_above, 0, d.c, output, self.no_addend, output, *d.units(colour))]
+        return self.scan.steps(colour, [], self.c_above, 0, self.scan.zeros, self.output)
 
     def end_row(self, row: int) -> None:
         pass
 
 
 class DiagonalBiLSTMState:
-    """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete."""
+    """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete, on a mirrored copy."""
 
     def __init__(self, layer, rows: Rows, input: Tensor, gate_bias: Tensor | None):
-        self.layer, self.rows, self.input = layer, rows, input
-        self.gate_bias, self.gate_bias_reverse = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
-        self.left, self.right = (_Direction(layer, suffix, rows, input) for suffix in ("", "_reverse"))
-        self.h = rows.bordered(layer.hidden_channels, self.left.h0)
+        bias, bias_reverse = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
+        self.rows, self.input, self.image_channels = rows, input, layer.image_channels
+        self.mirrored = rows.buffer(layer.in_channels)
+        self.left = _Scan(layer, "", rows, input, bias)
+        self.right = _Scan(layer, "_reverse", rows, self.mirrored, None if bias_reverse is None else bias_reverse.flip(3))
         self.right_above = rows.buffer(layer.hidden_channels)
         self.output = rows.buffer(layer.hidden_channels)
 
     def begin_row(self, row: int) -> None:
-        d = self.left
-        gates = F.conv1d(self.rows.map(self.h).squeeze(2), d.weight_hh[:, :, :1], d.bias).unsqueeze(2)
-        self.rows.fill(d.base, gates + _row_of(self.gate_bias, row))
+        if row > 0:
+            self.right_above[self.rows.margin :] = self.right.h[self.rows.margin :].flip(0)
+        self._begin(self.left, row)
+
+    def _begin(self, scan, row):
+        scan.begin_row(row, [(scan.h[self.rows.margin :], 0)])
 
     def steps(self, colour: int) -> list[Step]:
-        d = self.left
-        start, stop = d.units(colour)
-        gates = d.weight_hh[:, :, 1].unflatten(0, (4, -1))[:, start:stop]
-        taps = [*d.input_taps(colour), Tap(self.h, -1, d.hidden, gates.flatten(0, 1).t())]
-        return [Cell(taps, d.base, d.c, -1, d.c, self.h, self.right_above, self.output, start, stop)]
+        return self._steps(self.left, colour, self.right_above, self.output)
+
+    def _steps(self, scan, colour, addend, output):
+        return scan.steps(colour, [(scan.h, -1, 1)], scan.c, -1, addend, output)
 
     def end_row(self, row: int) -> None:
-        # One row through the ordinary layer: what the row above adds to the gates goes in as a bias.
-        d, rows, layer = self.right, self.rows, self.layer
-        above = rows.map(self.right_above).squeeze(2)
-        if row == 0 and d.h0 is not None:
-            above = d.h0[:, None].expand_as(above)
-        gates = F.conv1d(above, d.weight_hh[:, :, :1]).unsqueeze(2) + _row_of(self.gate_bias_reverse, row)
-        along = d.weight_hh * d.weight_hh.new_tensor([0, 1])
-        h = functional.diagonal_lstm(
-            rows.map(self.input),
-            d.weight_ih,
-            along,
-            d.bias,
-            d.h0,
-            d.c0,
-            mask_type=layer.mask_type,
-            image_channels=layer.image_channels,
-            gate_bias=gates,
-            reverse=True,
-            backend=layer.backend,
-        )
-        rows.fill(self.right_above, h)
+        self.mirrored[self.rows.margin :] = self.input[self.rows.margin :].flip(0)
+        self._begin(self.right, row)
+
+    def mirrored_steps(self) -> list[Step]:
+        right = self.right
+        return [s for colour in range(self.image_channels) for s in self._steps(right, colour, right.zeros, right.h)]
 
 
-class _Direction:
-    """Parameters of one scan in the run's dtype, its buffers, and what its cells read of the input."""
+class _Scan:
+    """Parameters of one direction in the run's dtype, its buffers, and what its cells read."""
 
-    def __init__(self, layer, suffix: str, rows: Rows, input: Tensor):
+    def __init__(self, layer, suffix: str, rows: Rows, input: Tensor, gate_bias: Tensor | None):
         def parameter(name):
             value = getattr(layer, name + suffix)
             return None if value is None else value.detach().to(rows.dtype)
 
-        self.layer, self.input, self.hidden = layer, input, layer.hidden_channels
-        self.weight_ih, self.weight_hh, self.bias = parameter("weight_ih"), parameter("weight_hh"), parameter("bias")
-        self.h0, self.c0 = parameter("h0"), parameter("c0")
-        self.base = rows.buffer(4 * self.hidden)
-        self.c = rows.bordered(self.hidden, self.c0)
+        self.layer, self.rows, self.input, self.gate_bias = layer, rows, input, gate_bias
+        self.hidden = layer.hidden_channels
+        weight_ih = masked_weight(parameter("weight_ih"), layer.mask_type, image_channels=layer.image_channels, gates=4)
+        self.weight_ih, self.weight_hh = weight_ih[:, :, 0], parameter("weight_hh")
+        self.bias, self.zeros = parameter("bias"), rows.buffer(self.hidden)
+        h0, c0 = parameter("h0"), parameter("c0")
+        self.h0 = self.zeros.new_zeros(self.hidden) if h0 is None else h0
+        self.base = rows.bordered(4 * self.hidden, self.bias)
+        self.h, self.c = rows.bordered(self.hidden, h0), rows.bordered(self.hidden, c0)
 
-    def units(self, colour: int) -> tuple[int, int]:
-        return colour_range(self.hidden, self.layer.image_channels, colour)
+    def begin_row(self, row: int, above: list[tuple[Tensor, int]]) -> None:
+        """What every cell's gates get from outside the row: bias, condition, and the columns of states ``above`` by the tap that reads them."""
+        base = self.base[self.rows.margin :]
+        base.copy_(self.bias) if self.bias is not None else base.zero_()
+        if self.gate_bias is not None:
+            base += rows_of(self.gate_bias, row).squeeze(2).permute(2, 0, 1)
+        for h, tap in above:
+            base.flatten(0, 1).addmm_(h.flatten(0, 1), self.weight_hh[:, :, tap].t())
 
-    def input_taps(self, colour: int) -> list[Tap]:
-        layer, (start, stop) = self.layer, self.units(colour)
-        weight = masked_weight(self.weight_ih, layer.mask_type, image_channels=layer.image_channels, gates=4)[:, :, 0]
-        weight = weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
-        return _row_taps(self.input, weight, layer.mask_type, layer.image_channels, colour)
+    def steps(self, colour: int, taps: list[tuple[Tensor, int, int]], carried: Tensor, shift: int, addend, output) -> list[Step]:
+        """The cell of the units of a colour, whose state-to-state taps in the row are (buffer, shift, tap)."""
+        start, stop = colour_range(self.hidden, self.layer.image_channels, colour)
+
+        def of_units(weight):  # (4 * hidden, ...) -> (4 * units, ...)
+            return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
+
+        read = _row_taps(self.input, of_units(self.weight_ih), self.layer.mask_type, self.layer.image_channels, colour)
+        read += [Tap(buffer, at, self.hidden, of_units(self.weight_hh[:, :, k]).t()) for buffer, at, k in taps]
+        return [Cell(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask_type: str, image_channels: int, colour: int) -> list[Tap]:
@@ -158,9 +153,7 @@ def _row_taps(input: Tensor, weight: Tensor, mask_type: str, image_channels: int
     return [*taps, centre] if alive else taps
 
 
-def _row_of(map: Tensor | None, row: int) -> Tensor | int:
+def rows_of(map: Tensor, row: int) -> Tensor:
     """One row of a map whose height may be 1, (N, channels, 1, W or 1)."""
-    if map is None:
-        return 0
     row = min(row, map.shape[2] - 1)
     return map[:, :, row : row + 1]

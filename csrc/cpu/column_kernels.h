@@ -1,0 +1,40 @@
+// What run_columns (columns.h) asks of one instruction set: one step for some images of one column.
+#pragma once
+#include <cstdint>
+
+namespace pixelrnn::cpu {
+
+// Packed weights of the outputs start .. stop - 1 of a step: [blocks][channels of all taps][kBlock], zeros behind the last output. A
+// block is kBlock outputs, of a cell [4 gates][kBlock / 4 units].
+constexpr int kBlock = 64;
+
+// Values of the first image; the next one's are `stride` further on.
+template <class T> struct Column {
+  T* data;
+  int64_t stride;
+};
+template <class T> struct ColumnOperand {
+  Column<const T> input;
+  int64_t channels;
+};
+template <class T> struct LinearColumn {
+  Column<const T> base;
+  Column<T> output;
+  bool relu;
+};
+template <class T> struct CellColumn {
+  Column<const T> base, carried, addend;
+  Column<T> c, h, output;
+  int64_t hidden;  // base is [4][hidden]
+};
+template <class T> struct ColumnKernels {
+  void (*linear)(const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>&);
+  void (*cell)(const ColumnOperand<T>*, int taps, const T* packed, int64_t units, int64_t images, const CellColumn<T>&);
+};
+
+// One of these in each cpu/tiles_*.cpp.
+template <class T> const ColumnKernels<T>& baseline_column_kernels();
+template <class T> const ColumnKernels<T>& avx2_column_kernels();
+template <class T> const ColumnKernels<T>& avx512_column_kernels();
+
+}  // namespace pixelrnn::cpu

@@ -1,0 +1,126 @@
+// Register tiles of run_columns for one instruction set. Included after tiles.h, under the same definitions.
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+// acc[R][N] = the operands of R images times N vectors of a block of packed weights, `spacing` values from vector to vector.
+template <class T, int R, int N>
+INLINE void multiply_operands(const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
+  constexpr int kSums = R * N < 8 ? 2 : 1;  // few sums would wait for each other
+  Vec<T> sum[kSums][R][N] = {};
+  for (int k = 0; k < n; ++k) {
+    const int64_t channels = taps[k].channels, stride = taps[k].input.stride;
+    const T* p = taps[k].input.data + image * stride;
+    for (int64_t j = 0; j < channels; j += kSums)
+      UNROLL for (int s = 0; s < kSums; ++s) {
+        if (s && j + s >= channels) break;
+        Vec<T> v[N];
+        UNROLL for (int v0 = 0; v0 < N; ++v0) v[v0] = load(w + v0 * spacing);
+        UNROLL for (int m = 0; m < R; ++m) {
+          const T x = p[m * stride + j + s];
+          UNROLL for (int v0 = 0; v0 < N; ++v0) sum[s][m][v0] += v[v0] * x;
+        }
+        w += kBlock;
+      }
+  }
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
+    acc[m][v] = sum[0][m][v];
+    UNROLL for (int s = 1; s < kSums; ++s) acc[m][v] += sum[s][m][v];
+  }
+}
+
+template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int n) {
+  int64_t all = 0;
+  for (int k = 0; k < n; ++k) all += taps[k].channels;
+  return all;
+}
+
+template <class T> struct ColumnTiles {
+  static constexpr int L = lanes<T>;
+  static constexpr int kVectors = PIXELRNN_VECTOR_REGISTERS == 32 ? 4 : 2, kImages = 6;
+  static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 2;
+
+  template <int R, int N>
+  static void linear_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs, int64_t image, const LinearColumn<T>& a) {
+    Vec<T> acc[R][N];
+    multiply_operands<T, R, N>(taps, n, image, w, L, acc);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
+      const int64_t first = output + v * L, left = outputs - first;
+      Vec<T> y = acc[m][v] + load(a.base.data + (image + m) * a.base.stride + first, left);
+      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // NaN stays
+      store(a.output.data + (image + m) * a.output.stride + first, y, left);
+    }
+  }
+  template <int R>
+  static void linear_images(const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t image, const LinearColumn<T>& a) {
+    const int64_t all = all_channels(taps, n);
+    for (int64_t block = 0; block < outputs; block += kBlock, packed += all * kBlock) {
+      const int64_t end = outputs - block < kBlock ? outputs - block : kBlock;
+      for (int64_t o = 0; o < end;) {
+        const int64_t vectors = (end - o + L - 1) / L;
+        const T* w = packed + o;
+        if (kVectors == 4 && vectors >= 3) {
+          linear_tile<R, kVectors>(taps, n, w, block + o, outputs, image, a), o += kVectors * L;
+        } else if (vectors >= 2) {
+          linear_tile<R, 2>(taps, n, w, block + o, outputs, image, a), o += 2 * L;
+        } else {
+          linear_tile<R, 1>(taps, n, w, block + o, outputs, image, a), o += L;
+        }
+      }
+    }
+  }
+  static void linear(const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>& a) {
+    for (int64_t image = 0; image < images;) {
+      const int64_t tiles = (images - image + kImages - 1) / kImages, count = (images - image + tiles - 1) / tiles;
+      switch (count) {
+#define CASE(R) case R: linear_images<R>(taps, n, packed, outputs, image, a); break;
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+      }
+      image += count;
+    }
+  }
+
+  // R images x one vector of units.
+  template <int R>
+  static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image, const CellColumn<T>& a) {
+    using Math = VectorMath<T>;
+    const int64_t left = units - unit;
+    Vec<T> acc[R][4];
+    multiply_operands<T, R, 4>(taps, n, image, w, kBlock / 4, acc);
+    Vec<T> z[R][4];
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < 4; ++g) z[m][g] = acc[m][g];
+    ROLL for (int m = 0; m < R; ++m) {
+      const int64_t i = image + m;
+      Vec<T> pre[4];
+      UNROLL for (int g = 0; g < 4; ++g) pre[g] = z[m][g] + load(a.base.data + i * a.base.stride + g * a.hidden + unit, left);
+      const Gates<Vec<T>> gates = activate<Math>(Gates<Vec<T>>{pre[0], pre[1], pre[2], pre[3]});
+      const Vec<T> c = next_c(gates, load(a.carried.data + i * a.carried.stride + unit, left));
+      const Vec<T> h = hidden_state<Math>(gates, c);
+      store(a.c.data + i * a.c.stride + unit, c, left);
+      store(a.h.data + i * a.h.stride + unit, h, left);
+      store(a.output.data + i * a.output.stride + unit, h + load(a.addend.data + i * a.addend.stride + unit, left), left);
+    }
+  }
+  template <int R>
+  static void cell_images(const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t image, const CellColumn<T>& a) {
+    constexpr int64_t kUnits = kBlock / 4;
+    const int64_t all = all_channels(taps, n);
+    for (int64_t unit = 0; unit < units; unit += L)
+      cell_tile<R>(taps, n, packed + unit / kUnits * all * kBlock + unit % kUnits, unit, units, image, a);
+  }
+  static void cell(const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t images, const CellColumn<T>& a) {
+    for (int64_t image = 0; image < images;) {
+      const int64_t tiles = (images - image + kCellImages - 1) / kCellImages, count = (images - image + tiles - 1) / tiles;
+      switch (count) {
+#define CASE(R) case R: if constexpr (R <= kCellImages) cell_images<R>(taps, n, packed, units, image, a); break;
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+      }
+      image += count;
+    }
+  }
+
+  static constexpr ColumnKernels<T> table{linear, cell};
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA
