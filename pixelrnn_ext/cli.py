@@ -71,6 +71,8 @@ def info(options) -> int:
 def train(options, command, parse_again) -> int:
     """Trains a model, and scores the best one on the test split."""
     last = Path(options.out) / checkpoint.LAST
+    if last.parent.exists() and not last.parent.is_dir():
+        raise NotADirectoryError(f"expected --out to be a folder, got {options.out}")
     if options.resume:
         stored = checkpoint.load(last)[1].get("arguments")
         if stored is None:

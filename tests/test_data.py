@@ -1,5 +1,6 @@
 """The data sets: what their fixed splits hold, and what is said of files that are missing or damaged."""
 
+import functools
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ from pixelrnn_ext.training.batches import Order, training_batch
 from pixelrnn_ext.training.images import read_image
 from pixelrnn_ext.training.optional import MissingPackage
 
+load_once = functools.cache(data.load)
 BATCH = dict(seed=3, flip=False, share=slice(None), device="cpu", conditional=False)
 
 # Images of train, validation and test, and the sums of the values of the last two: who changes a split changes every
@@ -27,7 +29,7 @@ FIXED = {
 
 @pytest.mark.parametrize("name", FIXED)
 def test_splits_are_fixed(name):
-    loaded = data.load(name)
+    loaded = load_once(name)
     sizes = tuple(len(loaded.splits[split]) for split in data.SPLITS)
     assert (sizes, tuple(int(loaded.splits[split].images.sum()) for split in data.SPLITS[1:])) == FIXED[name]
     for split in loaded.splits.values():
@@ -37,7 +39,7 @@ def test_splits_are_fixed(name):
 
 
 def test_classes_are_divided_evenly():
-    loaded = data.load("mnist5k")
+    loaded = load_once("mnist5k")
     for split, count in zip(data.SPLITS, (400, 50, 50)):
         assert loaded.splits[split].labels.bincount().tolist() == [count] * 10
 
@@ -47,7 +49,7 @@ def test_photos_are_split_by_photograph(tmp_path):
 
     files = [name for names in data.PHOTOS.values() for name in names]
     assert len(files) == len(set(files)) == 9
-    loaded = data.load("photos")
+    loaded = load_once("photos")
     assert all(name in " ".join(loaded.notes) for name in files)
     cat = read_image(f"{skimage.__path__[0]}/data/chelsea.png")
     across = cat.shape[2] // 32
@@ -65,7 +67,7 @@ def test_score_is_in_the_unit_of_the_data_set():
 
 
 def test_dynamic_binarisation_draws_every_batch_and_scores_one_draw():
-    static, dynamic = data.load("mnist5k", binarisation="static"), data.load("mnist5k", binarisation="dynamic")
+    static, dynamic = load_once("mnist5k", binarisation="static"), load_once("mnist5k", binarisation="dynamic")
     assert torch.equal(static.splits["test"].images, dynamic.splits["test"].images)
     assert "dynamically" in dynamic.description and "statically" in static.description
     index = torch.arange(64)
@@ -79,7 +81,7 @@ def test_dynamic_binarisation_draws_every_batch_and_scores_one_draw():
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_processes_share_the_joint_batch(flip):
-    dynamic = data.load("mnist5k", binarisation="dynamic")
+    dynamic = load_once("mnist5k", binarisation="dynamic")
     options = BATCH | dict(flip=flip, conditional=True)
     images, condition = training_batch(dynamic, torch.arange(30), 5, **options)
     for rank in range(3):
@@ -88,7 +90,7 @@ def test_processes_share_the_joint_batch(flip):
 
 
 def test_flip_mirrors_about_half_of_the_images():
-    photos = data.load("photos")
+    photos = load_once("photos")
     index = torch.arange(200)
     images, _ = training_batch(photos, index, 0, **BATCH | dict(flip=True))
     plain = photos.splits["train"].images[index]
