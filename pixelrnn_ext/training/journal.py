@@ -27,7 +27,8 @@ class Journal:
 
     def __init__(self, folder: Path, step: int, **always):
         self.always = always
-        self.entries = read(folder, step) if step else []
+        # What was the end of the training is none any more.
+        self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
         self._path = folder / LOG
         write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
 
