@@ -4,16 +4,18 @@ import errno
 import json
 import math
 import os
+import signal
 
 import pytest
 import safetensors.torch
 import torch
 from tiny import ALONE, stop_before, tiny_data, tiny_training
 
-from pixelrnn_ext.training import checkpoint, journal, optimiser
+from pixelrnn_ext.training import checkpoint, interrupt, journal, optimiser
 from pixelrnn_ext.training.builder import build, count_parameters
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.evaluation import nats_per_image
+from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.loop import Settings, Training
 
 ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True)
@@ -273,3 +275,14 @@ def test_a_full_disk_keeps_the_old_checkpoint(saved, monkeypatch):
         checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
     assert saved.read_bytes() == before
     assert not list(saved.parent.glob(".*")), "a temporary file is left"
+
+
+def test_a_second_interrupt_ends_at_once(monkeypatch):
+    with Interrupt() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # passed on by torchrun
+        assert stop()
+        monkeypatch.setattr(interrupt, "SAME", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

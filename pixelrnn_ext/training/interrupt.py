@@ -1,16 +1,20 @@
 """Ctrl-C as a question that a training asks between two steps."""
 
 import signal
+import time
+
+# torchrun passes on a signal that the terminal may have sent to its processes already: one that soon after is the same.
+SAME = 1.0  # seconds
 
 
 class Interrupt:
     """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM; a second one does what it did before."""
 
     def __init__(self):
-        self._requested, self._before = False, {}
+        self._asked, self._before = None, {}
 
     def __call__(self) -> bool:
-        return self._requested
+        return self._asked is not None
 
     def __enter__(self) -> "Interrupt":
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -21,5 +25,8 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number, frame):
-        self._requested = True
-        self.__exit__()
+        if self._asked is None:
+            self._asked = time.monotonic()
+        elif time.monotonic() - self._asked > SAME:
+            self.__exit__()
+            signal.raise_signal(number)
