@@ -1,27 +1,8 @@
-"""`python -m pixelrnn_ext` says what was compiled in and what is missing."""
+"""`python -m pixelrnn_ext` is the command `pixelrnn`; alone, it says what was compiled in and what is missing."""
 
-import argparse
+import sys
 
-from ._library import build_config
-
-
-def _readable(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "-"
-    return str(value)
-
-
-def main() -> None:
-    argparse.ArgumentParser(prog="python -m pixelrnn_ext", description=__doc__).parse_args()
-    config = build_config()
-    width = max(map(len, config)) + 1
-    for key, value in config.items():
-        print(f"{key + ':':<{width}} {_readable(value)}")
-
+from .cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(prog="python -m pixelrnn_ext"))

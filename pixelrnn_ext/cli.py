@@ -1,0 +1,231 @@
+"""The command line: ``pixelrnn train | evaluate | sample | complete | info``; ``python -m pixelrnn_ext`` is the same.
+
+Exit status: 0, 2 for whatever the user can mend, with one sentence on stderr, and 130 after Ctrl-C.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from . import _backends, models
+from ._library import VERSION, build_config
+from .training import builder, commands, data, images, optimiser
+from .training.commands import INTERRUPTED
+from .training.loop import Settings
+from .training.optional import MissingPackage
+
+# What a resumed training may have other than before.
+MAY_CHANGE = {"run", "out", "resume", "steps", "epochs", "samples", "save_every", "device", "backend"}
+
+
+def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
+    """Runs a command; the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser, train_parser = _parsers(prog)
+    options = parser.parse_args(argv)
+    launched = "torchrun -m pixelrnn_ext" if "TORCHELASTIC_RUN_ID" in os.environ else prog
+    command = f"{launched} {shlex.join(argv)}"
+    try:
+        if options.run is commands.train:
+            return commands.train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, TypeError, ValueError, FloatingPointError, MissingPackage, torch.OutOfMemoryError) as error:
+        print(f"{prog}: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def info(options) -> int:
+    """What was compiled in and what is missing."""
+    config = build_config()
+    width = max(map(len, config)) + 1
+    for key, value in config.items():
+        print(f"{key + ':':<{width}} {_readable(value)}")
+    return 0
+
+
+def _readable(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)
+
+
+def _parse_again(parser, argv, stored):
+    """The options of a training with those that are given now, which must not contradict it."""
+    length = ("steps", "epochs")
+    others = {name: value for name, value in stored.items() if name not in length}
+    options = parser.parse_args(argv[1:], argparse.Namespace(**others))
+    if not any(getattr(options, name) for name in length):
+        vars(options).update((name, stored[name]) for name in length)
+    for name, value in vars(options).items():
+        if name not in MAY_CHANGE and value != stored.get(name):
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"expected {option} {stored.get(name)}, with which the training began, got {value}")
+    return options
+
+
+def _sentence(error):
+    """An exception in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _size(text):
+    sides = text.split("x")
+    if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"expected a size such as 32 or 24x32 (height x width), got {text!r}")
+    return [int(sides[0]), int(sides[-1])]
+
+
+def _whole(least):
+    """Type of an option that takes integers of at least ``least``."""
+
+    def integer(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {least}, got {text!r}")
+        return int(text)
+
+    return integer
+
+
+def _add_data(parser, what):
+    group = parser.add_argument_group("data set")
+    group.add_argument("--data", metavar="NAME[:PATH]", help=f"{what}: one of {', '.join(data.DATA_SETS)}")
+    group.add_argument(
+        "--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch"
+    )
+    group.add_argument("--image-size", type=_size, metavar="HxW", help="folder: size of the images, 32x32 by default")
+    group.add_argument(
+        "--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut"
+    )
+    group.add_argument("--gray", action="store_true", default=None, help="folder: one channel instead of three")
+    group.add_argument(
+        "--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped"
+    )
+
+
+def _add_device(parser):
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; a GPU by default where there is one")
+
+
+def _add_drawing(parser, count):
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
+    parser.add_argument("--count", type=_whole(1), default=count, help="images (default %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--batch-size", type=_whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches"
+    )
+    _add_device(parser)
+
+
+def _parsers(prog):
+    """The command's parser, and that of ``train`` alone."""
+    parser = argparse.ArgumentParser(prog=prog, description="Trains, scores and samples PixelRNN and PixelCNN.")
+    parser.add_argument("--version", action="version", version=f"pixelrnn_ext {VERSION}")
+    parser.set_defaults(run=info)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(run, summary):
+        added = subparsers.add_parser(run.__name__, help=summary, description=run.__doc__)
+        added.set_defaults(run=run)
+        return added
+
+    command(info, "what was compiled in (the default)")
+
+    trainer = command(commands.train, "train a model")
+    trainer.add_argument("--out", required=True, metavar="DIR", help="folder for checkpoints, log and pictures")
+    trainer.add_argument("--resume", action="store_true", help="go on with the training in --out, with its options")
+    _add_data(trainer, "what to train on")
+    _add_device(trainer)
+    model = trainer.add_argument_group("model")
+    names = [*builder.KINDS, *models.CONFIGURATIONS]
+    model.add_argument("--model", metavar="NAME", help=f"one of {', '.join(names)}")
+    model.add_argument("--conditional", action="store_true", help="the model is told the class")
+    model.add_argument("--parameters", type=_whole(1), help="choose hidden channels such that there are about so many")
+    model.add_argument(
+        "--layer", choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"
+    )
+    for option, help in (
+        ("--hidden-channels", "h; the maps have 2h channels (16)"),
+        ("--num-layers", "blocks (7)"),
+        ("--head-channels", "of the 1x1 convolutions before the logits (32)"),
+        ("--kernel-size", "of the Row LSTM, or of PixelCNN's blocks (3)"),
+        ("--factor", "multiscale: how much smaller the small image is (2)"),
+        ("--upsampling-channels", "multiscale: of the map that conditions the large model (32)"),
+    ):
+        model.add_argument(option, type=_whole(1), help=help)
+    model.add_argument("--residual", action=argparse.BooleanOptionalAction, help="residual connections (yes)")
+    model.add_argument("--skip", action=argparse.BooleanOptionalAction, help="skip connections to the head (no)")
+    model.add_argument("--initial-state", choices=("learned", "zero"), help="outside the image (learned)")
+    model.add_argument("--backend", choices=_backends.BACKENDS, help="of the recurrent layers (auto)")
+
+    default = {field.name: field.default for field in fields(Settings)}
+    training = trainer.add_argument_group("training")
+    long = training.add_mutually_exclusive_group()
+    long.add_argument("--steps", type=_whole(1), help="how many batches")
+    long.add_argument("--epochs", type=_whole(1), help="how many times all images (20)")
+    training.add_argument("--batch-size", type=_whole(1), help="of all processes together (%(default)s)")
+    training.add_argument("--optimiser", choices=optimiser.OPTIMISERS, help="%(default)s by default")
+    training.add_argument("--learning-rate", type=float, help="(%(default)s)")
+    training.add_argument(
+        "--schedule", choices=optimiser.SCHEDULES, help="of the learning rate, %(default)s by default"
+    )
+    training.add_argument("--warmup", type=_whole(0), help="steps over which the learning rate rises (%(default)s)")
+    training.add_argument("--clip", type=float, help="largest norm of the gradient (%(default)s; 0: none)")
+    training.add_argument(
+        "--ema", type=float, metavar="DECAY", help="score a moving average of the weights, such as 0.999"
+    )
+    training.add_argument("--bf16", action="store_true", help="train under bfloat16 autocast")
+    training.add_argument("--flip", action="store_true", help="mirror images at random")
+    training.add_argument("--seed", type=int, help="(%(default)s)")
+    training.add_argument(
+        "--samples", type=_whole(0), help="in the picture after each epoch (%(default)s; 0: no picture)"
+    )
+    training.add_argument(
+        "--save-every", type=_whole(1), help="steps between checkpoints inside an epoch (%(default)s)"
+    )
+    trainer.set_defaults(**default)
+
+    evaluator = command(commands.evaluate, "score a model")
+    evaluator.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
+    )
+    _add_data(evaluator, "what to score, by default what it was trained on")
+    evaluator.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
+    evaluator.add_argument("--batch-size", type=_whole(1), default=16, help="images at once (%(default)s)")
+    _add_device(evaluator)
+
+    sampler = command(commands.sample, "draw images")
+    _add_drawing(sampler, 16)
+    sampler.add_argument("--size", type=_size, metavar="HxW", help="of an image, by default as in training")
+    sampler.add_argument("--columns", type=_whole(1), help="of the picture")
+    sampler.add_argument("--label", help="class of all images; by default one class after the other")
+
+    completer = command(commands.complete, "draw hidden parts of images")
+    _add_drawing(completer, 8)
+    completer.add_argument(
+        "--hide",
+        default="lower-half",
+        metavar="WHAT",
+        help="lower-half (default), box, or an image file of the images' size: white is hidden",
+    )
+    completer.add_argument("--completions", type=_whole(1), default=3, help="rows of the picture (%(default)s)")
+    _add_data(completer, "whose images, by default what it was trained on")
+    completer.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
+    return parser, trainer

@@ -1,0 +1,47 @@
+"""Which images a step is trained on, and a batch of any split, as functions of seed and step."""
+
+import torch
+from torch import Tensor
+
+from .data import DataSet, binarise, conditions
+from .seeds import generator
+
+
+class Order:
+    """A shuffle for every epoch, cut into joint batches of all processes; what does not fill one is left out."""
+
+    def __init__(self, images: int, batch_size: int, seed: int):
+        if not 1 <= batch_size <= images:
+            raise ValueError(f"expected a batch size from 1 to the {images} training images, got {batch_size}")
+        self.steps_per_epoch = images // batch_size
+        self._images, self._batch_size, self._seed = images, batch_size, seed
+        self._epoch, self._shuffled = -1, torch.empty(0)
+
+    def __getitem__(self, step: int) -> Tensor:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._shuffled = torch.randperm(self._images, generator=generator("order", self._seed, epoch))
+            self._epoch = epoch
+        return self._shuffled[position * self._batch_size : (position + 1) * self._batch_size]
+
+
+def select(data: DataSet, split: str, index: Tensor | slice, device, conditional: bool) -> tuple[Tensor, Tensor | None]:
+    """Images of a split on the device, and their condition maps where ``conditional``."""
+    part = data.splits[split]
+    condition = conditions(part.labels[index], len(data.classes)).to(device) if conditional else None
+    return part.images[index].to(device, non_blocking=True), condition
+
+
+def training_batch(
+    data: DataSet, index: Tensor, step: int, *, seed: int, flip: bool, share: slice, device, conditional: bool
+) -> tuple[Tensor, Tensor | None]:
+    """This process's share of the joint batch ``index``, binarised and mirrored alike for any number of processes."""
+    images, condition = select(data, "train", index, "cpu", conditional)
+    source = generator("draw", seed, step)
+    if data.dynamic:
+        images = binarise(images, source)
+    if flip:
+        mirrored = torch.rand(len(images), 1, 1, 1, generator=source) < 0.5
+        images = torch.where(mirrored, images.flip(3), images)
+    condition = None if condition is None else condition[share].to(device)
+    return images[share].to(device, non_blocking=True), condition

@@ -1,0 +1,71 @@
+"""A model from the options of a command and the images of a data set."""
+
+import torch
+
+from .. import models
+from .data import DataSet
+from .loop import check_fits
+
+KINDS = {
+    "row": dict(model="PixelRNN", layer="row"),
+    "diagonal": dict(model="PixelRNN", layer="diagonal"),
+    "pixelcnn": dict(model="PixelCNN"),
+    "multiscale": dict(model="MultiScalePixelRNN", layer="diagonal"),
+}
+SIZES = dict(hidden_channels=16, num_layers=7, head_channels=32)
+
+
+def build(
+    name: str, data: DataSet, *, conditional: bool = False, parameters: int | None = None, **options
+) -> models.AutoregressiveModel:
+    """An untrained model for a data set.
+
+    Args:
+        name: one of models.CONFIGURATIONS, or of :data:`KINDS`, of the :data:`SIZES` of the paper's MNIST model.
+        conditional: the model takes the class as its condition.
+        parameters: hidden_channels are chosen such that the model has about so many.
+        options: arguments of the model's class.
+
+    Raises:
+        TypeError, ValueError: an option that the model does not take, or a model for other images.
+
+    Example:
+        >>> build("row", data.load("digits"), hidden_channels=8, num_layers=2).levels
+        17
+    """
+    if name in KINDS:
+        config = KINDS[name] | SIZES | dict(image_channels=data.shape[0], levels=data.levels) | options
+    elif name in models.CONFIGURATIONS:
+        config = models.CONFIGURATIONS[name] | options
+    else:
+        raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
+    if conditional:
+        if not data.classes:
+            raise ValueError(f"expected a data set with labels for a conditional model, got {data.name}")
+        config |= dict(condition_channels=len(data.classes))
+    if parameters is not None:
+        config |= dict(hidden_channels=_hidden_channels(config, parameters))
+    model = models.from_config(config)
+    check_fits(model, data)
+    return model
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _hidden_channels(config, parameters):
+    """Those with the number of parameters nearest to ``parameters``."""
+
+    def count(hidden):
+        with torch.device("meta"):
+            return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
+
+    low = config["image_channels"]  # a group of channels for each colour
+    high = low + 1
+    while count(high) < parameters:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) < parameters else (low, middle)
+    return min(low, high, key=lambda hidden: abs(count(hidden) - parameters))

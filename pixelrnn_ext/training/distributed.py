@@ -1,0 +1,74 @@
+"""The processes of one training: a single one, or those that torchrun started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among ``size``; ``control`` is a group on the CPU for flags and sums, None for a single process."""
+
+    rank: int
+    size: int
+    device: torch.device
+    control: dist.ProcessGroup | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that logs and writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the processes, on the CPU."""
+        values = values.detach().cpu()
+        if self.control is not None:
+            dist.all_reduce(values, group=self.control)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process, the same answer in all."""
+        return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
+
+    def barrier(self) -> None:
+        if self.control is not None:
+            dist.barrier(group=self.control)
+
+
+def choose_device(name: str) -> torch.device:
+    """``"auto"`` is this process's GPU where there is one.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"expected a device of this machine, got {name!r}: {str(error).splitlines()[0]}") from error
+    return torch.device(name)
+
+
+@contextmanager
+def world(device: str = "auto") -> Iterator[World]:
+    """Joins the processes that torchrun started; alone, it is a world of one."""
+    chosen = choose_device(device)
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), size, chosen, dist.new_group(backend="gloo"))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,32 @@
+"""Ctrl-C as a question that a training asks between two steps."""
+
+import signal
+import time
+
+# torchrun passes on a signal that the terminal may have sent to its processes already: one that soon after is the same.
+SAME = 1.0  # seconds
+
+
+class Interrupt:
+    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM; a second one does what it did before."""
+
+    def __init__(self):
+        self._asked, self._before = None, {}
+
+    def __call__(self) -> bool:
+        return self._asked is not None
+
+    def __enter__(self) -> "Interrupt":
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, frame):
+        if self._asked is None:
+            self._asked = time.monotonic()
+        elif time.monotonic() - self._asked > SAME:
+            self.__exit__()
+            signal.raise_signal(number)

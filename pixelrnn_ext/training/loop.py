@@ -1,0 +1,332 @@
+"""The training of a model: steps, evaluations, checkpoints, and a resumption that continues to the bit.
+
+Everything random is a function of the seed and the step (batches.py), the learning rate is one of the step: parameters,
+their average, the optimiser's state and the step's number are all there is to save.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .. import models
+from . import checkpoint, optimiser
+from .batches import Order, training_batch
+from .curve import write_learning_curve
+from .data import DataSet, conditions
+from .distributed import World
+from .drawing import draw
+from .evaluation import nats_per_image
+from .images import write_grid
+from .journal import Journal
+from .optional import need
+
+LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. ``batch_size`` is that of all processes together.
+
+    Attributes:
+        steps, epochs: how long; one of them, 20 epochs if neither is given.
+        optimiser, schedule, warmup: see optimiser.py.
+        clip: largest norm of the gradient of the nats per dimension; 0 leaves it as it is.
+        ema: decay of the moving average of the parameters, which is then what is scored; 0 keeps none.
+        bf16: autocast of the training steps to bfloat16. flip: images are mirrored at random.
+        samples: images in the picture after each epoch. save_every: steps between checkpoints inside an epoch.
+    """
+
+    batch_size: int = 16
+    steps: int | None = None
+    epochs: int | None = None
+    optimiser: str = "rmsprop"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    warmup: int = 0
+    clip: float = 1.0
+    ema: float = 0.0
+    bf16: bool = False
+    flip: bool = False
+    seed: int = 0
+    samples: int = 16
+    save_every: int = 1000
+
+    def __post_init__(self):
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("expected steps or epochs, got both")
+        if self.optimiser not in optimiser.OPTIMISERS:
+            raise ValueError(
+                f"expected optimiser to be one of {', '.join(optimiser.OPTIMISERS)}, got {self.optimiser!r}"
+            )
+        if self.schedule not in optimiser.SCHEDULES:
+            raise ValueError(f"expected schedule to be one of {', '.join(optimiser.SCHEDULES)}, got {self.schedule!r}")
+        for name in ("batch_size", "steps", "epochs", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"expected {name} >= 1, got {value}")
+        for name in ("warmup", "clip", "samples"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"expected {name} >= 0, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"expected learning_rate > 0, got {self.learning_rate}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"expected ema in [0, 1), got {self.ema}")
+
+
+@dataclass
+class Progress:
+    """``evaluated``, ``best_step``: steps after which the model was scored last and best; ``best``: nats per image."""
+
+    step: int = 0
+    evaluated: int = 0
+    best: float = math.inf
+    best_step: int = 0
+
+
+class Likelihood(nn.Module):
+    """A model's nats per dimension as a forward, since DistributedDataParallel wraps nothing else."""
+
+    def __init__(self, model: models.AutoregressiveModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        return -self.model.log_prob(images, condition).sum() / images.numel()
+
+
+@dataclass
+class Training:
+    """One training in the folder ``out``: last.safetensors, best.safetensors (on validation), log.jsonl and pictures.
+
+    Args:
+        model: on the CPU; a model with ``condition_channels`` is given the data set's labels.
+        facts: what a checkpoint says besides, such as the command.
+        say: prints a line.
+
+    Raises:
+        ValueError: model, data and settings do not fit.
+    """
+
+    model: models.AutoregressiveModel
+    data: DataSet
+    settings: Settings
+    world: World
+    out: Path
+    facts: dict = field(default_factory=dict)
+    say: Callable[[str], object] = print
+
+    def __post_init__(self):
+        settings, here = self.settings, self.world
+        if settings.batch_size % here.size:
+            raise ValueError(f"expected a batch size divisible by {here.size} processes, got {settings.batch_size}")
+        check_fits(self.model, self.data)
+        self.order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
+        epochs = 20 if settings.epochs is None else settings.epochs
+        self.steps = settings.steps or epochs * self.order.steps_per_epoch
+        self.model.to(here.device)
+        self.average = None
+        if settings.ema:
+            self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+        self.parameters = list(self.model.parameters())
+        self.optimiser = optimiser.make(settings.optimiser, self.parameters, settings.learning_rate)
+        self.likelihood = Likelihood(self.model)
+        if here.size > 1:
+            self.likelihood = DistributedDataParallel(self.likelihood)
+        self.progress = Progress()
+        self.train_score = self.images_per_second = None
+        self._nats, self._counted = torch.zeros((), device=here.device), 0
+
+    @property
+    def scored_model(self) -> models.AutoregressiveModel:
+        return self.model if self.average is None else self.average.module
+
+    def resume(self, path: Path) -> None:
+        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings."""
+        tensors, facts = checkpoint.load(path)
+        checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
+        self.progress = Progress(**facts["progress"])
+        if self.average is not None:
+            checkpoint.fill(self.average.module, checkpoint.part(tensors, "average"), path)
+            self.average.n_averaged.fill_(self.progress.step)
+        optimiser.load_state_tensors(self.optimiser, checkpoint.part(tensors, "optimiser"))
+
+    def save(self, name: str = checkpoint.LAST) -> None:
+        """Writes a checkpoint into the folder, in the first process."""
+        if not self.world.first:
+            return
+        parts = {"model": self.model.state_dict(), "optimiser": optimiser.state_tensors(self.optimiser)}
+        if self.average is not None:
+            parts["average"] = self.average.module.state_dict()
+        tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        data = self.data
+        facts = {
+            "model": models.to_config(self.model),
+            "data": {"name": data.name, "description": data.description, "shape": data.shape, "classes": data.classes},
+            "settings": asdict(self.settings),
+            "progress": asdict(self.progress),
+        }
+        checkpoint.save(self.out / name, tensors, facts | self.facts)
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Trains to the end; False where ``stop()``, asked before every step, came true: then a checkpoint is written.
+
+        Raises:
+            FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
+        """
+        self.journal = None
+        if self.world.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.journal = Journal(self.out, self.progress.step, data=self.data.description, unit=self.data.unit)
+        batch = self.settings.batch_size
+        progress = self.progress
+        with need("tqdm").tqdm(
+            total=self.steps * batch,
+            initial=progress.step * batch,
+            unit=" images",
+            dynamic_ncols=True,
+            leave=False,
+            disable=None if self.world.first else True,
+        ) as self.bar:
+            self._since = time.monotonic()
+            while True:
+                if self._evaluation_is_due():
+                    self._evaluate(stop)
+                if self.world.any(stop()):
+                    self._log_loss()
+                    self.save()
+                    return False
+                if progress.step >= self.steps:
+                    return True
+                self._nats += self._step(progress.step)
+                self._counted += 1
+                progress.step += 1
+                self.bar.update(batch)
+                if progress.step % LOG_EVERY == 0:
+                    self._log_loss()
+                if progress.step % self.settings.save_every == 0:
+                    self._log_loss()
+                    self.save()
+
+    def _step(self, step):
+        settings, here = self.settings, self.world
+        images, condition = training_batch(
+            self.data,
+            self.order[step],
+            step,
+            seed=settings.seed,
+            flip=settings.flip,
+            share=slice(here.rank, None, here.size),
+            device=here.device,
+            conditional=self.model.condition_channels > 0,
+        )
+        rate = optimiser.learning_rate(settings.learning_rate, settings.schedule, step, self.steps, settings.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(here.device.type, torch.bfloat16, enabled=settings.bf16):
+            nats = self.likelihood(images, condition)
+        nats.backward()
+        if settings.clip:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return nats.detach()
+
+    def _log_loss(self):
+        """The mean loss since the last point goes to the log and to the bar."""
+        if not self._counted:
+            return
+        step = self.progress.step
+        nats = float(self.world.sum(self._nats)) / (self._counted * self.world.size)
+        if not math.isfinite(nats):
+            saved = "the last checkpoint is of an earlier step; try a lower learning rate or clip"
+            raise FloatingPointError(f"the loss is {nats} around step {step}; {saved}")
+        self.train_score = self.data.score(nats * math.prod(self.data.shape))
+        self.images_per_second = self._counted * self.settings.batch_size / (time.monotonic() - self._since)
+        if self.journal:
+            speed = round(self.images_per_second, 1)
+            self.journal.write("train", step, score=self.train_score, images_per_second=speed)
+        self.bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
+        self._nats.zero_()
+        self._counted, self._since = 0, time.monotonic()
+
+    def _evaluation_is_due(self):
+        step = self.progress.step
+        at_an_end = step % self.order.steps_per_epoch == 0 or step == self.steps
+        return at_an_end and step != self.progress.evaluated
+
+    def _evaluate(self, stop):
+        """Scores the validation split; a stop leaves this to the resumed training."""
+        self._log_loss()
+        progress = self.progress
+        nats = nats_per_image(
+            self.scored_model, self.data, "validation", self.world, batch_size=self.settings.batch_size, stop=stop
+        )
+        if nats is None:
+            return
+        progress.evaluated = progress.step
+        if nats < progress.best:
+            progress.best, progress.best_step = nats, progress.step
+            self.save(checkpoint.BEST)
+        self.save()
+        if self.journal:
+            self._report(nats, stop)
+        self._since = time.monotonic()
+
+    def _report(self, nats, stop):
+        progress, data = self.progress, self.data
+        epoch = progress.step / self.order.steps_per_epoch
+        self.journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
+        best = "best so far" if progress.best_step == progress.step else f"best at step {progress.best_step}"
+        train = speed = ""
+        if self.train_score is not None:  # None where a resumed training had only this left to do
+            train, speed = f"train {self.train_score:.4f}, ", f", {self.images_per_second:.0f} images/s"
+        self.say(
+            f"epoch {epoch:g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"
+            f"{speed}; {data.description}"
+        )
+        write_learning_curve(self.out / "learning-curve.png", self.journal.entries, data.description, data.unit)
+        if self.settings.samples:
+            self._write_samples(stop)
+
+    def _write_samples(self, stop):
+        def asked_to_stop(done, total):
+            if stop():
+                raise KeyboardInterrupt
+
+        count, model = self.settings.samples, self.scored_model
+        images, finished = draw(
+            model,
+            count,
+            self.data.shape,
+            seed=self.settings.seed,
+            condition=cycled_classes(count, model.condition_channels),
+            progress=asked_to_stop,
+        )
+        if finished:
+            path = self.out / f"samples-{self.progress.step:07d}.png"
+            write_grid(path, images / (self.data.levels - 1), math.ceil(count**0.5))
+
+
+def cycled_classes(count: int, classes: int) -> Tensor | None:
+    """Conditions for ``count`` images, one class after the other; None for a model without classes."""
+    return conditions(torch.arange(count) % classes, classes) if classes else None
+
+
+def check_fits(model: models.AutoregressiveModel, data: DataSet) -> None:
+    """ValueError where the model is for other images, or its condition not the data set's classes."""
+    got = data.shape[0], data.levels
+    if (model.image_channels, model.levels) != got:
+        expected = f"{model.image_channels} channels and {model.levels} levels"
+        raise ValueError(f"expected images with {expected}, as the model has, got {got[0]} and {got[1]} of {data.name}")
+    if model.condition_channels not in (0, len(data.classes)):
+        expected = f"{model.condition_channels} classes, as the model has"
+        raise ValueError(f"expected {expected}, got {len(data.classes)} of {data.name}")

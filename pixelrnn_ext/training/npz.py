@@ -1,0 +1,34 @@
+"""Downsampled ImageNet as it is distributed: train_data_batch_1.npz ... and val_data.npz, keys data and labels."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .optional import need
+
+
+def _read(file, side):
+    numpy = need("numpy")
+    try:
+        with numpy.load(file) as arrays:
+            data, labels = arrays["data"], arrays["labels"]
+    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
+    if data.dtype != numpy.uint8 or data.shape != (len(labels), 3 * side * side):
+        raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
+    images = torch.from_numpy(data).view(-1, 3, side, side)
+    return images, torch.as_tensor(labels, dtype=torch.int64) - 1  # labels are counted from 1
+
+
+def read_imagenet(path: str | None, side: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """(images uint8 (N, 3, side, side), labels in [0, 1000)) of the training batches and of the validation file."""
+    if not path:
+        raise ValueError(f"expected imagenet{side}:PATH, got no path")
+    folder = Path(path)
+    files = sorted(folder.glob("train_data_batch_*.npz"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
+    images, labels = zip(*(_read(file, side) for file in files))
+    return (torch.cat(images), torch.cat(labels)), _read(folder / "val_data.npz", side)

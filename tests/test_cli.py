@@ -1,0 +1,311 @@
+"""The command line, called as the console script calls it: what it writes, prints and answers with."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from pixelrnn_ext import cli, models
+from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training.loop import Training
+
+MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
+
+
+def train(out, *more):
+    """92 steps, two of them in the second epoch, at 90 an epoch."""
+    return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training and what it printed."""
+    out = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        lines = []
+        patch.setattr("tqdm.tqdm.write", lines.append)
+        assert train(out, "--conditional", "--samples", "4") == 0
+    return out, lines
+
+
+def refused(capsys, *arguments):
+    """The one sentence of a command that must fail."""
+    status = cli.main(list(map(str, arguments)))
+    printed = capsys.readouterr()
+    assert status == 2 and "Traceback" not in printed.err
+    (line,) = printed.err.splitlines()
+    return line
+
+
+def test_train_says_what_it_does(trained):
+    out, lines = trained
+    text = "\n".join(lines)
+    assert re.search(r"command +pixelrnn train --data digits", text)
+    assert re.search(r"data +digits \(8x8, 17 levels\): train 1445, validation 176, test 176; 1x8x8", text)
+    assert re.search(r"parameters +\d+\n", text) and f"torch {torch.__version__}" in text and "threads" in text
+    assert re.search(r"epoch 1, step 90: train \d\.\d+, validation \d\.\d+ bits/dim.*images/s; digits", text)
+    assert re.fullmatch(r"test: \d\.\d{4} bits/dim; digits .*176 images; diagonal PixelRNN, step 9[02],.*", lines[-1])
+    names = {path.name for path in out.iterdir()}
+    pictures = {"learning-curve.png", "samples-0000090.png", "samples-0000092.png"}
+    assert names == {"last.safetensors", "best.safetensors", "log.jsonl", *pictures}
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert {entry["event"] for entry in entries} == {"train", "validation", "test"}
+    assert all("digits" in entry["data"] and entry["unit"] == "bits/dim" for entry in entries)
+
+
+def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
+    out, lines = trained
+    assert cli.main(["evaluate", str(out), "--batch-size", "50"]) == 0
+    assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
+    assert cli.main(["evaluate", str(out / "last.safetensors"), "--split", "validation", "--data", "digits"]) == 0
+    assert re.match(r"validation: \d\.\d{4} bits/dim; digits .*176 images;.*step 92", capsys.readouterr().out)
+
+
+def test_sample_writes_a_grid(trained, tmp_path, capsys):
+    out, _ = trained
+    grids = []
+    for name, more in {"all": [], "again": [], "other": ["--seed", "1"], "threes": ["--label", "3"]}.items():
+        picture = tmp_path / f"{name}.png"
+        assert cli.main(["sample", str(out), "--out", str(picture), "--count", "6", "--batch-size", "4", *more]) == 0
+        grids.append(numpy.array(Image.open(picture)))
+    assert capsys.readouterr().out.splitlines()[0] == f"6 samples: {tmp_path / 'all.png'}"
+    assert grids[0].shape == (2 * 66 + 2, 3 * 66 + 2, 3)  # 8x8 magnified 8 times, a margin of 2
+    assert (grids[0] == grids[1]).all() and (grids[0] != grids[2]).any() and (grids[0] != grids[3]).any()
+
+
+def test_sample_of_another_size(trained, tmp_path):
+    picture = tmp_path / "sample.png"
+    assert cli.main(["sample", str(trained[0]), "--out", str(picture), "--count", "1", "--size", "5x16"]) == 0
+    assert numpy.array(Image.open(picture)).shape == (5 * 4, 16 * 4, 3)
+
+
+@pytest.mark.parametrize("hide", ["lower-half", "box", "mask"])
+def test_complete_keeps_what_is_shown(trained, tmp_path, hide):
+    """Rows of originals, of what is shown, of completions; 8x8 images are magnified 8 times."""
+    hidden = numpy.zeros((8, 8), bool)
+    if hide == "mask":
+        hidden[1:3, 5:] = hidden[7, 0] = True
+        Image.fromarray(hidden).save(tmp_path / "mask.png")
+    else:
+        hidden[
+            slice(4, 8) if hide == "lower-half" else slice(2, 6), slice(0, 8) if hide == "lower-half" else slice(2, 6)
+        ] = True
+    picture, what = tmp_path / "completed.png", str(tmp_path / "mask.png") if hide == "mask" else hide
+    arguments = [
+        "complete",
+        str(trained[0]),
+        "--out",
+        str(picture),
+        "--count",
+        "3",
+        "--completions",
+        "2",
+        "--hide",
+        what,
+    ]
+    assert cli.main(arguments) == 0
+    pixels = numpy.array(Image.open(picture))[..., 0]
+    grid = pixels[2:, 2:].reshape(4, 66, 3, 66)[:, 4:64:8, :, 4:64:8].transpose(0, 2, 1, 3)
+    originals, shown, *completions = grid
+    assert (shown[:, hidden] == 128).all() and (shown[:, ~hidden] == originals[:, ~hidden]).all()
+    assert all((completion[:, ~hidden] == originals[:, ~hidden]).all() for completion in completions)
+    assert any((completion[:, hidden] != originals[:, hidden]).any() for completion in completions)
+
+
+def test_ctrl_c_in_training_is_no_loss(tmp_path, capsys, monkeypatch):
+    step = Training._step
+
+    def interrupted(self, number):
+        if number == 40:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, number)
+
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    assert train(straight) == 0
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Training, "_step", interrupted)
+    assert train(resumed) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"stopped after step 41; to go on: pixelrnn train --out {resumed} --resume"
+    assert cli.main(["train", "--out", str(resumed), "--resume"]) == 0
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        expected, got = (checkpoint.load(folder / name)[0] for folder in (straight, resumed))
+        assert expected.keys() == got.keys() and all(torch.equal(expected[key], got[key]) for key in expected)
+
+
+def test_a_resumed_training_may_be_longer_but_no_other(trained, tmp_path, capsys):
+    out = tmp_path / "longer"
+    assert train(out) == 0
+    capsys.readouterr()
+    sentence = refused(capsys, "train", "--out", out, "--resume", "--learning-rate", "0.5")
+    assert sentence == "pixelrnn: expected --learning-rate 0.001, with which the training began, got 0.5"
+    assert cli.main(["train", "--out", str(out), "--resume", "--steps", "94"]) == 0
+    assert "from step 92" in capsys.readouterr().out
+    assert checkpoint.load(out / checkpoint.LAST)[1]["progress"]["step"] == 94
+    assert f"{out} holds a training" in refused(capsys, "train", "--out", out, "--data", "digits", *MODEL)
+
+
+@pytest.mark.parametrize("command", ["sample", "complete"])
+def test_ctrl_c_in_sampling_keeps_what_is_finished(trained, tmp_path, capsys, monkeypatch, command):
+    sample = models.AutoregressiveModel.sample
+    calls = []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return sample(self, *args, **kwargs)
+
+    monkeypatch.setattr(models.AutoregressiveModel, "sample", interrupted)
+    picture = tmp_path / "grid.png"
+    assert cli.main([command, str(trained[0]), "--out", str(picture), "--count", "8", "--batch-size", "2"]) == 130
+    what = "samples" if command == "sample" else "completions"
+    assert capsys.readouterr().err.splitlines()[-1] == f"interrupted; 4 finished {what} are in {picture}"
+    height = 2 if command == "sample" else 5
+    assert numpy.array(Image.open(picture)).shape[0] == height * 66 + 2
+
+
+def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "load_model", interrupted)
+    assert cli.main(["evaluate", str(trained[0])]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def in_dir(name):
+    return lambda folder, trained: folder / name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --data nothing --model row --out {new}", "expected a data set of digits, .* got 'nothing'"),
+        ("train --data digits --model resnet --out {new}", "expected a model of row, .*imagenet64-row, got 'resnet'"),
+        ("train --data digits --out {new}", "expected --data and --model"),
+        (
+            "train --data digits --model mnist-diagonal --out {new}",
+            "expected images with 1 channels and 2 levels, .* 17 of digits",
+        ),
+        (
+            "train --data photos --model row --conditional --out {new}",
+            "expected a data set with labels for a conditional",
+        ),
+        ("train --data digits --model row --factor 2 --out {new}", "expected the arguments of PixelRNN.*factor"),
+        ("train --data digits --model row --batch-size 9999 --out {new}", "expected a batch size from 1 to the 1445"),
+        ("train --data digits --model row --ema 2 --out {new}", r"expected ema in \[0, 1\), got 2.0"),
+        ("train --data digits --model row --binarisation static --out {new}", "expected no binarisation for digits"),
+        (
+            "train --data digits --model row --device cuda:77 --out {new}",
+            "expected a device of this machine, got 'cuda:77'",
+        ),
+        ("train --resume --out {new}", "{new}/last.safetensors: No such file or directory"),
+        ("train --data digits --model row --out {file}", "expected --out to be a folder, got {file}"),
+        ("evaluate {new}", "{new}: No such file or directory"),
+        ("evaluate {file}", "{file} is damaged or not a safetensors file"),
+        (
+            "evaluate {trained} --data photos",
+            "expected images with 1 channels and 17 levels, .* got 3 and 256 of photos",
+        ),
+        ("evaluate {trained} --data folder:{new}", "expected a folder of images, got {new}"),
+        (
+            "sample {trained} --out {new}/x.png",
+            "expected --out to name a file in a folder that exists, got {new}/x.png",
+        ),
+        ("sample {trained} --out {new} --label 11", "expected a class of 0, .*, 9, got '11'"),
+        ("sample {trained} --out {new} --temperature -1", "temperature"),
+        ("complete {trained} --out {new} --hide {file}", "{file} cannot be read as an image"),
+        ("complete {trained} --out {new} --hide {mask}", "expected a mask of 8x8 pixels, .* got 9x8 in {mask}"),
+        ("complete {trained} --out {new} --hide {new}.png", "{new}.png cannot be read as an image"),
+    ],
+)
+def test_bad_input_is_one_sentence(trained, tmp_path, capsys, arguments, message):
+    paths = {
+        "new": tmp_path / "new",
+        "file": tmp_path / "text.safetensors",
+        "mask": tmp_path / "mask.png",
+        "trained": trained[0],
+    }
+    paths["file"].write_text("a text, and no checkpoint")
+    Image.new("L", (8, 9)).save(paths["mask"])
+    sentence = refused(capsys, *(word.format(**paths) for word in arguments.split()))
+    assert re.search(message.format(**paths), sentence), sentence
+    assert not paths["new"].exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train"],
+        ["train", "--out", "x", "--steps", "0"],
+        ["train", "--out", "x", "--steps", "2", "--epochs", "2"],
+        ["sample", "x", "--out", "y", "--size", "0x4"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_options_say_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2 and "usage: pixelrnn" in capsys.readouterr().err
+
+
+def test_images_out_of_range(trained, capsys, monkeypatch):
+    """A data set whose values the model cannot have."""
+    from pixelrnn_ext.training import data
+
+    load = data.load
+
+    def broken(*args, **kwargs):
+        loaded = load(*args, **kwargs)
+        loaded.splits["test"].images[3] += 1
+        loaded.splits["test"].images[3, 0, 0, 0] = 17
+        return loaded
+
+    monkeypatch.setattr(data, "load", broken)
+    assert "expected images of integers in [0, 17)" in refused(capsys, "evaluate", trained[0])
+
+
+def test_a_full_disk_while_training(tmp_path):
+    """A limit of the operating system, in the middle of the file, in a process of its own."""
+    script = """
+import resource, sys
+from pixelrnn_ext import cli
+from pixelrnn_ext.training import checkpoint
+out = sys.argv[1]
+train = ["train", "--out", out, "--samples", "0"]
+assert cli.main([*train, "--data", "digits", *sys.argv[2:], "--steps", "2"]) == 0
+before = open(out + "/last.safetensors", "rb").read()
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, resource.RLIM_INFINITY))
+status = cli.main([*train, "--resume", "--steps", "4"])
+assert open(out + "/last.safetensors", "rb").read() == before
+sys.exit(status)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "out"), *MODEL]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert re.search(
+        r"best.safetensors could not be written \(File too large\); the one that was there is kept", done.stderr
+    )
+
+
+def test_info_is_the_default(capsys):
+    assert cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert cli.main(["info"]) == 0 and capsys.readouterr().out == printed and "why_no_cuda:" in printed
+
+
+def test_the_console_script(tmp_path):
+    script = Path(sysconfig.get_path("scripts")) / "pixelrnn"
+    done = subprocess.run([script, "evaluate", "nothing"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == "pixelrnn: nothing: No such file or directory\n"

@@ -1,0 +1,287 @@
+"""The data sets: what their fixed splits hold, and what is said of files that are missing or damaged."""
+
+import functools
+import subprocess
+import sys
+import types
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from pixelrnn_ext.training import data
+from pixelrnn_ext.training.batches import Order, training_batch
+from pixelrnn_ext.training.images import read_image
+from pixelrnn_ext.training.optional import MissingPackage
+
+load_once = functools.cache(data.load)
+BATCH = dict(seed=3, flip=False, share=slice(None), device="cpu", conditional=False)
+
+# Images of train, validation and test, and the sums of the values of the last two: who changes a split changes every
+# number in the README.
+FIXED = {
+    "digits": ((1445, 176, 176), (54831, 56073)),
+    "mnist5k": ((4000, 500, 500), (51421, 50687)),
+    "photos": ((8226, 216, 126), (65159242, 44293969)),
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_splits_are_fixed(name):
+    loaded = load_once(name)
+    sizes = tuple(len(loaded.splits[split]) for split in data.SPLITS)
+    assert (sizes, tuple(int(loaded.splits[split].images.sum()) for split in data.SPLITS[1:])) == FIXED[name]
+    for split in loaded.splits.values():
+        assert split.images.dtype == torch.uint8 and split.images.shape[1:] == loaded.shape
+        assert int(split.images.max()) < loaded.levels
+    assert loaded.splits["train"].images.max() == loaded.levels - 1
+    assert loaded.unit == ("nats" if loaded.levels == 2 else "bits/dim")
+
+
+def test_classes_are_divided_evenly():
+    loaded = load_once("mnist5k")
+    for split, count in zip(data.SPLITS, (400, 50, 50)):
+        assert loaded.splits[split].labels.bincount().tolist() == [count] * 10
+
+
+def test_photos_are_split_by_photograph(tmp_path):
+    import skimage
+
+    files = [name for names in data.PHOTOS.values() for name in names]
+    assert len(files) == len(set(files)) == 9
+    loaded = load_once("photos")
+    assert all(name in " ".join(loaded.notes) for name in files)
+    cat = read_image(f"{skimage.__path__[0]}/data/chelsea.png")
+    across = cat.shape[2] // 32
+    for i, patch in enumerate(loaded.splits["test"].images):
+        row, column = 32 * (i // across), 32 * (i % across)
+        assert torch.equal(patch, cat[:, row : row + 32, column : column + 32])
+
+
+def test_score_is_in_the_unit_of_the_data_set():
+    images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    splits = dict.fromkeys(data.SPLITS, data.Split(images))
+    uniform = 48 * torch.tensor(256.0).log().item()
+    assert data.DataSet("rgb", "rgb", 256, splits).score(uniform) == pytest.approx(8)
+    assert data.DataSet("binary", "binary", 2, splits).score(79.2) == 79.2
+
+
+def test_dynamic_binarisation_draws_every_batch_and_scores_one_draw():
+    static, dynamic = load_once("mnist5k", binarisation="static"), load_once("mnist5k", binarisation="dynamic")
+    assert torch.equal(static.splits["test"].images, dynamic.splits["test"].images)
+    assert "dynamically" in dynamic.description and "statically" in static.description
+    index = torch.arange(64)
+    draws = torch.cat([training_batch(dynamic, index, step, **BATCH)[0][None] for step in range(200)]).double()
+    assert set(draws.unique().tolist()) == {0, 1}
+    probability = dynamic.splits["train"].images[:64] / 255
+    error = (draws.mean(0) - probability).abs()
+    assert error.max() < 5 * 0.5 / 200**0.5 and error[(probability == 0) | (probability == 1)].max() == 0
+    assert torch.equal(*(training_batch(dynamic, index, 7, **BATCH)[0] for _ in range(2)))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_processes_share_the_joint_batch(flip):
+    dynamic = load_once("mnist5k", binarisation="dynamic")
+    options = BATCH | dict(flip=flip, conditional=True)
+    images, condition = training_batch(dynamic, torch.arange(30), 5, **options)
+    for rank in range(3):
+        share = training_batch(dynamic, torch.arange(30), 5, **options | dict(share=slice(rank, None, 3)))
+        assert torch.equal(share[0], images[rank::3]) and torch.equal(share[1], condition[rank::3])
+
+
+def test_flip_mirrors_about_half_of_the_images():
+    photos = load_once("photos")
+    index = torch.arange(200)
+    images, _ = training_batch(photos, index, 0, **BATCH | dict(flip=True))
+    plain = photos.splits["train"].images[index]
+    kept = (images == plain).flatten(1).all(1)
+    mirrored = (images == plain.flip(3)).flatten(1).all(1)
+    assert (kept | mirrored).all() and 60 < kept.sum() < 140
+
+
+def test_an_epoch_has_every_image_once():
+    order = Order(50, 7, seed=0)
+    assert order.steps_per_epoch == 7
+    epochs = [torch.cat([order[step] for step in range(7 * epoch, 7 * epoch + 7)]) for epoch in range(2)]
+    assert all(len(epoch.unique()) == 49 for epoch in epochs) and not torch.equal(*epochs)
+    assert torch.equal(Order(50, 7, seed=0)[9], order[9]) and not torch.equal(Order(50, 7, seed=1)[9], order[9])
+    with pytest.raises(ValueError, match="expected a batch size from 1 to the 50 training images, got 51"):
+        Order(50, 51, seed=0)
+
+
+def write_idx(file, array):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+    file.write_bytes(header + array.tobytes())
+
+
+def test_mnist_from_its_files(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = numpy.random.default_rng(0)
+    for half, count in (("train", 60), ("t10k", 20)):
+        write_idx(raw / f"{half}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=numpy.uint8))
+        write_idx(raw / f"{half}-labels-idx1-ubyte", random.integers(0, 10, count, dtype=numpy.uint8))
+    loaded = data.load(f"mnist:{tmp_path}")
+    assert [len(loaded.splits[split]) for split in data.SPLITS] == [50, 10, 20]
+    assert loaded.levels == 2 and loaded.shape == (1, 28, 28) and loaded.splits["train"].labels.shape == (50,)
+    assert loaded.description == "mnist (statically binarised by our fixed draw)"
+
+
+def test_cifar10_as_torchvision_gives_it(monkeypatch, tmp_path):
+    from torchvision import datasets
+
+    def cifar10(root, train, download):
+        assert root == str(tmp_path) and download
+        pixels = numpy.arange((40 if train else 8) * 32 * 32 * 3, dtype=numpy.uint32) % 251
+        images = pixels.astype(numpy.uint8).reshape(-1, 32, 32, 3)
+        return types.SimpleNamespace(data=images, targets=[3] * len(images), classes=["cat", "dog", "ship", "frog"])
+
+    monkeypatch.setattr(datasets, "CIFAR10", cifar10)
+    loaded = data.load(f"cifar10:{tmp_path}")
+    assert [len(loaded.splits[split]) for split in data.SPLITS] == [36, 4, 8]
+    assert loaded.splits["test"].images[0, :, 0, 1].tolist() == [3, 4, 5]  # red, green and blue of the second pixel
+    assert loaded.classes[3] == "frog"
+
+
+def test_what_cannot_be_downloaded_says_so(monkeypatch, tmp_path):
+    from torchvision import datasets
+
+    def unreachable(*args, **kwargs):
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+    monkeypatch.setattr(datasets, "MNIST", unreachable)
+    with pytest.raises(OSError, match=f"MNIST is neither in {tmp_path} nor could it be downloaded: Error downloading"):
+        data.load(f"mnist:{tmp_path}")
+
+
+def write_batch(file, count, side=32, **changes):
+    random = numpy.random.default_rng(count)
+    arrays = dict(
+        data=random.integers(0, 256, (count, 3 * side * side), dtype=numpy.uint8), labels=list(range(1, count + 1))
+    )
+    numpy.savez(file, **arrays | changes)
+
+
+def test_imagenet(tmp_path):
+    for number, count in ((1, 12), (2, 7), (10, 11)):
+        write_batch(tmp_path / f"train_data_batch_{number}.npz", count)
+    write_batch(tmp_path / "val_data.npz", 5)
+    loaded = data.load(f"imagenet32:{tmp_path}")
+    assert [len(loaded.splits[split]) for split in data.SPLITS] == [27, 3, 5]
+    assert loaded.splits["train"].labels.tolist() == [*range(12), *range(7), *range(8)]
+    first = numpy.load(tmp_path / "train_data_batch_1.npz")["data"][0]
+    assert loaded.splits["train"].images[0, 1, 0, 2] == first[1024 + 2]
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda file: file.write_bytes(b"PK not a zip"),
+            "expected an .npz file with data and labels, got .*val_data.npz",
+        ),
+        (lambda file: numpy.savez(file, images=[1]), "expected an .npz file with data and labels, got .*val_data.npz"),
+        (
+            lambda file: write_batch(file, 4, side=16),
+            r"expected data of uint8 \(N, 3072\) in .*val_data.npz, got .*768",
+        ),
+        (lambda file: None, "No such file or directory: .*val_data.npz"),
+    ],
+    ids=["damaged", "other-keys", "other-size", "missing"],
+)
+def test_imagenet_with_a_wrong_file(tmp_path, write, message):
+    write_batch(tmp_path / "train_data_batch_1.npz", 3)
+    write(tmp_path / "val_data.npz")
+    with pytest.raises((ValueError, OSError), match=message):
+        data.load(f"imagenet32:{tmp_path}")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Ten readable images of several kinds in two folders, a truncated one, one that is text, and another file."""
+    for folder in ("cats", "dogs"):
+        (tmp_path / folder).mkdir()
+    random = numpy.random.default_rng(0)
+    for i, mode in enumerate(["RGB", "L", "RGBA", "P", "CMYK", "RGB", "1", "RGB", "LA", "RGB"]):
+        pixels = random.integers(0, 256, (40 + i, 60 - i, 3), dtype=numpy.uint8)
+        kind = "jpg" if mode == "CMYK" else "png"
+        Image.fromarray(pixels).convert(mode).save(tmp_path / ("cats" if i < 4 else "dogs") / f"{i}.{kind}")
+    whole = (tmp_path / "cats" / "0.png").read_bytes()
+    (tmp_path / "cats" / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "dogs" / "text.jpg").write_text("not an image")
+    (tmp_path / "readme.txt").write_text("neither, but nobody says it is")
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [{}, dict(gray=True, image_size=(20, 16), fit="squash")], ids=["default", "gray"])
+def test_folder(pictures, options):
+    loaded = data.load(f"folder:{pictures}", **options)
+    assert [len(loaded.splits[split]) for split in data.SPLITS] == [8, 1, 1]
+    assert loaded.shape == ((1, 20, 16) if options else (3, 32, 32)) and loaded.levels == 256
+    assert loaded.classes == ("cats", "dogs")
+    assert loaded.notes == ("10 images read, 2 unreadable ones skipped",)
+    labels = torch.cat([split.labels for split in loaded.splits.values()])
+    assert labels.bincount().tolist() == [4, 6]
+
+
+def test_folder_says_what_is_wrong_if_strict(pictures):
+    with pytest.raises(ValueError, match=r"truncated.png cannot be read as an image"):
+        data.load(f"folder:{pictures}", strict=True)
+
+
+def test_fits(tmp_path):
+    """On an image 4 high and 8 wide whose columns count from 0."""
+    file = tmp_path / "columns.png"
+    Image.fromarray(numpy.arange(8, dtype=numpy.uint8)[None].repeat(4, 0) * 10).save(file)
+
+    def fitted(size, fit):
+        return read_image(file, size, fit=fit, gray=True)[0]
+
+    assert fitted((2, 4), "cut").tolist() == [[20, 30, 40, 50]] * 2
+    assert fitted((4, 4), "crop").tolist() == [[20, 30, 40, 50]] * 4
+    squashed = fitted((4, 4), "squash")[0].tolist()
+    assert squashed == sorted(squashed) and squashed[0] < 10 and squashed[3] > 60
+    with pytest.raises(ValueError, match="columns.png cannot be read as an image: it is smaller than 5x4"):
+        fitted((5, 4), "cut")
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("nothing", {}, "expected a data set of digits, .*folder, got 'nothing'"),
+        ("digits", dict(binarisation="static"), "expected no binarisation for digits, which does not take it"),
+        ("photos", dict(image_size=(8, 8)), "expected no image-size for photos, which does not take it"),
+        ("mnist5k", dict(binarisation="none"), "expected binarisation to be 'static' or 'dynamic', got 'none'"),
+        ("folder", {}, "expected folder:PATH, got no path"),
+        ("folder:/nowhere", {}, "expected a folder of images, got /nowhere"),
+        ("imagenet32", {}, "expected imagenet32:PATH, got no path"),
+        ("imagenet32:/nowhere", {}, r"expected train_data_batch_\*.npz in /nowhere, got none"),
+    ],
+)
+def test_wrong_names_and_options(spec, options, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        data.load(spec, **options)
+
+
+def test_a_folder_with_too_few_images(tmp_path):
+    with pytest.raises(ValueError, match="expected 3 readable images or more in .*, got 0 and 0 unreadable"):
+        data.load(f"folder:{tmp_path}")
+
+
+def test_a_missing_package_says_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(MissingPackage, match=r'sklearn.datasets.*: pip install "pixelrnn_ext\[train\]"'):
+        data.load("digits")
+
+
+def test_import_needs_torch_alone(tmp_path):
+    """The package and the command that says what was compiled in, without any package of the train extra."""
+    blocked = ["matplotlib", "mlxtend", "numpy", "PIL", "safetensors", "skimage", "sklearn", "torchvision", "tqdm"]
+    script = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
+    script += "import pixelrnn_ext; from pixelrnn_ext import cli; sys.exit(cli.main([]) or cli.main(sys.argv[1:]))"
+    train = ["train", "--data", "digits", "--model", "row", "--out", "x"]
+    done = subprocess.run([sys.executable, "-c", script, *train], cwd=tmp_path, capture_output=True, text=True)
+    assert "built_against_torch" in done.stdout
+    assert done.returncode == 2 and 'pip install "pixelrnn_ext[train]"' in done.stderr
+    assert "Traceback" not in done.stderr

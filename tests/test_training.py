@@ -1,0 +1,288 @@
+"""The training loop, its evaluation, its optimisers and its checkpoints."""
+
+import errno
+import json
+import math
+import os
+import signal
+
+import pytest
+import safetensors.torch
+import torch
+from tiny import ALONE, stop_before, tiny_data, tiny_training
+
+from pixelrnn_ext.training import checkpoint, interrupt, journal, optimiser
+from pixelrnn_ext.training.builder import build, count_parameters
+from pixelrnn_ext.training.distributed import World
+from pixelrnn_ext.training.evaluation import nats_per_image
+from pixelrnn_ext.training.interrupt import Interrupt
+from pixelrnn_ext.training.loop import Settings, Training
+
+ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True)
+
+
+def tensors_of(folder, name=checkpoint.LAST):
+    return checkpoint.load(folder / name)[0]
+
+
+def assert_same(expected, got):
+    assert expected.keys() == got.keys()
+    different = [name for name in expected if not torch.equal(expected[name], got[name])]
+    assert not different, f"not the same to the bit: {different}"
+
+
+@pytest.mark.parametrize("stop", [3, 5, 8], ids=["in-an-epoch", "after-an-epoch", "in-the-second"])
+@pytest.mark.parametrize(
+    "settings",
+    [dict(optimiser="rmsprop"), dict(optimiser="adamw", **ALL), dict(optimiser="rmsprop", bf16=True, **ALL)],
+    ids=["rmsprop", "adamw-all", "rmsprop-all-bf16"],
+)
+def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
+    straight = tiny_training(tmp_path / "straight", conditional=True, steps=11, **settings)
+    assert straight.run()
+
+    first = tiny_training(tmp_path / "resumed", conditional=True, steps=11, **settings)
+    assert not first.run(stop_before(stop, first)) and first.progress.step == stop
+    torch.manual_seed(99)  # nothing depends on torch's own generator
+    second = tiny_training(tmp_path / "resumed", conditional=True, steps=11, **settings)
+    second.resume(tmp_path / "resumed" / checkpoint.LAST)
+    assert second.progress.step == stop and second.run()
+
+    assert straight.progress == second.progress
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        assert_same(tensors_of(tmp_path / "straight", name), tensors_of(tmp_path / "resumed", name))
+    validations = [
+        [entry for entry in journal.read(tmp_path / folder) if entry["event"] == "validation"]
+        for folder in ("straight", "resumed")
+    ]
+    assert validations[0] == validations[1] and [entry["step"] for entry in validations[0]] == [5, 10, 11]
+
+
+def test_an_evaluation_that_was_stopped_is_made_up_for(tmp_path):
+    training = tiny_training(tmp_path / "resumed", steps=6)
+    asked = []
+
+    def stop():
+        asked.append(training.progress.step)
+        return asked.count(5) >= 2  # once in the loop, then inside the evaluation
+
+    assert not training.run(stop) and training.progress.evaluated == 0
+    again = tiny_training(tmp_path / "resumed", steps=6)
+    again.resume(tmp_path / "resumed" / checkpoint.LAST)
+    assert again.run()
+    straight = tiny_training(tmp_path / "straight", steps=6)
+    assert straight.run() and straight.progress == again.progress
+    assert_same(tensors_of(tmp_path / "straight"), tensors_of(tmp_path / "resumed"))
+
+
+def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
+    """Lines after the checkpoint's step, and half a line, are what a crash leaves."""
+    training = tiny_training(tmp_path, steps=4)
+    assert training.run()
+    with (tmp_path / journal.LOG).open("a") as file:
+        file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
+    again = tiny_training(tmp_path, steps=6)
+    again.resume(tmp_path / checkpoint.LAST)
+    assert again.run()
+    entries = [json.loads(line) for line in (tmp_path / journal.LOG).read_text().splitlines()]
+    assert [(entry["event"], entry["step"]) for entry in entries] == [
+        ("train", 4),
+        ("validation", 4),
+        ("train", 5),
+        ("validation", 5),
+        ("train", 6),
+        ("validation", 6),
+    ]
+    assert all(entry["data"] == "tiny (made for a test)" and entry["unit"] == "nats" for entry in entries)
+
+
+@pytest.mark.parametrize("model", ["row", "diagonal", "pixelcnn"])
+def test_training_learns(tmp_path, model):
+    said = []
+    training = tiny_training(tmp_path, model=model, conditional=True, said=said, epochs=6, learning_rate=0.03, ema=0.5)
+    before = nats_per_image(training.model, training.data, "validation", ALONE)
+    assert training.run()
+    assert training.progress.best < before - 1 and training.progress.step == 30
+    assert (
+        f"validation {nats_per_image(training.scored_model, training.data, 'validation', ALONE):.4f} nats" in said[-1]
+    )
+    assert all(line.endswith("tiny (made for a test)") for line in said) and len(said) == 6
+    assert (tmp_path / "learning-curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_samples_are_pictured_after_every_epoch(tmp_path):
+    assert tiny_training(tmp_path, conditional=True, steps=7, samples=5).run()
+    assert sorted(path.name for path in tmp_path.glob("samples-*.png")) == [
+        "samples-0000005.png",
+        "samples-0000007.png",
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_evaluation_is_the_mean_over_all_images(batch_size):
+    images = tiny_data()
+    model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4).double()
+    seen = []
+    got = nats_per_image(model, images, "validation", ALONE, batch_size=batch_size, progress=seen.append)
+    expected = -model.log_prob(images.splits["validation"].images).mean().item()
+    assert got == pytest.approx(expected, rel=1e-12) and sum(seen) == 7
+
+
+def test_learning_rates():
+    def rates(schedule, warmup):
+        return [optimiser.learning_rate(2.0, schedule, step, 8, warmup) for step in range(8)]
+
+    assert rates("constant", 0) == [2.0] * 8
+    assert rates("constant", 4) == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0]
+    assert rates("linear", 0) == [2 - step / 4 for step in range(8)]
+    assert rates("cosine", 4) == pytest.approx([0.5, 1, 1.5, 2, 2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5])
+
+
+def test_the_schedule_and_the_clip_reach_the_optimiser(tmp_path):
+    training = tiny_training(tmp_path, steps=4, schedule="linear", learning_rate=0.1, clip=1e-3)
+    assert training.run()
+    assert training.optimiser.param_groups[0]["lr"] == pytest.approx(0.1 / 4)
+    norm = torch.stack([parameter.grad.norm() for parameter in training.model.parameters()]).norm()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path):
+    training = tiny_training(tmp_path, epochs=3)
+    assert not training.run(stop_before(4, training))
+    before = (tmp_path / checkpoint.LAST).read_bytes()
+    again = tiny_training(tmp_path, epochs=3)
+    again.resume(tmp_path / checkpoint.LAST)
+    again.model.head[-1].weight.data.fill_(math.nan)
+    with pytest.raises(
+        FloatingPointError, match="the loss is nan around step 5; the last checkpoint is of an earlier step"
+    ):
+        again.run()
+    assert (tmp_path / checkpoint.LAST).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(steps=0), "expected steps >= 1, got 0"),
+        (dict(steps=1, epochs=1), "expected steps or epochs, got both"),
+        (dict(optimiser="sgd"), "expected optimiser to be one of rmsprop, adamw, got 'sgd'"),
+        (dict(schedule="step"), "expected schedule to be one of constant, linear, cosine, got 'step'"),
+        (dict(learning_rate=0.0), "expected learning_rate > 0, got 0.0"),
+        (dict(learning_rate=math.nan), "expected learning_rate > 0, got nan"),
+        (dict(ema=1.0), r"expected ema in \[0, 1\), got 1.0"),
+        (dict(clip=-1.0), "expected clip >= 0, got -1.0"),
+    ],
+    ids=str,
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**settings)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
+    images = tiny_data()
+    model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4)
+    with pytest.raises(ValueError, match="expected a batch size divisible by 2 processes, got 9"):
+        Training(model, images, Settings(batch_size=9), World(0, 2, torch.device("cpu")), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
+@pytest.mark.parametrize("parameters", [3000, 20000])
+def test_hidden_channels_for_a_number_of_parameters(name, parameters):
+    images = tiny_data()
+    model = build(name, images, num_layers=2, head_channels=8, parameters=parameters)
+    off = abs(count_parameters(model) - parameters)
+    for hidden in (model.hidden_channels - 1, model.hidden_channels + 1):
+        other = build(name, images, num_layers=2, head_channels=8, hidden_channels=hidden)
+        assert abs(count_parameters(other) - parameters) >= off
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The checkpoint of a training of two steps."""
+    assert tiny_training(tmp_path, steps=2, ema=0.5).run()
+    return tmp_path / checkpoint.LAST
+
+
+def test_a_checkpoint_rebuilds_the_averaged_model(saved):
+    model, facts = checkpoint.load_model(saved)
+    tensors, _ = checkpoint.load(saved)
+    assert_same(checkpoint.part(tensors, "average"), model.state_dict())
+    assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
+    assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())  # of a folder the best one
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def other_keys(path):
+    tensors, facts = checkpoint.load(path)
+    tensors["model.extra"] = torch.zeros(1)
+    checkpoint.save(path, {name: tensor for name, tensor in tensors.items() if "average" not in name}, facts)
+
+
+def other_model(path):
+    tensors, facts = checkpoint.load(path)
+    checkpoint.save(path, tensors, facts | {"model": {"model": "Transformer"}})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-7]), "is damaged or not a safetensors file"),
+        (lambda path: path.write_bytes(b""), "is damaged or not a safetensors file"),
+        (
+            lambda path: path.write_text("a text, longer than the length of a header"),
+            "is damaged or not a safetensors file",
+        ),
+        (
+            lambda path: safetensors.torch.save_file({"weight": torch.ones(2)}, path),
+            "expected a checkpoint of pixelrnn_ext",
+        ),
+        (
+            lambda path: safetensors.torch.save_file({"weight": torch.ones(2)}, path, {checkpoint.KEY: "{"}),
+            "is damaged or not a safetensors file",
+        ),
+        (flip_a_bit, "is damaged: its tensors do not have the checksum"),
+        (other_keys, "do not fit the model that it describes.*extra"),
+        (other_model, "expected the configuration of a model"),
+        (lambda path: path.unlink(), "No such file"),
+    ],
+    ids=["truncated", "empty", "text", "foreign", "foreign-json", "bit", "keys", "model", "missing"],
+)
+def test_a_damaged_or_foreign_checkpoint_is_refused(saved, damage, message):
+    damage(saved)
+    with pytest.raises((ValueError, OSError), match=message):
+        checkpoint.load_model(saved)
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        OSError, match=r"last.safetensors could not be written \(No space left on device\); the one that was"
+    ):
+        checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
+    assert saved.read_bytes() == before
+    assert not list(saved.parent.glob(".*")), "a temporary file is left"
+
+
+def test_a_second_interrupt_ends_at_once(monkeypatch):
+    with Interrupt() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # passed on by torchrun
+        assert stop()
+        monkeypatch.setattr(interrupt, "SAME", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,38 @@
+"""A small data set that is made, not loaded, and a training of a small model on it."""
+
+import torch
+
+from pixelrnn_ext.training import data
+from pixelrnn_ext.training.builder import build
+from pixelrnn_ext.training.distributed import World
+from pixelrnn_ext.training.loop import Settings, Training
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def tiny_data(dynamic=True):
+    """Binary images of 4 x 5 with 3 classes, each darker on another side; 23 to train on, 7 and 5 to score."""
+    generator = torch.Generator().manual_seed(0)
+    splits = {}
+    for split, count in zip(data.SPLITS, (23, 7, 5)):
+        labels = torch.arange(count) % 3
+        slope = torch.stack([torch.linspace(0, 255, 5), torch.linspace(255, 0, 5), torch.full((5,), 128.0)])[labels]
+        images = slope[:, None, None].expand(count, 1, 4, 5).round().to(torch.uint8)
+        if not dynamic or split != "train":
+            images = data.binarise(images, generator)
+        splits[split] = data.Split(images, labels)
+    return data.DataSet("tiny", "tiny (made for a test)", 2, splits, ("falling", "rising", "even"), dynamic)
+
+
+def tiny_training(out, images=None, model="diagonal", conditional=False, said=None, **settings):
+    """Batches of 4, so that an epoch has 5 steps."""
+    images = images or tiny_data()
+    torch.manual_seed(0)
+    network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)
+    settings = Settings(**dict(batch_size=4, samples=0) | settings)
+    return Training(network, images, settings, ALONE, out, say=[].append if said is None else said.append)
+
+
+def stop_before(step, training):
+    """A stop that comes true when the training is at that step."""
+    return lambda: training.progress.step >= step
