@@ -43,13 +43,13 @@ template <class T> class Program {
     STD_TORCH_CHECK(t.scalar_type() == type && t.is_contiguous(), "run_columns: tensor ", index, " has a wrong dtype or is not contiguous");
     return t;
   }
-  template <class U = T> cpu::Buffer<U> buffer() {
+  template <class U = T> cpu::RowBuffer<U> buffer() {
     const Tensor& t = tensor(kScalarType<U>);
     STD_TORCH_CHECK(t.dim() == 3 && t.size(0) == columns_ && t.size(1) == images_, "run_columns: expected a buffer [", columns_, ", ", images_, ", channels]");
     return {out<U>(t), t.size(2)};
   }
-  cpu::Buffer<T> optional_buffer() {
-    if (at_ < code_.size() && code_[at_] == -1) return ++at_, cpu::Buffer<T>{nullptr, 0};
+  cpu::RowBuffer<T> optional_buffer() {
+    if (at_ < code_.size() && code_[at_] == -1) return ++at_, cpu::RowBuffer<T>{nullptr, 0};
     return buffer();
   }
   int64_t column_shift() {
@@ -57,7 +57,7 @@ template <class T> class Program {
     STD_TORCH_CHECK(shift <= 0 && shift >= -margin_, "run_columns: expected a shift from ", -margin_, " to 0, got ", shift);
     return shift;
   }
-  void range(cpu::ColumnStep<T>& s, std::initializer_list<cpu::Buffer<T>> buffers) {
+  void range(cpu::ColumnStep<T>& s, std::initializer_list<cpu::RowBuffer<T>> buffers) {
     s.start = next(), s.stop = next();
     for (const auto& b : buffers)
       STD_TORCH_CHECK(0 <= s.start && s.start <= s.stop && (!b.data || s.stop <= b.channels), "run_columns: channels ", s.start, " to ", s.stop, " are not in a buffer");
@@ -66,7 +66,7 @@ template <class T> class Program {
     const Tensor& packed = tensor(kScalarType<T>);
     int64_t all = 0;
     for (int64_t n = next(); n > 0; --n) {
-      const cpu::Buffer<T> input = buffer();
+      const cpu::RowBuffer<T> input = buffer();
       const int64_t shift = column_shift(), channels = next();
       STD_TORCH_CHECK(channels >= 0 && channels <= input.channels, "run_columns: a tap reads ", channels, " of ", input.channels, " channels");
       s.taps.push_back({input, shift, channels});

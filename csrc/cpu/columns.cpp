@@ -39,10 +39,10 @@ template <class T> class Images {
   }
 
  private:
-  template <class U> Column<U> at(const Buffer<U>& b, int64_t column, int64_t channel) const {
+  template <class U> Column<U> at(const RowBuffer<U>& b, int64_t column, int64_t channel) const {
     return {b.data + (column * images_ + image0_) * b.channels + channel, b.channels};
   }
-  Column<const T> in(const Buffer<T>& b, int64_t column, int64_t channel) const {
+  Column<const T> in(const RowBuffer<T>& b, int64_t column, int64_t channel) const {
     const Column<T> c = at(b, column, channel);
     return {c.data, c.stride};
   }

@@ -12,13 +12,13 @@
 
 namespace pixelrnn::cpu {
 
-template <class T> struct Buffer {
+template <class T> struct RowBuffer {
   T* data;
   int64_t channels;
 };
 
 template <class T> struct ColumnTap {
-  Buffer<T> input;
+  RowBuffer<T> input;
   int64_t shift;     // columns, 0 or less
   int64_t channels;  // that it reads: the first ones
 };
@@ -30,15 +30,15 @@ template <class T> struct ColumnStep {
   int64_t start, stop;              // channels, of a cell units, of a draw logits
   std::vector<ColumnTap<T>> taps;   // linear and cell
   const T* packed;                  // weights, see column_kernels.h
-  Buffer<T> base;                   // linear: added; cell: [4][hidden], added to the gates; pointwise: left operand; draw: logits
-  Buffer<T> addend;                 // cell: added to h; pointwise: right operand, or null
-  Buffer<T> output;                 // draw: the scaled image
+  RowBuffer<T> base;                   // linear: added; cell: [4][hidden], added to the gates; pointwise: left operand; draw: logits
+  RowBuffer<T> addend;                 // cell: added to h; pointwise: right operand, or null
+  RowBuffer<T> output;                 // draw: the scaled image
   bool relu;
-  Buffer<T> carried, c, h;          // cell: c before, read `shift` columns along; c and h
+  RowBuffer<T> carried, c, h;          // cell: c before, read `shift` columns along; c and h
   int64_t shift;
-  Buffer<double> uniform;           // draw: the value is the given one where it is known
-  Buffer<bool> known;
-  Buffer<int64_t> values;
+  RowBuffer<double> uniform;           // draw: the value is the given one where it is known
+  RowBuffer<bool> known;
+  RowBuffer<int64_t> values;
   const T* scaled;                  // [levels]
   int64_t colour;
 };
