@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "cpu/convolution.h"
 #include "cpu/kernels.h"
 #include "cpu/scan.h"
 
@@ -65,7 +66,7 @@ template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out
 
 template <class F> void dispatch(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());
-  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "line_scan: expected float32 or float64, got ", t.scalar_type());
+  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "pixelrnn_ext: expected float32 or float64, got ", t.scalar_type());
   f(float());
 }
 
@@ -164,6 +165,54 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   return {dweight, dweight_ih, dbias};
 }
 
+// The masked convolution. Maps are [B, C, H, W], or with channels_last [B, H, W, C]; weight [out, in, kh, kw], bias [out].
+cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
+  STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected a map and a weight of four dimensions");
+  const int64_t channels = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2), W = input.size(channels_last ? 2 : 3);
+  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3);
+  STD_TORCH_CHECK(input.size(0) * H * W < (int64_t(1) << 31) && kh * kw * channels < (1 << 30) && kh * kw * out < (1 << 30), "masked_conv: the map is too large");
+  STD_TORCH_CHECK(weight.size(1) == channels, "masked_conv: weight has the wrong shape");
+  STD_TORCH_CHECK(weight.scalar_type() == input.scalar_type(), "masked_conv: weight has another dtype than the map");
+  STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel");
+  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && out % gates == 0 && out / gates >= colours && channels >= colours, "masked_conv: expected channels for each colour");
+  return {int(input.size(0)), int(H), int(W), int(channels), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu, channels_last};
+}
+
+Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
+  const cpu::Convolution s = convolution(input, weight, strict, colours, gates, relu, channels_last);
+  make_contiguous(input, weight, bias);
+  check_sizes("bias", bias, {s.out_channels}, weight);
+  Tensor output = fresh(input, channels_last ? std::vector<int64_t>{s.images, s.height, s.width, s.out_channels} : std::vector<int64_t>{s.images, s.out_channels, s.height, s.width});
+  if (output.numel() == 0) return output;
+  dispatch(input, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::convolve<T>(s, {in<T>(input), in<T>(weight), in<T>(bias), out<T>(output)}, team(), instruction_set);
+  });
+  return output;
+}
+
+// Gradients, each without elements where it is not needed. y, the output, where there is a ReLU.
+std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict, int64_t colours, int64_t gates, bool channels_last,
+                                                        bool need_input, bool need_weight, bool need_bias) {
+  const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);
+  make_contiguous(dy, y, input, weight);
+  const std::vector<int64_t> map = channels_last ? std::vector<int64_t>{s.images, s.height, s.width, s.out_channels} : std::vector<int64_t>{s.images, s.out_channels, s.height, s.width};
+  check_sizes("dy", dy, map, weight);
+  check_sizes("y", y, map, weight);
+  const auto like = [&](const Tensor& t, bool needed) {
+    std::vector<int64_t> sizes{0};
+    if (needed) sizes.assign(t.sizes().begin(), t.sizes().end());
+    return fresh(input, sizes);
+  };
+  Tensor dinput = like(input, need_input), dweight = like(weight, need_weight), dbias = fresh(input, {need_bias ? s.out_channels : 0});
+  dispatch(input, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::convolve_backward<T>(s, {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput), out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},
+                              team(), instruction_set);
+  });
+  return {dinput, dweight, dbias};
+}
+
 // Chooses the level (see cpu/kernels.h) that the CPU kernels use, if this machine has it; returns the level in use.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
@@ -182,11 +231,17 @@ STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def(
       "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
+  m.def("masked_conv(Tensor input, Tensor weight, Tensor? bias, bool strict, int colours, int gates, bool relu, bool channels_last) -> Tensor");
+  m.def(
+      "masked_conv_backward(Tensor dy, Tensor? y, Tensor input, Tensor weight, bool strict, int colours, int gates, bool channels_last, bool need_input, bool need_weight, bool need_bias)"
+      " -> (Tensor dinput, Tensor dweight, Tensor dbias)");
   m.def("set_instruction_set(int level) -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("line_scan", TORCH_BOX(&line_scan));
   m.impl("line_scan_backward", TORCH_BOX(&line_scan_backward));
   m.impl("line_scan_weight_grad", TORCH_BOX(&line_scan_weight_grad));
+  m.impl("masked_conv", TORCH_BOX(&masked_conv));
+  m.impl("masked_conv_backward", TORCH_BOX(&masked_conv_backward));
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("set_instruction_set", TORCH_BOX(&set_instruction_set)); }
