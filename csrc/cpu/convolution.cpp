@@ -46,19 +46,24 @@ template <class T> class Band {
  public:
   Band(const Convolution& s, const Kernels<T>& k, int channels, int rows)
       : k_(k), channels_(channels), height_(s.height), width_(s.width), side_(s.kernel_width / 2), planar_(!s.channels_last && channels > 1),
-        pixels_(int64_t(rows) * stride()), map_(buffer<T>(pixels_ * channels)) {
-    memset(map_.get(), 0, sizeof(T) * pixels_ * channels);
+        own_(buffer<T>(int64_t(rows) * stride() * channels)) {
+    memset(own_.get(), 0, sizeof(T) * rows * stride() * channels);
   }
   int channels() const { return channels_; }
   int stride() const { return width_ + 2 * side_; }
   int side() const { return side_; }
-  const T* at(int row, int column) const { return map_.get() + (int64_t(row) * stride() + column) * channels_; }
+  const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
-  // Takes rows r0 <= r < r1 of an image; where y is given, what is zero behind its ReLU.
+  // Takes rows r0 <= r < r1 of an image, where they lie if nothing has to change; where y is given, what is zero behind its ReLU.
   void take(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
+    if (!side_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
+      map_ = map + image * size + int64_t(r0) * width_ * channels_;
+      return;
+    }
+    map_ = own_.get();
     for (int r = r0; r < r1; ++r) {
-      T* to = map_.get() + (int64_t(r - r0) * stride() + side_) * channels_;
+      T* to = own_.get() + (int64_t(r - r0) * stride() + side_) * channels_;
       const int64_t from = image * size + int64_t(r) * width_ * (planar_ ? 1 : channels_);
       const T* gate = y ? y + from : nullptr;
       if (r < 0 || r >= height_) memset(to, 0, sizeof(T) * width_ * channels_);
@@ -71,8 +76,8 @@ template <class T> class Band {
   const Kernels<T>& k_;
   const int channels_, height_, width_, side_;
   const bool planar_;
-  const int64_t pixels_;
-  const Buffer<T> map_;
+  const Buffer<T> own_;
+  const T* map_ = nullptr;
 };
 
 // Pointers of some cells of a band, counted row by row, to the pieces that they read, and to a one for the bias.
