@@ -1,6 +1,7 @@
-// The operators: schemas, checks, CPU registration. pixelrnn_ext/ops.py adds fake kernels, autograd and autocast.
+// The operators: schemas, checks, CPU registration. pixelrnn_ext/ops.py adds fake kernels, autograd and autocast; the
+// masked convolutions are called by an operator of Python, pixelrnn_ext/masked_conv.py.
 //
-// Shapes: maps [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
+// Shapes of the scan: maps [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
 // weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not be
 // given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
@@ -73,8 +74,8 @@ template <class F> void dispatch(const Tensor& t, const F& f) {
 void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
   bool right = t.dim() == int64_t(sizes.size());
   for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
-  STD_TORCH_CHECK(right, "line_scan: ", name, " has the wrong shape");
-  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "line_scan: ", name, " has another dtype than weight");
+  STD_TORCH_CHECK(right, "pixelrnn_ext: ", name, " has the wrong shape");
+  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "pixelrnn_ext: ", name, " has another dtype");
 }
 void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
   if (t) check_sizes(name, *t, sizes, like);
@@ -165,24 +166,28 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   return {dweight, dweight_ih, dbias};
 }
 
-// The masked convolution. Maps are [B, C, H, W], or with channels_last [B, H, W, C]; weight [out, in, kh, kw], bias [out].
+// Masked convolutions. Maps are [B, C, H, W], or with channels_last [B, H, W, C]; weight [out, in, kh, kw], bias [out].
 cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
-  STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected a map and a weight of four dimensions");
-  const int64_t channels = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2), W = input.size(channels_last ? 2 : 3);
-  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3);
-  STD_TORCH_CHECK(input.size(0) * H * W < (int64_t(1) << 31) && kh * kw * channels < (1 << 30) && kh * kw * out < (1 << 30), "masked_conv: the map is too large");
-  STD_TORCH_CHECK(weight.size(1) == channels, "masked_conv: weight has the wrong shape");
-  STD_TORCH_CHECK(weight.scalar_type() == input.scalar_type(), "masked_conv: weight has another dtype than the map");
-  STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel");
-  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && out % gates == 0 && out / gates >= colours && channels >= colours, "masked_conv: expected channels for each colour");
-  return {int(input.size(0)), int(H), int(W), int(channels), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu, channels_last};
+  STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected input and weight with four dimensions");
+  const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2), W = input.size(channels_last ? 2 : 3);
+  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), most = int64_t(1) << 30;
+  STD_TORCH_CHECK(B * H * W < most && kh * kw * C < most && kh * kw * out < most, "masked_conv: the map is too large");
+  STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel, got ", kh, " x ", kw);
+  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours, "masked_conv: expected channels for ", colours, " colours");
+  check_sizes("weight", weight, {out, C, kh, kw}, input);
+  return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu, channels_last};
+}
+
+std::vector<int64_t> output_sizes(const cpu::Convolution& s) {
+  if (s.channels_last) return {s.images, s.height, s.width, s.out_channels};
+  return {s.images, s.out_channels, s.height, s.width};
 }
 
 Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, relu, channels_last);
   make_contiguous(input, weight, bias);
   check_sizes("bias", bias, {s.out_channels}, weight);
-  Tensor output = fresh(input, channels_last ? std::vector<int64_t>{s.images, s.height, s.width, s.out_channels} : std::vector<int64_t>{s.images, s.out_channels, s.height, s.width});
+  Tensor output = fresh(input, output_sizes(s));
   if (output.numel() == 0) return output;
   dispatch(input, [&](auto zero) {
     using T = decltype(zero);
@@ -191,20 +196,16 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   return output;
 }
 
-// Gradients, each without elements where it is not needed. y, the output, where there is a ReLU.
+// Gradients, each without elements where it is not needed. y is the output, given where there is a ReLU.
 std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict, int64_t colours, int64_t gates, bool channels_last,
                                                         bool need_input, bool need_weight, bool need_bias) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);
   make_contiguous(dy, y, input, weight);
-  const std::vector<int64_t> map = channels_last ? std::vector<int64_t>{s.images, s.height, s.width, s.out_channels} : std::vector<int64_t>{s.images, s.out_channels, s.height, s.width};
-  check_sizes("dy", dy, map, weight);
-  check_sizes("y", y, map, weight);
-  const auto like = [&](const Tensor& t, bool needed) {
-    std::vector<int64_t> sizes{0};
-    if (needed) sizes.assign(t.sizes().begin(), t.sizes().end());
-    return fresh(input, sizes);
-  };
-  Tensor dinput = like(input, need_input), dweight = like(weight, need_weight), dbias = fresh(input, {need_bias ? s.out_channels : 0});
+  check_sizes("dy", dy, output_sizes(s), weight);
+  check_sizes("y", y, output_sizes(s), weight);
+  const auto gradient = [&](bool needed, const auto& sizes) { return fresh(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0}); };
+  Tensor dinput = gradient(need_input, input.sizes()), dweight = gradient(need_weight, weight.sizes());
+  Tensor dbias = gradient(need_bias, std::vector<int64_t>{s.out_channels});
   dispatch(input, [&](auto zero) {
     using T = decltype(zero);
     cpu::convolve_backward<T>(s, {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput), out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},

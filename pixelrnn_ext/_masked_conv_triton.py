@@ -124,8 +124,8 @@ def _pack_kernel(
         ),
         other=0.0,
     )  # fmt: skip
-    offset = tap.to(tl.int64) * packed_t + out.to(tl.int64)[:, None] * packed_o + source.to(tl.int64)[None, :] * packed_c
-    tl.store(packed + offset, tile, mask=inside)
+    packed += tap.to(tl.int64) * packed_t
+    tl.store(packed + out.to(tl.int64)[:, None] * packed_o + source.to(tl.int64)[None, :] * packed_c, tile, mask=inside)
 
 
 @_tuned("BLOCK_PIXELS", "BLOCK_OUT", "BLOCK_IN")
@@ -337,10 +337,11 @@ def _packed(weight: Tensor, mask: Mask, transposed: bool) -> Tensor:
     packed = weight.new_empty(size)
     if not taps:
         return packed
-    tap_stride, *strides = packed.stride()
+    tap, *strides = packed.stride()
+    out, source = strides if transposed else strides[::-1]
     grid = taps, triton.cdiv(out_channels, _PACKED_TILE), triton.cdiv(in_channels, _PACKED_TILE)
     _pack_kernel[grid](
-        weight, packed, in_channels, out_channels, *weight.stride(), *(strides if transposed else strides[::-1]), tap_stride,
+        weight, packed, in_channels, out_channels, *weight.stride(), out, source, tap,
         CENTRE=height * width // 2, **_colours(mask), BLOCK_OUT=_PACKED_TILE, BLOCK_IN=_PACKED_TILE,
     )  # fmt: skip
     return packed

@@ -17,8 +17,8 @@ from pixelrnn_ext.masks import causal_mask
 OPS = torch.ops.pixelrnn_ext
 CL = torch.channels_last
 KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
-# N, in channels, units, H, W, colours: odd sizes, maps smaller than the kernel, uneven groups, no image, maps that are transposed
-# in whole vectors and taken in several bands
+# N, in channels, units, H, W, colours: odd sizes, maps smaller than the kernel, uneven groups, no image, maps that are
+# transposed in whole vectors and taken in several bands
 SIZES = [
     (2, 4, 5, 5, 6, 1),
     (1, 7, 5, 9, 4, 3),

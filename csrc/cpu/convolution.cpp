@@ -45,8 +45,8 @@ struct Piece {
 template <class T> class Band {
  public:
   Band(const Convolution& s, const Kernels<T>& k, int channels, int rows)
-      : k_(k), channels_(channels), height_(s.height), width_(s.width), side_(s.kernel_width / 2), planar_(!s.channels_last && channels > 1),
-        own_(buffer<T>(int64_t(rows) * stride() * channels)) {
+      : k_(k), channels_(channels), height_(s.height), width_(s.width), side_(s.kernel_width / 2),
+        planar_(!s.channels_last && channels > 1), own_(buffer<T>(int64_t(rows) * stride() * channels)) {
     memset(own_.get(), 0, sizeof(T) * rows * stride() * channels);
   }
   int channels() const { return channels_; }
@@ -54,7 +54,7 @@ template <class T> class Band {
   int side() const { return side_; }
   const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
-  // Takes rows r0 <= r < r1 of an image, where they lie if nothing has to change; where y is given, what is zero behind its ReLU.
+  // Takes rows r0 <= r < r1 of an image, in place if nothing has to change; zero where y, if given, is not positive.
   void take(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
     if (!side_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
@@ -83,7 +83,8 @@ template <class T> class Band {
 // Pointers of some cells of a band, counted row by row, to the pieces that they read, and to a one for the bias.
 template <class T> class Cells {
  public:
-  Cells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias) : band_(band), pieces_(pieces), width_(width) {
+  Cells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
+      : band_(band), pieces_(pieces), width_(width) {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
@@ -114,7 +115,7 @@ template <class T> class Cells {
   std::vector<int64_t> cell_;
 };
 
-// The convolution reads the rows above and the pixels to the left; its transpose, the rows below and the pixels to the right.
+// The convolution reads the rows above and the pixels to the left; its transpose, those below and to the right.
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -128,11 +129,13 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
-// The masked weight in the order in which the tiles read it, [block of results][tap][source][results of a block]: the taps in
-// raster order, or for the transpose backwards. The bias is the weight of a source that is one.
+// The masked weight in the order in which the tiles read it, [block of results][tap][source][results of a block]: the
+// taps in raster order, or for the transpose backwards. The bias is the weight of a source that is one.
 template <class T>
-Buffer<T> pack(const Convolution& s, const Kernels<T>& k, const T* weight, const T* bias, bool transposed, const Team& team) {
-  const int sources = transposed ? s.out_channels : s.in_channels, results = transposed ? s.in_channels : s.out_channels;
+Buffer<T> pack(const Convolution& s, const Kernels<T>& k, const T* weight, const T* bias, bool transposed,
+               const Team& team) {
+  const int sources = transposed ? s.out_channels : s.in_channels;
+  const int results = transposed ? s.in_channels : s.out_channels;
   const int taps = s.live_taps(), all_taps = s.kernel_height * s.kernel_width;
   const int64_t depth = int64_t(taps) * sources + (bias != nullptr);
   const Alive alive(s);
@@ -162,20 +165,6 @@ Buffer<T> pack(const Convolution& s, const Kernels<T>& k, const T* weight, const
   return packed;
 }
 
-// y [cells][results] of the band's cells.
-template <class T, class F>
-void multiply(const Kernels<T>& k, Cells<T>& source, int cells, int64_t depth, int results, const T* packed, bool relu, const F& index, T* y) {
-  for (int c0 = 0; c0 < cells; c0 += kRunCells) {
-    const int n = std::min(kRunCells, cells - c0), groups = (n + k.convolution_cells - 1) / k.convolution_cells;
-    const Rows<T> rows = source.rows(c0, n, index);
-    for (int o0 = 0; o0 < results; o0 += k.block_outputs(results, o0))
-      for (int g = 0; g < groups; ++g) {
-        const int first = share(n, g, groups), last = share(n, g + 1, groups);
-        k.convolve(rows, first, last - first, results, o0, packed + o0 * depth, relu, y);
-      }
-  }
-}
-
 // f(share, image, r0, r1) for bands of rows that cover all images. A share has as many rows as any other.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
@@ -187,23 +176,34 @@ template <class F> void for_bands(const Convolution& s, int shares, int s0, int 
     }
 }
 
-// The product of a band, written to rows r0 <= r of an image.
+// The product of a band and the packed weight, written to rows r0 <= r < r1 of an image.
 template <class T> class Product {
  public:
-  Product(const Convolution& s, const Kernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces, int results, const T* packed, bool bias, int band_rows)
+  Product(const Convolution& s, const Kernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces, int results,
+          const T* packed, bool bias, int band_rows)
       : s_(s), k_(k), results_(results), depth_(int64_t(s.live_taps()) * band.channels() + bias), packed_(packed),
         cells_(band, pieces, s.width, bias), direct_(s.channels_last || results == 1) {
     if (!direct_) map_ = buffer<T>(int64_t(band_rows) * s.width * results);
   }
   void write(T* to, bool relu, int image, int r0, int r1) {
     const int cells = (r1 - r0) * s_.width;
-    const int64_t first = int64_t(r0) * s_.width;
-    to += image * s_.pixels() * results_ + first * (direct_ ? results_ : 1);
-    multiply(k_, cells_, cells, depth_, results_, packed_, relu, [&](int row) { return row * s_.width; }, direct_ ? to : map_.get());
-    if (!direct_) k_.transpose(cells, results_, map_.get(), nullptr, results_, to, s_.pixels());
+    to += image * s_.pixels() * results_ + int64_t(r0) * s_.width * (direct_ ? results_ : 1);
+    T* y = direct_ ? to : map_.get();
+    for (int c0 = 0; c0 < cells; c0 += kRunCells) tiles(c0, std::min(kRunCells, cells - c0), relu, y);
+    if (!direct_) k_.transpose(cells, results_, y, nullptr, results_, to, s_.pixels());
   }
 
  private:
+  void tiles(int c0, int n, bool relu, T* y) {
+    const Rows<T> rows = cells_.rows(c0, n, [&](int row) { return row * s_.width; });
+    const int groups = (n + k_.convolution_cells - 1) / k_.convolution_cells;
+    for (int o0 = 0; o0 < results_; o0 += k_.block_outputs(results_, o0))
+      for (int g = 0; g < groups; ++g) {
+        const int first = share(n, g, groups), last = share(n, g + 1, groups);
+        k_.convolve(rows, first, last - first, results_, o0, packed_ + o0 * depth_, relu, y);
+      }
+  }
+
   const Convolution& s_;
   const Kernels<T>& k_;
   const int results_;
@@ -219,16 +219,17 @@ template <class T> int band_rows(const Convolution& s) {
   const int64_t row = int64_t(s.width + s.kernel_width - 1) * std::max(s.in_channels, s.out_channels) * sizeof(T);
   return std::clamp<int64_t>(kBandBytes / row, 1, s.height);
 }
-template <class T> int shares_of(const Convolution& s, const Team& team) {
-  return std::max<int64_t>(1, std::min<int64_t>(team.threads, int64_t(s.images) * s.height));
+int shares_of(const Convolution& s, const Team& team) {
+  return std::clamp<int64_t>(int64_t(s.images) * s.height, 1, team.threads);
 }
 
 }  // namespace
 
-template <class T> void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& team, int instruction_set) {
+template <class T>
+void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const Buffer<T> packed = pack(s, k, a.weight, a.bias, false, team);
-  const int shares = shares_of<T>(s, team), rows = band_rows<T>(s), above = s.kernel_height / 2;
+  const int shares = shares_of(s, team), rows = band_rows<T>(s), above = s.kernel_height / 2;
   team.parallel(shares, [&](int s0, int s1) {
     Band<T> band(s, k, s.in_channels, rows + above);
     Product<T> product(s, k, band, pieces_before(s), s.out_channels, packed.get(), a.bias, rows);
@@ -239,15 +240,17 @@ template <class T> void convolve(const Convolution& s, const ConvolutionForward<
   });
 }
 
-// The input gradient is the transposed convolution of dy. The weight gradient is the product of dy and the input that every
-// pixel reads, summed over the pixels: each share has a sum of its own, and they are added in order.
-template <class T> void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
+// The input gradient is the transposed convolution of dy. The weight gradient is the product of dy and what its pixel
+// reads, summed over the pixels: each share has a sum of its own, and they are added in order.
+template <class T>
+void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   Buffer<T> packed;
   if (a.dinput) packed = pack(s, k, a.weight, static_cast<const T*>(nullptr), true, team);
   const int taps = a.dweight ? s.live_taps() : 0;
-  const int64_t columns = k.columns(s.out_channels), size = (int64_t(taps) * s.in_channels + (a.dbias != nullptr)) * columns;
-  const int shares = shares_of<T>(s, team), rows = band_rows<T>(s), around = s.kernel_height / 2;
+  const int64_t columns = k.columns(s.out_channels);
+  const int64_t size = (int64_t(taps) * s.in_channels + (a.dbias != nullptr)) * columns;
+  const int shares = shares_of(s, team), rows = band_rows<T>(s), around = s.kernel_height / 2;
   const Buffer<T> sums = buffer<T>(size * shares);
   team.parallel(shares, [&](int s0, int s1) {
     memset(sums.get() + size * s0, 0, sizeof(T) * size * (s1 - s0));
@@ -260,24 +263,26 @@ template <class T> void convolve_backward(const Convolution& s, const Convolutio
       if (a.dinput) product.write(a.dinput, false, image, r0, r1);
       if (taps) input.take(a.input, nullptr, image, r0 - around, r1);
       const auto index = [&](int row) { return int64_t(row) * dy.stride() + dy.side(); };
-      for (int c0 = 0, all = (r1 - r0) * s.width; size && c0 < all; c0 += kRunCells)
-        k.weight_gradient(cells.rows(c0, std::min(kRunCells, all - c0), index), s.out_channels, dy.at(0, 0), sums.get() + size * q, scratch.get());
+      for (int c0 = 0, all = (r1 - r0) * s.width; size && c0 < all; c0 += kRunCells) {
+        const Rows<T> run = cells.rows(c0, std::min(kRunCells, all - c0), index);
+        k.weight_gradient(run, s.out_channels, dy.at(0, 0), sums.get() + size * q, scratch.get());
+      }
     });
   });
 
   const Alive alive(s);
   const int all_taps = s.kernel_height * s.kernel_width, parts = std::min(team.threads, s.out_channels);
-  const auto sum = [&](int64_t at) {
+  const auto sum = [&](int64_t row, int out) {
     T total = 0;
-    for (int q = 0; q < shares; ++q) total += sums[size * q + at];
+    for (int q = 0; q < shares; ++q) total += sums[size * q + row * columns + out];
     return total;
   };
   team.parallel(parts, [&](int p0, int p1) {
     for (int o = share(s.out_channels, p0, parts); o < share(s.out_channels, p1, parts); ++o) {
+      T* to = a.dweight + (a.dweight ? int64_t(o) * s.in_channels * all_taps : 0);
       for (int c = 0; a.dweight && c < s.in_channels; ++c)
-        for (int t = 0; t < all_taps; ++t)
-          a.dweight[(int64_t(o) * s.in_channels + c) * all_taps + t] = alive(o, c, t) ? sum((int64_t(t) * s.in_channels + c) * columns + o) : T(0);
-      if (a.dbias) a.dbias[o] = sum(int64_t(taps) * s.in_channels * columns + o);
+        for (int t = 0; t < all_taps; ++t) *to++ = alive(o, c, t) ? sum(int64_t(t) * s.in_channels + c, o) : T(0);
+      if (a.dbias) a.dbias[o] = sum(int64_t(taps) * s.in_channels, o);
     }
   });
 }

@@ -131,7 +131,10 @@ template <class T> void transpose_block(const T* from, const T* y, int64_t from_
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
   UNROLL for (int step = 1; step < L; step *= 2) {  // each moves a bit of the vector's index into the lane's, and back
-    UNROLL for (int k = 0; k < L / 2; ++k) mixed[2 * k] = S::low(v[k], v[k + L / 2]), mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
+    UNROLL for (int k = 0; k < L / 2; ++k) {
+      mixed[2 * k] = S::low(v[k], v[k + L / 2]);
+      mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
+    }
     UNROLL for (int k = 0; k < L; ++k) v[k] = mixed[k];
   }
   UNROLL for (int k = 0; k < L; ++k) store(to + k * to_stride, v[k]);
@@ -273,9 +276,9 @@ template <class T> struct Tiles {
                                     : convolve_block<2>(rows, first, count, outputs, o0, packed, relu, y);
   }
   template <int N>
-  static void convolve_block(const Rows<T>& rows, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
+  static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {
     switch (count) {
-#define CASE(R) case R: if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, first, outputs, o0, packed, relu, y);
+#define CASE(R) case R: if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #undef CASE
     }
@@ -298,13 +301,15 @@ template <class T> struct Tiles {
     }
     for (int64_t i = 0; i < rows; i += L)
       for (int64_t j = 0; j < columns; j += L) {  // the last blocks overlap those before
-        const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L, at = i0 * from_stride + j0;
+        const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
+        const int64_t at = i0 * from_stride + j0;
         transpose_block(from + at, y ? y + at : y, from_stride, to + j0 * to_stride + i0, to_stride);
       }
   }
 
-  static constexpr Kernels<T> table{block_units,   max_cells,         pack,     forward, backward, columns, kRun * 4 * L, weight_gradient, activation,
-                                    block_outputs, kConvolutionCells, convolve, copy,    transpose};
+  static constexpr Kernels<T> table{
+      block_units,     max_cells,  pack,          forward,           backward, columns, kRun * 4 * L,
+      weight_gradient, activation, block_outputs, kConvolutionCells, convolve, copy,    transpose};
 };
 
 #undef INLINE

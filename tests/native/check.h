@@ -70,7 +70,8 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
 
 // Returns the largest difference, as a part of what kTolerance says.
 template <class T>
-double check_close(const char* name, const std::vector<T>& got, const std::vector<double>& expected, const std::string& where) {
+double check_close(const char* name, const std::vector<T>& got, const std::vector<double>& expected,
+                   const std::string& where) {
   if (got.size() != expected.size()) fail(where + ": " + name + " has the wrong size");
   double largest = 0.1, error = 0;
   for (double value : expected) largest = std::max(largest, std::abs(value));

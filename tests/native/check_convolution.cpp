@@ -138,7 +138,9 @@ template <class T> Results<T> poisoned(const Problem<T>& p) {
 }
 
 template <class T> void backward(const Problem<T>& p, Results<T>& r, const Deal& d, int level) {
-  cpu::convolve_backward<T>(p.s, {data(p.dy), data(r.y), data(p.input), data(p.weight), data(r.dinput), data(r.dweight), data(r.dbias)},
+  cpu::convolve_backward<T>(p.s,
+                            {data(p.dy), data(r.y), data(p.input), data(p.weight), data(r.dinput), data(r.dweight),
+                             data(r.dbias)},
                             team(d), level);
 }
 
@@ -151,7 +153,8 @@ template <class T> Results<T> convolved(const Problem<T>& p, const Deal& d, int 
 }
 
 // Gradients that the caller may leave out: the others do not depend on them.
-template <class T> void check_unwanted(const Problem<T>& p, const Results<T>& all, int level, const std::string& where) {
+template <class T>
+void check_unwanted(const Problem<T>& p, const Results<T>& all, int level, const std::string& where) {
   for (const auto wanted : {&Results<T>::dinput, &Results<T>::dweight, &Results<T>::dbias}) {
     Results<T> alone;
     alone.y = all.y, alone.*wanted = poisoned(p).*wanted;
@@ -165,12 +168,14 @@ template <class T> double check_case(const Size& size, const Kernel& kernel, boo
   const Problem<T> p = problem<T>(size, kernel, channels_last);
   double error = 0;
   for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
-    const std::string what = std::string(kTypeName<T>) + ", " + size.name + ", " + std::to_string(kernel.height) + " x " +
-                             std::to_string(kernel.width) + (channels_last ? ", channels last, " : ", channels first, ") + kInstructionSets[level];
+    const std::string what = std::string(kTypeName<T>) + ", " + size.name + ", " + std::to_string(kernel.height) +
+                             " x " + std::to_string(kernel.width) +
+                             (channels_last ? ", channels last, " : ", channels first, ") + kInstructionSets[level];
     Deal last{0, 0};
     Results<T> last_results;
     for (const Deal& d : kDeals) {
-      const std::string where = what + ", " + std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
+      const std::string where =
+          what + ", " + std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
       const Results<T> r = convolved(p, d, level);
       if (d.shares == last.shares) {
         if (!same_bits(r.y, last_results.y) || !same_bits(r.dinput, last_results.dinput) ||
@@ -180,8 +185,10 @@ template <class T> double check_case(const Size& size, const Kernel& kernel, boo
         continue;
       }
       const Results<double> exact = reference(p, r.y);
-      error = std::max({error, check_close("y", r.y, exact.y, where), check_close("dinput", r.dinput, exact.dinput, where),
-                        check_close("dweight", r.dweight, exact.dweight, where), check_close("dbias", r.dbias, exact.dbias, where)});
+      error = std::max({error, check_close("y", r.y, exact.y, where),
+                        check_close("dinput", r.dinput, exact.dinput, where),
+                        check_close("dweight", r.dweight, exact.dweight, where),
+                        check_close("dbias", r.dbias, exact.dbias, where)});
       if (d.shares == 1) check_unwanted(p, r, level, where);
       last = d, last_results = r;
     }
