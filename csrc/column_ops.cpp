@@ -129,7 +129,7 @@ template <class T> class Program {
 
 void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t margin, double temperature) {
   STD_TORCH_CHECK(!tensors.empty() && tensors[0].dim() == 3, "run_columns: expected buffers");
-  dispatch("run_columns", tensors[0], [&](auto zero) { Program<decltype(zero)>(tensors, code, margin).run(temperature); });
+  dispatch(tensors[0], [&](auto zero) { Program<decltype(zero)>(tensors, code, margin).run(temperature); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
-// The operators: schemas, checks, CPU registration. pixelrnn_ext/ops.py adds fake kernels, autograd and autocast.
+// The operators: schemas, checks, CPU registration. pixelrnn_ext/ops.py adds fake kernels, autograd and autocast; the
+// masked convolutions are called by an operator of Python, pixelrnn_ext/masked_conv.py.
 //
-// Shapes: maps [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
+// Shapes of the scan: maps [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
 // weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not be
 // given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "cpu/convolution.h"
 #include "cpu/scan.h"
 #include "ops.h"
 
@@ -46,8 +48,8 @@ template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t
 void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
   bool right = t.dim() == int64_t(sizes.size());
   for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
-  STD_TORCH_CHECK(right, "line_scan: ", name, " has the wrong shape");
-  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "line_scan: ", name, " has another dtype than weight");
+  STD_TORCH_CHECK(right, "pixelrnn_ext: ", name, " has the wrong shape");
+  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "pixelrnn_ext: ", name, " has another dtype");
 }
 void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
   if (t) check_sizes(name, *t, sizes, like);
@@ -84,7 +86,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
 
   Tensor hs = fresh(weight, {D, B, H, W, h}), cs = fresh(weight, {D, B, H, W, h}), gates = fresh(weight, {D, B, H, W, h, 4});
   if (gates.numel() == 0) return {hs, cs, gates};
-  dispatch("line_scan", weight, [&](auto zero) {
+  dispatch(weight, [&](auto zero) {
     using T = decltype(zero);
     cpu::forward<T>(s, {in<T>(x), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), in<T>(weight_ih), in<T>(bias), out<T>(hs), out<T>(cs), out<T>(gates)},
                     team(), instruction_set);
@@ -107,7 +109,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   Tensor dx = fresh(gates, {D, B, H, W, h, 4});
   Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, h}), dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, h});
   if (dx.numel() == 0) return {dx, dh0, dc0};
-  dispatch("line_scan", gates, [&](auto zero) {
+  dispatch(gates, [&](auto zero) {
     using T = decltype(zero);
     cpu::backward<T>(s, {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(c), in<T>(gates), out<T>(dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0)},
                      team(), instruction_set);
@@ -130,12 +132,60 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   Tensor dweight_ih = torch::stable::new_zeros(dx, {input ? D : 0, input_taps, hidden, 4, channels});
   Tensor dbias = torch::stable::new_zeros(dx, {bias ? D : 0, hidden, 4});
   if (dx.numel() == 0) return {dweight, dweight_ih, dbias};
-  dispatch("line_scan", dx, [&](auto zero) {
+  dispatch(dx, [&](auto zero) {
     using T = decltype(zero);
     cpu::weight_gradient<T>(s, {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input), out_if<T>(h.has_value(), dweight), out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)},
                             team(), instruction_set);
   });
   return {dweight, dweight_ih, dbias};
+}
+
+// Masked convolutions. Maps are [B, C, H, W], or with channels_last [B, H, W, C]; weight [out, in, kh, kw], bias [out].
+cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
+  STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected input and weight with four dimensions");
+  const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2), W = input.size(channels_last ? 2 : 3);
+  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), most = int64_t(1) << 30;
+  STD_TORCH_CHECK(B * H * W < most && kh * kw * C < most && kh * kw * out < most, "masked_conv: the map is too large");
+  STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel, got ", kh, " x ", kw);
+  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours, "masked_conv: expected channels for ", colours, " colours");
+  check_sizes("weight", weight, {out, C, kh, kw}, input);
+  return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu, channels_last};
+}
+
+std::vector<int64_t> output_sizes(const cpu::Convolution& s) {
+  if (s.channels_last) return {s.images, s.height, s.width, s.out_channels};
+  return {s.images, s.out_channels, s.height, s.width};
+}
+
+Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
+  const cpu::Convolution s = convolution(input, weight, strict, colours, gates, relu, channels_last);
+  make_contiguous(input, weight, bias);
+  check_sizes("bias", bias, {s.out_channels}, weight);
+  Tensor output = fresh(input, output_sizes(s));
+  if (output.numel() == 0) return output;
+  dispatch(input, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::convolve<T>(s, {in<T>(input), in<T>(weight), in<T>(bias), out<T>(output)}, team(), instruction_set);
+  });
+  return output;
+}
+
+// Gradients, each without elements where it is not needed. y is the output, given where there is a ReLU.
+std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict, int64_t colours, int64_t gates, bool channels_last,
+                                                        bool need_input, bool need_weight, bool need_bias) {
+  const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);
+  make_contiguous(dy, y, input, weight);
+  check_sizes("dy", dy, output_sizes(s), weight);
+  check_sizes("y", y, output_sizes(s), weight);
+  const auto gradient = [&](bool needed, const auto& sizes) { return fresh(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0}); };
+  Tensor dinput = gradient(need_input, input.sizes()), dweight = gradient(need_weight, weight.sizes());
+  Tensor dbias = gradient(need_bias, std::vector<int64_t>{s.out_channels});
+  dispatch(input, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::convolve_backward<T>(s, {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput), out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},
+                              team(), instruction_set);
+  });
+  return {dinput, dweight, dbias};
 }
 
 // Chooses the level (see cpu/kernels.h) that the CPU kernels use, if this machine has it; returns the level in use.
@@ -156,11 +206,17 @@ STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def(
       "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
+  m.def("masked_conv(Tensor input, Tensor weight, Tensor? bias, bool strict, int colours, int gates, bool relu, bool channels_last) -> Tensor");
+  m.def(
+      "masked_conv_backward(Tensor dy, Tensor? y, Tensor input, Tensor weight, bool strict, int colours, int gates, bool channels_last, bool need_input, bool need_weight, bool need_bias)"
+      " -> (Tensor dinput, Tensor dweight, Tensor dbias)");
   m.def("set_instruction_set(int level) -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("line_scan", TORCH_BOX(&line_scan));
   m.impl("line_scan_backward", TORCH_BOX(&line_scan_backward));
   m.impl("line_scan_weight_grad", TORCH_BOX(&line_scan_weight_grad));
+  m.impl("masked_conv", TORCH_BOX(&masked_conv));
+  m.impl("masked_conv_backward", TORCH_BOX(&masked_conv_backward));
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("set_instruction_set", TORCH_BOX(&set_instruction_set)); }

@@ -30,9 +30,9 @@ template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_da
 template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
 
 // f(float()) or f(double()).
-template <class F> void dispatch(const char* op, const Tensor& t, const F& f) {
+template <class F> void dispatch(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());
-  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, op, ": expected float32 or float64, got ", t.scalar_type());
+  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "pixelrnn_ext: expected float32 or float64, got ", t.scalar_type());
   f(float());
 }
 

@@ -61,7 +61,7 @@ def runs_masked_conv(backend: str, input: torch.Tensor) -> bool:
 
 def _why_no_masked_conv(input):
     if input.device.type == "cpu":
-        return None
+        return _library.why_no_native()
     if input.device.type != "cuda":
         return f"masked convolutions run on CPU and CUDA tensors, got tensors on {input.device}"
     try:

@@ -2,8 +2,8 @@
 
 In raster order those are the first taps of the kernel: all before the centre, and the centre itself unless nothing of
 it is alive (mask A, one colour). The kernels run over that many taps, so that dead ones cost nothing, and read the
-weight as (taps, channels of the source, channels of the result): a copy of its live taps, which is small beside the
-maps, for coalesced loads. Maps are read and written through their strides.
+weight as (taps, channels of the source, channels of the result): a masked copy of its live taps, which is small beside
+the maps, for coalesced loads and loops that know no colours. Maps are read and written through their strides.
 
 Pixels are counted over the batch, as int32: decomposing an int64 into image, row and column is slow. Offsets are int64.
 """
@@ -28,6 +28,7 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MOST_PIXELS = 2**30  # an int32 holds their number rounded up to blocks
 _PROGRAMS = 512  # of the weight gradient: a few for each multiprocessor of a large GPU
 _FEWEST_PIXELS = 512  # that one of its programs sums over
+_PACKED_TILE = 32  # channels of the weight that are packed at once, each way
 
 _INTERPRETED = triton is not None and triton.knobs.runtime.interpret
 # Rows, columns and depth of a GEMM's tiles, warps, stages.
@@ -105,13 +106,34 @@ def _operand(tile, INTERPRETED: tl.constexpr):
     return tile.to(tl.float32) if INTERPRETED else tile
 
 
+@_jit
+def _pack_kernel(
+    weight, packed, in_channels, out_channels, weight_o, weight_c, weight_t, packed_o, packed_c, packed_t,
+    CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+    BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+):  # fmt: skip
+    """packed[tap, o, c] = weight[o, c, tap] where it is alive, through their strides."""
+    tap = tl.program_id(0)
+    out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)
+    inside = (out < out_channels)[:, None] & (source < in_channels)[None, :]
+    tile = tl.load(
+        weight + tap * weight_t + out.to(tl.int64)[:, None] * weight_o + source.to(tl.int64)[None, :] * weight_c,
+        mask=inside & _alive(
+            tap, out[:, None], source[None, :], out_channels, in_channels, CENTRE, STRICT, COLOURS, GATES
+        ),
+        other=0.0,
+    )  # fmt: skip
+    packed += tap.to(tl.int64) * packed_t
+    tl.store(packed + out.to(tl.int64)[:, None] * packed_o + source.to(tl.int64)[None, :] * packed_c, tile, mask=inside)
+
+
 @_tuned("BLOCK_PIXELS", "BLOCK_OUT", "BLOCK_IN")
 @_jit
 def _output_kernel(
     x, weight, bias, y, batch_key, pixels, height, width, in_channels, out_channels,
     x_n, x_c, x_h, x_w, y_n, y_c, y_h, y_w,
     KERNEL_HEIGHT: tl.constexpr, KERNEL_WIDTH: tl.constexpr, TAPS: tl.constexpr,
-    STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
@@ -133,14 +155,12 @@ def _output_kernel(
             mask=inside[:, None] & (source < in_channels)[None, :],
             other=0.0,
         )
-        alive = (source < in_channels)[:, None] & (out < out_channels)[None, :]
-        if COLOURS > 1:
-            alive &= _alive(
-                tap, out[None, :], source[:, None], out_channels, in_channels,
-                KERNEL_HEIGHT * KERNEL_WIDTH // 2, STRICT, COLOURS, GATES,
-            )  # fmt: skip
         weight_row = (tap * in_channels + source).to(tl.int64)
-        weight_tile = tl.load(weight + weight_row[:, None] * out_channels + out[None, :], mask=alive, other=0.0)
+        weight_tile = tl.load(
+            weight + weight_row[:, None] * out_channels + out[None, :],
+            mask=(source < in_channels)[:, None] & (out < out_channels)[None, :],
+            other=0.0,
+        )
         total = tl.dot(
             _operand(x_tile, INTERPRETED), _operand(weight_tile, INTERPRETED), total, input_precision=PRECISION
         )
@@ -162,7 +182,6 @@ def _input_gradient_kernel(
     dy, y, weight, dx, batch_key, pixels, height, width, in_channels, out_channels,
     y_n, y_c, y_h, y_w, x_n, x_c, x_h, x_w,
     KERNEL_HEIGHT: tl.constexpr, KERNEL_WIDTH: tl.constexpr, TAPS: tl.constexpr,
-    STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     RELU: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
@@ -184,14 +203,12 @@ def _input_gradient_kernel(
         dy_tile = tl.load(dy + offset, mask=inside_tile, other=0.0)
         if RELU:
             dy_tile = tl.where(tl.load(y + offset, mask=inside_tile, other=0.0) > 0, dy_tile, 0.0)
-        alive = (out < out_channels)[:, None] & (source < in_channels)[None, :]
-        if COLOURS > 1:
-            alive &= _alive(
-                tap, out[:, None], source[None, :], out_channels, in_channels,
-                KERNEL_HEIGHT * KERNEL_WIDTH // 2, STRICT, COLOURS, GATES,
-            )  # fmt: skip
         weight_row = (tap * out_channels + out).to(tl.int64)
-        weight_tile = tl.load(weight + weight_row[:, None] * in_channels + source[None, :], mask=alive, other=0.0)
+        weight_tile = tl.load(
+            weight + weight_row[:, None] * in_channels + source[None, :],
+            mask=(out < out_channels)[:, None] & (source < in_channels)[None, :],
+            other=0.0,
+        )
         total = tl.dot(
             _operand(dy_tile, INTERPRETED), _operand(weight_tile, INTERPRETED), total, input_precision=PRECISION
         )
@@ -302,13 +319,32 @@ def _constants(weight: Tensor, mask: Mask, relu: bool) -> dict:
         "KERNEL_HEIGHT": weight.shape[2],
         "KERNEL_WIDTH": weight.shape[3],
         "TAPS": _live_taps(weight, mask),
-        "STRICT": mask.mask_type == "A",
-        "COLOURS": mask.image_channels,
-        "GATES": mask.gates,
         "RELU": relu,
         "PRECISION": _precision(),
         "INTERPRETED": _INTERPRETED,
     }
+
+
+def _colours(mask: Mask) -> dict:
+    return {"STRICT": mask.mask_type == "A", "COLOURS": mask.image_channels, "GATES": mask.gates}
+
+
+def _packed(weight: Tensor, mask: Mask, transposed: bool) -> Tensor:
+    """The live taps, masked: (taps, in, out), or transposed (taps, out, in)."""
+    out_channels, in_channels, height, width = weight.shape
+    taps, weight = _live_taps(weight, mask), weight.flatten(2)
+    size = (taps, out_channels, in_channels) if transposed else (taps, in_channels, out_channels)
+    packed = weight.new_empty(size)
+    if not taps:
+        return packed
+    tap, *strides = packed.stride()
+    out, source = strides if transposed else strides[::-1]
+    grid = taps, triton.cdiv(out_channels, _PACKED_TILE), triton.cdiv(in_channels, _PACKED_TILE)
+    _pack_kernel[grid](
+        weight, packed, in_channels, out_channels, *weight.stride(), out, source, tap,
+        CENTRE=height * width // 2, **_colours(mask), BLOCK_OUT=_PACKED_TILE, BLOCK_IN=_PACKED_TILE,
+    )  # fmt: skip
+    return packed
 
 
 def _pointwise(matrix: Tensor, map: Tensor, bias: Tensor | None, layout: torch.memory_format) -> Tensor:
@@ -329,15 +365,14 @@ def forward(input: Tensor, weight: Tensor, bias: Tensor | None, mask: Mask, relu
     if removes_nothing(weight, mask.mask_type, mask.image_channels):
         output = _pointwise(weight.flatten(1), input, bias, memory_format(input))
         return output.relu_() if relu else output
-    taps = _live_taps(weight, mask)
     output = _empty_map(input, out_channels)
-    live = weight.flatten(2)[:, :, :taps].permute(2, 1, 0).contiguous()
     pixels = input.numel() // in_channels
     with torch.cuda.device_of(input):
+        packed = _packed(weight, mask, transposed=False)
         _output_kernel[
             lambda tiles: (triton.cdiv(pixels, tiles["BLOCK_PIXELS"]), triton.cdiv(out_channels, tiles["BLOCK_OUT"]))
         ](
-            input, live, bias, output, *_sizes(input, weight), *input.stride(), *output.stride(),
+            input, packed, bias, output, *_sizes(input, weight), *input.stride(), *output.stride(),
             **_constants(weight, mask, relu), HAS_BIAS=bias is not None,
         )  # fmt: skip
     return output
@@ -381,17 +416,16 @@ def _input_gradient(
         gradient = _relu_gradient(grad_output, output, relu)
         return _pointwise(weight.flatten(1).t(), gradient, None, memory_format(input))
     in_channels = weight.shape[1]
-    taps = _live_taps(weight, mask)
     dinput = _empty_map(input, in_channels)
     if input.numel() == 0:
         return dinput
-    live = weight.flatten(2)[:, :, :taps].permute(2, 0, 1).contiguous()
     pixels = input.numel() // in_channels
     with torch.cuda.device_of(input):
+        packed = _packed(weight, mask, transposed=True)
         _input_gradient_kernel[
             lambda tiles: (triton.cdiv(pixels, tiles["BLOCK_PIXELS"]), triton.cdiv(in_channels, tiles["BLOCK_IN"]))
         ](
-            grad_output, output, live, dinput, *_sizes(input, weight), *grad_output.stride(), *dinput.stride(),
+            grad_output, output, packed, dinput, *_sizes(input, weight), *grad_output.stride(), *dinput.stride(),
             **_constants(weight, mask, relu),
         )  # fmt: skip
     return dinput
@@ -418,7 +452,7 @@ def _weight_gradient(
         ](
             grad_output, output, input, dweights, dbiases,
             *_sizes(input, weight), *grad_output.stride(), *input.stride(),
-            **_constants(weight, mask, relu), HAS_BIAS=need_bias,
+            **_constants(weight, mask, relu), **_colours(mask), HAS_BIAS=need_bias,
         )  # fmt: skip
     dweight = torch.zeros_like(weight, memory_format=torch.contiguous_format)
     dweight.view(out_channels, in_channels, -1)[:, :, :taps] = dweights.sum(0).permute(1, 2, 0)

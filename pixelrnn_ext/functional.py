@@ -17,7 +17,7 @@ from torch import Tensor
 
 from . import _backends, reference
 from ._autocast import autocasts, without_autocast
-from .masks import MASK_TYPES, colour_groups, masked_weight, removes_nothing
+from .masks import MASK_TYPES, check_colour_groups, masked_weight, removes_nothing
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -167,7 +167,7 @@ def masked_conv2d(
     """Masked convolution (sections 2.2 and 3.4), stride 1, zeros around the map: a pixel reads the pixels before it.
 
     Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))``, ReLU on top if asked for,
-    without most of the multiplications by zero. Masked weights have no effect, whatever they are, and zero gradients.
+    without the multiplications by taps that are dead. Masked weights have no effect, whatever they are, and zero gradients.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1, of any strides.
@@ -177,7 +177,7 @@ def masked_conv2d(
         image_channels: colours that the channels are divided into, see :func:`pixelrnn_ext.masks.colour_groups`.
         gates: the mask is made for ``out_channels / gates`` units and repeated for every gate.
         activation: ``"relu"`` or None.
-        backend: ``"native"`` (on a CPU convolutions of the live part, on a GPU Triton kernels), ``"reference"`` (F.conv2d
+        backend: ``"native"`` (on a CPU the compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d
             with the masked weight), or ``"auto"``: native where it runs.
 
     Returns:
@@ -205,8 +205,8 @@ def masked_conv2d(
         raise ValueError(f"expected bias of shape ({out_channels},), got {_shape(bias)}")
     if out_channels % gates:
         raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
-    colour_groups(out_channels // gates, image_channels)
-    colour_groups(in_channels, image_channels)
+    check_colour_groups(out_channels // gates, image_channels)
+    check_colour_groups(in_channels, image_channels)
     # Where nothing is masked PyTorch's own convolution is the shortest way, but for halves, which are computed in float32 here.
     plain = removes_nothing(weight, mask_type, image_channels) and input.dtype in (torch.float32, torch.float64)
     if _backends.runs_masked_conv(backend, input) and not plain:
@@ -346,8 +346,8 @@ def _check(input, directions, gate_bias, diagonal, mask_type, image_channels):
             if tensor is not None and tensor.shape != (size,):
                 raise ValueError(f"expected {name}{suffix} of shape ({size},), got {_shape(tensor)}")
     if mask_type is not None:
-        colour_groups(hidden, image_channels)
-        colour_groups(in_channels, image_channels)
+        check_colour_groups(hidden, image_channels)
+        check_colour_groups(in_channels, image_channels)
     if gate_bias is not None:
         expected = (n, 4 * hidden * len(directions), height, width)
         if gate_bias.dim() != 4 or any(got not in (1, want) for got, want in zip(gate_bias.shape, expected)):

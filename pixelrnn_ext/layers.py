@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from . import _backends, functional
 from .incremental.states import DiagonalBiLSTMState, MaskedConvState, RowLSTMState
-from .masks import MASK_TYPES, colour_groups
+from .masks import MASK_TYPES, check_colour_groups
 
 INITIAL_STATES = ("zero", "learned")
 
@@ -41,8 +41,8 @@ class _LineLSTM(nn.Module):
             raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
         if initial_state not in INITIAL_STATES:
             raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
-        colour_groups(in_channels, image_channels)
-        colour_groups(hidden_channels, image_channels)
+        check_colour_groups(in_channels, image_channels)
+        check_colour_groups(hidden_channels, image_channels)
         _backends.check_name(backend)
         self.in_channels = in_channels
         self.hidden_channels = hidden_channels
@@ -349,8 +349,8 @@ class MaskedConv2d(nn.Module):
         if size[0] % 2 == 0 or size[1] % 2 == 0:
             raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
         functional.check_masked_conv2d_options(mask_type, image_channels, 1, activation)
-        colour_groups(in_channels, image_channels)
-        colour_groups(out_channels, image_channels)
+        check_colour_groups(in_channels, image_channels)
+        check_colour_groups(out_channels, image_channels)
         _backends.check_name(backend, _backends.CONVOLUTION_BACKENDS)
         self.in_channels = in_channels
         self.out_channels = out_channels

@@ -1,8 +1,8 @@
 """The operator under masked_conv2d: its paths by device, fake kernels, autograd, and the autocast rule.
 
-``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators that need no compiled library: on a
-CPU :mod:`pixelrnn_ext._masked_conv_cpu` computes them, on a GPU Triton kernels. Derivatives of the backward go through
-convolutions of PyTorch.
+``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators: on a CPU the compiled kernels
+compute them (:mod:`pixelrnn_ext._masked_conv_cpu`), on a GPU Triton kernels, which need no compiled library. Derivatives of
+the backward go through convolutions of PyTorch.
 """
 
 import torch

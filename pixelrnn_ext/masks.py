@@ -16,15 +16,20 @@ class Mask(NamedTuple):
     gates: int
 
 
+def check_colour_groups(channels: int, image_channels: int) -> None:
+    """ValueError where ``channels`` features cannot be divided into so many colours."""
+    if image_channels < 1:
+        raise ValueError(f"expected image_channels >= 1, got {image_channels}")
+    if channels < image_channels:
+        raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
+
+
 def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
     """The colour that each of ``channels`` features belongs to, (channels,) of int64.
 
     Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
     """
-    if image_channels < 1:
-        raise ValueError(f"expected image_channels >= 1, got {image_channels}")
-    if channels < image_channels:
-        raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
+    check_colour_groups(channels, image_channels)
     size, larger = channels // image_channels, channels % image_channels  # no divmod: a traced size has none
     index = torch.arange(channels, device=device)
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)

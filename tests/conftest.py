@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if not any((ROOT / "pixelrnn_ext").glob("_C.*")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
+from pixelrnn_ext import _library  # noqa: E402  (from the path above)
+
 
 @pytest.fixture(autouse=True)
 def _fixed_seed_and_poisoned_memory():
@@ -18,3 +20,19 @@ def _fixed_seed_and_poisoned_memory():
     torch.utils.deterministic.fill_uninitialized_memory = True
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=_library.instruction_sets())
+def instruction_set(request):
+    best = _library.instruction_sets()[-1]
+    _library.set_instruction_set(request.param)
+    yield request.param
+    _library.set_instruction_set(best)
+
+
+@pytest.fixture(params=[1, 2, 3], ids="{}threads".format)
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

@@ -11,31 +11,35 @@ from torch import nn
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _masked_conv_cpu, functional
-from pixelrnn_ext.masks import Mask, causal_mask
+from pixelrnn_ext import functional
+from pixelrnn_ext.masks import causal_mask
 
 OPS = torch.ops.pixelrnn_ext
 CL = torch.channels_last
 KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
-# N, in channels, units, H, W, colours: odd sizes, maps smaller than the kernel, uneven groups, no image
-SIZES = [(2, 4, 5, 5, 6, 1), (1, 7, 5, 9, 4, 3), (3, 3, 4, 1, 5, 3), (2, 2, 3, 7, 1, 1), (1, 1, 1, 1, 1, 1), (0, 3, 5, 4, 6, 3)]
+# N, in channels, units, H, W, colours: odd sizes, maps smaller than the kernel, uneven groups, no image, maps that are
+# transposed in whole vectors and taken in several bands
+SIZES = [
+    (2, 4, 5, 5, 6, 1),
+    (1, 7, 5, 9, 4, 3),
+    (3, 3, 4, 1, 5, 3),
+    (2, 2, 3, 7, 1, 1),
+    (1, 1, 1, 1, 1, 1),
+    (0, 3, 5, 4, 6, 3),
+    (2, 37, 18, 23, 19, 3),
+]
 each_size = pytest.mark.parametrize("size", SIZES, ids="B{0[0]}-in{0[1]}-units{0[2]}-{0[3]}x{0[4]}-colours{0[5]}".format)
 each_mask = pytest.mark.parametrize("mask_type", ["A", "B"])
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=str)
-each_plan = pytest.mark.parametrize("split", [0, 1 << 30], ids=["split", "crop"])
+each_layout = pytest.mark.parametrize("layout", [torch.contiguous_format, CL], ids=["nchw", "channels_last"])
 
 
-@pytest.fixture
-def plan(monkeypatch, split):
-    monkeypatch.setattr(_masked_conv_cpu, "_SPLIT_FROM", split)
-
-
-def leaves(size, kernel, gates=1, dtype=torch.float64, bias=True):
+def leaves(size, kernel, gates=1, dtype=torch.float64, bias=True, layout=CL):
     n, channels, units, height, width, _ = size
     kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     shapes = [(n, channels, height, width), (gates * units, channels, *kernel)] + [(gates * units,)] * bias
     x, *parameters = (torch.randn(s, dtype=torch.float64).to(dtype) for s in shapes)
-    x = x.to(memory_format=CL)  # the layout in which there are two plans
+    x = x.to(memory_format=layout)
     return [t.requires_grad_() for t in (x, *parameters)]
 
 
@@ -54,13 +58,34 @@ def compare(expected, got, ratio):
 @each_mask
 @each_kernel
 @each_size
-@each_plan
-def test_against_the_reference(mask_type, kernel, size, plan):
+@each_layout
+def test_against_the_reference(mask_type, kernel, size, layout):
     for gates, activation in [(1, None), (4, "relu")]:
-        tensors = leaves(size, kernel, gates)
+        tensors = leaves(size, kernel, gates, layout=layout)
         options = dict(mask_type=mask_type, image_channels=size[5], gates=gates, activation=activation)
         expected = run(px.reference.masked_conv2d, tensors, **options)
         compare(expected, run(functional.masked_conv2d, tensors, **options, backend="native"), 1e-14)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@each_layout
+def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
+    """Against the reference, and the same to the bit from run to run."""
+    tensors = leaves((n, 19, 35, 13, 17, 3), 5, dtype=torch.float32, layout=layout)
+    options = dict(mask_type="B", image_channels=3, activation="relu")
+    exact = run(px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], **options)
+    got, again = (run(functional.masked_conv2d, tensors, **options) for _ in range(2))
+    compare(exact, got, 1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(got, again))
+
+
+def test_without_the_compiled_kernels(monkeypatch):
+    """auto is the reference, native says what is missing."""
+    monkeypatch.setattr(px._library, "_why_no_native", "no compiler")
+    x, w, b = leaves((2, 4, 5, 5, 6, 1), 3)
+    assert torch.equal(functional.masked_conv2d(x, w, b), px.reference.masked_conv2d(x, w, b))
+    with pytest.raises(RuntimeError, match="backend='native' cannot run: no compiler"):
+        functional.masked_conv2d(x, w, b, backend="native")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
@@ -73,19 +98,6 @@ def test_halves_are_computed_in_float32(kernel, dtype):
     cotangent = torch.linspace(-1, 1, got[0].numel()).view(got[0].shape).to(dtype).double()
     exact = run(px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], cotangent, **options)
     compare(exact, got, torch.finfo(dtype).eps)
-
-
-def test_the_plan_has_every_live_tap_once_and_splits_wide_kernels():
-    for height, width, mask_type, colours, channels in itertools.product((1, 3, 5, 7), (1, 3, 5, 7), "AB", (1, 3), (3, 64)):
-        weight = torch.empty(3, channels, height, width)
-        taps = torch.zeros(height, width)
-        for block in _masked_conv_cpu.live_blocks(weight, Mask(mask_type, colours, 1), CL):
-            taps[block.top : block.bottom, block.left : block.right] += 1
-        alive = causal_mask(mask_type, 3, channels, (height, width), image_channels=colours).amax((0, 1))
-        assert (taps[alive > 0] == 1).all() and not taps[height // 2 + 1 :].any() and (taps <= 1).all()
-    assert len(_masked_conv_cpu.live_blocks(torch.empty(64, 64, 7, 7), Mask("A", 1, 1), CL)) == 2
-    assert len(_masked_conv_cpu.live_blocks(torch.empty(64, 64, 3, 3), Mask("B", 1, 1), CL)) == 1
-    assert not _masked_conv_cpu.live_blocks(torch.empty(64, 64, 1, 1), Mask("A", 1, 1), CL)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 64])
@@ -117,8 +129,7 @@ def calls(**options):
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])
-@each_plan
-def test_gradcheck_and_gradgradcheck(activation, plan):
+def test_gradcheck_and_gradgradcheck(activation):
     function, tensors = calls(activation=activation)
     assert torch.autograd.gradcheck(function, tensors)
     assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
@@ -140,9 +151,8 @@ def test_only_what_is_needed_is_computed(needed, kernel):
 
 @each_mask
 @pytest.mark.parametrize("kernel", [1, 3, 7, (1, 3)], ids=str)
-@each_plan
 @pytest.mark.parametrize(("colours", "channels", "units", "gates"), [(1, 2, 2, 1), (3, 5, 4, 1), (3, 4, 5, 4)])
-def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates, plan):
+def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates):
     """An output depends on exactly the pixels and colours that the definition names."""
     height, width = 3, 4
     kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
@@ -161,9 +171,8 @@ def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gat
 
 @each_mask
 @each_kernel
-@each_plan
 @pytest.mark.parametrize("dead", [float("nan"), float("inf")])
-def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead, plan):
+def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead):
     x, w, b = leaves((2, 4, 5, 5, 6, 3), kernel)
     alive = causal_mask(mask_type, *w.shape[:2], w.shape[2:], image_channels=3) > 0
     poisoned = torch.where(alive, w.detach(), dead).requires_grad_()
@@ -177,7 +186,7 @@ def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead, 
 
 
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, CL], ids=str)
+@each_layout
 def test_opcheck(relu, layout):
     x, w, b = (t.detach() for t in leaves((2, 4, 3, 4, 5, 3), 3, gates=4))
     x = x.contiguous(memory_format=layout)

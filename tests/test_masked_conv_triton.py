@@ -99,29 +99,15 @@ def test_interpreted(interpreted, check):
 
 FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
 FP32_POINTERS = {"dweight", "dbias"}  # partial sums of the weight gradient
-POINTERS = {"x", "y", "dx", "dy", "weight", "bias"} | FP32_POINTERS
+POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
 TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
+COLOURS = {"STRICT": False, "COLOURS": 3, "GATES": 4}
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("arch", TENSOR_CORES)
-@pytest.mark.parametrize("kernel", ["_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel"])
-def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
+def compiled(function, arch, dtype, constants):
+    """PTX of a kernel; constants that it does not take are left out."""
     from triton.backends.compiler import GPUTarget
 
-    dtype, precision = FORMATS[format]
-    tuned = getattr(kernels, kernel)
-    tiles = min((config.kwargs for config in tuned.configs), key=lambda tiles: math.prod(tiles.values()))
-    constants = {
-        "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3, "TAPS": 5, "STRICT": False, "COLOURS": 3, "GATES": 4,
-        "RELU": True, "HAS_BIAS": True, "PRECISION": precision, "INTERPRETED": False, **tiles,
-    }  # fmt: skip
-    if channels_last:
-        constants |= {"x_c": 1, "y_c": 1}  # the launcher makes a constant of every 1
-    else:
-        constants |= {"x_w": 1, "y_w": 1}
-    function = tuned.fn
     constants = {name: value for name, value in constants.items() if name in function.arg_names}
     signature = {
         name: "constexpr" if name in constants
@@ -130,13 +116,37 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
         else "i32"
         for name in function.arg_names
     }  # fmt: skip
-    if kernel != "_weight_gradient_kernel":
-        assert not FP32_POINTERS & signature.keys()
     source = triton.compiler.ASTSource(function, signature, constants)
     ptx = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_warps": 4, "num_stages": 3}).asm["ptx"]
     assert f".target sm_{arch}" in ptx
+    return ptx
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("arch", TENSOR_CORES)
+@pytest.mark.parametrize("kernel", ["_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel"])
+def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
+    dtype, precision = FORMATS[format]
+    tuned = getattr(kernels, kernel)
+    tiles = min((config.kwargs for config in tuned.configs), key=lambda tiles: math.prod(tiles.values()))
+    constants = {
+        "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3, "TAPS": 5, **COLOURS,
+        "RELU": True, "HAS_BIAS": True, "PRECISION": precision, "INTERPRETED": False, **tiles,
+    }  # fmt: skip
+    if channels_last:
+        constants |= {"x_c": 1, "y_c": 1}  # the launcher makes a constant of every 1
+    else:
+        constants |= {"x_w": 1, "y_w": 1}
+    ptx = compiled(tuned.fn, arch, dtype, constants)
     assert bool(re.search(TENSOR_CORES[arch], ptx)) == (format != "fp32")
     assert ("tf32" in ptx) == (format == "tf32")
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("arch", TENSOR_CORES)
+def test_the_packing_compiles_ahead_of_time(arch, dtype):
+    compiled(kernels._pack_kernel, arch, dtype, {"CENTRE": 4, **COLOURS, "BLOCK_OUT": 32, "BLOCK_IN": 32})
 
 
 def test_a_cpu_tensor_has_a_reason():

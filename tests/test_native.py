@@ -5,23 +5,6 @@ import torch
 from checks import LAYERS, RATIO, SIZES, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _library
-
-
-@pytest.fixture(params=_library.instruction_sets())
-def instruction_set(request):
-    best = _library.instruction_sets()[-1]
-    _library.set_instruction_set(request.param)
-    yield request.param
-    _library.set_instruction_set(best)
-
-
-@pytest.fixture(params=[1, 2, 3], ids="{}threads".format)
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def compare(layer, dtype, x, gate_bias=None, ratio=None):

@@ -1,4 +1,4 @@
-"""The scan on a CPU, as a program of its own (tests/native/check_scan.cpp), built and run under the sanitizers."""
+"""The CPU kernels without a framework, as the programs tests/native/check_*.cpp, built and run under the sanitizers."""
 
 import platform
 import shutil
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = [*sorted((ROOT / "csrc" / "cpu").glob("*.cpp")), ROOT / "tests" / "native" / "check_scan.cpp"]
+KERNELS = sorted((ROOT / "csrc" / "cpu").glob("*.cpp"))
+CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
 GXX = shutil.which("g++")
 
 ADDRESS_UNDEFINED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -28,16 +29,19 @@ needs_avx2 = pytest.mark.skipif(not has_avx2(), reason="this CPU has no AVX2 wit
 
 
 def build(folder, flags):
+    """A program for each of the checks."""
+
     def compile_one(source):
         target = folder / f"{source.stem}.o"
         call([GXX, "-std=c++17", *flags, "-pthread", "-c", source, "-o", target], timeout=300)
         return target
 
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_one, SOURCES))
-    program = folder / "check_scan"
-    call([GXX, *flags, "-pthread", *objects, "-o", program], timeout=300)
-    return program
+        objects = list(pool.map(compile_one, [*KERNELS, *CHECKS]))
+    kernels, checks = objects[: len(KERNELS)], objects[len(KERNELS) :]
+    for check in checks:
+        call([GXX, *flags, "-pthread", *kernels, check, "-o", check.with_suffix("")], timeout=300)
+    return [check.with_suffix("") for check in checks]
 
 
 def call(command, timeout):
@@ -75,7 +79,8 @@ def without_randomised_addresses(folder):
         ),
     ],
 )
-def test_check_scan(flags, arguments, tmp_path):
+def test_checks(flags, arguments, tmp_path):
     prefix = without_randomised_addresses(tmp_path) if flags == THREAD else []
-    output = call([*prefix, build(tmp_path, flags), *arguments], timeout=600)
-    assert output.endswith("checks passed\n")
+    for program in build(tmp_path, flags):
+        output = call([*prefix, program, *arguments], timeout=600)
+        assert output.endswith("checks passed\n")

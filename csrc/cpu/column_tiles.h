@@ -5,26 +5,18 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 // acc[R][N] = the operands of R images times N vectors of a block of packed weights, `spacing` values from vector to vector.
 template <class T, int R, int N>
 INLINE void multiply_operands(const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
-  constexpr int kSums = R * N < 8 ? 2 : 1;  // few sums would wait for each other
-  Vec<T> sum[kSums][R][N] = {};
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
   for (int k = 0; k < n; ++k) {
     const int64_t channels = taps[k].channels, stride = taps[k].input.stride;
     const T* p = taps[k].input.data + image * stride;
-    for (int64_t j = 0; j < channels; j += kSums)
-      UNROLL for (int s = 0; s < kSums; ++s) {
-        if (s && j + s >= channels) break;
-        Vec<T> v[N];
-        UNROLL for (int v0 = 0; v0 < N; ++v0) v[v0] = load(w + v0 * spacing);
-        UNROLL for (int m = 0; m < R; ++m) {
-          const T x = p[m * stride + j + s];
-          UNROLL for (int v0 = 0; v0 < N; ++v0) sum[s][m][v0] += v[v0] * x;
-        }
-        w += kBlock;
+    for (int64_t j = 0; j < channels; ++j, w += kBlock) {
+      Vec<T> v[N];
+      UNROLL for (int i = 0; i < N; ++i) v[i] = load(w + i * spacing);
+      UNROLL for (int m = 0; m < R; ++m) {
+        const T x = p[m * stride + j];
+        UNROLL for (int i = 0; i < N; ++i) acc[m][i] += v[i] * x;
       }
-  }
-  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
-    acc[m][v] = sum[0][m][v];
-    UNROLL for (int s = 1; s < kSums; ++s) acc[m][v] += sum[s][m][v];
+    }
   }
 }
 

@@ -40,13 +40,21 @@ template <class T> struct Kernels {
   void (*pack)(Pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1);
   void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
   void (*backward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);
-  // Weight gradient of the cells of `rows`, added to sum [all channels of all taps][columns(hidden)]; the columns are
-  // units x gates, padded. scratch: scratch_size() values.
-  int (*columns)(int hidden);
+  // Weight gradient of the cells of `rows`, from dy [cells][outputs], added to sum [all channels of all taps][columns]: the
+  // outputs (of a scan: units x gates), padded. scratch: scratch_size values.
+  int (*columns)(int outputs);
   int scratch_size;
-  void (*weight_gradient)(const Rows<T>&, int hidden, const T* dx, T* sum, T* scratch);
+  void (*weight_gradient)(const Rows<T>&, int outputs, const T* dy, T* sum, T* scratch);
   // y = sigmoid(x) or tanh(x), for tests.
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
+  // Convolutions. y [cells][outputs] = the taps' values times packed [all channels][block_outputs], for the block of outputs
+  // from o0 on and at most convolution_cells cells.
+  int (*block_outputs)(int outputs, int o0);
+  int convolution_cells;
+  void (*convolve)(const Rows<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
+  // to = from [n]; to [columns][rows] = from [rows][columns]. Zero where y, laid out as `from`, is given and not positive.
+  void (*copy)(int64_t n, const T* from, const T* y, T* to);
+  void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
 
 // One of these in each cpu/tiles_*.cpp.

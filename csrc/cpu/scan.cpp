@@ -1,12 +1,10 @@
 #include "scan.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <vector>
 
+#include "buffer.h"
 #include "kernels.h"
 
 namespace pixelrnn::cpu {
@@ -37,16 +35,6 @@ template const Kernels<double>& kernels<double>(int);
 namespace {
 
 constexpr int kCellsAtOnce = 24;  // of a line, over several images: enough to fill tiles, few enough to stay in L1
-
-struct Free {
-  void operator()(void* p) const { free(p); }
-};
-template <class T> using Buffer = std::unique_ptr<T[], Free>;
-template <class T> Buffer<T> buffer(int64_t n) {
-  void* p = aligned_alloc(64, (n * sizeof(T) + 127) / 64 * 64);
-  if (!p) throw std::bad_alloc();
-  return Buffer<T>(static_cast<T*>(p));
-}
 
 // A map that every cell reads at one displacement, with its weight. Outside the image it reads `border`.
 template <class T> struct Tap {
@@ -141,8 +129,6 @@ template <class T, class Maps> struct Direction {
   Maps maps;
   Buffer<T> packed;
 };
-
-int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
 template <class T, class Maps>
 void pack(const Kernels<T>& k, Pass pass, int hidden, const Team& team, Direction<T, Maps>& d) {
@@ -302,7 +288,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
-  const int64_t h = s.hidden, columns = k.columns(s.hidden);
+  const int64_t h = s.hidden, columns = k.columns(4 * s.hidden);
   const int together = std::max(1, std::min(s.images, 128 / s.width)), batches = (s.images + together - 1) / together;
   const int64_t lines = int64_t(batches) * s.height;
   const int shares = std::max<int64_t>(1, std::min<int64_t>(team.threads, lines));
@@ -328,7 +314,7 @@ template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>&
         for (int64_t line = share(lines, q, shares); line < share(lines, q + 1, shares); ++line) {
           const int image0 = line / s.height * together;
           cells.seek(line % s.height, image0, std::min(s.images, image0 + together));
-          k.weight_gradient(cells.rows(), s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * q, scratch.get());
+          k.weight_gradient(cells.rows(), 4 * s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * q, scratch.get());
         }
     });
     const int parts = std::max(1, std::min<int>(team.threads, 4 * h));

@@ -31,6 +31,7 @@ constexpr int kForwardGates = 4, kWeightRows = 6;
 constexpr int kForwardGates = 2, kWeightRows = 3;  // two gates at a time: fewer weights are read than by 3 cells x 4
 #endif
 constexpr int kForwardCells = 6;
+constexpr int kConvolutionCells = PIXELRNN_VECTOR_REGISTERS == 32 ? 14 : 6;  // of two vectors each
 
 // R cells x one vector of units.
 template <class T, int R>
@@ -93,19 +94,50 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
   }
 }
 
-// R channels x four vectors of gate columns, summed over n cells whose dx columns lie side by side in b [n][4][lanes].
-template <class T, int R>
+// R channels x N vectors of outputs, summed over n cells whose dy columns lie side by side in b [n][N][lanes].
+template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;
-  Vec<T> acc[R][4];
-  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < 4; ++v) acc[m][v] = load(sum + m * columns + v * L);
-  for (int k = 0; k < n; ++k, b += 4 * L) {
+  Vec<T> acc[R][N];
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = load(sum + m * columns + v * L);
+  for (int k = 0; k < n; ++k, b += N * L) {
     const T* p = tap[k] + channel;
-    Vec<T> w[4];
-    UNROLL for (int v = 0; v < 4; ++v) w[v] = load(b + v * L);
-    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < 4; ++v) acc[m][v] += w[v] * p[m];
+    Vec<T> w[N];
+    UNROLL for (int v = 0; v < N; ++v) w[v] = load(b + v * L);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] += w[v] * p[m];
   }
-  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < 4; ++v) store(sum + m * columns + v * L, acc[m][v]);
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) store(sum + m * columns + v * L, acc[m][v]);
+}
+
+// R cells x N vectors of outputs.
+template <class T, int R, int N>
+void convolution_tile(const Rows<T>& rows, int i0, int outputs, int o0, const T* w, bool relu, T* y) {
+  constexpr int L = lanes<T>;
+  Vec<T> acc[R][N] = {};
+  multiply_taps<T, R, N>(rows, i0, w, acc);
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
+    const int o = o0 + v * L;
+    store(y + rows.cell[i0 + m] * outputs + o, relu ? max(Vec<T>{}, acc[m][v]) : acc[m][v], outputs - o);
+  }
+}
+
+// Zero where y is not positive; as torch, where it is NaN the value itself.
+template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
+
+template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
+  constexpr int L = lanes<T>;
+  using S = typename Lanes<T, L>::S;
+  Vec<T> v[L], mixed[L];
+  UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
+  if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
+  UNROLL for (int step = 1; step < L; step *= 2) {  // each moves a bit of the vector's index into the lane's, and back
+    UNROLL for (int k = 0; k < L / 2; ++k) {
+      mixed[2 * k] = S::low(v[k], v[k + L / 2]);
+      mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
+    }
+    UNROLL for (int k = 0; k < L; ++k) v[k] = mixed[k];
+  }
+  UNROLL for (int k = 0; k < L; ++k) store(to + k * to_stride, v[k]);
 }
 
 template <class T> struct Tiles {
@@ -183,34 +215,49 @@ template <class T> struct Tiles {
     }
   }
 
-  static int columns(int hidden) { return (hidden + L - 1) / L * 4 * L; }
-  static void weight_gradient(const Rows<T>& rows, int hidden, const T* dx, T* sum, T* scratch) {
-    const int64_t all_columns = columns(hidden);
+  // Columns are taken four vectors at a time, then the one, two or four that hold the rest.
+  static int columns(int outputs) {
+    const int vectors = (outputs + L - 1) / L;
+    return (vectors + (vectors % 4 == 3)) * L;
+  }
+  static void weight_gradient(const Rows<T>& rows, int outputs, const T* dy, T* sum, T* scratch) {
+    const int all_columns = columns(outputs);
     for (int i0 = 0; i0 < rows.cells; i0 += kRun) {
       const int n = rows.cells - i0 < kRun ? rows.cells - i0 : kRun;
-      for (int64_t c0 = 0; c0 < all_columns; c0 += 4 * L) {
-        for (int k = 0; k < n; ++k) {
-          const T* from = dx + rows.cell[i0 + k] * 4 * hidden + c0;
-          prefetch<4 * L * sizeof(T)>(from + 4 * L);
-          UNROLL for (int v = 0; v < 4; ++v) store(scratch + (k * 4 + v) * L, load(from + v * L, 4 * hidden - c0 - v * L));
-        }
-        T* s = sum + c0;
-        for (int k = 0; k < rows.taps; ++k) {
-          const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;
-          const int channels = rows.channels[k], tiles = (channels + kWeightRows - 1) / kWeightRows;
-          for (int t = 0; t < tiles; ++t) {
-            const int j0 = channels * t / tiles, j1 = channels * (t + 1) / tiles;
-            weight_rows(j1 - j0, n, tap, j0, scratch, s + j0 * all_columns, all_columns);
-          }
-          s += channels * all_columns;
-        }
+      for (int c0 = 0; c0 < all_columns;) {
+        const int rest = (all_columns - c0) / L;
+        if (rest >= 4) weight_columns<4>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 4 * L;
+        else if (rest >= 2) weight_columns<2>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 2 * L;
+        else weight_columns<1>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += L;
       }
     }
   }
+  template <int N>
+  static void weight_columns(const Rows<T>& rows, int i0, int n, int outputs, int c0, const T* dy, T* sum, T* scratch) {
+    constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
+    const int64_t all_columns = columns(outputs);
+    for (int k = 0; k < n; ++k) {
+      const T* from = dy + rows.cell[i0 + k] * outputs + c0;
+      prefetch<N * L * sizeof(T)>(from + N * L);
+      UNROLL for (int v = 0; v < N; ++v) store(scratch + (k * N + v) * L, load(from + v * L, outputs - c0 - v * L));
+    }
+    T* s = sum + c0;
+    for (int k = 0; k < rows.taps; ++k) {
+      const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;
+      const int channels = rows.channels[k], tiles = (channels + most - 1) / most;
+      for (int t = 0; t < tiles; ++t) {
+        const int j0 = (int64_t)channels * t / tiles, j1 = (int64_t)channels * (t + 1) / tiles;
+        weight_rows<N>(j1 - j0, n, tap, j0, scratch, s + j0 * all_columns, all_columns);
+      }
+      s += channels * all_columns;
+    }
+  }
+  template <int N>
   static void weight_rows(int count, int n, const T* const* tap, int channel, const T* b, T* sum, int64_t columns) {
+    constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
     switch (count) {
-#define CASE(R) case R: if constexpr (R <= kWeightRows) return weight_tile<T, R>(n, tap, channel, b, sum, columns);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#define CASE(R) case R: if constexpr (R <= most) return weight_tile<T, R, N>(n, tap, channel, b, sum, columns);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #undef CASE
     }
   }
@@ -223,6 +270,45 @@ template <class T> struct Tiles {
     }
   }
 
-  static constexpr Kernels<T> table{block_units, max_cells, pack, forward, backward, columns, kRun * 4 * L, weight_gradient, activation};
+  static int block_outputs(int outputs, int o0) { return outputs - o0 > L ? 2 * L : L; }
+  static void convolve(const Rows<T>& rows, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
+    block_outputs(outputs, o0) == L ? convolve_block<1>(rows, first, count, outputs, o0, packed, relu, y)
+                                    : convolve_block<2>(rows, first, count, outputs, o0, packed, relu, y);
+  }
+  template <int N>
+  static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {
+    switch (count) {
+#define CASE(R) case R: if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#undef CASE
+    }
+  }
+
+  static void copy(int64_t n, const T* from, const T* y, T* to) {
+    for (int64_t i = 0; i < n; i += L) {
+      const Vec<T> v = load(from + i, n - i);
+      store(to + i, y ? where_positive<T>(load(y + i, n - i), v) : v, n - i);
+    }
+  }
+  static void transpose(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
+    if (rows < L || columns < L) {
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) {
+          const int64_t at = i * from_stride + j;
+          to[j * to_stride + i] = y && y[at] <= 0 ? T(0) : from[at];
+        }
+      return;
+    }
+    for (int64_t i = 0; i < rows; i += L)
+      for (int64_t j = 0; j < columns; j += L) {  // the last blocks overlap those before
+        const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
+        const int64_t at = i0 * from_stride + j0;
+        transpose_block(from + at, y ? y + at : y, from_stride, to + j0 * to_stride + i0, to_stride);
+      }
+  }
+
+  static constexpr Kernels<T> table{
+      block_units,     max_cells,  pack,          forward,           backward, columns, kRun * 4 * L,
+      weight_gradient, activation, block_outputs, kConvolutionCells, convolve, copy,    transpose};
 };
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -2,24 +2,13 @@
 // No framework is needed, so this can run under the sanitizers: tests/test_sanitizers.py builds and runs it.
 //
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <limits>
-#include <random>
-#include <string>
-#include <thread>
-#include <vector>
+#include "check.h"
 
-#include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/scan.h"
 
 namespace {
 
-namespace cpu = pixelrnn::cpu;
+using namespace check;
 using cpu::Shape;
 
 // What is scanned.
@@ -68,30 +57,7 @@ const Options kOptions[] = {
     {"everything, two directions", 2, false, true, 3, 3, true, true, true},
 };
 
-// A number of shares, and of threads to which they are dealt. The same number of shares must give the same bits.
-struct Deal {
-  int shares, threads;
-};
-const Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}};
-
-// The largest difference allowed, as a part of the largest value or of 0.1: a few small values may all be differences
-// of large ones.
-template <class T> constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
-
-const char* const kInstructionSets[] = {"baseline", "AVX2", "AVX-512"};
-template <class T> constexpr const char* kTypeName = sizeof(T) == 4 ? "float" : "double";
-
-int64_t checks = 0;
-bool short_list = false, best_only = false;
-
-int first_level() { return best_only ? cpu::best_instruction_set() : 0; }
-
-[[noreturn]] void fail(const std::string& message) {
-  printf("FAILED: %s\n", message.c_str());
-  exit(1);
-}
-
-// Buffers. Each is a vector of exactly its size, so that the address sanitizer sees a step beyond it. Empty: not given.
+// Buffers.
 
 template <class T> struct Inputs {
   std::vector<T> x, weight, h0, c0, input, weight_ih, bias, dh;
@@ -114,9 +80,6 @@ template <class T> std::vector<Named<T>> named(const Outputs<T>& a) {
           {"dbias", a.dbias}};
 }
 
-template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
-template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
-
 Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
   return {options.directions, size.images,     size.height, size.width,             size.hidden,
           kind.diagonal,      options.reverse, kind.taps,   options.input_channels, options.input_taps};
@@ -125,14 +88,6 @@ Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
 int64_t cells(const Shape& s) { return int64_t(s.directions) * s.images * s.height * s.width; }
 int64_t weights(const Shape& s) { return int64_t(s.directions) * s.taps * s.hidden * 4 * s.hidden; }
 int64_t input_weights(const Shape& s) { return int64_t(s.directions) * s.input_taps * s.hidden * 4 * s.input_channels; }
-
-template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  static std::mt19937 generator(1);
-  std::uniform_real_distribution<double> uniform(-amplitude, amplitude);
-  std::vector<T> values(n);
-  for (T& value : values) value = T(uniform(generator));
-  return values;
-}
 
 template <class T> Inputs<T> random_inputs(const Shape& s, const Options& options) {
   const int64_t maps = cells(s) * s.hidden, states = int64_t(s.directions) * s.hidden;
@@ -278,8 +233,6 @@ class Reference {
   std::vector<double> dh_, dc_;
 };
 
-template <class T> std::vector<double> to_double(const std::vector<T>& v) { return {v.begin(), v.end()}; }
-
 template <class T> Outputs<double> reference(const Shape& s, const Inputs<T>& in) {
   const Inputs<double> exact{to_double(in.x),     to_double(in.weight),    to_double(in.h0),   to_double(in.c0),
                              to_double(in.input), to_double(in.weight_ih), to_double(in.bias), to_double(in.dh)};
@@ -294,31 +247,10 @@ template <class T> Outputs<double> reference(const Shape& s, const Inputs<T>& in
 
 // Comparisons.
 
-template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
-}
-
 template <class Buffers> void check_same_bits(const Buffers& got, const Buffers& expected, const std::string& where) {
   const auto a = named(got), b = named(expected);
   for (size_t i = 0; i < a.size(); ++i, ++checks)
     if (!same_bits(a[i].values, b[i].values)) fail(where + ": " + a[i].name + " has changed");
-}
-
-// Returns the largest difference, as a part of what kTolerance says.
-template <class T>
-double check_close(const Named<T>& got, const std::vector<double>& expected, const std::string& where) {
-  if (got.values.size() != expected.size()) fail(where + ": " + got.name + " has the wrong size");
-  double largest = 0.1, error = 0;
-  for (double value : expected) largest = std::max(largest, std::abs(value));
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double difference = std::abs(got.values[i] - expected[i]);
-    if (!(difference <= kTolerance<T> * largest))
-      fail(where + ": " + got.name + "[" + std::to_string(i) + "] is " + std::to_string(got.values[i]) + ", expected " +
-           std::to_string(expected[i]));
-    error = std::max(error, difference / largest);
-  }
-  ++checks;
-  return error;
 }
 
 template <class T>
@@ -326,32 +258,11 @@ double check_close(const Outputs<T>& got, const Outputs<double>& expected, const
   const auto a = named(got);
   const auto b = named(expected);
   double error = 0;
-  for (size_t i = 0; i < a.size(); ++i) error = std::max(error, check_close(a[i], b[i].values, where));
+  for (size_t i = 0; i < a.size(); ++i) error = std::max(error, check::check_close(a[i].name, a[i].values, b[i].values, where));
   return error;
 }
 
 // The scan under test.
-
-// Ranges of shares, one for each of some threads that run at the same time.
-template <int threads> void deal(int shares, void (*body)(void*, int, int), void* context) {
-  if (threads == 1) return body(context, 0, shares);
-  std::vector<std::thread> started;
-  for (int i = 0; i < threads; ++i) {
-    const int first = shares * i / threads, last = shares * (i + 1) / threads;
-    if (first < last) started.emplace_back(body, context, first, last);
-  }
-  for (std::thread& thread : started) thread.join();
-}
-
-cpu::Team team(const Deal& d) {
-  switch (d.threads) {
-    case 1: return {d.shares, deal<1>};
-    case 2: return {d.shares, deal<2>};
-    case 3: return {d.shares, deal<3>};
-    case 4: return {d.shares, deal<4>};
-  }
-  fail("no team of " + std::to_string(d.threads) + " threads");
-}
 
 template <class T> void scan_forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::forward<T>(s,
@@ -514,12 +425,7 @@ template <class T> void check_activations() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument != "short" && argument != "best") fail("unknown argument " + argument);
-    (argument == "short" ? short_list : best_only) = true;
-  }
-  setvbuf(stdout, nullptr, _IOLBF, 0);
+  read_arguments(argc, argv);
   check_activations<float>();
   check_activations<double>();
   check_scans<float>();

@@ -1,0 +1,297 @@
+#include "convolution.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "buffer.h"
+#include "kernels.h"
+
+namespace pixelrnn::cpu {
+namespace {
+
+constexpr int kRunCells = 112;             // that take their pointers at once: whole tiles of 14
+constexpr int64_t kBandBytes = 128 << 10;  // of the rows of an image that are held at once, next to the weights in L2
+
+// masks.colour_groups: the colour of each channel.
+std::vector<int> colour_groups(int channels, int colours) {
+  const int size = channels / colours, larger = channels % colours;
+  std::vector<int> group(channels);
+  for (int i = 0; i < channels; ++i) group[i] = i < larger * (size + 1) ? i / (size + 1) : (i - larger) / size;
+  return group;
+}
+
+class Alive {
+ public:
+  explicit Alive(const Convolution& s)
+      : strict_(s.strict), centre_(s.kernel_height * s.kernel_width / 2), units_(s.out_channels / s.gates),
+        out_(colour_groups(units_, s.colours)), in_(colour_groups(s.in_channels, s.colours)) {}
+  bool operator()(int out, int in, int tap) const {
+    return tap < centre_ || (tap == centre_ && in_[in] < out_[out % units_] + !strict_);
+  }
+
+ private:
+  bool strict_;
+  int centre_, units_;
+  std::vector<int> out_, in_;
+};
+
+// What every pixel reads of a map in one piece: pixels side by side, in the rows and columns of the padded map.
+struct Piece {
+  int row, column, pixels;
+};
+
+// Rows of one image, channels-last, between zeros: a row of the kernel is one piece of memory wherever it lies.
+template <class T> class Band {
+ public:
+  Band(const Convolution& s, const Kernels<T>& k, int channels, int rows)
+      : k_(k), channels_(channels), height_(s.height), width_(s.width), side_(s.kernel_width / 2),
+        planar_(!s.channels_last && channels > 1), own_(buffer<T>(int64_t(rows) * stride() * channels)) {
+    memset(own_.get(), 0, sizeof(T) * rows * stride() * channels);
+  }
+  int channels() const { return channels_; }
+  int stride() const { return width_ + 2 * side_; }
+  int side() const { return side_; }
+  const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
+
+  // Takes rows r0 <= r < r1 of an image, in place if nothing has to change; zero where y, if given, is not positive.
+  void take(const T* map, const T* y, int image, int r0, int r1) {
+    const int64_t size = int64_t(height_) * width_ * channels_;
+    if (!side_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
+      map_ = map + image * size + int64_t(r0) * width_ * channels_;
+      return;
+    }
+    map_ = own_.get();
+    for (int r = r0; r < r1; ++r) {
+      T* to = own_.get() + (int64_t(r - r0) * stride() + side_) * channels_;
+      const int64_t from = image * size + int64_t(r) * width_ * (planar_ ? 1 : channels_);
+      const T* gate = y ? y + from : nullptr;
+      if (r < 0 || r >= height_) memset(to, 0, sizeof(T) * width_ * channels_);
+      else if (planar_) k_.transpose(channels_, width_, map + from, gate, size / channels_, to, channels_);
+      else k_.copy(int64_t(width_) * channels_, map + from, gate, to);
+    }
+  }
+
+ private:
+  const Kernels<T>& k_;
+  const int channels_, height_, width_, side_;
+  const bool planar_;
+  const Buffer<T> own_;
+  const T* map_ = nullptr;
+};
+
+// Pointers of some cells of a band, counted row by row, to the pieces that they read, and to a one for the bias.
+template <class T> class Cells {
+ public:
+  Cells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
+      : band_(band), pieces_(pieces), width_(width) {
+    for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
+    if (bias) channels_.push_back(1);
+  }
+  // index(row): where the first cell of a row lies in the maps of the tiles; the others follow.
+  template <class F> Rows<T> rows(int first, int count, const F& index) {
+    cell_.resize(count), tap_.resize(channels_.size() * count);
+    for (int i = 0; i < count;) {
+      const int row = (first + i) / width_, column = (first + i) % width_, n = std::min(count - i, width_ - column);
+      for (int j = 0; j < n; ++j) cell_[i + j] = index(row) + column + j;
+      for (size_t k = 0; k < channels_.size(); ++k) {
+        const bool is_piece = k < pieces_.size();
+        const T* from = is_piece ? band_.at(row + pieces_[k].row, column + pieces_[k].column) : &one;
+        const int64_t step = is_piece ? band_.channels() : 0;
+        for (int j = 0; j < n; ++j) tap_[k * count + i + j] = from + j * step;
+      }
+      i += n;
+    }
+    return {count, int(channels_.size()), channels_.data(), tap_.data(), nullptr, cell_.data(), nullptr, 0};
+  }
+
+ private:
+  static constexpr T one = 1;
+  const Band<T>& band_;
+  const std::vector<Piece> pieces_;
+  const int width_;
+  std::vector<int> channels_;
+  std::vector<const T*> tap_;
+  std::vector<int64_t> cell_;
+};
+
+// The convolution reads the rows above and the pixels to the left; its transpose, those below and to the right.
+std::vector<Piece> pieces_before(const Convolution& s) {
+  std::vector<Piece> pieces;
+  for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
+  if (s.half_row()) pieces.push_back({s.kernel_height / 2, 0, s.half_row()});
+  return pieces;
+}
+std::vector<Piece> pieces_behind(const Convolution& s) {
+  std::vector<Piece> pieces;
+  if (s.half_row()) pieces.push_back({0, s.kernel_width - s.half_row(), s.half_row()});
+  for (int i = 1; i <= s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
+  return pieces;
+}
+
+// The masked weight in the order in which the tiles read it, [block of results][tap][source][results of a block]: the
+// taps in raster order, or for the transpose backwards. The bias is the weight of a source that is one.
+template <class T>
+Buffer<T> pack(const Convolution& s, const Kernels<T>& k, const T* weight, const T* bias, bool transposed,
+               const Team& team) {
+  const int sources = transposed ? s.out_channels : s.in_channels;
+  const int results = transposed ? s.in_channels : s.out_channels;
+  const int taps = s.live_taps(), all_taps = s.kernel_height * s.kernel_width;
+  const int64_t depth = int64_t(taps) * sources + (bias != nullptr);
+  const Alive alive(s);
+  std::vector<int> first{0};
+  while (first.back() < results) first.push_back(first.back() + k.block_outputs(results, first.back()));
+  Buffer<T> packed = buffer<T>(depth * first.back());
+  const int blocks = first.size() - 1, shares = std::min(team.threads, blocks);
+  team.parallel(shares, [&](int s0, int s1) {
+    for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
+      const int units = first[b + 1] - first[b];
+      T* block = packed.get() + first[b] * depth;
+      for (int u = 0; u < units; ++u) {
+        const int result = first[b] + u;
+        T* to = block + u;
+        for (int source = 0; source < sources; ++source) {
+          const int out = transposed ? source : result, in = transposed ? result : source;
+          const T* from = weight + (int64_t(out) * s.in_channels + in) * all_taps;
+          for (int t = 0; t < taps; ++t) {
+            const int tap = transposed ? taps - 1 - t : t;
+            to[(int64_t(t) * sources + source) * units] = result < results && alive(out, in, tap) ? from[tap] : T(0);
+          }
+        }
+        if (bias) to[(depth - 1) * units] = result < results ? bias[result] : T(0);
+      }
+    }
+  });
+  return packed;
+}
+
+// f(share, image, r0, r1) for bands of rows that cover all images. A share has as many rows as any other.
+template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
+  const int64_t all = int64_t(s.images) * s.height;
+  for (int q = s0; q < s1; ++q)
+    for (int64_t row = share(all, q, shares), end = share(all, q + 1, shares); row < end;) {
+      const int r0 = row % s.height, rows = std::min<int64_t>({band_rows, s.height - r0, end - row});
+      f(q, int(row / s.height), r0, r0 + rows);
+      row += rows;
+    }
+}
+
+// The product of a band and the packed weight, written to rows r0 <= r < r1 of an image.
+template <class T> class Product {
+ public:
+  Product(const Convolution& s, const Kernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces, int results,
+          const T* packed, bool bias, int band_rows)
+      : s_(s), k_(k), results_(results), depth_(int64_t(s.live_taps()) * band.channels() + bias), packed_(packed),
+        cells_(band, pieces, s.width, bias), direct_(s.channels_last || results == 1) {
+    if (!direct_) map_ = buffer<T>(int64_t(band_rows) * s.width * results);
+  }
+  void write(T* to, bool relu, int image, int r0, int r1) {
+    const int cells = (r1 - r0) * s_.width;
+    to += image * s_.pixels() * results_ + int64_t(r0) * s_.width * (direct_ ? results_ : 1);
+    T* y = direct_ ? to : map_.get();
+    for (int c0 = 0; c0 < cells; c0 += kRunCells) tiles(c0, std::min(kRunCells, cells - c0), relu, y);
+    if (!direct_) k_.transpose(cells, results_, y, nullptr, results_, to, s_.pixels());
+  }
+
+ private:
+  void tiles(int c0, int n, bool relu, T* y) {
+    const Rows<T> rows = cells_.rows(c0, n, [&](int row) { return row * s_.width; });
+    const int groups = (n + k_.convolution_cells - 1) / k_.convolution_cells;
+    for (int o0 = 0; o0 < results_; o0 += k_.block_outputs(results_, o0))
+      for (int g = 0; g < groups; ++g) {
+        const int first = share(n, g, groups), last = share(n, g + 1, groups);
+        k_.convolve(rows, first, last - first, results_, o0, packed_ + o0 * depth_, relu, y);
+      }
+  }
+
+  const Convolution& s_;
+  const Kernels<T>& k_;
+  const int results_;
+  const int64_t depth_;
+  const T* packed_;
+  Cells<T> cells_;
+  const bool direct_;
+  Buffer<T> map_;
+};
+
+// Rows of an image that a thread holds at once.
+template <class T> int band_rows(const Convolution& s) {
+  const int64_t row = int64_t(s.width + s.kernel_width - 1) * std::max(s.in_channels, s.out_channels) * sizeof(T);
+  return std::clamp<int64_t>(kBandBytes / row, 1, s.height);
+}
+int shares_of(const Convolution& s, const Team& team) {
+  return std::clamp<int64_t>(int64_t(s.images) * s.height, 1, team.threads);
+}
+
+}  // namespace
+
+template <class T>
+void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& team, int instruction_set) {
+  const auto& k = kernels<T>(instruction_set);
+  const Buffer<T> packed = pack(s, k, a.weight, a.bias, false, team);
+  const int shares = shares_of(s, team), rows = band_rows<T>(s), above = s.kernel_height / 2;
+  team.parallel(shares, [&](int s0, int s1) {
+    Band<T> band(s, k, s.in_channels, rows + above);
+    Product<T> product(s, k, band, pieces_before(s), s.out_channels, packed.get(), a.bias, rows);
+    for_bands(s, shares, s0, s1, rows, [&](int, int image, int r0, int r1) {
+      band.take(a.input, nullptr, image, r0 - above, r1);
+      product.write(a.output, s.relu, image, r0, r1);
+    });
+  });
+}
+
+// The input gradient is the transposed convolution of dy. The weight gradient is the product of dy and what its pixel
+// reads, summed over the pixels: each share has a sum of its own, and they are added in order.
+template <class T>
+void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
+  const auto& k = kernels<T>(instruction_set);
+  Buffer<T> packed;
+  if (a.dinput) packed = pack(s, k, a.weight, static_cast<const T*>(nullptr), true, team);
+  const int taps = a.dweight ? s.live_taps() : 0;
+  const int64_t columns = k.columns(s.out_channels);
+  const int64_t size = (int64_t(taps) * s.in_channels + (a.dbias != nullptr)) * columns;
+  const int shares = shares_of(s, team), rows = band_rows<T>(s), around = s.kernel_height / 2;
+  const Buffer<T> sums = buffer<T>(size * shares);
+  team.parallel(shares, [&](int s0, int s1) {
+    memset(sums.get() + size * s0, 0, sizeof(T) * size * (s1 - s0));
+    Band<T> dy(s, k, s.out_channels, rows + around), input(s, k, s.in_channels, taps ? rows + around : 0);
+    Product<T> product(s, k, dy, pieces_behind(s), s.in_channels, packed.get(), false, rows);
+    Cells<T> cells(input, taps ? pieces_before(s) : std::vector<Piece>(), s.width, a.dbias);
+    const Buffer<T> scratch = buffer<T>(k.scratch_size);
+    for_bands(s, shares, s0, s1, rows, [&](int q, int image, int r0, int r1) {
+      dy.take(a.dy, s.relu ? a.y : nullptr, image, r0, r1 + around);
+      if (a.dinput) product.write(a.dinput, false, image, r0, r1);
+      if (taps) input.take(a.input, nullptr, image, r0 - around, r1);
+      const auto index = [&](int row) { return int64_t(row) * dy.stride() + dy.side(); };
+      for (int c0 = 0, all = (r1 - r0) * s.width; size && c0 < all; c0 += kRunCells) {
+        const Rows<T> run = cells.rows(c0, std::min(kRunCells, all - c0), index);
+        k.weight_gradient(run, s.out_channels, dy.at(0, 0), sums.get() + size * q, scratch.get());
+      }
+    });
+  });
+
+  const Alive alive(s);
+  const int all_taps = s.kernel_height * s.kernel_width, parts = std::min(team.threads, s.out_channels);
+  const auto sum = [&](int64_t row, int out) {
+    T total = 0;
+    for (int q = 0; q < shares; ++q) total += sums[size * q + row * columns + out];
+    return total;
+  };
+  team.parallel(parts, [&](int p0, int p1) {
+    for (int o = share(s.out_channels, p0, parts); o < share(s.out_channels, p1, parts); ++o) {
+      T* to = a.dweight + (a.dweight ? int64_t(o) * s.in_channels * all_taps : 0);
+      for (int c = 0; a.dweight && c < s.in_channels; ++c)
+        for (int t = 0; t < all_taps; ++t) *to++ = alive(o, c, t) ? sum(int64_t(t) * s.in_channels + c, o) : T(0);
+      if (a.dbias) a.dbias[o] = sum(int64_t(taps) * s.in_channels, o);
+    }
+  });
+}
+
+#define INSTANTIATE(T)                                                                                      \
+  template void convolve<T>(const Convolution&, const ConvolutionForward<T>&, const Team&, int);           \
+  template void convolve_backward<T>(const Convolution&, const ConvolutionBackward<T>&, const Team&, int);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace pixelrnn::cpu

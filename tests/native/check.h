@@ -1,0 +1,113 @@
+// What the checks of the CPU kernels share: instruction sets, teams of threads, buffers and comparisons.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../../csrc/cpu/kernels.h"
+#include "../../csrc/cpu/team.h"
+
+namespace check {
+
+namespace cpu = pixelrnn::cpu;
+
+// A number of shares, and of threads to which they are dealt. The same number of shares must give the same bits.
+struct Deal {
+  int shares, threads;
+};
+inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}};
+
+// The largest difference allowed, as a part of the largest value or of 0.1: a few small values may all be differences
+// of large ones.
+template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
+
+inline constexpr const char* kInstructionSets[] = {"baseline", "AVX2", "AVX-512"};
+template <class T> inline constexpr const char* kTypeName = sizeof(T) == 4 ? "float" : "double";
+
+inline int64_t checks = 0;
+inline bool short_list = false, best_only = false;
+
+inline int first_level() { return best_only ? cpu::best_instruction_set() : 0; }
+
+[[noreturn]] inline void fail(const std::string& message) {
+  printf("FAILED: %s\n", message.c_str());
+  exit(1);
+}
+
+inline void read_arguments(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument != "short" && argument != "best") fail("unknown argument " + argument);
+    (argument == "short" ? short_list : best_only) = true;
+  }
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+}
+
+// Buffers are vectors of exactly their size, so that the address sanitizer sees a step beyond. Empty: not given.
+template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
+template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
+template <class T> std::vector<double> to_double(const std::vector<T>& v) { return {v.begin(), v.end()}; }
+
+inline std::mt19937& generator() {
+  static std::mt19937 one(1);
+  return one;
+}
+template <class T> std::vector<T> random(int64_t n, double amplitude) {
+  std::uniform_real_distribution<double> uniform(-amplitude, amplitude);
+  std::vector<T> values(n);
+  for (T& value : values) value = T(uniform(generator()));
+  return values;
+}
+
+template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+// Returns the largest difference, as a part of what kTolerance says.
+template <class T>
+double check_close(const char* name, const std::vector<T>& got, const std::vector<double>& expected,
+                   const std::string& where) {
+  if (got.size() != expected.size()) fail(where + ": " + name + " has the wrong size");
+  double largest = 0.1, error = 0;
+  for (double value : expected) largest = std::max(largest, std::abs(value));
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double difference = std::abs(got[i] - expected[i]);
+    if (!(difference <= kTolerance<T> * largest))
+      fail(where + ": " + name + "[" + std::to_string(i) + "] is " + std::to_string(got[i]) + ", expected " +
+           std::to_string(expected[i]));
+    error = std::max(error, difference / largest);
+  }
+  ++checks;
+  return error;
+}
+
+// Ranges of shares, one for each of some threads that run at the same time.
+template <int threads> void deal(int shares, void (*body)(void*, int, int), void* context) {
+  if (threads == 1) return body(context, 0, shares);
+  std::vector<std::thread> started;
+  for (int i = 0; i < threads; ++i) {
+    const int first = shares * i / threads, last = shares * (i + 1) / threads;
+    if (first < last) started.emplace_back(body, context, first, last);
+  }
+  for (std::thread& thread : started) thread.join();
+}
+
+inline cpu::Team team(const Deal& d) {
+  switch (d.threads) {
+    case 1: return {d.shares, deal<1>};
+    case 2: return {d.shares, deal<2>};
+    case 3: return {d.shares, deal<3>};
+    case 4: return {d.shares, deal<4>};
+  }
+  fail("no team of " + std::to_string(d.threads) + " threads");
+}
+
+}  // namespace check
