@@ -72,26 +72,26 @@ template <class T> struct ColumnTiles {
     }
   }
 
+  // One vector of units of an image, from the products z of its gates. Not inlined: compiled once, so that all tiles round alike.
+  static __attribute__((noinline)) void cell_vector(const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
+    using Math = VectorMath<T>;
+    const T* base = a.base.data + image * a.base.stride + unit;
+    Vec<T> pre[4];
+    UNROLL for (int g = 0; g < 4; ++g) pre[g] = z[g] + load(base + g * a.hidden, left);
+    const Gates<Vec<T>> gates = activate<Math>(Gates<Vec<T>>{pre[0], pre[1], pre[2], pre[3]});
+    const Vec<T> c = next_c(gates, load(a.carried.data + image * a.carried.stride + unit, left));
+    const Vec<T> h = hidden_state<Math>(gates, c);
+    store(a.c.data + image * a.c.stride + unit, c, left);
+    store(a.h.data + image * a.h.stride + unit, h, left);
+    store(a.output.data + image * a.output.stride + unit, h + load(a.addend.data + image * a.addend.stride + unit, left), left);
+  }
   // R images x one vector of units.
   template <int R>
   static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image, const CellColumn<T>& a) {
-    using Math = VectorMath<T>;
-    const int64_t left = units - unit;
-    Vec<T> acc[R][4];
+    Vec<T> acc[R][4], z[R][4];
     multiply_operands<T, R, 4>(taps, n, image, w, kBlock / 4, acc);
-    Vec<T> z[R][4];
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < 4; ++g) z[m][g] = acc[m][g];
-    ROLL for (int m = 0; m < R; ++m) {
-      const int64_t i = image + m;
-      Vec<T> pre[4];
-      UNROLL for (int g = 0; g < 4; ++g) pre[g] = z[m][g] + load(a.base.data + i * a.base.stride + g * a.hidden + unit, left);
-      const Gates<Vec<T>> gates = activate<Math>(Gates<Vec<T>>{pre[0], pre[1], pre[2], pre[3]});
-      const Vec<T> c = next_c(gates, load(a.carried.data + i * a.carried.stride + unit, left));
-      const Vec<T> h = hidden_state<Math>(gates, c);
-      store(a.c.data + i * a.c.stride + unit, c, left);
-      store(a.h.data + i * a.h.stride + unit, h, left);
-      store(a.output.data + i * a.output.stride + unit, h + load(a.addend.data + i * a.addend.stride + unit, left), left);
-    }
+    ROLL for (int m = 0; m < R; ++m) cell_vector(z[m], unit, units - unit, image + m, a);
   }
   template <int R>
   static void cell_images(const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t image, const CellColumn<T>& a) {
