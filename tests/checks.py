@@ -1,6 +1,7 @@
 """Comparison of tensors, and the cases that the tests share."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -74,3 +75,27 @@ def outputs_and_gradients(layer, backend, input, gate_bias=None, cotangent=None)
 def subsets(names):
     """All subsets of names but the empty one."""
     return [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
+
+
+# name -> model of (**options)
+MODELS = {
+    "row": partial(px.PixelRNN, "row"),
+    "diagonal": partial(px.PixelRNN, "diagonal"),
+    "pixelcnn": px.PixelCNN,
+    "multiscale-row": partial(px.MultiScalePixelRNN, "row", upsampling_channels=3, small={"layer": "diagonal"}),
+    "multiscale-diagonal": partial(px.MultiScalePixelRNN, "diagonal", upsampling_channels=3, small={"layer": "row"}),
+}
+
+
+def make_model(name, dtype=torch.float64, **options):
+    """A tiny model whose learned initial states are not zero: two layers of 5 channels, gray and of two levels."""
+    sizes = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
+    model = MODELS[name](**sizes | options).to(dtype)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.rpartition(".")[2].startswith(("h0", "c0")):
+            torch.nn.init.uniform_(parameter, -1, 1)
+    return model
+
+
+def random_images(model, n=2, height=4, width=6):
+    return torch.randint(model.levels, (n, model.image_channels, height, width))

@@ -1,6 +1,7 @@
 """What all models share: images in, likelihoods, logits and samples out."""
 
 import inspect
+import math
 import sys
 from collections.abc import Callable
 
@@ -32,7 +33,7 @@ class AutoregressiveModel(nn.Module):
 
         Raises:
             TypeError: images that are not integers.
-            ValueError: a shape or a value out of range.
+            ValueError: a shape or a value out of range (values are not looked at inside torch.compile).
 
         Example:
             >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape  # doctest: +SKIP
@@ -45,7 +46,7 @@ class AutoregressiveModel(nn.Module):
 
         Arguments and errors as in :meth:`log_prob`.
         """
-        return likelihood.bits_per_dim(self.log_prob(images, condition), images[0].numel())
+        return likelihood.bits_per_dim(self.log_prob(images, condition), math.prod(images.shape[1:]))
 
     @torch.no_grad()
     def sample(
@@ -137,10 +138,10 @@ def _to_stderr(done: int, rows: int) -> None:
     print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
 
-def check_sizes(**sizes) -> None:
-    """TypeError or ValueError unless all are integers of at least 1."""
+def check_sizes(*, minimum: int = 1, **sizes) -> None:
+    """TypeError or ValueError unless all are integers of at least ``minimum``."""
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"expected {name} >= 1, got {value}")
+        if value < minimum:
+            raise ValueError(f"expected {name} >= {minimum}, got {value}")

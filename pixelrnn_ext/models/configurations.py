@@ -1,7 +1,6 @@
 """The paper's models by name (section 5), and any model as a dictionary and back."""
 
 import inspect
-import json
 
 from .autoregressive import AutoregressiveModel
 from .multiscale import MultiScalePixelRNN
@@ -46,12 +45,10 @@ def to_config(model: AutoregressiveModel) -> dict:
 
 def from_config(config: dict) -> AutoregressiveModel:
     """The model that :func:`to_config` described. ValueError where it is no such description."""
-    if not isinstance(config, dict) or config.get("model") not in _CLASSES:
-        raise ValueError(f"expected the configuration of a model, one of {', '.join(_CLASSES)}, got {json.dumps(config)[:200]}")
-    arguments = {name: value for name, value in config.items() if name != "model"}
-    cls = _CLASSES[config["model"]]
+    name = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(name, str) or name not in _CLASSES:
+        raise ValueError(f"expected the configuration of a model, one of {', '.join(_CLASSES)}, got {repr(config)[:200]}")
     try:
-        inspect.signature(cls).bind(**arguments)
+        return _CLASSES[name](**{key: value for key, value in config.items() if key != "model"})
     except TypeError as error:
-        raise ValueError(f"expected the arguments of {cls.__name__}, got others: {error}") from None
-    return cls(**arguments)
+        raise ValueError(f"expected the arguments of {name}, got others: {error}") from error

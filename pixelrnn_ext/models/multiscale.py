@@ -66,9 +66,10 @@ class MultiScalePixelRNN(AutoregressiveModel):
         backend: str = "auto",
     ):
         super().__init__()
-        check_sizes(factor=factor, upsampling_channels=upsampling_channels)
-        if factor < 2:
-            raise ValueError(f"expected factor >= 2, got {factor}")
+        check_sizes(upsampling_channels=upsampling_channels)
+        check_sizes(minimum=2, factor=factor)
+        if small is not None and not isinstance(small, dict):
+            raise TypeError(f"expected small to be a dict, got {type(small).__name__}")
         options = dict(
             layer=layer,
             image_channels=image_channels,

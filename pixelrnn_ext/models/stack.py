@@ -28,14 +28,16 @@ class _Stack(AutoregressiveModel):
         super().__init__()
         check_sizes(
             image_channels=image_channels,
-            levels=levels,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
             head_channels=head_channels,
-            condition_channels=condition_channels + 1,
+            kernel_size=kernel_size,
         )
-        if levels < 2:
-            raise ValueError(f"expected levels >= 2, got {levels}")
+        check_sizes(minimum=2, levels=levels)
+        check_sizes(minimum=0, condition_channels=condition_channels)
+        for name, value in (("residual", residual), ("skip", skip)):
+            if not isinstance(value, bool):
+                raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
         _backends.check_name(backend)
         self.image_channels = image_channels
         self.levels = levels
@@ -66,7 +68,7 @@ class _Stack(AutoregressiveModel):
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         # In the memory format in which the recurrent layers compute.
         x = self.scaled(images).contiguous(memory_format=torch.channels_last)
-        return self._by_level(self.logit_map(x, condition))
+        return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""

@@ -1,0 +1,343 @@
+"""Sampling: the incremental path gives the logits of the full forward, all samplers draw the same images, from the right distribution."""
+
+import itertools
+
+import pytest
+import torch
+from checks import assert_close
+from torch import nn
+
+import pixelrnn_ext as px
+from pixelrnn_ext import _library, likelihood, sampling
+from pixelrnn_ext.incremental.eager import EagerRow
+from pixelrnn_ext.incremental.native import NativeRow
+from pixelrnn_ext.incremental.rows import Rows
+from pixelrnn_ext.incremental.steps import Draw
+
+SIZES = dict(hidden_channels=5, num_layers=2, head_channels=7)
+MODELS = {
+    "row": lambda **o: px.PixelRNN("row", **SIZES | o),
+    "row5-skip-no-residual": lambda **o: px.PixelRNN("row", kernel_size=5, skip=True, residual=False, **SIZES | o),
+    "diagonal": lambda **o: px.PixelRNN("diagonal", **SIZES | o),
+    "diagonal-skip-zero-states": lambda **o: px.PixelRNN("diagonal", skip=True, initial_state="zero", **SIZES | o),
+    "pixelcnn": lambda **o: px.PixelCNN(**SIZES | o),
+    "pixelcnn5-skip-no-residual": lambda **o: px.PixelCNN(kernel_size=5, skip=True, residual=False, **SIZES | o),
+    "multiscale": lambda **o: px.MultiScalePixelRNN("diagonal", small={"layer": "row"}, **SIZES | o),
+}
+COLOURS = {"gray": dict(image_channels=1, levels=2), "rgb": dict(image_channels=3, levels=7)}
+BACKENDS = ["auto", "reference"]
+
+
+def make(name, colours="gray", dtype=torch.float64, **options):
+    """A model whose learned states and biases are not small, so that a wrong border shows."""
+    torch.manual_seed(1)
+    model = MODELS[name](**COLOURS[colours], **options)
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.split(".")[-1].startswith(("h0", "c0", "bias")):
+            nn.init.uniform_(parameter, -1, 1)
+    return model.to(dtype)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn_by(sampler, model, n, height, width, condition=None, temperature=1.0, given=None, known=None):
+    draws = sampling.draws(model, n, (model.image_channels, height, width), generator(), temperature, given, known)
+    with torch.no_grad():
+        return model._draw(sampler, draws, condition)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "backend"), [(4, 6, "auto"), (4, 2, "reference"), (2, 8, "auto")], ids=["4x6", "4x2-reference", "2x8"]
+)
+@pytest.mark.parametrize("condition", [None, "label", "map"])
+@pytest.mark.parametrize("colours", COLOURS)
+@pytest.mark.parametrize("name", MODELS)
+def test_incremental_logits(name, colours, condition, height, width, backend):
+    """Teacher-forcing gives the logits of the full forward: batch 1 and 16, float64 and float32."""
+    for dtype, n, ratio in ((torch.float64, 1, 1e-12), (torch.float64, 16, 1e-12), (torch.float32, 16, 1e-5)):
+        if backend == "reference" and n == 16 and dtype == torch.float64:
+            continue
+        model = make(name, colours, dtype, backend=backend, condition_channels=0 if condition is None else 3)
+        images = torch.randint(model.levels, (n, model.image_channels, height, width), generator=generator())
+        size = {None: None, "label": (n, 3, 1, 1), "map": (n, 3, height, width)}[condition]
+        given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
+        with torch.no_grad():
+            full = model(images, given)
+        got = model.incremental_logits(images, given)
+        assert got.dtype == dtype
+        assert (got - full).abs().max() <= ratio * full.abs().max()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (9, 8)])
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
+def test_incremental_logits_of_narrow_and_tall_images(name, height, width):
+    model = make(name, "rgb")
+    images = torch.randint(model.levels, (2, 3, height, width))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
+@pytest.mark.parametrize("hidden", [16, 33, 70], ids="h{}".format)
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
+def test_incremental_logits_of_wide_layers(name, hidden):
+    """More outputs than a block of packed weights, and no multiple of a vector."""
+    model = make(name, "rgb", torch.float32, hidden_channels=hidden, head_channels=2 * hidden)
+    images = torch.randint(model.levels, (7, 3, 3, 4))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-5)
+
+
+@pytest.mark.parametrize("level", _library.instruction_sets())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_instruction_sets(level, dtype):
+    """Every one gives the logits of the full forward, and the same bits with any number of threads."""
+    before, threads = px.build_config()["instruction_set"], torch.get_num_threads()
+    model = make("diagonal", "rgb", dtype, hidden_channels=21)
+    images = torch.randint(model.levels, (5, 3, 3, 4))
+    try:
+        _library.set_instruction_set(level)
+        got = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            got.append(model.incremental_logits(images))
+        with torch.no_grad():
+            full = model(images)
+    finally:
+        _library.set_instruction_set(before)
+        torch.set_num_threads(threads)
+    assert_close("logits", full, got[0], 1e-12 if dtype == torch.float64 else 1e-5)
+    if dtype == torch.float64:  # torch's own products of a row may depend on the threads in float32
+        assert all(torch.allclose(other, got[0], rtol=0, atol=1e-14) for other in got)
+
+
+@pytest.mark.parametrize("known", [None, "upper half", "box", "one colour"])
+@pytest.mark.parametrize("colours", COLOURS)
+@pytest.mark.parametrize("name", MODELS)
+def test_all_samplers_draw_the_same_images(name, colours, known):
+    model = make(name, colours)
+    shape = 3, model.image_channels, 4, 6
+    given, mask = None, None
+    if known:
+        given, mask = torch.randint(model.levels, shape, generator=generator(5)), torch.zeros(shape, dtype=torch.bool)
+        mask[{"upper half": (..., slice(2), slice(None)), "box": (..., slice(1, 3), slice(2, 5)), "one colour": (slice(None), 0)}[known]] = True
+    naive, *others = (
+        drawn_by(sampler, make(name, colours, backend=backend), 3, 4, 6, given=given, known=mask)
+        for sampler, backend in [(sampling.naive, "auto"), (sampling.cropped, "auto"), *((sampling.incremental, b) for b in BACKENDS)]
+    )
+    for other in others:
+        assert torch.equal(other, naive)
+    if known:
+        assert torch.equal(naive[mask], given[mask])
+        assert mask.all() or not torch.equal(naive, given)
+
+
+def test_conditions_steer_all_samplers_alike():
+    model = make("diagonal", "rgb", condition_channels=2)
+    with torch.no_grad():
+        model.head[-1].weight.mul_(10)  # an untrained model's logits hardly depend on anything
+    condition = 5 * torch.randn(2, 2, 1, 1, dtype=torch.float64)
+    images = drawn_by(sampling.incremental, model, 2, 4, 5, condition)
+    assert torch.equal(images, drawn_by(sampling.naive, model, 2, 4, 5, condition))
+    assert torch.equal(images, drawn_by(sampling.cropped, model, 2, 4, 5, condition.expand(-1, -1, 4, 5)))
+    assert not torch.equal(images, drawn_by(sampling.incremental, model, 2, 4, 5, -condition))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
+def test_frequencies_are_the_models_probabilities(name, temperature):
+    """All 2x2 binary images: counted, against the exact likelihood, at temperature 1, and against the tempered conditionals."""
+    model, n = make(name), 40000
+    images = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
+    with torch.no_grad():
+        logits = model(images) / temperature
+        expected = n * likelihood.log_prob(logits, images).sum((1, 2, 3)).exp()
+    samples = model.sample(n, (1, 2, 2), generator=generator(), temperature=temperature)
+    counts = (samples.view(n, 4) * torch.tensor([8, 4, 2, 1])).sum(1).bincount(minlength=16)
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 37.7  # 15 degrees of freedom: 1 in 1000
+
+
+def test_an_upper_half_is_completed_from_the_conditional_distribution():
+    model, n = make("diagonal"), 20000
+    given = torch.tensor([[1, 0], [0, 0]]).view(1, 1, 2, 2)
+    known = torch.tensor([[True, True], [False, False]])
+    images = torch.tensor([[1, 0, *rest] for rest in itertools.product((0, 1), repeat=2)]).view(-1, 1, 2, 2)
+    with torch.no_grad():
+        expected = n * model.log_prob(images).softmax(0)
+    samples = model.sample(n, (1, 2, 2), generator=generator(), given=given, known=known)
+    counts = (samples.view(n, 4) * torch.tensor([0, 0, 2, 1])).sum(1).bincount(minlength=4)
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom: 1 in 1000
+
+
+def test_the_most_likely_value_at_temperature_0():
+    model = make("diagonal", "rgb")
+    images = model.sample(2, (3, 3, 4), temperature=0)
+    with torch.no_grad():
+        assert torch.equal(model(images).argmax(1), images)
+
+
+def test_randomness_is_one_uniform_tensor_of_the_generator():
+    model = make("row", "rgb")
+    images = model.sample(2, (3, 3, 4), generator=generator(3))
+    assert torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(3)))
+    assert not torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(4)))
+    used = generator(3)
+    model.sample(2, (3, 3, 4), generator=used)
+    expected = generator(3)
+    torch.rand(2, 3, 3, 4, dtype=torch.float64, generator=expected)
+    assert torch.equal(used.get_state(), expected.get_state())
+    torch.manual_seed(3)
+    assert torch.equal(images, model.sample(2, (3, 3, 4)))
+
+
+@pytest.mark.parametrize("runner", [EagerRow, NativeRow])
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("levels", "logits"), [(2, 1), (3, 3), (256, 256)])
+def test_draw_step(runner, temperature, levels, logits):
+    """A row of draws is likelihood.draw: uniform numbers at both ends, equal logits, infinite ones."""
+    rows = Rows(images=9, width=11, margin=1, dtype=torch.float64, device=torch.device("cpu"))
+    buffers = {name: rows.buffer(2, dtype) for name, dtype in dict(uniform=torch.float64, known=torch.bool, values=torch.int64, image=None).items()}
+    all_logits = rows.buffer(2 * logits).normal_(std=3)
+    all_logits[3] = 0
+    all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
+    uniform = buffers["uniform"].uniform_()
+    uniform[5], uniform[6] = 0, 1 - 2**-53
+    scaled = torch.linspace(-1, 1, levels, dtype=torch.float64)
+    buffers["known"][2:, :3] = True
+    buffers["values"][2:, :3] = levels - 1
+    draws = [Draw(all_logits, scaled=scaled, colour=k, temperature=temperature, **buffers) for k in range(2)]
+    runner(rows, draws).run()
+    expected = likelihood.draw(all_logits.unflatten(2, (2, logits)), uniform, temperature)
+    expected[buffers["known"]] = levels - 1
+    assert torch.equal(buffers["values"][1:], expected[1:])
+    assert torch.equal(buffers["image"][1:], scaled[expected[1:]])
+    assert not buffers["values"][:1].any()
+
+
+def test_a_model_of_bfloat16_samples_in_float32():
+    model = make("diagonal", "rgb", torch.bfloat16)
+    assert model.sample(2, (3, 2, 3), generator=generator()).dtype == torch.int64
+    images = torch.randint(model.levels, (2, 3, 2, 3))
+    assert_close("logits", make("diagonal", "rgb", torch.bfloat16).float()(images).detach(), model.incremental_logits(images), 1e-5)
+
+
+def test_no_images():
+    assert make("diagonal").sample(0, (1, 3, 4)).shape == (0, 1, 3, 4)
+
+
+def test_sampling_leaves_the_model_and_its_arguments_as_they_are():
+    model = make("multiscale", "rgb").train()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    given, known = torch.full((3, 4, 4), 6), torch.zeros(4, 4, dtype=torch.bool)
+    known[:2] = True
+    images = model.sample(2, (3, 4, 4), given=given, known=known)
+    assert (images[..., :2, :] == 6).all() and (given == 6).all() and not images.requires_grad
+    assert model.training
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+
+
+@pytest.mark.parametrize(("name", "rows"), [("diagonal", 4), ("multiscale", 6)])
+def test_progress(name, rows):
+    seen = []
+    make(name).sample(1, (1, 4, 4), progress=lambda *args: seen.append(args))
+    assert seen == [(row, rows) for row in range(1, rows + 1)]
+
+
+def test_progress_on_stderr(capsys):
+    make("diagonal").sample(1, (1, 2, 2), progress=True)
+    assert capsys.readouterr().err == "\rrow 1/2\rrow 2/2\n"
+
+
+def test_an_interrupt_passes_through():
+    def interrupt(done, rows):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    model = make("row")
+    with pytest.raises(KeyboardInterrupt):
+        model.sample(1, (1, 4, 4), progress=interrupt)
+    assert model.sample(1, (1, 4, 4)).shape == (1, 1, 4, 4)
+
+
+class WithTanh(px.PixelCNN):
+    def logit_map(self, x, condition):
+        return super().logit_map(x, condition).tanh()
+
+
+def test_a_network_of_other_parts_is_refused():
+    model = WithTanh(**SIZES, **COLOURS["gray"])
+    with pytest.raises(TypeError, match="expected a network of masked layers, ReLUs and sums, got .*tanh"):
+        model.sample(1, (1, 2, 2))
+
+
+WRONG = {
+    "n": (dict(n=1.5), TypeError, "expected n to be an int, got float"),
+    "negative n": (dict(n=-1), ValueError, "expected n >= 0, got -1"),
+    "channels": (dict(shape=(3, 4, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(3, 4, 4\)"),
+    "2-D shape": (dict(shape=(4, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(4, 4\)"),
+    "empty": (dict(shape=(1, 0, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(1, 0, 4\)"),
+    "temperature": (dict(temperature=-0.5), ValueError, "expected temperature >= 0 and finite, got -0.5"),
+    "NaN": (dict(temperature=float("nan")), ValueError, "expected temperature >= 0 and finite, got nan"),
+    "text": (dict(temperature="1"), TypeError, "expected temperature to be a number, got str"),
+    "given alone": (dict(given=torch.zeros(4, 4).long()), ValueError, "expected given and known together, got only given"),
+    "known alone": (dict(known=torch.zeros(4, 4).bool()), ValueError, "expected given and known together, got only known"),
+    "float given": (dict(given=torch.zeros(4, 4), known=torch.ones(4, 4).bool()), TypeError, "expected given as a Tensor of integers, got torch.float32"),
+    "int known": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(4, 4).long()), TypeError, "expected known as a Tensor of bool, got torch.int64"),
+    "given shape": (dict(given=torch.zeros(4, 5).long(), known=torch.ones(4, 4).bool()), ValueError, r"expected given broadcastable to \(2, 1, 4, 4\), got \(4, 5\)"),
+    "known shape": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(3, 1, 4, 4).bool()), ValueError, r"expected known broadcastable to \(2, 1, 4, 4\), got \(3, 1, 4, 4\)"),
+    "given range": (dict(given=torch.full((4, 4), 2), known=torch.ones(4, 4).bool()), ValueError, r"expected given values in \[0, 2\) where known, got 2"),
+    "condition": (dict(condition=torch.zeros(2, 3, 1, 1)), ValueError, "expected no condition"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make("diagonal", dtype=torch.float32).sample(**dict(n=2, shape=(1, 4, 4)) | arguments)
+
+
+def test_a_missing_condition():
+    with pytest.raises(ValueError, match=r"expected a condition broadcastable to \(2, 3, 4, 4\), got None"):
+        make("diagonal", condition_channels=3).sample(2, (1, 4, 4))
+
+
+def test_values_out_of_range_where_nothing_is_known_do_not_matter():
+    given, known = torch.full((4, 4), 99), torch.zeros(4, 4, dtype=torch.bool)
+    assert make("diagonal").sample(2, (1, 4, 4), given=given, known=known).max() <= 1
+
+
+def test_sizes_that_the_multi_scale_model_refuses():
+    with pytest.raises(ValueError, match="multiples of factor 2, got 4 x 5"):
+        make("multiscale").sample(2, (1, 4, 5))
+
+
+RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed, one tap
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (RIGHT[:-1], "ends within a step"),
+        ([9], "there is no step 9"),
+        ([0, 7, 1, 0, 3, 0, 2, 0], "there is no tensor 7"),
+        ([0, 0, 1, 0, 4, 0, 2, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
+        ([0, 0, 1, -1, 3, 0, 2, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
+        ([0, 0, 1, 0, 3, 0, 2, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
+        ([0, 0, 1, 0, 3, 0, 2, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
+        ([0, 0, 1, 0, 3, 0, 2, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
+        ([0, 0, 1, 0, 3, 0, 2, 1, 0, 0, 2], "expected 128 packed weights, got 192"),
+        ([0, 0, 3, 0, 3, 0, 2, 1, 0, 0, 3], "wrong dtype"),
+        ([0, 0, 4, 0, 3, 0, 2, 1, 0, 0, 3], "expected a buffer"),
+        ([1, 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
+        ([3, 0, 3, 5, 6, 1, 0, 3], "has no logits"),
+    ],
+)
+@pytest.mark.skipif(_library.why_no_native() is not None, reason=str(_library.why_no_native()))
+def test_wrong_programs_are_refused(code, message):
+    tensors = [torch.zeros(5, 2, 3), torch.zeros(5, 2, 3), torch.zeros(1, 3, 1, 64), torch.zeros(5, 2, 3, dtype=torch.float64), torch.zeros(4, 2, 3)]
+    tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]
+    torch.ops.pixelrnn_ext.run_columns(tensors, RIGHT, 1, 1.0)
+    with pytest.raises(RuntimeError, match=message):
+        torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0)
