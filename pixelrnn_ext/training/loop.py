@@ -290,7 +290,7 @@ class Training:
         if self.train_score is not None:  # None where a resumed training had only this left to do
             train, speed = f"train {self.train_score:.4f}, ", f", {self.images_per_second:.0f} images/s"
         self.say(
-            f"epoch {epoch:g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"
+            f"epoch {epoch:.4g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"
             f"{speed}; {data.description}"
         )
         write_learning_curve(self.out / "learning-curve.png", self.journal.entries, data.description, data.unit)
