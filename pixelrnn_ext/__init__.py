@@ -7,11 +7,11 @@ if _library.why_no_native() is None:
 
     ops.register()
 
-from . import functional, likelihood, masked_conv, masks, models, reference
+from . import functional, likelihood, masked_conv, masks, models, reference, sampling
 from ._backends import resident_plan
 from ._library import build_config
 from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
-from .models import MultiScalePixelRNN, PixelCNN, PixelRNN
+from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name
 
 __version__ = _library.VERSION
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "PixelRNN",
     "RowLSTM",
     "build_config",
+    "from_name",
     "functional",
     "likelihood",
     "masked_conv",
@@ -30,4 +31,5 @@ __all__ = [
     "models",
     "reference",
     "resident_plan",
+    "sampling",
 ]

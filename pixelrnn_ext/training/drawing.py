@@ -50,7 +50,7 @@ def draw(
                 condition=None if condition is None else condition[batch],
                 given=None if given is None else given[batch],
                 known=known,
-                progress=lambda done, _, before=before: progress(before + done, total),
+                progress=lambda done, of, before=before: progress(before + done * rows // of, total),
             )
             drawn.append(images.cpu())
     except KeyboardInterrupt:
