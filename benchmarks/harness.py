@@ -12,6 +12,7 @@ import shlex
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,9 +27,8 @@ from torch import Tensor
 import pixelrnn_ext as px
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value
-SECONDS = 0.35  # for which a provider is timed in one mode
 LOOP_LIMIT = 3.0  # seconds that a default run spends at most on timing one loop as written
-DEFAULT_LIMIT = 40.0  # seconds after which a default run starts no other case
+DEFAULT_LIMIT = 40.0  # seconds after which a default run starts no other case, and no other measurement of memory
 _ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 
@@ -89,12 +89,13 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 
 
 class Benchmark:
-    def __init__(self, options: argparse.Namespace, seconds: float = SECONDS):
+    def __init__(self, options: argparse.Namespace):
         self.options = options
         self.rows: list[Row] = []
         self.notes: list[str] = []
         self.mismatches: list[str] = []
-        self.timing = {"seconds": 0.0, "fewest": 2} if options.check else {"seconds": seconds}
+        self._unmeasured: list[tuple] = []
+        self.timing = {"seconds": 0.0, "fewest": 2} if options.check else {"seconds": 0.35}
         if not options.full:
             self.timing["limit"] = 3.0
 
@@ -118,7 +119,10 @@ class Benchmark:
         for mode in MODES:
             self.rows += rows[mode].values()
             self.rows += [Row(case, dtype, threads, mode, name, errors[name]) for name in failed]
-        self._memory(case, dtype, threads, rows["forward+backward"], good)
+        measurable = [p.name for p in good if isinstance(p, Differentiable) and p.name != COMPILED]
+        if not self.options.full:
+            measurable = [name for name in measurable if name != AS_WRITTEN]
+        self._unmeasured.append((case, dtype, threads, measurable, rows["forward+backward"]))
         print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
     def _check(self, provider, exact, label, tolerance, errors) -> bool:
@@ -149,12 +153,15 @@ class Benchmark:
             row.baseline, row.floor = rows.get(BASELINE), rows.get(FLOOR)
         return rows
 
-    def _memory(self, case, dtype, threads, rows, providers) -> None:
-        wanted = [p.name for p in providers if isinstance(p, Differentiable) and p.name != COMPILED]
-        if not self.options.full:
-            wanted = [name for name in wanted if name != AS_WRITTEN]
-        for name, peak in peak_memory.peaks(case, dtype, threads, wanted).items():
-            rows[name].memory_mib = peak
+    def measure_memory(self, out_of_time: Callable[[], bool]) -> None:
+        """Of all cases that have run: each provider takes a fresh process, which is slower than timing it."""
+        for case, dtype, threads, names, rows in self._unmeasured:
+            if out_of_time():
+                self.notes.append(f"skipped: peak memory of {case}, {threads} threads (out of time; --full measures it)")
+                continue
+            for name, peak in peak_memory.peaks(case, dtype, threads, names).items():
+                rows[name].memory_mib = peak
+        self._unmeasured.clear()
 
     def measured(self, target: Target) -> float | None:
         """The ratio that the target bounds; None where this run did not time it."""
@@ -293,20 +300,13 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def main(
-    script: str,
-    description: str,
-    cases: list[Case],
-    targets: list[Target],
-    argv: list[str] | None = None,
-    seconds: float = SECONDS,
-) -> int:
-    """Runs a benchmark from its command line; 1 if a provider gave wrong numbers. ``seconds``: for one provider in one mode."""
+def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
+    """Runs a benchmark from its command line; 1 if a provider gave wrong numbers."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
     if options.instruction_set or px.build_config()["instruction_set"]:
         use_instruction_set(options.instruction_set or px.build_config()["instruction_set"])
-    benchmark = Benchmark(options, seconds)
+    benchmark = Benchmark(options)
     if reason := px.build_config()["why_no_native"]:
         benchmark.notes.append(f"skipped: {NATIVE} ({reason})")
     if options.check:
@@ -317,6 +317,10 @@ def main(
             print(f"{Path(script).name}: no case has {options.only!r} in its name", file=sys.stderr)
             return 2
     default_threads, start = torch.get_num_threads(), time.perf_counter()
+
+    def out_of_time() -> bool:
+        return time.perf_counter() - start > DEFAULT_LIMIT and not (options.full or options.compile)
+
     try:
         for case in cases:
             if not (case.in_default or options.full):
@@ -325,10 +329,11 @@ def main(
             counts = (options.threads,) if options.threads else (1, 2) if options.full else case.threads
             for dtype in (torch.float32, torch.float64) if options.full else (torch.float32,):
                 for threads in counts:
-                    if time.perf_counter() - start > DEFAULT_LIMIT and not (options.full or options.compile):
+                    if out_of_time():
                         benchmark.notes.append(f"skipped: {case}, {threads} threads (out of time; --full times it)")
                     else:
                         benchmark.run(case, dtype, threads)
+        benchmark.measure_memory(out_of_time)
     finally:
         torch.set_num_threads(default_threads)
     if not options.full:
