@@ -145,3 +145,22 @@ def test_requirements(monkeypatch):
     assert floor.required("baseline") is None
     assert loop.required("avx2") == 3
     assert [target.threads for target in layer] == [1, 2]
+
+
+def test_sampling_check():
+    done = run("bench_sampling", "--check", "--threads", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "command: python benchmarks/bench_sampling.py --check --threads 1" in done.stdout
+    for sampler in ("naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"):
+        assert done.stdout.count(f"  {sampler}  ") == 4, sampler
+
+
+def test_sampling_reports_images_that_differ(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import bench_sampling
+
+    monkeypatch.setattr(bench_sampling.sampling, "naive", lambda model, draws: 1 - px.sampling.incremental(model, draws))
+    monkeypatch.setattr(bench_sampling, "CASES", bench_sampling.CASES[:1])
+    monkeypatch.setattr(bench_sampling, "OTHERS", [])
+    assert bench_sampling.main(["--check"]) == 1
+    assert "MISMATCH MNIST diagonal" in capsys.readouterr().out
