@@ -164,3 +164,11 @@ def test_sampling_reports_images_that_differ(monkeypatch, capsys):
     monkeypatch.setattr(bench_sampling, "OTHERS", [])
     assert bench_sampling.main(["--check"]) == 1
     assert "MISMATCH MNIST diagonal" in capsys.readouterr().out
+
+
+@native
+def test_training_check():
+    done = run("bench_training", "--check", "--threads", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for backend in ("native", "reference"):
+        assert done.stdout.count(f"mnist-diagonal  {backend}") == 1, done.stdout
