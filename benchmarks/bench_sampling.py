@@ -51,7 +51,7 @@ def differing_values(case: Case, side: int) -> int:
     """How many values of small images are not the same by all samplers, in float64."""
     model = case.build().double()
     shape = case.shape[0], side, side
-    draws = sampling.draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
+    draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
     with torch.no_grad():
         images = [sampler(model, draws) for sampler in (sampling.naive, sampling.cropped, sampling.incremental)]
         images.append(sampling.incremental(case.build(backend="reference").double(), draws))
@@ -75,9 +75,8 @@ class Passes:
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
     """Lines of the table, and how many times as fast as the naive sampler the incremental one is."""
-    torch.set_num_threads(options.threads)
     model, eager = case.build(), case.build(backend="reference")
-    draws = sampling.draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
+    draws = sampling.checked_draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
     clocks = {
         NAIVE: Passes(model, case, crop=False).seconds,
         CROPPED: Passes(model, case, crop=True).seconds,
@@ -116,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         if value is not None and value < 1:
             parser.error(f"argument {name}: expected at least 1, got {value}")
     options.rounds = options.rounds or (1 if options.full or options.check else 3)
+    torch.set_num_threads(options.threads)
     cases = CASES + (OTHERS if options.full or options.check else [])
     if options.check:
         cases = [Case(c.name, c.images, 4, c.faster, c.model | {"hidden_channels": 8, "head_channels": 8}) for c in cases]
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     print()
     print(grid(["model", "sampler", "median s", "pixels/s", f"faster than {NAIVE}"], lines, markdown=False))
     print()
-    print("All samplers drew the same 6x6 images in float64 first. Ratios are medians over rounds that time all in turn.")
+    print("Before a model was timed, all samplers drew the same small images of it in float64. Ratios are medians over rounds that time all in turn.")
     if not options.full:
         print(f"By passes: {Passes.__doc__} --full draws every value.")
     print(*verdicts, *mismatches, sep="\n")

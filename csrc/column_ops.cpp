@@ -107,10 +107,13 @@ template <class T> class Program {
         const Tensor& scaled = tensor(kScalarType<T>);
         s.scaled = in<T>(scaled);
         s.output = buffer(), s.colour = next();
-        const int64_t colours = s.output.channels, logits = s.base.channels / colours, levels = logits == 1 ? 2 : logits;
-        STD_TORCH_CHECK(0 <= s.colour && s.colour < colours && logits * colours == s.base.channels && logits > 0, "run_columns: colour ", s.colour, " has no logits");
+        const int64_t colours = s.output.channels;
+        STD_TORCH_CHECK(0 <= s.colour && s.colour < colours && s.base.channels % colours == 0 && s.base.channels > 0, "run_columns: colour ", s.colour, " has no logits");
+        const int64_t logits = s.base.channels / colours, levels = logits == 1 ? 2 : logits;
         STD_TORCH_CHECK(s.uniform.channels == colours && s.known.channels == colours && s.values.channels == colours && scaled.numel() == levels,
                         "run_columns: expected ", colours, " colours of ", levels, " levels to draw");
+        for (int64_t i = s.colour; i < columns_ * images_ * colours; i += colours)
+          STD_TORCH_CHECK(!s.known.data[i] || (0 <= s.values.data[i] && s.values.data[i] < levels), "run_columns: expected known values in [0, ", levels, "), got ", s.values.data[i]);
         s.start = s.colour * logits, s.stop = s.start + logits;
         break;
       }

@@ -4,13 +4,16 @@ All samplers draw the same image from the same uniform numbers, up to rounding: 
 a pixel, :func:`naive` the whole network for every value, :func:`cropped` the rows down to the pixel's.
 """
 
+import sys
 from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import _library, likelihood
+from ._autocast import without_autocast
 from .incremental.eager import EagerRow
 from .incremental.native import NativeRow
 from .incremental.network import RowNetwork
@@ -40,10 +43,11 @@ def incremental(model, draws: Draws, condition: Tensor | None = None, progress: 
         The values, (N, C, H, W) of int64.
     """
     values = []
-    for row, (values_of_row, _) in enumerate(_rows(model, draws, condition), 1):
-        values.append(values_of_row)
-        if progress:
-            progress(row, draws.values.shape[2])
+    with without_autocast(draws.values.device.type):
+        for row, (values_of_row, _) in enumerate(_rows(model, draws, condition), 1):
+            values.append(values_of_row)
+            if progress:
+                progress(row, draws.values.shape[2])
     return torch.cat(values, 2)
 
 
@@ -51,7 +55,7 @@ def logit_map(model, images: Tensor, condition: Tensor | None = None) -> Tensor:
     """Logits of given images on the way of :func:`incremental`, (N, C * levels, H, W), a colour's adjacent."""
     everything = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), everything, images.long(), 1.0)
-    with torch.no_grad():
+    with torch.no_grad(), without_autocast(images.device.type):
         return torch.cat([logits for _, logits in _rows(model, draws, condition)], 2)
 
 
@@ -110,20 +114,24 @@ def _runs_native(model, rows) -> bool:
     return rows.device.type == "cpu" and model.backend != "reference" and _library.why_no_native() is None
 
 
-def draws(model, n: int, shape: tuple[int, int, int], generator, temperature, given, known) -> Draws:
+def checked_draws(model, n: int, shape: tuple[int, int, int], generator, temperature, given, known) -> Draws:
     """The arguments of ``model.sample``, checked, on the model's device."""
     device = next(model.parameters()).device
     if not isinstance(n, int) or isinstance(n, bool):
         raise TypeError(f"expected n to be an int, got {type(n).__name__}")
     if n < 0:
         raise ValueError(f"expected n >= 0, got {n}")
+    if not isinstance(shape, (tuple, list, torch.Size)):
+        raise TypeError(f"expected shape to be a tuple (C, H, W), got {type(shape).__name__}")
     shape = tuple(shape)
     if len(shape) != 3 or not all(isinstance(side, int) and side >= 1 for side in shape) or shape[0] != model.image_channels:
         raise ValueError(f"expected shape ({model.image_channels}, H, W) with H, W >= 1, got {shape}")
-    if not isinstance(temperature, (int, float)) or isinstance(temperature, bool):
+    if not isinstance(temperature, Real) or isinstance(temperature, bool):
         raise TypeError(f"expected temperature to be a number, got {type(temperature).__name__}")
-    if not 0 <= temperature < float("inf"):
+    if not 0 <= temperature <= sys.float_info.max:
         raise ValueError(f"expected temperature >= 0 and finite, got {temperature}")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"expected generator to be a torch.Generator, got {type(generator).__name__}")
     if (given is None) != (known is None):
         raise ValueError(f"expected given and known together, got only {'known' if given is None else 'given'}")
     size = n, *shape

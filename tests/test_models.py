@@ -5,6 +5,8 @@ import json
 import pickle
 
 import oracle
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -421,3 +423,17 @@ def test_foreign_configurations(config, message):
 def test_unknown_name():
     with pytest.raises(ValueError, match="expected the name of a model, one of mnist-diagonal, .* got 'mnist'"):
         models.from_name("mnist")
+
+
+@pytest.mark.parametrize(("levels", "head"), [(2, 32), (256, 1024)])
+@pytest.mark.parametrize("make", [px.PixelCNN, partial(px.PixelRNN, "row"), partial(px.MultiScalePixelRNN, "row")])
+def test_head_channels_by_default(make, levels, head):
+    """Those of table 1, and the configuration says them."""
+    model = make(image_channels=1, levels=levels, hidden_channels=2, num_layers=1)
+    assert model.head_channels == px.models.to_config(model)["head_channels"] == head
+
+
+@pytest.mark.parametrize("layer", ["row", "diagonal"])
+def test_an_even_kernel_size_is_refused(layer):
+    with pytest.raises(ValueError, match="expected an odd kernel_size, got 4"):
+        px.PixelRNN(layer, image_channels=1, levels=2, hidden_channels=2, num_layers=1, kernel_size=4)

@@ -43,7 +43,7 @@ def generator(seed=0):
 
 
 def drawn_by(sampler, model, n, height, width, condition=None, temperature=1.0, given=None, known=None):
-    draws = sampling.draws(model, n, (model.image_channels, height, width), generator(), temperature, given, known)
+    draws = sampling.checked_draws(model, n, (model.image_channels, height, width), generator(), temperature, given, known)
     with torch.no_grad():
         return model._draw(sampler, draws, condition)
 
@@ -261,6 +261,44 @@ def test_an_interrupt_passes_through():
     assert model.sample(1, (1, 4, 4)).shape == (1, 1, 4, 4)
 
 
+class RowThenConvolution(px.PixelRNN):
+    """A convolution of 3x3 reads the Row LSTM's output: zeros outside the image, not its border state."""
+
+    def __init__(self):
+        super().__init__("row", **SIZES, **COLOURS["rgb"])
+        self.convolution = px.MaskedConv2d(5, 10, 3, "B", image_channels=3)
+
+    def logit_map(self, x, condition):
+        return self.head(self.convolution(self.blocks[0].layer(self.first(x), None)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_of_another_wiring(backend):
+    model = RowThenConvolution().double()
+    model.backend = backend
+    nn.init.uniform_(model.blocks[0].layer.h0, -1, 1)
+    images = torch.randint(7, (2, 3, 4, 5))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_autocast_does_not_reach_sampling(backend):
+    model = make("diagonal", "rgb", torch.float32, backend=backend, condition_channels=2)
+    images, condition = torch.randint(7, (2, 3, 4, 5)), torch.randn(2, 2, 1, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = model.incremental_logits(images, condition)
+        model.sample(2, (3, 2, 2), condition=condition)
+    assert torch.equal(got, model.incremental_logits(images, condition))
+
+
+def test_a_layer_without_mask_is_refused():
+    model = make("diagonal")
+    model.blocks[0].layer.mask_type = None
+    with pytest.raises(ValueError, match="expected a layer with mask_type 'A' or 'B' to run it pixel by pixel"):
+        model.sample(1, (1, 2, 2))
+
+
 class WithTanh(px.PixelCNN):
     def logit_map(self, x, condition):
         return super().logit_map(x, condition).tanh()
@@ -281,6 +319,9 @@ WRONG = {
     "temperature": (dict(temperature=-0.5), ValueError, "expected temperature >= 0 and finite, got -0.5"),
     "NaN": (dict(temperature=float("nan")), ValueError, "expected temperature >= 0 and finite, got nan"),
     "text": (dict(temperature="1"), TypeError, "expected temperature to be a number, got str"),
+    "large temperature": (dict(temperature=10**400), ValueError, "expected temperature >= 0 and finite, got 1000"),
+    "shape of one number": (dict(shape=5), TypeError, r"expected shape to be a tuple \(C, H, W\), got int"),
+    "generator": (dict(generator=3), TypeError, "expected generator to be a torch.Generator, got int"),
     "given alone": (dict(given=torch.zeros(4, 4).long()), ValueError, "expected given and known together, got only given"),
     "known alone": (dict(known=torch.zeros(4, 4).bool()), ValueError, "expected given and known together, got only known"),
     "float given": (dict(given=torch.zeros(4, 4), known=torch.ones(4, 4).bool()), TypeError, "expected given as a Tensor of integers, got torch.float32"),
@@ -321,7 +362,7 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
     [
         (RIGHT[:-1], "ends within a step"),
         ([9], "there is no step 9"),
-        ([0, 7, 1, 0, 3, 0, 2, 0], "there is no tensor 7"),
+        ([0, 9, 1, 0, 3, 0, 2, 0], "there is no tensor 9"),
         ([0, 0, 1, 0, 4, 0, 2, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
         ([0, 0, 1, -1, 3, 0, 2, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
         ([0, 0, 1, 0, 3, 0, 2, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
@@ -332,12 +373,16 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
         ([0, 0, 4, 0, 3, 0, 2, 1, 0, 0, 3], "expected a buffer"),
         ([1, 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
         ([3, 0, 3, 5, 6, 1, 0, 3], "has no logits"),
+        ([3, 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        ([3, 8, 3, 5, 6, 7, 0, 0], "has no logits"),
     ],
 )
 @pytest.mark.skipif(_library.why_no_native() is not None, reason=str(_library.why_no_native()))
 def test_wrong_programs_are_refused(code, message):
     tensors = [torch.zeros(5, 2, 3), torch.zeros(5, 2, 3), torch.zeros(1, 3, 1, 64), torch.zeros(5, 2, 3, dtype=torch.float64), torch.zeros(4, 2, 3)]
     tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]
+    tensors[5][3, 1, 0], tensors[6][3, 1, 0] = True, 9
+    tensors += [torch.zeros(2), torch.zeros(5, 2, 2)]
     torch.ops.pixelrnn_ext.run_columns(tensors, RIGHT, 1, 1.0)
     with pytest.raises(RuntimeError, match=message):
         torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0)

@@ -27,19 +27,23 @@ enum class StepKind { kLinear, kCell, kPointwise, kDraw };
 
 template <class T> struct ColumnStep {
   StepKind kind;
-  int64_t start, stop;              // channels, of a cell units, of a draw logits
-  std::vector<ColumnTap<T>> taps;   // linear and cell
-  const T* packed;                  // weights, see column_kernels.h
-  RowBuffer<T> base;                   // linear: added; cell: [4][hidden], added to the gates; pointwise: left operand; draw: logits
-  RowBuffer<T> addend;                 // cell: added to h; pointwise: right operand, or null
-  RowBuffer<T> output;                 // draw: the scaled image
+  int64_t start, stop;  // channels, of a cell units, of a draw logits
+  // Linear and cell.
+  std::vector<ColumnTap<T>> taps;
+  const T* packed;      // weights, see column_kernels.h
+  // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Draw: logits.
+  RowBuffer<T> base;
+  RowBuffer<T> addend;  // cell: added to h; pointwise: right operand, or null
+  RowBuffer<T> output;  // draw: the scaled image
   bool relu;
-  RowBuffer<T> carried, c, h;          // cell: c before, read `shift` columns along; c and h
+  // Cell: c before, `shift` columns along, and c and h.
+  RowBuffer<T> carried, c, h;
   int64_t shift;
-  RowBuffer<double> uniform;           // draw: the value is the given one where it is known
+  // Draw: the value is the given one where it is known.
+  RowBuffer<double> uniform;
   RowBuffer<bool> known;
   RowBuffer<int64_t> values;
-  const T* scaled;                  // [levels]
+  const T* scaled;      // [levels]
   int64_t colour;
 };
 

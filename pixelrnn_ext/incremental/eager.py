@@ -24,16 +24,17 @@ class EagerRow:
             self.graph.replay() if self.graph else self._pixel()
 
     def _capture(self) -> None:
-        # Steps write nothing that they read, so that a pixel may run twice: the warm-up does what the first replay does.
-        stream = torch.cuda.Stream(self.rows.device)
-        stream.wait_stream(torch.cuda.current_stream(self.rows.device))
-        with torch.cuda.stream(stream):
-            self._pixel()
-        torch.cuda.current_stream(self.rows.device).wait_stream(stream)
-        self.column.fill_(self.rows.margin)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self._pixel()
+        device = self.rows.device
+        with torch.cuda.device(device):  # a graph is captured on a stream of the current device
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                self._pixel()  # the warm-up: a pixel that runs twice writes the same values twice
+                self.column.fill_(self.rows.margin)
+            torch.cuda.current_stream().wait_stream(stream)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph, stream=stream):
+                self._pixel()
 
     def _pixel(self) -> None:
         for step in self.steps:

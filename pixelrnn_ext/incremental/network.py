@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
-from ..masks import colour_range
 from .rows import Rows
-from .states import rows_of
-from .steps import Pointwise, Step
+from .states import PointwiseState
+from .steps import Step
 
 _LAYERS = (MaskedConv2d, RowLSTM, DiagonalBiLSTM)
 _RELUS = (F.relu, torch.relu, "relu", "relu_")
@@ -22,29 +21,6 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, _LAYERS) or super().is_leaf_module(module, qualified_name)
-
-
-class _PointwiseState:
-    """A ReLU or a sum, of buffers and of maps that are known from the start."""
-
-    def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool):
-        self.rows, self.image_channels, self.relu = rows, image_channels, relu
-        # A map has four dimensions, a buffer three.
-        self.maps = [(operand, rows.buffer(operand.shape[1])) if operand.dim() == 4 else None for operand in operands]
-        self.operands = [operand if known is None else known[1] for operand, known in zip(operands, self.maps)]
-        self.output = rows.buffer(self.operands[0].shape[2])
-
-    def begin_row(self, row: int) -> None:
-        for known in filter(None, self.maps):
-            map, buffer = known
-            self.rows.fill(buffer, rows_of(map, row))
-
-    def steps(self, colour: int) -> list[Step]:
-        left, right = (*self.operands, None)[:2]
-        return [Pointwise(left, right, self.output, *colour_range(self.output.shape[2], self.image_channels, colour), self.relu)]
-
-    def end_row(self, row: int) -> None:
-        pass
 
 
 class RowNetwork:
@@ -87,9 +63,9 @@ class RowNetwork:
         elif all(isinstance(a, Tensor) and a.dim() == 4 for a in args):
             return self._known(node, module, args)
         elif isinstance(module, nn.ReLU) or node.target in _RELUS:
-            state = _PointwiseState(args[:1], self.rows, self.image_channels, relu=True)
+            state = PointwiseState(args[:1], self.rows, self.image_channels, relu=True)
         elif node.target in _SUMS and len(args) == 2 and not node.kwargs:
-            state = _PointwiseState(list(args), self.rows, self.image_channels, relu=False)
+            state = PointwiseState(list(args), self.rows, self.image_channels, relu=False)
         else:
             raise TypeError(f"expected a network of masked layers, ReLUs and sums, got {node.format_node()}")
         self.states.append(state)
@@ -115,7 +91,7 @@ class RowNetwork:
             state.end_row(row)
 
     def mirrored_steps(self) -> list[Step]:
-        return [step for state in self.states if hasattr(state, "mirrored_steps") for step in state.mirrored_steps()]
+        return [step for state in self.states for step in state.mirrored_steps()]
 
 
 def _needed(graph: fx.Graph) -> list[fx.Node]:

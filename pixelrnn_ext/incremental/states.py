@@ -1,75 +1,108 @@
 """What each layer remembers of an image while it is made row by row, and its output at a pixel given the pixels before.
 
 A state has an ``output`` buffer. ``begin_row`` computes everything that comes from the rows above, for the whole row at once;
-``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. A layer that goes over the complete row
-from right to left, on mirrored buffers, has ``mirrored_steps``, which are run after ``end_row``. Rows are counted from 0.
+``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. ``mirrored_steps`` are of layers that go over
+the complete row from right to left, on mirrored buffers; they are run after ``end_row``. Rows are counted from 0.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..masks import colour_range, masked_weight
 from .rows import Rows
-from .steps import Cell, Linear, Step, Tap
+from .steps import Cell, Linear, Pointwise, Step, Tap
 
 
-class MaskedConvState:
+class State:
+    """Of a layer that keeps nothing."""
+
+    output: Tensor
+
+    def begin_row(self, row: int) -> None:
+        pass
+
+    def steps(self, colour: int) -> list[Step]:
+        return []
+
+    def end_row(self, row: int) -> None:
+        pass
+
+    def mirrored_steps(self) -> list[Step]:
+        return []
+
+
+class PointwiseState(State):
+    """A ReLU or a sum, of buffers (three dimensions) and of maps that are known from the start (four)."""
+
+    def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool):
+        self.rows, self.image_channels, self.relu = rows, image_channels, relu
+        self.maps = [(operand, rows.buffer(operand.shape[1])) if operand.dim() == 4 else None for operand in operands]
+        self.operands = [operand if known is None else known[1] for operand, known in zip(operands, self.maps)]
+        self.output = rows.buffer(self.operands[0].shape[2])
+
+    def begin_row(self, row: int) -> None:
+        for map, buffer in filter(None, self.maps):
+            self.rows.fill(buffer, _row_of(map, row))
+
+    def steps(self, colour: int) -> list[Step]:
+        left, right = (*self.operands, None)[:2]
+        return [Pointwise(left, right, self.output, *colour_range(self.output.shape[2], self.image_channels, colour), self.relu)]
+
+
+class MaskedConvState(State):
     """Keeps the kernel_size // 2 rows of the input above."""
 
     def __init__(self, layer, rows: Rows, input: Tensor):
         self.rows, self.input, self.layer = rows, input, layer
-        weight = layer.weight.detach().to(rows.dtype)
-        self.weight = masked_weight(weight, layer.mask_type, image_channels=layer.image_channels)
-        self.bias = None if layer.bias is None else layer.bias.detach().to(rows.dtype)
-        above = layer.kernel_size[0] // 2
-        self.above = torch.zeros(rows.images, layer.in_channels, above, rows.width, dtype=rows.dtype, device=rows.device)
-        self.base = rows.bordered(layer.out_channels, self.bias)
+        weight = masked_weight(layer.weight.detach().to(rows.dtype), layer.mask_type, image_channels=layer.image_channels)
+        height, width = layer.kernel_size
+        self.weight = weight[:, :, height // 2]
+        self.above = [(_by_tap(weight[:, :, i]), _between(input, rows, width // 2)) for i in range(height // 2)]
+        bias = None if layer.bias is None else layer.bias.detach().to(rows.dtype)
+        self.bias = rows.bordered(layer.out_channels, bias)
+        self.base = self.bias.clone()
         self.output = rows.buffer(layer.out_channels)
 
     def begin_row(self, row: int) -> None:
-        height, width = self.layer.kernel_size
-        if row > 0 and height > 1:
-            y = F.conv2d(self.above, self.weight[:, :, : height // 2], self.bias, padding=(0, width // 2))
-            self.rows.fill(self.base, y)
+        if self.above:
+            self.base.copy_(self.bias)
+        for weight, kept in self.above:
+            _add_products(self.base[self.rows.margin :], kept, weight)
 
     def steps(self, colour: int) -> list[Step]:
         layer = self.layer
-        height, width = layer.kernel_size
         start, stop = colour_range(layer.out_channels, layer.image_channels, colour)
-        weight = self.weight[start:stop, :, height // 2]
-        taps = _row_taps(self.input, weight, layer.mask_type, layer.image_channels, colour)
+        taps = _row_taps(self.input, self.weight[start:stop], layer, colour)
         return [Linear(taps, self.base, self.output, start, stop, layer.activation == "relu")]
 
     def end_row(self, row: int) -> None:
-        if self.layer.kernel_size[0] > 1:
-            self.above = torch.cat([self.above[:, :, 1:], self.rows.map(self.input)], 2)
+        rows = [kept for _, kept in self.above]
+        for upper, lower in zip(rows, rows[1:]):
+            upper.copy_(lower)
+        if rows:
+            side = self.layer.kernel_size[1] // 2
+            rows[-1][side : side + self.rows.width] = self.input[self.rows.margin :]
 
 
-class RowLSTMState:
+class RowLSTMState(State):
     """Keeps h and c of the row above."""
 
     def __init__(self, layer, rows: Rows, input: Tensor, gate_bias: Tensor | None):
         self.scan = _Scan(layer, "", rows, input, gate_bias)
-        self.rows, self.output = rows, self.scan.h
         self.c_above = rows.buffer(layer.hidden_channels)
+        self.output = rows.buffer(layer.hidden_channels)
 
     def begin_row(self, row: int) -> None:
-        scan, rows = self.scan, self.rows
-        taps = scan.weight_hh.shape[2]
-        border = scan.h0.expand(taps // 2, rows.images, -1)
-        above = torch.cat([border, self.output[rows.margin :], border])
-        scan.begin_row(row, [(above[k : k + rows.width], k) for k in range(taps)])
+        scan = self.scan
+        border = scan.h0.expand(scan.weight_hh.shape[2] // 2, scan.rows.images, -1)
+        scan.begin_row(row, torch.cat([border, scan.columns_of_h(), border]), _by_tap(scan.weight_hh))
         self.c_above.copy_(scan.c)
 
     def steps(self, colour: int) -> list[Step]:
         return self.scan.steps(colour, [], self.c_above, 0, self.scan.zeros, self.output)
 
-    def end_row(self, row: int) -> None:
-        pass
 
-
-class DiagonalBiLSTMState:
+class DiagonalBiLSTMState(State):
     """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete, on a mirrored copy."""
 
     def __init__(self, layer, rows: Rows, input: Tensor, gate_bias: Tensor | None):
@@ -83,11 +116,11 @@ class DiagonalBiLSTMState:
 
     def begin_row(self, row: int) -> None:
         if row > 0:
-            self.right_above[self.rows.margin :] = self.right.h[self.rows.margin :].flip(0)
+            self.right_above[self.rows.margin :] = self.right.columns_of_h().flip(0)
         self._begin(self.left, row)
 
     def _begin(self, scan, row):
-        scan.begin_row(row, [(scan.h[self.rows.margin :], 0)])
+        scan.begin_row(row, scan.columns_of_h(), _by_tap(scan.weight_hh[:, :, :1]))
 
     def steps(self, colour: int) -> list[Step]:
         return self._steps(self.left, colour, self.right_above, self.output)
@@ -112,24 +145,28 @@ class _Scan:
             value = getattr(layer, name + suffix)
             return None if value is None else value.detach().to(rows.dtype)
 
+        if layer.mask_type is None:
+            raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
         self.layer, self.rows, self.input, self.gate_bias = layer, rows, input, gate_bias
         self.hidden = layer.hidden_channels
         weight_ih = masked_weight(parameter("weight_ih"), layer.mask_type, image_channels=layer.image_channels, gates=4)
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], parameter("weight_hh")
-        self.bias, self.zeros = parameter("bias"), rows.buffer(self.hidden)
+        self.zeros, self.bias = rows.buffer(self.hidden), rows.bordered(4 * self.hidden, parameter("bias"))
         h0, c0 = parameter("h0"), parameter("c0")
         self.h0 = self.zeros.new_zeros(self.hidden) if h0 is None else h0
-        self.base = rows.bordered(4 * self.hidden, self.bias)
+        self.base = rows.buffer(4 * self.hidden)
         self.h, self.c = rows.bordered(self.hidden, h0), rows.bordered(self.hidden, c0)
 
-    def begin_row(self, row: int, above: list[tuple[Tensor, int]]) -> None:
-        """What every cell's gates get from outside the row: bias, condition, and the columns of states ``above`` by the tap that reads them."""
-        base = self.base[self.rows.margin :]
-        base.copy_(self.bias) if self.bias is not None else base.zero_()
+    def columns_of_h(self) -> Tensor:
+        """h of the last row, (W, N, hidden); before the first one the border state."""
+        return self.h[self.rows.margin :]
+
+    def begin_row(self, row: int, above: Tensor, weight: Tensor) -> None:
+        """What every cell's gates get from outside the row: bias, condition, and the product with the states ``above``."""
+        self.base.copy_(self.bias)
         if self.gate_bias is not None:
-            base += rows_of(self.gate_bias, row).squeeze(2).permute(2, 0, 1)
-        for h, tap in above:
-            base.flatten(0, 1).addmm_(h.flatten(0, 1), self.weight_hh[:, :, tap].t())
+            self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
+        _add_products(self.base[self.rows.margin :], above, weight)
 
     def steps(self, colour: int, taps: list[tuple[Tensor, int, int]], carried: Tensor, shift: int, addend, output) -> list[Step]:
         """The cell of the units of a colour, whose state-to-state taps in the row are (buffer, shift, tap)."""
@@ -138,22 +175,39 @@ class _Scan:
         def of_units(weight):  # (4 * hidden, ...) -> (4 * units, ...)
             return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
 
-        read = _row_taps(self.input, of_units(self.weight_ih), self.layer.mask_type, self.layer.image_channels, colour)
-        read += [Tap(buffer, at, self.hidden, of_units(self.weight_hh[:, :, k]).t()) for buffer, at, k in taps]
+        read = _row_taps(self.input, of_units(self.weight_ih), self.layer, colour)
+        weight_hh = _by_tap(of_units(self.weight_hh))
+        read += [Tap(buffer, at, self.hidden, weight_hh[k]) for buffer, at, k in taps]
         return [Cell(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
-def _row_taps(input: Tensor, weight: Tensor, mask_type: str, image_channels: int, colour: int) -> list[Tap]:
+def _row_taps(input: Tensor, weight: Tensor, layer, colour: int) -> list[Tap]:
     """What the outputs of a colour read of the row: weight (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
-    taps = [Tap(input, k - width // 2, channels, weight[:, :, k].t()) for k in range(width // 2)]
-    before, own = colour_range(channels, image_channels, colour)
-    alive = own if mask_type == "B" else before
-    centre = Tap(input, 0, alive, weight[:, :alive, width // 2].t())
-    return [*taps, centre] if alive else taps
+    weight = _by_tap(weight)
+    taps = [Tap(input, k - width // 2, channels, weight[k]) for k in range(width // 2)]
+    before, own = colour_range(channels, layer.image_channels, colour)
+    alive = own if layer.mask_type == "B" else before
+    return [*taps, Tap(input, 0, alive, weight[width // 2, :alive])] if alive else taps
 
 
-def rows_of(map: Tensor, row: int) -> Tensor:
+def _by_tap(weight: Tensor) -> Tensor:
+    """(outputs, channels, taps) -> (taps, channels, outputs)."""
+    return weight.permute(2, 1, 0).contiguous()
+
+
+def _between(buffer: Tensor, rows: Rows, side: int) -> Tensor:
+    """Zeros for the columns of a row of ``buffer`` and for ``side`` columns on either side of them."""
+    return buffer.new_zeros(side + rows.width + side, *buffer.shape[1:])
+
+
+def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:
+    """base (W, N, outputs) += a convolution of columns (W + taps - 1, N, channels) with weight (taps, channels, outputs)."""
+    for k, tap in enumerate(weight):
+        base.flatten(0, 1).addmm_(columns[k : k + len(base)].flatten(0, 1), tap)
+
+
+def _row_of(map: Tensor, row: int) -> Tensor:
     """One row of a map whose height may be 1, (N, channels, 1, W or 1)."""
     row = min(row, map.shape[2] - 1)
     return map[:, :, row : row + 1]

@@ -91,7 +91,7 @@ class AutoregressiveModel(nn.Module):
             >>> model.sample(16, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape  # doctest: +SKIP
             torch.Size([16, 1, 28, 28])
         """
-        draws = sampling.draws(self, n, shape, generator, temperature, given, known)
+        draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
         self._check_condition(condition, n, *shape[1:])
         return self._draw(sampling.incremental, draws, condition, _to_stderr if progress is True else progress or None)
 
@@ -128,6 +128,9 @@ class AutoregressiveModel(nn.Module):
         if not isinstance(condition, Tensor) or not condition.is_floating_point():
             got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
             raise TypeError(f"expected condition as a Tensor of floating-point numbers, got {got}")
+        device = next(self.parameters()).device
+        if condition.device != device:
+            raise ValueError(f"expected condition on the model's device, {device}, got {condition.device}")
         fits = condition.dim() == 4 and condition.shape[1] == self.condition_channels
         if not fits or any(got not in (1, want) for got, want in zip(condition.shape, expected)):
             raise ValueError(f"expected a condition broadcastable to {expected}, got {tuple(condition.shape)}")
@@ -138,6 +141,11 @@ class AutoregressiveModel(nn.Module):
 
 def _to_stderr(done: int, rows: int) -> None:
     print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
+
+
+def head_channels_of(head_channels: int | None, levels: int) -> int:
+    """Those of the paper's MNIST or CIFAR-10 models where None is given (table 1)."""
+    return (32 if levels == 2 else 1024) if head_channels is None else head_channels
 
 
 def check_sizes(*, minimum: int = 1, **sizes) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import sampling
-from .autoregressive import AutoregressiveModel, check_sizes
+from .autoregressive import AutoregressiveModel, check_sizes, head_channels_of
 from .stack import PixelRNN
 
 
@@ -54,7 +54,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         levels: int,
         hidden_channels: int,
         num_layers: int,
-        head_channels: int,
+        head_channels: int | None = None,
         factor: int = 2,
         upsampling_channels: int = 32,
         small: dict | None = None,
@@ -76,7 +76,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
             levels=levels,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
-            head_channels=head_channels,
+            head_channels=head_channels_of(head_channels, levels),
             kernel_size=kernel_size,
             residual=residual,
             skip=skip,
@@ -102,11 +102,11 @@ class MultiScalePixelRNN(AutoregressiveModel):
 
         Arguments and errors as in :meth:`log_prob`.
         """
-        return self._logits(PixelRNN.forward, images, condition)
+        return self._logits(lambda model, *inputs: model(*inputs), images, condition)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
-        return self._logits(PixelRNN.incremental_logits, images, condition)
+        return self._logits(lambda model, *inputs: model.incremental_logits(*inputs), images, condition)
 
     def _logits(self, logits_of, images, condition):
         self._check_images(images)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .. import _backends, sampling
 from ..likelihood import logit_channels
-from .autoregressive import AutoregressiveModel, check_sizes
+from .autoregressive import AutoregressiveModel, check_sizes, head_channels_of
 from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
 
 
@@ -26,6 +26,7 @@ class _Stack(AutoregressiveModel):
         backend,
     ):
         super().__init__()
+        head_channels = head_channels_of(head_channels, levels)
         check_sizes(
             image_channels=image_channels,
             hidden_channels=hidden_channels,
@@ -33,6 +34,8 @@ class _Stack(AutoregressiveModel):
             head_channels=head_channels,
             kernel_size=kernel_size,
         )
+        if kernel_size % 2 == 0:
+            raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
         check_sizes(minimum=2, levels=levels)
         check_sizes(minimum=0, condition_channels=condition_channels)
         for name, value in (("residual", residual), ("skip", skip)):
@@ -103,7 +106,7 @@ class PixelRNN(_Stack):
         levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
         hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
         num_layers: recurrent layers.
-        head_channels: of the two 1x1 convolutions before the logits.
+        head_channels: of the two 1x1 convolutions before the logits; None takes 32 with two levels, 1024 otherwise (table 1).
         kernel_size: of the Row LSTM.
         residual: each block's input is added to its output (section 3.5).
         skip: the head reads the sum of a 1x1 convolution of every block's output, instead of the last one (section 3.5).
@@ -128,7 +131,7 @@ class PixelRNN(_Stack):
         levels: int,
         hidden_channels: int,
         num_layers: int,
-        head_channels: int,
+        head_channels: int | None = None,
         kernel_size: int = 3,
         residual: bool = True,
         skip: bool = False,
@@ -181,7 +184,7 @@ class PixelCNN(_Stack):
         levels: int,
         hidden_channels: int,
         num_layers: int,
-        head_channels: int,
+        head_channels: int | None = None,
         kernel_size: int = 3,
         residual: bool = True,
         skip: bool = False,
