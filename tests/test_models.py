@@ -3,10 +3,9 @@
 import copy
 import json
 import pickle
-
-import oracle
 from functools import partial
 
+import oracle
 import pytest
 import torch
 import torch.nn.functional as F
