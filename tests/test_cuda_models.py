@@ -10,10 +10,10 @@ from test_sampling import MODELS, generator, make
 import pixelrnn_ext as px
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason=f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"),
-]
+if not torch.cuda.is_available():
+    reason = f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
+    pytest.skip(f"no model is tested on a GPU: {reason}", allow_module_level=True)
+pytestmark = pytest.mark.cuda
 
 
 @pytest.mark.parametrize(("dtype", "ratio"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["fp64", "fp32"])

@@ -282,6 +282,24 @@ def test_a_network_of_another_wiring(backend):
         assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_pixel_may_run_twice(name, monkeypatch):
+    """As it does where a CUDA graph is captured: the warm-up, then the first replay."""
+
+    def every_pixel_twice(row):
+        for column in range(row.rows.width if row.steps else 0):
+            for _ in range(2):
+                row.column.fill_(row.rows.margin + column)
+                row._pixel()
+
+    model = make(name, "rgb", backend="reference")
+    images = model.sample(2, (3, 4, 4), generator=generator())
+    monkeypatch.setattr(EagerRow, "run", every_pixel_twice)
+    assert torch.equal(images, model.sample(2, (3, 4, 4), generator=generator()))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_autocast_does_not_reach_sampling(backend):
     model = make("diagonal", "rgb", torch.float32, backend=backend, condition_channels=2)
