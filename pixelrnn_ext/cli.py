@@ -87,7 +87,7 @@ def _sentence(error):
     """An exception in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    lines = str(error).splitlines() or [type(error).__name__]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0]  # what follows it in torch's errors is where in its sources they were raised
 
 
