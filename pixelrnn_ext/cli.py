@@ -10,12 +10,10 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import torch
-
 from . import _backends, models
 from ._library import VERSION, build_config
 from .training import builder, commands, data, images, optimiser
-from .training.commands import INTERRUPTED
+from .training.commands import FAILED, INTERRUPTED
 from .training.loop import Settings
 from .training.optional import MissingPackage
 
@@ -28,8 +26,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser, train_parser = _parsers(prog)
     options = parser.parse_args(argv)
-    launched = "torchrun -m pixelrnn_ext" if "TORCHELASTIC_RUN_ID" in os.environ else prog
-    command = f"{launched} {shlex.join(argv)}"
+    command = f"{_launched() or prog} {shlex.join(argv)}"
     try:
         if options.run is commands.train:
             return commands.train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
@@ -37,9 +34,20 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (OSError, TypeError, ValueError, FloatingPointError, MissingPackage, torch.OutOfMemoryError) as error:
-        print(f"{prog}: {_sentence(error)}", file=sys.stderr)
-        return 2
+    except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MissingPackage) as error:
+        # The processes of a machine fail alike, but for those where torch fails, as when the memory of one GPU is full.
+        if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
+            print(f"{prog}: {_sentence(error)}", file=sys.stderr)
+        return FAILED
+
+
+def _launched():
+    """How torchrun started this process, if it did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]
+    nodes = f"--nnodes {machines} " if machines > 1 else ""
+    return f"torchrun {nodes}--nproc-per-node {processes} -m pixelrnn_ext"
 
 
 def info(options) -> int:
@@ -67,7 +75,7 @@ def _parse_again(parser, argv, stored):
     others = {name: value for name, value in stored.items() if name not in length}
     options = parser.parse_args(argv[1:], argparse.Namespace(**others))
     if not any(getattr(options, name) for name in length):
-        vars(options).update((name, stored[name]) for name in length)
+        vars(options).update((name, stored.get(name)) for name in length)
     for name, value in vars(options).items():
         if name not in MAY_CHANGE and value != stored.get(name):
             option = "--" + name.replace("_", "-")
@@ -79,7 +87,8 @@ def _sentence(error):
     """An exception in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]  # what follows it in torch's errors is where in its sources they were raised
 
 
 def _size(text):
@@ -93,8 +102,8 @@ def _whole(least):
     """Type of an option that takes integers of at least ``least``."""
 
     def integer(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected an integer >= {least}, got {text!r}")
+        if not text.isdecimal() or not least <= int(text) < 2**63:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {least} of 64 bits, got {text!r}")
         return int(text)
 
     return integer
@@ -127,7 +136,7 @@ def _add_drawing(parser, count):
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
     parser.add_argument("--count", type=_whole(1), default=count, help="images (default %(default)s)")
     parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_whole(0), default=0)
     parser.add_argument(
         "--batch-size", type=_whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches"
     )
@@ -149,7 +158,12 @@ def _parsers(prog):
     command(info, "what was compiled in (the default)")
 
     trainer = command(commands.train, "train a model")
-    trainer.add_argument("--out", required=True, metavar="DIR", help="folder for checkpoints, log and pictures")
+    trainer.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder for checkpoints, log and pictures; several machines must all see it",
+    )
     trainer.add_argument("--resume", action="store_true", help="go on with the training in --out, with its options")
     _add_data(trainer, "what to train on")
     _add_device(trainer)
@@ -193,7 +207,7 @@ def _parsers(prog):
     )
     training.add_argument("--bf16", action="store_true", help="train under bfloat16 autocast")
     training.add_argument("--flip", action="store_true", help="mirror images at random")
-    training.add_argument("--seed", type=int, help="(%(default)s)")
+    training.add_argument("--seed", type=_whole(0), help="(%(default)s)")
     training.add_argument(
         "--samples", type=_whole(0), help="in the picture after each epoch (%(default)s; 0: no picture)"
     )

@@ -12,6 +12,7 @@ import numpy
 import pytest
 import torch
 from PIL import Image
+from tiny import tiny_data
 
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint
@@ -154,6 +155,16 @@ def test_a_resumed_training_may_be_longer_but_no_other(trained, tmp_path, capsys
     assert f"{out} holds a training" in refused(capsys, "train", "--out", out, "--data", "digits", *MODEL)
 
 
+def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monkeypatch):
+    from pixelrnn_ext.training import data
+
+    monkeypatch.setattr(data, "load", lambda *args, **kwargs: tiny_data())
+    assert cli.main(["train", "--data", "x", *MODEL, "--steps", "1", "--samples", "0", "--out", str(tmp_path)]) == 0
+    assert cli.main(["evaluate", str(tmp_path), "--split", "train"]) == 0
+    assert "23 images" in capsys.readouterr().out
+    assert cli.main(["complete", str(tmp_path), "--split", "train", "--out", str(tmp_path / "x.png")]) == 0
+
+
 @pytest.mark.parametrize("command", ["sample", "complete"])
 def test_ctrl_c_in_sampling_keeps_what_is_finished(trained, tmp_path, capsys, monkeypatch, command):
     sample = models.AutoregressiveModel.sample
@@ -183,10 +194,6 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def in_dir(name):
-    return lambda folder, trained: folder / name
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -209,6 +216,10 @@ def in_dir(name):
             "train --data digits --model row --device cuda:77 --out {new}",
             "expected a device of this machine, got 'cuda:77'",
         ),
+        ("train --data digits --model row --device meta --out {new}", "expected a device cpu, cuda or .*, got 'meta'"),
+        ("train --data digits --model row --out {file}/new", "expected --out to be a folder, got {file}"),
+        ("evaluate {trained} --gray", "expected no gray for digits, which does not take it"),
+        ("sample {trained} --out {new} --size 200000x200000", "can't allocate memory.* you tried to allocate"),
         ("train --resume --out {new}", "{new}/last.safetensors: No such file or directory"),
         ("train --data digits --model row --out {file}", "expected --out to be a folder, got {file}"),
         ("evaluate {new}", "{new}: No such file or directory"),
@@ -251,6 +262,8 @@ def test_bad_input_is_one_sentence(trained, tmp_path, capsys, arguments, message
         ["train", "--out", "x", "--steps", "0"],
         ["train", "--out", "x", "--steps", "2", "--epochs", "2"],
         ["sample", "x", "--out", "y", "--size", "0x4"],
+        ["sample", "x", "--out", "y", "--seed", "99999999999999999999999"],
+        ["train", "--out", "x", "--seed", "99999999999999999999999"],
     ],
     ids=" ".join,
 )
@@ -258,6 +271,65 @@ def test_wrong_options_say_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2 and "usage: pixelrnn" in capsys.readouterr().err
+
+
+def test_a_backend_that_cannot_run_is_one_sentence(tmp_path, capsys):
+    assert train(tmp_path, "--backend", "resident") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pixelrnn: ") and "resident" in line
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_first(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    expected = f"pixelrnn: expected --out in a folder that can be written to, got {tmp_path}"
+    assert refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path / "new" / "er") == expected
+    for command in ("sample", "complete"):
+        assert refused(capsys, command, trained[0], "--out", tmp_path / "x.png") == expected
+
+
+def test_ctrl_c_with_nothing_finished_keeps_the_old_picture(trained, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models.AutoregressiveModel, "sample", interrupted)
+    picture = tmp_path / "grid.png"
+    picture.write_text("old")
+    for command in ("sample", "complete"):
+        assert cli.main([command, str(trained[0]), "--out", str(picture)]) == 130
+        assert picture.read_text() == "old" and "were finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["data", "seed"])
+def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys, key):
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    del facts["arguments"][key]
+    checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
+    if key == "data":
+        assert "expected --data, since" in refused(capsys, "evaluate", tmp_path / checkpoint.LAST)
+    assert "expected --" in refused(capsys, "train", "--resume", "--out", tmp_path)
+
+
+def test_torchrun_says_an_error_once(tmp_path, capsys, monkeypatch):
+    """As in its two processes, whose command can be repeated."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    said = []
+    for machines, rank in (("1", "0"), ("3", "1")):
+        monkeypatch.setenv("GROUP_WORLD_SIZE", machines)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert cli.main(["evaluate", "nothing"]) == 2
+        said.append(capsys.readouterr().err)
+    assert said == ["pixelrnn: nothing: No such file or directory\n", ""]
+    assert cli._launched() == "torchrun --nnodes 3 --nproc-per-node 2 -m pixelrnn_ext"
+
+
+def test_processes_end_quietly_where_the_first_one_cannot_load(tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pixelrnn_ext"]
+    command = ["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"]
+    done = subprocess.run([sys.executable, *launcher, *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.count("expected a folder of images, got nowhere") == 1 and "closed by peer" not in done.stderr
+    assert re.findall(r"exitcode +: (\d+)", done.stderr)[0] == "2"
 
 
 def test_images_out_of_range(trained, capsys, monkeypatch):

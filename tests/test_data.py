@@ -71,10 +71,11 @@ def test_dynamic_binarisation_draws_every_batch_and_scores_one_draw():
     static, dynamic = load_once("mnist5k", binarisation="static"), load_once("mnist5k", binarisation="dynamic")
     assert torch.equal(static.splits["test"].images, dynamic.splits["test"].images)
     assert "dynamically" in dynamic.description and "statically" in static.description
+    assert torch.equal(static.splits["train"].images, dynamic.splits["train"].images)
     index = torch.arange(64)
     draws = torch.cat([training_batch(dynamic, index, step, **BATCH)[0][None] for step in range(200)]).double()
     assert set(draws.unique().tolist()) == {0, 1}
-    probability = dynamic.splits["train"].images[:64] / 255
+    probability = dynamic.intensities[:64] / 255
     error = (draws.mean(0) - probability).abs()
     assert error.max() < 5 * 0.5 / 200**0.5 and error[(probability == 0) | (probability == 1)].max() == 0
     assert torch.equal(*(training_batch(dynamic, index, 7, **BATCH)[0] for _ in range(2)))
@@ -163,6 +164,14 @@ def write_batch(file, count, side=32, **changes):
     numpy.savez(file, **arrays | changes)
 
 
+def damage_deflated(file):
+    """A compressed file whose compressed bytes are others."""
+    numpy.savez_compressed(file, data=numpy.zeros((4, 3072), numpy.uint8), labels=[1, 2, 3, 4])
+    content = bytearray(file.read_bytes())
+    content[60:80] = b"\xff" * 20
+    file.write_bytes(content)
+
+
 def test_imagenet(tmp_path):
     for number, count in ((1, 12), (2, 7), (10, 11)):
         write_batch(tmp_path / f"train_data_batch_{number}.npz", count)
@@ -186,9 +195,15 @@ def test_imagenet(tmp_path):
             lambda file: write_batch(file, 4, side=16),
             r"expected data of uint8 \(N, 3072\) in .*val_data.npz, got .*768",
         ),
+        (damage_deflated, "expected an .npz file with data and labels, got .*val_data.npz"),
+        (
+            lambda file: write_batch(file, 4, labels=3),
+            r"expected labels from 1 to 1000, one an image, in .*val_data.npz",
+        ),
+        (lambda file: write_batch(file, 1, labels=[1001]), r"expected labels from 1 to 1000, .* in .*val_data.npz"),
         (lambda file: None, "No such file or directory: .*val_data.npz"),
     ],
-    ids=["damaged", "other-keys", "other-size", "missing"],
+    ids=["damaged", "other-keys", "other-size", "deflated", "scalar", "range", "missing"],
 )
 def test_imagenet_with_a_wrong_file(tmp_path, write, message):
     write_batch(tmp_path / "train_data_batch_1.npz", 3)
@@ -228,6 +243,20 @@ def test_folder(pictures, options):
 def test_folder_says_what_is_wrong_if_strict(pictures):
     with pytest.raises(ValueError, match=r"truncated.png cannot be read as an image"):
         data.load(f"folder:{pictures}", strict=True)
+
+
+def test_deep_and_transparent_pictures(tmp_path):
+    """16 bits are scaled, what is transparent is black, and other ranges are refused."""
+    file = tmp_path / "picture.png"
+    Image.fromarray(numpy.array([[0, 257 * 100, 65535]], numpy.uint16)).save(file)
+    assert read_image(file, gray=True).tolist() == [[[0, 100, 255]]]
+    assert read_image(file).tolist() == [[[0, 100, 255]]] * 3
+    Image.fromarray(numpy.array([[[255, 200, 100, 0], [255, 200, 100, 255]]], numpy.uint8)).save(file)
+    assert read_image(file)[:, 0].tolist() == [[0, 255], [0, 200], [0, 100]]
+    assert read_image(file, gray=True)[0, 0, 0] == 0
+    Image.fromarray(numpy.ones((2, 2), numpy.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="float.tif cannot be read .*: expected 8 or 16 bits a channel, got mode F"):
+        read_image(tmp_path / "float.tif")
 
 
 def test_fits(tmp_path):

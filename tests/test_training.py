@@ -160,6 +160,18 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
     assert (tmp_path / checkpoint.LAST).read_bytes() == before
 
 
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
+    """The loss, of the parameters before that step, is finite."""
+    training = tiny_training(tmp_path, steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
+    with pytest.raises(FloatingPointError, match="the validation loss is .* around step 1; the last checkpoint"):
+        training.run()
+    training.parameters[0].data[0] = math.nan
+    with pytest.raises(FloatingPointError, match="the norm of the parameters is nan around step 1"):
+        training.save()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -169,6 +181,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
         (dict(schedule="step"), "expected schedule to be one of constant, linear, cosine, got 'step'"),
         (dict(learning_rate=0.0), "expected learning_rate > 0, got 0.0"),
         (dict(learning_rate=math.nan), "expected learning_rate > 0, got nan"),
+        (dict(seed=2**64), r"expected seed in \[0, 2\*\*63\), got 18446744073709551616"),
         (dict(ema=1.0), r"expected ema in \[0, 1\), got 1.0"),
         (dict(clip=-1.0), "expected clip >= 0, got -1.0"),
     ],
@@ -227,6 +240,15 @@ def other_keys(path):
     checkpoint.save(path, {name: tensor for name, tensor in tensors.items() if "average" not in name}, facts)
 
 
+def without(key, name):
+    def change(path):
+        tensors, facts = checkpoint.load(path)
+        del facts[key][name]
+        checkpoint.save(path, tensors, facts)
+
+    return change
+
+
 def other_model(path):
     tensors, facts = checkpoint.load(path)
     checkpoint.save(path, tensors, facts | {"model": {"model": "Transformer"}})
@@ -251,10 +273,24 @@ def other_model(path):
         ),
         (flip_a_bit, "is damaged: its tensors do not have the checksum"),
         (other_keys, "do not fit the model that it describes.*extra"),
+        (without("data", "shape"), "expected a checkpoint of pixelrnn_ext"),
+        (without("progress", "step"), "expected a checkpoint of pixelrnn_ext"),
         (other_model, "expected the configuration of a model"),
         (lambda path: path.unlink(), "No such file"),
     ],
-    ids=["truncated", "empty", "text", "foreign", "foreign-json", "bit", "keys", "model", "missing"],
+    ids=[
+        "truncated",
+        "empty",
+        "text",
+        "foreign",
+        "foreign-json",
+        "bit",
+        "keys",
+        "no-shape",
+        "no-step",
+        "model",
+        "missing",
+    ],
 )
 def test_a_damaged_or_foreign_checkpoint_is_refused(saved, damage, message):
     damage(saved)
@@ -275,6 +311,16 @@ def test_a_full_disk_keeps_the_old_checkpoint(saved, monkeypatch):
         checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
     assert saved.read_bytes() == before
     assert not list(saved.parent.glob(".*")), "a temporary file is left"
+
+
+def test_a_read_only_file_system_says_so(saved, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("builtins.open", read_only)
+    monkeypatch.setattr("pathlib.Path.unlink", read_only)
+    with pytest.raises(OSError, match=r"last.safetensors could not be written \(Read-only file system\); the one"):
+        checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
 
 
 def test_a_second_interrupt_ends_at_once(monkeypatch):

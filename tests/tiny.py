@@ -10,7 +10,7 @@ from pixelrnn_ext.training.loop import Settings, Training
 ALONE = World(0, 1, torch.device("cpu"))
 
 
-def tiny_data(dynamic=True):
+def tiny_data():
     """Binary images of 4 x 5 with 3 classes, each darker on another side; 23 to train on, 7 and 5 to score."""
     generator = torch.Generator().manual_seed(0)
     splits = {}
@@ -18,10 +18,10 @@ def tiny_data(dynamic=True):
         labels = torch.arange(count) % 3
         slope = torch.stack([torch.linspace(0, 255, 5), torch.linspace(255, 0, 5), torch.full((5,), 128.0)])[labels]
         images = slope[:, None, None].expand(count, 1, 4, 5).round().to(torch.uint8)
-        if not dynamic or split != "train":
-            images = data.binarise(images, generator)
-        splits[split] = data.Split(images, labels)
-    return data.DataSet("tiny", "tiny (made for a test)", 2, splits, ("falling", "rising", "even"), dynamic)
+        if split == "train":
+            intensities = images
+        splits[split] = data.Split(data.binarise(images, generator), labels)
+    return data.DataSet("tiny", "tiny (made for a test)", 2, splits, ("falling", "rising", "even"), intensities)
 
 
 def tiny_training(out, images=None, model="diagonal", conditional=False, said=None, **settings):

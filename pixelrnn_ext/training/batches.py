@@ -38,8 +38,8 @@ def training_batch(
     """This process's share of the joint batch ``index``, binarised and mirrored alike for any number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
-    if data.dynamic:
-        images = binarise(images, source)
+    if data.intensities is not None:
+        images = binarise(data.intensities[index], source)
     if flip:
         mirrored = torch.rand(len(images), 1, 1, 1, generator=source) < 0.5
         images = torch.where(mirrored, images.flip(3), images)

@@ -16,14 +16,26 @@ from .files import write_atomically
 from .optional import need
 
 KEY = "pixelrnn_ext"
+NEEDED = {"model": set(), "data": {"shape", "classes"}, "progress": {"step", "evaluated", "best", "best_step"}}
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
 def _checksum(tensors):
     checksum = 0
     for name in sorted(tensors):
+        # flatten: a view as bytes needs one dimension or more.
         checksum = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), checksum)
     return checksum
+
+
+def _is_whole(facts):
+    """Whether the facts are those that this package writes and reads."""
+    return (
+        isinstance(facts, dict)
+        and "checksum" in facts
+        and all(isinstance(facts.get(key), dict) and names <= facts[key].keys() for key, names in NEEDED.items())
+        and isinstance(facts.get("arguments", {}), dict)
+    )
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -32,7 +44,6 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict) -> None:
     Raises:
         OSError: the file cannot be written, for a full disk too; the old one is kept.
     """
-    # reshape: a view as bytes needs one dimension or more.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {KEY: json.dumps(facts | {"checksum": _checksum(tensors)})}
     write_atomically(path, need("safetensors.torch").save(tensors, metadata))
@@ -53,7 +64,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()} if facts else {}
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
-    if not isinstance(facts, dict) or not {"model", "data", "progress", "checksum"} <= facts.keys():
+    if not _is_whole(facts):
         raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
     if _checksum(tensors) != facts["checksum"]:
         raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")

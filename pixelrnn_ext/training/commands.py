@@ -1,7 +1,7 @@
 """What the commands of the command line do; each takes its options and returns its exit status."""
 
-import argparse
 import math
+import os
 import platform
 import shlex
 import sys
@@ -17,7 +17,7 @@ from .interrupt import Interrupt
 from .loop import Settings, Training, check_fits, cycled_classes
 from .optional import need
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED = 2, 130
 MODEL_OPTIONS = (
     "layer",
     "hidden_channels",
@@ -36,8 +36,10 @@ MODEL_OPTIONS = (
 def train(options, command, parse_again) -> int:
     """Trains a model, and scores the best one on the test split."""
     last = Path(options.out) / checkpoint.LAST
-    if last.parent.exists() and not last.parent.is_dir():
-        raise NotADirectoryError(f"expected --out to be a folder, got {options.out}")
+    there = next(folder for folder in last.parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"expected --out to be a folder, got {there}")
+    _check_writable(there)
     if options.resume:
         stored = checkpoint.load(last)[1].get("arguments")
         if stored is None:
@@ -49,18 +51,23 @@ def train(options, command, parse_again) -> int:
         raise ValueError("expected --data and --model")
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
     with distributed.world(options.device) as here:
+        dataset = None
+        try:
+            if here.first:  # it downloads
+                dataset = data.load(options.data, **_data_options(options))
+        finally:
+            failed = here.any(here.first and dataset is None)
+        if failed:  # the first process says why
+            return FAILED
         if not here.first:
-            here.barrier()  # the first process downloads
-        dataset = data.load(options.data, **_data_options(options))
-        if here.first:
-            here.barrier()
+            dataset = data.load(options.data, **_data_options(options))
         torch.manual_seed(settings.seed)
         model = builder.build(
             options.model,
             dataset,
             conditional=options.conditional,
             parameters=options.parameters,
-            **_given(options, MODEL_OPTIONS),
+            **_given(vars(options), MODEL_OPTIONS),
         )
         arguments = {name: value for name, value in vars(options).items() if name != "run"}
         say = need("tqdm").tqdm.write if here.first else lambda line: None
@@ -156,7 +163,8 @@ def complete(options) -> int:
     shown = torch.where(known, originals, 0.5)
     # What Ctrl-C left undone stays hidden.
     undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
-    images.write_grid(options.out, torch.cat([originals, shown, drawn / (model.levels - 1), undone]), count)
+    if len(drawn):
+        images.write_grid(options.out, torch.cat([originals, shown, drawn / (model.levels - 1), undone]), count)
     return _end_of_drawing(options, len(drawn), finished, "completions")
 
 
@@ -193,24 +201,31 @@ def _check_out(path):
     """Before minutes of sampling, not after."""
     if not path.parent.is_dir() or path.is_dir():
         raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
+    _check_writable(path.parent)
+
+
+def _check_writable(folder):
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
 
 
 def _data_options(options):
-    return _given(options, data.OPTIONS)
+    return _given(vars(options), data.OPTIONS)
 
 
 def _given(options, names):
-    """The options of the command that are not left to their defaults."""
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    """Those of the options by name that are not left to their defaults."""
+    return {name: options[name] for name in names if options.get(name) is not None}
 
 
 def _data_of(options, facts):
-    """The data set of the command, else that of the checkpoint's training."""
+    """The data set of the command, else that of the checkpoint's training, with the options of the command."""
     if options.data is not None:
         return data.load(options.data, **_data_options(options))
-    if "arguments" not in facts:
+    stored = facts.get("arguments", {})
+    if not isinstance(stored.get("data"), str):
         raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
-    return data.load(facts["arguments"]["data"], **_data_options(argparse.Namespace(**facts["arguments"])))
+    return data.load(stored["data"], **_given(stored, data.OPTIONS) | _data_options(options))
 
 
 def _header(command, training):

@@ -58,7 +58,7 @@ class DataSet:
         levels: values lie in [0, levels).
         splits: {"train", "validation", "test"} -> :class:`Split`.
         classes: names of the labels; empty where there are none.
-        dynamic: the train split holds intensities in [0, 255], binarised anew for every batch.
+        intensities: uint8 (N, 1, H, W), of which the training images are binarised anew for every batch, or None.
         notes: lines for the header: files, counts of what was skipped.
     """
 
@@ -67,7 +67,7 @@ class DataSet:
     levels: int
     splits: dict[str, Split]
     classes: tuple[str, ...] = ()
-    dynamic: bool = False
+    intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,19 +114,18 @@ def _stratified(images, labels):
 
 
 def _binarised(name, splits, classes, binarisation):
-    """The splits as binary images. What is scored is drawn once in either way, so that numbers can be repeated."""
+    """The splits as binary images, drawn once in either way, so that numbers can be repeated."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
-    dynamic = binarisation == "dynamic"
     drawn = {
-        split: part
-        if dynamic and split == "train"
-        else Split(binarise(part.images, generator("binarise", name, split)), part.labels)
+        split: Split(binarise(part.images, generator("binarise", name, split)), part.labels)
         for split, part in splits.items()
     }
-    how = "dynamically binarised, scored on one fixed draw" if dynamic else "statically binarised by our fixed draw"
-    return DataSet(name, f"{name} ({how})", 2, drawn, classes, dynamic)
+    if binarisation == "static":
+        return DataSet(name, f"{name} (statically binarised by our fixed draw)", 2, drawn, classes)
+    description = f"{name} (dynamically binarised, scored on one fixed draw)"
+    return DataSet(name, description, 2, drawn, classes, splits["train"].images)
 
 
 def _digits(path):

@@ -51,10 +51,13 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     try:
-        torch.empty(0, device=name)
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise ValueError(f"expected a device cpu, cuda or cuda:NUMBER, got {name!r}")
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"expected a device of this machine, got {name!r}: {str(error).splitlines()[0]}") from error
-    return torch.device(name)
+    return device
 
 
 @contextmanager

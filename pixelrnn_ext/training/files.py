@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -22,4 +23,5 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         kept = "; the one that was there is kept" if path.exists() else ""
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error}){kept}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only file system, whose own error says more
+            temporary.unlink(missing_ok=True)

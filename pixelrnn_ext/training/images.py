@@ -28,16 +28,32 @@ def _fitted(picture, size, fit):
     return picture.crop((left, top, left + width, top + height))
 
 
+def _in_bytes(picture):
+    """The picture with 8 bits a channel and on black; ``convert`` would clip deeper ones, and show hidden colours."""
+    image, numpy = need("PIL.Image"), need("numpy")
+    if picture.mode.startswith("I;16"):
+        return image.fromarray((numpy.array(picture) / 257).round().astype(numpy.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"expected 8 or 16 bits a channel, got mode {picture.mode}")
+    if picture.has_transparency_data:
+        black = image.new("RGBA", picture.size, "black")
+        return image.alpha_composite(black, picture.convert("RGBA"))
+    return picture
+
+
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
     """An image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
 
+    16 bits a channel are scaled to 8; what is transparent shows black.
+
     Raises:
-        ValueError: the file is not an image, is damaged or truncated, or too small for fit="cut"; it names the file.
+        ValueError: the file is not an image, is damaged or truncated, of 32 bits a channel, or too small for fit="cut";
+            the sentence names it.
     """
     image, ops, numpy = need("PIL.Image"), need("PIL.ImageOps"), need("numpy")
     try:
         with image.open(file) as opened:
-            picture = ops.exif_transpose(opened).convert("L" if gray else "RGB")
+            picture = _in_bytes(ops.exif_transpose(opened)).convert("L" if gray else "RGB")
         if size is not None:
             picture = _fitted(picture, size, fit)
         pixels = torch.from_numpy(numpy.array(picture))

@@ -76,6 +76,8 @@ class Settings:
                 raise ValueError(f"expected {name} >= 0, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"expected learning_rate > 0, got {self.learning_rate}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"expected seed in [0, 2**63), got {self.seed}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"expected ema in [0, 1), got {self.ema}")
 
@@ -158,7 +160,8 @@ class Training:
         optimiser.load_state_tensors(self.optimiser, checkpoint.part(tensors, "optimiser"))
 
     def save(self, name: str = checkpoint.LAST) -> None:
-        """Writes a checkpoint into the folder, in the first process."""
+        """Writes a checkpoint into the folder, in the first process. FloatingPointError: a parameter is not finite."""
+        self._check_finite("the norm of the parameters", float(nn.utils.get_total_norm(self.parameters)))
         if not self.world.first:
             return
         parts = {"model": self.model.state_dict(), "optimiser": optimiser.state_tensors(self.optimiser)}
@@ -246,9 +249,7 @@ class Training:
             return
         step = self.progress.step
         nats = float(self.world.sum(self._nats)) / (self._counted * self.world.size)
-        if not math.isfinite(nats):
-            saved = "the last checkpoint is of an earlier step; try a lower learning rate or clip"
-            raise FloatingPointError(f"the loss is {nats} around step {step}; {saved}")
+        self._check_finite("the loss", nats)
         self.train_score = self.data.score(nats * math.prod(self.data.shape))
         self.images_per_second = self._counted * self.settings.batch_size / (time.monotonic() - self._since)
         if self.journal:
@@ -257,6 +258,11 @@ class Training:
         self.bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
         self._nats.zero_()
         self._counted, self._since = 0, time.monotonic()
+
+    def _check_finite(self, what, value):
+        if not math.isfinite(value):
+            saved = "the last checkpoint is of an earlier step; try a lower learning rate or clip"
+            raise FloatingPointError(f"{what} is {value} around step {self.progress.step}; {saved}")
 
     def _evaluation_is_due(self):
         step = self.progress.step
@@ -272,6 +278,7 @@ class Training:
         )
         if nats is None:
             return
+        self._check_finite("the validation loss", nats)
         progress.evaluated = progress.step
         if nats < progress.best:
             progress.best, progress.best_step = nats, progress.step

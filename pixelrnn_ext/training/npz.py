@@ -1,6 +1,7 @@
 """Downsampled ImageNet as it is distributed: train_data_batch_1.npz ... and val_data.npz, keys data and labels."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -14,12 +15,17 @@ def _read(file, side):
     try:
         with numpy.load(file) as arrays:
             data, labels = arrays["data"], arrays["labels"]
-    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    # RuntimeError: a compression or encryption that zipfile does not know.
+    except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
-    if data.dtype != numpy.uint8 or data.shape != (len(labels), 3 * side * side):
+    if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
         raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
+    whole = labels.dtype.kind in "iu" and labels.shape == data.shape[:1]
+    if not whole or not ((1 <= labels) & (labels <= 1000)).all():
+        got = f"{labels.dtype} {labels.shape}"
+        raise ValueError(f"expected labels from 1 to 1000, one an image, in {file}, got others in {got}")
     images = torch.from_numpy(data).view(-1, 3, side, side)
-    return images, torch.as_tensor(labels, dtype=torch.int64) - 1  # labels are counted from 1
+    return images, torch.from_numpy(labels.astype(numpy.int64)) - 1
 
 
 def read_imagenet(path: str | None, side: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
