@@ -323,7 +323,15 @@ def test_a_read_only_file_system_says_so(saved, monkeypatch):
         checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
 
 
-def test_a_second_interrupt_ends_at_once(monkeypatch):
+@pytest.fixture
+def python_answers_interrupts():
+    """As in a terminal, also where the tests were started in the background, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_ends_at_once(monkeypatch, python_answers_interrupts):
     with Interrupt() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
