@@ -1,6 +1,6 @@
 // The operator run_columns: a program of pixelrnn_ext/incremental/native.py at the columns of one image row, in place.
 //
-// code is one list of integers, a step after the other. t, u, ... are indices into tensors, -1 where there is none:
+// code is one list of integers, a step after the other. Buffers, packed and scaled are indices into tensors, -1 where there is none:
 //   0 base output start stop relu packed taps (input shift channels)*                                   linear
 //   1 base carried shift c h addend output start stop packed taps (input shift channels)*               cell
 //   2 left right output start stop relu                                                                 pointwise

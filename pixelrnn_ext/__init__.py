@@ -1,4 +1,4 @@
-"""The layers of PixelRNN for PyTorch: Row LSTM, Diagonal BiLSTM and masked convolutions (arXiv 1601.06759)."""
+"""PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM and masked convolutions, and the models made of them."""
 
 from . import _library
 
