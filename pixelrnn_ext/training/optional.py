@@ -1,4 +1,4 @@
-"""The packages of the ``train`` extra, imported when one is first needed: ``import pixelrnn_ext`` needs torch alone."""
+"""The packages of the ``train`` extra, imported when one is first needed: ``import pixelrnn_ext`` needs torch and numpy alone."""
 
 import importlib
 from types import ModuleType
