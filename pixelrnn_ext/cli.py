@@ -7,6 +7,8 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -28,9 +30,10 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     options = parser.parse_args(argv)
     command = f"{_launched() or prog} {shlex.join(argv)}"
     try:
-        if options.run is commands.train:
-            return commands.train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
-        return options.run(options)
+        with _warnings_in_a_line(prog):
+            if options.run is commands.train:
+                return commands.train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
+            return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -39,6 +42,19 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
+
+
+@contextmanager
+def _warnings_in_a_line(prog):
+    """Warnings without the line of Python that gave them, from one process of a machine."""
+
+    def show(message, *_, **__):
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"{prog}: {_sentence(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _launched():

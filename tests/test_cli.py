@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from tiny import tiny_data
@@ -308,6 +309,33 @@ def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys
     if key == "data":
         assert "expected --data, since" in refused(capsys, "evaluate", tmp_path / checkpoint.LAST)
     assert "expected --" in refused(capsys, "train", "--resume", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "complete"])
+def test_a_model_of_parameters_that_are_not_finite_is_refused(trained, tmp_path, capsys, command):
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    tensors["model.head.1.bias"][0] = torch.nan
+    checkpoint.save(tmp_path / "nan.safetensors", tensors, facts)
+    out = [] if command == "evaluate" else ["--out", tmp_path / "x.png"]
+    sentence = refused(capsys, command, tmp_path / "nan.safetensors", *out)
+    assert "expected a model of finite parameters, got others in head.1.bias" in sentence
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_note_of_a_checkpoint_is_a_line(trained, tmp_path, capsys):
+    """One of the first format, whose facts had no checksum."""
+    with safetensors.safe_open(trained[0] / checkpoint.LAST, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        facts = json.loads(file.metadata()[checkpoint.KEY])
+    facts["checksum"] = checkpoint._checksum(tensors)
+    path = tmp_path / "old.safetensors"
+    safetensors.torch.save_file(tensors, path, {checkpoint.KEY: json.dumps(facts)})
+    assert cli.main(["evaluate", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"pixelrnn: {path} is of the first format, whose checksum covers tensors alone: its facts (settings, step) are"
+        " unchecked\n"
+    )
 
 
 def test_torchrun_says_an_error_once(tmp_path, capsys, monkeypatch):

@@ -4,7 +4,9 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
+import zlib
 
 import pytest
 import safetensors.torch
@@ -213,10 +215,18 @@ def test_hidden_channels_for_a_number_of_parameters(name, parameters):
 # Checkpoints
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training of two steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert tiny_training(folder, steps=2, ema=0.5).run()
+    return folder
+
+
 @pytest.fixture
-def saved(tmp_path):
-    """The checkpoint of a training of two steps."""
-    assert tiny_training(tmp_path, steps=2, ema=0.5).run()
+def saved(trained, tmp_path):
+    """A checkpoint of its own of that training."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path / checkpoint.LAST
 
 
@@ -249,6 +259,21 @@ def without(key, name):
     return change
 
 
+def with_fact(key, name, value):
+    def change(path):
+        tensors, facts = checkpoint.load(path)
+        facts[key][name] = value
+        checkpoint.save(path, tensors, facts)
+
+    return change
+
+
+def not_finite(path):
+    tensors, facts = checkpoint.load(path)
+    tensors["average.head.1.weight"].view(-1)[1] = math.inf
+    checkpoint.save(path, tensors, facts)
+
+
 def other_model(path):
     tensors, facts = checkpoint.load(path)
     checkpoint.save(path, tensors, facts | {"model": {"model": "Transformer"}})
@@ -271,11 +296,19 @@ def other_model(path):
             lambda path: safetensors.torch.save_file({"weight": torch.ones(2)}, path, {checkpoint.KEY: "{"}),
             "is damaged or not a safetensors file",
         ),
-        (flip_a_bit, "is damaged: its tensors do not have the checksum"),
+        (flip_a_bit, "is damaged: its content does not have the checksum"),
         (other_keys, "do not fit the model that it describes.*extra"),
         (without("data", "shape"), "expected a checkpoint of pixelrnn_ext"),
         (without("progress", "step"), "expected a checkpoint of pixelrnn_ext"),
         (other_model, "expected the configuration of a model"),
+        (not_finite, r"expected a model of finite parameters, got others in head.1.weight of .*last.safetensors"),
+        (with_fact("progress", "step", -5), r"expected progress.step to be an integer in \[0, 2\*\*63\), got -5 in .*last"),
+        (with_fact("progress", "step", 10**30), r"expected progress.step to be an integer in .*, got 10{30} in"),
+        (with_fact("progress", "step", True), "expected progress.step to be an integer in .*, got True in"),
+        (with_fact("progress", "evaluated", 9), "expected progress.best_step <= evaluated <= step, got 2, 9 and 2 in"),
+        (with_fact("progress", "best", math.nan), "expected progress.best to be a number, got nan in"),
+        (with_fact("data", "shape", [1, 0, 5]), r"expected data.shape to be three integers >= 1, got \[1, 0, 5\] in"),
+        (with_fact("data", "classes", [1] * 99), r"expected data.classes to be a list of names, got \[1, 1, .*\.\.\. in"),
         (lambda path: path.unlink(), "No such file"),
     ],
     ids=[
@@ -289,6 +322,14 @@ def other_model(path):
         "no-shape",
         "no-step",
         "model",
+        "not-finite",
+        "step-5",
+        "step-10**30",
+        "step-true",
+        "evaluated-later",
+        "best-nan",
+        "shape-0",
+        "classes-numbers",
         "missing",
     ],
 )
@@ -296,6 +337,83 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(saved, damage, message):
     damage(saved)
     with pytest.raises((ValueError, OSError), match=message):
         checkpoint.load_model(saved)
+
+
+def save_in_the_first_format(path, tensors, facts):
+    """As this package wrote checkpoints before their checksum covered the facts."""
+    checksum = 0
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].numpy().tobytes(), checksum)
+    safetensors.torch.save_file(tensors, path, {checkpoint.KEY: json.dumps(facts | {"checksum": checksum})})
+
+
+def test_no_flipped_bit_of_a_checkpoint_changes_anything(tmp_path):
+    """Every bit: of the length of the header, of the header with facts, digest and tensors' shapes, of the tensors."""
+    path = tmp_path / "x.safetensors"
+    facts = {
+        "model": {"levels": 2},
+        "data": {"shape": [1, 4, 5], "classes": []},
+        "progress": {"step": 2, "evaluated": 2, "best": 3.5, "best_step": 2},
+        "arguments": {"seed": 1, "learning_rate": 0.001},
+    }
+    checkpoint.save(path, {"model.a": torch.arange(4.0).view(2, 2), "model.b": torch.ones(2, 2).half()}, facts)
+    content = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for position, byte in enumerate(content):
+            for bit in range(8):
+                os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), position)
+                with pytest.raises(ValueError):
+                    checkpoint.load(path)
+            os.pwrite(file.fileno(), bytes([byte]), position)
+    assert checkpoint.load(path)[1] == facts
+
+
+def test_a_checkpoint_of_the_first_format_says_that_its_facts_are_unchecked(saved):
+    tensors, facts = checkpoint.load(saved)
+    save_in_the_first_format(saved, tensors, facts)
+    with pytest.warns(UserWarning, match="last.safetensors is of the first format, whose checksum .* are unchecked"):
+        again, same = checkpoint.load(saved)
+    assert_same(tensors, again)
+    assert same == facts
+    with pytest.warns(UserWarning, match="first format"):
+        tiny_training(saved.parent, steps=2, ema=0.5).resume(saved)
+    flip_a_bit(saved)
+    with pytest.raises(ValueError, match="its tensors do not have the checksum that was written with them"):
+        checkpoint.load(saved)
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", "3")
+    tiny_training(saved.parent, steps=2).save()
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adamw"])
+@pytest.mark.parametrize("lost", ["all", "one", "shape"])
+def test_a_training_is_not_resumed_without_the_state_of_its_optimiser(tmp_path, name, lost):
+    settings = dict(steps=2, optimiser=name)
+    path = tmp_path / checkpoint.LAST
+    training = tiny_training(tmp_path, **settings)
+    assert not training.run(stop_before(1, training))
+    tensors, facts = checkpoint.load(path)
+    state = [key for key in tensors if key.startswith("optimiser.")]
+    for key in state if lost == "all" else state[-1:]:
+        tensors[key] = torch.zeros(2)
+        if lost != "shape":
+            del tensors[key]
+    checkpoint.save(path, tensors, facts)
+    with pytest.raises(ValueError, match=r"last.safetensors cannot be resumed: expected the state of \w+ for every param"):
+        tiny_training(tmp_path, **settings).resume(path)
+
+
+def test_a_training_that_was_stopped_before_its_first_step_is_resumed(tmp_path):
+    training = tiny_training(tmp_path, steps=1)
+    assert not training.run(lambda: True)
+    again = tiny_training(tmp_path, steps=1)
+    again.resume(tmp_path / checkpoint.LAST)
+    assert again.run()
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(saved, monkeypatch):

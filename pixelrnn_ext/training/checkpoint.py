@@ -1,10 +1,14 @@
 """Checkpoints: one safetensors file with the tensors, and in its metadata all that is needed to rebuild the model.
 
 Names: ``model.*`` the parameters, ``average.*`` their moving average if one is kept, ``optimiser.<parameter>.<state>``.
-Metadata ``pixelrnn_ext``: JSON of the model's configuration, the data set, the settings, and where training stands.
+Metadata ``pixelrnn_ext``: JSON of the facts: the model's configuration, the data set, the settings, and where training
+stands; ``pixelrnn_ext.format`` and ``pixelrnn_ext.sha256``, a digest of the facts and the tensors. The first format had
+no more than a checksum of the tensors, among the facts.
 """
 
+import hashlib
 import json
+import warnings
 import zlib
 from pathlib import Path
 
@@ -16,11 +20,40 @@ from .files import write_atomically
 from .optional import need
 
 KEY = "pixelrnn_ext"
-NEEDED = {"model": set(), "data": {"shape", "classes"}, "progress": {"step", "evaluated", "best", "best_step"}}
+FORMAT_KEY, DIGEST_KEY = f"{KEY}.format", f"{KEY}.sha256"
+FORMAT = "2"
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
+def _is_integer(value, least):
+    return type(value) is int and least <= value < 2**63
+
+
+_STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
+# The facts that are read by name: what each is, and whether a value is that. There may be others beside them.
+FACTS = {
+    "model": {},
+    "data": {
+        "shape": (
+            "three integers >= 1",
+            lambda value: isinstance(value, list) and len(value) == 3 and all(_is_integer(side, 1) for side in value),
+        ),
+        "classes": (
+            "a list of names",
+            lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+        ),
+    },
+    "progress": {
+        "step": _STEPS,
+        "evaluated": _STEPS,
+        "best_step": _STEPS,
+        "best": ("a number", lambda value: type(value) in (int, float) and value == value),
+    },
+}
+
+
 def _checksum(tensors):
+    """Of the first format."""
     checksum = 0
     for name in sorted(tensors):
         # flatten: a view as bytes needs one dimension or more.
@@ -28,14 +61,36 @@ def _checksum(tensors):
     return checksum
 
 
-def _is_whole(facts):
-    """Whether the facts are those that this package writes and reads."""
-    return (
-        isinstance(facts, dict)
-        and "checksum" in facts
-        and all(isinstance(facts.get(key), dict) and names <= facts[key].keys() for key, names in NEEDED.items())
-        and isinstance(facts.get("arguments", {}), dict)
+def _digest(facts, tensors):
+    """SHA-256 of the format, the text of the facts, and name, type, shape and bytes of every tensor."""
+    digest = hashlib.sha256(f"{FORMAT}\n{facts}\n".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), *tensor.shape]).encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _check(facts, path):
+    """ValueError where the facts are not those that this package writes and reads."""
+    whole = isinstance(facts, dict) and all(
+        isinstance(facts.get(group), dict) and named.keys() <= facts[group].keys() for group, named in FACTS.items()
     )
+    if not whole or not isinstance(facts.get("arguments", {}), dict):
+        raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
+    for group, named in FACTS.items():
+        for name, (expected, fits) in named.items():
+            if not fits(got := facts[group][name]):
+                raise ValueError(f"expected {group}.{name} to be {expected}, got {_short(got)} in {path}")
+    step, evaluated, best = (facts["progress"][name] for name in ("step", "evaluated", "best_step"))
+    if not best <= evaluated <= step:
+        got = f"{best}, {evaluated} and {step}"
+        raise ValueError(f"expected progress.best_step <= evaluated <= step, got {got} in {path}")
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -45,29 +100,46 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict) -> None:
         OSError: the file cannot be written, for a full disk too; the old one is kept.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {KEY: json.dumps(facts | {"checksum": _checksum(tensors)})}
+    text = json.dumps(facts)
+    metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: _digest(text, tensors)}
     write_atomically(path, need("safetensors.torch").save(tensors, metadata))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and the facts of a checkpoint.
+    """The tensors and the facts of a checkpoint; a warning where it is of the first format.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is damaged, truncated or not a checkpoint of this package.
+        OSError: it cannot be read. ValueError: it is damaged, truncated, of a newer format or not a checkpoint of this
+            package.
     """
     safetensors = need("safetensors")
     with open(path, "rb"):  # its error names the file; safetensors' need not
         pass
     try:
         with safetensors.safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get(KEY, "null"))
+            metadata = file.metadata() or {}
+            text = metadata.get(KEY, "null")
+            facts = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()} if facts else {}
-    except (safetensors.SafetensorError, ValueError) as error:
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
-    if not _is_whole(facts):
+    if FORMAT_KEY in metadata:
+        if metadata[FORMAT_KEY] != FORMAT:
+            got = f"{_short(metadata[FORMAT_KEY])}: it is damaged, or of a newer pixelrnn_ext"
+            raise ValueError(f"expected a checkpoint of format {FORMAT} or before in {path}, got {got}")
+        if metadata.get(DIGEST_KEY) != _digest(text, tensors):
+            raise ValueError(f"{path} is damaged: its content does not have the checksum that was written with it")
+        _check(facts, path)
+        return tensors, facts
+    _check(facts, path)
+    if "checksum" not in facts:
         raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
-    if _checksum(tensors) != facts["checksum"]:
+    if _checksum(tensors) != facts.pop("checksum"):
         raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
+    warnings.warn(
+        f"{path} is of the first format, whose checksum covers tensors alone: its facts (settings, step) are unchecked",
+        stacklevel=2,
+    )
     return tensors, facts
 
 
@@ -99,7 +171,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[mo
         path: a checkpoint, or the folder of a training, whose best checkpoint it is then.
 
     Raises:
-        OSError, ValueError: as :func:`load`.
+        OSError, ValueError: as :func:`load`; parameters that are not finite are a ValueError too.
 
     Example:
         >>> model, facts = load_model("runs/mnist5k")  # doctest: +SKIP
@@ -109,4 +181,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[mo
     tensors, facts = load(path)
     model = models.from_config(facts["model"])
     fill(model, part(tensors, "average") or part(tensors, "model"), path)
+    for name, parameter in model.state_dict().items():
+        if not parameter.isfinite().all():
+            raise ValueError(f"expected a model of finite parameters, got others in {name} of {path}")
     return model.to(device).eval(), facts

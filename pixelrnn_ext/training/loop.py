@@ -7,7 +7,7 @@ their average, the optimiser's state and the step's number are all there is to s
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -150,14 +150,23 @@ class Training:
         return self.model if self.average is None else self.average.module
 
     def resume(self, path: Path) -> None:
-        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings."""
+        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings.
+
+        Raises:
+            OSError, ValueError: as checkpoint.load; it is of another model, or without the state of the optimiser.
+        """
         tensors, facts = checkpoint.load(path)
         checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
-        self.progress = Progress(**facts["progress"])
+        self.progress = Progress(**{each.name: facts["progress"][each.name] for each in fields(Progress)})
         if self.average is not None:
             checkpoint.fill(self.average.module, checkpoint.part(tensors, "average"), path)
             self.average.n_averaged.fill_(self.progress.step)
-        optimiser.load_state_tensors(self.optimiser, checkpoint.part(tensors, "optimiser"))
+        state = checkpoint.part(tensors, "optimiser")
+        if self.progress.step or state:  # there is none before the first step
+            try:
+                optimiser.load_state_tensors(self.optimiser, state)
+            except ValueError as error:
+                raise ValueError(f"{path} cannot be resumed: {error}") from error
 
     def save(self, name: str = checkpoint.LAST) -> None:
         """Writes a checkpoint into the folder, in the first process. FloatingPointError: a parameter is not finite."""

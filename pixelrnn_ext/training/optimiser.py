@@ -8,6 +8,8 @@ from torch import nn
 
 OPTIMISERS = ("rmsprop", "adamw")
 SCHEDULES = ("constant", "linear", "cosine")
+# What they keep for every parameter: the number of steps, and what has the parameter's shape.
+_STATES = {torch.optim.RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
 
 
 def make(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
@@ -32,9 +34,24 @@ def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """What :func:`state_tensors` gave."""
+    """What :func:`state_tensors` gave after a step.
+
+    Raises:
+        ValueError: it is not the whole state of the optimiser, or of one for other parameters.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    expected = {
+        f"{number}.{kept}": torch.Size() if kept == "step" else parameter.shape
+        for number, parameter in enumerate(parameters)
+        for kept in _STATES[type(optimiser)]
+    }
+    got = {key: value.shape for key, value in tensors.items()}
+    if got != expected:
+        wrong = sorted(key for key in expected.keys() | got.keys() if expected.get(key) != got.get(key))
+        name = type(optimiser).__name__
+        raise ValueError(f"expected the state of {name} for every parameter, got another or none for {wrong[0]}")
     state: dict[int, dict] = {}
     for key, value in tensors.items():
-        number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = value
+        number, kept = key.split(".")
+        state.setdefault(int(number), {})[kept] = value
     optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
