@@ -114,6 +114,16 @@ def _size(text):
     return [int(sides[0]), int(sides[-1])]
 
 
+def _named(text):
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty one")
+    return text
+
+
+def _picture(text):
+    return Path(_named(text))
+
+
 def _whole(least):
     """Type of an option that takes integers of at least ``least``."""
 
@@ -149,7 +159,9 @@ def _add_drawing(parser, count):
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
+    parser.add_argument(
+        "--out", type=_picture, required=True, metavar="FILE.png", help="the picture; .jpg and .webp (lossless) too"
+    )
     parser.add_argument("--count", type=_whole(1), default=count, help="images (default %(default)s)")
     parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
     parser.add_argument("--seed", type=_whole(0), default=0)
@@ -176,6 +188,7 @@ def _parsers(prog):
     trainer = command(commands.train, "train a model")
     trainer.add_argument(
         "--out",
+        type=_named,
         required=True,
         metavar="DIR",
         help="folder for checkpoints, log and pictures; several machines must all see it",

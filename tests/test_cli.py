@@ -1,11 +1,13 @@
 """The command line, called as the console script calls it: what it writes, prints and answers with."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -81,6 +83,29 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == f"6 samples: {tmp_path / 'all.png'}"
     assert grids[0].shape == (2 * 66 + 2, 3 * 66 + 2, 3)  # 8x8 magnified 8 times, a margin of 2
     assert (grids[0] == grids[1]).all() and (grids[0] != grids[2]).any() and (grids[0] != grids[3]).any()
+
+
+def test_the_suffix_of_out_is_the_format(trained, tmp_path):
+    pixels = {}
+    for name, format in {"a.png": "PNG", "b.PNG": "PNG", "c": "PNG", "d.webp": "WEBP", "e.jpg": "JPEG"}.items():
+        picture = tmp_path / name
+        assert cli.main(["sample", str(trained[0]), "--out", str(picture), "--count", "1", "--size", "2x2"]) == 0
+        with Image.open(picture) as opened:
+            assert opened.format == format
+            pixels[name] = numpy.array(opened).astype(int)
+    for name, got in pixels.items():
+        assert abs(got - pixels["a.png"]).max() <= (2 if name == "e.jpg" else 0)
+
+
+def test_a_picture_into_a_pipe_and_the_standard_output(trained, tmp_path, capfd):
+    """Nothing else is printed behind it; the pipe is none the less one afterwards."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        content = reader.submit(pipe.read_bytes)
+        assert cli.main(["sample", str(trained[0]), "--out", str(pipe), "--count", "1", "--size", "2x2"]) == 0
+        assert content.result().startswith(b"\x89PNG") and pipe.is_fifo()
+    assert capfd.readouterr() == ("", f"1 samples: {pipe}\n")
 
 
 def test_sample_of_another_size(trained, tmp_path):
@@ -234,6 +259,10 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
             "sample {trained} --out {new}/x.png",
             "expected --out to name a file in a folder that exists, got {new}/x.png",
         ),
+        ("sample {new} --out {new}.gif", "expected a picture's name to end in .png, .jpg, .jpeg, .webp, got {new}.gif"),
+        ("complete {new} --out {new}.png.bak", "expected a picture's name to end in .*, got {new}.png.bak"),
+        ("sample {trained} --out {new}.webp --count 300 --columns 1", "sides up to 16383, as WEBP .* of 19802x68: {new}"),
+        ("complete {trained} --out {new}.webp --count 99 --completions 300", "expected a picture of sides up to 16383"),
         ("sample {trained} --out {new} --label 11", "expected a class of 0, .*, 9, got '11'"),
         ("sample {trained} --out {new} --temperature -1", "temperature"),
         ("complete {trained} --out {new} --hide {file}", "{file} cannot be read as an image"),
@@ -265,6 +294,9 @@ def test_bad_input_is_one_sentence(trained, tmp_path, capsys, arguments, message
         ["sample", "x", "--out", "y", "--size", "0x4"],
         ["sample", "x", "--out", "y", "--seed", "99999999999999999999999"],
         ["train", "--out", "x", "--seed", "99999999999999999999999"],
+        ["train", "--out", ""],
+        ["sample", "x", "--out", ""],
+        ["complete", "x", "--out", ""],
     ],
     ids=" ".join,
 )

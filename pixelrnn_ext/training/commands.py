@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from .._library import VERSION, build_config
-from . import builder, checkpoint, data, distributed, drawing, images
+from . import builder, checkpoint, data, distributed, drawing, files, grid, images
 from .evaluation import nats_per_image
 from .interrupt import Interrupt
 from .loop import Settings, Training, check_fits, cycled_classes
@@ -119,9 +119,11 @@ def sample(options) -> int:
             expected = f"a class of {', '.join(classes)}" if classes else "no label for a model without classes"
             raise ValueError(f"expected {expected}, got {options.label!r}")
         condition = data.conditions(torch.full((options.count,), classes.index(options.label)), len(classes))
+    columns = options.columns or math.ceil(options.count**0.5)
+    grid.check_size(options.out, options.count, columns, *shape[1:])
     drawn, finished = _draw(model, options, shape, options.count, condition=condition)
     if len(drawn):
-        images.write_grid(options.out, drawn / (model.levels - 1), options.columns or math.ceil(options.count**0.5))
+        grid.write_grid(options.out, drawn / (model.levels - 1), columns)
     return _end_of_drawing(options, len(drawn), finished, "samples")
 
 
@@ -147,6 +149,7 @@ def complete(options) -> int:
             )
         known = mask[None] < 128
     rows = options.completions
+    grid.check_size(options.out, (2 + rows) * count, count, height, width)
     condition = None
     if model.condition_channels:
         condition = data.conditions(split.labels[index], model.condition_channels).repeat(rows, 1, 1, 1)
@@ -164,7 +167,7 @@ def complete(options) -> int:
     # What Ctrl-C left undone stays hidden.
     undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
     if len(drawn):
-        images.write_grid(options.out, torch.cat([originals, shown, drawn / (model.levels - 1), undone]), count)
+        grid.write_grid(options.out, torch.cat([originals, shown, drawn / (model.levels - 1), undone]), count)
     return _end_of_drawing(options, len(drawn), finished, "completions")
 
 
@@ -190,7 +193,8 @@ def _draw(model, options, shape, count, **inputs):
 
 def _end_of_drawing(options, drawn, finished, what):
     if finished:
-        print(f"{drawn} {what}: {options.out}")
+        # Not behind the picture, where that went to the standard output.
+        print(f"{drawn} {what}: {options.out}", file=sys.stdout if files.is_replaceable(options.out) else sys.stderr)
         return 0
     kept = f"{drawn} finished {what} are in {options.out}" if drawn else f"no {what} were finished"
     print(f"interrupted; {kept}", file=sys.stderr)
@@ -199,9 +203,15 @@ def _end_of_drawing(options, drawn, finished, what):
 
 def _check_out(path):
     """Before minutes of sampling, not after."""
-    if not path.parent.is_dir() or path.is_dir():
+    target = Path(os.path.realpath(path))
+    made = files.is_replaceable(path)
+    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
         raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
-    _check_writable(path.parent)
+    if made:
+        _check_writable(target.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+    grid.check_format(path)
 
 
 def _check_writable(folder):

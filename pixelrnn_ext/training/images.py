@@ -1,18 +1,15 @@
-"""Image files: a folder of any pictures in, grids of pictures out."""
+"""Image files: a folder of any pictures in."""
 
-import io
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .files import write_atomically
 from .optional import need
 
 # Scaled until it covers the size, then cut at the centre; scaled to the size; cut at the centre alone.
 FITS = ("crop", "squash", "cut")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-GRID_SIDE = 64  # pixels that a small image is magnified to, about
 
 
 def _fitted(picture, size, fit):
@@ -91,14 +88,3 @@ def read_folder(
     channels = 1 if gray else 3
     stacked = torch.stack(images) if images else torch.empty(0, channels, *size, dtype=torch.uint8)
     return files, stacked, len(candidates) - len(files)
-
-
-def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Images in [0, 1], float (N, C, H, W), as one PNG; small ones are magnified, each pixel a square."""
-    zoom = max(1, GRID_SIDE // max(images.shape[-2:]))
-    images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    grid = need("torchvision.utils").make_grid(images, columns, padding=2, pad_value=0.5)
-    pixels = grid.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    encoded = io.BytesIO()
-    need("PIL.Image").fromarray(pixels).save(encoded, "png")
-    write_atomically(path, encoded.getbuffer())

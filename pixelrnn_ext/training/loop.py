@@ -23,7 +23,7 @@ from .data import DataSet, conditions
 from .distributed import World
 from .drawing import draw
 from .evaluation import nats_per_image
-from .images import write_grid
+from .grid import write_grid
 from .journal import Journal
 from .optional import need
 

@@ -1,0 +1,77 @@
+"""Grids of pictures in one image file."""
+
+import io
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .files import is_replaceable, write_atomically
+from .optional import need
+
+SIDE, MARGIN = 64, 2  # pixels: what a small image is magnified to, about, and what is between images
+_JPEG = "JPEG", dict(quality=100, subsampling=0), 65_500
+# By suffix: Pillow's name, how the least is lost, the longest side in pixels.
+FORMATS = {
+    ".png": ("PNG", {}, 2**31 - 1),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": ("WEBP", dict(lossless=True), 16_383),
+}
+
+
+def _format_of(path):
+    """Of its suffix; PNG where there is none, or where the name is that of a device or a pipe."""
+    suffix = path.suffix.lower()
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+    if suffix and is_replaceable(path):
+        raise ValueError(f"expected a picture's name to end in {', '.join(FORMATS)}, got {path}")
+    return FORMATS[".png"]
+
+
+def _zoom(height, width):
+    return max(1, SIDE // max(height, width))
+
+
+def check_format(path: Path) -> None:
+    """Whether a grid can be written under that name.
+
+    Raises:
+        ValueError: a suffix of another format, or one that the Pillow of this machine cannot write.
+        MissingPackage: Pillow or torchvision is not installed.
+    """
+    image, _ = need("PIL.Image"), need("torchvision.utils")
+    image.init()
+    name, *_ = _format_of(path)
+    if name not in image.SAVE:
+        raise ValueError(f"expected a picture that Pillow can write here, got {path}: it was built without {name}")
+
+
+def check_size(path: Path, count: int, columns: int, height: int, width: int) -> None:
+    """ValueError where a grid of ``count`` images of ``height`` x ``width`` is larger than its format can be."""
+    name, _, longest = _format_of(path)
+    columns = min(columns, count)
+    zoom = _zoom(height, width)
+    rows = math.ceil(count / columns)
+    sides = [images * (zoom * side + MARGIN) + MARGIN for images, side in ((rows, height), (columns, width))]
+    if max(sides) > longest:
+        got = "x".join(map(str, sides))
+        raise ValueError(f"expected a picture of sides up to {longest}, as {name} can have, got one of {got}: {path}")
+
+
+def write_grid(path: Path, images: Tensor, columns: int) -> None:
+    """Images in [0, 1], float (N, C, H, W), as one picture in the format of its suffix; JPEG alone is not exact.
+
+    Small ones are magnified, each pixel a square.
+    """
+    path = Path(path)
+    name, options, _ = _format_of(path)
+    zoom = _zoom(*images.shape[-2:])
+    images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    grid = need("torchvision.utils").make_grid(images, columns, padding=MARGIN, pad_value=0.5)
+    pixels = grid.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    encoded = io.BytesIO()
+    need("PIL.Image").fromarray(pixels).save(encoded, name, **options)
+    write_atomically(path, encoded.getbuffer())

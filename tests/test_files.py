@@ -1,0 +1,114 @@
+"""Writing files: whole or not at all, and into what a name stands for."""
+
+import errno
+import os
+import platform
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pixelrnn_ext.training.files import is_replaceable, remove_temporary, write_atomically
+
+
+@pytest.fixture
+def gone():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_links_stay_and_what_they_point_to_is_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link, chain = tmp_path / "elsewhere" / "target", tmp_path / "link", tmp_path / "chain"
+    link.symlink_to("elsewhere/target")
+    chain.symlink_to(link)
+    for path, content in ((link, b"made"), (chain, b"replaced")):
+        write_atomically(path, content)
+        assert path.is_symlink() and target.read_bytes() == content
+    assert names(tmp_path / "elsewhere") == ["target"]
+
+
+def test_links_in_a_circle(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(OSError, match="link could not be written .*symbolic links"):
+        write_atomically(link, b"")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755], ids=oct)
+def test_a_file_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_has_the_mode_of_any_new_file(tmp_path):
+    write_atomically(tmp_path / "file", b"")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("through", ["name", "link"])
+def test_a_pipe_is_written_into(tmp_path, through):
+    pipe = path = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if through == "link":
+        path = tmp_path / "link"
+        path.symlink_to(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        content = reader.submit(pipe.read_bytes)
+        write_atomically(path, bytes(100_000))
+        assert content.result() == bytes(100_000)
+    assert pipe.is_fifo() and not is_replaceable(path)
+
+
+def test_a_device_is_written_into(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(os.devnull)
+    write_atomically(link, b"nothing")
+    assert link.is_char_device() and link.is_symlink()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_device_that_is_full(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"link could not be written \(No space left on device\)$") as raised:
+        write_atomically(link, bytes(100_000))
+    assert raised.value.errno == errno.ENOSPC
+
+
+def test_the_standard_output_is_written_on(capfd):
+    """To a file here, which is neither replaced nor begun anew."""
+    print("before")
+    write_atomically("/dev/stdout", b"picture\n")
+    print("after")
+    assert capfd.readouterr().out == "before\npicture\nafter\n" and not is_replaceable("/dev/stdout")
+
+
+def test_a_name_as_long_as_a_name_can_be(tmp_path):
+    path = tmp_path / ("\N{SNOWMAN}" * 83 + ".png")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_what_killed_processes_left_is_removed(tmp_path, gone):
+    here = platform.node()
+    left = [f".a.png.{here}.{gone}.tmp"]
+    kept = [f".a.png.{here}.{os.getppid()}.tmp", f".a.png.{here}x.{gone}.tmp", f".b.png.{here}.{gone}.tmp", "a.tmp"]
+    for name in left + kept:
+        (tmp_path / name).touch()
+    write_atomically(tmp_path / "a.png", b"")
+    assert names(tmp_path) == sorted([*kept, "a.png"])
+    remove_temporary(tmp_path)
+    assert names(tmp_path) == ["a.png", "a.tmp"]
