@@ -10,6 +10,7 @@ import torch
 
 from . import _eager_backward as eager
 from ._autocast import runs_without_autocast
+from ._devices import on_one_device
 
 
 def register(namespace: str, device: str) -> None:
@@ -20,7 +21,7 @@ def register(namespace: str, device: str) -> None:
         ("line_scan_backward", partial(line_scan_backward, ops)),
         ("line_scan_weight_grad", eager.line_scan_weight_grad),
     ):
-        torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(kernel))
+        torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(on_one_device(kernel)))
 
 
 def line_scan(ops, x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _masked_conv_cpu
 from ._autocast import casts_operands, runs_without_autocast
+from ._devices import on_one_device
 from ._double_backward import save_inputs, vjp
 from ._masked_conv_cpu import memory_format
 from .masks import Mask, masked_weight
@@ -25,6 +26,7 @@ def _kernels(tensor: Tensor):
 
 @torch.library.custom_op("pixelrnn_ext::masked_conv2d", mutates_args=())
 @runs_without_autocast
+@on_one_device
 def masked_conv2d(
     input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
 ) -> Tensor:
@@ -34,6 +36,7 @@ def masked_conv2d(
 
 @torch.library.custom_op("pixelrnn_ext::masked_conv2d_backward", mutates_args=())
 @runs_without_autocast  # it is on where backward() is called inside its region
+@on_one_device
 def masked_conv2d_backward(
     grad_output: Tensor,
     output: Tensor | None,

@@ -321,3 +321,70 @@ def test_sizes_are_checked_before_they_are_divided_by(emulated):
     weight, x = torch.randn(1, 1, 16, 4, 16), torch.randn(1, 2, 3, 0, 16, 4)
     h, _, _ = emulated.ops.recurrence(x, weight, None, None, False, False, "auto", False)
     assert h.shape == (1, 2, 3, 0, 16)
+
+
+@pytest.fixture
+def h100():
+    """The emulated operators, whose GPU a test may change."""
+    emulated = library.load("sm_90")
+    emulated.emulator.schedule("burst")
+    emulated.emulator.mutate_none()
+    yield emulated
+    emulated.emulator.take_shared_memory(0)
+    emulated.emulator.device("sm_90")
+
+
+# Forward and backward in at most 48 KB, which no launch has to ask for, and in more.
+@pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
+def test_a_kernel_with_static_shared_memory(hidden, blocks, h100):
+    """The operators ask for what it leaves, and where all but a little is used, for a layout that fits."""
+    h100.emulator.take_shared_memory(20_000)
+    Problem("fp32", "bilstm", hidden, 1, 4, 6).compare(h100.ops, f"resident::{blocks}")
+
+
+def plans(ops, hidden, size, images, capability=0):
+    return ops.describe_plan(2, images, size, size, hidden, 2, True, "fp32", capability, "auto")
+
+
+def shared_memory(plan):
+    return int(plan.split(", ")[-1].split()[0])
+
+
+def test_the_plan_leaves_room_for_static_shared_memory(h100):
+    most = 227 << 10
+    before = [shared_memory(plan) for plan in plans(h100.ops, 128, 32, 1)]
+    h100.emulator.take_shared_memory(most - max(before) + 1)
+    assert all(shared_memory(plan) < max(before) for plan in plans(h100.ops, 128, 32, 2))
+    h100.emulator.take_shared_memory(most - 100)
+    assert all(plan.startswith("step path: the GPU has no room for the blocks") for plan in plans(h100.ops, 128, 32, 3))
+
+
+def test_the_plan_counts_the_clusters_that_run_at_once(h100):
+    """32 clusters of 8 blocks that fill a multiprocessor are two waves where a GPC has room for two, of 4 blocks they are one."""
+    forward = "forward_fp32_0_512: {} blocks an image".format
+    assert plans(h100.ops, 128, 64, 16, 90)[0].startswith(forward(4))
+    assert plans(h100.ops, 128, 64, 16)[0].startswith(forward(4))
+    # The same number of multiprocessors, in other GPCs.
+    for gpc, multiprocessors, blocks in ((8, 256, 8), (7, 252, 4)):
+        h100.emulator.device("sm_90", multiprocessors, gpc)
+        assert plans(h100.ops, 128, 64, 16)[0].startswith(forward(blocks))
+    h100.emulator.device("sm_90", 128, 2)
+    assert all(plan.startswith("step path: the GPU has no room for") for plan in plans(h100.ops, 128, 64, 16))
+
+
+def test_tensors_on_two_devices_are_refused(emulated):
+    """The kernel is called past the dispatcher, which would look for one of the other device."""
+    p = Problem("fp32", "row3", 16, 1, 3, 4)
+    i = p.inputs
+    h, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], False, False, "auto", False)
+    scan = False, False, "auto", False
+    calls = {
+        emulated.ops.recurrence: {"x": i["x"], "weight": i["weight"], "h0": i["h0"], "c0": i["c0"]},
+        emulated.ops.recurrence_backward: {"dh": h, "weight": i["weight"], "c0": i["c0"], "c": c, "gates": gates},
+    }
+    cpu = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+    for operator, tensors in calls.items():
+        for name in tensors.keys() - {"weight"}:
+            moved = {**tensors, name: tensors[name].to("meta")}
+            with pytest.raises(RuntimeError, match=f"expected all tensors on one device, got weight on cpu and {name} on another"):
+                operator.default.redispatch(cpu, *moved.values(), *scan)

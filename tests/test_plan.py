@@ -41,6 +41,14 @@ def test_it_says_why_not(options, reason):
 
 
 @built
+def test_a_cluster_lies_in_one_gpc():
+    """32 clusters of 8 blocks that fill a multiprocessor are two waves, of 4 blocks they are one."""
+    for images, blocks in ((8, 8), (16, 4)):
+        plan = px.resident_plan(64, 64, 128, images=images, directions=2, capability=H100)
+        assert plan.forward.startswith(f"forward_fp32_0_512: {blocks} blocks an image")
+
+
+@built
 def test_errors():
     with pytest.raises(TypeError, match="expected dtype to be float32, float64, float16 or bfloat16, got torch.int32"):
         px.resident_plan(32, 32, 128, dtype=torch.int32, capability=H100)

@@ -30,9 +30,19 @@ int shared_memory(const Variant& v, const Tiling& s) {
   return s.lines_bytes() + s.parts_bytes() + (v.pairs ? 0 : s.weight_bytes()) + carried;
 }
 
+// The concurrency of a card that cannot be asked. The blocks of a cluster lie in one GPC: where those have 16 and 18 multiprocessors,
+// two clusters of 8 blocks fit into each.
+int64_t estimated_concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
+  constexpr int gpc = 16;  // multiprocessors
+  // A variant uses all registers of a multiprocessor when it has all its threads.
+  const int together = std::max(1, std::min(v.threads / s.threads(), device.shared_memory / shared));
+  if (s.blocks == 1) return int64_t(device.multiprocessors) * together;
+  return int64_t(device.multiprocessors) / gpc * (gpc * together / s.blocks);
+}
+
 // A model of one line on an H100 (1.7 GHz): of each part the larger of its latency and of what the warps of a scheduler issue. The
 // numbers are estimates from the instruction sequences, not measurements.
-double model(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int shared) {
+double model(const Problem& p, const Variant& v, const Tiling& s, int64_t concurrency) {
   constexpr double clocks_per_microsecond = 1700, shared_bytes_per_clock = 128;
   constexpr double mma_issue = 8, mma_latency = 33, fma_of_a_value = 10, cell_issue = 120, cell_latency = 300, block_barrier = 40, cluster_barrier = 300;
   const double warps = (s.slices() * s.groups + 3) / 4;  // of a scheduler
@@ -52,10 +62,8 @@ double model(const Problem& p, const Device& device, const Variant& v, const Til
   if (v.pairs == 0) clocks = std::max(clocks, active * s.tiles * s.groups * s.weight_bytes() / shared_bytes_per_clock);
   clocks += block_barrier + (s.blocks > 1 ? cluster_barrier : s.backward ? block_barrier : 0);
 
-  // Blocks of a multiprocessor: a variant uses all registers when it has all its threads.
-  const int together = std::max(1, std::min(v.threads / s.threads(), device.shared_memory / shared));
-  const double blocks = double(p.images) * p.directions * s.blocks, waves = std::max(1.0, blocks / (double(device.multiprocessors) * together));
-  return p.lines * waves * clocks / clocks_per_microsecond;
+  const int64_t clusters = p.images * p.directions, waves = std::max<int64_t>(1, (clusters + concurrency - 1) / concurrency);
+  return p.lines * double(waves) * clocks / clocks_per_microsecond;
 }
 
 bool ends_with(const std::string& s, const std::string& end) {
@@ -77,7 +85,7 @@ bool has_variant(Format format, bool backward, const std::string& end_of_name) {
   return false;
 }
 
-Plan plan(const Problem& p, const Device& device, const Restriction& restriction) {
+Plan plan(const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask) {
   Plan best;
   auto none = [&](std::string why) {
     best.why_not = std::move(why);
@@ -92,7 +100,7 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
   if (p.images * 8 > INT32_MAX) return none("expected at most " + number(INT32_MAX / 8) + " images, got " + number(p.images));
 
   const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
-  bool some_tiling = false;
+  bool some_tiling = false, some_refused = false;
   for (const Variant& v : kVariants) {
     if (v.format != p.format || v.backward != p.backward || !ends_with(v.name, restriction.variant)) continue;
     for (int blocks : {1, 2, 4, 8}) {
@@ -108,8 +116,13 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
         some_tiling = true;
         const int shared = shared_memory(v, s);
         if (shared > device.shared_memory) continue;
+        const int64_t concurrency = ask ? ask(v, s, shared) : estimated_concurrency(device, v, s, shared);
+        if (concurrency == 0) {
+          some_refused = true;
+          continue;
+        }
         // A cluster has to be clearly better: its barrier is what the model knows least about.
-        const double cost = model(p, device, v, s, shared) * (blocks > 1 ? 1.1 : 1);
+        const double cost = model(p, v, s, concurrency) * (blocks > 1 ? 1.1 : 1);
         if (!best.variant || cost < best.cost) best = {&v, s, shared, cost, ""};
       }
     }
@@ -117,6 +130,7 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
   if (best.variant) return best;
   const std::string what = "hidden size " + number(p.hidden) + ", " + number(p.taps) + (p.taps == 1 ? " tap" : " taps") + " and lines of " + number(p.cells) + " cells";
   const std::string clusters = max_blocks == 1 ? " without clusters of thread blocks" : "";
+  if (some_refused) return none("the GPU has no room for the blocks, or clusters of blocks, of " + what);
   if (some_tiling) return none("the weights and lines of " + what + " exceed the " + number(device.shared_memory) + " bytes of shared memory of a block" + clusters);
   return none("no kernel is compiled for " + what + clusters);
 }

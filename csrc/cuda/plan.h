@@ -1,6 +1,7 @@
 // Which resident kernel runs a scan, and how it is laid out; or why none does. Pure arithmetic: no GPU is asked.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "tiling.h"
@@ -49,9 +50,12 @@ struct Restriction {
   std::string variant;   // the end of a variant's name, such as "8_256"; empty: any
 };
 
+// How many clusters of a layout (single blocks, where it has none) the GPU runs at once. 0: it has no room for one.
+using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
+
 bool has_variant(Format, bool backward, const std::string& end_of_name);
 
-// The layout that the model finds fastest.
-Plan plan(const Problem&, const Device&, const Restriction& = {});
+// The layout that the model finds fastest. Without a GPU to ask, the concurrency is an estimate.
+Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr);
 
 }  // namespace pixelrnn::cuda

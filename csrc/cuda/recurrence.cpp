@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cstdlib>
+#include <initializer_list>
 #include <sstream>
+#include <utility>
 #include <vector>
 
 #include "device.h"
@@ -29,6 +31,17 @@ ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : 
 ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
 const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
+
+std::string place(const Tensor& t) {
+  const torch::stable::Device device = t.device();
+  return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
+}
+
+// Kernels of one device read the addresses of all: before anything else.
+void check_on_one_device(const Tensor& weight, std::initializer_list<std::pair<const char*, Optional>> others) {
+  for (const auto& [name, t] : others)
+    STD_TORCH_CHECK(!t || t->device() == weight.device(), "line_scan: expected all tensors on one device, got weight on ", place(weight), " and ", name, " on ", place(*t));
+}
 
 // Contiguous, and aligned for 16-byte loads: a view may start anywhere.
 Tensor prepared(const Tensor& t) {
@@ -61,7 +74,6 @@ struct Scan {
   int64_t directions, images, height, width, hidden, taps;
   bool diagonal, reverse, tf32;
   ScalarType type;
-  bool cuda = true;  // where weight is
 
   void check_sizes() const {
     STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 28) && hidden < (1 << 24), "line_scan: the map is too large");
@@ -79,7 +91,6 @@ struct Scan {
 
   void check_tensor(const char* name, const Optional& t, const std::vector<int64_t>& sizes, ScalarType expected) const {
     if (!t) return;
-    STD_TORCH_CHECK(t->is_cuda() == cuda, "line_scan: expected all tensors on one device, got ", name, " on another");
     bool right = t->dim() == int64_t(sizes.size());
     for (size_t i = 0; right && i < sizes.size(); ++i) right = t->size(i) == sizes[i];
     STD_TORCH_CHECK(right, "line_scan: ", name, " has the wrong shape");
@@ -110,7 +121,11 @@ struct Scan {
     if (const auto f = format()) {
       Device device;
       check(current_device(device));
-      auto ask = [&](bool backward) { return plan_here(problem(*f, backward), device, path.restriction(*f, backward)); };
+      auto ask = [&](bool backward) {
+        Plan p;
+        check(plan_here(problem(*f, backward), device, path.restriction(*f, backward), p));
+        return p;
+      };
       chosen = ask(backward);
       // Forced, the forward must not begin what the backward cannot finish.
       if (path.resident && chosen.variant && !backward) {
@@ -127,7 +142,7 @@ struct Scan {
 
 Scan scan_of(const Tensor& map, const Tensor& weight, bool diagonal, bool reverse, bool tf32) {
   STD_TORCH_CHECK(weight.dim() == 5 && map.dim() == 6, "line_scan: expected weight [D, taps, h, 4, h] and x or gates [D, B, H, W, h, 4]");
-  const Scan s{map.size(0), map.size(1), map.size(2), map.size(3), map.size(4), weight.size(1), diagonal, reverse, tf32, weight.scalar_type(), weight.is_cuda()};
+  const Scan s{map.size(0), map.size(1), map.size(2), map.size(3), map.size(4), weight.size(1), diagonal, reverse, tf32, weight.scalar_type()};
   STD_TORCH_CHECK(s.type == ScalarType::Float || s.type == ScalarType::Double || s.type == ScalarType::Half || s.type == ScalarType::BFloat16,
                   "line_scan: expected float32, float64, float16 or bfloat16, got ", s.type);
   s.check_sizes();
@@ -218,6 +233,7 @@ Tensor step_backward_scan(const Scan& s, const Tensor& dh, const Tensor& weight,
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> recurrence(Tensor x, Tensor weight, Optional h0, Optional c0, bool diagonal, bool reverse, std::string path, bool tf32) {
+  check_on_one_device(weight, {{"x", x}, {"h0", h0}, {"c0", c0}});
   const OnDeviceOf device(weight);
   x = prepared(x), weight = prepared(weight), h0 = prepared(h0), c0 = prepared(c0);
   const Scan s = scan_of(x, weight, diagonal, reverse, tf32);
@@ -245,6 +261,7 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(Tensor x, Tensor weight, Optional 
 
 std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse, std::string path,
                                                bool tf32) {
+  check_on_one_device(weight, {{"dh", dh}, {"c0", c0}, {"c", c}, {"gates", gates}});
   const OnDeviceOf device(weight);
   dh = prepared(dh), weight = prepared(weight), c0 = prepared(c0), c = prepared(c), gates = prepared(gates);
   const Scan s = scan_of(gates, weight, diagonal, reverse, tf32);
@@ -285,7 +302,10 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
   auto describe = [&](bool backward) {
     const Problem p = s.problem(Format(which), backward);
     const Restriction restriction = Path(path).restriction(p.format, backward);
-    return (capability ? plan(p, device, restriction) : plan_here(p, device, restriction)).describe();
+    if (capability) return plan(p, device, restriction).describe();
+    Plan here;
+    check(plan_here(p, device, restriction, here));
+    return here.describe();
   };
   return {describe(false), describe(true)};
 }

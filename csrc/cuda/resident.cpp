@@ -1,6 +1,7 @@
 #include "resident.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -35,18 +36,24 @@ template <class Key, class Value> class Remembered {
   std::map<Key, Value> known_;
 };
 
-bool clusters_fit(const Plan& p) {
-  static Remembered<std::tuple<int, const void*, int, int, int>, bool> answers;
-  int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return false;
-  return answers.get({device, p.variant->entry, p.tiling.blocks, p.tiling.threads(), p.shared_memory}, [&] {
-    const LaunchConfig launch(layout(p, 1, 1), nullptr);
-    int clusters = 0;
-    const bool fit = allow_all_shared_memory(p.variant->entry) == cudaSuccess &&
-                     cudaOccupancyMaxActiveClusters(&clusters, p.variant->entry, &launch.config) == cudaSuccess && clusters > 0;
-    if (!fit) cudaGetLastError();  // the refusal is an answer, not an error
-    return fit;
-  });
+bool is_refusal(cudaError_t e) {
+  return e == cudaErrorInvalidValue || e == cudaErrorInvalidConfiguration || e == cudaErrorInvalidClusterSize || e == cudaErrorLaunchOutOfResources;
+}
+
+// What the current device answers; it knows the registers, the static shared memory and the GPCs. Throws other errors than a refusal.
+int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
+  const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
+  int found = 0;
+  cudaError_t error = allow_all_shared_memory(v.entry);
+  if (error == cudaSuccess && s.blocks > 1) error = cudaOccupancyMaxActiveClusters(&found, v.entry, &one.config);
+  if (error == cudaSuccess && s.blocks == 1) {
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&found, v.entry, s.threads(), size_t(shared));
+    found *= device.multiprocessors;
+  }
+  if (error == cudaSuccess) return found;
+  cudaGetLastError();  // a refusal is an answer; the others are reported by whoever asked
+  if (!is_refusal(error)) throw error;
+  return 0;
 }
 
 // The capability that the code was compiled for: the driver of a newer GPU may have translated older code. 0: it does not run here.
@@ -76,13 +83,22 @@ cudaError_t current_device(Device& d) {
   return code ? cudaSuccess : cudaErrorNoKernelImageForDevice;
 }
 
-Plan plan_here(const Problem& problem, const Device& device, Restriction restriction) {
-  Plan p = plan(problem, device, restriction);
-  while (p.variant && p.tiling.blocks > 1 && !clusters_fit(p)) {
-    restriction.max_blocks = p.tiling.blocks / 2;
-    p = plan(problem, device, restriction);
+cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
+  using Asked = std::tuple<std::array<int64_t, 12>, std::array<int, 3>, std::string>;
+  static Remembered<Asked, Plan> answers;
+  int device = 0;
+  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+  const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden, p.taps, p.lines, p.cells, p.images, p.directions},
+                    {r.max_blocks, r.blocks, r.groups},
+                    r.variant};
+  try {
+    chosen = answers.get(asked, [&] {
+      return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
+    });
+  } catch (cudaError_t error) {  // not remembered
+    return error;
   }
-  return p;
+  return cudaSuccess;
 }
 
 cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {

@@ -10,8 +10,8 @@ namespace pixelrnn::cuda {
 // The device that is current, or the error of asking for it.
 cudaError_t current_device(Device&);
 
-// plan() for the current device, where its clusters also have to fit on it.
-Plan plan_here(const Problem&, const Device&, Restriction = {});
+// plan() by what the current device, described by the second argument, says that it runs at once.
+cudaError_t plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 
 cudaError_t pack(const PackArgs&, int directions, cudaStream_t);
 cudaError_t forward(const Plan&, const ForwardArgs&, int directions, cudaStream_t);

@@ -24,16 +24,18 @@ int emulator_set_schedule(const char* name, uint64_t seed, unsigned preemption, 
     }
   return -1;
 }
-// multiprocessors 0: as many as the device has.
-int emulator_set_device(const char* name, unsigned multiprocessors) {
+// 0: as many as the device has.
+int emulator_set_device(const char* name, unsigned multiprocessors, unsigned gpc) {
   for (const Device& device : devices)
     if (!strcmp(device.name, name)) {
       control.device = device;
       if (multiprocessors) control.device.multiprocessors = multiprocessors;
+      if (gpc) control.device.gpc = gpc;
       return 0;
     }
   return -1;
 }
+void emulator_take_shared_memory(unsigned bytes) { control.taken_shared = bytes; }
 // Of the last launch: switches of fibers, barriers completed, warp operations, memory accesses checked.
 void emulator_statistics(uint64_t values[4]) {
   const Statistics s = last_statistics();

@@ -9,9 +9,9 @@ struct Device {
   int major, minor;
   bool clusters;
   size_t shared_per_block;
-  unsigned multiprocessors;
+  unsigned multiprocessors, gpc;  // gpc: multiprocessors of one, at most
 };
-inline constexpr Device devices[] = {{"sm_80", 8, 0, false, 163 << 10, 108}, {"sm_90", 9, 0, true, 227 << 10, 132}};
+inline constexpr Device devices[] = {{"sm_80", 8, 0, false, 163 << 10, 108, 16}, {"sm_90", 9, 0, true, 227 << 10, 132, 16}};
 inline constexpr const char* schedule_names[] = {"forward", "reverse", "random", "burst", "starve"};
 
 struct Control {
@@ -19,6 +19,7 @@ struct Control {
   Schedule schedule = Schedule::burst;
   uint64_t seed = 1;
   unsigned preemption = 0, resident = 2;
+  size_t taken_shared = 0;  // bytes of static shared memory that a compiler is said to have taken in every kernel
 };
 extern Control control;
 

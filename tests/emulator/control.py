@@ -29,8 +29,13 @@ class Emulator:
         """preemption: also switch threads at about every so many accesses. resident: blocks that run side by side."""
         self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
 
-    def device(self, name, multiprocessors=0):
-        self._call("set_device", name.encode(), multiprocessors)
+    def device(self, name, multiprocessors=0, gpc=0):
+        """gpc: multiprocessors that share clusters. 0: as many as the device has."""
+        self._call("set_device", name.encode(), multiprocessors, gpc)
+
+    def take_shared_memory(self, bytes):
+        """As if a compiler had taken so much static shared memory in every kernel."""
+        self.library.emulator_take_shared_memory(bytes)
 
     def statistics(self):
         values = (ctypes.c_uint64 * 4)()

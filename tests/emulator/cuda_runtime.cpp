@@ -73,7 +73,7 @@ static const Translated* translated(const void* entry) {
 }
 static size_t static_shared(const void* entry) {
   const Translated* kernel = translated(entry);
-  return kernel ? kernel->static_shared : 0;
+  return (kernel ? kernel->static_shared : 0) + control.taken_shared;
 }
 static dim3 cluster_of(const cudaLaunchConfig_t& config) {
   for (unsigned i = 0; i < config.numAttrs; ++i)
@@ -82,6 +82,17 @@ static dim3 cluster_of(const cudaLaunchConfig_t& config) {
       return dim3(d.x, d.y, d.z);
     }
   return dim3(1);
+}
+// Blocks of a multiprocessor, as its shared memory and threads allow; registers are not known here.
+static cudaError_t together(int& blocks, const void* entry, unsigned threads, size_t dynamic) {
+  const size_t shared = static_shared(entry) + dynamic;
+  blocks = 0;
+  if (threads < 1 || threads > 1024) return cudaErrorInvalidConfiguration;
+  if (shared > control.device.shared_per_block || (shared > kSharedWithoutOptIn && dynamic > opted_in[entry]))
+    return cudaErrorInvalidValue;
+  const size_t by_memory = (control.device.shared_per_block + 1024) / (shared + 1024), by_threads = 2048 / threads;
+  blocks = int(std::min({by_memory, by_threads, size_t(32)}));
+  return cudaSuccess;
 }
 template <class... Parts> static void check(bool ok, const Parts&... parts) {
   if (!ok) fail(Kind::bad_use, parts...);
@@ -138,6 +149,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* en
   if (!kernels().count(entry)) return remember(cudaErrorInvalidDeviceFunction);
   const Translated* kernel = translated(entry);
   *attributes = {};
+  attributes->sharedSizeBytes = static_shared(entry);
   attributes->ptxVersion = kernel ? kernel->target : 10 * control.device.major + control.device.minor;
   return cudaSuccess;
 }
@@ -154,19 +166,19 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     default: return remember(cudaErrorInvalidValue);
   }
 }
-// As the shared memory and the threads of a multiprocessor allow; registers are not known here.
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* entry, int threads, size_t dynamic) {
+  return remember(together(*blocks, entry, unsigned(threads), dynamic));
+}
+// Within each GPC, of which the last may have fewer multiprocessors.
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* entry, const cudaLaunchConfig_t* config) {
   const dim3 c = cluster_of(*config);
   const unsigned blocks = c.x * c.y * c.z, threads = config->blockDim.x * config->blockDim.y * config->blockDim.z;
-  const size_t shared = static_shared(entry) + config->dynamicSmemBytes;
+  const unsigned all = control.device.multiprocessors, gpc = control.device.gpc;
   *clusters = 0;
   if (!control.device.clusters || blocks < 1 || blocks > 8) return remember(cudaErrorInvalidClusterSize);
-  if (threads < 1 || threads > 1024) return remember(cudaErrorInvalidConfiguration);
-  if (shared > control.device.shared_per_block ||
-      (shared > kSharedWithoutOptIn && config->dynamicSmemBytes > opted_in[entry]))
-    return remember(cudaErrorInvalidValue);
-  const size_t by_memory = (control.device.shared_per_block + 1024) / (shared + 1024), by_threads = 2048 / threads;
-  *clusters = int(std::min({by_memory, by_threads, size_t(32)}) * control.device.multiprocessors / blocks);
+  int by_multiprocessor = 0;
+  if (const cudaError_t e = together(by_multiprocessor, entry, threads, config->dynamicSmemBytes)) return remember(e);
+  *clusters = int(all / gpc * (gpc * by_multiprocessor / blocks) + all % gpc * by_multiprocessor / blocks);
   return cudaSuccess;
 }
 cudaError_t cudaPeekAtLastError() { return last_error; }

@@ -1,0 +1,47 @@
+"""The raw operators refuse tensors of two devices. No GPU is needed: the kernels are called past the dispatcher, with meta tensors."""
+
+import pytest
+import test_operators
+import torch
+
+from pixelrnn_ext import _cuda
+
+CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+OPERATORS = ["line_scan", "line_scan_backward", "line_scan_weight_grad", "masked_conv2d", "masked_conv2d_backward"]
+
+
+@pytest.fixture(scope="module")
+def on_cpu():
+    """What runs on a GPU, as operators of a namespace on the CPU; it is not run."""
+    library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
+    for name in OPERATORS[:3]:
+        schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
+        library.define(schema.removeprefix("pixelrnn_ext::"))
+    _cuda.register("pixelrnn_devices", "cpu")
+    yield torch.ops.pixelrnn_devices
+    library._destroy()
+
+
+def arguments(name):
+    """The operator's, all tensors given."""
+    if name.startswith("line_scan"):
+        scan = test_operators.scan_arguments(directions=2, diagonal=True, reverse=False)
+        return test_operators.operator_calls(scan)[OPERATORS.index(name)][1]
+    x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
+    if name == "masked_conv2d":
+        return x, weight, torch.randn(5), "B", 1, 1, True
+    return y, y, x, weight, "B", 1, 1, True, True, True, True
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_tensors_of_two_devices_are_refused(name, on_cpu):
+    operator = getattr(on_cpu if name.startswith("line_scan") else torch.ops.pixelrnn_ext, name).default
+    args = arguments(name)
+    tensors = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
+    assert len(tensors) >= 3
+    names = [argument.name for argument in operator._schema.arguments]
+    for i in tensors[1:]:
+        moved = [a.to("meta") if j == i else a for j, a in enumerate(args)]
+        message = f"{name}: expected all tensors on one device, got {names[tensors[0]]} on cpu and {names[i]} on meta"
+        with pytest.raises(ValueError, match=message):
+            operator.redispatch(CPU, *moved)
