@@ -21,11 +21,14 @@ from .training.optional import MissingPackage
 
 # What a resumed training may have other than before.
 MAY_CHANGE = {"run", "out", "resume", "steps", "epochs", "samples", "save_every", "device", "backend"}
+MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}  # a folder may move; stored_data.py looks at what is in it
 
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     """Runs a command; the exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    if hasattr(sys.stdout, "reconfigure"):  # as standard error does: a path may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser, train_parser = _parsers(prog)
     options = parser.parse_args(argv)
     command = f"{_launched() or prog} {shlex.join(argv)}"
@@ -37,7 +40,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MissingPackage) as error:
+    except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
         # The processes of a machine fail alike, but for those where torch fails, as when the memory of one GPU is full.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
@@ -137,7 +140,8 @@ def _whole(least):
 
 def _add_data(parser, what):
     group = parser.add_argument_group("data set")
-    group.add_argument("--data", metavar="NAME[:PATH]", help=f"{what}: one of {', '.join(data.DATA_SETS)}")
+    names = ", ".join(data.DATA_SETS)
+    group.add_argument("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
     group.add_argument(
         "--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch"
     )
@@ -148,6 +152,12 @@ def _add_data(parser, what):
     group.add_argument("--gray", action="store_true", default=None, help="folder: one channel instead of three")
     group.add_argument(
         "--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped"
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=_whole(1),
+        metavar="COUNT",
+        help=f"folder: larger pictures are unreadable, {images.MAX_PIXELS} by default",
     )
 
 

@@ -212,69 +212,6 @@ def test_imagenet_with_a_wrong_file(tmp_path, write, message):
         data.load(f"imagenet32:{tmp_path}")
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    """Ten readable images of several kinds in two folders, a truncated one, one that is text, and another file."""
-    for folder in ("cats", "dogs"):
-        (tmp_path / folder).mkdir()
-    random = numpy.random.default_rng(0)
-    for i, mode in enumerate(["RGB", "L", "RGBA", "P", "CMYK", "RGB", "1", "RGB", "LA", "RGB"]):
-        pixels = random.integers(0, 256, (40 + i, 60 - i, 3), dtype=numpy.uint8)
-        kind = "jpg" if mode == "CMYK" else "png"
-        Image.fromarray(pixels).convert(mode).save(tmp_path / ("cats" if i < 4 else "dogs") / f"{i}.{kind}")
-    whole = (tmp_path / "cats" / "0.png").read_bytes()
-    (tmp_path / "cats" / "truncated.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "dogs" / "text.jpg").write_text("not an image")
-    (tmp_path / "readme.txt").write_text("neither, but nobody says it is")
-    return tmp_path
-
-
-@pytest.mark.parametrize("options", [{}, dict(gray=True, image_size=(20, 16), fit="squash")], ids=["default", "gray"])
-def test_folder(pictures, options):
-    loaded = data.load(f"folder:{pictures}", **options)
-    assert [len(loaded.splits[split]) for split in data.SPLITS] == [8, 1, 1]
-    assert loaded.shape == ((1, 20, 16) if options else (3, 32, 32)) and loaded.levels == 256
-    assert loaded.classes == ("cats", "dogs")
-    assert loaded.notes == ("10 images read, 2 unreadable ones skipped",)
-    labels = torch.cat([split.labels for split in loaded.splits.values()])
-    assert labels.bincount().tolist() == [4, 6]
-
-
-def test_folder_says_what_is_wrong_if_strict(pictures):
-    with pytest.raises(ValueError, match=r"truncated.png cannot be read as an image"):
-        data.load(f"folder:{pictures}", strict=True)
-
-
-def test_deep_and_transparent_pictures(tmp_path):
-    """16 bits are scaled, what is transparent is black, and other ranges are refused."""
-    file = tmp_path / "picture.png"
-    Image.fromarray(numpy.array([[0, 257 * 100, 65535]], numpy.uint16)).save(file)
-    assert read_image(file, gray=True).tolist() == [[[0, 100, 255]]]
-    assert read_image(file).tolist() == [[[0, 100, 255]]] * 3
-    Image.fromarray(numpy.array([[[255, 200, 100, 0], [255, 200, 100, 255]]], numpy.uint8)).save(file)
-    assert read_image(file)[:, 0].tolist() == [[0, 255], [0, 200], [0, 100]]
-    assert read_image(file, gray=True)[0, 0, 0] == 0
-    Image.fromarray(numpy.ones((2, 2), numpy.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(ValueError, match="float.tif cannot be read .*: expected 8 or 16 bits a channel, got mode F"):
-        read_image(tmp_path / "float.tif")
-
-
-def test_fits(tmp_path):
-    """On an image 4 high and 8 wide whose columns count from 0."""
-    file = tmp_path / "columns.png"
-    Image.fromarray(numpy.arange(8, dtype=numpy.uint8)[None].repeat(4, 0) * 10).save(file)
-
-    def fitted(size, fit):
-        return read_image(file, size, fit=fit, gray=True)[0]
-
-    assert fitted((2, 4), "cut").tolist() == [[20, 30, 40, 50]] * 2
-    assert fitted((4, 4), "crop").tolist() == [[20, 30, 40, 50]] * 4
-    squashed = fitted((4, 4), "squash")[0].tolist()
-    assert squashed == sorted(squashed) and squashed[0] < 10 and squashed[3] > 60
-    with pytest.raises(ValueError, match="columns.png cannot be read as an image: it is smaller than 5x4"):
-        fitted((5, 4), "cut")
-
-
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
@@ -291,11 +228,6 @@ def test_fits(tmp_path):
 def test_wrong_names_and_options(spec, options, message):
     with pytest.raises((ValueError, OSError), match=message):
         data.load(spec, **options)
-
-
-def test_a_folder_with_too_few_images(tmp_path):
-    with pytest.raises(ValueError, match="expected 3 readable images or more in .*, got 0 and 0 unreadable"):
-        data.load(f"folder:{tmp_path}")
 
 
 def test_a_missing_package_says_the_command(monkeypatch):

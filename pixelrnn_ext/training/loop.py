@@ -26,6 +26,7 @@ from .evaluation import nats_per_image
 from .grid import write_grid
 from .journal import Journal
 from .optional import need
+from .stored_data import check_same, check_same_everywhere
 
 LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
 
@@ -129,6 +130,8 @@ class Training:
         if settings.batch_size % here.size:
             raise ValueError(f"expected a batch size divisible by {here.size} processes, got {settings.batch_size}")
         check_fits(self.model, self.data)
+        self.data.check_not_empty("train", "validation")
+        check_same_everywhere(self.data, here)
         self.order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
         epochs = 20 if settings.epochs is None else settings.epochs
         self.steps = settings.steps or epochs * self.order.steps_per_epoch
@@ -156,6 +159,7 @@ class Training:
             OSError, ValueError: as checkpoint.load; it is of another model, or without the state of the optimiser.
         """
         tensors, facts = checkpoint.load(path)
+        check_same(facts, self.data)
         checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
         self.progress = Progress(**{each.name: facts["progress"][each.name] for each in fields(Progress)})
         if self.average is not None:
@@ -177,10 +181,9 @@ class Training:
         if self.average is not None:
             parts["average"] = self.average.module.state_dict()
         tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        data = self.data
         facts = {
             "model": models.to_config(self.model),
-            "data": {"name": data.name, "description": data.description, "shape": data.shape, "classes": data.classes},
+            "data": self.data.facts,
             "settings": asdict(self.settings),
             "progress": asdict(self.progress),
         }

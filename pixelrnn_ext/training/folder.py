@@ -1,0 +1,167 @@
+"""A folder of pictures: which of its files are in which split and class, and what finds the same ones again later.
+
+All follows from a file's *name*, its POSIX path relative to the folder, and never from how many files there are: a folder
+may move, and a new file changes the split of no other.
+"""
+
+import base64
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from .images import FITS, MAX_PIXELS, pixel_limit, read_image
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+class OtherFiles(ValueError):
+    """A folder lacks files that it had when a model was trained on it."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was read of a folder.
+
+    Attributes:
+        names: of the files. images: theirs, uint8 (N, C, H, W).
+        unreadable: {name: a sentence that says why} of files and folders.
+        left_out: how many files were not asked for.
+    """
+
+    names: list[str]
+    images: Tensor
+    unreadable: dict[str, str]
+    left_out: int
+
+
+def split_of(name: str) -> str:
+    """The split of a file: the first 8 bytes of its name's SHA-256, big-endian, modulo 10; 0 is test, 1 validation.
+
+    Example:
+        >>> split_of("cats/0.png"), split_of("cats/1.png"), split_of("cats/2.png")
+        ('train', 'test', 'validation')
+    """
+    digest = hashlib.sha256(os.fsencode(name)).digest()
+    return {0: "test", 1: "validation"}.get(int.from_bytes(digest[:8], "big") % 10, "train")
+
+
+def class_of(name: str) -> str:
+    """The name of the folder that the file is in, "." for the folder of all."""
+    return PurePosixPath(name).parent.name or "."
+
+
+def _walk(folder: str, prefix: str, above: tuple, unreadable: dict[str, str]) -> Iterator[str]:
+    """Names of the image files below; links are followed, but not into a folder ``above``, which would have no end."""
+    status = os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in list(os.scandir(folder)):
+        name = prefix + entry.name
+        try:
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{name}/", (*above, here), unreadable)
+            elif Path(name).suffix.lower() in SUFFIXES:
+                yield name
+            elif entry.is_symlink():
+                entry.stat()  # one that is broken might have been a folder
+        except OSError as error:
+            unreadable[name] = f"{entry.path}: {error.strerror}"
+
+
+def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The names of the image files of a folder and its subfolders, sorted by their bytes; {name: why} of unreadable ones.
+
+    Raises:
+        OSError: the folder is none or cannot be listed.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"expected a folder of images, got {folder}")
+    unreadable = {}
+    return sorted(_walk(str(folder), "", (), unreadable), key=os.fsencode), unreadable
+
+
+def read_folder(
+    folder: Path,
+    size: tuple[int, int],
+    *,
+    fit: str = "crop",
+    gray: bool = False,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    only: Iterable[str] | None = None,
+) -> Pictures:
+    """The readable image files of a folder and its subfolders.
+
+    Args:
+        max_pixels: a picture of more is not read.
+        only: names of the files to read; others are left alone.
+
+    Raises:
+        OSError: the folder is none or cannot be listed. ValueError: a file cannot be read, if ``strict``.
+        OtherFiles: one of ``only`` is not there or cannot be read.
+    """
+    if fit not in FITS:
+        raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
+    candidates, unreadable = list_names(folder)
+    found = len(candidates)
+    if only is not None:
+        only = set(only)
+        _check_all_there(folder, only, candidates, unreadable)
+        candidates = [name for name in candidates if name in only]
+    elif strict and unreadable:
+        raise ValueError(next(iter(unreadable.values())))
+    names, images = [], []
+    with pixel_limit(max_pixels):
+        for name in candidates:
+            try:
+                images.append(read_image(folder / name, size, fit=fit, gray=gray))
+            except ValueError as error:
+                if strict:
+                    raise
+                unreadable[name] = str(error)
+            else:
+                names.append(name)
+    if only is not None:
+        _check_all_there(folder, only, names, unreadable)
+    channels = 1 if gray else 3
+    stacked = torch.stack(images) if images else torch.empty(0, channels, *size, dtype=torch.uint8)
+    return Pictures(names, stacked, unreadable, found - len(candidates))
+
+
+def _check_all_there(folder, expected, got, unreadable):
+    missing = expected.difference(got)
+    if missing:
+        name = min(missing, key=os.fsencode)
+        places = (name, *map(str, PurePosixPath(name).parents))
+        why = next((unreadable[place] for place in places if place in unreadable), f"{name} is not there")
+        raise OtherFiles(
+            f"expected the {len(expected)} files of the training in {folder}, got {len(missing)} fewer: {why}"
+        )
+
+
+def describe_files(names: list[str]) -> dict:
+    """What a checkpoint keeps of the files: how many, the names, and their digest, that of the names each ended by NUL.
+
+    ``cd FOLDER; find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum`` is the digest of a folder of images alone.
+    """
+    listed = b"".join(os.fsencode(name) + b"\0" for name in names)
+    packed = base64.b64encode(zlib.compress(listed)).decode()
+    return {"count": len(names), "digest": hashlib.sha256(listed).hexdigest(), "names": packed}
+
+
+def names_of(files: dict) -> list[str]:
+    """The names that :func:`describe_files` kept. ValueError: they are damaged."""
+    try:
+        listed = zlib.decompress(base64.b64decode(files["names"], validate=True))
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"the checkpoint's list of files is damaged: {error}") from error
+    if hashlib.sha256(listed).hexdigest() != files.get("digest"):
+        raise ValueError("the checkpoint's list of files is damaged: it has another digest")
+    return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]

@@ -1,0 +1,105 @@
+"""The data set that a checkpoint was trained on, found again: of a folder, the same files read in the same way."""
+
+from dataclasses import replace
+
+import torch
+
+from . import data
+from .distributed import World
+from .folder import OtherFiles
+
+# What the images of a folder depend on; its other options say what to do with files that cannot be read.
+IMAGE_OPTIONS = ("image_size", "fit", "gray")
+OLD = (
+    "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
+    "folder depended on the number of its files and cannot be made again: train anew (it can still draw samples)"
+)
+
+
+def load_again(facts: dict, spec: str | None = None, *, same: bool = False, **options) -> data.DataSet:
+    """The data set of a checkpoint's training, or another.
+
+    Files that were added to the folder of the training are left out, and a note says so.
+
+    Args:
+        facts: the checkpoint's.
+        spec: another data set, or where the same one is now; by default where it was.
+        same: no other one will do. Otherwise a note says where a folder lacks files of the training.
+        options: for :func:`data.load`, by default those of the training, which of a folder they may not contradict.
+
+    Raises:
+        ValueError: the checkpoint does not say which data set it was, or says another one or other options.
+        OSError, MissingPackage: as :func:`data.load`.
+    """
+    folder, arguments = _folder(facts), facts.get("arguments", {})
+    before = arguments.get("data") if folder is None else f"folder:{folder['path']}"
+    if not isinstance(before, str) and (same or spec is None):
+        raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
+    before = data.absolute(before) if isinstance(before, str) else ""
+    where = before if spec is None else data.absolute(spec)
+    if not before.startswith("folder:") or not where.startswith("folder:"):
+        if same and where != before:
+            raise ValueError(f"expected --data {before}, with which the training began, got {where}")
+        if spec is None:
+            options = {name: arguments[name] for name in data.OPTIONS if arguments.get(name) is not None} | options
+        return data.load(where, **options)
+    if folder is None:
+        raise ValueError(OLD)
+    for name in IMAGE_OPTIONS:
+        used, given = _readable(folder["options"][name]), _readable(options.get(name))
+        if given not in (None, used):
+            raise ValueError(f"expected --{name.replace('_', '-')} {used}, with which the training began, got {given}")
+    options = folder["options"] | options
+    try:
+        return data.load(where, **options, files=folder["files"])
+    except NotADirectoryError as error:
+        hint = "; --data folder:PATH says where the images of the training are now" if where == before else ""
+        raise NotADirectoryError(f"{error}{hint}") from error
+    except OtherFiles as error:
+        if same or where == before:
+            raise
+        loaded = data.load(where, **options)
+        return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {error}"))
+
+
+def check_same(facts: dict, now: data.DataSet) -> None:
+    """ValueError where the folder of a training that goes on has other files than before, or is read otherwise."""
+    if now.folder is None:
+        return
+    before = _folder(facts)
+    if before is None:
+        raise ValueError(OLD)
+    if _identity(before) != _identity(now.folder):
+        raise ValueError(f"expected the files of {before['path']} as the training read them, got others; see load_again")
+
+
+def check_same_everywhere(now: data.DataSet, world: World) -> None:
+    """ValueError where the processes of a training read a folder with other files, on machines that do not share it."""
+    if now.folder is None:
+        return
+    digest = int(now.folder["files"]["digest"][:12], 16)  # their sum has 64 bits
+    if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
+        raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
+
+
+def _identity(folder):
+    return folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS)
+
+
+def _readable(value):
+    return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _folder(facts):
+    """DataSet.folder of the training, None for other data and older checkpoints. ValueError: it is damaged."""
+    folder = facts["data"].get("folder")
+    if folder is None:
+        return None
+    try:
+        whole = isinstance(folder["path"], str) and {*IMAGE_OPTIONS, "max_pixels"} == folder["options"].keys()
+        whole = whole and isinstance(folder["files"]["digest"], str)
+    except (AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError("the checkpoint is damaged: it does not say how its folder of images was read")
+    return folder

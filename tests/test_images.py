@@ -1,0 +1,163 @@
+"""Image files: what is read of them, and that none of them ends or stalls more than its own reading."""
+
+import os
+import signal
+import struct
+import zlib
+
+import numpy
+import pytest
+from PIL import Image, ImageFile
+
+from pixelrnn_ext.training.images import pixel_limit, read_image
+
+
+def test_deep_and_transparent_pictures(tmp_path):
+    """16 bits are scaled, what is transparent is black, and other ranges are refused."""
+    file = tmp_path / "picture.png"
+    Image.fromarray(numpy.array([[0, 257 * 100, 65535]], numpy.uint16)).save(file)
+    assert read_image(file, gray=True).tolist() == [[[0, 100, 255]]]
+    assert read_image(file).tolist() == [[[0, 100, 255]]] * 3
+    Image.fromarray(numpy.array([[[255, 200, 100, 0], [255, 200, 100, 255]]], numpy.uint8)).save(file)
+    assert read_image(file)[:, 0].tolist() == [[0, 255], [0, 200], [0, 100]]
+    assert read_image(file, gray=True)[0, 0, 0] == 0
+    Image.fromarray(numpy.ones((2, 2), numpy.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="float.tif cannot be read .*: expected 8 or 16 bits a channel, got mode F"):
+        read_image(tmp_path / "float.tif")
+
+
+def test_fits(tmp_path):
+    """On an image 4 high and 8 wide whose columns count from 0."""
+    file = tmp_path / "columns.png"
+    Image.fromarray(numpy.arange(8, dtype=numpy.uint8)[None].repeat(4, 0) * 10).save(file)
+
+    def fitted(size, fit):
+        return read_image(file, size, fit=fit, gray=True)[0]
+
+    assert fitted((2, 4), "cut").tolist() == [[20, 30, 40, 50]] * 2
+    assert fitted((4, 4), "crop").tolist() == [[20, 30, 40, 50]] * 4
+    squashed = fitted((4, 4), "squash")[0].tolist()
+    assert squashed == sorted(squashed) and squashed[0] < 10 and squashed[3] > 60
+    with pytest.raises(ValueError, match="columns.png cannot be read as an image: it is smaller than 5x4"):
+        fitted((5, 4), "cut")
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        (b"P5 3 1 65535\n", numpy.array([0, 25700, 65535], ">u2").tobytes()),
+        (b"P2 3 1 65535\n", b"0 25700 65535\n"),
+        (b"P5 3 1 1023\n", numpy.array([0, 401, 1023], ">u2").tobytes()),
+    ],
+    ids=["binary", "plain", "10-bits"],
+)
+def test_deep_pgm(tmp_path, header, values):
+    """As the same values of a 16-bit PNG."""
+    (tmp_path / "deep.pgm").write_bytes(header + values)
+    assert read_image(tmp_path / "deep.pgm", gray=True).tolist() == [[[0, 100, 255]]]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    file = tmp_path / "picture.png"
+    Image.new("L", (6, 4), 200).save(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("decoder\n failed"),
+        NotImplementedError("Unknown BLP encoding 7"),
+        TypeError("function takes exactly 1 argument"),
+        struct.error("unpack requires a buffer of 4 bytes"),
+        KeyError(277),
+        AssertionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
+    def load(self):
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    why = " ".join(str(error).split()) or "AssertionError"
+    with pytest.raises(ValueError, match=f"picture.png cannot be read as an image: {why}$"):
+        read_image(picture)
+
+
+@pytest.mark.parametrize(("error", "message"), [(KeyboardInterrupt, None), (MemoryError, "picture.png does not fit into")])
+def test_what_is_not_the_files_fault_ends_the_reading(picture, monkeypatch, error, message):
+    def load(self):
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(error, match=message):
+        read_image(picture)
+
+
+def test_a_damaged_texture(tmp_path):
+    """A file that Pillow knows by its content, and whose decoder raises NotImplementedError."""
+    header = b"BLP2" + struct.pack("<iBBBBII", 9, 3, 0, 0, 0, 4, 4) + struct.pack("<32I", *range(32))
+    (tmp_path / "texture.png").write_bytes(header + bytes(2000))
+    with pytest.raises(ValueError, match="texture.png cannot be read as an image: "):
+        read_image(tmp_path / "texture.png")
+
+
+@pytest.fixture
+def no_waiting():
+    def waited(*_):
+        pytest.fail("reading waits")
+
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(5)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)], ids=["fifo", "folder", "device"]
+)
+def test_what_is_no_file_is_not_opened(tmp_path, no_waiting, make):
+    make(tmp_path / "x.png")
+    with pytest.raises(ValueError, match="x.png cannot be read as an image: it is no regular file"):
+        read_image(tmp_path / "x.png")
+
+
+def png_of(width, height):
+    """The beginning of a picture of one bit a pixel, whose pixels are not there."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"")
+    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def icon_of(png):
+    """An icon that says that it has 16x16 pixels."""
+    return struct.pack("<HHH BBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(png), 22) + png
+
+
+@pytest.mark.parametrize("wrap", [bytes, icon_of], ids=["png", "inside-an-icon"])
+@pytest.mark.parametrize("width", [6401, 20000])
+def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path, wrap, width):
+    file = tmp_path / "large.png"
+    file.write_bytes(wrap(png_of(width, 10_000)))
+    expected = f"expected at most 64000000 pixels, which --max-pixels can raise, got {width * 10_000}$"
+    with pixel_limit(), pytest.raises(ValueError, match=f"large.png cannot be read as an image: {expected}"):
+        read_image(file)
+
+
+def test_the_limit_of_pixels(picture):
+    before = Image.MAX_IMAGE_PIXELS
+    with pixel_limit(24):
+        assert read_image(picture, gray=True).unique().tolist() == [200]
+    with pixel_limit(23), pytest.raises(ValueError, match="expected at most 23 pixels, .*, got 24$"):
+        read_image(picture)
+    assert Image.MAX_IMAGE_PIXELS == before
+
+
+def test_an_animation_is_its_first_picture(tmp_path):
+    frames = [Image.new("L", (5, 5), value) for value in (30, 60, 90)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "moving.gif").unique().tolist() == [30]
