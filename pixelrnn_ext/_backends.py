@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from . import _library
+from ._arguments import integer, integers
 
 BACKENDS = ("auto", "native", "step", "resident", "reference")
 CONVOLUTION_BACKENDS = ("auto", "native", "reference")
@@ -120,12 +121,16 @@ def resident_plan(
     reason = _library.why_no_cuda()
     if reason:
         raise RuntimeError(f"resident_plan needs the CUDA kernels: {reason}")
+    height, width, hidden, taps, directions = integers(
+        height=height, width=width, hidden=hidden, taps=taps, directions=directions
+    )
+    images = integer("images", images, 0)
     formats = {torch.float32: "tf32" if tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     if dtype == torch.float64:
         return ResidentPlan(*["step path: expected float32, float16 or bfloat16, got float64"] * 2)
     if dtype not in formats:
         raise TypeError(f"expected dtype to be float32, float64, float16 or bfloat16, got {dtype}")
-    level = 0 if capability is None else 10 * capability[0] + capability[1]
+    level = 0 if capability is None else 10 * capability[0] + integer("capability's minor", capability[1], 0)
     plans = torch.ops.pixelrnn_ext.describe_plan(
         directions, images, height, width, hidden, taps, diagonal, formats[dtype], level, "auto"
     )

@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _backends, reference
+from ._arguments import check_dtype, integer, integers
 from ._autocast import autocasts, without_autocast
 from .masks import MASK_TYPES, check_colour_groups, masked_weight, removes_nothing
-
-_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def row_lstm(
@@ -193,7 +192,8 @@ def masked_conv2d(
         >>> masked_conv2d(torch.randn(2, 3, 8, 8), torch.randn(16, 3, 7, 7), mask_type="A", image_channels=3).shape
         torch.Size([2, 16, 8, 8])
     """
-    check_masked_conv2d_options(mask_type, image_channels, gates, activation)
+    check_masked_conv2d_options(mask_type, activation)
+    image_channels, gates = integers(image_channels=image_channels, gates=gates)
     _check_tensors({"input": input, "weight": weight, "bias": bias})
     _check_map(input)
     if weight.dim() != 4 or weight.shape[1] != input.shape[1]:
@@ -217,13 +217,8 @@ def masked_conv2d(
     return reference.masked_conv2d(input, weight, bias, mask_type, **options)
 
 
-def check_masked_conv2d_options(mask_type: str, image_channels: int, gates: int, activation: str | None) -> None:
-    """TypeError or ValueError where an option that no tensor takes part in does not fit."""
-    for name, value in (("image_channels", image_channels), ("gates", gates)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"expected {name} >= 1, got {value}")
+def check_masked_conv2d_options(mask_type: str, activation: str | None) -> None:
+    """ValueError where one of the two is none that there is."""
     if mask_type not in MASK_TYPES:
         raise ValueError(f"expected mask_type to be 'A' or 'B', got {mask_type!r}")
     if activation not in (None, "relu"):
@@ -246,6 +241,7 @@ class Direction(NamedTuple):
 
 def _run(input, directions, gate_bias, diagonal, reverse, mask_type, image_channels, backend):
     """The map of one direction, or of two: the second one is the other way round, and shifted down."""
+    image_channels = integer("image_channels", image_channels)
     _check(input, directions, gate_bias, diagonal, mask_type, image_channels)
     path = _backends.choose(backend, input.device)
     run = _reference if path is None else partial(_native, path)
@@ -368,8 +364,7 @@ def _check_tensors(tensors):
             continue
         if not isinstance(tensor, Tensor):
             raise TypeError(f"expected {name} to be a Tensor, got {type(tensor).__name__}")
-        if tensor.dtype not in _DTYPES:
-            raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {tensor.dtype}")
+        check_dtype(name, tensor.dtype)
         if tensor.device != input.device:
             raise ValueError(f"expected all tensors on one device, got input on {input.device} and {name} on {tensor.device}")
         if tensor.dtype != input.dtype and not autocasts(input.device.type):

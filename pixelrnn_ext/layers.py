@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _backends, functional
+from ._arguments import check_dtype, integers, odd_sides
 from .incremental.states import DiagonalBiLSTMState, MaskedConvState, RowLSTMState
 from .masks import MASK_TYPES, check_colour_groups
 
@@ -30,11 +31,13 @@ class _LineLSTM(nn.Module):
         dtype,
     ):
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("hidden_channels", hidden_channels), ("kernel_size", kernel_size)):
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
-            if value < 1:
-                raise ValueError(f"expected {name} >= 1, got {value}")
+        in_channels, hidden_channels, kernel_size, taps, image_channels = integers(
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            taps=taps,
+            image_channels=image_channels,
+        )
         if kernel_size % 2 == 0:
             raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
         if mask_type is not None and mask_type not in MASK_TYPES:
@@ -44,6 +47,7 @@ class _LineLSTM(nn.Module):
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
         _backends.check_name(backend)
+        check_dtype("dtype", dtype)
         self.in_channels = in_channels
         self.hidden_channels = hidden_channels
         self.kernel_size = kernel_size
@@ -337,21 +341,15 @@ class MaskedConv2d(nn.Module):
         dtype=None,
     ):
         super().__init__()
-        size = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
-        if len(size) != 2:
-            raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")
-        named = (("in_channels", in_channels), ("out_channels", out_channels), *(("kernel_size", side) for side in size))
-        for name, value in named:
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
-            if value < 1:
-                raise ValueError(f"expected {name} >= 1, got {value}")
-        if size[0] % 2 == 0 or size[1] % 2 == 0:
-            raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
-        functional.check_masked_conv2d_options(mask_type, image_channels, 1, activation)
+        size = odd_sides(kernel_size)
+        in_channels, out_channels, image_channels = integers(
+            in_channels=in_channels, out_channels=out_channels, image_channels=image_channels
+        )
+        functional.check_masked_conv2d_options(mask_type, activation)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(out_channels, image_channels)
         _backends.check_name(backend, _backends.CONVOLUTION_BACKENDS)
+        check_dtype("dtype", dtype)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = size

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._arguments import integers, odd_sides
+
 MASK_TYPES = ("A", "B")
 
 
@@ -16,12 +18,12 @@ class Mask(NamedTuple):
     gates: int
 
 
-def check_colour_groups(channels: int, image_channels: int) -> None:
-    """ValueError where ``channels`` features cannot be divided into so many colours."""
-    if image_channels < 1:
-        raise ValueError(f"expected image_channels >= 1, got {image_channels}")
+def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
+    """Both as ints. TypeError or ValueError where ``channels`` features cannot be divided into so many colours."""
+    channels, image_channels = integers(channels=channels, image_channels=image_channels)
     if channels < image_channels:
         raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
+    return channels, image_channels
 
 
 def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
@@ -29,7 +31,7 @@ def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
 
     Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
     """
-    check_colour_groups(channels, image_channels)
+    channels, image_channels = check_colour_groups(channels, image_channels)
     size, larger = channels // image_channels, channels % image_channels  # no divmod: a traced size has none
     index = torch.arange(channels, device=device)
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)
@@ -75,9 +77,8 @@ def causal_mask(
     """
     if mask_type not in MASK_TYPES:
         raise ValueError(f"expected mask_type 'A' or 'B', got {mask_type!r}")
-    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-    if height % 2 == 0 or width % 2 == 0:
-        raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+    height, width = odd_sides(kernel_size)
+    out_channels, gates = integers(out_channels=out_channels, gates=gates)
     if out_channels % gates:
         raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
     group_out = colour_groups(out_channels // gates, image_channels, device=device)[:, None]

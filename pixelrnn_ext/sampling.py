@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import _library, likelihood
+from ._arguments import check_dtype, integer
 from ._autocast import without_autocast
 from .incremental.eager import EagerRow
 from .incremental.native import NativeRow
@@ -116,15 +117,13 @@ def _runs_native(model, rows) -> bool:
 
 def checked_draws(model, n: int, shape: tuple[int, int, int], generator, temperature, given, known) -> Draws:
     """The arguments of ``model.sample``, checked, on the model's device."""
-    device = next(model.parameters()).device
-    if not isinstance(n, int) or isinstance(n, bool):
-        raise TypeError(f"expected n to be an int, got {type(n).__name__}")
-    if n < 0:
-        raise ValueError(f"expected n >= 0, got {n}")
+    parameter = next(model.parameters())
+    check_dtype("the model's parameters", parameter.dtype)
+    n = integer("n", n, 0)
     if not isinstance(shape, (tuple, list, torch.Size)):
         raise TypeError(f"expected shape to be a tuple (C, H, W), got {type(shape).__name__}")
-    shape = tuple(shape)
-    if len(shape) != 3 or not all(isinstance(side, int) and side >= 1 for side in shape) or shape[0] != model.image_channels:
+    shape = tuple(integer("a number in shape", side, 0) for side in shape)
+    if len(shape) != 3 or 0 in shape or shape[0] != model.image_channels:
         raise ValueError(f"expected shape ({model.image_channels}, H, W) with H, W >= 1, got {shape}")
     if not isinstance(temperature, Real) or isinstance(temperature, bool):
         raise TypeError(f"expected temperature to be a number, got {type(temperature).__name__}")
@@ -141,7 +140,7 @@ def checked_draws(model, n: int, shape: tuple[int, int, int], generator, tempera
         values, is_known = _given(model, size, given, known)
     # On the generator's device, so that a seed gives the same image on any device that the model is on.
     uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=generator.device if generator else "cpu")
-    return Draws(uniform.to(device), is_known.to(device), values.to(device), float(temperature))
+    return Draws(uniform.to(parameter.device), is_known.to(parameter.device), values.to(parameter.device), float(temperature))
 
 
 def _given(model, size, given, known):

@@ -36,7 +36,8 @@ class AutoregressiveModel(nn.Module):
             ValueError: a shape or a value out of range (values are not looked at inside torch.compile).
 
         Example:
-            >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape  # doctest: +SKIP
+            >>> model = from_name("mnist-diagonal")
+            >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
             torch.Size([2])
         """
         return likelihood.log_prob(self(images, condition), images).sum((1, 2, 3))
@@ -88,7 +89,8 @@ class AutoregressiveModel(nn.Module):
             TypeError, ValueError: an argument does not fit. An exception of ``progress``, or KeyboardInterrupt, passes through.
 
         Example:
-            >>> model.sample(16, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape  # doctest: +SKIP
+            >>> model = from_name("mnist-diagonal")
+            >>> model.sample(16, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape
             torch.Size([16, 1, 28, 28])
         """
         draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
@@ -146,12 +148,3 @@ def _to_stderr(done: int, rows: int) -> None:
 def head_channels_of(head_channels: int | None, levels: int) -> int:
     """Those of the paper's MNIST or CIFAR-10 models where None is given (table 1)."""
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels
-
-
-def check_sizes(*, minimum: int = 1, **sizes) -> None:
-    """TypeError or ValueError unless all are integers of at least ``minimum``."""
-    for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
-        if value < minimum:
-            raise ValueError(f"expected {name} >= {minimum}, got {value}")

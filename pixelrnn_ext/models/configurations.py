@@ -1,5 +1,6 @@
 """The paper's models by name (section 5), and any model as a dictionary and back."""
 
+import copy
 import inspect
 
 from .autoregressive import AutoregressiveModel
@@ -40,7 +41,7 @@ def from_name(name: str, **overrides) -> AutoregressiveModel:
 def to_config(model: AutoregressiveModel) -> dict:
     """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal, untrained."""
     arguments = inspect.signature(type(model)).parameters
-    return {"model": type(model).__name__} | {name: getattr(model, name) for name in arguments}
+    return {"model": type(model).__name__} | {name: copy.copy(getattr(model, name)) for name in arguments}
 
 
 def from_config(config: dict) -> AutoregressiveModel:

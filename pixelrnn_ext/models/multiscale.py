@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import sampling
-from .autoregressive import AutoregressiveModel, check_sizes, head_channels_of
+from .._arguments import integer
+from .autoregressive import AutoregressiveModel, head_channels_of
 from .stack import PixelRNN
 
 
@@ -66,8 +67,8 @@ class MultiScalePixelRNN(AutoregressiveModel):
         backend: str = "auto",
     ):
         super().__init__()
-        check_sizes(upsampling_channels=upsampling_channels)
-        check_sizes(minimum=2, factor=factor)
+        upsampling_channels = integer("upsampling_channels", upsampling_channels)
+        factor = integer("factor", factor, 2)
         if small is not None and not isinstance(small, dict):
             raise TypeError(f"expected small to be a dict, got {type(small).__name__}")
         options = dict(
@@ -88,14 +89,16 @@ class MultiScalePixelRNN(AutoregressiveModel):
         unknown = small.keys() - (options.keys() - {"image_channels", "levels", "condition_channels"})
         if unknown:
             raise ValueError(f"expected small to have arguments of PixelRNN that may differ, got {sorted(unknown)}")
-        for name, value in options.items():
-            setattr(self, name, value)
         self.factor = factor
         self.upsampling_channels = upsampling_channels
-        self.small = small
         self.small_model = PixelRNN(**options | small)
         self.upsampling = Upsampling(image_channels, upsampling_channels, factor)
         self.large_model = PixelRNN(**options | {"condition_channels": upsampling_channels + condition_channels})
+        # As the two have checked them.
+        self.small = {name: getattr(self.small_model, name) for name in small}
+        for name in options:
+            setattr(self, name, getattr(self.large_model, name))
+        self.condition_channels = self.small_model.condition_channels
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else the large one's.

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import _backends, sampling
+from .._arguments import integer, integers
 from ..likelihood import logit_channels
-from .autoregressive import AutoregressiveModel, check_sizes, head_channels_of
+from .autoregressive import AutoregressiveModel, head_channels_of
 from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
 
 
@@ -26,18 +27,17 @@ class _Stack(AutoregressiveModel):
         backend,
     ):
         super().__init__()
-        head_channels = head_channels_of(head_channels, levels)
-        check_sizes(
+        levels = integer("levels", levels, 2)
+        condition_channels = integer("condition_channels", condition_channels, 0)
+        image_channels, hidden_channels, num_layers, head_channels, kernel_size = integers(
             image_channels=image_channels,
             hidden_channels=hidden_channels,
             num_layers=num_layers,
-            head_channels=head_channels,
+            head_channels=head_channels_of(head_channels, levels),
             kernel_size=kernel_size,
         )
         if kernel_size % 2 == 0:
             raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
-        check_sizes(minimum=2, levels=levels)
-        check_sizes(minimum=0, condition_channels=condition_channels)
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")

@@ -30,6 +30,7 @@ def build(
         TypeError, ValueError: an option that the model does not take, or a model for other images.
 
     Example:
+        >>> from pixelrnn_ext.training import data
         >>> build("row", data.load("digits"), hidden_channels=8, num_layers=2).levels
         17
     """

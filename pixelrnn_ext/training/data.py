@@ -305,7 +305,7 @@ def load(spec: str, **options) -> DataSet:
 
     Example:
         >>> load("digits").splits["train"].images.shape
-        torch.Size([1443, 1, 8, 8])
+        torch.Size([1445, 1, 8, 8])
     """
     name, _, path = spec.partition(":")
     if name not in DATA_SETS:

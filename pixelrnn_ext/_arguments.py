@@ -1,0 +1,47 @@
+"""Arguments that are checked alike everywhere: integers, kernel sizes and dtypes."""
+
+import operator
+
+import torch
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def integer(name: str, value, minimum: int = 1) -> int:
+    """``value`` as an int, where torch.nn.Conv2d takes it for one: numpy's integers too.
+
+    Raises:
+        TypeError: it is no integer. ValueError: it is less than ``minimum``.
+    """
+    if not isinstance(value, (int, torch.SymInt)):  # a traced size stays one
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"expected {name} to be an int, got {type(value).__name__}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"expected {name} to be an int, got bool")
+    if value < minimum:
+        raise ValueError(f"expected {name} >= {minimum}, got {value}")
+    return value
+
+
+def integers(*, minimum: int = 1, **values) -> tuple[int, ...]:
+    """:func:`integer` of each, in their order."""
+    return tuple(integer(name, value, minimum) for name, value in values.items())
+
+
+def odd_sides(kernel_size) -> tuple[int, int]:
+    """``kernel_size``, odd, an integer or (height, width), as (height, width). TypeError or ValueError where it is neither."""
+    sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+    if len(sides) != 2:
+        raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")
+    height, width = (integer("kernel_size", side) for side in sides)
+    if height % 2 == 0 or width % 2 == 0:
+        raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+    return height, width
+
+
+def check_dtype(name: str, dtype: torch.dtype | None) -> None:
+    """TypeError unless parameters and maps may have it; None is torch's default."""
+    if dtype is not None and dtype not in DTYPES:
+        raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {dtype}")

@@ -1,0 +1,44 @@
+"""The examples of the docstrings, run."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+
+# What an example needs that not every machine has: kernels for a GPU, the folder of a training.
+NEEDS_MORE = {"pixelrnn_ext._backends.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
+
+
+def documented():
+    """The docstrings with examples, of every module that imports here."""
+    for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
+        if info.name.rpartition(".")[2] in ("__main__", "_C", "_C_cuda", "_masked_conv_triton"):
+            continue
+        for test in doctest.DocTestFinder().find(importlib.import_module(info.name)):
+            if test.examples:
+                yield test
+
+
+EXAMPLES = {test.name: test for test in documented()}
+
+
+def test_every_layer_and_model_has_an_example():
+    shown = {name.rpartition(".")[2] for name in EXAMPLES}
+    public = [name for name in px.__all__ if isinstance(getattr(px, name), type)]
+    assert public and set(public) <= shown
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name):
+    test = EXAMPLES[name]
+    skipped = any(example.options.get(doctest.SKIP) for example in test.examples)
+    assert skipped == (name in NEEDS_MORE)
+    test.globs = {**vars(px), **test.globs, "torch": torch}
+    said = []
+    failed, run = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    assert not failed, "".join(said)
+    assert run or skipped
