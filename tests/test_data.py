@@ -8,7 +8,6 @@ import types
 import numpy
 import pytest
 import torch
-from PIL import Image
 
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.batches import Order, training_batch

@@ -1,5 +1,6 @@
-"""A folder of pictures: its splits and classes, and that a checkpoint finds the same ones again or says what is wrong."""
+"""A folder of pictures: its splits and classes, and that a checkpoint finds them again or says what is wrong."""
 
+import errno
 import hashlib
 import io
 import json
@@ -27,8 +28,8 @@ NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(12)]
 @pytest.fixture
 def pictures(tmp_path):
     """Ten readable images of several kinds in two folders, a truncated one, one that is text, and another file."""
-    for folder in ("cats", "dogs"):
-        (tmp_path / folder).mkdir()
+    for animal in ("cats", "dogs"):
+        (tmp_path / animal).mkdir()
     random = numpy.random.default_rng(0)
     for i, mode in enumerate(["RGB", "L", "RGBA", "P", "CMYK", "RGB", "1", "RGB", "LA", "RGB"]):
         pixels = random.integers(0, 256, (40 + i, 60 - i, 3), dtype=numpy.uint8)
@@ -48,7 +49,7 @@ def test_folder(pictures, options):
     assert loaded.shape == ((1, 20, 16) if options else (3, 32, 32)) and loaded.levels == 256
     assert loaded.classes == ("cats", "dogs")
     why = f"{pictures}/cats/truncated.png cannot be read as an image: image file is truncated"
-    assert loaded.notes[0].startswith(f"10 images read, 2 unreadable ones skipped, the first: {why}")
+    assert loaded.notes[0].startswith(f"10 images read, 2 skipped as unreadable, the first: {why}")
     labels = torch.cat([split.labels for split in loaded.splits.values()])
     assert labels.bincount().tolist() == [4, 6]
 
@@ -117,6 +118,25 @@ def test_links_are_followed_but_not_for_ever(tmp_path):
         data.load(f"folder:{pictures}", strict=True)
 
 
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path, monkeypatch):
+    write_pictures(tmp_path)
+    files = data.load(f"folder:{tmp_path}", **SMALL).folder["files"]
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith("dogs"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    why = f"{tmp_path}/dogs: Permission denied"
+    loaded = data.load(f"folder:{tmp_path}", **SMALL)
+    assert loaded.notes == (f"12 images read, 1 skipped as unreadable, the first: {why}",)
+    for options in (dict(strict=True), dict(files=files)):
+        with pytest.raises(ValueError, match=f"{why}$"):
+            data.load(f"folder:{tmp_path}", **SMALL, **options)
+
+
 def test_names_are_kept_byte_for_byte(tmp_path):
     names = ["caf\xe9/1.png", "caf\udce9/1.png", "line\nbreak.png", "plain.png"]
     loaded = data.load(f"folder:{write_pictures(tmp_path, names)}", **SMALL)
@@ -128,7 +148,7 @@ def test_names_are_kept_byte_for_byte(tmp_path):
 
 def test_a_folder_of_nothing_readable_says_why(tmp_path):
     (tmp_path / "x.png").write_text("a text")
-    why = "no images read, 1 unreadable ones skipped, the first: .*x.png cannot be read as an image: cannot identify"
+    why = "no images read, 1 skipped as unreadable, the first: .*x.png cannot be read as an image: cannot identify"
     with pytest.raises(ValueError, match=f"expected images in {tmp_path}, got {why}"):
         data.load(f"folder:{tmp_path}")
 
@@ -136,7 +156,9 @@ def test_a_folder_of_nothing_readable_says_why(tmp_path):
 def test_a_split_without_images(tmp_path):
     loaded = data.load(f"folder:{write_pictures(tmp_path, ['cats/1.png', 'cats/3.png'])}", **SMALL)
     loaded.check_not_empty("train", "test")
-    expected = "expected images for validation, got train 1, validation 0, test 1 of .*: the path of a file .* add files"
+    expected = (
+        "expected images for validation, got train 1, validation 0, test 1 of .*: the path of a file .* add files"
+    )
     with pytest.raises(ValueError, match=expected):
         loaded.check_not_empty("validation")
     with pytest.raises(ValueError, match="expected images for train, validation, got"):
@@ -165,11 +187,18 @@ def test_a_training_goes_on_to_the_bit_with_its_own_files(tmp_path):
     write_pictures(tmp_path / "moved", ["cats/new.png", "birds/1.png"])
     last = tmp_path / "resumed" / checkpoint.LAST
     facts = checkpoint.load(last)[1]
-    with pytest.raises(NotADirectoryError, match="pictures; --data folder:PATH says where the images of the training are"):
+    with pytest.raises(
+        NotADirectoryError, match="pictures; --data folder:PATH says where the images of the training are"
+    ):
         load_again(facts, same=True)
     moved = f"folder:{tmp_path / 'moved'}"
-    other = training_on(data.load(moved, **SMALL | dict(fit="squash"), files=facts["data"]["folder"]["files"]), tmp_path)
-    with pytest.raises(ValueError, match="expected the files of .*pictures as the training read them, got others"):
+    other = training_on(
+        data.load(moved, **SMALL | dict(fit="squash"), files=facts["data"]["folder"]["files"]), tmp_path
+    )
+    with pytest.raises(
+        ValueError,
+        match="expected the data of the training, .*pictures .8x8 gray, crop., got .*moved .8x8 gray, squash.",
+    ):
         other.resume(last)
     loaded = load_again(facts, moved, same=True)
     assert loaded.notes == ("24 images read, 2 left out that the training has not seen",)
@@ -193,7 +222,24 @@ def test_processes_must_see_the_same_files(tmp_path):
         Training(model, loaded, Settings(batch_size=4), Another(0, 2, torch.device("cpu"), object()), tmp_path)
 
 
+def test_other_data_is_found_as_before(tmp_path, monkeypatch):
+    """By its name and the options of the training; an older checkpoint may have a relative path."""
+    monkeypatch.setattr(data, "load", lambda *args, **options: (*args, options))
+    monkeypatch.chdir(tmp_path)
+    arguments = {"data": "mnist:here", "binarisation": "dynamic", "image_size": None}
+    facts = {"data": {"name": "mnist", "classes": []}, "arguments": arguments}
+    here = f"mnist:{tmp_path}/here"
+    assert load_again(facts) == (here, dict(binarisation="dynamic"))
+    assert load_again(facts, binarisation="static") == (here, dict(binarisation="static"))
+    assert load_again(facts, "mnist:here", same=True, binarisation="dynamic") == (here, dict(binarisation="dynamic"))
+    assert load_again(facts, "folder:there", gray=True) == (f"folder:{tmp_path}/there", dict(gray=True))
+    for other in ("mnist:there", "folder:here", "digits"):
+        with pytest.raises(ValueError, match=f"expected --data {here}, with which the training began, got {other[:5]}"):
+            load_again(facts, other, same=True)
+
+
 MODEL = ["--model", "row", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "4", "--conditional"]
+READ, SHORT = ["--image-size", "8", "--gray"], ["--batch-size", "4", "--steps", "1", "--samples", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +251,7 @@ def trained(tmp_path_factory):
         lines = []
         patch.setattr("tqdm.tqdm.write", lines.append)
         patch.chdir(root)
-        options = ["--image-size", "8", "--gray", "--batch-size", "4", "--steps", "1", "--samples", "0"]
-        assert cli.main(["train", "--data", "folder:pictures", *options, *MODEL, "--out", "run"]) == 0
+        assert cli.main(["train", "--data", "folder:pictures", *READ, *SHORT, *MODEL, "--out", "run"]) == 0
     return root, lines[-1].removesuffix(", the best on validation")
 
 
@@ -283,7 +328,10 @@ def test_new_files_are_left_out_and_said(copied, trained, capsys):
     [
         (lambda path: (path / "cats/3.png").unlink(), "got 1 fewer: cats/3.png is not there"),
         (lambda path: (path / "cats").rename(path / "lions"), "got 12 fewer: cats/0.png is not there"),
-        (lambda path: (path / "dogs/3.png").write_text("x"), "got 1 fewer: {path}/dogs/3.png cannot be read as an image"),
+        (
+            lambda path: (path / "dogs/3.png").write_text("x"),
+            "got 1 fewer: {path}/dogs/3.png cannot be read as an image",
+        ),
     ],
     ids=["removed", "renamed-class", "damaged"],
 )
@@ -323,9 +371,9 @@ def test_another_folder_is_said_to_be_another(copied, capsys):
     wolves = write_pictures(copied / "wolves", [name.replace("cats", "wolves") for name in NAMES])
     sentence = refused(capsys, "evaluate", copied / "run", "--data", f"folder:{wolves}")
     assert sentence == "expected the classes of the training, cats, dogs, got dogs, wolves"
-    assert "expected images for test, got" in refused(
-        capsys, "evaluate", copied / "run", "--data", f"folder:{write_pictures(copied / 'few', ['cats/0.png', 'dogs/1.png'])}"
-    )
+    few = write_pictures(copied / "few", ["cats/0.png", "dogs/1.png"])
+    sentence = refused(capsys, "evaluate", copied / "run", "--data", f"folder:{few}")
+    assert sentence.startswith("expected images for test, got train 2, validation 0, test 0 of ")
     sentence = refused(capsys, "train", "--resume", "--out", copied / "run", "--data", "digits")
     assert sentence == f"expected --data folder:{copied}/pictures, with which the training began, got digits"
 
@@ -339,8 +387,12 @@ def test_an_older_checkpoint_is_refused(copied, capsys):
         assert refused(capsys, "evaluate", copied / "run", *more).startswith(old)
         assert refused(capsys, "complete", copied / "run", "--out", copied / "x.png", *more).startswith(old)
         assert refused(capsys, "train", "--resume", "--out", copied / "run", *more).startswith(old)
+    last = copied / "run" / checkpoint.LAST
     with pytest.raises(ValueError, match=old):
-        training_on(data.load(here, **SMALL), copied / "x").resume(copied / "run" / checkpoint.LAST)
+        training_on(data.load(here, **SMALL), copied / "x").resume(last)
+    change_facts(copied, lambda facts: facts["data"].update(name="digits", description="digits"))
+    with pytest.raises(ValueError, match="expected the data of the training, digits, got .*pictures"):
+        training_on(data.load(here, **SMALL), copied / "x").resume(last)
     assert run(capsys, "sample", copied / "run", "--count", "1", "--out", copied / "x.png")[0] == 0
 
 
@@ -364,12 +416,12 @@ def test_damaged_facts_of_a_folder(copied, capsys, change):
 def test_max_pixels(copied, capsys):
     """Of a training, and kept for what comes after it."""
     Image.new("L", (9, 9)).save(copied / "pictures" / "cats" / "0.png")
-    data_options = ["--data", f"folder:{copied / 'pictures'}", "--image-size", "8", "--gray", "--max-pixels", "64"]
-    status, out, _ = run(
-        capsys, "train", *data_options, *MODEL, "--steps", "1", "--samples", "0", "--batch-size", "4", "--out", copied / "new"
+    data_options = ["--data", f"folder:{copied / 'pictures'}", *READ, "--max-pixels", "64"]
+    status, out, _ = run(capsys, "train", *data_options, *SHORT, *MODEL, "--out", copied / "new")
+    assert status == 0 and "23 images read, 1 skipped as unreadable, the first: " in out
+    assert (
+        "cats/0.png cannot be read as an image: expected at most 64 pixels, which --max-pixels can raise, got 81" in out
     )
-    assert status == 0 and "23 images read, 1 unreadable ones skipped, the first: " in out
-    assert "cats/0.png cannot be read as an image: expected at most 64 pixels, which --max-pixels can raise, got 81" in out
     assert run(capsys, "evaluate", copied / "new")[2] == ["23 images read, 1 left out that the training has not seen"]
 
 
@@ -377,7 +429,7 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
     """On a standard output that takes UTF-8 alone, and in the title of a picture."""
     write_pictures(tmp_path / "caf\udce9")
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
-    options = ["--image-size", "8", "--gray", "--batch-size", "4", "--steps", "1", "--samples", "0", *MODEL]
+    options = [*READ, *SHORT, *MODEL]
     assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *options, "--out", f"{tmp_path}/run"]) == 0
     assert cli.main(["evaluate", f"{tmp_path}/run"]) == 0
     printed = sys.stdout.buffer.getvalue()

@@ -86,7 +86,9 @@ def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
         read_image(picture)
 
 
-@pytest.mark.parametrize(("error", "message"), [(KeyboardInterrupt, None), (MemoryError, "picture.png does not fit into")])
+@pytest.mark.parametrize(
+    ("error", "message"), [(KeyboardInterrupt, None), (MemoryError, "picture.png does not fit into")]
+)
 def test_what_is_not_the_files_fault_ends_the_reading(picture, monkeypatch, error, message):
     def load(self):
         raise error
@@ -129,7 +131,9 @@ def png_of(width, height):
     """The beginning of a picture of one bit a pixel, whose pixels are not there."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"")
-    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data)]
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data)
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 

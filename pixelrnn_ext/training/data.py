@@ -237,7 +237,7 @@ def _folder(path, image_size=None, fit="crop", gray=False, strict=False, max_pix
     if read.left_out:
         note += f", {read.left_out} left out that the training has not seen"
     if read.unreadable:
-        note += f", {len(read.unreadable)} unreadable ones skipped, the first: {next(iter(read.unreadable.values()))}"
+        note += f", {len(read.unreadable)} skipped as unreadable, the first: {next(iter(read.unreadable.values()))}"
     if not read.names:
         raise ValueError(f"expected images in {path}, got {note}")
     folders = [class_of(name) for name in read.names]
@@ -294,8 +294,8 @@ def load(spec: str, **options) -> DataSet:
     Args:
         spec: one of :data:`DATA_SETS`; PATH is where the files are (or are to be downloaded to).
         options: ``binarisation`` (mnist, mnist5k): ``"static"``, drawn once, or ``"dynamic"``, drawn for every batch;
-            ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict`` and ``max_pixels`` (folder);
-            ``files``: folder.describe_files of those that a folder must hold, which alone are read.
+            ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict``, ``max_pixels`` (folder);
+            ``files`` (folder): describe_files of those that it must hold, which alone are read.
 
     Raises:
         ValueError: no such data set, an option that it does not take, files with other contents than expected, or

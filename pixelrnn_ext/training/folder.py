@@ -1,7 +1,7 @@
 """A folder of pictures: which of its files are in which split and class, and what finds the same ones again later.
 
-All follows from a file's *name*, its POSIX path relative to the folder, and never from how many files there are: a folder
-may move, and a new file changes the split of no other.
+All follows from a file's *name*, its POSIX path relative to the folder, and never from how many files there are: a
+folder may move, and a new file changes the split of no other.
 """
 
 import base64
@@ -76,7 +76,7 @@ def _walk(folder: str, prefix: str, above: tuple, unreadable: dict[str, str]) ->
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The names of the image files of a folder and its subfolders, sorted by their bytes; {name: why} of unreadable ones.
+    """The names of the image files of a folder and its subfolders, sorted by bytes; {name: why} of unreadable ones.
 
     Raises:
         OSError: the folder is none or cannot be listed.
@@ -147,9 +147,9 @@ def _check_all_there(folder, expected, got, unreadable):
 
 
 def describe_files(names: list[str]) -> dict:
-    """What a checkpoint keeps of the files: how many, the names, and their digest, that of the names each ended by NUL.
+    """What a checkpoint keeps of the files: how many, the names, and a digest of the names, each ended by NUL.
 
-    ``cd FOLDER; find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum`` is the digest of a folder of images alone.
+    Of a folder of images alone it is ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
     """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     packed = base64.b64encode(zlib.compress(listed)).decode()

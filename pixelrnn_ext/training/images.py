@@ -35,7 +35,8 @@ def _in_bytes(picture, file_format):
     image, numpy = need("PIL.Image"), need("numpy")
     # The 16 bits of these formats may come in integers of 32, which hold anything in others.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
-        return image.fromarray((numpy.array(picture) / 257).round().astype(numpy.uint8))
+        deep = numpy.array(picture, numpy.uint32)
+        return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))  # deep / 257, rounded
     if picture.mode in ("I", "F"):
         raise ValueError(f"expected 8 or 16 bits a channel, got mode {picture.mode}")
     if picture.has_transparency_data:
@@ -46,7 +47,7 @@ def _in_bytes(picture, file_format):
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Within, Pillow refuses larger pictures when it has read their size, also those inside a file, as an icon's are."""
+    """Within, Pillow refuses larger pictures when it has read their size, also those in a file, as an icon's are."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:

@@ -63,14 +63,14 @@ def load_again(facts: dict, spec: str | None = None, *, same: bool = False, **op
 
 
 def check_same(facts: dict, now: data.DataSet) -> None:
-    """ValueError where the folder of a training that goes on has other files than before, or is read otherwise."""
-    if now.folder is None:
+    """ValueError where a training would go on with a folder that has other files than before, or is read otherwise."""
+    before, stored = _folder(facts), facts["data"]
+    if _identity(before) == _identity(now.folder):
         return
-    before = _folder(facts)
-    if before is None:
+    if before is None and stored.get("name") == "folder":
         raise ValueError(OLD)
-    if _identity(before) != _identity(now.folder):
-        raise ValueError(f"expected the files of {before['path']} as the training read them, got others; see load_again")
+    got = f"{now.description} with other files or options"
+    raise ValueError(f"expected the data of the training, {stored.get('description')}, got {got}")
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
@@ -83,7 +83,8 @@ def check_same_everywhere(now: data.DataSet, world: World) -> None:
 
 
 def _identity(folder):
-    return folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS)
+    """What two folders have in common that have the same files, read in the same way."""
+    return folder and (folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS))
 
 
 def _readable(value):
