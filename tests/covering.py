@@ -1,0 +1,52 @@
+"""The marker ``covering(strength)``: of a test's combinations of parameters a plain `pytest` runs a few, in which every value
+(strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. conftest.py makes a hook of it.
+"""
+
+from collections import defaultdict
+from itertools import combinations
+
+import pytest
+
+
+def chosen(cases, strength):
+    """Those of ``cases``, each a {parameter: value}, that hold every ``strength`` values that any of them holds.
+
+    Always the case that has most of what is missing yet, so that the choice depends on nothing but the cases.
+
+    Example:
+        >>> cases = [dict(a=a, b=b, c=c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+        >>> chosen(cases, 1)
+        [{'a': 0, 'b': 0, 'c': 0}, {'a': 1, 'b': 1, 'c': 1}]
+        >>> chosen(cases, 2)
+        [{'a': 0, 'b': 0, 'c': 0}, {'a': 0, 'b': 1, 'c': 1}, {'a': 1, 'b': 0, 'c': 1}, {'a': 1, 'b': 1, 'c': 0}]
+    """
+    holds = [set(combinations(sorted(case.items()), strength)) for case in cases]
+    missing, kept = set().union(*holds), []
+    while missing:
+        kept.append(max(range(len(cases)), key=lambda i: len(holds[i] & missing)))
+        missing -= holds[kept[-1]]
+    return [cases[i] for i in sorted(kept)]
+
+
+def parameters(item):
+    """{names: values} of a test, one entry a decorator or fixture; values may be anything, so their identities."""
+    values, together = item.callspec.params, {}
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
+        names = tuple(name.strip() for name in names)
+        together[names] = tuple(id(values[name]) for name in names)
+    of_fixtures = set(values).difference(*together)
+    return together | {(name,): (id(values[name]),) for name in of_fixtures}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    tests = defaultdict(dict)
+    for item in items:
+        if marker := item.get_closest_marker("covering"):
+            tests[item.nodeid.partition("[")[0], *marker.args][item] = parameters(item)
+    for (_, strength), cases in tests.items():
+        kept = chosen(list(cases.values()), strength)
+        for item, case in cases.items():
+            if case not in kept:
+                item.add_marker("sweep")
