@@ -30,7 +30,7 @@ def chosen(cases, strength):
 
 def parameters(item):
     """{names: values} of a test, one entry a decorator or fixture; values may be anything, so their identities."""
-    values, together = item.callspec.params, {}
+    values, together = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
         names = tuple(name.strip() for name in names)
@@ -44,9 +44,11 @@ def pytest_collection_modifyitems(items):
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
-            tests[item.nodeid.partition("[")[0], *marker.args][item] = parameters(item)
-    for (_, strength), cases in tests.items():
+            tests[item.nodeid.partition("[")[0], marker.args[0]][item] = parameters(item)
+    for (test, strength), cases in tests.items():
         kept = chosen(list(cases.values()), strength)
+        if not kept:
+            raise pytest.UsageError(f"{test}: expected {strength} parameters or more for covering({strength})")
         for item, case in cases.items():
             if case not in kept:
                 item.add_marker("sweep")

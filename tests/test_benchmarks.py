@@ -1,8 +1,7 @@
 """The benchmarks run, check their providers before they time them, and write what they measured."""
 
 import csv
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -24,20 +23,32 @@ PROVIDERS = {
 native = pytest.mark.skipif(_library.why_no_native() is not None, reason=str(_library.why_no_native()))
 
 
-def run(script, *arguments):
-    # The package that this process tests, also where it is not installed.
-    path = os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, BENCHMARKS / f"{script}.py", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture(autouse=True)
+def _as_a_script_has_it(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")  # the benchmarks set it, for the rest of their process
 
 
 @pytest.fixture
-def bench_diag(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def run(monkeypatch, capsys):
+    """Runs a benchmark as its script, here, where torch is loaded already: what it printed."""
+
+    def script(name, *arguments):
+        path = str(BENCHMARKS / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        threads = torch.get_num_threads()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(path, run_name="__main__")
+        torch.set_num_threads(threads)
+        printed = capsys.readouterr()
+        assert ended.value.code == 0, printed.out + printed.err
+        return printed.out
+
+    return script
+
+
+@pytest.fixture
+def bench_diag():
     import bench_diag
 
     return bench_diag
@@ -49,11 +60,10 @@ def main(module, *arguments):
 
 @native
 @pytest.mark.parametrize("script", PROVIDERS)
-def test_check(script, tmp_path):
+def test_check(script, run, tmp_path):
     table, text = tmp_path / "table.csv", tmp_path / "table.md"
-    done = run(script, "--check", "--threads", "1", "--csv", table, "--markdown", text)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"command: python benchmarks/{script}.py --check" in done.stdout
+    printed = run(script, "--check", "--threads", "1", "--csv", table, "--markdown", text)
+    assert f"command: python benchmarks/{script}.py --check" in printed
 
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -64,15 +74,14 @@ def test_check(script, tmp_path):
         assert float(row["speed-up over good loop"]) > 0
         assert (float(row["share of GEMM floor"] or 0) > 0) == ("GEMM floor" in PROVIDERS[script])
         assert row["provider"].startswith("GEMM floor") or float(row["max error"]) < 1e-5
-        assert all(" ".join(row[column].split()) in " ".join(done.stdout.split()) for column in ("case", "provider"))
+        assert all(" ".join(row[column].split()) in " ".join(printed.split()) for column in ("case", "provider"))
 
     lines = [line for line in text.read_text().splitlines() if line.startswith("| ") and " forward" in line]
     assert len(lines) == sum("forward" in row["mode"] for row in rows)
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_the_good_loops_are_the_references(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def test_the_good_loops_are_the_references():
     import baselines
 
     x = torch.randn(2, 32, 4, 5)
@@ -136,8 +145,7 @@ def test_plot_needs_matplotlib(bench_diag, monkeypatch, capsys):
     assert capsys.readouterr().err == "--plot needs matplotlib: pip install matplotlib\n"
 
 
-def test_requirements(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def test_requirements():
     import bench_row
 
     floor, loop, *layer = bench_row.TARGETS
@@ -147,16 +155,14 @@ def test_requirements(monkeypatch):
     assert [target.threads for target in layer] == [1, 2]
 
 
-def test_sampling_check():
-    done = run("bench_sampling", "--check", "--threads", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "command: python benchmarks/bench_sampling.py --check --threads 1" in done.stdout
+def test_sampling_check(run):
+    printed = run("bench_sampling", "--check", "--threads", "1")
+    assert "command: python benchmarks/bench_sampling.py --check --threads 1" in printed
     for sampler in ("naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"):
-        assert done.stdout.count(f"  {sampler}  ") == 4, sampler
+        assert printed.count(f"  {sampler}  ") == 4, sampler
 
 
 def test_sampling_reports_images_that_differ(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(BENCHMARKS)
     import bench_sampling
 
     monkeypatch.setattr(bench_sampling.sampling, "naive", lambda model, draws: 1 - px.sampling.incremental(model, draws))
@@ -167,8 +173,7 @@ def test_sampling_reports_images_that_differ(monkeypatch, capsys):
 
 
 @native
-def test_training_check():
-    done = run("bench_training", "--check", "--threads", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_training_check(run):
+    printed = run("bench_training", "--check", "--threads", "1")
     for backend in ("native", "reference"):
-        assert done.stdout.count(f"mnist-diagonal  {backend}") == 1, done.stdout
+        assert printed.count(f"mnist-diagonal  {backend}") == 1, printed

@@ -53,7 +53,7 @@ def test_gradcheck(function, options, backend):
     check(function, list(problem(function)), backend, gradcheck, **options)
 
 
-@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("backend", ["native", pytest.param("reference", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize(("function", "options"), FUNCTIONS)
 def test_gradgradcheck(function, options, backend):
     needed = [name for name in problem(function) if not name.endswith("_reverse")]

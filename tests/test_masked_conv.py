@@ -185,6 +185,7 @@ def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead):
         assert torch.autograd.grad(dx.square().sum(), poisoned)[0].isfinite().all()
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
 @each_layout
 def test_opcheck(relu, layout):
@@ -198,7 +199,7 @@ def test_opcheck(relu, layout):
         opcheck(OPS.masked_conv2d_backward.default, (grad, y if relu else None, x, w, "A", 3, 4, relu, *needs))
 
 
-@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("kernel", [pytest.param(1, marks=pytest.mark.sweep), 3])
 def test_compile_fullgraph(kernel):
     layer = px.MaskedConv2d(4, 6, kernel, "B", activation="relu")
     compiled = torch.compile(layer, fullgraph=True)

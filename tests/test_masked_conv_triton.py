@@ -21,8 +21,6 @@ from pixelrnn_ext import _masked_conv_triton as kernels  # noqa: E402
 
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 KERNEL_SIZES = [(1, 1), (3, 3), (5, 5), (7, 7), (1, 3)]
-# mask type, image channels, gates
-MASKS = [(mask_type, colours, gates) for mask_type in "AB" for colours in (1, 3) for gates in (1, 4)]
 # N, in channels, out channels, H, W: uneven groups; more output channels and pixels than a tile, and no multiple of it.
 SIZES = (1, 5, 20, 5, 7)
 
@@ -47,15 +45,19 @@ def interpreted():
         yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
 
 
-@pytest.mark.parametrize("mask", named(MASKS))
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("gates", [1, 4])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("mask_type", ["A", "B"])
 @pytest.mark.parametrize("kernel_size", named(KERNEL_SIZES))
-def test_output_and_gradients(interpreted, kernel_size, mask):
+def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
     """Both memory formats, ReLU and none, bias and none."""
     check = masked_conv_interpreted.check
+    mask = mask_type, colours, gates
     slow = kernel_size[0] > 3  # seconds each: one of the two, by the number of gates
-    if not slow or mask[2] == 1:
+    if not slow or gates == 1:
         interpreted(check, kernel_size, mask, SIZES, relu=True, ratio=1e-6)
-    if not slow or mask[2] > 1:
+    if not slow or gates > 1:
         interpreted(check, kernel_size, mask, SIZES, has_bias=False, channels_last=True, ratio=1e-6)
 
 
@@ -122,6 +124,7 @@ def compiled(function, arch, dtype, constants):
     return ptx
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("arch", TENSOR_CORES)

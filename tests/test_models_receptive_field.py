@@ -48,6 +48,7 @@ def measured(model, height, width):
     return reach.measured(lambda x: as_map(model(x)), x, model.image_channels)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("wiring", WIRINGS)
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("size", [(4, 4), (5, 3), (1, 4)], ids="{0[0]}x{0[1]}".format)
@@ -65,6 +66,7 @@ def test_kernel_size_and_depth(name, kernel_size):
     assert measured(make_active(name, **options), 5, 6) == reach.stack(reach.image(5, 6, 1), name, **options)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("wiring", WIRINGS)
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize(("size", "primes"), [((4, 4), [2]), ((4, 6), [2]), ((3, 6), [3]), ((4, 8), [2, 2])], ids=str)

@@ -14,6 +14,7 @@ def compare(layer, dtype, x, gate_bias=None, ratio=None):
         assert_close(name, expected[name], got[name], ratio or RATIO[dtype])
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize(("n", "channels", "hidden", "height", "width", "colours"), SIZES)

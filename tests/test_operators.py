@@ -58,6 +58,7 @@ def operator_calls(arguments, ops=OPS):
     ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("operator", [0, 1, 2], ids=["line_scan", "line_scan_backward", "line_scan_weight_grad"])
 @pytest.mark.parametrize("scan", SCANS)
 def test_opcheck(scan, operator):
@@ -75,7 +76,7 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(scan):
                 assert (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype), operator
 
 
-@pytest.mark.parametrize("name", ["row3", "bilstm"])
+@pytest.mark.parametrize("name", [pytest.param("row3", marks=pytest.mark.sweep), "bilstm"])
 def test_compile_fullgraph(name):
     layer = make_layer(name, 3, 4, image_channels=3, initial_state="learned")
     compiled = torch.compile(layer, fullgraph=True)

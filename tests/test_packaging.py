@@ -96,6 +96,7 @@ def test_sdist_holds_every_source(sdist):
         assert expected and not missing, f"the sdist lacks {sorted(map(str, missing))}"
 
 
+@pytest.mark.sweep  # compiles the kernels
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_wheel_of_the_sdist_computes(sdist):
     wheel = build("wheel", sdist, CXX="g++", PIXELRNN_NATIVE="1", PIXELRNN_CUDA="0")

@@ -13,6 +13,7 @@ SHAPES = [pytest.param(4, 4, id="4x4"), pytest.param(5, 3, id="5x3"), pytest.par
 COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneven")]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
 @pytest.mark.parametrize(("height", "width"), SHAPES)

@@ -48,6 +48,7 @@ def drawn_by(sampler, model, n, height, width, condition=None, temperature=1.0, 
         return model._draw(sampler, draws, condition)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize(
     ("height", "width", "backend"), [(4, 6, "auto"), (4, 2, "reference"), (2, 8, "auto")], ids=["4x6", "4x2-reference", "2x8"]
 )
@@ -112,6 +113,7 @@ def test_instruction_sets(level, dtype):
         assert all(torch.allclose(other, got[0], rtol=0, atol=1e-14) for other in got)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("known", [None, "upper half", "box", "one colour"])
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", MODELS)

@@ -69,13 +69,13 @@ def without_randomised_addresses(folder):
     "flags, arguments",
     [
         pytest.param(ADDRESS_UNDEFINED, ["short"], id="address-undefined"),
-        pytest.param(THREAD, ["short"], id="thread"),
-        pytest.param(("-O2", *AVX512_ON_AVX2), ["best"], id="avx512-on-avx2", marks=needs_avx2),
+        pytest.param(THREAD, ["short"], id="thread", marks=pytest.mark.sweep),
+        pytest.param(("-O2", *AVX512_ON_AVX2), ["best"], id="avx512-on-avx2", marks=[needs_avx2, pytest.mark.sweep]),
         pytest.param(
             (*ADDRESS_UNDEFINED, *AVX512_ON_AVX2),
             ["short", "best"],
             id="address-undefined-avx512-on-avx2",
-            marks=needs_avx2,
+            marks=[needs_avx2, pytest.mark.sweep],
         ),
     ],
 )
