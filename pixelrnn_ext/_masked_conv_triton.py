@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ._backends import allows_tf32
 from ._masked_conv_cpu import memory_format
+from ._masked_conv_tiles import INTERPRETED, Gemm, Tiled, launches_on
 from .masks import Mask, removes_nothing
 
 try:
@@ -30,20 +31,6 @@ _PROGRAMS = 512  # of the weight gradient: a few for each multiprocessor of a la
 _FEWEST_PIXELS = 512  # that one of its programs sums over
 _PACKED_TILE = 32  # channels of the weight that are packed at once, each way
 
-_INTERPRETED = triton is not None and triton.knobs.runtime.interpret
-# Rows, columns and depth of a GEMM's tiles, warps, stages.
-_TILES = [
-    (64, 64, 32, 4, 4),
-    (64, 64, 64, 4, 3),
-    (128, 64, 32, 4, 3),
-    (128, 128, 32, 8, 3),
-    (64, 32, 32, 4, 4),
-    (64, 64, 16, 4, 3),
-    (128, 16, 32, 4, 3),
-]
-if _INTERPRETED:
-    _TILES = [(32, 16, 16, 4, 1)]  # nothing to tune, and several tiles in a small problem
-
 
 def _jit(function):
     # Where Triton is missing the module still imports, for why_not.
@@ -54,21 +41,11 @@ def _device_function(function):
     return triton.jit(function) if triton else function
 
 
-def _tuned(rows: str, columns: str, depth: str):
-    """Chooses the tiles by measuring, once for each shape, batch sizes rounded up to a power of two."""
-
-    def decorate(kernel):
-        if triton is None:
-            return kernel
-        configs = [
-            triton.Config({rows: m, columns: n, depth: k}, num_warps=warps, num_stages=stages)
-            for m, n, k, warps, stages in _TILES
-        ]
-        # A map's channel stride tells its memory format.
-        key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
-        return triton.autotune(configs, key)(kernel)
-
-    return decorate
+def _tiled(rows: str, columns: str, depth: str):
+    """Decorates a kernel whose tiles have these names. What is measured is, for batch sizes rounded up to a power of two."""
+    # A map's channel stride tells its memory format.
+    key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
+    return lambda kernel: Tiled(kernel, rows, columns, depth, key)
 
 
 @_device_function
@@ -128,7 +105,7 @@ def _pack_kernel(
     tl.store(packed + out.to(tl.int64)[:, None] * packed_o + source.to(tl.int64)[None, :] * packed_c, tile, mask=inside)
 
 
-@_tuned("BLOCK_PIXELS", "BLOCK_OUT", "BLOCK_IN")
+@_tiled("BLOCK_PIXELS", "BLOCK_OUT", "BLOCK_IN")
 @_jit
 def _output_kernel(
     x, weight, bias, y, batch_key, pixels, height, width, in_channels, out_channels,
@@ -176,7 +153,7 @@ def _output_kernel(
     )
 
 
-@_tuned("BLOCK_PIXELS", "BLOCK_IN", "BLOCK_OUT")
+@_tiled("BLOCK_PIXELS", "BLOCK_IN", "BLOCK_OUT")
 @_jit
 def _input_gradient_kernel(
     dy, y, weight, dx, batch_key, pixels, height, width, in_channels, out_channels,
@@ -220,7 +197,7 @@ def _input_gradient_kernel(
     )
 
 
-@_tuned("BLOCK_OUT", "BLOCK_IN", "BLOCK_PIXELS")
+@_tiled("BLOCK_OUT", "BLOCK_IN", "BLOCK_PIXELS")
 @_jit
 def _weight_gradient_kernel(
     dy, y, x, dweight, dbias, batch_key, pixels, height, width, in_channels, out_channels,
@@ -283,7 +260,7 @@ def why_not(input: Tensor) -> str | None:
     """None if the kernels run on this tensor, else the reason."""
     if triton is None:
         return _WHY_NO_TRITON
-    if not input.is_cuda and not _INTERPRETED:
+    if not input.is_cuda and not INTERPRETED:
         return f"the masked convolution's Triton kernels need a CUDA tensor, got one on {input.device}"
     if input.dtype not in _DTYPES:
         return f"the masked convolution's Triton kernels take float32, bfloat16 and float16, got {input.dtype}"
@@ -321,7 +298,7 @@ def _constants(weight: Tensor, mask: Mask, relu: bool) -> dict:
         "TAPS": _live_taps(weight, mask),
         "RELU": relu,
         "PRECISION": _precision(),
-        "INTERPRETED": _INTERPRETED,
+        "INTERPRETED": INTERPRETED,
     }
 
 
@@ -367,11 +344,11 @@ def forward(input: Tensor, weight: Tensor, bias: Tensor | None, mask: Mask, relu
         return output.relu_() if relu else output
     output = _empty_map(input, out_channels)
     pixels = input.numel() // in_channels
-    with torch.cuda.device_of(input):
+    with launches_on(input):
         packed = _packed(weight, mask, transposed=False)
-        _output_kernel[
-            lambda tiles: (triton.cdiv(pixels, tiles["BLOCK_PIXELS"]), triton.cdiv(out_channels, tiles["BLOCK_OUT"]))
-        ](
+        _output_kernel.launch(
+            Gemm(pixels, out_channels, in_channels),
+            lambda tiles: (triton.cdiv(pixels, tiles["BLOCK_PIXELS"]), triton.cdiv(out_channels, tiles["BLOCK_OUT"])),
             input, packed, bias, output, *_sizes(input, weight), *input.stride(), *output.stride(),
             **_constants(weight, mask, relu), HAS_BIAS=bias is not None,
         )  # fmt: skip
@@ -420,11 +397,11 @@ def _input_gradient(
     if input.numel() == 0:
         return dinput
     pixels = input.numel() // in_channels
-    with torch.cuda.device_of(input):
+    with launches_on(input):
         packed = _packed(weight, mask, transposed=True)
-        _input_gradient_kernel[
-            lambda tiles: (triton.cdiv(pixels, tiles["BLOCK_PIXELS"]), triton.cdiv(in_channels, tiles["BLOCK_IN"]))
-        ](
+        _input_gradient_kernel.launch(
+            Gemm(pixels, in_channels, weight.shape[0]),
+            lambda tiles: (triton.cdiv(pixels, tiles["BLOCK_PIXELS"]), triton.cdiv(in_channels, tiles["BLOCK_IN"])),
             grad_output, output, packed, dinput, *_sizes(input, weight), *grad_output.stride(), *dinput.stride(),
             **_constants(weight, mask, relu),
         )  # fmt: skip
@@ -442,14 +419,14 @@ def _weight_gradient(
     parts = max(1, min(_PROGRAMS // programs, pixels // _FEWEST_PIXELS))
     dweights = input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
     dbiases = input.new_empty((parts, out_channels), dtype=torch.float32) if need_bias else None
-    with torch.cuda.device_of(input):
-        _weight_gradient_kernel[
+    with launches_on(input):
+        _weight_gradient_kernel.launch(
+            Gemm(out_channels, in_channels, triton.cdiv(pixels, parts), taps * parts),
             lambda tiles: (
                 triton.cdiv(out_channels, tiles["BLOCK_OUT"]) * triton.cdiv(in_channels, tiles["BLOCK_IN"]),
                 taps,
                 parts,
-            )
-        ](
+            ),
             grad_output, output, input, dweights, dbiases,
             *_sizes(input, weight), *grad_output.stride(), *input.stride(),
             **_constants(weight, mask, relu), **_colours(mask), HAS_BIAS=need_bias,

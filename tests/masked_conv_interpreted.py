@@ -3,10 +3,12 @@
 A module of its own, since a process started with TRITON_INTERPRET=1 imports it (test_masked_conv_triton.py).
 """
 
+import pytest
 import torch
 from checks import assert_close
 from torch.nn import functional as F
 
+from pixelrnn_ext import _masked_conv_tiles as tiles
 from pixelrnn_ext import _masked_conv_triton as kernels
 from pixelrnn_ext.masks import Mask, causal_mask
 
@@ -109,5 +111,42 @@ def check_refused():
     assert "pixels" in kernels.why_not(torch.empty(1, 1, 1, 1).expand(2, 1, 2**15, 2**15))
 
 
+def check_a_capture():
+    """While a graph is captured every launch is in relaxed mode, and none is timed, though that is asked for."""
+    modes, launched_in, mode = [], [], 0
+
+    def exchange(wanted):
+        nonlocal mode
+        mode, wanted.value = wanted.value, mode
+        modes.append(mode)
+
+    class Refusing:
+        def __getitem__(self, grid):
+            raise AssertionError("timed while a graph is captured")
+
+    def launches_of(kernel):
+        original = kernel.run
+
+        def run(*args, **kwargs):
+            launched_in.append(mode)
+            return original(*args, **kwargs)
+
+        return run
+
+    names = ("_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: False)
+        patch.setattr(tiles, "MEASURED", True)
+        patch.setattr(tiles, "_captures", lambda tensor: True)
+        patch.setattr(tiles, "_exchange_capture_mode", exchange)
+        for name in names:
+            patch.setattr(getattr(kernels, name), "tuner", Refusing())
+        for kernel in (kernels._pack_kernel, *(getattr(kernels, name).kernel for name in names)):
+            patch.setattr(kernel, "run", launches_of(kernel))
+        check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True, ratio=1e-6)
+    assert launched_in == [2] * 5  # the weight is packed twice
+    assert modes == [2, 0] * 3
+
+
 def is_interpreted():
-    return kernels._INTERPRETED
+    return kernels.INTERPRETED

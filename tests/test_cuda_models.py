@@ -1,6 +1,8 @@
 """The models and their sampling on a GPU, where a pixel is a captured CUDA graph."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from checks import assert_close
 from test_sampling import MODELS, generator, make
 
 import pixelrnn_ext as px
+from pixelrnn_ext import _masked_conv_tiles as tiles
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 if not torch.cuda.is_available():
@@ -35,6 +38,49 @@ def test_a_gpu_draws_what_a_cpu_draws(name):
     images = model.cuda().sample(3, (3, 4, 6), generator=generator())
     assert images.is_cuda
     assert torch.equal(images.cpu(), expected)
+
+
+@pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
+def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
+    """Its kernels are compiled and loaded, and nothing is timed, while the graph is captured; other captures go on as before."""
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(tiles, "MEASURED", measured)
+    channels = 37 + measured  # of no other test
+    conv = px.MaskedConv2d(3, channels, 5, "B", backend="native").cuda()
+    x = torch.randn(2, 3, 9, 11, device="cuda", requires_grad=True)
+    cotangent = torch.randn(2, channels, 9, 11, device="cuda")
+
+    def step():
+        y = conv(x)
+        return y.detach(), *torch.autograd.grad(y, [x, *conv.parameters()], cotangent)
+
+    graph, other = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.cuda.graph(other):
+        twice = x.detach() * 2
+    with torch.no_grad():
+        x.normal_()
+    graph.replay(), other.replay()
+    assert torch.equal(twice, 2 * x)
+    for a, b in zip(step(), captured):
+        assert torch.equal(a, b) or (measured and (a - b).norm() <= 1e-6 * a.norm())
+
+
+def test_a_convolution_has_the_same_bits_in_another_process():
+    """What is resumed goes on to the bit: no tile is chosen by time."""
+    command = """if True:
+        import hashlib, torch, pixelrnn_ext as px
+        torch.manual_seed(0)
+        conv, x = px.MaskedConv2d(24, 40, 3, "B").cuda(), torch.randn(3, 24, 17, 19).cuda().requires_grad_()
+        y = conv(x)
+        results = y, *torch.autograd.grad(y.square().sum(), [x, *conv.parameters()])
+        print(hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in results)).hexdigest())
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PIXELRNN_TUNE_TILES"}
+    run = [subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert run[0].stdout == run[1].stdout and run[0].stdout
 
 
 def test_a_training_step():

@@ -18,6 +18,7 @@ import torch
 triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
 
 from pixelrnn_ext import _masked_conv_triton as kernels  # noqa: E402
+from pixelrnn_ext._masked_conv_tiles import TILES, Gemm, fixed  # noqa: E402
 
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 KERNEL_SIZES = [(1, 1), (3, 3), (5, 5), (7, 7), (1, 3)]
@@ -94,7 +95,7 @@ def test_slice_of_a_larger_map(interpreted, kernel_size, channels_last):
     interpreted(check, kernel_size, ("B", 1, 1), SIZES, channels_last=channels_last, strided=True, ratio=1e-6)
 
 
-@pytest.mark.parametrize("check", ["check_subsets", "check_parts", "check_refused"])
+@pytest.mark.parametrize("check", ["check_subsets", "check_parts", "check_refused", "check_a_capture"])
 def test_interpreted(interpreted, check):
     interpreted(getattr(masked_conv_interpreted, check))
 
@@ -106,8 +107,8 @@ TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
 COLOURS = {"STRICT": False, "COLOURS": 3, "GATES": 4}
 
 
-def compiled(function, arch, dtype, constants):
-    """PTX of a kernel; constants that it does not take are left out."""
+def compiled(function, arch, dtype, constants, warps=4, stages=3):
+    """A kernel; constants that it does not take are left out."""
     from triton.backends.compiler import GPUTarget
 
     constants = {name: value for name, value in constants.items() if name in function.arg_names}
@@ -119,9 +120,16 @@ def compiled(function, arch, dtype, constants):
         for name in function.arg_names
     }  # fmt: skip
     source = triton.compiler.ASTSource(function, signature, constants)
-    ptx = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_warps": 4, "num_stages": 3}).asm["ptx"]
-    assert f".target sm_{arch}" in ptx
-    return ptx
+    kernel = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_warps": warps, "num_stages": stages})
+    assert f".target sm_{arch}" in kernel.asm["ptx"]
+    return kernel
+
+
+def constants_of(tiled, tiles, precision):
+    return {
+        "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3, "TAPS": 5, **COLOURS,
+        "RELU": True, "HAS_BIAS": True, "PRECISION": precision, "INTERPRETED": False, **tiled.sizes(tiles),
+    }  # fmt: skip
 
 
 @pytest.mark.covering(2)
@@ -131,19 +139,26 @@ def compiled(function, arch, dtype, constants):
 @pytest.mark.parametrize("kernel", ["_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel"])
 def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
     dtype, precision = FORMATS[format]
-    tuned = getattr(kernels, kernel)
-    tiles = min((config.kwargs for config in tuned.configs), key=lambda tiles: math.prod(tiles.values()))
-    constants = {
-        "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3, "TAPS": 5, **COLOURS,
-        "RELU": True, "HAS_BIAS": True, "PRECISION": precision, "INTERPRETED": False, **tiles,
-    }  # fmt: skip
+    tiled = getattr(kernels, kernel)
+    constants = constants_of(tiled, min(TILES, key=lambda tiles: math.prod(tiles[:3])), precision)
     if channels_last:
         constants |= {"x_c": 1, "y_c": 1}  # the launcher makes a constant of every 1
     else:
         constants |= {"x_w": 1, "y_w": 1}
-    ptx = compiled(tuned.fn, arch, dtype, constants)
+    ptx = compiled(tiled.kernel, arch, dtype, constants).asm["ptx"]
     assert bool(re.search(TENSOR_CORES[arch], ptx)) == (format != "fp32")
     assert ("tf32" in ptx) == (format == "tf32")
+
+
+@pytest.mark.parametrize("kernel", ["_output_kernel", "_weight_gradient_kernel"])
+@pytest.mark.parametrize("arch", [80, 90])
+def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
+    """The choice reckons with as much as the compiler takes: of a card of 8.6, with 99 KB."""
+    tiled, shared = getattr(kernels, kernel), 99 << 10
+    tiles = fixed(Gemm(10**6, 512, 512), 4, shared)
+    assert tiles[:3] == (128, 128, 32)
+    constants = constants_of(tiled, tiles, "ieee") | {"x_c": 1, "y_c": 1}
+    assert compiled(tiled.kernel, arch, "fp32", constants, tiles.warps, tiles.stages).metadata.shared <= shared
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])

@@ -1,0 +1,149 @@
+"""The tiles of the masked convolution's GPU kernels: fixed by the sizes, or measured where that is asked for.
+
+With fixed tiles a result is a function of its arguments, the same to the bit in every run, so that a training that was
+resumed goes on as it would have. ``PIXELRNN_TUNE_TILES=1`` has Triton's autotuner choose by time instead, once for each
+shape: two runs may then differ in the last bits. torch.use_deterministic_algorithms(True) keeps the fixed tiles.
+"""
+
+import ctypes
+import os
+import sys
+from contextlib import contextmanager
+from functools import cache, cached_property
+from typing import NamedTuple
+
+import torch
+
+try:
+    import triton
+except ImportError:
+    triton = None
+
+_VARIABLE = "PIXELRNN_TUNE_TILES"
+if os.environ.get(_VARIABLE, "") not in ("", "0", "1"):
+    raise ValueError(f"expected {_VARIABLE} to be 0 or 1, got {os.environ[_VARIABLE]!r}")
+MEASURED = os.environ.get(_VARIABLE) == "1"
+
+
+class Tiles(NamedTuple):
+    rows: int
+    columns: int
+    depth: int
+    warps: int
+    stages: int
+
+
+class Gemm(NamedTuple):
+    """The sizes of a product of matrices, and how many of them there are."""
+
+    rows: int
+    columns: int
+    depth: int
+    number: int = 1
+
+
+INTERPRETED = triton is not None and triton.knobs.runtime.interpret
+TILES = tuple(
+    Tiles(*sizes)
+    for sizes in (
+        (64, 64, 32, 4, 4),
+        (64, 64, 64, 4, 3),
+        (128, 64, 32, 4, 3),
+        (128, 128, 32, 8, 3),
+        (64, 32, 32, 4, 4),
+        (64, 64, 16, 4, 3),
+        (128, 16, 32, 4, 3),
+    )
+)
+if INTERPRETED:
+    TILES = (Tiles(32, 16, 16, 4, 1),)  # several tiles in a small problem
+
+_AT_ONCE = 128  # programs: about the multiprocessors of a large GPU, and of every GPU here, for the same bits on all
+_LOAD = 32  # what a value that is loaded costs, in products
+
+
+def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
+    """Of TILES, what a small model finds fastest: whole tiles in whole waves, each with its products and its loads.
+
+    The bits of the result depend on rows, columns and depth alone; the stages are as many as ``shared_memory`` holds.
+    """
+
+    def cost(tiles):
+        programs = _ceil(gemm.rows, tiles.rows) * _ceil(gemm.columns, tiles.columns) * gemm.number
+        step = tiles.rows * tiles.columns + _LOAD * (tiles.rows + tiles.columns)
+        return _ceil(programs, _AT_ONCE) * _ceil(gemm.depth, tiles.depth) * tiles.depth * step
+
+    best = min(TILES, key=cost)
+    stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # a ReLU's output is loaded beside its gradient
+    return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+class Tiled:
+    """A Triton kernel whose tiles are arguments: ``rows``, ``columns`` and ``depth`` are their names."""
+
+    def __init__(self, kernel, rows: str, columns: str, depth: str, key: list[str]):
+        self.kernel, self._names, self._key = kernel, (rows, columns, depth), key
+        self._measured = set()
+
+    @cached_property
+    def tuner(self):
+        configs = [triton.Config(self.sizes(t), num_warps=t.warps, num_stages=t.stages) for t in TILES]
+        return triton.autotune(configs, self._key)(self.kernel)
+
+    def sizes(self, tiles: Tiles) -> dict[str, int]:
+        return dict(zip(self._names, tiles))
+
+    def launch(self, gemm: Gemm, grid, *args, **constants) -> None:
+        """On the current device and stream; ``grid`` takes the tiles' sizes by name."""
+        if MEASURED and not torch.are_deterministic_algorithms_enabled():
+            named = {**dict(zip(self.kernel.arg_names, args)), **constants}
+            shape = *(named[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
+            # Measuring waits for the GPU, which a capture does not survive.
+            if shape in self._measured or not _captures(args[0]):
+                self._measured.add(shape)
+                self.tuner[grid](*args, **constants)
+                return
+        tiles = fixed(gemm, args[0].element_size(), _shared_memory(args[0].device))
+        sizes = self.sizes(tiles)
+        self.kernel[grid(sizes)](*args, **constants, **sizes, num_warps=tiles.warps, num_stages=tiles.stages)
+
+
+@cache
+def _shared_memory(device: torch.device) -> int:
+    """Bytes that a program may have."""
+    if device.type != "cuda":  # interpreted
+        return sys.maxsize
+    return triton.compiler.max_shared_mem(device.index)
+
+
+def _captures(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+@contextmanager
+def launches_on(tensor: torch.Tensor):
+    """The tensor's device is current, and kernels may be loaded, while a CUDA graph is captured too.
+
+    A kernel's first launch loads it, which the driver refuses to a thread that captures unless it is in relaxed mode.
+    """
+    with torch.cuda.device_of(tensor):
+        if not _captures(tensor):
+            yield
+            return
+        mode = ctypes.c_int(2)  # CU_STREAM_CAPTURE_MODE_RELAXED
+        _exchange_capture_mode(mode)
+        try:
+            yield
+        finally:
+            _exchange_capture_mode(mode)
+
+
+def _exchange_capture_mode(mode: ctypes.c_int) -> None:
+    """Sets the thread's mode, and ``mode`` to the one before."""
+    driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    if status := driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)):
+        raise RuntimeError(f"the mode of the capture cannot be changed: CUDA driver error {status}")

@@ -1,0 +1,109 @@
+"""Which tiles the masked convolution's GPU kernels get, and how they are launched into a CUDA graph; no GPU and no Triton needed."""
+
+import contextlib
+import itertools
+
+import pytest
+import torch
+
+from pixelrnn_ext import _masked_conv_tiles as tiles_of
+from pixelrnn_ext._masked_conv_tiles import Gemm
+
+CARDS = {"sm_75": 64 << 10, "sm_86": 99 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
+GEMMS = [Gemm(*sizes) for sizes in itertools.product((1, 64, 12_544, 10**7), (1, 20, 64, 512), (1, 16, 1024), (1, 5))]
+
+
+@pytest.mark.parametrize("value_bytes", [2, 4], ids="{}bytes".format)
+def test_the_bits_do_not_depend_on_the_card(value_bytes):
+    for gemm in GEMMS:
+        chosen = [tiles_of.fixed(gemm, value_bytes, shared) for shared in CARDS.values()]
+        assert len({tiles[:4] for tiles in chosen}) == 1
+        for tiles, shared in zip(chosen, CARDS.values()):
+            assert tiles.stages >= 1 and tiles.stages * value_bytes * (2 * tiles.rows + tiles.columns) * tiles.depth <= shared
+
+
+@pytest.mark.parametrize(
+    ("gemm", "tiles"),
+    [
+        pytest.param(Gemm(12_544, 16, 16), (128, 16, 32), id="MNIST-1x1"),
+        pytest.param(Gemm(16_384, 512, 128), (128, 128, 32), id="CIFAR-gates"),
+        pytest.param(Gemm(12_544, 32, 1), (64, 64, 16), id="first-layer"),
+        pytest.param(Gemm(10**6, 8, 64), (128, 16, 32), id="few-channels"),
+    ],
+)
+def test_tiles_fit_the_sizes(gemm, tiles):
+    assert tiles_of.fixed(gemm, 4, CARDS["sm_90"])[:3] == tiles
+
+
+class Kernel:
+    """Records the launches of a kernel, or of its tuner."""
+
+    arg_names = ["x", "height"]
+
+    def __init__(self):
+        self.launched = []
+
+    def __getitem__(self, grid):
+        return lambda *args, **constants: self.launched.append((grid, constants))
+
+
+@pytest.fixture
+def tiled():
+    made = tiles_of.Tiled(Kernel(), "M", "N", "K", ["height"])
+    made.tuner = Kernel()
+    return made
+
+
+def launch(tiled, height=3):
+    tiled.launch(Gemm(64, 64, 64), lambda sizes: (sizes["M"], sizes["N"]), torch.zeros(1), height)
+    return len(tiled.kernel.launched), len(tiled.tuner.launched)
+
+
+@pytest.fixture
+def capturing(monkeypatch):
+    """Switches between capturing a graph and not; lists the modes that the driver is given."""
+    state = {"on": False, "mode": 0, "given": []}
+
+    def exchange(mode):
+        state["given"].append(mode.value)
+        state["mode"], mode.value = mode.value, state["mode"]
+
+    monkeypatch.setattr(tiles_of, "_captures", lambda tensor: state["on"])
+    monkeypatch.setattr(tiles_of, "_exchange_capture_mode", exchange)
+    return state
+
+
+def test_nothing_is_measured_unless_asked_for(tiled, capturing, monkeypatch):
+    torch.use_deterministic_algorithms(False)
+    assert launch(tiled) == (1, 0)
+    grid, constants = tiled.kernel.launched[0]
+    chosen = tiles_of.fixed(Gemm(64, 64, 64), 4, 1 << 30)
+    assert grid == (chosen.rows, chosen.columns)
+    assert constants == {"M": chosen.rows, "N": chosen.columns, "K": chosen.depth, "num_warps": chosen.warps, "num_stages": chosen.stages}
+    monkeypatch.setattr(tiles_of, "MEASURED", True)
+    assert launch(tiled) == (1, 1)
+    torch.use_deterministic_algorithms(True)
+    assert launch(tiled) == (2, 1)
+
+
+def test_a_shape_is_not_measured_while_a_graph_is_captured(tiled, capturing, monkeypatch):
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(tiles_of, "MEASURED", True)
+    assert launch(tiled, height=3) == (0, 1)
+    capturing["on"] = True
+    assert launch(tiled, height=4) == (1, 1)  # not seen before
+    assert launch(tiled, height=3) == (1, 2)
+    capturing["on"] = False
+    assert launch(tiled, height=4) == (1, 3)
+
+
+def test_kernels_can_be_loaded_while_a_graph_is_captured(capturing):
+    x = torch.zeros(1)
+    with tiles_of.launches_on(x):
+        pass
+    assert capturing["given"] == []
+    capturing["on"] = True
+    with contextlib.suppress(ZeroDivisionError), tiles_of.launches_on(x):
+        assert capturing["mode"] == 2
+        1 / 0
+    assert capturing["given"] == [2, 0] and capturing["mode"] == 0
