@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli import main
+from ._command import main
 
 if __name__ == "__main__":
-    sys.exit(main(prog="python -m pixelrnn_ext"))
+    sys.exit(main("python -m pixelrnn_ext"))

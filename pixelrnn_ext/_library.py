@@ -2,21 +2,17 @@
 
 import importlib.util
 import os
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 import torch
+
 
 try:
     from ._build_info import BUILD
 except ImportError:
-    _SOURCE = "pixelrnn_ext is imported from a folder that setup.py did not build"
-    BUILD = {
-        "version": "unknown",
-        "torch": None,
-        "cuda": None,
-        "cuda_archs": None,
-        "why_no_native": _SOURCE,
-        "why_no_cuda": _SOURCE,
-    }
+    BUILD = dict.fromkeys(("torch", "cuda", "cuda_archs", "why_no_native", "why_no_cuda")) | {"version": "unknown"}
 
 VERSION: str = BUILD["version"]
 
@@ -28,6 +24,29 @@ def _is_built(module: str) -> bool:
     return importlib.util.find_spec(f"{__package__}.{module}") is not None
 
 
+def hidden_installation() -> Path | None:
+    """The folder of an installed pixelrnn_ext that this one, a source folder which was not built, hides from Python."""
+    here = Path(__file__).resolve().parent
+    if _is_built("_C") or BUILD["why_no_native"]:
+        return None
+    others = [entry for entry in sys.path if Path(entry or ".").resolve() != here.parent]
+    found = PathFinder.find_spec(here.name, others)
+    return Path(found.origin).parent.parent if found and found.origin else None
+
+
+def _not_built(kernels: str, reason: str | None) -> str:
+    if reason:
+        return f"pixelrnn_ext was built without its {kernels} kernels: {reason}"
+    source, installed = Path(__file__).resolve().parent.parent, hidden_installation()
+    build = f"pip install -e {source}"
+    if installed is None:
+        return f"the source folder {source} was not built: {build} builds it in place"
+    return (
+        f"the source folder {source} comes first on Python's path and hides the package that is installed in "
+        f"{installed}: run from another folder, or build this one in place with {build}"
+    )
+
+
 def _does_not_load(kernels: str, error: ImportError) -> str:
     built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
     return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error}"
@@ -35,7 +54,7 @@ def _does_not_load(kernels: str, error: ImportError) -> str:
 
 def _load_native() -> str | None:
     if not _is_built("_C"):
-        return f"pixelrnn_ext was built without its CPU kernels: {BUILD['why_no_native']}"
+        return _not_built("CPU", BUILD["why_no_native"])
     try:
         from . import _C  # noqa: F401  (registers the operators)
     except ImportError as error:
@@ -45,7 +64,7 @@ def _load_native() -> str | None:
 
 def _load_cuda() -> str | None:
     if not _is_built("_C_cuda"):
-        return f"pixelrnn_ext was built without its CUDA kernels: {BUILD['why_no_cuda']}"
+        return _not_built("CUDA", BUILD["why_no_cuda"])
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built without CUDA"
     if _why_no_native:

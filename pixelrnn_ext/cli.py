@@ -13,9 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from . import _backends, models
+from ._command import FAILED, INTERRUPTED
 from ._library import VERSION, build_config
 from .training import builder, commands, data, images, optimiser
-from .training.commands import FAILED, INTERRUPTED
 from .training.loop import Settings
 from .training.optional import MissingPackage
 
@@ -29,10 +29,10 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     argv = sys.argv[1:] if argv is None else argv
     if hasattr(sys.stdout, "reconfigure"):  # as standard error does: a path may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-    parser, train_parser = _parsers(prog)
-    options = parser.parse_args(argv)
-    command = f"{_launched() or prog} {shlex.join(argv)}"
     try:
+        parser, train_parser = _parsers(prog)
+        options = parser.parse_args(argv)
+        command = f"{_launched() or prog} {shlex.join(argv)}"
         with _warnings_in_a_line(prog):
             if options.run is commands.train:
                 return commands.train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
@@ -97,8 +97,13 @@ def _parse_again(parser, argv, stored):
         vars(options).update((name, stored.get(name)) for name in length)
     for name, value in vars(options).items():
         if name not in MAY_CHANGE and value != stored.get(name):
-            option = "--" + name.replace("_", "-")
-            raise ValueError(f"expected {option} {stored.get(name)}, with which the training began, got {value}")
+            option, before = name.replace("_", "-"), stored.get(name)
+            if name not in stored:
+                raise ValueError(f"expected --{option} in the checkpoint, which does not say with what the training began")
+            if before is None or isinstance(before, bool):
+                given = f"--no-{option}" if value is False else f"--{option}"
+                raise ValueError(f"expected no {given}, without which the training began: --resume goes on with its options")
+            raise ValueError(f"expected --{option} {before}, with which the training began, got {value}")
     return options
 
 
@@ -210,12 +215,13 @@ def _parsers(prog):
     names = [*builder.KINDS, *models.CONFIGURATIONS]
     model.add_argument("--model", metavar="NAME", help=f"one of {', '.join(names)}")
     model.add_argument("--conditional", action="store_true", help="the model is told the class")
-    model.add_argument("--parameters", type=_whole(1), help="choose hidden channels such that there are about so many")
+    width = model.add_mutually_exclusive_group()
+    width.add_argument("--hidden-channels", type=_whole(1), help="h; the maps have 2h channels (16)")
+    width.add_argument("--parameters", type=_whole(1), help="choose hidden channels such that there are about so many")
     model.add_argument(
         "--layer", choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"
     )
     for option, help in (
-        ("--hidden-channels", "h; the maps have 2h channels (16)"),
         ("--num-layers", "blocks (7)"),
         ("--head-channels", "of the 1x1 convolutions before the logits (32)"),
         ("--kernel-size", "of the Row LSTM, or of PixelCNN's blocks (3)"),

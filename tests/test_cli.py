@@ -234,7 +234,6 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
             "train --data photos --model row --conditional --out {new}",
             "expected a data set with labels for a conditional",
         ),
-        ("train --data digits --model row --factor 2 --out {new}", "expected the arguments of PixelRNN.*factor"),
         ("train --data digits --model row --batch-size 9999 --out {new}", "expected a batch size from 1 to the 1445"),
         ("train --data digits --model row --ema 2 --out {new}", r"expected ema in \[0, 1\), got 2.0"),
         ("train --data digits --model row --binarisation static --out {new}", "expected no binarisation for digits"),

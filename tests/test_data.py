@@ -1,9 +1,12 @@
 """The data sets: what their fixed splits hold, and what is said of files that are missing or damaged."""
 
 import functools
+import http.client
 import subprocess
 import sys
+import tarfile
 import types
+import zlib
 
 import numpy
 import pytest
@@ -144,14 +147,25 @@ def test_cifar10_as_torchvision_gives_it(monkeypatch, tmp_path):
     assert loaded.classes[3] == "frog"
 
 
-def test_what_cannot_be_downloaded_says_so(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("Error downloading train-images-idx3-ubyte.gz"), "Error downloading train-images"),
+        (http.client.IncompleteRead(b"half", 4), r"IncompleteRead\(4 bytes read, 4 more expected\)"),
+        (EOFError("Compressed file ended before the end-of-stream marker was reached"), "Compressed file ended"),
+        (tarfile.ReadError("unexpected end of data"), "unexpected end of data"),
+        (zlib.error(), "error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_cannot_be_downloaded_says_so(monkeypatch, tmp_path, error, message):
     from torchvision import datasets
 
     def unreachable(*args, **kwargs):
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+        raise error
 
     monkeypatch.setattr(datasets, "MNIST", unreachable)
-    with pytest.raises(OSError, match=f"MNIST is neither in {tmp_path} nor could it be downloaded: Error downloading"):
+    with pytest.raises(OSError, match=f"MNIST is neither in {tmp_path} nor could it be downloaded: {message}"):
         data.load(f"mnist:{tmp_path}")
 
 
@@ -231,7 +245,7 @@ def test_wrong_names_and_options(spec, options, message):
 
 def test_a_missing_package_says_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingPackage, match=r'sklearn.datasets.*: pip install "pixelrnn_ext\[train\]"'):
+    with pytest.raises(MissingPackage, match=r'sklearn.datasets.*: pip install ".\[train\]" in a'):
         data.load("digits")
 
 
@@ -243,5 +257,5 @@ def test_import_needs_torch_alone(tmp_path):
     train = ["train", "--data", "digits", "--model", "row", "--out", "x"]
     done = subprocess.run([sys.executable, "-c", script, *train], cwd=tmp_path, capture_output=True, text=True)
     assert "built_against_torch" in done.stdout
-    assert done.returncode == 2 and 'pip install "pixelrnn_ext[train]"' in done.stderr
+    assert done.returncode == 2 and 'pip install ".[train]" in a checkout' in done.stderr
     assert "Traceback" not in done.stderr

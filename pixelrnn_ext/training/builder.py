@@ -1,5 +1,7 @@
 """A model from the options of a command and the images of a data set."""
 
+import inspect
+
 import torch
 
 from .. import models
@@ -13,6 +15,21 @@ KINDS = {
     "multiscale": dict(model="MultiScalePixelRNN", layer="diagonal"),
 }
 SIZES = dict(hidden_channels=16, num_layers=7, head_channels=32)
+
+
+def check_options(name: str, options: dict[str, object]) -> None:
+    """ValueError where there is no model of that name, or it would not use one of the options given for it."""
+    if name not in KINDS and name not in models.CONFIGURATIONS:
+        raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
+    config = KINDS.get(name) or models.CONFIGURATIONS[name]
+    used = set(inspect.signature(getattr(models, config["model"])).parameters)
+    if name != "multiscale":
+        used.discard("layer")  # the name says it
+    if (config | options).get("layer") == "diagonal":
+        used.discard("kernel_size")
+    for option in options:
+        if option not in used:
+            raise ValueError(f"expected no {option.replace('_', '-')} for {name}, which does not take it")
 
 
 def build(
@@ -36,10 +53,9 @@ def build(
     """
     if name in KINDS:
         config = KINDS[name] | SIZES | dict(image_channels=data.shape[0], levels=data.levels) | options
-    elif name in models.CONFIGURATIONS:
-        config = models.CONFIGURATIONS[name] | options
     else:
-        raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
+        check_options(name, {})
+        config = models.CONFIGURATIONS[name] | options
     if conditional:
         if not data.classes:
             raise ValueError(f"expected a data set with labels for a conditional model, got {data.name}")

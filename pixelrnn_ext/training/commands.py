@@ -5,11 +5,14 @@ import os
 import platform
 import shlex
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
 import torch
 
+from .. import _backends, _library, models
+from .._command import FAILED, INTERRUPTED
 from .._library import VERSION, build_config
 from . import builder, checkpoint, data, distributed, drawing, files, grid, images
 from .evaluation import nats_per_image
@@ -18,7 +21,6 @@ from .loop import Settings, Training, check_fits, cycled_classes
 from .optional import need
 from .stored_data import load_again
 
-FAILED, INTERRUPTED = 2, 130
 MODEL_OPTIONS = (
     "layer",
     "hidden_channels",
@@ -51,6 +53,9 @@ def train(options, command, parse_again) -> int:
         raise ValueError(f"{options.out} holds a training: expected --resume to go on with it, or another --out")
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
+    _check_kernels(options)
+    if not options.resume:
+        builder.check_options(options.model, _given(vars(options), MODEL_OPTIONS))
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
 
     def load():
@@ -103,10 +108,9 @@ def train(options, command, parse_again) -> int:
 
 def evaluate(options) -> int:
     """The likelihood of a split."""
-    device = distributed.choose_device(options.device)
-    model, facts = checkpoint.load_model(options.checkpoint, device)
+    model, facts = _load_model(options)
     dataset = _data_of(options, model, facts)
-    here = distributed.World(0, 1, device)
+    here = distributed.World(0, 1, next(model.parameters()).device)
     count = len(dataset.splits[options.split])
     with need("tqdm").tqdm(total=count, unit=" images", leave=False, disable=None) as bar:
         nats = nats_per_image(model, dataset, options.split, here, batch_size=options.batch_size, progress=bar.update)
@@ -117,7 +121,7 @@ def evaluate(options) -> int:
 def sample(options) -> int:
     """A grid of samples."""
     _check_out(options.out)
-    model, facts = checkpoint.load_model(options.checkpoint, distributed.choose_device(options.device))
+    model, facts = _load_model(options)
     _, *size = facts["data"]["shape"]
     shape = (model.image_channels, *(options.size or size))
     condition = cycled_classes(options.count, model.condition_channels)
@@ -138,8 +142,7 @@ def sample(options) -> int:
 def complete(options) -> int:
     """A grid of images: the originals, what the model is shown of them, and its completions, a row each."""
     _check_out(options.out)
-    device = distributed.choose_device(options.device)
-    model, facts = checkpoint.load_model(options.checkpoint, device)
+    model, facts = _load_model(options)
     dataset = _data_of(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
@@ -227,6 +230,29 @@ def _check_writable(folder):
         raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
 
 
+def _check_kernels(options):
+    """The source folder before the installed package is a mistake, and would cost hours."""
+    if options.backend != "reference" and _library.hidden_installation():
+        raise RuntimeError(f"{_library.why_no_native()}; or train slowly, with --backend reference")
+
+
+def _why_slow(model, device):
+    """Why the plain PyTorch backend runs where the kernels were not given up; None where they run."""
+    if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
+        return None
+    return _backends.why_not_native(device)
+
+
+def _load_model(options):
+    """The model of the command's checkpoint, and the facts."""
+    device = distributed.choose_device(options.device)
+    model, facts = checkpoint.load_model(options.checkpoint, device)
+    slow = _why_slow(model, device)
+    if slow:
+        warnings.warn(f"slow, by the plain PyTorch backend: {slow}", stacklevel=2)
+    return model, facts
+
+
 def _data_options(options):
     return _given(vars(options), data.OPTIONS)
 
@@ -257,6 +283,7 @@ def _header(command, training):
     parameters = builder.count_parameters(training.model)
     processes = f", {here.size} processes" if here.size > 1 else ""
     kernels = build_config()["instruction_set"] or "no native kernels"
+    slow = _why_slow(training.model, here.device)
     return [
         f"command     {command}",
         f"data        {dataset.description}: {sizes}; {'x'.join(map(str, dataset.shape))}",
@@ -267,6 +294,7 @@ def _header(command, training):
         + (f", from step {training.progress.step}" if training.progress.step else ""),
         f"versions    pixelrnn_ext {VERSION}, torch {torch.__version__}, Python {platform.python_version()}",
         f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {kernels}{processes}",
+        *([f"slow        by the plain PyTorch backend: {slow}"] if slow else []),
     ]
 
 

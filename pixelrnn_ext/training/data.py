@@ -188,8 +188,9 @@ def _torchvision(name, path):
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
         return [kind(str(root), train=train, download=True) for train in (True, False)]
-    except (OSError, RuntimeError) as error:
-        raise OSError(f"{name} is neither in {root} nor could it be downloaded: {error}") from error
+    except Exception as error:  # of the network, the archive's format and the disk: http.client, tarfile, zlib, ...
+        why = str(error) or type(error).__name__
+        raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error
 
 
 def _held_out(images, labels, count, test_images, test_labels):

@@ -73,14 +73,21 @@ class Settings:
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} >= 1, got {value}")
         for name in ("warmup", "clip", "samples"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"expected {name} >= 0, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"expected learning_rate > 0, got {self.learning_rate}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"expected {name} >= 0 and finite, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"expected learning_rate > 0 and finite, got {self.learning_rate}")
+        if self.steps is not None:
+            self.check_warmup(self.steps)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"expected seed in [0, 2**63), got {self.seed}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"expected ema in [0, 1), got {self.ema}")
+
+    def check_warmup(self, steps: int) -> None:
+        """ValueError where a training of so many steps would end before its learning rate has risen."""
+        if self.warmup > steps:
+            raise ValueError(f"expected a warmup within the {steps} steps of the training, got {self.warmup}")
 
 
 @dataclass
@@ -135,6 +142,7 @@ class Training:
         self.order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
         epochs = 20 if settings.epochs is None else settings.epochs
         self.steps = settings.steps or epochs * self.order.steps_per_epoch
+        settings.check_warmup(self.steps)
         self.model.to(here.device)
         self.average = None
         if settings.ema:

@@ -3,6 +3,9 @@
 import importlib
 from types import ModuleType
 
+# Nothing is published under the package's name, so that pip needs the folder or the file.
+INSTALL = """pip install ".[train]" in a checkout, pip install "./NAME.whl[train]" where NAME.whl is the wheel"""
+
 
 class MissingPackage(ImportError):
     """A package of the ``train`` extra is not installed."""
@@ -12,9 +15,9 @@ def need(module: str) -> ModuleType:
     """The module of that name.
 
     Raises:
-        MissingPackage: it cannot be imported; the sentence says the pip command.
+        MissingPackage: it cannot be imported; the sentence says the pip commands.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackage(f'{error}: pip install "pixelrnn_ext[train]"') from error
+        raise MissingPackage(f"{error}: the command line needs more packages: {INSTALL}") from error

@@ -1,0 +1,54 @@
+"""The command from its first line on, before torch is imported: it ends with a sentence and a status, not with a traceback.
+
+Imports nothing heavy, since the second or two that torch takes is when Ctrl-C comes.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FAILED, INTERRUPTED = 2, 130
+
+
+def running() -> str | None:
+    """The name of the command that this process is, ``pixelrnn`` or ``python -m pixelrnn_ext``; None for another program."""
+    if os.path.basename(sys.argv[0]) == "pixelrnn":
+        return "pixelrnn"
+    # What Python puts there while it looks for the module, which imports the package.
+    is_module = sys.argv[0] == "-m" and "pixelrnn_ext" in sys.orig_argv
+    return "python -m pixelrnn_ext" if is_module else None
+
+
+@contextmanager
+def without_traceback(command: str | None) -> Iterator[None]:
+    """Ends the process of ``command`` where its imports fail or are interrupted; None: another program's, which is told."""
+    if command is None:
+        yield
+        return
+    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # it may be ignored
+    if listens:
+        signal.signal(signal.SIGINT, _interrupted)
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"{command}: {(str(error).splitlines() or [type(error).__name__])[0]}", file=sys.stderr)
+        sys.exit(FAILED)
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupted(*_):
+    """At once: there is nothing to lose yet, and an exception may be caught by what is imported, as torch does."""
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def main(command: str = "pixelrnn") -> int:
+    """Runs the command line of this process; the exit status."""
+    with without_traceback(command):
+        from . import cli
+    return cli.main(prog=command)

@@ -1,0 +1,116 @@
+"""The command while it is imported, and the source folder that hides an installed package."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pixelrnn_ext
+from pixelrnn_ext import _command, _library
+
+PACKAGE = Path(pixelrnn_ext.__file__).parent
+# What takes the place of torch, so that an import ends at once.
+INTERRUPTED = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+except KeyboardInterrupt:  # torch catches it at times
+    pass
+"""
+BROKEN = "raise ImportError('torch is not whole\\nand more lines')\n"
+SCRIPT = "import sys\nfrom pixelrnn_ext._command import main\nsys.exit(main())\n"
+
+
+def start(folder, torch, *command):
+    """Runs Python with a torch of one's own."""
+    (folder / "torch.py").write_text(torch)
+    (folder / "pixelrnn").write_text(SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(PACKAGE.parent)])
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+COMMANDS = {"module": ["-m", "pixelrnn_ext", "info"], "script": ["pixelrnn", "info"]}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_ctrl_c_while_importing_is_one_word(tmp_path, command):
+    done = start(tmp_path, INTERRUPTED, *command)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_failed_import_is_one_sentence(tmp_path, command):
+    done = start(tmp_path, BROKEN, *command)
+    name = "pixelrnn" if command[0] == "pixelrnn" else "python -m pixelrnn_ext"
+    assert (done.returncode, done.stderr) == (2, f"{name}: torch is not whole\n")
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [("raise KeyboardInterrupt", "KeyboardInterrupt\n"), (BROKEN, "ImportError: torch is not whole\nand more lines\n")],
+    ids=["interrupted", "broken"],
+)
+def test_another_program_is_told(tmp_path, torch, said):
+    done = start(tmp_path, torch, "-c", "import pixelrnn_ext")
+    assert done.returncode in (1, -signal.SIGINT) and done.stderr.endswith(said) and "Traceback" in done.stderr
+
+
+def test_ctrl_c_is_as_before_when_the_imports_are_done():
+    with _command.without_traceback("pixelrnn"):
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_unknown_instruction_set_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as ended, _command.without_traceback("pixelrnn"):
+        _library._set_instruction_set("foo", "PIXELRNN_INSTRUCTION_SET")
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("pixelrnn: PIXELRNN_INSTRUCTION_SET: expected an instruction set of this machine")
+    assert said.endswith("got 'foo'\n") and said.count("\n") == 1
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A source folder in which nothing was built, first on the path of Python, as `python -m` in it has it."""
+    folder = tmp_path / "checkout"
+    monkeypatch.setattr(_library, "__file__", str(folder / "pixelrnn_ext" / "_library.py"))
+    monkeypatch.setattr(_library, "_is_built", lambda module: False)
+    monkeypatch.setattr(_library, "BUILD", dict.fromkeys(_library.BUILD))
+    monkeypatch.setattr(sys, "path", [str(folder), str(tmp_path / "site")])
+    (folder / "pixelrnn_ext").mkdir(parents=True)
+    (folder / "pixelrnn_ext" / "__init__.py").touch()
+    return folder
+
+
+def test_the_checkout_says_what_it_hides_and_what_to_do(checkout, tmp_path):
+    site = tmp_path / "site"
+    (site / "pixelrnn_ext").mkdir(parents=True)
+    (site / "pixelrnn_ext" / "__init__.py").touch()
+    assert _library.hidden_installation() == site
+    for load in (_library._load_native, _library._load_cuda):
+        assert load() == (
+            f"the source folder {checkout} comes first on Python's path and hides the package that is installed in "
+            f"{site}: run from another folder, or build this one in place with pip install -e {checkout}"
+        )
+
+
+def test_a_checkout_alone_says_what_to_do(checkout):
+    assert _library.hidden_installation() is None
+    why = f"the source folder {checkout} was not built: pip install -e {checkout} builds it in place"
+    assert _library._load_native() == _library._load_cuda() == why
+
+
+def test_an_installation_without_a_compiler_hides_nothing(checkout, tmp_path, monkeypatch):
+    (tmp_path / "site" / "pixelrnn_ext").mkdir(parents=True)
+    (tmp_path / "site" / "pixelrnn_ext" / "__init__.py").touch()
+    monkeypatch.setitem(_library.BUILD, "why_no_native", "there is no g++")
+    assert _library.hidden_installation() is None
+    assert _library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
