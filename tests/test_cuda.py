@@ -12,6 +12,7 @@ import pytest
 import test_operators
 import torch
 from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
+from cuda_bounds import GRADIENT_RATIO, RATIO
 from test_gradients import FUNCTIONS, problem
 from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
@@ -40,11 +41,6 @@ DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
 }  # fmt: skip
 RESIDENT_FORMATS = ("fp32", "tf32", "bf16", "fp16")
-# RMS of the error over RMS, of h.
-RATIO = {"fp64": 1e-13, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-3}
-# A gradient has gone through the rounding of the maps and of dx, and a sum over the map. With every map rounded, and
-# all else exact, it has the error of h: 2e-3 to 3e-3 in bfloat16, 3e-4 in float16.
-GRADIENT_FACTOR = 3
 NATIVE = ("native", "step", "resident")
 
 
@@ -93,7 +89,7 @@ def check(name, hidden, backend, format, size, *, channels=3, gate_bias=False, l
     expected = outputs_and_gradients(copy.deepcopy(layer).double(), "reference", *leaves(torch.float64))
     for key, tensor in got.items():
         assert tensor.dtype == dtype, f"{key}: expected {dtype}, got {tensor.dtype}"
-        assert_close(key, expected[key], tensor, RATIO[format] * (1 if key == "output" else GRADIENT_FACTOR))
+        assert_close(key, expected[key], tensor, (RATIO if key == "output" else GRADIENT_RATIO)[format])
     return got
 
 
@@ -159,7 +155,7 @@ def test_any_subset_of_the_initial_states(given, backend, format):
 
     expected, got = run("reference", torch.float64), run(backend, dtype)
     for name in expected:
-        assert_close(name, expected[name], got[name], RATIO[format] * (1 if name == "output" else GRADIENT_FACTOR))
+        assert_close(name, expected[name], got[name], (RATIO if name == "output" else GRADIENT_RATIO)[format])
 
 
 LAYOUTS = {
@@ -332,7 +328,7 @@ def test_compile_fullgraph(name, compiler):
     expected = training_step(layer, x, cotangent)
     got = training_step(torch.compile(layer, fullgraph=True, backend=compiler), x, cotangent)
     for i, (a, b) in enumerate(zip(expected, got)):
-        assert_close(f"result {i}", a, b, GRADIENT_FACTOR * RATIO["fp32"])
+        assert_close(f"result {i}", a, b, GRADIENT_RATIO["fp32"])
 
 
 @pytest.mark.parametrize("backend", [*NATIVE, "reference"])
@@ -353,7 +349,7 @@ def test_autocast(name, format, backend):
     assert all(gradient.dtype == torch.float32 for gradient in gradients)
     for i, (a, b) in enumerate(zip(expected, [y.detach(), *gradients])):
         # Here the parameters are rounded too.
-        assert_close(f"result {i}", a, b, 2 * GRADIENT_FACTOR * RATIO[format])
+        assert_close(f"result {i}", a, b, 2 * GRADIENT_RATIO[format])
     if backend not in ("resident", "reference"):
         double, x = layer_of(name, 3, 16, backend, torch.float64), x.detach().double()
         with torch.autocast("cuda", dtype):
