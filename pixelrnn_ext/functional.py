@@ -1,9 +1,9 @@
 """The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
 1601.06759).
 
-All maps are (N, C, H, W). Of the recurrences: the gates are in the order i, f, g, o of torch.nn.LSTM. Inputs may have any strides; the result
-is in channels_last memory format from the native backend, which computes in that layout. float32 and float64 are computed
-as they are (float32 in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and
+All maps are (N, C, H, W), inputs of any strides. The gates of the recurrences are in the order i, f, g, o of torch.nn.LSTM, and their
+result is in channels_last memory format from the native backend, which computes in that layout; a masked convolution keeps the format of
+its input. float32 and float64 are computed as they are (float32 in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and
 returned in their own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32.
 Under autocast the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
 """

@@ -170,8 +170,22 @@ class DiagonalLSTM(_LineLSTM):
 
     Equivalent to: ``functional.diagonal_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
 
+    Args:
+        in_channels: channels of the input.
+        hidden_channels: channels of the state and of the output.
+        reverse: sweep from right to left.
+        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
+        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4), None leaves it unmasked.
+        bias: whether the input-to-state convolution has a bias.
+        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,).
+        backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
+        device, dtype: of the parameters.
+
     Parameters: ``weight_ih`` (4 * hidden, in, 1, 1), ``weight_hh`` (4 * hidden, hidden, 2) with the taps (above, left),
-    ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o. Arguments as in :class:`RowLSTM`.
+    ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
 
     Example:
         >>> layer = DiagonalLSTM(in_channels=64, hidden_channels=32)
@@ -236,8 +250,21 @@ class DiagonalBiLSTM(_LineLSTM):
     Equivalent to: ``left(x) + torch.nn.functional.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with ``left`` a
     :class:`DiagonalLSTM` and ``right`` one with ``reverse=True``.
 
+    Args:
+        in_channels: channels of the input.
+        hidden_channels: channels of each direction's state, and of the output.
+        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
+        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolutions (section 3.4), None leaves them unmasked.
+        bias: whether the input-to-state convolutions have biases.
+        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,) of
+            each direction.
+        backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
+        device, dtype: of the parameters.
+
     Parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in torch.nn.LSTM.
-    Arguments as in :class:`RowLSTM`.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
 
     Example:
         >>> layer = DiagonalBiLSTM(in_channels=64, hidden_channels=64)

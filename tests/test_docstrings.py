@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 
 import pytest
 import torch
@@ -30,6 +32,15 @@ def test_every_layer_and_model_has_an_example():
     shown = {name.rpartition(".")[2] for name in EXAMPLES}
     public = [name for name in px.__all__ if isinstance(getattr(px, name), type)]
     assert public and set(public) <= shown
+
+
+@pytest.mark.parametrize("layer", [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM, px.MaskedConv2d])
+def test_every_argument_of_a_layer_is_described(layer):
+    _, _, rest = inspect.getdoc(layer).partition("Args:\n")
+    section, _, _ = rest.partition("\n\n")
+    described = [name for names in re.findall(r"^    ([a-z_, ]+): ", section, re.MULTILINE) for name in names.split(", ")]
+    assert described == list(inspect.signature(layer).parameters)
+    assert "Raises:" in rest
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -144,3 +144,14 @@ def test_a_backend_that_cannot_run_says_why(backend, device, message):
     layer = px.RowLSTM(3, 4, backend=backend, device=device)
     with pytest.raises(RuntimeError, match=f"backend='{backend}' cannot run: {message}"):
         layer(torch.empty(2, 3, 4, 5, device=device))
+
+
+@pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "channels_last"])
+def test_memory_format_of_the_output(layout):
+    """As README says: the recurrences' is channels_last, a masked convolution's that of its input."""
+    x = torch.ones(2, 3, 5, 6).to(memory_format=layout)
+    for layer in (px.RowLSTM(3, 4), px.DiagonalLSTM(3, 4), px.DiagonalBiLSTM(3, 4)):
+        assert layer(x).is_contiguous(memory_format=torch.channels_last)
+    for options in (dict(kernel_size=3, mask_type="B"), dict(kernel_size=1, mask_type="A"), dict(kernel_size=1, mask_type="B")):
+        assert px.MaskedConv2d(3, 4, **options)(x).is_contiguous(memory_format=layout)

@@ -1,6 +1,7 @@
 """Options that contradict each other or cannot work: one sentence and status 2, before any data set is loaded."""
 
 import pytest
+import torch
 
 from pixelrnn_ext import _library, cli, models
 from pixelrnn_ext.training import builder, checkpoint, data
@@ -105,3 +106,13 @@ def test_a_hidden_installation_does_not_train_slowly_in_silence(refused, tmp_pat
     arguments = ["train", "--data", "digits", *MODEL, "--out", tmp_path / "new"]
     assert refused(*arguments) == "the source folder hides it; or train slowly, with --backend reference"
     assert refused(*arguments, "--backend", "reference") == "'NoneType' object is not callable"  # it goes on to the data
+
+
+def test_a_training_takes_the_kernels_of_cudnn_that_repeat_their_bits(tmp_path, capsys, monkeypatch):
+    def training(*_):
+        raise ValueError(f"deterministic: {torch.backends.cudnn.deterministic}")
+
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr("pixelrnn_ext.training.commands.Training", training)
+    assert cli.main(["train", "--data", "digits", *MODEL, "--out", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == "pixelrnn: deterministic: True\n"

@@ -76,6 +76,7 @@ def train(options, command, parse_again) -> int:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
+        torch.backends.cudnn.deterministic = True  # its other kernels add in any order; --resume goes on to the bit
         model = builder.build(
             options.model,
             dataset,
