@@ -137,13 +137,15 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path, monkeypatch):
             data.load(f"folder:{tmp_path}", **SMALL, **options)
 
 
-def test_names_are_kept_byte_for_byte(tmp_path):
-    names = ["caf\xe9/1.png", "caf\udce9/1.png", "line\nbreak.png", "plain.png"]
-    loaded = data.load(f"folder:{write_pictures(tmp_path, names)}", **SMALL)
-    files = json.loads(json.dumps(loaded.facts))["folder"]["files"]
-    assert folder.names_of(files) == names and files["count"] == 4
-    listed = b"caf\xc3\xa9/1.png\0caf\xe9/1.png\0line\nbreak.png\0plain.png\0"
-    assert files["digest"] == hashlib.sha256(listed).hexdigest()
+def test_names_are_kept_byte_for_byte(tmp_path, monkeypatch):
+    """In the order of their bytes, which is not that of the letters."""
+    names = ["caf\xe9/1.png", "caf\udce9/1.png", "line\nbreak.png", "plain.png", "\uff21.png", "\udcf1.png"]
+    monkeypatch.chdir(write_pictures(tmp_path / "pictures", names).parent)
+    kept = json.loads(json.dumps(data.load("folder:pictures", **SMALL).facts))["folder"]
+    assert kept["path"] == f"{tmp_path}/pictures"
+    assert folder.names_of(kept["files"]) == names and kept["files"]["count"] == 6
+    listed = b"caf\xc3\xa9/1.png\0caf\xe9/1.png\0line\nbreak.png\0plain.png\0\xef\xbc\xa1.png\0\xf1.png\0"
+    assert kept["files"]["digest"] == hashlib.sha256(listed).hexdigest()
 
 
 def test_a_folder_of_nothing_readable_says_why(tmp_path):
@@ -368,6 +370,7 @@ def test_another_folder_is_said_to_be_another(copied, capsys):
     assert status == 0 and f"; {other} (8x8 gray, crop), 3 images;" in out and first == "22 images read"
     expected = f"expected the 24 files of the training in {other}, got 2 fewer: cats/0.png is not there"
     assert second == f"not the images of the training: {expected}"
+    assert refused(capsys, "train", "--resume", "--out", copied / "run", "--data", f"folder:{other}") == expected
     wolves = write_pictures(copied / "wolves", [name.replace("cats", "wolves") for name in NAMES])
     sentence = refused(capsys, "evaluate", copied / "run", "--data", f"folder:{wolves}")
     assert sentence == "expected the classes of the training, cats, dogs, got dogs, wolves"

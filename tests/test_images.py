@@ -7,7 +7,7 @@ import zlib
 
 import numpy
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from pixelrnn_ext.training.images import pixel_limit, read_image
 
@@ -15,9 +15,14 @@ from pixelrnn_ext.training.images import pixel_limit, read_image
 def test_deep_and_transparent_pictures(tmp_path):
     """16 bits are scaled, what is transparent is black, and other ranges are refused."""
     file = tmp_path / "picture.png"
-    Image.fromarray(numpy.array([[0, 257 * 100, 65535]], numpy.uint16)).save(file)
-    assert read_image(file, gray=True).tolist() == [[[0, 100, 255]]]
-    assert read_image(file).tolist() == [[[0, 100, 255]]] * 3
+    deep = numpy.array([[0, 128, 129, 257 * 100, 65535]], numpy.uint16)
+    Image.fromarray(deep).save(file)
+    assert read_image(file, gray=True).tolist() == [[[0, 0, 1, 100, 255]]]
+    assert read_image(file).tolist() == [[[0, 0, 1, 100, 255]]] * 3
+    for order in "<>":
+        tagged = Image.frombytes("I;16" if order == "<" else "I;16B", (5, 1), deep.astype(f"{order}u2").tobytes())
+        tagged.save(tmp_path / "deep.tif")
+        assert read_image(tmp_path / "deep.tif", gray=True).tolist() == [[[0, 0, 1, 100, 255]]]
     Image.fromarray(numpy.array([[[255, 200, 100, 0], [255, 200, 100, 255]]], numpy.uint8)).save(file)
     assert read_image(file)[:, 0].tolist() == [[0, 255], [0, 200], [0, 100]]
     assert read_image(file, gray=True)[0, 0, 0] == 0
@@ -165,3 +170,12 @@ def test_an_animation_is_its_first_picture(tmp_path):
     frames = [Image.new("L", (5, 5), value) for value in (30, 60, 90)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert read_image(tmp_path / "moving.gif").unique().tolist() == [30]
+
+
+def test_a_comment_that_is_too_long_says_so(tmp_path):
+    """A megabyte of text that is compressed to a thousandth."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * 2**21, zip=True)
+    Image.new("L", (5, 5)).save(tmp_path / "x.png", pnginfo=text)
+    with pytest.raises(ValueError, match="x.png cannot be read as an image: Decompressed data too large"):
+        read_image(tmp_path / "x.png")
