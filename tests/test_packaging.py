@@ -130,7 +130,7 @@ def not_gcc(folder):
     return script
 
 
-@pytest.mark.parametrize("compiler", ["missing", "not GCC"])
+@pytest.mark.parametrize("compiler", [pytest.param("missing", marks=pytest.mark.sweep), "not GCC"])
 def test_without_gcc_the_reference_is_installed(source, tmp_path, compiler):
     if compiler == "missing":
         cxx, why = tmp_path / "no-such-compiler", "does not start"

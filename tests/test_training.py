@@ -33,6 +33,7 @@ def assert_same(expected, got):
     assert not different, f"not the same to the bit: {different}"
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("stop", [3, 5, 8], ids=["in-an-epoch", "after-an-epoch", "in-the-second"])
 @pytest.mark.parametrize(
     "settings",
