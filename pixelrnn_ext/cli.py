@@ -20,7 +20,7 @@ from .training.loop import Settings
 from .training.optional import MissingPackage
 
 # What a resumed training may have other than before.
-MAY_CHANGE = {"run", "out", "resume", "steps", "epochs", "samples", "save_every", "device", "backend"}
+MAY_CHANGE = {*commands.NOT_STORED, "out", "steps", "epochs", "samples", "save_every", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}  # a folder may move; stored_data.py looks at what is in it
 
 
@@ -208,7 +208,9 @@ def _parsers(prog):
         metavar="DIR",
         help="folder for checkpoints, log and pictures; several machines must all see it",
     )
-    trainer.add_argument("--resume", action="store_true", help="go on with the training in --out, with its options")
+    begin = trainer.add_mutually_exclusive_group()
+    begin.add_argument("--resume", action="store_true", help="go on with the training in --out, with its options")
+    begin.add_argument("--overwrite", action="store_true", help="remove a training in --out, and begin anew")
     _add_data(trainer, "what to train on")
     _add_device(trainer)
     model = trainer.add_argument_group("model")

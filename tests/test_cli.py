@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from PIL import Image
 from tiny import tiny_data
 
 from pixelrnn_ext import cli, models
-from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training import checkpoint, output
 from pixelrnn_ext.training.loop import Training
 
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
@@ -181,6 +183,84 @@ def test_a_resumed_training_may_be_longer_but_no_other(trained, tmp_path, capsys
     assert f"{out} holds a training" in refused(capsys, "train", "--out", out, "--data", "digits", *MODEL)
 
 
+def test_a_folder_in_use_is_refused_and_the_holder_is_named(trained, tmp_path, capsys, monkeypatch):
+    """Before the data set is loaded; a thread's lock is no other thread's."""
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    shutil.copy(trained[0] / checkpoint.LAST, tmp_path)
+    done = threading.Event()
+
+    def hold(held):
+        with output.locked(tmp_path, "pixelrnn train ..."):
+            held.set()
+            done.wait()
+
+    with ThreadPoolExecutor(1) as other:
+        held = threading.Event()
+        other.submit(hold, held)
+        held.wait()
+        said = [refused(capsys, "train", "--out", tmp_path, *more) for more in (["--resume"], ["--data", "x", *MODEL])]
+        done.set()
+    expected = rf"pixelrnn: {tmp_path} is being trained in by process {os.getpid()} on .+ since .+: pixelrnn train \.\.\."
+    assert all(re.fullmatch(expected, sentence) for sentence in said), said
+
+
+def test_a_training_without_a_last_checkpoint_is_kept_unless_overwritten(trained, tmp_path, capsys, monkeypatch):
+    shutil.copy(trained[0] / checkpoint.BEST, tmp_path)
+    shutil.copy(trained[0] / "log.jsonl", tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("pixelrnn_ext.training.data.load", None)
+        sentence = refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path)
+    assert sentence.startswith(f"pixelrnn: {tmp_path} holds a training: expected --resume to go on with it, --overwrite")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    # A command that cannot begin removes nothing.
+    assert "got 'nothing'" in refused(
+        capsys, "train", "--data", "digits", "--model", "nothing", "--out", tmp_path, "--overwrite"
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert train(tmp_path, "--overwrite", "--steps", "1") == 0
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {entry["step"] for entry in entries} == {1}
+    facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]
+    assert facts["progress"]["step"] == 1 and "overwrite" not in facts["arguments"]
+
+
+def test_a_broken_line_of_the_log_is_left_out_and_said(trained, tmp_path, capsys):
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    log = tmp_path / "log.jsonl"
+    before = log.read_bytes()
+    log.write_bytes(b'{"a": 1}\n\xff\n' + before)
+    assert cli.main(["train", "--resume", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"pixelrnn: {log}: line {n} is not an entry of a log, and is left out" for n in (1, 2)]
+    assert log.read_bytes() == before
+
+
+def test_no_matplotlib_is_said_once_and_ends_no_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "torchvision.utils", None)
+    assert train(tmp_path, "--samples", "1", "--steps", "1") == 0
+    said = capsys.readouterr().err.splitlines()
+    for what in ("a learning curve", "pictures of samples"):
+        assert sum(f"training goes on without {what}: " in line for line in said) == 1
+    assert len(said) == 2 and not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("package", ["filelock", "safetensors.torch", "tqdm"])
+def test_a_package_that_training_needs_is_missed_before_the_work(tmp_path, capsys, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    assert package in refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("package", ["PIL.Image", "torchvision.utils"])
+@pytest.mark.parametrize("command", ["sample", "complete"])
+def test_a_package_that_a_picture_needs_is_missed_before_the_work(capsys, tmp_path, monkeypatch, package, command):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert package in refused(capsys, command, "nothing", "--out", tmp_path / "x.png")
+
+
 def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monkeypatch):
     from pixelrnn_ext.training import data
 
@@ -294,6 +374,7 @@ def test_bad_input_is_one_sentence(trained, tmp_path, capsys, arguments, message
         ["sample", "x", "--out", "y", "--seed", "99999999999999999999999"],
         ["train", "--out", "x", "--seed", "99999999999999999999999"],
         ["train", "--out", ""],
+        ["train", "--out", "x", "--resume", "--overwrite"],
         ["sample", "x", "--out", ""],
         ["complete", "x", "--out", ""],
     ],

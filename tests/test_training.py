@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from tiny import ALONE, stop_before, tiny_data, tiny_training
 
-from pixelrnn_ext.training import checkpoint, interrupt, journal, optimiser
+from pixelrnn_ext.training import checkpoint, interrupt, journal, loop, optimiser
 from pixelrnn_ext.training.builder import build, count_parameters
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.evaluation import nats_per_image
@@ -119,6 +119,21 @@ def test_samples_are_pictured_after_every_epoch(tmp_path):
         "samples-0000005.png",
         "samples-0000007.png",
     ]
+
+
+@pytest.mark.parametrize("broken", ["write_learning_curve", "write_grid"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("why\nwhere")], ids=repr)
+def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(loop, broken, fail)
+    said = []
+    assert tiny_training(tmp_path, steps=1, samples=1, said=said).run()
+    name = {"write_learning_curve": "learning-curve.png", "write_grid": "samples-0000001.png"}[broken]
+    why = "why" if isinstance(error, RuntimeError) else "No space left on device"
+    assert said[1:] == [f"training goes on without {tmp_path / name}: {why}"]
+    assert not (tmp_path / name).exists() and len(list(tmp_path.glob("*.png"))) == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 50])

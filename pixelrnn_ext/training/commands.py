@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 import warnings
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import torch
 from .. import _backends, _library, models
 from .._command import FAILED, INTERRUPTED
 from .._library import VERSION, build_config
-from . import builder, checkpoint, data, distributed, drawing, files, grid, images
+from . import builder, checkpoint, data, distributed, drawing, files, grid, images, output
 from .evaluation import nats_per_image
 from .interrupt import Interrupt
 from .loop import Settings, Training, check_fits, cycled_classes
 from .optional import need
 from .stored_data import load_again
 
+NOT_STORED = {"run", "resume", "overwrite"}  # options of one command, not of the training
 MODEL_OPTIONS = (
     "layer",
     "hidden_channels",
@@ -38,8 +40,11 @@ MODEL_OPTIONS = (
 
 def train(options, command, parse_again) -> int:
     """Trains a model, and scores the best one on the test split."""
-    last = Path(options.out) / checkpoint.LAST
-    there = next(folder for folder in last.parents if folder.exists())
+    for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
+        need(package)
+    out = Path(options.out)
+    last = output.resumable(out)
+    there = next(above for above in last.parents if above.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"expected --out to be a folder, got {there}")
     _check_writable(there)
@@ -49,8 +54,6 @@ def train(options, command, parse_again) -> int:
         if stored is None:
             raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
         options = parse_again(stored)
-    elif last.exists():
-        raise ValueError(f"{options.out} holds a training: expected --resume to go on with it, or another --out")
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
     _check_kernels(options)
@@ -63,15 +66,13 @@ def train(options, command, parse_again) -> int:
             return load_again(before, options.data, same=True, **_data_options(options))
         return data.load(options.data, **_data_options(options))
 
-    with distributed.world(options.device) as here:
-        dataset = None
-        try:
-            if here.first:  # it downloads
+    with distributed.world(options.device) as here, ExitStack() as stack:
+        with here.alike():
+            if here.first:  # it writes, and downloads
+                stack.enter_context(output.locked(out, command))
+                if not (options.resume or options.overwrite):
+                    output.check_unused(out)
                 dataset = load()
-        finally:
-            failed = here.any(here.first and dataset is None)
-        if failed:  # the first process says why
-            return FAILED
         if not here.first:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
@@ -84,12 +85,12 @@ def train(options, command, parse_again) -> int:
             parameters=options.parameters,
             **_given(vars(options), MODEL_OPTIONS),
         )
-        arguments = {name: value for name, value in vars(options).items() if name != "run"}
+        arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if here.first else lambda line: None
         facts = {"arguments": arguments, "command": command, "version": VERSION}
-        training = Training(model, dataset, settings, here, Path(options.out), facts, say)
-        if options.resume:
-            training.resume(last)
+        training = Training(model, dataset, settings, here, out, facts, say, options.overwrite)
+        if options.resume and training.resume(last).get("arguments") != stored:
+            raise ValueError(f"{out} was trained in by another process a moment ago: expected nobody else to")
         for line in _header(command, training):
             say(line)
         with Interrupt() as stop:

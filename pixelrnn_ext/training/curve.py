@@ -6,6 +6,8 @@ from pathlib import Path
 from .files import write_atomically
 from .optional import need
 
+CURVE = "learning-curve.png"
+
 
 def write_learning_curve(path: Path, entries: list[dict], title: str, unit: str) -> None:
     """Draws the train and validation entries of a journal over the steps, as a PNG."""

@@ -35,6 +35,22 @@ class World:
         """Whether the flag is set in any process, the same answer in all."""
         return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
 
+    @contextmanager
+    def alike(self) -> Iterator[None]:
+        """For what the first process does alone: where that fails, the others fail too, instead of waiting for it.
+
+        Raises:
+            ChildProcessError: in the others; the first process says why.
+        """
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            failed = self.any(not done)
+        if failed:
+            raise ChildProcessError("another process of this training failed, and says why")
+
     def barrier(self) -> None:
         if self.control is not None:
             dist.barrier(group=self.control)

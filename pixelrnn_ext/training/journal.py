@@ -1,6 +1,7 @@
 """The log of a training: one JSON object a line, with the data set's description in each."""
 
 import json
+import warnings
 from pathlib import Path
 
 from .files import write_atomically
@@ -8,16 +9,27 @@ from .files import write_atomically
 LOG = "log.jsonl"
 
 
+def _entry(line):
+    """The entry of a line; None where it is none."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    types = dict(event=str, step=int, score=(int, float))
+    whole = isinstance(entry, dict) and all(isinstance(entry.get(name), of) for name, of in types.items())
+    return entry if whole else None
+
+
 def read(folder: Path, until: int | None = None) -> list[dict]:
-    """The entries, those after step ``until`` left out, and half a line that a crash left."""
+    """The entries, those after step ``until`` left out, and half a line that a crash left; a warning for other lines."""
     path = folder / LOG
+    *lines, half = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if until is None or entry["step"] <= until:
+    for number, line in enumerate(lines, 1):
+        entry = _entry(line)
+        if entry is None:
+            warnings.warn(f"{path}: line {number} is not an entry of a log, and is left out", stacklevel=2)
+        elif until is None or entry["step"] <= until:
             entries.append(entry)
     return entries
 
@@ -30,7 +42,8 @@ class Journal:
         # What was the end of the training is none any more.
         self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
         self._path = folder / LOG
-        write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
+        if self._path.exists():
+            write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
 
     def write(self, event: str, step: int, **values) -> None:
         entry = {"event": event, "step": step, **values, **self.always}

@@ -6,7 +6,9 @@ their average, the optimiser's state and the step's number are all there is to s
 
 import math
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -16,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import models
-from . import checkpoint, optimiser
+from . import checkpoint, optimiser, output
 from .batches import Order, training_batch
-from .curve import write_learning_curve
+from .curve import CURVE, write_learning_curve
 from .data import DataSet, conditions
 from .distributed import World
 from .drawing import draw
@@ -119,6 +121,7 @@ class Training:
         model: on the CPU; a model with ``condition_channels`` is given the data set's labels.
         facts: what a checkpoint says besides, such as the command.
         say: prints a line.
+        overwrite: a training that is in the folder, and is not resumed, is removed when this one begins.
 
     Raises:
         ValueError: model, data and settings do not fit.
@@ -131,6 +134,7 @@ class Training:
     out: Path
     facts: dict = field(default_factory=dict)
     say: Callable[[str], object] = print
+    overwrite: bool = False
 
     def __post_init__(self):
         settings, here = self.settings, self.world
@@ -152,7 +156,7 @@ class Training:
         self.likelihood = Likelihood(self.model)
         if here.size > 1:
             self.likelihood = DistributedDataParallel(self.likelihood)
-        self.progress = Progress()
+        self.progress, self.resumed = Progress(), False
         self.train_score = self.images_per_second = None
         self._nats, self._counted = torch.zeros((), device=here.device), 0
 
@@ -160,8 +164,8 @@ class Training:
     def scored_model(self) -> models.AutoregressiveModel:
         return self.model if self.average is None else self.average.module
 
-    def resume(self, path: Path) -> None:
-        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings.
+    def resume(self, path: Path) -> dict:
+        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings; its facts.
 
         Raises:
             OSError, ValueError: as checkpoint.load; it is of another model, or without the state of the optimiser.
@@ -179,6 +183,8 @@ class Training:
                 optimiser.load_state_tensors(self.optimiser, state)
             except ValueError as error:
                 raise ValueError(f"{path} cannot be resumed: {error}") from error
+        self.resumed = True
+        return facts
 
     def save(self, name: str = checkpoint.LAST) -> None:
         """Writes a checkpoint into the folder, in the first process. FloatingPointError: a parameter is not finite."""
@@ -202,13 +208,42 @@ class Training:
 
         Raises:
             FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
+            BlockingIOError: another process trains in the folder. ValueError: it holds a training that is not resumed.
         """
         self.journal = None
-        if self.world.first:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self.journal = Journal(self.out, self.progress.step, data=self.data.description, unit=self.data.unit)
+        with ExitStack() as stack:
+            with self.world.alike():
+                if self.world.first:
+                    stack.enter_context(output.locked(self.out, self.facts.get("command", "a training")))
+                    self._begin()
+            return self._run(stop)
+
+    def _begin(self):
+        """Makes the folder ready, in the first process."""
+        if not self.resumed:
+            if self.overwrite:
+                output.clear(self.out)
+            output.check_unused(self.out)
+        output.remove_left_over(self.out)
+        self.journal = Journal(self.out, self.progress.step, data=self.data.description, unit=self.data.unit)
+        self._draws_curve = self._can_draw("a learning curve", "matplotlib.figure")
+        self._draws_samples = self.settings.samples > 0 and self._can_draw(
+            "pictures of samples", "PIL.Image", "torchvision.utils"
+        )
+
+    def _can_draw(self, what, *packages):
+        try:
+            for package in packages:
+                need(package)
+        except Exception as error:  # a torchvision for another torch raises RuntimeError
+            warnings.warn(f"training goes on without {what}: {_reason(error)}", stacklevel=2)
+            return False
+        return True
+
+    def _run(self, stop):
         batch = self.settings.batch_size
         progress = self.progress
+        self._make_up(stop)
         with need("tqdm").tqdm(
             total=self.steps * batch,
             initial=progress.step * batch,
@@ -287,7 +322,18 @@ class Training:
     def _evaluation_is_due(self):
         step = self.progress.step
         at_an_end = step % self.order.steps_per_epoch == 0 or step == self.steps
-        return at_an_end and step != self.progress.evaluated
+        return self._unreported or at_an_end and step != self.progress.evaluated
+
+    def _make_up(self, stop):
+        """What a kill between a checkpoint and the log or the pictures of its step left out."""
+        step = self.progress.step
+        here_last = self.resumed and 0 < step == self.progress.evaluated
+        logged = self.journal and any(
+            (entry["event"], entry["step"]) == ("validation", step) for entry in self.journal.entries
+        )
+        self._unreported = self.world.any(here_last and self.world.first and not logged)
+        if here_last and logged:
+            self._draw(stop, again=False)
 
     def _evaluate(self, stop):
         """Scores the validation split; a stop leaves this to the resumed training."""
@@ -299,16 +345,17 @@ class Training:
         if nats is None:
             return
         self._check_finite("the validation loss", nats)
-        progress.evaluated = progress.step
+        progress.evaluated, self._unreported = progress.step, False
         if nats < progress.best:
             progress.best, progress.best_step = nats, progress.step
             self.save(checkpoint.BEST)
         self.save()
         if self.journal:
-            self._report(nats, stop)
+            self._report(nats)
+            self._draw(stop)
         self._since = time.monotonic()
 
-    def _report(self, nats, stop):
+    def _report(self, nats):
         progress, data = self.progress, self.data
         epoch = progress.step / self.order.steps_per_epoch
         self.journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
@@ -320,11 +367,25 @@ class Training:
             f"epoch {epoch:.4g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"
             f"{speed}; {data.description}"
         )
-        write_learning_curve(self.out / "learning-curve.png", self.journal.entries, data.description, data.unit)
-        if self.settings.samples:
-            self._write_samples(stop)
 
-    def _write_samples(self, stop):
+    def _draw(self, stop, again=True):
+        """The pictures of a step; that one cannot be drawn or written ends no training."""
+        samples = self.out / output.SAMPLES.format(self.progress.step)
+        pictures = {}
+        if self._draws_curve:
+            pictures[self.out / CURVE] = self._write_curve
+        if self._draws_samples and (again or not samples.exists()):
+            pictures[samples] = lambda path: self._write_samples(path, stop)
+        for path, write in pictures.items():
+            try:
+                write(path)
+            except Exception as error:  # of the disk, Pillow, matplotlib or the memory
+                self.say(f"training goes on without {path}: {_reason(error)}")
+
+    def _write_curve(self, path):
+        write_learning_curve(path, self.journal.entries, self.data.description, self.data.unit)
+
+    def _write_samples(self, path, stop):
         def asked_to_stop(done, total):
             if stop():
                 raise KeyboardInterrupt
@@ -339,8 +400,11 @@ class Training:
             progress=asked_to_stop,
         )
         if finished:
-            path = self.out / f"samples-{self.progress.step:07d}.png"
             write_grid(path, images / (self.data.levels - 1), math.ceil(count**0.5))
+
+
+def _reason(error):
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:

@@ -1,0 +1,105 @@
+"""The folder of a training: which files are a training's own, and that no two write them at once."""
+
+import errno
+import os
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .checkpoint import BEST, LAST
+from .curve import CURVE
+from .files import remove_temporary
+from .journal import LOG
+from .optional import need
+
+LOCK = ".lock"
+SAMPLES = "samples-{:07d}.png"  # after which step
+_OWN = LAST, BEST, LOG, CURVE, "samples-*.png"
+_WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
+_PATIENCE = 0.2  # seconds, for one that is just ending
+
+
+@contextmanager
+def locked(folder: Path, command: str = "a training") -> Iterator[None]:
+    """Makes the folder where there is none, and keeps other processes from training there; a crash lets go of it too.
+
+    Whoever holds it may enter again. What was made and is still empty at the end is removed.
+
+    Raises:
+        BlockingIOError: another process holds it; the sentence says which, on what machine, since when and with what
+            ``command``.
+        OSError: the folder cannot be made or written to.
+    """
+    filelock = need("filelock")
+    folder = folder.resolve()
+    made = [above for above in (folder, *folder.parents) if not above.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    lock = filelock.FileLock(path, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
+    try:
+        if lock.is_locked or not _acquire(lock, folder):
+            yield
+            return
+        try:
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            path.write_text(f"process {os.getpid()} on {platform.node()} since {since}: {command}\n")
+            yield
+        finally:
+            with suppress(OSError):  # while it is held, so that nobody else's is removed
+                path.unlink()
+            lock.release()
+    finally:
+        with suppress(OSError):  # those that hold something now
+            for above in made:
+                above.rmdir()
+
+
+def _acquire(lock, folder):
+    """False, with a warning, on a file system that has no locks."""
+    try:
+        lock.acquire()
+    except TimeoutError as error:
+        holder = "another process"
+        with suppress(OSError):
+            holder = (folder / LOCK).read_text(errors="replace").strip()[:1000] or holder
+        raise BlockingIOError(f"{folder} is being trained in by {holder}") from error
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        warnings.warn(f"{folder} is on a file system without locks: nothing keeps two trainings from it", stacklevel=4)
+        return False
+    return True
+
+
+def own_files(folder: Path) -> list[Path]:
+    """What a training wrote there, if one did."""
+    return [path for pattern in _OWN for path in sorted(folder.glob(pattern)) if path.stat().st_size]
+
+
+def check_unused(folder: Path) -> None:
+    """ValueError where the folder holds a training, or what a crash left of one."""
+    if own := own_files(folder):
+        names = ", ".join(path.name for path in own[:3])
+        ways = "--resume to go on with it, --overwrite to begin anew in its place, or another --out"
+        raise ValueError(f"{folder} holds a training: expected {ways}, got {names} there")
+
+
+def clear(folder: Path) -> None:
+    """Removes a training; one that holds its lock may do so."""
+    for path in own_files(folder):
+        path.unlink()
+
+
+def remove_left_over(folder: Path) -> None:
+    """Removes what was killed half written; one that holds its lock may do so."""
+    for pattern in _OWN:
+        remove_temporary(folder, f"{pattern}.*")
+
+
+def resumable(folder: Path) -> Path:
+    """The checkpoint to go on from: the last, or the best one where a crash came before there was a last."""
+    last, best = folder / LAST, folder / BEST
+    return best if best.exists() and not last.exists() else last
