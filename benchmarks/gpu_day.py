@@ -1,10 +1,14 @@
-"""All that a GPU is needed for, in one command: build, tests, benchmarks, plots, and a verdict against the floors.
+"""All that a GPU is needed for, in one command, what tells most first:
+
+    build, a check of every kernel (half a minute), the small benchmarks, the other tests, the large benchmarks,
+    plots, a verdict against the floors, and compute-sanitizer
 
     python -m benchmarks.gpu_day --out DIR
 
-from the root of the repository, offline, in 9 minutes. DIR gets results.json (after every case, so that an interrupted
-run loses nothing), results.md, plots and the logs. Exit status: 0 when everything ran, whatever the verdict; 1 when
-something failed; 2 without a GPU or with wrong arguments; 130 after Ctrl-C.
+from the root of the repository, offline, in 9 minutes. DIR gets results.json, with everything (after every case, so that an
+interrupted run loses nothing), the logs and two plots. The report is printed; --only verdict prints it again. Exit status:
+0 when everything ran, whatever the verdict; 1 when something failed; 2 without a GPU or with wrong arguments; 130 after
+Ctrl-C.
 """
 
 import argparse
@@ -15,8 +19,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,14 +34,24 @@ sys.path[:] = [str(HERE), *elsewhere, str(ROOT)]
 
 import commands  # noqa: E402
 import gpu_report  # noqa: E402
-from gpu_jobs import JOBS, Job  # noqa: E402
+import gpu_tests  # noqa: E402
+from gpu_jobs import LARGE_JOBS, SMALL_JOBS, Job  # noqa: E402
 from gpu_results import Results  # noqa: E402
-from gpu_verdict import LOOP, counts, verdict_table, verdicts  # noqa: E402
+from gpu_verdict import LOOP, counts, verdicts  # noqa: E402
 from worker import Gone, TimedOut, Worker  # noqa: E402
 
 # Seconds that a part gets at most, and that earlier parts leave to it at least.
-PARTS = {"build": (240, 0), "tests": (170, 60), "bench": (420, 90), "plots": (20, 10), "verdict": (5, 5)}
-NEED_A_GPU = {"build", "tests", "bench"}
+PARTS = {
+    "build": (240, 0),
+    "check": (60, 30),
+    "small": (240, 40),
+    "tests": (170, 40),
+    "large": (170, 0),
+    "plots": (20, 10),
+    "verdict": (5, 5),
+    "sanitizer": (180, 45),
+}
+NEED_A_GPU = PARTS.keys() - {"plots", "verdict"}
 LEAST = 3.0  # minutes
 START = 20.0  # seconds that a job is given more, for the start of its process
 
@@ -109,40 +123,56 @@ class Day:
             return "failed", f"pip ended with exit status {status}, and {still or 'the kernels load'}; see build.log"
         return "ok", f"built, since {reason}"
 
-    def tests(self, seconds: float) -> tuple[str, str]:
-        report = self.out / "tests.xml"
-        report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", f"--junitxml={report}"]
-        command += ["--continue-on-collection-errors"]  # of other modules
-        limit = seconds - commands.GRACE
-        status = commands.run(command, self.out / "tests.log", limit, ROOT)
-        stopped = f"stopped after {limit:.0f} s; " if status is None else ""
-        return judge_tests(report, stopped, closing_line(self.out / "tests.log"))
+    def check(self, seconds: float) -> tuple[str, str]:
+        return self._pytest("check", gpu_tests.CHECK, seconds)
 
-    def bench(self, seconds: float) -> tuple[str, str]:
+    def tests(self, seconds: float) -> tuple[str, str]:
+        return self._pytest("tests", gpu_tests.OTHERS, seconds)
+
+    def sanitizer(self, seconds: float) -> tuple[str, str]:
+        each = (seconds - commands.GRACE - START) / gpu_tests.TOOLS  # a tool that takes longer is skipped
+        return self._pytest("sanitizer", gpu_tests.SANITIZER, seconds, PIXELRNN_SANITIZER_SECONDS=f"{max(1.0, each):.0f}")
+
+    def _pytest(self, part: str, selection: list[str], seconds: float, **environment: str) -> tuple[str, str]:
+        log, limit = self.out / f"{part}.log", max(1.0, seconds - commands.GRACE)
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.xml"
+            command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", f"--junitxml={report}"]
+            command += ["--continue-on-collection-errors", *selection]  # of other modules
+            # Tiles that are measured would be others in every run.
+            status = commands.run(command, log, limit, ROOT, PIXELRNN_TUNE_TILES="0", **environment)
+            found = gpu_tests.read(report)
+        self.results.tests(part, found)
+        stopped = f"stopped after {limit:.0f} s; " if status is None else ""
+        return gpu_tests.judge(found, stopped, closing_line(log))
+
+    def small(self, seconds: float) -> tuple[str, str]:
+        return self._bench("small", SMALL_JOBS, seconds)
+
+    def large(self, seconds: float) -> tuple[str, str]:
+        return self._bench("large", LARGE_JOBS, seconds)
+
+    def _bench(self, part: str, jobs: list[Job], seconds: float) -> tuple[str, str]:
         end = time.monotonic() + seconds
-        self.results.data["measurements"] = []
+        self.results.forget(part)
         worker = Worker(_measure)
-        ran = 0
+        ran, broken = 0, 0
         try:
-            for job in JOBS:
+            for job in jobs:
                 measurements = run_job(job, worker, end - time.monotonic())
-                self.results.add(measurements)
+                self.results.add(part, measurements)
                 ran += any(m["status"] != "not run" for m in measurements)
-                say(f"bench: {job}: {summary(measurements)}")
+                broken += sum(m["status"] in ("failed", "mismatch") for m in measurements)
+                say(f"{part}: {job}: {summary(measurements)}")
         finally:
             worker.close()
-        broken = [m for m in self.results.data["measurements"] if m["status"] in ("failed", "mismatch")]
-        return "failed" if broken else "ok", f"{ran} of {len(JOBS)} jobs ran, {len(broken)} results failed"
+        return "failed" if broken else "ok", f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
 
     def plots(self, seconds: float) -> tuple[str, str]:
         return "ok", gpu_report.plot(self.out, self.results.data)
 
     def verdict(self, seconds: float) -> tuple[str, str]:
         return "ok", counts(verdicts(self.results.data["measurements"]))
-
-    def close(self) -> None:
-        (self.out / "results.md").write_text(gpu_report.markdown(self.results.data))
 
 
 def _measure(request, report):
@@ -195,21 +225,6 @@ def why_build(facts: dict, config: dict) -> str | None:
     if facts["architecture"] not in built:
         return f"expected kernels for architecture {facts['architecture']}, got {config['cuda_archs']}"
     return None
-
-
-def judge_tests(report: Path, stopped: str, closing: str) -> tuple[str, str]:
-    """From pytest's XML: tests that were skipped cover nothing, and a run that only skips is no run."""
-    if not report.exists():
-        return "failed", f"{stopped}no report; the last line is {closing!r}"
-    suite = next(ElementTree.parse(report).iter("testsuite"))
-    total, failures, errors, skipped = (int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped"))
-    passed = total - failures - errors - skipped
-    reasons = [skip.get("message") for skip in suite.iter("skipped")]
-    why = "".join(f"; skipped {reasons.count(reason)}: {reason}" for reason in dict.fromkeys(reasons))
-    note = f"{stopped}{closing}{why}"
-    if failures or errors or stopped:
-        return "failed", note
-    return ("ok" if passed else "not run"), note
 
 
 def closing_line(log: Path) -> str:
@@ -314,8 +329,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         if results.data["environment"]:
-            day.close()
-            print(verdict_table(verdicts(results.data["measurements"]), False))
+            results.verdicts(verdicts(results.data["measurements"]))
+            print(gpu_report.markdown(results.data))
     return 1 if day.failed else 0
 
 
@@ -323,7 +338,7 @@ def start_with(results: Results, facts: dict) -> None:
     """Results of another card or source are not mixed with this run's."""
     same = ("card", "torch", "commit")
     if any(results.data["environment"].get(name) != facts[name] for name in same):
-        results.data = {"environment": {}, "parts": {}, "measurements": []}
+        results.clear()
     results.data["environment"] = facts
     results.save()
 

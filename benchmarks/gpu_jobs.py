@@ -22,12 +22,15 @@ class Job(NamedTuple):
         return f"{self.case} {self.precision}{', compiled' * self.compiled}"
 
 
-JOBS = [
+SMALL_JOBS = [
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in SMALL),
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in LIKE_LSTM),
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in LAYERS),
     *(Job(case, precision) for precision in ("tf32", "fp16") for case in SMALL),
+]
+LARGE_JOBS = [
     *(Job(case, precision, 20.0) for precision in ("bf16", "fp32") for case in LARGE),
     Job("row k=3 B16 28x28 h16", "fp32", 60.0, compiled=True),
     Job("diagonal B16 28x28 h16", "fp32", 90.0, compiled=True),
 ]
+JOBS = SMALL_JOBS + LARGE_JOBS

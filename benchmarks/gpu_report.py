@@ -1,4 +1,4 @@
-"""results.md and the plots of benchmarks/gpu_day.py, from what results.json holds."""
+"""The report and the plots of benchmarks/gpu_day.py, from what results.json holds."""
 
 import importlib.util
 from pathlib import Path
@@ -32,10 +32,16 @@ def markdown(results: dict) -> str:
         f"- {m['case']} {m['precision']}, {m['provider'] or 'all providers'}: {m['status']} ({m['note']})"
         for m in not_measured
     ]
+    failed = [
+        f"- {part}: {test['test']}: {((test['message'] or '').splitlines() or ['no message'])[0]}"
+        for part, found in results["tests"].items()
+        for test in (found or {"failed": []})["failed"]
+    ]
     sections = [
         "# PixelRNN kernels on a GPU",
         "\n".join(facts),
         grid(["part", "status", "note"], parts, True),
+        "## Tests that failed\n\n" + ("\n".join(failed) or "None."),
         f"## Verdict\n\n{counts(lines)}",
         verdict_table(lines, True),
         "## Measurements\n\n" + measurements_table(results["measurements"]),

@@ -12,7 +12,7 @@ from emulated import library
 from emulated.kernels import kernels
 from emulated.resources import ARCHITECTURES, compiled
 from emulator import toolchain
-from test_emulated import Problem
+from scans import Problem
 
 pytestmark = pytest.mark.emulated
 

@@ -2,39 +2,23 @@
 
 import copy
 import itertools
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import test_operators
 import torch
 from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 from cuda_bounds import GRADIENT_RATIO, RATIO
+from gpu import skip_without_a_gpu
 from test_gradients import FUNCTIONS, problem
 from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _library
-
-# cuBLAS wants it said before its first call, since conftest.py asks torch for deterministic results.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 DEVICE = "cuda"
 OPS = torch.ops.pixelrnn_ext
 
-
-def why_not():
-    if not torch.cuda.is_available():
-        return f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
-    return _library.why_no_cuda()
-
-
-if why_not():
-    pytest.skip(f"nothing of the CUDA kernels is tested: {why_not()}", allow_module_level=True)
+skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
 DTYPES = {
@@ -320,6 +304,24 @@ def test_a_device_that_is_not_the_current_one(backend):
         other(x)
 
 
+@pytest.mark.parametrize("other", ["cpu", "cuda:1"])
+def test_raw_operators_refuse_tensors_of_two_devices(other):
+    if other == "cuda:1" and torch.cuda.device_count() < 2:
+        pytest.skip("a second GPU is needed")
+    with torch.device(DEVICE):
+        calls = test_operators.operator_calls(test_operators.scan_arguments(directions=2, diagonal=True, reverse=False))
+        x, weight = randn(1, 2, 3, 4, 16, 4), randn(1, 2, 16, 4, 16)
+    calls.append((OPS.recurrence.default, (x, weight, None, None, True, False, "auto", False)))
+    calls.append((OPS.masked_conv2d.default, (randn(1, 2, 3, 4), randn(5, 2, 3, 3), None, "B", 1, 1, False)))
+    for operator, arguments in calls:
+        places = [i for i, a in enumerate(arguments) if isinstance(a, torch.Tensor)]
+        for i in places[1:]:
+            moved = [a.to(other) if j == i else a for j, a in enumerate(arguments)]
+            with pytest.raises((ValueError, RuntimeError), match="expected all tensors on one device, got "):
+                operator(*moved)
+    torch.cuda.synchronize()
+
+
 @pytest.mark.parametrize(("name", "compiler"), [("row3", "aot_eager"), ("bilstm", "aot_eager"), ("bilstm", "inductor")])
 def test_compile_fullgraph(name, compiler):
     torch._dynamo.reset()
@@ -430,23 +432,3 @@ def test_errors_say_what_was_expected_and_what_came():
     scan = randn(1, 2, 3, 4, 16, 4), randn(1, 2, 16, 4, 16), None, None, None, None, None, 1, True, False
     with pytest.raises(RuntimeError, match="expected path 'auto', 'step' or 'resident', got 'fast'"):
         OPS.line_scan(*scan, "fast")
-
-
-@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
-def test_compute_sanitizer(tool):
-    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
-    if sanitizer is None:
-        pytest.skip("compute-sanitizer is not installed")
-    script = Path(__file__).parent / "native" / "sanitize_cuda.py"
-    path = os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    # Every tensor in memory of its own, so that a step beyond one is seen.
-    environment = {**os.environ, "PYTHONPATH": path, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, str(script)]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"compute-sanitizer's {tool} takes more than 120 s here")
-    text = done.stdout + done.stderr
-    if "Device not supported" in text:
-        pytest.skip("compute-sanitizer does not support this GPU")
-    assert done.returncode == 0 and " scans\n" in text, text[-6000:]

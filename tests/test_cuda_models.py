@@ -7,15 +7,13 @@ import sys
 import pytest
 import torch
 from checks import assert_close
+from gpu import skip_without_a_gpu
 from test_sampling import MODELS, generator, make
 
 import pixelrnn_ext as px
 from pixelrnn_ext import _masked_conv_tiles as tiles
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-if not torch.cuda.is_available():
-    reason = f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
-    pytest.skip(f"no model is tested on a GPU: {reason}", allow_module_level=True)
+skip_without_a_gpu(kernels=False)
 pytestmark = pytest.mark.cuda
 
 

@@ -9,79 +9,36 @@ import pytest
 import torch
 from checks import assert_close
 from emulated import library
-from emulated.kernels import FORMATS, kernels, suffixes
+from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
+from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, variant
 from test_operators import SCANS, operator_calls, scan_arguments
 from torch.library import opcheck
 
 pytestmark = pytest.mark.emulated
 
-REFERENCE = torch.ops.pixelrnn_ext
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
 # RMS of the error over RMS, of the maps: h, c, gates and dx.
 RATIO = {"fp64": 1e-14, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-3}
 # The gradients of weights and states are sums over maps that are rounded already, and partly cancel.
 SUM_FACTOR = 2
 KINDS = {"h": "h, c, gates", "c": "h, c, gates", "gates": "h, c, gates", "dx": "dx"}
 SUMS = "dweight, dh0, dc0"
-GEOMETRIES = {  # diagonal, taps, directions, reverse
-    "bilstm": (True, 2, 2, False),
-    "diagonal-reverse": (True, 2, 1, True),
-    "row3": (False, 3, 1, False),
-    "row1": (False, 1, 1, False),
-    "row5": (False, 5, 2, False),
-}
 ARCHITECTURES = ("sm_80", "sm_90")
-CLUSTERS = (1, 2, 4, 8)
-SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
 
 worst = {}  # (format, kind): the largest error ratio so far
 
 
-class Problem:
-    """One scan and its cotangent, in the format's dtype."""
-
-    def __init__(self, format, geometry, hidden, images, height, width, *, states=True):
-        self.diagonal, self.taps, self.directions, self.reverse = GEOMETRIES[geometry]
-        self.format, self.dtype = format, DTYPES[format]
-        self.sizes = images, height, width, hidden
-
-        def draw(*size, scale=1.0):
-            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
-
-        self.inputs = {
-            "x": draw(self.directions, *self.sizes, 4),
-            "weight": draw(self.directions, self.taps, hidden, 4, hidden, scale=0.8 / (self.taps * hidden) ** 0.5),
-        }
-        if states:
-            self.inputs |= {"h0": draw(self.directions, hidden), "c0": draw(self.directions, hidden)}
-        self.cotangent = draw(self.directions, *self.sizes)
-
-    def plan(self, ops, arch, path="auto"):
-        capability = int(arch.removeprefix("sm_"))
-        return ops.describe_plan(self.directions, *self.sizes, self.taps, self.diagonal, self.format, capability, path)
-
-    def run(self, ops, dtype, path="auto"):
-        """{name: tensor} of the outputs and of the gradients of all inputs, chained by autograd."""
-        leaves = {name: t.to(dtype).requires_grad_() for name, t in self.inputs.items()}
-        states = leaves.get("h0"), leaves.get("c0")
-        options = None, None, None, 1, self.diagonal, self.reverse, path, self.format == "tf32"
-        outputs = ops.line_scan(leaves["x"], leaves["weight"], *states, *options)
-        gradients = torch.autograd.grad(outputs[0], list(leaves.values()), self.cotangent.to(dtype))
-        named = dict(zip(("h", "c", "gates"), outputs)) | {f"d{name}": g for name, g in zip(leaves, gradients)}
-        return {name: t.detach() for name, t in named.items()}
-
-    def compare(self, ops, path, expected=None):
-        """Runs the emulated operators on `path` and compares; returns what they gave."""
-        expected = expected or self.run(REFERENCE, torch.float64)
-        got = self.run(ops, self.dtype, path)
-        for name, tensor in got.items():
-            kind = KINDS.get(name, SUMS)
-            assert_close(name, expected[name], tensor, RATIO[self.format] * (SUM_FACTOR if kind == SUMS else 1))
-            if tensor.numel():
-                error = (tensor.double() - expected[name]).norm() / expected[name].norm()
-                worst[self.format, kind] = max(worst.get((self.format, kind), 0.0), error.item())
-        return got
+def compare(problem, ops, path, expected=None):
+    """Runs the emulated operators on `path` and compares; returns what they gave."""
+    expected = expected or problem.run(REFERENCE, torch.float64)
+    got = problem.run(ops, problem.dtype, path)
+    for name, tensor in got.items():
+        kind = KINDS.get(name, SUMS)
+        assert_close(name, expected[name], tensor, RATIO[problem.format] * (SUM_FACTOR if kind == SUMS else 1))
+        if tensor.numel():
+            error = (tensor.double() - expected[name]).norm() / expected[name].norm()
+            worst[problem.format, kind] = max(worst.get((problem.format, kind), 0.0), error.item())
+    return got
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -105,37 +62,20 @@ def report_worst(request):
         print("\nlargest error ratios:", "; ".join(lines))
 
 
-# A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
-SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
-NAMES = {kernel.name for kernel in kernels()}
-# 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
-IMPOSSIBLE = {("tf32", "3_256", 8)}
-VARIANTS = [(format, suffix, blocks) for format in FORMATS for suffix in suffixes(format) for blocks in CLUSTERS]
-
-
 @pytest.mark.parametrize("geometry", SHAPES)
-@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=["{}-{}-C{}".format(*v) for v in VARIANTS])
+@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=VARIANT_IDS)
 def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, emulated):
     if blocks > 1 and arch == "sm_80":
         return  # no clusters: test_the_plan_says_why_not
-    path = f"resident:{suffix}:{blocks}"
-    images, size = 3 if blocks < 4 else 1, SHAPES[geometry]
-    for one_tap in (False, True):  # where more taps do not fit into the registers of this kernel
-        problem = Problem(format, "row1" if one_tap else geometry, SMALLEST[blocks], images, *size)
-        plans = problem.plan(emulated.ops, arch, path)
-        if not any("no kernel is compiled" in plan for plan in plans):
-            break
-    else:
-        assert (format, suffix, blocks) in IMPOSSIBLE, plans
+    problem, path, plans = variant(emulated.ops, arch, format, suffix, blocks, geometry)
+    if problem is None:
         return
-    for name, plan in zip(("forward", "backward"), plans):
-        if f"{name}_{format}_{suffix}" in NAMES:
-            assert plan.startswith(f"{name}_{format}_{suffix}: {blocks} block"), plan
+    check_names(format, suffix, blocks, plans)
     expected = problem.run(REFERENCE, torch.float64)
     first = None
     for seed, schedule in enumerate(SCHEDULES):
         emulated.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
-        got = problem.compare(emulated.ops, path, expected)
+        got = compare(problem, emulated.ops, path, expected)
         first = first or got
         for tensor, other in zip(first.values(), got.values()):
             assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
@@ -152,7 +92,7 @@ def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, arch, emu
     problem = Problem(format, geometry, hidden, 1, 5, 10)
     for plan in problem.plan(emulated.ops, arch):
         assert plan.startswith((f"forward_{format}", f"backward_{format}")) or "exceed the" in plan or "no kernel is compiled" in plan
-    problem.compare(emulated.ops, "auto")
+    compare(problem, emulated.ops, "auto")
 
 
 RESIDENT_SIZES = [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)]
@@ -176,7 +116,7 @@ MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4
 @pytest.mark.parametrize("format", FORMATS)
 def test_maps(format, size, geometry, emulated):
     for hidden, path in ((16, "resident"), (40, "resident"), (16, "resident:0_512:1")):
-        Problem(format, geometry, hidden, *size, states=hidden == 16).compare(emulated.ops, path)
+        compare(Problem(format, geometry, hidden, *size, states=hidden == 16), emulated.ops, path)
 
 
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
@@ -184,7 +124,7 @@ def test_the_papers_sizes(format, emulated, arch):
     if arch == "sm_80":
         return  # the same kernels as test_every_kernel: one architecture is enough for the long maps
     for size, hidden in ((28, 16), (32, 128)):
-        Problem(format, "bilstm", hidden, 1, size, size).compare(emulated.ops, "resident")
+        compare(Problem(format, "bilstm", hidden, 1, size, size), emulated.ops, "resident")
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
@@ -193,7 +133,7 @@ def test_the_papers_sizes(format, emulated, arch):
 def test_step_path(format, hidden, geometry, emulated):
     for size in MAPS:
         # The gradient of a state with one unit is one sum, which may cancel to nothing.
-        Problem(format, geometry, hidden, *size, states=hidden > 1).compare(emulated.ops, "step")
+        compare(Problem(format, geometry, hidden, *size, states=hidden > 1), emulated.ops, "step")
 
 
 def test_step_path_and_resident_path_continue_each_other(emulated):
@@ -339,7 +279,7 @@ def h100():
 def test_a_kernel_with_static_shared_memory(hidden, blocks, h100):
     """The operators ask for what it leaves, and where all but a little is used, for a layout that fits."""
     h100.emulator.take_shared_memory(20_000)
-    Problem("fp32", "bilstm", hidden, 1, 4, 6).compare(h100.ops, f"resident::{blocks}")
+    compare(Problem("fp32", "bilstm", hidden, 1, 4, 6), h100.ops, f"resident::{blocks}")
 
 
 def plans(ops, hidden, size, images, capability=0):

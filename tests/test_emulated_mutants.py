@@ -8,7 +8,8 @@ import pytest
 import torch
 from emulated import library
 from emulated.kernels import kernels
-from test_emulated import CLUSTERS, RATIO, REFERENCE, SMALLEST, Problem
+from scans import CLUSTERS, REFERENCE, SMALLEST, Problem
+from test_emulated import RATIO
 
 pytestmark = pytest.mark.emulated
 

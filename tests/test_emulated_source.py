@@ -18,19 +18,20 @@ import sys
 sys.path.insert(0, {tests!r})
 from emulated import library
 from emulated.kernels import FORMATS, suffixes
-from test_emulated import MAPS, Problem
+from scans import Problem
+from test_emulated import MAPS, compare
 
 ops = library.load(front_end="source", checks="address").ops
 for format in FORMATS:
     for suffix in suffixes(format):
         for blocks in (1, 2):
             for geometry in ("bilstm", "row1"):
-                Problem(format, geometry, 16, 2, 5, 9).compare(ops, f"auto:{{suffix}}:{{blocks}}")
+                compare(Problem(format, geometry, 16, 2, 5, 9), ops, f"auto:{{suffix}}:{{blocks}}")
     for size in MAPS[1:5]:
-        Problem(format, "row3", 24, *size).compare(ops, "resident")
-        Problem(format, "row5", 7, *size).compare(ops, "step")
-Problem("bf16", "bilstm", 64, 1, 5, 9).compare(ops, "resident::8")
-Problem("fp64", "bilstm", 20, 1, 5, 9).compare(ops, "step")
+        compare(Problem(format, "row3", 24, *size), ops, "resident")
+        compare(Problem(format, "row5", 7, *size), ops, "step")
+compare(Problem("bf16", "bilstm", 64, 1, 5, 9), ops, "resident::8")
+compare(Problem("fp64", "bilstm", 20, 1, 5, 9), ops, "step")
 print("checked")
 """
 

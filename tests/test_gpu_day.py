@@ -209,6 +209,7 @@ def test_report(tmp_path):
     data = {
         "environment": {"card": "a card", "driver": None},
         "parts": {"tests": {"status": "not run", "note": "no time"}},
+        "tests": {"tests": None},
         "measurements": [
             measurement("resident"),
             measurement("step", status="failed"),
@@ -239,15 +240,18 @@ def test_plots_need_matplotlib_and_measurements(tmp_path, monkeypatch):
 
 def test_budget(day):
     now = 100.0
-    budget = day.Budget(530, ["build", "tests", "bench", "plots", "verdict"], lambda: now)
+    budget = day.Budget(530, list(day.PARTS), lambda: now)
     assert budget.of("build") == 240
     now += 300  # a slow build leaves what it must to the others
     assert budget.left() == 230
-    assert budget.of("tests") == 230 - 90 - 10 - 5
-    now += 10  # quick tests leave more to the benchmarks
-    assert budget.of("bench") == 220 - 10 - 5
+    assert budget.of("check") == 60
+    now += 10  # a quick check leaves more to the benchmarks
+    assert budget.of("small") == 220 - 40 - 0 - 10 - 5 - 45
+    now += 175
+    assert budget.of("sanitizer") == 45
     now += 300
     assert budget.of("plots") == 0
+    assert sum(least for _, least in day.PARTS.values()) <= 60 * day.LEAST - 10
     assert day.Budget(100, ["tests"], lambda: now).of("tests") == 100
 
 
@@ -378,15 +382,17 @@ def interrupted_in_the_third_job(day, monkeypatch):
 
 def test_an_interrupted_run_keeps_what_it_has(day, with_a_gpu, monkeypatch, tmp_path, capsys):
     done = interrupted_in_the_third_job(day, monkeypatch)
-    assert day.main(["--out", str(tmp_path), "--only", "build,bench,verdict"]) == 130
+    assert day.main(["--out", str(tmp_path), "--only", "build,small,verdict"]) == 130
     data = results(tmp_path)
     assert [(m["case"], m["precision"]) for m in data["measurements"]] == [job[:2] for job in done]
     assert {name: part["status"] for name, part in data["parts"].items()} == {
-        "build": "ok", "tests": "not run", "bench": "interrupted", "plots": "not run", "verdict": "not run",
+        "build": "ok", "check": "not run", "small": "interrupted", "tests": "not run", "large": "not run",
+        "plots": "not run", "verdict": "not run", "sanitizer": "not run",
     }  # fmt: skip
     assert data["environment"]["card"] == "a card" and "benchmarks.gpu_day --out" in data["environment"]["command"]
-    assert "PASS" in capsys.readouterr().out and "| resident" in (tmp_path / "results.md").read_text()
-    assert not list(tmp_path.glob("*.tmp"))
+    printed = capsys.readouterr().out
+    assert "PASS" in printed and "| resident" in printed
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     # The other parts can be added, to results of the same card only.
     assert day.main(["--out", str(tmp_path), "--only", "verdict"]) == 0
     assert len(results(tmp_path)["measurements"]) == 2
@@ -405,18 +411,102 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(day, with_a_gpu, mo
     monkeypatch.setattr(day, "run_job", lambda job, worker, seconds: [measurement("resident", case=job.case)])
     assert day.main(["--out", str(tmp_path)]) == 1
     parts = results(tmp_path)["parts"]
-    assert parts["tests"]["status"] == "failed" and parts["tests"]["note"].startswith("OSError: no pip")
-    assert {parts[name]["status"] for name in ("build", "bench", "plots", "verdict")} == {"ok"}
+    for name in ("check", "tests", "sanitizer"):
+        assert parts[name]["status"] == "failed" and parts[name]["note"].startswith("OSError: no pip")
+    assert {parts[name]["status"] for name in ("build", "small", "large", "plots", "verdict")} == {"ok"}
+
+
+PYTEST = """<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1" time="2.5">
+<testcase classname="test_cuda" name="test_a" time="1.5"/><testcase classname="test_cuda" name="test_b" time="0.5">
+<failure message="AssertionError: h: error ratio 1e-2&#10;more">the traceback</failure></testcase>
+<testcase classname="test_cuda" name="test_c" time="0.1"><skipped message="a second GPU is needed"/></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.fixture
+def all_parts(day, with_a_gpu, monkeypatch):
+    """The order of what a whole run does, and what its tests are given; the card has no kernels yet."""
+    done = []
+
+    def command(command, log, seconds, cwd, **environment):
+        log.write_text("1 passed")
+        if "pytest" not in command:
+            done.append("build")
+            monkeypatch.setattr(day, "probe", lambda folder: (FACTS, CONFIG))
+            return 0
+        selection = [word for word in command if word.startswith(("tests/", "--ignore"))]
+        done.append((selection, environment))
+        Path(next(word for word in command if word.startswith("--junitxml=")).partition("=")[2]).write_text(PYTEST)
+        return 1
+
+    def run_job(job, worker, seconds):
+        done.append(job)
+        return [measurement("resident", case=job.case, precision=job.precision)]
+
+    monkeypatch.setattr(day, "probe", lambda folder: (FACTS, {"cuda_archs": None, "why_no_cuda": "no nvcc"}))
+    monkeypatch.setattr(day.commands, "run", command)
+    monkeypatch.setattr(day, "run_job", run_job)
+    return done
+
+
+def test_what_tells_most_comes_first(day, all_parts, tmp_path, capsys):
+    from gpu_jobs import LARGE_JOBS, SMALL_JOBS
+
+    assert day.main(["--out", str(tmp_path)]) == 1
+    tests = [entry for entry in all_parts if isinstance(entry, tuple) and isinstance(entry[0], list)]
+    check, others, sanitizer = tests
+    assert all_parts == ["build", check, *SMALL_JOBS, others, *LARGE_JOBS, sanitizer]
+    assert list(results(tmp_path)["parts"]) == ["build", "check", "small", "tests", "large", "plots", "verdict", "sanitizer"]
+    # The three are all tests, and none twice.
+    assert check[0][0] == "tests/test_cuda_kernels.py" and sanitizer[0] == ["tests/test_cuda_sanitizer.py"]
+    assert others[0] == [f"--ignore={file}" for file in (check[0][0], *sanitizer[0])]
+    for selection, environment in tests:
+        assert environment["PIXELRNN_TUNE_TILES"] == "0"
+        files = [word.removeprefix("--ignore=").partition("::")[0] for word in selection]
+        assert all((ROOT / file).exists() for file in files)
+    assert 10 < float(sanitizer[1]["PIXELRNN_SANITIZER_SECONDS"]) < 60
+
+
+def test_everything_but_logs_and_plots_is_in_one_file(day, all_parts, tmp_path, capsys):
+    day.main(["--out", str(tmp_path)])
+    data = results(tmp_path)
+    assert data["tests"]["check"] == data["tests"]["tests"] == data["tests"]["sanitizer"]
+    assert data["tests"]["check"] == {
+        "passed": 1,
+        "failed": [{"test": "test_cuda::test_b", "message": "AssertionError: h: error ratio 1e-2\nmore", "text": "the traceback"}],
+        "broken": 1,
+        "skipped": {"a second GPU is needed": 1},
+        "seconds": 2.5,
+        "slowest": [{"test": f"test_cuda::test_{name}", "seconds": s} for name, s in (("a", 1.5), ("b", 0.5), ("c", 0.1))],
+    }
+    assert {verdict["verdict"] for verdict in data["verdicts"]} >= {"PASS"}
+    files = {file.name for file in tmp_path.iterdir()}
+    assert files >= {"results.json", "build.log", "check.log", "tests.log", "sanitizer.log"} and len(files) <= 8
+    assert {Path(name).suffix for name in files} <= {".json", ".log", ".png"}
+    # The report is printed, and again from that file alone.
+    report = capsys.readouterr().out
+    assert "- check: test_cuda::test_b: AssertionError: h: error ratio 1e-2\n" in report
+    assert day.main(["--out", str(tmp_path), "--only", "verdict"]) == 0
+    assert capsys.readouterr().out.partition("## Tests")[2] == report.partition("## Tests")[2]
+
+
+def test_a_part_that_runs_again_replaces_its_measurements_alone(day, with_a_gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(day, "run_job", lambda job, worker, seconds: [measurement("resident", case=job.case, precision=job.precision)])
+    for parts in ("small,large", "small"):
+        assert day.main(["--out", str(tmp_path), "--only", parts]) == 0
+        from gpu_jobs import JOBS
+
+        assert len(results(tmp_path)["measurements"]) == len(JOBS)
 
 
 def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     import gpu_results
 
     saved = gpu_results.Results(tmp_path)
-    saved.add([measurement("step")])
+    saved.add("small", [measurement("step")])
     monkeypatch.setattr(gpu_results.json, "dumps", lambda *args, **options: "{ torn" + 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        saved.add([measurement("resident")])
+        saved.add("small", [measurement("resident")])
     monkeypatch.undo()
     assert len(results(tmp_path)["measurements"]) == 1
 
@@ -442,13 +532,15 @@ def junit(tmp_path, tests, failures=0, skipped=0):
     return file
 
 
-def test_tests_that_were_skipped_cover_nothing(day, tmp_path):
-    assert day.judge_tests(junit(tmp_path, 5, skipped=1), "", "4 passed") == ("ok", "4 passed; skipped 1: no GPU")
-    assert day.judge_tests(junit(tmp_path, 3, skipped=3), "", "")[0] == "not run"
-    assert day.judge_tests(junit(tmp_path, 0), "", "")[0] == "not run"
-    assert day.judge_tests(junit(tmp_path, 5, failures=1), "", "")[0] == "failed"
-    assert day.judge_tests(junit(tmp_path, 5), "stopped after 9 s; ", "5 passed")[0] == "failed"
-    assert day.judge_tests(tmp_path / "none.xml", "", "Killed") == ("failed", "no report; the last line is 'Killed'")
+def test_tests_that_were_skipped_cover_nothing(tmp_path):
+    from gpu_tests import judge, read
+
+    assert judge(read(junit(tmp_path, 5, skipped=1)), "", "4 passed") == ("ok", "4 passed; skipped 1: no GPU")
+    assert judge(read(junit(tmp_path, 3, skipped=3)), "", "")[0] == "not run"
+    assert judge(read(junit(tmp_path, 0)), "", "")[0] == "not run"
+    assert judge(read(junit(tmp_path, 5, failures=1)), "", "")[0] == "failed"
+    assert judge(read(junit(tmp_path, 5)), "stopped after 9 s; ", "5 passed")[0] == "failed"
+    assert judge(read(tmp_path / "none.xml"), "", "Killed") == ("failed", "no report; the last line is 'Killed'")
 
 
 def test_a_command_that_takes_too_long_may_report_before_it_is_killed(day, tmp_path):

@@ -1,0 +1,22 @@
+"""What the tests on a GPU begin with."""
+
+import os
+
+import pytest
+import torch
+
+from pixelrnn_ext import _library
+
+# cuBLAS wants it said before its first call, since conftest.py asks torch for deterministic results.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def skip_without_a_gpu(kernels=True):
+    """Skips the module, with the reason; ``kernels``: the compiled ones are needed too."""
+    reason = None
+    if not torch.cuda.is_available():
+        reason = f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
+    elif kernels:
+        reason = _library.why_no_cuda()
+    if reason:
+        pytest.skip(f"nothing is tested on a GPU: {reason}", allow_module_level=True)

@@ -1,0 +1,76 @@
+"""Scans through one forced path of the CUDA kernels, for those who run them: tests/emulator or a GPU."""
+
+import torch
+from emulated.kernels import FORMATS, kernels, suffixes
+
+REFERENCE = torch.ops.pixelrnn_ext
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+GEOMETRIES = {  # diagonal, taps, directions, reverse
+    "bilstm": (True, 2, 2, False),
+    "diagonal-reverse": (True, 2, 1, True),
+    "row3": (False, 3, 1, False),
+    "row1": (False, 1, 1, False),
+    "row5": (False, 5, 2, False),
+}
+CLUSTERS = (1, 2, 4, 8)
+SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
+# A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
+SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
+NAMES = {kernel.name for kernel in kernels()}
+# 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
+IMPOSSIBLE = {("tf32", "3_256", 8)}
+VARIANTS = [(format, suffix, blocks) for format in FORMATS for suffix in suffixes(format) for blocks in CLUSTERS]
+VARIANT_IDS = ["{}-{}-C{}".format(*variant) for variant in VARIANTS]
+
+
+class Problem:
+    """One scan and its cotangent, in the format's dtype."""
+
+    def __init__(self, format, geometry, hidden, images, height, width, *, states=True):
+        self.diagonal, self.taps, self.directions, self.reverse = GEOMETRIES[geometry]
+        self.format, self.dtype = format, DTYPES[format]
+        self.sizes = images, height, width, hidden
+
+        def draw(*size, scale=1.0):
+            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
+
+        self.inputs = {
+            "x": draw(self.directions, *self.sizes, 4),
+            "weight": draw(self.directions, self.taps, hidden, 4, hidden, scale=0.8 / (self.taps * hidden) ** 0.5),
+        }
+        if states:
+            self.inputs |= {"h0": draw(self.directions, hidden), "c0": draw(self.directions, hidden)}
+        self.cotangent = draw(self.directions, *self.sizes)
+
+    def plan(self, ops, arch, path="auto"):
+        capability = int(arch.removeprefix("sm_"))
+        return ops.describe_plan(self.directions, *self.sizes, self.taps, self.diagonal, self.format, capability, path)
+
+    def run(self, ops, dtype, path="auto", device="cpu"):
+        """{name: tensor} of the outputs and of the gradients of all inputs, chained by autograd."""
+        leaves = {name: t.to(device, dtype).requires_grad_() for name, t in self.inputs.items()}
+        states = leaves.get("h0"), leaves.get("c0")
+        options = None, None, None, 1, self.diagonal, self.reverse, path, self.format == "tf32"
+        outputs = ops.line_scan(leaves["x"], leaves["weight"], *states, *options)
+        gradients = torch.autograd.grad(outputs[0], list(leaves.values()), self.cotangent.to(device, dtype))
+        named = dict(zip(("h", "c", "gates"), outputs)) | {f"d{name}": g for name, g in zip(leaves, gradients)}
+        return {name: t.detach() for name, t in named.items()}
+
+
+def variant(ops, arch, format, suffix, blocks, geometry):
+    """A problem that this variant takes, of one tap where more do not fit into its registers (None: no problem), its path and plans."""
+    path, images = f"resident:{suffix}:{blocks}", 3 if blocks < 4 else 1
+    for name in (geometry, "row1"):
+        problem = Problem(format, name, SMALLEST[blocks], images, *SHAPES[geometry])
+        found = problem.plan(ops, arch, path)
+        if not any("no kernel is compiled" in plan for plan in found):
+            return problem, path, found
+    assert (format, suffix, blocks) in IMPOSSIBLE, found
+    return None, path, found
+
+
+def check_names(format, suffix, blocks, plans):
+    """A pass that has the variant takes it."""
+    for name, plan in zip(("forward", "backward"), plans):
+        if f"{name}_{format}_{suffix}" in NAMES:
+            assert plan.startswith(f"{name}_{format}_{suffix}: {blocks} block"), plan
