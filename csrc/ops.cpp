@@ -94,6 +94,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
   return {hs, cs, gates};
 }
 
+// dh0 and dc0 are each image's share, [D, B, h], so that gradients for every image take no loop over them; without elements where there is no h0 or c0.
 std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, Optional h0, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6, "line_scan_backward: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
   make_contiguous(dh, weight, h0, c0, c, gates);
@@ -107,7 +108,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   check_sizes("c0", c0, {D, h}, weight);
 
   Tensor dx = fresh(gates, {D, B, H, W, h, 4});
-  Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, h}), dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, h});
+  Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, B, h}), dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, B, h});
   if (dx.numel() == 0) return {dx, dh0, dc0};
   dispatch(gates, [&](auto zero) {
     using T = decltype(zero);

@@ -286,13 +286,13 @@ def _native(path, input, directions, gate_bias, diagonal, reverse, mask_type, im
         given = [getattr(d, name) for d in directions]
         if all(state is None for state in given):
             return None
-        return torch.stack([input.new_zeros(d.hidden) if s is None else s for d, s in zip(directions, given)])
+        return torch.stack([d.weight_hh.new_zeros(d.hidden) if s is None else s for d, s in zip(directions, given)])
 
     hidden = directions[0].hidden
     biases = [d.bias for d in directions]
     bias = None
     if any(b is not None for b in biases):
-        zero = input.new_zeros(4 * hidden)
+        zero = directions[0].weight_hh.new_zeros(4 * hidden)
         bias = torch.stack([(zero if b is None else b).view(4, hidden).t() for b in biases])
     x = None
     if gate_bias is not None:

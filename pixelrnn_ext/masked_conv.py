@@ -1,19 +1,30 @@
-"""The operator under masked_conv2d: its paths by device, fake kernels, autograd, and the autocast rule.
+"""The operator under masked_conv2d: its paths by device, fake kernels, derivatives, batching, and the autocast rule.
 
 ``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators: on a CPU the compiled kernels
-compute them (:mod:`pixelrnn_ext._masked_conv_cpu`), on a GPU Triton kernels, which need no compiled library. Derivatives of
-the backward go through convolutions of PyTorch.
+compute them (:mod:`pixelrnn_ext._masked_conv_cpu`), on a GPU Triton kernels, which need no compiled library.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from . import _masked_conv_cpu
+from . import _autograd, _batching, _masked_conv_cpu, reference
 from ._autocast import casts_operands, runs_without_autocast
 from ._devices import on_one_device
-from ._double_backward import save_inputs, vjp
 from ._masked_conv_cpu import memory_format
 from .masks import Mask, masked_weight
+
+_library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
+_library.define(
+    "masked_conv2d(Tensor input, Tensor weight, Tensor? bias, str mask_type, int image_channels, int gates, bool relu) -> Tensor",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+_library.define(
+    "masked_conv2d_backward(Tensor grad_output, Tensor? output, Tensor input, Tensor weight, str mask_type, int image_channels,"
+    " int gates, bool relu, bool need_input, bool need_weight, bool need_bias) -> (Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+_OPS = torch.ops.pixelrnn_ext
 
 
 def _kernels(tensor: Tensor):
@@ -24,7 +35,6 @@ def _kernels(tensor: Tensor):
     return _masked_conv_triton
 
 
-@torch.library.custom_op("pixelrnn_ext::masked_conv2d", mutates_args=())
 @runs_without_autocast
 @on_one_device
 def masked_conv2d(
@@ -34,7 +44,6 @@ def masked_conv2d(
     return y.contiguous(memory_format=memory_format(input))
 
 
-@torch.library.custom_op("pixelrnn_ext::masked_conv2d_backward", mutates_args=())
 @runs_without_autocast  # it is on where backward() is called inside its region
 @on_one_device
 def masked_conv2d_backward(
@@ -59,13 +68,11 @@ def masked_conv2d_backward(
     )
 
 
-@masked_conv2d.register_fake
 def _fake(input, weight, bias, mask_type, image_channels, gates, relu):
     size = input.shape[0], weight.shape[0], input.shape[2], input.shape[3]
     return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format(input))
 
 
-@masked_conv2d_backward.register_fake
 def _backward_fake(
     grad_output, output, input, weight, mask_type, image_channels, gates, relu, need_input, need_weight, need_bias
 ):
@@ -84,16 +91,23 @@ def _setup(ctx, inputs, output):
 
 
 def _gradients(ctx, grad):
+    if grad is None:
+        return (None,) * 7
     input, weight, output = ctx.saved_tensors
     needs = ctx.needs_input_grad[:3]
-    grads = masked_conv2d_backward(grad, output, input, weight, *ctx.options, *needs)
+    grads = _OPS.masked_conv2d_backward(grad, output, input, weight, *ctx.options, *needs)
     return *(grad if need else None for grad, need in zip(grads, needs)), None, None, None, None
 
 
-def _differentiable_backward(
+def _decomposed(input, weight, bias, mask_type, image_channels, gates, relu):
+    """What the operator computes, in PyTorch that has derivatives."""
+    options = dict(image_channels=image_channels, gates=gates, activation="relu" if relu else None)
+    return reference.masked_conv2d(input, weight, bias, mask_type, **options)
+
+
+def _decomposed_backward(
     grad_output, output, input, weight, mask_type, image_channels, gates, relu, need_input, need_weight, need_bias
 ):
-    """What the operator computes, in PyTorch that has a derivative."""
     live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
     grad = torch.where(output > 0, grad_output, 0) if relu else grad_output
     # Plain ints: the formula's second derivative takes no traced sizes.
@@ -107,14 +121,43 @@ def _differentiable_backward(
     return tuple(input.new_empty(0) if grad is None else grad for grad in (dinput, dweight, dbias))
 
 
-def _backward_gradients(ctx, *grads):
-    return vjp(_differentiable_backward, ctx, grads)
+# Batching. The gradients of weight and bias are sums over images; where there is a batch of those sums, they come from the
+# patches that the convolution reads, in one batched product.
+def _batch(info, in_dims, *args):
+    (output,), (dim,) = _batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
+    return output, dim
 
 
-masked_conv2d.register_autograd(_gradients, setup_context=_setup)
-masked_conv2d_backward.register_autograd(_backward_gradients, setup_context=save_inputs)
+def _backward_batch(info, in_dims, *args):
+    if in_dims[3] is not None:  # of weights too
+        return _batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
+    args, images = _batching.fold({0: 0, 1: 0, 2: 0}, info, in_dims, args)
+    grad, output, input, weight, mask_type, image_channels, gates, relu, *needs = args
+    dinput, dweight, dbias = (input.new_empty(info.batch_size, 0) for _ in needs)
+    if needs[0]:
+        dinput = _OPS.masked_conv2d_backward(*args[:-3], True, False, False)[0].unflatten(0, (info.batch_size, images))
+    if needs[1] or needs[2]:
+        grad = torch.where(output > 0, grad, 0) if relu else grad
+        grad = grad.flatten(2).unflatten(0, (info.batch_size, images))
+    if needs[1]:
+        size = weight.shape[2:]
+        patches = F.unfold(input, size, padding=[side // 2 for side in size]).unflatten(0, (info.batch_size, images))
+        dweight = torch.einsum("nbop,nbip->noi", grad, patches).unflatten(2, weight.shape[1:])
+        dweight = masked_weight(dweight, mask_type, image_channels=image_channels, gates=gates)
+    if needs[2]:
+        dbias = grad.sum((1, 3))
+    return (dinput, dweight, dbias), (0, 0, 0)
 
 
-_library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
+for _name, _kernel, _fake_kernel, _batching_rule in (
+    ("masked_conv2d", masked_conv2d, _fake, _batch),
+    ("masked_conv2d_backward", masked_conv2d_backward, _backward_fake, _backward_batch),
+):
+    for _device in ("CPU", "CUDA"):
+        _library.impl(_name, _kernel, _device)
+    torch.library.register_fake(f"pixelrnn_ext::{_name}", _fake_kernel, lib=_library)
+    torch.library.register_vmap(f"pixelrnn_ext::{_name}", _batching_rule, lib=_library)
+_autograd.register(_library, "masked_conv2d", _decomposed, _setup, _gradients)
+_autograd.register(_library, "masked_conv2d_backward", _decomposed_backward)
 for _device in ("cpu", "cuda"):
     casts_operands(_library, "masked_conv2d", _device)

@@ -92,14 +92,14 @@ def causal_mask(
 
 def removes_nothing(weight: Tensor, mask_type: str, image_channels: int) -> bool:
     """Whether all of the weight is alive: the convolution is an ordinary one."""
-    return mask_type == "B" and image_channels == weight.shape[2] == weight.shape[3] == 1
+    return mask_type == "B" and image_channels == weight.shape[-2] == weight.shape[-1] == 1
 
 
 def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
-    """``weight`` times its :func:`causal_mask`; ``mask_type=None`` leaves it as it is."""
+    """``weight``, which may have leading axes, times its :func:`causal_mask`; ``mask_type=None`` leaves it as it is."""
     if mask_type is None:
         return weight
-    out_channels, in_channels, height, width = weight.shape
+    out_channels, in_channels, height, width = weight.shape[-4:]
     if removes_nothing(weight, mask_type, image_channels):
         return weight
     mask = causal_mask(

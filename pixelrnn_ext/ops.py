@@ -1,7 +1,8 @@
-"""The operators under the layers: fake kernels, autograd and autocast rules, and the kernels for a GPU.
+"""The operators under the layers: fake kernels, derivatives, batching and autocast rules, and the kernels for a GPU.
 
-``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/ops.cpp has its schema and the shapes. Its backward is an
-operator too, so that compiled graphs keep it; derivatives of the backward go through :mod:`pixelrnn_ext._eager_backward`.
+``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/ops.cpp has its schema and the shapes. Its backward is two
+operators, so that compiled graphs keep them: the recurrence, and the gradients of the weights, which torch.vmap takes for every
+image apart.
 """
 
 from functools import partial
@@ -9,45 +10,40 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from . import _cuda, _library
-from . import _eager_backward as eager
+from . import _autograd, _batching, _cuda, _library
+from . import _eager as eager
 from ._autocast import casts_operands, without_autocast
-from ._double_backward import save_inputs, vjp
 
 
 def register() -> None:
     """Once, after the library has defined the schemas."""
-    register_rules("pixelrnn_ext")
+    library = register_rules("pixelrnn_ext")
     # On a CPU the state is float32 whatever the autocast dtype is. The CUDA kernels keep c and accumulators in float32
     # themselves, so there a scan runs in the autocast dtype, as torch's own matrix products do.
     torch.library.register_autocast("pixelrnn_ext::line_scan", "cpu", torch.float32)
     if _library.why_no_cuda() is None:
         _cuda.register("pixelrnn_ext", "cuda")
-        casts_operands(_fragment, "line_scan", "cuda")
+        casts_operands(library, "line_scan", "cuda")
 
 
-def register_rules(namespace: str) -> None:
-    """Fake kernels and autograd of the three operators of ``namespace``."""
-    ops = getattr(torch.ops, namespace)
-    torch.library.register_fake(f"{namespace}::line_scan", _scan_fake)
-    torch.library.register_fake(f"{namespace}::line_scan_backward", _backward_fake)
-    torch.library.register_fake(f"{namespace}::line_scan_weight_grad", _weight_grad_fake)
-    torch.library.register_autograd(f"{namespace}::line_scan", partial(_scan_backward, ops), setup_context=_scan_setup)
-    for name, rule in (("line_scan_backward", _backward_backward), ("line_scan_weight_grad", _weight_grad_backward)):
-        torch.library.register_autograd(f"{namespace}::{name}", rule, setup_context=save_inputs)
+def register_rules(namespace: str) -> torch.library.Library:
+    """Fake kernels, derivatives and batching of the three operators of ``namespace``; its library, which holds them."""
+    ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
+    _libraries.append(library)
+    for name, fake, batch in (
+        ("line_scan", _scan_fake, _scan_batch),
+        ("line_scan_backward", _backward_fake, _backward_batch),
+        ("line_scan_weight_grad", _weight_grad_fake, _weight_grad_batch),
+    ):
+        torch.library.register_fake(f"{namespace}::{name}", fake)
+        torch.library.register_vmap(f"{namespace}::{name}", partial(batch, getattr(ops, name)))
+    _autograd.register(library, "line_scan", eager.line_scan, _scan_setup, partial(_scan_backward, ops))
+    _autograd.register(library, "line_scan_backward", eager.line_scan_backward)
+    _autograd.register(library, "line_scan_weight_grad", eager.line_scan_weight_grad)
+    return library
 
 
-_fragment = torch.library.Library("pixelrnn_ext", "FRAGMENT")
-
-
-# What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half. Their
-# gradients, which only a second derivative has, are float16 then too, of bfloat16 maps as well.
-def _state_dtype(dtype):
-    return torch.promote_types(dtype, torch.float32)
-
-
-def _gates_dtype(dtype):
-    return torch.float16 if dtype == torch.bfloat16 else dtype
+_libraries = []  # a library's registrations live as long as it
 
 
 def _scan_fake(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):
@@ -57,14 +53,14 @@ def _scan_fake(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal
     dtype = weight.dtype
     return (
         weight.new_empty(size),
-        weight.new_empty(size, dtype=_state_dtype(dtype)),
-        weight.new_empty(*size, 4, dtype=_gates_dtype(dtype)),
+        weight.new_empty(size, dtype=eager.state_dtype(dtype)),
+        weight.new_empty(*size, 4, dtype=eager.gates_dtype(dtype)),
     )
 
 
 def _backward_fake(dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False):
-    directions, hidden = gates.shape[0], gates.shape[4]
-    states = [weight.new_empty(0 if state is None else directions, hidden) for state in (h0, c0)]
+    directions, images, _, _, hidden = c.shape
+    states = [c.new_empty(0 if state is None else directions, images, hidden) for state in (h0, c0)]
     return weight.new_empty(gates.shape), *states
 
 
@@ -78,51 +74,63 @@ def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, di
     )
 
 
+# Batching. The axes of images by the place of the argument.
+def _scan_batch(op, info, in_dims, *args):
+    return _batching.folded(op, {0: 1, 4: 0}, (1, 1, 1), info, in_dims, args)
+
+
+def _backward_batch(op, info, in_dims, *args):
+    return _batching.folded(op, {0: 1, 4: 1, 5: 1}, (1, 1, 1), info, in_dims, args)
+
+
+def _weight_grad_batch(op, info, in_dims, *args):
+    axes = {0: 1, 1: 1, 3: 0}
+    if in_dims[2] is not None:  # of h0
+        return _batching.each(op, info, in_dims, args)
+    args, _ = _batching.fold(axes, info, in_dims, args)
+    return eager.grouped_weight_grad(info.batch_size, *args), (1, 1, 1)
+
+
 def _scan_setup(ctx, inputs, output):
     _, weight, h0, c0, input, weight_ih, _, *ctx.options = inputs
-    ctx.set_materialize_grads(False)
     ctx.save_for_backward(weight, h0, c0, input, weight_ih, *output)
 
 
-def _scan_backward(ops, ctx, *grads):
-    with without_autocast(ctx.saved_tensors[0].device.type):  # it is on where backward() is called inside its region
-        return _scan_gradients(ops, ctx, *grads)
-
-
-def _scan_gradients(ops, ctx, dh, dc, dgates):
-    weight, h0, c0, input, weight_ih, h, c, gates = ctx.saved_tensors
+def _scan_backward(ops, ctx, dh, dc, dgates):
+    weight, h0, c0, input, weight_ih, h, c, gates = ctx.saved_tensors  # once: activation checkpoints allow no more
     input_kernel, diagonal, reverse, *path = ctx.options
     scan = diagonal, reverse
     need_x, need_weight, need_h0, need_c0, need_input, need_weight_ih, need_bias = ctx.needs_input_grad[:7]
-    if dc is None and dgates is None:
-        if dh is None:
-            return (None,) * (7 + len(ctx.options))
-        dx, dh0, dc0 = ops.line_scan_backward(dh, weight, h0, c0, c, gates, *scan, *path)
-    else:  # from a second derivative
-        dx, dh0, dc0 = eager.line_scan_backward(dh, dc, dgates, weight, h0, c0, c, gates, *scan)
-    dweight = dweight_ih = dbias = None
-    if need_weight or need_weight_ih or need_bias:
-        dweight, dweight_ih, dbias = ops.line_scan_weight_grad(
-            dx,
-            h if need_weight else None,
-            h0,
-            input if need_weight_ih else None,
-            weight.shape[1],
-            0 if weight_ih is None else weight_ih.shape[1],
-            input_kernel,
-            need_bias,
-            *scan,
+    with without_autocast(weight.device.type):  # it is on where backward() is called inside its region
+        if dc is None and dgates is None:
+            if dh is None:
+                return (None,) * (7 + len(ctx.options))
+            dx, dh0, dc0 = ops.line_scan_backward(dh, weight, h0, c0, c, gates, *scan, *path)
+        else:  # from a second derivative
+            dx, dh0, dc0 = eager.line_scan_backward(dh, weight, h0, c0, c, gates, *scan, dc=dc, dgates=dgates)
+        dweight = dweight_ih = dbias = None
+        if need_weight or need_weight_ih or need_bias:
+            dweight, dweight_ih, dbias = ops.line_scan_weight_grad(
+                dx,
+                h if need_weight else None,
+                h0,
+                input if need_weight_ih else None,
+                weight.shape[1],
+                0 if weight_ih is None else weight_ih.shape[1],
+                input_kernel,
+                need_bias,
+                *scan,
+            )
+        return (
+            dx if need_x else None,
+            dweight if need_weight else None,
+            dh0.sum(1).to(weight.dtype) if need_h0 else None,
+            dc0.sum(1).to(weight.dtype) if need_c0 else None,
+            _input_grad(dx, weight_ih, input_kernel, reverse) if need_input else None,
+            dweight_ih if need_weight_ih else None,
+            dbias if need_bias else None,
+            *(None for _ in ctx.options),
         )
-    return (
-        dx if need_x else None,
-        dweight if need_weight else None,
-        dh0 if need_h0 else None,
-        dc0 if need_c0 else None,
-        _input_grad(dx, weight_ih, input_kernel, reverse) if need_input else None,
-        dweight_ih if need_weight_ih else None,
-        dbias if need_bias else None,
-        *(None for _ in ctx.options),
-    )
 
 
 def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Tensor:
@@ -140,15 +148,4 @@ def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Te
         for k in range(taps):
             moved = eager.displaced(products[:, :, :, k], 0, k - kernel // 2, reverse != (d == 1)).reshape(-1, channels)
             total = moved if total is None else total + moved
-    return total.view(images, height, width, channels)
-
-
-def _backward_backward(ctx, *grads):
-    def backward(dh, *args):
-        return eager.line_scan_backward(dh, None, None, *args)
-
-    return vjp(backward, ctx, grads)
-
-
-def _weight_grad_backward(ctx, *grads):
-    return vjp(eager.line_scan_weight_grad, ctx, grads)
+    return total.reshape(images, height, width, channels)

@@ -255,30 +255,32 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const auto& k = kernels<T>(instruction_set);
   sweep<T>(s, Pass::kBackward, k, team, directions, k.backward);
 
-  for (int i = 0; i < s.directions && a.dc0; ++i) {
-    T* out = a.dc0 + i * h;
+  for (int64_t scan = 0; scan < int64_t(s.directions) * s.images && a.dc0; ++scan) {
+    T* out = a.dc0 + scan * h;
+    const int cells = s.geometry(0).cells;
     std::fill(out, out + h, T(0));
-    for (int64_t chain = 0; chain < chains; ++chain)
-      for (int u = 0; u < h; ++u) out[u] += dc[(i * chains + chain) * h + u];
+    for (int64_t chain = scan * cells; chain < (scan + 1) * cells; ++chain)
+      for (int u = 0; u < h; ++u) out[u] += dc[chain * h + u];
   }
   for (int i = 0; i < s.directions && a.dh0; ++i) {
-    T* out = a.dh0 + i * h;
-    std::fill(out, out + h, T(0));
+    T* out = a.dh0 + i * s.images * h;
+    std::fill(out, out + s.images * h, T(0));
     const auto& d = directions[i];
     const Geometry& g = d.geometry;
     for (const auto& tap : d.taps) {
-      std::vector<T> sum(4 * h);  // of dx over the cells whose tap lies outside
+      std::vector<T> sums(s.images * 4 * h);  // of each image's dx over the cells whose tap lies outside
       for (int t = 0; t < g.lines; ++t)
         for (int r = g.first(t); r < g.last(t); ++r) {
           const int line = t - g.lag(tap.from), cell = r + g.shift(tap.from);
           if (cell >= g.first(line) && cell < g.last(line)) continue;
           for (int b = 0; b < s.images; ++b) {
             const T* dx = tap.map + (b * s.pixels() + g.pixel(t, r)) * 4 * h;
-            for (int j = 0; j < 4 * h; ++j) sum[j] += dx[j];
+            for (int j = 0; j < 4 * h; ++j) sums[b * 4 * h + j] += dx[j];
           }
         }
-      for (int j = 0; j < 4 * h; ++j)
-        for (int u = 0; u < h; ++u) out[u] += sum[j] * tap.weight[j * h + u];
+      for (int b = 0; b < s.images; ++b)
+        for (int j = 0; j < 4 * h; ++j)
+          for (int u = 0; u < h; ++u) out[b * h + u] += sums[b * 4 * h + j] * tap.weight[j * h + u];
     }
   }
 }

@@ -44,7 +44,7 @@ template <class T> struct Backward {
   const T *h0, *c0;
   const T *c, *gates;  // from forward
   T* dx;               // out: gradient of the pre-activations [maps, 4]
-  T *dh0, *dc0;        // out: [directions][hidden], or null: not wanted
+  T *dh0, *dc0;        // out: each image's share of them [directions][images][hidden], or null: not wanted
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

@@ -272,14 +272,14 @@ std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optiona
   const Path wanted(path);
 
   Tensor dx = torch::stable::new_empty(gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
-  if (s.empty()) return {dx, torch::stable::new_zeros(c, {s.directions, 0, s.hidden})};
+  if (s.empty()) return {dx, torch::stable::new_zeros(c, {s.directions, s.images, 0, s.hidden})};
   const Plan plan = s.choose(wanted, true);
   const cudaStream_t stream = device.stream();
   if (!plan.variant) {
     Tensor dc = step_backward_scan(s, dh, weight, c0, c, gates, dx, stream);
     return {dx, dc};
   }
-  Tensor dc = torch::stable::new_empty(c, {s.directions, s.images * s.geometry(0).cells, s.hidden});
+  Tensor dc = torch::stable::new_empty(c, {s.directions, s.images, s.geometry(0).cells, s.hidden});
   const Tensor packed = packed_weight(s, plan, weight, stream);
   const BackwardArgs args{dh.const_data_ptr(), gates.const_data_ptr(), static_cast<const float*>(c.const_data_ptr()), packed.const_data_ptr(), in(c0),
                           dx.mutable_data_ptr(), static_cast<float*>(dc.mutable_data_ptr()), int(s.images), s.pixels(), plan.tiling, {s.geometry(0), s.geometry(1)}};

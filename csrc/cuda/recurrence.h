@@ -14,7 +14,7 @@ std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> 
     torch::stable::Tensor x, torch::stable::Tensor weight, std::optional<torch::stable::Tensor> h0, std::optional<torch::stable::Tensor> c0, bool diagonal,
     bool reverse, std::string path, bool tf32);
 
-// dc_first [D, n, h]: the gradients of the cell state before each chain of cells; c0's is their sum over n.
+// dc_first [D, B, cells, h]: the gradients of the cell state before each chain of cells; c0's is their sum over images and cells.
 std::tuple<torch::stable::Tensor, torch::stable::Tensor> recurrence_backward(torch::stable::Tensor dh, torch::stable::Tensor weight,
                                                                              std::optional<torch::stable::Tensor> c0, torch::stable::Tensor c,
                                                                              torch::stable::Tensor gates, bool diagonal, bool reverse, std::string path,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import is_fake
 
 from .. import likelihood, sampling
 
@@ -33,7 +34,8 @@ class AutoregressiveModel(nn.Module):
 
         Raises:
             TypeError: images that are not integers.
-            ValueError: a shape or a value out of range (values are not looked at inside torch.compile).
+            ValueError: a shape or a value out of range (values are not looked at inside torch.compile, nor where there are
+                none: on the meta device and of fake tensors).
 
         Example:
             >>> model = from_name("mnist-diagonal")
@@ -115,7 +117,10 @@ class AutoregressiveModel(nn.Module):
         possible = torch.iinfo(images.dtype)
         if possible.min >= 0 and possible.max < self.levels or not images.numel() or torch.compiler.is_compiling():
             return  # without asking the device
-        low, high = (int(value) for value in images.aminmax())
+        values = _values(images)
+        if values is None:
+            return
+        low, high = (int(value) for value in values.aminmax())
         if low < 0 or high >= self.levels:
             raise ValueError(f"expected images of integers in [0, {self.levels}), got values from {low} to {high}")
 
@@ -139,6 +144,13 @@ class AutoregressiveModel(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
+
+
+def _values(tensor: Tensor) -> Tensor | None:
+    """All values of a tensor, inside torch.func's transforms those of the whole batch; None of a tensor that has none."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return None if tensor.is_meta or is_fake(tensor) else tensor
 
 
 def _to_stderr(done: int, rows: int) -> None:

@@ -69,8 +69,8 @@ class _Stack(AutoregressiveModel):
         """
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
-        # In the memory format in which the recurrent layers compute.
-        x = self.scaled(images).contiguous(memory_format=torch.channels_last)
+        # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it.
+        x = self.scaled(images).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:

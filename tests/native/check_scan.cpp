@@ -108,7 +108,7 @@ template <class T> Outputs<T> outputs_of(const Shape& s, T value) {
   Outputs<T> out;
   for (auto* map : {&out.h, &out.c}) map->assign(maps, value);
   for (auto* map : {&out.gates, &out.dx}) map->assign(maps * 4, value);
-  for (auto* state : {&out.dh0, &out.dc0}) state->assign(states, value);
+  for (auto* state : {&out.dh0, &out.dc0}) state->assign(states * s.images, value);
   out.dweight.assign(weights(s), value);
   out.dweight_ih.assign(input_weights(s), value);
   out.dbias.assign(states * 4, value);
@@ -161,6 +161,7 @@ class Reference {
   }
   int64_t at(Pixel p, int u, int g) const { return at(p, u) * 4 + g; }
   int64_t state_at(int u) const { return int64_t(direction_) * s_.hidden + u; }
+  int64_t image_state_at(Pixel p, int u) const { return (int64_t(direction_) * s_.images + p.image) * s_.hidden + u; }
   int64_t weight_at(int k, int u, int g, int v) const {
     return (((int64_t(direction_) * s_.taps + k) * s_.hidden + u) * 4 + g) * s_.hidden + v;
   }
@@ -207,7 +208,7 @@ class Reference {
       dz[1] = dc * c(carry(p), u) * f * (1 - f);
       dz[2] = dc * i * (1 - g * g);
       dz[3] = dh * tanh_c * o * (1 - o);
-      (inside(carry(p)) ? dc_[at(carry(p), u)] : out_.dc0[state_at(u)]) += dc * f;
+      (inside(carry(p)) ? dc_[at(carry(p), u)] : out_.dc0[image_state_at(p, u)]) += dc * f;
     }
     for (int u = 0; u < s_.hidden; ++u)
       for (int g = 0; g < 4; ++g) backward(p, u, g, out_.dx[at(p, u, g)]);
@@ -218,7 +219,7 @@ class Reference {
       const Pixel from = state_tap(p, k);
       for (int v = 0; v < s_.hidden; ++v) {
         out_.dweight[weight_at(k, u, g, v)] += dz * h(from, v);
-        (inside(from) ? dh_[at(from, v)] : out_.dh0[state_at(v)]) += dz * in_.weight[weight_at(k, u, g, v)];
+        (inside(from) ? dh_[at(from, v)] : out_.dh0[image_state_at(from, v)]) += dz * in_.weight[weight_at(k, u, g, v)];
       }
     }
     for (int k = 0; k < s_.input_taps; ++k)

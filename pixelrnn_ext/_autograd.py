@@ -1,0 +1,95 @@
+"""Derivatives of the operators, right under every transform of torch: autograd in both modes, torch.func and torch.compile.
+
+``torch.library.register_autograd`` gives an operator a backward and nothing else: forward-mode derivatives are then zero, in
+silence, and torch.func refuses it. Here an operator has a *decomposition*, the same in differentiable PyTorch, and perhaps a
+faster backward. Where an operand carries a tangent the decomposition runs, so that derivatives of any order and in any
+nesting of the modes are those of PyTorch itself; elsewhere the operator does, and its backward is the faster one, or else
+the vector-Jacobian product of the decomposition.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
+
+from ._autocast import runs_without_autocast, without_autocast
+
+
+def register(
+    library: torch.library.Library,
+    name: str,
+    decomposition: Callable,
+    setup_context: Callable | None = None,
+    backward: Callable | None = None,
+) -> None:
+    """Registers the derivatives of an operator.
+
+    Args:
+        library: of the operator's namespace.
+        name: of the operator.
+        decomposition: takes its arguments and returns its outputs.
+        setup_context, backward: as of ``torch.library.register_autograd``; None is the decomposition's.
+    """
+    op = getattr(getattr(torch.ops, library.ns), name).default
+    decomposition = runs_without_autocast(decomposition)
+    if backward is None:
+        setup_context, backward = _save_inputs, lambda ctx, *grads: _vjp(decomposition, ctx, grads)
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(*args):
+            *args, keyset = args
+            # A Function switches derivatives off: of this level of torch.func's transforms, not of those around it.
+            with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
+                return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.set_materialize_grads(False)
+            setup_context(ctx, inputs[:-1], output)
+
+        @staticmethod
+        def backward(ctx, *grads):
+            return *backward(ctx, *grads), None
+
+    Function.__name__ = Function.__qualname__ = "".join(map(str.title, name.split("_")))
+    defaults = [argument.default_value for argument in op._schema.arguments]
+
+    def kernel(keyset, *args):
+        args = (*args, *defaults[len(args) :])  # the dispatcher drops those that are the default
+        if any(_tangent(a) is not None for a in args):
+            return decomposition(*args)
+        with enable_single_level_autograd_function():
+            return super(torch.autograd.Function, Function).apply(*args, keyset)
+
+    library.impl(name, kernel, "Autograd", with_keyset=True)
+
+
+def _tangent(value):
+    # The level is 0 whenever there is one; torch.compile does not say that there is while it traces torch.func.
+    level = 0 if torch._C._are_functorch_transforms_active() else None
+    return unpack_dual(value, level=level).tangent if isinstance(value, Tensor) else None
+
+
+def _save_inputs(ctx, inputs, output):
+    ctx.save_for_backward(*(a if isinstance(a, Tensor) else None for a in inputs))
+    ctx.rest = [None if isinstance(a, Tensor) else a for a in inputs]
+
+
+def _vjp(function, ctx, grads):
+    """Gradients of ``function``, which returns a tuple, from the inputs that are saved in ``ctx``."""
+    args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.rest)]
+    needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
+
+    def of_needed(*values):
+        return function(*(values[needed.index(i)] if i in needed else a for i, a in enumerate(args)))
+
+    with without_autocast(next(a.device.type for a in args if isinstance(a, Tensor))):
+        outputs, pull_back = torch.func.vjp(of_needed, *(args[i] for i in needed))
+        found = pull_back(tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads)))
+    result = [None] * len(args)
+    for i, grad in zip(needed, found):
+        result[i] = grad
+    return tuple(result)

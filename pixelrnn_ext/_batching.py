@@ -1,0 +1,42 @@
+"""What the operators' rules for torch.vmap share: a batch of images is more images, a batch of parameters is a loop.
+
+``info``, ``in_dims`` and ``args`` are those of torch.library.register_vmap, and a rule returns outputs and their batch dimensions.
+``axes`` are the axes of images, by the place of the argument.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def folded(op: Callable, axes: dict[int, int], output_axes: tuple[int, ...], info, in_dims, args):
+    """``op``, all of whose outputs have images, once on those of the whole batch, where only arguments with images are batched."""
+    if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
+        return each(op, info, in_dims, args)
+    args, images = fold(axes, info, in_dims, args)
+    return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in zip(op(*args), output_axes)), output_axes
+
+
+def each(op: Callable, info, in_dims, args):
+    """``op`` on one member of the batch after the other."""
+    dims = (*in_dims, *(None for _ in args[len(in_dims) :]))
+    members = [[a if dim is None else a.select(dim, n) for a, dim in zip(args, dims)] for n in range(info.batch_size)]
+    outputs = [torch.stack(outputs) for outputs in zip(*(op(*member) for member in members))]
+    return tuple(outputs), (0,) * len(outputs)
+
+
+def fold(axes: dict[int, int], info, in_dims, args) -> tuple[list, int]:
+    """The arguments with the batch among their images, as the outer index, and the number of images of a member."""
+    args = list(args)
+    for i, axis in axes.items():
+        if args[i] is None:
+            continue
+        batched = _expanded(args[i], axis, info.batch_size) if in_dims[i] is None else args[i].movedim(in_dims[i], axis)
+        images = batched.shape[axis + 1]
+        args[i] = batched.flatten(axis, axis + 1)
+    return args, images
+
+
+def _expanded(tensor: Tensor, axis: int, size: int) -> Tensor:
+    return tensor.unsqueeze(axis).expand(*tensor.shape[:axis], size, *tensor.shape[axis:])
