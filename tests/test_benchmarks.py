@@ -177,3 +177,17 @@ def test_training_check(run):
     printed = run("bench_training", "--check", "--threads", "1")
     for backend in ("native", "reference"):
         assert printed.count(f"mnist-diagonal  {backend}") == 1, printed
+
+
+@native
+def test_per_image_gradients_check(run):
+    printed = run("bench_per_image", "--check", "--threads", "1")
+    assert "gradients of every image take " in printed
+
+
+def test_per_image_gradients_that_do_not_add_up_are_reported(monkeypatch, capsys):
+    import bench_per_image
+
+    monkeypatch.setattr(bench_per_image, "grad", lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()})
+    assert bench_per_image.main(["--check"]) == 1
+    assert "MISMATCH" in capsys.readouterr().out
