@@ -5,10 +5,10 @@
 
     python -m benchmarks.gpu_day --out DIR
 
-from the root of the repository, offline, in 9 minutes. DIR gets results.json, with everything (after every case, so that an
-interrupted run loses nothing), the logs and two plots. The report is printed; --only verdict prints it again. Exit status:
-0 when everything ran, whatever the verdict; 1 when something failed; 2 without a GPU or with wrong arguments; 130 after
-Ctrl-C.
+from the root of the repository, offline, in 9 minutes. DIR gets results.json, with everything (after every case, so
+that an interrupted run loses nothing), the logs and two plots. The report is printed; --only verdict prints it again.
+Exit status: 0 when everything ran, whatever the verdict; 1 when something failed; 2 without a GPU or with wrong
+arguments; 130 after Ctrl-C.
 """
 
 import argparse
@@ -131,7 +131,8 @@ class Day:
 
     def sanitizer(self, seconds: float) -> tuple[str, str]:
         each = (seconds - commands.GRACE - START) / gpu_tests.TOOLS  # a tool that takes longer is skipped
-        return self._pytest("sanitizer", gpu_tests.SANITIZER, seconds, PIXELRNN_SANITIZER_SECONDS=f"{max(1.0, each):.0f}")
+        limit = {"PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, each):.0f}"}
+        return self._pytest("sanitizer", gpu_tests.SANITIZER, seconds, **limit)
 
     def _pytest(self, part: str, selection: list[str], seconds: float, **environment: str) -> tuple[str, str]:
         log, limit = self.out / f"{part}.log", max(1.0, seconds - commands.GRACE)

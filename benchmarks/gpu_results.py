@@ -6,7 +6,9 @@ from pathlib import Path
 
 
 class Results:
-    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "tests": {part: {}}, "measurements": [{}], "verdicts": [{}]}."""
+    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "tests": {part: {}}, "measurements": [{}],
+    "verdicts": [{}]}; the tests as gpu_tests.read has them.
+    """
 
     def __init__(self, folder: Path, keep: bool = False):
         """``keep``: go on with what the folder already holds."""

@@ -42,7 +42,7 @@ def _device_function(function):
 
 
 def _tiled(rows: str, columns: str, depth: str):
-    """Decorates a kernel whose tiles have these names. What is measured is, for batch sizes rounded up to a power of two."""
+    """Decorates a kernel whose tiles have these names; measured once for batch sizes up to each power of two."""
     # A map's channel stride tells its memory format.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda kernel: Tiled(kernel, rows, columns, depth, key)

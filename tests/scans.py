@@ -4,7 +4,9 @@ import torch
 from emulated.kernels import FORMATS, kernels, suffixes
 
 REFERENCE = torch.ops.pixelrnn_ext
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+DTYPES = {
+    "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
+}  # fmt: skip
 GEOMETRIES = {  # diagonal, taps, directions, reverse
     "bilstm": (True, 2, 2, False),
     "diagonal-reverse": (True, 2, 1, True),
@@ -58,7 +60,7 @@ class Problem:
 
 
 def variant(ops, arch, format, suffix, blocks, geometry):
-    """A problem that this variant takes, of one tap where more do not fit into its registers (None: no problem), its path and plans."""
+    """A problem that this variant takes (of one tap where its registers hold no more; None: nothing), its path and plans."""
     path, images = f"resident:{suffix}:{blocks}", 3 if blocks < 4 else 1
     for name in (geometry, "row1"):
         problem = Problem(format, name, SMALLEST[blocks], images, *SHAPES[geometry])

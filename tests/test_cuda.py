@@ -267,6 +267,20 @@ def test_cuda_graph(name, backend, format, backward):
 
 
 @pytest.mark.parametrize("backend", ["step", "resident"])
+def test_a_size_that_has_not_run_before_is_captured(backend):
+    """The GPU is asked for the plan, and the kernels are loaded, while the graph is captured."""
+    layer, x = layer_of("bilstm", 3, 24, backend), randn(2, 3, 6, 13)
+    cotangent = randn(2, 24, 6, 13, grad=False)
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        captured = training_step(layer, x, cotangent)
+    graph.replay()
+    for i, (a, b) in enumerate(zip(training_step(layer, x, cotangent), captured)):
+        assert torch.equal(a, b), f"result {i}"
+
+
+@pytest.mark.parametrize("backend", ["step", "resident"])
 @pytest.mark.parametrize("name", ["row3", "bilstm"])
 def test_it_runs_on_the_current_stream(name, backend):
     """The input is written late on another stream, so a kernel on any other one reads what was there before."""

@@ -1,4 +1,4 @@
-"""That the bounds of tf32 hold whatever a matrix product does with its operands: a Row LSTM in float64, operands cut by hand."""
+"""The bounds of tf32 hold whatever a product does with its operands: a Row LSTM in float64, operands cut by hand."""
 
 import torch
 from cuda_bounds import GRADIENT_RATIO, RATIO

@@ -1,4 +1,4 @@
-"""Half a minute that tells whether the kernels are right on this GPU: every compiled one once, forward and backward, against
+"""Half a minute that tells whether the kernels are right on this GPU: every one once, forward and backward, against
 float64, before anything else is tried. benchmarks/gpu_day.py runs this file first.
 """
 

@@ -40,7 +40,7 @@ def test_a_gpu_draws_what_a_cpu_draws(name):
 
 @pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
 def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
-    """Its kernels are compiled and loaded, and nothing is timed, while the graph is captured; other captures go on as before."""
+    """Its kernels are compiled and loaded, and nothing is timed, meanwhile; other captures go on as before."""
     torch.use_deterministic_algorithms(False)
     monkeypatch.setattr(tiles, "MEASURED", measured)
     channels = 37 + measured  # of no other test
@@ -77,8 +77,9 @@ def test_a_convolution_has_the_same_bits_in_another_process():
         print(hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in results)).hexdigest())
     """
     environment = {name: value for name, value in os.environ.items() if name != "PIXELRNN_TUNE_TILES"}
-    run = [subprocess.run([sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
-    assert run[0].stdout == run[1].stdout and run[0].stdout
+    options = dict(env=environment, capture_output=True, text=True, check=True)
+    first, second = (subprocess.run([sys.executable, "-c", command], **options).stdout for _ in range(2))
+    assert first and first == second
 
 
 def test_a_training_step():

@@ -1,4 +1,4 @@
-"""The raw operators refuse tensors of two devices. No GPU is needed: the kernels are called past the dispatcher, with meta tensors."""
+"""The raw operators refuse tensors of two devices, here CPU and meta: the kernels are called past the dispatcher."""
 
 import pytest
 import test_operators

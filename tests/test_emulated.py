@@ -300,7 +300,7 @@ def test_the_plan_leaves_room_for_static_shared_memory(h100):
 
 
 def test_the_plan_counts_the_clusters_that_run_at_once(h100):
-    """32 clusters of 8 blocks that fill a multiprocessor are two waves where a GPC has room for two, of 4 blocks they are one."""
+    """Where a GPC has room for 16 blocks, 32 clusters of 8 are two waves, of 4 they are one."""
     forward = "forward_fp32_0_512: {} blocks an image".format
     assert plans(h100.ops, 128, 64, 16, 90)[0].startswith(forward(4))
     assert plans(h100.ops, 128, 64, 16)[0].startswith(forward(4))
@@ -326,5 +326,6 @@ def test_tensors_on_two_devices_are_refused(emulated):
     for operator, tensors in calls.items():
         for name in tensors.keys() - {"weight"}:
             moved = {**tensors, name: tensors[name].to("meta")}
-            with pytest.raises(RuntimeError, match=f"expected all tensors on one device, got weight on cpu and {name} on another"):
+            message = f"expected all tensors on one device, got weight on cpu and {name} on another"
+            with pytest.raises(RuntimeError, match=message):
                 operator.default.redispatch(cpu, *moved.values(), *scan)

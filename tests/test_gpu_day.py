@@ -456,7 +456,8 @@ def test_what_tells_most_comes_first(day, all_parts, tmp_path, capsys):
     tests = [entry for entry in all_parts if isinstance(entry, tuple) and isinstance(entry[0], list)]
     check, others, sanitizer = tests
     assert all_parts == ["build", check, *SMALL_JOBS, others, *LARGE_JOBS, sanitizer]
-    assert list(results(tmp_path)["parts"]) == ["build", "check", "small", "tests", "large", "plots", "verdict", "sanitizer"]
+    parts = ["build", "check", "small", "tests", "large", "plots", "verdict", "sanitizer"]
+    assert list(results(tmp_path)["parts"]) == parts
     # The three are all tests, and none twice.
     assert check[0][0] == "tests/test_cuda_kernels.py" and sanitizer[0] == ["tests/test_cuda_sanitizer.py"]
     assert others[0] == [f"--ignore={file}" for file in (check[0][0], *sanitizer[0])]
@@ -473,11 +474,21 @@ def test_everything_but_logs_and_plots_is_in_one_file(day, all_parts, tmp_path, 
     assert data["tests"]["check"] == data["tests"]["tests"] == data["tests"]["sanitizer"]
     assert data["tests"]["check"] == {
         "passed": 1,
-        "failed": [{"test": "test_cuda::test_b", "message": "AssertionError: h: error ratio 1e-2\nmore", "text": "the traceback"}],
+        "failed": [
+            {
+                "test": "test_cuda::test_b",
+                "message": "AssertionError: h: error ratio 1e-2\nmore",
+                "text": "the traceback",
+            }
+        ],
         "broken": 1,
         "skipped": {"a second GPU is needed": 1},
         "seconds": 2.5,
-        "slowest": [{"test": f"test_cuda::test_{name}", "seconds": s} for name, s in (("a", 1.5), ("b", 0.5), ("c", 0.1))],
+        "slowest": [
+            {"test": "test_cuda::test_a", "seconds": 1.5},
+            {"test": "test_cuda::test_b", "seconds": 0.5},
+            {"test": "test_cuda::test_c", "seconds": 0.1},
+        ],
     }
     assert {verdict["verdict"] for verdict in data["verdicts"]} >= {"PASS"}
     files = {file.name for file in tmp_path.iterdir()}
@@ -491,11 +502,11 @@ def test_everything_but_logs_and_plots_is_in_one_file(day, all_parts, tmp_path, 
 
 
 def test_a_part_that_runs_again_replaces_its_measurements_alone(day, with_a_gpu, monkeypatch, tmp_path):
-    monkeypatch.setattr(day, "run_job", lambda job, worker, seconds: [measurement("resident", case=job.case, precision=job.precision)])
+    from gpu_jobs import JOBS
+
+    monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("step", case=job.case, precision=job.precision)])
     for parts in ("small,large", "small"):
         assert day.main(["--out", str(tmp_path), "--only", parts]) == 0
-        from gpu_jobs import JOBS
-
         assert len(results(tmp_path)["measurements"]) == len(JOBS)
 
 
