@@ -328,6 +328,7 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
         ("train --resume --out {new}", "{new}/last.safetensors: No such file or directory"),
         ("train --data digits --model row --out {file}", "expected --out to be a folder, got {file}"),
         ("evaluate {new}", "{new}: No such file or directory"),
+        ("evaluate /dev/null", "/dev/null cannot be read: "),
         ("evaluate {file}", "{file} is damaged or not a safetensors file"),
         (
             "evaluate {trained} --data photos",

