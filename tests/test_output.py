@@ -204,9 +204,16 @@ def straight(tmp_path_factory):
     return content(out)
 
 
-@pytest.mark.parametrize("place", range(1, WRITES + 1))
-@pytest.mark.parametrize("how", ["kill", "interrupt"])
-def test_what_a_stop_between_two_writes_left_out_is_made_up(tmp_path, straight, place, how):
+@pytest.mark.parametrize(
+    ("how", "place"),
+    [("kill", place) for place in range(1, WRITES + 1)]
+    # Those in an evaluation; elsewhere an interrupt does what test_training.py sees it do.
+    + [
+        pytest.param("interrupt", place, marks=[] if place in (5, 6, 8, WRITES) else pytest.mark.sweep)
+        for place in range(1, WRITES + 1)
+    ],
+)
+def test_what_a_stop_between_two_writes_left_out_is_made_up(tmp_path, straight, how, place):
     def stop(number):
         if number == place and how == "kill":
             raise Killed
