@@ -210,6 +210,22 @@ def test_wrong_settings(settings, message):
         Settings(**settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(steps="5"), r"expected steps to be int \| None, got str"),
+        (dict(seed=True), "expected seed to be int, got bool"),
+        (dict(learning_rate=[]), "expected learning_rate to be float, got list"),
+        (dict(bf16=1), "expected bf16 to be bool, got int"),
+        (dict(optimiser=None), "expected optimiser to be str, got NoneType"),
+    ],
+    ids=str,
+)
+def test_settings_of_wrong_types(settings, message):
+    with pytest.raises(TypeError, match=message):
+        Settings(**settings)
+
+
 def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
     images = tiny_data()
     model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4)
@@ -323,6 +339,8 @@ def other_model(path):
         (with_fact("progress", "step", True), "expected progress.step to be an integer in .*, got True in"),
         (with_fact("progress", "evaluated", 9), "expected progress.best_step <= evaluated <= step, got 2, 9 and 2 in"),
         (with_fact("progress", "best", math.nan), "expected progress.best to be a number, got nan in"),
+        (with_fact("model", "num_layers", 10**9), r"expected num_layers to be at most \d+ in .*last.*, got 1000000000"),
+        (with_fact("model", "hidden_channels", 10**30), r"expected hidden_channels to be at most 9\d+ in .*, got 10{30}"),
         (with_fact("data", "shape", [1, 0, 5]), r"expected data.shape to be three integers >= 1, got \[1, 0, 5\] in"),
         (with_fact("data", "classes", [1] * 99), r"expected data.classes to be a list of names, got \[1, 1, .*\.\.\. in"),
         (lambda path: path.unlink(), "No such file"),
@@ -344,6 +362,8 @@ def other_model(path):
         "step-true",
         "evaluated-later",
         "best-nan",
+        "layers-10**9",
+        "channels-10**30",
         "shape-0",
         "classes-numbers",
         "missing",

@@ -88,6 +88,23 @@ def _check(facts, path):
         raise ValueError(f"expected progress.best_step <= evaluated <= step, got {got} in {path}")
 
 
+def _check_sizes(facts, tensors, path):
+    """ValueError before a model of a size is built that nobody could have trained."""
+    for name, value in _integers(facts):
+        most = len(tensors) if name == "num_layers" else 2**63 - 1  # a layer has tensors
+        if abs(value) > most:
+            raise ValueError(f"expected {name} to be at most {most} in {path}, got {_short(value)}")
+
+
+def _integers(facts, name=""):
+    """(name, value) of all integers in nested lists and dictionaries."""
+    if isinstance(facts, (dict, list)):
+        for key, value in facts.items() if isinstance(facts, dict) else ((name, value) for value in facts):
+            yield from _integers(value, key)
+    elif isinstance(facts, int):
+        yield name, facts
+
+
 def _short(value):
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
@@ -132,12 +149,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         if metadata.get(DIGEST_KEY) != _digest(text, tensors):
             raise ValueError(f"{path} is damaged: its content does not have the checksum that was written with it")
         _check(facts, path)
+        _check_sizes(facts, tensors, path)
         return tensors, facts
     _check(facts, path)
     if "checksum" not in facts:
         raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
     if _checksum(tensors) != facts.pop("checksum"):
         raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
+    _check_sizes(facts, tensors, path)
     warnings.warn(
         f"{path} is of the first format, whose checksum covers tensors alone: its facts (settings, step) are unchecked",
         stacklevel=2,

@@ -62,6 +62,11 @@ class Settings:
     save_every: int = 1000
 
     def __post_init__(self):
+        for each in fields(self):
+            value, of = getattr(self, each.name), (int | float if each.type is float else each.type)
+            if not isinstance(value, of) or (isinstance(value, bool) and of is not bool):
+                expected = getattr(each.type, "__name__", each.type)
+                raise TypeError(f"expected {each.name} to be {expected}, got {type(value).__name__}")
         if self.steps is not None and self.epochs is not None:
             raise ValueError("expected steps or epochs, got both")
         if self.optimiser not in optimiser.OPTIMISERS:
