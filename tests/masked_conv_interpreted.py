@@ -12,6 +12,18 @@ from pixelrnn_ext import _masked_conv_tiles as tiles
 from pixelrnn_ext import _masked_conv_triton as kernels
 from pixelrnn_ext.masks import Mask, causal_mask
 
+if kernels.INTERPRETED:
+    from triton.runtime import interpreter
+
+    _patch_lang_tensor = interpreter._patch_lang_tensor
+
+    def _with_an_index(tensor, scope):
+        """Triton 3.6 makes a number of an array of one value by int(), which NumPy 2.4 refuses."""
+        _patch_lang_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    interpreter._patch_lang_tensor = _with_an_index
+
 
 def expected(input, weight, bias, mask, relu, cotangent):
     """{name: tensor} of the output and the gradients by autograd, in float64."""
