@@ -14,6 +14,7 @@ from tiny import ALONE, tiny_training
 from pixelrnn_ext.training import checkpoint, curve, files, journal, loop, output
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.interrupt import Interrupt
+from pixelrnn_ext.training.optional import MissingPackage
 
 # As another training that holds the lock, in a process that needs no torch.
 HOLD = """
@@ -94,6 +95,16 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
     else:
         with pytest.warns(UserWarning, match="is on a file system without locks"), output.locked(tmp_path):
             pass
+
+
+def test_a_filelock_that_is_too_old_says_so(tmp_path, monkeypatch):
+    def old(path, *, timeout, is_singleton):
+        raise AssertionError
+
+    monkeypatch.setattr("filelock.FileLock", old)
+    with pytest.raises(MissingPackage, match=r"expected filelock 3.32 or later, got \d"), output.locked(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "other"])

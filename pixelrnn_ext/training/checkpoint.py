@@ -8,6 +8,7 @@ no more than a checksum of the tensors, among the facts.
 
 import hashlib
 import json
+import textwrap
 import warnings
 import zlib
 from pathlib import Path
@@ -176,7 +177,7 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        why = " ".join(str(error).split())
+        why = textwrap.shorten(str(error), 300, placeholder=" ...")  # it names every tensor
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 
 

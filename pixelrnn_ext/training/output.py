@@ -13,7 +13,7 @@ from .checkpoint import BEST, LAST
 from .curve import CURVE
 from .files import remove_temporary
 from .journal import LOG
-from .optional import need
+from .optional import MissingPackage, need
 
 LOCK = ".lock"
 SAMPLES = "samples-{:07d}.png"  # after which step
@@ -30,31 +30,38 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process holds it; the sentence says which, on what machine, since when and with what
-            ``command``.
+            ``command``. MissingPackage: there is no filelock, or an old one.
         OSError: the folder cannot be made or written to.
     """
-    filelock = need("filelock")
     folder = folder.resolve()
+    lock = _lock(folder)
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    lock = filelock.FileLock(path, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
     try:
         if lock.is_locked or not _acquire(lock, folder):
             yield
             return
         try:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            path.write_text(f"process {os.getpid()} on {platform.node()} since {since}: {command}\n")
+            (folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()} since {since}: {command}\n")
             yield
         finally:
             with suppress(OSError):  # while it is held, so that nobody else's is removed
-                path.unlink()
+                (folder / LOCK).unlink()
             lock.release()
     finally:
         with suppress(OSError):  # those that hold something now
             for above in made:
                 above.rmdir()
+
+
+def _lock(folder):
+    filelock = need("filelock")
+    try:
+        return filelock.FileLock(folder / LOCK, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
+    except TypeError as error:  # torch is content with one that overwrites who holds it
+        got = getattr(filelock, "__version__", "an older one")
+        raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
 
 
 def _acquire(lock, folder):
