@@ -31,7 +31,7 @@ def integers(*, minimum: int = 1, **values) -> tuple[int, ...]:
 
 
 def odd_sides(kernel_size) -> tuple[int, int]:
-    """``kernel_size``, odd, an integer or (height, width), as (height, width). TypeError or ValueError where it is neither."""
+    """``kernel_size``, odd, an integer or (height, width), as (height, width). TypeError, ValueError: it is neither."""
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if len(sides) != 2:
         raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")

@@ -1,4 +1,4 @@
-"""The command from its first line on, before torch is imported: it ends with a sentence and a status, not with a traceback.
+"""The command from its first line on, before torch is imported: it ends with a sentence and a status, no traceback.
 
 Imports nothing heavy, since the second or two that torch takes is when Ctrl-C comes.
 """
@@ -13,7 +13,7 @@ FAILED, INTERRUPTED = 2, 130
 
 
 def running() -> str | None:
-    """The name of the command that this process is, ``pixelrnn`` or ``python -m pixelrnn_ext``; None for another program."""
+    """The command that this process is, ``pixelrnn`` or ``python -m pixelrnn_ext``; None for another program."""
     if os.path.basename(sys.argv[0]) == "pixelrnn":
         return "pixelrnn"
     # What Python puts there while it looks for the module, which imports the package.
@@ -23,7 +23,7 @@ def running() -> str | None:
 
 @contextmanager
 def without_traceback(command: str | None) -> Iterator[None]:
-    """Ends the process of ``command`` where its imports fail or are interrupted; None: another program's, which is told."""
+    """Ends the process of ``command`` where imports fail or are interrupted; None: another program's, which is told."""
     if command is None:
         yield
         return

@@ -99,10 +99,11 @@ def _parse_again(parser, argv, stored):
         if name not in MAY_CHANGE and value != stored.get(name):
             option, before = name.replace("_", "-"), stored.get(name)
             if name not in stored:
-                raise ValueError(f"expected --{option} in the checkpoint, which does not say with what the training began")
+                raise ValueError(f"expected --{option} in the checkpoint, which does not say how the training began")
             if before is None or isinstance(before, bool):
                 given = f"--no-{option}" if value is False else f"--{option}"
-                raise ValueError(f"expected no {given}, without which the training began: --resume goes on with its options")
+                began = "without which the training began: --resume goes on with its options"
+                raise ValueError(f"expected no {given}, {began}")
             raise ValueError(f"expected --{option} {before}, with which the training began, got {value}")
     return options
 
