@@ -276,8 +276,9 @@ std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optiona
   const Plan plan = s.choose(wanted, true);
   const cudaStream_t stream = device.stream();
   if (!plan.variant) {
-    Tensor dc = step_backward_scan(s, dh, weight, c0, c, gates, dx, stream);
-    return {dx, dc};
+    const Tensor dc = step_backward_scan(s, dh, weight, c0, c, gates, dx, stream);
+    const Tensor by_cell = torch::stable::view(dc, {s.directions, s.geometry(0).cells, s.images, s.hidden});
+    return {dx, call_permute(by_cell, {0, 2, 1, 3})};
   }
   Tensor dc = torch::stable::new_empty(c, {s.directions, s.images, s.geometry(0).cells, s.hidden});
   const Tensor packed = packed_weight(s, plan, weight, stream);
