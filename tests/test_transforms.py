@@ -240,6 +240,7 @@ def test_gradients_of_every_image_take_one_backward():
     assert "pixelrnn_ext::line_scan_weight_grad" in calls(2)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("transform", [per_image, of_jvp], ids=["gradients-of-every-image", "jvp"])
 @pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
 def test_transforms_compile_in_one_graph(name, transform):
