@@ -17,17 +17,6 @@ BATCH, APART = "one backward of the batch", "gradients of every image"
 REQUIRED = {"mnist-diagonal": 6}  # times as long, at most, for 64 images
 
 
-class LogProb(torch.nn.Module):
-    """A model's log_prob as a module's forward, which functional_call can call."""
-
-    def __init__(self, model: torch.nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.log_prob(images)
-
-
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__)
@@ -44,16 +33,16 @@ def main(argv: list[str] | None = None) -> int:
     if options.check:
         side, overrides = 6, {"hidden_channels": 8, "num_layers": 2, "head_channels": 8}
     torch.manual_seed(0)
-    module = LogProb(px.from_name(options.model, **overrides))
-    model, leaves = module.model, dict(module.named_parameters())
+    model = px.from_name(options.model, **overrides)
+    leaves = dict(model.named_parameters())
     parameters = {name: leaf.detach() for name, leaf in leaves.items()}
     images = torch.randint(model.levels, (options.images, model.image_channels, side, side), dtype=torch.uint8)
 
     def batch():
-        return dict(zip(leaves, torch.autograd.grad(module(images).sum(), list(leaves.values()))))
+        return dict(zip(leaves, torch.autograd.grad(model.log_prob(images).sum(), list(leaves.values()))))
 
     def log_prob(parameters, image):
-        return functional_call(module, parameters, (image[None],))[0]
+        return px.likelihood.log_prob(functional_call(model, parameters, (image[None],)), image[None]).sum()
 
     def apart():
         return vmap(grad(log_prob), (None, 0))(parameters, images)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
+from torch.autograd.function import _SingleLevelFunction
 
 from ._autocast import runs_without_autocast, without_autocast
 
@@ -37,11 +38,11 @@ def register(
     if backward is None:
         setup_context, backward = _save_inputs, lambda ctx, *grads: _vjp(decomposition, ctx, grads)
 
-    class Function(torch.autograd.Function):
+    class Function(_SingleLevelFunction):  # of one level of torch.func's transforms; the dispatcher brings the others here
         @staticmethod
         def forward(*args):
             *args, keyset = args
-            # A Function switches derivatives off: of this level of torch.func's transforms, not of those around it.
+            # It switches derivatives off: those of this level, which must not be those of the levels around it.
             with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
                 return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
 
@@ -62,7 +63,7 @@ def register(
         if any(_tangent(a) is not None for a in args):
             return decomposition(*args)
         with enable_single_level_autograd_function():
-            return super(torch.autograd.Function, Function).apply(*args, keyset)
+            return Function.apply(*args, keyset)
 
     library.impl(name, kernel, "Autograd", with_keyset=True)
 

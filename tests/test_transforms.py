@@ -7,6 +7,7 @@ from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad, functional
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, vjp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
@@ -216,6 +217,22 @@ MODEL_TRANSFORMS = {
 def test_log_prob(name, transform):
     m = ModelProblem(name)
     check(m.module.modules(), lambda: MODEL_TRANSFORMS[transform](m))
+
+
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
+@pytest.mark.parametrize("name", ["row", "pixelcnn", "multiscale-row"])
+def test_log_prob_linearized(name):
+    m = ModelProblem(name)
+    check(m.module.modules(), lambda: linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters))
+    _, expected = jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,))
+    torch.testing.assert_close(linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
+def test_log_prob_traced(mode):
+    m = ModelProblem("row")
+    traced = make_fx(m, tracing_mode=mode)(m.parameters, m.images)
+    torch.testing.assert_close(traced(m.parameters, m.images), m(m.parameters, m.images), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import is_fake
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
 
@@ -120,7 +121,8 @@ class AutoregressiveModel(nn.Module):
         values = _values(images)
         if values is None:
             return
-        low, high = (int(value) for value in values.aminmax())
+        with _disable_current_modes():  # a trace has no use for it
+            low, high = (int(value) for value in values.aminmax())
         if low < 0 or high >= self.levels:
             raise ValueError(f"expected images of integers in [0, {self.levels}), got values from {low} to {high}")
 

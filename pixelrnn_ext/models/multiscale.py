@@ -117,9 +117,10 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self._check_multiples(*images.shape[2:])
         small_images = images[..., :: self.factor, :: self.factor]
         small = logits_of(self.small_model, small_images, self._small_condition(condition))
-        logits = logits_of(self.large_model, images, self._large_condition(small_images, condition)).clone()
-        logits[..., :: self.factor, :: self.factor] = small
-        return logits
+        logits = logits_of(self.large_model, images, self._large_condition(small_images, condition))
+        # Not in place: torch.func.linearize loses assignments.
+        rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
+        return logits.slice_scatter(rows, -2, step=self.factor)
 
     def _draw(self, sampler, draws, condition, progress=None):
         self._check_multiples(*draws.values.shape[2:])
