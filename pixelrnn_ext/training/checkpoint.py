@@ -160,7 +160,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     _check_sizes(facts, tensors, path)
     warnings.warn(
         f"{path} is of the first format, whose checksum covers tensors alone: its facts (settings, step) are unchecked",
-        stacklevel=2,
+        stacklevel=1,  # one place, so that Python says it once a file
     )
     return tensors, facts
 
