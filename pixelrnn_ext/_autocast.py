@@ -6,7 +6,7 @@ from functools import wraps
 import torch
 
 
-# Device types that have none. torch.amp.is_autocast_available would say so, but torch 2.11 does not compile it inside torch.func.
+# Device types that have none. torch.amp.is_autocast_available says so, but torch 2.11 does not compile it in torch.func.
 _WITHOUT = ("meta", "lazy", "vulkan")
 
 

@@ -1,4 +1,4 @@
-"""Derivatives of the operators, right under every transform of torch: autograd in both modes, torch.func and torch.compile.
+"""Derivatives of the operators, right under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
 ``torch.library.register_autograd`` gives an operator a backward and nothing else: forward-mode derivatives are then zero, in
 silence, and torch.func refuses it. Here an operator has a *decomposition*, the same in differentiable PyTorch, and perhaps a
@@ -38,7 +38,8 @@ def register(
     if backward is None:
         setup_context, backward = _save_inputs, lambda ctx, *grads: _vjp(decomposition, ctx, grads)
 
-    class Function(_SingleLevelFunction):  # of one level of torch.func's transforms; the dispatcher brings the others here
+    # Of one level of torch.func's transforms: the dispatcher brings the others here too.
+    class Function(_SingleLevelFunction):
         @staticmethod
         def forward(*args):
             *args, keyset = args

@@ -1,7 +1,7 @@
 """What the operators' rules for torch.vmap share: a batch of images is more images, a batch of parameters is a loop.
 
-``info``, ``in_dims`` and ``args`` are those of torch.library.register_vmap, and a rule returns outputs and their batch dimensions.
-``axes`` are the axes of images, by the place of the argument.
+``info``, ``in_dims`` and ``args`` are those of torch.library.register_vmap, and a rule returns outputs and their batch
+dimensions. ``axes`` are the axes of images, by the place of the argument.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,13 @@ from torch import Tensor
 
 
 def folded(op: Callable, axes: dict[int, int], output_axes: tuple[int, ...], info, in_dims, args):
-    """``op``, all of whose outputs have images, once on those of the whole batch, where only arguments with images are batched."""
+    """``op``, all of whose outputs have images, once on those of the whole batch; on one member after the other where an
+    argument without images is batched."""
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return each(op, info, in_dims, args)
     args, images = fold(axes, info, in_dims, args)
-    return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in zip(op(*args), output_axes)), output_axes
+    outputs = zip(op(*args), output_axes)
+    return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in outputs), output_axes
 
 
 def each(op: Callable, info, in_dims, args):

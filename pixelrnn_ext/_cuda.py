@@ -42,14 +42,15 @@ def line_scan_backward(ops, dh, weight, h0, c0, c, gates, diagonal, reverse, pat
     directions, images, _, _, hidden = c.shape
     dh0, dc0 = (c.new_zeros(0, images, hidden) for _ in range(2))
     if h0 is not None:
-        dh0 = torch.stack([_border_gradient(dx[d], weight[d], diagonal, reverse != (d == 1)) for d in range(directions)])
+        mirrored = [reverse != (d == 1) for d in range(directions)]
+        dh0 = torch.stack([_border_gradient(*of, diagonal, m) for *of, m in zip(dx, weight, mirrored)])
     if c0 is not None:
         dc0 = dc_first.sum(2)
     return dx, dh0, dc0
 
 
 def _border_gradient(dx, weight, diagonal, mirrored):
-    """Gradient of h0, [B, h]: each weight times the sum of dx [B, H, W, h, 4] over the cells whose neighbour is outside the image."""
+    """Gradient of h0, [B, h]: each weight times the sum of dx [B, H, W, h, 4] over the cells whose neighbour is outside."""
     dtype = eager.state_dtype(dx.dtype)
     total = torch.zeros(dx.shape[0], weight.shape[-1], dtype=dtype, device=dx.device)
     for k, (up, left) in enumerate(eager.state_moves(diagonal, weight.shape[0])):

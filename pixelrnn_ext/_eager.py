@@ -36,7 +36,7 @@ def line_scan(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal,
     elif bias is not None:
         x = x + bias[:, None, None, None]
     directions = [
-        _forward(*(None if t is None else t[d] for t in (x, weight, h0, c0)), _Lines(diagonal, reverse != (d == 1), x.shape))
+        _forward(*_of_direction(d, x, weight, h0, c0), _Lines(diagonal, reverse != (d == 1), x.shape))
         for d in range(weight.shape[0])
     ]
     h, c, gates = (torch.stack(t) for t in zip(*directions))
@@ -46,16 +46,17 @@ def line_scan(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal,
 def line_scan_backward(dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False, dc=None, dgates=None):
     """(dx, dh0, dc0) from gradients of h, c and the gates, each of which may be None."""
     dtype, wide = weight.dtype, state_dtype(weight.dtype)
-    dh, dc, dgates, weight, c0_, c, gates = (None if t is None else t.to(wide) for t in (dh, dc, dgates, weight, c0, c, gates))
+    tensors = [None if t is None else t.to(wide) for t in (dh, dc, dgates, weight, c0, c, gates)]
     directions = [
-        _backward(
-            *(None if t is None else t[d] for t in (dh, dc, dgates, weight, c0_, c, gates)),
-            _Lines(diagonal, reverse != (d == 1), gates.shape),
-        )
+        _backward(*_of_direction(d, *tensors), _Lines(diagonal, reverse != (d == 1), gates.shape))
         for d in range(weight.shape[0])
     ]
     dx, dh0, dc0 = (torch.stack(t) for t in zip(*directions))
     return dx.to(dtype), dh0[: 0 if h0 is None else None], dc0[: 0 if c0 is None else None]
+
+
+def _of_direction(d, *tensors):
+    return (None if t is None else t[d] for t in tensors)
 
 
 class _Lines:
@@ -163,7 +164,7 @@ def line_scan_weight_grad(dx, h, h0, input, taps, input_taps, input_kernel, bias
 
 
 def grouped_weight_grad(groups, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
-    """As :func:`line_scan_weight_grad`, with a second axis: the sums over the images of each of the groups that follow one another."""
+    """As :func:`line_scan_weight_grad`, with a second axis: sums over each of the groups of images that follow one another."""
     directions, images, height, width, hidden, _ = dx.shape
     pixels = images // groups * height * width  # of a group; no -1 for them, since there may be none
     dweight = dweight_ih = dbias = None

@@ -16,12 +16,14 @@ from .masks import Mask, masked_weight
 
 _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 _library.define(
-    "masked_conv2d(Tensor input, Tensor weight, Tensor? bias, str mask_type, int image_channels, int gates, bool relu) -> Tensor",
+    "masked_conv2d(Tensor input, Tensor weight, Tensor? bias, str mask_type, int image_channels, int gates, bool relu)"
+    " -> Tensor",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _library.define(
-    "masked_conv2d_backward(Tensor grad_output, Tensor? output, Tensor input, Tensor weight, str mask_type, int image_channels,"
-    " int gates, bool relu, bool need_input, bool need_weight, bool need_bias) -> (Tensor, Tensor, Tensor)",
+    "masked_conv2d_backward(Tensor grad_output, Tensor? output, Tensor input, Tensor weight, str mask_type,"
+    " int image_channels, int gates, bool relu, bool need_input, bool need_weight, bool need_bias)"
+    " -> (Tensor, Tensor, Tensor)",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _OPS = torch.ops.pixelrnn_ext

