@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
+from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 from torch.autograd.function import _SingleLevelFunction
 
@@ -38,41 +40,47 @@ def register(
     if backward is None:
         setup_context, backward = _save_inputs, lambda ctx, *grads: _vjp(decomposition, ctx, grads)
 
-    # Of one level of torch.func's transforms: the dispatcher brings the others here too.
-    class Function(_SingleLevelFunction):
-        @staticmethod
-        def forward(*args):
-            *args, keyset = args
-            # It switches derivatives off: those of this level, which must not be those of the levels around it.
-            with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
-                return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+    def below(keyset, args):
+        with torch._C._AutoDispatchBelowAutograd():
+            return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
 
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.set_materialize_grads(False)
-            setup_context(ctx, inputs[:-1], output)
+    def forward(*args):
+        *args, keyset = args
+        # A Function switches derivatives off: those of its level, which must not be those of the levels around it.
+        with torch.enable_grad(), _set_fwd_grad_enabled(True):
+            return below(keyset, args)
 
-        @staticmethod
-        def backward(ctx, *grads):
-            return *backward(ctx, *grads), None
+    def setup(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        setup_context(ctx, inputs[:-1], output)
 
-    Function.__name__ = Function.__qualname__ = "".join(map(str.title, name.split("_")))
+    members = {
+        "forward": staticmethod(forward),
+        "setup_context": staticmethod(setup),
+        "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
+        "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
+    }
+    # Of one level of torch.func's transforms: the dispatcher brings the others here too. The name is that of its nodes.
+    function = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
     def kernel(keyset, *args):
         args = (*args, *defaults[len(args) :])  # the dispatcher drops those that are the default
-        if any(_tangent(a) is not None for a in args):
+        if any(isinstance(a, Tensor) and _has_tangent(a) for a in args):
             return decomposition(*args)
+        needed = torch.is_grad_enabled() and torch._C._any_requires_grad(*args)
+        if not needed and not torch._C._are_functorch_transforms_active():
+            return below(keyset, args)
         with enable_single_level_autograd_function():
-            return Function.apply(*args, keyset)
+            return function.apply(*args, keyset)
 
     library.impl(name, kernel, "Autograd", with_keyset=True)
 
 
-def _tangent(value):
-    # The level is 0 whenever there is one; torch.compile does not say that there is while it traces torch.func.
-    level = 0 if torch._C._are_functorch_transforms_active() else None
-    return unpack_dual(value, level=level).tangent if isinstance(value, Tensor) else None
+def _has_tangent(tensor):
+    # The level is 0 whenever there is one, but while torch.func or torch.compile runs PyTorch may not say so.
+    traced = torch._C._are_functorch_transforms_active() or isinstance(tensor, (FakeTensor, FunctionalTensor))
+    return unpack_dual(tensor, level=0 if traced else None).tangent is not None
 
 
 def _save_inputs(ctx, inputs, output):

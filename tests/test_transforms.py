@@ -4,6 +4,7 @@ reference, in float64."""
 import pytest
 import torch
 from checks import MODELS, make_layer, make_model, random_images
+from torch._dynamo import compiled_autograd
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad, functional
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
@@ -270,6 +271,43 @@ def test_transforms_compile_in_one_graph(name, transform):
     results = [tree_leaves(run(p.parameters, p.x)) for run in (compiled, transform(p))]
     for got, expected in zip(*results, strict=True):
         torch.testing.assert_close(got, expected)
+
+
+def _tangent(layer, x, dx):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, dx))).tangent
+
+
+@pytest.mark.parametrize("name", ["row3", "masked"])
+def test_forward_ad_compiles(name):
+    p = Problem(name)
+    p.layer.requires_grad_(False)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, dx: _tangent(p.layer, x, dx), backend="aot_eager")
+    torch.testing.assert_close(compiled(p.x, p.dx), _tangent(p.layer, p.x, p.dx))
+
+
+@pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
+def test_compiled_autograd(name):
+    p = Problem(name)
+    leaves = [p.x.requires_grad_(), *p.layer.parameters()]
+    expected = torch.autograd.grad(p.layer(p.x).square().sum(), leaves)
+    loss = p.layer(p.x).square().sum()
+    torch._dynamo.reset()
+    with compiled_autograd._enable(torch.compile(backend="eager")):
+        loss.backward()
+    for leaf, gradient in zip(leaves, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, gradient)
+
+
+@pytest.mark.parametrize(("name", "node"), [("row3", "LineScan"), ("masked", "MaskedConv2d")])
+def test_nodes_of_the_graph_have_the_operators_names(name, node):
+    y, names = layer_of(name)(torch.randn(1, 2, 3, 3, dtype=torch.float64)), set()
+    nodes = [y.grad_fn]
+    while nodes:
+        names.add(nodes[-1].name())
+        nodes += [following for following, _ in nodes.pop().next_functions if following]
+    assert f"{node}Backward" in names
 
 
 # Activation checkpoints.
