@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,9 @@ if not any((ROOT / "pixelrnn_ext").glob("_C.*")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 from pixelrnn_ext import _library  # noqa: E402  (from the path above)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

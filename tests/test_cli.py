@@ -325,7 +325,7 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
         ("train --data digits --model row --out {file}/new", "expected --out to be a folder, got {file}"),
         ("evaluate {trained} --gray", "expected no gray for digits, which does not take it"),
         ("sample {trained} --out {new} --size 200000x200000", "can't allocate memory.* you tried to allocate"),
-        ("train --resume --out {new}", "{new}/last.safetensors: No such file or directory"),
+        ("train --resume --out {new}", "expected a training to go on with in --out, got no checkpoint in {new}"),
         ("train --data digits --model row --out {file}", "expected --out to be a folder, got {file}"),
         ("evaluate {new}", "{new}: No such file or directory"),
         ("evaluate /dev/null", "/dev/null cannot be read: "),

@@ -49,6 +49,8 @@ def train(options, command, parse_again) -> int:
         raise NotADirectoryError(f"expected --out to be a folder, got {there}")
     _check_writable(there)
     if options.resume:
+        if not last.exists():
+            raise FileNotFoundError(f"expected a training to go on with in --out, got no checkpoint in {out}")
         before = checkpoint.load(last)[1]
         stored = before.get("arguments")
         if stored is None:

@@ -35,19 +35,30 @@ def read(folder: Path, until: int | None = None) -> list[dict]:
 
 
 class Journal:
-    """Appends to the log of a folder. A resumed training keeps the entries up to its step, and no later ones."""
+    """Appends to the log of a folder. A resumed training keeps the entries up to its step, and no later ones.
+
+    That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to.
+    """
 
     def __init__(self, folder: Path, step: int, **always):
         self.always = always
         # What was the end of the training is none any more.
         self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
-        self._path = folder / LOG
-        if self._path.exists():
+        self._path, self._begun = folder / LOG, False
+        if step:
+            self.begin()
+
+    def begin(self) -> None:
+        """Writes what there is so far; a log that was there is replaced."""
+        if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
+            self._begun = True
 
     def write(self, event: str, step: int, **values) -> None:
         entry = {"event": event, "step": step, **values, **self.always}
         self.entries.append(entry)
+        if not self._begun:
+            return
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")

@@ -126,7 +126,7 @@ class Training:
         model: on the CPU; a model with ``condition_channels`` is given the data set's labels.
         facts: what a checkpoint says besides, such as the command.
         say: prints a line.
-        overwrite: a training that is in the folder, and is not resumed, is removed when this one begins.
+        overwrite: a training that is in the folder, and is not resumed, gives way to this one's first checkpoint.
 
     Raises:
         ValueError: model, data and settings do not fit.
@@ -161,7 +161,8 @@ class Training:
         self.likelihood = Likelihood(self.model)
         if here.size > 1:
             self.likelihood = DistributedDataParallel(self.likelihood)
-        self.progress, self.resumed = Progress(), False
+        self.progress, self.resumed, self.journal = Progress(), False, None
+        self._has_checkpoint = False
         self.train_score = self.images_per_second = None
         self._nats, self._counted = torch.zeros((), device=here.device), 0
 
@@ -179,6 +180,9 @@ class Training:
         check_same(facts, self.data)
         checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
         self.progress = Progress(**{each.name: facts["progress"][each.name] for each in fields(Progress)})
+        if self.progress.step > self.steps:
+            done = f"the {self.progress.step} steps that are done"
+            raise ValueError(f"expected a training no shorter than {done}, got one of {self.steps} steps")
         if self.average is not None:
             checkpoint.fill(self.average.module, checkpoint.part(tensors, "average"), path)
             self.average.n_averaged.fill_(self.progress.step)
@@ -188,7 +192,7 @@ class Training:
                 optimiser.load_state_tensors(self.optimiser, state)
             except ValueError as error:
                 raise ValueError(f"{path} cannot be resumed: {error}") from error
-        self.resumed = True
+        self.resumed = self._has_checkpoint = True
         return facts
 
     def save(self, name: str = checkpoint.LAST) -> None:
@@ -207,6 +211,12 @@ class Training:
             "progress": asdict(self.progress),
         }
         checkpoint.save(self.out / name, tensors, facts | self.facts)
+        if not self._has_checkpoint:
+            self._has_checkpoint = True
+            if self.overwrite:  # no earlier: now there is something in its place
+                output.clear(self.out, but=name)
+        if self.journal:
+            self.journal.begin()
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Trains to the end; False where ``stop()``, asked before every step, came true: then a checkpoint is written.
@@ -215,7 +225,6 @@ class Training:
             FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
             BlockingIOError: another process trains in the folder. ValueError: it holds a training that is not resumed.
         """
-        self.journal = None
         with ExitStack() as stack:
             with self.world.alike():
                 if self.world.first:
@@ -225,9 +234,7 @@ class Training:
 
     def _begin(self):
         """Makes the folder ready, in the first process."""
-        if not self.resumed:
-            if self.overwrite:
-                output.clear(self.out)
+        if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
         output.remove_left_over(self.out)
         self.journal = Journal(self.out, self.progress.step, data=self.data.description, unit=self.data.unit)
@@ -321,8 +328,9 @@ class Training:
 
     def _check_finite(self, what, value):
         if not math.isfinite(value):
-            saved = "the last checkpoint is of an earlier step; try a lower learning rate or clip"
-            raise FloatingPointError(f"{what} is {value} around step {self.progress.step}; {saved}")
+            saved = "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
+            mend = "try a lower learning rate or clip"
+            raise FloatingPointError(f"{what} is {value} around step {self.progress.step}; {saved}; {mend}")
 
     def _evaluation_is_due(self):
         step = self.progress.step

@@ -43,7 +43,8 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             return
         try:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            (folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()} since {since}: {command}\n")
+            holder = f"process {os.getpid()} on {platform.node()} since {since}: {command}\n"
+            (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))  # a path need not be UTF-8
             yield
         finally:
             with suppress(OSError):  # while it is held, so that nobody else's is removed
@@ -90,14 +91,17 @@ def check_unused(folder: Path) -> None:
     """ValueError where the folder holds a training, or what a crash left of one."""
     if own := own_files(folder):
         names = ", ".join(path.name for path in own[:3])
-        ways = "--resume to go on with it, --overwrite to begin anew in its place, or another --out"
+        ways = "--overwrite to begin anew in its place, or another --out"
+        if resumable(folder).exists():
+            ways = f"--resume to go on with it, {ways}"
         raise ValueError(f"{folder} holds a training: expected {ways}, got {names} there")
 
 
-def clear(folder: Path) -> None:
-    """Removes a training; one that holds its lock may do so."""
+def clear(folder: Path, but: str) -> None:
+    """Removes a training, ``but`` a file of that name; one that holds its lock may do so."""
     for path in own_files(folder):
-        path.unlink()
+        if path.name != but:
+            path.unlink()
 
 
 def remove_left_over(folder: Path) -> None:
@@ -107,6 +111,6 @@ def remove_left_over(folder: Path) -> None:
 
 
 def resumable(folder: Path) -> Path:
-    """The checkpoint to go on from: the last, or the best one where a crash came before there was a last."""
+    """The checkpoint to go on from, if there is one: the last, or the best where a crash came before there was a last."""
     last, best = folder / LAST, folder / BEST
     return best if best.exists() and not last.exists() else last
