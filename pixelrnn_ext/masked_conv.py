@@ -110,21 +110,30 @@ def _decomposed(input, weight, bias, mask_type, image_channels, gates, relu):
 def _decomposed_backward(
     grad_output, output, input, weight, mask_type, image_channels, gates, relu, need_input, need_weight, need_bias
 ):
-    live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
+    """In convolutions and products, since torch.func of torch 2.11 does not trace the derivative of aten's own backward."""
+    options = dict(image_channels=image_channels, gates=gates)
     grad = torch.where(output > 0, grad_output, 0) if relu else grad_output
-    # Plain ints: the formula's second derivative takes no traced sizes.
-    padding, sizes = [int(side) // 2 for side in weight.shape[2:]], [weight.shape[0]]
-    needs = [need_input, need_weight, need_bias]
-    dinput, dweight, dbias = torch.ops.aten.convolution_backward(
-        grad, input, live, sizes, [1, 1], padding, [1, 1], False, [0, 0], 1, needs
-    )
+    dinput, dweight, dbias = (input.new_empty(0) for _ in range(3))
+    if need_input:
+        flipped = masked_weight(weight, mask_type, **options).flip(2, 3).transpose(0, 1)
+        dinput = F.conv2d(grad, flipped, padding=[side // 2 for side in weight.shape[2:]])
     if need_weight:
-        dweight = masked_weight(dweight, mask_type, image_channels=image_channels, gates=gates)
-    return tuple(input.new_empty(0) if grad is None else grad for grad in (dinput, dweight, dbias))
+        dweight = masked_weight(_weight_sums(grad, input, weight, 1).squeeze(0), mask_type, **options)
+    if need_bias:
+        dbias = grad.sum((0, 2, 3))
+    return dinput, dweight, dbias
 
 
-# Batching. The gradients of weight and bias are sums over images; where there is a batch of those sums, they come from the
-# patches that the convolution reads, in one batched product.
+def _weight_sums(grad, input, weight, groups):
+    """(groups, *weight.shape): for each group of images that follow one another the unmasked gradient of the weight, from the
+    patches that the convolution reads."""
+    size, images = weight.shape[2:], grad.shape[0] // groups
+    patches = F.unfold(input, size, padding=[side // 2 for side in size]).unflatten(0, (groups, images))
+    sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)
+    return sums.unflatten(2, weight.shape[1:])
+
+
+# Batching. The gradients of weight and bias are sums over images; a batch of those sums comes from one batched product.
 def _batch(info, in_dims, *args):
     (output,), (dim,) = _batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
     return output, dim
@@ -138,16 +147,12 @@ def _backward_batch(info, in_dims, *args):
     dinput, dweight, dbias = (input.new_empty(info.batch_size, 0) for _ in needs)
     if needs[0]:
         dinput = _OPS.masked_conv2d_backward(*args[:-3], True, False, False)[0].unflatten(0, (info.batch_size, images))
-    if needs[1] or needs[2]:
-        grad = torch.where(output > 0, grad, 0) if relu else grad
-        grad = grad.flatten(2).unflatten(0, (info.batch_size, images))
+    grad = torch.where(output > 0, grad, 0) if relu and (needs[1] or needs[2]) else grad
     if needs[1]:
-        size = weight.shape[2:]
-        patches = F.unfold(input, size, padding=[side // 2 for side in size]).unflatten(0, (info.batch_size, images))
-        dweight = torch.einsum("nbop,nbip->noi", grad, patches).unflatten(2, weight.shape[1:])
-        dweight = masked_weight(dweight, mask_type, image_channels=image_channels, gates=gates)
+        sums = _weight_sums(grad, input, weight, info.batch_size)
+        dweight = masked_weight(sums, mask_type, image_channels=image_channels, gates=gates)
     if needs[2]:
-        dbias = grad.sum((1, 3))
+        dbias = grad.unflatten(0, (info.batch_size, images)).sum((1, 3, 4))
     return (dinput, dweight, dbias), (0, 0, 0)
 
 
