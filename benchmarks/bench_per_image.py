@@ -1,12 +1,11 @@
 """Parameter gradients of every image, by torch.func.vmap(grad), over one backward of the batch. `python benchmarks/bench_per_image.py --help`"""
 
-import argparse
 import statistics
 import sys
 
 import torch
-from bench_training import SIDES
 from harness import environment
+from model_options import parse
 from tables import grid
 from timing import paired, paired_ratio
 from torch.func import functional_call, grad, vmap
@@ -19,19 +18,7 @@ REQUIRED = {"mnist-diagonal": 6}  # times as long, at most, for 64 images
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help="default: %(default)s")
-    parser.add_argument("--images", type=int, default=64, metavar="N", help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s")
-    parser.add_argument("--check", action="store_true", help="a tiny model and image: whether everything runs, in seconds")
-    options = parser.parse_args(argv)
-    for name, value in (("--images", options.images), ("--threads", options.threads)):
-        if value < 1:
-            parser.error(f"argument {name}: expected at least 1, got {value}")
-    torch.set_num_threads(options.threads)
-    side, overrides = SIDES[options.model.partition("-")[0]], {}
-    if options.check:
-        side, overrides = 6, {"hidden_channels": 8, "num_layers": 2, "head_channels": 8}
+    options, side, overrides = parse(argv, __doc__, "--images", 64)
     torch.manual_seed(0)
     model = px.from_name(options.model, **overrides)
     leaves = dict(model.named_parameters())

@@ -1,11 +1,11 @@
 """Training steps of the paper's models: forward, backward and optimiser, native and in PyTorch. `python benchmarks/bench_training.py --help`"""
 
-import argparse
 import statistics
 import sys
 
 import torch
 from harness import environment
+from model_options import parse
 from tables import grid
 from timing import paired, paired_ratio
 
@@ -13,7 +13,6 @@ import pixelrnn_ext as px
 
 NATIVE, REFERENCE = "native", "reference"
 REQUIRED = {"mnist-diagonal": 120}  # images/s on 2 cores at batch 16
-SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
 def step(name: str, backend: str, batch: int, side: int, **overrides):
@@ -35,19 +34,7 @@ def step(name: str, backend: str, batch: int, side: int, **overrides):
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s")
-    parser.add_argument("--check", action="store_true", help="a tiny model and image: whether everything runs, in seconds")
-    options = parser.parse_args(argv)
-    for name, value in (("--batch-size", options.batch_size), ("--threads", options.threads)):
-        if value < 1:
-            parser.error(f"argument {name}: expected at least 1, got {value}")
-    torch.set_num_threads(options.threads)
-    side, overrides = SIDES[options.model.partition("-")[0]], {}
-    if options.check:
-        side, overrides = 6, {"hidden_channels": 8, "num_layers": 2, "head_channels": 8}
+    options, side, overrides = parse(argv, __doc__, "--batch-size", 16)
 
     def steps():
         return {b: step(options.model, b, options.batch_size, side, **overrides) for b in (NATIVE, REFERENCE)}

@@ -5,7 +5,6 @@ from functools import wraps
 
 import torch
 
-
 # Device types that have none. torch.amp.is_autocast_available says so, but torch 2.11 does not compile it in torch.func.
 _WITHOUT = ("meta", "lazy", "vulkan")
 

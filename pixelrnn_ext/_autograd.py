@@ -66,10 +66,10 @@ def register(
 
     def kernel(keyset, *args):
         args = (*args, *defaults[len(args) :])  # the dispatcher drops those that are the default
-        if any(isinstance(a, Tensor) and _has_tangent(a) for a in args):
+        transformed = torch._C._are_functorch_transforms_active()
+        if any(isinstance(a, Tensor) and _has_tangent(a, transformed) for a in args):
             return decomposition(*args)
-        needed = torch.is_grad_enabled() and torch._C._any_requires_grad(*args)
-        if not needed and not torch._C._are_functorch_transforms_active():
+        if not transformed and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
             return below(keyset, args)
         with enable_single_level_autograd_function():
             return function.apply(*args, keyset)
@@ -77,10 +77,10 @@ def register(
     library.impl(name, kernel, "Autograd", with_keyset=True)
 
 
-def _has_tangent(tensor):
+def _has_tangent(tensor, transformed):
     # The level is 0 whenever there is one, but while torch.func or torch.compile runs PyTorch may not say so.
-    traced = torch._C._are_functorch_transforms_active() or isinstance(tensor, (FakeTensor, FunctionalTensor))
-    return unpack_dual(tensor, level=0 if traced else None).tangent is not None
+    unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
+    return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
 
 
 def _save_inputs(ctx, inputs, output):
@@ -94,12 +94,11 @@ def _vjp(function, ctx, grads):
     needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
 
     def of_needed(*values):
-        return function(*(values[needed.index(i)] if i in needed else a for i, a in enumerate(args)))
+        given = dict(zip(needed, values))
+        return function(*(given.get(i, a) for i, a in enumerate(args)))
 
     with without_autocast(next(a.device.type for a in args if isinstance(a, Tensor))):
         outputs, pull_back = torch.func.vjp(of_needed, *(args[i] for i in needed))
         found = pull_back(tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads)))
-    result = [None] * len(args)
-    for i, grad in zip(needed, found):
-        result[i] = grad
-    return tuple(result)
+    found = dict(zip(needed, found))
+    return tuple(found.get(i) for i in range(len(args)))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-
 try:
     from ._build_info import BUILD
 except ImportError:
