@@ -116,7 +116,7 @@ def resident_plan(
 
     Example:
         >>> resident_plan(32, 32, 128, images=16, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
-        'forward_bf16_8_256: 8 blocks an image, 256 threads, 36992 bytes of shared memory'
+        'forward_bf16_8_1_256_cluster: 8 blocks an image, 256 threads, 36992 bytes of shared memory'
     """
     reason = _library.why_no_cuda()
     if reason:

@@ -1,7 +1,7 @@
 """Scans through one forced path of the CUDA kernels, for those who run them: tests/emulator or a GPU."""
 
 import torch
-from emulated.kernels import FORMATS, kernels, suffixes
+from emulated.kernels import kernels, variants
 
 REFERENCE = torch.ops.pixelrnn_ext
 DTYPES = {
@@ -14,14 +14,13 @@ GEOMETRIES = {  # diagonal, taps, directions, reverse
     "row1": (False, 1, 1, False),
     "row5": (False, 5, 2, False),
 }
-CLUSTERS = (1, 2, 4, 8)
 SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
 # A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
 NAMES = {kernel.name for kernel in kernels()}
 # 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
-IMPOSSIBLE = {("tf32", "3_256", 8)}
-VARIANTS = [(format, suffix, blocks) for format in FORMATS for suffix in suffixes(format) for blocks in CLUSTERS]
+IMPOSSIBLE = {("tf32", "2_1_256", 8)}
+VARIANTS = variants()
 VARIANT_IDS = ["{}-{}-C{}".format(*variant) for variant in VARIANTS]
 
 
@@ -74,5 +73,6 @@ def variant(ops, arch, format, suffix, blocks, geometry):
 def check_names(format, suffix, blocks, plans):
     """A pass that has the variant takes it."""
     for name, plan in zip(("forward", "backward"), plans):
-        if f"{name}_{format}_{suffix}" in NAMES:
-            assert plan.startswith(f"{name}_{format}_{suffix}: {blocks} block"), plan
+        kernel = f"{name}_{format}_{suffix}_{'single' if blocks == 1 else 'cluster'}"
+        if kernel in NAMES:
+            assert plan.startswith(f"{kernel}: {blocks} block"), plan

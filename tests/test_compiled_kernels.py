@@ -64,21 +64,21 @@ def test_tensor_core_instructions_are_there(arch):
 COSTLY = {
     "dh += *sum": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate them "
     "makes the pushed 16-byte stores conflict. Once a line, outside the product.",
-    "(a.h)[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
+    "h_map[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
     "to[i] = at < 0": "the packing gathers. Once a scan, of the weights alone.",
     "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }
 PROFILED = [
-    ("bf16", "3_256", 16, 1, "row3"),
-    ("bf16", "8_256", 64, 4, "row3"),
-    ("bf16", "16_256", 64, 1, "row1"),
-    ("fp16", "8_512", 128, 4, "row1"),
-    ("bf16", "0_512", 128, 8, "row3"),
-    ("tf32", "8_256", 32, 4, "row3"),
-    ("tf32", "16_256", 48, 2, "row1"),
-    ("tf32", "0_512", 96, 4, "row3"),
-    ("fp32", "0_512", 32, 2, "row3"),
-    ("fp32", "0_512", 64, 4, "row1"),
+    ("bf16", "4_1_256", 16, 1, "row3"),
+    ("bf16", "8_1_256", 64, 4, "row3"),
+    ("bf16", "16_4_256", 64, 1, "row1"),
+    ("fp16", "4_1_512", 128, 4, "row1"),
+    ("bf16", "s_0_512", 128, 8, "row3"),
+    ("tf32", "8_2_256", 32, 4, "row3"),
+    ("tf32", "16_0_256", 48, 2, "row1"),
+    ("tf32", "s_1_512", 96, 4, "row3"),
+    ("fp32", "s_1_512", 32, 2, "row3"),
+    ("fp32", "s_0_512", 64, 4, "row1"),
 ]
 
 

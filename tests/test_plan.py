@@ -45,7 +45,7 @@ def test_a_cluster_lies_in_one_gpc():
     """32 clusters of 8 blocks that fill a multiprocessor are two waves, of 4 blocks they are one."""
     for images, blocks in ((8, 8), (16, 4)):
         plan = px.resident_plan(64, 64, 128, images=images, directions=2, capability=H100)
-        assert plan.forward.startswith(f"forward_fp32_0_512: {blocks} blocks an image")
+        assert f": {blocks} blocks an image" in plan.forward
 
 
 @built

@@ -23,19 +23,28 @@ template <Format F> __device__ __forceinline__ void pack(const PackArgs& a) {
 
 // Older GPUs than compute capability 8.0 lack the instructions; the planner keeps them off (plan.cpp).
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-#define PIXELRNN_BODY(...)
+#define PIXELRNN_BODY_single(...)
 #else
-#define PIXELRNN_BODY(...) __VA_ARGS__
+#define PIXELRNN_BODY_single(...) __VA_ARGS__
 #endif
 
-#define PIXELRNN_KERNEL(name, bounds, Args, ...)                                         \
+// Nor are there clusters before 9.0.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define PIXELRNN_BODY_cluster(...)
+#else
+#define PIXELRNN_BODY_cluster(...) __VA_ARGS__
+#endif
+
+#define PIXELRNN_KERNEL(name, bounds, Args, BODY, ...)                                     \
   extern "C" __global__ void bounds name(const __grid_constant__ pixelrnn::cuda::Args a) { \
-    using namespace pixelrnn::cuda;                                                      \
-    PIXELRNN_BODY(__VA_ARGS__(a);)                                                       \
-  }                                                                                      \
+    using namespace pixelrnn::cuda;                                                        \
+    BODY(__VA_ARGS__(a);)                                                                  \
+  }                                                                                        \
   PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
-#define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, pack<Format::F>)
-#define FORWARD(F, PAIRS, TILES, THREADS) \
-  PIXELRNN_KERNEL(forward_##F##_##PAIRS##_##THREADS, __launch_bounds__(THREADS, 1), ForwardArgs, scan_forward<Format::F, PAIRS, TILES, THREADS>)
-#define BACKWARD(F, PAIRS, OWN, THREADS) \
-  PIXELRNN_KERNEL(backward_##F##_##PAIRS##_##THREADS, __launch_bounds__(THREADS, 1), BackwardArgs, scan_backward<Format::F, PAIRS, OWN, THREADS>)
+#define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F>)
+#define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                         \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND,    \
+                  scan_forward<Format::F, kHeld_##HELD.pairs, TILES, kKind_##KIND>)
+#define BACKWARD(name, F, HELD, CELLS, THREADS, KIND)                                        \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND,   \
+                  scan_backward<Format::F, kHeld_##HELD.pairs, CELLS, kKind_##KIND>)

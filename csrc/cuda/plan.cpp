@@ -4,10 +4,9 @@
 #include <initializer_list>
 
 #include "entry.h"
-#include "variants.h"
 
-#define FORWARD(F, PAIRS, TILES, THREADS) PIXELRNN_DECLARE_ENTRY(forward_##F##_##PAIRS##_##THREADS);
-#define BACKWARD(F, PAIRS, OWN, THREADS) PIXELRNN_DECLARE_ENTRY(backward_##F##_##PAIRS##_##THREADS);
+#define FORWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
+#define BACKWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
 PIXELRNN_VARIANTS
 #undef FORWARD
 #undef BACKWARD
@@ -16,18 +15,17 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMostHidden = 1024, kMostCells = 1 << 14;
+constexpr int64_t kMostOffset = 1 << 30;  // in a map of one image, which the forward walks by 32-bit offsets: beyond its edges too
 
-#define FORWARD(F, PAIRS, TILES, THREADS) \
-  {"forward_" #F "_" #PAIRS "_" #THREADS, forward_##F##_##PAIRS##_##THREADS##_entry, Format::F, false, PAIRS, TILES, THREADS},
-#define BACKWARD(F, PAIRS, OWN, THREADS) \
-  {"backward_" #F "_" #PAIRS "_" #THREADS, backward_##F##_##PAIRS##_##THREADS##_entry, Format::F, true, PAIRS, OWN, THREADS},
+#define FORWARD(name, F, HELD, TILES, THREADS, KIND) {#name, name##_entry, Format::F, false, kKind_##KIND, kHeld_##HELD, TILES, THREADS},
+#define BACKWARD(name, F, HELD, CELLS, THREADS, KIND) {#name, name##_entry, Format::F, true, kKind_##KIND, kHeld_##HELD, CELLS, THREADS},
 const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
 
 int shared_memory(const Variant& v, const Tiling& s) {
   const int carried = v.backward && v.own == 0 ? 4 * s.cells() * s.units : 0;
-  return s.lines_bytes() + s.parts_bytes() + (v.pairs ? 0 : s.weight_bytes()) + carried;
+  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + (v.held.rest ? s.weight_bytes() : 0) + carried;
 }
 
 // The concurrency of a card that cannot be asked. The blocks of a cluster lie in one GPC: where those have 16 and 18 multiprocessors,
@@ -49,8 +47,9 @@ double model(const Problem& p, const Variant& v, const Tiling& s, int64_t concur
   auto part = [&](double latency, double issue) { return std::max(latency, warps * issue); };
 
   const double values = s.taps * s.tap_width();
-  const double product_issue = s.fma() ? fma_of_a_value * values : mma_issue * 2 * s.pairs() * (s.backward ? 1 : 2);
-  const double product_latency = s.fma() ? fma_of_a_value * values : mma_latency * s.pairs();
+  const int pairs = v.held.rest ? s.pairs() : v.held.pairs;  // registers are filled up with zeros
+  const double product_issue = s.fma() ? fma_of_a_value * values : mma_issue * 2 * pairs * (s.backward ? 1 : 2);
+  const double product_latency = s.fma() ? fma_of_a_value * values : mma_latency * pairs;
   const double active = p.cells > kTileCells ? 0.8 : 1;  // of the tiles, on average
   double clocks = 0;
   if (s.backward) {
@@ -59,16 +58,13 @@ double model(const Problem& p, const Variant& v, const Tiling& s, int64_t concur
   } else {
     clocks = active * s.tiles * part(product_latency + cell_latency, product_issue + cell_issue);
   }
-  if (v.pairs == 0) clocks = std::max(clocks, active * s.tiles * s.groups * s.weight_bytes() / shared_bytes_per_clock);
+  if (v.held.rest) clocks = std::max(clocks, active * s.tiles * s.groups * s.weight_bytes() / shared_bytes_per_clock);
   clocks += block_barrier + (s.blocks > 1 ? cluster_barrier : s.backward ? block_barrier : 0);
 
   const int64_t clusters = p.images * p.directions, waves = std::max<int64_t>(1, (clusters + concurrency - 1) / concurrency);
   return p.lines * double(waves) * clocks / clocks_per_microsecond;
 }
 
-bool ends_with(const std::string& s, const std::string& end) {
-  return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
-}
 std::string number(int64_t n) { return std::to_string(n); }
 
 }  // namespace
@@ -79,9 +75,15 @@ std::string Plan::describe() const {
          " threads, " + number(shared_memory) + " bytes of shared memory";
 }
 
-bool has_variant(Format format, bool backward, const std::string& end_of_name) {
+bool Variant::is(const std::string& suffix) const {
+  const std::string text = name, end = "_" + suffix + (cluster ? "_cluster" : "_single");
+  const size_t prefix = text.find('_', text.find('_') + 1);  // behind pass and format
+  return text.compare(prefix, std::string::npos, end) == 0;
+}
+
+bool has_variant(Format format, bool backward, const std::string& suffix) {
   for (const Variant& v : kVariants)
-    if (v.format == format && v.backward == backward && ends_with(v.name, end_of_name)) return true;
+    if (v.format == format && v.backward == backward && v.is(suffix)) return true;
   return false;
 }
 
@@ -97,20 +99,21 @@ Plan plan(const Problem& p, const Device& device, const Restriction& restriction
   if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
   if (p.hidden > kMostHidden) return none("expected a hidden size of at most " + number(kMostHidden) + ", got " + number(p.hidden));
   if (p.cells > kMostCells) return none("expected lines of at most " + number(kMostCells) + " cells, got " + number(p.cells));
+  if (int64_t(p.lines) * p.cells * p.hidden > kMostOffset) return none("expected lines * cells * hidden size to be at most " + number(kMostOffset));
   if (p.images * 8 > INT32_MAX) return none("expected at most " + number(INT32_MAX / 8) + " images, got " + number(p.images));
 
   const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
   bool some_tiling = false, some_refused = false;
   for (const Variant& v : kVariants) {
-    if (v.format != p.format || v.backward != p.backward || !ends_with(v.name, restriction.variant)) continue;
+    if (v.format != p.format || v.backward != p.backward || (!restriction.variant.empty() && !v.is(restriction.variant))) continue;
     for (int blocks : {1, 2, 4, 8}) {
-      if (blocks > max_blocks || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
+      if (blocks > max_blocks || (blocks > 1) != v.cluster || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
       for (int groups = 1; groups <= 8; ++groups) {
         const int tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles};
         if (restriction.groups && groups != restriction.groups) continue;
         if (groups > 1 && kTileCells * tiles * (groups - 1) >= p.cells) continue;  // a group would idle
-        if (s.threads() > v.threads || s.threads() < s.units || (v.pairs && s.pairs() > v.pairs)) continue;
+        if (s.threads() > v.threads || s.threads() < s.units || (!v.held.rest && s.pairs() > v.held.pairs)) continue;
         if (!p.backward && tiles > v.own) continue;
         if (p.backward && v.own && s.pass_cells() * v.own < p.cells) continue;
         some_tiling = true;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tiling.h"
+#include "variants.h"
 
 namespace pixelrnn::cuda {
 
@@ -28,8 +29,12 @@ struct Variant {
   const void* entry;
   Format format;
   bool backward;
-  int pairs, own;  // own: tiles of a warp (forward), cells of a thread (backward)
-  int threads;     // the most
+  bool cluster;  // whether several blocks share an image
+  Held held;
+  int own;       // the most tiles of a warp (forward), cells of a thread (backward; 0: any number)
+  int threads;   // the most
+
+  bool is(const std::string& suffix) const;  // the name without pass, format and kind of launch, such as "8_1_256"
 };
 
 struct Plan {
@@ -47,13 +52,13 @@ struct Restriction {
   int max_blocks = 8;
   int blocks = 0;        // 0: any
   int groups = 0;        // 0: any
-  std::string variant;   // the end of a variant's name, such as "8_256"; empty: any
+  std::string variant;   // of which Variant::is; empty: any
 };
 
 // How many clusters of a layout (single blocks, where it has none) the GPU runs at once. 0: it has no room for one.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-bool has_variant(Format, bool backward, const std::string& end_of_name);
+bool has_variant(Format, bool backward, const std::string& suffix);
 
 // The layout that the model finds fastest. Without a GPU to ask, the concurrency is an estimate.
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr);

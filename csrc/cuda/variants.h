@@ -1,28 +1,79 @@
-// The compiled resident kernels. They differ in where the weights stay and in how many threads share the registers; every
-// other size is an argument. FORWARD(format, pairs, tiles, threads), BACKWARD(format, pairs, cells of a thread, threads): see
-// forward.cuh and backward.cuh.
+// The compiled resident kernels, each for one kind of launch: `single` blocks or `cluster`s of blocks that share an image. They differ in
+// where the weights stay (Held) and in how many threads share the registers; every other size is an argument.
+// FORWARD(format, held, tiles of a warp, threads, kind), BACKWARD(format, held, cells of a thread, threads, kind): see forward.cuh and
+// backward.cuh. The numbers are the most that a kernel takes; 0 cells of a thread: any number.
 #pragma once
 
-#define PIXELRNN_HALF_VARIANTS(F) \
-  FORWARD(F, 3, 2, 256)           \
-  FORWARD(F, 8, 4, 256)           \
-  FORWARD(F, 0, 4, 512)           \
-  BACKWARD(F, 8, 4, 256)          \
-  BACKWARD(F, 16, 8, 256)         \
-  BACKWARD(F, 8, 0, 512)          \
-  BACKWARD(F, 0, 0, 512)
+namespace pixelrnn::cuda {
 
-#define PIXELRNN_TF32_VARIANTS(F) \
-  FORWARD(F, 3, 2, 256)           \
-  FORWARD(F, 8, 2, 256)           \
-  FORWARD(F, 0, 4, 512)           \
-  BACKWARD(F, 8, 4, 256)          \
-  BACKWARD(F, 16, 0, 256)         \
-  BACKWARD(F, 0, 0, 512)
+// The weights of a warp's slice: so many pairs are in registers, filled up with zeros, and any further ones, if `rest`, in shared memory.
+struct Held {
+  int pairs;
+  bool rest;
+};
+// By their names in the variants.
+constexpr Held kHeld_2{2, false}, kHeld_4{4, false}, kHeld_8{8, false}, kHeld_16{16, false}, kHeld_s{0, true};
 
-#define PIXELRNN_FP32_VARIANTS(F) \
-  FORWARD(F, 0, 4, 512)           \
-  BACKWARD(F, 0, 0, 512)
+constexpr bool kKind_single = false, kKind_cluster = true;
+
+}  // namespace pixelrnn::cuda
+
+// Each row is FORWARD or BACKWARD of the kernel's name and of what the name is made of.
+#define PIXELRNN_FORWARD(F, HELD, TILES, THREADS, KIND) \
+  FORWARD(forward_##F##_##HELD##_##TILES##_##THREADS##_##KIND, F, HELD, TILES, THREADS, KIND)
+#define PIXELRNN_BACKWARD(F, HELD, CELLS, THREADS, KIND) \
+  BACKWARD(backward_##F##_##HELD##_##CELLS##_##THREADS##_##KIND, F, HELD, CELLS, THREADS, KIND)
+
+#define PIXELRNN_HALF_VARIANTS(F)              \
+  PIXELRNN_FORWARD(F, 2, 1, 256, single)       \
+  PIXELRNN_FORWARD(F, 2, 1, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 4, 1, 256, single)       \
+  PIXELRNN_FORWARD(F, 4, 1, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 8, 1, 256, single)       \
+  PIXELRNN_FORWARD(F, 8, 1, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 8, 4, 256, single)       \
+  PIXELRNN_FORWARD(F, 8, 4, 256, cluster)      \
+  PIXELRNN_FORWARD(F, s, 1, 512, single)       \
+  PIXELRNN_FORWARD(F, s, 1, 512, cluster)      \
+  PIXELRNN_FORWARD(F, s, 4, 512, single)       \
+  PIXELRNN_FORWARD(F, s, 4, 512, cluster)      \
+  PIXELRNN_BACKWARD(F, 4, 4, 256, single)      \
+  PIXELRNN_BACKWARD(F, 4, 4, 256, cluster)     \
+  PIXELRNN_BACKWARD(F, 8, 4, 256, single)      \
+  PIXELRNN_BACKWARD(F, 8, 4, 256, cluster)     \
+  PIXELRNN_BACKWARD(F, 16, 4, 256, single)     \
+  PIXELRNN_BACKWARD(F, 16, 4, 256, cluster)    \
+  PIXELRNN_BACKWARD(F, 4, 1, 512, cluster)     \
+  PIXELRNN_BACKWARD(F, s, 0, 512, single)      \
+  PIXELRNN_BACKWARD(F, s, 0, 512, cluster)
+
+#define PIXELRNN_TF32_VARIANTS(F)              \
+  PIXELRNN_FORWARD(F, 2, 1, 256, single)       \
+  PIXELRNN_FORWARD(F, 2, 1, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 4, 1, 256, single)       \
+  PIXELRNN_FORWARD(F, 4, 1, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 8, 1, 256, single)       \
+  PIXELRNN_FORWARD(F, 8, 1, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 8, 2, 256, single)       \
+  PIXELRNN_FORWARD(F, 8, 2, 256, cluster)      \
+  PIXELRNN_FORWARD(F, s, 1, 512, single)       \
+  PIXELRNN_FORWARD(F, s, 1, 512, cluster)      \
+  PIXELRNN_FORWARD(F, s, 4, 512, single)       \
+  PIXELRNN_FORWARD(F, s, 4, 512, cluster)      \
+  PIXELRNN_BACKWARD(F, 8, 4, 256, single)      \
+  PIXELRNN_BACKWARD(F, 8, 4, 256, cluster)     \
+  PIXELRNN_BACKWARD(F, 16, 0, 256, single)     \
+  PIXELRNN_BACKWARD(F, 16, 0, 256, cluster)    \
+  PIXELRNN_BACKWARD(F, s, 0, 512, single)      \
+  PIXELRNN_BACKWARD(F, s, 0, 512, cluster)
+
+#define PIXELRNN_FP32_VARIANTS(F)              \
+  PIXELRNN_FORWARD(F, s, 1, 512, single)       \
+  PIXELRNN_FORWARD(F, s, 1, 512, cluster)      \
+  PIXELRNN_FORWARD(F, s, 4, 512, single)       \
+  PIXELRNN_FORWARD(F, s, 4, 512, cluster)      \
+  PIXELRNN_BACKWARD(F, s, 0, 512, single)      \
+  PIXELRNN_BACKWARD(F, s, 0, 512, cluster)
 
 #define PIXELRNN_VARIANTS      \
   PIXELRNN_HALF_VARIANTS(bf16) \

@@ -85,8 +85,8 @@ template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> step_backward_buffer
 }  // namespace
 
 #define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name);
-#define FORWARD(F, PAIRS, TILES, THREADS) DECLARE(forward_##F##_##PAIRS##_##THREADS)
-#define BACKWARD(F, PAIRS, OWN, THREADS) DECLARE(backward_##F##_##PAIRS##_##THREADS)
+#define FORWARD(name, ...) DECLARE(name)
+#define BACKWARD(name, ...) DECLARE(name)
 PIXELRNN_VARIANTS
 DECLARE(pack_bf16) DECLARE(pack_fp16) DECLARE(pack_tf32) DECLARE(pack_fp32)
 DECLARE(step_forward_float32) DECLARE(step_forward_float64) DECLARE(step_forward_float16) DECLARE(step_forward_bfloat16)
@@ -97,8 +97,8 @@ DECLARE(step_backward_float32) DECLARE(step_backward_float64) DECLARE(step_backw
 static const bool added = [] {
   auto add = [](const char* name, const void* entry, size_t args_bytes, auto buffers) { emulator::add_kernel({name, entry, args_bytes, buffers}); };
 #define ADD(name, Args, buffers) add(#name, name##_entry, sizeof(Args), buffers);
-#define FORWARD(F, PAIRS, TILES, THREADS) ADD(forward_##F##_##PAIRS##_##THREADS, ForwardArgs, forward_buffers)
-#define BACKWARD(F, PAIRS, OWN, THREADS) ADD(backward_##F##_##PAIRS##_##THREADS, BackwardArgs, backward_buffers)
+#define FORWARD(name, ...) ADD(name, ForwardArgs, forward_buffers)
+#define BACKWARD(name, ...) ADD(name, BackwardArgs, backward_buffers)
   PIXELRNN_VARIANTS
   ADD(pack_bf16, PackArgs, pack_buffers) ADD(pack_fp16, PackArgs, pack_buffers)
   ADD(pack_tf32, PackArgs, pack_buffers) ADD(pack_fp32, PackArgs, pack_buffers)

@@ -7,32 +7,43 @@ from .library import CSRC
 
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
 _MACRO = {"bf16": "HALF", "fp16": "HALF", "tf32": "TF32", "fp32": "FP32"}
+BLOCKS = {"single": (1,), "cluster": (2, 4, 8)}
 
 
 class Kernel(NamedTuple):
     format: str
     backward: bool
-    suffix: str
+    held: str  # where the weights are: pairs in registers; s: in shared memory
+    own: int  # the most tiles of a warp (forward), cells of a thread (backward; 0: any number)
+    threads: int
+    kind: str
 
     @property
-    def threads(self):
-        return int(self.suffix.split("_")[1])
+    def suffix(self):
+        """As the path of an operator names it, for both passes and kinds of launch."""
+        return f"{self.held}_{self.own}_{self.threads}"
+
+    @property
+    def blocks(self):
+        """The numbers of blocks of an image that it runs with."""
+        return BLOCKS[self.kind]
 
     @property
     def name(self):
-        return f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}"
+        return f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}_{self.kind}"
 
 
 def kernels():
     text = (CSRC / "cuda" / "variants.h").read_text()
     found = []
     for format in FORMATS:
-        lines = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS\(F\)(.*?)\n\n", text, re.DOTALL)[1]
-        for direction, pairs, threads in re.findall(r"(FORWARD|BACKWARD)\(F, (\d+), \d+, (\d+)\)", lines):
-            found.append(Kernel(format, direction == "BACKWARD", f"{pairs}_{threads}"))
+        rows = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS\(F\)(.*?)\n\n", text, re.DOTALL)[1]
+        for row in re.findall(r"PIXELRNN_(FORWARD|BACKWARD)\(F, (\w+), (\d+), (\d+), (\w+)\)", rows):
+            found.append(Kernel(format, row[0] == "BACKWARD", row[1], int(row[2]), int(row[3]), row[4]))
     return found
 
 
-def suffixes(format):
-    """Of either pass: operators take one for both, see csrc/cuda/recurrence.h."""
-    return sorted({kernel.suffix for kernel in kernels() if kernel.format == format})
+def variants():
+    """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see csrc/cuda/recurrence.h."""
+    found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels() for blocks in kernel.blocks}
+    return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
