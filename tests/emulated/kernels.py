@@ -1,10 +1,10 @@
 """The compiled kernels, read from csrc/cuda/variants.h."""
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
-from .library import CSRC
-
+VARIANTS = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "variants.h"
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
 _MACRO = {"bf16": "HALF", "fp16": "HALF", "tf32": "TF32", "fp32": "FP32"}
 BLOCKS = {"single": (1,), "cluster": (2, 4, 8)}
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
 
 def kernels():
-    text = (CSRC / "cuda" / "variants.h").read_text()
+    text = VARIANTS.read_text()
     found = []
     for format in FORMATS:
         rows = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS\(F\)(.*?)\n\n", text, re.DOTALL)[1]

@@ -1,0 +1,81 @@
+"""Predicts the cycles of one line of a kernel from its sm_90 machine code. A model, never a measurement: see README.md."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sass_model import compiler, flow, model, sass  # noqa: E402
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="sass_model", description=__doc__)
+    parser.add_argument("file", help="a .cu file, or a .cubin for sm_90 that was compiled with -lineinfo")
+    parser.add_argument("kernel", help="its name, or a part that only one has; 'list' lists them")
+    parser.add_argument("--warps", type=int, default=1, help="of one scheduler: those of a multiprocessor over 4")
+    parser.add_argument("--rule", action="append", default=[], metavar="PATTERN=WAY", help="taken, not, ttn, or a number of passes, for branches of a source line")
+    parser.add_argument("--latency", action="append", default=[], metavar="NAME=CYCLES", help="another latency, such as LDG=700")
+    parser.add_argument("--top", type=int, default=8, help="so many waits")
+    parser.add_argument("--branches", action="store_true", help="only list the branches of the loop, and how they go")
+    return parser.parse_args()
+
+
+def choose(kernels, name):
+    names = [n for n in kernels if n == name] or [n for n in kernels if name in n]
+    if len(names) != 1:
+        raise SystemExit(f"expected one kernel like {name}, got {names or sorted(kernels)}")
+    return kernels[names[0]]
+
+
+def print_branches(kernel, rules):
+    path = flow.Path(kernel, rules)
+    for n, way in path.ways.items():
+        word = {(True,): "taken", (False,): "not"}.get(tuple(way)) or "".join("nt"[taken] for taken in way)
+        print(f"{kernel.code[n].address:05x} {word:6s} {path.assumed.get(n, ''):34s} {' < '.join(f[:80] for f in sass.frames(kernel.code[n])[:3])}")
+
+
+def print_line(kernel, warps, line, top):
+    def largest(counts):
+        return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1])[:16])
+
+    print(f"{kernel.name}, {warps} warps a scheduler: {line.cycles:.0f} cycles a line by a model, not measured")
+    print(f"instructions of a warp: {line.instructions}; a scheduler issues {line.instructions * warps}")
+    print("busy cycles of a scheduler's pipes:", largest(line.pipes))
+    print("instructions:", largest(line.mix))
+    print("in the loop:", ", ".join(f"{fact} {count}" for fact, count in flow.facts(kernel).items()))
+    print("waits of one warp:")
+    for cycles, n, reason in line.waits[:top]:
+        i = kernel.code[n]
+        print(f"  {cycles:5.0f}  {reason:10s} {i.address:05x} {i.opcode:24s} {(sass.frames(i) or [''])[0][:110]}")
+    if line.assumed:
+        print("branches that no rule decided:")
+    for n, why in sorted(line.assumed.items()):
+        print(f"  {kernel.code[n].address:05x} {why}; {' < '.join(f[:70] for f in sass.frames(kernel.code[n])[:2])}")
+
+
+def main():
+    options = parse()
+    with tempfile.TemporaryDirectory() as scratch:
+        cubin = Path(options.file)
+        if cubin.suffix == ".cu":
+            cubin = Path(scratch, "made.cubin")
+            compiler.compile(options.file, cubin)
+        kernels = sass.kernels(cubin)
+    if options.kernel == "list":
+        print(*sorted(kernels), sep="\n")
+        return
+    kernel, rules = choose(kernels, options.kernel), [flow.Rule.parse(rule) for rule in options.rule]
+    if options.branches:
+        print_branches(kernel, rules)
+        return
+    latency = {name: float(cycles) for name, _, cycles in (item.partition("=") for item in options.latency)}
+    print_line(kernel, options.warps, model.walk(kernel, warps=options.warps, rules=rules, latency=latency), options.top)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (compiler.ToolError, flow.FlowError) as error:
+        raise SystemExit(f"sass_model: {error}") from None

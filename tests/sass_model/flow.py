@@ -1,0 +1,168 @@
+"""The control flow of a kernel: its line loop, and which way a warp takes through it.
+
+The tool does not know the arguments of a launch. By default a path is that of a warp all of whose cells are active: guarded code runs,
+slow paths and the ways out of the loop do not, an inner loop runs once. `Rule`s say what else a layout does.
+"""
+
+import re
+from dataclasses import dataclass
+
+from . import sass
+
+BARRIERS = ("BAR", "UCGABAR_WAIT", "SYNCS")
+
+
+class FlowError(RuntimeError):
+    pass
+
+
+def components(kernel):
+    """Strongly connected components of more than one instruction (Tarjan's, without recursion)."""
+    index, low, stack, on_stack, found = {}, {}, [], set(), []
+
+    def enter(n):
+        index[n] = low[n] = len(index)
+        stack.append(n)
+        on_stack.add(n)
+        return n, iter(kernel.successors(n))
+
+    for root in range(len(kernel.code)):
+        work = [] if root in index else [enter(root)]
+        while work:
+            n, children = work[-1]
+            for child in children:
+                if child not in index:
+                    work.append(enter(child))
+                    break
+                if child in on_stack:
+                    low[n] = min(low[n], index[child])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[n])
+                if low[n] == index[n]:
+                    part = set(stack[stack.index(n) :])
+                    del stack[-len(part) :]
+                    on_stack -= part
+                    if len(part) > 1:
+                        found.append(part)
+    return found
+
+
+def line_loop(kernel):
+    """The largest loop with a barrier in it (the largest of all, if none has one), and the index where it begins."""
+    loops = components(kernel)
+    if not loops:
+        raise FlowError(f"{kernel.name} has no loop")
+    synchronised = [loop for loop in loops if any(kernel.code[n].name in BARRIERS for n in loop)]
+    loop = max(synchronised or loops, key=len)
+    entries = {m for n in range(len(kernel.code)) if n not in loop for m in kernel.successors(n) if m in loop}
+    return loop, min(entries or loop)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the branches do one of whose frames contains `pattern`, a part of "file:line text".
+
+    `way`: "taken"; "not"; a word of t and n that repeats, such as "ttn" (an inner loop of three passes); or a number of passes, which
+    decides the branches back alone. `first`: only from this branch of the loop on, by address (1 is the first).
+    """
+
+    pattern: str
+    way: str
+    first: int = 1
+
+    @classmethod
+    def parse(cls, text):
+        pattern, _, way = text.rpartition("=")
+        if not pattern or not re.fullmatch(r"taken|not|[tn]+|[1-9]\d*", way):
+            raise FlowError(f"expected a rule PATTERN=taken, not, ttn or a number of passes, got {text}")
+        if m := re.fullmatch(r"(.*)#(\d+)", pattern):
+            return cls(m[1], way, int(m[2]))
+        return cls(pattern, way)
+
+    @property
+    def passes(self):
+        return self.way.isdecimal()
+
+    def decision(self):
+        if self.passes:
+            return [True] * (int(self.way) - 1) + [False]
+        return {"taken": [True], "not": [False]}.get(self.way) or [c == "t" for c in self.way]
+
+
+class Path:
+    """The way through a kernel's line loop, and what it assumed: index of a branch -> why."""
+
+    def __init__(self, kernel, rules=()):
+        self.kernel = kernel
+        self.loop, self.start = line_loop(kernel)
+        self.assumed = {}
+        ruled = {}
+        for rule in rules:
+            named = self.named(rule)
+            if not named:
+                raise FlowError(f"{kernel.name}: no branch of the loop comes from {rule.pattern!r}")
+            for n in named[rule.first - 1 :]:
+                ruled.setdefault(n, rule.decision())
+        self.ways = {n: ruled.get(n) or self.default(n) for n in self.conditional_branches()}
+
+    def conditional_branches(self):
+        return [n for n in sorted(self.loop) if self.kernel.code[n].is_branch and len(self.kernel.successors(n)) > 1]
+
+    def named(self, rule):
+        return [
+            n
+            for n in self.conditional_branches()
+            if (not rule.passes or self.kernel.target_of(n) <= n)
+            and any(rule.pattern in frame for frame in sass.frames(self.kernel.code[n]))
+        ]
+
+    def taken(self, n, visit):
+        """Whether the branch at `n` is taken the `visit`-th time (from 0) that a line reaches it."""
+        way = self.ways.get(n, [True])
+        return way[visit % len(way)]
+
+    def default(self, n):
+        kernel, loop, target = self.kernel, self.loop, self.kernel.target_of(n)
+        if (target in loop) != (n + 1 in loop):
+            return [target in loop]  # stays
+        if self.calls(n + 1):
+            return [True]  # round a slow path
+        if self.calls(target):
+            return [False]
+        if target == self.start:
+            self.assumed[n] = "a `continue`: not taken"
+        elif target <= n:
+            self.assumed[n] = "an inner loop: one pass"
+        else:
+            self.assumed[n] = f"guards {target - n - 1} instructions: they run"
+        return [False]
+
+    def calls(self, n, near=6):
+        return any(i.name == "CALL" for i in self.kernel.code[n : n + near])
+
+
+def facts(kernel):
+    """{what a line should do without: how often the loop holds it}, on any path."""
+    loop, _ = line_loop(kernel)
+    code = [kernel.code[n] for n in sorted(loop)]
+
+    def count(*names):
+        return sum(i.name in names for i in code)
+
+    return {
+        "fence of the whole GPU": sum(i.name == "MEMBAR" and not i.opcode.endswith(".CTA") for i in code),
+        "invalidation of L1": sum(i.opcode.startswith("CCTL.IVALL") for i in code),
+        "call": count("CALL"),
+        "slow path": sum(_guards_a_call(kernel, n) for n in loop if kernel.code[n].name == "BSSY"),
+        "integer division": min(count("I2F"), count("F2I")),
+        "local memory": count("LDL", "STL"),
+        "divergent region": count("BSSY"),
+    }
+
+
+def _guards_a_call(kernel, n):
+    """Whether threads that call are waited for: BSSY names where they join the others."""
+    join = kernel.target_of(n)
+    return any(i.name == "CALL" for i in kernel.code[n : n if join is None else join])

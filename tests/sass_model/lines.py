@@ -1,0 +1,69 @@
+"""What a line costs this project's kernels: which loops of their sources run how often, and the cycles that follow.
+
+A line's cycles are `line`, and for each of its tiles `tile`, for each pair of a tile whose weights are in shared memory `pair`, for each cell
+of a thread whose state is in shared memory `cell` (backward). The table of csrc/cuda/costs.h holds them by kernel and warps.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+from emulated.kernels import kernels
+
+from . import flow, model
+
+# Parts of source lines, in the order in which the code of a product is nested.
+TILE_GUARD = "!active.meets("
+TILE_LOOP = "for (int n = 0; n < s.tiles; ++n)"
+PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "for (int pair = 0; pair < pairs; pair += 2)"}
+CELL_LOOP = "for (int cell = first_cell; cell < g.cells; cell += pass, cell_offset += to_own)"
+
+
+class Cost(NamedTuple):
+    line: float
+    tile: float = 0
+    pair: float = 0
+    cell: float = 0
+
+    def of(self, tiles=1, pairs=0, cells=0):
+        return self.line + tiles * (self.tile + pairs * self.pair) + cells * self.cell
+
+
+@cache
+def by_name():
+    return {kernel.name: kernel for kernel in kernels()}
+
+
+def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
+    """How a layout goes through the line loop. `pair_passes`: of the loop over pairs in shared memory."""
+    made = []
+    if kernel.backward:
+        made.append(flow.Rule(TILE_LOOP, str(tiles)))
+        if kernel.own == 0:
+            made.append(flow.Rule(CELL_LOOP, str(cells)))
+    elif kernel.own > 1:
+        made.append(flow.Rule(TILE_GUARD, "taken", first=tiles + 1))  # unrolled
+    if "s" in kernel.held:
+        made.append(flow.Rule(PAIR_LOOPS.get(kernel.format, PAIR_LOOPS[""]), str(pair_passes)))
+    return made
+
+
+def cost(kernel, code, warps):
+    """The cost of a line, from walks that differ in one thing each."""
+
+    def walk(**layout):
+        return model.walk(code, warps=warps, rules=rules(kernel, **layout), lines=4)
+
+    base = walk()
+    pair = tile = cell = per_tile = 0
+    if "s" in kernel.held:
+        more = walk(pair_passes=4)
+        products_of_a_pair = 8 * 16 if kernel.format == "fp32" else 2 if kernel.backward else 4
+        pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
+        held = 0 if kernel.held == "s" else products_of_a_pair * int(kernel.held[:-1])
+        per_tile = (base.products - held) / products_of_a_pair * pair
+    if kernel.backward or kernel.own > 1:
+        tile = walk(tiles=2).cycles - base.cycles - per_tile
+    if kernel.backward and kernel.own == 0:
+        cell = walk(cells=2).cycles - base.cycles
+    tile, cell = max(0, tile), max(0, cell)
+    return Cost(max(0, base.cycles - tile - per_tile - cell), tile, pair, cell)

@@ -1,0 +1,186 @@
+"""Predicts the cycles of one line: the warps of one scheduler walk the line loop together.
+
+A warp issues an instruction when the stall count of the one before is over, the scoreboards that it waits for are clear, the scheduler's
+issue slot is free and its pipe is. Latencies and occupancies are the tables below: collected from published microbenchmarks of Hopper and
+Ampere, not measured by us. Everything else comes from the machine code.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from . import flow, sass
+
+# Cycles until a scoreboard is clear. Fixed-latency instructions need none: their stall counts are in the code.
+LATENCY = {
+    "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8, "S2R": 22,
+    "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600, "VOTEU": 12, "MATCH": 20,
+    "SYNCS": 30,
+}  # fmt: skip
+OTHER_LATENCY = 25
+OPERANDS_READ = 12
+# Cycles that a pipe is busy with one instruction of a warp. Shared by the four schedulers of a multiprocessor: times four.
+PIPES = {
+    "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
+    "tensor": (6, {"HMMA", "IMMA"}),
+    "integer": (2, {"LOP3", "IADD3", "ISETP", "SEL", "SHF", "PRMT", "LEA", "FSETP", "FSEL", "F2FP", "VIADD", "IMNMX", "FMNMX", "PLOP3",
+                    "VIMNMX", "IABS", "LOP"}),
+    "fma heavy": (2, {"IMAD"}),
+    "fma": (1, {"FFMA", "FADD", "FMUL", "FSWZADD"}),
+    "memory": (4, {"LDS", "STS", "LDG", "STG", "ST", "STAS", "LD", "SHFL", "LDL", "STL", "ATOM", "RED"}),
+    "matrix load": (16, {"LDSM"}),
+}  # fmt: skip
+PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
+# What a path costs beyond its instructions: a taken branch; from the last arrival at a barrier to the first instruction after it; a fence;
+# from a store to a peer (st.async) to the end of the phase that it completes. The last four are the least known numbers here.
+BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
+
+NEVER = float("inf")
+
+
+def waits_for_transfers(instruction):
+    return instruction.opcode.startswith("SYNCS.PHASECHK")
+
+
+@dataclass
+class Warp:
+    at: int
+    ready: float = 0  # when its next instruction may issue, by the stall count of the last
+    clear: list = field(default_factory=lambda: [0.0] * 6)  # when each scoreboard is
+    issued: int = 0
+    visits: Counter = field(default_factory=Counter)  # of each branch, in this line
+    lines: list = field(default_factory=list)  # (time, instructions issued) at the start of each
+    arrived: tuple | None = None  # when and where it came to the block's barrier that it waits at
+    cluster_arrivals: list = field(default_factory=list)  # times
+    cluster_waits: int = 0
+    signalled: float = 0  # when its last arrival at a barrier in shared memory, or its last store to a peer, is there
+    transfers: list = field(default_factory=list)  # times when its part of a phase was complete
+    transfer_waits: int = 0
+
+
+@dataclass
+class Line:
+    cycles: float
+    instructions: int  # of a warp
+    mix: Counter  # of a warp, by name
+    waits: list  # (cycles, index, reason) of a warp, the longest first
+    pipes: dict  # pipe -> busy cycles of a scheduler
+    assumed: dict  # index of a branch -> what no rule decided
+
+    @property
+    def products(self):
+        return self.mix["HMMA"] or self.mix["FFMA"]
+
+
+class Walk:
+    def __init__(self, kernel, path, warps, latency):
+        self.code, self.path = kernel.code, path
+        self.kernel = kernel
+        self.latency = {**LATENCY, **latency}
+        self.team = [Warp(path.start) for _ in range(warps)]
+        self.last = self.team[0]
+        self.issue_free, self.pipe_free = 0.0, defaultdict(float)
+        self.waits, self.busy, self.mix = Counter(), Counter(), Counter()
+
+    def run(self, lines, limit=400_000):
+        self.lines = lines
+        for _ in range(limit):
+            if all(len(w.lines) > lines for w in self.team):
+                break
+            candidates = [(*self.earliest(w), w is not self.last, k) for k, w in enumerate(self.team) if not w.arrived]
+            when, reason, _, k = min(candidates, key=lambda c: (c[0], c[2], c[3]), default=(NEVER, "", 0, 0))
+            if when == NEVER:
+                raise flow.FlowError(f"{self.kernel.name}: all warps wait at a barrier that is not complete")
+            self.issue(self.team[k], when, reason)
+        else:
+            raise flow.FlowError(f"{self.kernel.name}: the walk does not come round; an inner loop needs a rule")
+        # Of the last two lines, since which warp is first may alternate.
+        starts = [max(w.lines[n][0] for w in self.team) for n in (lines - 2, lines)]
+        before, after = (self.team[0].lines[n][1] for n in (lines - 1, lines))
+        waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
+        return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.assumed)
+
+    def earliest(self, w):
+        """When a warp can issue its next instruction, and what it then waited for last."""
+        i = self.code[w.at]
+        reasons = {"dependency": w.ready, "issue": self.issue_free}
+        if i.wait:
+            reasons["scoreboard"] = max(w.clear[b] for b in range(6) if i.wait >> b & 1)
+        if i.name in PIPE_OF:
+            reasons["pipe"] = self.pipe_free[PIPE_OF[i.name][0]]
+        if i.name == "UCGABAR_WAIT":
+            reasons["barrier"] = self.all_came("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
+        elif waits_for_transfers(i):
+            reasons["barrier"] = self.all_came("transfers", w.transfer_waits)
+        reason = max(reasons, key=reasons.get)
+        return reasons[reason], reason
+
+    def all_came(self, times, phase):
+        return max(getattr(v, times)[phase] if len(getattr(v, times)) > phase else NEVER for v in self.team)
+
+    def counts(self, w):
+        return w is self.team[0] and len(w.lines) == self.lines
+
+    def issue(self, w, when, reason):
+        i = self.code[w.at]
+        if w.at == self.path.start:
+            w.lines.append((when, w.issued))
+            w.visits.clear()
+        if counted := self.counts(w):
+            self.mix[i.name] += 1
+            self.waits[w.at, reason] += max(0, when - w.ready)
+        self.last, self.issue_free = w, when + 1
+        w.issued += 1
+        w.ready = when + max(i.stall, 1)
+        if i.name in PIPE_OF:
+            pipe, cycles = PIPE_OF[i.name]
+            self.pipe_free[pipe] = when + cycles
+            if counted:
+                self.busy[pipe] += cycles * len(self.team)
+        if i.write != sass.NO_SCOREBOARD:
+            w.clear[i.write] = max(w.clear[i.write], when + self.latency.get(i.name, OTHER_LATENCY))
+        if i.read != sass.NO_SCOREBOARD:
+            w.clear[i.read] = max(w.clear[i.read], when + OPERANDS_READ)
+        self.synchronise(w, i, when)
+        w.at = self.following(w, i)
+        if waits_for_transfers(self.code[w.at]):
+            w.transfers.append(max(w.signalled, w.ready))
+
+    def synchronise(self, w, i, when):
+        if i.name == "MEMBAR":
+            w.ready += FENCE
+            if self.counts(w):
+                self.waits[w.at, "barrier"] += FENCE
+        elif i.name == "UCGABAR_ARV":
+            w.cluster_arrivals.append(when)
+        elif i.name == "UCGABAR_WAIT":
+            w.cluster_waits += 1
+        elif waits_for_transfers(i):
+            w.transfer_waits += 1
+        elif i.name == "STAS":
+            w.signalled = max(w.signalled, when + TRANSFER)
+        elif i.name == "SYNCS":
+            w.signalled = max(w.signalled, when + BLOCK_BARRIER)
+        elif i.name == "BAR":
+            w.arrived = when, w.at
+            if all(v.arrived for v in self.team):
+                release = when + BLOCK_BARRIER
+                for v in self.team:
+                    if self.counts(v):
+                        self.waits[v.arrived[1], "barrier"] += release - v.arrived[0]
+                    v.arrived, v.ready = None, max(v.ready, release)
+
+    def following(self, w, i):
+        if i.name == "BSYNC":
+            w.ready += BRANCH / 2
+        if not i.is_branch:
+            return w.at + 1
+        w.visits[w.at] += 1
+        if not self.path.taken(w.at, w.visits[w.at] - 1):
+            return w.at + 1
+        w.ready += BRANCH
+        return self.kernel.target_of(w.at)
+
+
+def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
+    """The last two of `lines` lines, when each of `warps` warps of a scheduler takes the path that the rules name."""
+    return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)

@@ -1,0 +1,137 @@
+"""Reads compiled kernels: the instructions of sm_90 machine code with their control words and source lines.
+
+nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second are the control word:
+
+    stall 4 bits   cycles until the warp may issue its next instruction
+    yield 1
+    write 3        scoreboard that this instruction sets until its result is there (7: none)
+    read  3        scoreboard that it sets until its operands are read
+    wait  6        scoreboards that have to be clear before it may issue
+
+That encoding holds from Volta to Hopper; it is not documented by NVIDIA, but long known and stable.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from . import compiler
+
+NO_SCOREBOARD = 7
+
+
+@dataclass
+class Instruction:
+    address: int
+    predicate: str
+    opcode: str  # with its modifiers
+    text: str
+    stall: int
+    write: int
+    read: int
+    wait: int
+    target: str | None = None
+    places: tuple = ()  # (file, line), innermost first
+
+    @property
+    def name(self):
+        return self.opcode.split(".")[0]
+
+    @property
+    def is_branch(self):
+        return self.name in ("BRA", "JMP")
+
+
+@dataclass
+class Kernel:
+    name: str
+    code: list = field(default_factory=list)
+    labels: dict = field(default_factory=dict)  # label -> index of an instruction
+
+    def target_of(self, n):
+        """The index that the branch at `n` goes to, or None: another function."""
+        return self.labels.get(self.code[n].target)
+
+    def successors(self, n):
+        i = self.code[n]
+        after = [n + 1] if n + 1 < len(self.code) else []
+        if i.is_branch:
+            target = self.target_of(n)
+            conditional = i.predicate or ".DIV" in i.opcode or re.search(r" U?P", i.text.split("`")[0])
+            return ([] if target is None else [target]) + (after if conditional else [])
+        if i.name in ("EXIT", "RET"):
+            return after if i.predicate else []
+        return after
+
+
+_INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+(?:@(!?U?P[\dT]+)\s+)?(.*?)\s*;?\s*/\* 0x([0-9a-f]+) \*/")
+_SECOND_WORD = re.compile(r"\s*/\* 0x([0-9a-f]+) \*/")
+_PLACE = re.compile(r'\s*//## File "([^"]+)", line (\d+)')
+_LABEL = re.compile(r"\s*(\.L_[\w$]+|\$[\w$]+):")
+_SECTION = re.compile(r"\.text\.([\w$]+):")
+
+
+def kernels(cubin):
+    """{name: Kernel} of every function of a .cubin."""
+    return parse(compiler.disassemble(cubin).splitlines())
+
+
+def parse(lines):
+    found, kernel, labels, places, fresh, pending = {}, None, [], (), True, None
+    for line in lines:
+        if section := _SECTION.fullmatch(line.strip()):
+            kernel = found.setdefault(section[1], Kernel(section[1]))
+            places = ()
+        elif line.startswith(("\t.section", ".section", "//-----")):
+            kernel = None
+        if kernel is None:
+            continue
+        if pending and (second := _SECOND_WORD.match(line)):
+            kernel.labels.update(dict.fromkeys(labels, len(kernel.code)))
+            kernel.code.append(_instruction(*pending, int(second[1], 16), places))
+            labels, pending, fresh = [], None, True
+        elif m := _INSTRUCTION.match(line):
+            pending = int(m[1], 16), m[2] or "", m[3]
+        elif m := _PLACE.match(line):
+            places = (() if fresh else places) + ((m[1], int(m[2])),)
+            fresh = False
+        elif m := _LABEL.match(line):
+            labels.append(m[1])
+    return found
+
+
+def _instruction(address, predicate, text, second_word, places):
+    control = second_word >> 41
+    target = re.search(r"`\(([^)]+)\)", text)
+    return Instruction(
+        address,
+        predicate,
+        opcode=text.split()[0].rstrip(";"),
+        text=text,
+        stall=control & 15,
+        write=control >> 5 & 7,
+        read=control >> 8 & 7,
+        wait=control >> 11 & 63,
+        target=target and target[1],
+        places=places,
+    )
+
+
+@cache
+def _source(path):
+    try:
+        return Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def frames(instruction):
+    """Where an instruction comes from, as "file:line text", innermost first, without the toolkit's own headers."""
+    places = [place for place in instruction.places if "/include/" not in place[0]] or instruction.places
+    described = []
+    for path, number in places:
+        lines = _source(path)
+        text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        described.append(f"{Path(path).name}:{number} {text}")
+    return described
