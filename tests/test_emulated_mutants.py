@@ -1,7 +1,8 @@
 """Every synchronisation of every resident kernel, and every address of a peer, is broken in turn: the checks must object.
 
 A mutant is a switch in the translated PTX (tests/emulator): no barrier, a block's barrier instead of the cluster's, an arrival that
-releases nothing, no wait, no __syncwarp, the wrong peer, no push.
+releases nothing, no wait, no __syncwarp, the wrong peer, no push; of a barrier in shared memory too few or too many arrivals or bytes, the other
+buffer's barrier, the other parity.
 """
 
 import pytest
@@ -12,6 +13,16 @@ from scans import REFERENCE, SMALLEST, Problem
 from test_emulated import RATIO
 
 pytestmark = pytest.mark.emulated
+
+
+# What breaks the exchange between blocks.
+OF_CLUSTERS = {
+    ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
+    *(("transfer barrier", mode) for mode in ("dropped", "less", "more")), ("transfer barrier fence", "dropped"),
+    *(("transfer arrive", mode) for mode in ("dropped", "other", "less", "more")),
+    *(("transfer wait", mode) for mode in ("dropped", "other", "parity")),
+    *(("store to a peer", mode) for mode in ("dropped", "other")),
+}  # fmt: skip
 
 
 class Launch:
@@ -60,9 +71,9 @@ def test_every_mutant_is_caught(kernel):
     emulator = emulated.emulator
     mutants = [(site, mode) for site in emulator.sites(kernel.name) for mode in site.modes]
     kinds = {site.instruction for site, _ in mutants}
-    of_clusters = {"cluster arrive", "cluster wait", "peer address", "store to a peer", "transfer arrive", "transfer wait"}
-    assert {"block barrier", *(of_clusters if kernel.kind == "cluster" else ())} <= kinds
-    assert kernel.kind == "cluster" or not of_clusters & kinds
+    assert "block barrier" in kinds
+    assert (kernel.kind == "cluster") == (OF_CLUSTERS <= {(site.instruction, mode) for site, mode in mutants})
+    assert kernel.kind == "cluster" or not {kind for kind, _ in OF_CLUSTERS} & kinds
     reached, survivors = set(), []
     launches = {blocks: launch for blocks in kernel.blocks if (launch := Launch(emulated, kernel, blocks)).exists}
     assert len(launches) >= min(2, len(kernel.blocks))
@@ -83,4 +94,6 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.mutate_none()
     assert survivors == []
-    assert reached == set(mutants), "not reached with any number of blocks"
+    # A kernel whose registers hold too little for 8 blocks, which have 64 units at least, never pushes to so many peers.
+    unreached = {site.instruction for site, _ in set(mutants) - reached}
+    assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), "not reached"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ PLANS = [
 ]
 FRONT_ENDS = {"ptx90": ("ptx", "sm_90"), "ptx80": ("ptx", "sm_80"), "source": ("source", "sm_90")}
 # Clusters; what only PTX can say; what g++ splits, so that only test_sanitizers sees it.
-NEEDS = {"ring": ("ptx90", "source"), "pull": ("ptx90",), "misaligned": ("ptx90",)}
+NEEDS = dict.fromkeys(("pull", "meet", "misaligned", "no_fence"), ("ptx90",)) | dict.fromkeys(("ring", "relay"), ("ptx90", "source"))
 
 
 def over_front_ends(cases, front_ends=FRONT_ENDS):
@@ -47,17 +48,20 @@ EXPECTED = {
     "sum": lambda x: x.view(-1, 32, 1).sum(1, keepdim=True).expand(-1, 32, 1),
     "ring": lambda x: by_row(x).view(-1, 2, 64).flip(1) + 3,
     "pull": lambda x: by_row(x).view(-1, 2, 64).flip(1),
+    "relay": lambda x: by_row(x).view(-1, 2, 64).flip(1) + 5,
+    "meet": lambda x: by_row(x).flip(1),
 }
 WRONG = "wrong numbers"
 
 
 def run_all_plans(kernels, name, way="right"):
     """What each schedule gives: "" (the right numbers), WRONG, or the kind of the report."""
-    x = torch.arange(256, dtype=torch.float32)
-    cluster, shared = (2, 512) if name in ("ring", "pull") else (1, 256)
+    memory = torch.zeros(3, 256)  # what is beyond one is not the other
+    x, out = memory[0].copy_(torch.arange(256)), memory[2]
+    cluster, shared = {"ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "meet": (1, 272)}.get(name, (1, 256))
     for plan in PLANS:
         kernels.schedule(*plan)
-        out = torch.zeros_like(x)
+        out.zero_()
         report = kernels.run(name, area(x), area(out), way=way, cluster=cluster, shared=shared)
         if report:
             yield report.split(": ")[1]
@@ -99,12 +103,50 @@ BROKEN = {
     ("pull", "no_last_barrier"): {"exited"},
     ("pull", "plain_access_to_peer"): {"bad use"},
     ("pull", "read_only_load_of_output"): {"bad use"},
+    ("relay", "no_start"): {"race", "bad use"},
+    ("relay", "no_fence"): {"race"},
+    ("relay", "not_initialised"): {"bad use"},
+    ("relay", "initialised_twice"): {"bad use"},
+    ("relay", "misaligned_barrier"): {"bad use"},
+    ("relay", "writes_barrier"): {"bad use"},
+    ("relay", "counts_more"): {"deadlock"},
+    ("relay", "counts_none"): {"bad use"},
+    ("relay", "rank_outside"): {"bad use"},
+    ("relay", "wrong_peer"): {"race", "deadlock", "exited"},
+    ("relay", "barrier_elsewhere"): {"bad use"},
+    ("relay", "no_arrival"): {"deadlock"},
+    ("relay", "arrives_twice"): {"race", "bad use", "deadlock"},
+    ("relay", "too_few_bytes"): {"race", "deadlock", "exited"},
+    ("relay", "half_a_piece"): {"race", "deadlock", "exited"},
+    ("relay", "too_many_bytes"): {"deadlock"},
+    ("relay", "no_wait"): {"race", "bad use", "exited"},
+    ("relay", "reads_early"): {"race"},
+    ("relay", "waits_for_other_buffer"): {"race", "bad use", "exited"},
+    ("relay", "wrong_parity"): {"race", "bad use", "exited", "deadlock"},
+    ("relay", "misses_a_phase"): {"race"},
+    ("relay", "no_warp_barrier"): {"race", "exited"},
+    ("relay", "no_last_barrier"): {"exited", "race"},
+    ("relay", "block_leaves"): {"exited", "race"},
+    ("meet", "no_start"): {"race", "bad use"},
+    ("meet", "no_arrival"): {"deadlock"},
+    ("meet", "no_wait"): {"race", "uninitialised"},
 }
 
 
 @pytest.mark.parametrize(("name", "way", "front_end"), over_front_ends(BROKEN, ("ptx90", "source")))
 def test_broken_kernels_are_reported(name, way, front_end):
     assert set(run_all_plans(driver.load(*front_end), name, way)) <= BROKEN[name, way]
+
+
+def test_asynchronous_stores_come_late_and_in_pieces():
+    """In the schedules that are not in order. Without the checker only the delay shows that nobody waits; and a phase that expects half a
+    piece can end only if halves come."""
+    for way, checks, in_order in (("no_wait", "plain", ""), ("half_a_piece", "race", "deadlock")):
+        results = defaultdict(set)
+        for (schedule, *_), result in zip(PLANS, run_all_plans(driver.load(checks=checks), "relay", way), strict=True):
+            results[schedule].add(result)
+        assert results["forward"] == results["reverse"] == {in_order}, results
+        assert all(results[schedule] - {in_order} for schedule in ("random", "burst", "starve")), results
 
 
 def test_a_report_says_where():
@@ -120,7 +162,7 @@ def test_a_report_says_where():
 
 
 # ---- mutations -----------------------------------------------------------------------------------
-MUTATED = ("reverse", "swap", "ring", "pull")
+MUTATED = ("reverse", "swap", "ring", "pull", "relay", "meet")
 
 
 @pytest.mark.parametrize("mode", ["dropped", "relaxed", "block_barrier"])
@@ -153,7 +195,7 @@ def test_every_mutation_is_noticed(name):
             assert "" not in results, (broken, mode, results)
         else:
             assert results == {""}, (broken, mode, results)
-    assert reached >= {"reverse": 1, "swap": 1, "ring": 12, "pull": 10}[name]
+    assert reached >= {"reverse": 1, "swap": 1, "ring": 12, "pull": 10, "relay": 20, "meet": 8}[name]
     assert set(run_all_plans(kernels, name)) == {""}
     with pytest.raises(ValueError):
         kernels.mutate(name, len(sites), "dropped")
@@ -204,11 +246,14 @@ def test_floating_point_arithmetic(arch):
 @pytest.mark.parametrize("front_end", FRONT_ENDS.values(), ids=FRONT_ENDS)
 def test_functions(front_end):
     x = torch.cat([torch.randn(250), torch.tensor([0.0, -0.0, 90, -110, 20, -20])])
-    got, wide = rows("functions", 4, torch.float64, x, front_end), x.double()
+    got, wide = rows("functions", 6, torch.float64, x, front_end), x.double()
     torch.testing.assert_close(got[:, 0], x.exp().double(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 1], wide.tanh(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 2], wide.exp(), rtol=1e-15, atol=0)
     torch.testing.assert_close(got[:, 3], wide.tanh(), rtol=1e-15, atol=0)
+    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):  # approximate: off by so many, and no more
+        off = got[:, column].float().view(torch.int32) - exact.view(torch.int32)
+        assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
 
 
 # ---- the CUDA runtime ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 #include "cuda/primitives.cuh"
 #include "kernels.h"
 
-constexpr int kIntegers = 36, kFloats = 22, kFunctions = 4;
+constexpr int kIntegers = 36, kFloats = 22, kFunctions = 6;
 
 extern "C" __global__ void integers(const __grid_constant__ Args args) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
@@ -54,5 +54,6 @@ extern "C" __global__ void functions(const __grid_constant__ Args args) {
   const float a = static_cast<const float*>(args.in)[row];
   double* const o = static_cast<double*>(args.out) + kFunctions * row;
   o[0] = expf(a), o[1] = tanhf(a), o[2] = exp(double(a)), o[3] = tanh(double(a));
+  o[4] = pixelrnn::cuda::primitive::exp2_approx(a), o[5] = pixelrnn::cuda::primitive::reciprocal_approx(a);
 }
 PIXELRNN_DEFINE_ENTRY(functions, Args);

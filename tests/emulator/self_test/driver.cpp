@@ -10,9 +10,9 @@
 #if defined(WITHOUT_CLUSTERS)
 #define CLUSTER_KERNELS(X)
 #elif defined(FROM_SOURCE)
-#define CLUSTER_KERNELS(X) X(ring)
+#define CLUSTER_KERNELS(X) X(ring) X(relay)
 #else
-#define CLUSTER_KERNELS(X) X(ring) X(pull)
+#define CLUSTER_KERNELS(X) X(ring) X(pull) X(relay) X(meet)
 #endif
 #define KERNELS(X) \
   X(reverse)       \

@@ -29,7 +29,7 @@ class Args(ctypes.Structure):
 
 def build(front_end="ptx", arch="sm_90", checks="race"):
     """The path of a library with all kernels that this front end and architecture can have."""
-    kernels = ["block", "matrix", "arithmetic"] + (["cluster"] if arch == "sm_90" else [])
+    kernels = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
     flags = ([] if arch == "sm_90" else ["-DWITHOUT_CLUSTERS"]) + (["-DFROM_SOURCE"] if front_end == "source" else [])
     return toolchain.library(
         f"self_test_{front_end}_{arch}_{checks}",
