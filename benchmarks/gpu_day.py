@@ -1,7 +1,8 @@
 """All that a GPU is needed for, in one command, what tells most first:
 
-    build, a check of every kernel (half a minute), the small benchmarks, the other tests, the large benchmarks,
-    plots, a verdict against the floors, and compute-sanitizer
+    build, a check of every kernel (half a minute), every layout of the small scans, microbenchmarks, the operators
+    one by one, the small benchmarks, the other tests, the large benchmarks, plots, a verdict against the floors, and
+    compute-sanitizer
 
     python -m benchmarks.gpu_day --out DIR
 
@@ -21,7 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -33,9 +37,11 @@ elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in 
 sys.path[:] = [str(HERE), *elsewhere, str(ROOT)]
 
 import commands  # noqa: E402
+import gpu_micro  # noqa: E402
 import gpu_report  # noqa: E402
 import gpu_tests  # noqa: E402
-from gpu_jobs import LARGE_JOBS, SMALL_JOBS, Job  # noqa: E402
+from gpu_clock import Sampler  # noqa: E402
+from gpu_jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS, Job, ScanJob  # noqa: E402
 from gpu_results import Results  # noqa: E402
 from gpu_verdict import LOOP, counts, verdicts  # noqa: E402
 from worker import Gone, TimedOut, Worker  # noqa: E402
@@ -44,15 +50,32 @@ from worker import Gone, TimedOut, Worker  # noqa: E402
 PARTS = {
     "build": (240, 0),
     "check": (60, 30),
-    "small": (240, 40),
-    "tests": (170, 40),
-    "large": (170, 0),
+    "layouts": (90, 25),
+    "micro": (45, 15),
+    "operators": (40, 10),
+    "small": (200, 35),
+    "tests": (150, 40),
+    "large": (150, 0),
     "plots": (20, 10),
     "verdict": (5, 5),
     "sanitizer": (180, 45),
 }
+WHAT = {
+    "build": "the kernels for this card, where the installed ones are for others",
+    "check": "every kernel once, against float64",
+    "layouts": "every layout of the small scans: which is the fastest, and which the planner takes",
+    "micro": "cycles of barriers, transfers and instructions: the constants of the model",
+    "operators": "the operators of a scan by kernels: packing, scan, weight gradient; the step path; CUDA graphs",
+    "small": "the small benchmarks, against the loops, the floors and cuDNN",
+    "tests": "the other tests on a GPU",
+    "large": "the large benchmarks, and torch.compile of the loop",
+    "plots": "of the benchmarks",
+    "verdict": "what is demanded of the measurements",
+    "sanitizer": "compute-sanitizer's memcheck, synccheck and racecheck",
+}
 NEED_A_GPU = PARTS.keys() - {"plots", "verdict"}
-LEAST = 3.0  # minutes
+CLOCKED = ("layouts", "micro", "operators", "small", "large")
+LEAST = 4.0  # minutes
 START = 20.0  # seconds that a job is given more, for the start of its process
 
 PROBE = """
@@ -96,15 +119,21 @@ class Day:
         self.failed |= status == "failed"
         self.results.part(part, status, note)
         say(f"{part}: {status}" + f", {note}" * bool(note))
+        if self.results.unsaved:
+            say(f"gpu_day: {self.results.unsaved}")
 
     def run(self, part: str) -> None:
         """One part; its exception is its result."""
         self.results.part(part, "interrupted", "")
         start = time.monotonic()
+        sampler = Sampler() if part in CLOCKED else nullcontext()
         try:
-            status, note = getattr(self, part)(self.budget.of(part))
+            with sampler:
+                status, note = getattr(self, part)(self.budget.of(part))
         except Exception as error:
             status, note = "failed", f"{type(error).__name__}: {error}"
+        if part in CLOCKED:
+            self.results.clock(part, sampler.found())
         self.record(part, status, f"{note}; {time.monotonic() - start:.0f} s")
 
     def build(self, seconds: float) -> tuple[str, str]:
@@ -147,21 +176,40 @@ class Day:
         stopped = f"stopped after {limit:.0f} s; " if status is None else ""
         return gpu_tests.judge(found, stopped, closing_line(log))
 
+    def layouts(self, seconds: float) -> tuple[str, str]:
+        return self._bench("layouts", LAYOUT_JOBS, seconds, _measure_layouts, "layouts")
+
+    def micro(self, seconds: float) -> tuple[str, str]:
+        self.results.forget("micro")
+        counts = Counter()
+
+        def report(result):
+            counts[result["status"]] += 1
+            self.results.add("micro", [result], "micro")
+
+        architecture = self.results.data["environment"]["architecture"]
+        gpu_micro.measure(architecture, self.out / "micro.log", seconds, report)
+        return "failed" if counts["failed"] else "ok", ", ".join(f"{n} {status}" for status, n in counts.items())
+
+    def operators(self, seconds: float) -> tuple[str, str]:
+        return self._bench("operators", OPERATOR_JOBS, seconds, _measure_operators, "operators")
+
     def small(self, seconds: float) -> tuple[str, str]:
         return self._bench("small", SMALL_JOBS, seconds)
 
     def large(self, seconds: float) -> tuple[str, str]:
         return self._bench("large", LARGE_JOBS, seconds)
 
-    def _bench(self, part: str, jobs: list[Job], seconds: float) -> tuple[str, str]:
+    def _bench(self, part, jobs, seconds, work=None, table="measurements") -> tuple[str, str]:
         end = time.monotonic() + seconds
         self.results.forget(part)
-        worker = Worker(_measure)
+        worker = Worker(work or _measure)
         ran, broken = 0, 0
         try:
             for job in jobs:
-                measurements = run_job(job, worker, end - time.monotonic())
-                self.results.add(part, measurements)
+                keep = partial(self.results.add, part, table=table)
+                measurements = run_job(job, worker, end - time.monotonic(), keep)
+                self.results.add(part, measurements, table)
                 ran += any(m["status"] != "not run" for m in measurements)
                 broken += sum(m["status"] in ("failed", "mismatch") for m in measurements)
                 say(f"{part}: {job}: {summary(measurements)}")
@@ -182,8 +230,20 @@ def _measure(request, report):
     measure(*request, report)
 
 
-def run_job(job: Job, worker: Worker, seconds: float) -> list[dict]:
-    """A result for each provider of the job, however it goes. ``seconds`` are left."""
+def _measure_layouts(request, report):
+    from gpu_scans import measure_layouts
+
+    measure_layouts(*request, report)
+
+
+def _measure_operators(request, report):
+    from gpu_scans import measure_operators
+
+    measure_operators(*request, report)
+
+
+def run_job(job: Job | ScanJob, worker: Worker, seconds: float, keep: Callable[[list[dict]], None]) -> list[dict]:
+    """A result for each provider of the job, however it goes. ``seconds`` are left. Ctrl-C keeps what is there."""
 
     def result(provider, status, note):
         return {"case": job.case, "precision": job.precision, "provider": provider, "status": status, "note": note}
@@ -202,6 +262,9 @@ def run_job(job: Job, worker: Worker, seconds: float) -> list[dict]:
                 running = event.get("running", running)
                 if "provider" in event:
                     found[event["provider"]] = {**result(None, None, ""), **event}
+        except KeyboardInterrupt:
+            keep(list(found.values()))
+            raise
         except Gone as error:
             if isinstance(error, TimedOut) and limit == left:
                 rest = [name for name in providers if name not in found] or [None]
@@ -277,12 +340,25 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class List(argparse.Action):
+    """Needs no other argument, as --help."""
+
+    def __init__(self, **options):
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, parser, *_):
+        for name, (most, _) in PARTS.items():
+            print(f"{name:10} {most:4} s  {WHAT[name]}")
+        parser.exit()
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_day", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="created where it is missing")
-    parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}; DIR's other results are kept")
+    parser.add_argument("--only", metavar="PART[,PART]", help="these parts alone; DIR's other results are kept")
+    parser.add_argument("--list", action=List, help="print the parts, and the seconds that each may take, and end")
     parser.add_argument("--minutes", type=float, default=9.0, help="for everything (default: %(default)g)")
     options = parser.parse_args(argv)
     wanted = list(PARTS) if options.only is None else options.only.split(",")
@@ -332,7 +408,7 @@ def main(argv: list[str] | None = None) -> int:
         if results.data["environment"]:
             results.verdicts(verdicts(results.data["measurements"]))
             print(gpu_report.markdown(results.data))
-    return 1 if day.failed else 0
+    return 1 if day.failed or results.unsaved else 0
 
 
 def start_with(results: Results, facts: dict) -> None:

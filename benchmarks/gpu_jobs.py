@@ -22,6 +22,47 @@ class Job(NamedTuple):
         return f"{self.case} {self.precision}{', compiled' * self.compiled}"
 
 
+class ScanJob(NamedTuple):
+    """The operators of a Diagonal (Bi)LSTM's scan alone, or every layout of one of its passes."""
+
+    size: tuple[int, int, int, int]  # batch, height, width, hidden
+    directions: int
+    precision: str
+    backward: bool | None = None  # which pass; None: all operators
+    seconds: float = 5.0
+
+    compiled = False  # as a Job may be
+
+    @property
+    def lines(self) -> int:
+        return self.size[1] + self.size[2] - 1
+
+    @property
+    def case(self) -> str:
+        batch, height, width, hidden = self.size
+        both = ", both directions" * (self.directions == 2)
+        one_pass = {None: "", False: ", forward", True: ", backward"}[self.backward]
+        return f"diagonal B{batch} {height}x{width} h{hidden}{both}{one_pass}"
+
+    def __str__(self):
+        return f"{self.case} {self.precision}"
+
+
+MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
+# A batch of the papers in one direction, and a batch that fills the GPU as a BiLSTM's layer does.
+LAYOUT_JOBS = [
+    ScanJob((batch, *sizes), directions, precision, backward, seconds)
+    for batch, directions, seconds in ((16, 1, 5.0), (256, 2, 12.0))
+    for precision in ("bf16", "tf32")
+    for backward in (False, True)
+    for sizes in MAPS
+]
+OPERATOR_JOBS = [
+    ScanJob((batch, *sizes), 2, precision)
+    for precision in ("bf16", "tf32")
+    for batch in (16, 256)
+    for sizes in (MAPS[0], MAPS[2])
+]
 SMALL_JOBS = [
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in SMALL),
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in LIKE_LSTM),

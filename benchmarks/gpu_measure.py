@@ -56,7 +56,7 @@ def measure(job: Job, skip: set[str], report: Callable[[dict], None], device: st
                 report({"provider": name, **results[name]})
         except Exception as error:
             failed(name, error)
-            _recover(device)
+            recover(device)
     report({"running": None})
 
     for kind, clock in _clocks(device).items():
@@ -83,7 +83,7 @@ def _check(provider, exact, tolerance):
     return {"status": "mismatch", "error": error, "note": f"error {error:.1e} in {where}, allowed {tolerance:.0e}"}
 
 
-def _recover(device):
+def recover(device):
     """Raises where the GPU answers no more."""
     gc.collect()
     if device == "cuda":
@@ -95,7 +95,7 @@ def _peak_mib(provider, device) -> float | None:
     """What a training step allocates at its peak, a graph's while it is captured; None for the floor."""
     if provider.name == FLOOR or device != "cuda":
         return None
-    _recover(device)
+    recover(device)
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     provider.step("forward+backward")()
@@ -132,7 +132,7 @@ def _times(chosen, mode, clock, failed, device):
             failed(running, error)
             del chosen[running]
             functions.clear()
-            _recover(device)
+            recover(device)
     return {}, set()
 
 

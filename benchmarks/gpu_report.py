@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
+from gpu_scan_tables import clocks_table, layouts_table, micro_table, operators_table
 from gpu_verdict import PATHS, counts, verdict_table, verdicts
 from plots import grouped_bars
 from tables import grid
@@ -13,6 +14,10 @@ NOTES = (
     "events around three calls in a row, launches included. On the GPU: the calls wait in a queue behind a pause, so "
     "that no launch is waited for; <= where the queue was too short for that. Speed-ups and the ratios to nn.LSTM are "
     "medians of the ratios in each round.",
+    "Layouts, as a path of the operators names them, and operators: times of single kernels are medians of the "
+    "profiler's; a dash where it saw none. Cycles a line: the scan's time at the clock measured beside it, over its "
+    "lines, several waves of clusters included. A layout's output was compared with the step path's before.",
+    "Constants: cycles of the SM's own clock, beside what the model of a line (tests/sass_model) assumes.",
     "The floors are a model of an H100 SXM, not measurements; fp16 has bf16's. Backward includes the weight's "
     "gradient. A scan is one direction from its input-to-state map to h; a layer has its convolution, and "
     "DiagonalBiLSTM both directions. The good loop of a layer computes halves as float32 maps.",
@@ -27,11 +32,15 @@ def markdown(results: dict) -> str:
     facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in results["environment"].items()]
     parts = [[name, part["status"], part.get("note", "")] for name, part in results["parts"].items()]
     lines = verdicts(results["measurements"])
-    not_measured = [m for m in results["measurements"] if m["status"] != "ok"]
+    tables = {table: results.get(table, []) for table in ("layouts", "operators", "measurements")}
     missing = [
         f"- {m['case']} {m['precision']}, {m['provider'] or 'all providers'}: {m['status']} ({m['note']})"
-        for m in not_measured
+        for measurements in tables.values()
+        for m in measurements
+        if m["status"] != "ok"
     ]
+    micro = results.get("micro", [])
+    missing += [f"- {m['name']}: {m['status']} ({m['note']})" for m in micro if m["status"] != "ok"]
     failed = [
         f"- {part}: {test['test']}: {((test['message'] or '').splitlines() or ['no message'])[0]}"
         for part, found in results["tests"].items()
@@ -44,8 +53,12 @@ def markdown(results: dict) -> str:
         "## Tests that failed\n\n" + ("\n".join(failed) or "None."),
         f"## Verdict\n\n{counts(lines)}",
         verdict_table(lines, True),
+        "## Layouts of a scan\n\n" + layouts_table(tables["layouts"]),
+        "## Constants of the model\n\n" + micro_table(micro),
+        "## Operators\n\n" + operators_table(tables["operators"]),
         "## Measurements\n\n" + measurements_table(results["measurements"]),
         "## Not measured\n\n" + ("\n".join(missing) or "Nothing was left out."),
+        "## Clocks\n\n" + clocks_table(results.get("clocks", {})),
         "## How\n\n" + "\n".join(f"- {note}" for note in NOTES),
     ]
     return "\n\n".join(sections) + "\n"

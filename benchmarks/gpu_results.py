@@ -2,46 +2,63 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
 class Results:
-    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "tests": {part: {}}, "measurements": [{}],
-    "verdicts": [{}]}; the tests as gpu_tests.read has them.
+    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "clocks": {part: {}}, "tests": {part: {}},
+    "layouts", "micro", "operators", "measurements", "verdicts": [{}]}; the clocks as gpu_clock.Sampler has them, the
+    tests as gpu_tests.read.
     """
+
+    TABLES = ("layouts", "micro", "operators", "measurements")
 
     def __init__(self, folder: Path, keep: bool = False):
         """``keep``: go on with what the folder already holds."""
-        self.path = folder / "results.json"
+        self.path, self.unsaved = folder / "results.json", None
         self.clear()
         if keep and self.path.exists():
             self.data |= json.loads(self.path.read_text())
 
     def clear(self) -> None:
-        self.data = {"environment": {}, "parts": {}, "tests": {}, "measurements": [], "verdicts": []}
+        self.data = {"environment": {}, "parts": {}, "clocks": {}, "tests": {}}
+        self.data |= {table: [] for table in (*self.TABLES, "verdicts")}
 
     def part(self, name: str, status: str, note: str) -> None:
         self.data["parts"][name] = {"status": status, "note": note}
+        self.save()
+
+    def clock(self, part: str, found: dict) -> None:
+        self.data["clocks"][part] = found
         self.save()
 
     def tests(self, part: str, found: dict | None) -> None:
         self.data["tests"][part] = found
         self.save()
 
-    def add(self, part: str, measurements: list[dict]) -> None:
-        self.data["measurements"] += [{**m, "part": part} for m in measurements]
+    def add(self, part: str, measurements: list[dict], table: str = "measurements") -> None:
+        self.data[table] += [{**m, "part": part} for m in measurements]
         self.save()
 
     def forget(self, part: str) -> None:
         """The measurements of a part that is run again."""
-        self.data["measurements"] = [m for m in self.data["measurements"] if m.get("part") != part]
+        for table in self.TABLES:
+            self.data[table] = [m for m in self.data[table] if m.get("part") != part]
 
     def verdicts(self, lines: list) -> None:
         self.data["verdicts"] = [line._asdict() for line in lines]
         self.save()
 
     def save(self) -> None:
-        """A reader, or a run that is killed meanwhile, finds the old file or the new one."""
+        """A reader, or a run that is killed meanwhile, finds the old file or the new one. Where the disk is full,
+        ``unsaved`` says so, and the next save may succeed."""
         draft = self.path.with_suffix(".tmp")
-        draft.write_text(json.dumps(self.data, indent=1) + "\n")
-        os.replace(draft, self.path)
+        try:
+            draft.write_text(json.dumps(self.data, indent=1) + "\n")
+            os.replace(draft, self.path)
+            self.unsaved = None
+        except OSError as error:
+            self.unsaved = f"cannot write {self.path}: {error.strerror}"
+            with suppress(OSError):
+                draft.unlink()

@@ -59,7 +59,7 @@ def paired_ratio(times: list[float | None], others: list[float | None]) -> float
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
     """Seconds a call between CUDA events around a few calls in a row: what a caller waits for, launches included."""
-    start, end = _events()
+    start, end = events()
     torch.cuda.synchronize()
     start.record()
     for _ in range(calls):
@@ -81,7 +81,7 @@ class DeviceClock:
         self._pauses = {}  # cycles, by function
 
     def __call__(self, function: Callable[[], object]) -> float:
-        start, end = _events()
+        start, end = events()
         while function not in self.bounds:
             pause = self._pauses.setdefault(function, 1 << 20)
             torch.cuda.synchronize()
@@ -100,5 +100,5 @@ class DeviceClock:
         return called_seconds(function, self.calls)
 
 
-def _events():
+def events():
     return torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)

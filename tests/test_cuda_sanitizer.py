@@ -24,7 +24,7 @@ def test_compute_sanitizer(tool):
     path = os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     # Every tensor in memory of its own, so that a step beyond one is seen.
     environment = {**os.environ, "PYTHONPATH": path, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, str(script)]
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, str(script), tool]
     limit = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", 120))
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)

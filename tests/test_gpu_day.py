@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +53,8 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path):
         ([], "--out"),
         (["--out", "{}", "--only", "tests,everything"], "got 'everything'"),
         (["--out", "{}", "--only", ""], "got ''"),
-        (["--out", "{}", "--minutes", "1"], "expected at least 3, got 1"),
-        (["--out", "{}", "--minutes", "nan"], "expected at least 3, got nan"),
+        (["--out", "{}", "--minutes", "1"], "expected at least 4, got 1"),
+        (["--out", "{}", "--minutes", "nan"], "expected at least 4, got nan"),
         (["--out", "{}", "--minutes", "soon"], "invalid float value"),
         (["--out", "{}/file/folder"], "cannot create"),
         (["--out", "{}", "more"], "unrecognized arguments: more"),
@@ -244,10 +246,13 @@ def test_budget(day):
     assert budget.of("build") == 240
     now += 300  # a slow build leaves what it must to the others
     assert budget.left() == 230
-    assert budget.of("check") == 60
-    now += 10  # a quick check leaves more to the benchmarks
-    assert budget.of("small") == 220 - 40 - 0 - 10 - 5 - 45
-    now += 175
+    assert budget.of("check") == 230 - 25 - 15 - 10 - 35 - 40 - 0 - 10 - 5 - 45
+    now += 10  # a quick check leaves more to the others
+    assert budget.of("layouts") == 220 - 15 - 10 - 35 - 40 - 0 - 10 - 5 - 45
+    now += 10
+    assert budget.of("micro") == 45
+    assert budget.of("small") == 210 - 40 - 0 - 10 - 5 - 45
+    now += 165
     assert budget.of("sanitizer") == 45
     now += 300
     assert budget.of("plots") == 0
@@ -264,9 +269,16 @@ class Scripted:
     def ask(self, request, seconds):
         self.requests.append((request, seconds))
         for event in self.answers.pop(0):
-            if isinstance(event, Exception):
+            if isinstance(event, BaseException):
                 raise event
             yield event
+
+    def close(self):
+        pass
+
+
+def keep(results):
+    raise AssertionError(f"expected no Ctrl-C, got one that keeps {results}")
 
 
 @pytest.fixture
@@ -290,7 +302,7 @@ def statuses(measurements):
 
 def test_a_job_without_time_is_listed_as_not_run(day, job):
     worker = Scripted()
-    (result,) = day.run_job(job, worker, 9.0)
+    (result,) = day.run_job(job, worker, 9.0, keep)
     assert (result["status"], result["provider"], result["note"]) == ("not run", None, "9 s left, it is given 10 s")
     assert not worker.requests
 
@@ -302,7 +314,7 @@ def test_a_provider_that_crashes_costs_the_others_nothing(day, job):
         [PROVIDERS, {"running": "good loop"}, {"running": "step"}, Gone("its process ended with SIGSEGV")],
         [{"running": "resident"}, {"running": None}, ok("good loop"), ok("resident")],
     )
-    measurements = day.run_job(job, worker, 100.0)
+    measurements = day.run_job(job, worker, 100.0, keep)
     assert statuses(measurements) == {"step": "failed", "good loop": "ok", "resident": "ok"}
     assert measurements[0]["note"] == "its process ended with SIGSEGV"
     (_, first), (again, _) = worker.requests
@@ -313,21 +325,21 @@ def test_a_crash_of_no_one_in_particular_fails_all(day, job):
     from worker import Gone, TimedOut
 
     gone = Gone("its process ended with exit status 1")
-    assert statuses(day.run_job(job, Scripted([gone]), 100.0)) == {None: "failed"}
+    assert statuses(day.run_job(job, Scripted([gone]), 100.0, keep)) == {None: "failed"}
     during_timing = [PROVIDERS, {"provider": "step", "status": "cannot run"}, {"running": None}, gone]
     expected = {"step": "cannot run", "good loop": "failed", "resident": "failed"}
-    assert statuses(day.run_job(job, Scripted(during_timing), 100.0)) == expected
+    assert statuses(day.run_job(job, Scripted(during_timing), 100.0, keep)) == expected
     # A job that its own limit ends has failed; one that the end of the part ends has not run.
     hung = [PROVIDERS, {"running": None}, TimedOut("no answer within 40 s")]
-    assert set(statuses(day.run_job(job, Scripted(hung), 100.0)).values()) == {"failed"}
-    assert set(statuses(day.run_job(job, Scripted(hung), 30.0)).values()) == {"not run"}
+    assert set(statuses(day.run_job(job, Scripted(hung), 100.0, keep)).values()) == {"failed"}
+    assert set(statuses(day.run_job(job, Scripted(hung), 30.0, keep)).values()) == {"not run"}
 
 
 def test_the_loop_beside_the_compiled_one_is_not_listed_twice(day, job):
     name = "good loop, compiled"
     worker = Scripted([{"providers": ["good loop", name]}, ok("good loop"), ok(name)])
-    assert statuses(day.run_job(job._replace(compiled=True), worker, 100.0)) == {name: "ok"}
-    assert statuses(day.run_job(job._replace(compiled=True), worker, 0.0)) == {name: "not run"}
+    assert statuses(day.run_job(job._replace(compiled=True), worker, 100.0, keep)) == {name: "ok"}
+    assert statuses(day.run_job(job._replace(compiled=True), worker, 0.0, keep)) == {name: "not run"}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +383,7 @@ def results(folder):
 def interrupted_in_the_third_job(day, monkeypatch):
     from gpu_jobs import JOBS
 
-    def run_job(job, worker, seconds):
+    def run_job(job, worker, seconds, keep):
         if job == JOBS[2]:
             raise KeyboardInterrupt
         return [measurement("resident", case=job.case, precision=job.precision)]
@@ -386,8 +398,9 @@ def test_an_interrupted_run_keeps_what_it_has(day, with_a_gpu, monkeypatch, tmp_
     data = results(tmp_path)
     assert [(m["case"], m["precision"]) for m in data["measurements"]] == [job[:2] for job in done]
     assert {name: part["status"] for name, part in data["parts"].items()} == {
-        "build": "ok", "check": "not run", "small": "interrupted", "tests": "not run", "large": "not run",
-        "plots": "not run", "verdict": "not run", "sanitizer": "not run",
+        "build": "ok", "check": "not run", "layouts": "not run", "micro": "not run", "operators": "not run",
+        "small": "interrupted", "tests": "not run", "large": "not run", "plots": "not run", "verdict": "not run",
+        "sanitizer": "not run",
     }  # fmt: skip
     assert data["environment"]["card"] == "a card" and "benchmarks.gpu_day --out" in data["environment"]["command"]
     printed = capsys.readouterr().out
@@ -408,12 +421,13 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(day, with_a_gpu, mo
         raise OSError("no pip")
 
     monkeypatch.setattr(day.commands, "run", broken)
-    monkeypatch.setattr(day, "run_job", lambda job, worker, seconds: [measurement("resident", case=job.case)])
+    monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
     assert day.main(["--out", str(tmp_path)]) == 1
     parts = results(tmp_path)["parts"]
-    for name in ("check", "tests", "sanitizer"):
+    for name in ("check", "micro", "tests", "sanitizer"):
         assert parts[name]["status"] == "failed" and parts[name]["note"].startswith("OSError: no pip")
-    assert {parts[name]["status"] for name in ("build", "small", "large", "plots", "verdict")} == {"ok"}
+    others = parts.keys() - {"check", "micro", "tests", "sanitizer"}
+    assert {parts[name]["status"] for name in others} == {"ok"}
 
 
 PYTEST = """<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1" time="2.5">
@@ -430,6 +444,8 @@ def all_parts(day, with_a_gpu, monkeypatch):
 
     def command(command, log, seconds, cwd, **environment):
         log.write_text("1 passed")
+        if "pip" not in command and "pytest" not in command:
+            return micro(command, log)
         if "pytest" not in command:
             done.append("build")
             monkeypatch.setattr(day, "probe", lambda folder: (FACTS, CONFIG))
@@ -439,25 +455,33 @@ def all_parts(day, with_a_gpu, monkeypatch):
         Path(next(word for word in command if word.startswith("--junitxml=")).partition("=")[2]).write_text(PYTEST)
         return 1
 
-    def run_job(job, worker, seconds):
+    def run_job(job, worker, seconds, keep):
         done.append(job)
         return [measurement("resident", case=job.case, precision=job.precision)]
 
+    def micro(command, log):
+        if "-O3" in command:
+            done.append("micro")
+        log.write_text("stores" if len(command) == 1 else '{"name": "stores", "cycles": 1.5}')
+        return 0
+
     monkeypatch.setattr(day, "probe", lambda folder: (FACTS, {"cuda_archs": None, "why_no_cuda": "no nvcc"}))
+    monkeypatch.setattr(day.gpu_micro, "nvcc", lambda: "nvcc")
     monkeypatch.setattr(day.commands, "run", command)
     monkeypatch.setattr(day, "run_job", run_job)
     return done
 
 
 def test_what_tells_most_comes_first(day, all_parts, tmp_path, capsys):
-    from gpu_jobs import LARGE_JOBS, SMALL_JOBS
+    from gpu_jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
 
     assert day.main(["--out", str(tmp_path)]) == 1
     tests = [entry for entry in all_parts if isinstance(entry, tuple) and isinstance(entry[0], list)]
     check, others, sanitizer = tests
-    assert all_parts == ["build", check, *SMALL_JOBS, others, *LARGE_JOBS, sanitizer]
-    parts = ["build", "check", "small", "tests", "large", "plots", "verdict", "sanitizer"]
-    assert list(results(tmp_path)["parts"]) == parts
+    scans = [*LAYOUT_JOBS, "micro", *OPERATOR_JOBS]
+    assert all_parts == ["build", check, *scans, *SMALL_JOBS, others, *LARGE_JOBS, sanitizer]
+    parts = ["build", "check", "layouts", "micro", "operators", "small", "tests", "large", "plots", "verdict"]
+    assert list(results(tmp_path)["parts"]) == [*parts, "sanitizer"]
     # The three are all tests, and none twice.
     assert check[0][0] == "tests/test_cuda_kernels.py" and sanitizer[0] == ["tests/test_cuda_sanitizer.py"]
     assert others[0] == [f"--ignore={file}" for file in (check[0][0], *sanitizer[0])]
@@ -492,7 +516,8 @@ def test_everything_but_logs_and_plots_is_in_one_file(day, all_parts, tmp_path, 
     }
     assert {verdict["verdict"] for verdict in data["verdicts"]} >= {"PASS"}
     files = {file.name for file in tmp_path.iterdir()}
-    assert files >= {"results.json", "build.log", "check.log", "tests.log", "sanitizer.log"} and len(files) <= 8
+    logs = {f"{part}.log" for part in ("build", "check", "micro", "tests", "sanitizer")}
+    assert files >= {"results.json", *logs} and len(files) <= 9
     assert {Path(name).suffix for name in files} <= {".json", ".log", ".png"}
     # The report is printed, and again from that file alone.
     report = capsys.readouterr().out
@@ -662,7 +687,7 @@ def test_device_clock(monkeypatch):
             return 6.0
 
     needed = 4 << 20
-    monkeypatch.setattr(timing, "_events", lambda: (Event(needed), Event(needed)))
+    monkeypatch.setattr(timing, "events", lambda: (Event(needed), Event(needed)))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "_sleep", pauses.append)
     calls = []
@@ -673,3 +698,401 @@ def test_device_clock(monkeypatch):
     assert clock(function) == 2e-3 and pauses[3:] == [4 << 20]
     needed = 1 << 40
     assert clock(function) == 2e-3 and clock.bounds == {function} and pauses[-1] == 1 << 27
+
+
+# ---- layouts, operators, microbenchmarks, clocks -----------------------------------------------------------------------
+
+
+def test_list_names_every_part_in_order(day, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        day.main(["--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stopped.value.code == 0 and [line.split()[0] for line in lines] == list(day.PARTS)
+    assert all(len(line) < 140 and line.split()[3:] for line in lines)
+
+
+def test_the_scans_of_the_day():
+    from gpu_jobs import LAYOUT_JOBS, OPERATOR_JOBS
+
+    assert len({job.case + job.precision for job in LAYOUT_JOBS}) == len(LAYOUT_JOBS)
+    assert {(job.size[0], job.size[1:], job.precision, job.backward) for job in LAYOUT_JOBS} == {
+        (batch, sizes, precision, backward)
+        for batch in (16, 256)
+        for sizes in ((28, 28, 16), (28, 28, 64), (32, 32, 128))
+        for precision in ("bf16", "tf32")
+        for backward in (False, True)
+    }
+    assert LAYOUT_JOBS[0].case == "diagonal B16 28x28 h16, forward" and LAYOUT_JOBS[0].lines == 55
+    assert {job.size[0] for job in OPERATOR_JOBS} == {16, 256} and {job.directions for job in OPERATOR_JOBS} == {2}
+
+
+class MadeUpOps:
+    """Operators of a scan. Plans have one kernel, and groups of 1 and 2; what a path computes is ``output(path)``."""
+
+    def __init__(self, kernel, output):
+        self.kernel, self.output = kernel, output
+
+    def describe_plan(self, *sizes_and_path):
+        *sizes, format, capability, path = sizes_and_path
+        assert sizes == [1, 2, 3, 4, 8, 2, True] and (format, capability) == ("bf16", 0)
+        if path == "auto":
+            return (self._words(2),) * 2
+        _, suffix, blocks, groups, images = path.split(":")
+        fits = (suffix, int(blocks)) == (self.kernel.suffix, self.kernel.blocks[0]) and groups in "12" and images != "4"
+        return (self._words(groups) if fits else "step path: no kernel is compiled for it",) * 2
+
+    def _words(self, groups):
+        return f"{self.kernel.name}: {self.kernel.blocks[0]} blocks an image, {64 * int(groups)} threads"
+
+    def recurrence(self, x, weight, h0, c0, diagonal, reverse, path, tf32):
+        assert weight.dtype == x.dtype == torch.bfloat16 and (diagonal, reverse, tf32) == (True, False, False)
+        return (self.output(path),) * 3
+
+    def recurrence_backward(self, dh, weight, c0, c, gates, diagonal, reverse, path, tf32):
+        return self.output(path), None
+
+    def line_scan_weight_grad(self, dx, h, *others):
+        return (self.output("weight gradient"),) * 3
+
+
+def layouts_measured(backward, output, skip=()):
+    from gpu_jobs import ScanJob
+    from gpu_scans import kernels, measure_layouts
+
+    kernel = next(k for k in kernels() if (k.format, k.backward) == ("bf16", backward))
+    job, events = ScanJob((2, 3, 4, 8), 1, "bf16", backward), []
+    measure_layouts(job, set(skip), events.append, "cpu", MadeUpOps(kernel, output))
+    (providers,) = [event["providers"] for event in events if "providers" in event]
+    assert all(path.startswith(f"resident:{kernel.suffix}:{kernel.blocks[0]}:") for path in providers)
+    running = [event["running"] for event in events if "running" in event]
+    results = {event["provider"]: event for event in events if "provider" in event}
+    assert running == list(results)  # each is announced, and reported before the next one
+    return providers, results
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_layouts_are_each_found_once_and_the_planners_comes_first(backward):
+    providers, results = layouts_measured(backward, lambda path: torch.ones(3))
+    assert [path.split(":")[3] for path in providers] == ["2", "1"] and list(results) == providers
+    assert [result["chosen"] for result in results.values()] == [True, False]
+    assert all(result["status"] == "ok" and result["error"] == 0 for result in results.values())
+    _, results = layouts_measured(backward, lambda path: torch.ones(3), skip=providers[:1])
+    assert list(results) == providers[1:]
+
+
+def test_a_layout_that_is_wrong_or_raises_gets_no_time():
+    def output(path):
+        if path.split(":")[3:4] == ["1"]:
+            raise RuntimeError("CUDA error\nmore")
+        return torch.tensor([1.0, 2.0, 2.5 if path.startswith("resident") else 2.0])
+
+    _, results = layouts_measured(False, output)
+    wrong, raised = results.values()
+    assert wrong["status"] == "mismatch" and wrong["note"] == "differs from the step path by 2.5e-01, allowed 1e-01"
+    assert raised["status"] == "failed" and raised["note"] == "RuntimeError: CUDA error"
+    _, results = layouts_measured(False, lambda path: torch.ones(3) * (float("nan") if "resident" in path else 1))
+    assert {result["status"] for result in results.values()} == {"mismatch"}
+
+
+def test_every_operator_is_measured():
+    from gpu_jobs import ScanJob
+    from gpu_scans import measure_operators
+
+    events = []
+    job = ScanJob((2, 3, 4, 8), 2, "bf16")
+    measure_operators(job, {"backward"}, events.append, "cpu", MadeUpOps(None, lambda path: torch.ones(3)))
+    reported = [event["provider"] for event in events if "provider" in event]
+    assert reported == ["forward", "weight gradient", "step forward", "step backward"]
+    assert events[0]["providers"] == ["forward", "backward", *reported[1:]]
+
+
+def test_times_of_kernels():
+    from gpu_kernels import by_kernel
+
+    class Event:
+        def __init__(self, name, microseconds, device="CUDA"):
+            self.name, self.device_type = name, getattr(torch.autograd.DeviceType, device)
+            self.time_range = torch.autograd.profiler_util.Interval(100.0, 100.0 + microseconds)
+
+    calls = [[Event("pack_bf16", 2), Event("forward_x", us), Event("gemm", 1), Event("gemm", 3)] for us in (20, 90, 22)]
+    events = [event for call in calls for event in call] + [Event("aten::mm", 500, "CPU"), Event("Memset", 1)]
+    assert by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
+    assert by_kernel([], 3) == {}
+
+
+def layout(provider, us, *, chosen=False, times=True, **others):
+    kernels = {"pack_bf16": (1, 2.0), "forward_bf16_2_1_256_single": (1, us)} if times else {}
+    case = {"case": "diagonal B16 28x28 h16, forward", "precision": "bf16", "provider": f"resident:{provider}"}
+    measured = {"times": kernels, "call_us": us + 9, "device_us": us + 3, "mhz": 1700.0, "error": 1e-3}
+    return {**case, "status": "ok", "plan": "words", "chosen": chosen, **measured, **others}
+
+
+def cells(table):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_the_fastest_layouts_and_the_planners_are_shown():
+    from gpu_scan_tables import layouts_table
+
+    results = [layout(f"2_1_256:1:{g}", us, chosen=g == 5) for g, us in enumerate((22, 20, 40, 25, 30, 50), 1)]
+    rows = cells(layouts_table([*results, layout("8_1_256:1:1", 1.0, status="mismatch", note="wrong")]))
+    assert [row[2].rpartition(":")[2] for row in rows] == ["2", "1", "4", "5"]
+    assert [row[-2:] for row in rows] == [["1.00", "best"], ["1.10", ""], ["1.25", ""], ["1.50", "the planner's"]]
+    assert rows[0][3:8] == ["20.0", "2.0", "23.0", "29.0", f"{20 * 1700 / 55:.0f}"]
+    (row,) = cells(layouts_table([layout("2_1_256:1:1", 20, times=False, mhz=None)]))
+    assert row[3:8] == ["-", "-", "23.0", "29.0", "-"]
+    assert layouts_table([]) == "None."
+
+
+def test_kernels_of_an_operator_are_divided():
+    from gpu_scan_tables import operators_table
+
+    times = {"pack_bf16": (1, 2.0), "backward_bf16_4_4_256_single": (1, 30.0), "sum": (3, 4.5)}
+    backward = {**layout("", 1, times=False, device_us=None), "provider": "backward", "times": times}
+    (row,) = cells(operators_table([backward]))
+    assert row[2:] == ["backward", "2.0", "30.0", "4.5", "5", "-", "10.0"]
+
+
+def microbenchmark_names():
+    import gpu_micro
+
+    header = (gpu_micro.FOLDER / "kernels.h").read_text()
+    return re.findall(r"^  X\((\w+), \d", header, re.MULTILINE)
+
+
+def test_every_microbenchmark_measures_a_constant():
+    import gpu_micro
+
+    names = microbenchmark_names()
+    assert len(names) == len(set(names)) > 30
+    used = {name for constant in gpu_micro.CONSTANTS for name in compile(constant.cycles, "", "eval").co_names}
+    assert used | gpu_micro.ERRORS.keys() == set(names)
+
+
+def test_constants_of_the_model_beside_what_was_measured():
+    from gpu_scan_tables import micro_table
+
+    found = [
+        {"name": "block_barrier_256", "status": "ok", "cycles": 30.0},
+        {"name": "block_barrier_512", "status": "ok", "cycles": 31.0},
+        {"name": "branch_every_8", "status": "ok", "cycles": 5.0},
+        {"name": "branch_every_64", "status": "ok", "cycles": 4.125},
+        {"name": "wait_cta", "status": "failed", "note": "hangs"},
+        {"name": "ex2_error", "status": "ok", "ulp": 1.2},
+        {"name": "rcp_error", "status": "ok", "ulp": 1.01},
+    ]
+    rows = {(row[0], row[3]): (row[1], row[2], row[4]) for row in cells(micro_table(found))}
+    assert rows == {
+        ("BLOCK_BARRIER", "bar.sync, 256 threads"): ("25", "30.0", ""),
+        ("BLOCK_BARRIER", "bar.sync, 512 threads"): ("25", "31.0", "off by more than 20%"),
+        ("BRANCH", "taken branch"): ("8", "8.0", ""),
+        ("ex2_error", "largest error of all floats"): ("2 ulp", "1.20 ulp", ""),
+        ("rcp_error", "largest error of all floats"): ("1 ulp", "1.01 ulp", "more than documented"),
+    }
+
+
+PROGRAM = """#!{python}
+import json, sys, time
+names = sys.argv[1:]
+if not names:
+    print("one two three four five")
+for name in names:
+    if name == "two":
+        sys.exit("an illegal instruction was encountered")
+    if name == "four":
+        sys.stdout.flush()
+        time.sleep(60)
+    print(json.dumps({{"name": name, "cycles": 1.5}}))
+"""
+
+
+def test_a_microbenchmark_that_fails_or_hangs_costs_no_other(tmp_path, monkeypatch):
+    import gpu_micro
+
+    compiler = tmp_path / "nvcc"  # it "compiles" a program that misbehaves
+    compiler.write_text(f"#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\ncp {tmp_path / 'program'} $1\n")
+    (tmp_path / "program").write_text(PROGRAM.format(python=sys.executable))
+    for file in ("nvcc", "program"):
+        (tmp_path / file).chmod(0o755)
+    monkeypatch.setattr(gpu_micro, "nvcc", lambda: str(compiler))
+    monkeypatch.setattr(gpu_micro, "TOGETHER", 2.0)
+    found = []
+    gpu_micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
+    assert {r["name"]: (r["status"], r.get("note")) for r in found} == {
+        "one": ("ok", None),
+        "two": ("failed", "an illegal instruction was encountered"),
+        "three": ("ok", None),
+        "four": ("failed", "no answer within 2 s"),
+        "five": ("ok", None),
+    }
+    assert "an illegal instruction" in (tmp_path / "micro.log").read_text()
+    found.clear()
+    gpu_micro.measure("9.0", tmp_path / "micro.log", 0.5, found.append)
+    assert {r["status"] for r in found} == {"not run"} and len(found) == 5
+    compiler.write_text("#!/bin/sh\necho broken; exit 1\n")
+    with pytest.raises(RuntimeError, match="do not compile; see micro.log"):
+        gpu_micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
+
+
+def test_without_nvcc_the_microbenchmarks_say_so(monkeypatch):
+    import gpu_micro
+
+    monkeypatch.setattr(gpu_micro.shutil, "which", lambda name: None)
+    monkeypatch.setenv("CUDA_HOME", "/nowhere")
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    with pytest.raises(FileNotFoundError, match="got none as /nowhere/bin/nvcc$"):
+        gpu_micro.nvcc()
+
+
+def nvidia_smi(folder, monkeypatch, script):
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def sampled():
+    from gpu_clock import Sampler
+
+    with Sampler() as sampler:
+        time.sleep(0.5)
+    return sampler.found()
+
+
+def test_clocks_are_sampled(tmp_path, monkeypatch):
+    rows = "echo 1980, 1980, 110.5, 40, 0x0000000000000000; echo 1755, 1980, 700.0, 60, 0x0000000000000004"
+    nvidia_smi(tmp_path, monkeypatch, f"{rows}; echo 1600, 1980, [N/A], 61, 0x0000000000000001; exec sleep 60")
+    found = sampled()
+    assert found == {
+        "samples": 3,
+        "SM clock, MHz": [1600, 1755, 1980],
+        "highest, MHz": [1980, 1980, 1980],
+        "power, W": [110.5, 405.25, 700.0],
+        "temperature, C": [40, 60, 61],
+        "reasons": ["0x0000000000000004"],
+    }
+    from gpu_scan_tables import clocks_table
+
+    (row,) = cells(clocks_table({"layouts": found}))
+    assert row[:3] == ["layouts", "1600 / 1755 / 1980", "1980 / 1980 / 1980"]
+    assert row[3:] == ["110.5 / 405.25 / 700", "40 / 60 / 61", "0x0000000000000004"]
+
+
+def test_without_clocks_there_is_a_reason(tmp_path, monkeypatch):
+    nvidia_smi(tmp_path, monkeypatch, "echo No devices were found; exit 6")
+    assert sampled() == {"samples": 0, "note": "nvidia-smi: No devices were found"}
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert sampled() == {"samples": 0, "note": "nvidia-smi: it does not start: No such file or directory"}
+
+
+def test_the_sm_clock_by_two_pauses(monkeypatch):
+    import gpu_clock
+    import timing
+
+    slept = []
+
+    class Event:
+        def record(self):
+            pass
+
+        synchronize = record
+
+        def elapsed_time(self, end):
+            return (slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
+
+    monkeypatch.setattr(timing, "events", lambda: (Event(), Event()))
+    monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
+    assert gpu_clock.sm_megahertz() == pytest.approx(1500)
+    monkeypatch.setattr(Event, "elapsed_time", lambda self, end: 0.0)
+    assert gpu_clock.sm_megahertz() is None
+
+
+def test_ctrl_c_keeps_the_layouts_that_are_there(day, with_a_gpu, monkeypatch, tmp_path):
+    events = [{"providers": ["a", "b"]}, {"running": "a"}, ok("a"), {"running": "b"}, KeyboardInterrupt()]
+    monkeypatch.setattr(day, "Worker", lambda work: Scripted(events))
+    assert day.main(["--out", str(tmp_path), "--only", "layouts"]) == 130
+    (kept,) = results(tmp_path)["layouts"]
+    assert (kept["provider"], kept["status"], kept["part"]) == ("a", "ok", "layouts")
+    assert results(tmp_path)["parts"]["layouts"]["status"] == "interrupted"
+
+
+def test_a_full_disk_costs_the_file_but_not_the_report(day, with_a_gpu, monkeypatch, tmp_path, capsys):
+    import gpu_results
+
+    monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
+    write = Path.write_text
+
+    def full(self, text, *args, **options):
+        if self.suffix == ".tmp":
+            write(self, text[:10])
+            raise OSError(28, "No space left on device")
+        return write(self, text, *args, **options)
+
+    monkeypatch.setattr(gpu_results.Path, "write_text", full)
+    assert day.main(["--out", str(tmp_path), "--only", "small,verdict"]) == 1
+    printed = capsys.readouterr()
+    assert f"gpu_day: cannot write {tmp_path / 'results.json'}: No space left on device\n" in printed.err
+    assert "| resident" in printed.out and not list(tmp_path.iterdir())
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("arch", [80, 90, 100, 120])
+def test_the_microbenchmarks_compile_without_a_warning(arch, tmp_path):
+    import gpu_micro
+
+    program = tmp_path / "microbenchmarks"
+    command = gpu_micro.command(gpu_micro.nvcc(), f"{arch / 10}", program)
+    done = subprocess.run(["nice", *command, "-Xcompiler", "-Wall,-Wextra,-Werror"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    listed = subprocess.run([program], capture_output=True, text=True)
+    assert listed.stdout.split() == microbenchmark_names()
+
+
+@pytest.mark.emulated
+def test_the_microbenchmarks_are_right_on_the_emulator():
+    """Their barriers and addresses; its clock stands still. Its approximations are off by what is documented."""
+    import ctypes
+
+    from emulator import toolchain
+    from emulator.control import Emulator
+
+    kernels, host = ROOT / "benchmarks/microbenchmarks/kernels.cu", ROOT / "tests/emulated/microbenchmarks.cpp"
+    sources = {"kernels": [kernels], "host": [host], "include_dirs": [ROOT / "csrc"]}
+    library = toolchain.library("microbenchmarks", **sources, arch="sm_90", flags=["-DPIXELRNN_EMULATED"])
+    emulator = Emulator(library)
+    emulator.device("sm_90")
+    run = emulator.library.run_microbenchmark
+    run.restype = ctypes.c_char_p
+    answers = {name: run(name.encode(), 16).decode() for name in microbenchmark_names()}
+    assert set(answers.values()) == {""}, answers
+    emulator.device("sm_80")
+    assert run(b"round_trip_2", 16).decode() == ""  # left out
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_every_layout_that_is_named_runs(backward):
+    from emulated import library
+    from gpu_jobs import ScanJob
+    from gpu_scans import measure_layouts
+
+    events = []
+    job = ScanJob((2, 9, 5, 16), 1, "bf16", backward)
+    measure_layouts(job, set(), events.append, "cpu", library.load().ops)
+    found = {event["provider"]: event for event in events if "provider" in event}
+    assert list(found) == events[0]["providers"] and {event["status"] for event in found.values()} == {"ok"}, found
+    assert sum(event["chosen"] for event in found.values()) == 1
+    assert {path.split(":")[2] for path in found} == {"1", "2"}
+
+
+@pytest.mark.emulated
+def test_a_layout_of_the_forward_needs_none_of_the_backward():
+    """The backward has more rows, hence fewer groups of warps."""
+    from emulated import library
+    from gpu_jobs import ScanJob
+    from gpu_scans import Scan
+
+    scan = Scan(ScanJob((1, 25, 1, 128), 1, "bf16", backward=False), "cpu", library.load().ops)
+    (path, *_) = [path for path in scan.layouts() if path.split(":")[2:4] == ["8", "4"]]
+    scan.job = scan.job._replace(backward=True)
+    assert scan.plan(path).startswith("step path: ")
+    assert (scan.forward(path)[0] - scan.forward("step")[0]).abs().max() < 0.05

@@ -127,8 +127,8 @@ struct Scan {
         return p;
       };
       chosen = ask(backward);
-      // Forced, the forward must not begin what the backward cannot finish.
-      if (path.resident && chosen.variant && !backward) {
+      // Forced, the forward must not begin what the backward cannot finish; but groups of warps are those of one pass, to be measured.
+      if (path.resident && !path.groups && chosen.variant && !backward) {
         const Plan later = ask(true);
         STD_TORCH_CHECK(later.variant, "line_scan: the resident path cannot run backward: ", later.why_not);
       }

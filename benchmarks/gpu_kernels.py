@@ -1,0 +1,27 @@
+"""What single kernels take, by torch's profiler."""
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
+    """{kernel: (launches of it in a call, microseconds of them)} of a function that was called before. Empty where the
+    profiler sees no kernels: it needs CUPTI."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for _ in range(calls):
+            function()
+        torch.cuda.synchronize()
+    return by_kernel(profiler.events(), calls)
+
+
+def by_kernel(events, calls: int) -> dict[str, tuple[int, float]]:
+    found = {}
+    for event in events:
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            found.setdefault(event.name, []).append(event.time_range.elapsed_us())
+    launches = {name: round(len(times) / calls) for name, times in found.items()}
+    # What ran less than once a call is no kernel of the function, or the profiler missed some.
+    return {name: (launches[name], launches[name] * statistics.median(found[name])) for name in found if launches[name]}

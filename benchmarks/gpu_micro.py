@@ -1,0 +1,130 @@
+"""What single instructions cost: runs benchmarks/microbenchmarks, and names the constants that these measure."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import commands
+
+FOLDER = Path(__file__).resolve().parent / "microbenchmarks"
+SOURCES = [FOLDER / "kernels.cu", FOLDER / "main.cpp"]
+COMPILING = 60.0  # seconds at most
+TOGETHER = 30.0  # where none of them hangs
+FLAGGED = 0.2  # of the model's value: what is further off is to be corrected there
+
+
+class Constant(NamedTuple):
+    """A constant of the model of a line (tests/sass_model/model.py), its value there, and what measures it."""
+
+    name: str
+    model: float
+    cycles: str  # of the microbenchmarks
+    what: str
+
+
+# Blocks of 128 threads are one warp a scheduler, of 256 two.
+CONSTANTS = [
+    Constant("BLOCK_BARRIER", 25, "block_barrier_256", "bar.sync, 256 threads"),
+    Constant("BLOCK_BARRIER", 25, "block_barrier_512", "bar.sync, 512 threads"),
+    Constant("CLUSTER_BARRIER", 250, "cluster_barrier_relaxed_2", "arrive.relaxed and wait, 2 blocks"),
+    Constant("CLUSTER_BARRIER", 250, "cluster_barrier_relaxed_8", "arrive.relaxed and wait, 8 blocks"),
+    Constant("MEMBAR", 300, "cluster_barrier_release_2 - cluster_barrier_relaxed_2", "arrive.release over that, 2"),
+    Constant("MEMBAR", 300, "cluster_barrier_release_8 - cluster_barrier_relaxed_8", "arrive.release over that, 8"),
+    Constant("MEMBAR", 300, "cluster_release_stores_8 - cluster_relaxed_stores_8", "the same with stores in flight"),
+    Constant("MEMBAR", 300, "fence", "fence.acq_rel.gpu, no stores in flight"),
+    Constant("MEMBAR", 300, "fence_stores - stores", "fence.acq_rel.gpu, stores in flight"),
+    Constant("TRANSFER", 250, "round_trip_2 / 2", "st.async, wait, load: half of there and back, 2 blocks"),
+    Constant("TRANSFER", 250, "round_trip_8 / 2", "the same, four pairs in a cluster of 8"),
+    Constant("TRANSFER", 250, "exchange_2", "every warp to every peer, 2 blocks of 256 threads"),
+    Constant("TRANSFER", 250, "exchange_8", "every warp to every peer, 8 blocks of 256 threads"),
+    Constant("LATENCY SYNCS", 30, "wait_cta", "arrive and try_wait.acquire.cta"),
+    Constant("CCTL.IVALL", 0, "wait_cluster - wait_cta", "try_wait.acquire.cluster over it"),
+    Constant("BRANCH", 8, "(branch_every_8 - branch_every_64) / (1 / 8 - 1 / 64)", "taken branch"),
+    Constant("LATENCY HMMA", 33, "mma_16816_chains_1", "mma.sync.m16n8k16, each needs the one before"),
+    Constant("LATENCY HMMA", 33, "mma_1688_chains_1", "mma.sync.m16n8k8 in tf32, each needs the one before"),
+    Constant("PIPES tensor", 6, "mma_16816_chains_2 / 2", "mma.sync.m16n8k16, 2 chains"),
+    Constant("PIPES tensor", 6, "mma_16816_chains_4 / 4", "mma.sync.m16n8k16, 4 chains"),
+    Constant("PIPES tensor", 6, "mma_16816_chains_4_warps_2 / 8", "mma.sync.m16n8k16, 4 chains, 2 warps a scheduler"),
+    Constant("PIPES tensor", 6, "mma_1688_chains_2 / 2", "mma.sync.m16n8k8, 2 chains"),
+    Constant("PIPES tensor", 6, "mma_1688_chains_4 / 4", "mma.sync.m16n8k8, 4 chains"),
+    Constant("PIPES tensor", 6, "mma_1688_chains_4_warps_2 / 8", "mma.sync.m16n8k8, 4 chains, 2 warps a scheduler"),
+    Constant("LATENCY MUFU", 20, "ex2_chains_1", "ex2, each needs the one before"),
+    Constant("PIPES xu", 8, "ex2_chains_4 / 4", "ex2, 4 chains"),
+    Constant("PIPES xu", 8, "ex2_chains_4_warps_2 / 8", "ex2, 4 chains, 2 warps a scheduler"),
+    Constant("LATENCY LDG", 300, "load_global", "ld.global.cg, a hit in L2"),
+    Constant("LATENCY LDS", 29, "load_shared", "ld.shared"),
+    Constant("LATENCY LDSM", 33, "load_matrix", "ldmatrix.x4"),
+    Constant("LATENCY SHFL", 24, "shuffle", "shfl.sync"),
+]
+# The largest errors that CUDA's documentation promises, in units of the last place; csrc/cuda/primitives.cuh says so too.
+ERRORS = {"ex2_error": 2.0, "rcp_error": 1.0}
+
+
+def constants(found: list[dict]) -> list[tuple[Constant, float | None]]:
+    """The constants with what was measured of them; None where a microbenchmark of theirs has no result."""
+    cycles = {entry["name"]: entry["cycles"] for entry in found if "cycles" in entry}
+
+    def value(formula):
+        formula = compile(formula, "CONSTANTS", "eval")
+        return eval(formula, {}, cycles) if cycles.keys() >= set(formula.co_names) else None
+
+    return [(constant, value(constant.cycles)) for constant in CONSTANTS]
+
+
+def nvcc() -> str:
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
+    tries = [f"{home}/bin/nvcc" for home in homes if home] or ["nvcc", "/usr/local/cuda/bin/nvcc"]
+    found = next(filter(None, map(shutil.which, tries)), None)
+    if found is None:
+        raise FileNotFoundError(f"expected nvcc to compile the microbenchmarks, got none as {' or '.join(tries)}")
+    return found
+
+
+def command(compiler: str, architecture: str, program: Path) -> list[str]:
+    """``architecture`` as in 9.0."""
+    options = ["-std=c++17", "-O3", f"-arch=sm_{architecture.replace('.', '')}", "--Werror", "all-warnings"]
+    return [compiler, *options, *map(str, SOURCES), "-o", str(program)]
+
+
+def measure(architecture: str, log: Path, seconds: float, report: Callable[[dict], None]) -> None:
+    """Reports {"name", "status", "cycles" or "ulp", "note"} of every microbenchmark: one that fails costs no other."""
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        program, output = Path(folder) / "microbenchmarks", Path(folder) / "output"
+        if commands.run(command(nvcc(), architecture, program), log, min(seconds, COMPILING), log.parent, grace=1) != 0:
+            raise RuntimeError(f"the microbenchmarks do not compile; see {log.name}")
+        names = _names(program, output)
+        while names:
+            left = end - time.monotonic()
+            if left < 1:
+                break
+            status = commands.run([str(program), *names], output, min(left, TOGETHER), log.parent, grace=1)
+            lines = output.read_text(errors="replace").splitlines()
+            with log.open("a") as file:
+                file.write("\n".join(lines) + "\n")
+            events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+            for event in events:
+                if "name" in event:
+                    report({"status": "ok", **event})
+                    names.remove(event["name"])
+            if status == 0 or not names:
+                break
+            # The first without a result was running. In a process of their own, the others can go on.
+            if status is None and left <= TOGETHER:
+                break
+            why = f"no answer within {TOGETHER:.0f} s" if status is None else (lines or ["nothing"])[-1]
+            report({"name": names.pop(0), "status": "failed", "note": why})
+        for name in names:
+            report({"name": name, "status": "not run", "note": "the time ran out"})
+
+
+def _names(program: Path, output: Path) -> list[str]:
+    """The names of all microbenchmarks, which it prints when it is given none."""
+    if commands.run([str(program)], output, 10, output.parent, grace=1) != 0:
+        raise RuntimeError(f"expected the names of the microbenchmarks, got {output.read_text(errors='replace')!r}")
+    return output.read_text().split()

@@ -1,0 +1,100 @@
+"""What benchmarks/gpu_day.py says of layouts, operators, microbenchmarks and clocks."""
+
+from gpu_clock import QUERY
+from gpu_jobs import LAYOUT_JOBS
+from gpu_micro import ERRORS, FLAGGED, constants
+from tables import grid
+
+SHOWN = 3  # layouts of a case, and the planner's
+
+
+def scan_us(result: dict) -> float | None:
+    """Of the scan's kernel alone; None where the profiler saw none."""
+    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(("forward_", "backward_"))]
+    return sum(times) if times else None
+
+
+def cost_us(result: dict) -> float:
+    """By what layouts are compared: the scan, else the call with the packing."""
+    return scan_us(result) or result.get("device_us") or result["call_us"]
+
+
+def ranked(results: list[dict]) -> list[dict]:
+    return sorted((r for r in results if r["status"] == "ok" and "call_us" in r), key=cost_us)
+
+
+def by_case(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
+    found = {}
+    for result in results:
+        found.setdefault((result["case"], result["precision"]), []).append(result)
+    return found
+
+
+def layouts_table(results: list[dict]) -> str:
+    """The fastest layouts of every case, and how much the planner's choice loses to the best."""
+    lines = {(job.case, job.precision): job.lines for job in LAYOUT_JOBS}
+    table = []
+    for key, found in by_case(results).items():
+        order = ranked(found)
+        for rank, r in enumerate(order):
+            if rank < SHOWN or r.get("chosen"):
+                per_line = "-"
+                if scan_us(r) and r.get("mhz"):
+                    per_line = f"{scan_us(r) * r['mhz'] / lines[key]:.0f}"
+                times = [_us(scan_us(r)), _us(_pack_us(r)), _us(r.get("device_us")), _us(r["call_us"]), per_line]
+                over = f"{cost_us(r) / cost_us(order[0]):.2f}"
+                note = ", ".join(["best"] * (rank == 0) + ["the planner's"] * bool(r.get("chosen")))
+                table.append([*key, r["provider"].removeprefix("resident:"), *times, over, note])
+    header = ["case", "precision", "layout", "scan us", "pack us", "on the GPU us", "as called us", "cycles a line"]
+    return grid([*header, "over the best", "note"], table, True) if table else "None."
+
+
+def operators_table(results: list[dict]) -> str:
+    table = []
+    for r in results:
+        if r["status"] == "ok" and "call_us" in r:
+            times = r.get("times") or {}
+            launches, total = sum(n for n, _ in times.values()), sum(us for _, us in times.values())
+            scan, pack = scan_us(r), _pack_us(r)
+            rest = total - (scan or 0) - (pack or 0) if times else None
+            row = [r["case"], r["precision"], r["provider"], _us(pack), _us(scan), _us(rest), str(launches or "-")]
+            table.append([*row, _us(r.get("device_us")), _us(r["call_us"])])
+    header = ["case", "precision", "operator", "pack us", "scan us", "other kernels us", "launches", "on the GPU us"]
+    return grid([*header, "as called us"], table, True) if table else "None."
+
+
+def micro_table(results: list[dict]) -> str:
+    """Every constant of the model beside what was measured of it."""
+    table = []
+    for constant, cycles in constants(results):
+        if cycles is not None:
+            off = abs(cycles - constant.model) > FLAGGED * constant.model
+            flag = f"off by more than {FLAGGED:.0%}" if off else ""
+            table.append([constant.name, f"{constant.model:g}", f"{cycles:.1f}", constant.what, flag])
+    for r in results:
+        if "ulp" in r:
+            flag = "" if r["ulp"] <= ERRORS[r["name"]] else "more than documented"
+            allowed, found = f"{ERRORS[r['name']]:g} ulp", f"{r['ulp']:.2f} ulp"
+            table.append([r["name"], allowed, found, "largest error of all floats", flag])
+    header = ["constant", "of the model, cycles", "measured", "what", "note"]
+    return grid(header, table, True) if table else "None."
+
+
+def clocks_table(clocks: dict[str, dict]) -> str:
+    names = [name for name in QUERY.values() if name != "reasons"]
+    table = []
+    for part, found in clocks.items():
+        cells = ["-" if name not in found else "{:g} / {:g} / {:g}".format(*found[name]) for name in names]
+        note = found.get("note", "") or ", ".join(found.get("reasons", []))
+        table.append([part, *cells, note])
+    header = ["part", *(f"{name} (least / median / most)" for name in names), "held down by"]
+    return grid(header, table, True) if table else "None."
+
+
+def _pack_us(result):
+    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith("pack_")]
+    return sum(times) if times else None
+
+
+def _us(value):
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,172 @@
+"""Measures the operators of a scan for benchmarks/gpu_day.py: every layout of one pass, or each operator's kernels.
+
+worker.py gives it a process of its own. Both report {"providers": names}, {"running": name} before a provider's first
+call, and its result at once, so that one that breaks the GPU costs no other.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from gpu_clock import sm_megahertz
+from gpu_jobs import ScanJob
+from gpu_kernels import kernel_microseconds
+from gpu_measure import ROOT, recover
+from gpu_providers import PRECISIONS, use
+from timing import DeviceClock, called_seconds
+
+sys.path.append(str(ROOT / "tests"))
+from emulated.kernels import kernels  # noqa: E402  (what variants.h compiles)
+
+MOST_GROUPS = 8
+IMAGES = (1, 2, 3, 4)
+DIAGONAL = True, False  # diagonal, reverse
+# Between a layout and the step path, of the largest element: for what a time stands for, as in gpu_providers.
+TOLERANCE = {"bf16": 1e-1, "fp16": 2e-2, "tf32": 1e-2, "fp32": 1e-4}
+HOPELESS = 3
+
+
+class Scan:
+    """The tensors of a job's scan, and its operators by path."""
+
+    def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
+        use(PRECISIONS[job.precision])
+        self.ops = torch.ops.pixelrnn_ext if ops is None else ops
+        self.job, self.tf32 = job, PRECISIONS[job.precision].tf32
+        dtype, (batch, height, width, hidden) = PRECISIONS[job.precision].dtype, job.size
+        torch.manual_seed(0)
+        with torch.device(device):
+            self.x = torch.randn(job.directions, batch, height, width, hidden, 4, dtype=dtype)
+            self.weight = torch.randn(job.directions, 2, hidden, 4, hidden, dtype=dtype) / (2 * hidden) ** 0.5
+            self.dh = torch.randn(job.directions, batch, height, width, hidden, dtype=dtype)
+
+    def forward(self, path: str):
+        return self.ops.recurrence(self.x, self.weight, None, None, *DIAGONAL, path, self.tf32)
+
+    def backward(self, path: str, c, gates):
+        return self.ops.recurrence_backward(self.dh, self.weight, None, c, gates, *DIAGONAL, path, self.tf32)
+
+    def weight_gradient(self, dx, h):
+        return self.ops.line_scan_weight_grad(dx, h, None, None, 2, 0, 1, False, *DIAGONAL)
+
+    def plan(self, path: str) -> str:
+        """In words, of the job's pass."""
+        batch, height, width, hidden = self.job.size
+        sizes = self.job.directions, batch, height, width, hidden, 2, True
+        return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
+
+    def layouts(self) -> dict[str, str]:
+        """{path: plan} of every layout that the GPU has room for."""
+        found = {}
+        for kernel in kernels():
+            if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
+                for blocks in kernel.blocks:
+                    for groups in range(1, MOST_GROUPS + 1):
+                        for images in IMAGES:
+                            path = f"resident:{kernel.suffix}:{blocks}:{groups}:{images}"
+                            plan = self.plan(path)
+                            if plan.startswith(f"{kernel.name}:") and plan not in found.values():
+                                found[path] = plan
+        return found
+
+
+def measure_layouts(job: ScanJob, skip: set[str], report: Callable[[dict], None], device="cuda", ops=None) -> None:
+    """A result is {"plan", "chosen", "error", "times": microseconds by kernel, "call_us", "mhz"}."""
+    scan = Scan(job, device, ops)
+    chosen = scan.plan("auto")
+    layouts = scan.layouts()
+    providers = sorted(layouts, key=lambda path: layouts[path] != chosen)  # the planner's choice first
+    report({"providers": providers})
+    h, c, gates = scan.forward("step")
+    expected = scan.backward("step", c, gates)[0] if job.backward else h
+
+    def run(path):
+        return scan.backward(path, c, gates)[0] if job.backward else scan.forward(path)[0]
+
+    best = math.inf
+    for path in providers:
+        if path not in skip:
+            result = {"plan": layouts[path], "chosen": layouts[path] == chosen}
+            bound = TOLERANCE[job.precision]
+            result = _provider(path, partial(run, path), report, device, result, expected, bound, best)
+            best = min(best, result.get("call_us", math.inf))
+
+
+def measure_operators(job: ScanJob, skip: set[str], report: Callable[[dict], None], device="cuda", ops=None) -> None:
+    """A result is {"times": {kernel: [launches, microseconds]}, "call_us", "device_us", "mhz"}."""
+    scan = Scan(job, device, ops)
+    h, c, gates = scan.forward("step")
+    dx = scan.backward("step", c, gates)[0]
+    functions = {
+        "forward": lambda: scan.forward("auto")[0],
+        "backward": lambda: scan.backward("auto", c, gates)[0],
+        "weight gradient": lambda: scan.weight_gradient(dx, h)[0],
+        "step forward": lambda: scan.forward("step")[0],
+        "step backward": lambda: scan.backward("step", c, gates)[0],
+    }
+    if device == "cuda":
+        functions |= {f"{name}, CUDA graph": graphed(functions[name]) for name in list(functions)}
+    report({"providers": list(functions)})
+    for name, function in functions.items():
+        if name not in skip:
+            _provider(name, function, report, device, {})
+
+
+def _provider(name, function, report, device, result, expected=None, bound=None, best=math.inf):
+    """What was reported."""
+    report({"running": name})
+    try:
+        output = function()
+        if expected is not None:
+            result["error"] = ((output - expected).abs().max().float() / expected.abs().max().float()).item()
+        if expected is not None and not result["error"] <= bound:
+            note = f"differs from the step path by {result['error']:.1e}, allowed {bound:.0e}"
+            result |= {"status": "mismatch", "note": note}
+        else:
+            result |= {"status": "ok", **(_times(function, best) if device == "cuda" else {})}
+    except Exception as error:
+        line = (str(error).replace(f"{ROOT}/", "").strip().splitlines() or ["no message"])[0]
+        result |= {"status": "failed", "note": f"{type(error).__name__}: {line}"[:300]}
+        recover(device)
+    report({"provider": name, **result})
+    return result
+
+
+def _times(function, best) -> dict:
+    """Of a function that was called before. One that takes far longer than ``best`` microseconds is timed once."""
+    once = 1e6 * called_seconds(function, 1)
+    if once > HOPELESS * best:
+        return {"call_us": once, "note": f"more than {HOPELESS} times the best: called once"}
+    clock = DeviceClock(calls=5)
+    device_us = 1e6 * min(clock(function) for _ in range(3))
+    return {
+        "call_us": 1e6 * min(called_seconds(function, 5) for _ in range(3)),
+        "device_us": None if function in clock.bounds else device_us,
+        "times": kernel_microseconds(function),
+        "mhz": sm_megahertz(),
+    }
+
+
+def graphed(function: Callable[[], object]) -> Callable[[], object]:
+    """Captures the function at its first call, and replays it from then on."""
+    graph = outputs = None
+
+    def replay():
+        nonlocal graph, outputs
+        if graph is None:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    function()
+            torch.cuda.synchronize()
+            captured = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(captured, stream=stream):
+                outputs = function()
+            graph = captured
+        graph.replay()
+        return outputs
+
+    return replay
