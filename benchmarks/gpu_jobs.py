@@ -70,6 +70,7 @@ SMALL_JOBS = [
     *(Job(case, precision) for precision in ("tf32", "fp16") for case in SMALL),
 ]
 LARGE_JOBS = [
+    Job("diagonal B256 32x32 h128", "bf16", 20.0),
     *(Job(case, precision, 20.0) for precision in ("bf16", "fp32") for case in LARGE),
     Job("row k=3 B16 28x28 h16", "fp32", 60.0, compiled=True),
     Job("diagonal B16 28x28 h16", "fp32", 90.0, compiled=True),

@@ -44,12 +44,13 @@ def _layer(build, size, precision) -> Problem:
 
 
 MNIST, CIFAR, LARGE = Size(16, 28, 28, 16), Size(16, 32, 32, 128), Size(64, 64, 64, 256)
+TRAINING = Size(256, 32, 32, 128)
 _diagonal = partial(_recurrence, bench_diag.recurrence, True)
 _row = partial(_recurrence, partial(bench_row.recurrence, taps=3), False)
 CASES = {
     str(case): case
     for case in (
-        *(Case("diagonal", size, _diagonal) for size in (MNIST, CIFAR, LARGE)),
+        *(Case("diagonal", size, _diagonal) for size in (MNIST, CIFAR, LARGE, TRAINING)),
         *(Case("row k=3", size, _row) for size in (MNIST, CIFAR, LARGE)),
         *(Case("DiagonalBiLSTM layer", size, partial(_layer, bench_diag.layer)) for size in (MNIST, CIFAR)),
         *(

@@ -1,6 +1,7 @@
 """Scans through one forced path of the CUDA kernels, for those who run them: tests/emulator or a GPU."""
 
 import torch
+from checks import assert_close
 from emulated.kernels import kernels, variants
 
 REFERENCE = torch.ops.pixelrnn_ext
@@ -76,3 +77,33 @@ def check_names(format, suffix, blocks, plans):
         kernel = f"{name}_{format}_{suffix}_{'single' if blocks == 1 else 'cluster'}"
         if kernel in NAMES:
             assert plan.startswith(f"{kernel}: {blocks} block"), plan
+
+
+def compare_extremes(ops, device, format, path, ratio):
+    """NaN stays in its own cells, infinite and very large values saturate, as in float64."""
+    p = Problem(format, "bilstm", 16, 1, 9, 10)
+    x, largest = p.inputs["x"], torch.finfo(p.dtype).max
+    x[0, 0, 4, 4, 3, 1] = torch.nan
+    x[1, 0, 8, 0, 2], x[1, 0, 3, 3, 1] = torch.inf, -torch.inf
+    x[0, 0, 0, 0, 5] = torch.tensor([-200, 200, -largest, 200])
+    x[0, 0, 1, 1, 6] = torch.tensor([200, -200, 200, -200])
+    expected = REFERENCE.line_scan(*(t.double() for t in p.inputs.values()), None, None, None, 1, True, False)
+    got = ops.recurrence(*(t.to(device) for t in p.inputs.values()), True, False, path, format == "tf32")
+    for name, a, b in zip(("h", "c", "gates"), expected, got):
+        b = b.cpu()
+        assert a.isnan().any() and torch.equal(a.isnan(), b.isnan()), name
+        assert_close(name, a[~a.isnan()], b[~a.isnan()], ratio)
+
+
+def same_in_every_launch(ops, device, blocks, launches):
+    """Scans of few lines, whose blocks leave while their peers still work: all launches agree to the bit."""
+    p = Problem("bf16", "bilstm", SMALLEST[blocks], 16, 2, 2)
+    x, weight, h0, c0 = (t.to(device) for t in p.inputs.values())
+    options = True, False, f"resident::{blocks}", False
+
+    def launch():
+        h, c, gates = ops.recurrence(x, weight, h0, c0, *options)
+        return h, c, gates, *ops.recurrence_backward(p.cotangent.to(device), weight, c0, c, gates, *options)
+
+    first = launch()
+    return all(torch.equal(a, b) for _ in range(launches) for a, b in zip(first, launch()))

@@ -8,7 +8,17 @@ from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
 from gpu import skip_without_a_gpu
 from masked_conv_interpreted import expected as masked_convolution
-from scans import DTYPES, REFERENCE, VARIANT_IDS, VARIANTS, Problem, check_names, variant
+from scans import (
+    DTYPES,
+    REFERENCE,
+    VARIANT_IDS,
+    VARIANTS,
+    Problem,
+    check_names,
+    compare_extremes,
+    same_in_every_launch,
+    variant,
+)
 
 import pixelrnn_ext as px
 from pixelrnn_ext.masks import Mask
@@ -43,6 +53,22 @@ def test_every_kernel(format, suffix, blocks):
 @pytest.mark.parametrize("path", ["step", "auto"])
 def test_other_geometries(path, format, geometry):
     check(Problem(format, geometry, 16, 2, 5, 9), path)
+
+
+needs_clusters = pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="the GPU has no clusters")
+
+
+@pytest.mark.parametrize("path", ["resident", pytest.param("resident::2", marks=needs_clusters)])
+@pytest.mark.parametrize("format", ["fp32", "tf32", "bf16", "fp16"])
+def test_nan_stays_where_it_belongs_and_large_values_saturate(format, path):
+    """The special function unit's extremes, which the emulator takes from the documentation."""
+    compare_extremes(REFERENCE, "cuda", format, path, RATIO[format])
+
+
+@needs_clusters
+@pytest.mark.parametrize("blocks", [2, 4, 8])
+def test_blocks_may_leave_before_their_peers(blocks):
+    assert same_in_every_launch(REFERENCE, "cuda", blocks, launches=200)
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])

@@ -11,7 +11,7 @@ from checks import assert_close
 from emulated import library
 from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
-from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, variant
+from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
 from test_operators import SCANS, operator_calls, scan_arguments
 from torch.library import opcheck
 
@@ -132,19 +132,7 @@ def test_the_papers_sizes(format, emulated, arch):
 def test_nan_stays_where_it_belongs_and_large_values_saturate(format, path, emulated, arch):
     if arch == "sm_80":
         return  # the same arithmetic, without clusters
-    p = Problem(format, "bilstm", 16, 1, 9, 10)
-    x, largest = p.inputs["x"], torch.finfo(p.dtype).max
-    x[0, 0, 4, 4, 3, 1] = torch.nan
-    x[1, 0, 8, 0, 2], x[1, 0, 3, 3, 1] = torch.inf, -torch.inf
-    x[0, 0, 0, 0, 5] = torch.tensor([-200, 200, -largest, 200])
-    x[0, 0, 1, 1, 6] = torch.tensor([200, -200, 200, -200])
-    i = {name: t.double() for name, t in p.inputs.items()}
-    expected = REFERENCE.line_scan(i["x"], i["weight"], i["h0"], i["c0"], None, None, None, 1, True, False)
-    i = p.inputs
-    got = emulated.ops.recurrence(x, i["weight"], i["h0"], i["c0"], True, False, path, format == "tf32")
-    for name, a, b in zip(("h", "c", "gates"), expected, got):
-        assert a.isnan().any() and torch.equal(a.isnan(), b.isnan()), name
-        assert_close(name, a[~a.isnan()], b[~a.isnan()], RATIO[format])
+    compare_extremes(emulated.ops, "cpu", format, path, RATIO[format])
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
