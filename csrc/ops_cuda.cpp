@@ -2,6 +2,7 @@
 #include <Python.h>
 #include <torch/csrc/stable/library.h>
 
+#include "cuda/gradient_operands.h"
 #include "cuda/recurrence.h"
 #include "cuda/schemas.h"
 
@@ -11,8 +12,5 @@ extern "C" PyMODINIT_FUNC PyInit__C_cuda(void) {
 }
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) { PIXELRNN_RECURRENCE_SCHEMAS(m) }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) {
-  m.impl("recurrence", TORCH_BOX(&pixelrnn::cuda::recurrence));
-  m.impl("recurrence_backward", TORCH_BOX(&pixelrnn::cuda::recurrence_backward));
-}
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { PIXELRNN_RECURRENCE_KERNELS(m) }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan)); }

@@ -19,7 +19,7 @@ def register(namespace: str, device: str) -> None:
     for name, kernel in (
         ("line_scan", partial(line_scan, ops)),
         ("line_scan_backward", partial(line_scan_backward, ops)),
-        ("line_scan_weight_grad", eager.line_scan_weight_grad),
+        ("line_scan_weight_grad", partial(line_scan_weight_grad, ops)),
     ):
         torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(on_one_device(kernel)))
 
@@ -41,22 +41,25 @@ def line_scan_backward(ops, dh, weight, h0, c0, c, gates, diagonal, reverse, pat
     dx, dc_first = ops.recurrence_backward(dh, weight, c0, c, gates, diagonal, reverse, path, tf32)
     directions, images, _, _, hidden = c.shape
     dh0, dc0 = (c.new_zeros(0, images, hidden) for _ in range(2))
-    if h0 is not None:
-        mirrored = [reverse != (d == 1) for d in range(directions)]
-        dh0 = torch.stack([_border_gradient(*of, diagonal, m) for *of, m in zip(dx, weight, mirrored)])
+    if h0 is not None:  # each weight times the sum of dx over the cells whose neighbour is outside
+        outside = ops.border_sums(dx, weight.shape[1], diagonal, reverse).flatten(2)
+        dh0 = outside @ weight.to(outside.dtype).flatten(1, 3)
     if c0 is not None:
         dc0 = dc_first.sum(2)
     return dx, dh0, dc0
 
 
-def _border_gradient(dx, weight, diagonal, mirrored):
-    """Gradient of h0, [B, h]: each weight times the sum of dx [B, H, W, h, 4] over the cells whose neighbour is outside."""
-    dtype = eager.state_dtype(dx.dtype)
-    total = torch.zeros(dx.shape[0], weight.shape[-1], dtype=dtype, device=dx.device)
-    for k, (up, left) in enumerate(eager.state_moves(diagonal, weight.shape[0])):
-        left = -left if mirrored else left
-        rows = dx[:, up:]
-        columns = rows[:, :, :left] if left > 0 else rows[:, :, max(rows.shape[2] + left, 0) :] if left < 0 else rows[:, :, :0]
-        outside = dx[:, :up].sum((1, 2), dtype=dtype) + columns.sum((1, 2), dtype=dtype)
-        total = total + torch.einsum("bug,ugj->bj", outside, weight[k].to(dtype))
-    return total
+def line_scan_weight_grad(ops, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
+    """As in _eager.py. The recurrent weight's gradient is one matrix product: dx times the hidden states that the taps read."""
+    dweight, *others = eager.line_scan_weight_grad(dx, None, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse)
+    if h is not None:
+        columns = dx.flatten(4).flatten(1, 3).transpose(1, 2)
+        # No more taps at once than there are gates: the states that they read are never larger than dx.
+        products = [
+            columns @ ops.neighbour_states(h, h0, taps, k, min(4, taps - k), diagonal, reverse).flatten(4).flatten(1, 3)
+            for k in range(0, taps, 4)
+        ]
+        product = products[0] if taps <= 4 else torch.cat(products, -1)
+        directions, hidden = h.shape[0], h.shape[-1]
+        dweight = product.view(directions, hidden, 4, taps, hidden).permute(0, 3, 1, 2, 4).contiguous()
+    return dweight, *others

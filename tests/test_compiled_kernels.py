@@ -5,11 +5,12 @@ import os
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
 from emulated import library
-from emulated.kernels import kernels
+from emulated.kernels import FORMATS, kernels
 from emulated.resources import ARCHITECTURES, compiled
 from emulator import toolchain
 from scans import Problem
@@ -46,18 +47,36 @@ def cuobjdump():
 INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32 ", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
 
 
-@pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump")
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-def test_tensor_core_instructions_are_there(arch):
+@cache
+def functions(arch):
+    """{kernel: its SASS}."""
     sass = "".join(
         subprocess.run([cuobjdump(), "--dump-sass", cubin], capture_output=True, text=True, check=True).stdout
         for cubin in compiled(arch)[1]
     )
-    functions = dict(re.findall(r"Function : (\w+)\n(.*?)(?=\n\s*Function : |\Z)", sass, re.DOTALL))
+    return dict(re.findall(r"Function : (\w+)\n(.*?)(?=\n\s*Function : |\Z)", sass, re.DOTALL))
+
+
+@pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump")
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_tensor_core_instructions_are_there(arch):
     for kernel in kernels():
-        code, instruction = functions[kernel.name], INSTRUCTIONS[kernel.format]
+        if kernel.kind == "cluster" and arch == "sm_80":
+            continue  # empty: there are no clusters
+        code, instruction = functions(arch)[kernel.name], INSTRUCTIONS[kernel.format]
         assert ("HMMA" in code) == (instruction is not None), kernel.name
         assert instruction is None or instruction in code, kernel.name
+
+
+@pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump")
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_packing_divides_nothing(format, arch):
+    """A division of 64 bits is a call; one of 32 bits goes through a floating-point reciprocal. Both passes are in one kernel."""
+    code = functions(arch)[f"pack_{format}"]
+    assert not re.search(r"\b(CALL|I2F|F2I|MUFU|LDL|STL)\b", code)
+    instructions = len(re.findall(r"/\*[0-9a-f]{4}\*/", code))
+    assert instructions <= 40 * 2 * (8 if format in ("bf16", "fp16") else 4) + 60, instructions
 
 
 # Accesses that cost more than the least possible, by a piece of their source line, and why they do.
@@ -65,7 +84,7 @@ COSTLY = {
     "dh += *sum": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate them "
     "makes the pushed 16-byte stores conflict. Once a line, outside the product.",
     "h_map[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
-    "to[i] = at < 0": "the packing gathers. Once a scan, of the weights alone.",
+    "const Value weight = from[max(at, 0)]": "the packing gathers. Once a scan, of the weights alone.",
     "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }
 PROFILED = [

@@ -326,6 +326,7 @@ def test_raw_operators_refuse_tensors_of_two_devices(other):
         calls = test_operators.operator_calls(test_operators.scan_arguments(directions=2, diagonal=True, reverse=False))
         x, weight = randn(1, 2, 3, 4, 16, 4), randn(1, 2, 16, 4, 16)
     calls.append((OPS.recurrence.default, (x, weight, None, None, True, False, "auto", False)))
+    calls.append((OPS.neighbour_states.default, (randn(1, 2, 3, 4, 16), randn(1, 16), 2, 0, 2, True, False)))
     calls.append((OPS.masked_conv2d.default, (randn(1, 2, 3, 4), randn(5, 2, 3, 3), None, "B", 1, 1, False)))
     for operator, arguments in calls:
         places = [i for i, a in enumerate(arguments) if isinstance(a, torch.Tensor)]

@@ -3,23 +3,8 @@
 #include "backward.cuh"
 #include "entry.h"
 #include "forward.cuh"
+#include "pack.cuh"
 #include "variants.h"
-
-namespace pixelrnn::cuda {
-
-template <Format F> __device__ __forceinline__ void pack(const PackArgs& a) {
-  using Value = typename Traits<F>::Value;
-  const Tiling& s = a.tiling;
-  const int64_t packed = int64_t(s.blocks) * s.weight_values(), source = int64_t(s.taps) * s.hidden * 4 * s.hidden;
-  const Value* const from = static_cast<const Value*>(a.weight) + blockIdx.y * source;
-  Value* const to = static_cast<Value*>(a.packed) + blockIdx.y * packed;
-  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < packed; i += int64_t(gridDim.x) * blockDim.x) {
-    const int64_t at = weight_source(s, i);
-    to[i] = at < 0 ? Traits<F>::narrow(0.0f) : Traits<F>::weight(from[at]);
-  }
-}
-
-}  // namespace pixelrnn::cuda
 
 // Older GPUs than compute capability 8.0 lack the instructions; the planner keeps them off (plan.cpp).
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800

@@ -9,6 +9,7 @@ struct Layout {
   unsigned threads;
   unsigned shared_memory = 0;  // bytes of a block
   unsigned cluster = 1;        // blocks of a cluster, along x
+  unsigned blocks_z = 1;
 };
 
 // `config` and `cluster` for the CUDA runtime; they point to each other.
@@ -16,7 +17,7 @@ struct LaunchConfig {
   cudaLaunchAttribute cluster{};
   cudaLaunchConfig_t config{};
   LaunchConfig(const Layout& l, cudaStream_t stream) {
-    config.gridDim = dim3(l.blocks_x, l.blocks_y);
+    config.gridDim = dim3(l.blocks_x, l.blocks_y, l.blocks_z);
     config.blockDim = dim3(l.threads);
     config.dynamicSmemBytes = l.shared_memory;
     config.stream = stream;

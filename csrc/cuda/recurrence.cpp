@@ -13,42 +13,17 @@
 #include "device.h"
 #include "resident.h"
 #include "step.h"
+#include "tensors.h"
 
 namespace pixelrnn::cuda {
 namespace {
 
 using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-using Optional = std::optional<Tensor>;
-
-void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // it is reported here, not by torch's next launch
-  STD_TORCH_CHECK(false, "line_scan: CUDA error: ", cudaGetErrorString(error));
-}
 
 ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
 const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
-
-std::string place(const Tensor& t) {
-  const torch::stable::Device device = t.device();
-  return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
-}
-
-// Kernels of one device read the addresses of all: before anything else.
-void check_on_one_device(const Tensor& weight, std::initializer_list<std::pair<const char*, Optional>> others) {
-  for (const auto& [name, t] : others)
-    STD_TORCH_CHECK(!t || t->device() == weight.device(), "line_scan: expected all tensors on one device, got weight on ", place(weight), " and ", name, " on ", place(*t));
-}
-
-// Contiguous, and aligned for 16-byte loads: a view may start anywhere.
-Tensor prepared(const Tensor& t) {
-  Tensor c = torch::stable::contiguous(t);
-  return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? torch::stable::clone(c) : c;
-}
-Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
 
 // The `path` argument of the operators: fields separated by colons.
 struct Path {
@@ -150,6 +125,8 @@ Scan scan_of(const Tensor& map, const Tensor& weight, bool diagonal, bool revers
   return s;
 }
 
+// Each pass packs its own layout, when it is called: the backward is another call of an operator, which the forward knows nothing of (there
+// may be none, or several), and what it would have to save for it is as large as the weights.
 Tensor packed_weight(const Scan& s, const Plan& plan, const Tensor& weight, cudaStream_t stream) {
   Tensor packed = torch::stable::new_empty(weight, {s.directions, plan.tiling.blocks, plan.tiling.weight_values()});
   check(pack({weight.const_data_ptr(), packed.mutable_data_ptr(), plan.tiling}, int(s.directions), stream));
@@ -233,7 +210,7 @@ Tensor step_backward_scan(const Scan& s, const Tensor& dh, const Tensor& weight,
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor> recurrence(Tensor x, Tensor weight, Optional h0, Optional c0, bool diagonal, bool reverse, std::string path, bool tf32) {
-  check_on_one_device(weight, {{"x", x}, {"h0", h0}, {"c0", c0}});
+  check_on_one_device("weight", weight, {{"x", x}, {"h0", h0}, {"c0", c0}});
   const OnDeviceOf device(weight);
   x = prepared(x), weight = prepared(weight), h0 = prepared(h0), c0 = prepared(c0);
   const Scan s = scan_of(x, weight, diagonal, reverse, tf32);
@@ -261,7 +238,7 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(Tensor x, Tensor weight, Optional 
 
 std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse, std::string path,
                                                bool tf32) {
-  check_on_one_device(weight, {{"dh", dh}, {"c0", c0}, {"c", c}, {"gates", gates}});
+  check_on_one_device("weight", weight, {{"dh", dh}, {"c0", c0}, {"c", c}, {"gates", gates}});
   const OnDeviceOf device(weight);
   dh = prepared(dh), weight = prepared(weight), c0 = prepared(c0), c = prepared(c), gates = prepared(gates);
   const Scan s = scan_of(gates, weight, diagonal, reverse, tf32);

@@ -102,11 +102,13 @@ cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, P
 }
 
 cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {
-  constexpr int threads = 256;
-  constexpr int64_t most_blocks = 120;  // about a GPU of them
+  constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
   const void* const entries[] = {pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry};
-  const int64_t values = int64_t(a.tiling.blocks) * a.tiling.weight_values();
-  return launch(entries[int(a.tiling.format)], {unsigned(std::min((values + threads - 1) / threads, most_blocks)), unsigned(directions), threads}, a, stream);
+  const PackSize size(a.tiling);
+  const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles), ranks = unsigned(directions * a.tiling.blocks);
+  Layout layout{std::clamp(most_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
+  layout.blocks_z = ranks;
+  return launch(entries[int(a.tiling.format)], layout, a, stream);
 }
 cudaError_t forward(const Plan& p, const ForwardArgs& a, int directions, cudaStream_t stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);

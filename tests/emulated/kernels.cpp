@@ -3,7 +3,10 @@
 #include <torch/csrc/stable/library.h>
 
 #include "cuda/entry.h"
+#include "cuda/gradient_operands.h"
+#include "cuda/gradients.h"
 #include "cuda/recurrence.h"
+#include "cuda/resident.h"
 #include "cuda/schemas.h"
 #include "cuda/step.h"
 #include "cuda/tiling.h"
@@ -19,7 +22,7 @@ using emulator::Buffer;
 std::vector<Buffer> pack_buffers(const void* p, dim3 grid) {
   const auto& a = *static_cast<const PackArgs*>(p);
   const Tiling& s = a.tiling;
-  const size_t bytes = grid.y * s.bytes();
+  const size_t bytes = grid.z / s.blocks * s.bytes();
   return {{a.weight, bytes * s.taps * s.hidden * 4 * s.hidden, Access::in, "weight"},
           {a.packed, bytes * s.blocks * s.weight_values(), Access::out, "packed weight"}};
 }
@@ -82,6 +85,19 @@ template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> step_backward_buffer
           {a.operand, 4 * n.rows * a.shape.taps * VALUE, Access::in_out, "operand"}};
 }
 
+template <size_t PIECE> std::vector<Buffer> neighbours_buffers(const void* p, dim3) {
+  const auto& a = *static_cast<const NeighboursArgs*>(p);
+  const size_t state = a.pieces * PIECE, maps = size_t(a.shape.directions) * a.shape.images * a.shape.height * a.shape.width;
+  return {{a.h, maps * state, Access::in, "h"},
+          {a.h0, a.shape.directions * state, Access::in, "h0"},
+          {a.out, maps * a.count * state, Access::out, "neighbours"}};
+}
+template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const void* p, dim3) {
+  const auto& a = *static_cast<const BorderSumsArgs*>(p);
+  const size_t gates = size_t(a.shape.directions) * a.shape.images * a.shape.hidden * 4;
+  return {{a.dx, gates * a.shape.height * a.shape.width * VALUE, Access::in, "dx"}, {a.out, gates * a.shape.taps * COMPUTE, Access::out, "border sums"}};
+}
+
 }  // namespace
 
 #define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name);
@@ -91,6 +107,8 @@ PIXELRNN_VARIANTS
 DECLARE(pack_bf16) DECLARE(pack_fp16) DECLARE(pack_tf32) DECLARE(pack_fp32)
 DECLARE(step_forward_float32) DECLARE(step_forward_float64) DECLARE(step_forward_float16) DECLARE(step_forward_bfloat16)
 DECLARE(step_backward_float32) DECLARE(step_backward_float64) DECLARE(step_backward_float16) DECLARE(step_backward_bfloat16)
+DECLARE(neighbours_2) DECLARE(neighbours_4) DECLARE(neighbours_8) DECLARE(neighbours_16)
+DECLARE(border_sums_float32) DECLARE(border_sums_float64) DECLARE(border_sums_float16) DECLARE(border_sums_bfloat16)
 #undef FORWARD
 #undef BACKWARD
 
@@ -104,17 +122,25 @@ static const bool added = [] {
   ADD(pack_tf32, PackArgs, pack_buffers) ADD(pack_fp32, PackArgs, pack_buffers)
 #define STEP(name, value, compute)                                                          \
   ADD(step_forward_##name, StepForwardArgs, (step_forward_buffers<value, compute>))         \
-  ADD(step_backward_##name, StepBackwardArgs, (step_backward_buffers<value, compute>))
+  ADD(step_backward_##name, StepBackwardArgs, (step_backward_buffers<value, compute>))      \
+  ADD(border_sums_##name, BorderSumsArgs, (border_buffers<value, compute>))
   STEP(float32, 4, 4) STEP(float64, 8, 8) STEP(float16, 2, 4) STEP(bfloat16, 2, 4)
+  ADD(neighbours_2, NeighboursArgs, neighbours_buffers<2>) ADD(neighbours_4, NeighboursArgs, neighbours_buffers<4>)
+  ADD(neighbours_8, NeighboursArgs, neighbours_buffers<8>) ADD(neighbours_16, NeighboursArgs, neighbours_buffers<16>)
   return true;
 }();
+
+// For tests/test_emulated_pack.py: the packing alone. `source`: where each packed value of a direction comes from, by definition.
+extern "C" int emulated_pack_values(const Tiling* s) { return s->blocks * s->weight_values(); }
+extern "C" const char* emulated_pack(const Tiling* s, int directions, const void* weight, void* packed, int* source) {
+  for (int i = 0; i < s->blocks * s->weight_values(); ++i) source[i] = weight_source(*s, i);
+  const cudaError_t error = pack({weight, packed, *s}, directions, nullptr);
+  return error == cudaSuccess ? "" : cudaGetErrorString(error);
+}
 
 // PIXELRNN_NAMESPACE: one for each architecture, so that they can be loaded together.
 #define REGISTER(name)                                                                                                            \
   STABLE_TORCH_LIBRARY(name, m) { PIXELRNN_RECURRENCE_SCHEMAS(m) }                                                                \
-  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) {                                                                                       \
-    m.impl("recurrence", TORCH_BOX(&recurrence));                                                                                 \
-    m.impl("recurrence_backward", TORCH_BOX(&recurrence_backward));                                                               \
-  }                                                                                                                               \
+  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { PIXELRNN_RECURRENCE_KERNELS(m) }                                                       \
   STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&describe_plan)); }
 REGISTER(PIXELRNN_NAMESPACE)

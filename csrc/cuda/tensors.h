@@ -1,0 +1,41 @@
+// What the operators of a GPU ask of their tensors, and how they report errors of CUDA.
+#pragma once
+#include <cuda_runtime_api.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace pixelrnn::cuda {
+
+using torch::stable::Tensor;
+using Optional = std::optional<Tensor>;
+
+inline void check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // it is reported here, not by torch's next launch
+  STD_TORCH_CHECK(false, "line_scan: CUDA error: ", cudaGetErrorString(error));
+}
+
+inline std::string place(const Tensor& t) {
+  const torch::stable::Device device = t.device();
+  return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
+}
+// Kernels of one device read the addresses of all: before anything else.
+inline void check_on_one_device(const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
+  for (const auto& [name, t] : others)
+    STD_TORCH_CHECK(!t || t->device() == tensor.device(), "line_scan: expected all tensors on one device, got ", first, " on ", place(tensor), " and ", name, " on ", place(*t));
+}
+
+// Contiguous, and aligned for 16-byte loads: a view may start anywhere.
+inline Tensor prepared(const Tensor& t) {
+  Tensor c = torch::stable::contiguous(t);
+  return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? torch::stable::clone(c) : c;
+}
+inline Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
+
+}  // namespace pixelrnn::cuda
