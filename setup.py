@@ -4,7 +4,8 @@ PIXELRNN_NATIVE=auto|0|1   auto: _C is built where GCC compiles a test program. 
                            would leave _C out; any compiler is tried.
 PIXELRNN_CUDA=auto|0|1     auto: _C_cuda is built where torch has CUDA and an nvcc of the same major answers. 0: never.
                            1: fail where auto would leave _C_cuda out.
-TORCH_CUDA_ARCH_LIST       default: the visible GPUs, else every architecture that torch ships and nvcc knows, plus PTX.
+TORCH_CUDA_ARCH_LIST       default: the visible GPUs, else every architecture that torch ships and nvcc knows, and 11.0; plus PTX
+                           of the last one and of the first with clusters.
 CUDA_HOME, CXX, MAX_JOBS   as in torch.utils.cpp_extension.
 """
 
@@ -27,6 +28,8 @@ BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_whee
 
 # The stable ABI of torch 2.11: the binary loads on it and on every later torch.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
+# Jetson Thor: torch ships code for it on its own platform alone, and it runs no machine code of another architecture.
+THOR = "110"
 # A free-threaded Python has no limited API.
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 # No -std: torch adds its own. No -march: the kernels choose their instruction set at run time.
@@ -129,8 +132,10 @@ def choose_archs(torch, cuda_root):
     capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
     visible = {f"{major}{minor}" for major, minor in capabilities}
     shipped = set(re.findall(r"sm_(\d+)", torch._C._cuda_getArchFlags() or ""))
-    archs = sorted(visible & known or shipped & known, key=int)
-    return ";".join(f"{arch[:-1]}.{arch[-1]}" for arch in archs) + "+PTX"
+    archs = sorted(visible & known or (shipped | {THOR}) & known, key=int)
+    # PTX for what comes later, and for what lies between: of the first that has clusters of thread blocks.
+    with_ptx = {archs[-1], *[arch for arch in archs if int(arch) >= 90][:1]}
+    return ";".join(f"{arch[:-1]}.{arch[-1]}" + "+PTX" * (arch in with_ptx) for arch in archs)
 
 
 def files(pattern):

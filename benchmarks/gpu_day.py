@@ -285,7 +285,7 @@ def why_build(facts: dict, config: dict) -> str | None:
     """None where the installed kernels are for this card."""
     if config["why_no_cuda"]:
         return config["why_no_cuda"]
-    built = (config["cuda_archs"] or "").removesuffix("+PTX").split(";")
+    built = (config["cuda_archs"] or "").replace("+PTX", "").split(";")
     if facts["architecture"] not in built:
         return f"expected kernels for architecture {facts['architecture']}, got {config['cuda_archs']}"
     return None

@@ -82,7 +82,11 @@ allows_tf32._dynamo_marked_constant = True
 
 
 class ResidentPlan(NamedTuple):
-    """What ``backend="native"`` launches on a GPU, in words: a kernel and its layout, or ``"step path: "`` and the reason."""
+    """What ``backend="native"`` launches on a GPU, in words.
+
+    A kernel, its layout and the time that it should take; or ``"step path: "`` and the reason, which may be that it should be faster.
+    A time is expected by a model, unless it says that it comes from measurements on a card.
+    """
 
     forward: str
     backward: str
@@ -115,8 +119,8 @@ def resident_plan(
         RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
 
     Example:
-        >>> resident_plan(32, 32, 128, images=16, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
-        'forward_bf16_8_1_256_cluster: 8 blocks an image, 256 threads, 36992 bytes of shared memory'
+        >>> resident_plan(32, 32, 128, images=1, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
+        'forward_bf16_8_1_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory; expected ...'
     """
     reason = _library.why_no_cuda()
     if reason:

@@ -78,7 +78,7 @@ def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden, backward):
     """Its answers, which the plan asks for, are not those of a card that was never asked."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         plan = px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype)[backward]
-        assert "step path" not in plan
+        assert plan.startswith("step path: faster ") or "step path" not in plan
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

@@ -551,7 +551,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     ("config", "reason"),
     [
         (CONFIG, None),
-        ({"cuda_archs": "8.0;9.0;10.0+PTX", "why_no_cuda": None}, None),
+        ({"cuda_archs": "8.0;9.0+PTX;10.0;12.0+PTX", "why_no_cuda": None}, None),
         ({"cuda_archs": "8.0+PTX", "why_no_cuda": None}, "expected kernels for architecture 9.0, got 8.0+PTX"),
         ({"cuda_archs": None, "why_no_cuda": "no nvcc"}, "no nvcc"),
     ],

@@ -2,12 +2,14 @@
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from sass_model import compiler, flow, model
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
 
+ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1.05
 
 
@@ -126,6 +128,20 @@ def test_a_listing_is_read():
     assert parse(text.splitlines())["k"].successors(1) == [1]
 
 
+def test_a_table_is_read_as_it_was_written(cost_table, tmp_path):
+    cost = cost_table.Cost
+    columns = tuple(cost(100 * w, 10 * w, w) for w in cost_table.WARPS)
+    table = cost_table.Table("a model, nvcc 13.0.88", (cost_table.Row("k1", (1, 2, 3, 4), columns), cost_table.Row("k2", (5, 6, 7, 8), columns)))
+    cost_table.write(table, tmp_path / "costs.h")
+    assert cost_table.read(tmp_path / "costs.h") == table
+    assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
+    # Measured: k1 with 2 warps took half as long again, with 4 as expected; k2 not at all, so by the mean of what was.
+    measured = table.measured("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
+    assert measured.source == "measurements on CARD"
+    assert [c.line for c in measured.rows[0].costs] == [125, 300, 400, 1000]
+    assert measured.rows[1].costs == tuple(c.times(1.25) for c in columns)
+
+
 # ---- the compiled kernels -------------------------------------------------------------------------------------------------
 class Case(NamedTuple):
     """What a line of a layout came to. Update `reached` and `divergent` when a kernel gets better."""
@@ -176,11 +192,17 @@ def code(tmp_path_factory):
     return compiled
 
 
+@pytest.fixture
+def cost_table(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import cost_table
+
+    return cost_table
+
+
 @pytest.fixture(scope="module")
 def of_kernel(code):
-    from emulated import library
-
-    return lambda name: code(library.CSRC / "cuda" / f"resident_{name.split('_')[1]}.cu")[name]
+    return lambda name: code(ROOT / "csrc" / "cuda" / f"resident_{name.split('_')[1]}.cu")[name]
 
 
 def reported_only():
@@ -217,10 +239,23 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 
 
 @pytest.mark.emulated
+def test_the_committed_table_is_what_the_model_writes(code, cost_table):
+    """`python tests/sass_model/table.py` writes it. What a GPU day measured stays: then only the kernels are compared."""
+    from sass_model import table
+
+    committed = cost_table.read()
+    if not compiler.is_pinned():
+        pytest.skip(reported_only())
+    modelled = table.modelled(cost_table)
+    if committed.source.startswith("a model"):
+        assert cost_table.text(committed) == cost_table.text(modelled)
+    else:
+        assert [row[:2] for row in committed.rows] == [row[:2] for row in modelled.rows]
+
+
+@pytest.mark.emulated
 def test_the_first_generation_fails(code):
     """Each fact that a kernel is searched for, and the bound of the smallest cluster, found in what the first kernels did."""
-    from emulated.library import ROOT
-
     first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
     case = next(case for case in CASES if case.kernel == "forward_bf16_4_1_256_cluster")

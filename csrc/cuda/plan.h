@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "tiling.h"
 #include "variants.h"
@@ -41,8 +42,9 @@ struct Plan {
   const Variant* variant = nullptr;  // null: there is none
   Tiling tiling{};
   int shared_memory = 0;
-  double cost = 0;  // by a model of the H100, to compare layouts with: not a measurement
-  std::string why_not;      // one sentence, where there is none
+  double seconds = 0, cycles = 0;  // expected (estimate.h), of a scan and of a line
+  double cost = 0;                 // to compare layouts with
+  std::string why_not;             // one sentence, where there is none
 
   std::string describe() const;
 };
@@ -53,6 +55,17 @@ struct Restriction {
   int blocks = 0;        // 0: any
   int groups = 0;        // 0: any
   std::string variant;   // of which Variant::is; empty: any
+  bool step = true;      // the step path too: there is no plan where it is expected to be faster
+};
+
+// What estimate.cpp assumes besides the table of costs.h and the cards' data sheets. Tests vary each to see what a choice hangs on.
+struct Constants {
+  double launch = 3e-6;           // seconds between the starts of two kernels
+  double first_line = 2000;       // cycles until a block's first line begins, and, on top, of its weights
+  double weights_of_cycle = 32;   // bytes that a multiprocessor loads
+  double step_products = 0.5;     // of the data sheet's rate, in the step path's matrix products
+  double cluster_doubt = 1.1;     // a cluster has to be clearly better: of its exchange the table knows least
+  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors
 };
 
 // How many clusters of a layout (single blocks, where it has none) the GPU runs at once. 0: it has no room for one.
@@ -60,7 +73,10 @@ using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int sha
 
 bool has_variant(Format, bool backward, const std::string& suffix);
 
-// The layout that the model finds fastest. Without a GPU to ask, the concurrency is an estimate.
-Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr);
+// The layout that is expected to be fastest. Without a GPU to ask, the concurrency is an estimate.
+Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
+
+// The fastest layout of each variant that can run. Where there is none, `why_not` is set, if given.
+std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&, std::string* why_not = nullptr);
 
 }  // namespace pixelrnn::cuda

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "device.h"
+#include "estimate.h"
 #include "resident.h"
 #include "step.h"
 #include "tensors.h"
@@ -40,7 +41,7 @@ struct Path {
     variant = field[1], blocks = std::atoi(field[2].c_str()), groups = std::atoi(field[3].c_str());
   }
   Restriction restriction(Format format, bool backward) const {
-    return {8, blocks, groups, has_variant(format, backward, variant) ? variant : ""};
+    return {8, blocks, groups, has_variant(format, backward, variant) ? variant : "", !resident};
   }
 };
 
@@ -271,8 +272,7 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
   int which = 0;
   while (which < 4 && format != names[which]) ++which;
   STD_TORCH_CHECK(which < 4, "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
-  // The limits of the best-known card of each capability.
-  Device device{int(capability), capability >= 120 ? 99 << 10 : capability >= 90 ? 227 << 10 : capability == 80 ? 163 << 10 : 99 << 10, 132};
+  Device device = known_device(int(capability));
   if (capability == 0) check(current_device(device));
   const Scan s{directions, images, height, width, hidden, taps, diagonal, false, false, ScalarType::Float};
   s.check_sizes();

@@ -35,10 +35,7 @@ PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name 
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
-
-
-def waits_for_transfers(instruction):
-    return instruction.opcode.startswith("SYNCS.PHASECHK")
+SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]  # by the wait mask of an instruction
 
 
 @dataclass
@@ -102,17 +99,18 @@ class Walk:
     def earliest(self, w):
         """When a warp can issue its next instruction, and what it then waited for last."""
         i = self.code[w.at]
-        reasons = {"dependency": w.ready, "issue": self.issue_free}
-        if i.wait:
-            reasons["scoreboard"] = max(w.clear[b] for b in range(6) if i.wait >> b & 1)
-        if i.name in PIPE_OF:
-            reasons["pipe"] = self.pipe_free[PIPE_OF[i.name][0]]
+        when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
+        if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:
+            when, reason = clear, "scoreboard"
+        if i.name in PIPE_OF and (free := self.pipe_free[PIPE_OF[i.name][0]]) > when:
+            when, reason = free, "pipe"
         if i.name == "UCGABAR_WAIT":
-            reasons["barrier"] = self.all_came("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
-        elif waits_for_transfers(i):
-            reasons["barrier"] = self.all_came("transfers", w.transfer_waits)
-        reason = max(reasons, key=reasons.get)
-        return reasons[reason], reason
+            complete = self.all_came("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
+        elif i.waits_for_transfers:
+            complete = self.all_came("transfers", w.transfer_waits)
+        else:
+            return when, reason
+        return (when, reason) if when >= complete else (complete, "barrier")
 
     def all_came(self, times, phase):
         return max(getattr(v, times)[phase] if len(getattr(v, times)) > phase else NEVER for v in self.team)
@@ -142,7 +140,7 @@ class Walk:
             w.clear[i.read] = max(w.clear[i.read], when + OPERANDS_READ)
         self.synchronise(w, i, when)
         w.at = self.following(w, i)
-        if waits_for_transfers(self.code[w.at]):
+        if self.code[w.at].waits_for_transfers:
             w.transfers.append(max(w.signalled, w.ready))
 
     def synchronise(self, w, i, when):
@@ -154,7 +152,7 @@ class Walk:
             w.cluster_arrivals.append(when)
         elif i.name == "UCGABAR_WAIT":
             w.cluster_waits += 1
-        elif waits_for_transfers(i):
+        elif i.waits_for_transfers:
             w.transfer_waits += 1
         elif i.name == "STAS":
             w.signalled = max(w.signalled, when + TRANSFER)

@@ -13,7 +13,7 @@ That encoding holds from Volta to Hopper; it is not documented by NVIDIA, but lo
 
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from . import compiler
@@ -34,13 +34,17 @@ class Instruction:
     target: str | None = None
     places: tuple = ()  # (file, line), innermost first
 
-    @property
+    @cached_property
     def name(self):
         return self.opcode.split(".")[0]
 
-    @property
+    @cached_property
     def is_branch(self):
         return self.name in ("BRA", "JMP")
+
+    @cached_property
+    def waits_for_transfers(self):  # at a barrier in shared memory
+        return self.opcode.startswith("SYNCS.PHASECHK")
 
 
 @dataclass

@@ -1,0 +1,160 @@
+#include "estimate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <string>
+
+namespace pixelrnn::cuda {
+namespace {
+
+constexpr int kArchitectures = 4, kWarps = 4;
+
+struct LineCost {
+  double line, tile, pair, cell;
+};
+struct KernelCost {
+  const char* kernel;
+  int registers[kArchitectures];
+  LineCost by_warps[kWarps];
+};
+
+}  // namespace
+}  // namespace pixelrnn::cuda
+
+#include "costs.h"
+
+namespace pixelrnn::cuda {
+namespace {
+
+constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
+constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
+constexpr int kSchedulers = 4;
+
+// The best-known card of each capability, by its data sheet: a card that is here is asked for its multiprocessors and shared memory alone.
+struct Card {
+  int capability, multiprocessors, shared_memory;  // bytes that a block may have
+  double clock;           // Hz
+  double bandwidth;       // bytes a second
+  double half_products;   // floating-point operations a second of a matrix product in bf16 and fp16; tf32 has half of it
+  double float_products;  // and in float32
+  int threads, blocks;    // of a multiprocessor
+};
+constexpr Card kCards[] = {
+    {80, 108, 163 << 10, 1.41e9, 1.56e12, 312e12, 19.5e12, 2048, 32},  // A100
+    {86, 82, 99 << 10, 1.70e9, 0.94e12, 71e12, 35.6e12, 1536, 16},     // RTX 3090
+    {89, 128, 99 << 10, 2.52e9, 1.01e12, 165e12, 82.6e12, 1536, 24},   // RTX 4090
+    {90, 132, 227 << 10, 1.755e9, 3.35e12, 990e12, 67e12, 2048, 32},   // H100
+    {100, 148, 227 << 10, 1.85e9, 8.0e12, 2250e12, 80e12, 2048, 32},   // B200
+    {110, 20, 227 << 10, 1.57e9, 0.27e12, 250e12, 8e12, 1536, 24},     // Thor
+    {120, 170, 99 << 10, 2.41e9, 1.79e12, 210e12, 105e12, 1536, 24},   // RTX 5090
+};
+
+const Card& card_of(int capability) {
+  const Card* found = kCards;
+  for (const Card& card : kCards)
+    if (card.capability <= capability) found = &card;
+  return *found;
+}
+
+const KernelCost& cost_of(const Variant& v) {
+  static const std::map<std::string, const KernelCost*> known = [] {
+    std::map<std::string, const KernelCost*> all;
+    for (const KernelCost& cost : kCosts) all[cost.kernel] = &cost;
+    return all;
+  }();
+  // A kernel that the table does not know yet: what no other is as slow as.
+  static const KernelCost unknown{"", {255, 255, 255, 255}, {{4000, 4000, 400, 4000}, {4000, 4000, 400, 4000}, {8000, 8000, 800, 8000}, {16000, 16000, 1600, 16000}}};
+  const auto found = known.find(v.name);
+  return found == known.end() ? unknown : *found->second;
+}
+
+int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// A Diagonal LSTM has two taps, a Row LSTM one or three.
+bool skewed(const Problem& p) { return p.taps == 2; }
+double pixels(const Problem& p) { return double(skewed(p) ? p.lines - p.cells + 1 : p.lines) * p.cells; }
+
+// How many of its tiles a warp computes of a line, on average: those that the window of active cells meets.
+double active_tiles(const Problem& p, const Tiling& s) {
+  const double window = pixels(p) / p.lines, of_group = kTileCells * s.groups;
+  return std::clamp(window / of_group + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
+}
+
+double cycles_of_line(const LineCost& cost, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
+  const int pairs = v.held.rest ? s.pairs() - v.held.pairs : 0;
+  const double cells = v.backward && v.own == 0 ? double(divided_up(p.cells, s.pass_cells())) : 0;
+  return k.line * cost.line + active_tiles(p, s) * (k.tile * cost.tile + pairs * k.pair * cost.pair) + k.cell * cells * cost.cell;
+}
+
+// With `warps` on a scheduler: between the columns of the table, and beyond them.
+double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, double warps, const Constants& k) {
+  const LineCost* const costs = cost_of(v).by_warps;
+  if (warps <= kWarpsOfScheduler[0]) return cycles_of_line(costs[0], p, v, s, k);
+  int i = 1;
+  while (i + 1 < kWarps && warps > kWarpsOfScheduler[i]) ++i;
+  const double low = cycles_of_line(costs[i - 1], p, v, s, k), high = cycles_of_line(costs[i], p, v, s, k);
+  return low + (high - low) * (warps - kWarpsOfScheduler[i - 1]) / (kWarpsOfScheduler[i] - kWarpsOfScheduler[i - 1]);
+}
+
+// What a scan reads and writes for each unit of a pixel: x or its gradient, the gates, h or its gradient, c.
+double bytes_of_unit(const Problem& p) {
+  const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
+  return 4 * value + 4 * value + value + 4;
+}
+double units(const Problem& p) { return double(p.images * p.directions) * pixels(p) * p.hidden; }
+
+}  // namespace
+
+Estimate estimate(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int64_t concurrency, const Constants& k) {
+  const Card& card = card_of(device.capability);
+  const int64_t clusters = std::max<int64_t>(1, p.images * p.directions);
+  Estimate made;
+  double cycles = 0;
+  auto wave = [&](int64_t running, int64_t times) {
+    const double blocks = double(divided_up(running * s.blocks, device.multiprocessors));  // of a multiprocessor
+    made.cycles = cycles_of_line(p, v, s, blocks * s.threads() / 32 / kSchedulers, k);
+    const double first_line = k.first_line + blocks * s.weight_bytes() / k.weights_of_cycle;
+    cycles += double(times) * (first_line + p.lines * made.cycles);
+  };
+  if (clusters % concurrency) wave(clusters % concurrency, 1);
+  if (clusters >= concurrency) wave(concurrency, clusters / concurrency);
+  const double scan = std::max(cycles / (k.clock * card.clock), units(p) * bytes_of_unit(p) / (k.bandwidth * card.bandwidth));
+  const double packing = 2.0 * p.directions * s.blocks * s.weight_bytes() / (k.bandwidth * card.bandwidth);
+  made.seconds = 2 * k.launch + packing + scan;
+  return made;
+}
+
+double estimate_step(const Problem& p, const Device& device, const Constants& k) {
+  const Card& card = card_of(device.capability);
+  const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
+  const double rate = p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
+  // The matrix product, which writes 4 values of a unit (backward: reads them, for each tap), and the kernel that reads them again.
+  const double products = units(p) * 2 * 4 * p.hidden * p.taps / (k.step_products * rate);
+  const double further_bytes = units(p) * value * (p.backward ? 2 * 4 * p.taps + 2 : 2 * p.taps + 2 * 4) + units(p) * 4;
+  const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
+  // Two kernels a line: by the time that they take, or that it takes to launch them.
+  return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
+}
+
+int64_t estimated_concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
+  const Card& card = card_of(device.capability);
+  int column = 0;
+  while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
+  constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;  // of a multiprocessor; bytes of each block; multiprocessors
+  const int of_warp = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
+  const int64_t together = std::min({registers / (of_warp * warps), (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});
+  if (s.blocks == 1) return device.multiprocessors * together;
+  // The blocks of a cluster lie in one GPC.
+  return device.multiprocessors / gpc * (gpc * together / s.blocks);
+}
+
+Device known_device(int capability) {
+  const Card& card = card_of(capability);
+  return {capability, card.shared_memory, card.multiprocessors};
+}
+
+const char* cost_source() { return kCostSource; }
+
+}  // namespace pixelrnn::cuda

@@ -1,0 +1,54 @@
+"""Models the table of csrc/cuda/costs.h, by which the planner chooses: `python tests/sass_model/table.py` writes it."""
+
+import re
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+from emulated.kernels import FORMATS, kernels  # noqa: E402
+from sass_model import compiler, lines, sass  # noqa: E402
+
+_REGISTERS = re.compile(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", re.DOTALL)
+
+
+def compile_all(folder, architectures):
+    """({architecture: {kernel: registers}}, {kernel: its code on sm_90})."""
+
+    def compiled(job):
+        arch, format = job
+        cubin = Path(folder, f"{format}.{arch}.cubin")
+        log = compiler.compile(ROOT / "csrc" / "cuda" / f"resident_{format}.cu", cubin, arch)
+        return arch, {kernel: int(count) for kernel, count in _REGISTERS.findall(log)}
+
+    registers = {arch: {} for arch in architectures}
+    with ThreadPoolExecutor(2) as pool:
+        for arch, found in pool.map(compiled, [(arch, format) for arch in architectures for format in FORMATS]):
+            registers[arch].update(found)
+    code = {}
+    for format in FORMATS:
+        code.update(sass.kernels(Path(folder, f"{format}.sm_90.cubin")))
+    return registers, code
+
+
+def modelled(table):
+    """A `table` module's Table of all kernels of variants.h."""
+    with tempfile.TemporaryDirectory() as folder:
+        registers, code = compile_all(folder, table.ARCHITECTURES)
+    rows = []
+    for kernel in kernels():
+        used = tuple(registers[arch][kernel.name] for arch in table.ARCHITECTURES)
+        costs = tuple(table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in table.WARPS)
+        rows.append(table.Row(kernel.name, used, costs))
+    return table.Table(f"a model, nvcc {compiler.version(compiler.nvcc())}", tuple(rows))
+
+
+if __name__ == "__main__":
+    import cost_table
+
+    cost_table.write(modelled(cost_table))
+    print(f"wrote {cost_table.PATH}")
