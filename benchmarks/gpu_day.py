@@ -37,6 +37,7 @@ elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in 
 sys.path[:] = [str(HERE), *elsewhere, str(ROOT)]
 
 import commands  # noqa: E402
+import gpu_costs  # noqa: E402
 import gpu_micro  # noqa: E402
 import gpu_report  # noqa: E402
 import gpu_tests  # noqa: E402
@@ -84,7 +85,7 @@ facts = {"torch": torch.__version__, "CUDA": torch.version.cuda, "card": None}
 if torch.cuda.is_available():
     properties = torch.cuda.get_device_properties(0)
     memory = f"{properties.total_memory / 2**30:.0f} GiB"
-    facts |= {"card": f"{properties.name}, {properties.multi_processor_count} SMs, {memory}"}
+    facts |= {"card": f"{properties.name}, {memory}", "multiprocessors": properties.multi_processor_count}
     facts |= {"architecture": f"{properties.major}.{properties.minor}", "cuDNN": torch.backends.cudnn.version()}
 try:
     from pixelrnn_ext import build_config
@@ -177,7 +178,8 @@ class Day:
         return gpu_tests.judge(found, stopped, closing_line(log))
 
     def layouts(self, seconds: float) -> tuple[str, str]:
-        return self._bench("layouts", LAYOUT_JOBS, seconds, _measure_layouts, "layouts")
+        status, note = self._bench("layouts", LAYOUT_JOBS, seconds, _measure_layouts, "layouts")
+        return status, f"{note}; {gpu_costs.write_costs(self.out, self.results.data)}"
 
     def micro(self, seconds: float) -> tuple[str, str]:
         self.results.forget("micro")

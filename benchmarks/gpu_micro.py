@@ -33,11 +33,11 @@ CONSTANTS = [
     Constant("BLOCK_BARRIER", 25, "block_barrier_512", "bar.sync, 512 threads"),
     Constant("CLUSTER_BARRIER", 250, "cluster_barrier_relaxed_2", "arrive.relaxed and wait, 2 blocks"),
     Constant("CLUSTER_BARRIER", 250, "cluster_barrier_relaxed_8", "arrive.relaxed and wait, 8 blocks"),
-    Constant("MEMBAR", 300, "cluster_barrier_release_2 - cluster_barrier_relaxed_2", "arrive.release over that, 2"),
-    Constant("MEMBAR", 300, "cluster_barrier_release_8 - cluster_barrier_relaxed_8", "arrive.release over that, 8"),
-    Constant("MEMBAR", 300, "cluster_release_stores_8 - cluster_relaxed_stores_8", "the same with stores in flight"),
-    Constant("MEMBAR", 300, "fence", "fence.acq_rel.gpu, no stores in flight"),
-    Constant("MEMBAR", 300, "fence_stores - stores", "fence.acq_rel.gpu, stores in flight"),
+    Constant("FENCE", 300, "cluster_barrier_release_2 - cluster_barrier_relaxed_2", "arrive.release over that, 2"),
+    Constant("FENCE", 300, "cluster_barrier_release_8 - cluster_barrier_relaxed_8", "arrive.release over that, 8"),
+    Constant("FENCE", 300, "cluster_release_stores_8 - cluster_relaxed_stores_8", "the same with stores in flight"),
+    Constant("FENCE", 300, "fence", "fence.acq_rel.gpu, no stores in flight"),
+    Constant("FENCE", 300, "fence_stores - stores", "fence.acq_rel.gpu, stores in flight"),
     Constant("TRANSFER", 250, "round_trip_2 / 2", "st.async, wait, load: half of there and back, 2 blocks"),
     Constant("TRANSFER", 250, "round_trip_8 / 2", "the same, four pairs in a cluster of 8"),
     Constant("TRANSFER", 250, "exchange_2", "every warp to every peer, 2 blocks of 256 threads"),
@@ -54,14 +54,14 @@ CONSTANTS = [
     Constant("PIPES tensor", 6, "mma_1688_chains_4 / 4", "mma.sync.m16n8k8, 4 chains"),
     Constant("PIPES tensor", 6, "mma_1688_chains_4_warps_2 / 8", "mma.sync.m16n8k8, 4 chains, 2 warps a scheduler"),
     Constant("LATENCY MUFU", 20, "ex2_chains_1", "ex2, each needs the one before"),
-    Constant("PIPES xu", 8, "ex2_chains_4 / 4", "ex2, 4 chains"),
-    Constant("PIPES xu", 8, "ex2_chains_4_warps_2 / 8", "ex2, 4 chains, 2 warps a scheduler"),
+    Constant("PIPES special function", 8, "ex2_chains_4 / 4", "ex2, 4 chains"),
+    Constant("PIPES special function", 8, "ex2_chains_4_warps_2 / 8", "ex2, 4 chains, 2 warps a scheduler"),
     Constant("LATENCY LDG", 300, "load_global", "ld.global.cg, a hit in L2"),
     Constant("LATENCY LDS", 29, "load_shared", "ld.shared"),
     Constant("LATENCY LDSM", 33, "load_matrix", "ldmatrix.x4"),
     Constant("LATENCY SHFL", 24, "shuffle", "shfl.sync"),
 ]
-# The largest errors that CUDA's documentation promises, in units of the last place; csrc/cuda/primitives.cuh says so too.
+# The largest errors that CUDA's documentation promises, in units of the last place: csrc/cuda/primitives.cuh.
 ERRORS = {"ex2_error": 2.0, "rcp_error": 1.0}
 
 

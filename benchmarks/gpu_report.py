@@ -15,8 +15,9 @@ NOTES = (
     "that no launch is waited for; <= where the queue was too short for that. Speed-ups and the ratios to nn.LSTM are "
     "medians of the ratios in each round.",
     "Layouts, as a path of the operators names them, and operators: times of single kernels are medians of the "
-    "profiler's; a dash where it saw none. Cycles a line: the scan's time at the clock measured beside it, over its "
-    "lines, several waves of clusters included. A layout's output was compared with the step path's before.",
+    "profiler's; a dash where it saw none. Cycles a line: of a wave of clusters, by the clock measured beside it. "
+    "Expected: what the plan of the layout says; a ! behind a ratio says that it is off by more than a fifth. A "
+    "layout's output was compared with the step path's before.",
     "Constants: cycles of the SM's own clock, beside what the model of a line (tests/sass_model) assumes.",
     "The floors are a model of an H100 SXM, not measurements; fp16 has bf16's. Backward includes the weight's "
     "gradient. A scan is one direction from its input-to-state map to h; a layer has its convolution, and "

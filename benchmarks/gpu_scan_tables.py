@@ -1,22 +1,19 @@
 """What benchmarks/gpu_day.py says of layouts, operators, microbenchmarks and clocks."""
 
 from gpu_clock import QUERY
-from gpu_jobs import LAYOUT_JOBS
+from gpu_costs import expected, line_cycles, scan_us
 from gpu_micro import ERRORS, FLAGGED, constants
 from tables import grid
 
 SHOWN = 3  # layouts of a case, and the planner's
 
 
-def scan_us(result: dict) -> float | None:
-    """Of the scan's kernel alone; None where the profiler saw none."""
-    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(("forward_", "backward_"))]
-    return sum(times) if times else None
-
-
 def cost_us(result: dict) -> float:
-    """By what layouts are compared: the scan, else the call with the packing."""
-    return scan_us(result) or result.get("device_us") or result["call_us"]
+    """By what layouts are compared: packing and scan, where they are known. The step path by its call, which launches."""
+    if result["provider"] == "step":
+        return result["call_us"]
+    scan = scan_us(result)
+    return result.get("device_us") or result["call_us"] if scan is None else scan + (_pack_us(result) or 0)
 
 
 def ranked(results: list[dict]) -> list[dict]:
@@ -31,22 +28,30 @@ def by_case(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 
 def layouts_table(results: list[dict]) -> str:
-    """The fastest layouts of every case, and how much the planner's choice loses to the best."""
-    lines = {(job.case, job.precision): job.lines for job in LAYOUT_JOBS}
+    """The fastest layouts of every case and the planner's choice, beside what the plan of each expects."""
     table = []
     for key, found in by_case(results).items():
         order = ranked(found)
         for rank, r in enumerate(order):
             if rank < SHOWN or r.get("chosen"):
-                per_line = "-"
-                if scan_us(r) and r.get("mhz"):
-                    per_line = f"{scan_us(r) * r['mhz'] / lines[key]:.0f}"
-                times = [_us(scan_us(r)), _us(_pack_us(r)), _us(r.get("device_us")), _us(r["call_us"]), per_line]
-                over = f"{cost_us(r) / cost_us(order[0]):.2f}"
-                note = ", ".join(["best"] * (rank == 0) + ["the planner's"] * bool(r.get("chosen")))
-                table.append([*key, r["provider"].removeprefix("resident:"), *times, over, note])
-    header = ["case", "precision", "layout", "scan us", "pack us", "on the GPU us", "as called us", "cycles a line"]
-    return grid([*header, "over the best", "note"], table, True) if table else "None."
+                plan, cycles = expected(r["plan"]), line_cycles(r)
+                row = [*key, r["provider"].removeprefix("resident:"), _us(scan_us(r)), _us(_pack_us(r))]
+                row += _beside(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
+                row += _beside(cycles, plan and plan.cycles, "{:.0f}")
+                note = ["best"] * (rank == 0) + ["the planner's"] * bool(r.get("chosen"))
+                row += ["-" if plan is None else str(plan.at_once), f"{cost_us(r) / cost_us(order[0]):.2f}"]
+                table.append([*row, ", ".join(note)])
+    header = ["case", "precision", "layout", "scan us", "pack us", "on the GPU us", "expected", "ratio"]
+    header += ["cycles a line", "expected", "ratio", "at once", "over the best", "note"]
+    return grid(header, table, True) if table else "None."
+
+
+def _beside(measured, model, shape):
+    """Measured, expected and their ratio, which is marked where the model is far off."""
+    cells = ["-" if value is None else shape.format(value) for value in (measured, model)]
+    if measured is None or not model:
+        return [*cells, "-"]
+    return [*cells, f"{measured / model:.2f}" + " !" * (abs(measured / model - 1) > FLAGGED)]
 
 
 def operators_table(results: list[dict]) -> str:

@@ -73,10 +73,10 @@ class Scan:
 
 
 def measure_layouts(job: ScanJob, skip: set[str], report: Callable[[dict], None], device="cuda", ops=None) -> None:
-    """A result is {"plan", "chosen", "error", "times": microseconds by kernel, "call_us", "mhz"}."""
+    """A result has "plan", "chosen", "error", "call_us", "device_us", "mhz", "times": {kernel: [launches, us]}."""
     scan = Scan(job, device, ops)
     chosen = scan.plan("auto")
-    layouts = scan.layouts()
+    layouts = scan.layouts() | {"step": chosen if chosen.startswith("step path") else "step path"}
     providers = sorted(layouts, key=lambda path: layouts[path] != chosen)  # the planner's choice first
     report({"providers": providers})
     h, c, gates = scan.forward("step")
@@ -95,7 +95,7 @@ def measure_layouts(job: ScanJob, skip: set[str], report: Callable[[dict], None]
 
 
 def measure_operators(job: ScanJob, skip: set[str], report: Callable[[dict], None], device="cuda", ops=None) -> None:
-    """A result is {"times": {kernel: [launches, microseconds]}, "call_us", "device_us", "mhz"}."""
+    """A result has "call_us", "device_us", "mhz", "times": {kernel: [launches, microseconds]}."""
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")
     dx = scan.backward("step", c, gates)[0]

@@ -38,6 +38,9 @@ class Worker:
                 code = self._process.exitcode
                 self.close()
                 raise Gone(f"its process ended with {_ending(code)}") from None
+            if done is None:  # the exception that ends it
+                self.close()
+                raise Gone(f"its process raised {report}")
             if done:
                 return
             yield report
@@ -65,7 +68,12 @@ def _serve(pipe, work):
             request = pipe.recv()
         except EOFError:
             return
-        work(request, lambda report: pipe.send((False, report)))
+        try:
+            work(request, lambda report: pipe.send((False, report)))
+        except Exception as error:
+            line = (str(error).strip().splitlines() or ["no message"])[0]
+            pipe.send((None, f"{type(error).__name__}: {line}"[:300]))
+            raise
         pipe.send((True, None))
 
 

@@ -348,6 +348,7 @@ def test_the_loop_beside_the_compiled_one_is_not_listed_twice(day, job):
         ("exit", 30, "its process ended with exit status 3"),
         ("crash", 30, "its process ended with SIGSEGV"),
         ("raise", 30, "its process ended with exit status 4"),
+        ("error", 30, "its process raised RuntimeError: broken"),
         ("hang", 1, "no answer within 1 s"),
     ],
 )
@@ -366,7 +367,7 @@ def test_worker(item, seconds, message):
         worker.close()
 
 
-FACTS = {"torch": torch.__version__, "CUDA": "13.0", "card": "a card", "architecture": "9.0", "cuDNN": 1}
+FACTS = {"torch": torch.__version__, "CUDA": "13.0", "card": "a card", "multiprocessors": 132, "architecture": "9.0"}
 CONFIG = {"cuda_archs": "9.0+PTX", "why_no_cuda": None}
 
 
@@ -763,10 +764,13 @@ def layouts_measured(backward, output, skip=()):
     job, events = ScanJob((2, 3, 4, 8), 1, "bf16", backward), []
     measure_layouts(job, set(skip), events.append, "cpu", MadeUpOps(kernel, output))
     (providers,) = [event["providers"] for event in events if "providers" in event]
+    assert providers.pop() == "step"
     assert all(path.startswith(f"resident:{kernel.suffix}:{kernel.blocks[0]}:") for path in providers)
     running = [event["running"] for event in events if "running" in event]
     results = {event["provider"]: event for event in events if "provider" in event}
     assert running == list(results)  # each is announced, and reported before the next one
+    step = results.pop("step")
+    assert (step["status"], step["error"], step["chosen"]) == ("ok", 0, False)
     return providers, results
 
 
@@ -815,16 +819,27 @@ def test_times_of_kernels():
             self.time_range = torch.autograd.profiler_util.Interval(100.0, 100.0 + microseconds)
 
     calls = [[Event("pack_bf16", 2), Event("forward_x", us), Event("gemm", 1), Event("gemm", 3)] for us in (20, 90, 22)]
-    events = [event for call in calls for event in call] + [Event("aten::mm", 500, "CPU"), Event("Memset", 1)]
+    events = [event for call in calls for event in call] + 3 * [Event("aten::mm", 500, "CPU")] + [Event("Memset", 1)]
     assert by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
     assert by_kernel([], 3) == {}
 
 
-def layout(provider, us, *, chosen=False, times=True, **others):
-    kernels = {"pack_bf16": (1, 2.0), "forward_bf16_2_1_256_single": (1, us)} if times else {}
-    case = {"case": "diagonal B16 28x28 h16, forward", "precision": "bf16", "provider": f"resident:{provider}"}
+PLAN = (
+    "{kernel}: {blocks} block{s} an image, {threads} threads, 4096 bytes of shared memory, {at_once} at once; "
+    "expected 0.02 ms, {cycles} cycles a line, by a model, nvcc 13.0.88"
+)
+
+
+def plan_text(kernel="forward_bf16_2_1_256_single", blocks=1, threads=256, at_once=132, cycles=600):
+    return PLAN.format(s="s" * (blocks > 1), **locals())
+
+
+def layout(provider, us, *, chosen=False, times=True, case="diagonal B16 28x28 h16, forward", **others):
+    plan = others.setdefault("plan", plan_text())
+    kernels = {"pack_bf16": (1, 2.0), plan.partition(":")[0]: (1, us)} if times else {}
+    names = {"case": case, "precision": "bf16", "provider": f"resident:{provider}:1"}
     measured = {"times": kernels, "call_us": us + 9, "device_us": us + 3, "mhz": 1700.0, "error": 1e-3}
-    return {**case, "status": "ok", "plan": "words", "chosen": chosen, **measured, **others}
+    return {**names, "status": "ok", "chosen": chosen, **measured, **others}
 
 
 def cells(table):
@@ -836,12 +851,65 @@ def test_the_fastest_layouts_and_the_planners_are_shown():
 
     results = [layout(f"2_1_256:1:{g}", us, chosen=g == 5) for g, us in enumerate((22, 20, 40, 25, 30, 50), 1)]
     rows = cells(layouts_table([*results, layout("8_1_256:1:1", 1.0, status="mismatch", note="wrong")]))
-    assert [row[2].rpartition(":")[2] for row in rows] == ["2", "1", "4", "5"]
-    assert [row[-2:] for row in rows] == [["1.00", "best"], ["1.10", ""], ["1.25", ""], ["1.50", "the planner's"]]
-    assert rows[0][3:8] == ["20.0", "2.0", "23.0", "29.0", f"{20 * 1700 / 55:.0f}"]
-    (row,) = cells(layouts_table([layout("2_1_256:1:1", 20, times=False, mhz=None)]))
-    assert row[3:8] == ["-", "-", "23.0", "29.0", "-"]
+    assert [row[2].split(":")[2] for row in rows] == ["2", "1", "4", "5"]
+    over = [f"{us / 22:.2f}" for us in (22, 24, 27, 32)]  # with the packing
+    assert [row[-2:] for row in rows] == list(map(list, zip(over, ["best", "", "", "the planner's"])))
+    assert rows[0][3:8] == ["20.0", "2.0", "23.0", "20.0", "1.15"]
+    cycles = (20 * 1700 - 2000) / 55
+    assert rows[0][8:12] == [f"{cycles:.0f}", "600", f"{cycles / 600:.2f}", "132"]
+    assert rows[3][7] == "1.65 !" and rows[3][10] == f"{(30 * 1700 - 2000) / 55 / 600:.2f} !"
+    (row,) = cells(layouts_table([layout("2_1_256:1:1", 20, times=False, mhz=None, plan="words")]))
+    assert row[3:11] == ["-", "-", "23.0", "-", "-", "-", "-", "-"]
     assert layouts_table([]) == "None."
+    step = {**layout("", 30, times=False, chosen=True, plan="step path: expected 0.02 ms"), "provider": "step"}
+    rows = cells(layouts_table([step, layout("2_1_256:1:1", 38)]))
+    assert [(row[2], row[-1]) for row in rows] == [("step", "best, the planner's"), ("2_1_256:1:1:1", "")]  # as called
+
+
+def test_cycles_of_a_line_are_those_of_one_wave():
+    from gpu_costs import FIRST_LINE, line_cycles
+
+    assert f"double first_line = {FIRST_LINE:g};" in (ROOT / "csrc/cuda/plan.h").read_text()
+    case = "diagonal B256 28x28 h16, both directions, forward"  # 512 blocks, 55 lines
+
+    def cycles(at_once, images=1):
+        result = layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once))
+        return line_cycles({**result, "provider": f"resident:2_1_256:1:1:{images}"})
+
+    of_waves = [(100.0 * 1700 / waves - 2000) / 55 for waves in (1, 2, 4)]
+    assert cycles(512) == cycles(1000) == pytest.approx(of_waves[0])
+    assert cycles(256) == cycles(290) == pytest.approx(of_waves[1])  # the last of two waves is three quarters full
+    assert cycles(300) is None
+    assert cycles(64, images=2) == pytest.approx(of_waves[2])
+
+
+def test_the_planners_table_from_measurements(tmp_path):
+    import cost_table
+    from gpu_costs import measured_table, write_costs
+
+    kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_1_256_cluster"
+    exact = (600 * 55 + 2000) / 1700  # microseconds as the plan of layout() expects
+    twice = (1200 * 55 + 2000) / 1700
+    results = [
+        layout("2_1_256:1:4", exact, plan=plan_text(kernel)),  # 16 blocks of 8 warps: 2 a scheduler
+        layout("2_1_256:1:4", twice, plan=plan_text(kernel)),
+        layout("8_1_256:8:4", twice, plan=plan_text(other, 8, 128, 16)),  # 128 blocks of 4 warps
+        layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
+        layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),  # 1.5 warps: no column
+    ]
+    before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)
+    assert count == 2 and after.source == "measurements on a card"
+    old, new = ({row.kernel: row.costs for row in table.rows} for table in (before, after))
+    assert new[kernel][1].line == pytest.approx(1.5 * old[kernel][1].line)
+    assert new[other][0].line == pytest.approx(2 * old[other][0].line)
+
+    data = {"environment": {"card": "a card, 80 GiB", "multiprocessors": 132}, "layouts": results}
+    said = write_costs(tmp_path, data)
+    assert said == f"2 of {4 * len(before.rows)} figures of the planner's table measured: costs.h, for csrc/cuda"
+    written = cost_table.read(tmp_path / "costs.h")
+    assert written.source == after.source and [row.kernel for row in written.rows] == list(old)
+    nothing = write_costs(tmp_path, {**data, "layouts": [layout("2_1_256:1:4", exact, times=False)]})
+    assert nothing == "no table for the planner, since no layout's cycles are known"
 
 
 def test_kernels_of_an_operator_are_divided():
@@ -867,6 +935,20 @@ def test_every_microbenchmark_measures_a_constant():
     assert len(names) == len(set(names)) > 30
     used = {name for constant in gpu_micro.CONSTANTS for name in compile(constant.cycles, "", "eval").co_names}
     assert used | gpu_micro.ERRORS.keys() == set(names)
+
+
+def test_the_constants_are_those_of_the_model():
+    from gpu_micro import CONSTANTS
+    from sass_model import model
+
+    def value(name):
+        table, _, entry = name.partition(" ")
+        if table == "CCTL.IVALL":
+            return 0  # nothing but its scoreboard
+        found = getattr(model, table)
+        return found if not entry else found[entry][0] if table == "PIPES" else found[entry]
+
+    assert {constant.name: constant.model for constant in CONSTANTS} == {c.name: value(c.name) for c in CONSTANTS}
 
 
 def test_constants_of_the_model_beside_what_was_measured():
@@ -1072,6 +1154,7 @@ def test_the_microbenchmarks_are_right_on_the_emulator():
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_every_layout_that_is_named_runs(backward):
     from emulated import library
+    from gpu_costs import expected
     from gpu_jobs import ScanJob
     from gpu_scans import measure_layouts
 
@@ -1081,6 +1164,9 @@ def test_every_layout_that_is_named_runs(backward):
     found = {event["provider"]: event for event in events if "provider" in event}
     assert list(found) == events[0]["providers"] and {event["status"] for event in found.values()} == {"ok"}, found
     assert sum(event["chosen"] for event in found.values()) == 1
+    del found["step"]
+    plans = [(event["plan"], expected(event["plan"])) for event in found.values()]
+    assert all(words and plan.startswith(f"{words.kernel}: {words.blocks} block") for plan, words in plans), plans
     assert {path.split(":")[2] for path in found} == {"1", "2"}
 
 
@@ -1096,3 +1182,14 @@ def test_a_layout_of_the_forward_needs_none_of_the_backward():
     scan.job = scan.job._replace(backward=True)
     assert scan.plan(path).startswith("step path: ")
     assert (scan.forward(path)[0] - scan.forward("step")[0]).abs().max() < 0.05
+
+
+@pytest.mark.emulated
+def test_every_operator_runs():
+    from emulated import library
+    from gpu_jobs import ScanJob
+    from gpu_scans import measure_operators
+
+    events = []
+    measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), events.append, "cpu", library.load().ops)
+    assert [event["status"] for event in events if "provider" in event] == ["ok"] * 5, events

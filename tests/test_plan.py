@@ -137,7 +137,7 @@ def test_what_is_chosen(planner):
 
 
 def test_a_plan_says_what_it_expects_and_how_it_knows(planner):
-    resident = r"\w+: \d blocks? an image, \d+ threads, \d+ bytes of shared memory; expected [\d.]+ ms, \d+ cycles a line, by {}"
+    resident = r"\w+: \d blocks? an image, \d+ threads, \d+ bytes of shared memory, \d+ at once; expected [\d.]+ ms, \d+ cycles a line, by {}"
     step = r"step path: (faster by {}: [\d.]+ ms, \w+ [\d.]+ ms|expected .*|the weights .*|no kernel .*)"
     source = r"(a model, nvcc [\d.]+|measurements on .+)"
     for plan in ask(planner, CASES):

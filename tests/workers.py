@@ -17,3 +17,5 @@ def work(request, report):
             time.sleep(60)
         if item == "raise":
             raise SystemExit(4)
+        if item == "error":
+            raise RuntimeError("broken\nin many words")

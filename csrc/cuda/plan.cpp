@@ -43,7 +43,7 @@ std::string milliseconds(double seconds) {
 std::string Plan::describe() const {
   if (!variant) return "step path: " + why_not;
   return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") + " an image, " + number(tiling.threads()) +
-         " threads, " + number(shared_memory) + " bytes of shared memory; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
+         " threads, " + number(shared_memory) + " bytes of shared memory, " + number(at_once) + " at once; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
          " cycles a line, by " + cost_source();
 }
 
@@ -101,7 +101,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         }
         const Estimate expected = estimate(p, device, v, s, concurrency, constants);
         const double cost = expected.seconds * (v.cluster ? constants.cluster_doubt : 1);
-        if (!best.variant || cost < best.cost) best = {&v, s, shared, expected.seconds, expected.cycles, cost, ""};
+        if (!best.variant || cost < best.cost) best = {&v, s, shared, concurrency, expected.seconds, expected.cycles, cost, ""};
       }
     }
     if (best.variant) found.push_back(best);

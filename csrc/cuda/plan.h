@@ -42,6 +42,7 @@ struct Plan {
   const Variant* variant = nullptr;  // null: there is none
   Tiling tiling{};
   int shared_memory = 0;
+  int64_t at_once = 0;             // clusters, or single blocks, that the GPU runs
   double seconds = 0, cycles = 0;  // expected (estimate.h), of a scan and of a line
   double cost = 0;                 // to compare layouts with
   std::string why_not;             // one sentence, where there is none

@@ -1,0 +1,88 @@
+"""What a plan expects beside what was measured of its layout, and the planner's table from measurements."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import cost_table
+from gpu_jobs import LAYOUT_JOBS
+
+FIRST_LINE = 2000.0  # cycles until a block's first line begins: the planner counts them apart (csrc/cuda/plan.h)
+FULL = 0.75  # of a last wave of clusters: where it is emptier, a line's cycles cannot be told from the scan's time
+JOBS = {(job.case, job.precision): job for job in LAYOUT_JOBS}
+
+
+class Expected(NamedTuple):
+    """What a plan says, in words that Plan::describe of csrc/cuda/plan.cpp chooses."""
+
+    kernel: str
+    blocks: int
+    threads: int
+    at_once: int  # clusters, or single blocks
+    microseconds: float
+    cycles: float  # of a line
+
+
+_PLAN = re.compile(
+    r"(\w+): (\d+) blocks? an? .*?(\d+) threads, .*?(\d+) at once; expected ([\d.e+-]+) ms, (\d+) cycles a line"
+)
+
+
+def expected(plan: str) -> Expected | None:
+    found = _PLAN.match(plan)
+    if found is None:
+        return None
+    kernel, blocks, threads, at_once, milliseconds, cycles = found.groups()
+    return Expected(kernel, int(blocks), int(threads), int(at_once), 1e3 * float(milliseconds), float(cycles))
+
+
+def scan_us(result: dict) -> float | None:
+    """Of the scan's kernel alone; None where the profiler saw none."""
+    times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(("forward_", "backward_"))]
+    return sum(times) if times else None
+
+
+def clusters(result: dict) -> int:
+    """Of the whole scan."""
+    job, images = JOBS[result["case"], result["precision"]], int(result["provider"].split(":")[4])
+    return -(-job.size[0] // images) * job.directions
+
+
+def line_cycles(result: dict) -> float | None:
+    """What a line took a wave of clusters, by the clock that was measured beside it."""
+    plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
+    if plan is None or microseconds is None or megahertz is None:
+        return None
+    whole, rest = divmod(clusters(result), plan.at_once)
+    if whole and 0 < rest < FULL * plan.at_once:
+        return None
+    waves = whole + bool(rest)
+    return (microseconds * megahertz / waves - FIRST_LINE) / JOBS[result["case"], result["precision"]].lines
+
+
+def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
+    """The committed table with what was measured of it, and the number of figures that were."""
+    ratios = {}
+    for result in results:
+        plan, cycles = expected(result.get("plan", "")), None
+        if result["status"] == "ok" and plan is not None:
+            cycles = line_cycles(result)
+        if cycles is not None:
+            running = min(clusters(result), plan.at_once)
+            blocks = -(-running * plan.blocks // multiprocessors)  # of a multiprocessor, which has four schedulers
+            warps = max(1, blocks * plan.threads / 32 / 4)
+            if warps in cost_table.WARPS:
+                ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
+    figures = {key: (sum(found) / len(found), 1.0) for key, found in ratios.items()}
+    return cost_table.read().measured(card, figures), len(figures)
+
+
+def write_costs(folder: Path, results: dict) -> str:
+    """Writes the table for csrc/cuda/costs.h; says how much of it was measured."""
+    card = results["environment"]["card"].split(",")[0]
+    table, count = measured_table(results["layouts"], card, results["environment"]["multiprocessors"])
+    if not count:
+        return "no table for the planner, since no layout's cycles are known"
+    cost_table.write(table, folder / "costs.h")
+    figures = len(table.rows) * len(cost_table.WARPS)
+    return f"{count} of {figures} figures of the planner's table measured: costs.h, for csrc/cuda"
