@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -170,3 +171,30 @@ def test_instruction_set_from_the_environment(tmp_path):
     ask = "from pixelrnn_ext import build_config; print(build_config()['instruction_set'])"
     done = python("-c", ask, cwd=tmp_path, PIXELRNN_INSTRUCTION_SET="baseline")
     assert done.stdout.strip() == "baseline", done.stdout
+
+
+SHIPPED = ("75", "80", "86", "90", "100", "120")
+
+
+@pytest.mark.parametrize(
+    ("visible", "known", "archs"),
+    [
+        pytest.param([], (*SHIPPED, "110", "121"), "7.5;8.0;8.6;9.0+PTX;10.0;11.0;12.0+PTX", id="all"),
+        pytest.param([], ("75", "80", "86", "90", "100", "101", "120"), "7.5;8.0;8.6;9.0+PTX;10.0;12.0+PTX", id="CUDA-12"),
+        pytest.param([(9, 0)], (*SHIPPED, "110"), "9.0+PTX", id="H100"),
+        pytest.param([(8, 0), (12, 0)], (*SHIPPED, "110"), "8.0;12.0+PTX", id="two"),
+        pytest.param([(8, 6)], (*SHIPPED, "110"), "8.6+PTX", id="no-clusters"),
+    ],
+)
+def test_architectures(visible, known, archs, tmp_path, monkeypatch):
+    """PTX of the last one for cards to come, and of the first that has clusters for those between."""
+    monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text("#!/bin/sh\n" + "".join(f"echo compute_{arch}\n" for arch in known))
+    nvcc.chmod(0o755)
+    cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
+    built = SimpleNamespace(_cuda_getArchFlags=lambda: " ".join(f"sm_{arch}" for arch in SHIPPED))
+    setup = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
+    exec((ROOT / "setup.py").read_text().removesuffix("\nmain()\n"), setup)
+    assert setup["choose_archs"](SimpleNamespace(cuda=cuda, _C=built), tmp_path) == archs
