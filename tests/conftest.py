@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from covering import pytest_collection_modifyitems  # noqa: F401  (pytest finds it here)
+from summary import pytest_terminal_summary  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts the repository on the path, whose pixelrnn_ext holds no kernels unless it was built in place.

@@ -27,7 +27,7 @@ KINDS = {"h": "h, c, gates", "c": "h, c, gates", "gates": "h, c, gates", "dx": "
 SUMS = "dweight, dh0, dc0"
 ARCHITECTURES = ("sm_80", "sm_90")
 
-worst = {}  # (format, kind): the largest error ratio so far
+worst = {}  # (format, kind): the largest error ratio of the test
 
 
 def compare(problem, ops, path, expected=None):
@@ -56,12 +56,12 @@ def emulated(arch):
     return loaded
 
 
-@pytest.fixture(scope="module", autouse=True)
-def report_worst(request):
+@pytest.fixture(autouse=True)
+def report_worst(record_property):
+    worst.clear()
     yield
-    lines = [f"{format} {what}: {ratio:.1e}" for (format, what), ratio in sorted(worst.items())]
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\nlargest error ratios:", "; ".join(lines))
+    for (format, kind), ratio in worst.items():
+        record_property("error", (f"{format} {kind}", ratio))
 
 
 @pytest.mark.parametrize("geometry", SHAPES)

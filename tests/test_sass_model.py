@@ -210,15 +210,15 @@ def reported_only():
 
 
 @pytest.mark.emulated
+@pytest.mark.xdist_group("the model's compiler")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_no_line_takes_longer_than_it_did(case, of_kernel, capsys):
+def test_no_line_takes_longer_than_it_did(case, of_kernel, record_property):
     from sass_model import lines
 
     found = of_kernel(case.kernel)
     line = model.walk(found, warps=case.warps, rules=lines.rules(lines.by_name()[case.kernel], **case.layout))
     divergent = flow.facts(found)["divergent region"]
-    with capsys.disabled():
-        print(f"\n{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}", end=" ")
+    record_property("figure", f"{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}")
     if not compiler.is_pinned():
         pytest.skip(reported_only())
     assert line.cycles <= TOLERANCE * case.reached
@@ -226,6 +226,7 @@ def test_no_line_takes_longer_than_it_did(case, of_kernel, capsys):
 
 
 @pytest.mark.emulated
+@pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without(of_kernel):
     """On any path, in every resident kernel, with any compiler."""
     from emulated.kernels import kernels
@@ -239,6 +240,7 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 
 
 @pytest.mark.emulated
+@pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes(code, cost_table):
     """`python tests/sass_model/table.py` writes it. What a GPU day measured stays: then only the kernels are compared."""
     from sass_model import table
@@ -254,6 +256,7 @@ def test_the_committed_table_is_what_the_model_writes(code, cost_table):
 
 
 @pytest.mark.emulated
+@pytest.mark.xdist_group("the model's compiler")
 def test_the_first_generation_fails(code):
     """Each fact that a kernel is searched for, and the bound of the smallest cluster, found in what the first kernels did."""
     first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]

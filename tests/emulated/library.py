@@ -38,9 +38,13 @@ def build(arch="sm_90", front_end="ptx", checks="race"):
     return path, namespace
 
 
-@cache
 def load(arch="sm_90", front_end="ptx", checks="race"):
     """The namespace's operators (`ops`) and the emulator's controls (`emulator`)."""
+    return _load(arch, front_end, checks)  # the same, however they are named
+
+
+@cache
+def _load(arch, front_end, checks):
     path, namespace = build(arch, front_end, checks)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")

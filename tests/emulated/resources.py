@@ -1,9 +1,7 @@
 """Registers, spills and shared memory of the compiled kernels. `python tests/emulated/resources.py` prints them as a table."""
 
 import re
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,28 +26,16 @@ class Resources(NamedTuple):
 @cache
 def compiled(arch):
     """({kernel: Resources} as ptxas says, [cubin])."""
-    folder = toolchain.cache_folder() / "cubins"
-    folder.mkdir(exist_ok=True)
-
-    def compile_one(source):
-        cubin = folder / f"{source.stem}.{arch}.cubin"
-        command = [toolchain.nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-Xptxas", "-v", "-cubin", source, "-o", cubin]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise toolchain.ToolchainError(done.stderr)
-        return done.stderr, cubin
-
-    with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(compile_one, library.KERNELS))
+    made = toolchain.cubins(library.KERNELS, arch)
     entry = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
         r".*?Used (\d+) registers"
     )
     found = {}
-    for log, _ in made:
+    for _, log in made:
         for name, stack, stores, loads, registers in re.findall(entry, log, re.DOTALL):
             found[name] = Resources(int(registers), int(stack), int(stores), int(loads))
-    return found, [cubin for _, cubin in made]
+    return found, [cubin for cubin, _ in made]
 
 
 # Diagonal LSTM, 16 images of 32 x 32, on compute capability 9.0: the plan's shared memory, by hidden size.

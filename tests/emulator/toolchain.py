@@ -1,5 +1,6 @@
 """Builds shared libraries that run CUDA kernels on the CPU. A cache keeps everything, by the content of the sources."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -87,10 +89,19 @@ def _dependencies(makefile_rule):
     return [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", names)]
 
 
+@contextmanager
+def _locked(name):
+    """One process at a time makes what has this name; the others then find it."""
+    with open(cache_folder() / f"{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _run(command):
     done = subprocess.run(["nice", *map(str, command)], capture_output=True, text=True)
     if done.returncode:
         raise ToolchainError(f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}{done.stderr[-8000:]}")
+    return done.stderr
 
 
 def _compile(command, source, suffix):
@@ -107,20 +118,22 @@ def _compile(command, source, suffix):
         except (OSError, ValueError):
             return None
 
-    known = output()
-    if known and known.exists():
-        return known
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
-        for _ in range(3):  # again if someone edits a file meanwhile
-            start = time.time()
-            _run([*command, source, "-MMD", "-MF", rule, "-o", made])
-            files = _dependencies(rule.read_text())
-            if all(os.stat(file).st_mtime < start for file in files):
-                break
-        _write(listing, json.dumps(files))
-        made.replace(target := output())
-    return target
+    with _locked(f"{source.stem}-{key}"):
+        known = output()
+        if known and known.exists():
+            return known
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
+            for _ in range(3):  # again if someone edits a file meanwhile
+                start = time.time()
+                log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
+                files = _dependencies(rule.read_text())
+                if all(os.stat(file).st_mtime < start for file in files):
+                    break
+            _write(listing, json.dumps(files))
+            _write(output().with_suffix(".log"), log)
+            made.replace(target := output())
+        return target
 
 
 def _write(path, text):
@@ -148,11 +161,19 @@ def translate(ptx_files):
 
     def one(file):
         target = cache_folder() / f"{file.stem}-{_hash(*_contents([ptx_to_cpp.__file__]))}.cpp"
-        if not target.exists():
-            _write(target, ptx_to_cpp.translate(file.read_text()))
+        with _locked(target.stem):
+            if not target.exists():
+                _write(target, ptx_to_cpp.translate(file.read_text()))
         return target
 
     return [one(Path(file)) for file in ptx_files]
+
+
+def cubins(cu_files, arch):
+    """[(cubin, what ptxas says of its kernels)]."""
+    command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-Xptxas", "-v", "-cubin"]
+    made = _in_parallel(lambda file: _compile(command, file, ".cubin"), cu_files)
+    return [(cubin, cubin.with_suffix(".log").read_text()) for cubin in made]
 
 
 # ---- libraries -----------------------------------------------------------------------------------
@@ -185,10 +206,11 @@ def library(
 
     link = [gxx, "-shared", "-Wl,-Bsymbolic", *sanitizers, *made, *link_flags, "-ldl"]
     target = cache_folder() / f"{name}-{_hash(_version(gxx), *link)}.so"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
-            _run([*link, "-o", Path(scratch) / target.name])
-            (Path(scratch) / target.name).replace(target)
+    with _locked(target.stem):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
+                _run([*link, "-o", Path(scratch) / target.name])
+                (Path(scratch) / target.name).replace(target)
     return target
 
 
