@@ -17,13 +17,27 @@ template <class V> PIXELRNN_HOST_DEVICE V next_c(const Gates<V>& a, V c_prev) { 
 
 template <class Math, class V> PIXELRNN_HOST_DEVICE V hidden_state(const Gates<V>& a, V c) { return a.o * Math::tanh(c); }
 
-// Gradient of the pre-activations from the activated gates `a`, c and c_prev. On entry dc is the gradient of c that comes
-// from later cells; on return it is the gradient of c_prev.
-template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
+// The derivative in two steps: what a cell knows before any gradient reaches it, by what is multiplied with ...
+template <class V> struct Slopes {
+  V c_of_h, i, f, g, c_prev;  // ... the gradient of c; c_of_h: what of the gradient of h becomes one of c
+  V o;                        // ... the gradient of h
+};
+
+template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates<V>& a, V c, V c_prev) {
   const V tanh_c = Math::tanh(c);
-  const V d = dc + dh * a.o * (1 - tanh_c * tanh_c);
-  dc = d * a.f;
-  return {d * a.g * a.i * (1 - a.i), d * c_prev * a.f * (1 - a.f), d * a.i * (1 - a.g * a.g), dh * tanh_c * a.o * (1 - a.o)};
+  return {a.o * (1 - tanh_c * tanh_c), a.g * a.i * (1 - a.i), c_prev * a.f * (1 - a.f), a.i * (1 - a.g * a.g), a.f, tanh_c * a.o * (1 - a.o)};
+}
+
+// Gradient of the pre-activations. On entry dc is the gradient of c that comes from later cells; on return it is the gradient of c_prev.
+template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
+  const V d = dc + dh * s.c_of_h;
+  dc = d * s.c_prev;
+  return {d * s.i, d * s.f, d * s.g, dh * s.o};
+}
+
+// From the activated gates `a`, c and c_prev.
+template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
+  return cell_backward(slopes<Math>(a, c, c_prev), dh, dc);
 }
 
 }  // namespace pixelrnn

@@ -160,8 +160,8 @@ CASES = [
     Case("28x28 h64, C = 8, forward bf16", "forward_bf16_4_1_256_cluster", 1, {}, 853, 2),
     Case("CIFAR h128, C = 8, forward bf16", "forward_bf16_8_1_256_cluster", 2, {}, 1261, 2),
     Case("CIFAR h128, C = 8, forward tf32", "forward_tf32_s_1_512_cluster", 2, {"pair_passes": 8}, 2555, 5),
-    Case("MNIST h16, backward bf16", "backward_bf16_4_4_256_single", 1, {}, 1018, 0),
-    Case("CIFAR h128, C = 8, backward bf16", "backward_bf16_4_1_512_cluster", 4, {"tiles": 2}, 2226, 6),
+    Case("MNIST h16, backward bf16", "backward_bf16_4_4_256_single", 1, {}, 537, 0),
+    Case("CIFAR h128, C = 8, backward bf16", "backward_bf16_4_1_512_cluster", 4, {}, 1227, 1),
 ]
 
 # What a line may hold all the same: the fact, of which kernels, and why.
@@ -219,6 +219,7 @@ def test_no_line_takes_longer_than_it_did(case, of_kernel, record_property):
     line = model.walk(found, warps=case.warps, rules=lines.rules(lines.by_name()[case.kernel], **case.layout))
     divergent = flow.facts(found)["divergent region"]
     record_property("figure", f"{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}")
+    assert line.products, "the way round the product was taken"
     if not compiler.is_pinned():
         pytest.skip(reported_only())
     assert line.cycles <= TOLERANCE * case.reached

@@ -27,7 +27,7 @@ const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef BACKWARD
 
 int shared_memory(const Variant& v, const Tiling& s) {
-  const int carried = v.backward && v.own == 0 ? 4 * s.cells() * s.units : 0;
+  const int carried = v.backward && v.own == 0 ? s.carried_bytes(kOwnOfMany) : 0;
   return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + (v.held.rest ? s.weight_bytes() : 0) + carried;
 }
 
@@ -87,10 +87,12 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         const int tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles};
         if (restriction.groups && groups != restriction.groups) continue;
-        if (groups > 1 && kTileCells * tiles * (groups - 1) >= p.cells) continue;  // a group would idle
+        // A group would idle, or is there for its threads alone: a backward's cells are those of all threads.
+        const bool idles = groups > 1 && kTileCells * tiles * (groups - 1) >= p.cells;
+        if (idles && !(p.backward && v.own && 32 * s.slices() * (groups - 1) / (s.units / v.own) < p.cells)) continue;
         if (s.threads() > v.threads || s.threads() < s.units || (!v.held.rest && s.pairs() > v.held.pairs)) continue;
         if (!p.backward && tiles > v.own) continue;
-        if (p.backward && v.own && s.pass_cells() * v.own < p.cells) continue;
+        if (p.backward && v.own && (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.cluster)))) continue;
         const int shared = shared_memory(v, s);
         least_shared = std::min(least_shared, shared);
         if (shared > device.shared_memory) continue;

@@ -1,7 +1,7 @@
 // The compiled resident kernels, each for one kind of launch: `single` blocks or `cluster`s of blocks that share an image. They differ in
 // where the weights stay (Held) and in how many threads share the registers; every other size is an argument.
-// FORWARD(format, held, tiles of a warp, threads, kind), BACKWARD(format, held, cells of a thread, threads, kind): see forward.cuh and
-// backward.cuh. The numbers are the most that a kernel takes; 0 cells of a thread: any number.
+// FORWARD(format, held, tiles of a warp, threads, kind), BACKWARD(format, held, units of a thread, threads, kind): see forward.cuh and
+// backward.cuh. The numbers are the most that a kernel takes; 0 units of a thread: two of any number of cells.
 #pragma once
 
 namespace pixelrnn::cuda {
@@ -38,12 +38,10 @@ constexpr bool kKind_single = false, kKind_cluster = true;
   PIXELRNN_FORWARD(F, s, 4, 512, single)       \
   PIXELRNN_FORWARD(F, s, 4, 512, cluster)      \
   PIXELRNN_BACKWARD(F, 4, 4, 256, single)      \
-  PIXELRNN_BACKWARD(F, 4, 4, 256, cluster)     \
   PIXELRNN_BACKWARD(F, 8, 4, 256, single)      \
-  PIXELRNN_BACKWARD(F, 8, 4, 256, cluster)     \
-  PIXELRNN_BACKWARD(F, 16, 4, 256, single)     \
-  PIXELRNN_BACKWARD(F, 16, 4, 256, cluster)    \
+  PIXELRNN_BACKWARD(F, 16, 0, 256, single)     \
   PIXELRNN_BACKWARD(F, 4, 1, 512, cluster)     \
+  PIXELRNN_BACKWARD(F, 8, 4, 256, cluster)     \
   PIXELRNN_BACKWARD(F, s, 0, 512, single)      \
   PIXELRNN_BACKWARD(F, s, 0, 512, cluster)
 
@@ -61,9 +59,8 @@ constexpr bool kKind_single = false, kKind_cluster = true;
   PIXELRNN_FORWARD(F, s, 4, 512, single)       \
   PIXELRNN_FORWARD(F, s, 4, 512, cluster)      \
   PIXELRNN_BACKWARD(F, 8, 4, 256, single)      \
-  PIXELRNN_BACKWARD(F, 8, 4, 256, cluster)     \
+  PIXELRNN_BACKWARD(F, 8, 2, 256, cluster)     \
   PIXELRNN_BACKWARD(F, 16, 0, 256, single)     \
-  PIXELRNN_BACKWARD(F, 16, 0, 256, cluster)    \
   PIXELRNN_BACKWARD(F, s, 0, 512, single)      \
   PIXELRNN_BACKWARD(F, s, 0, 512, cluster)
 

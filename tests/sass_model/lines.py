@@ -13,9 +13,10 @@ from . import flow, model
 
 # Parts of source lines, in the order in which the code of a product is nested.
 TILE_GUARD = "!active.meets("
-TILE_LOOP = "for (int n = 0; n < s.tiles; ++n)"
+TILE_LOOP = "while (++n < s.tiles)"
 PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "for (int pair = 0; pair < pairs; pair += 2)"}
-CELL_LOOP = "for (int cell = first_cell; cell < g.cells; cell += pass, cell_offset += to_own)"
+CELL_LOOP = "while (!is_last)"
+ONE_TILE = "if (is_met || !CLUSTER)"  # taken: into the product
 
 
 class Cost(NamedTuple):
@@ -28,6 +29,11 @@ class Cost(NamedTuple):
         return self.line + tiles * (self.tile + pairs * self.pair) + cells * self.cell
 
 
+def has_one_tile(kernel):
+    """Of the backward: is_of_one_tile() of csrc/cuda/tiling.h."""
+    return kernel.own == 1 or (kernel.own > 0 and kernel.kind == "single")
+
+
 @cache
 def by_name():
     return {kernel.name: kernel for kernel in kernels()}
@@ -37,7 +43,10 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     """How a layout goes through the line loop. `pair_passes`: of the loop over pairs in shared memory."""
     made = []
     if kernel.backward:
-        made.append(flow.Rule(TILE_LOOP, str(tiles)))
+        if not has_one_tile(kernel):
+            made.append(flow.Rule(TILE_LOOP, str(tiles)))
+        elif kernel.kind == "cluster":
+            made.append(flow.Rule(ONE_TILE, "taken"))
         if kernel.own == 0:
             made.append(flow.Rule(CELL_LOOP, str(cells)))
     elif kernel.own > 1:
@@ -61,7 +70,7 @@ def cost(kernel, code, warps):
         pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
         held = 0 if kernel.held == "s" else products_of_a_pair * int(kernel.held[:-1])
         per_tile = (base.products - held) / products_of_a_pair * pair
-    if kernel.backward or kernel.own > 1:
+    if not has_one_tile(kernel) if kernel.backward else kernel.own > 1:
         tile = walk(tiles=2).cycles - base.cycles - per_tile
     if kernel.backward and kernel.own == 0:
         cell = walk(cells=2).cycles - base.cycles
