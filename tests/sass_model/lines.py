@@ -66,7 +66,8 @@ def cost(kernel, code, warps):
     pair = tile = cell = per_tile = 0
     if "s" in kernel.held:
         more = walk(pair_passes=4)
-        products_of_a_pair = 8 * 16 if kernel.format == "fp32" else 2 if kernel.backward else 4
+        # Two steps of a slice's 16-row tiles (slice_rows() of tiling.h), or 4 rows * 2 cells * 16 values of a thread.
+        products_of_a_pair = 8 * 16 if kernel.format == "fp32" else 2 if kernel.backward and kernel.kind == "single" else 4
         pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
         held = 0 if kernel.held == "s" else products_of_a_pair * int(kernel.held[:-1])
         per_tile = (base.products - held) / products_of_a_pair * pair
