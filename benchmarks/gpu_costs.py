@@ -7,7 +7,8 @@ from typing import NamedTuple
 import cost_table
 from gpu_jobs import LAYOUT_JOBS
 
-FIRST_LINE = 2000.0  # cycles until a block's first line begins: the planner counts them apart (csrc/cuda/plan.h)
+# Until a block's first line begins, in cycles and in bytes of weights a cycle: the planner counts it apart (csrc/cuda/plan.h).
+FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
 FULL = 0.75  # of a last wave of clusters: where it is emptier, a line's cycles cannot be told from the scan's time
 JOBS = {(job.case, job.precision): job for job in LAYOUT_JOBS}
 
@@ -44,20 +45,27 @@ def scan_us(result: dict) -> float | None:
 
 def clusters(result: dict) -> int:
     """Of the whole scan."""
-    job, images = JOBS[result["case"], result["precision"]], int(result["provider"].split(":")[4])
-    return -(-job.size[0] // images) * job.directions
+    job = JOBS[result["case"], result["precision"]]
+    return job.size[0] * job.directions
 
 
-def line_cycles(result: dict) -> float | None:
-    """What a line took a wave of clusters, by the clock that was measured beside it."""
+def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: int) -> int:
+    return -(-min(clusters(result), plan.at_once) * plan.blocks // multiprocessors)
+
+
+def line_cycles(result: dict, multiprocessors: int) -> float | None:
+    """What a line took a wave of clusters, by the clock that was measured beside it; None where memory bounds the scan."""
     plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
-    if plan is None or microseconds is None or megahertz is None:
+    if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
     whole, rest = divmod(clusters(result), plan.at_once)
     if whole and 0 < rest < FULL * plan.at_once:
         return None
     waves = whole + bool(rest)
-    return (microseconds * megahertz / waves - FIRST_LINE) / JOBS[result["case"], result["precision"]].lines
+    job = JOBS[result["case"], result["precision"]]
+    weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks  # of two taps
+    start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
+    return (microseconds * megahertz / waves - start) / job.lines
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
@@ -66,11 +74,9 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
     for result in results:
         plan, cycles = expected(result.get("plan", "")), None
         if result["status"] == "ok" and plan is not None:
-            cycles = line_cycles(result)
+            cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
-            running = min(clusters(result), plan.at_once)
-            blocks = -(-running * plan.blocks // multiprocessors)  # of a multiprocessor, which has four schedulers
-            warps = max(1, blocks * plan.threads / 32 / 4)
+            warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)  # of a scheduler
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
     figures = {key: (sum(found) / len(found), 1.0) for key, found in ratios.items()}

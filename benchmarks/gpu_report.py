@@ -54,7 +54,7 @@ def markdown(results: dict) -> str:
         "## Tests that failed\n\n" + ("\n".join(failed) or "None."),
         f"## Verdict\n\n{counts(lines)}",
         verdict_table(lines, True),
-        "## Layouts of a scan\n\n" + layouts_table(tables["layouts"]),
+        "## Layouts of a scan\n\n" + layouts_table(tables["layouts"], results["environment"].get("multiprocessors", 1)),
         "## Constants of the model\n\n" + micro_table(micro),
         "## Operators\n\n" + operators_table(tables["operators"]),
         "## Measurements\n\n" + measurements_table(results["measurements"]),

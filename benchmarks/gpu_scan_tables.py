@@ -27,14 +27,14 @@ def by_case(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
     return found
 
 
-def layouts_table(results: list[dict]) -> str:
+def layouts_table(results: list[dict], multiprocessors: int) -> str:
     """The fastest layouts of every case and the planner's choice, beside what the plan of each expects."""
     table = []
     for key, found in by_case(results).items():
         order = ranked(found)
         for rank, r in enumerate(order):
             if rank < SHOWN or r.get("chosen"):
-                plan, cycles = expected(r["plan"]), line_cycles(r)
+                plan, cycles = expected(r["plan"]), line_cycles(r, multiprocessors)
                 row = [*key, r["provider"].removeprefix("resident:"), _us(scan_us(r)), _us(_pack_us(r))]
                 row += _beside(r.get("device_us"), plan and plan.microseconds, "{:.1f}")
                 row += _beside(cycles, plan and plan.cycles, "{:.0f}")

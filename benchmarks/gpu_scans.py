@@ -21,7 +21,6 @@ sys.path.append(str(ROOT / "tests"))
 from emulated.kernels import kernels  # noqa: E402  (what variants.h compiles)
 
 MOST_GROUPS = 8
-IMAGES = (1, 2, 3, 4)
 DIAGONAL = True, False  # diagonal, reverse
 # Between a layout and the step path, of the largest element: for what a time stands for, as in gpu_providers.
 TOLERANCE = {"bf16": 1e-1, "fp16": 2e-2, "tf32": 1e-2, "fp32": 1e-4}
@@ -64,11 +63,10 @@ class Scan:
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
                 for blocks in kernel.blocks:
                     for groups in range(1, MOST_GROUPS + 1):
-                        for images in IMAGES:
-                            path = f"resident:{kernel.suffix}:{blocks}:{groups}:{images}"
-                            plan = self.plan(path)
-                            if plan.startswith(f"{kernel.name}:") and plan not in found.values():
-                                found[path] = plan
+                        path = f"resident:{kernel.suffix}:{blocks}:{groups}"
+                        plan = self.plan(path)
+                        if plan.startswith(f"{kernel.name}:") and plan not in found.values():
+                            found[path] = plan
         return found
 
 

@@ -33,15 +33,18 @@ struct Path {
   int blocks = 0, groups = 0;
 
   explicit Path(const std::string& text) {
-    std::string field[4];
+    std::string field[4], rest;
     std::istringstream fields(text);
     for (std::string& f : field) std::getline(fields, f, ':');
+    STD_TORCH_CHECK(!std::getline(fields, rest), "line_scan: expected at most 4 fields in a path, got '", text, "'");
     step = field[0] == "step", resident = field[0] == "resident";
     STD_TORCH_CHECK(step || resident || field[0] == "auto", "line_scan: expected path 'auto', 'step' or 'resident', got '", text, "'");
     variant = field[1], blocks = std::atoi(field[2].c_str()), groups = std::atoi(field[3].c_str());
   }
   Restriction restriction(Format format, bool backward) const {
-    return {8, blocks, groups, has_variant(format, backward, variant) ? variant : "", !resident};
+    const bool known = has_variant(format, backward, variant);
+    STD_TORCH_CHECK(known || variant.empty() || has_variant(format, !backward, variant), "line_scan: expected the name of a compiled kernel in a path, got '", variant, "'");
+    return {8, blocks, groups, known ? variant : "", !resident};
   }
 };
 

@@ -13,7 +13,7 @@ from emulated import library
 from emulated.kernels import kernels
 from emulator import toolchain
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_110", "sm_120")
 
 
 class Resources(NamedTuple):
