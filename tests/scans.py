@@ -59,14 +59,24 @@ class Problem:
         return {name: t.detach() for name, t in named.items()}
 
 
+def hidden_sizes(format, suffix, blocks, taps):
+    """That so many blocks take: the smallest one; where weights are both in registers and in shared memory, those that have both."""
+    held = suffix.split("_")[0]
+    if held == "s" or not held.endswith("s"):
+        return [SMALLEST[blocks]]
+    pairs = {h: taps * -(-h * DTYPES[format].itemsize // 64) for h in range(8 * blocks, 257, 8 * blocks)}
+    return [h for h, n in pairs.items() if int(held[:-1]) < n <= 2 * int(held[:-1])]
+
+
 def variant(ops, arch, format, suffix, blocks, geometry):
-    """A problem that this variant takes (of one tap where its registers hold no more; None: nothing), its path and plans."""
+    """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its path and plans."""
     path, images = f"resident:{suffix}:{blocks}", 3 if blocks < 4 else 1
-    for name in (geometry, "row1"):
-        problem = Problem(format, name, SMALLEST[blocks], images, *SHAPES[geometry])
-        found = problem.plan(ops, arch, path)
-        if not any("no kernel is compiled" in plan for plan in found):
-            return problem, path, found
+    for name in (geometry, "row1", "row3"):
+        for hidden in hidden_sizes(format, suffix, blocks, GEOMETRIES[name][1]):
+            problem = Problem(format, name, hidden, images, *SHAPES[geometry])
+            found = problem.plan(ops, arch, path)
+            if not any("no kernel is compiled" in plan for plan in found):
+                return problem, path, found
     assert (format, suffix, blocks) in IMPOSSIBLE, found
     return None, path, found
 

@@ -213,6 +213,16 @@ def test_the_plan_says_why_not(emulated):
     assert "lines of 1000 cells" in plan(size=1000)
 
 
+@pytest.mark.parametrize("format", ["bf16", "fp16"])
+def test_an_a100_has_half_of_the_weights_in_registers(format, emulated, arch):
+    if arch == "sm_90":
+        return  # test_every_kernel
+    problem = Problem(format, "bilstm", 128, 1, 32, 32)
+    plan, _ = problem.plan(emulated.ops, arch)
+    assert plan.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
+    compare(problem, emulated.ops, "auto")
+
+
 def test_a_path_that_cannot_run_says_why(emulated):
     p = Problem("fp32", "row5", 16, 1, 3, 4)
     with pytest.raises(RuntimeError, match="the resident path cannot run: expected at most 3 taps, got 5"):
@@ -256,7 +266,7 @@ def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has():
     emulated = library.load("sm_80")
     emulated.emulator.device("sm_90")
     try:
-        plans = emulated.ops.describe_plan(1, 16, 32, 32, 128, 2, True, "bf16", 0, "auto")
+        plans = emulated.ops.describe_plan(1, 16, 32, 32, 192, 2, True, "bf16", 0, "auto")
         assert all(plan.startswith("step path: ") and "without clusters" in plan for plan in plans)
         plans = emulated.ops.describe_plan(1, 16, 32, 32, 64, 2, True, "bf16", 0, "auto")
         assert all("1 block an image" in plan for plan in plans)

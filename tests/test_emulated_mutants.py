@@ -9,7 +9,7 @@ import pytest
 import torch
 from emulated import library
 from emulated.kernels import kernels
-from scans import REFERENCE, SMALLEST, Problem
+from scans import GEOMETRIES, REFERENCE, Problem, hidden_sizes
 from test_emulated import RATIO
 
 pytestmark = pytest.mark.emulated
@@ -32,9 +32,13 @@ class Launch:
         # A forward of several tiles has one group of warps and as long a line as it takes, so that every tile of a warp is used.
         self.path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
         self.format = kernel.format
-        # Row LSTMs of one tap are for kernels whose registers take no more with so many blocks, short lines for those whose threads have one cell.
-        for geometry, times, *size in (("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26), ("bilstm", 2, 4, 3), ("row1", 1, 4, 2)):
-            problem = Problem(kernel.format, geometry, times * SMALLEST[blocks], 1, *size)
+        # Row LSTMs of one tap are for kernels whose registers take no more with so many blocks, short lines for those whose threads have one
+        # cell, three taps for those that have weights in registers and in shared memory.
+        for geometry, times, *size in (
+            ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26), ("bilstm", 2, 4, 3), ("row1", 1, 4, 2), ("row3", 1, 4, 12)
+        ):  # fmt: skip
+            hidden = hidden_sizes(kernel.format, kernel.suffix, blocks, GEOMETRIES[geometry][1])[0]
+            problem = Problem(kernel.format, geometry, times * hidden, 1, *size)
             plan = problem.plan(emulated.ops, "sm_90", self.path)[kernel.backward]
             self.exists = plan.startswith(f"{kernel.name}: {blocks} block")
             if self.exists:

@@ -83,7 +83,7 @@ double active_tiles(const Problem& p, const Tiling& s) {
 }
 
 double cycles_of_line(const LineCost& cost, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
-  const int pairs = v.held.rest ? s.pairs() - v.held.pairs : 0;
+  const int pairs = v.held.registers ? 0 : s.pairs();  // otherwise a part of the tile
   const double cells = v.backward && v.own == 0 ? double(divided_up(p.cells, s.pass_cells(kOwnOfMany))) : 0;
   return k.line * cost.line + active_tiles(p, s) * (k.tile * cost.tile + pairs * k.pair * cost.pair) + k.cell * cells * cost.cell;
 }

@@ -29,7 +29,7 @@
 #define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F>)
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                         \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND,    \
-                  scan_forward<Format::F, kHeld_##HELD.pairs, TILES, kKind_##KIND>)
+                  scan_forward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, kKind_##KIND>)
 #define BACKWARD(name, F, HELD, CELLS, THREADS, KIND)                                        \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND,   \
-                  scan_backward<Format::F, kHeld_##HELD.pairs, CELLS, kKind_##KIND>)
+                  scan_backward<Format::F, kHeld_##HELD.registers, CELLS, kKind_##KIND>)

@@ -4,6 +4,7 @@
 #include <climits>
 #include <cstdio>
 #include <initializer_list>
+#include <iterator>
 
 #include "entry.h"
 #include "estimate.h"
@@ -26,9 +27,11 @@ const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
 
+int shared_weights(const Variant& v, const Tiling& s) { return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes(); }
+
 int shared_memory(const Variant& v, const Tiling& s) {
   const int carried = v.backward && v.own == 0 ? s.carried_bytes(kOwnOfMany) : 0;
-  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + (v.held.rest ? s.weight_bytes() : 0) + carried;
+  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + shared_weights(v, s) + carried;
 }
 
 std::string number(int64_t n) { return std::to_string(n); }
@@ -84,13 +87,15 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
     for (int blocks : {1, 2, 4, 8}) {
       if (blocks > max_blocks || (blocks > 1) != v.cluster || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
       for (int groups = 1; groups <= 8; ++groups) {
-        const int tiles = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
-        const Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles};
+        const int least = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
+        const int tiles = p.backward ? least : round_up(least, tiles_at_once(v.held, v.own, p.format == Format::fp32));
+        Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles, 1};
+        for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
         // A group would idle, or is there for its threads alone: a backward's cells are those of all threads.
-        const bool idles = groups > 1 && kTileCells * tiles * (groups - 1) >= p.cells;
+        const bool idles = groups > 1 && kTileCells * least * (groups - 1) >= p.cells;
         if (idles && !(p.backward && v.own && 32 * s.slices() * (groups - 1) / (s.units / v.own) < p.cells)) continue;
-        if (s.threads() > v.threads || s.threads() < s.units || (!v.held.rest && s.pairs() > v.held.pairs)) continue;
+        if (s.threads() > v.threads || s.threads() < s.units || s.pairs() > v.held.most()) continue;
         if (!p.backward && tiles > v.own) continue;
         if (p.backward && v.own && (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.cluster)))) continue;
         const int shared = shared_memory(v, s);

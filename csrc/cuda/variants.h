@@ -3,16 +3,21 @@
 // FORWARD(format, held, tiles of a warp, threads, kind), BACKWARD(format, held, units of a thread, threads, kind): see forward.cuh and
 // backward.cuh. The numbers are the most that a kernel takes; 0 units of a thread: two of any number of cells.
 #pragma once
+#include "../host_device.h"
 
 namespace pixelrnn::cuda {
 
-// The weights of a warp's slice: so many pairs are in registers, filled up with zeros, and any further ones, if `rest`, in shared memory.
+// The weights of a warp's slice: so many pairs are in registers and so many further ones in shared memory, filled up with zeros. kAny: all,
+// in shared memory.
 struct Held {
-  int pairs;
-  bool rest;
+  int registers, shared;
+  static constexpr int kAny = 1 << 20;
+  constexpr int most() const { return registers + shared; }
 };
+// Tiles that a warp of the forward takes at once: where a weight is loaded for each use, it is used twice.
+PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Held held, int most_tiles, bool fma) { return most_tiles > 1 && held.registers == 0 && !fma ? 2 : 1; }
 // By their names in the variants.
-constexpr Held kHeld_2{2, false}, kHeld_4{4, false}, kHeld_8{8, false}, kHeld_16{16, false}, kHeld_s{0, true};
+constexpr Held kHeld_2{2, 0}, kHeld_4{4, 0}, kHeld_8{8, 0}, kHeld_16{16, 0}, kHeld_4s{4, 4}, kHeld_8s{8, 8}, kHeld_s{0, Held::kAny};
 
 constexpr bool kKind_single = false, kKind_cluster = true;
 
@@ -33,6 +38,7 @@ constexpr bool kKind_single = false, kKind_cluster = true;
   PIXELRNN_FORWARD(F, 8, 1, 256, cluster)      \
   PIXELRNN_FORWARD(F, 8, 4, 256, single)       \
   PIXELRNN_FORWARD(F, 8, 4, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 4s, 4, 512, single)      \
   PIXELRNN_FORWARD(F, s, 1, 512, single)       \
   PIXELRNN_FORWARD(F, s, 1, 512, cluster)      \
   PIXELRNN_FORWARD(F, s, 4, 512, single)       \
@@ -54,6 +60,7 @@ constexpr bool kKind_single = false, kKind_cluster = true;
   PIXELRNN_FORWARD(F, 8, 1, 256, cluster)      \
   PIXELRNN_FORWARD(F, 8, 2, 256, single)       \
   PIXELRNN_FORWARD(F, 8, 2, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 8s, 1, 256, cluster)     \
   PIXELRNN_FORWARD(F, s, 1, 512, single)       \
   PIXELRNN_FORWARD(F, s, 1, 512, cluster)      \
   PIXELRNN_FORWARD(F, s, 4, 512, single)       \

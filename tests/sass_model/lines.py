@@ -12,7 +12,7 @@ from emulated.kernels import kernels
 from . import flow, model
 
 # Parts of source lines, in the order in which the code of a product is nested.
-TILE_GUARD = "!active.meets("
+TILE_GUARD = "k * kSide >= s.tiles) break"
 TILE_LOOP = "while (++n < s.tiles)"
 PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "for (int pair = 0; pair < pairs; pair += 2)"}
 CELL_LOOP = "while (!is_last)"
@@ -39,6 +39,11 @@ def by_name():
     return {kernel.name: kernel for kernel in kernels()}
 
 
+def tiles_at_once(kernel):
+    """As in variants.h."""
+    return 2 if not kernel.backward and kernel.own > 1 and kernel.held == "s" and kernel.format != "fp32" else 1
+
+
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
     """How a layout goes through the line loop. `pair_passes`: of the loop over pairs in shared memory."""
     made = []
@@ -49,9 +54,9 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
             made.append(flow.Rule(ONE_TILE, "taken"))
         if kernel.own == 0:
             made.append(flow.Rule(CELL_LOOP, str(cells)))
-    elif kernel.own > 1:
-        made.append(flow.Rule(TILE_GUARD, "taken", first=tiles + 1))  # unrolled
-    if "s" in kernel.held:
+    elif kernel.own > 1 and (turns := -(-tiles // tiles_at_once(kernel))) < kernel.own // tiles_at_once(kernel):
+        made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # unrolled; the first turn has none
+    if kernel.held == "s":
         made.append(flow.Rule(PAIR_LOOPS.get(kernel.format, PAIR_LOOPS[""]), str(pair_passes)))
     return made
 
@@ -62,18 +67,19 @@ def cost(kernel, code, warps):
     def walk(**layout):
         return model.walk(code, warps=warps, rules=rules(kernel, **layout), lines=4)
 
-    base = walk()
-    pair = tile = cell = per_tile = 0
-    if "s" in kernel.held:
+    base, at_once = walk(), tiles_at_once(kernel)
+    pair = tile = cell = 0
+    if kernel.held == "s":
         more = walk(pair_passes=4)
         # Two steps of a slice's 16-row tiles (slice_rows() of tiling.h), or 4 rows * 2 cells * 16 values of a thread.
         products_of_a_pair = 8 * 16 if kernel.format == "fp32" else 2 if kernel.backward and kernel.kind == "single" else 4
         pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
-        held = 0 if kernel.held == "s" else products_of_a_pair * int(kernel.held[:-1])
-        per_tile = (base.products - held) / products_of_a_pair * pair
+        pairs_of_a_tile = base.products / at_once / products_of_a_pair
+    else:
+        pairs_of_a_tile = 0
     if not has_one_tile(kernel) if kernel.backward else kernel.own > 1:
-        tile = walk(tiles=2).cycles - base.cycles - per_tile
+        tile = (walk(tiles=1 + at_once).cycles - base.cycles) / at_once - pairs_of_a_tile * pair
     if kernel.backward and kernel.own == 0:
         cell = walk(cells=2).cycles - base.cycles
     tile, cell = max(0, tile), max(0, cell)
-    return Cost(max(0, base.cycles - tile - per_tile - cell), tile, pair, cell)
+    return Cost(max(0, base.cycles - at_once * (tile + pairs_of_a_tile * pair) - cell), tile, pair, cell)
