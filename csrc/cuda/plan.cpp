@@ -22,7 +22,7 @@ constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMo
 constexpr int64_t kMostOffset = 1 << 30;  // in a map of one image, which the forward walks by 32-bit offsets: beyond its edges too
 
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND) {#name, name##_entry, Format::F, false, kKind_##KIND, kHeld_##HELD, TILES, THREADS},
-#define BACKWARD(name, F, HELD, CELLS, THREADS, KIND) {#name, name##_entry, Format::F, true, kKind_##KIND, kHeld_##HELD, CELLS, THREADS},
+#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) {#name, name##_entry, Format::F, true, kKind_##KIND, kHeld_##HELD, UNITS, THREADS},
 const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD

@@ -32,7 +32,7 @@ struct Variant {
   bool backward;
   bool cluster;  // whether several blocks share an image
   Held held;
-  int own;       // the most tiles of a warp (forward), cells of a thread (backward; 0: any number)
+  int own;       // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
   int threads;   // the most
 
   bool is(const std::string& suffix) const;  // the name without pass, format and kind of launch, such as "8_1_256"

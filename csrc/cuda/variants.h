@@ -26,8 +26,8 @@ constexpr bool kKind_single = false, kKind_cluster = true;
 // Each row is FORWARD or BACKWARD of the kernel's name and of what the name is made of.
 #define PIXELRNN_FORWARD(F, HELD, TILES, THREADS, KIND) \
   FORWARD(forward_##F##_##HELD##_##TILES##_##THREADS##_##KIND, F, HELD, TILES, THREADS, KIND)
-#define PIXELRNN_BACKWARD(F, HELD, CELLS, THREADS, KIND) \
-  BACKWARD(backward_##F##_##HELD##_##CELLS##_##THREADS##_##KIND, F, HELD, CELLS, THREADS, KIND)
+#define PIXELRNN_BACKWARD(F, HELD, UNITS, THREADS, KIND) \
+  BACKWARD(backward_##F##_##HELD##_##UNITS##_##THREADS##_##KIND, F, HELD, UNITS, THREADS, KIND)
 
 #define PIXELRNN_HALF_VARIANTS(F)              \
   PIXELRNN_FORWARD(F, 2, 1, 256, single)       \

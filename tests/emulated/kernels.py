@@ -14,7 +14,7 @@ class Kernel(NamedTuple):
     format: str
     backward: bool
     held: str  # where the weights are: pairs in registers; s: in shared memory
-    own: int  # the most tiles of a warp (forward), cells of a thread (backward; 0: any number)
+    own: int  # the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
     threads: int
     kind: str
 
