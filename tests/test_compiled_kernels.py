@@ -93,7 +93,7 @@ COSTLY = {
     "saved.dh[n] = *whole": SMALL_PIECES,
     "(dc_first +": "the same; once a scan.",
     "(a.c0)[": "c0 is not prepared for it. Once a scan.",
-    "h_map[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
+    "maps.h[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
     "const Value weight = from[max(at, 0)]": "the packing gathers. Once a scan, of the weights alone.",
     "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }

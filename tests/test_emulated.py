@@ -232,6 +232,11 @@ def test_a_path_that_cannot_run_says_why(emulated):
         p.run(emulated.ops, p.dtype, "resident")
     with pytest.raises(RuntimeError, match="expected path 'auto', 'step' or 'resident', got 'fast'"):
         p.run(emulated.ops, p.dtype, "fast")
+    p = Problem("bf16", "bilstm", 16, 1, 3, 4)
+    with pytest.raises(RuntimeError, match="expected the name of a compiled kernel in a path, got '8_256'"):
+        p.run(emulated.ops, p.dtype, "resident:8_256")
+    with pytest.raises(RuntimeError, match="expected at most 4 fields in a path, got 'resident:s_4_512:1:1:2'"):
+        p.run(emulated.ops, p.dtype, "resident:s_4_512:1:1:2")
 
 
 @pytest.mark.parametrize("operator", [0, 1, 2], ids=["line_scan", "line_scan_backward", "line_scan_weight_grad"])

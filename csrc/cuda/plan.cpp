@@ -56,9 +56,9 @@ bool Variant::is(const std::string& suffix) const {
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 
-bool has_variant(Format format, bool backward, const std::string& suffix) {
+bool has_variant(Format format, bool backward, const std::string& suffix, int blocks) {
   for (const Variant& v : kVariants)
-    if (v.format == format && v.backward == backward && v.is(suffix)) return true;
+    if (v.format == format && v.backward == backward && v.is(suffix) && (!blocks || v.cluster == (blocks > 1))) return true;
   return false;
 }
 

@@ -72,7 +72,8 @@ struct Constants {
 // How many clusters of a layout (single blocks, where it has none) the GPU runs at once. 0: it has no room for one.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-bool has_variant(Format, bool backward, const std::string& suffix);
+// For so many blocks of an image; 0: any number.
+bool has_variant(Format, bool backward, const std::string& suffix, int blocks);
 
 // The layout that is expected to be fastest. Without a GPU to ask, the concurrency is an estimate.
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});

@@ -42,8 +42,8 @@ struct Path {
     variant = field[1], blocks = std::atoi(field[2].c_str()), groups = std::atoi(field[3].c_str());
   }
   Restriction restriction(Format format, bool backward) const {
-    const bool known = has_variant(format, backward, variant);
-    STD_TORCH_CHECK(known || variant.empty() || has_variant(format, !backward, variant), "line_scan: expected the name of a compiled kernel in a path, got '", variant, "'");
+    const bool known = has_variant(format, backward, variant, blocks);
+    STD_TORCH_CHECK(known || variant.empty() || has_variant(format, !backward, variant, 0) || has_variant(format, backward, variant, 0), "line_scan: expected the name of a compiled kernel in a path, got '", variant, "'");
     return {8, blocks, groups, known ? variant : "", !resident};
   }
 };
