@@ -132,13 +132,19 @@ def ask(planner, cases):
     return planner("describe", text)
 
 
+def test_a_plan_says_where_memory_bounds_it(planner):
+    """256 images of 28x28 h16 in tf32, and 16 in bf16; a GPU day takes no cycles from the first (benchmarks/gpu_costs.py)."""
+    plans = planner("describe", "90 2 0 16 2 28 28 256 2\n90 0 0 16 2 28 28 16 2\n")
+    assert [" cycles a line, bound by memory, by " in plan for plan in plans] == [True, False]
+
+
 def test_what_is_chosen(planner):
     found = ask(planner, CASES)
     assert {c.name: plan for c, plan in zip(CASES, found, strict=True) if not plan.startswith(c.plan)} == {}
 
 
 def test_a_plan_says_what_it_expects_and_how_it_knows(planner):
-    resident = r"\w+: \d blocks? an image, \d+ threads, \d+ bytes of shared memory, \d+ at once; expected [\d.]+ ms, \d+ cycles a line, by {}"
+    resident = r"\w+: \d blocks? an image, \d+ threads, \d+ bytes of shared memory, \d+ at once; expected [\d.]+ ms, \d+ cycles a line(, bound by memory)?, by {}"
     step = r"step path: (faster by {}: [\d.]+ ms, \w+ [\d.]+ ms|expected .*|the weights .*|no kernel .*)"
     source = r"(a model, nvcc [\d.]+|measurements on .+)"
     for plan in ask(planner, CASES):

@@ -120,9 +120,10 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   };
   if (clusters % concurrency) wave(clusters % concurrency, 1);
   if (clusters >= concurrency) wave(concurrency, clusters / concurrency);
-  const double scan = std::max(cycles / (k.clock * card.clock), units(p) * bytes_of_unit(p) / (k.bandwidth * card.bandwidth));
+  const double of_cycles = cycles / (k.clock * card.clock), of_bytes = units(p) * bytes_of_unit(p) / (k.bandwidth * card.bandwidth);
+  made.bound_by_memory = of_bytes > of_cycles;
   const double packing = 2.0 * p.directions * s.blocks * s.weight_bytes() / (k.bandwidth * card.bandwidth);
-  made.seconds = 2 * k.launch + packing + scan;
+  made.seconds = 2 * k.launch + packing + std::max(of_cycles, of_bytes);
   return made;
 }
 

@@ -9,6 +9,7 @@ namespace pixelrnn::cuda {
 struct Estimate {
   double seconds = 0;
   double cycles = 0;  // of a line
+  bool bound_by_memory = false;
 };
 
 // `concurrency`: so many clusters of the layout, or single blocks, run at once.

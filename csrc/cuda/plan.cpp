@@ -47,7 +47,7 @@ std::string Plan::describe() const {
   if (!variant) return "step path: " + why_not;
   return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") + " an image, " + number(tiling.threads()) +
          " threads, " + number(shared_memory) + " bytes of shared memory, " + number(at_once) + " at once; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
-         " cycles a line, by " + cost_source();
+         " cycles a line" + (bound_by_memory ? ", bound by memory" : "") + ", by " + cost_source();
 }
 
 bool Variant::is(const std::string& suffix) const {
@@ -108,7 +108,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         }
         const Estimate expected = estimate(p, device, v, s, concurrency, constants);
         const double cost = expected.seconds * (v.cluster ? constants.cluster_doubt : 1);
-        if (!best.variant || cost < best.cost) best = {&v, s, shared, concurrency, expected.seconds, expected.cycles, cost, ""};
+        if (!best.variant || cost < best.cost) best = {&v, s, shared, concurrency, expected.seconds, expected.cycles, expected.bound_by_memory, cost, ""};
       }
     }
     if (best.variant) found.push_back(best);

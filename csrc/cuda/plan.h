@@ -44,6 +44,7 @@ struct Plan {
   int shared_memory = 0;
   int64_t at_once = 0;             // clusters, or single blocks, that the GPU runs
   double seconds = 0, cycles = 0;  // expected (estimate.h), of a scan and of a line
+  bool bound_by_memory = false;
   double cost = 0;                 // to compare layouts with
   std::string why_not;             // one sentence, where there is none
 
