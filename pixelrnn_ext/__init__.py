@@ -3,18 +3,13 @@
 from ._command import running, without_traceback
 
 with without_traceback(running()):
-    from . import _library
-
-    if _library.why_no_native() is None:
-        from . import ops
-
-        ops.register()
-
-    from . import functional, likelihood, masked_conv, masks, models, reference, sampling
-    from ._backends import resident_plan
-    from ._library import build_config
+    from . import functional, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name
+    from .operators import library as _library
+    from .operators import masked_conv
+    from .operators.library import build_config
+    from .operators.recurrence.plan import resident_plan
 
 __version__ = _library.VERSION
 __all__ = [

@@ -1,8 +1,16 @@
-"""`python -m pixelrnn_ext` is the command `pixelrnn`; alone, it says what was compiled in and what is missing."""
+"""The command ``pixelrnn``, and ``python -m pixelrnn_ext``; alone, it says what was compiled in and what is missing."""
 
 import sys
 
-from ._command import main
+from ._command import without_traceback
+
+
+def main(command: str = "pixelrnn") -> int:
+    """Runs the command line of this process; the exit status."""
+    with without_traceback(command):
+        from . import cli
+    return cli.main(prog=command)
+
 
 if __name__ == "__main__":
     sys.exit(main("python -m pixelrnn_ext"))

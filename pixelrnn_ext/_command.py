@@ -1,4 +1,4 @@
-"""The command from its first line on, before torch is imported: it ends with a sentence and a status, no traceback.
+"""The command before torch is imported: it ends with a sentence and a status, no traceback.
 
 Imports nothing heavy, since the second or two that torch takes is when Ctrl-C comes.
 """
@@ -45,10 +45,3 @@ def _interrupted(*_):
     """At once: there is nothing to lose yet, and an exception may be caught by what is imported, as torch does."""
     os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)
-
-
-def main(command: str = "pixelrnn") -> int:
-    """Runs the command line of this process; the exit status."""
-    with without_traceback(command):
-        from . import cli
-    return cli.main(prog=command)

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
-from . import _backends, models
+from . import models
 from ._command import FAILED, INTERRUPTED
-from ._library import VERSION, build_config
+from .operators import backends
+from .operators.library import VERSION, build_config
 from .training import builder, commands, data, images, optimiser
 from .training.loop import Settings
 from .training.optional import MissingPackage
@@ -235,7 +236,7 @@ def _parsers(prog):
     model.add_argument("--residual", action=argparse.BooleanOptionalAction, help="residual connections (yes)")
     model.add_argument("--skip", action=argparse.BooleanOptionalAction, help="skip connections to the head (no)")
     model.add_argument("--initial-state", choices=("learned", "zero"), help="outside the image (learned)")
-    model.add_argument("--backend", choices=_backends.BACKENDS, help="of the recurrent layers (auto)")
+    model.add_argument("--backend", choices=backends.BACKENDS, help="of the recurrent layers (auto)")
 
     default = {field.name: field.default for field in fields(Settings)}
     training = trainer.add_argument_group("training")

@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _backends, reference
+from . import reference
 from ._arguments import check_dtype, integer, integers
-from ._autocast import autocasts, without_autocast
 from .masks import MASK_TYPES, check_colour_groups, masked_weight, removes_nothing
+from .operators import backends, masked_conv, recurrence  # noqa: F401  (the two families register their operators)
+from .operators.autocast import autocasts, without_autocast
+from .operators.precision import allows_tf32
 
 
 def row_lstm(
@@ -209,7 +211,7 @@ def masked_conv2d(
     check_colour_groups(in_channels, image_channels)
     # Where nothing is masked PyTorch's own convolution is the shortest way, but for halves, which are computed in float32 here.
     plain = removes_nothing(weight, mask_type, image_channels) and input.dtype in (torch.float32, torch.float64)
-    if _backends.runs_masked_conv(backend, input) and not plain:
+    if backends.runs_masked_conv(backend, input) and not plain:
         return torch.ops.pixelrnn_ext.masked_conv2d(
             input, weight, bias, mask_type, image_channels, gates, activation == "relu"
         )
@@ -243,7 +245,7 @@ def _run(input, directions, gate_bias, diagonal, reverse, mask_type, image_chann
     """The map of one direction, or of two: the second one is the other way round, and shifted down."""
     image_channels = integer("image_channels", image_channels)
     _check(input, directions, gate_bias, diagonal, mask_type, image_channels)
-    path = _backends.choose(backend, input.device)
+    path = backends.choose(backend, input.device)
     run = _reference if path is None else partial(_native, path)
     device = input.device.type
     result_dtype = torch.get_autocast_dtype(device) if autocasts(device) and input.dtype != torch.float64 else input.dtype
@@ -309,7 +311,7 @@ def _native(path, input, directions, gate_bias, diagonal, reverse, mask_type, im
         diagonal,
         reverse,
         path,
-        input.is_cuda and _backends.allows_tf32(),
+        input.is_cuda and allows_tf32(),
     )
     return h.permute(0, 1, 4, 2, 3).unbind()
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from . import _backends, functional
+from . import functional
 from ._arguments import check_dtype, integers, odd_sides
-from .incremental.states import DiagonalBiLSTMState, MaskedConvState, RowLSTMState
 from .masks import MASK_TYPES, check_colour_groups
+from .operators import backends
 
 INITIAL_STATES = ("zero", "learned")
 
@@ -46,7 +46,7 @@ class _LineLSTM(nn.Module):
             raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
-        _backends.check_name(backend)
+        backends.check_name(backend)
         check_dtype("dtype", dtype)
         self.in_channels = in_channels
         self.hidden_channels = hidden_channels
@@ -156,10 +156,6 @@ class RowLSTM(_LineLSTM):
         return functional.row_lstm(
             input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, gate_bias=gate_bias, **self._options()
         )
-
-    def row_state(self, rows, input: Tensor, gate_bias: Tensor | None = None) -> RowLSTMState:
-        """The layer pixel by pixel, see :mod:`pixelrnn_ext.incremental`: ``input`` is a buffer, ``gate_bias`` a map."""
-        return RowLSTMState(self, rows, input, gate_bias)
 
 
 class DiagonalLSTM(_LineLSTM):
@@ -319,10 +315,6 @@ class DiagonalBiLSTM(_LineLSTM):
             **self._options(),
         )
 
-    def row_state(self, rows, input: Tensor, gate_bias: Tensor | None = None) -> DiagonalBiLSTMState:
-        """The layer pixel by pixel, see :mod:`pixelrnn_ext.incremental`: ``input`` is a buffer, ``gate_bias`` a map."""
-        return DiagonalBiLSTMState(self, rows, input, gate_bias)
-
 
 class MaskedConv2d(nn.Module):
     """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
@@ -375,7 +367,7 @@ class MaskedConv2d(nn.Module):
         functional.check_masked_conv2d_options(mask_type, activation)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(out_channels, image_channels)
-        _backends.check_name(backend, _backends.CONVOLUTION_BACKENDS)
+        backends.check_name(backend, backends.CONVOLUTION_BACKENDS)
         check_dtype("dtype", dtype)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -402,10 +394,6 @@ class MaskedConv2d(nn.Module):
             activation=self.activation,
             backend=self.backend,
         )
-
-    def row_state(self, rows, input: Tensor) -> MaskedConvState:
-        """The layer pixel by pixel, see :mod:`pixelrnn_ext.incremental`: ``input`` is a buffer."""
-        return MaskedConvState(self, rows, input)
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}"]

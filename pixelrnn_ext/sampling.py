@@ -12,13 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _library, likelihood
+from . import likelihood
 from ._arguments import check_dtype, integer
-from ._autocast import without_autocast
 from .incremental.eager import EagerRow
 from .incremental.native import NativeRow
 from .incremental.network import RowNetwork
 from .incremental.steps import Draw
+from .operators import columns
+from .operators.autocast import without_autocast
 
 Progress = Callable[[int, int], None]
 
@@ -112,7 +113,7 @@ def _by_passes(model, draws, condition, progress, crop):
 
 
 def _runs_native(model, rows) -> bool:
-    return rows.device.type == "cpu" and model.backend != "reference" and _library.why_no_native() is None
+    return model.backend != "reference" and columns.runs_on(rows.device)
 
 
 def checked_draws(model, n: int, shape: tuple[int, int, int], generator, temperature, given, known) -> Draws:

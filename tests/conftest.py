@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if not any((ROOT / "pixelrnn_ext").glob("_C.*")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
-from pixelrnn_ext import _library  # noqa: E402  (from the path above)
+from pixelrnn_ext.operators import library  # noqa: E402  (from the path above)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,12 +28,12 @@ def _fixed_seed_and_poisoned_memory():
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture(params=_library.instruction_sets())
+@pytest.fixture(params=library.instruction_sets())
 def instruction_set(request):
-    best = _library.instruction_sets()[-1]
-    _library.set_instruction_set(request.param)
+    best = library.instruction_sets()[-1]
+    library.set_instruction_set(request.param)
     yield request.param
-    _library.set_instruction_set(best)
+    library.set_instruction_set(best)
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{}threads".format)

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from pixelrnn_ext import _library
+from pixelrnn_ext.operators import library
 
 # cuBLAS wants it said before its first call, since conftest.py asks torch for deterministic results.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -17,6 +17,6 @@ def skip_without_a_gpu(kernels=True):
     if not torch.cuda.is_available():
         reason = f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
     elif kernels:
-        reason = _library.why_no_cuda()
+        reason = library.why_no_cuda()
     if reason:
         pytest.skip(f"nothing is tested on a GPU: {reason}", allow_module_level=True)

@@ -8,9 +8,9 @@ import torch
 from checks import assert_close
 from torch.nn import functional as F
 
-from pixelrnn_ext import _masked_conv_tiles as tiles
-from pixelrnn_ext import _masked_conv_triton as kernels
 from pixelrnn_ext.masks import Mask, causal_mask
+from pixelrnn_ext.operators.masked_conv import gpu as kernels
+from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
 if kernels.INTERPRETED:
     from triton.runtime import interpreter

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _library
+from pixelrnn_ext.operators import library
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 PROVIDERS = {
@@ -20,7 +20,7 @@ PROVIDERS = {
     "bench_masked_conv": {"good loop", "conv2d, cropped weight", "ours"},
 }  # fmt: skip
 
-native = pytest.mark.skipif(_library.why_no_native() is not None, reason=str(_library.why_no_native()))
+native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import pixelrnn_ext
-from pixelrnn_ext import _command, _library
+from pixelrnn_ext import _command
+from pixelrnn_ext.operators import library
 
 PACKAGE = Path(pixelrnn_ext.__file__).parent
 # What takes the place of torch, so that an import ends at once.
@@ -22,7 +23,7 @@ except KeyboardInterrupt:  # torch catches it at times
     pass
 """
 BROKEN = "raise ImportError('torch is not whole\\nand more lines')\n"
-SCRIPT = "import sys\nfrom pixelrnn_ext._command import main\nsys.exit(main())\n"
+SCRIPT = "import sys\nfrom pixelrnn_ext.__main__ import main\nsys.exit(main())\n"
 
 
 def start(folder, torch, *command):
@@ -70,7 +71,7 @@ def test_ctrl_c_is_as_before_when_the_imports_are_done():
 
 def test_an_unknown_instruction_set_is_one_sentence(capsys):
     with pytest.raises(SystemExit) as ended, _command.without_traceback("pixelrnn"):
-        _library._set_instruction_set("foo", "PIXELRNN_INSTRUCTION_SET")
+        library._set_instruction_set("foo", "PIXELRNN_INSTRUCTION_SET")
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith("pixelrnn: PIXELRNN_INSTRUCTION_SET: expected an instruction set of this machine")
@@ -81,9 +82,9 @@ def test_an_unknown_instruction_set_is_one_sentence(capsys):
 def checkout(tmp_path, monkeypatch):
     """A source folder in which nothing was built, first on the path of Python, as `python -m` in it has it."""
     folder = tmp_path / "checkout"
-    monkeypatch.setattr(_library, "__file__", str(folder / "pixelrnn_ext" / "_library.py"))
-    monkeypatch.setattr(_library, "_is_built", lambda module: False)
-    monkeypatch.setattr(_library, "BUILD", dict.fromkeys(_library.BUILD))
+    monkeypatch.setattr(library, "__file__", str(folder / "pixelrnn_ext" / "operators" / "library.py"))
+    monkeypatch.setattr(library, "_is_built", lambda module: False)
+    monkeypatch.setattr(library, "BUILD", dict.fromkeys(library.BUILD))
     monkeypatch.setattr(sys, "path", [str(folder), str(tmp_path / "site")])
     (folder / "pixelrnn_ext").mkdir(parents=True)
     (folder / "pixelrnn_ext" / "__init__.py").touch()
@@ -94,8 +95,8 @@ def test_the_checkout_says_what_it_hides_and_what_to_do(checkout, tmp_path):
     site = tmp_path / "site"
     (site / "pixelrnn_ext").mkdir(parents=True)
     (site / "pixelrnn_ext" / "__init__.py").touch()
-    assert _library.hidden_installation() == site
-    for load in (_library._load_native, _library._load_cuda):
+    assert library.hidden_installation() == site
+    for load in (library._load_native, library._load_cuda):
         assert load() == (
             f"the source folder {checkout} comes first on Python's path and hides the package that is installed in "
             f"{site}: run from another folder, or build this one in place with pip install -e {checkout}"
@@ -103,14 +104,14 @@ def test_the_checkout_says_what_it_hides_and_what_to_do(checkout, tmp_path):
 
 
 def test_a_checkout_alone_says_what_to_do(checkout):
-    assert _library.hidden_installation() is None
+    assert library.hidden_installation() is None
     why = f"the source folder {checkout} was not built: pip install -e {checkout} builds it in place"
-    assert _library._load_native() == _library._load_cuda() == why
+    assert library._load_native() == library._load_cuda() == why
 
 
 def test_an_installation_without_a_compiler_hides_nothing(checkout, tmp_path, monkeypatch):
     (tmp_path / "site" / "pixelrnn_ext").mkdir(parents=True)
     (tmp_path / "site" / "pixelrnn_ext" / "__init__.py").touch()
-    monkeypatch.setitem(_library.BUILD, "why_no_native", "there is no g++")
-    assert _library.hidden_installation() is None
-    assert _library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
+    monkeypatch.setitem(library.BUILD, "why_no_native", "there is no g++")
+    assert library.hidden_installation() is None
+    assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"

@@ -11,7 +11,7 @@ from gpu import skip_without_a_gpu
 from test_sampling import MODELS, generator, make
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _masked_conv_tiles as tiles
+from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
 skip_without_a_gpu(kernels=False)
 pytestmark = pytest.mark.cuda

@@ -4,7 +4,7 @@ import pytest
 import test_operators
 import torch
 
-from pixelrnn_ext import _cuda
+from pixelrnn_ext.operators.recurrence import gpu
 
 CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 OPERATORS = ["line_scan", "line_scan_backward", "line_scan_weight_grad", "masked_conv2d", "masked_conv2d_backward"]
@@ -17,7 +17,7 @@ def on_cpu():
     for name in OPERATORS[:3]:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         library.define(schema.removeprefix("pixelrnn_ext::"))
-    _cuda.register("pixelrnn_devices", "cpu")
+    gpu.register("pixelrnn_devices", "cpu")
     yield torch.ops.pixelrnn_devices
     library._destroy()
 

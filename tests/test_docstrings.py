@@ -12,13 +12,13 @@ import torch
 import pixelrnn_ext as px
 
 # What an example needs that not every machine has: kernels for a GPU, the folder of a training.
-NEEDS_MORE = {"pixelrnn_ext._backends.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
+NEEDS_MORE = {"pixelrnn_ext.operators.recurrence.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
 
 
 def documented():
     """The docstrings with examples, of every module that imports here."""
     for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
-        if info.name.rpartition(".")[2] in ("__main__", "_C", "_C_cuda", "_masked_conv_triton"):
+        if info.name.removeprefix("pixelrnn_ext.") in ("__main__", "_C", "_C_cuda", "operators.masked_conv.gpu"):
             continue
         for test in doctest.DocTestFinder().find(importlib.import_module(info.name)):
             if test.examples:

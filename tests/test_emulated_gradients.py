@@ -8,8 +8,7 @@ from emulated import library
 from scans import GEOMETRIES
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pixelrnn_ext import _cuda
-from pixelrnn_ext import _eager as eager
+from pixelrnn_ext.operators.recurrence import eager, gpu
 
 pytestmark = pytest.mark.emulated
 
@@ -103,7 +102,7 @@ def test_the_recurrent_weight_takes_one_kernel_and_one_product(scan, products, e
     diagonal, taps, directions, reverse = SCANS[scan]
     dx, h, h0 = torch.randn(directions, 2, 5, 9, 16, 4), torch.randn(directions, 2, 5, 9, 16), torch.randn(directions, 16)
     with Launches() as launches:
-        _cuda.line_scan_weight_grad(emulated.ops, dx, h, h0, None, taps, 0, 1, False, diagonal, reverse)
+        gpu.line_scan_weight_grad(emulated.ops, dx, h, h0, None, taps, 0, 1, False, diagonal, reverse)
     assert launches.names == ["neighbour_states", "bmm"] * products + ["cat"] * (products > 1) + ["clone"]
 
 
@@ -112,5 +111,5 @@ def test_the_initial_state_takes_one_kernel_and_one_product(emulated):
     h, c, gates = emulated.ops.recurrence(maps[..., None].expand(-1, -1, -1, -1, -1, 4), weight, None, None, True, False, "auto", False)
     state = torch.randn(2, 16)
     with Launches() as launches:
-        _cuda.line_scan_backward(emulated.ops, h, weight, state, state, c, gates, True, False)
+        gpu.line_scan_backward(emulated.ops, h, weight, state, state, c, gates, True, False)
     assert launches.names == ["recurrence_backward", "border_sums", "bmm", "sum"]

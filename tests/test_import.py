@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import pixelrnn_ext
-from pixelrnn_ext import _backends
+from pixelrnn_ext.operators.precision import allows_tf32
 
 # In processor time, which other processes do not lengthen much.
 IMPORT = """
@@ -40,6 +40,6 @@ def test_whether_tf32_is_allowed_is_a_constant_of_compiled_code():
 
     @torch.compile(fullgraph=True, backend="eager")
     def compiled(x):
-        return x + 1 if _backends.allows_tf32() else x - 1
+        return x + 1 if allows_tf32() else x - 1
 
-    assert compiled(torch.zeros(1)).item() == (1 if _backends.allows_tf32() else -1)
+    assert compiled(torch.zeros(1)).item() == (1 if allows_tf32() else -1)

@@ -13,6 +13,7 @@ from torch.library import opcheck
 import pixelrnn_ext as px
 from pixelrnn_ext import functional
 from pixelrnn_ext.masks import causal_mask
+from pixelrnn_ext.operators import library
 
 OPS = torch.ops.pixelrnn_ext
 CL = torch.channels_last
@@ -81,7 +82,7 @@ def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
 
 def test_without_the_compiled_kernels(monkeypatch):
     """auto is the reference, native says what is missing."""
-    monkeypatch.setattr(px._library, "_why_no_native", "no compiler")
+    monkeypatch.setattr(library, "_why_no_native", "no compiler")
     x, w, b = leaves((2, 4, 5, 5, 6, 1), 3)
     assert torch.equal(functional.masked_conv2d(x, w, b), px.reference.masked_conv2d(x, w, b))
     with pytest.raises(RuntimeError, match="backend='native' cannot run: no compiler"):

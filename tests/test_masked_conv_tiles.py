@@ -6,8 +6,8 @@ import itertools
 import pytest
 import torch
 
-from pixelrnn_ext import _masked_conv_tiles as tiles_of
-from pixelrnn_ext._masked_conv_tiles import Gemm
+from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles_of
+from pixelrnn_ext.operators.masked_conv.gpu_tiles import Gemm
 
 CARDS = {"sm_75": 64 << 10, "sm_86": 99 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
 GEMMS = [Gemm(*sizes) for sizes in itertools.product((1, 64, 12_544, 10**7), (1, 20, 64, 512), (1, 16, 1024), (1, 5))]

@@ -17,8 +17,8 @@ import torch
 
 triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
 
-from pixelrnn_ext import _masked_conv_triton as kernels  # noqa: E402
-from pixelrnn_ext._masked_conv_tiles import TILES, Gemm, fixed  # noqa: E402
+from pixelrnn_ext.operators.masked_conv import gpu as kernels  # noqa: E402
+from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, fixed  # noqa: E402
 
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 KERNEL_SIZES = [(1, 1), (3, 3), (5, 5), (7, 7), (1, 3)]
@@ -175,9 +175,9 @@ def test_without_triton():
     """The package does not import the kernels (torch may import triton by itself), and they say what they lack."""
     command = """if True:
         import sys, torch, pixelrnn_ext
-        assert "pixelrnn_ext._masked_conv_triton" not in sys.modules
+        assert "pixelrnn_ext.operators.masked_conv.gpu" not in sys.modules
         sys.modules["triton"] = None
-        from pixelrnn_ext import _masked_conv_triton
-        assert "need Triton" in _masked_conv_triton.why_not(torch.empty(1, 1, 1, 1))
+        from pixelrnn_ext.operators.masked_conv import gpu
+        assert "need Triton" in gpu.why_not(torch.empty(1, 1, 1, 1))
     """
     subprocess.run([sys.executable, "-c", command], check=True)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pixelrnn_ext import _library, cli, models
+from pixelrnn_ext import cli, models
+from pixelrnn_ext.operators import library
 from pixelrnn_ext.training import builder, checkpoint, data
 from pixelrnn_ext.training.loop import Settings
 
@@ -101,8 +102,8 @@ def test_a_resumed_training_has_its_options(refused, tmp_path, monkeypatch, opti
 
 
 def test_a_hidden_installation_does_not_train_slowly_in_silence(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(_library, "hidden_installation", lambda: tmp_path)
-    monkeypatch.setattr(_library, "_why_no_native", "the source folder hides it")
+    monkeypatch.setattr(library, "hidden_installation", lambda: tmp_path)
+    monkeypatch.setattr(library, "_why_no_native", "the source folder hides it")
     arguments = ["train", "--data", "digits", *MODEL, "--out", tmp_path / "new"]
     assert refused(*arguments) == "the source folder hides it; or train slowly, with --backend reference"
     assert refused(*arguments, "--backend", "reference") == "'NoneType' object is not callable"  # it goes on to the data

@@ -26,9 +26,9 @@ layer = px.DiagonalBiLSTM(3, 8)
 y = layer(torch.randn(2, 3, 5, 6))
 y.sum().backward()
 assert y.isfinite().all() and all(p.grad.isfinite().all() for p in layer.parameters())
-from pixelrnn_ext import _library
-print("native:", _library.why_no_native())
-print("cuda:", _library.why_no_cuda())
+from pixelrnn_ext.operators import library
+print("native:", library.why_no_native())
+print("cuda:", library.why_no_cuda())
 """
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _library
+from pixelrnn_ext.operators import library
 
 ROOT = Path(__file__).resolve().parents[1]
-built = pytest.mark.skipif(_library.why_no_cuda() is not None, reason=f"{_library.why_no_cuda()}")
+built = pytest.mark.skipif(library.why_no_cuda() is not None, reason=f"{library.why_no_cuda()}")
 H100, A100, TURING = (9, 0), (8, 0), (7, 5)
 
 
-@pytest.mark.skipif(_library.why_no_cuda() is None, reason="the CUDA kernels are built")
+@pytest.mark.skipif(library.why_no_cuda() is None, reason="the CUDA kernels are built")
 def test_without_the_kernels_it_says_so():
     with pytest.raises(RuntimeError, match="resident_plan needs the CUDA kernels: "):
         px.resident_plan(28, 28, 16, capability=H100)

@@ -8,7 +8,8 @@ from checks import assert_close
 from torch import nn
 
 import pixelrnn_ext as px
-from pixelrnn_ext import _library, likelihood, sampling
+from pixelrnn_ext import likelihood, sampling
+from pixelrnn_ext.operators import library
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.native import NativeRow
 from pixelrnn_ext.incremental.rows import Rows
@@ -90,7 +91,7 @@ def test_incremental_logits_of_wide_layers(name, hidden):
         assert_close("logits", model(images), model.incremental_logits(images), 1e-5)
 
 
-@pytest.mark.parametrize("level", _library.instruction_sets())
+@pytest.mark.parametrize("level", library.instruction_sets())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_instruction_sets(level, dtype):
     """Every one gives the logits of the full forward, and the same bits with any number of threads."""
@@ -98,7 +99,7 @@ def test_instruction_sets(level, dtype):
     model = make("diagonal", "rgb", dtype, hidden_channels=21)
     images = torch.randint(model.levels, (5, 3, 3, 4))
     try:
-        _library.set_instruction_set(level)
+        library.set_instruction_set(level)
         got = []
         for count in (1, 2, 3):
             torch.set_num_threads(count)
@@ -106,7 +107,7 @@ def test_instruction_sets(level, dtype):
         with torch.no_grad():
             full = model(images)
     finally:
-        _library.set_instruction_set(before)
+        library.set_instruction_set(before)
         torch.set_num_threads(threads)
     assert_close("logits", full, got[0], 1e-12 if dtype == torch.float64 else 1e-5)
     if dtype == torch.float64:  # torch's own products of a row may depend on the threads in float32
@@ -397,7 +398,7 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
         ([3, 8, 3, 5, 6, 7, 0, 0], "has no logits"),
     ],
 )
-@pytest.mark.skipif(_library.why_no_native() is not None, reason=str(_library.why_no_native()))
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 def test_wrong_programs_are_refused(code, message):
     tensors = [torch.zeros(5, 2, 3), torch.zeros(5, 2, 3), torch.zeros(1, 3, 1, 64), torch.zeros(5, 2, 3, dtype=torch.float64), torch.zeros(4, 2, 3)]
     tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]

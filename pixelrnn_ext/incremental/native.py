@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..operators.columns import run_columns
 from .rows import Rows
 from .steps import Cell, Draw, Linear, Pointwise, Step
 
@@ -22,7 +23,7 @@ class NativeRow:
 
     def run(self) -> None:
         if self.code:
-            torch.ops.pixelrnn_ext.run_columns(self.tensors, self.code, self.rows.margin, self.temperature)
+            run_columns(self.tensors, self.code, self.rows.margin, self.temperature)
 
     def index(self, tensor: Tensor | None) -> int:
         """Where a tensor is in the list; -1 of None."""

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from .rows import Rows
-from .states import PointwiseState
+from .states import DiagonalBiLSTMState, MaskedConvState, PointwiseState, RowLSTMState, State
 from .steps import Step
 
 _LAYERS = (MaskedConv2d, RowLSTM, DiagonalBiLSTM)
@@ -59,7 +59,7 @@ class RowNetwork:
         """A buffer, or, of what does not depend on the image, the whole map."""
         module = modules[node.target] if node.op == "call_module" else None
         if isinstance(module, _LAYERS):
-            state = module.row_state(self.rows, *args)
+            state = _state_of(module, self.rows, *args)
         elif all(isinstance(a, Tensor) and a.dim() == 4 for a in args):
             return self._known(node, module, args)
         elif isinstance(module, nn.ReLU) or node.target in _RELUS:
@@ -92,6 +92,15 @@ class RowNetwork:
 
     def mirrored_steps(self) -> list[Step]:
         return [step for state in self.states for step in state.mirrored_steps()]
+
+
+def _state_of(layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None) -> State:
+    """The state of one of _LAYERS, whose input is a buffer and whose ``gate_bias`` is a map."""
+    if isinstance(layer, MaskedConv2d):
+        return MaskedConvState(layer, rows, input)
+    if isinstance(layer, RowLSTM):
+        return RowLSTMState(layer, rows, input, gate_bias)
+    return DiagonalBiLSTMState(layer, rows, input, gate_bias)
 
 
 def _needed(graph: fx.Graph) -> list[fx.Node]:

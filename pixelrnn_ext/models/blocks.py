@@ -2,15 +2,15 @@
 
 from torch import Tensor, nn
 
-from .. import _backends
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
+from ..operators import backends
 
 RECURRENT_LAYERS = ("row", "diagonal")
 
 
 def masked_conv(in_channels, out_channels, kernel_size, mask_type, *, image_channels, backend, **options) -> MaskedConv2d:
     """A masked convolution with a model's backend."""
-    backend = _backends.of_convolutions(backend)
+    backend = backends.of_convolutions(backend)
     return MaskedConv2d(
         in_channels, out_channels, kernel_size, mask_type, image_channels=image_channels, backend=backend, **options
     )

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from .. import _backends, sampling
+from .. import sampling
 from .._arguments import integer, integers
 from ..likelihood import logit_channels
+from ..operators import backends
 from .autoregressive import AutoregressiveModel, head_channels_of
 from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
 
@@ -41,7 +42,7 @@ class _Stack(AutoregressiveModel):
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
-        _backends.check_name(backend)
+        backends.check_name(backend)
         self.image_channels = image_channels
         self.levels = levels
         self.hidden_channels = hidden_channels

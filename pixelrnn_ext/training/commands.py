@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from .. import _backends, _library, models
+from .. import models
 from .._command import FAILED, INTERRUPTED
-from .._library import VERSION, build_config
+from ..operators import backends, library
+from ..operators.library import VERSION, build_config
 from . import builder, checkpoint, data, distributed, drawing, files, grid, images, output
 from .evaluation import nats_per_image
 from .interrupt import Interrupt
@@ -236,15 +237,15 @@ def _check_writable(folder):
 
 def _check_kernels(options):
     """The source folder before the installed package is a mistake, and would cost hours."""
-    if options.backend != "reference" and _library.hidden_installation():
-        raise ValueError(f"{_library.why_no_native()}; or train slowly, with --backend reference")
+    if options.backend != "reference" and library.hidden_installation():
+        raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
 
 
 def _why_slow(model, device):
     """Why the plain PyTorch backend runs where the kernels were not given up; None where they run."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
-    return _backends.why_not_native(device)
+    return backends.why_not_native(device)
 
 
 def _load_model(options):

@@ -12,7 +12,7 @@ from emulator import toolchain
 from emulator.control import Emulator
 from torch.utils import cpp_extension
 
-from pixelrnn_ext import _cuda, ops
+from pixelrnn_ext.operators.recurrence import gpu, rules
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
@@ -51,8 +51,8 @@ def _load(arch, front_end, checks):
     for name in OPERATORS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         fragment.define(schema.removeprefix("pixelrnn_ext::"))
-    _cuda.register(namespace, "cpu")
-    ops.register_rules(namespace)
+    gpu.register(namespace, "cpu")
+    rules.register_rules(namespace)
     emulator = Emulator(path)
     emulator.device(arch)
     return SimpleNamespace(ops=getattr(torch.ops, namespace), emulator=emulator, fragment=fragment)

@@ -1,5 +1,6 @@
 """Loads the compiled kernels, says why where they are missing, and chooses the instruction set of the CPU kernels."""
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -9,23 +10,28 @@ from pathlib import Path
 import torch
 
 try:
-    from ._build_info import BUILD
+    from .._build_info import BUILD
 except ImportError:
     BUILD = dict.fromkeys(("torch", "cuda", "cuda_archs", "why_no_native", "why_no_cuda")) | {"version": "unknown"}
 
 VERSION: str = BUILD["version"]
 
+_PACKAGE = "pixelrnn_ext"
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
 _LEVELS = ("baseline", "avx2", "avx512")  # in the order of cpu/kernels.h
 
 
 def _is_built(module: str) -> bool:
-    return importlib.util.find_spec(f"{__package__}.{module}") is not None
+    return importlib.util.find_spec(f"{_PACKAGE}.{module}") is not None
+
+
+def _import(module: str) -> None:
+    importlib.import_module(f"{_PACKAGE}.{module}")
 
 
 def hidden_installation() -> Path | None:
     """The folder of an installed pixelrnn_ext that this one, a source folder which was not built, hides from Python."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     if _is_built("_C") or BUILD["why_no_native"]:
         return None
     others = [entry for entry in sys.path if Path(entry or ".").resolve() != here.parent]
@@ -36,7 +42,7 @@ def hidden_installation() -> Path | None:
 def _not_built(kernels: str, reason: str | None) -> str:
     if reason:
         return f"pixelrnn_ext was built without its {kernels} kernels: {reason}"
-    source, installed = Path(__file__).resolve().parent.parent, hidden_installation()
+    source, installed = Path(__file__).resolve().parents[2], hidden_installation()
     build = f"pip install -e {source}"
     if installed is None:
         return f"the source folder {source} was not built: {build} builds it in place"
@@ -55,7 +61,7 @@ def _load_native() -> str | None:
     if not _is_built("_C"):
         return _not_built("CPU", BUILD["why_no_native"])
     try:
-        from . import _C  # noqa: F401  (registers the operators)
+        _import("_C")  # registers the operators
     except ImportError as error:
         return _does_not_load("CPU", error)
     return None
@@ -69,7 +75,7 @@ def _load_cuda() -> str | None:
     if _why_no_native:
         return f"the CUDA kernels need the CPU kernels: {_why_no_native}"
     try:
-        from . import _C_cuda  # noqa: F401  (registers the operators' CUDA kernels)
+        _import("_C_cuda")  # registers the operators' CUDA kernels
     except ImportError as error:
         return _does_not_load("CUDA", error)
     return None

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reference import skew, unskew
+from ...reference import skew, unskew
 
 
 # What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half. Their

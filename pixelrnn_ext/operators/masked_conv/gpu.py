@@ -13,10 +13,10 @@ from __future__ import annotations  # tl.constexpr is not evaluated where Triton
 import torch
 from torch import Tensor
 
-from ._backends import allows_tf32
-from ._masked_conv_cpu import memory_format
-from ._masked_conv_tiles import INTERPRETED, Gemm, Tiled, launches_on
-from .masks import Mask, removes_nothing
+from ...masks import Mask, removes_nothing
+from ..precision import allows_tf32
+from .cpu import memory_format
+from .gpu_tiles import INTERPRETED, Gemm, Tiled, launches_on
 
 try:
     import triton

@@ -17,7 +17,7 @@ from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 from torch.autograd.function import _SingleLevelFunction
 
-from ._autocast import runs_without_autocast, without_autocast
+from .autocast import runs_without_autocast, without_autocast
 
 
 def register(

@@ -1,18 +1,20 @@
 """The operator under masked_conv2d: its paths by device, fake kernels, derivatives, batching, and the autocast rule.
 
 ``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators: on a CPU the compiled kernels
-compute them (:mod:`pixelrnn_ext._masked_conv_cpu`), on a GPU Triton kernels, which need no compiled library.
+compute them (:mod:`pixelrnn_ext.operators.masked_conv.cpu`), on a GPU Triton kernels, which need no compiled library.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import _autograd, _batching, _masked_conv_cpu, reference
-from ._autocast import casts_operands, runs_without_autocast
-from ._devices import on_one_device
-from ._masked_conv_cpu import memory_format
-from .masks import Mask, masked_weight
+from ... import reference
+from ...masks import Mask, masked_weight
+from .. import autograd, batching
+from ..autocast import casts_operands, runs_without_autocast
+from ..devices import on_one_device
+from . import cpu
+from .cpu import memory_format
 
 _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 _library.define(
@@ -31,10 +33,10 @@ _OPS = torch.ops.pixelrnn_ext
 
 def _kernels(tensor: Tensor):
     if not tensor.is_cuda:
-        return _masked_conv_cpu
-    from . import _masked_conv_triton  # here, so that importing the package does not import triton
+        return cpu
+    from . import gpu  # here, so that importing the package does not import triton
 
-    return _masked_conv_triton
+    return gpu
 
 
 @runs_without_autocast
@@ -135,14 +137,14 @@ def _weight_sums(grad, input, weight, groups):
 
 # Batching. The gradients of weight and bias are sums over images; a batch of those sums comes from one batched product.
 def _batch(info, in_dims, *args):
-    (output,), (dim,) = _batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
+    (output,), (dim,) = batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
     return output, dim
 
 
 def _backward_batch(info, in_dims, *args):
     if in_dims[3] is not None:  # of weights too
-        return _batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
-    args, images = _batching.fold({0: 0, 1: 0, 2: 0}, info, in_dims, args)
+        return batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
+    args, images = batching.fold({0: 0, 1: 0, 2: 0}, info, in_dims, args)
     grad, output, input, weight, mask_type, image_channels, gates, relu, *needs = args
     dinput, dweight, dbias = (input.new_empty(info.batch_size, 0) for _ in needs)
     if needs[0]:
@@ -164,7 +166,7 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
         _library.impl(_name, _kernel, _device)
     torch.library.register_fake(f"pixelrnn_ext::{_name}", _fake_kernel, lib=_library)
     torch.library.register_vmap(f"pixelrnn_ext::{_name}", _batching_rule, lib=_library)
-_autograd.register(_library, "masked_conv2d", _decomposed, _setup, _gradients)
-_autograd.register(_library, "masked_conv2d_backward", _decomposed_backward)
+autograd.register(_library, "masked_conv2d", _decomposed, _setup, _gradients)
+autograd.register(_library, "masked_conv2d_backward", _decomposed_backward)
 for _device in ("cpu", "cuda"):
     casts_operands(_library, "masked_conv2d", _device)

@@ -10,19 +10,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from . import _autograd, _batching, _cuda, _library
-from . import _eager as eager
-from ._autocast import casts_operands, without_autocast
+from .. import autograd, batching
+from ..autocast import casts_operands, without_autocast
+from ..library import why_no_cuda, why_no_native
+from . import eager, gpu
 
 
-def register() -> None:
+def _register() -> None:
     """Once, after the library has defined the schemas."""
     library = register_rules("pixelrnn_ext")
     # On a CPU the state is float32 whatever the autocast dtype is. The CUDA kernels keep c and accumulators in float32
     # themselves, so there a scan runs in the autocast dtype, as torch's own matrix products do.
     torch.library.register_autocast("pixelrnn_ext::line_scan", "cpu", torch.float32)
-    if _library.why_no_cuda() is None:
-        _cuda.register("pixelrnn_ext", "cuda")
+    if why_no_cuda() is None:
+        gpu.register("pixelrnn_ext", "cuda")
         casts_operands(library, "line_scan", "cuda")
 
 
@@ -37,9 +38,9 @@ def register_rules(namespace: str) -> torch.library.Library:
     ):
         torch.library.register_fake(f"{namespace}::{name}", fake)
         torch.library.register_vmap(f"{namespace}::{name}", partial(batch, getattr(ops, name)))
-    _autograd.register(library, "line_scan", eager.line_scan, _scan_setup, partial(_scan_backward, ops))
-    _autograd.register(library, "line_scan_backward", eager.line_scan_backward)
-    _autograd.register(library, "line_scan_weight_grad", eager.line_scan_weight_grad)
+    autograd.register(library, "line_scan", eager.line_scan, _scan_setup, partial(_scan_backward, ops))
+    autograd.register(library, "line_scan_backward", eager.line_scan_backward)
+    autograd.register(library, "line_scan_weight_grad", eager.line_scan_weight_grad)
     return library
 
 
@@ -76,18 +77,18 @@ def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, di
 
 # Batching. The axes of images by the place of the argument.
 def _scan_batch(op, info, in_dims, *args):
-    return _batching.folded(op, {0: 1, 4: 0}, (1, 1, 1), info, in_dims, args)
+    return batching.folded(op, {0: 1, 4: 0}, (1, 1, 1), info, in_dims, args)
 
 
 def _backward_batch(op, info, in_dims, *args):
-    return _batching.folded(op, {0: 1, 4: 1, 5: 1}, (1, 1, 1), info, in_dims, args)
+    return batching.folded(op, {0: 1, 4: 1, 5: 1}, (1, 1, 1), info, in_dims, args)
 
 
 def _weight_grad_batch(op, info, in_dims, *args):
     axes = {0: 1, 1: 1, 3: 0}
     if in_dims[2] is not None:  # of h0
-        return _batching.each(op, info, in_dims, args)
-    args, _ = _batching.fold(axes, info, in_dims, args)
+        return batching.each(op, info, in_dims, args)
+    args, _ = batching.fold(axes, info, in_dims, args)
     return eager.grouped_weight_grad(info.batch_size, *args), (1, 1, 1)
 
 
@@ -149,3 +150,7 @@ def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Te
             moved = eager.displaced(products[:, :, :, k], 0, k - kernel // 2, reverse != (d == 1)).reshape(-1, channels)
             total = moved if total is None else total + moved
     return total.reshape(images, height, width, channels)
+
+
+if why_no_native() is None:
+    _register()

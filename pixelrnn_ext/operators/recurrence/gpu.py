@@ -8,9 +8,9 @@ from functools import partial
 
 import torch
 
-from . import _eager as eager
-from ._autocast import runs_without_autocast
-from ._devices import on_one_device
+from ..autocast import runs_without_autocast
+from ..devices import on_one_device
+from . import eager
 
 
 def register(namespace: str, device: str) -> None:
@@ -50,7 +50,7 @@ def line_scan_backward(ops, dh, weight, h0, c0, c, gates, diagonal, reverse, pat
 
 
 def line_scan_weight_grad(ops, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
-    """As in _eager.py. The recurrent weight's gradient is one matrix product: dx times the hidden states that the taps read."""
+    """As in eager.py. The recurrent weight's gradient is one matrix product: dx times the hidden states that the taps read."""
     dweight, *others = eager.line_scan_weight_grad(dx, None, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse)
     if h is not None:
         columns = dx.flatten(4).flatten(1, 3).transpose(1, 2)

@@ -6,7 +6,7 @@ They take maps of float32 and float64 in NCHW or channels_last. Halves are compu
 import torch
 from torch import Tensor
 
-from .masks import Mask
+from ...masks import Mask
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:

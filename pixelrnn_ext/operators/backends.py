@@ -1,0 +1,69 @@
+"""Which backend runs: one predicate that chooses, or explains why not."""
+
+import torch
+
+from . import library
+
+BACKENDS = ("auto", "native", "step", "resident", "reference")
+CONVOLUTION_BACKENDS = ("auto", "native", "reference")
+# The path of the operators (csrc/cuda/recurrence.h) by backend.
+_PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
+
+
+def check_name(backend: str, names: tuple[str, ...] = BACKENDS) -> None:
+    """ValueError unless ``backend`` is one of ``names``."""
+    if backend not in names:
+        raise ValueError(f"expected backend to be one of {', '.join(map(repr, names))}, got {backend!r}")
+
+
+def why_not_native(device: torch.device) -> str | None:
+    """None when the compiled kernels run on tensors of ``device``, else one sentence why not."""
+    if device.type == "cpu":
+        return library.why_no_native()
+    if device.type == "cuda":
+        return library.why_no_cuda()
+    return f"the native kernels run on CPU and CUDA tensors, got tensors on {device}"
+
+
+def of_convolutions(backend: str) -> str:
+    """The backend of a model's masked convolutions, whose recurrent layers have ``backend``."""
+    return "native" if backend in ("step", "resident") else backend
+
+
+def choose(backend: str, device: torch.device) -> str | None:
+    """The operators' path, or None: the reference. RuntimeError when a backend that was asked for cannot run.
+
+    ``"resident"`` may still be refused by the operator, which knows the sizes: see :func:`pixelrnn_ext.resident_plan`.
+    """
+    check_name(backend)
+    if backend == "reference":
+        return None
+    reason = why_not_native(device)
+    if backend in ("step", "resident") and device.type != "cuda":
+        reason = f"it is a path of the CUDA kernels, got tensors on {device}"
+    if reason and backend != "auto":
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    return None if reason else _PATHS[backend]
+
+
+def runs_masked_conv(backend: str, input: torch.Tensor) -> bool:
+    """Whether the operator of masked_conv2d runs, or else the reference. RuntimeError when ``"native"`` cannot run."""
+    check_name(backend, CONVOLUTION_BACKENDS)
+    if backend == "reference":
+        return False
+    reason = _why_no_masked_conv(input)
+    if reason and backend == "native":
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    return reason is None
+
+
+def _why_no_masked_conv(input):
+    if input.device.type == "cpu":
+        return library.why_no_native()
+    if input.device.type != "cuda":
+        return f"masked convolutions run on CPU and CUDA tensors, got tensors on {input.device}"
+    try:
+        from .masked_conv import gpu  # here, since it imports triton
+    except ImportError as error:
+        return f"triton cannot be imported ({error})"
+    return gpu.why_not(input)

@@ -1,0 +1,68 @@
+"""Which CUDA kernel a recurrence gets, and how it is laid out: what the planner (csrc/cuda/plan.h) says."""
+
+from typing import NamedTuple
+
+import torch
+
+from ..._arguments import integer, integers
+from .. import library
+
+
+class ResidentPlan(NamedTuple):
+    """What ``backend="native"`` launches on a GPU, in words.
+
+    A kernel, its layout and the time that it should take; or ``"step path: "`` and the reason, which may be that it should be faster.
+    A time is expected by a model, unless it says that it comes from measurements on a card.
+    """
+
+    forward: str
+    backward: str
+
+
+def resident_plan(
+    height: int,
+    width: int,
+    hidden: int,
+    *,
+    diagonal: bool = True,
+    taps: int = 2,
+    images: int = 1,
+    directions: int = 1,
+    dtype: torch.dtype = torch.float32,
+    tf32: bool = False,
+    capability: tuple[int, int] | None = None,
+) -> ResidentPlan:
+    """Whether the resident CUDA kernels take a scan, which one, and how it is laid out; if not, why.
+
+    Args:
+        height, width: of the map.
+        hidden: hidden channels of one direction.
+        diagonal, taps: the Diagonal LSTM has 2 taps, the Row LSTM an odd number.
+        images, directions: the batch; 2 directions for a Diagonal BiLSTM.
+        dtype: float32, float16 or bfloat16 (float64 always takes the step path). tf32: float32 maps, products in tf32.
+        capability: of the GPU, such as (9, 0); None is the current one, which no other number needs.
+
+    Raises:
+        RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
+
+    Example:
+        >>> resident_plan(32, 32, 128, images=1, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
+        'forward_bf16_8_1_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once; expected ...'
+    """
+    reason = library.why_no_cuda()
+    if reason:
+        raise RuntimeError(f"resident_plan needs the CUDA kernels: {reason}")
+    height, width, hidden, taps, directions = integers(
+        height=height, width=width, hidden=hidden, taps=taps, directions=directions
+    )
+    images = integer("images", images, 0)
+    formats = {torch.float32: "tf32" if tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    if dtype == torch.float64:
+        return ResidentPlan(*["step path: expected float32, float16 or bfloat16, got float64"] * 2)
+    if dtype not in formats:
+        raise TypeError(f"expected dtype to be float32, float64, float16 or bfloat16, got {dtype}")
+    level = 0 if capability is None else 10 * capability[0] + integer("capability's minor", capability[1], 0)
+    plans = torch.ops.pixelrnn_ext.describe_plan(
+        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level, "auto"
+    )
+    return ResidentPlan(*plans)

@@ -1,0 +1,68 @@
+"""The package is a tower: what a module imports lies below it, so that each can be read, and imported, without those above."""
+
+import ast
+import os
+import pkgutil
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pixelrnn_ext
+
+PACKAGE = Path(pixelrnn_ext.__file__).parent
+# Of the package; compiled modules have no source.
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imports(name):
+    """The modules of the package that a module imports, inside functions too."""
+    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(SOURCES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *(node.module or "").split(".")])
+            base = base.rstrip(".")
+            for alias in node.names:
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in SOURCES else base
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3], ids=["rooms", "rooms in rooms", "modules"])
+def test_no_import_circle(depth):
+    def room(name):
+        return ".".join(name.split(".")[: depth + 1])
+
+    below = {}
+    for name in SOURCES:
+        below.setdefault(room(name), set()).update(room(other) for other in imports(name) if other in SOURCES)
+    for name, others in below.items():
+        others.discard(name)
+    order = list(TopologicalSorter(below).static_order())  # CycleError shows the circle
+    assert order.index("pixelrnn_ext.masks") < order.index("pixelrnn_ext.layers") < order.index("pixelrnn_ext.cli")
+
+
+# A child for each module, whose parent has torch but nothing of the package: not even its __init__, which imports everything.
+ALONE = """
+import importlib, os, sys, types, torch
+package = types.ModuleType("pixelrnn_ext")
+package.__path__ = [sys.argv[1]]
+sys.modules["pixelrnn_ext"] = package
+for name in sys.argv[2:]:
+    if not os.fork():
+        importlib.import_module(f"pixelrnn_ext.{name}")
+        os._exit(0)
+    if os.wait()[1]:
+        print(name)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_every_module_of_the_top_level_imports_alone():
+    names = [module.name for module in pkgutil.iter_modules([str(PACKAGE)]) if f"pixelrnn_ext.{module.name}" in SOURCES]
+    assert {"cli", "functional", "layers", "masks", "models", "operators"} <= set(names)
+    done = subprocess.run([sys.executable, "-c", ALONE, str(PACKAGE), *names], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout, f"{done.stdout}\n{done.stderr}"
