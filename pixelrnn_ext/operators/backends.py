@@ -44,26 +44,3 @@ def choose(backend: str, device: torch.device) -> str | None:
     if reason and backend != "auto":
         raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
     return None if reason else _PATHS[backend]
-
-
-def runs_masked_conv(backend: str, input: torch.Tensor) -> bool:
-    """Whether the operator of masked_conv2d runs, or else the reference. RuntimeError when ``"native"`` cannot run."""
-    check_name(backend, CONVOLUTION_BACKENDS)
-    if backend == "reference":
-        return False
-    reason = _why_no_masked_conv(input)
-    if reason and backend == "native":
-        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
-    return reason is None
-
-
-def _why_no_masked_conv(input):
-    if input.device.type == "cpu":
-        return library.why_no_native()
-    if input.device.type != "cuda":
-        return f"masked convolutions run on CPU and CUDA tensors, got tensors on {input.device}"
-    try:
-        from .masked_conv import gpu  # here, since it imports triton
-    except ImportError as error:
-        return f"triton cannot be imported ({error})"
-    return gpu.why_not(input)

@@ -1,0 +1,86 @@
+"""A recurrence by the backend that was asked for: the operator ``line_scan``, or the reference."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ... import reference
+from ...masks import masked_weight
+from .. import backends
+from ..autocast import autocasts, without_autocast
+from ..precision import allows_tf32
+from .scan import Scan
+
+
+def run_scan(scan: Scan, backend: str) -> Tensor:
+    """The map of the one direction, or of the two: the second one is shifted down and added."""
+    scan.check()
+    path = backends.choose(backend, scan.input.device)
+    device, given = scan.input.device.type, scan.input.dtype
+    result_dtype = torch.get_autocast_dtype(device) if autocasts(device) and given != torch.float64 else given
+    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
+    dtype = result_dtype if path and device == "cuda" else torch.promote_types(result_dtype, torch.float32)
+    scan = scan.to(dtype)
+    with without_autocast(device):
+        y, *right = _by_reference(scan) if path is None else _by_operator(scan, path)
+        for m in right:
+            y = y + F.pad(m[:, :, :-1], (0, 0, 1, 0))
+        return y.to(result_dtype)
+
+
+def _by_reference(scan: Scan) -> list[Tensor]:
+    count, mask_type, colours = len(scan.directions), scan.mask_type, scan.image_channels
+    biases: Sequence[Tensor | None] = [None] * count if scan.gate_bias is None else scan.gate_bias.chunk(count, dim=1)
+    if not scan.diagonal:
+        return [
+            reference.row_lstm(scan.input, *d, mask_type=mask_type, image_channels=colours, gate_bias=b)
+            for d, b in zip(scan.directions, biases)
+        ]
+    ways = (scan.reverse, not scan.reverse)
+    return [
+        reference.diagonal_lstm(scan.input, *d, mask_type=mask_type, image_channels=colours, gate_bias=b, reverse=way)
+        for d, b, way in zip(scan.directions, biases, ways)
+    ]
+
+
+def _by_operator(scan: Scan, path: str) -> Sequence[Tensor]:
+    directions, hidden = scan.directions, scan.hidden
+    kernel = directions[0].weight_ih.shape[3]
+    live = kernel if scan.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
+
+    def live_taps(weight: Tensor) -> Tensor:
+        return masked_weight(weight, scan.mask_type, image_channels=scan.image_channels, gates=4)[:, :, 0, :live]
+
+    x = None
+    if scan.gate_bias is not None:
+        x = scan.gate_bias.unflatten(1, (len(directions), 4, hidden)).permute(1, 0, 4, 5, 3, 2)
+    weight_hh = _unit_major(d.weight_hh for d in directions)
+    h, _, _ = torch.ops.pixelrnn_ext.line_scan(
+        x,
+        weight_hh,
+        _stacked([d.h0 for d in directions], weight_hh, hidden),
+        _stacked([d.c0 for d in directions], weight_hh, hidden),
+        scan.input.permute(0, 2, 3, 1),
+        _unit_major(live_taps(d.weight_ih) for d in directions),
+        _stacked([None if d.bias is None else d.bias.view(4, hidden).t() for d in directions], weight_hh, hidden, 4),
+        kernel,
+        scan.diagonal,
+        scan.reverse,
+        path,
+        scan.input.is_cuda and allows_tf32(),
+    )
+    return h.permute(0, 1, 4, 2, 3).unbind()
+
+
+def _unit_major(weights: Iterable[Tensor]) -> Tensor:
+    """(4 * hidden, channels, taps) each -> [directions, taps, hidden, 4, channels]."""
+    return torch.stack([w.unflatten(0, (4, -1)).permute(3, 1, 0, 2) for w in weights])
+
+
+def _stacked(given: list[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
+    """One of each direction, zeros where it has none; None where no direction has one."""
+    if all(t is None for t in given):
+        return None
+    return torch.stack([like.new_zeros(size) if t is None else t for t in given])
