@@ -1,13 +1,14 @@
 """Arguments that are checked alike everywhere: integers, kernel sizes and dtypes."""
 
 import operator
+from typing import SupportsIndex
 
 import torch
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def integer(name: str, value, minimum: int = 1) -> int:
+def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
     """``value`` as an int, where torch.nn.Conv2d takes it for one: numpy's integers too.
 
     Raises:
@@ -22,15 +23,15 @@ def integer(name: str, value, minimum: int = 1) -> int:
         raise TypeError(f"expected {name} to be an int, got bool")
     if value < minimum:
         raise ValueError(f"expected {name} >= {minimum}, got {value}")
-    return value
+    return value  # type: ignore[return-value]  # a torch.SymInt serves as an int
 
 
-def integers(*, minimum: int = 1, **values) -> tuple[int, ...]:
+def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
     """:func:`integer` of each, in their order."""
     return tuple(integer(name, value, minimum) for name, value in values.items())
 
 
-def odd_sides(kernel_size) -> tuple[int, int]:
+def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
     """``kernel_size``, odd, an integer or (height, width), as (height, width). TypeError, ValueError: it is neither."""
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if len(sides) != 2:

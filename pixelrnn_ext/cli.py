@@ -70,7 +70,7 @@ def _launched():
     return f"torchrun {nodes}--nproc-per-node {processes} -m pixelrnn_ext"
 
 
-def info(options) -> int:
+def info(options: argparse.Namespace) -> int:
     """What was compiled in and what is missing."""
     config = build_config()
     width = max(map(len, config)) + 1

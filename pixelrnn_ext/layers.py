@@ -1,7 +1,11 @@
 """The layers of PixelRNN as modules (sections 3.2 to 3.4 of the paper), used like torch.nn.Conv2d."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypedDict
+
 import torch
 from torch import Tensor, nn
+from torch.types import Device
 
 from . import functional
 from ._arguments import check_dtype, integers, odd_sides
@@ -11,25 +15,48 @@ from .operators import backends
 INITIAL_STATES = ("zero", "learned")
 
 
+class _Options(TypedDict):
+    mask_type: str | None
+    image_channels: int
+    backend: str
+
+
 class _LineLSTM(nn.Module):
     """Parameters of one or two scans."""
 
+    in_channels: int
+    hidden_channels: int
+    kernel_size: int
+    image_channels: int
+    mask_type: str | None
+    initial_state: str
+    backend: str
+    weight_ih: nn.Parameter
+    weight_hh: nn.Parameter
+    bias: nn.Parameter | None
+    h0: nn.Parameter | None
+    c0: nn.Parameter | None
+
+    if TYPE_CHECKING:  # torch says Any
+
+        def __call__(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor: ...
+
     def __init__(
         self,
-        in_channels,
-        hidden_channels,
-        kernel_size,
-        taps,
-        suffixes,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int,
+        taps: int,
+        suffixes: Iterable[str],
         *,
-        image_channels,
-        mask_type,
-        bias,
-        initial_state,
-        backend,
-        device,
-        dtype,
-    ):
+        image_channels: int,
+        mask_type: str | None,
+        bias: bool,
+        initial_state: str,
+        backend: str,
+        device: Device,
+        dtype: torch.dtype | None,
+    ) -> None:
         super().__init__()
         in_channels, hidden_channels, kernel_size, taps, image_channels = integers(
             in_channels=in_channels,
@@ -57,7 +84,7 @@ class _LineLSTM(nn.Module):
         self.backend = backend
         gates = 4 * hidden_channels
 
-        def parameter(wanted, *size):
+        def parameter(wanted: bool, *size: int) -> nn.Parameter | None:
             return nn.Parameter(torch.empty(size, device=device, dtype=dtype)) if wanted else None
 
         for suffix in suffixes:
@@ -87,8 +114,8 @@ class _LineLSTM(nn.Module):
         parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
         return ", ".join(parts)
 
-    def _options(self):
-        return dict(mask_type=self.mask_type, image_channels=self.image_channels, backend=self.backend)
+    def _options(self) -> _Options:
+        return _Options(mask_type=self.mask_type, image_channels=self.image_channels, backend=self.backend)
 
 
 class RowLSTM(_LineLSTM):
@@ -133,9 +160,9 @@ class RowLSTM(_LineLSTM):
         bias: bool = True,
         initial_state: str = "zero",
         backend: str = "auto",
-        device=None,
-        dtype=None,
-    ):
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(
             in_channels,
             hidden_channels,
@@ -189,6 +216,8 @@ class DiagonalLSTM(_LineLSTM):
         torch.Size([16, 32, 28, 28])
     """
 
+    reverse: bool
+
     def __init__(
         self,
         in_channels: int,
@@ -200,9 +229,9 @@ class DiagonalLSTM(_LineLSTM):
         bias: bool = True,
         initial_state: str = "zero",
         backend: str = "auto",
-        device=None,
-        dtype=None,
-    ):
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(
             in_channels,
             hidden_channels,
@@ -268,6 +297,12 @@ class DiagonalBiLSTM(_LineLSTM):
         torch.Size([16, 64, 28, 28])
     """
 
+    weight_ih_reverse: nn.Parameter
+    weight_hh_reverse: nn.Parameter
+    bias_reverse: nn.Parameter | None
+    h0_reverse: nn.Parameter | None
+    c0_reverse: nn.Parameter | None
+
     def __init__(
         self,
         in_channels: int,
@@ -278,9 +313,9 @@ class DiagonalBiLSTM(_LineLSTM):
         bias: bool = True,
         initial_state: str = "zero",
         backend: str = "auto",
-        device=None,
-        dtype=None,
-    ):
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(
             in_channels,
             hidden_channels,
@@ -345,6 +380,20 @@ class MaskedConv2d(nn.Module):
         torch.Size([16, 64, 32, 32])
     """
 
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    mask_type: str
+    image_channels: int
+    activation: str | None
+    backend: str
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    if TYPE_CHECKING:  # torch says Any
+
+        def __call__(self, input: Tensor) -> Tensor: ...
+
     def __init__(
         self,
         in_channels: int,
@@ -356,9 +405,9 @@ class MaskedConv2d(nn.Module):
         bias: bool = True,
         activation: str | None = None,
         backend: str = "auto",
-        device=None,
-        dtype=None,
-    ):
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         size = odd_sides(kernel_size)
         in_channels, out_channels, image_channels = integers(
@@ -382,7 +431,7 @@ class MaskedConv2d(nn.Module):
 
     def reset_parameters(self) -> None:
         """As in torch.nn.Conv2d."""
-        nn.Conv2d.reset_parameters(self)
+        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]  # it asks for weight and bias alone
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.masked_conv2d(

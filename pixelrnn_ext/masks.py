@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.types import Device
 
 from ._arguments import integers, odd_sides
 
@@ -26,7 +27,7 @@ def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
     return channels, image_channels
 
 
-def colour_groups(channels: int, image_channels: int, *, device=None) -> Tensor:
+def colour_groups(channels: int, image_channels: int, *, device: Device = None) -> Tensor:
     """The colour that each of ``channels`` features belongs to, (channels,) of int64.
 
     Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
@@ -51,8 +52,8 @@ def causal_mask(
     *,
     image_channels: int = 1,
     gates: int = 1,
-    device=None,
-    dtype=None,
+    device: Device = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """What a masked convolution may read: 1 where its weight is alive, 0 where it is not.
 

@@ -87,7 +87,14 @@ def masked_conv2d(
     return y.relu() if activation == "relu" else y
 
 
-def input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias):
+def input_to_state(
+    input: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
+    mask_type: str | None,
+    image_channels: int,
+    gate_bias: Tensor | None,
+) -> Tensor:
     """The masked 1 x k convolution of the input, (N, 4 * hidden, H, W), plus ``gate_bias``."""
     weight = masked_weight(weight_ih, mask_type, image_channels=image_channels, gates=4)
     x = F.conv2d(input, weight, bias, padding=(0, weight.shape[3] // 2))
@@ -107,12 +114,12 @@ def unskew(x: Tensor, width: int) -> Tensor:
     return F.pad(x.flatten(2), (0, height)).view(n, channels, height, width + height)[..., :width]
 
 
-def _initial(state, x, hidden, cells):
+def _initial(state: Tensor | None, x: Tensor, hidden: int, cells: int) -> Tensor:
     zeros = x.new_zeros(x.shape[0], cells, hidden)
     return zeros if state is None else zeros + state
 
 
-def _cell(gates, c):
+def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     i, f, g, o = gates.chunk(4, dim=-1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c

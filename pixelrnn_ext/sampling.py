@@ -5,7 +5,7 @@ a pixel, :func:`naive` the whole network for every value, :func:`cropped` the ro
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ from . import likelihood
 from ._arguments import check_dtype, integer
 from .incremental.eager import EagerRow
 from .incremental.native import NativeRow
-from .incremental.network import RowNetwork
+from .incremental.network import PixelModel, RowNetwork
+from .incremental.rows import Rows
 from .incremental.steps import Draw
 from .operators import columns
 from .operators.autocast import without_autocast
@@ -33,7 +34,10 @@ class Draws(NamedTuple):
     temperature: float
 
 
-def incremental(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+Sampler = Callable[[PixelModel, Draws, Tensor | None, Progress | None], Tensor]
+
+
+def incremental(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """Draws with every layer's state kept: a pixel costs one column of the network.
 
     Args:
@@ -53,7 +57,7 @@ def incremental(model, draws: Draws, condition: Tensor | None = None, progress: 
     return torch.cat(values, 2)
 
 
-def logit_map(model, images: Tensor, condition: Tensor | None = None) -> Tensor:
+def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None) -> Tensor:
     """Logits of given images on the way of :func:`incremental`, (N, C * levels, H, W), a colour's adjacent."""
     everything = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), everything, images.long(), 1.0)
@@ -61,7 +65,7 @@ def logit_map(model, images: Tensor, condition: Tensor | None = None) -> Tensor:
         return torch.cat([logits for _, logits in _rows(model, draws, condition)], 2)
 
 
-def _rows(model, draws, condition):
+def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Values and logits of each row, as maps of height 1."""
     n, colours, height, width = draws.values.shape
     network = RowNetwork(model, n, width, condition)
@@ -86,17 +90,19 @@ def _rows(model, draws, condition):
             mirrored.run()
 
 
-def naive(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """Draws with a pass of the whole network over the whole image for every value: for tests and benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=False)
 
 
-def cropped(model, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+def cropped(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
     """Draws with a pass over the rows down to the pixel's for every value: for benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=True)
 
 
-def _by_passes(model, draws, condition, progress, crop):
+def _by_passes(
+    model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None, crop: bool
+) -> Tensor:
     _, colours, height, width = draws.values.shape
     images = torch.where(draws.known, draws.values, 0)
     for r in range(height):
@@ -112,20 +118,28 @@ def _by_passes(model, draws, condition, progress, crop):
     return images
 
 
-def _runs_native(model, rows) -> bool:
+def _runs_native(model: PixelModel, rows: Rows) -> bool:
     return model.backend != "reference" and columns.runs_on(rows.device)
 
 
-def checked_draws(model, n: int, shape: tuple[int, int, int], generator, temperature, given, known) -> Draws:
+def checked_draws(
+    model: PixelModel,
+    n: int,
+    shape: tuple[int, int, int],
+    generator: torch.Generator | None,
+    temperature: float,
+    given: Tensor | None,
+    known: Tensor | None,
+) -> Draws:
     """The arguments of ``model.sample``, checked, on the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
     n = integer("n", n, 0)
     if not isinstance(shape, (tuple, list, torch.Size)):
         raise TypeError(f"expected shape to be a tuple (C, H, W), got {type(shape).__name__}")
-    shape = tuple(integer("a number in shape", side, 0) for side in shape)
-    if len(shape) != 3 or 0 in shape or shape[0] != model.image_channels:
-        raise ValueError(f"expected shape ({model.image_channels}, H, W) with H, W >= 1, got {shape}")
+    sides = tuple(integer("a number in shape", side, 0) for side in shape)
+    if len(sides) != 3 or 0 in sides or sides[0] != model.image_channels:
+        raise ValueError(f"expected shape ({model.image_channels}, H, W) with H, W >= 1, got {sides}")
     if not isinstance(temperature, Real) or isinstance(temperature, bool):
         raise TypeError(f"expected temperature to be a number, got {type(temperature).__name__}")
     if not 0 <= temperature <= sys.float_info.max:
@@ -134,8 +148,8 @@ def checked_draws(model, n: int, shape: tuple[int, int, int], generator, tempera
         raise TypeError(f"expected generator to be a torch.Generator, got {type(generator).__name__}")
     if (given is None) != (known is None):
         raise ValueError(f"expected given and known together, got only {'known' if given is None else 'given'}")
-    size = n, *shape
-    if given is None:
+    size = n, *sides
+    if given is None or known is None:
         values, is_known = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.bool)
     else:
         values, is_known = _given(model, size, given, known)
@@ -144,7 +158,7 @@ def checked_draws(model, n: int, shape: tuple[int, int, int], generator, tempera
     return Draws(uniform.to(parameter.device), is_known.to(parameter.device), values.to(parameter.device), float(temperature))
 
 
-def _given(model, size, given, known):
+def _given(model: PixelModel, size: tuple[int, ...], given: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(given, Tensor) or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         raise TypeError(f"expected given as a Tensor of integers, got {getattr(given, 'dtype', type(given).__name__)}")
     if not isinstance(known, Tensor) or known.dtype != torch.bool:

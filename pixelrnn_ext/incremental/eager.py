@@ -5,13 +5,18 @@ from torch import Tensor
 
 from .. import likelihood
 from .rows import Rows
-from .steps import Cell, Draw, Linear, Pointwise, Step
+from .steps import Cell, Draw, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
     """Runs the steps at the columns of a row. The column is a tensor, so that a captured CUDA graph serves for all."""
 
-    def __init__(self, rows: Rows, steps: list[Step]):
+    rows: Rows
+    steps: list[Step]
+    column: Tensor
+    graph: torch.cuda.CUDAGraph | None
+
+    def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows, self.steps = rows, steps
         self.column = torch.zeros(1, dtype=torch.int64, device=rows.device)
         self.graph = None
@@ -32,13 +37,14 @@ class EagerRow:
                 self._pixel()  # the warm-up: a pixel that runs twice writes the same values twice
                 self.column.fill_(self.rows.margin)
             torch.cuda.current_stream().wait_stream(stream)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph, stream=stream):
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
                 self._pixel()
+            self.graph = graph
 
     def _pixel(self) -> None:
         for step in self.steps:
-            _RUN[type(step)](self, step)
+            _run(self, step)
         self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
@@ -48,7 +54,7 @@ class EagerRow:
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
         buffer[:, :, start:stop].index_copy_(0, self.column, value.unsqueeze(0))
 
-    def products(self, taps, total: Tensor) -> Tensor:
+    def products(self, taps: list[Tap], total: Tensor) -> Tensor:
         for tap in taps:
             total = torch.addmm(total, self.read(tap.input, tap.shift)[:, : tap.channels], tap.weight)
         return total
@@ -86,4 +92,13 @@ def _draw(row: EagerRow, s: Draw) -> None:
     row.write(s.image, k, k + 1, s.scaled[value][:, None])
 
 
-_RUN = {Linear: _linear, Cell: _cell, Pointwise: _pointwise, Draw: _draw}
+def _run(row: EagerRow, step: Step) -> None:
+    match step:
+        case Linear():
+            _linear(row, step)
+        case Cell():
+            _cell(row, step)
+        case Pointwise():
+            _pointwise(row, step)
+        case Draw():
+            _draw(row, step)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..operators.columns import run_columns
 from .rows import Rows
-from .steps import Cell, Draw, Linear, Pointwise, Step
+from .steps import Cell, Draw, Linear, Pointwise, Step, Tap
 
 # Outputs of a block of packed weights (csrc/cpu/columns.h): of a cell 16 units of four gates.
 _BLOCK = 64
@@ -14,12 +14,17 @@ _BLOCK = 64
 class NativeRow:
     """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/column_ops.cpp."""
 
-    def __init__(self, rows: Rows, steps: list[Step]):
+    rows: Rows
+    tensors: list[Tensor]
+    code: list[int]
+    temperature: float
+
+    def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows = rows
         self.tensors, self.code = [], []
         self.temperature = 1.0
         for step in steps:
-            _ENCODE[type(step)](self, step)
+            _encode(self, step)
 
     def run(self) -> None:
         if self.code:
@@ -38,13 +43,13 @@ class NativeRow:
     def emit(self, kind: int, *values: int | Tensor | None) -> None:
         self.code += [kind, *(value if isinstance(value, int) else self.index(value) for value in values)]
 
-    def emit_taps(self, taps, packed: Tensor) -> None:
+    def emit_taps(self, taps: list[Tap], packed: Tensor) -> None:
         self.code += [self.index(packed), len(taps)]
         for tap in taps:
             self.code += [self.index(tap.input), tap.shift, tap.channels]
 
 
-def _pack(taps, gates: int, outputs: int, like: Tensor) -> Tensor:
+def _pack(taps: list[Tap], gates: int, outputs: int, like: Tensor) -> Tensor:
     """[blocks][all channels][gates][outputs of a block for each gate], zeros behind the last output."""
     size = _BLOCK // gates
     weight = torch.cat([like.new_zeros(0, gates * outputs), *(tap.weight for tap in taps)])
@@ -71,4 +76,13 @@ def _draw(row: NativeRow, s: Draw) -> None:
     row.temperature = s.temperature
 
 
-_ENCODE = {Linear: _linear, Cell: _cell, Pointwise: _pointwise, Draw: _draw}
+def _encode(row: NativeRow, step: Step) -> None:
+    match step:
+        case Linear():
+            _linear(row, step)
+        case Cell():
+            _cell(row, step)
+        case Pointwise():
+            _pointwise(row, step)
+        case Draw():
+            _draw(row, step)

@@ -1,6 +1,8 @@
 """A network of masked layers, run row by row: its graph, traced from the model's own wiring, as layer states and steps."""
 
 import operator
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +13,27 @@ from .rows import Rows
 from .states import DiagonalBiLSTMState, MaskedConvState, PointwiseState, RowLSTMState, State
 from .steps import Step
 
+Layer = MaskedConv2d | RowLSTM | DiagonalBiLSTM
 _LAYERS = (MaskedConv2d, RowLSTM, DiagonalBiLSTM)
 _RELUS = (F.relu, torch.relu, "relu", "relu_")
+_NO_LAYERS = "expected a network of masked layers, ReLUs and sums, got {}"
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+class PixelModel(Protocol):
+    """What sampling asks of a model, which is a torch.nn.Module."""
+
+    image_channels: int
+    levels: int
+    backend: str
+
+    def __call__(self, images: Tensor, condition: Tensor | None = None, /) -> Tensor: ...
+
+    def scaled(self, values: Tensor) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
 
 
 class _Tracer(fx.Tracer):
@@ -34,7 +54,13 @@ class RowNetwork:
         TypeError: the network has something else than masked layers, ReLUs and sums.
     """
 
-    def __init__(self, model, images: int, width: int, condition: Tensor | None):
+    rows: Rows
+    image_channels: int
+    states: list[State]
+    input: Tensor
+    output: Tensor
+
+    def __init__(self, model: PixelModel, images: int, width: int, condition: Tensor | None) -> None:
         parameter = next(model.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
         graph = _Tracer().trace(model, concrete_args=None if condition is not None else {"condition": None})
@@ -45,38 +71,40 @@ class RowNetwork:
         self.image_channels = model.image_channels
         self.states = []
         self.input = self.rows.buffer(model.image_channels)
-        values = {}
+        values: dict[fx.Node, Tensor] = {}
         for node in _needed(graph):
-            args = fx.node.map_arg(node.args, values.get)
+            args: tuple[Any, ...] = fx.node.map_arg(node.args, values.get)
             if node.op == "placeholder":
-                values[node] = condition.to(dtype) if node.target == "condition" else self.input
+                values[node] = self.input if condition is None or node.target != "condition" else condition.to(dtype)
             elif node.op == "output":
                 self.output = args[0]
             else:
                 values[node] = self._value(node, modules, args)
 
-    def _value(self, node, modules, args) -> Tensor:
+    def _value(self, node: fx.Node, modules: dict[str, nn.Module], args: tuple[Any, ...]) -> Tensor:
         """A buffer, or, of what does not depend on the image, the whole map."""
-        module = modules[node.target] if node.op == "call_module" else None
+        module = modules[str(node.target)] if node.op == "call_module" else None
         if isinstance(module, _LAYERS):
             state = _state_of(module, self.rows, *args)
         elif all(isinstance(a, Tensor) and a.dim() == 4 for a in args):
             return self._known(node, module, args)
         elif isinstance(module, nn.ReLU) or node.target in _RELUS:
-            state = PointwiseState(args[:1], self.rows, self.image_channels, relu=True)
+            state = PointwiseState(list(args[:1]), self.rows, self.image_channels, relu=True)
         elif node.target in _SUMS and len(args) == 2 and not node.kwargs:
             state = PointwiseState(list(args), self.rows, self.image_channels, relu=False)
         else:
-            raise TypeError(f"expected a network of masked layers, ReLUs and sums, got {node.format_node()}")
+            raise TypeError(_NO_LAYERS.format(node.format_node()))
         self.states.append(state)
         return state.output
 
-    def _known(self, node, module, args) -> Tensor:
+    def _known(self, node: fx.Node, module: nn.Module | None, args: tuple[Any, ...]) -> Tensor:
         if module is not None:
             weights = {name: p.detach().to(self.rows.dtype) for name, p in module.named_parameters()}
             return torch.func.functional_call(module, weights, args).detach()
         if node.op == "call_method":
-            return getattr(args[0], node.target)(*args[1:], **node.kwargs)
+            return getattr(args[0], str(node.target))(*args[1:], **node.kwargs)
+        if isinstance(node.target, str):
+            raise TypeError(_NO_LAYERS.format(node.format_node()))
         return node.target(*args, **node.kwargs)
 
     def begin_row(self, row: int) -> None:
@@ -94,7 +122,7 @@ class RowNetwork:
         return [step for state in self.states for step in state.mirrored_steps()]
 
 
-def _state_of(layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None) -> State:
+def _state_of(layer: Layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None) -> State:
     """The state of one of _LAYERS, whose input is a buffer and whose ``gate_bias`` is a map."""
     if isinstance(layer, MaskedConv2d):
         return MaskedConvState(layer, rows, input)
@@ -105,7 +133,7 @@ def _state_of(layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None)
 
 def _needed(graph: fx.Graph) -> list[fx.Node]:
     """The nodes that the output depends on, in order."""
-    needed = set()
+    needed: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         if node.op == "output" or node in needed:
             needed.update(node.all_input_nodes, [node])

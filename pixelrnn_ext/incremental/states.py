@@ -6,8 +6,9 @@ the complete row from right to left, on mirrored buffers; they are run after ``e
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from ..masks import colour_range, masked_weight
 from .rows import Rows
 from .steps import Cell, Linear, Pointwise, Step, Tap
@@ -34,25 +35,41 @@ class State:
 class PointwiseState(State):
     """A ReLU or a sum, of buffers (three dimensions) and of maps that are known from the start (four)."""
 
-    def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool):
+    rows: Rows
+    image_channels: int
+    relu: bool
+    operands: list[Tensor]
+    maps: list[tuple[Tensor, Tensor] | None]
+
+    def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool) -> None:
         self.rows, self.image_channels, self.relu = rows, image_channels, relu
         self.maps = [(operand, rows.buffer(operand.shape[1])) if operand.dim() == 4 else None for operand in operands]
         self.operands = [operand if known is None else known[1] for operand, known in zip(operands, self.maps)]
-        self.output = rows.buffer(self.operands[0].shape[2])
+        self.output: Tensor = rows.buffer(self.operands[0].shape[2])
 
     def begin_row(self, row: int) -> None:
         for map, buffer in filter(None, self.maps):
             self.rows.fill(buffer, _row_of(map, row))
 
     def steps(self, colour: int) -> list[Step]:
-        left, right = (*self.operands, None)[:2]
-        return [Pointwise(left, right, self.output, *colour_range(self.output.shape[2], self.image_channels, colour), self.relu)]
+        left, *others = self.operands
+        right = others[0] if others else None
+        start, stop = colour_range(self.output.shape[2], self.image_channels, colour)
+        return [Pointwise(left, right, self.output, start, stop, self.relu)]
 
 
 class MaskedConvState(State):
     """Keeps the kernel_size // 2 rows of the input above."""
 
-    def __init__(self, layer, rows: Rows, input: Tensor):
+    layer: MaskedConv2d
+    rows: Rows
+    input: Tensor
+    weight: Tensor
+    above: list[tuple[Tensor, Tensor]]
+    bias: Tensor
+    base: Tensor
+
+    def __init__(self, layer: MaskedConv2d, rows: Rows, input: Tensor) -> None:
         self.rows, self.input, self.layer = rows, input, layer
         weight = masked_weight(layer.weight.detach().to(rows.dtype), layer.mask_type, image_channels=layer.image_channels)
         height, width = layer.kernel_size
@@ -61,7 +78,7 @@ class MaskedConvState(State):
         bias = None if layer.bias is None else layer.bias.detach().to(rows.dtype)
         self.bias = rows.bordered(layer.out_channels, bias)
         self.base = self.bias.clone()
-        self.output = rows.buffer(layer.out_channels)
+        self.output: Tensor = rows.buffer(layer.out_channels)
 
     def begin_row(self, row: int) -> None:
         if self.above:
@@ -87,10 +104,13 @@ class MaskedConvState(State):
 class RowLSTMState(State):
     """Keeps h and c of the row above."""
 
-    def __init__(self, layer, rows: Rows, input: Tensor, gate_bias: Tensor | None):
+    scan: "_Scan"
+    c_above: Tensor
+
+    def __init__(self, layer: RowLSTM, rows: Rows, input: Tensor, gate_bias: Tensor | None) -> None:
         self.scan = _Scan(layer, "", rows, input, gate_bias)
         self.c_above = rows.buffer(layer.hidden_channels)
-        self.output = rows.buffer(layer.hidden_channels)
+        self.output: Tensor = rows.buffer(layer.hidden_channels)
 
     def begin_row(self, row: int) -> None:
         scan = self.scan
@@ -105,27 +125,35 @@ class RowLSTMState(State):
 class DiagonalBiLSTMState(State):
     """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete, on a mirrored copy."""
 
-    def __init__(self, layer, rows: Rows, input: Tensor, gate_bias: Tensor | None):
+    rows: Rows
+    input: Tensor
+    image_channels: int
+    mirrored: Tensor
+    left: "_Scan"
+    right: "_Scan"
+    right_above: Tensor
+
+    def __init__(self, layer: DiagonalBiLSTM, rows: Rows, input: Tensor, gate_bias: Tensor | None) -> None:
         bias, bias_reverse = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
         self.rows, self.input, self.image_channels = rows, input, layer.image_channels
         self.mirrored = rows.buffer(layer.in_channels)
         self.left = _Scan(layer, "", rows, input, bias)
         self.right = _Scan(layer, "_reverse", rows, self.mirrored, None if bias_reverse is None else bias_reverse.flip(3))
         self.right_above = rows.buffer(layer.hidden_channels)
-        self.output = rows.buffer(layer.hidden_channels)
+        self.output: Tensor = rows.buffer(layer.hidden_channels)
 
     def begin_row(self, row: int) -> None:
         if row > 0:
             self.right_above[self.rows.margin :] = self.right.columns_of_h().flip(0)
         self._begin(self.left, row)
 
-    def _begin(self, scan, row):
+    def _begin(self, scan: "_Scan", row: int) -> None:
         scan.begin_row(row, scan.columns_of_h(), _by_tap(scan.weight_hh[:, :, :1]))
 
     def steps(self, colour: int) -> list[Step]:
         return self._steps(self.left, colour, self.right_above, self.output)
 
-    def _steps(self, scan, colour, addend, output):
+    def _steps(self, scan: "_Scan", colour: int, addend: Tensor, output: Tensor) -> list[Step]:
         return scan.steps(colour, [(scan.h, -1, 1)], scan.c, -1, addend, output)
 
     def end_row(self, row: int) -> None:
@@ -140,17 +168,36 @@ class DiagonalBiLSTMState(State):
 class _Scan:
     """Parameters of one direction in the run's dtype, its buffers, and what its cells read."""
 
-    def __init__(self, layer, suffix: str, rows: Rows, input: Tensor, gate_bias: Tensor | None):
-        def parameter(name):
-            value = getattr(layer, name + suffix)
-            return None if value is None else value.detach().to(rows.dtype)
+    layer: RowLSTM | DiagonalBiLSTM
+    rows: Rows
+    input: Tensor
+    gate_bias: Tensor | None
+    hidden: int
+    weight_ih: Tensor
+    weight_hh: Tensor
+    zeros: Tensor
+    bias: Tensor
+    h0: Tensor
+    base: Tensor
+    h: Tensor
+    c: Tensor
+
+    def __init__(
+        self, layer: RowLSTM | DiagonalBiLSTM, suffix: str, rows: Rows, input: Tensor, gate_bias: Tensor | None
+    ) -> None:
+        def weight(name: str) -> Tensor:
+            value: nn.Parameter = getattr(layer, name + suffix)
+            return value.detach().to(rows.dtype)
+
+        def parameter(name: str) -> Tensor | None:
+            return None if getattr(layer, name + suffix) is None else weight(name)
 
         if layer.mask_type is None:
             raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
         self.layer, self.rows, self.input, self.gate_bias = layer, rows, input, gate_bias
         self.hidden = layer.hidden_channels
-        weight_ih = masked_weight(parameter("weight_ih"), layer.mask_type, image_channels=layer.image_channels, gates=4)
-        self.weight_ih, self.weight_hh = weight_ih[:, :, 0], parameter("weight_hh")
+        weight_ih = masked_weight(weight("weight_ih"), layer.mask_type, image_channels=layer.image_channels, gates=4)
+        self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight("weight_hh")
         self.zeros, self.bias = rows.buffer(self.hidden), rows.bordered(4 * self.hidden, parameter("bias"))
         h0, c0 = parameter("h0"), parameter("c0")
         self.h0 = self.zeros.new_zeros(self.hidden) if h0 is None else h0
@@ -168,11 +215,19 @@ class _Scan:
             self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
         _add_products(self.base[self.rows.margin :], above, weight)
 
-    def steps(self, colour: int, taps: list[tuple[Tensor, int, int]], carried: Tensor, shift: int, addend, output) -> list[Step]:
+    def steps(
+        self,
+        colour: int,
+        taps: list[tuple[Tensor, int, int]],
+        carried: Tensor,
+        shift: int,
+        addend: Tensor,
+        output: Tensor,
+    ) -> list[Step]:
         """The cell of the units of a colour, whose state-to-state taps in the row are (buffer, shift, tap)."""
         start, stop = colour_range(self.hidden, self.layer.image_channels, colour)
 
-        def of_units(weight):  # (4 * hidden, ...) -> (4 * units, ...)
+        def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
             return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
 
         read = _row_taps(self.input, of_units(self.weight_ih), self.layer, colour)
@@ -181,7 +236,9 @@ class _Scan:
         return [Cell(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
-def _row_taps(input: Tensor, weight: Tensor, layer, colour: int) -> list[Tap]:
+def _row_taps(
+    input: Tensor, weight: Tensor, layer: MaskedConv2d | RowLSTM | DiagonalBiLSTM, colour: int
+) -> list[Tap]:
     """What the outputs of a colour read of the row: weight (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
     weight = _by_tap(weight)

@@ -4,6 +4,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ class AutoregressiveModel(nn.Module):
     image_channels: int
     levels: int
     condition_channels: int
+    backend: str
+
+    if TYPE_CHECKING:  # torch says Any
+
+        def __call__(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
     def log_prob(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Exact log-likelihood in nats (section 2), (N,), at most 0; what papers report as nats is its negative.
@@ -100,7 +106,13 @@ class AutoregressiveModel(nn.Module):
         self._check_condition(condition, n, *shape[1:])
         return self._draw(sampling.incremental, draws, condition, _to_stderr if progress is True else progress or None)
 
-    def _draw(self, sampler, draws: sampling.Draws, condition: Tensor | None, progress=None) -> Tensor:
+    def _draw(
+        self,
+        sampler: sampling.Sampler,
+        draws: sampling.Draws,
+        condition: Tensor | None,
+        progress: sampling.Progress | None = None,
+    ) -> Tensor:
         """By one of the samplers of :mod:`pixelrnn_ext.sampling`."""
         return sampler(self, draws, condition, progress)
 

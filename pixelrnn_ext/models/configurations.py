@@ -2,16 +2,17 @@
 
 import copy
 import inspect
+from typing import Any
 
 from .autoregressive import AutoregressiveModel
 from .multiscale import MultiScalePixelRNN
 from .stack import PixelCNN, PixelRNN
 
-_CLASSES = {cls.__name__: cls for cls in (PixelRNN, PixelCNN, MultiScalePixelRNN)}
+_CLASSES: dict[str, type[AutoregressiveModel]] = {cls.__name__: cls for cls in (PixelRNN, PixelCNN, MultiScalePixelRNN)}
 
-_MNIST = dict(image_channels=1, levels=2, head_channels=32)
-_RGB = dict(image_channels=3, levels=256, head_channels=1024)
-CONFIGURATIONS = {
+_MNIST: dict[str, Any] = dict(image_channels=1, levels=2, head_channels=32)
+_RGB: dict[str, Any] = dict(image_channels=3, levels=256, head_channels=1024)
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mnist-diagonal": dict(model="PixelRNN", layer="diagonal", hidden_channels=16, num_layers=7, **_MNIST),
     "mnist-diagonal-1-layer": dict(model="PixelRNN", layer="diagonal", hidden_channels=32, num_layers=1, **_MNIST),
     "cifar10-row": dict(model="PixelRNN", layer="row", hidden_channels=128, num_layers=12, **_RGB),
@@ -22,7 +23,7 @@ CONFIGURATIONS = {
 }
 
 
-def from_name(name: str, **overrides) -> AutoregressiveModel:
+def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
     """A model of the paper (section 5), untrained.
 
     Args:
@@ -38,13 +39,13 @@ def from_name(name: str, **overrides) -> AutoregressiveModel:
     return from_config(CONFIGURATIONS[name] | overrides)
 
 
-def to_config(model: AutoregressiveModel) -> dict:
+def to_config(model: AutoregressiveModel) -> dict[str, Any]:
     """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal, untrained."""
     arguments = inspect.signature(type(model)).parameters
     return {"model": type(model).__name__} | {name: copy.copy(getattr(model, name)) for name in arguments}
 
 
-def from_config(config: dict) -> AutoregressiveModel:
+def from_config(config: dict[str, Any]) -> AutoregressiveModel:
     """The model that :func:`to_config` described. ValueError where it is no such description."""
     name = config.get("model") if isinstance(config, dict) else None
     if not isinstance(name, str) or name not in _CLASSES:

@@ -1,5 +1,8 @@
 """The multi-scale PixelRNN (section 3.6): a small image first, then the whole one given the small one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,8 +15,8 @@ from .stack import PixelRNN
 class Upsampling(nn.Sequential):
     """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution for each prime factor, ReLUs between them."""
 
-    def __init__(self, in_channels: int, out_channels: int, factor: int):
-        layers = []
+    def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
+        layers: list[nn.Module] = []
         for prime in _prime_factors(factor):
             kernel = 2 * prime - prime % 2
             sizes = in_channels if not layers else out_channels, out_channels
@@ -47,6 +50,22 @@ class MultiScalePixelRNN(AutoregressiveModel):
         torch.Size([])
     """
 
+    layer: str
+    hidden_channels: int
+    num_layers: int
+    head_channels: int
+    factor: int
+    upsampling_channels: int
+    small: dict[str, Any]
+    kernel_size: int
+    residual: bool
+    skip: bool
+    initial_state: str
+    condition_channels: int
+    small_model: PixelRNN
+    upsampling: Upsampling
+    large_model: PixelRNN
+
     def __init__(
         self,
         layer: str,
@@ -58,20 +77,20 @@ class MultiScalePixelRNN(AutoregressiveModel):
         head_channels: int | None = None,
         factor: int = 2,
         upsampling_channels: int = 32,
-        small: dict | None = None,
+        small: dict[str, Any] | None = None,
         kernel_size: int = 3,
         residual: bool = True,
         skip: bool = False,
         initial_state: str = "learned",
         condition_channels: int = 0,
         backend: str = "auto",
-    ):
+    ) -> None:
         super().__init__()
         upsampling_channels = integer("upsampling_channels", upsampling_channels)
         factor = integer("factor", factor, 2)
         if small is not None and not isinstance(small, dict):
             raise TypeError(f"expected small to be a dict, got {type(small).__name__}")
-        options = dict(
+        options: dict[str, Any] = dict(
             layer=layer,
             image_channels=image_channels,
             levels=levels,
@@ -111,7 +130,12 @@ class MultiScalePixelRNN(AutoregressiveModel):
         """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
         return self._logits(lambda model, *inputs: model.incremental_logits(*inputs), images, condition)
 
-    def _logits(self, logits_of, images, condition):
+    def _logits(
+        self,
+        logits_of: Callable[[PixelRNN, Tensor, Tensor | None], Tensor],
+        images: Tensor,
+        condition: Tensor | None,
+    ) -> Tensor:
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         self._check_multiples(*images.shape[2:])
@@ -122,14 +146,21 @@ class MultiScalePixelRNN(AutoregressiveModel):
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
 
-    def _draw(self, sampler, draws, condition, progress=None):
+    def _draw(
+        self,
+        sampler: sampling.Sampler,
+        draws: sampling.Draws,
+        condition: Tensor | None,
+        progress: sampling.Progress | None = None,
+    ) -> Tensor:
         self._check_multiples(*draws.values.shape[2:])
         small_rows, rows = draws.values.shape[2] // self.factor, draws.values.shape[2]
 
-        def report(before):
+        def report(before: int) -> sampling.Progress | None:
             return progress and (lambda done, _: progress(before + done, small_rows + rows))
 
-        of_small = sampling.Draws(*(t[..., :: self.factor, :: self.factor] for t in draws[:3]), draws.temperature)
+        uniform, known, values = (t[..., :: self.factor, :: self.factor] for t in draws[:3])
+        of_small = sampling.Draws(uniform, known, values, draws.temperature)
         small_images = self.small_model._draw(sampler, of_small, self._small_condition(condition), report(0))
         known, values = draws.known.clone(), draws.values.clone()
         known[..., :: self.factor, :: self.factor] = True

@@ -1,32 +1,47 @@
 """The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections, head."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .. import sampling
 from .._arguments import integer, integers
+from ..layers import MaskedConv2d
 from ..likelihood import logit_channels
 from ..operators import backends
 from .autoregressive import AutoregressiveModel, head_channels_of
-from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
+from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, SharedOptions, masked_conv
 
 
 class _Stack(AutoregressiveModel):
+    hidden_channels: int
+    num_layers: int
+    head_channels: int
+    kernel_size: int
+    residual: bool
+    skip: bool
+    first: MaskedConv2d
+    blocks: nn.ModuleList
+    skips: nn.ModuleList
+    head: Head
+
     def __init__(
         self,
-        block,
+        block: Callable[..., nn.Module],
         *,
-        image_channels,
-        levels,
-        hidden_channels,
-        num_layers,
-        head_channels,
-        kernel_size,
-        residual,
-        skip,
-        condition_channels,
-        backend,
-    ):
+        image_channels: int,
+        levels: int,
+        hidden_channels: int,
+        num_layers: int,
+        head_channels: int | None,
+        kernel_size: int,
+        residual: bool,
+        skip: bool,
+        condition_channels: int,
+        backend: str,
+    ) -> None:
         super().__init__()
         levels = integer("levels", levels, 2)
         condition_channels = integer("condition_channels", condition_channels, 0)
@@ -53,7 +68,7 @@ class _Stack(AutoregressiveModel):
         self.skip = skip
         self.condition_channels = condition_channels
         self.backend = backend
-        width, options = 2 * hidden_channels, dict(image_channels=image_channels, backend=backend)
+        width, options = 2 * hidden_channels, SharedOptions(image_channels=image_channels, backend=backend)
         self.first = masked_conv(image_channels, width, 7, "A", **options)
         self.blocks = nn.ModuleList(
             block(hidden_channels, kernel_size=kernel_size, condition_channels=condition_channels, **options)
@@ -124,6 +139,9 @@ class PixelRNN(_Stack):
         torch.Size([16])
     """
 
+    layer: str
+    initial_state: str
+
     def __init__(
         self,
         layer: str,
@@ -139,11 +157,11 @@ class PixelRNN(_Stack):
         initial_state: str = "learned",
         condition_channels: int = 0,
         backend: str = "auto",
-    ):
+    ) -> None:
         if layer not in RECURRENT_LAYERS:
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
 
-        def block(hidden_channels, **options):
+        def block(hidden_channels: int, **options: Any) -> RecurrentBlock:
             return RecurrentBlock(layer, hidden_channels, initial_state=initial_state, **options)
 
         super().__init__(
@@ -191,7 +209,7 @@ class PixelCNN(_Stack):
         skip: bool = False,
         condition_channels: int = 0,
         backend: str = "auto",
-    ):
+    ) -> None:
         super().__init__(
             ConvolutionalBlock,
             image_channels=image_channels,

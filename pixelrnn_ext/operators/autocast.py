@@ -1,10 +1,13 @@
 """Whether autocast is on for a device, and switching it off: the recurrences choose their dtypes themselves."""
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 
+Result = TypeVar("Result")
 # Device types that have none. torch.amp.is_autocast_available says so, but torch 2.11 does not compile it in torch.func.
 _WITHOUT = ("meta", "lazy", "vulkan")
 
@@ -13,15 +16,15 @@ def autocasts(device: str) -> bool:
     return device not in _WITHOUT and torch.is_autocast_enabled(device)
 
 
-def without_autocast(device: str):
+def without_autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
 
 
-def runs_without_autocast(function):
+def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
     """For an operator or a rule: off for the device of the first tensor among its arguments."""
 
     @wraps(function)
-    def run(*args):
+    def run(*args: object) -> Result:
         device = next(a.device.type for a in args if isinstance(a, torch.Tensor))
         with without_autocast(device):
             return function(*args)
@@ -32,11 +35,12 @@ def runs_without_autocast(function):
 def casts_operands(library: torch.library.Library, name: str, device: str) -> None:
     """Registers torch's rule of matrix products and convolutions: floating-point operands in the autocast dtype, but float64."""
 
-    def operand(value, dtype):
-        castable = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
-        return value.to(dtype) if castable else value
+    def operand(value: object, dtype: torch.dtype) -> object:
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:
+            return value.to(dtype)
+        return value
 
-    def cast(*args):
+    def cast(*args: object) -> Any:
         dtype = torch.get_autocast_dtype(device)
         with without_autocast(device):
             return getattr(getattr(torch.ops, library.ns), name)(*(operand(a, dtype) for a in args))

@@ -7,7 +7,8 @@ nesting of the modes are those of PyTorch itself; elsewhere the operator does, a
 the vector-Jacobian product of the decomposition.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,9 +24,9 @@ from .autocast import runs_without_autocast, without_autocast
 def register(
     library: torch.library.Library,
     name: str,
-    decomposition: Callable,
-    setup_context: Callable | None = None,
-    backward: Callable | None = None,
+    decomposition: Callable[..., Any],
+    setup_context: Callable[..., None] | None = None,
+    backward: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> None:
     """Registers the derivatives of an operator.
 
@@ -33,24 +34,24 @@ def register(
         library: of the operator's namespace.
         name: of the operator.
         decomposition: takes its arguments and returns its outputs.
-        setup_context, backward: as of ``torch.library.register_autograd``; None is the decomposition's.
+        setup_context, backward: as of ``torch.library.register_autograd``; both None are the decomposition's.
     """
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
-    if backward is None:
+    if backward is None or setup_context is None:
         setup_context, backward = _save_inputs, lambda ctx, *grads: _vjp(decomposition, ctx, grads)
 
-    def below(keyset, args):
+    def below(keyset: Any, args: Sequence[Any]) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
             return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
 
-    def forward(*args):
-        *args, keyset = args
+    def forward(*inputs: Any) -> Any:
+        *args, keyset = inputs
         # A Function switches derivatives off: those of its level, which must not be those of the levels around it.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return below(keyset, args)
 
-    def setup(ctx, inputs, output):
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.set_materialize_grads(False)
         setup_context(ctx, inputs[:-1], output)
 
@@ -61,10 +62,10 @@ def register(
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
     # Of one level of torch.func's transforms: the dispatcher brings the others here too. The name is that of its nodes.
-    function = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
+    function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
-    def kernel(keyset, *args):
+    def kernel(keyset: Any, *args: Any) -> Any:
         args = (*args, *defaults[len(args) :])  # the dispatcher drops those that are the default
         transformed = torch._C._are_functorch_transforms_active()
         if any(isinstance(a, Tensor) and _has_tangent(a, transformed) for a in args):
@@ -77,28 +78,28 @@ def register(
     library.impl(name, kernel, "Autograd", with_keyset=True)
 
 
-def _has_tangent(tensor, transformed):
+def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
     # The level is 0 whenever there is one, but while torch.func or torch.compile runs PyTorch may not say so.
     unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
 
 
-def _save_inputs(ctx, inputs, output):
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*(a if isinstance(a, Tensor) else None for a in inputs))
     ctx.rest = [None if isinstance(a, Tensor) else a for a in inputs]
 
 
-def _vjp(function, ctx, grads):
+def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
     """Gradients of ``function``, which returns a tuple, from the inputs that are saved in ``ctx``."""
     args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.rest)]
     needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
 
-    def of_needed(*values):
+    def of_needed(*values: Tensor) -> Any:
         given = dict(zip(needed, values))
         return function(*(given.get(i, a) for i, a in enumerate(args)))
 
     with without_autocast(next(a.device.type for a in args if isinstance(a, Tensor))):
-        outputs, pull_back = torch.func.vjp(of_needed, *(args[i] for i in needed))
-        found = pull_back(tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads)))
-    found = dict(zip(needed, found))
+        outputs, pull_back = torch.func.vjp(of_needed, *(args[i] for i in needed))[:2]  # the third is of has_aux
+        gradients = pull_back(tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads)))
+    found = dict(zip(needed, gradients))
     return tuple(found.get(i) for i in range(len(args)))

@@ -4,13 +4,29 @@
 dimensions. ``axes`` are the axes of images, by the place of the argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 
-def folded(op: Callable, axes: dict[int, int], output_axes: tuple[int, ...], info, in_dims, args):
+class Info(Protocol):
+    batch_size: int
+
+
+Dims = Sequence[int | None]
+Outputs = tuple[tuple[Tensor, ...], tuple[int, ...]]
+
+
+def folded(
+    op: Callable[..., Sequence[Tensor]],
+    axes: dict[int, int],
+    output_axes: tuple[int, ...],
+    info: Info,
+    in_dims: Dims,
+    args: Sequence[Any],
+) -> Outputs:
     """``op``, all of whose outputs have images, once on those of the whole batch; on one member after the other where an
     argument without images is batched."""
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
@@ -20,7 +36,7 @@ def folded(op: Callable, axes: dict[int, int], output_axes: tuple[int, ...], inf
     return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in outputs), output_axes
 
 
-def each(op: Callable, info, in_dims, args):
+def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
     """``op`` on one member of the batch after the other."""
     dims = (*in_dims, *(None for _ in args[len(in_dims) :]))
     members = [[a if dim is None else a.select(dim, n) for a, dim in zip(args, dims)] for n in range(info.batch_size)]
@@ -28,13 +44,14 @@ def each(op: Callable, info, in_dims, args):
     return tuple(outputs), (0,) * len(outputs)
 
 
-def fold(axes: dict[int, int], info, in_dims, args) -> tuple[list, int]:
+def fold(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
     """The arguments with the batch among their images, as the outer index, and the number of images of a member."""
-    args = list(args)
+    args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:
             continue
-        batched = _expanded(args[i], axis, info.batch_size) if in_dims[i] is None else args[i].movedim(in_dims[i], axis)
+        dim = in_dims[i]
+        batched = _expanded(args[i], axis, info.batch_size) if dim is None else args[i].movedim(dim, axis)
         images = batched.shape[axis + 1]
         args[i] = batched.flatten(axis, axis + 1)
     return args, images

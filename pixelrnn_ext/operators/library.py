@@ -9,14 +9,15 @@ from pathlib import Path
 
 import torch
 
-try:
-    from .._build_info import BUILD
-except ImportError:
-    BUILD = dict.fromkeys(("torch", "cuda", "cuda_archs", "why_no_native", "why_no_cuda")) | {"version": "unknown"}
-
-VERSION: str = BUILD["version"]
-
 _PACKAGE = "pixelrnn_ext"
+
+try:
+    BUILD: dict[str, str | None] = importlib.import_module(f"{_PACKAGE}._build_info").BUILD  # setup.py writes it
+except ImportError:
+    BUILD = dict.fromkeys(("version", "torch", "cuda", "cuda_archs", "why_no_native", "why_no_cuda"))
+
+VERSION = BUILD["version"] or "unknown"
+
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
 _LEVELS = ("baseline", "avx2", "avx512")  # in the order of cpu/kernels.h
 

@@ -9,4 +9,4 @@ def allows_tf32() -> bool:
 
 
 # All that torch.compiler.assume_constant_result does, which imports the whole compiler first: a second, and sympy.
-allows_tf32._dynamo_marked_constant = True
+allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it on the function

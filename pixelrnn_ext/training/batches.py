@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.types import Device
 
 from .data import DataSet, binarise, conditions
 from .seeds import generator
@@ -10,7 +11,9 @@ from .seeds import generator
 class Order:
     """A shuffle for every epoch, cut into joint batches of all processes; what does not fill one is left out."""
 
-    def __init__(self, images: int, batch_size: int, seed: int):
+    steps_per_epoch: int
+
+    def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:
             raise ValueError(f"expected a batch size from 1 to the {images} training images, got {batch_size}")
         self.steps_per_epoch = images // batch_size
@@ -25,15 +28,19 @@ class Order:
         return self._shuffled[position * self._batch_size : (position + 1) * self._batch_size]
 
 
-def select(data: DataSet, split: str, index: Tensor | slice, device, conditional: bool) -> tuple[Tensor, Tensor | None]:
+def select(
+    data: DataSet, split: str, index: Tensor | slice, device: Device, conditional: bool
+) -> tuple[Tensor, Tensor | None]:
     """Images of a split on the device, and their condition maps where ``conditional``."""
     part = data.splits[split]
-    condition = conditions(part.labels[index], len(data.classes)).to(device) if conditional else None
+    condition = None
+    if conditional and part.labels is not None:
+        condition = conditions(part.labels[index], len(data.classes)).to(device)
     return part.images[index].to(device, non_blocking=True), condition
 
 
 def training_batch(
-    data: DataSet, index: Tensor, step: int, *, seed: int, flip: bool, share: slice, device, conditional: bool
+    data: DataSet, index: Tensor, step: int, *, seed: int, flip: bool, share: slice, device: Device, conditional: bool
 ) -> tuple[Tensor, Tensor | None]:
     """This process's share of the joint batch ``index``, binarised and mirrored alike for any number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)

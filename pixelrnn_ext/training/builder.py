@@ -1,6 +1,7 @@
 """A model from the options of a command and the images of a data set."""
 
 import inspect
+from typing import Any
 
 import torch
 
@@ -33,7 +34,7 @@ def check_options(name: str, options: dict[str, object]) -> None:
 
 
 def build(
-    name: str, data: DataSet, *, conditional: bool = False, parameters: int | None = None, **options
+    name: str, data: DataSet, *, conditional: bool = False, parameters: int | None = None, **options: Any
 ) -> models.AutoregressiveModel:
     """An untrained model for a data set.
 

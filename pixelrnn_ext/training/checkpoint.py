@@ -11,7 +11,9 @@ import json
 import textwrap
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ def _is_integer(value, least):
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
 # The facts that are read by name: what each is, and whether a value is that. There may be others beside them.
-FACTS = {
+FACTS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "model": {},
     "data": {
         "shape": (
@@ -111,7 +113,7 @@ def _short(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def save(path: Path, tensors: dict[str, Tensor], facts: dict) -> None:
+def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes a checkpoint; the one that was there is replaced when the new one is whole.
 
     Raises:
@@ -123,7 +125,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict) -> None:
     write_atomically(path, need("safetensors.torch").save(tensors, metadata))
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict]:
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the facts of a checkpoint; a warning where it is of the first format.
 
     Raises:
@@ -186,7 +188,7 @@ def resolve(path: str | Path) -> Path:
     return Path(path) / BEST if Path(path).is_dir() else Path(path)
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[models.AutoregressiveModel, dict]:
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[models.AutoregressiveModel, dict[str, Any]]:
     """The trained model, with averaged parameters where there are any, and the facts of its checkpoint.
 
     Args:

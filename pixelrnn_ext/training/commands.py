@@ -6,9 +6,12 @@ import platform
 import shlex
 import sys
 import warnings
+from argparse import Namespace
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +42,7 @@ MODEL_OPTIONS = (
 )
 
 
-def train(options, command, parse_again) -> int:
+def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any]], Namespace]) -> int:
     """Trains a model, and scores the best one on the test split."""
     for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
         need(package)
@@ -90,7 +93,7 @@ def train(options, command, parse_again) -> int:
         )
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if here.first else lambda line: None
-        facts = {"arguments": arguments, "command": command, "version": VERSION}
+        facts: dict[str, Any] = {"arguments": arguments, "command": command, "version": VERSION}
         training = Training(model, dataset, settings, here, out, facts, say, options.overwrite)
         if options.resume and training.resume(last).get("arguments") != stored:
             raise ValueError(f"{out} was trained in by another process a moment ago: expected nobody else to")
@@ -111,7 +114,7 @@ def train(options, command, parse_again) -> int:
     return 0
 
 
-def evaluate(options) -> int:
+def evaluate(options: Namespace) -> int:
     """The likelihood of a split."""
     model, facts = _load_model(options)
     dataset = _data_of(options, model, facts)
@@ -123,7 +126,7 @@ def evaluate(options) -> int:
     return 0
 
 
-def sample(options) -> int:
+def sample(options: Namespace) -> int:
     """A grid of samples."""
     _check_out(options.out)
     model, facts = _load_model(options)
@@ -144,7 +147,7 @@ def sample(options) -> int:
     return _end_of_drawing(options, len(drawn), finished, "samples")
 
 
-def complete(options) -> int:
+def complete(options: Namespace) -> int:
     """A grid of images: the originals, what the model is shown of them, and its completions, a row each."""
     _check_out(options.out)
     model, facts = _load_model(options)

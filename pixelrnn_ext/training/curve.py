@@ -4,12 +4,13 @@ import io
 from pathlib import Path
 
 from .files import write_atomically
+from .journal import Entry
 from .optional import need
 
 CURVE = "learning-curve.png"
 
 
-def write_learning_curve(path: Path, entries: list[dict], title: str, unit: str) -> None:
+def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str) -> None:
     """Draws the train and validation entries of a journal over the steps, as a PNG."""
     figure = need("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,10 +73,10 @@ class DataSet:
     classes: tuple[str, ...] = ()
     intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
-    folder: dict | None = None
+    folder: dict[str, Any] | None = None
 
     @property
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         """What a checkpoint says of its data set, for JSON."""
         facts = {"name": self.name, "description": self.description, "shape": self.shape, "classes": self.classes}
         return facts if self.folder is None else facts | {"folder": self.folder}
@@ -83,7 +84,8 @@ class DataSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
-        return tuple(self.splits["test"].images.shape[1:])
+        _, channels, height, width = self.splits["test"].images.shape
+        return channels, height, width
 
     @property
     def unit(self) -> str:
@@ -120,7 +122,7 @@ def cache_folder() -> Path:
 
 def _stratified(images, labels):
     """A tenth of each class for validation, a tenth for test, by a fixed shuffle."""
-    parts = {split: [] for split in SPLITS}
+    parts: dict[str, list[Tensor]] = {split: [] for split in SPLITS}
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=generator("split", int(label)))]
@@ -245,7 +247,7 @@ def _folder(path, image_size=None, fit="crop", gray=False, strict=False, max_pix
     classes = tuple(sorted(set(folders))) if len(set(folders)) > 1 else ()
     numbers = {name: number for number, name in enumerate(classes)}
     labels = torch.tensor([numbers[name] for name in folders]) if classes else None
-    members = {split: [] for split in SPLITS}
+    members: dict[str, list[int]] = {split: [] for split in SPLITS}
     for i, name in enumerate(read.names):
         members[split_of(name)].append(i)
     index = {split: torch.tensor(part, dtype=torch.int64) for split, part in members.items()}
@@ -290,7 +292,7 @@ def absolute(spec: str) -> str:
     return f"{name}:{Path(path).expanduser().absolute()}" if path else spec
 
 
-def load(spec: str, **options) -> DataSet:
+def load(spec: str, **options: Any) -> DataSet:
     """The data set ``NAME`` or ``NAME:PATH``.
 
     Args:

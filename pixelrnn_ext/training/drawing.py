@@ -1,6 +1,7 @@
 """Samples and completions in batches, of which those that are finished survive Ctrl-C."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,12 +37,13 @@ def draw(
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether they are all.
     """
     source = generator("sample", seed)
-    drawn, rows = [], shape[1]
+    drawn: list[Tensor] = []
+    rows = shape[1]
     total = -(-count // batch_size) * rows
     try:
         for start in range(0, count, batch_size):
             batch = slice(start, min(start + batch_size, count))
-            before = len(drawn) * rows
+            report = partial(_report, progress, len(drawn) * rows, rows, total)
             images = model.sample(
                 batch.stop - batch.start,
                 shape,
@@ -50,13 +52,18 @@ def draw(
                 condition=None if condition is None else condition[batch],
                 given=None if given is None else given[batch],
                 known=known,
-                progress=lambda done, of, before=before: progress(before + done * rows // of, total),
+                progress=report,
             )
             drawn.append(images.cpu())
     except KeyboardInterrupt:
         pass
     images = torch.cat(drawn) if drawn else torch.empty(0, *shape, dtype=torch.int64)
     return images, len(images) == count
+
+
+def _report(progress: Callable[[int, int], object], before: int, rows: int, total: int, done: int, of: int) -> None:
+    """Rows of a batch, of which a multi-scale model counts those of its small image too, as rows of all."""
+    progress(before + done * rows // of, total)
 
 
 def known_pixels(hide: str, height: int, width: int) -> Tensor:

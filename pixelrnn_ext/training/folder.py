@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def class_of(name: str) -> str:
     return PurePosixPath(name).parent.name or "."
 
 
-def _walk(folder: str, prefix: str, above: tuple, unreadable: dict[str, str]) -> Iterator[str]:
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
     """Names of the image files below; links are followed, but not into a folder ``above``, which would have no end."""
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
@@ -83,7 +84,7 @@ def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
-    unreadable = {}
+    unreadable: dict[str, str] = {}
     return sorted(_walk(str(folder), "", (), unreadable), key=os.fsencode), unreadable
 
 
@@ -146,7 +147,7 @@ def _check_all_there(folder, expected, got, unreadable):
         )
 
 
-def describe_files(names: list[str]) -> dict:
+def describe_files(names: list[str]) -> dict[str, int | str]:
     """What a checkpoint keeps of the files: how many, the names, and a digest of the names, each ended by NUL.
 
     Of a folder of images alone it is ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
@@ -156,7 +157,7 @@ def describe_files(names: list[str]) -> dict:
     return {"count": len(names), "digest": hashlib.sha256(listed).hexdigest(), "names": packed}
 
 
-def names_of(files: dict) -> list[str]:
+def names_of(files: dict[str, Any]) -> list[str]:
     """The names that :func:`describe_files` kept. ValueError: they are damaged."""
     try:
         listed = zlib.decompress(base64.b64decode(files["names"], validate=True))

@@ -3,6 +3,7 @@
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +12,9 @@ from .files import is_replaceable, write_atomically
 from .optional import need
 
 SIDE, MARGIN = 64, 2  # pixels: what a small image is magnified to, about, and what is between images
-_JPEG = "JPEG", dict(quality=100, subsampling=0), 65_500
+_JPEG: tuple[str, dict[str, Any], int] = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 # By suffix: Pillow's name, how the least is lost, the longest side in pixels.
-FORMATS = {
+FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".png": ("PNG", {}, 2**31 - 1),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,

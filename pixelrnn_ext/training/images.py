@@ -89,7 +89,8 @@ def _reason(error):
     """What an exception says, in one line."""
     image = need("PIL.Image")
     if isinstance(error, (image.DecompressionBombWarning, image.DecompressionBombError)):
-        got = re.search(r"\d+|$", str(error)).group() or "more"
+        number = re.search(r"\d+", str(error))
+        got = number.group() if number else "more"
         return f"expected at most {image.MAX_IMAGE_PIXELS} pixels, which --max-pixels can raise, got {got}"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())

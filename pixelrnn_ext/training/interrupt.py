@@ -2,6 +2,7 @@
 
 import signal
 import time
+from typing import Any
 
 # torchrun passes on a signal that the terminal may have sent to its processes already: one that soon after is the same.
 SAME = 1.0  # seconds
@@ -10,8 +11,9 @@ SAME = 1.0  # seconds
 class Interrupt:
     """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM; a second one does what it did before."""
 
-    def __init__(self):
-        self._asked, self._before = None, {}
+    def __init__(self) -> None:
+        self._asked: float | None = None
+        self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
         return self._asked is not None
@@ -20,7 +22,7 @@ class Interrupt:
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

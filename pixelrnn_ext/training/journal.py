@@ -3,24 +3,26 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .files import write_atomically
 
 LOG = "log.jsonl"
+Entry = dict[str, Any]
 
 
-def _entry(line):
+def _entry(line: bytes) -> Entry | None:
     """The entry of a line; None where it is none."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    types = dict(event=str, step=int, score=(int, float))
+    types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float))
     whole = isinstance(entry, dict) and all(isinstance(entry.get(name), of) for name, of in types.items())
     return entry if whole else None
 
 
-def read(folder: Path, until: int | None = None) -> list[dict]:
+def read(folder: Path, until: int | None = None) -> list[Entry]:
     """The entries, those after step ``until`` left out, and half a line that a crash left; a warning for other lines."""
     path = folder / LOG
     *lines, half = path.read_bytes().split(b"\n") if path.exists() else [b""]
@@ -40,7 +42,10 @@ class Journal:
     That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to.
     """
 
-    def __init__(self, folder: Path, step: int, **always):
+    always: Entry
+    entries: list[Entry]
+
+    def __init__(self, folder: Path, step: int, **always: Any) -> None:
         self.always = always
         # What was the end of the training is none any more.
         self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
@@ -54,7 +59,7 @@ class Journal:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
 
-    def write(self, event: str, step: int, **values) -> None:
+    def write(self, event: str, step: int, **values: Any) -> None:
         entry = {"event": event, "step": step, **values, **self.always}
         self.entries.append(entry)
         if not self._begun:

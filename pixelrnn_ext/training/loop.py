@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,11 +62,12 @@ class Settings:
     samples: int = 16
     save_every: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for each in fields(self):
-            value, of = getattr(self, each.name), (int | float if each.type is float else each.type)
+            kind: Any = each.type  # a class or a union, since annotations are not postponed here
+            value, of = getattr(self, each.name), (int | float if kind is float else kind)
             if not isinstance(value, of) or (isinstance(value, bool) and of is not bool):
-                expected = getattr(each.type, "__name__", each.type)
+                expected = getattr(kind, "__name__", kind)
                 raise TypeError(f"expected {each.name} to be {expected}, got {type(value).__name__}")
         if self.steps is not None and self.epochs is not None:
             raise ValueError("expected steps or epochs, got both")
@@ -110,7 +112,9 @@ class Progress:
 class Likelihood(nn.Module):
     """A model's nats per dimension as a forward, since DistributedDataParallel wraps nothing else."""
 
-    def __init__(self, model: models.AutoregressiveModel):
+    model: models.AutoregressiveModel
+
+    def __init__(self, model: models.AutoregressiveModel) -> None:
         super().__init__()
         self.model = model
 
@@ -137,40 +141,43 @@ class Training:
     settings: Settings
     world: World
     out: Path
-    facts: dict = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     say: Callable[[str], object] = print
     overwrite: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         settings, here = self.settings, self.world
         if settings.batch_size % here.size:
             raise ValueError(f"expected a batch size divisible by {here.size} processes, got {settings.batch_size}")
         check_fits(self.model, self.data)
         self.data.check_not_empty("train", "validation")
         check_same_everywhere(self.data, here)
-        self.order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
+        self.order: Order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
         epochs = 20 if settings.epochs is None else settings.epochs
-        self.steps = settings.steps or epochs * self.order.steps_per_epoch
+        self.steps: int = settings.steps or epochs * self.order.steps_per_epoch
         settings.check_warmup(self.steps)
         self.model.to(here.device)
-        self.average = None
+        self.average: AveragedModel | None = None
         if settings.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-        self.parameters = list(self.model.parameters())
-        self.optimiser = optimiser.make(settings.optimiser, self.parameters, settings.learning_rate)
-        self.likelihood = Likelihood(self.model)
+        self.parameters: list[nn.Parameter] = list(self.model.parameters())
+        self.optimiser: torch.optim.Optimizer = optimiser.make(settings.optimiser, self.parameters, settings.learning_rate)
+        self.likelihood: nn.Module = Likelihood(self.model)
         if here.size > 1:
             self.likelihood = DistributedDataParallel(self.likelihood)
-        self.progress, self.resumed, self.journal = Progress(), False, None
+        self.progress: Progress = Progress()
+        self.resumed: bool = False
+        self.journal: Journal | None = None
         self._has_checkpoint = False
-        self.train_score = self.images_per_second = None
+        self.train_score: float | None = None
+        self.images_per_second: float | None = None
         self._nats, self._counted = torch.zeros((), device=here.device), 0
 
     @property
     def scored_model(self) -> models.AutoregressiveModel:
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(models.AutoregressiveModel, self.average.module)
 
-    def resume(self, path: Path) -> dict:
+    def resume(self, path: Path) -> dict[str, Any]:
         """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings; its facts.
 
         Raises:
@@ -263,7 +270,8 @@ class Training:
             dynamic_ncols=True,
             leave=False,
             disable=None if self.world.first else True,
-        ) as self.bar:
+        ) as bar:
+            self._bar = bar
             self._since = time.monotonic()
             while True:
                 if self._evaluation_is_due():
@@ -277,7 +285,7 @@ class Training:
                 self._nats += self._step(progress.step)
                 self._counted += 1
                 progress.step += 1
-                self.bar.update(batch)
+                self._bar.update(batch)
                 if progress.step % LOG_EVERY == 0:
                     self._log_loss()
                 if progress.step % self.settings.save_every == 0:
@@ -322,7 +330,7 @@ class Training:
         if self.journal:
             speed = round(self.images_per_second, 1)
             self.journal.write("train", step, score=self.train_score, images_per_second=speed)
-        self.bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
+        self._bar.set_postfix_str(f"{self.train_score:.4g} {self.data.unit}")
         self._nats.zero_()
         self._counted, self._since = 0, time.monotonic()
 
@@ -341,12 +349,11 @@ class Training:
         """What a kill between a checkpoint and the log or the pictures of its step left out."""
         step = self.progress.step
         here_last = self.resumed and 0 < step == self.progress.evaluated
-        logged = self.journal and any(
-            (entry["event"], entry["step"]) == ("validation", step) for entry in self.journal.entries
-        )
+        journal = self.journal
+        logged = journal and any((entry["event"], entry["step"]) == ("validation", step) for entry in journal.entries)
         self._unreported = self.world.any(here_last and self.world.first and not logged)
-        if here_last and logged:
-            self._draw(stop, again=False)
+        if journal and here_last and logged:
+            self._draw(journal, stop, again=False)
 
     def _evaluate(self, stop):
         """Scores the validation split; a stop leaves this to the resumed training."""
@@ -364,14 +371,14 @@ class Training:
             self.save(checkpoint.BEST)
         self.save()
         if self.journal:
-            self._report(nats)
-            self._draw(stop)
+            self._report(self.journal, nats)
+            self._draw(self.journal, stop)
         self._since = time.monotonic()
 
-    def _report(self, nats):
+    def _report(self, journal, nats):
         progress, data = self.progress, self.data
         epoch = progress.step / self.order.steps_per_epoch
-        self.journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
+        journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
         best = "best so far" if progress.best_step == progress.step else f"best at step {progress.best_step}"
         train = speed = ""
         if self.train_score is not None:  # None where a resumed training had only this left to do
@@ -381,12 +388,12 @@ class Training:
             f"{speed}; {data.description}"
         )
 
-    def _draw(self, stop, again=True):
+    def _draw(self, journal, stop, again=True):
         """The pictures of a step; that one cannot be drawn or written ends no training."""
         samples = self.out / output.SAMPLES.format(self.progress.step)
-        pictures = {}
+        pictures: dict[Path, Callable[[Path], None]] = {}
         if self._draws_curve:
-            pictures[self.out / CURVE] = self._write_curve
+            pictures[self.out / CURVE] = lambda path: self._write_curve(path, journal)
         if self._draws_samples and (again or not samples.exists()):
             pictures[samples] = lambda path: self._write_samples(path, stop)
         for path, write in pictures.items():
@@ -395,8 +402,8 @@ class Training:
             except Exception as error:  # of the disk, Pillow, matplotlib or the memory
                 self.say(f"training goes on without {path}: {_reason(error)}")
 
-    def _write_curve(self, path):
-        write_learning_curve(path, self.journal.entries, self.data.description, self.data.unit)
+    def _write_curve(self, path, journal):
+        write_learning_curve(path, journal.entries, self.data.description, self.data.unit)
 
     def _write_samples(self, path, stop):
         def asked_to_stop(done, total):

@@ -1,7 +1,7 @@
 """The packages of the ``train`` extra, imported when one is first needed: ``import pixelrnn_ext`` needs torch and numpy alone."""
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 # Nothing is published under the package's name, so that pip needs the folder or the file.
 INSTALL = """pip install ".[train]" in a checkout, pip install "./NAME.whl[train]" where NAME.whl is the wheel"""
@@ -11,8 +11,8 @@ class MissingPackage(ImportError):
     """A package of the ``train`` extra is not installed."""
 
 
-def need(module: str) -> ModuleType:
-    """The module of that name.
+def need(module: str) -> Any:
+    """The module of that name, which a type checker need not find.
 
     Raises:
         MissingPackage: it cannot be imported; the sentence says the pip commands.

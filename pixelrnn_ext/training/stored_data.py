@@ -1,6 +1,7 @@
 """The data set that a checkpoint was trained on, found again: of a folder, the same files read in the same way."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ OLD = (
 )
 
 
-def load_again(facts: dict, spec: str | None = None, *, same: bool = False, **options) -> data.DataSet:
+def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
     """The data set of a checkpoint's training, or another.
 
     Files that were added to the folder of the training are left out, and a note says so.
@@ -62,7 +63,7 @@ def load_again(facts: dict, spec: str | None = None, *, same: bool = False, **op
         return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {error}"))
 
 
-def check_same(facts: dict, now: data.DataSet) -> None:
+def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
     """ValueError where a training would go on with a folder that has other files than before, or is read otherwise."""
     before, stored = _folder(facts), facts["data"]
     if _identity(before) == _identity(now.folder):

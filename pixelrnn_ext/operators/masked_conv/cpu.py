@@ -41,8 +41,11 @@ def backward(
     dinput, dweight, dbias = torch.ops.pixelrnn_ext.masked_conv_backward(
         grad, y, x, _computed(weight), *_options(mask), last, *needs
     )
-    grads = _unmap(dinput, last) if need_input else None, dweight, dbias
-    return tuple(grad.to(input.dtype) if need else None for grad, need in zip(grads, needs))
+    return (
+        _unmap(dinput, last).to(input.dtype) if need_input else None,
+        dweight.to(input.dtype) if need_weight else None,
+        dbias.to(input.dtype) if need_bias else None,
+    )
 
 
 def _computed(tensor: Tensor) -> Tensor:

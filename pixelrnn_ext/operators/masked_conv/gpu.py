@@ -21,9 +21,9 @@ from .gpu_tiles import INTERPRETED, Gemm, Tiled, launches_on
 try:
     import triton
     import triton.language as tl
-except ImportError as error:
+except ImportError as _error:
     triton = None
-    _WHY_NO_TRITON = f"the masked convolution's GPU kernels need Triton: {error}"
+    _WHY_NO_TRITON = f"the masked convolution's GPU kernels need Triton: {_error}"
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MOST_PIXELS = 2**30  # an int32 holds their number rounded up to blocks
@@ -369,7 +369,7 @@ def backward(
     """Gradients of input, weight and bias; the output is read where there is a ReLU."""
     # One set of strides for both, and no copy where the gradient comes in the output's memory format.
     grad_output = grad_output.contiguous(memory_format=memory_format(input))
-    output = output.contiguous(memory_format=memory_format(input)) if relu else grad_output
+    output = grad_output if output is None or not relu else output.contiguous(memory_format=memory_format(input))
     taps = _live_taps(weight, mask)
     dinput = _input_gradient(grad_output, output, input, weight, mask, relu) if need_input else None
     dweight = dbias = None
@@ -433,4 +433,4 @@ def _weight_gradient(
         )  # fmt: skip
     dweight = torch.zeros_like(weight, memory_format=torch.contiguous_format)
     dweight.view(out_channels, in_channels, -1)[:, :, :taps] = dweights.sum(0).permute(1, 2, 0)
-    return dweight, dbiases.sum(0).to(weight.dtype) if need_bias else None
+    return dweight, None if dbiases is None else dbiases.sum(0).to(weight.dtype)

@@ -8,9 +8,10 @@ shape: two runs may then differ in the last bits. torch.use_deterministic_algori
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -68,7 +69,7 @@ def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
     The bits of the result depend on rows, columns and depth alone; the stages are as many as ``shared_memory`` holds.
     """
 
-    def cost(tiles):
+    def cost(tiles: Tiles) -> int:
         programs = _ceil(gemm.rows, tiles.rows) * _ceil(gemm.columns, tiles.columns) * gemm.number
         step = tiles.rows * tiles.columns + _LOAD * (tiles.rows + tiles.columns)
         return _ceil(programs, _AT_ONCE) * _ceil(gemm.depth, tiles.depth) * tiles.depth * step
@@ -82,22 +83,27 @@ def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
 
+Grid = Callable[[dict[str, int]], tuple[int, ...]]
+
+
 class Tiled:
     """A Triton kernel whose tiles are arguments: ``rows``, ``columns`` and ``depth`` are their names."""
 
-    def __init__(self, kernel, rows: str, columns: str, depth: str, key: list[str]):
+    kernel: Any
+
+    def __init__(self, kernel: Any, rows: str, columns: str, depth: str, key: list[str]) -> None:
         self.kernel, self._names, self._key = kernel, (rows, columns, depth), key
-        self._measured = set()
+        self._measured: set[tuple[object, ...]] = set()
 
     @cached_property
-    def tuner(self):
+    def tuner(self) -> Any:
         configs = [triton.Config(self.sizes(t), num_warps=t.warps, num_stages=t.stages) for t in TILES]
         return triton.autotune(configs, self._key)(self.kernel)
 
     def sizes(self, tiles: Tiles) -> dict[str, int]:
         return dict(zip(self._names, tiles))
 
-    def launch(self, gemm: Gemm, grid, *args, **constants) -> None:
+    def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
         """On the current device and stream; ``grid`` takes the tiles' sizes by name."""
         if MEASURED and not torch.are_deterministic_algorithms_enabled():
             named = {**dict(zip(self.kernel.arg_names, args)), **constants}
@@ -125,7 +131,7 @@ def _captures(tensor: torch.Tensor) -> bool:
 
 
 @contextmanager
-def launches_on(tensor: torch.Tensor):
+def launches_on(tensor: torch.Tensor) -> Iterator[None]:
     """The tensor's device is current, and kernels may be loaded, while a CUDA graph is captured too.
 
     A kernel's first launch loads it, which the driver refuses to a thread that captures unless it is in relaxed mode.

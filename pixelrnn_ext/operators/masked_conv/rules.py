@@ -4,6 +4,9 @@
 compute them (:mod:`pixelrnn_ext.operators.masked_conv.cpu`), on a GPU Triton kernels, which need no compiled library.
 """
 
+from types import ModuleType
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,7 +34,7 @@ _library.define(
 _OPS = torch.ops.pixelrnn_ext
 
 
-def _kernels(tensor: Tensor):
+def _kernels(tensor: Tensor) -> ModuleType:
     if not tensor.is_cuda:
         return cpu
     from . import gpu  # here, so that importing the package does not import triton
@@ -67,20 +70,33 @@ def masked_conv2d_backward(
     mask, needs = Mask(mask_type, image_channels, gates), (need_input, need_weight, need_bias)
     grads = _kernels(input).backward(grad_output, output, input, weight, mask, relu, *needs)
     formats = memory_format(input), memory_format(weight), torch.contiguous_format
-    return tuple(
+    dinput, dweight, dbias = (
         input.new_empty(0) if grad is None else grad.contiguous(memory_format=layout) for grad, layout in zip(grads, formats)
     )
+    return dinput, dweight, dbias
 
 
-def _fake(input, weight, bias, mask_type, image_channels, gates, relu):
+def _fake(
+    input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
+) -> Tensor:
     size = input.shape[0], weight.shape[0], input.shape[2], input.shape[3]
     return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format(input))
 
 
 def _backward_fake(
-    grad_output, output, input, weight, mask_type, image_channels, gates, relu, need_input, need_weight, need_bias
-):
-    def like(tensor, needed):
+    grad_output: Tensor,
+    output: Tensor | None,
+    input: Tensor,
+    weight: Tensor,
+    mask_type: str,
+    image_channels: int,
+    gates: int,
+    relu: bool,
+    need_input: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    def like(tensor: Tensor, needed: bool) -> Tensor:
         if not needed:
             return tensor.new_empty(0)
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device, memory_format=memory_format(tensor))
@@ -88,13 +104,13 @@ def _backward_fake(
     return like(input, need_input), like(weight, need_weight), input.new_empty(weight.shape[0] if need_bias else 0)
 
 
-def _setup(ctx, inputs, output):
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     input, weight, _, *ctx.options = inputs
     relu = ctx.options[-1]
     ctx.save_for_backward(input, weight, output if relu else None)
 
 
-def _gradients(ctx, grad):
+def _gradients(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * 7
     input, weight, output = ctx.saved_tensors
@@ -103,18 +119,32 @@ def _gradients(ctx, grad):
     return *(grad if need else None for grad, need in zip(grads, needs)), None, None, None, None
 
 
-def _decomposed(input, weight, bias, mask_type, image_channels, gates, relu):
+def _decomposed(
+    input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
+) -> Tensor:
     """What the operator computes, in PyTorch that has derivatives."""
-    options = dict(image_channels=image_channels, gates=gates, activation="relu" if relu else None)
-    return reference.masked_conv2d(input, weight, bias, mask_type, **options)
+    activation = "relu" if relu else None
+    return reference.masked_conv2d(
+        input, weight, bias, mask_type, image_channels=image_channels, gates=gates, activation=activation
+    )
 
 
 def _decomposed_backward(
-    grad_output, output, input, weight, mask_type, image_channels, gates, relu, need_input, need_weight, need_bias
-):
+    grad_output: Tensor,
+    output: Tensor | None,
+    input: Tensor,
+    weight: Tensor,
+    mask_type: str,
+    image_channels: int,
+    gates: int,
+    relu: bool,
+    need_input: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """In convolutions and products, since torch.func of torch 2.11 does not trace the derivative of aten's own backward."""
     options = dict(image_channels=image_channels, gates=gates)
-    grad = torch.where(output > 0, grad_output, 0) if relu else grad_output
+    grad = torch.where(output > 0, grad_output, 0) if relu and output is not None else grad_output
     dinput, dweight, dbias = (input.new_empty(0) for _ in range(3))
     if need_input:
         flipped = masked_weight(weight, mask_type, **options).flip(2, 3).transpose(0, 1)
@@ -126,29 +156,29 @@ def _decomposed_backward(
     return dinput, dweight, dbias
 
 
-def _weight_sums(grad, input, weight, groups):
+def _weight_sums(grad: Tensor, input: Tensor, weight: Tensor, groups: int) -> Tensor:
     """(groups, *weight.shape): for each group of images that follow one another the unmasked gradient of the weight, from the
     patches that the convolution reads."""
     size, images = weight.shape[2:], grad.shape[0] // groups
-    patches = F.unfold(input, size, padding=[side // 2 for side in size]).unflatten(0, (groups, images))
+    patches = F.unfold(input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
     sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)
     return sums.unflatten(2, weight.shape[1:])
 
 
 # Batching. The gradients of weight and bias are sums over images; a batch of those sums comes from one batched product.
-def _batch(info, in_dims, *args):
+def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Tensor, int]:
     (output,), (dim,) = batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
     return output, dim
 
 
-def _backward_batch(info, in_dims, *args):
+def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     if in_dims[3] is not None:  # of weights too
         return batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
-    args, images = batching.fold({0: 0, 1: 0, 2: 0}, info, in_dims, args)
-    grad, output, input, weight, mask_type, image_channels, gates, relu, *needs = args
+    folded, images = batching.fold({0: 0, 1: 0, 2: 0}, info, in_dims, args)
+    grad, output, input, weight, mask_type, image_channels, gates, relu, *needs = folded
     dinput, dweight, dbias = (input.new_empty(info.batch_size, 0) for _ in needs)
     if needs[0]:
-        dinput = _OPS.masked_conv2d_backward(*args[:-3], True, False, False)[0].unflatten(0, (info.batch_size, images))
+        dinput = _OPS.masked_conv2d_backward(*folded[:-3], True, False, False)[0].unflatten(0, (info.batch_size, images))
     grad = torch.where(output > 0, grad, 0) if relu and (needs[1] or needs[2]) else grad
     if needs[1]:
         sums = _weight_sums(grad, input, weight, info.batch_size)

@@ -7,6 +7,8 @@ c and gates, and through them of everything that they were computed from. Shapes
 float32. ``path`` and ``tf32`` are the operators'; they do not matter here.
 """
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,55 +26,95 @@ def gates_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float16 if dtype == torch.bfloat16 else dtype
 
 
-def line_scan(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):
+def line_scan(
+    x: Tensor | None,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    input_kernel: int,
+    diagonal: bool,
+    reverse: bool,
+    path: str = "auto",
+    tf32: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     """(h, c, gates)."""
     dtype, wide = weight.dtype, state_dtype(weight.dtype)
-    x, weight, h0, c0, input, weight_ih, bias = (
-        None if t is None else t.to(wide) for t in (x, weight, h0, c0, input, weight_ih, bias)
-    )
-    if input is not None:
+    weight = weight.to(wide)
+    x, h0, c0, input, weight_ih, bias = (_to(wide, t) for t in (x, h0, c0, input, weight_ih, bias))
+    if input is not None and weight_ih is not None:
         product = input_to_state(input, weight_ih, bias, input_kernel, reverse)
         x = product if x is None else product + x
-    elif bias is not None:
+    elif x is not None and bias is not None:
         x = x + bias[:, None, None, None]
+    assert x is not None  # the operator has checked that there is x or input
     directions = [
-        _forward(*_of_direction(d, x, weight, h0, c0), _Lines(diagonal, reverse != (d == 1), x.shape))
+        _forward(x[d], weight[d], _of(d, h0), _of(d, c0), _Lines(diagonal, reverse != (d == 1), x.shape))
         for d in range(weight.shape[0])
     ]
     h, c, gates = (torch.stack(t) for t in zip(*directions))
     return h.to(dtype), c, gates.to(gates_dtype(dtype))
 
 
-def line_scan_backward(dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False, dc=None, dgates=None):
+def line_scan_backward(
+    dh: Tensor | None,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    c: Tensor,
+    gates: Tensor,
+    diagonal: bool,
+    reverse: bool,
+    path: str = "auto",
+    tf32: bool = False,
+    dc: Tensor | None = None,
+    dgates: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """(dx, dh0, dc0) from gradients of h, c and the gates, each of which may be None."""
     dtype, wide = weight.dtype, state_dtype(weight.dtype)
-    tensors = [None if t is None else t.to(wide) for t in (dh, dc, dgates, weight, c0, c, gates)]
+    weight, c, gates = weight.to(wide), c.to(wide), gates.to(wide)
+    dh, dc, dgates, c0 = (_to(wide, t) for t in (dh, dc, dgates, c0))
     directions = [
-        _backward(*_of_direction(d, *tensors), _Lines(diagonal, reverse != (d == 1), gates.shape))
+        _backward(
+            _of(d, dh),
+            _of(d, dc),
+            _of(d, dgates),
+            _of(d, c0),
+            weight[d],
+            c[d],
+            gates[d],
+            _Lines(diagonal, reverse != (d == 1), gates.shape),
+        )
         for d in range(weight.shape[0])
     ]
     dx, dh0, dc0 = (torch.stack(t) for t in zip(*directions))
     return dx.to(dtype), dh0[: 0 if h0 is None else None], dc0[: 0 if c0 is None else None]
 
 
-def _of_direction(d, *tensors):
-    return (None if t is None else t[d] for t in tensors)
+def _to(dtype: torch.dtype, tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)
+
+
+def _of(direction: int, tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor[direction]
 
 
 class _Lines:
     """The lines of one direction's maps: ``take`` maps [B, H, W, ...] to [lines, B, cells, ...], ``give`` is its inverse."""
 
-    def __init__(self, diagonal, mirrored, shape):
+    def __init__(self, diagonal: bool, mirrored: bool, shape: torch.Size) -> None:
         self._diagonal, self._mirrored = diagonal, mirrored
         _, _, self._height, self._width, *_ = shape
 
-    def take(self, m):
+    def take(self, m: Tensor) -> Tensor:
         m = m.flip(2) if self._mirrored else m
         if not self._diagonal:
             return m.transpose(0, 1)
         return skew(m.flatten(3).permute(0, 3, 1, 2)).permute(3, 0, 2, 1).unflatten(-1, m.shape[3:])
 
-    def give(self, lines):
+    def give(self, lines: Tensor) -> Tensor:
         if self._diagonal:
             sizes = lines.shape[3:]
             m = unskew(lines.flatten(3).permute(1, 3, 2, 0), self._width).permute(0, 2, 3, 1).unflatten(-1, sizes)
@@ -80,12 +122,12 @@ class _Lines:
             m = lines.transpose(0, 1)
         return m.flip(2) if self._mirrored else m
 
-    def active(self, like):
+    def active(self, like: Tensor) -> Tensor:
         """[lines, 1, cells, 1]: which cells are pixels."""
         return self.take(torch.ones(1, self._height, self._width, 1, device=like.device)) > 0
 
 
-def _forward(x, weight, h0, c0, lines):
+def _forward(x: Tensor, weight: Tensor, h0: Tensor | None, c0: Tensor | None, lines: _Lines) -> list[Tensor]:
     active, x = lines.active(x), lines.take(x)
     _, images, cells, hidden, _ = x.shape
     taps = weight.shape[0]
@@ -107,9 +149,19 @@ def _forward(x, weight, h0, c0, lines):
     return [lines.give(torch.stack(m)) for m in zip(*maps)]
 
 
-def _backward(dh, dc, dgates, weight, c0, c, gates, lines):
+def _backward(
+    dh: Tensor | None,
+    dc: Tensor | None,
+    dgates: Tensor | None,
+    c0: Tensor | None,
+    weight: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    lines: _Lines,
+) -> tuple[Tensor, Tensor, Tensor]:
     active = lines.active(c)
-    dh, dc, dgates, c, gates = (None if t is None else lines.take(t) for t in (dh, dc, dgates, c, gates))
+    dh, dc, dgates = (None if t is None else lines.take(t) for t in (dh, dc, dgates))
+    c, gates = lines.take(c), lines.take(gates)
     _, images, cells, hidden = c.shape
     taps = weight.shape[0]
     before = taps // 2
@@ -134,13 +186,15 @@ def _backward(dh, dc, dgates, weight, c0, c, gates, lines):
         d_x = torch.stack([d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o)], -1)
         dx.append(d_x)
         products = [torch.einsum("bcug,ugj->bcj", d_x, weight[k]) for k in range(taps)]
-        padded = sum(F.pad(p, (0, 0, k, taps - 1 - k)) for k, p in enumerate(products))
+        padded = reduce(torch.add, (F.pad(p, (0, 0, k, taps - 1 - k)) for k, p in enumerate(products)))
         into_h, into_c = padded[:, before : before + cells], d_c * f
         dh0 = dh0 + padded[:, :before].sum(1) + padded[:, before + cells :].sum(1)
     return lines.give(torch.stack(dx[::-1])), dh0 + into_h.sum(1), dc0 + into_c.sum(1)
 
 
-def input_to_state(input, weight_ih, bias, input_kernel, reverse):
+def input_to_state(
+    input: Tensor, weight_ih: Tensor, bias: Tensor | None, input_kernel: int, reverse: bool
+) -> Tensor:
     """The convolution of the input and the bias, [D, B, H, W, h, 4]."""
     directions, taps, hidden, _, channels = weight_ih.shape
     matrix = weight_ih.permute(0, 1, 4, 2, 3).reshape(directions, taps * channels, 4 * hidden)
@@ -157,13 +211,38 @@ def input_to_state(input, weight_ih, bias, input_kernel, reverse):
     return product.view(directions, *input.shape[:3], hidden, 4)
 
 
-def line_scan_weight_grad(dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
+def line_scan_weight_grad(
+    dx: Tensor,
+    h: Tensor | None,
+    h0: Tensor | None,
+    input: Tensor | None,
+    taps: int,
+    input_taps: int,
+    input_kernel: int,
+    bias: bool,
+    diagonal: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """(dweight, dweight_ih, dbias); of those whose operand is None, or that are not asked for, an empty one."""
-    grads = grouped_weight_grad(1, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse)
-    return tuple(grad.squeeze(1) for grad in grads)
+    dweight, dweight_ih, dbias = grouped_weight_grad(
+        1, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse
+    )
+    return dweight.squeeze(1), dweight_ih.squeeze(1), dbias.squeeze(1)
 
 
-def grouped_weight_grad(groups, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
+def grouped_weight_grad(
+    groups: int,
+    dx: Tensor,
+    h: Tensor | None,
+    h0: Tensor | None,
+    input: Tensor | None,
+    taps: int,
+    input_taps: int,
+    input_kernel: int,
+    bias: bool,
+    diagonal: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """As :func:`line_scan_weight_grad`, with a second axis: sums over each of the groups of images that follow one another."""
     directions, images, height, width, hidden, _ = dx.shape
     pixels = images // groups * height * width  # of a group; no -1 for them, since there may be none
@@ -173,7 +252,9 @@ def grouped_weight_grad(groups, dx, h, h0, input, taps, input_taps, input_kernel
     if h is not None:
         moves = state_moves(diagonal, taps)
         border = [None if h0 is None else h0[d] for d in range(directions)]
-        neighbours = [[displaced(h[d], *move, mirrored[d], border[d]) for move in moves] for d in range(directions)]
+        neighbours = [
+            [displaced(h[d], up, left, mirrored[d], border[d]) for up, left in moves] for d in range(directions)
+        ]
         dweight = torch.stack([_product(*pair) for pair in zip(dx, neighbours)])
     if input is not None:
         neighbours = [input_neighbours(input, input_taps, input_kernel, m) for m in mirrored]
@@ -188,7 +269,7 @@ def grouped_weight_grad(groups, dx, h, h0, input, taps, input_taps, input_kernel
     )
 
 
-def _product(dx, neighbours):
+def _product(dx: Tensor, neighbours: list[Tensor]) -> Tensor:
     """[groups, taps, h, 4, channels]: dx [groups, n, 4 * h] times each of the neighbours' maps, in one matrix product."""
     groups, pixels, columns = dx.shape
     channels = neighbours[0].shape[-1]
@@ -196,22 +277,22 @@ def _product(dx, neighbours):
     return product.view(groups, columns // 4, 4, len(neighbours), channels).permute(0, 3, 1, 2, 4)
 
 
-def input_neighbours(input, taps, kernel, mirrored):
+def input_neighbours(input: Tensor, taps: int, kernel: int, mirrored: bool) -> list[Tensor]:
     """The map that each input-to-state tap reads: pixels of the same row, from left to right in the order of the scan."""
     return [displaced(input, 0, kernel // 2 - k, mirrored) for k in range(taps)]
 
 
-def state_moves(diagonal, taps):
+def state_moves(diagonal: bool, taps: int) -> list[tuple[int, int]]:
     """The neighbour that each state-to-state tap reads: rows above, columns before (csrc/geometry.h)."""
     return [(1, 0), (0, 1)] if diagonal else [(1, taps // 2 - k) for k in range(taps)]
 
 
-def displaced(m, up, left, mirrored, border=None):
+def displaced(m: Tensor, up: int, left: int, mirrored: bool, border: Tensor | None = None) -> Tensor:
     """The pixel ``up`` rows above and ``left`` columns before each pixel of m [B, H, W, C], the border where there is none."""
     _, height, width, _ = m.shape
     left = -left if mirrored else left
 
-    def move(t):  # narrow, not slices: a slice of everything is an alias, which a batch of gradients has no rule for
+    def move(t: Tensor) -> Tensor:  # narrow, not slices: a slice of everything is an alias, which a batch of gradients has no rule for
         t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
         return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)
 

@@ -5,8 +5,10 @@ recurrence. Shapes as in csrc/ops.cpp.
 """
 
 from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..autocast import runs_without_autocast
 from ..devices import on_one_device
@@ -24,20 +26,46 @@ def register(namespace: str, device: str) -> None:
         torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(on_one_device(kernel)))
 
 
-def line_scan(ops, x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):
+def line_scan(
+    ops: Any,
+    x: Tensor | None,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    input_kernel: int,
+    diagonal: bool,
+    reverse: bool,
+    path: str = "auto",
+    tf32: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     if (input is None) != (weight_ih is None):
         raise ValueError("line_scan: input and weight_ih go together")
     if x is None and input is None:
         raise ValueError("line_scan: expected x or input")
-    if input is not None:
+    if input is not None and weight_ih is not None:
         product = eager.input_to_state(input, weight_ih, bias, input_kernel, reverse)
         x = product if x is None else product.add_(x)
-    elif bias is not None:
+    elif x is not None and bias is not None:
         x = x + bias[:, None, None, None]
     return ops.recurrence(x, weight, h0, c0, diagonal, reverse, path, tf32)
 
 
-def line_scan_backward(ops, dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False):
+def line_scan_backward(
+    ops: Any,
+    dh: Tensor,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    c: Tensor,
+    gates: Tensor,
+    diagonal: bool,
+    reverse: bool,
+    path: str = "auto",
+    tf32: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     dx, dc_first = ops.recurrence_backward(dh, weight, c0, c, gates, diagonal, reverse, path, tf32)
     directions, images, _, _, hidden = c.shape
     dh0, dc0 = (c.new_zeros(0, images, hidden) for _ in range(2))
@@ -49,9 +77,23 @@ def line_scan_backward(ops, dh, weight, h0, c0, c, gates, diagonal, reverse, pat
     return dx, dh0, dc0
 
 
-def line_scan_weight_grad(ops, dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
+def line_scan_weight_grad(
+    ops: Any,
+    dx: Tensor,
+    h: Tensor | None,
+    h0: Tensor | None,
+    input: Tensor | None,
+    taps: int,
+    input_taps: int,
+    input_kernel: int,
+    bias: bool,
+    diagonal: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """As in eager.py. The recurrent weight's gradient is one matrix product: dx times the hidden states that the taps read."""
-    dweight, *others = eager.line_scan_weight_grad(dx, None, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse)
+    dweight, dweight_ih, dbias = eager.line_scan_weight_grad(
+        dx, None, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse
+    )
     if h is not None:
         columns = dx.flatten(4).flatten(1, 3).transpose(1, 2)
         # No more taps at once than there are gates: the states that they read are never larger than dx.
@@ -62,4 +104,4 @@ def line_scan_weight_grad(ops, dx, h, h0, input, taps, input_taps, input_kernel,
         product = products[0] if taps <= 4 else torch.cat(products, -1)
         directions, hidden = h.shape[0], h.shape[-1]
         dweight = product.view(directions, hidden, 4, taps, hidden).permute(0, 3, 1, 2, 4).contiguous()
-    return dweight, *others
+    return dweight, dweight_ih, dbias

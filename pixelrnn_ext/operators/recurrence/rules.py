@@ -5,7 +5,9 @@ operators, so that compiled graphs keep them: the recurrence, and the gradients 
 image apart.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from .. import autograd, batching
 from ..autocast import casts_operands, without_autocast
 from ..library import why_no_cuda, why_no_native
 from . import eager, gpu
+
+Operator = Callable[..., tuple[Tensor, ...]]
 
 
 def _register() -> None:
@@ -44,12 +48,29 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-_libraries = []  # a library's registrations live as long as it
+_libraries: list[torch.library.Library] = []  # a library's registrations live as long as it
 
 
-def _scan_fake(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse, path="auto", tf32=False):
+def _scan_fake(
+    x: Tensor | None,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    input_kernel: int,
+    diagonal: bool,
+    reverse: bool,
+    path: str = "auto",
+    tf32: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     directions, _, hidden, _, _ = weight.shape
-    images, height, width = x.shape[1:4] if x is not None else input.shape[:3]
+    if x is not None:
+        _, images, height, width, *_ = x.shape
+    else:
+        assert input is not None  # the operator has checked that there is x or input
+        images, height, width, _ = input.shape
     size = (directions, images, height, width, hidden)
     dtype = weight.dtype
     return (
@@ -59,13 +80,35 @@ def _scan_fake(x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal
     )
 
 
-def _backward_fake(dh, weight, h0, c0, c, gates, diagonal, reverse, path="auto", tf32=False):
+def _backward_fake(
+    dh: Tensor,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    c: Tensor,
+    gates: Tensor,
+    diagonal: bool,
+    reverse: bool,
+    path: str = "auto",
+    tf32: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     directions, images, _, _, hidden = c.shape
-    states = [c.new_empty(0 if state is None else directions, images, hidden) for state in (h0, c0)]
-    return weight.new_empty(gates.shape), *states
+    dh0, dc0 = (c.new_empty(0 if state is None else directions, images, hidden) for state in (h0, c0))
+    return weight.new_empty(gates.shape), dh0, dc0
 
 
-def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse):
+def _weight_grad_fake(
+    dx: Tensor,
+    h: Tensor | None,
+    h0: Tensor | None,
+    input: Tensor | None,
+    taps: int,
+    input_taps: int,
+    input_kernel: int,
+    bias: bool,
+    diagonal: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     directions, hidden = dx.shape[0], dx.shape[4]
     channels = 0 if input is None else input.shape[3]
     return (
@@ -76,28 +119,30 @@ def _weight_grad_fake(dx, h, h0, input, taps, input_taps, input_kernel, bias, di
 
 
 # Batching. The axes of images by the place of the argument.
-def _scan_batch(op, info, in_dims, *args):
+def _scan_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     return batching.folded(op, {0: 1, 4: 0}, (1, 1, 1), info, in_dims, args)
 
 
-def _backward_batch(op, info, in_dims, *args):
+def _backward_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     return batching.folded(op, {0: 1, 4: 1, 5: 1}, (1, 1, 1), info, in_dims, args)
 
 
-def _weight_grad_batch(op, info, in_dims, *args):
+def _weight_grad_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     axes = {0: 1, 1: 1, 3: 0}
     if in_dims[2] is not None:  # of h0
         return batching.each(op, info, in_dims, args)
-    args, _ = batching.fold(axes, info, in_dims, args)
-    return eager.grouped_weight_grad(info.batch_size, *args), (1, 1, 1)
+    folded, _ = batching.fold(axes, info, in_dims, args)
+    return eager.grouped_weight_grad(info.batch_size, *folded), (1, 1, 1)
 
 
-def _scan_setup(ctx, inputs, output):
+def _scan_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, weight, h0, c0, input, weight_ih, _, *ctx.options = inputs
     ctx.save_for_backward(weight, h0, c0, input, weight_ih, *output)
 
 
-def _scan_backward(ops, ctx, dh, dc, dgates):
+def _scan_backward(
+    ops: Any, ctx: Any, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
+) -> tuple[Tensor | None, ...]:
     weight, h0, c0, input, weight_ih, h, c, gates = ctx.saved_tensors  # once: activation checkpoints allow no more
     input_kernel, diagonal, reverse, *path = ctx.options
     scan = diagonal, reverse
@@ -138,7 +183,7 @@ def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Te
     """Gradient of the layer's input: the transposed input-to-state convolution of dx, summed over directions."""
     directions, images, height, width, hidden, _ = dx.shape
     taps, channels = weight_ih.shape[1], weight_ih.shape[4]
-    total = None
+    total: Tensor | None = None
     for d in range(directions):
         columns = weight_ih[d].permute(1, 2, 0, 3).reshape(4 * hidden, taps * channels)
         pixels = dx[d].reshape(-1, 4 * hidden)
@@ -149,6 +194,7 @@ def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Te
         for k in range(taps):
             moved = eager.displaced(products[:, :, :, k], 0, k - kernel // 2, reverse != (d == 1)).reshape(-1, channels)
             total = moved if total is None else total + moved
+    assert total is not None  # there is a direction
     return total.reshape(images, height, width, channels)
 
 
