@@ -9,10 +9,11 @@ from checks import assert_close
 from torch.nn import functional as F
 
 from pixelrnn_ext.masks import Mask, causal_mask
-from pixelrnn_ext.operators.masked_conv import gpu as kernels
+from pixelrnn_ext.operators.masked_conv import gpu
+from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
-if kernels.INTERPRETED:
+if tiles.INTERPRETED:
     from triton.runtime import interpreter
 
     _patch_lang_tensor = interpreter._patch_lang_tensor
@@ -69,14 +70,14 @@ def check(
     want, alive = expected(input, weight, bias, Mask(*mask), relu, cotangent)
     poisoned = torch.where(alive, weight, torch.nan)
 
-    assert kernels.why_not(input) is None
-    output = kernels.forward(input, poisoned, bias, Mask(*mask), relu)
+    assert gpu.why_not(input) is None
+    output = gpu.forward(input, poisoned, bias, Mask(*mask), relu)
     if relu:  # where rounding decides on which side of zero an output is, its gradient is not comparable
         mask_of_output = (want["output"] > 0) == (output > 0)
         assert mask_of_output.double().mean() > 0.99 or n == 0
         cotangent = cotangent * mask_of_output
         want = expected(input, weight, bias, Mask(*mask), relu, cotangent)[0]
-    gradients = kernels.backward(cotangent, output, input, poisoned, Mask(*mask), relu, True, True, has_bias)
+    gradients = gpu.backward(cotangent, output, input, poisoned, Mask(*mask), relu, True, True, has_bias)
     got = {"output": output, **dict(zip(("dinput", "dweight", "dbias"), gradients))}
     assert has_bias or got.pop("dbias") is None
     for name in want:
@@ -92,16 +93,16 @@ def check_subsets():
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
-    output = kernels.forward(input, weight, torch.randn(5), mask, True)
-    every = kernels.backward(cotangent, output, input, weight, mask, True, True, True, True)
+    output = gpu.forward(input, weight, torch.randn(5), mask, True)
+    every = gpu.backward(cotangent, output, input, weight, mask, True, True, True, True)
     for subset in range(8):
         needed = [bool(subset >> bit & 1) for bit in range(3)]
-        got = kernels.backward(cotangent, output, input, weight, mask, True, *needed)
+        got = gpu.backward(cotangent, output, input, weight, mask, True, *needed)
         for name, need, full, one in zip(("dinput", "dweight", "dbias"), needed, every, got):
             assert (one is not None) == need
             if need:
                 assert_close(name, full, one, 1e-6)
-    again = kernels.backward(cotangent, output, input, weight, mask, True, True, True, True)
+    again = gpu.backward(cotangent, output, input, weight, mask, True, True, True, True)
     assert all(torch.equal(*pair) for pair in zip(every, again))
 
 
@@ -111,16 +112,16 @@ def check_parts():
     mask = Mask("A", 3, 1)
     input, weight = torch.randn(3, 3, 19, 23), torch.randn(3, 3, 3, 1)
     cotangent = torch.ones(()).expand(3, 3, 19, 23)
-    assert input.numel() // 3 >= 2 * kernels._FEWEST_PIXELS
+    assert input.numel() // 3 >= 2 * gpu._FEWEST_PIXELS
     want, _ = expected(input, weight, None, mask, False, cotangent)
-    got = kernels.backward(cotangent, None, input, weight, mask, False, True, True, False)
+    got = gpu.backward(cotangent, None, input, weight, mask, False, True, True, False)
     assert_close("dinput", want["dinput"], got[0], 1e-6)
     assert_close("dweight", want["dweight"], got[1], 1e-6)
 
 
 def check_refused():
-    assert "float64" in kernels.why_not(torch.empty(1, 1, 2, 2, dtype=torch.float64))
-    assert "pixels" in kernels.why_not(torch.empty(1, 1, 1, 1).expand(2, 1, 2**15, 2**15))
+    assert "float64" in gpu.why_not(torch.empty(1, 1, 2, 2, dtype=torch.float64))
+    assert "pixels" in gpu.why_not(torch.empty(1, 1, 1, 1).expand(2, 1, 2**15, 2**15))
 
 
 def check_a_capture():
@@ -145,7 +146,7 @@ def check_a_capture():
 
         return run
 
-    names = ("_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel")
+    names = ("output_kernel", "input_gradient_kernel", "weight_gradient_kernel")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: False)
         patch.setattr(tiles, "MEASURED", True)
@@ -153,7 +154,7 @@ def check_a_capture():
         patch.setattr(tiles, "_exchange_capture_mode", exchange)
         for name in names:
             patch.setattr(getattr(kernels, name), "tuner", Refusing())
-        for kernel in (kernels._pack_kernel, *(getattr(kernels, name).kernel for name in names)):
+        for kernel in (kernels.pack_kernel, *(getattr(kernels, name).kernel for name in names)):
             patch.setattr(kernel, "run", launches_of(kernel))
         check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True, ratio=1e-6)
     assert launched_in == [2] * 5  # the weight is packed twice
@@ -161,4 +162,4 @@ def check_a_capture():
 
 
 def is_interpreted():
-    return kernels.INTERPRETED
+    return tiles.INTERPRETED

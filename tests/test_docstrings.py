@@ -18,7 +18,7 @@ NEEDS_MORE = {"pixelrnn_ext.operators.recurrence.plan.resident_plan", "pixelrnn_
 def documented():
     """The docstrings with examples, of every module that imports here."""
     for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
-        if info.name.removeprefix("pixelrnn_ext.") in ("__main__", "_C", "_C_cuda", "operators.masked_conv.gpu"):
+        if info.name.removeprefix("pixelrnn_ext.") in ("__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"):
             continue
         for test in doctest.DocTestFinder().find(importlib.import_module(info.name)):
             if test.examples:

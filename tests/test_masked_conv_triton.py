@@ -17,7 +17,8 @@ import torch
 
 triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
 
-from pixelrnn_ext.operators.masked_conv import gpu as kernels  # noqa: E402
+from pixelrnn_ext.operators.masked_conv import gpu  # noqa: E402
+from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E402
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, fixed  # noqa: E402
 
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
@@ -136,7 +137,7 @@ def constants_of(tiled, tiles, precision):
 @pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("arch", TENSOR_CORES)
-@pytest.mark.parametrize("kernel", ["_output_kernel", "_input_gradient_kernel", "_weight_gradient_kernel"])
+@pytest.mark.parametrize("kernel", ["output_kernel", "input_gradient_kernel", "weight_gradient_kernel"])
 def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
     dtype, precision = FORMATS[format]
     tiled = getattr(kernels, kernel)
@@ -150,7 +151,7 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
     assert ("tf32" in ptx) == (format == "tf32")
 
 
-@pytest.mark.parametrize("kernel", ["_output_kernel", "_weight_gradient_kernel"])
+@pytest.mark.parametrize("kernel", ["output_kernel", "weight_gradient_kernel"])
 @pytest.mark.parametrize("arch", [80, 90])
 def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
     """The choice reckons with as much as the compiler takes: of a card of 8.6, with 99 KB."""
@@ -164,11 +165,11 @@ def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("arch", TENSOR_CORES)
 def test_the_packing_compiles_ahead_of_time(arch, dtype):
-    compiled(kernels._pack_kernel, arch, dtype, {"CENTRE": 4, **COLOURS, "BLOCK_OUT": 32, "BLOCK_IN": 32})
+    compiled(kernels.pack_kernel, arch, dtype, {"CENTRE": 4, **COLOURS, "BLOCK_OUT": 32, "BLOCK_IN": 32})
 
 
 def test_a_cpu_tensor_has_a_reason():
-    assert "CUDA tensor" in kernels.why_not(torch.empty(1, 1, 1, 1))
+    assert "CUDA tensor" in gpu.why_not(torch.empty(1, 1, 1, 1))
 
 
 def test_without_triton():

@@ -70,16 +70,16 @@ def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
     """
 
     def cost(tiles: Tiles) -> int:
-        programs = _ceil(gemm.rows, tiles.rows) * _ceil(gemm.columns, tiles.columns) * gemm.number
+        programs = ceil_div(gemm.rows, tiles.rows) * ceil_div(gemm.columns, tiles.columns) * gemm.number
         step = tiles.rows * tiles.columns + _LOAD * (tiles.rows + tiles.columns)
-        return _ceil(programs, _AT_ONCE) * _ceil(gemm.depth, tiles.depth) * tiles.depth * step
+        return ceil_div(programs, _AT_ONCE) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
     stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # a ReLU's output is loaded beside its gradient
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
 
-def _ceil(a: int, b: int) -> int:
+def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 

@@ -1,0 +1,248 @@
+"""The masked convolution on GPUs: implicit GEMMs over the taps that the mask leaves alive, in Triton.
+
+In raster order those are the first taps of the kernel: all before the centre, and the centre itself unless nothing of
+it is alive (mask A, one colour). The kernels run over that many taps, so that dead ones cost nothing, and read the
+weight as (taps, channels of the source, channels of the result): a masked copy of its live taps, which is small beside
+the maps, for coalesced loads and loops that know no colours. Maps are read and written through their strides.
+
+Pixels are counted over the batch, as int32: decomposing an int64 into image, row and column is slow. Offsets are int64.
+"""
+
+from __future__ import annotations  # tl.constexpr is not evaluated where Triton is missing
+
+from collections.abc import Callable
+from typing import Any
+
+from .gpu_tiles import Tiled
+
+WHY_NO_TRITON: str | None = None
+try:
+    import triton
+    import triton.language as tl
+except ImportError as _error:
+    triton = None
+    WHY_NO_TRITON = f"the masked convolution's GPU kernels need Triton: {_error}"
+
+
+def _jit(function: Callable[..., Any]) -> Any:
+    # Where Triton is missing the module still imports, for why_not.
+    return triton.jit(function, do_not_specialize=["pixels", "batch_key"]) if triton else function
+
+
+def _device_function(function: Callable[..., Any]) -> Any:
+    return triton.jit(function) if triton else function
+
+
+def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
+    """Decorates a kernel whose tiles have these names; measured once for batch sizes up to each power of two."""
+    # A map's channel stride tells its memory format.
+    key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
+    return lambda kernel: Tiled(kernel, rows, columns, depth, key)
+
+
+@_device_function
+def _group(channel, channels, COLOURS: tl.constexpr):
+    """masks.colour_groups: contiguous groups, the larger ones first."""
+    size = channels // COLOURS
+    larger = channels % COLOURS
+    in_larger = channel < larger * (size + 1)
+    return tl.where(in_larger, channel // (size + 1), (channel - larger) // size)
+
+
+@_device_function
+def _alive(
+    tap, out, source, out_channels, in_channels,
+    CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+):  # fmt: skip
+    """Whether output channels may read input channels of a live tap; the shapes of out and source broadcast."""
+    units = out_channels // GATES
+    group_out = _group(out % units, units, COLOURS)
+    # All colours of the pixels before the centre come before the centre's.
+    group_in = _group(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
+    if STRICT:
+        return group_in < group_out
+    return group_in <= group_out
+
+
+@_device_function
+def _offset(image, row, column, stride_n, stride_h, stride_w):
+    return image.to(tl.int64) * stride_n + row.to(tl.int64) * stride_h + column.to(tl.int64) * stride_w
+
+
+@_device_function
+def _operand(tile, INTERPRETED: tl.constexpr):
+    # Triton's interpreter holds a bfloat16 as an integer, and multiplies those.
+    return tile.to(tl.float32) if INTERPRETED else tile
+
+
+@_jit
+def pack_kernel(
+    weight, packed, in_channels, out_channels, weight_o, weight_c, weight_t, packed_o, packed_c, packed_t,
+    CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+    BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+):  # fmt: skip
+    """packed[tap, o, c] = weight[o, c, tap] where it is alive, through their strides."""
+    tap = tl.program_id(0)
+    out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)
+    inside = (out < out_channels)[:, None] & (source < in_channels)[None, :]
+    tile = tl.load(
+        weight + tap * weight_t + out.to(tl.int64)[:, None] * weight_o + source.to(tl.int64)[None, :] * weight_c,
+        mask=inside & _alive(
+            tap, out[:, None], source[None, :], out_channels, in_channels, CENTRE, STRICT, COLOURS, GATES
+        ),
+        other=0.0,
+    )  # fmt: skip
+    packed += tap.to(tl.int64) * packed_t
+    tl.store(packed + out.to(tl.int64)[:, None] * packed_o + source.to(tl.int64)[None, :] * packed_c, tile, mask=inside)
+
+
+@_tiled("BLOCK_PIXELS", "BLOCK_OUT", "BLOCK_IN")
+@_jit
+def output_kernel(
+    x, weight, bias, y, batch_key, pixels, height, width, in_channels, out_channels,
+    x_n, x_c, x_h, x_w, y_n, y_c, y_h, y_w,
+    KERNEL_HEIGHT: tl.constexpr, KERNEL_WIDTH: tl.constexpr, TAPS: tl.constexpr,
+    RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
+    BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+):  # fmt: skip
+    """y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o]."""
+    pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
+    out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    image, row, column = pixel // (height * width), pixel // width % height, pixel % width
+
+    total = tl.zeros((BLOCK_PIXELS, BLOCK_OUT), tl.float32)
+    blocks = tl.cdiv(in_channels, BLOCK_IN)
+    for step in range(TAPS * blocks):
+        tap = step // blocks
+        source = step % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)
+        source_row = row + tap // KERNEL_WIDTH - KERNEL_HEIGHT // 2  # never below the image
+        source_column = column + tap % KERNEL_WIDTH - KERNEL_WIDTH // 2
+        inside = (pixel < pixels) & (source_row >= 0) & (source_column >= 0) & (source_column < width)
+        x_tile = tl.load(
+            x + _offset(image, source_row, source_column, x_n, x_h, x_w)[:, None] + source.to(tl.int64)[None, :] * x_c,
+            mask=inside[:, None] & (source < in_channels)[None, :],
+            other=0.0,
+        )
+        weight_row = (tap * in_channels + source).to(tl.int64)
+        weight_tile = tl.load(
+            weight + weight_row[:, None] * out_channels + out[None, :],
+            mask=(source < in_channels)[:, None] & (out < out_channels)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(
+            _operand(x_tile, INTERPRETED), _operand(weight_tile, INTERPRETED), total, input_precision=PRECISION
+        )
+
+    if HAS_BIAS:
+        total += tl.load(bias + out, mask=out < out_channels, other=0.0).to(tl.float32)[None, :]
+    if RELU:
+        total = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    tl.store(
+        y + _offset(image, row, column, y_n, y_h, y_w)[:, None] + out.to(tl.int64)[None, :] * y_c,
+        total.to(y.dtype.element_ty),
+        mask=(pixel < pixels)[:, None] & (out < out_channels)[None, :],
+    )
+
+
+@_tiled("BLOCK_PIXELS", "BLOCK_IN", "BLOCK_OUT")
+@_jit
+def input_gradient_kernel(
+    dy, y, weight, dx, batch_key, pixels, height, width, in_channels, out_channels,
+    y_n, y_c, y_h, y_w, x_n, x_c, x_h, x_w,
+    KERNEL_HEIGHT: tl.constexpr, KERNEL_WIDTH: tl.constexpr, TAPS: tl.constexpr,
+    RELU: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
+    BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+):  # fmt: skip
+    """dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c]; dy and y have the same strides."""
+    pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
+    source = tl.program_id(1) * BLOCK_IN + tl.arange(0, BLOCK_IN)
+    image, row, column = pixel // (height * width), pixel // width % height, pixel % width
+
+    total = tl.zeros((BLOCK_PIXELS, BLOCK_IN), tl.float32)
+    blocks = tl.cdiv(out_channels, BLOCK_OUT)
+    for step in range(TAPS * blocks):
+        tap = step // blocks
+        out = step % blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+        reader_row = row - tap // KERNEL_WIDTH + KERNEL_HEIGHT // 2  # never above the image
+        reader_column = column - tap % KERNEL_WIDTH + KERNEL_WIDTH // 2
+        inside = (pixel < pixels) & (reader_row < height) & (reader_column >= 0) & (reader_column < width)
+        inside_tile = inside[:, None] & (out < out_channels)[None, :]
+        offset = _offset(image, reader_row, reader_column, y_n, y_h, y_w)[:, None] + out.to(tl.int64)[None, :] * y_c
+        dy_tile = tl.load(dy + offset, mask=inside_tile, other=0.0)
+        if RELU:
+            dy_tile = tl.where(tl.load(y + offset, mask=inside_tile, other=0.0) > 0, dy_tile, 0.0)
+        weight_row = (tap * out_channels + out).to(tl.int64)
+        weight_tile = tl.load(
+            weight + weight_row[:, None] * in_channels + source[None, :],
+            mask=(out < out_channels)[:, None] & (source < in_channels)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(
+            _operand(dy_tile, INTERPRETED), _operand(weight_tile, INTERPRETED), total, input_precision=PRECISION
+        )
+
+    tl.store(
+        dx + _offset(image, row, column, x_n, x_h, x_w)[:, None] + source.to(tl.int64)[None, :] * x_c,
+        total.to(dx.dtype.element_ty),
+        mask=(pixel < pixels)[:, None] & (source < in_channels)[None, :],
+    )
+
+
+@_tiled("BLOCK_OUT", "BLOCK_IN", "BLOCK_PIXELS")
+@_jit
+def weight_gradient_kernel(
+    dy, y, x, dweight, dbias, batch_key, pixels, height, width, in_channels, out_channels,
+    y_n, y_c, y_h, y_w, x_n, x_c, x_h, x_w,
+    KERNEL_HEIGHT: tl.constexpr, KERNEL_WIDTH: tl.constexpr, TAPS: tl.constexpr,
+    STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
+    RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
+    BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+):  # fmt: skip
+    """dweight[part, tap, o, c] = sum over a part's pixels of dy[p, o] x[p + tap, c], and dbias[part, o] of dy[p, o]."""
+    blocks = tl.cdiv(in_channels, BLOCK_IN)
+    out = tl.program_id(0) // blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    source = tl.program_id(0) % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)
+    tap, part, parts = tl.program_id(1), tl.program_id(2), tl.num_programs(2)
+    sums_bias = (tap == 0) & (tl.program_id(0) % blocks == 0)
+
+    total = tl.zeros((BLOCK_OUT, BLOCK_IN), tl.float32)
+    total_bias = tl.zeros((BLOCK_OUT,), tl.float32)
+    part_pixels = tl.cdiv(pixels, parts)
+    end = tl.minimum((part + 1) * part_pixels, pixels)
+    for start in range(part * part_pixels, end, BLOCK_PIXELS):
+        pixel = start + tl.arange(0, BLOCK_PIXELS)
+        image, row, column = pixel // (height * width), pixel // width % height, pixel % width
+        inside_tile = (out < out_channels)[:, None] & (pixel < end)[None, :]
+        offset = out.to(tl.int64)[:, None] * y_c + _offset(image, row, column, y_n, y_h, y_w)[None, :]
+        dy_tile = tl.load(dy + offset, mask=inside_tile, other=0.0)
+        if RELU:
+            dy_tile = tl.where(tl.load(y + offset, mask=inside_tile, other=0.0) > 0, dy_tile, 0.0)
+        if HAS_BIAS:
+            if sums_bias:
+                total_bias += tl.sum(dy_tile.to(tl.float32), 1)
+        source_row = row + tap // KERNEL_WIDTH - KERNEL_HEIGHT // 2
+        source_column = column + tap % KERNEL_WIDTH - KERNEL_WIDTH // 2
+        inside = (pixel < end) & (source_row >= 0) & (source_column >= 0) & (source_column < width)
+        x_tile = tl.load(
+            x + _offset(image, source_row, source_column, x_n, x_h, x_w)[:, None] + source.to(tl.int64)[None, :] * x_c,
+            mask=inside[:, None] & (source < in_channels)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(_operand(dy_tile, INTERPRETED), _operand(x_tile, INTERPRETED), total, input_precision=PRECISION)
+
+    if COLOURS > 1:
+        alive = _alive(
+            tap, out[:, None], source[None, :], out_channels, in_channels,
+            KERNEL_HEIGHT * KERNEL_WIDTH // 2, STRICT, COLOURS, GATES,
+        )  # fmt: skip
+        total = tl.where(alive, total, 0.0)
+    dweight_row = (part * TAPS + tap).to(tl.int64) * out_channels + out
+    tl.store(
+        dweight + dweight_row[:, None] * in_channels + source[None, :],
+        total,
+        mask=(out < out_channels)[:, None] & (source < in_channels)[None, :],
+    )
+    if HAS_BIAS:
+        if sums_bias:
+            tl.store(dbias + part.to(tl.int64) * out_channels + out, total_bias, mask=out < out_channels)
