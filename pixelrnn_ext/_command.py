@@ -41,7 +41,7 @@ def without_traceback(command: str | None) -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _interrupted(*_):
+def _interrupted(*_: object) -> None:
     """At once: there is nothing to lose yet, and an exception may be caught by what is imported, as torch does."""
     os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)

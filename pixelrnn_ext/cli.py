@@ -8,9 +8,11 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from . import models
 from ._command import FAILED, INTERRUPTED
@@ -49,10 +51,10 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
 
 
 @contextmanager
-def _warnings_in_a_line(prog):
+def _warnings_in_a_line(prog: str) -> Iterator[None]:
     """Warnings without the line of Python that gave them, from one process of a machine."""
 
-    def show(message, *_, **__):
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"{prog}: {_sentence(message)}", file=sys.stderr)
 
@@ -61,7 +63,7 @@ def _warnings_in_a_line(prog):
         yield
 
 
-def _launched():
+def _launched() -> str | None:
     """How torchrun started this process, if it did."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
@@ -89,7 +91,9 @@ def _readable(value: object) -> str:
     return str(value)
 
 
-def _parse_again(parser, argv, stored):
+def _parse_again(
+    parser: argparse.ArgumentParser, argv: list[str], stored: dict[str, Any]
+) -> argparse.Namespace:
     """The options of a training with those that are given now, which must not contradict it."""
     length = ("steps", "epochs")
     others = {name: value for name, value in stored.items() if name not in length}
@@ -109,7 +113,7 @@ def _parse_again(parser, argv, stored):
     return options
 
 
-def _sentence(error):
+def _sentence(error: BaseException | str) -> str:
     """An exception in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -117,27 +121,27 @@ def _sentence(error):
     return lines[0]  # what follows it in torch's errors is where in its sources they were raised
 
 
-def _size(text):
+def _size(text: str) -> list[int]:
     sides = text.split("x")
     if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
         raise argparse.ArgumentTypeError(f"expected a size such as 32 or 24x32 (height x width), got {text!r}")
     return [int(sides[0]), int(sides[-1])]
 
 
-def _named(text):
+def _named(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty one")
     return text
 
 
-def _picture(text):
+def _picture(text: str) -> Path:
     return Path(_named(text))
 
 
-def _whole(least):
+def _whole(least: int) -> Callable[[str], int]:
     """Type of an option that takes integers of at least ``least``."""
 
-    def integer(text):
+    def integer(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) < 2**63:
             raise argparse.ArgumentTypeError(f"expected an integer >= {least} of 64 bits, got {text!r}")
         return int(text)
@@ -145,7 +149,7 @@ def _whole(least):
     return integer
 
 
-def _add_data(parser, what):
+def _add_data(parser: argparse.ArgumentParser, what: str) -> None:
     group = parser.add_argument_group("data set")
     names = ", ".join(data.DATA_SETS)
     group.add_argument("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
@@ -168,11 +172,11 @@ def _add_data(parser, what):
     )
 
 
-def _add_device(parser):
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; a GPU by default where there is one")
 
 
-def _add_drawing(parser, count):
+def _add_drawing(parser: argparse.ArgumentParser, count: int) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
     )
@@ -188,14 +192,14 @@ def _add_drawing(parser, count):
     _add_device(parser)
 
 
-def _parsers(prog):
+def _parsers(prog: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """The command's parser, and that of ``train`` alone."""
     parser = argparse.ArgumentParser(prog=prog, description="Trains, scores and samples PixelRNN and PixelCNN.")
     parser.add_argument("--version", action="version", version=f"pixelrnn_ext {VERSION}")
     parser.set_defaults(run=info)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def command(run, summary):
+    def command(run: Callable[..., int], summary: str) -> argparse.ArgumentParser:
         added = subparsers.add_parser(run.__name__, help=summary, description=run.__doc__)
         added.set_defaults(run=run)
         return added

@@ -72,10 +72,10 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _hidden_channels(config, parameters):
+def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
     """Those with the number of parameters nearest to ``parameters``."""
 
-    def count(hidden):
+    def count(hidden: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
 

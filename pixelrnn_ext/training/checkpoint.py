@@ -11,7 +11,7 @@ import json
 import textwrap
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ FORMAT = "2"
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
-def _is_integer(value, least):
+def _is_integer(value: Any, least: int) -> bool:
     return type(value) is int and least <= value < 2**63
 
 
@@ -55,26 +55,30 @@ FACTS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
 }
 
 
-def _checksum(tensors):
+def _bytes(tensor: Tensor) -> memoryview:
+    # flatten: a view as bytes needs one dimension or more.
+    return tensor.flatten().view(torch.uint8).numpy().data
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
     """Of the first format."""
     checksum = 0
     for name in sorted(tensors):
-        # flatten: a view as bytes needs one dimension or more.
-        checksum = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), checksum)
+        checksum = zlib.crc32(_bytes(tensors[name]), checksum)
     return checksum
 
 
-def _digest(facts, tensors):
+def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
     """SHA-256 of the format, the text of the facts, and name, type, shape and bytes of every tensor."""
     digest = hashlib.sha256(f"{FORMAT}\n{facts}\n".encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(json.dumps([name, str(tensor.dtype), *tensor.shape]).encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 
-def _check(facts, path):
+def _check(facts: Any, path: Path) -> None:
     """ValueError where the facts are not those that this package writes and reads."""
     whole = isinstance(facts, dict) and all(
         isinstance(facts.get(group), dict) and named.keys() <= facts[group].keys() for group, named in FACTS.items()
@@ -91,7 +95,7 @@ def _check(facts, path):
         raise ValueError(f"expected progress.best_step <= evaluated <= step, got {got} in {path}")
 
 
-def _check_sizes(facts, tensors, path):
+def _check_sizes(facts: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
     """ValueError before a model of a size is built that nobody could have trained."""
     for name, value in _integers(facts):
         most = len(tensors) if name == "num_layers" else 2**63 - 1  # a layer has tensors
@@ -99,7 +103,7 @@ def _check_sizes(facts, tensors, path):
             raise ValueError(f"expected {name} to be at most {most} in {path}, got {_short(value)}")
 
 
-def _integers(facts, name=""):
+def _integers(facts: object, name: str = "") -> Iterator[tuple[str, int]]:
     """(name, value) of all integers in nested lists and dictionaries."""
     if isinstance(facts, (dict, list)):
         for key, value in facts.items() if isinstance(facts, dict) else ((name, value) for value in facts):
@@ -108,7 +112,7 @@ def _integers(facts, name=""):
         yield name, facts
 
 
-def _short(value):
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

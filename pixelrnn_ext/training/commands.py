@@ -7,13 +7,14 @@ import shlex
 import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import models
 from .._command import FAILED, INTERRUPTED
@@ -67,7 +68,7 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
         builder.check_options(options.model, _given(vars(options), MODEL_OPTIONS))
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
 
-    def load():
+    def load() -> data.DataSet:
         if options.resume:
             return load_again(before, options.data, same=True, **_data_options(options))
         return data.load(options.data, **_data_options(options))
@@ -106,7 +107,9 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
                 return INTERRUPTED
         here.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
-        score = dataset.score(nats_per_image(best, dataset, "test", here, batch_size=settings.batch_size))
+        nats = nats_per_image(best, dataset, "test", here, batch_size=settings.batch_size)
+        assert nats is not None  # nothing stops it
+        score = dataset.score(nats)
         step = facts["progress"]["step"]
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)
@@ -122,6 +125,7 @@ def evaluate(options: Namespace) -> int:
     count = len(dataset.splits[options.split])
     with need("tqdm").tqdm(total=count, unit=" images", leave=False, disable=None) as bar:
         nats = nats_per_image(model, dataset, options.split, here, batch_size=options.batch_size, progress=bar.update)
+    assert nats is not None  # nothing stops it
     print(_headline(options.split, dataset.score(nats), dataset, model, facts["progress"]["step"]))
     return 0
 
@@ -170,7 +174,7 @@ def complete(options: Namespace) -> int:
     rows = options.completions
     grid.check_size(options.out, (2 + rows) * count, count, height, width)
     condition = None
-    if model.condition_channels:
+    if model.condition_channels and split.labels is not None:
         condition = data.conditions(split.labels[index], model.condition_channels).repeat(rows, 1, 1, 1)
     drawn, finished = _draw(
         model,
@@ -190,11 +194,17 @@ def complete(options: Namespace) -> int:
     return _end_of_drawing(options, len(drawn), finished, "completions")
 
 
-def _draw(model, options, shape, count, **inputs):
+def _draw(
+    model: models.AutoregressiveModel,
+    options: Namespace,
+    shape: tuple[int, int, int],
+    count: int,
+    **inputs: Tensor | None,
+) -> tuple[Tensor, bool]:
     device = next(model.parameters()).device
     with need("tqdm").tqdm(unit=" rows", leave=False, disable=None) as bar:
 
-        def progress(done, total):
+        def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
@@ -210,7 +220,7 @@ def _draw(model, options, shape, count, **inputs):
         )
 
 
-def _end_of_drawing(options, drawn, finished, what):
+def _end_of_drawing(options: Namespace, drawn: int, finished: bool, what: str) -> int:
     if finished:
         # Not behind the picture, where that went to the standard output.
         print(f"{drawn} {what}: {options.out}", file=sys.stdout if files.is_replaceable(options.out) else sys.stderr)
@@ -220,7 +230,7 @@ def _end_of_drawing(options, drawn, finished, what):
     return INTERRUPTED
 
 
-def _check_out(path):
+def _check_out(path: Path) -> None:
     """Before minutes of sampling, not after."""
     target = Path(os.path.realpath(path))
     made = files.is_replaceable(path)
@@ -233,25 +243,25 @@ def _check_out(path):
     grid.check_format(path)
 
 
-def _check_writable(folder):
+def _check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
 
 
-def _check_kernels(options):
+def _check_kernels(options: Namespace) -> None:
     """The source folder before the installed package is a mistake, and would cost hours."""
     if options.backend != "reference" and library.hidden_installation():
         raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
 
 
-def _why_slow(model, device):
+def _why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | None:
     """Why the plain PyTorch backend runs where the kernels were not given up; None where they run."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)
 
 
-def _load_model(options):
+def _load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
     """The model of the command's checkpoint, and the facts."""
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
@@ -261,16 +271,16 @@ def _load_model(options):
     return model, facts
 
 
-def _data_options(options):
+def _data_options(options: Namespace) -> dict[str, Any]:
     return _given(vars(options), data.OPTIONS)
 
 
-def _given(options, names):
+def _given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Those of the options by name that are not left to their defaults."""
     return {name: options[name] for name in names if options.get(name) is not None}
 
 
-def _data_of(options, model, facts):
+def _data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
     """The data set of the command, by default that of the checkpoint's training, for this model."""
     dataset = load_again(facts, options.data, **_data_options(options))
     check_fits(model, dataset)
@@ -285,7 +295,7 @@ def _data_of(options, model, facts):
     return dataset
 
 
-def _header(command, training):
+def _header(command: str, training: Training) -> list[str]:
     dataset, here = training.data, training.world
     sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
     parameters = builder.count_parameters(training.model)
@@ -306,11 +316,13 @@ def _header(command, training):
     ]
 
 
-def _device(device):
+def _device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _headline(split, score, dataset, model, step):
+def _headline(
+    split: str, score: float, dataset: data.DataSet, model: models.AutoregressiveModel, step: int
+) -> str:
     count = len(dataset.splits[split])
     kind = " ".join(filter(None, [getattr(model, "layer", None), type(model).__name__]))
     return f"{split}: {score:.4f} {dataset.unit}; {dataset.description}, {count} images; {kind}, step {step}"

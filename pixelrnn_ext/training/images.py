@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ FITS = ("crop", "squash", "cut")
 MAX_PIXELS = 64_000_000  # of a picture, before it is decoded, which takes up to 20 bytes for each
 
 
-def _fitted(picture, size, fit):
+def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
     image, ops = need("PIL.Image"), need("PIL.ImageOps")
     height, width = size
     if fit == "crop":
@@ -30,7 +31,7 @@ def _fitted(picture, size, fit):
     return picture.crop((left, top, left + width, top + height))
 
 
-def _in_bytes(picture, file_format):
+def _in_bytes(picture: Any, file_format: str | None) -> Any:
     """The picture with 8 bits a channel and on black; ``convert`` would clip deeper ones, and show hidden colours."""
     image, numpy = need("PIL.Image"), need("numpy")
     # The 16 bits of these formats may come in integers of 32, which hold anything in others.
@@ -85,7 +86,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "c
     return pixels[None] if gray else pixels.permute(2, 0, 1)
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     """What an exception says, in one line."""
     image = need("PIL.Image")
     if isinstance(error, (image.DecompressionBombWarning, image.DecompressionBombError)):

@@ -26,7 +26,7 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number, frame):
+    def _ask(self, number: int, frame: object) -> None:
         if self._asked is None:
             self._asked = time.monotonic()
         elif time.monotonic() - self._asked > SAME:

@@ -33,6 +33,8 @@ from .stored_data import check_same, check_same_everywhere
 
 LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
 
+Stop = Callable[[], bool]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -225,7 +227,7 @@ class Training:
         if self.journal:
             self.journal.begin()
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, stop: Stop = lambda: False) -> bool:
         """Trains to the end; False where ``stop()``, asked before every step, came true: then a checkpoint is written.
 
         Raises:
@@ -239,7 +241,7 @@ class Training:
                     self._begin()
             return self._run(stop)
 
-    def _begin(self):
+    def _begin(self) -> None:
         """Makes the folder ready, in the first process."""
         if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
@@ -250,7 +252,7 @@ class Training:
             "pictures of samples", "PIL.Image", "torchvision.utils"
         )
 
-    def _can_draw(self, what, *packages):
+    def _can_draw(self, what: str, *packages: str) -> bool:
         try:
             for package in packages:
                 need(package)
@@ -259,7 +261,7 @@ class Training:
             return False
         return True
 
-    def _run(self, stop):
+    def _run(self, stop: Stop) -> bool:
         batch = self.settings.batch_size
         progress = self.progress
         self._make_up(stop)
@@ -292,7 +294,7 @@ class Training:
                     self._log_loss()
                     self.save()
 
-    def _step(self, step):
+    def _step(self, step: int) -> Tensor:
         settings, here = self.settings, self.world
         images, condition = training_batch(
             self.data,
@@ -318,7 +320,7 @@ class Training:
             self.average.update_parameters(self.model)
         return nats.detach()
 
-    def _log_loss(self):
+    def _log_loss(self) -> None:
         """The mean loss since the last point goes to the log and to the bar."""
         if not self._counted:
             return
@@ -334,18 +336,18 @@ class Training:
         self._nats.zero_()
         self._counted, self._since = 0, time.monotonic()
 
-    def _check_finite(self, what, value):
+    def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
             saved = "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
             mend = "try a lower learning rate or clip"
             raise FloatingPointError(f"{what} is {value} around step {self.progress.step}; {saved}; {mend}")
 
-    def _evaluation_is_due(self):
+    def _evaluation_is_due(self) -> bool:
         step = self.progress.step
         at_an_end = step % self.order.steps_per_epoch == 0 or step == self.steps
         return self._unreported or at_an_end and step != self.progress.evaluated
 
-    def _make_up(self, stop):
+    def _make_up(self, stop: Stop) -> None:
         """What a kill between a checkpoint and the log or the pictures of its step left out."""
         step = self.progress.step
         here_last = self.resumed and 0 < step == self.progress.evaluated
@@ -355,7 +357,7 @@ class Training:
         if journal and here_last and logged:
             self._draw(journal, stop, again=False)
 
-    def _evaluate(self, stop):
+    def _evaluate(self, stop: Stop) -> None:
         """Scores the validation split; a stop leaves this to the resumed training."""
         self._log_loss()
         progress = self.progress
@@ -375,7 +377,7 @@ class Training:
             self._draw(self.journal, stop)
         self._since = time.monotonic()
 
-    def _report(self, journal, nats):
+    def _report(self, journal: Journal, nats: float) -> None:
         progress, data = self.progress, self.data
         epoch = progress.step / self.order.steps_per_epoch
         journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
@@ -388,7 +390,7 @@ class Training:
             f"{speed}; {data.description}"
         )
 
-    def _draw(self, journal, stop, again=True):
+    def _draw(self, journal: Journal, stop: Stop, again: bool = True) -> None:
         """The pictures of a step; that one cannot be drawn or written ends no training."""
         samples = self.out / output.SAMPLES.format(self.progress.step)
         pictures: dict[Path, Callable[[Path], None]] = {}
@@ -402,11 +404,11 @@ class Training:
             except Exception as error:  # of the disk, Pillow, matplotlib or the memory
                 self.say(f"training goes on without {path}: {_reason(error)}")
 
-    def _write_curve(self, path, journal):
+    def _write_curve(self, path: Path, journal: Journal) -> None:
         write_learning_curve(path, journal.entries, self.data.description, self.data.unit)
 
-    def _write_samples(self, path, stop):
-        def asked_to_stop(done, total):
+    def _write_samples(self, path: Path, stop: Stop) -> None:
+        def asked_to_stop(done: int, total: int) -> None:
             if stop():
                 raise KeyboardInterrupt
 
@@ -423,7 +425,7 @@ class Training:
             write_grid(path, images / (self.data.levels - 1), math.ceil(count**0.5))
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
 
 

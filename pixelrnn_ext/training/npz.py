@@ -10,7 +10,7 @@ from torch import Tensor
 from .optional import need
 
 
-def _read(file, side):
+def _read(file: Path, side: int) -> tuple[Tensor, Tensor]:
     numpy = need("numpy")
     try:
         with numpy.load(file) as arrays:

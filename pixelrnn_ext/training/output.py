@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .checkpoint import BEST, LAST
 from .curve import CURVE
@@ -56,7 +57,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
                 above.rmdir()
 
 
-def _lock(folder):
+def _lock(folder: Path) -> Any:
     filelock = need("filelock")
     try:
         return filelock.FileLock(folder / LOCK, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
@@ -65,7 +66,7 @@ def _lock(folder):
         raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
 
 
-def _acquire(lock, folder):
+def _acquire(lock: Any, folder: Path) -> bool:
     """False, with a warning, on a file system that has no locks."""
     try:
         lock.acquire()

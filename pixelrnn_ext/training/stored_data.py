@@ -83,16 +83,18 @@ def check_same_everywhere(now: data.DataSet, world: World) -> None:
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
 
 
-def _identity(folder):
+def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:
     """What two folders have in common that have the same files, read in the same way."""
-    return folder and (folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS))
+    if folder is None:
+        return None
+    return folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS)
 
 
-def _readable(value):
+def _readable(value: object) -> object:
     return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _folder(facts):
+def _folder(facts: dict[str, Any]) -> dict[str, Any] | None:
     """DataSet.folder of the training, None for other data and older checkpoints. ValueError: it is damaged."""
     folder = facts["data"].get("folder")
     if folder is None:
