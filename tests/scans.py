@@ -59,23 +59,30 @@ class Problem:
         return {name: t.detach() for name, t in named.items()}
 
 
-def hidden_sizes(format, suffix, blocks, taps):
+def hidden_sizes(kernel, blocks, taps):
     """That so many blocks take: the smallest one; where weights are both in registers and in shared memory, those that have both."""
-    held = suffix.split("_")[0]
-    if held == "s" or not held.endswith("s"):
+    registers, shared = kernel.pairs
+    if not registers or not shared:
         return [SMALLEST[blocks]]
-    pairs = {h: taps * -(-h * DTYPES[format].itemsize // 64) for h in range(8 * blocks, 257, 8 * blocks)}
-    return [h for h, n in pairs.items() if int(held[:-1]) < n <= 2 * int(held[:-1])]
+
+    def pairs(hidden):  # Tiling::pairs()
+        values = 4 * hidden // blocks if kernel.backward else hidden
+        return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
+
+    return [hidden for hidden in range(8 * blocks, 257, 8 * blocks) if registers < pairs(hidden) <= registers + shared]
 
 
 def variant(ops, arch, format, suffix, blocks, geometry):
     """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its path and plans."""
     path, images = f"resident:{suffix}:{blocks}", 3 if blocks < 4 else 1
+    of_either_pass = [k for k in kernels() if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
     for name in (geometry, "row1", "row3"):
-        for hidden in hidden_sizes(format, suffix, blocks, GEOMETRIES[name][1]):
+        taps, reverse = GEOMETRIES[name][1], GEOMETRIES[geometry][3]
+        # From the smallest to the largest; in a reversed scan the other way round, so that both run.
+        for hidden in sorted({size for kernel in of_either_pass for size in hidden_sizes(kernel, blocks, taps)}, reverse=reverse):
             problem = Problem(format, name, hidden, images, *SHAPES[geometry])
             found = problem.plan(ops, arch, path)
-            if not any("no kernel is compiled" in plan for plan in found):
+            if not any(plan.startswith("step path: ") for plan in found):
                 return problem, path, found
     assert (format, suffix, blocks) in IMPOSSIBLE, found
     return None, path, found

@@ -214,12 +214,13 @@ def test_the_plan_says_why_not(emulated):
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
-def test_an_a100_has_half_of_the_weights_in_registers(format, emulated, arch):
+def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, emulated, arch):
     if arch == "sm_90":
         return  # test_every_kernel
     problem = Problem(format, "bilstm", 128, 1, 32, 32)
-    plan, _ = problem.plan(emulated.ops, arch)
-    assert plan.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
+    forward, backward = problem.plan(emulated.ops, arch)
+    assert forward.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
+    assert backward.startswith(f"backward_{format}_20s_0_256_single: 1 block an image, 256 threads")
     compare(problem, emulated.ops, "auto")
 
 

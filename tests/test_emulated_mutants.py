@@ -37,7 +37,7 @@ class Launch:
         for geometry, times, *size in (
             ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26), ("bilstm", 2, 4, 3), ("row1", 1, 4, 2), ("row3", 1, 4, 12)
         ):  # fmt: skip
-            hidden = hidden_sizes(kernel.format, kernel.suffix, blocks, GEOMETRIES[geometry][1])[0]
+            hidden = hidden_sizes(kernel, blocks, GEOMETRIES[geometry][1])[0]
             problem = Problem(kernel.format, geometry, times * hidden, 1, *size)
             plan = problem.plan(emulated.ops, "sm_90", self.path)[kernel.backward]
             self.exists = plan.startswith(f"{kernel.name}: {blocks} block")

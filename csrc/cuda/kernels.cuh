@@ -32,4 +32,4 @@
                   scan_forward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, kKind_##KIND>)
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                        \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND,   \
-                  scan_backward<Format::F, kHeld_##HELD.registers, UNITS, kKind_##KIND>)
+                  scan_backward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, kKind_##KIND>)

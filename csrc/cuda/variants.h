@@ -17,7 +17,7 @@ struct Held {
 // Tiles that a warp of the forward takes at once: where a weight is loaded for each use, it is used twice.
 PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Held held, int most_tiles, bool fma) { return most_tiles > 1 && held.registers == 0 && !fma ? 2 : 1; }
 // By their names in the variants.
-constexpr Held kHeld_2{2, 0}, kHeld_4{4, 0}, kHeld_8{8, 0}, kHeld_16{16, 0}, kHeld_4s{4, 4}, kHeld_8s{8, 8}, kHeld_s{0, Held::kAny};
+constexpr Held kHeld_2{2, 0}, kHeld_4{4, 0}, kHeld_8{8, 0}, kHeld_16{16, 0}, kHeld_4s{4, 4}, kHeld_8s{8, 8}, kHeld_20s{20, 12}, kHeld_s{0, Held::kAny};
 
 constexpr bool kKind_single = false, kKind_cluster = true;
 
@@ -46,6 +46,7 @@ constexpr bool kKind_single = false, kKind_cluster = true;
   PIXELRNN_BACKWARD(F, 4, 4, 256, single)      \
   PIXELRNN_BACKWARD(F, 8, 4, 256, single)      \
   PIXELRNN_BACKWARD(F, 16, 0, 256, single)     \
+  PIXELRNN_BACKWARD(F, 20s, 0, 256, single)    \
   PIXELRNN_BACKWARD(F, 4, 1, 512, cluster)     \
   PIXELRNN_BACKWARD(F, 8, 4, 256, cluster)     \
   PIXELRNN_BACKWARD(F, s, 0, 512, single)      \

@@ -1,6 +1,7 @@
 """The compiled kernels, read from csrc/cuda/variants.h."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ class Kernel(NamedTuple):
         return f"{self.held}_{self.own}_{self.threads}"
 
     @property
+    def pairs(self):
+        """Of the weights of a warp's slice: the most in registers, and in shared memory; there `s` has them all (0, None)."""
+        return held()[self.held]
+
+    @property
     def blocks(self):
         """The numbers of blocks of an image that it runs with."""
         return BLOCKS[self.kind]
@@ -31,6 +37,13 @@ class Kernel(NamedTuple):
     @property
     def name(self):
         return f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}_{self.kind}"
+
+
+@cache
+def held():
+    """{the name of a place for weights: (pairs in registers, in shared memory)}; None: any number of pairs."""
+    found = re.findall(r"kHeld_(\w+)\{(\d+), (?:(\d+)|Held::kAny)\}", VARIANTS.read_text())
+    return {name: (int(registers), int(shared) if shared else None) for name, registers, shared in found}
 
 
 def kernels():
