@@ -31,6 +31,11 @@ def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
     return tuple(integer(name, value, minimum) for name, value in values.items())
 
 
+def check_odd(kernel_size: int) -> None:
+    if kernel_size % 2 == 0:
+        raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+
+
 def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
     """``kernel_size``, odd, an integer or (height, width), as (height, width). TypeError, ValueError: it is neither."""
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)

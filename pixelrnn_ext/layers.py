@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.types import Device
 
 from . import functional
-from ._arguments import check_dtype, integers, odd_sides
-from .masks import MASK_TYPES, check_colour_groups
+from ._arguments import check_dtype, check_odd, integers, odd_sides
+from .masks import check_colour_groups, check_recurrent_mask_type
 from .operators import backends
 
 INITIAL_STATES = ("zero", "learned")
@@ -65,10 +65,8 @@ class _LineLSTM(nn.Module):
             taps=taps,
             image_channels=image_channels,
         )
-        if kernel_size % 2 == 0:
-            raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
-        if mask_type is not None and mask_type not in MASK_TYPES:
-            raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
+        check_odd(kernel_size)
+        check_recurrent_mask_type(mask_type)
         if initial_state not in INITIAL_STATES:
             raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
         check_colour_groups(in_channels, image_channels)

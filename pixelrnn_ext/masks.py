@@ -19,6 +19,12 @@ class Mask(NamedTuple):
     gates: int
 
 
+def check_recurrent_mask_type(mask_type: str | None) -> None:
+    """ValueError unless a recurrence's input-to-state map may have it; None leaves that unmasked."""
+    if mask_type is not None and mask_type not in MASK_TYPES:
+        raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
+
+
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
     """Both as ints. TypeError or ValueError where ``channels`` features cannot be divided into so many colours."""
     channels, image_channels = integers(channels=channels, image_channels=image_channels)

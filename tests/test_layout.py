@@ -1,6 +1,7 @@
 """The package is a tower: what a module imports lies below it, so that each can be read, and imported, without those above."""
 
 import ast
+import importlib.util
 import os
 import pkgutil
 import subprocess
@@ -25,8 +26,7 @@ def imports(name):
     package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(SOURCES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *(node.module or "").split(".")])
-            base = base.rstrip(".")
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
                 yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in SOURCES else base
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import sampling
-from .._arguments import integer, integers
+from .._arguments import check_odd, integer, integers
 from ..layers import MaskedConv2d
 from ..likelihood import logit_channels
 from ..operators import backends
@@ -52,8 +52,7 @@ class _Stack(AutoregressiveModel):
             head_channels=head_channels_of(head_channels, levels),
             kernel_size=kernel_size,
         )
-        if kernel_size % 2 == 0:
-            raise ValueError(f"expected an odd kernel_size, got {kernel_size}")
+        check_odd(kernel_size)
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")

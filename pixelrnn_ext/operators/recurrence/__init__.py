@@ -1,3 +1,6 @@
-"""The recurrence, ``torch.ops.pixelrnn_ext.line_scan``. Importing it registers what the compiled library leaves to Python (rules.py)."""
+"""The recurrence, ``torch.ops.pixelrnn_ext.line_scan``.
+
+Importing it registers what the compiled library leaves to Python (rules.py).
+"""
 
 from . import rules as rules

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...masks import MASK_TYPES, check_colour_groups
+from ...masks import check_colour_groups, check_recurrent_mask_type
 from ..operands import check_map, check_tensors, shape
 
 
@@ -24,7 +24,7 @@ class Direction(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """One direction over a map, or two, of which the second is the other way round; ``reverse`` is the way of the first."""
+    """One direction over a map, or two: then the second is the other way round. ``reverse`` is the way of the first."""
 
     input: Tensor
     directions: list[Direction]
@@ -54,8 +54,7 @@ class Scan(NamedTuple):
             others |= {name + suffix: tensor for name, tensor in direction._asdict().items()}
         check_tensors(self.input, others)
         check_map(self.input)
-        if self.mask_type is not None and self.mask_type not in MASK_TYPES:
-            raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {self.mask_type!r}")
+        check_recurrent_mask_type(self.mask_type)
 
         n, in_channels, height, width = self.input.shape
         hidden = self.hidden if self.directions[0].weight_hh.dim() == 3 else 0
