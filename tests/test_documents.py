@@ -1,0 +1,39 @@
+"""What the documents name is there."""
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "pixelrnn_ext", "tests")
+FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+FILES += [path.name for path in ROOT.iterdir()]
+# Not the change log, which names what was.
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/*/README.md")} - {ROOT / "CHANGELOG.md"})
+
+SOURCE = re.compile(r"(?<![\w./*-])[\w./*-]+\.(?:py|cpp|h|cu|cuh|md|toml|cff)(?![\w*])")
+PLACE = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)}|\.ci|\.github)/[\w./*-]*\w")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_a_document_names_exist(document):
+    """By their last parts, as a document is written: ``plan.cpp``, ``cuda/plan.cpp`` and ``csrc/cuda/plan.cpp`` are one file."""
+    # Files of an example, and those that a command leaves in the user's folder, are none of ours.
+    text = re.sub(r"^```python\n.*?^```|\bDIR/\S+", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    names = {name.removeprefix("../") for name in SOURCE.findall(text)}
+    missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]
+    missing += [name for name in set(PLACE.findall(text)) if not any(ROOT.glob(name))]
+    missing += [link for link in LINK.findall(text) if not (document.parent / link).exists()]
+    assert not missing, f"{document.name} names what is not there: {', '.join(sorted(missing))}"
+
+
+def test_the_version_is_one():
+    def found(pattern, name):
+        return re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)[1]
+
+    version = found(r'^version = "(.*)"$', "pyproject.toml")
+    assert version == found(r"^version: (.*)$", "CITATION.cff")
+    assert version == found(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", "CHANGELOG.md")
