@@ -186,12 +186,12 @@ def plan():
             "py_limited_api": ABI3,
         }
 
-    cpu_sources = ["csrc/ops.cpp", "csrc/column_ops.cpp", *files("cpu/*.cpp")]
+    cpu_sources = [*files("operators/*.cpp"), *files("cpu/*.cpp")]
     modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET], **common())]
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.
         flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET], "nvcc": ["-O3", "-lineinfo"]}
-        cuda_sources = ["csrc/ops_cuda.cpp", *files("cuda/*.cpp"), *files("cuda/*.cu")]
+        cuda_sources = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), *files("cuda/*.cu")]
         modules.append(CUDAExtension(f"{NAME}._C_cuda", cuda_sources, extra_compile_args=flags, **common()))
     return modules, {"build_ext": BuildExtension}, build
 

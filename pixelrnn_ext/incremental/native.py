@@ -1,4 +1,4 @@
-"""The steps of a whole row in one call of a compiled operator (csrc/column_ops.cpp), on a CPU."""
+"""The steps of a whole row in one call of a compiled operator (csrc/operators/columns.cpp), on a CPU."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ _BLOCK = 64
 
 
 class NativeRow:
-    """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/column_ops.cpp."""
+    """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/operators/columns.cpp."""
 
     rows: Rows
     tensors: list[Tensor]

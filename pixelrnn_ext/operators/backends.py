@@ -6,7 +6,7 @@ from . import library
 
 BACKENDS = ("auto", "native", "step", "resident", "reference")
 CONVOLUTION_BACKENDS = ("auto", "native", "reference")
-# The path of the operators (csrc/cuda/recurrence.h) by backend.
+# The path of the operators (csrc/operators/cuda/recurrence.h) by backend.
 _PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
 
 

@@ -1,4 +1,4 @@
-"""The operator of sampling: all steps of an image row in one call of the compiled library (csrc/column_ops.cpp)."""
+"""The operator of sampling: all steps of an image row in one call of the compiled library (csrc/operators/columns.cpp)."""
 
 import torch
 from torch import Tensor

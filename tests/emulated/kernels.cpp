@@ -1,17 +1,17 @@
 // The project's kernels for the emulator: the memory that each launch may touch, and the host code around them
-// (csrc/cuda/recurrence.cpp) as operators on CPU tensors.
+// (csrc/operators/cuda) as operators on CPU tensors.
 #include <torch/csrc/stable/library.h>
 
 #include "cuda/entry.h"
-#include "cuda/gradient_operands.h"
 #include "cuda/gradients.h"
-#include "cuda/recurrence.h"
 #include "cuda/resident.h"
-#include "cuda/schemas.h"
 #include "cuda/step.h"
 #include "cuda/tiling.h"
 #include "cuda/variants.h"
 #include "emulator.h"
+#include "operators/cuda/gradient_operands.h"
+#include "operators/cuda/recurrence.h"
+#include "operators/cuda/schemas.h"
 
 namespace {
 

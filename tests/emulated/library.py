@@ -17,7 +17,11 @@ from pixelrnn_ext.operators.recurrence import gpu, rules
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
-HOST = [*sorted((CSRC / "cuda").glob("*.cpp")), ROOT / "tests" / "emulated" / "kernels.cpp"]
+HOST = [
+    *sorted((CSRC / "cuda").glob("*.cpp")),
+    *(CSRC / "operators" / "cuda" / name for name in ("recurrence.cpp", "gradient_operands.cpp")),
+    ROOT / "tests" / "emulated" / "kernels.cpp",
+]
 OPERATORS = ("line_scan", "line_scan_backward", "line_scan_weight_grad")
 
 

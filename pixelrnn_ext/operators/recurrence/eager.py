@@ -3,7 +3,7 @@
 A loop over the lines of the map, as in :mod:`pixelrnn_ext.reference`, but on the operators' arguments and with their outputs.
 The backward takes the tensors that the forward saves, not the pre-activations, and it also accepts gradients of c and of the
 gates, which the first derivative never has but the second one does: differentiating the backward gives gradients of the saved
-c and gates, and through them of everything that they were computed from. Shapes as in csrc/ops.cpp; halves are computed in
+c and gates, and through them of everything that they were computed from. Shapes as in csrc/operators/recurrence.cpp; halves are computed in
 float32. ``path`` and ``tf32`` are the operators'; they do not matter here.
 """
 

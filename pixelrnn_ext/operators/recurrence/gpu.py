@@ -1,7 +1,7 @@
 """The operators on a GPU: what surrounds the recurrence, in matrix products of torch.
 
 The input-to-state map comes before the scan, the gradients of weights and of the initial states after it; none of them is a
-recurrence. Shapes as in csrc/ops.cpp.
+recurrence. Shapes as in csrc/operators/recurrence.cpp.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-// The schemas that the CUDA build (../ops_cuda.cpp) and tests/emulator share; those of the public operators stand in ../ops.cpp.
+// The schemas that the CUDA build (module.cpp) and tests/emulator share; those of the public operators stand in ../recurrence.cpp.
 #pragma once
 
 // What runs on the device of its tensors.

@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "../../cuda/estimate.h"
+#include "../../cuda/resident.h"
+#include "../../cuda/step.h"
 #include "device.h"
-#include "estimate.h"
-#include "resident.h"
-#include "step.h"
 #include "tensors.h"
 
 namespace pixelrnn::cuda {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "cpu/column_kernels.h"
-#include "cpu/columns.h"
-#include "ops.h"
+#include "../cpu/column_kernels.h"
+#include "../cpu/columns.h"
+#include "operators.h"
 
 namespace pixelrnn {
 namespace {

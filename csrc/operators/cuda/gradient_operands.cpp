@@ -1,7 +1,7 @@
 #include "gradient_operands.h"
 
+#include "../../cuda/gradients.h"
 #include "device.h"
-#include "gradients.h"
 #include "tensors.h"
 
 namespace pixelrnn::cuda {

@@ -1,10 +1,11 @@
-// The CUDA registration of the recurrence; pixelrnn_ext/_cuda.py makes the public operators' CUDA kernels of it.
+// The extension module _C_cuda, whose import registers the recurrence on a GPU; pixelrnn_ext/operators/recurrence/gpu.py makes the
+// public operators' CUDA kernels of it.
 #include <Python.h>
 #include <torch/csrc/stable/library.h>
 
-#include "cuda/gradient_operands.h"
-#include "cuda/recurrence.h"
-#include "cuda/schemas.h"
+#include "gradient_operands.h"
+#include "recurrence.h"
+#include "schemas.h"
 
 extern "C" PyMODINIT_FUNC PyInit__C_cuda(void) {
   static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C_cuda", nullptr, -1, nullptr};

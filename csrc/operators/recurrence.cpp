@@ -1,59 +1,20 @@
-// The operators: schemas, checks, CPU registration. pixelrnn_ext/ops.py adds fake kernels, autograd and autocast; the
-// masked convolutions are called by an operator of Python, pixelrnn_ext/masked_conv.py.
+// The operators of the recurrence: schemas, checks, CPU registration. pixelrnn_ext/operators/recurrence/rules.py adds fake kernels,
+// autograd and autocast, gpu.py the kernels of a GPU.
 //
-// Shapes of the scan: maps [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
+// Maps are [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
 // weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not be
 // given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
 // path and tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
-#include <Python.h>
 #include <string>
 #include <tuple>
 #include <vector>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
-#include "cpu/convolution.h"
-#include "cpu/scan.h"
-#include "ops.h"
+#include "../cpu/scan.h"
+#include "operators.h"
 
-extern "C" PyMODINIT_FUNC PyInit__C(void) {
-  static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr};
-  return PyModule_Create(&module);
-}
-
+namespace pixelrnn {
 namespace {
-
-using namespace pixelrnn;
-
-// A fresh large tensor costs more in page faults than in arithmetic; huge pages save most of them.
-Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
-  Tensor t = torch::stable::new_empty(like, sizes);
-#if defined(MADV_HUGEPAGE)
-  constexpr uintptr_t page = 4096, least = 4 << 20;
-  const uintptr_t bytes = t.numel() * t.element_size(), address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
-  const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
-  if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
-#endif
-  return t;
-}
-
-void contiguous_(Tensor& t) { t = torch::stable::contiguous(t); }
-void contiguous_(Optional& t) {
-  if (t) t = torch::stable::contiguous(*t);
-}
-template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
-
-void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
-  bool right = t.dim() == int64_t(sizes.size());
-  for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
-  STD_TORCH_CHECK(right, "pixelrnn_ext: ", name, " has the wrong shape");
-  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "pixelrnn_ext: ", name, " has another dtype");
-}
-void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
-  if (t) check_sizes(name, *t, sizes, like);
-}
 
 cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps, bool diagonal, bool reverse) {
   STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 31) && hidden < (1 << 24), "line_scan: the map is too large");
@@ -141,63 +102,10 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   return {dweight, dweight_ih, dbias};
 }
 
-// Masked convolutions. Maps are [B, C, H, W], or with channels_last [B, H, W, C]; weight [out, in, kh, kw], bias [out].
-cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
-  STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected input and weight with four dimensions");
-  const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2), W = input.size(channels_last ? 2 : 3);
-  const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), most = int64_t(1) << 30;
-  STD_TORCH_CHECK(B * H * W < most && kh * kw * C < most && kh * kw * out < most, "masked_conv: the map is too large");
-  STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel, got ", kh, " x ", kw);
-  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours, "masked_conv: expected channels for ", colours, " colours");
-  check_sizes("weight", weight, {out, C, kh, kw}, input);
-  return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu, channels_last};
-}
-
-std::vector<int64_t> output_sizes(const cpu::Convolution& s) {
-  if (s.channels_last) return {s.images, s.height, s.width, s.out_channels};
-  return {s.images, s.out_channels, s.height, s.width};
-}
-
-Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
-  const cpu::Convolution s = convolution(input, weight, strict, colours, gates, relu, channels_last);
-  make_contiguous(input, weight, bias);
-  check_sizes("bias", bias, {s.out_channels}, weight);
-  Tensor output = fresh(input, output_sizes(s));
-  if (output.numel() == 0) return output;
-  dispatch(input, [&](auto zero) {
-    using T = decltype(zero);
-    cpu::convolve<T>(s, {in<T>(input), in<T>(weight), in<T>(bias), out<T>(output)}, team(), instruction_set);
-  });
-  return output;
-}
-
-// Gradients, each without elements where it is not needed. y is the output, given where there is a ReLU.
-std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict, int64_t colours, int64_t gates, bool channels_last,
-                                                        bool need_input, bool need_weight, bool need_bias) {
-  const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);
-  make_contiguous(dy, y, input, weight);
-  check_sizes("dy", dy, output_sizes(s), weight);
-  check_sizes("y", y, output_sizes(s), weight);
-  const auto gradient = [&](bool needed, const auto& sizes) { return fresh(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0}); };
-  Tensor dinput = gradient(need_input, input.sizes()), dweight = gradient(need_weight, weight.sizes());
-  Tensor dbias = gradient(need_bias, std::vector<int64_t>{s.out_channels});
-  dispatch(input, [&](auto zero) {
-    using T = decltype(zero);
-    cpu::convolve_backward<T>(s, {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput), out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},
-                              team(), instruction_set);
-  });
-  return {dinput, dweight, dbias};
-}
-
-// Chooses the level (see cpu/kernels.h) that the CPU kernels use, if this machine has it; returns the level in use.
-int64_t set_instruction_set(int64_t level) {
-  if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
-  return instruction_set;
-}
-
 }  // namespace
+}  // namespace pixelrnn
 
-STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
+STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
   m.def(
       "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int input_kernel, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
       " -> (Tensor h, Tensor c, Tensor gates)");
@@ -207,17 +115,9 @@ STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
   m.def(
       "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
-  m.def("masked_conv(Tensor input, Tensor weight, Tensor? bias, bool strict, int colours, int gates, bool relu, bool channels_last) -> Tensor");
-  m.def(
-      "masked_conv_backward(Tensor dy, Tensor? y, Tensor input, Tensor weight, bool strict, int colours, int gates, bool channels_last, bool need_input, bool need_weight, bool need_bias)"
-      " -> (Tensor dinput, Tensor dweight, Tensor dbias)");
-  m.def("set_instruction_set(int level) -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
-  m.impl("line_scan", TORCH_BOX(&line_scan));
-  m.impl("line_scan_backward", TORCH_BOX(&line_scan_backward));
-  m.impl("line_scan_weight_grad", TORCH_BOX(&line_scan_weight_grad));
-  m.impl("masked_conv", TORCH_BOX(&masked_conv));
-  m.impl("masked_conv_backward", TORCH_BOX(&masked_conv_backward));
+  m.impl("line_scan", TORCH_BOX(&pixelrnn::line_scan));
+  m.impl("line_scan_backward", TORCH_BOX(&pixelrnn::line_scan_backward));
+  m.impl("line_scan_weight_grad", TORCH_BOX(&pixelrnn::line_scan_weight_grad));
 }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("set_instruction_set", TORCH_BOX(&set_instruction_set)); }

@@ -1,4 +1,4 @@
-// What the matrix products for the gradients of weights and initial states take, made on the current stream. Registered in ../ops_cuda.cpp.
+// What the matrix products for the gradients of weights and initial states take, made on the current stream. Registered in module.cpp.
 #pragma once
 #include <torch/csrc/stable/tensor.h>
 

@@ -1,0 +1,72 @@
+// What the files that register CPU operators share: memory, checks and types of tensors, and what runs the kernels.
+#pragma once
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "../cpu/kernels.h"
+#include "../cpu/team.h"
+
+namespace pixelrnn {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using Optional = std::optional<Tensor>;
+
+// The level (cpu/kernels.h) that the CPU kernels use.
+inline int instruction_set = cpu::best_instruction_set();
+
+inline cpu::Team team() {
+  return {int(torch::stable::get_num_threads()), [](int shares, void (*body)(void*, int, int), void* context) {
+            torch::stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
+          }};
+}
+
+template <class T> const T* in(const Tensor& t) { return static_cast<const T*>(t.const_data_ptr()); }
+template <class T> const T* in(const Optional& t) { return t ? in<T>(*t) : nullptr; }
+template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
+template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
+
+// A fresh large tensor costs more in page faults than in arithmetic; huge pages save most of them.
+inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
+  Tensor t = torch::stable::new_empty(like, sizes);
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t page = 4096, least = 4 << 20;
+  const uintptr_t bytes = t.numel() * t.element_size(), address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
+  const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
+  if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
+#endif
+  return t;
+}
+
+inline void contiguous_(Tensor& t) { t = torch::stable::contiguous(t); }
+inline void contiguous_(Optional& t) {
+  if (t) t = torch::stable::contiguous(*t);
+}
+template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
+
+inline void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
+  bool right = t.dim() == int64_t(sizes.size());
+  for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
+  STD_TORCH_CHECK(right, "pixelrnn_ext: ", name, " has the wrong shape");
+  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "pixelrnn_ext: ", name, " has another dtype");
+}
+inline void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
+  if (t) check_sizes(name, *t, sizes, like);
+}
+
+// f(float()) or f(double()).
+template <class F> void dispatch(const Tensor& t, const F& f) {
+  if (t.scalar_type() == ScalarType::Double) return f(double());
+  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "pixelrnn_ext: expected float32 or float64, got ", t.scalar_type());
+  f(float());
+}
+
+}  // namespace pixelrnn
