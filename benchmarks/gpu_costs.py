@@ -17,7 +17,8 @@ class Expected(NamedTuple):
     """What a plan says, in words that Plan::describe of csrc/cuda/plan.cpp chooses."""
 
     kernel: str
-    blocks: int
+    blocks: int  # of a cluster, which
+    images: int  # so many share
     threads: int
     at_once: int  # clusters, or single blocks
     microseconds: float
@@ -25,7 +26,7 @@ class Expected(NamedTuple):
 
 
 _PLAN = re.compile(
-    r"(\w+): (\d+) blocks? an? .*?(\d+) threads, .*?(\d+) at once; expected ([\d.e+-]+) ms, (\d+) cycles a line"
+    r"(\w+): (\d+) blocks? (?:an image|for (\d+) images), (\d+) threads, .*?(\d+) at once; expected ([\d.e+-]+) ms, (\d+) cycles a line"
 )
 
 
@@ -33,8 +34,8 @@ def expected(plan: str) -> Expected | None:
     found = _PLAN.match(plan)
     if found is None:
         return None
-    kernel, blocks, threads, at_once, milliseconds, cycles = found.groups()
-    return Expected(kernel, int(blocks), int(threads), int(at_once), 1e3 * float(milliseconds), float(cycles))
+    kernel, blocks, images, threads, at_once, milliseconds, cycles = found.groups()
+    return Expected(kernel, int(blocks), int(images or 1), int(threads), int(at_once), 1e3 * float(milliseconds), float(cycles))
 
 
 def scan_us(result: dict) -> float | None:
@@ -43,14 +44,14 @@ def scan_us(result: dict) -> float | None:
     return sum(times) if times else None
 
 
-def clusters(result: dict) -> int:
+def clusters(result: dict, plan: Expected) -> int:
     """Of the whole scan."""
     job = JOBS[result["case"], result["precision"]]
-    return job.size[0] * job.directions
+    return -(-job.size[0] // plan.images) * job.directions
 
 
 def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: int) -> int:
-    return -(-min(clusters(result), plan.at_once) * plan.blocks // multiprocessors)
+    return -(-min(clusters(result, plan), plan.at_once) * plan.blocks // multiprocessors)
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
@@ -58,7 +59,7 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
     plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
-    whole, rest = divmod(clusters(result), plan.at_once)
+    whole, rest = divmod(clusters(result, plan), plan.at_once)
     if whole and 0 < rest < FULL * plan.at_once:
         return None
     waves = whole + bool(rest)

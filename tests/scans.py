@@ -18,7 +18,7 @@ GEOMETRIES = {  # diagonal, taps, directions, reverse
 SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
 # A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
-NAMES = {kernel.name for kernel in kernels()}
+NAMES = {(kernel.backward, kernel.format, kernel.suffix, blocks): kernel.name for kernel in kernels() for blocks in kernel.blocks}
 # 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
 IMPOSSIBLE = {("tf32", "2_1_256", 8)}
 VARIANTS = variants()
@@ -74,7 +74,10 @@ def hidden_sizes(kernel, blocks, taps):
 
 def variant(ops, arch, format, suffix, blocks, geometry):
     """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its path and plans."""
-    path, images = f"resident:{suffix}:{blocks}", 3 if blocks < 4 else 1
+    path = f"resident:{suffix}:{blocks}"
+    images = 3 if blocks < 4 else 1
+    if suffix.endswith("_images") and GEOMETRIES[geometry][2] == 1:
+        images = 5  # two clusters, of which the last one lacks three
     of_either_pass = [k for k in kernels() if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
     for name in (geometry, "row1", "row3"):
         taps, reverse = GEOMETRIES[name][1], GEOMETRIES[geometry][3]
@@ -90,9 +93,8 @@ def variant(ops, arch, format, suffix, blocks, geometry):
 
 def check_names(format, suffix, blocks, plans):
     """A pass that has the variant takes it."""
-    for name, plan in zip(("forward", "backward"), plans):
-        kernel = f"{name}_{format}_{suffix}_{'single' if blocks == 1 else 'cluster'}"
-        if kernel in NAMES:
+    for backward, plan in enumerate(plans):
+        if kernel := NAMES.get((bool(backward), format, suffix, blocks)):
             assert plan.startswith(f"{kernel}: {blocks} block"), plan
 
 

@@ -83,6 +83,29 @@ def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, 
             assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
 
 
+@pytest.mark.parametrize("format", ["bf16", "fp16"])
+def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated, arch):
+    """All pairs of weights, two slices of warps; tiles that begin late and end early; a last cluster that lacks two images; NaN in one."""
+    if arch == "sm_80":
+        return  # no clusters
+    p = Problem(format, "diagonal-reverse", 128, 6, 18, 3)
+    i, options = p.inputs, (True, True)
+    shared, alone = "resident:8_1_256_images:8:3", "resident:8_1_256:8:3"
+    plans = [p.plan(emulated.ops, "sm_90", path)[0] for path in (shared, alone)]
+    assert plans[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images") and plans[1].startswith(f"forward_{format}_8_1_256_cluster: ")
+
+    def run(path, x):
+        return emulated.ops.recurrence(x, i["weight"], i["h0"], i["c0"], *options, path, False)
+
+    expected = run(alone, i["x"])
+    assert all(torch.equal(a, b) for a, b in zip(expected, run(shared, i["x"])))
+    x = i["x"].clone()
+    x[0, 2, 3, 1, 70] = torch.nan
+    others = [0, 1, 3, 4, 5]
+    got = run(shared, x)
+    assert all(torch.equal(a[:, others], b[:, others]) for a, b in zip(expected, got)) and got[0][0, 2].isnan().any()
+
+
 SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
 
 

@@ -100,12 +100,12 @@ CASES = [
     Case("MNIST h16, 256 images", 90, "bf16", False, 16, 2, (28, 28), 256, 2, "forward_bf16_2_1_256_single: 1 block"),
     Case("28x28 h64, forward of one image", 90, "bf16", False, 64, 2, (28, 28), 1, 2, "forward_bf16_4_1_256_cluster: 8 blocks"),
     Case("28x28 h64, backward", 90, "bf16", True, 64, 2, (28, 28), 16, 2, "backward_bf16_4_1_512_cluster: 4 blocks"),
-    Case("CIFAR h128, forward of one image", 90, "bf16", False, 128, 2, (32, 32), 1, 2, "forward_bf16_8_1_256_cluster: 8 blocks"),
+    Case("CIFAR h128, forward of one image", 90, "bf16", False, 128, 2, (32, 32), 1, 2, "forward_bf16_8_4_256_cluster: 8 blocks"),
     Case("CIFAR h128, backward of one image", 90, "bf16", True, 128, 2, (32, 32), 1, 2, "backward_bf16_4_1_512_cluster: 8 blocks"),
     Case("CIFAR h128, forward in tf32", 90, "tf32", False, 128, 2, (32, 32), 1, 2, "forward_tf32_8s_1_256_cluster: 8 blocks"),
     Case("CIFAR h128, forward of 16 images", 90, "bf16", False, 128, 2, (32, 32), 16, 2, "forward_bf16_8_4_256_cluster: 4 blocks"),
     Case("CIFAR h128, backward in fp32", 90, "fp32", True, 128, 2, (32, 32), 16, 2, "backward_fp32_s_0_512_cluster: 8 blocks"),
-    Case("CIFAR h128, forward of 256 images", 90, "bf16", False, 128, 2, (32, 32), 256, 2, "forward_bf16_4s_4_512_single: 1 block"),
+    Case("CIFAR h128, forward of 256 images", 90, "bf16", False, 128, 2, (32, 32), 256, 2, "forward_bf16_8_1_256_images: 8 blocks for 4 images"),
     Case("CIFAR h128, backward of 256 images", 90, "bf16", True, 128, 2, (32, 32), 256, 2, "backward_bf16_20s_0_256_single: 1 block"),
     Case("CIFAR h128, 256 images in fp32", 90, "fp32", False, 128, 2, (32, 32), 256, 2, "step path: faster"),
     Case("Row LSTM h128, forward", 90, "bf16", False, 128, 3, (32, 32), 16, 1, "forward_bf16_s_1_512_cluster: 8 blocks"),
@@ -145,7 +145,7 @@ def test_what_is_chosen(planner):
 
 
 def test_a_plan_says_what_it_expects_and_how_it_knows(planner):
-    resident = r"\w+: \d blocks? an image, \d+ threads, \d+ bytes of shared memory, \d+ at once; expected [\d.]+ ms, \d+ cycles a line(, bound by memory)?, by {}"
+    resident = r"\w+: \d blocks? (an image|for \d images), \d+ threads, \d+ bytes of shared memory, \d+ at once; expected [\d.]+ ms, \d+ cycles a line(, bound by memory)?, by {}"
     step = r"step path: (faster by {}: [\d.]+ ms, \w+ [\d.]+ ms|expected .*|the weights .*|no kernel .*)"
     source = r"(a model, nvcc [\d.]+|measurements on .+)"
     for plan in ask(planner, CASES):

@@ -109,7 +109,7 @@ double units(const Problem& p) { return double(p.images * p.directions) * pixels
 
 Estimate estimate(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int64_t concurrency, const Constants& k) {
   const Card& card = card_of(device.capability);
-  const int64_t clusters = std::max<int64_t>(1, p.images * p.directions);
+  const int64_t clusters = std::max<int64_t>(1, divided_up(p.images, s.images) * p.directions);
   Estimate made;
   double cycles = 0;
   auto wave = [&](int64_t running, int64_t times) {

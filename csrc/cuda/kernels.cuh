@@ -3,6 +3,7 @@
 #include "backward.cuh"
 #include "entry.h"
 #include "forward.cuh"
+#include "forward_images.cuh"
 #include "pack.cuh"
 #include "variants.h"
 
@@ -19,6 +20,16 @@
 #else
 #define PIXELRNN_BODY_cluster(...) __VA_ARGS__
 #endif
+#define PIXELRNN_BODY_images PIXELRNN_BODY_cluster
+
+namespace pixelrnn::cuda {
+template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(const ForwardArgs& a) {
+  if constexpr (KIND == Kind::images)
+    scan_forward_images<F, PAIRS, kImages>(a);
+  else
+    scan_forward<F, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
+}
+}  // namespace pixelrnn::cuda
 
 #define PIXELRNN_KERNEL(name, bounds, Args, BODY, ...)                                     \
   extern "C" __global__ void bounds name(const __grid_constant__ pixelrnn::cuda::Args a) { \
@@ -29,7 +40,7 @@
 #define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F>)
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                         \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND,    \
-                  scan_forward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, kKind_##KIND>)
+                  forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                        \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND,   \
-                  scan_backward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, kKind_##KIND>)
+                  scan_backward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)

@@ -19,10 +19,10 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMostHidden = 1024, kMostCells = 1 << 14;
-constexpr int64_t kMostOffset = 1 << 30;  // in a map of one image, which the forward walks by 32-bit offsets: beyond its edges too
+constexpr int64_t kMostOffset = 1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
 
-#define FORWARD(name, F, HELD, TILES, THREADS, KIND) {#name, name##_entry, Format::F, false, kKind_##KIND, kHeld_##HELD, TILES, THREADS},
-#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) {#name, name##_entry, Format::F, true, kKind_##KIND, kHeld_##HELD, UNITS, THREADS},
+#define FORWARD(name, F, HELD, TILES, THREADS, KIND) {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS},
+#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS},
 const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
@@ -45,20 +45,21 @@ std::string milliseconds(double seconds) {
 
 std::string Plan::describe() const {
   if (!variant) return "step path: " + why_not;
-  return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") + " an image, " + number(tiling.threads()) +
+  const std::string share = tiling.images == 1 ? " an image, " : " for " + number(tiling.images) + " images, ";
+  return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") + share + number(tiling.threads()) +
          " threads, " + number(shared_memory) + " bytes of shared memory, " + number(at_once) + " at once; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
          " cycles a line" + (bound_by_memory ? ", bound by memory" : "") + ", by " + cost_source();
 }
 
 bool Variant::is(const std::string& suffix) const {
-  const std::string text = name, end = "_" + suffix + (cluster ? "_cluster" : "_single");
+  const std::string text = name, end = "_" + suffix + (kind == Kind::single ? "_single" : kind == Kind::cluster ? "_cluster" : "");
   const size_t prefix = text.find('_', text.find('_') + 1);  // behind pass and format
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 
 bool has_variant(Format format, bool backward, const std::string& suffix, int blocks) {
   for (const Variant& v : kVariants)
-    if (v.format == format && v.backward == backward && v.is(suffix) && (!blocks || v.cluster == (blocks > 1))) return true;
+    if (v.format == format && v.backward == backward && v.is(suffix) && (!blocks || has_blocks(v.kind, blocks))) return true;
   return false;
 }
 
@@ -85,11 +86,11 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
     Plan best;
     if (v.format != p.format || v.backward != p.backward || (!restriction.variant.empty() && !v.is(restriction.variant))) continue;
     for (int blocks : {1, 2, 4, 8}) {
-      if (blocks > max_blocks || (blocks > 1) != v.cluster || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
+      if (blocks > max_blocks || !has_blocks(v.kind, blocks) || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
       for (int groups = 1; groups <= 8; ++groups) {
         const int least = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const int tiles = p.backward ? least : round_up(least, tiles_at_once(v.held, v.own, p.format == Format::fp32));
-        Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles, 1};
+        Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles, images_of(v.kind)};
         for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
         // A group would idle, or is there for its threads alone: a backward's cells are those of all threads.
@@ -97,7 +98,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         if (idles && !(p.backward && v.own && 32 * s.slices() * (groups - 1) / (s.units / v.own) < p.cells)) continue;
         if (s.threads() > v.threads || s.threads() < s.units || s.pairs() > v.held.most()) continue;
         if (!p.backward && tiles > v.own) continue;
-        if (p.backward && v.own && (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.cluster)))) continue;
+        if (p.backward && v.own && (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.kind == Kind::cluster)))) continue;
+        if (s.images * int64_t(p.lines) * p.cells * p.hidden > kMostOffset) continue;
         const int shared = shared_memory(v, s);
         least_shared = std::min(least_shared, shared);
         if (shared > device.shared_memory) continue;
@@ -107,7 +109,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
           continue;
         }
         const Estimate expected = estimate(p, device, v, s, concurrency, constants);
-        const double cost = expected.seconds * (v.cluster ? constants.cluster_doubt : 1);
+        const double cost = expected.seconds * (v.kind != Kind::single ? constants.cluster_doubt : 1);
         if (!best.variant || cost < best.cost) best = {&v, s, shared, concurrency, expected.seconds, expected.cycles, expected.bound_by_memory, cost, ""};
       }
     }

@@ -30,12 +30,13 @@ struct Variant {
   const void* entry;
   Format format;
   bool backward;
-  bool cluster;  // whether several blocks share an image
+  Kind kind;
   Held held;
   int own;       // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
   int threads;   // the most
 
-  bool is(const std::string& suffix) const;  // the name without pass, format and kind of launch, such as "8_1_256"
+  // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks says: "8_1_256".
+  bool is(const std::string& suffix) const;
 };
 
 struct Plan {

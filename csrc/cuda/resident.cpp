@@ -19,7 +19,7 @@ namespace {
 
 Layout layout(const Plan& p, int64_t images, int directions) {
   const unsigned cluster = p.tiling.blocks;
-  return {unsigned(images) * cluster, unsigned(directions), unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
+  return {unsigned((images + p.tiling.images - 1) / p.tiling.images) * cluster, unsigned(directions), unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
 }
 
 // Questions to the CUDA runtime whose answer never changes, asked once: a layer calls twice in every step of a training.

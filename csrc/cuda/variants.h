@@ -1,5 +1,5 @@
-// The compiled resident kernels, each for one kind of launch: `single` blocks or `cluster`s of blocks that share an image. They differ in
-// where the weights stay (Held) and in how many threads share the registers; every other size is an argument.
+// The compiled resident kernels, each for one kind of launch: `single` blocks, `cluster`s of blocks that share an image, or clusters that share
+// `images`. They differ in where the weights stay (Held) and in how many threads share the registers; every other size is an argument.
 // FORWARD(format, held, tiles of a warp, threads, kind), BACKWARD(format, held, units of a thread, threads, kind): see forward.cuh and
 // backward.cuh. The numbers are the most that a kernel takes; 0 units of a thread: two of any number of cells.
 #pragma once
@@ -19,7 +19,13 @@ PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Held held, int most_tiles, bool
 // By their names in the variants.
 constexpr Held kHeld_2{2, 0}, kHeld_4{4, 0}, kHeld_8{8, 0}, kHeld_16{16, 0}, kHeld_4s{4, 4}, kHeld_8s{8, 8}, kHeld_20s{20, 12}, kHeld_s{0, Held::kAny};
 
-constexpr bool kKind_single = false, kKind_cluster = true;
+enum class Kind { single, cluster, images };
+constexpr int kImages = 4, kImageBlocks = 8;  // of a cluster that shares images
+PIXELRNN_HOST_DEVICE constexpr int images_of(Kind kind) { return kind == Kind::images ? kImages : 1; }
+// Whether clusters of so many blocks are of the kind.
+PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {
+  return kind == Kind::single ? blocks == 1 : kind == Kind::cluster ? blocks > 1 : blocks == kImageBlocks;
+}
 
 }  // namespace pixelrnn::cuda
 
@@ -38,6 +44,7 @@ constexpr bool kKind_single = false, kKind_cluster = true;
   PIXELRNN_FORWARD(F, 8, 1, 256, cluster)      \
   PIXELRNN_FORWARD(F, 8, 4, 256, single)       \
   PIXELRNN_FORWARD(F, 8, 4, 256, cluster)      \
+  PIXELRNN_FORWARD(F, 8, 1, 256, images)       \
   PIXELRNN_FORWARD(F, 4s, 4, 512, single)      \
   PIXELRNN_FORWARD(F, s, 1, 512, single)       \
   PIXELRNN_FORWARD(F, s, 1, 512, cluster)      \

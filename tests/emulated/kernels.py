@@ -8,7 +8,7 @@ from typing import NamedTuple
 VARIANTS = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "variants.h"
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
 _MACRO = {"bf16": "HALF", "fp16": "HALF", "tf32": "TF32", "fp32": "FP32"}
-BLOCKS = {"single": (1,), "cluster": (2, 4, 8)}
+BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
@@ -21,8 +21,8 @@ class Kernel(NamedTuple):
 
     @property
     def suffix(self):
-        """As the path of an operator names it, for both passes and kinds of launch."""
-        return f"{self.held}_{self.own}_{self.threads}"
+        """As the path of an operator names it, for both passes, single blocks and clusters."""
+        return f"{self.held}_{self.own}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property
     def pairs(self):
@@ -36,7 +36,8 @@ class Kernel(NamedTuple):
 
     @property
     def name(self):
-        return f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}_{self.kind}"
+        name = f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}"
+        return name if self.kind == "images" else f"{name}_{self.kind}"
 
 
 @cache

@@ -1,4 +1,4 @@
-// What the lanes of a warp compute together: shuffles and matrices. Both front ends come here.
+// What the lanes of a warp compute together: shuffles, votes and matrices. Both front ends come here.
 #include <bit>
 #include <cstring>
 
@@ -53,6 +53,18 @@ uint32_t shuffle(Shuffle mode, uint32_t value, uint32_t by, uint32_t clamp, unsi
   warp_collective(combine_shuffle, &in, sizeof in, &out, sizeof out, mask, false, place);
   if (in_range) *in_range = out.in_range;
   return out.value;
+}
+
+// ---- votes --------------------------------------------------------------------------------------
+static void combine_vote(const LaneData* in, LaneData* out, unsigned mask) {
+  bool all = true;
+  for (int i = 0; i < 32; ++i) all = all && (!(mask >> i & 1) || get<bool>(in[i]));
+  for (int i = 0; i < 32; ++i) put(out[i], all);
+}
+bool vote_all(bool mine, unsigned mask, const char* place) {
+  bool all = false;
+  warp_collective(combine_vote, &mine, sizeof mine, &all, sizeof all, mask, false, place);
+  return all;
 }
 
 // ---- matrices -----------------------------------------------------------------------------------

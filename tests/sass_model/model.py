@@ -49,9 +49,8 @@ class Warp:
     arrived: tuple | None = None  # when and where it came to the block's barrier that it waits at
     cluster_arrivals: list = field(default_factory=list)  # times
     cluster_waits: int = 0
-    signalled: float = 0  # when its last arrival at a barrier in shared memory, or its last store to a peer, is there
-    transfers: list = field(default_factory=list)  # times when its part of a phase was complete
-    transfer_waits: int = 0
+    signalled: float = 0  # when its last store to a peer is there
+    transfers: list = field(default_factory=list)  # times when its part of each phase was complete: its arrival and its stores before that
 
 
 @dataclass
@@ -107,12 +106,14 @@ class Walk:
         if i.name == "UCGABAR_WAIT":
             complete = self.all_came("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
         elif i.waits_for_transfers:
-            complete = self.all_came("transfers", w.transfer_waits)
+            complete = self.all_came("transfers", len(w.transfers) - 1)  # the phase that it arrived at last
         else:
             return when, reason
         return (when, reason) if when >= complete else (complete, "barrier")
 
     def all_came(self, times, phase):
+        if phase < 0:
+            return 0
         return max(getattr(v, times)[phase] if len(getattr(v, times)) > phase else NEVER for v in self.team)
 
     def counts(self, w):
@@ -140,8 +141,6 @@ class Walk:
             w.clear[i.read] = max(w.clear[i.read], when + OPERANDS_READ)
         self.synchronise(w, i, when)
         w.at = self.following(w, i)
-        if self.code[w.at].waits_for_transfers:
-            w.transfers.append(max(w.signalled, w.ready))
 
     def synchronise(self, w, i, when):
         if i.name == "MEMBAR":
@@ -152,12 +151,10 @@ class Walk:
             w.cluster_arrivals.append(when)
         elif i.name == "UCGABAR_WAIT":
             w.cluster_waits += 1
-        elif i.waits_for_transfers:
-            w.transfer_waits += 1
         elif i.name == "STAS":
             w.signalled = max(w.signalled, when + TRANSFER)
-        elif i.name == "SYNCS":
-            w.signalled = max(w.signalled, when + BLOCK_BARRIER)
+        elif i.name == "SYNCS" and not i.waits_for_transfers:
+            w.transfers.append(max(w.signalled, when + BLOCK_BARRIER))
         elif i.name == "BAR":
             w.arrived = when, w.at
             if all(v.arrived for v in self.team):

@@ -40,7 +40,10 @@ extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Ar
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
   s[t] = static_cast<const float*>(a.in)[first + t];
-  if (a.way != no_warp_barrier) __syncwarp();
+  if (a.way == vote_instead_of_warp_barrier)
+    __all_sync(0xffffffff, 1);
+  else if (a.way != no_warp_barrier)
+    __syncwarp();
   static_cast<float*>(a.out)[first + t] = s[t ^ 1];
 }
 PIXELRNN_DEFINE_ENTRY(swap, Args);
@@ -59,6 +62,16 @@ extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Arg
   static_cast<float*>(a.out)[first + t] = v;
 }
 PIXELRNN_DEFINE_ENTRY(sum, Args);
+
+// Every warp raises its values together until all are 256 or more.
+extern "C" __global__ void __launch_bounds__(64) agree(const __grid_constant__ Args a) {
+  const int t = threadIdx.x, first = blockIdx.x * 64;
+  float v = static_cast<const float*>(a.in)[first + t];
+  if (a.way != absent_lanes || t % 32 < 20)
+    while (!__all_sync(0xffffffff, v >= 256)) ++v;
+  static_cast<float*>(a.out)[first + t] = v;
+}
+PIXELRNN_DEFINE_ENTRY(agree, Args);
 
 // Reads in[32 t]: one sector a lane, and all lanes on one bank.
 extern "C" __global__ void __launch_bounds__(32) strided(const __grid_constant__ Args a) {

@@ -17,6 +17,7 @@ enum Way : int {
   leaves_out_unwritten,
   // a warp
   no_warp_barrier,
+  vote_instead_of_warp_barrier,
   absent_lanes,
   lane_outside_mask,
   // a cluster

@@ -1,0 +1,186 @@
+// The forward scan of several images that share a cluster: as forward.cuh, but while the tensor cores multiply the line of one image, a warp
+// computes the cells of the image before and pushes them. A warp has one tile of each image and takes the images in turn, line after line:
+//
+//   turn of image k      multiply k's line; meanwhile store what k - 2 gave, compute and push the cells of k - 1
+//   after every second   arrive for, and wait for, a pair of images
+//
+// where the image before the first is the last one, on the line before. A pair is waited for a turn after its last push: that is on its way
+// while another image is computed.
+//
+// A warp goes through the lines on which its tile has active cells without a branch. On the others it only keeps the barriers going.
+//
+// Why nobody reads what is not there, writes what is still being read, or waits for ever: docs/kernels.md, "How blocks wait for each other".
+#pragma once
+#include "forward.cuh"
+
+namespace pixelrnn::cuda {
+
+// What a lane pushes of a tile: as Pushes, but to every block of a cluster of kImageBlocks, its own too, which has it already: so all lanes do
+// the same. The lanes have to meet between load and push.
+template <class Value> class PushesToAll {
+ public:
+  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // that come to each block
+
+  __device__ __forceinline__ PushesToAll(const Tiling& s, const Place& at, unsigned char* lines, uint32_t barriers)
+      : source_(lines + (kTileCells * at.group + at.lane % 8 + s.border()) * s.stride() +
+                (at.rank * s.units + at.slice * 8) * int(sizeof(Value)) + at.lane / 8 % kPieces * 16) {
+    const uint32_t here = primitive::shared_address(source_);
+    to_barriers_ = barriers - here;
+#pragma unroll
+    for (int k = 0; k < kRounds; ++k) to_[k] = primitive::map_rank(here, at.lane / (8 * kPieces) + k * kAtOnce);
+  }
+  __device__ __forceinline__ uint4 load(int offset) const { return *reinterpret_cast<const uint4*>(source_ + offset); }
+  __device__ __forceinline__ void push(uint4 piece, int offset, int barrier) const {
+#pragma unroll
+    for (int k = 0; k < kRounds; ++k) primitive::store_peer16_async(true, to_[k] + offset, piece, to_[k] + to_barriers_ + barrier);
+  }
+
+ private:
+  static constexpr int kPieces = 8 * sizeof(Value) / 16, kAtOnce = 32 / (8 * kPieces), kRounds = kImageBlocks / kAtOnce;
+  const unsigned char* source_;  // in the first image and buffer, as the next
+  uint32_t to_[kRounds];         // at the peer
+  uint32_t to_barriers_;         // from there
+};
+
+template <Format F, int PAIRS, int IMAGES> __device__ __forceinline__ void scan_forward_images(const ForwardArgs& a) {
+  static_assert(IMAGES == 4, "two pairs");
+  using T = Traits<F>;
+  using Value = typename T::Value;
+  using Four = typename T::Four;
+  using Product = RegisterProduct<F, 2, PAIRS>;
+
+  const Tiling& s = a.tiling;
+  const Place at(s, a.images, a.pixels);
+  const Geometry g = a.geometry[at.direction];
+  const int unit = at.rank * s.units + at.slice * 8 + at.q;  // of this thread, in the whole state
+  const int hidden = s.hidden, stride = s.stride();
+  const int line_bytes = primitive::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
+  unsigned char* const lines = primitive::dynamic_shared();                      // [image][buffer][row]
+  const uint32_t barriers = primitive::shared_address(lines) + s.lines_bytes();  // [pair of images][buffer]
+  const uint4* const packed = static_cast<const uint4*>(a.packed) + int64_t(at.direction * s.blocks + at.rank) * (s.weight_bytes() / 16);
+
+  fill_lines<F>(s, at, a.h0, lines);
+  const Product weights(s, packed, at.slice, at.lane);
+  const ForwardMaps<F> maps(a, at.map * hidden + unit, true);
+
+  // All images have the same window. This thread's two cells, from their first lines on; the lines on which any of the tile is active.
+  const ActiveLines active(g);
+  const int tile = kTileCells * at.group, cell = tile + 2 * at.p;
+  const int begins[2] = {primitive::in_register(active.begin(cell)), primitive::in_register(active.begin(cell + 1))};
+  const int tile_begin = primitive::in_register(active.begin(tile));
+  const int tile_end = primitive::in_register(active.begin(min(tile + kTileCells, g.cells) - 1) + active.lines);
+  const int to_cell = primitive::in_register(g.cell * hidden), to_line = primitive::in_register(g.step * hidden);
+  int to_image[IMAGES];
+  // Those that the last cluster lacks are its first one over again: the same threads store the same once more.
+#pragma unroll
+  for (int k = 0; k < IMAGES; ++k) to_image[k] = at.image + k < a.images ? k * a.pixels * hidden : 0;
+
+  unsigned char* const own_row = lines + (cell + s.border()) * stride + unit * int(sizeof(Value));
+  const PushesToAll<Value> pushes(s, at, lines, barriers);
+
+  float c[IMAGES][2];
+  const float c0 = a.c0 ? T::widen(static_cast<const Value*>(a.c0)[at.direction * hidden + unit]) : 0.0f;
+#pragma unroll
+  for (int k = 0; k < IMAGES; ++k) c[k][0] = c[k][1] = c0;
+
+  const bool arrives = at.lane == 0;
+  if (at.thread < IMAGES) primitive::transfer_barrier_init(barriers + 8 * at.thread, blockDim.x / 32);
+  primitive::cluster_arrive();
+  primitive::cluster_wait();  // the lines are filled, and every peer has started
+
+  // The line that is computed, and the buffer that it reads.
+  int t = 0, current = 0;
+  // For a pair of images: this warp has written and pushed what it has of line `of`; the line before line `of` is there.
+  auto arrive = [&](int pair, int of, int tiles) {  // when the lanes have met
+    if (arrives) primitive::transfer_arrive(barriers + 16 * pair + (of & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
+  };
+  auto wait = [&](int pair, int of) { primitive::transfer_wait_of_warp(barriers + 16 * pair + (of & 1 ? 8 : 0), of >> 1 & 1); };
+
+  // Lines without active cells: waiting for the first pair is enough, since others arrive for it when they have waited for the second.
+  arrive(0, -1, 0);  // nothing comes before the first line
+  for (; __all_sync(~0u, t < tile_begin); ++t) {
+    __syncwarp();
+    arrive(1, t - 1, 0);
+    arrive(0, t, 0);
+    wait(0, t + 1);
+  }
+  current = t & 1 ? line_bytes : 0;
+
+  int offset = g.pixel(t, cell) * hidden, before = offset - to_line;  // in a map of the first image, of this thread's first cell
+  Four x[IMAGES][2] = {};
+  auto load_x = [&](int k, int t, int line_offset) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+      if (active.since(t, begins[j])) x[k][j] = maps.x[line_offset + to_image[k] + j * to_cell];
+  };
+#pragma unroll
+  for (int k = 0; k < IMAGES; ++k) load_x(k, t, offset);
+
+  // Where the tile begins to read an image's line.
+  auto line_of = [&](int k, int buffer) { return primitive::shared_address(lines) + k * image_bytes + buffer + tile * stride; };
+  typename Product::Cells cells = weights.first_cells(line_of(0, current));  // of the next image
+  float sums[4][2] = {};  // of the image before, by gate and cell
+  CellResult<F> results[2];
+  auto compute = [&](int k, int t) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const float next = results[j].compute(CellResult<F>::activated(sums[0][j], sums[1][j], sums[2][j], sums[3][j]), c[k][j]);
+      if (active.since(t, begins[j])) c[k][j] = next;
+    }
+  };
+  auto store = [&](int k, int t, int line_offset) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+      if (active.since(t, begins[j])) results[j].store(maps, line_offset + to_image[k] + j * to_cell, c[k][j]);
+  };
+  auto push = [&](int k, int t, int buffer, int tiles) {
+    const int rows = buffer + k * image_bytes;
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+      if (active.since(t, begins[j])) *reinterpret_cast<Value*>(own_row + rows + j * stride) = T::line_value(results[j].h);
+    __syncwarp();
+    const uint4 piece = pushes.load(rows);
+    __syncwarp();
+    pushes.push(piece, rows, (t & 1 ? 0 : 8) + k / 2 * 16);
+    if (k % 2) arrive(k / 2, t, tiles);
+  };
+
+  do {
+    const int following = line_bytes - current;
+#pragma unroll
+    for (int k = 0; k < IMAGES; ++k) {
+      const int last = (k + IMAGES - 1) % IMAGES, last_t = k > 0 ? t : t - 1;            // the image before this one, and its line
+      const int stored = (k + IMAGES - 2) % IMAGES, stored_t = k > 1 ? t : t - 1;  // and the one before that
+      float z[4][2];  // x, then the sum
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const float4 in = T::widen(x[k][j]);
+        z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
+      }
+      weights(z, line_of(k, current), cells, weights.early(), [&](int pair) {
+        if (pair == 1) load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : before), compute(last, last_t);
+      });
+      // Before its first line a tile pushes the last image alone, as the line before left it.
+      push(last, last_t, k ? following : current, k || t > tile_begin ? 2 : 1);
+      if (k % 2) wait((k / 2 + 1) % 2, k + 1 < IMAGES ? t : t + 1);
+      cells = weights.first_cells(line_of((k + 1) % IMAGES, k + 1 < IMAGES ? current : following));
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[i][0] = z[i][0], sums[i][1] = z[i][1];
+    }
+    current = following, before = offset, offset += to_line, ++t;
+  } while (__all_sync(~0u, t < tile_end));
+
+  store(IMAGES - 2, t - 1, before);
+  compute(IMAGES - 1, t - 1);
+  store(IMAGES - 1, t - 1, before);
+  push(IMAGES - 1, t - 1, current, 2);
+  for (; __all_sync(~0u, t < g.lines); ++t) {
+    __syncwarp();
+    arrive(0, t, 0);
+    wait(0, t + 1);
+    arrive(1, t, 0);
+  }
+  wait(1, t);  // then everything is there that peers push to this block, and it may leave
+}
+
+}  // namespace pixelrnn::cuda
