@@ -234,6 +234,8 @@ def test_the_plan_says_why_not(emulated):
     assert "need 559136 bytes of shared memory, a block may have 166912 without clusters of thread blocks" in plan(hidden=128, format="fp32", capability=80)
     assert "lines of 64 cells without clusters of thread blocks" in plan(hidden=128, size=64, capability=80)
     assert "lines of 1000 cells" in plan(size=1000)
+    for width, start in ((60_000, "forward_bf16_8_1_256_images: "), (70_000, "step path: expected lines * cells * hidden size of 4 images to be at most 1073741824")):
+        assert emulated.ops.describe_plan(1, 4, 64, width, 64, 2, True, "bf16", 90, "resident:8_1_256_images:8")[0].startswith(start)
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])

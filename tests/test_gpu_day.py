@@ -886,6 +886,10 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     assert cycles(290) == pytest.approx(of_waves[2])  # the last of two waves is three quarters full
     assert cycles(300) is None
     assert cycles(512, ", bound by memory") is None
+    # Four images in a cluster of 8: 128 clusters, 8 waves of 16.
+    plan = plan_text(at_once=16).replace("1 block an image", "8 blocks for 4 images")
+    shared = line_cycles(layout("8_1_256_images:8:4", 100.0, case=case, plan=plan), 132)
+    assert shared == pytest.approx((100.0 * 1700 / 8 - 2000 - 4096 / 8 / 32) / 55)
 
 
 def test_the_planners_table_from_measurements(tmp_path):

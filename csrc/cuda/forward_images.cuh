@@ -1,11 +1,10 @@
 // The forward scan of several images that share a cluster: as forward.cuh, but while the tensor cores multiply the line of one image, a warp
 // computes the cells of the image before and pushes them. A warp has one tile of each image and takes the images in turn, line after line:
 //
-//   turn of image k      multiply k's line; meanwhile store what k - 2 gave, compute and push the cells of k - 1
-//   after every second   arrive for, and wait for, a pair of images
+//   turn of image k   multiply k's line; meanwhile store what k - 2 gave, compute and push the cells of k - 1
 //
-// where the image before the first is the last one, on the line before. A pair is waited for a turn after its last push: that is on its way
-// while another image is computed.
+// where the image before the first is the last one, on the line before. Two images share a barrier: a warp arrives when it has pushed the second
+// one, and waits for it a turn later: its push is on its way while another image is computed.
 //
 // A warp goes through the lines on which its tile has active cells without a branch. On the others it only keeps the barriers going.
 //
@@ -42,8 +41,8 @@ template <class Value> class PushesToAll {
   uint32_t to_barriers_;         // from there
 };
 
-template <Format F, int PAIRS, int IMAGES> __device__ __forceinline__ void scan_forward_images(const ForwardArgs& a) {
-  static_assert(IMAGES == 4, "two pairs");
+template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_images(const ForwardArgs& a) {
+  static_assert(kImages == 4, "two pairs");
   using T = Traits<F>;
   using Value = typename T::Value;
   using Four = typename T::Four;
@@ -70,21 +69,21 @@ template <Format F, int PAIRS, int IMAGES> __device__ __forceinline__ void scan_
   const int tile_begin = primitive::in_register(active.begin(tile));
   const int tile_end = primitive::in_register(active.begin(min(tile + kTileCells, g.cells) - 1) + active.lines);
   const int to_cell = primitive::in_register(g.cell * hidden), to_line = primitive::in_register(g.step * hidden);
-  int to_image[IMAGES];
+  int to_image[kImages];
   // Those that the last cluster lacks are its first one over again: the same threads store the same once more.
 #pragma unroll
-  for (int k = 0; k < IMAGES; ++k) to_image[k] = at.image + k < a.images ? k * a.pixels * hidden : 0;
+  for (int k = 0; k < kImages; ++k) to_image[k] = at.image + k < a.images ? k * a.pixels * hidden : 0;
 
   unsigned char* const own_row = lines + (cell + s.border()) * stride + unit * int(sizeof(Value));
   const PushesToAll<Value> pushes(s, at, lines, barriers);
 
-  float c[IMAGES][2];
+  float c[kImages][2];
   const float c0 = a.c0 ? T::widen(static_cast<const Value*>(a.c0)[at.direction * hidden + unit]) : 0.0f;
 #pragma unroll
-  for (int k = 0; k < IMAGES; ++k) c[k][0] = c[k][1] = c0;
+  for (int k = 0; k < kImages; ++k) c[k][0] = c[k][1] = c0;
 
   const bool arrives = at.lane == 0;
-  if (at.thread < IMAGES) primitive::transfer_barrier_init(barriers + 8 * at.thread, blockDim.x / 32);
+  if (at.thread < s.barrier_bytes() / 8) primitive::transfer_barrier_init(barriers + 8 * at.thread, blockDim.x / 32);
   primitive::cluster_arrive();
   primitive::cluster_wait();  // the lines are filled, and every peer has started
 
@@ -107,14 +106,14 @@ template <Format F, int PAIRS, int IMAGES> __device__ __forceinline__ void scan_
   current = t & 1 ? line_bytes : 0;
 
   int offset = g.pixel(t, cell) * hidden, before = offset - to_line;  // in a map of the first image, of this thread's first cell
-  Four x[IMAGES][2] = {};
+  Four x[kImages][2] = {};
   auto load_x = [&](int k, int t, int line_offset) {
 #pragma unroll
     for (int j = 0; j < 2; ++j)
       if (active.since(t, begins[j])) x[k][j] = maps.x[line_offset + to_image[k] + j * to_cell];
   };
 #pragma unroll
-  for (int k = 0; k < IMAGES; ++k) load_x(k, t, offset);
+  for (int k = 0; k < kImages; ++k) load_x(k, t, offset);
 
   // Where the tile begins to read an image's line.
   auto line_of = [&](int k, int buffer) { return primitive::shared_address(lines) + k * image_bytes + buffer + tile * stride; };
@@ -148,9 +147,9 @@ template <Format F, int PAIRS, int IMAGES> __device__ __forceinline__ void scan_
   do {
     const int following = line_bytes - current;
 #pragma unroll
-    for (int k = 0; k < IMAGES; ++k) {
-      const int last = (k + IMAGES - 1) % IMAGES, last_t = k > 0 ? t : t - 1;            // the image before this one, and its line
-      const int stored = (k + IMAGES - 2) % IMAGES, stored_t = k > 1 ? t : t - 1;  // and the one before that
+    for (int k = 0; k < kImages; ++k) {
+      const int last = (k + kImages - 1) % kImages, last_t = k > 0 ? t : t - 1;      // the image before this one, and its line
+      const int stored = (k + kImages - 2) % kImages, stored_t = k > 1 ? t : t - 1;  // and the one before that
       float z[4][2];  // x, then the sum
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
@@ -162,18 +161,18 @@ template <Format F, int PAIRS, int IMAGES> __device__ __forceinline__ void scan_
       });
       // Before its first line a tile pushes the last image alone, as the line before left it.
       push(last, last_t, k ? following : current, k || t > tile_begin ? 2 : 1);
-      if (k % 2) wait((k / 2 + 1) % 2, k + 1 < IMAGES ? t : t + 1);
-      cells = weights.first_cells(line_of((k + 1) % IMAGES, k + 1 < IMAGES ? current : following));
+      if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
+      cells = weights.first_cells(line_of((k + 1) % kImages, k + 1 < kImages ? current : following));
 #pragma unroll
       for (int i = 0; i < 4; ++i) sums[i][0] = z[i][0], sums[i][1] = z[i][1];
     }
     current = following, before = offset, offset += to_line, ++t;
   } while (__all_sync(~0u, t < tile_end));
 
-  store(IMAGES - 2, t - 1, before);
-  compute(IMAGES - 1, t - 1);
-  store(IMAGES - 1, t - 1, before);
-  push(IMAGES - 1, t - 1, current, 2);
+  store(kImages - 2, t - 1, before);
+  compute(kImages - 1, t - 1);
+  store(kImages - 1, t - 1, before);
+  push(kImages - 1, t - 1, current, 2);
   for (; __all_sync(~0u, t < g.lines); ++t) {
     __syncwarp();
     arrive(0, t, 0);

@@ -25,7 +25,7 @@
 namespace pixelrnn::cuda {
 template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(const ForwardArgs& a) {
   if constexpr (KIND == Kind::images)
-    scan_forward_images<F, PAIRS, kImages>(a);
+    scan_forward_images<F, PAIRS>(a);
   else
     scan_forward<F, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
 }

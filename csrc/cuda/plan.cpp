@@ -81,7 +81,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
   std::vector<Plan> found;
   int least_shared = INT_MAX;
-  bool some_refused = false;
+  bool some_refused = false, some_too_far = false;
   for (const Variant& v : kVariants) {
     Plan best;
     if (v.format != p.format || v.backward != p.backward || (!restriction.variant.empty() && !v.is(restriction.variant))) continue;
@@ -99,7 +99,10 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         if (s.threads() > v.threads || s.threads() < s.units || s.pairs() > v.held.most()) continue;
         if (!p.backward && tiles > v.own) continue;
         if (p.backward && v.own && (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.kind == Kind::cluster)))) continue;
-        if (s.images * int64_t(p.lines) * p.cells * p.hidden > kMostOffset) continue;
+        if (s.images * int64_t(p.lines) * p.cells * p.hidden > kMostOffset) {
+          some_too_far = true;
+          continue;
+        }
         const int shared = shared_memory(v, s);
         least_shared = std::min(least_shared, shared);
         if (shared > device.shared_memory) continue;
@@ -122,6 +125,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   if (least_shared < INT_MAX)
     return none("the weights and lines of " + what + " need " + number(least_shared) + " bytes of shared memory, a block may have " +
                 number(device.shared_memory) + clusters);
+  if (some_too_far) return none("expected lines * cells * hidden size of " + number(kImages) + " images to be at most " + number(kMostOffset));
   return none("no kernel is compiled for " + what + clusters);
 }
 

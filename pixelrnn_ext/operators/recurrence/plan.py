@@ -47,7 +47,7 @@ def resident_plan(
 
     Example:
         >>> resident_plan(32, 32, 128, images=1, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
-        'forward_bf16_8_1_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once; expected ...'
+        'forward_bf16_8_4_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once; expected ...'
     """
     reason = library.why_no_cuda()
     if reason:
