@@ -37,3 +37,10 @@ def test_the_version_is_one():
     version = found(r'^version = "(.*)"$', "pyproject.toml")
     assert version == found(r"^version: (.*)$", "CITATION.cff")
     assert version == found(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", "CHANGELOG.md")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / ".github/pull_request_template.md"], ids=lambda path: path.name)
+def test_targets_that_a_document_names_exist(document):
+    named = re.findall(r"(?:^|`)make ([a-z -]+?)(?:`| *#| *$)", document.read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {name for names in named for name in names.split()} <= set(targets)

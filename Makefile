@@ -1,0 +1,34 @@
+# The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
+# Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
+
+.PHONY: types smoke test sweep emulated native bench-check wheel
+
+# pyright finds the package by PYTHONPATH, whether it is installed or not.
+types:
+	python -m mypy
+	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
+
+smoke:
+	python tests/smoke.py
+
+# `pytest`, not `python -m pytest`, which would take the source folder before the installed package.
+test:
+	pytest
+
+# The long tests, and all combinations of the others.
+sweep:
+	pytest -m sweep
+
+# The CUDA kernels, executed on the CPU, and their cycles by a model; needs nvcc. One thread: the two processes share the cores.
+emulated:
+	OMP_NUM_THREADS=1 pytest -m emulated -n 2 --dist loadgroup
+
+# Parts of test and sweep together: the CPU kernels without torch, under the sanitizers; the benchmarks, every provider checked.
+native:
+	pytest -m "not emulated" tests/test_sanitizers.py
+
+bench-check:
+	pytest -m "not emulated" tests/test_benchmarks.py
+
+wheel:
+	python -m pip wheel --no-deps --wheel-dir dist .
