@@ -186,7 +186,7 @@ def plan():
             "py_limited_api": ABI3,
         }
 
-    cpu_sources = [*files("operators/*.cpp"), *files("cpu/*.cpp")]
+    cpu_sources = [*files("operators/*.cpp"), *files("cpu/**/*.cpp")]
     modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET], **common())]
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNELS = sorted((ROOT / "csrc" / "cpu").glob("*.cpp"))
+KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
 CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
 GXX = shutil.which("g++")
 

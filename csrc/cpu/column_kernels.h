@@ -32,9 +32,4 @@ template <class T> struct ColumnKernels {
   void (*cell)(const ColumnOperand<T>*, int taps, const T* packed, int64_t units, int64_t images, const CellColumn<T>&);
 };
 
-// One of these in each cpu/tiles_*.cpp.
-template <class T> const ColumnKernels<T>& baseline_column_kernels();
-template <class T> const ColumnKernels<T>& avx2_column_kernels();
-template <class T> const ColumnKernels<T>& avx512_column_kernels();
-
 }  // namespace pixelrnn::cpu

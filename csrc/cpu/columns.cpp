@@ -3,20 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "column_kernels.h"
+#include "kernels.h"
 
 namespace pixelrnn::cpu {
-
 namespace {
-
-template <class T> const ColumnKernels<T>& column_kernels(int level) {
-#if defined(__x86_64__)
-  if (level == 2) return avx512_column_kernels<T>();
-  if (level == 1) return avx2_column_kernels<T>();
-#endif
-  (void)level;
-  return baseline_column_kernels<T>();
-}
 
 // The columns of a row for the images image0 .. image1 - 1.
 template <class T> class Images {
@@ -107,7 +97,7 @@ template <class T>
 void run_columns(const std::vector<ColumnStep<T>>& steps, int64_t margin, int64_t width, int64_t images, double temperature, const Team& team, int instruction_set) {
   const int shares = int(std::min<int64_t>(team.threads, images));
   team.parallel(shares, [&](int s0, int s1) {
-    Images<T> some(column_kernels<T>(instruction_set), images, images * s0 / shares, images * s1 / shares, temperature);
+    Images<T> some(kernels<T>(instruction_set).columns, images, images * s0 / shares, images * s1 / shares, temperature);
     for (int64_t column = margin; column < margin + width; ++column)
       for (const auto& step : steps) some.run(step, column);
   });

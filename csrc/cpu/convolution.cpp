@@ -44,7 +44,7 @@ struct Piece {
 // Rows of one image, channels-last, between zeros: a row of the kernel is one piece of memory wherever it lies.
 template <class T> class Band {
  public:
-  Band(const Convolution& s, const Kernels<T>& k, int channels, int rows)
+  Band(const Convolution& s, const ConvolutionKernels<T>& k, int channels, int rows)
       : k_(k), channels_(channels), height_(s.height), width_(s.width), side_(s.kernel_width / 2),
         planar_(!s.channels_last && channels > 1), own_(buffer<T>(int64_t(rows) * stride() * channels)) {
     memset(own_.get(), 0, sizeof(T) * rows * stride() * channels);
@@ -73,7 +73,7 @@ template <class T> class Band {
   }
 
  private:
-  const Kernels<T>& k_;
+  const ConvolutionKernels<T>& k_;
   const int channels_, height_, width_, side_;
   const bool planar_;
   const Buffer<T> own_;
@@ -132,7 +132,7 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
 // The masked weight in the order in which the tiles read it, [block of results][tap][source][results of a block]: the
 // taps in raster order, or for the transpose backwards. The bias is the weight of a source that is one.
 template <class T>
-Buffer<T> pack(const Convolution& s, const Kernels<T>& k, const T* weight, const T* bias, bool transposed,
+Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
                const Team& team) {
   const int sources = transposed ? s.out_channels : s.in_channels;
   const int results = transposed ? s.in_channels : s.out_channels;
@@ -179,7 +179,7 @@ template <class F> void for_bands(const Convolution& s, int shares, int s0, int 
 // The product of a band and the packed weight, written to rows r0 <= r < r1 of an image.
 template <class T> class Product {
  public:
-  Product(const Convolution& s, const Kernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces, int results,
+  Product(const Convolution& s, const ConvolutionKernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces, int results,
           const T* packed, bool bias, int band_rows)
       : s_(s), k_(k), results_(results), depth_(int64_t(s.live_taps()) * band.channels() + bias), packed_(packed),
         cells_(band, pieces, s.width, bias), direct_(s.channels_last || results == 1) {
@@ -196,7 +196,7 @@ template <class T> class Product {
  private:
   void tiles(int c0, int n, bool relu, T* y) {
     const Rows<T> rows = cells_.rows(c0, n, [&](int row) { return row * s_.width; });
-    const int groups = (n + k_.convolution_cells - 1) / k_.convolution_cells;
+    const int groups = (n + k_.max_cells - 1) / k_.max_cells;
     for (int o0 = 0; o0 < results_; o0 += k_.block_outputs(results_, o0))
       for (int g = 0; g < groups; ++g) {
         const int first = share(n, g, groups), last = share(n, g + 1, groups);
@@ -205,7 +205,7 @@ template <class T> class Product {
   }
 
   const Convolution& s_;
-  const Kernels<T>& k_;
+  const ConvolutionKernels<T>& k_;
   const int results_;
   const int64_t depth_;
   const T* packed_;
@@ -227,7 +227,7 @@ int shares_of(const Convolution& s, const Team& team) {
 
 template <class T>
 void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& team, int instruction_set) {
-  const auto& k = kernels<T>(instruction_set);
+  const auto& k = kernels<T>(instruction_set).convolution;
   const Buffer<T> packed = pack(s, k, a.weight, a.bias, false, team);
   const int shares = shares_of(s, team), rows = band_rows<T>(s), above = s.kernel_height / 2;
   team.parallel(shares, [&](int s0, int s1) {
@@ -244,11 +244,12 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
 // reads, summed over the pixels: each share has a sum of its own, and they are added in order.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
-  const auto& k = kernels<T>(instruction_set);
+  const auto& k = kernels<T>(instruction_set).convolution;
+  const auto& gradient = kernels<T>(instruction_set).weight_gradient;
   Buffer<T> packed;
   if (a.dinput) packed = pack(s, k, a.weight, static_cast<const T*>(nullptr), true, team);
   const int taps = a.dweight ? s.live_taps() : 0;
-  const int64_t columns = k.columns(s.out_channels);
+  const int64_t columns = gradient.columns(s.out_channels);
   const int64_t size = (int64_t(taps) * s.in_channels + (a.dbias != nullptr)) * columns;
   const int shares = shares_of(s, team), rows = band_rows<T>(s), around = s.kernel_height / 2;
   const Buffer<T> sums = buffer<T>(size * shares);
@@ -257,7 +258,7 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
     Band<T> dy(s, k, s.out_channels, rows + around), input(s, k, s.in_channels, taps ? rows + around : 0);
     Product<T> product(s, k, dy, pieces_behind(s), s.in_channels, packed.get(), false, rows);
     Cells<T> cells(input, taps ? pieces_before(s) : std::vector<Piece>(), s.width, a.dbias);
-    const Buffer<T> scratch = buffer<T>(k.scratch_size);
+    const Buffer<T> scratch = buffer<T>(gradient.scratch_size);
     for_bands(s, shares, s0, s1, rows, [&](int q, int image, int r0, int r1) {
       dy.take(a.dy, s.relu ? a.y : nullptr, image, r0, r1 + around);
       if (a.dinput) product.write(a.dinput, false, image, r0, r1);
@@ -265,7 +266,7 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
       const auto index = [&](int row) { return int64_t(row) * dy.stride() + dy.side(); };
       for (int c0 = 0, all = (r1 - r0) * s.width; size && c0 < all; c0 += kRunCells) {
         const Rows<T> run = cells.rows(c0, std::min(kRunCells, all - c0), index);
-        k.weight_gradient(run, s.out_channels, dy.at(0, 0), sums.get() + size * q, scratch.get());
+        gradient.add(run, s.out_channels, dy.at(0, 0), sums.get() + size * q, scratch.get());
       }
     });
   });

@@ -8,30 +8,6 @@
 #include "kernels.h"
 
 namespace pixelrnn::cpu {
-
-int best_instruction_set() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-#if defined(PIXELRNN_AVX512_ON_AVX2)
-  return 2;
-#endif
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) return 2;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
-#endif
-  return 0;
-}
-
-template <class T> const Kernels<T>& kernels(int level) {
-#if defined(__x86_64__)
-  if (level == 2) return avx512_kernels<T>();
-  if (level == 1) return avx2_kernels<T>();
-#endif
-  (void)level;
-  return baseline_kernels<T>();
-}
-template const Kernels<float>& kernels<float>(int);
-template const Kernels<double>& kernels<double>(int);
-
 namespace {
 
 constexpr int kCellsAtOnce = 24;  // of a line, over several images: enough to fill tiles, few enough to stay in L1
@@ -131,7 +107,7 @@ template <class T, class Maps> struct Direction {
 };
 
 template <class T, class Maps>
-void pack(const Kernels<T>& k, Pass pass, int hidden, const Team& team, Direction<T, Maps>& d) {
+void pack(const ScanKernels<T>& k, Pass pass, int hidden, const Team& team, Direction<T, Maps>& d) {
   const int units = k.block_units(pass, hidden), blocks = (hidden + units - 1) / units;
   const std::vector<int> channels = d.taps.channels();
   std::vector<const T*> weight;
@@ -147,7 +123,7 @@ void pack(const Kernels<T>& k, Pass pass, int hidden, const Team& team, Directio
 // Sweeps all directions, forward or backward in time. Each share takes its own images, a few at a time through the whole
 // map, and never waits. Where that would leave threads idle, all shares work on every line and meet behind it.
 template <class T, class Maps, class Tile>
-void sweep(const Shape& s, Pass pass, const Kernels<T>& k, const Team& team, std::vector<Direction<T, Maps>>& directions, Tile tile) {
+void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team, std::vector<Direction<T, Maps>>& directions, Tile tile) {
   for (auto& d : directions) pack(k, pass, s.hidden, team, d);
   const int sense = pass == Pass::kForward ? 1 : -1;
   const int units = k.block_units(pass, s.hidden), blocks = (s.hidden + units - 1) / units, most = k.max_cells(pass, s.hidden);
@@ -232,7 +208,7 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     d.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), c0, nullptr};
     d.maps = {part(a.x, i, s.map() * h * 4), hs, cs, a.gates + i * s.map() * h * 4};
   }
-  const auto& k = kernels<T>(instruction_set);
+  const auto& k = kernels<T>(instruction_set).scan;
   sweep<T>(s, Pass::kForward, k, team, directions, k.forward);
 }
 
@@ -252,7 +228,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     d.carry = {c, s.hidden, s.hidden, carry_tap(s.diagonal), a.c0 ? a.c0 + i * h : zeros.data(), nullptr};
     d.maps = {a.dh + i * s.map() * h, c, a.gates + i * s.map() * 4 * h, dc.get() + i * chains * h, dx};
   }
-  const auto& k = kernels<T>(instruction_set);
+  const auto& k = kernels<T>(instruction_set).scan;
   sweep<T>(s, Pass::kBackward, k, team, directions, k.backward);
 
   for (int64_t scan = 0; scan < int64_t(s.directions) * s.images && a.dc0; ++scan) {
@@ -288,7 +264,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 // No recurrence here, so the cells are taken row by row of the image, whatever the scan's lines are. Each share has a sum
 // of its own; they are added in order.
 template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
-  const auto& k = kernels<T>(instruction_set);
+  const auto& k = kernels<T>(instruction_set).weight_gradient;
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
   const int64_t h = s.hidden, columns = k.columns(4 * s.hidden);
   const int together = std::max(1, std::min(s.images, 128 / s.width)), batches = (s.images + together - 1) / together;
@@ -316,7 +292,7 @@ template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>&
         for (int64_t line = share(lines, q, shares); line < share(lines, q + 1, shares); ++line) {
           const int image0 = line / s.height * together;
           cells.seek(line % s.height, image0, std::min(s.images, image0 + together));
-          k.weight_gradient(cells.rows(), 4 * s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * q, scratch.get());
+          k.add(cells.rows(), 4 * s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * q, scratch.get());
         }
     });
     const int parts = std::max(1, std::min<int>(team.threads, 4 * h));

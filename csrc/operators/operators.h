@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "../cpu/kernels.h"
+#include "../cpu/instruction_set.h"
 #include "../cpu/team.h"
 
 namespace pixelrnn {
@@ -20,7 +20,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Optional = std::optional<Tensor>;
 
-// The level (cpu/kernels.h) that the CPU kernels use.
+// The level (cpu/instruction_set.h) that the CPU kernels use.
 inline int instruction_set = cpu::best_instruction_set();
 
 inline cpu::Team team() {

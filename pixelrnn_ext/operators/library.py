@@ -19,7 +19,7 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-_LEVELS = ("baseline", "avx2", "avx512")  # in the order of cpu/kernels.h
+_LEVELS = ("baseline", "avx2", "avx512")  # in the order of csrc/cpu/instruction_set.h
 
 
 def _is_built(module: str) -> bool:

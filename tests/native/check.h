@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../csrc/cpu/kernels.h"
+#include "../../csrc/cpu/instruction_set.h"
 #include "../../csrc/cpu/team.h"
 
 namespace check {

@@ -4,6 +4,7 @@
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "check.h"
 
+#include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/scan.h"
 
 namespace {

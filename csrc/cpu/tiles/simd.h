@@ -1,7 +1,6 @@
 // Vectors of one instruction set: memory access, the transposition of gates, sigmoid and tanh.
-//
-// Included by tiles.h, once per instruction set. Call no inline function of the standard library here or in tiles.h: the
-// linker keeps one copy of each, and it could be the one compiled for a machine that this is not.
+#pragma once
+#include "../../cell.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 

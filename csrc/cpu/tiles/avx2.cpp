@@ -1,6 +1,5 @@
 // Tiles for AVX2 with FMA.
-#include "column_kernels.h"
-#include "kernels.h"
+#include "../kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
@@ -11,16 +10,12 @@
 #define PIXELRNN_ISA avx2
 #define PIXELRNN_VECTOR_BYTES 32
 #define PIXELRNN_VECTOR_REGISTERS 16
-#include "tiles.h"
-#include "column_tiles.h"
+#include "table.h"
 
 namespace pixelrnn::cpu {
-template <class T> const Kernels<T>& avx2_kernels() { return avx2::Tiles<T>::table; }
+template <class T> const Kernels<T>& avx2_kernels() { return avx2::Table<T>::kernels; }
 template const Kernels<float>& avx2_kernels<float>();
 template const Kernels<double>& avx2_kernels<double>();
-template <class T> const ColumnKernels<T>& avx2_column_kernels() { return avx2::ColumnTiles<T>::table; }
-template const ColumnKernels<float>& avx2_column_kernels<float>();
-template const ColumnKernels<double>& avx2_column_kernels<double>();
 }  // namespace pixelrnn::cpu
 #if defined(__clang__)
 #pragma clang attribute pop

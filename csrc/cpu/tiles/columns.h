@@ -1,4 +1,7 @@
-// Register tiles of run_columns for one instruction set. Included after tiles.h, under the same definitions.
+// Register tiles of run_columns (../column_kernels.h).
+#pragma once
+#include "../../cell.h"
+#include "simd.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
@@ -112,7 +115,7 @@ template <class T> struct ColumnTiles {
     }
   }
 
-  static constexpr ColumnKernels<T> table{linear, cell};
+  static constexpr ColumnKernels<T> kernels{linear, cell};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

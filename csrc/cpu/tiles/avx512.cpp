@@ -1,7 +1,6 @@
 // Tiles for AVX-512. With PIXELRNN_AVX512_ON_AVX2 the compiler splits the 64-byte vectors in two, so that a machine
 // without AVX-512 can test everything here but the choice of instructions.
-#include "column_kernels.h"
-#include "kernels.h"
+#include "../kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
@@ -14,16 +13,12 @@
 #define PIXELRNN_ISA avx512
 #define PIXELRNN_VECTOR_BYTES 64
 #define PIXELRNN_VECTOR_REGISTERS 32
-#include "tiles.h"
-#include "column_tiles.h"
+#include "table.h"
 
 namespace pixelrnn::cpu {
-template <class T> const Kernels<T>& avx512_kernels() { return avx512::Tiles<T>::table; }
+template <class T> const Kernels<T>& avx512_kernels() { return avx512::Table<T>::kernels; }
 template const Kernels<float>& avx512_kernels<float>();
 template const Kernels<double>& avx512_kernels<double>();
-template <class T> const ColumnKernels<T>& avx512_column_kernels() { return avx512::ColumnTiles<T>::table; }
-template const ColumnKernels<float>& avx512_column_kernels<float>();
-template const ColumnKernels<double>& avx512_column_kernels<double>();
 }  // namespace pixelrnn::cpu
 #if defined(__clang__)
 #pragma clang attribute pop

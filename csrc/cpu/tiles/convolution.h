@@ -1,0 +1,44 @@
+// Register tiles of the convolution (../convolution_kernels.h).
+#pragma once
+#include "register_tile.h"
+#include "simd.h"
+#include "transposition.h"
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+constexpr int kConvolutionCells = PIXELRNN_VECTOR_REGISTERS == 32 ? 14 : 6;  // of two vectors each
+
+// R cells x N vectors of outputs.
+template <class T, int R, int N>
+void convolution_tile(const Rows<T>& rows, int i0, int outputs, int o0, const T* w, bool relu, T* y) {
+  constexpr int L = lanes<T>;
+  Vec<T> acc[R][N] = {};
+  multiply_taps<T, R, N>(rows, i0, w, acc);
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
+    const int o = o0 + v * L;
+    store(y + rows.cell[i0 + m] * outputs + o, relu ? max(Vec<T>{}, acc[m][v]) : acc[m][v], outputs - o);
+  }
+}
+
+template <class T> struct ConvolutionTiles {
+  static constexpr int L = lanes<T>;
+
+  static int block_outputs(int outputs, int o0) { return outputs - o0 > L ? 2 * L : L; }
+  static void convolve(const Rows<T>& rows, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
+    block_outputs(outputs, o0) == L ? convolve_block<1>(rows, first, count, outputs, o0, packed, relu, y)
+                                    : convolve_block<2>(rows, first, count, outputs, o0, packed, relu, y);
+  }
+  template <int N>
+  static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {
+    switch (count) {
+#define CASE(R) case R: if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#undef CASE
+    }
+  }
+
+  static constexpr ConvolutionKernels<T> kernels{block_outputs, kConvolutionCells, convolve, Transposition<T>::copy,
+                                                 Transposition<T>::transpose};
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -1,0 +1,154 @@
+// Register tiles of the scan (../scan_kernels.h).
+#pragma once
+#include "../../cell.h"
+#include "register_tile.h"
+#include "simd.h"
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+#if PIXELRNN_VECTOR_REGISTERS == 32
+constexpr int kForwardGates = 4;
+#else
+constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read than by 3 cells x 4
+#endif
+constexpr int kForwardCells = 6;
+
+// R cells x one vector of units.
+template <class T, int R>
+void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
+  constexpr int L = lanes<T>, G = kForwardGates;
+  using Math = VectorMath<T>;
+  const int64_t n = hidden - u0 < L ? hidden - u0 : L;
+  UNROLL for (int m = 0; m < R; ++m) {
+    const int64_t next = (rows.cell[i0 + m] + rows.ahead) * hidden + u0;
+    if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
+    prefetch_for_write<4 * L * sizeof(T)>(maps.gates + next * 4);
+  }
+  Vec<T> z[R][4];
+  UNROLL for (int g0 = 0; g0 < 4; g0 += G) {
+    Vec<T> acc[R][G] = {};  // apart from z: the rolled loop below would keep it out of registers
+    w = multiply_taps<T, R, G>(rows, i0, w, acc);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < G; ++g) z[m][g0 + g] = acc[m][g];
+  }
+  ROLL for (int m = 0; m < R; ++m) {
+    const int64_t at = rows.cell[i0 + m] * hidden + u0;
+    Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
+    if (maps.x) {
+      const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
+      pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o};
+    }
+    const Gates<Vec<T>> a = activate<Math>(pre);
+    const Vec<T> c = next_c(a, load(rows.carry[i0 + m] + u0, n));
+    store_gates(maps.gates + at * 4, n, a);
+    store(maps.c + at, c, n);
+    store(maps.h + at, hidden_state<Math>(a, c), n);
+  }
+}
+
+// R cells x N vectors of units: dh is the outer gradient plus the product, over the cells that read this one, of their dx
+// with the transposed weights.
+template <class T, int R, int N>
+void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
+  constexpr int L = lanes<T>;
+  UNROLL for (int m = 0; m < R; ++m) {
+    const int64_t next = (rows.cell[i0 + m] + rows.ahead) * hidden + u0;
+    prefetch<4 * N * L * sizeof(T)>(maps.gates + next * 4);
+    prefetch<N * L * sizeof(T)>(maps.dh + next);
+    prefetch<N * L * sizeof(T)>(maps.c + next);
+    prefetch_for_write<4 * N * L * sizeof(T)>(maps.dx + next * 4);
+  }
+  Vec<T> acc[R][N] = {};
+  multiply_taps<T, R, N>(rows, i0, w, acc);
+  Vec<T> product[R][N];
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) product[m][v] = acc[m][v];
+  ROLL for (int m = 0; m < R; ++m) ROLL for (int v = 0; v < N; ++v) {
+    const int u = u0 + v * L;
+    const int64_t n = hidden - u, at = rows.cell[i0 + m] * hidden + u;
+    if (n <= 0) break;
+    T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
+    Vec<T> dc = load(dc_at, n);
+    const Vec<T> dh = load(maps.dh + at, n) + product[m][v];
+    const Gates<Vec<T>> dx = cell_backward<VectorMath<T>>(load_gates(maps.gates + at * 4, n), load(maps.c + at, n), load(rows.carry[i0 + m] + u, n), dh, dc);
+    store(dc_at, dc, n);
+    store_gates(maps.dx + at * 4, n, dx);
+  }
+}
+
+template <class T> struct ScanTiles {
+  static constexpr int L = lanes<T>;
+
+  static int backward_vectors(int hidden) {
+    const int vectors = (hidden + L - 1) / L;
+    return PIXELRNN_VECTOR_REGISTERS == 32 && vectors % 4 == 0 ? 4 : vectors % 2 == 0 ? 2 : 1;
+  }
+  static int block_units(Pass pass, int hidden) { return pass == Pass::kForward ? L : L * backward_vectors(hidden); }
+  static int max_cells(Pass pass, int hidden) {
+    if (pass == Pass::kForward) return kForwardCells;
+    const int v = backward_vectors(hidden);
+    return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? 6 : 8;
+  }
+
+  static void pack(Pass pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
+    pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
+                           : pack_backward(hidden, taps, weight, packed, b0, b1);
+  }
+  // [block][4 / kForwardGates][all channels][kForwardGates][lanes]
+  static void pack_forward(int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
+    constexpr int G = kForwardGates;
+    int64_t all = 0;
+    for (int k = 0; k < taps; ++k) all += channels[k];
+    for (int b = b0; b < b1; ++b)
+      for (int g = 0; g < 4; ++g)
+        for (int l = 0; l < L; ++l) {
+          const int64_t u = (int64_t)b * L + l;
+          T* to = packed + (((int64_t)b * (4 / G) + g / G) * all * G + g % G) * L + l;
+          for (int k = 0; k < taps; ++k) {
+            const T* from = weight[k] + (u * 4 + g) * channels[k];
+            for (int j = 0; j < channels[k]; ++j, to += G * L) *to = u < hidden ? from[j] : T(0);
+          }
+        }
+  }
+  // [block][taps][hidden][4][vectors][lanes]
+  static void pack_backward(int hidden, int taps, const T* const* weight, T* packed, int b0, int b1) {
+    const int units = L * backward_vectors(hidden);
+    T* to = packed + (int64_t)b0 * taps * 4 * hidden * units;
+    for (int b = b0; b < b1; ++b)
+      for (int k = 0; k < taps; ++k)
+        for (int64_t row = 0; row < 4 * hidden; ++row)
+          for (int u = b * units; u < (b + 1) * units; ++u) *to++ = u < hidden ? weight[k][row * hidden + u] : T(0);
+  }
+
+  static void forward(const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
+    int64_t all = 0;
+    for (int k = 0; k < rows.taps; ++k) all += rows.channels[k];
+    const T* w = packed + block * all * 4 * L;
+    switch (count) {
+#define CASE(R) case R: return forward_tile<T, R>(rows, first, hidden, block * L, w, maps);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+    }
+  }
+
+  template <int N>
+  static void backward_block(const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
+    const T* w = packed + (int64_t)block * rows.taps * 4 * hidden * N * L;
+    switch (count) {
+#define CASE(R) case R: if constexpr (R * N <= 24) return backward_tile<T, R, N>(rows, first, hidden, block * N * L, w, maps);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+#undef CASE
+    }
+  }
+  static void backward(const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
+    switch (backward_vectors(hidden)) {
+      case 1: return backward_block<1>(rows, first, count, block, hidden, packed, maps);
+      case 2: return backward_block<2>(rows, first, count, block, hidden, packed, maps);
+#if PIXELRNN_VECTOR_REGISTERS == 32
+      case 4: return backward_block<4>(rows, first, count, block, hidden, packed, maps);
+#endif
+    }
+  }
+
+  static constexpr ScanKernels<T> kernels{block_units, max_cells, pack, forward, backward};
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA

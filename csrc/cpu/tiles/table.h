@@ -1,0 +1,30 @@
+// All kernels of one instruction set. The including file selects the target and defines PIXELRNN_ISA (a namespace),
+// PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
+//
+// Call no inline function of the standard library in the headers of this folder: the linker keeps one copy of each, and it could be
+// the one compiled for a machine that this is not.
+#pragma once
+#include "columns.h"
+#include "convolution.h"
+#include "scan.h"
+#include "simd.h"
+#include "weight_gradient.h"
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+template <class T> struct Table {
+  static constexpr int L = lanes<T>;
+
+  static void activation(bool is_tanh, int64_t n, const T* x, T* y) {
+    using Math = VectorMath<T>;
+    for (int64_t i = 0; i < n; i += L) {
+      const Vec<T> v = load(x + i, n - i);
+      store(y + i, is_tanh ? Math::tanh(v) : Math::sigmoid(v), n - i);
+    }
+  }
+
+  static constexpr Kernels<T> kernels{ScanTiles<T>::kernels, ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels,
+                                      ColumnTiles<T>::kernels, activation};
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA

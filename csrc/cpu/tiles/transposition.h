@@ -1,0 +1,53 @@
+// Copies and transpositions of maps, with or without the derivative of a ReLU.
+#pragma once
+#include "simd.h"
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+// Zero where y is not positive; as torch, where it is NaN the value itself.
+template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
+
+template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
+  constexpr int L = lanes<T>;
+  using S = typename Lanes<T, L>::S;
+  Vec<T> v[L], mixed[L];
+  UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
+  if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
+  UNROLL for (int step = 1; step < L; step *= 2) {  // each moves a bit of the vector's index into the lane's, and back
+    UNROLL for (int k = 0; k < L / 2; ++k) {
+      mixed[2 * k] = S::low(v[k], v[k + L / 2]);
+      mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
+    }
+    UNROLL for (int k = 0; k < L; ++k) v[k] = mixed[k];
+  }
+  UNROLL for (int k = 0; k < L; ++k) store(to + k * to_stride, v[k]);
+}
+
+template <class T> struct Transposition {
+  static constexpr int L = lanes<T>;
+
+  static void copy(int64_t n, const T* from, const T* y, T* to) {
+    for (int64_t i = 0; i < n; i += L) {
+      const Vec<T> v = load(from + i, n - i);
+      store(to + i, y ? where_positive<T>(load(y + i, n - i), v) : v, n - i);
+    }
+  }
+  static void transpose(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
+    if (rows < L || columns < L) {
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) {
+          const int64_t at = i * from_stride + j;
+          to[j * to_stride + i] = y && y[at] <= 0 ? T(0) : from[at];
+        }
+      return;
+    }
+    for (int64_t i = 0; i < rows; i += L)
+      for (int64_t j = 0; j < columns; j += L) {  // the last blocks overlap those before
+        const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
+        const int64_t at = i0 * from_stride + j0;
+        transpose_block(from + at, y ? y + at : y, from_stride, to + j0 * to_stride + i0, to_stride);
+      }
+  }
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -1,0 +1,78 @@
+// Register tiles of the weight gradients (../weight_gradient_kernels.h).
+#pragma once
+#include "simd.h"
+
+namespace pixelrnn::cpu::PIXELRNN_ISA {
+
+constexpr int kWeightRows = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 3;
+
+// R channels x N vectors of outputs, summed over n cells whose dy columns lie side by side in b [n][N][lanes].
+template <class T, int R, int N>
+void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
+  constexpr int L = lanes<T>;
+  Vec<T> acc[R][N];
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = load(sum + m * columns + v * L);
+  for (int k = 0; k < n; ++k, b += N * L) {
+    const T* p = tap[k] + channel;
+    Vec<T> w[N];
+    UNROLL for (int v = 0; v < N; ++v) w[v] = load(b + v * L);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] += w[v] * p[m];
+  }
+  UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) store(sum + m * columns + v * L, acc[m][v]);
+}
+
+template <class T> struct WeightGradientTiles {
+  static constexpr int L = lanes<T>;
+  static constexpr int kRun = 128;  // cells whose columns are kept in L1
+
+  // Columns are taken four vectors at a time, then the one, two or four that hold the rest.
+  static int columns(int outputs) {
+    const int vectors = (outputs + L - 1) / L;
+    return (vectors + (vectors % 4 == 3)) * L;
+  }
+  static void add(const Rows<T>& rows, int outputs, const T* dy, T* sum, T* scratch) {
+    const int all_columns = columns(outputs);
+    for (int i0 = 0; i0 < rows.cells; i0 += kRun) {
+      const int n = rows.cells - i0 < kRun ? rows.cells - i0 : kRun;
+      for (int c0 = 0; c0 < all_columns;) {
+        const int rest = (all_columns - c0) / L;
+        if (rest >= 4) weight_columns<4>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 4 * L;
+        else if (rest >= 2) weight_columns<2>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 2 * L;
+        else weight_columns<1>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += L;
+      }
+    }
+  }
+  template <int N>
+  static void weight_columns(const Rows<T>& rows, int i0, int n, int outputs, int c0, const T* dy, T* sum, T* scratch) {
+    constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
+    const int64_t all_columns = columns(outputs);
+    for (int k = 0; k < n; ++k) {
+      const T* from = dy + rows.cell[i0 + k] * outputs + c0;
+      prefetch<N * L * sizeof(T)>(from + N * L);
+      UNROLL for (int v = 0; v < N; ++v) store(scratch + (k * N + v) * L, load(from + v * L, outputs - c0 - v * L));
+    }
+    T* s = sum + c0;
+    for (int k = 0; k < rows.taps; ++k) {
+      const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;
+      const int channels = rows.channels[k], tiles = (channels + most - 1) / most;
+      for (int t = 0; t < tiles; ++t) {
+        const int j0 = (int64_t)channels * t / tiles, j1 = (int64_t)channels * (t + 1) / tiles;
+        weight_rows<N>(j1 - j0, n, tap, j0, scratch, s + j0 * all_columns, all_columns);
+      }
+      s += channels * all_columns;
+    }
+  }
+  template <int N>
+  static void weight_rows(int count, int n, const T* const* tap, int channel, const T* b, T* sum, int64_t columns) {
+    constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
+    switch (count) {
+#define CASE(R) case R: if constexpr (R <= most) return weight_tile<T, R, N>(n, tap, channel, b, sum, columns);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#undef CASE
+    }
+  }
+
+  static constexpr WeightGradientKernels<T> kernels{columns, kRun * 4 * L, add};
+};
+
+}  // namespace pixelrnn::cpu::PIXELRNN_ISA
