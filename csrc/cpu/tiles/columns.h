@@ -1,6 +1,7 @@
 // Register tiles of run_columns (../column_kernels.h).
 #pragma once
 #include "../../cell.h"
+#include "register_tile.h"
 #include "simd.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
@@ -10,16 +11,10 @@ template <class T, int R, int N>
 INLINE void multiply_operands(const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
   for (int k = 0; k < n; ++k) {
-    const int64_t channels = taps[k].channels, stride = taps[k].input.stride;
-    const T* p = taps[k].input.data + image * stride;
-    for (int64_t j = 0; j < channels; ++j, w += kBlock) {
-      Vec<T> v[N];
-      UNROLL for (int i = 0; i < N; ++i) v[i] = load(w + i * spacing);
-      UNROLL for (int m = 0; m < R; ++m) {
-        const T x = p[m * stride + j];
-        UNROLL for (int i = 0; i < N; ++i) acc[m][i] += v[i] * x;
-      }
-    }
+    const Column<const T> input = taps[k].input;
+    const T* p[R];
+    UNROLL for (int m = 0; m < R; ++m) p[m] = input.data + (image + m) * input.stride;
+    w = multiply<T, R, N>(p, taps[k].channels, w, kBlock, spacing, acc);
   }
 }
 
