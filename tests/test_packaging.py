@@ -19,8 +19,11 @@ SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", 
 # What pip does in an isolated build, without a network: setuptools and ninja are those of this environment.
 HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
 
+# An installation in place has a finder, which would lend the wheel what it lacks.
 USE = """
-import sys, torch, pixelrnn_ext as px
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if not getattr(finder, "__module__", "").startswith("__editable__")]
+import torch, pixelrnn_ext as px
 assert px.__file__.startswith(sys.argv[1]), f"expected the wheel's package, got {px.__file__}"
 layer = px.DiagonalBiLSTM(3, 8)
 y = layer(torch.randn(2, 3, 5, 6))
