@@ -88,6 +88,8 @@ def world(device: str = "auto") -> Iterator[World]:
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield World(dist.get_rank(), size, chosen, dist.new_group(backend="gloo"))
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # this process is in it
+        yield World(dist.get_rank(), size, chosen, group)
     finally:
         dist.destroy_process_group()
