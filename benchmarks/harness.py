@@ -25,6 +25,7 @@ from timing import FEWEST_ROUNDS, paired, paired_ratio
 from torch import Tensor
 
 import pixelrnn_ext as px
+from pixelrnn_ext.operators import library
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value
 LOOP_LIMIT = 3.0  # seconds that a default run spends at most on timing one loop as written
@@ -235,8 +236,8 @@ def cpu_model() -> str:
 
 def use_instruction_set(name: str) -> None:
     """Holds the kernels to an instruction set, and MKL, oneDNN and torch, which read theirs at their first use."""
-    px._library.set_instruction_set(name)
-    if name != px._library.instruction_sets()[-1]:
+    library.set_instruction_set(name)
+    if name != library.instruction_sets()[-1]:
         mkl, aten, onednn = _ENGINES[name]
         os.environ |= {"PIXELRNN_INSTRUCTION_SET": name}  # for the processes that measure memory
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
@@ -277,7 +278,7 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="add torch.compile of the good loop: minutes a case")
     parser.add_argument("--only", metavar="TEXT", help="the cases whose name contains it, the default run's or not")
     parser.add_argument("--threads", type=int, metavar="N")
-    parser.add_argument("--instruction-set", metavar="NAME", choices=px._library.instruction_sets(), help="%(choices)s")
+    parser.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
     parser.add_argument("--csv", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="needs matplotlib")

@@ -6,12 +6,11 @@ with without_traceback(running()):
     from . import functional, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name
-    from .operators import library as _library
     from .operators import masked_conv
+    from .operators.library import VERSION as __version__
     from .operators.library import build_config
     from .operators.recurrence.plan import resident_plan
 
-__version__ = _library.VERSION
 __all__ = [
     "DiagonalBiLSTM",
     "DiagonalLSTM",

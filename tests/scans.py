@@ -75,10 +75,10 @@ def hidden_sizes(kernel, blocks, taps):
 def variant(ops, arch, format, suffix, blocks, geometry):
     """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its path and plans."""
     path = f"resident:{suffix}:{blocks}"
-    images = 3 if blocks < 4 else 1
-    if suffix.endswith("_images") and GEOMETRIES[geometry][2] == 1:
-        images = 5  # two clusters, of which the last one lacks three
     of_either_pass = [k for k in kernels() if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
+    images = 3 if blocks < 4 else 1
+    if any(k.kind == "images" for k in of_either_pass) and GEOMETRIES[geometry][2] == 1:
+        images = 5  # two clusters, of which the last one lacks three
     for name in (geometry, "row1", "row3"):
         taps, reverse = GEOMETRIES[name][1], GEOMETRIES[geometry][3]
         # From the smallest to the largest; in a reversed scan the other way round, so that both run.
