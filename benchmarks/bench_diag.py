@@ -2,10 +2,10 @@
 
 import sys
 
-import baselines
 import torch
-from harness import main
-from problems import (
+from harness import baselines
+from harness.command import main
+from harness.problems import (
     BASELINE,
     NATIVE,
     Case,

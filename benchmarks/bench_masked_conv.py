@@ -5,8 +5,8 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from harness import main
-from problems import BASELINE, Case, Differentiable, Problem, Size, Target
+from harness.command import main
+from harness.problems import BASELINE, Case, Differentiable, Problem, Size, Target
 
 import pixelrnn_ext as px
 

@@ -4,10 +4,10 @@ import statistics
 import sys
 
 import torch
-from harness import environment
-from model_options import parse
-from tables import grid
-from timing import paired, paired_ratio
+from harness.command import environment
+from harness.model_options import parse
+from harness.tables import grid
+from harness.timing import paired, paired_ratio
 from torch.func import functional_call, grad, vmap
 
 import pixelrnn_ext as px

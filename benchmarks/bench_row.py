@@ -3,10 +3,10 @@
 import sys
 from functools import partial
 
-import baselines
 import torch
-from harness import main
-from problems import (
+from harness import baselines
+from harness.command import main
+from harness.problems import (
     BASELINE,
     LSTM,
     NATIVE,

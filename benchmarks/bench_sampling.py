@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 import torch
-from harness import environment
-from tables import grid
-from timing import paired_ratio, wall_seconds
+from harness.command import environment
+from harness.tables import grid
+from harness.timing import paired_ratio, wall_seconds
 
 import pixelrnn_ext as px
 from pixelrnn_ext import sampling

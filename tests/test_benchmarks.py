@@ -24,8 +24,7 @@ native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(libr
 
 
 @pytest.fixture(autouse=True)
-def _as_a_script_has_it(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+def _environment_is_kept(monkeypatch):
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")  # the benchmarks set it, for the rest of their process
 
 
@@ -82,7 +81,7 @@ def test_check(script, run, tmp_path):
 
 
 def test_the_good_loops_are_the_references():
-    import baselines
+    from harness import baselines
 
     x = torch.randn(2, 32, 4, 5)
     nothing = torch.zeros(2, 1, 4, 5), torch.zeros(32, 1, 1, 1)
@@ -136,9 +135,9 @@ def test_only_names_a_case(bench_diag, capsys):
 
 
 def test_plot_needs_matplotlib(bench_diag, monkeypatch, capsys):
-    import harness
+    from harness import command
 
-    monkeypatch.setattr(harness.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stopped:
         main(bench_diag, "--plot", "plot.png")
     assert stopped.value.code == 2

@@ -1,5 +1,5 @@
 """Half a minute that tells whether the kernels are right on this GPU: every one once, forward and backward, against
-float64, before anything else is tried. benchmarks/gpu_day.py runs this file first.
+float64, before anything else is tried. benchmarks/gpu_day runs this file first.
 """
 
 import pytest

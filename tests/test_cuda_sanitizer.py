@@ -1,4 +1,4 @@
-"""compute-sanitizer on a few small scans. It takes minutes: benchmarks/gpu_day.py runs this file last."""
+"""compute-sanitizer on a few small scans. It takes minutes: benchmarks/gpu_day runs this file last."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""benchmarks/gpu_day.py, as far as it goes without a GPU."""
+"""benchmarks/gpu_day, as far as it goes without a GPU."""
 
 import json
 import os
@@ -19,12 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 
-@pytest.fixture(autouse=True)
-def day(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import gpu_day
+@pytest.fixture
+def day():
+    from gpu_day import day
 
-    return gpu_day
+    return day
 
 
 def program(*arguments):
@@ -90,7 +89,7 @@ TABLE = """
 
 
 def test_floors():
-    from floors import FLOORS, floor
+    from gpu_day.floors import FLOORS, floor
 
     sizes = {"MNIST": "B16 28x28 h16", "CIFAR": "B16 32x32 h128", "large": "B64 64x64 h256"}
     expected = {}
@@ -108,8 +107,8 @@ def test_floors():
 
 
 def test_steps_are_those_of_the_sizes():
-    from floors import FLOORS
-    from gpu_providers import CASES
+    from gpu_day.floors import FLOORS
+    from gpu_day.providers import CASES
 
     for name, case in FLOORS.items():
         size = CASES[name].size
@@ -117,9 +116,9 @@ def test_steps_are_those_of_the_sizes():
 
 
 def test_every_job_has_a_case_and_every_floor_its_jobs():
-    from floors import FLOORS
-    from gpu_jobs import JOBS
-    from gpu_providers import CASES, PRECISIONS
+    from gpu_day.floors import FLOORS
+    from gpu_day.jobs import JOBS
+    from gpu_day.providers import CASES, PRECISIONS
 
     assert len(set(JOBS)) == len(JOBS)
     assert {job.case for job in JOBS} == set(CASES) and {job.precision for job in JOBS} == set(PRECISIONS)
@@ -142,7 +141,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 def judge(*measurements, case=MNIST, precision="fp32"):
-    from gpu_verdict import verdicts
+    from gpu_day.verdict import verdicts
 
     return [v for v in verdicts(list(measurements)) if (v.case, v.precision) == (case, precision)]
 
@@ -166,7 +165,7 @@ def test_verdict_of_a_scan(device, speedup, expected):
 
 
 def test_verdict_where_something_is_missing():
-    from gpu_verdict import counts, verdicts
+    from gpu_day.verdict import counts, verdicts
 
     def kinds(*measurements):
         return [line.verdict for line in judge(*measurements)]
@@ -206,7 +205,7 @@ def test_a_time_that_is_only_a_bound_is_shown_as_one():
 
 
 def test_report(tmp_path):
-    import gpu_report
+    from gpu_day import report
 
     data = {
         "environment": {"card": "a card", "driver": None},
@@ -218,7 +217,7 @@ def test_report(tmp_path):
             {**measurement(None, status="not run"), "precision": "tf32"},
         ],
     }
-    text = gpu_report.markdown(data)
+    text = report.markdown(data)
     assert "- card: a card\n- driver: unknown" in text
     assert f"- {MNIST} fp32, step: failed (because)\n- {MNIST} tf32, all providers: not run (because)" in text
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
@@ -228,16 +227,16 @@ def test_report(tmp_path):
 
 
 def test_plots_need_matplotlib_and_measurements(tmp_path, monkeypatch):
-    import gpu_report
+    from gpu_day import report
 
     data = {"environment": {"card": "a card"}, "parts": {}, "measurements": []}
-    if gpu_report.importlib.util.find_spec("matplotlib"):
-        assert gpu_report.plot(tmp_path, data) == "no plots, since nothing was measured"
+    if report.importlib.util.find_spec("matplotlib"):
+        assert report.plot(tmp_path, data) == "no plots, since nothing was measured"
         data["measurements"] = [measurement("resident"), measurement("good loop")]
-        assert gpu_report.plot(tmp_path, data) == "forward_backward.png, over_floor.png"
+        assert report.plot(tmp_path, data) == "forward_backward.png, over_floor.png"
         assert all((tmp_path / name).stat().st_size > 1000 for name in ("forward_backward.png", "over_floor.png"))
-    monkeypatch.setattr(gpu_report.importlib.util, "find_spec", lambda name: None)
-    assert gpu_report.plot(tmp_path, data) == "no plots, since matplotlib is not installed"
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    assert report.plot(tmp_path, data) == "no plots, since matplotlib is not installed"
 
 
 def test_budget(day):
@@ -283,7 +282,7 @@ def keep(results):
 
 @pytest.fixture
 def job():
-    from gpu_jobs import Job
+    from gpu_day.jobs import Job
 
     return Job(MNIST, "fp32", seconds=10.0)
 
@@ -308,7 +307,7 @@ def test_a_job_without_time_is_listed_as_not_run(day, job):
 
 
 def test_a_provider_that_crashes_costs_the_others_nothing(day, job):
-    from worker import Gone
+    from gpu_day.worker import Gone
 
     worker = Scripted(
         [PROVIDERS, {"running": "good loop"}, {"running": "step"}, Gone("its process ended with SIGSEGV")],
@@ -322,7 +321,7 @@ def test_a_provider_that_crashes_costs_the_others_nothing(day, job):
 
 
 def test_a_crash_of_no_one_in_particular_fails_all(day, job):
-    from worker import Gone, TimedOut
+    from gpu_day.worker import Gone, TimedOut
 
     gone = Gone("its process ended with exit status 1")
     assert statuses(day.run_job(job, Scripted([gone]), 100.0, keep)) == {None: "failed"}
@@ -353,7 +352,7 @@ def test_the_loop_beside_the_compiled_one_is_not_listed_twice(day, job):
     ],
 )
 def test_worker(item, seconds, message):
-    from worker import Gone, TimedOut, Worker
+    from gpu_day.worker import Gone, TimedOut, Worker
 
     worker = Worker(work)
     try:
@@ -377,12 +376,12 @@ def with_a_gpu(day, monkeypatch):
     monkeypatch.setattr(day, "output", lambda *command: None)
 
 
-def results(folder):
+def saved(folder):
     return json.loads((folder / "results.json").read_text())
 
 
 def interrupted_in_the_third_job(day, monkeypatch):
-    from gpu_jobs import JOBS
+    from gpu_day.jobs import JOBS
 
     def run_job(job, worker, seconds, keep):
         if job == JOBS[2]:
@@ -396,7 +395,7 @@ def interrupted_in_the_third_job(day, monkeypatch):
 def test_an_interrupted_run_keeps_what_it_has(day, with_a_gpu, monkeypatch, tmp_path, capsys):
     done = interrupted_in_the_third_job(day, monkeypatch)
     assert day.main(["--out", str(tmp_path), "--only", "build,small,verdict"]) == 130
-    data = results(tmp_path)
+    data = saved(tmp_path)
     assert [(m["case"], m["precision"]) for m in data["measurements"]] == [job[:2] for job in done]
     assert {name: part["status"] for name, part in data["parts"].items()} == {
         "build": "ok", "check": "not run", "layouts": "not run", "micro": "not run", "operators": "not run",
@@ -409,12 +408,12 @@ def test_an_interrupted_run_keeps_what_it_has(day, with_a_gpu, monkeypatch, tmp_
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     # The other parts can be added, to results of the same card only.
     assert day.main(["--out", str(tmp_path), "--only", "verdict"]) == 0
-    assert len(results(tmp_path)["measurements"]) == 2
+    assert len(saved(tmp_path)["measurements"]) == 2
     assert day.main(["--out", str(tmp_path), "--only", "build"]) == 0
-    assert len(results(tmp_path)["measurements"]) == 2
+    assert len(saved(tmp_path)["measurements"]) == 2
     monkeypatch.setattr(day, "probe", lambda folder: ({**FACTS, "card": "another"}, CONFIG))
     assert day.main(["--out", str(tmp_path), "--only", "build"]) == 0
-    assert results(tmp_path)["measurements"] == []
+    assert saved(tmp_path)["measurements"] == []
 
 
 def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(day, with_a_gpu, monkeypatch, tmp_path):
@@ -424,7 +423,7 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(day, with_a_gpu, mo
     monkeypatch.setattr(day.commands, "run", broken)
     monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
     assert day.main(["--out", str(tmp_path)]) == 1
-    parts = results(tmp_path)["parts"]
+    parts = saved(tmp_path)["parts"]
     for name in ("check", "micro", "tests", "sanitizer"):
         assert parts[name]["status"] == "failed" and parts[name]["note"].startswith("OSError: no pip")
     others = parts.keys() - {"check", "micro", "tests", "sanitizer"}
@@ -467,14 +466,14 @@ def all_parts(day, with_a_gpu, monkeypatch):
         return 0
 
     monkeypatch.setattr(day, "probe", lambda folder: (FACTS, {"cuda_archs": None, "why_no_cuda": "no nvcc"}))
-    monkeypatch.setattr(day.gpu_micro, "nvcc", lambda: "nvcc")
+    monkeypatch.setattr(day.micro, "nvcc", lambda: "nvcc")
     monkeypatch.setattr(day.commands, "run", command)
     monkeypatch.setattr(day, "run_job", run_job)
     return done
 
 
 def test_what_tells_most_comes_first(day, all_parts, tmp_path, capsys):
-    from gpu_jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
+    from gpu_day.jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
 
     assert day.main(["--out", str(tmp_path)]) == 1
     tests = [entry for entry in all_parts if isinstance(entry, tuple) and isinstance(entry[0], list)]
@@ -482,7 +481,7 @@ def test_what_tells_most_comes_first(day, all_parts, tmp_path, capsys):
     scans = [*LAYOUT_JOBS, "micro", *OPERATOR_JOBS]
     assert all_parts == ["build", check, *scans, *SMALL_JOBS, others, *LARGE_JOBS, sanitizer]
     parts = ["build", "check", "layouts", "micro", "operators", "small", "tests", "large", "plots", "verdict"]
-    assert list(results(tmp_path)["parts"]) == [*parts, "sanitizer"]
+    assert list(saved(tmp_path)["parts"]) == [*parts, "sanitizer"]
     # The three are all tests, and none twice.
     assert check[0][0] == "tests/test_cuda_kernels.py" and sanitizer[0] == ["tests/test_cuda_sanitizer.py"]
     assert others[0] == [f"--ignore={file}" for file in (check[0][0], *sanitizer[0])]
@@ -495,7 +494,7 @@ def test_what_tells_most_comes_first(day, all_parts, tmp_path, capsys):
 
 def test_everything_but_logs_and_plots_is_in_one_file(day, all_parts, tmp_path, capsys):
     day.main(["--out", str(tmp_path)])
-    data = results(tmp_path)
+    data = saved(tmp_path)
     assert data["tests"]["check"] == data["tests"]["tests"] == data["tests"]["sanitizer"]
     assert data["tests"]["check"] == {
         "passed": 1,
@@ -528,24 +527,24 @@ def test_everything_but_logs_and_plots_is_in_one_file(day, all_parts, tmp_path, 
 
 
 def test_a_part_that_runs_again_replaces_its_measurements_alone(day, with_a_gpu, monkeypatch, tmp_path):
-    from gpu_jobs import JOBS
+    from gpu_day.jobs import JOBS
 
     monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("step", case=job.case, precision=job.precision)])
     for parts in ("small,large", "small"):
         assert day.main(["--out", str(tmp_path), "--only", parts]) == 0
-        assert len(results(tmp_path)["measurements"]) == len(JOBS)
+        assert len(saved(tmp_path)["measurements"]) == len(JOBS)
 
 
 def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    import gpu_results
+    from gpu_day import results
 
-    saved = gpu_results.Results(tmp_path)
-    saved.add("small", [measurement("step")])
-    monkeypatch.setattr(gpu_results.json, "dumps", lambda *args, **options: "{ torn" + 1 / 0)
+    kept = results.Results(tmp_path)
+    kept.add("small", [measurement("step")])
+    monkeypatch.setattr(results.json, "dumps", lambda *args, **options: "{ torn" + 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        saved.add("small", [measurement("resident")])
+        kept.add("small", [measurement("resident")])
     monkeypatch.undo()
-    assert len(results(tmp_path)["measurements"]) == 1
+    assert len(saved(tmp_path)["measurements"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -570,7 +569,7 @@ def junit(tmp_path, tests, failures=0, skipped=0):
 
 
 def test_tests_that_were_skipped_cover_nothing(tmp_path):
-    from gpu_tests import judge, read
+    from gpu_day.pytest_runs import judge, read
 
     assert judge(read(junit(tmp_path, 5, skipped=1)), "", "4 passed") == ("ok", "4 passed; skipped 1: no GPU")
     assert judge(read(junit(tmp_path, 3, skipped=3)), "", "")[0] == "not run"
@@ -601,17 +600,16 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def tiny(monkeypatch):
-    import gpu_measure
-    import gpu_providers
+    from gpu_day import measure, providers
 
-    small = {name: replace(case, size=case.size.tiny()) for name, case in gpu_providers.CASES.items()}
-    monkeypatch.setattr(gpu_measure, "CASES", small)
-    monkeypatch.setattr(gpu_measure, "TIMING", {"seconds": 0.0, "fewest": 2})
-    return gpu_measure
+    small = {name: replace(case, size=case.size.tiny()) for name, case in providers.CASES.items()}
+    monkeypatch.setattr(measure, "CASES", small)
+    monkeypatch.setattr(measure, "TIMING", {"seconds": 0.0, "fewest": 2})
+    return measure
 
 
 def measured(module, case, precision="fp32", skip=()):
-    from gpu_jobs import Job
+    from gpu_day.jobs import Job
 
     found = []
     module.measure(Job(case, precision), set(skip), found.append, device="cpu")
@@ -651,7 +649,7 @@ def test_wrong_numbers_get_no_time(tiny, monkeypatch):
 
 @pytest.mark.parametrize("mode", ["forward+backward", "backward"])
 def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
-    from problems import Differentiable
+    from harness.problems import Differentiable
 
     step = Differentiable.step
 
@@ -668,7 +666,7 @@ def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
 
 def test_device_clock(monkeypatch):
     """It lengthens the pause until the launches are hidden behind it, and gives up at the longest."""
-    import timing
+    from harness import timing
 
     pauses = []
 
@@ -713,7 +711,7 @@ def test_list_names_every_part_in_order(day, capsys):
 
 
 def test_the_scans_of_the_day():
-    from gpu_jobs import LAYOUT_JOBS, OPERATOR_JOBS
+    from gpu_day.jobs import LAYOUT_JOBS, OPERATOR_JOBS
 
     assert len({job.case + job.precision for job in LAYOUT_JOBS}) == len(LAYOUT_JOBS)
     assert {(job.size[0], job.size[1:], job.precision, job.backward) for job in LAYOUT_JOBS} == {
@@ -757,8 +755,8 @@ class MadeUpOps:
 
 
 def layouts_measured(backward, output, skip=()):
-    from gpu_jobs import ScanJob
-    from gpu_scans import kernels, measure_layouts
+    from gpu_day.jobs import ScanJob
+    from gpu_day.scans import kernels, measure_layouts
 
     kernel = next(k for k in kernels() if (k.format, k.backward) == ("bf16", backward))
     job, events = ScanJob((2, 3, 4, 8), 1, "bf16", backward), []
@@ -799,8 +797,8 @@ def test_a_layout_that_is_wrong_or_raises_gets_no_time():
 
 
 def test_every_operator_is_measured():
-    from gpu_jobs import ScanJob
-    from gpu_scans import measure_operators
+    from gpu_day.jobs import ScanJob
+    from gpu_day.scans import measure_operators
 
     events = []
     job = ScanJob((2, 3, 4, 8), 2, "bf16")
@@ -811,7 +809,7 @@ def test_every_operator_is_measured():
 
 
 def test_times_of_kernels():
-    from gpu_kernels import by_kernel
+    from gpu_day.kernels import by_kernel
 
     class Event:
         def __init__(self, name, microseconds, device="CUDA"):
@@ -850,7 +848,7 @@ def cells(table):
 
 
 def test_the_fastest_layouts_and_the_planners_are_shown():
-    from gpu_scan_tables import layouts_table
+    from gpu_day.scan_tables import layouts_table
 
     results = [layout(f"2_1_256:1:{g}", us, chosen=g == 5) for g, us in enumerate((22, 20, 40, 25, 30, 50), 1)]
     rows = cells(layouts_table([*results, layout("8_1_256:1:1", 1.0, status="mismatch", note="wrong")], 132))
@@ -870,7 +868,7 @@ def test_the_fastest_layouts_and_the_planners_are_shown():
 
 
 def test_cycles_of_a_line_are_those_of_one_wave():
-    from gpu_costs import FIRST_LINE, WEIGHTS_OF_CYCLE, line_cycles
+    from gpu_day.costs import FIRST_LINE, WEIGHTS_OF_CYCLE, line_cycles
 
     header = (ROOT / "csrc/cuda/plan.h").read_text()
     assert f"double first_line = {FIRST_LINE:g};" in header and f"double weights_of_cycle = {WEIGHTS_OF_CYCLE:g};" in header
@@ -893,8 +891,8 @@ def test_cycles_of_a_line_are_those_of_one_wave():
 
 
 def test_the_planners_table_from_measurements(tmp_path):
-    import cost_table
-    from gpu_costs import measured_table, write_costs
+    from gpu_day import cost_table
+    from gpu_day.costs import measured_table, write_costs
 
     kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_1_256_cluster"
     exact = (600 * 55 + START) / 1700  # microseconds as the plan of layout() expects
@@ -922,7 +920,7 @@ def test_the_planners_table_from_measurements(tmp_path):
 
 
 def test_kernels_of_an_operator_are_divided():
-    from gpu_scan_tables import operators_table
+    from gpu_day.scan_tables import operators_table
 
     times = {"pack_bf16": (1, 2.0), "backward_bf16_4_4_256_single": (1, 30.0), "sum": (3, 4.5)}
     backward = {**layout("", 1, times=False, device_us=None), "provider": "backward", "times": times}
@@ -931,23 +929,23 @@ def test_kernels_of_an_operator_are_divided():
 
 
 def microbenchmark_names():
-    import gpu_micro
+    from gpu_day import micro
 
-    header = (gpu_micro.FOLDER / "kernels.h").read_text()
+    header = (micro.FOLDER / "kernels.h").read_text()
     return re.findall(r"^  X\((\w+), \d", header, re.MULTILINE)
 
 
 def test_every_microbenchmark_measures_a_constant():
-    import gpu_micro
+    from gpu_day import micro
 
     names = microbenchmark_names()
     assert len(names) == len(set(names)) > 30
-    used = {name for constant in gpu_micro.CONSTANTS for name in compile(constant.cycles, "", "eval").co_names}
-    assert used | gpu_micro.ERRORS.keys() == set(names)
+    used = {name for constant in micro.CONSTANTS for name in compile(constant.cycles, "", "eval").co_names}
+    assert used | micro.ERRORS.keys() == set(names)
 
 
 def test_the_constants_are_those_of_the_model():
-    from gpu_micro import CONSTANTS
+    from gpu_day.micro import CONSTANTS
     from sass_model import model
 
     def value(name):
@@ -961,7 +959,7 @@ def test_the_constants_are_those_of_the_model():
 
 
 def test_constants_of_the_model_beside_what_was_measured():
-    from gpu_scan_tables import micro_table
+    from gpu_day.scan_tables import micro_table
 
     found = [
         {"name": "block_barrier_256", "status": "ok", "cycles": 30.0},
@@ -998,17 +996,17 @@ for name in names:
 
 
 def test_a_microbenchmark_that_fails_or_hangs_costs_no_other(tmp_path, monkeypatch):
-    import gpu_micro
+    from gpu_day import micro
 
     compiler = tmp_path / "nvcc"  # it "compiles" a program that misbehaves
     compiler.write_text(f"#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\ncp {tmp_path / 'program'} $1\n")
     (tmp_path / "program").write_text(PROGRAM.format(python=sys.executable))
     for file in ("nvcc", "program"):
         (tmp_path / file).chmod(0o755)
-    monkeypatch.setattr(gpu_micro, "nvcc", lambda: str(compiler))
-    monkeypatch.setattr(gpu_micro, "TOGETHER", 2.0)
+    monkeypatch.setattr(micro, "nvcc", lambda: str(compiler))
+    monkeypatch.setattr(micro, "TOGETHER", 2.0)
     found = []
-    gpu_micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
+    micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
     assert {r["name"]: (r["status"], r.get("note")) for r in found} == {
         "one": ("ok", None),
         "two": ("failed", "an illegal instruction was encountered"),
@@ -1018,21 +1016,21 @@ def test_a_microbenchmark_that_fails_or_hangs_costs_no_other(tmp_path, monkeypat
     }
     assert "an illegal instruction" in (tmp_path / "micro.log").read_text()
     found.clear()
-    gpu_micro.measure("9.0", tmp_path / "micro.log", 0.5, found.append)
+    micro.measure("9.0", tmp_path / "micro.log", 0.5, found.append)
     assert {r["status"] for r in found} == {"not run"} and len(found) == 5
     compiler.write_text("#!/bin/sh\necho broken; exit 1\n")
     with pytest.raises(RuntimeError, match="do not compile; see micro.log"):
-        gpu_micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
+        micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
 
 
 def test_without_nvcc_the_microbenchmarks_say_so(monkeypatch):
-    import gpu_micro
+    from gpu_day import micro
 
-    monkeypatch.setattr(gpu_micro.shutil, "which", lambda name: None)
+    monkeypatch.setattr(micro.shutil, "which", lambda name: None)
     monkeypatch.setenv("CUDA_HOME", "/nowhere")
     monkeypatch.delenv("CUDA_PATH", raising=False)
     with pytest.raises(FileNotFoundError, match="got none as /nowhere/bin/nvcc$"):
-        gpu_micro.nvcc()
+        micro.nvcc()
 
 
 def nvidia_smi(folder, monkeypatch, script):
@@ -1042,7 +1040,7 @@ def nvidia_smi(folder, monkeypatch, script):
 
 
 def sampled():
-    from gpu_clock import Sampler
+    from gpu_day.clock import Sampler
 
     with Sampler() as sampler:
         time.sleep(0.5)
@@ -1061,7 +1059,7 @@ def test_clocks_are_sampled(tmp_path, monkeypatch):
         "temperature, C": [40, 60, 61],
         "reasons": ["0x0000000000000004"],
     }
-    from gpu_scan_tables import clocks_table
+    from gpu_day.scan_tables import clocks_table
 
     (row,) = cells(clocks_table({"layouts": found}))
     assert row[:3] == ["layouts", "1600 / 1755 / 1980", "1980 / 1980 / 1980"]
@@ -1076,8 +1074,8 @@ def test_without_clocks_there_is_a_reason(tmp_path, monkeypatch):
 
 
 def test_the_sm_clock_by_two_pauses(monkeypatch):
-    import gpu_clock
-    import timing
+    from gpu_day import clock
+    from harness import timing
 
     slept = []
 
@@ -1092,22 +1090,22 @@ def test_the_sm_clock_by_two_pauses(monkeypatch):
 
     monkeypatch.setattr(timing, "events", lambda: (Event(), Event()))
     monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
-    assert gpu_clock.sm_megahertz() == pytest.approx(1500)
+    assert clock.sm_megahertz() == pytest.approx(1500)
     monkeypatch.setattr(Event, "elapsed_time", lambda self, end: 0.0)
-    assert gpu_clock.sm_megahertz() is None
+    assert clock.sm_megahertz() is None
 
 
 def test_ctrl_c_keeps_the_layouts_that_are_there(day, with_a_gpu, monkeypatch, tmp_path):
     events = [{"providers": ["a", "b"]}, {"running": "a"}, ok("a"), {"running": "b"}, KeyboardInterrupt()]
     monkeypatch.setattr(day, "Worker", lambda work: Scripted(events))
     assert day.main(["--out", str(tmp_path), "--only", "layouts"]) == 130
-    (kept,) = results(tmp_path)["layouts"]
+    (kept,) = saved(tmp_path)["layouts"]
     assert (kept["provider"], kept["status"], kept["part"]) == ("a", "ok", "layouts")
-    assert results(tmp_path)["parts"]["layouts"]["status"] == "interrupted"
+    assert saved(tmp_path)["parts"]["layouts"]["status"] == "interrupted"
 
 
 def test_a_full_disk_costs_the_file_but_not_the_report(day, with_a_gpu, monkeypatch, tmp_path, capsys):
-    import gpu_results
+    from gpu_day import results
 
     monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
     write = Path.write_text
@@ -1118,7 +1116,7 @@ def test_a_full_disk_costs_the_file_but_not_the_report(day, with_a_gpu, monkeypa
             raise OSError(28, "No space left on device")
         return write(self, text, *args, **options)
 
-    monkeypatch.setattr(gpu_results.Path, "write_text", full)
+    monkeypatch.setattr(results.Path, "write_text", full)
     assert day.main(["--out", str(tmp_path), "--only", "small,verdict"]) == 1
     printed = capsys.readouterr()
     assert f"gpu_day: cannot write {tmp_path / 'results.json'}: No space left on device\n" in printed.err
@@ -1128,10 +1126,10 @@ def test_a_full_disk_costs_the_file_but_not_the_report(day, with_a_gpu, monkeypa
 @pytest.mark.emulated
 @pytest.mark.parametrize("arch", [80, 90, 100, 120])
 def test_the_microbenchmarks_compile_without_a_warning(arch, tmp_path):
-    import gpu_micro
+    from gpu_day import micro
 
     program = tmp_path / "microbenchmarks"
-    command = gpu_micro.command(gpu_micro.nvcc(), f"{arch / 10}", program)
+    command = micro.command(micro.nvcc(), f"{arch / 10}", program)
     done = subprocess.run(["nice", *command, "-Xcompiler", "-Wall,-Wextra,-Werror"], capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     listed = subprocess.run([program], capture_output=True, text=True)
@@ -1146,7 +1144,7 @@ def test_the_microbenchmarks_are_right_on_the_emulator():
     from emulator import toolchain
     from emulator.control import Emulator
 
-    kernels, host = ROOT / "benchmarks/microbenchmarks/kernels.cu", ROOT / "tests/emulated/microbenchmarks.cpp"
+    kernels, host = ROOT / "benchmarks/gpu_day/microbenchmarks/kernels.cu", ROOT / "tests/emulated/microbenchmarks.cpp"
     sources = {"kernels": [kernels], "host": [host], "include_dirs": [ROOT / "csrc"]}
     library = toolchain.library("microbenchmarks", **sources, arch="sm_90", flags=["-DPIXELRNN_EMULATED"])
     emulator = Emulator(library)
@@ -1163,9 +1161,9 @@ def test_the_microbenchmarks_are_right_on_the_emulator():
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_every_layout_that_is_named_runs(backward):
     from emulated import library
-    from gpu_costs import expected
-    from gpu_jobs import ScanJob
-    from gpu_scans import measure_layouts
+    from gpu_day.costs import expected
+    from gpu_day.jobs import ScanJob
+    from gpu_day.scans import measure_layouts
 
     events = []
     job = ScanJob((2, 9, 5, 16), 1, "bf16", backward)
@@ -1183,8 +1181,8 @@ def test_every_layout_that_is_named_runs(backward):
 def test_a_layout_of_the_forward_needs_none_of_the_backward():
     """The backward has more rows, hence fewer groups of warps."""
     from emulated import library
-    from gpu_jobs import ScanJob
-    from gpu_scans import Scan
+    from gpu_day.jobs import ScanJob
+    from gpu_day.scans import Scan
 
     scan = Scan(ScanJob((1, 57, 1, 128), 1, "bf16", backward=False), "cpu", library.load().ops)
     (path, *_) = [path for path in scan.layouts() if path.split(":")[2:4] == ["8", "8"]]
@@ -1196,8 +1194,8 @@ def test_a_layout_of_the_forward_needs_none_of_the_backward():
 @pytest.mark.emulated
 def test_every_operator_runs():
     from emulated import library
-    from gpu_jobs import ScanJob
-    from gpu_scans import measure_operators
+    from gpu_day.jobs import ScanJob
+    from gpu_day.scans import measure_operators
 
     events = []
     measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), events.append, "cpu", library.load().ops)

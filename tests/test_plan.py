@@ -134,7 +134,7 @@ def ask(planner, cases):
 
 
 def test_a_plan_says_where_memory_bounds_it(planner):
-    """256 images of 28x28 h16 in tf32, and 16 in bf16; a GPU day takes no cycles from the first (benchmarks/gpu_costs.py)."""
+    """256 images of 28x28 h16 in tf32, and 16 in bf16; a GPU day takes no cycles from the first (benchmarks/gpu_day/costs.py)."""
     plans = planner("describe", "90 2 0 16 2 28 28 256 2\n90 0 0 16 2 28 28 16 2\n")
     assert [" cycles a line, bound by memory, by " in plan for plan in plans] == [True, False]
 

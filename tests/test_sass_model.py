@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from gpu_day import cost_table
 from sass_model import compiler, flow, model
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
 
@@ -133,7 +134,7 @@ def test_a_listing_is_read():
     assert parse(text.splitlines())["k"].successors(1) == [1]
 
 
-def test_a_table_is_read_as_it_was_written(cost_table, tmp_path):
+def test_a_table_is_read_as_it_was_written(tmp_path):
     cost = cost_table.Cost
     columns = tuple(cost(100 * w, 10 * w, w) for w in cost_table.WARPS)
     table = cost_table.Table("a model, nvcc 13.0.88", (cost_table.Row("k1", (1, 2, 3, 4), columns), cost_table.Row("k2", (5, 6, 7, 8), columns)))
@@ -199,14 +200,6 @@ def code(tmp_path_factory):
     return compiled
 
 
-@pytest.fixture
-def cost_table(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import cost_table
-
-    return cost_table
-
-
 @pytest.fixture(scope="module")
 def of_kernel(code):
     return lambda name: code(ROOT / "csrc" / "cuda" / f"resident_{name.split('_')[1]}.cu")[name]
@@ -249,14 +242,14 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
-def test_the_committed_table_is_what_the_model_writes(code, cost_table):
+def test_the_committed_table_is_what_the_model_writes(code):
     """`python tests/sass_model/table.py` writes it. What a GPU day measured stays: then only the kernels are compared."""
     from sass_model import table
 
     committed = cost_table.read()
     if not compiler.is_pinned():
         pytest.skip(reported_only())
-    modelled = table.modelled(cost_table)
+    modelled = table.modelled()
     if committed.source.startswith("a model"):
         assert cost_table.text(committed) == cost_table.text(modelled)
     else:

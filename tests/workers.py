@@ -1,4 +1,4 @@
-"""Work for benchmarks/worker.py that goes wrong. A module of its own, since a spawned process imports it."""
+"""Work for benchmarks/gpu_day/worker.py that goes wrong. A module of its own, since a spawned process imports it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by benchmarks/cost_table.py, not by hand:
+// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by benchmarks/gpu_day/cost_table.py, not by hand:
 // `python tests/sass_model/table.py` models it, which is never a measurement; a GPU day measures it.
 #pragma once
 

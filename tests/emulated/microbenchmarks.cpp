@@ -1,4 +1,4 @@
-// Runs benchmarks/microbenchmarks on the emulator, a few steps of each: their clock stands still there, but their barriers and addresses do not.
+// Runs benchmarks/gpu_day/microbenchmarks on the emulator, a few steps of each: their clock stands still there, but their barriers and addresses do not.
 #include <cstdlib>
 
 #include "emulator.h"
@@ -12,7 +12,7 @@ cudaError_t cudaMemset(void* p, int value, size_t bytes) { return std::memset(p,
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) { return std::memcpy(to, from, bytes), cudaSuccess; }
 }
 
-#include "../../benchmarks/microbenchmarks/main.cpp"
+#include "../../benchmarks/gpu_day/microbenchmarks/main.cpp"
 
 namespace pixelrnn::micro {
 namespace {

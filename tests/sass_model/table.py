@@ -11,6 +11,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from emulated.kernels import FORMATS, kernels  # noqa: E402
+from gpu_day import cost_table  # noqa: E402
+
 from sass_model import compiler, lines, sass  # noqa: E402
 
 _REGISTERS = re.compile(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", re.DOTALL)
@@ -35,20 +37,18 @@ def compile_all(folder, architectures):
     return registers, code
 
 
-def modelled(table):
-    """A `table` module's Table of all kernels of variants.h."""
+def modelled():
+    """The Table of all kernels of variants.h."""
     with tempfile.TemporaryDirectory() as folder:
-        registers, code = compile_all(folder, table.ARCHITECTURES)
+        registers, code = compile_all(folder, cost_table.ARCHITECTURES)
     rows = []
     for kernel in kernels():
-        used = tuple(registers[arch][kernel.name] for arch in table.ARCHITECTURES)
-        costs = tuple(table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in table.WARPS)
-        rows.append(table.Row(kernel.name, used, costs))
-    return table.Table(f"a model, nvcc {compiler.version(compiler.nvcc())}", tuple(rows))
+        used = tuple(registers[arch][kernel.name] for arch in cost_table.ARCHITECTURES)
+        costs = tuple(cost_table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in cost_table.WARPS)
+        rows.append(cost_table.Row(kernel.name, used, costs))
+    return cost_table.Table(f"a model, nvcc {compiler.version(compiler.nvcc())}", tuple(rows))
 
 
 if __name__ == "__main__":
-    import cost_table
-
-    cost_table.write(modelled(cost_table))
+    cost_table.write(modelled())
     print(f"wrote {cost_table.PATH}")

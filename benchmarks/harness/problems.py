@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from baselines import GemmFloor
 from torch import Tensor
 
 import pixelrnn_ext as px
+
+from .baselines import GemmFloor
 
 MODES = ("forward", "backward", "forward+backward")
 BASELINE, NATIVE, LSTM, FLOOR = "good loop", "native", "nn.LSTM", "GEMM floor"

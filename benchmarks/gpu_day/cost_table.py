@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-PATH = Path(__file__).resolve().parents[1] / "csrc" / "cuda" / "costs.h"
+PATH = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "costs.h"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # whose registers the table holds
 WARPS = (1, 2, 4, 8)  # that share a scheduler: the columns of the table
 
@@ -56,7 +56,7 @@ class Table(NamedTuple):
 
 
 _HEADER = """\
-// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by benchmarks/cost_table.py, not by hand:
+// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by benchmarks/gpu_day/cost_table.py, not by hand:
 // `python tests/sass_model/table.py` models it, which is never a measurement; a GPU day measures it.
 #pragma once
 

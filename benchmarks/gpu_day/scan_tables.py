@@ -1,9 +1,10 @@
-"""What benchmarks/gpu_day.py says of layouts, operators, microbenchmarks and clocks."""
+"""What the GPU day says of layouts, operators, microbenchmarks and clocks."""
 
-from gpu_clock import QUERY
-from gpu_costs import expected, line_cycles, scan_us
-from gpu_micro import ERRORS, FLAGGED, constants
-from tables import grid
+from harness.tables import grid
+
+from .clock import QUERY
+from .costs import expected, line_cycles, scan_us
+from .micro import ERRORS, FLAGGED, constants
 
 SHOWN = 3  # layouts of a case, and the planner's
 

@@ -1,28 +1,26 @@
-"""Measures the operators of a scan for benchmarks/gpu_day.py: every layout of one pass, or each operator's kernels.
+"""Measures the operators of a scan for the GPU day: every layout of one pass, or each operator's kernels.
 
 worker.py gives it a process of its own. Both report {"providers": names}, {"running": name} before a provider's first
 call, and its result at once, so that one that breaks the GPU costs no other.
 """
 
 import math
-import sys
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from gpu_clock import sm_megahertz
-from gpu_jobs import ScanJob
-from gpu_kernels import kernel_microseconds
-from gpu_measure import ROOT, recover
-from gpu_providers import PRECISIONS, use
-from timing import DeviceClock, called_seconds
+from emulated.kernels import kernels  # what variants.h compiles, by tests/
+from harness.timing import DeviceClock, called_seconds
 
-sys.path.append(str(ROOT / "tests"))
-from emulated.kernels import kernels  # noqa: E402  (what variants.h compiles)
+from .clock import sm_megahertz
+from .jobs import ScanJob
+from .kernels import kernel_microseconds
+from .measure import ROOT, recover
+from .providers import PRECISIONS, use
 
 MOST_GROUPS = 8
 DIAGONAL = True, False  # diagonal, reverse
-# Between a layout and the step path, of the largest element: for what a time stands for, as in gpu_providers.
+# Between a layout and the step path, of the largest element: for what a time stands for, as in providers.py.
 TOLERANCE = {"bf16": 1e-1, "fp16": 2e-2, "tf32": 1e-2, "fp32": 1e-4}
 HOPELESS = 3
 

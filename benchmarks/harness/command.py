@@ -16,16 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import peak_memory
 import torch
-from plots import grouped_bars
-from problems import AS_WRITTEN, BASELINE, COMPILED, FLOOR, MODES, NATIVE, Case, Differentiable, Target, compiled
-from tables import grid
-from timing import FEWEST_ROUNDS, paired, paired_ratio
 from torch import Tensor
 
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
+
+from . import peak_memory
+from .plots import grouped_bars
+from .problems import AS_WRITTEN, BASELINE, COMPILED, FLOOR, MODES, NATIVE, Case, Differentiable, Target, compiled
+from .tables import grid
+from .timing import FEWEST_ROUNDS, paired, paired_ratio
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value
 LOOP_LIMIT = 3.0  # seconds that a default run spends at most on timing one loop as written

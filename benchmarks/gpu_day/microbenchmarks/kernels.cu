@@ -1,7 +1,7 @@
 // What single instructions cost on this GPU, in cycles of its SM clock, by the primitives that the scans are made of.
 #include "kernels.h"
 
-#include "../../csrc/cuda/primitives.cuh"
+#include "../../../csrc/cuda/primitives.cuh"
 
 namespace pixelrnn::micro {
 namespace {

@@ -1,11 +1,12 @@
-"""What benchmarks/gpu_day.py demands of the measurements, and whether they meet it."""
+"""What the GPU day demands of the measurements, and whether they meet it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, LOOP_TARGET, LSTM_TARGET, floor
-from gpu_jobs import JOBS, LIKE_LSTM
-from tables import grid
+from harness.tables import grid
+
+from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, LOOP_TARGET, LSTM_TARGET, floor
+from .jobs import JOBS, LIKE_LSTM
 
 PATHS = ("resident", "step")  # the first of them that ran is judged
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/cuda/launch.h"
+#include "../../../csrc/cuda/launch.h"
 #include "kernels.h"
 
 #define DECLARE(name, ...) PIXELRNN_DECLARE_ENTRY(name);

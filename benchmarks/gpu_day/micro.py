@@ -1,4 +1,4 @@
-"""What single instructions cost: runs benchmarks/microbenchmarks, and names the constants that these measure."""
+"""What single instructions cost: runs benchmarks/gpu_day/microbenchmarks, and names the constants that these measure."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import commands
+from . import commands
 
 FOLDER = Path(__file__).resolve().parent / "microbenchmarks"
 SOURCES = [FOLDER / "kernels.cu", FOLDER / "main.cpp"]

@@ -1,4 +1,4 @@
-"""Measures one job of benchmarks/gpu_day.py; worker.py gives it a process of its own."""
+"""Measures one job of the GPU day; worker.py gives it a process of its own."""
 
 import gc
 import statistics
@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from gpu_jobs import Job
-from gpu_providers import CASES, PRECISIONS, providers, use
-from harness import worst_error
-from problems import BASELINE, COMPILED, FLOOR, LSTM, MODES
-from timing import DeviceClock, called_seconds, paired, paired_ratio, wall_seconds
+from harness.command import worst_error
+from harness.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES
+from harness.timing import DeviceClock, called_seconds, paired, paired_ratio, wall_seconds
 
-ROOT = Path(__file__).resolve().parents[1]
+from .jobs import Job
+from .providers import CASES, PRECISIONS, providers, use
+
+ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 TIMING = {"seconds": 0.1, "limit": 2.0}
 AGAINST = (BASELINE, LSTM)  # ratios to them are medians over the rounds that timed both

@@ -1,13 +1,14 @@
-"""The report and the plots of benchmarks/gpu_day.py, from what results.json holds."""
+"""The report and the plots of the GPU day, from what results.json holds."""
 
 import importlib.util
 from pathlib import Path
 
-from floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
-from gpu_scan_tables import clocks_table, layouts_table, micro_table, operators_table
-from gpu_verdict import PATHS, counts, verdict_table, verdicts
-from plots import grouped_bars
-from tables import grid
+from harness.plots import grouped_bars
+from harness.tables import grid
+
+from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
+from .scan_tables import clocks_table, layouts_table, micro_table, operators_table
+from .verdict import PATHS, counts, verdict_table, verdicts
 
 NOTES = (
     "Medians over rounds that time all providers of a case in turn, after a warm-up; caches are warm. As called: CUDA "

@@ -1,4 +1,4 @@
-"""The cases of benchmarks/gpu_day.py, and their providers on one device."""
+"""The cases of the GPU day, and their providers on one device."""
 
 from functools import partial
 from typing import NamedTuple
@@ -6,7 +6,18 @@ from typing import NamedTuple
 import bench_diag
 import bench_row
 import torch
-from problems import BASELINE, FLOOR, LSTM, NATIVE, Case, Differentiable, Problem, Size, compiled, native_recurrence
+from harness.problems import (
+    BASELINE,
+    FLOOR,
+    LSTM,
+    NATIVE,
+    Case,
+    Differentiable,
+    Problem,
+    Size,
+    compiled,
+    native_recurrence,
+)
 
 STEP, RESIDENT = "step", "resident"
 GRAPH = ", CUDA graph"

@@ -17,7 +17,6 @@ import datetime
 import json
 import platform
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,24 +27,14 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-# The modules here import each other by bare names, as they do when one of them is run as a script. And `python -m` puts
-# the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place: the installed one
-# goes first.
-elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (HERE, ROOT)]
-sys.path[:] = [str(HERE), *elsewhere, str(ROOT)]
+from . import commands, costs, micro, pytest_runs, report
+from .clock import Sampler
+from .jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS, Job, ScanJob
+from .results import Results
+from .verdict import LOOP, counts, verdicts
+from .worker import Gone, TimedOut, Worker
 
-import commands  # noqa: E402
-import gpu_costs  # noqa: E402
-import gpu_micro  # noqa: E402
-import gpu_report  # noqa: E402
-import gpu_tests  # noqa: E402
-from gpu_clock import Sampler  # noqa: E402
-from gpu_jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS, Job, ScanJob  # noqa: E402
-from gpu_results import Results  # noqa: E402
-from gpu_verdict import LOOP, counts, verdicts  # noqa: E402
-from worker import Gone, TimedOut, Worker  # noqa: E402
+ROOT = Path(__file__).resolve().parents[2]
 
 # Seconds that a part gets at most, and that earlier parts leave to it at least.
 PARTS = {
@@ -154,15 +143,15 @@ class Day:
         return "ok", f"built, since {reason}"
 
     def check(self, seconds: float) -> tuple[str, str]:
-        return self._pytest("check", gpu_tests.CHECK, seconds)
+        return self._pytest("check", pytest_runs.CHECK, seconds)
 
     def tests(self, seconds: float) -> tuple[str, str]:
-        return self._pytest("tests", gpu_tests.OTHERS, seconds)
+        return self._pytest("tests", pytest_runs.OTHERS, seconds)
 
     def sanitizer(self, seconds: float) -> tuple[str, str]:
-        each = (seconds - commands.GRACE - START) / gpu_tests.TOOLS  # a tool that takes longer is skipped
+        each = (seconds - commands.GRACE - START) / pytest_runs.TOOLS  # a tool that takes longer is skipped
         limit = {"PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, each):.0f}"}
-        return self._pytest("sanitizer", gpu_tests.SANITIZER, seconds, **limit)
+        return self._pytest("sanitizer", pytest_runs.SANITIZER, seconds, **limit)
 
     def _pytest(self, part: str, selection: list[str], seconds: float, **environment: str) -> tuple[str, str]:
         log, limit = self.out / f"{part}.log", max(1.0, seconds - commands.GRACE)
@@ -172,14 +161,14 @@ class Day:
             command += ["--continue-on-collection-errors", *selection]  # of other modules
             # Tiles that are measured would be others in every run.
             status = commands.run(command, log, limit, ROOT, PIXELRNN_TUNE_TILES="0", **environment)
-            found = gpu_tests.read(report)
+            found = pytest_runs.read(report)
         self.results.tests(part, found)
         stopped = f"stopped after {limit:.0f} s; " if status is None else ""
-        return gpu_tests.judge(found, stopped, closing_line(log))
+        return pytest_runs.judge(found, stopped, closing_line(log))
 
     def layouts(self, seconds: float) -> tuple[str, str]:
         status, note = self._bench("layouts", LAYOUT_JOBS, seconds, _measure_layouts, "layouts")
-        return status, f"{note}; {gpu_costs.write_costs(self.out, self.results.data)}"
+        return status, f"{note}; {costs.write_costs(self.out, self.results.data)}"
 
     def micro(self, seconds: float) -> tuple[str, str]:
         self.results.forget("micro")
@@ -190,7 +179,7 @@ class Day:
             self.results.add("micro", [result], "micro")
 
         architecture = self.results.data["environment"]["architecture"]
-        gpu_micro.measure(architecture, self.out / "micro.log", seconds, report)
+        micro.measure(architecture, self.out / "micro.log", seconds, report)
         return "failed" if counts["failed"] else "ok", ", ".join(f"{n} {status}" for status, n in counts.items())
 
     def operators(self, seconds: float) -> tuple[str, str]:
@@ -220,26 +209,26 @@ class Day:
         return "failed" if broken else "ok", f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
 
     def plots(self, seconds: float) -> tuple[str, str]:
-        return "ok", gpu_report.plot(self.out, self.results.data)
+        return "ok", report.plot(self.out, self.results.data)
 
     def verdict(self, seconds: float) -> tuple[str, str]:
         return "ok", counts(verdicts(self.results.data["measurements"]))
 
 
 def _measure(request, report):
-    from gpu_measure import measure  # here, in the worker: it imports the package that was just built
+    from .measure import measure  # here, in the worker: it imports the package that was just built
 
     measure(*request, report)
 
 
 def _measure_layouts(request, report):
-    from gpu_scans import measure_layouts
+    from .scans import measure_layouts
 
     measure_layouts(*request, report)
 
 
 def _measure_operators(request, report):
-    from gpu_scans import measure_operators
+    from .scans import measure_operators
 
     measure_operators(*request, report)
 
@@ -409,7 +398,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if results.data["environment"]:
             results.verdicts(verdicts(results.data["measurements"]))
-            print(gpu_report.markdown(results.data))
+            print(report.markdown(results.data))
     return 1 if day.failed or results.unsaved else 0
 
 
@@ -420,8 +409,3 @@ def start_with(results: Results, facts: dict) -> None:
         results.clear()
     results.data["environment"] = facts
     results.save()
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill, too, takes along what it started
-    sys.exit(main())

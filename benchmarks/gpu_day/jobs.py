@@ -1,8 +1,8 @@
-"""What benchmarks/gpu_day.py measures: every case in every precision that it is timed in, the most important first."""
+"""What the GPU day measures: every case in every precision that it is timed in, the most important first."""
 
 from typing import NamedTuple
 
-from floors import FLOORS
+from .floors import FLOORS
 
 SMALL = [name for name, case in FLOORS.items() if case.required]
 LARGE = [name for name, case in FLOORS.items() if not case.required]

@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "../../csrc/cuda/entry.h"
+#include "../../../csrc/cuda/entry.h"
 
 namespace pixelrnn::micro {
 

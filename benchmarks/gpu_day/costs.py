@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import cost_table
-from gpu_jobs import LAYOUT_JOBS
+from . import cost_table
+from .jobs import LAYOUT_JOBS
 
 # Until a block's first line begins, in cycles and in bytes of weights a cycle: the planner counts it apart (csrc/cuda/plan.h).
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0

@@ -1,4 +1,4 @@
-"""What benchmarks/gpu_day.py knows so far, on disk after every change."""
+"""What the GPU day knows so far, on disk after every change."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 
 class Results:
     """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "clocks": {part: {}}, "tests": {part: {}},
-    "layouts", "micro", "operators", "measurements", "verdicts": [{}]}; the clocks as gpu_clock.Sampler has them, the
-    tests as gpu_tests.read.
+    "layouts", "micro", "operators", "measurements", "verdicts": [{}]}; the clocks as clock.Sampler has them, the
+    tests as pytest_runs.read.
     """
 
     TABLES = ("layouts", "micro", "operators", "measurements")
