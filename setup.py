@@ -4,7 +4,8 @@ PIXELRNN_NATIVE=auto|0|1   auto: _C is built where GCC compiles a test program. 
                            would leave _C out; any compiler is tried.
 PIXELRNN_CUDA=auto|0|1     auto: _C_cuda is built where torch has CUDA and an nvcc of the same major answers. 0: never.
                            1: fail where auto would leave _C_cuda out.
-TORCH_CUDA_ARCH_LIST       default: the visible GPUs, else every architecture that torch ships and nvcc knows, and 11.0; plus PTX
+TORCH_CUDA_ARCH_LIST       default: the visible GPUs, else every architecture that torch ships and nvcc knows, and 11.0;
+plus PTX
                            of the last one and of the first with clusters.
 CUDA_HOME, CXX, MAX_JOBS   as in torch.utils.cpp_extension.
 """

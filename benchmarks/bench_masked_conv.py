@@ -1,4 +1,5 @@
-"""Masked convolution: with the weight masked, cropped, and ours, in both layouts. `python benchmarks/bench_masked_conv.py --help`"""
+"""Masked convolution: with the weight masked, cropped, and ours, in both layouts.
+`python benchmarks/bench_masked_conv.py --help`"""
 
 import sys
 from functools import partial

@@ -1,4 +1,5 @@
-"""Parameter gradients of every image, by torch.func.vmap(grad), over one backward of the batch. `python benchmarks/bench_per_image.py --help`"""
+"""Parameter gradients of every image, by torch.func.vmap(grad), over one backward of the batch.
+`python benchmarks/bench_per_image.py --help`"""
 
 import statistics
 import sys

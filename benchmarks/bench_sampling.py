@@ -1,4 +1,5 @@
-"""Sampling: passes of the whole network, passes of the rows down to the pixel, and one column a pixel. `python benchmarks/bench_sampling.py --help`"""
+"""Sampling: passes of the whole network, passes of the rows down to the pixel, and one column a pixel.
+`python benchmarks/bench_sampling.py --help`"""
 
 import argparse
 import statistics
@@ -19,7 +20,8 @@ NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "in
 
 @dataclass(frozen=True)
 class Case:
-    """``images`` images of height and width ``side``; incremental sampling has to be ``faster`` times as fast as the naive one."""
+    """``images`` images of height and width ``side``; incremental sampling has to be ``faster`` times as fast as the
+    naive one."""
 
     name: str
     images: int
@@ -59,7 +61,8 @@ def differing_values(case: Case, side: int) -> int:
 
 
 class Passes:
-    """Samplers by passes take minutes: a pass of every fourth height is timed, and counted for all values of four rows."""
+    """Samplers by passes take minutes: a pass of every fourth height is timed, and counted for all values of four
+    rows."""
 
     def __init__(self, model, case: Case, crop: bool):
         colours, height, width = case.shape

@@ -1,4 +1,5 @@
-"""Training steps of the paper's models: forward, backward and optimiser, native and in PyTorch. `python benchmarks/bench_training.py --help`"""
+"""Training steps of the paper's models: forward, backward and optimiser, native and in PyTorch.
+`python benchmarks/bench_training.py --help`"""
 
 import statistics
 import sys
@@ -16,7 +17,8 @@ REQUIRED = {"mnist-diagonal": 120}  # images/s on 2 cores at batch 16
 
 
 def step(name: str, backend: str, batch: int, side: int, **overrides):
-    """A function that takes one step of RMSProp (section 5.2) and returns its loss; the same weights and images for all backends."""
+    """A function that takes one step of RMSProp (section 5.2) and returns its loss; the same weights and images for all
+    backends."""
     torch.manual_seed(0)
     model = px.from_name(name, backend=backend, **overrides)
     optimiser = torch.optim.RMSprop(model.parameters(), lr=1e-3)

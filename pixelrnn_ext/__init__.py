@@ -1,4 +1,5 @@
-"""PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM and masked convolutions, and the models made of them."""
+"""PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM and masked convolutions, and the models made of
+them."""
 
 from ._command import running, without_traceback
 

@@ -1,11 +1,12 @@
 """The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
 1601.06759).
 
-All maps are (N, C, H, W), inputs of any strides. The gates of the recurrences are in the order i, f, g, o of torch.nn.LSTM, and their
-result is in channels_last memory format from the native backend, which computes in that layout; a masked convolution keeps the format of
-its input. float32 and float64 are computed as they are (float32 in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and
-returned in their own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32.
-Under autocast the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
+All maps are (N, C, H, W), inputs of any strides. The gates of the recurrences are in the order i, f, g, o of
+torch.nn.LSTM, and their result is in channels_last memory format from the native backend, which computes in that
+layout; a masked convolution keeps the format of its input. float32 and float64 are computed as they are (float32 in
+tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and returned in their
+own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32. Under autocast
+the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
 """
 
 from torch import Tensor
@@ -48,8 +49,9 @@ def row_lstm(
         mask_type: ``"A"`` or ``"B"`` masks ``weight_ih`` (section 3.4); None leaves it unmasked.
         image_channels: colours that the channels are divided into, for the mask.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
-        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs. On a GPU also ``"step"`` (a matrix product
-            and a kernel for every line) or ``"resident"`` (one launch for the whole scan), between which native chooses.
+        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs. On a GPU also ``"step"`` (a matrix
+            product and a kernel for every line) or ``"resident"`` (one launch for the whole scan), between which native
+            chooses.
 
     Returns:
         h, (N, hidden, H, W), of the dtype of ``input``.
@@ -147,8 +149,8 @@ def diagonal_bilstm(
 
         diagonal_lstm(input, ...) + shift_down(diagonal_lstm(input, ..._reverse, reverse=True))
 
-    so that every pixel depends on all earlier pixels and on no later one. Arguments as in :func:`diagonal_lstm`, the second
-    direction's with the suffix ``_reverse``.
+    so that every pixel depends on all earlier pixels and on no later one. Arguments as in :func:`diagonal_lstm`, the
+    second direction's with the suffix ``_reverse``.
 
     Args:
         gate_bias: broadcastable to (N, 8 * hidden, H, W), the left direction's 4 * hidden channels first.
@@ -187,8 +189,9 @@ def masked_conv2d(
 ) -> Tensor:
     """Masked convolution (sections 2.2 and 3.4), stride 1, zeros around the map: a pixel reads the pixels before it.
 
-    Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))``, ReLU on top if asked for,
-    without the multiplications by taps that are dead. Masked weights have no effect, whatever they are, and zero gradients.
+    Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))``, ReLU on top if asked
+    for, without the multiplications by taps that are dead. Masked weights have no effect, whatever they are, and zero
+    gradients.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1, of any strides.
@@ -202,8 +205,8 @@ def masked_conv2d(
             with the masked weight), or ``"auto"``: native where it runs.
 
     Returns:
-        (N, out_channels, H, W) of the dtype of ``input`` (float32, float64, float16 or bfloat16), in channels_last where
-        ``input`` is. Under autocast of the autocast dtype. On a CPU halves are computed in float32.
+        (N, out_channels, H, W) of the dtype of ``input`` (float32, float64, float16 or bfloat16), in channels_last
+        where ``input`` is. Under autocast of the autocast dtype. On a CPU halves are computed in float32.
 
     Raises:
         TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or an option is of a wrong type.

@@ -186,8 +186,8 @@ class RowLSTM(_LineLSTM):
 class DiagonalLSTM(_LineLSTM):
     """One direction of the Diagonal BiLSTM (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
-    A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are swapped;
-    the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
+    A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
+    swapped; the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
 
     Equivalent to: ``functional.diagonal_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
 
@@ -279,12 +279,13 @@ class DiagonalBiLSTM(_LineLSTM):
         image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
         mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolutions (section 3.4), None leaves them unmasked.
         bias: whether the input-to-state convolutions have biases.
-        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,) of
-            each direction.
+        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,)
+            of each direction.
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
-    Parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in torch.nn.LSTM.
+    Parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in
+    torch.nn.LSTM.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -352,7 +353,8 @@ class DiagonalBiLSTM(_LineLSTM):
 class MaskedConv2d(nn.Module):
     """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
 
-    Stride 1, zeros around the map. The mask acts in the forward on any weight, so no training and no checkpoint can undo it.
+    Stride 1, zeros around the map. The mask acts in the forward on any weight, so no training and no checkpoint can
+    undo it.
 
     Equivalent to: ``functional.masked_conv2d(x, self.weight, self.bias, self.mask_type, ...)``.
 
@@ -366,8 +368,8 @@ class MaskedConv2d(nn.Module):
         backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`.
         device, dtype: of the parameters.
 
-    Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), of the shapes, names and initialisation of torch.nn.Conv2d,
-    so that a checkpoint of either loads into the other.
+    Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), of the shapes, names and initialisation of
+    torch.nn.Conv2d, so that a checkpoint of either loads into the other.
 
     Raises:
         TypeError, ValueError: an argument does not fit.

@@ -1,6 +1,8 @@
-"""The distribution of a value given its logits (sections 2 and 3.6): a softmax over the levels, a Bernoulli where there are two.
+"""The distribution of a value given its logits (sections 2 and 3.6): a softmax over the levels, a Bernoulli where there
+are two.
 
-Logits are (N, levels, C, H, W), or (N, 1, C, H, W) with two levels: the logit of the value 1. Values are integers (N, C, H, W).
+Logits are (N, levels, C, H, W), or (N, 1, C, H, W) with two levels: the logit of the value 1. Values are integers (N,
+C, H, W).
 """
 
 import math
@@ -27,7 +29,8 @@ def log_prob(logits: Tensor, values: Tensor) -> Tensor:
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
-    """The mean over images of -log_prob (N,), which is in nats, in bits for each of ``dimensions`` values of an image."""
+    """The mean over images of -log_prob (N,), which is in nats, in bits for each of ``dimensions`` values of an
+    image."""
     return -log_prob.mean() / (dimensions * math.log(2))
 
 

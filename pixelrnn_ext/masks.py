@@ -63,8 +63,8 @@ def causal_mask(
 ) -> Tensor:
     """What a masked convolution may read: 1 where its weight is alive, 0 where it is not.
 
-    The rows above and the pixels to the left are alive; at the centre those input channels are whose colour comes before
-    the output's (mask A), or before or at it (mask B).
+    The rows above and the pixels to the left are alive; at the centre those input channels are whose colour comes
+    before the output's (mask A), or before or at it (mask B).
 
     Args:
         mask_type: ``"A"`` or ``"B"``.

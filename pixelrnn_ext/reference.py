@@ -1,7 +1,8 @@
 """The layers in plain PyTorch: the definition that the kernels are tested against.
 
-A recurrence is a loop over the lines of the map. Each runs on any device and in any floating dtype, in that dtype throughout, and
-can be differentiated any number of times. Arguments and shapes are those of :mod:`pixelrnn_ext.functional`.
+A recurrence is a loop over the lines of the map. Each runs on any device and in any floating dtype, in that dtype
+throughout, and can be differentiated any number of times. Arguments and shapes are those of
+:mod:`pixelrnn_ext.functional`.
 """
 
 import torch
@@ -51,7 +52,8 @@ def diagonal_lstm(
     gate_bias: Tensor | None = None,
     reverse: bool = False,
 ) -> Tensor:
-    """Diagonal LSTM (section 3.3): every pixel reads the one above and the one to its left. See functional.diagonal_lstm."""
+    """Diagonal LSTM (section 3.3): every pixel reads the one above and the one to its left. See
+    functional.diagonal_lstm."""
     x = input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias)
     x = x.flip(3) if reverse else x
     _, hidden, taps = weight_hh.shape

@@ -1,7 +1,8 @@
 """Exact ancestral sampling: pixel by pixel in raster order, colour by colour (section 2).
 
-All samplers draw the same image from the same uniform numbers, up to rounding: :func:`incremental` computes one column of the network for
-a pixel, :func:`naive` the whole network for every value, :func:`cropped` the rows down to the pixel's.
+All samplers draw the same image from the same uniform numbers, up to rounding: :func:`incremental` computes one column
+of the network for a pixel, :func:`naive` the whole network for every value, :func:`cropped` the rows down to the
+pixel's.
 """
 
 import sys
@@ -26,7 +27,8 @@ Progress = Callable[[int, int], None]
 
 
 class Draws(NamedTuple):
-    """What a sampler is asked for, (N, C, H, W) each: uniform numbers of float64, which values are known, and those values, int64."""
+    """What a sampler is asked for, (N, C, H, W) each: uniform numbers of float64, which values are known, and those
+    values, int64."""
 
     uniform: Tensor
     known: Tensor

@@ -21,8 +21,8 @@ def assert_close(name, expected, got, ratio):
     assert got.numel() == 0 or error <= ratio * scale, f"{name}: error ratio {error / scale:.1e}, at most {ratio:.0e}"
 
 
-# N, in channels, hidden, H, W, image channels: H > W, H < W, one row, one column, one image and none, hidden not a multiple
-# of 8, uneven colour groups, more cells than a tile on a line and more than a run of the weight gradient.
+# N, in channels, hidden, H, W, image channels: H > W, H < W, one row, one column, one image and none, hidden not a
+# multiple of 8, uneven colour groups, more cells than a tile on a line and more than a run of the weight gradient.
 SIZES = [
     pytest.param(*size, id="B{}-in{}-h{}-{}x{}-colours{}".format(*size))
     for size in [

@@ -1,5 +1,6 @@
-"""The marker ``covering(strength)``: of a test's combinations of parameters a plain `pytest` runs a few, in which every value
-(strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. conftest.py makes a hook of it.
+"""The marker ``covering(strength)``: of a test's combinations of parameters a plain `pytest` runs a few, in which every
+value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. conftest.py makes a
+hook of it.
 """
 
 from collections import defaultdict

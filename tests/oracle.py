@@ -25,7 +25,8 @@ def masked(weight_ih, mask_type, image_channels):
 
 
 def scan(input, weight_ih, weight_hh, bias, h0, c0, *, mask_type, image_channels, gate_bias, neighbours, carry, columns):
-    """neighbours: (up, left) of each tap of weight_hh; carry: the one whose c is taken on; columns: in scanning order."""
+    """neighbours: (up, left) of each tap of weight_hh; carry: the one whose c is taken on; columns: in scanning
+    order."""
     n, _, height, width = input.shape
     hidden = weight_hh.shape[1]
     weight_ih = masked(weight_ih, mask_type, image_channels)

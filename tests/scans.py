@@ -60,7 +60,8 @@ class Problem:
 
 
 def hidden_sizes(kernel, blocks, taps):
-    """That so many blocks take: the smallest one; where weights are both in registers and in shared memory, those that have both."""
+    """That so many blocks take: the smallest one; where weights are both in registers and in shared memory, those that
+    have both."""
     registers, shared = kernel.pairs
     if not registers or not shared:
         return [SMALLEST[blocks]]
@@ -73,7 +74,8 @@ def hidden_sizes(kernel, blocks, taps):
 
 
 def variant(ops, arch, format, suffix, blocks, geometry):
-    """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its path and plans."""
+    """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its
+    path and plans."""
     path = f"resident:{suffix}:{blocks}"
     of_either_pass = [k for k in kernels() if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
     images = 3 if blocks < 4 else 1

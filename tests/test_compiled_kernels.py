@@ -1,5 +1,5 @@
-"""What the compilers made of the CUDA kernels: registers, spills, tensor-core instructions; and what their accesses to memory
-cost, counted while they run on the emulator."""
+"""What the compilers made of the CUDA kernels: registers, spills, tensor-core instructions; and what their accesses to
+memory cost, counted while they run on the emulator."""
 
 import os
 import re
@@ -72,7 +72,8 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, arch):
-    """A division of 64 bits is a call; one of 32 bits goes through a floating-point reciprocal. Both passes are in one kernel."""
+    """A division of 64 bits is a call; one of 32 bits goes through a floating-point reciprocal. Both passes are in one
+    kernel."""
     code = functions(arch)[f"pack_{format}"]
     assert not re.search(r"\b(CALL|I2F|F2I|MUFU|LDL|STL)\b", code)
     instructions = len(re.findall(r"/\*[0-9a-f]{4}\*/", code))

@@ -20,7 +20,8 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_a_document_names_exist(document):
-    """By their last parts, as a document is written: ``plan.cpp``, ``cuda/plan.cpp`` and ``csrc/cuda/plan.cpp`` are one file."""
+    """By their last parts, as a document is written: ``plan.cpp``, ``cuda/plan.cpp`` and ``csrc/cuda/plan.cpp`` are one
+    file."""
     # Files of an example, and those that a command leaves in the user's folder, are none of ours.
     text = re.sub(r"^```python\n.*?^```|\bDIR/\S+", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     names = {name.removeprefix("../") for name in SOURCE.findall(text)}

@@ -1,5 +1,5 @@
-"""The CUDA kernels executed on a CPU (tests/emulator), from nvcc's PTX and under its race checker, with the host code that
-launches them: every compiled kernel and every geometry, against the CPU operators in float64.
+"""The CUDA kernels executed on a CPU (tests/emulator), from nvcc's PTX and under its race checker, with the host code
+that launches them: every compiled kernel and every geometry, against the CPU operators in float64.
 
 A report of the checker (a race, a missing barrier, a deadlock, memory that is not the kernel's, not written or not
 initialised) is the message of the exception that the launch raises.
@@ -85,7 +85,8 @@ def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated, arch):
-    """All pairs of weights, two slices of warps; tiles that begin late and end early; a last cluster that lacks two images; NaN in one."""
+    """All pairs of weights, two slices of warps; tiles that begin late and end early; a last cluster that lacks two
+    images; NaN in one."""
     if arch == "sm_80":
         return  # no clusters
     p = Problem(format, "diagonal-reverse", 128, 6, 18, 3)
@@ -187,7 +188,8 @@ def test_input_to_state_and_its_gradients(emulated):
         sizes = {"weight": (2, taps, 16, 4, 16), "h0": (2, 16), "c0": (2, 16), "input": (2, 4, 5, 3)}
         sizes |= {"weight_ih": (2, input_taps, 16, 4, 3), "bias": (2, 16, 4)}
         tensors = [torch.randn(size) for size in sizes.values()]
-        tensors[0] *= 0.8 / (taps * 16) ** 0.5  # as in Problem: larger ones amplify the last bit of a state beyond any bound
+        # As in Problem: larger ones amplify the last bit of a state beyond any bound.
+        tensors[0] *= 0.8 / (taps * 16) ** 0.5
         results = []
         for ops, dtype in ((REFERENCE, torch.float64), (emulated.ops, torch.float32)):
             leaves = [t.to(dtype).requires_grad_() for t in tensors]

@@ -1,5 +1,5 @@
-"""What surrounds the matrix products of the gradients on a GPU (csrc/cuda/gradients.cuh), on the emulator: the states that the taps read, sums
-over the border of the map, and the operators that are made of them, against float64."""
+"""What surrounds the matrix products of the gradients on a GPU (csrc/cuda/gradients.cuh), on the emulator: the states
+that the taps read, sums over the border of the map, and the operators that are made of them, against float64."""
 
 import pytest
 import torch

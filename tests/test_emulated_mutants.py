@@ -1,8 +1,9 @@
-"""Every synchronisation of every resident kernel, and every address of a peer, is broken in turn: the checks must object.
+"""Every synchronisation of every resident kernel, and every address of a peer, is broken in turn: the checks must
+object.
 
-A mutant is a switch in the translated PTX (tests/emulator): no barrier, a block's barrier instead of the cluster's, an arrival that
-releases nothing, no wait, no __syncwarp, the wrong peer, no push; of a barrier in shared memory too few or too many arrivals or bytes, the other
-buffer's barrier, the other parity.
+A mutant is a switch in the translated PTX (tests/emulator): no barrier, a block's barrier instead of the cluster's, an
+arrival that releases nothing, no wait, no __syncwarp, the wrong peer, no push; of a barrier in shared memory too few or
+too many arrivals or bytes, the other buffer's barrier, the other parity.
 """
 
 import pytest
@@ -29,11 +30,12 @@ class Launch:
     """One launch of a kernel, and what it should give."""
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward of several tiles has one group of warps and as long a line as it takes, so that every tile of a warp is used.
+        # A forward of several tiles has one group of warps and as long a line as it takes, so that every tile of a warp
+        # is used.
         self.path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
         self.format = kernel.format
-        # Row LSTMs of one tap are for kernels whose registers take no more with so many blocks, short lines for those whose threads have one
-        # cell, three taps for those that have weights in registers and in shared memory.
+        # Row LSTMs of one tap are for kernels whose registers take no more with so many blocks, short lines for those
+        # whose threads have one cell, three taps for those that have weights in registers and in shared memory.
         for geometry, times, *size in (
             ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26), ("bilstm", 2, 4, 3), ("row1", 1, 4, 2), ("row3", 1, 4, 12)
         ):  # fmt: skip
@@ -98,6 +100,7 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.mutate_none()
     assert survivors == []
-    # A kernel whose registers hold too little for 8 blocks, which have 64 units at least, never pushes to so many peers.
+    # A kernel whose registers hold too little for 8 blocks, which have 64 units at least, never pushes to so many
+    # peers.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), "not reached"

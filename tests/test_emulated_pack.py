@@ -1,5 +1,6 @@
-"""The packing of the weights, by the kernels that nvcc makes of csrc/cuda/pack.cuh on the emulator: every value comes from where weight_source()
-of csrc/cuda/tiling.h, the definition that the recurrence's kernels read by, says that it does."""
+"""The packing of the weights, by the kernels that nvcc makes of csrc/cuda/pack.cuh on the emulator: every value comes
+from where weight_source() of csrc/cuda/tiling.h, the definition that the recurrence's kernels read by, says that it
+does."""
 
 import ctypes
 

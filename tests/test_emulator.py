@@ -142,8 +142,8 @@ def test_broken_kernels_are_reported(name, way, front_end):
 
 
 def test_asynchronous_stores_come_late_and_in_pieces():
-    """In the schedules that are not in order. Without the checker only the delay shows that nobody waits; and a phase that expects half a
-    piece can end only if halves come."""
+    """In the schedules that are not in order. Without the checker only the delay shows that nobody waits; and a phase
+    that expects half a piece can end only if halves come."""
     for way, checks, in_order in (("no_wait", "plain", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
         for (schedule, *_), result in zip(PLANS, run_all_plans(driver.load(checks=checks), "relay", way), strict=True):
@@ -164,7 +164,7 @@ def test_a_report_says_where():
     assert "'in' + " in report and "block.cu:" in report
 
 
-# ---- mutations -----------------------------------------------------------------------------------
+# ---- mutations
 MUTATED = ("reverse", "swap", "ring", "pull", "relay", "meet")
 
 
@@ -206,7 +206,7 @@ def test_every_mutation_is_noticed(name):
         kernels.mutate(name, 0, "no such mode")
 
 
-# ---- numbers -------------------------------------------------------------------------------------
+# ---- numbers
 MATRIX = {"product_bf16": torch.bfloat16, "product_fp16": torch.float16, "product_tf32": torch.float32}
 
 
@@ -259,7 +259,7 @@ def test_functions(front_end):
         assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
 
 
-# ---- the CUDA runtime ----------------------------------------------------------------------------
+# ---- the CUDA runtime
 def test_shared_memory_must_be_asked_for():
     x, out = torch.zeros(256), torch.zeros(256)
     kernels = driver.load()
@@ -293,7 +293,7 @@ def test_names_that_do_not_exist():
         driver.load().device("sm_70")
 
 
-# ---- other builds --------------------------------------------------------------------------------
+# ---- other builds
 @pytest.mark.parametrize("front_end", ["ptx", "source"])
 def test_profile(front_end):
     kernels = driver.load(front_end, checks="profile")
@@ -347,7 +347,7 @@ def test_sanitizers(kernel, way, report):
         assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr[-4000:]
 
 
-# ---- the toolchain -------------------------------------------------------------------------------
+# ---- the toolchain
 def test_unknown_instructions_stop_the_translation():
     known = ".visible .entry k(.param .u64 p)\n{\n.reg .b32 %r<3>;\nadd.s32 %r1, %r2, 1;\nret;\n}\n"
     assert "ptx_k" in ptx_to_cpp.translate(known)

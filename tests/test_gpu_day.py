@@ -699,7 +699,8 @@ def test_device_clock(monkeypatch):
     assert clock(function) == 2e-3 and clock.bounds == {function} and pauses[-1] == 1 << 27
 
 
-# ---- layouts, operators, microbenchmarks, clocks -----------------------------------------------------------------------
+# ---- layouts, operators, microbenchmarks, clocks
+# -----------------------------------------------------------------------
 
 
 def test_list_names_every_part_in_order(day, capsys):

@@ -1,4 +1,5 @@
-"""The package is a tower: what a module imports lies below it, so that each can be read, and imported, without those above."""
+"""The package is a tower: what a module imports lies below it, so that each can be read, and imported, without those
+above."""
 
 import ast
 import importlib.util
@@ -45,7 +46,8 @@ def test_no_import_circle(depth):
     assert order.index("pixelrnn_ext.masks") < order.index("pixelrnn_ext.layers") < order.index("pixelrnn_ext.cli")
 
 
-# A child for each module, whose parent has torch but nothing of the package: not even its __init__, which imports everything.
+# A child for each module, whose parent has torch but nothing of the package: not even its __init__, which imports
+# everything.
 ALONE = """
 import importlib, os, sys, types, torch
 package = types.ModuleType("pixelrnn_ext")

@@ -106,7 +106,8 @@ def test_a_hidden_installation_does_not_train_slowly_in_silence(refused, tmp_pat
     monkeypatch.setattr(library, "_why_no_native", "the source folder hides it")
     arguments = ["train", "--data", "digits", *MODEL, "--out", tmp_path / "new"]
     assert refused(*arguments) == "the source folder hides it; or train slowly, with --backend reference"
-    assert refused(*arguments, "--backend", "reference") == "'NoneType' object is not callable"  # it goes on to the data
+    # It goes on to the data.
+    assert refused(*arguments, "--backend", "reference") == "'NoneType' object is not callable"
 
 
 def test_a_training_takes_the_kernels_of_cudnn_that_repeat_their_bits(tmp_path, capsys, monkeypatch):

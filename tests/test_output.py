@@ -223,7 +223,8 @@ def train(out, act):
 
 
 def content(out):
-    """What must be the same in the end, however often the training was stopped: but for times, and points of the log."""
+    """What must be the same in the end, however often the training was stopped: but for times, and points of the
+    log."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     return {
         "validation": [entry for entry in log if entry[0] == "validation"],

@@ -61,7 +61,8 @@ def test_errors():
         px.resident_plan(32, 32, 128, dtype=torch.int32, capability=H100)
 
 
-# ---- the planner alone, as the program tests/native/plan.cpp ---------------------------------------------------------------
+# ---- the planner alone, as the program tests/native/plan.cpp
+# ---------------------------------------------------------------
 @pytest.fixture(scope="module")
 def planner(tmp_path_factory):
     """Runs the program, which is given standard input, and returns its lines."""
@@ -134,7 +135,8 @@ def ask(planner, cases):
 
 
 def test_a_plan_says_where_memory_bounds_it(planner):
-    """256 images of 28x28 h16 in tf32, and 16 in bf16; a GPU day takes no cycles from the first (benchmarks/gpu_day/costs.py)."""
+    """256 images of 28x28 h16 in tf32, and 16 in bf16; a GPU day takes no cycles from the first
+    (benchmarks/gpu_day/costs.py)."""
     plans = planner("describe", "90 2 0 16 2 28 28 256 2\n90 0 0 16 2 28 28 16 2\n")
     assert [" cycles a line, bound by memory, by " in plan for plan in plans] == [True, False]
 
@@ -153,7 +155,8 @@ def test_a_plan_says_what_it_expects_and_how_it_knows(planner):
 
 
 def test_every_kernel_is_chosen_for_some_size(planner):
-    """On some card, with each constant of the estimate as it is, or 25 % higher or lower. A kernel that never is has no place in variants.h."""
+    """On some card, with each constant of the estimate as it is, or 25 % higher or lower. A kernel that never is has no
+    place in variants.h."""
     found = dict(line.split(": ", 1) for line in planner("enumerate"))
     assert len(found) >= 50
     assert [name for name, why in found.items() if why == "never"] == []

@@ -1,7 +1,7 @@
 """Causality and coverage: an output depends on exactly the pixels and colours that the masks and taps reach.
 
-What should be reached is searched cell by cell from the definitions (reach.py); what is reached is where the gradient is not
-zero, in float64, for every output position and colour.
+What should be reached is searched cell by cell from the definitions (reach.py); what is reached is where the gradient
+is not zero, in float64, for every output position and colour.
 """
 
 import pytest

@@ -1,4 +1,5 @@
-"""Sampling: the incremental path gives the logits of the full forward, all samplers draw the same images, from the right distribution."""
+"""Sampling: the incremental path gives the logits of the full forward, all samplers draw the same images, from the
+right distribution."""
 
 import itertools
 
@@ -150,7 +151,8 @@ def test_conditions_steer_all_samplers_alike():
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
 def test_frequencies_are_the_models_probabilities(name, temperature):
-    """All 2x2 binary images: counted, against the exact likelihood, at temperature 1, and against the tempered conditionals."""
+    """All 2x2 binary images: counted, against the exact likelihood, at temperature 1, and against the tempered
+    conditionals."""
     model, n = make(name), 40000
     images = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
     with torch.no_grad():

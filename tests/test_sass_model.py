@@ -1,4 +1,5 @@
-"""What the kernels' machine code says of their speed, by a model (tests/sass_model): it predicts cycles of a line and measures nothing."""
+"""What the kernels' machine code says of their speed, by a model (tests/sass_model): it predicts cycles of a line and
+measures nothing."""
 
 import os
 from functools import cache
@@ -14,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1.05
 
 
-# ---- the model itself, on code made up for it -----------------------------------------------------------------------------
+# ---- the model itself, on code made up for it
+# -----------------------------------------------------------------------------
 def row(opcode, *, label=None, stall=1, write=NO_SCOREBOARD, wait=0, target=None, predicate=""):
     return label, Instruction(0, predicate, opcode, opcode, stall, write, NO_SCOREBOARD, wait, target)
 
@@ -148,7 +150,8 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert measured.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
-# ---- the compiled kernels -------------------------------------------------------------------------------------------------
+# ---- the compiled kernels
+# -------------------------------------------------------------------------------------------------
 class Case(NamedTuple):
     """What a line of a layout came to. Update `reached` and `divergent` when a kernel gets better."""
 
@@ -243,7 +246,8 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes(code):
-    """`python tests/sass_model/table.py` writes it. What a GPU day measured stays: then only the kernels are compared."""
+    """`python tests/sass_model/table.py` writes it. What a GPU day measured stays: then only the kernels are
+    compared."""
     from sass_model import table
 
     committed = cost_table.read()
@@ -259,7 +263,8 @@ def test_the_committed_table_is_what_the_model_writes(code):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_first_generation_fails(code):
-    """Each fact that a kernel is searched for, and the bound of the smallest cluster, found in what the first kernels did."""
+    """Each fact that a kernel is searched for, and the bound of the smallest cluster, found in what the first kernels
+    did."""
     first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
     case = next(case for case in CASES if case.kernel == "forward_bf16_4_1_256_cluster")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 ROOT = BENCHMARKS.parent
-# `harness` and `gpu_day` are found as by a script in benchmarks/, and what reads the kernels' list in tests/. `python -m` puts
-# the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place: the installed one goes first.
+# `harness` and `gpu_day` are found as by a script in benchmarks/, and what reads the kernels' list in tests/.
+# `python -m` puts the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place:
+# the installed one goes first.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
 sys.path[:] = [str(BENCHMARKS), *elsewhere, str(ROOT / "tests"), str(ROOT)]
 

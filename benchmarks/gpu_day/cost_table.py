@@ -1,6 +1,8 @@
-"""Reads and writes csrc/cuda/costs.h, the table by which csrc/cuda/estimate.cpp chooses a layout: what a line costs each resident kernel.
+"""Reads and writes csrc/cuda/costs.h, the table by which csrc/cuda/estimate.cpp chooses a layout: what a line costs
+each resident kernel.
 
-tests/sass_model writes it from the kernels' machine code; a GPU day overwrites what it measured. C++ includes the file as it is.
+tests/sass_model writes it from the kernels' machine code; a GPU day overwrites what it measured. C++ includes the file
+as it is.
 """
 
 import re
@@ -13,8 +15,8 @@ WARPS = (1, 2, 4, 8)  # that share a scheduler: the columns of the table
 
 
 class Cost(NamedTuple):
-    """Cycles of a line: `line`, and for each of a warp's tiles `tile`, for each pair of those whose weights are in shared memory `pair`,
-    for each of a thread's cells whose state is in shared memory `cell`."""
+    """Cycles of a line: `line`, and for each of a warp's tiles `tile`, for each pair of those whose weights are in
+    shared memory `pair`, for each of a thread's cells whose state is in shared memory `cell`."""
 
     line: float
     tile: float = 0
@@ -38,7 +40,8 @@ class Table(NamedTuple):
     def measured(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":
         """The table of a card. `cycles`: (kernel, warps) -> cycles of a line (measured, by this table) of some layout.
 
-        A figure is scaled by the ratio of its kernel and warps; what was not measured, by the mean ratio of its kernel, or of all.
+        A figure is scaled by the ratio of its kernel and warps; what was not measured, by the mean ratio of its kernel,
+        or of all.
         """
         ratios = {key: measured / expected for key, (measured, expected) in cycles.items()}
 
@@ -56,7 +59,8 @@ class Table(NamedTuple):
 
 
 _HEADER = """\
-// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by benchmarks/gpu_day/cost_table.py, not by hand:
+// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by
+// benchmarks/gpu_day/cost_table.py, not by hand:
 // `python tests/sass_model/table.py` models it, which is never a measurement; a GPU day measures it.
 #pragma once
 
@@ -65,7 +69,9 @@ namespace pixelrnn::cuda {
 constexpr const char kCostSource[] = "%s";
 
 // Registers of a thread on compute capability %s; then with %s warps on a scheduler:
-// {of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells in shared memory}.
+// {of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells in
+// shared memory}.
+// clang-format off
 constexpr KernelCost kCosts[] = {
 """
 _ROW = re.compile(r'^    \{"(\w+)", \{([\d, ]+)\}, \{(.*)\}\},$', re.MULTILINE)

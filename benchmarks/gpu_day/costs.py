@@ -7,7 +7,8 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import LAYOUT_JOBS
 
-# Until a block's first line begins, in cycles and in bytes of weights a cycle: the planner counts it apart (csrc/cuda/plan.h).
+# Until a block's first line begins, in cycles and in bytes of weights a cycle: the planner counts it apart
+# (csrc/cuda/plan.h).
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
 FULL = 0.75  # of a last wave of clusters: where it is emptier, a line's cycles cannot be told from the scan's time
 JOBS = {(job.case, job.precision): job for job in LAYOUT_JOBS}
@@ -55,7 +56,8 @@ def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: in
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """What a line took a wave of clusters, by the clock that was measured beside it; None where memory bounds the scan."""
+    """What a line took a wave of clusters, by the clock that was measured beside it; None where memory bounds the
+    scan."""
     plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
@@ -64,7 +66,8 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
         return None
     waves = whole + bool(rest)
     job = JOBS[result["case"], result["precision"]]
-    weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks  # of two taps
+    # The weights of two taps.
+    weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
     return (microseconds * megahertz / waves - start) / job.lines
 
@@ -77,7 +80,8 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
         if result["status"] == "ok" and plan is not None:
             cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
-            warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)  # of a scheduler
+            # The warps of a scheduler.
+            warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
     figures = {key: (sum(found) / len(found), 1.0) for key, found in ratios.items()}

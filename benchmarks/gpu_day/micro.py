@@ -1,4 +1,5 @@
-"""What single instructions cost: runs benchmarks/gpu_day/microbenchmarks, and names the constants that these measure."""
+"""What single instructions cost: runs benchmarks/gpu_day/microbenchmarks, and names the constants that these
+measure."""
 
 import json
 import os

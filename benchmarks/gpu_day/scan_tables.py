@@ -10,7 +10,8 @@ SHOWN = 3  # layouts of a case, and the planner's
 
 
 def cost_us(result: dict) -> float:
-    """By what layouts are compared: packing and scan, where they are known. The step path by its call, which launches."""
+    """By what layouts are compared: packing and scan, where they are known. The step path by its call, which
+    launches."""
     if result["provider"] == "step":
         return result["call_us"]
     scan = scan_us(result)

@@ -10,7 +10,8 @@ SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
 def parse(argv: list[str], description: str, count: str, default: int) -> tuple[argparse.Namespace, int, dict]:
-    """The options, of which ``count`` is the one for the number of images; the images' side, and arguments of the model."""
+    """The options, of which ``count`` is the one for the number of images; the images' side, and arguments of the
+    model."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help="default: %(default)s")
     parser.add_argument(count, type=int, default=default, metavar="N", help="default: %(default)s")

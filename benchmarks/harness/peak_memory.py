@@ -25,8 +25,8 @@ def peaks(case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[
     # glibc then returns freed buffers to the system instead of keeping them, so that the peak is that of live memory.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     context = multiprocessing.get_context("forkserver")
-    # Imported once, no thread and no kernel yet. Not pixelrnn_ext: the server looks in the current folder first, which may
-    # be the repository, where there are no kernels.
+    # Imported once, no thread and no kernel yet. Not pixelrnn_ext: the server looks in the current folder first, which
+    # may be the repository, where there are no kernels.
     context.set_forkserver_preload(["torch"])
     results = {}
     for name in providers:

@@ -1,4 +1,5 @@
-// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by benchmarks/gpu_day/cost_table.py, not by hand:
+// What a line costs each resident kernel, in cycles; estimate.cpp chooses by it. Written by
+// benchmarks/gpu_day/cost_table.py, not by hand:
 // `python tests/sass_model/table.py` models it, which is never a measurement; a GPU day measures it.
 #pragma once
 
@@ -7,7 +8,9 @@ namespace pixelrnn::cuda {
 constexpr const char kCostSource[] = "a model, nvcc 13.0.88";
 
 // Registers of a thread on compute capability 8.0, 9.0, 10.0 and 12.0; then with 1, 2, 4 and 8 warps on a scheduler:
-// {of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells in shared memory}.
+// {of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells in
+// shared memory}.
+// clang-format off
 constexpr KernelCost kCosts[] = {
     {"forward_bf16_2_1_256_single", {96, 96, 96, 96}, {{421, 0, 0, 0}, {622, 0, 0, 0}, {987, 0, 0, 0}, {1687, 0, 0, 0}}},
     {"forward_bf16_2_1_256_cluster", {4, 96, 98, 96}, {{691, 0, 0, 0}, {880, 0, 0, 0}, {1320, 0, 0, 0}, {2104, 0, 0, 0}}},

@@ -7,8 +7,11 @@
 
 #define STEP(name)                               \
   PIXELRNN_DECLARE_ENTRY(step_forward_##name);   \
-  PIXELRNN_DECLARE_ENTRY(step_backward_##name);
-STEP(float32) STEP(float64) STEP(float16) STEP(bfloat16)
+  PIXELRNN_DECLARE_ENTRY(step_backward_##name)
+STEP(float32);
+STEP(float64);
+STEP(float16);
+STEP(bfloat16);
 #undef STEP
 
 namespace pixelrnn::cuda {

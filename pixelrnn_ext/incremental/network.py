@@ -1,4 +1,5 @@
-"""A network of masked layers, run row by row: its graph, traced from the model's own wiring, as layer states and steps."""
+"""A network of masked layers, run row by row: its graph, traced from the model's own wiring, as layer states and
+steps."""
 
 import operator
 from collections.abc import Iterator
@@ -46,9 +47,10 @@ class _Tracer(fx.Tracer):
 class RowNetwork:
     """The network ``model.logit_map`` for ``images`` images of ``width`` columns.
 
-    ``input`` is the buffer of the scaled image, ``output`` the one of the logits. Between :meth:`begin_row` and :meth:`end_row` of a
-    row, running ``steps(colour)`` at a column gives the logits of that colour, once the pixels and colours before it
-    are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row before the next one begins.
+    ``input`` is the buffer of the scaled image, ``output`` the one of the logits. Between :meth:`begin_row` and
+    :meth:`end_row` of a row, running ``steps(colour)`` at a column gives the logits of that colour, once the pixels and
+    colours before it are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row before the next one
+    begins.
 
     Raises:
         TypeError: the network has something else than masked layers, ReLUs and sums.

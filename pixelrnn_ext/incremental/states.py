@@ -1,8 +1,9 @@
 """What each layer remembers of an image while it is made row by row, and its output at a pixel given the pixels before.
 
-A state has an ``output`` buffer. ``begin_row`` computes everything that comes from the rows above, for the whole row at once;
-``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. ``mirrored_steps`` are of layers that go over
-the complete row from right to left, on mirrored buffers; they are run after ``end_row``. Rows are counted from 0.
+A state has an ``output`` buffer. ``begin_row`` computes everything that comes from the rows above, for the whole row at
+once; ``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. ``mirrored_steps``
+are of layers that go over the complete row from right to left, on mirrored buffers; they are run after ``end_row``.
+Rows are counted from 0.
 """
 
 import torch
@@ -123,7 +124,8 @@ class RowLSTMState(State):
 
 
 class DiagonalBiLSTMState(State):
-    """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete, on a mirrored copy."""
+    """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete, on a
+    mirrored copy."""
 
     rows: Rows
     input: Tensor
@@ -209,7 +211,8 @@ class _Scan:
         return self.h[self.rows.margin :]
 
     def begin_row(self, row: int, above: Tensor, weight: Tensor) -> None:
-        """What every cell's gates get from outside the row: bias, condition, and the product with the states ``above``."""
+        """What every cell's gates get from outside the row: bias, condition, and the product with the states
+        ``above``."""
         self.base.copy_(self.bias)
         if self.gate_bias is not None:
             self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
@@ -259,7 +262,8 @@ def _between(buffer: Tensor, rows: Rows, side: int) -> Tensor:
 
 
 def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:
-    """base (W, N, outputs) += a convolution of columns (W + taps - 1, N, channels) with weight (taps, channels, outputs)."""
+    """base (W, N, outputs) += a convolution of columns (W + taps - 1, N, channels) with weight (taps, channels,
+    outputs)."""
     for k, tap in enumerate(weight):
         base.flatten(0, 1).addmm_(columns[k : k + len(base)].flatten(0, 1), tap)
 

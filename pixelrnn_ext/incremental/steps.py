@@ -1,9 +1,9 @@
 """What is computed at one pixel: steps over buffers of one image row.
 
-A buffer is [margin + W, N, channels]: the columns of a row for all images, behind a margin of columns outside the image, which
-hold zeros or a layer's border state. A step reads and writes the channels start..stop - 1 of the current column. They belong
-to one colour: a value of a pixel depends on the features of its own colour and of those before, so that every feature of
-a pixel is computed once, when the colours before its own are known.
+A buffer is [margin + W, N, channels]: the columns of a row for all images, behind a margin of columns outside the
+image, which hold zeros or a layer's border state. A step reads and writes the channels start..stop - 1 of the current
+column. They belong to one colour: a value of a pixel depends on the features of its own colour and of those before, so
+that every feature of a pixel is computed once, when the colours before its own are known.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,8 @@ class Linear(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The LSTM cell (eq. 3): gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs); output = h + addend.
+    """The LSTM cell (eq. 3): gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs);
+    output = h + addend.
 
     c is carried on from the column at ``shift`` of the buffer ``carried``.
     """

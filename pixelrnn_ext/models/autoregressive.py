@@ -19,8 +19,8 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 class AutoregressiveModel(nn.Module):
     """A model of integer images as a product of one distribution for each value (section 2).
 
-    A subclass has ``image_channels``, ``levels``, ``condition_channels``, every other argument of its constructor under the
-    argument's name, and a ``forward`` from images and condition to logits.
+    A subclass has ``image_channels``, ``levels``, ``condition_channels``, every other argument of its constructor under
+    the argument's name, and a ``forward`` from images and condition to logits.
     """
 
     image_channels: int
@@ -41,8 +41,8 @@ class AutoregressiveModel(nn.Module):
 
         Raises:
             TypeError: images that are not integers.
-            ValueError: a shape or a value out of range (values are not looked at inside torch.compile, nor where there are
-                none: on the meta device and of fake tensors).
+            ValueError: a shape or a value out of range (values are not looked at inside torch.compile, nor where there
+                are none: on the meta device and of fake tensors).
 
         Example:
             >>> model = from_name("mnist-diagonal")
@@ -52,7 +52,8 @@ class AutoregressiveModel(nn.Module):
         return likelihood.log_prob(self(images, condition), images).sum((1, 2, 3))
 
     def bits_per_dim(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Mean over the images of -log_prob in bits a value, C * H * W values an image; a differentiable scalar (section 5.1).
+        """Mean over the images of -log_prob in bits a value, C * H * W values an image; a differentiable scalar
+        (section 5.1).
 
         Arguments and errors as in :meth:`log_prob`.
         """
@@ -73,18 +74,20 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Images drawn from the model, pixel by pixel in raster order, colour by colour (section 2).
 
-        Every layer keeps its state, so that a pixel costs one column of the network. All randomness is one tensor of float64 uniform
-        numbers (n, C, H, W), drawn first; a value is where the cumulative distribution passes its number.
+        Every layer keeps its state, so that a pixel costs one column of the network. All randomness is one tensor of
+        float64 uniform numbers (n, C, H, W), drawn first; a value is where the cumulative distribution passes its
+        number.
 
-        Values that are known are kept and the others drawn, each given the known and drawn values *before* it. That is the exact
-        conditional distribution only where the known values precede all unknown ones in the model's order (an upper half);
-        elsewhere (a left half, a box) later known values are met, not foreseen. The order of a multi-scale model is the small image first.
+        Values that are known are kept and the others drawn, each given the known and drawn values *before* it. That is
+        the exact conditional distribution only where the known values precede all unknown ones in the model's order (an
+        upper half); elsewhere (a left half, a box) later known values are met, not foreseen. The order of a multi-scale
+        model is the small image first.
 
         Args:
             n: how many images.
             shape: (C, H, W) of an image.
-            generator: of the uniform numbers; torch's global one of the CPU if None. The same seed of a generator gives the same images on
-                any device, up to rounding.
+            generator: of the uniform numbers; torch's global one of the CPU if None. The same seed of a generator gives
+                the same images on any device, up to rounding.
             temperature: the logits are divided by it; 0 takes the most likely value every time.
             given: integers in [0, levels) where known, broadcastable to (n, C, H, W).
             known: bool, broadcastable to (n, C, H, W): True where ``given`` is kept.
@@ -95,7 +98,8 @@ class AutoregressiveModel(nn.Module):
             (n, C, H, W) of int64, on the model's device.
 
         Raises:
-            TypeError, ValueError: an argument does not fit. An exception of ``progress``, or KeyboardInterrupt, passes through.
+            TypeError, ValueError: an argument does not fit. An exception of ``progress``, or KeyboardInterrupt, passes
+                through.
 
         Example:
             >>> model = from_name("mnist-diagonal")
@@ -161,7 +165,8 @@ class AutoregressiveModel(nn.Module):
 
 
 def _values(tensor: Tensor) -> Tensor | None:
-    """All values of a tensor, inside torch.func's transforms those of the whole batch; None of a tensor that has none."""
+    """All values of a tensor, inside torch.func's transforms those of the whole batch; None of a tensor that has
+    none."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return None if tensor.is_meta or is_fake(tensor) else tensor

@@ -1,4 +1,5 @@
-"""What the models are stacked from (table 1 and figure 5 of the paper): blocks of 2h channels around a layer of h, and the head."""
+"""What the models are stacked from (table 1 and figure 5 of the paper): blocks of 2h channels around a layer of h, and
+the head."""
 
 from typing import TypedDict
 
@@ -40,7 +41,8 @@ def masked_conv(
 
 
 class RecurrentBlock(nn.Module):
-    """2h -> Row LSTM or Diagonal BiLSTM (h) -> 1x1 -> 2h (figure 5, right); a condition goes into the gates (section 3.6)."""
+    """2h -> Row LSTM or Diagonal BiLSTM (h) -> 1x1 -> 2h (figure 5, right); a condition goes into the gates (section
+    3.6)."""
 
     layer: RowLSTM | DiagonalBiLSTM
     condition: nn.Conv2d | None
@@ -73,7 +75,8 @@ class RecurrentBlock(nn.Module):
 
 
 class ConvolutionalBlock(nn.Module):
-    """2h -> ReLU, 1x1 -> h -> ReLU, k x k -> h -> ReLU, 1x1 -> 2h (figure 5, left); a condition is added after the k x k."""
+    """2h -> ReLU, 1x1 -> h -> ReLU, k x k -> h -> ReLU, 1x1 -> 2h (figure 5, left); a condition is added after the k x
+    k."""
 
     reduce: MaskedConv2d
     layer: MaskedConv2d

@@ -40,7 +40,8 @@ def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
 
 
 def to_config(model: AutoregressiveModel) -> dict[str, Any]:
-    """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal, untrained."""
+    """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal,
+    untrained."""
     arguments = inspect.signature(type(model)).parameters
     return {"model": type(model).__name__} | {name: copy.copy(getattr(model, name)) for name in arguments}
 

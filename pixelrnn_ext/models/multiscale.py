@@ -13,7 +13,8 @@ from .stack import PixelRNN
 
 
 class Upsampling(nn.Sequential):
-    """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution for each prime factor, ReLUs between them."""
+    """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution for each prime factor, ReLUs between
+    them."""
 
     def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
         layers: list[nn.Module] = []
@@ -28,12 +29,14 @@ class Upsampling(nn.Sequential):
 class MultiScalePixelRNN(AutoregressiveModel):
     """Multi-scale PixelRNN (section 3.6).
 
-    A PixelRNN without condition models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions upsample it
-    to a map that conditions every layer of a second PixelRNN, which models the other pixels of the whole image in raster
-    order. The pixels of the small image are given there, neither scored nor drawn again, so that probabilities sum to one.
+    A PixelRNN without condition models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions
+    upsample it to a map that conditions every layer of a second PixelRNN, which models the other pixels of the whole
+    image in raster order. The pixels of the small image are given there, neither scored nor drawn again, so that
+    probabilities sum to one.
 
     Args:
-        layer, image_channels, levels, hidden_channels, num_layers, head_channels, kernel_size, residual, skip, initial_state,
+        layer, image_channels, levels, hidden_channels, num_layers, head_channels, kernel_size, residual, skip,
+        initial_state,
             backend: of the large model, as in :class:`PixelRNN`.
         factor: by which the small image is smaller, 2 or more; height and width of the images are multiples of it.
         upsampling_channels: of the upsampled map.
@@ -120,7 +123,8 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self.condition_channels = self.small_model.condition_channels
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else the large one's.
+        """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else
+        the large one's.
 
         Arguments and errors as in :meth:`log_prob`.
         """

@@ -1,4 +1,5 @@
-"""The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections, head."""
+"""The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections,
+head."""
 
 from collections.abc import Callable
 from typing import Any
@@ -98,7 +99,8 @@ class _Stack(AutoregressiveModel):
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Scaled images to the logits as channels, a colour's adjacent: the network, from layers and pointwise arithmetic alone.
+        """Scaled images to the logits as channels, a colour's adjacent: the network, from layers and pointwise
+        arithmetic alone.
 
         Sampling traces it, and runs the same graph pixel by pixel.
         """
@@ -113,7 +115,8 @@ class _Stack(AutoregressiveModel):
 
 
 class PixelRNN(_Stack):
-    """PixelRNN (section 3): a 7x7 mask A convolution, residual blocks of Row LSTMs or Diagonal BiLSTMs, a softmax for each value.
+    """PixelRNN (section 3): a 7x7 mask A convolution, residual blocks of Row LSTMs or Diagonal BiLSTMs, a softmax for
+    each value.
 
     Args:
         layer: ``"row"`` or ``"diagonal"``.
@@ -121,13 +124,17 @@ class PixelRNN(_Stack):
         levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
         hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
         num_layers: recurrent layers.
-        head_channels: of the two 1x1 convolutions before the logits; None takes 32 with two levels, 1024 otherwise (table 1).
+        head_channels: of the two 1x1 convolutions before the logits; None takes 32 with two levels, 1024 otherwise
+            (table 1).
         kernel_size: of the Row LSTM.
         residual: each block's input is added to its output (section 3.5).
-        skip: the head reads the sum of a 1x1 convolution of every block's output, instead of the last one (section 3.5).
+        skip: the head reads the sum of a 1x1 convolution of every block's output, instead of the last one (section
+            3.5).
         initial_state: ``"learned"`` or ``"zero"``, outside the image.
-        condition_channels: of a condition, which an unmasked 1x1 convolution takes to every layer's gates (section 3.6).
-        backend: of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`; the convolutions take the nearest of theirs.
+        condition_channels: of a condition, which an unmasked 1x1 convolution takes to every layer's gates (section
+            3.6).
+        backend: of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`; the convolutions take the
+            nearest of theirs.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -185,7 +192,8 @@ class PixelCNN(_Stack):
 
     Args:
         kernel_size: of the blocks' spatial convolution.
-        condition_channels: of a condition, which an unmasked 1x1 convolution adds to the map after every spatial convolution.
+        condition_channels: of a condition, which an unmasked 1x1 convolution adds to the map after every spatial
+            convolution.
 
     The other arguments and the errors are those of :class:`PixelRNN`.
 

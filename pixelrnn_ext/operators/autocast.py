@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types that have none. torch.amp.is_autocast_available says so, but torch 2.11 does not compile it in torch.func.
+# Device types that have none. torch.amp.is_autocast_available says so, but torch 2.11 does not compile it in
+# torch.func.
 _WITHOUT = ("meta", "lazy", "vulkan")
 
 
@@ -33,7 +34,8 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
 
 
 def casts_operands(library: torch.library.Library, name: str, device: str) -> None:
-    """Registers torch's rule of matrix products and convolutions: floating-point operands in the autocast dtype, but float64."""
+    """Registers torch's rule of matrix products and convolutions: floating-point operands in the autocast dtype, but
+    float64."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:

@@ -1,10 +1,11 @@
-"""Derivatives of the operators, right under every transform of torch: autograd in both modes, torch.func, torch.compile.
+"""Derivatives of the operators, right under every transform of torch: autograd in both modes, torch.func,
+torch.compile.
 
-``torch.library.register_autograd`` gives an operator a backward and nothing else: forward-mode derivatives are then zero, in
-silence, and torch.func refuses it. Here an operator has a *decomposition*, the same in differentiable PyTorch, and perhaps a
-faster backward. Where an operand carries a tangent the decomposition runs, so that derivatives of any order and in any
-nesting of the modes are those of PyTorch itself; elsewhere the operator does, and its backward is the faster one, or else
-the vector-Jacobian product of the decomposition.
+``torch.library.register_autograd`` gives an operator a backward and nothing else: forward-mode derivatives are then
+zero, in silence, and torch.func refuses it. Here an operator has a *decomposition*, the same in differentiable PyTorch,
+and perhaps a faster backward. Where an operand carries a tangent the decomposition runs, so that derivatives of any
+order and in any nesting of the modes are those of PyTorch itself; elsewhere the operator does, and its backward is the
+faster one, or else the vector-Jacobian product of the decomposition.
 """
 
 from collections.abc import Callable, Sequence

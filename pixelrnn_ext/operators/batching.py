@@ -27,8 +27,8 @@ def folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """``op``, all of whose outputs have images, once on those of the whole batch; on one member after the other where an
-    argument without images is batched."""
+    """``op``, all of whose outputs have images, once on those of the whole batch; on one member after the other where
+    an argument without images is batched."""
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return each(op, info, in_dims, args)
     args, images = fold(axes, info, in_dims, args)

@@ -1,4 +1,5 @@
-"""The operator of sampling: all steps of an image row in one call of the compiled library (csrc/operators/columns.cpp)."""
+"""The operator of sampling: all steps of an image row in one call of the compiled library
+(csrc/operators/columns.cpp)."""
 
 import torch
 from torch import Tensor

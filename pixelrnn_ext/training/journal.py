@@ -23,7 +23,8 @@ def _entry(line: bytes) -> Entry | None:
 
 
 def read(folder: Path, until: int | None = None) -> list[Entry]:
-    """The entries, those after step ``until`` left out, and half a line that a crash left; a warning for other lines."""
+    """The entries, those after step ``until`` left out, and half a line that a crash left; a warning for other
+    lines."""
     path = folder / LOG
     *lines, half = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []

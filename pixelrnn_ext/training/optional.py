@@ -1,4 +1,5 @@
-"""The packages of the ``train`` extra, imported when one is first needed: ``import pixelrnn_ext`` needs torch and numpy alone."""
+"""The packages of the ``train`` extra, imported when one is first needed: ``import pixelrnn_ext`` needs torch and numpy
+alone."""
 
 import importlib
 from typing import Any

@@ -112,6 +112,7 @@ def remove_left_over(folder: Path) -> None:
 
 
 def resumable(folder: Path) -> Path:
-    """The checkpoint to go on from, if there is one: the last, or the best where a crash came before there was a last."""
+    """The checkpoint to go on from, if there is one: the last, or the best where a crash came before there was a
+    last."""
     last, best = folder / LAST, folder / BEST
     return best if best.exists() and not last.exists() else last

@@ -26,7 +26,8 @@ class Kernel(NamedTuple):
 
     @property
     def pairs(self):
-        """Of the weights of a warp's slice: the most in registers, and in shared memory; there `s` has them all (0, None)."""
+        """Of the weights of a warp's slice: the most in registers, and in shared memory; there `s` has them all (0,
+        None)."""
         return held()[self.held]
 
     @property
@@ -58,6 +59,7 @@ def kernels():
 
 
 def variants():
-    """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see csrc/operators/cuda/recurrence.h."""
+    """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see
+    csrc/operators/cuda/recurrence.h."""
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels() for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))

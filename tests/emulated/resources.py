@@ -1,4 +1,5 @@
-"""Registers, spills and shared memory of the compiled kernels. `python tests/emulated/resources.py` prints them as a table."""
+"""Registers, spills and shared memory of the compiled kernels. `python tests/emulated/resources.py` prints them as a
+table."""
 
 import re
 import sys

@@ -34,7 +34,7 @@ class ToolchainError(RuntimeError):
     pass
 
 
-# ---- tools ---------------------------------------------------------------------------------------
+# ---- tools
 def nvcc():
     home = os.environ.get("CUDA_HOME")
     found = shutil.which(str(Path(home) / "bin" / "nvcc")) if home else shutil.which("nvcc")
@@ -68,7 +68,7 @@ def _version(tool):
     return subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
 
 
-# ---- cache ---------------------------------------------------------------------------------------
+# ---- cache
 def cache_folder():
     default = Path(tempfile.gettempdir()) / f"pixelrnn-emulator-{os.getuid()}"
     folder = Path(os.environ.get("PIXELRNN_EMULATOR_CACHE", default))
@@ -148,7 +148,7 @@ def _in_parallel(function, items):
         return list(pool.map(function, items))
 
 
-# ---- front end PTX -------------------------------------------------------------------------------
+# ---- front end PTX
 def ptx(cu_files, arch="sm_90", include_dirs=(), defines=()):
     """nvcc's PTX of .cu files."""
     command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx"]
@@ -176,7 +176,7 @@ def cubins(cu_files, arch):
     return [(cubin, cubin.with_suffix(".log").read_text()) for cubin in made]
 
 
-# ---- libraries -----------------------------------------------------------------------------------
+# ---- libraries
 def library(
     name, *, kernels=(), host=(), front_end="ptx", arch="sm_90", checks="race", include_dirs=(), flags=(), link_flags=()
 ):

@@ -17,7 +17,7 @@ template <class T> static T get(const LaneData& lane) {
 }
 template <class T> static void put(LaneData& lane, const T& value) { memcpy(lane.bytes, &value, sizeof value); }
 
-// ---- shuffles -----------------------------------------------------------------------------------
+// ---- shuffles
 struct ShuffleIn {
   uint32_t value, by, clamp;
   Shuffle mode;
@@ -55,7 +55,7 @@ uint32_t shuffle(Shuffle mode, uint32_t value, uint32_t by, uint32_t clamp, unsi
   return out.value;
 }
 
-// ---- votes --------------------------------------------------------------------------------------
+// ---- votes
 static void combine_vote(const LaneData* in, LaneData* out, unsigned mask) {
   bool all = true;
   for (int i = 0; i < 32; ++i) all = all && (!(mask >> i & 1) || get<bool>(in[i]));
@@ -67,7 +67,7 @@ bool vote_all(bool mine, unsigned mask, const char* place) {
   return all;
 }
 
-// ---- matrices -----------------------------------------------------------------------------------
+// ---- matrices
 struct RowOfMatrices {
   const unsigned char* row;
   int count;

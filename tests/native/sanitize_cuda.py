@@ -7,7 +7,8 @@ import torch
 import pixelrnn_ext as px
 
 FORMATS = {"fp32": (torch.float32, False), "tf32": (torch.float32, True), "bf16": (torch.bfloat16, False)}
-# More cells on a line than a tile has, windows that start and end inside one, clusters of blocks where the GPU has them.
+# More cells on a line than a tile has, windows that start and end inside one, clusters of blocks where the GPU has
+# them.
 SCANS = [(16, 2, 5, 12), (64, 1, 12, 4)]
 # racecheck knows nothing of the shared memory of a cluster's other blocks.
 CLUSTERS = sys.argv[1:] != ["racecheck"]

@@ -1,4 +1,5 @@
-"""Predicts the cycles of one line of a kernel from its sm_90 machine code. A model, never a measurement: see README.md."""
+"""Predicts the cycles of one line of a kernel from its sm_90 machine code. A model, never a measurement: see
+README.md."""
 
 import argparse
 import sys

@@ -1,8 +1,8 @@
 """The compiler whose machine code the model's figures are for, and the disassembler.
 
-Another nvcc makes other code, so bounds and the committed table hold for PINNED alone. It is the nvcc that compiles everything else
-where that one is of this version, or the one that PIXELRNN_MODEL_NVCC names: `pip install --target FOLDER -r requirements.txt` puts one
-into FOLDER/nvidia/cu13/bin. Elsewhere the tests report only.
+Another nvcc makes other code, so bounds and the committed table hold for PINNED alone. It is the nvcc that compiles
+everything else where that one is of this version, or the one that PIXELRNN_MODEL_NVCC names:
+`pip install --target FOLDER -r requirements.txt` puts one into FOLDER/nvidia/cu13/bin. Elsewhere the tests report only.
 """
 
 import os

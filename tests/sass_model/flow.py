@@ -1,7 +1,8 @@
 """The control flow of a kernel: its line loop, and which way a warp takes through it.
 
-The tool does not know the arguments of a launch. By default a path is that of a warp all of whose cells are active: guarded code runs,
-slow paths and the ways out of the loop do not, an inner loop runs once. `Rule`s say what else a layout does.
+The tool does not know the arguments of a launch. By default a path is that of a warp all of whose cells are active:
+guarded code runs, slow paths and the ways out of the loop do not, an inner loop runs once. `Rule`s say what else a
+layout does.
 """
 
 import re
@@ -64,8 +65,9 @@ def line_loop(kernel):
 class Rule:
     """What the branches do one of whose frames contains `pattern`, a part of "file:line text".
 
-    `way`: "taken"; "not"; a word of t and n that repeats, such as "ttn" (an inner loop of three passes); or a number of passes, which
-    decides the branches back alone. `first`: only from this branch of the loop on, by address (1 is the first).
+    `way`: "taken"; "not"; a word of t and n that repeats, such as "ttn" (an inner loop of three passes); or a number of
+    passes, which decides the branches back alone. `first`: only from this branch of the loop on, by address (1 is the
+        first).
     """
 
     pattern: str

@@ -1,7 +1,8 @@
 """What a line costs this project's kernels: which loops of their sources run how often, and the cycles that follow.
 
-A line's cycles are `line`, and for each of its tiles `tile`, for each pair of a tile whose weights are in shared memory `pair`, for each cell
-of a thread whose state is in shared memory `cell` (backward). The table of csrc/cuda/costs.h holds them by kernel and warps.
+A line's cycles are `line`, and for each of its tiles `tile`, for each pair of a tile whose weights are in shared memory
+`pair`, for each cell of a thread whose state is in shared memory `cell` (backward). The table of csrc/cuda/costs.h
+holds them by kernel and warps.
 """
 
 from functools import cache

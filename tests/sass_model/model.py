@@ -1,8 +1,8 @@
 """Predicts the cycles of one line: the warps of one scheduler walk the line loop together.
 
-A warp issues an instruction when the stall count of the one before is over, the scoreboards that it waits for are clear, the scheduler's
-issue slot is free and its pipe is. Latencies and occupancies are the tables below: collected from published microbenchmarks of Hopper and
-Ampere, not measured by us. Everything else comes from the machine code.
+A warp issues an instruction when the stall count of the one before is over, the scoreboards that it waits for are
+clear, the scheduler's issue slot is free and its pipe is. Latencies and occupancies are the tables below: collected
+from published microbenchmarks of Hopper and Ampere, not measured by us. Everything else comes from the machine code.
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +18,8 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Cycles that a pipe is busy with one instruction of a warp. Shared by the four schedulers of a multiprocessor: times four.
+# Cycles that a pipe is busy with one instruction of a warp. Shared by the four schedulers of a multiprocessor: times
+# four.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -30,8 +31,9 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# What a path costs beyond its instructions: a taken branch; from the last arrival at a barrier to the first instruction after it; a fence;
-# from a store to a peer (st.async) to the end of the phase that it completes. The last four are the least known numbers here.
+# What a path costs beyond its instructions: a taken branch; from the last arrival at a barrier to the first instruction
+# after it; a fence; from a store to a peer (st.async) to the end of the phase that it completes. The last four are the
+# least known numbers here.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
@@ -50,7 +52,8 @@ class Warp:
     cluster_arrivals: list = field(default_factory=list)  # times
     cluster_waits: int = 0
     signalled: float = 0  # when its last store to a peer is there
-    transfers: list = field(default_factory=list)  # times when its part of each phase was complete: its arrival and its stores before that
+    # Times when its part of each phase was complete: its arrival and its stores before that.
+    transfers: list = field(default_factory=list)
 
 
 @dataclass

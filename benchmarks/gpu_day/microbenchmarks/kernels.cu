@@ -26,7 +26,7 @@ template <class Step> __device__ __forceinline__ void timed(const Args& a, const
 // What has been computed is used, or the compiler would not compute it.
 __device__ __forceinline__ void use(const Args& a, uint32_t value) { a.memory[blockIdx.x * blockDim.x + threadIdx.x] = value; }
 
-// ---- barriers, with as many global stores in flight as a line of a scan has ------------------------------------------------------
+// ---- barriers, with as many global stores in flight as a line of a scan has
 constexpr int kStores = 3;  // of 16 bytes a thread: h, c and gates
 
 __device__ __forceinline__ void store_line(const Args& a, int i) {
@@ -46,7 +46,9 @@ __device__ __forceinline__ void transfer_wait_cta(uint32_t barrier, uint32_t par
 #else
   uint32_t done;
   do {
-    asm volatile("{\n.reg .pred done;\nmbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%1], %2;\nselp.u32 %0, 1, 0, done;\n}"
+    asm volatile("{\n.reg .pred done;\n"
+                 "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%1], %2;\n"
+                 "selp.u32 %0, 1, 0, done;\n}"
                  : "=r"(done)
                  : "r"(barrier), "r"(parity)
                  : "memory");
@@ -93,7 +95,7 @@ template <bool CLUSTER> __device__ __forceinline__ void own_waits(const Args& a)
   });
 }
 
-// ---- 16 bytes to a peer, which counts and sends them back -----------------------------------------------------------------------
+// ---- 16 bytes to a peer, which counts and sends them back
 __device__ __forceinline__ void round_trips(const Args& a) {
   __shared__ __align__(16) uint4 inbox;
   __shared__ __align__(8) uint64_t barrier;
@@ -118,7 +120,7 @@ __device__ __forceinline__ void round_trips(const Args& a) {
   if (threadIdx.x == 0 && first) a.memory[rank] = v.x;  // 2 steps, which the host expects
 }
 
-// ---- a line's exchange: every warp pushes 8 cells of 8 halves to every peer, announces what the peers' warps push, and waits --------
+// ---- a line's exchange: every warp pushes 8 cells of 8 halves to every peer, announces what the peers' warps push, and waits
 __device__ __forceinline__ void exchanges(const Args& a) {
   constexpr int pieces = 8, most_warps = 8, most_blocks = 8;
   __shared__ __align__(16) uint4 line[2][most_blocks][most_warps][pieces];
@@ -148,7 +150,7 @@ __device__ __forceinline__ void exchanges(const Args& a) {
   use(a, right);
 }
 
-// ---- a taken branch: so many dependent FFMA between two of them ------------------------------------------------------------------
+// ---- a taken branch: so many dependent FFMA between two of them
 template <int BETWEEN> __device__ __forceinline__ void branches(const Args& a) {
   float x = float(threadIdx.x);
   const float y = __uint_as_float(a.memory[0]), z = __uint_as_float(a.memory[1]);
@@ -165,7 +167,7 @@ template <int BETWEEN> __device__ __forceinline__ void branches(const Args& a) {
   use(a, __float_as_uint(x));
 }
 
-// ---- pipes: CHAINS of dependent instructions a warp -------------------------------------------------------------------------------
+// ---- pipes: CHAINS of dependent instructions a warp
 template <int CHAINS, class Multiply> __device__ __forceinline__ void products(const Args& a, const Multiply& multiply) {
   const uint32_t word = a.memory[threadIdx.x];
   float d[CHAINS][4];
@@ -197,7 +199,7 @@ template <int CHAINS> __device__ __forceinline__ void exponentials(const Args& a
   use(a, __float_as_uint(sum));
 }
 
-// ---- latencies: each step needs the one before ------------------------------------------------------------------------------------
+// ---- latencies: each step needs the one before
 __device__ __forceinline__ void global_loads(const Args& a) {
   constexpr int lines = 256, words = 16;  // of 128 bytes; in the L2 cache, since .cg passes by L1
   size_t* const next = reinterpret_cast<size_t*>(a.memory);
@@ -229,7 +231,7 @@ __device__ __forceinline__ void shuffles(const Args& a) {
   use(a, value);
 }
 
-// ---- errors of the approximations, against float64 ---------------------------------------------------------------------------------
+// ---- errors of the approximations, against float64
 template <class Approximate, class Exact> __device__ __forceinline__ void errors(const Args& a, const Approximate& approximate, const Exact& exact) {
   constexpr double least = 0x1p-126, most = 0x1.fffffep127;  // normal numbers
   const uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;

@@ -28,7 +28,8 @@ struct Benchmark {
   bool error;  // prints the largest error instead of a time
 
   bool cluster() const { return blocks > 1 && !error; }
-  bool needs_clusters() const { return cluster() || !std::strncmp(name, "wait", 4); }  // or the barriers that came with them
+  // Clusters, or the barriers that came with them.
+  bool needs_clusters() const { return cluster() || !std::strncmp(name, "wait", 4); }
 };
 
 #define ROW(name, blocks, threads, steps) {#name, name##_entry, blocks, threads, steps, false},

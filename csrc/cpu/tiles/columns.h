@@ -50,7 +50,8 @@ template <class T> struct ColumnTiles {
         const T* w = packed + o;
         if (kVectors == 4 && vectors >= 3) {
           linear_tile<R, kVectors>(taps, n, w, block + o, outputs, image, a), o += kVectors * L;
-        } else if (vectors >= 2 || R == 1) {  // a single chain of sums may be compiled without FMA, and round differently
+        } else if (vectors >= 2 || R == 1) {
+          // Of one image too: a single chain of sums may be compiled without FMA, and round differently.
           linear_tile<R, 2>(taps, n, w, block + o, outputs, image, a), o += 2 * L;
         } else {
           linear_tile<R, 1>(taps, n, w, block + o, outputs, image, a), o += L;

@@ -32,7 +32,8 @@ template <class T> struct ConvolutionTiles {
   static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {
     switch (count) {
 #define CASE(R) case R: if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
+      CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #undef CASE
     }
   }

@@ -12,6 +12,6 @@ extern "C" PyMODINIT_FUNC PyInit__C_cuda(void) {
   return PyModule_Create(&module);
 }
 
-STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) { PIXELRNN_RECURRENCE_SCHEMAS(m) }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { PIXELRNN_RECURRENCE_KERNELS(m) }
+STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) { PIXELRNN_RECURRENCE_SCHEMAS(m); }
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { PIXELRNN_RECURRENCE_KERNELS(m); }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan)); }

@@ -137,7 +137,7 @@ Tensor packed_weight(const Scan& s, const Plan& plan, const Tensor& weight, cuda
   return packed;
 }
 
-// ---- the step path: one matrix product and one kernel a line --------------------------------------------------------------
+// ---- the step path: one matrix product and one kernel a line
 
 StepType step_type(ScalarType t) {
   return t == ScalarType::Double ? StepType::float64 : t == ScalarType::Half ? StepType::float16 : t == ScalarType::BFloat16 ? StepType::bfloat16 : StepType::float32;

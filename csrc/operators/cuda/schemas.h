@@ -6,7 +6,7 @@
   m.impl("recurrence", TORCH_BOX(&pixelrnn::cuda::recurrence));                   \
   m.impl("recurrence_backward", TORCH_BOX(&pixelrnn::cuda::recurrence_backward)); \
   m.impl("neighbour_states", TORCH_BOX(&pixelrnn::cuda::neighbour_states));       \
-  m.impl("border_sums", TORCH_BOX(&pixelrnn::cuda::border_sums));
+  m.impl("border_sums", TORCH_BOX(&pixelrnn::cuda::border_sums))
 
 #define PIXELRNN_RECURRENCE_SCHEMAS(m)                                                                                                      \
   m.def(                                                                                                                                    \
@@ -19,4 +19,4 @@
   m.def("border_sums(Tensor dx, int taps, bool diagonal, bool reverse) -> Tensor");                                                         \
   m.def(                                                                                                                                    \
       "describe_plan(int directions, int images, int height, int width, int hidden, int taps, bool diagonal, str format, int capability, str path)" \
-      " -> (str forward, str backward)");
+      " -> (str forward, str backward)")

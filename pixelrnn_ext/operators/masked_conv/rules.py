@@ -1,7 +1,8 @@
 """The operator under masked_conv2d: its paths by device, fake kernels, derivatives, batching, and the autocast rule.
 
-``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators: on a CPU the compiled kernels
-compute them (:mod:`pixelrnn_ext.operators.masked_conv.cpu`), on a GPU Triton kernels, which need no compiled library.
+``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators: on a CPU the compiled
+kernels compute them (:mod:`pixelrnn_ext.operators.masked_conv.cpu`), on a GPU Triton kernels, which need no compiled
+library.
 """
 
 from types import ModuleType
@@ -142,7 +143,8 @@ def _decomposed_backward(
     need_weight: bool,
     need_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """In convolutions and products, since torch.func of torch 2.11 does not trace the derivative of aten's own backward."""
+    """In convolutions and products, since torch.func of torch 2.11 does not trace the derivative of aten's own
+    backward."""
     options = dict(image_channels=image_channels, gates=gates)
     grad = torch.where(output > 0, grad_output, 0) if relu and output is not None else grad_output
     dinput, dweight, dbias = (input.new_empty(0) for _ in range(3))
@@ -157,8 +159,8 @@ def _decomposed_backward(
 
 
 def _weight_sums(grad: Tensor, input: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """(groups, *weight.shape): for each group of images that follow one another the unmasked gradient of the weight, from the
-    patches that the convolution reads."""
+    """(groups, *weight.shape): for each group of images that follow one another the unmasked gradient of the weight,
+    from the patches that the convolution reads."""
     size, images = weight.shape[2:], grad.shape[0] // groups
     patches = F.unfold(input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
     sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)

@@ -1,10 +1,11 @@
 """The operators in differentiable PyTorch: what makes second, forward-mode and per-image derivatives right.
 
-A loop over the lines of the map, as in :mod:`pixelrnn_ext.reference`, but on the operators' arguments and with their outputs.
-The backward takes the tensors that the forward saves, not the pre-activations, and it also accepts gradients of c and of the
-gates, which the first derivative never has but the second one does: differentiating the backward gives gradients of the saved
-c and gates, and through them of everything that they were computed from. Shapes as in csrc/operators/recurrence.cpp; halves are computed in
-float32. ``path`` and ``tf32`` are the operators'; they do not matter here.
+A loop over the lines of the map, as in :mod:`pixelrnn_ext.reference`, but on the operators' arguments and with their
+outputs. The backward takes the tensors that the forward saves, not the pre-activations, and it also accepts gradients
+of c and of the gates, which the first derivative never has but the second one does: differentiating the backward gives
+gradients of the saved c and gates, and through them of everything that they were computed from. Shapes as in
+csrc/operators/recurrence.cpp; halves are computed in float32. ``path`` and ``tf32`` are the operators'; they do not
+matter here.
 """
 
 from functools import reduce
@@ -16,8 +17,8 @@ from torch import Tensor
 from ...reference import skew, unskew
 
 
-# What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise half. Their
-# gradients, which only a second derivative has, are float16 then too, of bfloat16 maps as well.
+# What the forward saves: the cell state in float32 at least, the activated gates (all in (-1, 1)) in the more precise
+# half. Their gradients, which only a second derivative has, are float16 then too, of bfloat16 maps as well.
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
@@ -102,7 +103,8 @@ def _of(direction: int, tensor: Tensor | None) -> Tensor | None:
 
 
 class _Lines:
-    """The lines of one direction's maps: ``take`` maps [B, H, W, ...] to [lines, B, cells, ...], ``give`` is its inverse."""
+    """The lines of one direction's maps: ``take`` maps [B, H, W, ...] to [lines, B, cells, ...], ``give`` is its
+    inverse."""
 
     def __init__(self, diagonal: bool, mirrored: bool, shape: torch.Size) -> None:
         self._diagonal, self._mirrored = diagonal, mirrored
@@ -243,7 +245,8 @@ def grouped_weight_grad(
     diagonal: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As :func:`line_scan_weight_grad`, with a second axis: sums over each of the groups of images that follow one another."""
+    """As :func:`line_scan_weight_grad`, with a second axis: sums over each of the groups of images that follow one
+    another."""
     directions, images, height, width, hidden, _ = dx.shape
     pixels = images // groups * height * width  # of a group; no -1 for them, since there may be none
     dweight = dweight_ih = dbias = None
@@ -270,7 +273,8 @@ def grouped_weight_grad(
 
 
 def _product(dx: Tensor, neighbours: list[Tensor]) -> Tensor:
-    """[groups, taps, h, 4, channels]: dx [groups, n, 4 * h] times each of the neighbours' maps, in one matrix product."""
+    """[groups, taps, h, 4, channels]: dx [groups, n, 4 * h] times each of the neighbours' maps, in one matrix
+    product."""
     groups, pixels, columns = dx.shape
     channels = neighbours[0].shape[-1]
     product = dx.transpose(1, 2) @ torch.cat(neighbours, -1).reshape(groups, pixels, len(neighbours) * channels)
@@ -278,7 +282,8 @@ def _product(dx: Tensor, neighbours: list[Tensor]) -> Tensor:
 
 
 def input_neighbours(input: Tensor, taps: int, kernel: int, mirrored: bool) -> list[Tensor]:
-    """The map that each input-to-state tap reads: pixels of the same row, from left to right in the order of the scan."""
+    """The map that each input-to-state tap reads: pixels of the same row, from left to right in the order of the
+    scan."""
     return [displaced(input, 0, kernel // 2 - k, mirrored) for k in range(taps)]
 
 
@@ -288,11 +293,13 @@ def state_moves(diagonal: bool, taps: int) -> list[tuple[int, int]]:
 
 
 def displaced(m: Tensor, up: int, left: int, mirrored: bool, border: Tensor | None = None) -> Tensor:
-    """The pixel ``up`` rows above and ``left`` columns before each pixel of m [B, H, W, C], the border where there is none."""
+    """The pixel ``up`` rows above and ``left`` columns before each pixel of m [B, H, W, C], the border where there is
+    none."""
     _, height, width, _ = m.shape
     left = -left if mirrored else left
 
-    def move(t: Tensor) -> Tensor:  # narrow, not slices: a slice of everything is an alias, which a batch of gradients has no rule for
+    # narrow, not slices: a slice of everything is an alias, which a batch of gradients has no rule for.
+    def move(t: Tensor) -> Tensor:
         t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
         return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)
 

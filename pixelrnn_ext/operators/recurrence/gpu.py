@@ -1,7 +1,7 @@
 """The operators on a GPU: what surrounds the recurrence, in matrix products of torch.
 
-The input-to-state map comes before the scan, the gradients of weights and of the initial states after it; none of them is a
-recurrence. Shapes as in csrc/operators/recurrence.cpp.
+The input-to-state map comes before the scan, the gradients of weights and of the initial states after it; none of them
+is a recurrence. Shapes as in csrc/operators/recurrence.cpp.
 """
 
 from functools import partial
@@ -90,7 +90,8 @@ def line_scan_weight_grad(
     diagonal: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As in eager.py. The recurrent weight's gradient is one matrix product: dx times the hidden states that the taps read."""
+    """As in eager.py. The recurrent weight's gradient is one matrix product: dx times the hidden states that the taps
+    read."""
     dweight, dweight_ih, dbias = eager.line_scan_weight_grad(
         dx, None, h0, input, taps, input_taps, input_kernel, bias, diagonal, reverse
     )

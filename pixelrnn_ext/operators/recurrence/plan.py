@@ -11,8 +11,8 @@ from .. import library
 class ResidentPlan(NamedTuple):
     """What ``backend="native"`` launches on a GPU, in words.
 
-    A kernel, its layout and the time that it should take; or ``"step path: "`` and the reason, which may be that it should be faster.
-    A time is expected by a model, unless it says that it comes from measurements on a card.
+    A kernel, its layout and the time that it should take; or ``"step path: "`` and the reason, which may be that it
+    should be faster. A time is expected by a model, unless it says that it comes from measurements on a card.
     """
 
     forward: str
@@ -47,7 +47,8 @@ def resident_plan(
 
     Example:
         >>> resident_plan(32, 32, 128, images=1, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP
-        'forward_bf16_8_4_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once; expected ...'
+        'forward_bf16_8_4_256_cluster: 8 blocks an image, 256 threads, 17968 bytes of shared memory, 16 at once;
+        expected ...'
     """
     reason = library.why_no_cuda()
     if reason:

@@ -1,8 +1,8 @@
 """The operators under the layers: fake kernels, derivatives, batching and autocast rules, and the kernels for a GPU.
 
-``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/operators/recurrence.cpp has its schema and the shapes. Its backward is two
-operators, so that compiled graphs keep them: the recurrence, and the gradients of the weights, which torch.vmap takes for every
-image apart.
+``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/operators/recurrence.cpp has its schema and the
+shapes. Its backward is two operators, so that compiled graphs keep them: the recurrence, and the gradients of the
+weights, which torch.vmap takes for every image apart.
 """
 
 from collections.abc import Callable
