@@ -46,9 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     for name, value in environment(__file__, argv, [options]).items():
         print(f"{name}: {value}")
     print()
-    rows = [[name, f"{1e3 * statistics.median(t for t in seconds if t is not None):.0f}"] for name, seconds in times.items()]
+    rows = [
+        [name, f"{1e3 * statistics.median(t for t in seconds if t is not None):.0f}"] for name, seconds in times.items()
+    ]
     print(grid([f"{options.model}, {options.images} images", "median ms"], rows, markdown=False))
-    print(f"\n{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn. They add up to the batch's to 1e-4.")
+    print(
+        f"\n{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn. They add up to the batch's to 1e-4."
+    )
     if options.model in REQUIRED and options.images == 64 and not options.check:
         required = REQUIRED[options.model]
         print(f"required at most {required} x: {'met' if ratio <= required else 'missed'}")

@@ -73,7 +73,9 @@ class Passes:
         if not self.crop:
             return self.values * wall_seconds(lambda: self.model(self.images))
         heights = range(2, self.height + 1, 4)
-        return self.values * statistics.mean(wall_seconds(lambda r=r: self.model(self.images[:, :, :r])) for r in heights)
+        return self.values * statistics.mean(
+            wall_seconds(lambda r=r: self.model(self.images[:, :, :r])) for r in heights
+        )
 
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
@@ -107,10 +109,14 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="really draw every value by passes, all models: many minutes")
+    parser.add_argument(
+        "--full", action="store_true", help="really draw every value by passes, all models: many minutes"
+    )
     parser.add_argument("--check", action="store_true", help="tiny images: whether everything runs, in seconds")
     parser.add_argument("--rounds", type=int, metavar="N", help="default: 3; 1 with --full or --check")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s"
+    )
     options = parser.parse_args(argv)
     if options.full and options.check:
         parser.error("--full and --check exclude each other")
@@ -121,7 +127,9 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     cases = CASES + (OTHERS if options.full or options.check else [])
     if options.check:
-        cases = [Case(c.name, c.images, 4, c.faster, c.model | {"hidden_channels": 8, "head_channels": 8}) for c in cases]
+        cases = [
+            Case(c.name, c.images, 4, c.faster, c.model | {"hidden_channels": 8, "head_channels": 8}) for c in cases
+        ]
 
     lines, verdicts, mismatches = [], [], []
     for case in cases:
@@ -134,14 +142,18 @@ def main(argv: list[str] | None = None) -> int:
         lines += case_lines
         if case.faster and not options.check:
             verdict = "met" if faster >= case.faster else "missed"
-            verdicts.append(f"{case.name}: {INCREMENTAL} {faster:.0f} x as fast as {NAIVE}, required {case.faster:.0f}: {verdict}")
+            verdicts.append(
+                f"{case.name}: {INCREMENTAL} {faster:.0f} x as fast as {NAIVE}, required {case.faster:.0f}: {verdict}"
+            )
         print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
     for name, value in environment(__file__, argv, [options]).items():
         print(f"{name}: {value}")
     print()
     print(grid(["model", "sampler", "median s", "pixels/s", f"faster than {NAIVE}"], lines, markdown=False))
     print()
-    print("Before a model was timed, all samplers drew the same small images of it in float64. Ratios are medians over rounds that time all in turn.")
+    print(
+        "Before a model was timed, all samplers drew the same small images of it in float64. Ratios are medians over rounds that time all in turn."
+    )
     if not options.full:
         print(f"By passes: {Passes.__doc__} --full draws every value.")
     print(*verdicts, *mismatches, sep="\n")

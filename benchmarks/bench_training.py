@@ -50,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     for backend, seconds in times.items():
         median = statistics.median(t for t in seconds if t is not None)
         faster = paired_ratio(times[REFERENCE], seconds)
-        lines.append([options.model, backend, f"{1e3 * median:.1f}", f"{options.batch_size / median:.0f}", f"{faster:.1f}"])
+        lines.append(
+            [options.model, backend, f"{1e3 * median:.1f}", f"{options.batch_size / median:.0f}", f"{faster:.1f}"]
+        )
     for name, value in environment(__file__, argv, [options]).items():
         print(f"{name}: {value}")
     print()
@@ -59,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     print("The first losses agreed to 1e-5. Ratios are medians over rounds that time both in turn.")
     if options.model in REQUIRED and options.batch_size == 16 and not options.check:
         images, required = int(lines[0][3]), REQUIRED[options.model]
-        print(f"{NATIVE}: {images} images/s, required on 2 cores {required}: {'met' if images >= required else 'missed'}")
+        print(
+            f"{NATIVE}: {images} images/s, required on 2 cores {required}: {'met' if images >= required else 'missed'}"
+        )
     return 0
 
 

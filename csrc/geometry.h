@@ -15,9 +15,7 @@
 namespace pixelrnn {
 
 // The pixel `up` rows above and `left` columns before, in the order of the scan.
-struct Displacement {
-  int up, left;
-};
+struct Displacement { int up, left; };
 
 struct Geometry {
   int lines, cells;      // number of lines, cells of a whole line
@@ -50,7 +48,9 @@ PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
   return diagonal ? Displacement{k == 0, k == 1} : Displacement{1, taps / 2 - k};
 }
 // The pixel whose cell state is carried on: the last one of the Diagonal LSTM's taps, the middle one of the Row LSTM's.
-PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) { return diagonal ? Displacement{0, 1} : Displacement{1, 0}; }
+PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) {
+  return diagonal ? Displacement{0, 1} : Displacement{1, 0};
+}
 // Input-to-state taps: a row of `kernel` pixels centred on the cell itself.
 PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
 

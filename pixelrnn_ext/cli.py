@@ -91,9 +91,7 @@ def _readable(value: object) -> str:
     return str(value)
 
 
-def _parse_again(
-    parser: argparse.ArgumentParser, argv: list[str], stored: dict[str, Any]
-) -> argparse.Namespace:
+def _parse_again(parser: argparse.ArgumentParser, argv: list[str], stored: dict[str, Any]) -> argparse.Namespace:
     """The options of a training with those that are given now, which must not contradict it."""
     length = ("steps", "epochs")
     others = {name: value for name, value in stored.items() if name not in length}

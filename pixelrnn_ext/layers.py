@@ -426,7 +426,9 @@ class MaskedConv2d(nn.Module):
         self.activation = activation
         self.backend = backend
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *size, device=device, dtype=dtype))
-        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None)
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -445,7 +447,9 @@ class MaskedConv2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}"]
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}"
+        ]
         parts.append(f"image_channels={self.image_channels}")
         if self.bias is None:
             parts.append("bias=False")

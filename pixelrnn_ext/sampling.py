@@ -39,7 +39,9 @@ class Draws(NamedTuple):
 Sampler = Callable[[PixelModel, Draws, Tensor | None, Progress | None], Tensor]
 
 
-def incremental(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+def incremental(
+    model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+) -> Tensor:
     """Draws with every layer's state kept: a pixel costs one column of the network.
 
     Args:
@@ -97,7 +99,9 @@ def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, prog
     return _by_passes(model, draws, condition, progress, crop=False)
 
 
-def cropped(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+def cropped(
+    model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+) -> Tensor:
     """Draws with a pass over the rows down to the pixel's for every value: for benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=True)
 
@@ -156,8 +160,12 @@ def checked_draws(
     else:
         values, is_known = _given(model, size, given, known)
     # On the generator's device, so that a seed gives the same image on any device that the model is on.
-    uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=generator.device if generator else "cpu")
-    return Draws(uniform.to(parameter.device), is_known.to(parameter.device), values.to(parameter.device), float(temperature))
+    uniform = torch.rand(
+        size, dtype=torch.float64, generator=generator, device=generator.device if generator else "cpu"
+    )
+    return Draws(
+        uniform.to(parameter.device), is_known.to(parameter.device), values.to(parameter.device), float(temperature)
+    )
 
 
 def _given(model: PixelModel, size: tuple[int, ...], given: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,9 @@ def masked(weight_ih, mask_type, image_channels):
     return weight_ih * alive
 
 
-def scan(input, weight_ih, weight_hh, bias, h0, c0, *, mask_type, image_channels, gate_bias, neighbours, carry, columns):
+def scan(
+    input, weight_ih, weight_hh, bias, h0, c0, *, mask_type, image_channels, gate_bias, neighbours, carry, columns
+):
     """neighbours: (up, left) of each tap of weight_hh; carry: the one whose c is taken on; columns: in scanning
     order."""
     n, _, height, width = input.shape
@@ -70,7 +72,9 @@ def layer(module, input, gate_bias=None):
         else:
             neighbours, carry = [(1, 0), (0, side)], (0, side)
         columns = range(width)[::side]
-        return scan(input, *tensors, gate_bias=gate_bias, neighbours=neighbours, carry=carry, columns=columns, **options)
+        return scan(
+            input, *tensors, gate_bias=gate_bias, neighbours=neighbours, carry=carry, columns=columns, **options
+        )
 
     if type(module).__name__ != "DiagonalBiLSTM":
         return direction("", gate_bias, getattr(module, "reverse", False))

@@ -18,7 +18,11 @@ GEOMETRIES = {  # diagonal, taps, directions, reverse
 SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
 # A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
 SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
-NAMES = {(kernel.backward, kernel.format, kernel.suffix, blocks): kernel.name for kernel in kernels() for blocks in kernel.blocks}
+NAMES = {
+    (kernel.backward, kernel.format, kernel.suffix, blocks): kernel.name
+    for kernel in kernels()
+    for blocks in kernel.blocks
+}
 # 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
 IMPOSSIBLE = {("tf32", "2_1_256", 8)}
 VARIANTS = variants()
@@ -84,7 +88,9 @@ def variant(ops, arch, format, suffix, blocks, geometry):
     for name in (geometry, "row1", "row3"):
         taps, reverse = GEOMETRIES[name][1], GEOMETRIES[geometry][3]
         # From the smallest to the largest; in a reversed scan the other way round, so that both run.
-        for hidden in sorted({size for kernel in of_either_pass for size in hidden_sizes(kernel, blocks, taps)}, reverse=reverse):
+        for hidden in sorted(
+            {size for kernel in of_either_pass for size in hidden_sizes(kernel, blocks, taps)}, reverse=reverse
+        ):
             problem = Problem(format, name, hidden, images, *SHAPES[geometry])
             found = problem.plan(ops, arch, path)
             if not any(plan.startswith("step path: ") for plan in found):

@@ -5,7 +5,12 @@ printed. conftest.py makes a hook of it.
 
 
 def pytest_terminal_summary(terminalreporter):
-    reports = [report for of_kind in terminalreporter.stats.values() for report in of_kind if getattr(report, "when", "") == "teardown"]
+    reports = [
+        report
+        for of_kind in terminalreporter.stats.values()
+        for report in of_kind
+        if getattr(report, "when", "") == "teardown"
+    ]
     properties = [p for report in reports for p in report.user_properties]
     figures = [text for name, text in properties if name == "figure"]
     worst = {}

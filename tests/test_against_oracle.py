@@ -31,10 +31,14 @@ def test_layer(name, n, channels, hidden, height, width, colours, mask_type, ini
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("learned", [False, True], ids=["zero", "learned"])
-@pytest.mark.parametrize(("n", "channels", "hidden", "height", "width"), [(3, 5, 8, 7, 4), (1, 16, 17, 3, 9), (2, 1, 4, 6, 1)])
+@pytest.mark.parametrize(
+    ("n", "channels", "hidden", "height", "width"), [(3, 5, 8, 7, 4), (1, 16, 17, 3, 9), (2, 1, 4, 6, 1)]
+)
 def test_row_lstm_of_kernel_1_is_nn_lstm_down_the_columns(n, channels, hidden, height, width, learned, backend):
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
-    layer = px.RowLSTM(channels, hidden, 1, mask_type=None, initial_state="learned", dtype=torch.float64, backend=backend)
+    layer = px.RowLSTM(
+        channels, hidden, 1, mask_type=None, initial_state="learned", dtype=torch.float64, backend=backend
+    )
     with torch.no_grad():
         layer.weight_ih.copy_(lstm.weight_ih_l0[:, :, None, None])
         layer.weight_hh.copy_(lstm.weight_hh_l0[:, :, None])

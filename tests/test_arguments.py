@@ -76,7 +76,12 @@ def test_image_channels_that_are_no_integer(layer, wrong):
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.int32, torch.bool, torch.float8_e4m3fn])
 @pytest.mark.parametrize(
     "layer",
-    [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM, lambda *sizes, dtype: px.MaskedConv2d(*sizes, 3, "A", dtype=dtype)],
+    [
+        px.RowLSTM,
+        px.DiagonalLSTM,
+        px.DiagonalBiLSTM,
+        lambda *sizes, dtype: px.MaskedConv2d(*sizes, 3, "A", dtype=dtype),
+    ],
     ids=["RowLSTM", "DiagonalLSTM", "DiagonalBiLSTM", "MaskedConv2d"],
 )
 def test_layers_refuse_dtypes_that_do_not_compute(layer, dtype):

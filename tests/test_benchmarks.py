@@ -164,7 +164,9 @@ def test_sampling_check(run):
 def test_sampling_reports_images_that_differ(monkeypatch, capsys):
     import bench_sampling
 
-    monkeypatch.setattr(bench_sampling.sampling, "naive", lambda model, draws: 1 - px.sampling.incremental(model, draws))
+    monkeypatch.setattr(
+        bench_sampling.sampling, "naive", lambda model, draws: 1 - px.sampling.incremental(model, draws)
+    )
     monkeypatch.setattr(bench_sampling, "CASES", bench_sampling.CASES[:1])
     monkeypatch.setattr(bench_sampling, "OTHERS", [])
     assert bench_sampling.main(["--check"]) == 1
@@ -187,6 +189,8 @@ def test_per_image_gradients_check(run):
 def test_per_image_gradients_that_do_not_add_up_are_reported(monkeypatch, capsys):
     import bench_per_image
 
-    monkeypatch.setattr(bench_per_image, "grad", lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()})
+    monkeypatch.setattr(
+        bench_per_image, "grad", lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()}
+    )
     assert bench_per_image.main(["--check"]) == 1
     assert "MISMATCH" in capsys.readouterr().out

@@ -200,7 +200,9 @@ def test_a_folder_in_use_is_refused_and_the_holder_is_named(trained, tmp_path, c
         held.wait()
         said = [refused(capsys, "train", "--out", tmp_path, *more) for more in (["--resume"], ["--data", "x", *MODEL])]
         done.set()
-    expected = rf"pixelrnn: {tmp_path} is being trained in by process {os.getpid()} on .+ since .+: pixelrnn train \.\.\."
+    expected = (
+        rf"pixelrnn: {tmp_path} is being trained in by process {os.getpid()} on .+ since .+: pixelrnn train \.\.\."
+    )
     assert all(re.fullmatch(expected, sentence) for sentence in said), said
 
 
@@ -211,7 +213,9 @@ def test_a_training_without_a_last_checkpoint_is_kept_unless_overwritten(trained
     with monkeypatch.context() as patch:
         patch.setattr("pixelrnn_ext.training.data.load", None)
         sentence = refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path)
-    assert sentence.startswith(f"pixelrnn: {tmp_path} holds a training: expected --resume to go on with it, --overwrite")
+    assert sentence.startswith(
+        f"pixelrnn: {tmp_path} holds a training: expected --resume to go on with it, --overwrite"
+    )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     # A command that cannot begin removes nothing.
     assert "got 'nothing'" in refused(
@@ -341,7 +345,10 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
         ),
         ("sample {new} --out {new}.gif", "expected a picture's name to end in .png, .jpg, .jpeg, .webp, got {new}.gif"),
         ("complete {new} --out {new}.png.bak", "expected a picture's name to end in .*, got {new}.png.bak"),
-        ("sample {trained} --out {new}.webp --count 300 --columns 1", "sides up to 16383, as WEBP .* of 19802x68: {new}"),
+        (
+            "sample {trained} --out {new}.webp --count 300 --columns 1",
+            "sides up to 16383, as WEBP .* of 19802x68: {new}",
+        ),
         ("complete {trained} --out {new}.webp --count 99 --completions 300", "expected a picture of sides up to 16383"),
         ("sample {trained} --out {new} --label 11", "expected a class of 0, .*, 9, got '11'"),
         ("sample {trained} --out {new} --temperature -1", "temperature"),
@@ -469,7 +476,10 @@ def test_processes_end_quietly_where_the_first_one_cannot_load(tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pixelrnn_ext"]
     command = ["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"]
     done = subprocess.run([sys.executable, *launcher, *command], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stderr.count(f"expected a folder of images, got {tmp_path}/nowhere") == 1 and "closed by peer" not in done.stderr
+    assert (
+        done.stderr.count(f"expected a folder of images, got {tmp_path}/nowhere") == 1
+        and "closed by peer" not in done.stderr
+    )
     assert re.findall(r"exitcode +: (\d+)", done.stderr)[0] == "2"
 
 

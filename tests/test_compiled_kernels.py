@@ -17,11 +17,14 @@ from scans import Problem
 
 pytestmark = pytest.mark.emulated
 
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_no_kernel_spills(arch):
     found, _ = compiled(arch)
     assert {kernel.name for kernel in kernels()} <= found.keys()
-    assert {name: use for name, use in found.items() if (use.stack, use.spill_stores, use.spill_loads) != (0, 0, 0)} == {}
+    assert {
+        name: use for name, use in found.items() if (use.stack, use.spill_stores, use.spill_loads) != (0, 0, 0)
+    } == {}
 
 
 def test_four_halves_are_loaded_as_whole_registers():
@@ -81,9 +84,7 @@ def test_the_packing_divides_nothing(format, arch):
     assert instructions <= 2 * (120 + 22 * values), instructions
 
 
-SMALL_PIECES = (
-    "a thread's units are in two places, and with few units in a block neither is whole sectors: the other's load has the rest in L1."
-)
+SMALL_PIECES = "a thread's units are in two places, and with few units in a block neither is whole sectors: the other's load has the rest in L1."
 # Accesses that cost more than the least possible, by a piece of their source line, and why they do.
 COSTLY = {
     "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate them "

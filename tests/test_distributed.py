@@ -67,5 +67,9 @@ def test_there_is_one_log(trained):
     for one, two in zip(*logs):
         assert two["score"] == pytest.approx(one["score"], rel=1e-9)
     printed = trained[2][1]
-    assert printed.count("test: ") == 1 and "2 processes" in printed and "torchrun --nproc-per-node 2 -m pixelrnn_ext train" in printed
+    assert (
+        printed.count("test: ") == 1
+        and "2 processes" in printed
+        and "torchrun --nproc-per-node 2 -m pixelrnn_ext train" in printed
+    )
     assert re.findall("test: .*", printed) == re.findall("test: .*", trained[1][1])

@@ -18,7 +18,12 @@ NEEDS_MORE = {"pixelrnn_ext.operators.recurrence.plan.resident_plan", "pixelrnn_
 def documented():
     """The docstrings with examples, of every module that imports here."""
     for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
-        if info.name.removeprefix("pixelrnn_ext.") in ("__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"):
+        if info.name.removeprefix("pixelrnn_ext.") in (
+            "__main__",
+            "_C",
+            "_C_cuda",
+            "operators.masked_conv.gpu_kernels",
+        ):
             continue
         for test in doctest.DocTestFinder().find(importlib.import_module(info.name)):
             if test.examples:
@@ -38,7 +43,9 @@ def test_every_layer_and_model_has_an_example():
 def test_every_argument_of_a_layer_is_described(layer):
     _, _, rest = inspect.getdoc(layer).partition("Args:\n")
     section, _, _ = rest.partition("\n\n")
-    described = [name for names in re.findall(r"^    ([a-z_, ]+): ", section, re.MULTILINE) for name in names.split(", ")]
+    described = [
+        name for names in re.findall(r"^    ([a-z_, ]+): ", section, re.MULTILINE) for name in names.split(", ")
+    ]
     assert described == list(inspect.signature(layer).parameters)
     assert "Raises:" in rest
 

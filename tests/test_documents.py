@@ -11,7 +11,9 @@ FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "pixelrnn_ext", "tests")
 FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
 # Not the change log, which names what was.
-DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/*/README.md")} - {ROOT / "CHANGELOG.md"})
+DOCUMENTS = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/*/README.md")} - {ROOT / "CHANGELOG.md"}
+)
 
 SOURCE = re.compile(r"(?<![\w./*-])[\w./*-]+\.(?:py|cpp|h|cu|cuh|md|toml|cff)(?![\w*])")
 PLACE = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)}|\.ci|\.github)/[\w./*-]*\w")
@@ -40,7 +42,9 @@ def test_the_version_is_one():
     assert version == found(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", "CHANGELOG.md")
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / ".github/pull_request_template.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, ROOT / ".github/pull_request_template.md"], ids=lambda path: path.name
+)
 def test_targets_that_a_document_names_exist(document):
     named = re.findall(r"(?:^|`)make ([a-z -]+?)(?:`| *#| *$)", document.read_text(), re.MULTILINE)
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -93,7 +93,9 @@ def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated
     i, options = p.inputs, (True, True)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_1_256:8:3"
     plans = [p.plan(emulated.ops, "sm_90", path)[0] for path in (shared, alone)]
-    assert plans[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images") and plans[1].startswith(f"forward_{format}_8_1_256_cluster: ")
+    assert plans[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images") and plans[1].startswith(
+        f"forward_{format}_8_1_256_cluster: "
+    )
 
     def run(path, x):
         return emulated.ops.recurrence(x, i["weight"], i["h0"], i["c0"], *options, path, False)
@@ -117,7 +119,9 @@ def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, arch, emu
     """What "auto" runs: where the resident kernels do not take a size the step path does, which the plan has to say."""
     problem = Problem(format, geometry, hidden, 1, 5, 10)
     for plan in problem.plan(emulated.ops, arch):
-        assert re.match(f"(for|back)ward_{format}|step path: (faster|no kernel is compiled|the weights and lines .* need) ", plan), plan
+        assert re.match(
+            f"(for|back)ward_{format}|step path: (faster|no kernel is compiled|the weights and lines .* need) ", plan
+        ), plan
     compare(problem, emulated.ops, "auto")
 
 
@@ -178,7 +182,9 @@ def test_step_path_and_resident_path_continue_each_other(emulated):
         for forward, backward in (("step", "resident"), ("resident", "step")):
             i = p.inputs
             h, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, forward, tf32)
-            dx, _ = emulated.ops.recurrence_backward(p.cotangent, i["weight"], i["c0"], c, gates, True, False, backward, tf32)
+            dx, _ = emulated.ops.recurrence_backward(
+                p.cotangent, i["weight"], i["c0"], c, gates, True, False, backward, tf32
+            )
             assert_close("dx", expected["dx"], dx, RATIO[format])
 
 
@@ -233,11 +239,18 @@ def test_the_plan_says_why_not(emulated):
     assert "step path: expected at most 3 taps, got 5" == plan(taps=5)
     assert "step path: expected a hidden size that is a multiple of 8, got 20" == plan(hidden=20)
     assert "need 330800 bytes of shared memory, a block may have 232448" in plan(hidden=256, format="fp32")
-    assert "need 559136 bytes of shared memory, a block may have 166912 without clusters of thread blocks" in plan(hidden=128, format="fp32", capability=80)
+    assert "need 559136 bytes of shared memory, a block may have 166912 without clusters of thread blocks" in plan(
+        hidden=128, format="fp32", capability=80
+    )
     assert "lines of 64 cells without clusters of thread blocks" in plan(hidden=128, size=64, capability=80)
     assert "lines of 1000 cells" in plan(size=1000)
-    for width, start in ((60_000, "forward_bf16_8_1_256_images: "), (70_000, "step path: expected lines * cells * hidden size of 4 images to be at most 1073741824")):
-        assert emulated.ops.describe_plan(1, 4, 64, width, 64, 2, True, "bf16", 90, "resident:8_1_256_images:8")[0].startswith(start)
+    for width, start in (
+        (60_000, "forward_bf16_8_1_256_images: "),
+        (70_000, "step path: expected lines * cells * hidden size of 4 images to be at most 1073741824"),
+    ):
+        assert emulated.ops.describe_plan(1, 4, 64, width, 64, 2, True, "bf16", 90, "resident:8_1_256_images:8")[
+            0
+        ].startswith(start)
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
@@ -277,7 +290,10 @@ def test_opcheck(dtype, scan, operator):
         return t.detach().to(dtype).requires_grad_() if isinstance(t, torch.Tensor) else t
 
     arguments = [leaf(t) for t in scan_arguments(**scan)]
-    opcheck(*operator_calls(arguments, emulated.ops)[operator], test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+    opcheck(
+        *operator_calls(arguments, emulated.ops)[operator],
+        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -312,7 +328,10 @@ def test_sizes_are_checked_before_they_are_divided_by(emulated):
         emulated.ops.describe_plan(1, 1, 5, 0, 16, 1, False, "bf16", 90, "auto")
     with pytest.raises(RuntimeError, match="expected an odd number of taps, got 2"):
         emulated.ops.describe_plan(1, 1, 5, 5, 16, 2, False, "bf16", 90, "auto")
-    assert "expected lines of at most" in emulated.ops.describe_plan(1, 1, 1, 8_000_000, 16, 3, False, "bf16", 90, "auto")[0]
+    assert (
+        "expected lines of at most"
+        in emulated.ops.describe_plan(1, 1, 1, 8_000_000, 16, 3, False, "bf16", 90, "auto")[0]
+    )
     weight, x = torch.randn(1, 1, 16, 4, 16), torch.randn(1, 2, 3, 0, 16, 4)
     h, _, _ = emulated.ops.recurrence(x, weight, None, None, False, False, "auto", False)
     assert h.shape == (1, 2, 3, 0, 16)

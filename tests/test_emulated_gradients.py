@@ -42,7 +42,13 @@ def test_states_that_the_taps_read(dtype, scan, emulated):
             first, count = (1, taps - 2) if taps > 3 else (0, taps)
             got = emulated.ops.neighbour_states(h, h0, taps, first, count, diagonal, reverse)
             expected = [
-                torch.stack([moved(h[d], k, taps, diagonal, reverse != (d == 1), border[d]) for k in range(first, first + count)], -2)
+                torch.stack(
+                    [
+                        moved(h[d], k, taps, diagonal, reverse != (d == 1), border[d])
+                        for k in range(first, first + count)
+                    ],
+                    -2,
+                )
                 for d in range(directions)
             ]
             assert torch.equal(got, torch.stack(expected)), (size, hidden)
@@ -56,7 +62,12 @@ def test_sums_over_the_border(dtype, scan, emulated):
         for hidden in (1, 40):
             dx = torch.randn(directions, *size, hidden, 4).to(dtype)
             inside = torch.ones(*size, 1, dtype=torch.float64)
-            outside = torch.stack([torch.stack([1 - moved(inside, k, taps, diagonal, reverse != (d == 1)) for k in range(taps)]) for d in range(directions)])
+            outside = torch.stack(
+                [
+                    torch.stack([1 - moved(inside, k, taps, diagonal, reverse != (d == 1)) for k in range(taps)])
+                    for d in range(directions)
+                ]
+            )
             expected = torch.einsum("dbijug,dkbij->dbkug", dx.double(), outside[..., 0])
             got = emulated.ops.border_sums(dx, taps, diagonal, reverse)
             assert got.dtype == eager.state_dtype(dtype)
@@ -71,7 +82,10 @@ def test_gradient_of_the_recurrent_weight(dtype, scan, emulated):
     ratio = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}[dtype]
     for size in MAPS:
         for hidden, has_h0 in ((20, True), (6, False)):
-            dx, h = torch.randn(directions, *size, hidden, 4).to(dtype), torch.randn(directions, *size, hidden).to(dtype)
+            dx, h = (
+                torch.randn(directions, *size, hidden, 4).to(dtype),
+                torch.randn(directions, *size, hidden).to(dtype),
+            )
             h0 = torch.randn(directions, hidden).to(dtype) if has_h0 else None
             rest = None, taps, 0, 1, True, diagonal, reverse
             expected = eager.line_scan_weight_grad(dx.double(), h.double(), None if h0 is None else h0.double(), *rest)
@@ -100,7 +114,11 @@ class Launches(TorchDispatchMode):
 def test_the_recurrent_weight_takes_one_kernel_and_one_product(scan, products, emulated):
     """For four taps, whose states are as large as dx; then a copy of the weight's size brings it into its order."""
     diagonal, taps, directions, reverse = SCANS[scan]
-    dx, h, h0 = torch.randn(directions, 2, 5, 9, 16, 4), torch.randn(directions, 2, 5, 9, 16), torch.randn(directions, 16)
+    dx, h, h0 = (
+        torch.randn(directions, 2, 5, 9, 16, 4),
+        torch.randn(directions, 2, 5, 9, 16),
+        torch.randn(directions, 16),
+    )
     with Launches() as launches:
         gpu.line_scan_weight_grad(emulated.ops, dx, h, h0, None, taps, 0, 1, False, diagonal, reverse)
     assert launches.names == ["neighbour_states", "bmm"] * products + ["cat"] * (products > 1) + ["clone"]
@@ -108,7 +126,9 @@ def test_the_recurrent_weight_takes_one_kernel_and_one_product(scan, products, e
 
 def test_the_initial_state_takes_one_kernel_and_one_product(emulated):
     maps, weight = torch.randn(2, 2, 5, 9, 16), torch.randn(2, 2, 16, 4, 16)
-    h, c, gates = emulated.ops.recurrence(maps[..., None].expand(-1, -1, -1, -1, -1, 4), weight, None, None, True, False, "auto", False)
+    h, c, gates = emulated.ops.recurrence(
+        maps[..., None].expand(-1, -1, -1, -1, -1, 4), weight, None, None, True, False, "auto", False
+    )
     state = torch.randn(2, 16)
     with Launches() as launches:
         gpu.line_scan_backward(emulated.ops, h, weight, state, state, c, gates, True, False)

@@ -103,4 +103,6 @@ def test_every_mutant_is_caught(kernel):
     # A kernel whose registers hold too little for 8 blocks, which have 64 units at least, never pushes to so many
     # peers.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
-    assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), "not reached"
+    assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), (
+        "not reached"
+    )

@@ -33,7 +33,9 @@ def test_every_value_comes_from_where_it_should(format, backward, arch):
     library_ = emulated.emulator.library
     library_.emulated_pack.restype = ctypes.c_char_p
     padded = set()
-    for blocks, taps, units in ((b, t, u) for b in (1, 2, 4, 8) for t in (1, 2, 3) for u in (8, 16, 24, 40) if b * u <= 128):
+    for blocks, taps, units in (
+        (b, t, u) for b in (1, 2, 4, 8) for t in (1, 2, 3) for u in (8, 16, 24, 40) if b * u <= 128
+    ):
         hidden = blocks * units
         tiling = Tiling(FORMATS.index(format), backward, hidden, taps, blocks, units, 1, 1)
         values = library_.emulated_pack_values(ctypes.byref(tiling))
@@ -44,6 +46,8 @@ def test_every_value_comes_from_where_it_should(format, backward, arch):
         of_weights = source >= 0
         expected = torch.where(of_weights, weight[:, source.clamp(min=0)], 0)
         assert torch.equal(packed, rounded_to_tf32(expected) if format == "tf32" else expected), (blocks, taps, units)
-        assert torch.equal(source[of_weights].sort().values, torch.arange(weight.shape[1], dtype=torch.int32)), "not every weight, once"
+        assert torch.equal(source[of_weights].sort().values, torch.arange(weight.shape[1], dtype=torch.int32)), (
+            "not every weight, once"
+        )
         padded.add(bool((source < 0).any()))
     assert padded == {False, True}

@@ -20,7 +20,9 @@ PLANS = [
 ]
 FRONT_ENDS = {"ptx90": ("ptx", "sm_90"), "ptx80": ("ptx", "sm_80"), "source": ("source", "sm_90")}
 # Clusters; what only PTX can say; what g++ splits, so that only test_sanitizers sees it.
-NEEDS = dict.fromkeys(("pull", "meet", "misaligned", "no_fence"), ("ptx90",)) | dict.fromkeys(("ring", "relay"), ("ptx90", "source"))
+NEEDS = dict.fromkeys(("pull", "meet", "misaligned", "no_fence"), ("ptx90",)) | dict.fromkeys(
+    ("ring", "relay"), ("ptx90", "source")
+)
 
 
 def over_front_ends(cases, front_ends=FRONT_ENDS):

@@ -872,7 +872,10 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     from gpu_day.costs import FIRST_LINE, WEIGHTS_OF_CYCLE, line_cycles
 
     header = (ROOT / "csrc/cuda/plan.h").read_text()
-    assert f"double first_line = {FIRST_LINE:g};" in header and f"double weights_of_cycle = {WEIGHTS_OF_CYCLE:g};" in header
+    assert (
+        f"double first_line = {FIRST_LINE:g};" in header
+        and f"double weights_of_cycle = {WEIGHTS_OF_CYCLE:g};" in header
+    )
     case = "diagonal B256 28x28 h16, both directions, forward"  # 512 blocks, 55 lines
 
     def cycles(at_once, bound=""):

@@ -25,7 +25,9 @@ STATES = dict(h0=(5,), c0=(5,))
             WEIGHTS | STATES | {name + "_reverse": size for name, size in (WEIGHTS | STATES).items()},
             id="bilstm-learned",
         ),
-        pytest.param(px.DiagonalLSTM(3, 5, bias=False), dict(weight_ih=(20, 3, 1, 1), weight_hh=(20, 5, 2)), id="no-bias"),
+        pytest.param(
+            px.DiagonalLSTM(3, 5, bias=False), dict(weight_ih=(20, 3, 1, 1), weight_hh=(20, 5, 2)), id="no-bias"
+        ),
     ],
 )
 def test_parameters(layer, expected):
@@ -83,23 +85,58 @@ DIAGONAL = dict(weight_ih=torch.randn(16, 3, 1, 1), weight_hh=torch.randn(16, 4,
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        pytest.param(dict(input=X[0]), ValueError, r"expected input of shape \(N, C, H, W\), got \(3, 4, 5\)", id="rank"),
-        pytest.param(dict(input=X[:, :2]), ValueError, r"weight_ih of shape \(16, 2, 1, k\), got \(16, 3, 1, 3\)", id="channels"),
+        pytest.param(
+            dict(input=X[0]), ValueError, r"expected input of shape \(N, C, H, W\), got \(3, 4, 5\)", id="rank"
+        ),
+        pytest.param(
+            dict(input=X[:, :2]), ValueError, r"weight_ih of shape \(16, 2, 1, k\), got \(16, 3, 1, 3\)", id="channels"
+        ),
         pytest.param(dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 3, 0, 5\)", id="empty"),
-        pytest.param(dict(input=X.double()), TypeError, "one dtype, got input of torch.float64 and weight_ih of torch.float32", id="dtype"),
+        pytest.param(
+            dict(input=X.double()),
+            TypeError,
+            "one dtype, got input of torch.float64 and weight_ih of torch.float32",
+            id="dtype",
+        ),
         pytest.param(dict(input=X.long()), TypeError, "floating-point dtype .* got torch.int64", id="integers"),
         pytest.param(dict(input=X.tolist()), TypeError, "expected input to be a Tensor, got list", id="list"),
         pytest.param(dict(weight_hh=None), TypeError, "expected weight_hh to be a Tensor, got NoneType", id="missing"),
-        pytest.param(dict(input=X.to("meta")), ValueError, "one device, got input on meta and weight_ih on cpu", id="device"),
-        pytest.param(dict(weight_hh=torch.randn(16, 4, 2)), ValueError, "odd number of taps in weight_hh, got 2", id="even-taps"),
-        pytest.param(dict(weight_ih=torch.randn(16, 3, 1, 2)), ValueError, "odd kernel in weight_ih, got 2", id="even-kernel"),
-        pytest.param(dict(weight_hh=torch.randn(15, 4, 3)), ValueError, r"weight_hh of shape \(4 \* hidden, hidden, taps\), got \(15, 4, 3\)", id="gates"),
+        pytest.param(
+            dict(input=X.to("meta")), ValueError, "one device, got input on meta and weight_ih on cpu", id="device"
+        ),
+        pytest.param(
+            dict(weight_hh=torch.randn(16, 4, 2)), ValueError, "odd number of taps in weight_hh, got 2", id="even-taps"
+        ),
+        pytest.param(
+            dict(weight_ih=torch.randn(16, 3, 1, 2)), ValueError, "odd kernel in weight_ih, got 2", id="even-kernel"
+        ),
+        pytest.param(
+            dict(weight_hh=torch.randn(15, 4, 3)),
+            ValueError,
+            r"weight_hh of shape \(4 \* hidden, hidden, taps\), got \(15, 4, 3\)",
+            id="gates",
+        ),
         pytest.param(dict(bias=torch.randn(4)), ValueError, r"expected bias of shape \(16,\), got \(4,\)", id="bias"),
         pytest.param(dict(h0=torch.randn(2, 4)), ValueError, r"expected h0 of shape \(4,\), got \(2, 4\)", id="h0"),
-        pytest.param(dict(gate_bias=torch.randn(2, 8, 4, 5)), ValueError, r"gate_bias broadcastable to \(2, 16, 4, 5\), got \(2, 8, 4, 5\)", id="gate_bias"),
+        pytest.param(
+            dict(gate_bias=torch.randn(2, 8, 4, 5)),
+            ValueError,
+            r"gate_bias broadcastable to \(2, 16, 4, 5\), got \(2, 8, 4, 5\)",
+            id="gate_bias",
+        ),
         pytest.param(dict(mask_type="C"), ValueError, "mask_type to be 'A', 'B' or None, got 'C'", id="mask_type"),
-        pytest.param(dict(mask_type="B", image_channels=5), ValueError, "at least one channel for each of 5 image_channels, got 4", id="image_channels"),
-        pytest.param(dict(backend="fast"), ValueError, "backend to be one of 'auto', 'native', 'step', 'resident', 'reference', got 'fast'", id="backend"),
+        pytest.param(
+            dict(mask_type="B", image_channels=5),
+            ValueError,
+            "at least one channel for each of 5 image_channels, got 4",
+            id="image_channels",
+        ),
+        pytest.param(
+            dict(backend="fast"),
+            ValueError,
+            "backend to be one of 'auto', 'native', 'step', 'resident', 'reference', got 'fast'",
+            id="backend",
+        ),
     ],
 )
 @pytest.mark.parametrize("backend", ["native", "reference"])
@@ -121,9 +158,15 @@ def test_diagonal_errors():
         pytest.param(lambda: px.RowLSTM(3, 4, 2), ValueError, "expected an odd kernel_size, got 2", id="even"),
         pytest.param(lambda: px.RowLSTM(3.0, 4), TypeError, "expected in_channels to be an int, got float", id="float"),
         pytest.param(lambda: px.DiagonalLSTM(3, 0), ValueError, "expected hidden_channels >= 1, got 0", id="zero"),
-        pytest.param(lambda: px.RowLSTM(3, 4, mask_type="C"), ValueError, "mask_type to be 'A', 'B' or None, got 'C'", id="mask"),
-        pytest.param(lambda: px.RowLSTM(3, 4, initial_state="one"), ValueError, "'zero' or 'learned', got 'one'", id="state"),
-        pytest.param(lambda: px.RowLSTM(2, 4, image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"),
+        pytest.param(
+            lambda: px.RowLSTM(3, 4, mask_type="C"), ValueError, "mask_type to be 'A', 'B' or None, got 'C'", id="mask"
+        ),
+        pytest.param(
+            lambda: px.RowLSTM(3, 4, initial_state="one"), ValueError, "'zero' or 'learned', got 'one'", id="state"
+        ),
+        pytest.param(
+            lambda: px.RowLSTM(2, 4, image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"
+        ),
         pytest.param(lambda: px.DiagonalBiLSTM(3, 4, backend="cuda"), ValueError, "got 'cuda'", id="backend"),
     ],
 )
@@ -153,5 +196,9 @@ def test_memory_format_of_the_output(layout):
     x = torch.ones(2, 3, 5, 6).to(memory_format=layout)
     for layer in (px.RowLSTM(3, 4), px.DiagonalLSTM(3, 4), px.DiagonalBiLSTM(3, 4)):
         assert layer(x).is_contiguous(memory_format=torch.channels_last)
-    for options in (dict(kernel_size=3, mask_type="B"), dict(kernel_size=1, mask_type="A"), dict(kernel_size=1, mask_type="B")):
+    for options in (
+        dict(kernel_size=3, mask_type="B"),
+        dict(kernel_size=1, mask_type="A"),
+        dict(kernel_size=1, mask_type="B"),
+    ):
         assert px.MaskedConv2d(3, 4, **options)(x).is_contiguous(memory_format=layout)

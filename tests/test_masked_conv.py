@@ -29,7 +29,9 @@ SIZES = [
     (0, 3, 5, 4, 6, 3),
     (2, 37, 18, 23, 19, 3),
 ]
-each_size = pytest.mark.parametrize("size", SIZES, ids="B{0[0]}-in{0[1]}-units{0[2]}-{0[3]}x{0[4]}-colours{0[5]}".format)
+each_size = pytest.mark.parametrize(
+    "size", SIZES, ids="B{0[0]}-in{0[1]}-units{0[2]}-{0[3]}x{0[4]}-colours{0[5]}".format
+)
 each_mask = pytest.mark.parametrize("mask_type", ["A", "B"])
 each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 each_layout = pytest.mark.parametrize("layout", [torch.contiguous_format, CL], ids=["nchw", "channels_last"])
@@ -97,7 +99,9 @@ def test_halves_are_computed_in_float32(kernel, dtype):
     got = run(functional.masked_conv2d, tensors, **options)
     assert all(t.dtype == dtype for t in got)
     cotangent = torch.linspace(-1, 1, got[0].numel()).view(got[0].shape).to(dtype).double()
-    exact = run(px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], cotangent, **options)
+    exact = run(
+        px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], cotangent, **options
+    )
     compare(exact, got, torch.finfo(dtype).eps)
 
 
@@ -143,7 +147,9 @@ def test_only_what_is_needed_is_computed(needed, kernel):
     expected = run(px.reference.masked_conv2d, tensors)
     for i, t in enumerate(tensors):
         t.requires_grad_(i in needed)
-    functional.masked_conv2d(*tensors).backward(torch.linspace(-1, 1, expected[0].numel()).view(expected[0].shape).double())
+    functional.masked_conv2d(*tensors).backward(
+        torch.linspace(-1, 1, expected[0].numel()).view(expected[0].shape).double()
+    )
     for i, t in enumerate(tensors):
         assert (t.grad is None) == (i not in needed)
         if i in needed:
@@ -181,7 +187,9 @@ def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead):
     clean, got = (run(functional.masked_conv2d, [x, weight, b], **options) for weight in (w, poisoned))
     assert all(torch.equal(p, q) for p, q in zip(clean, got))
     assert not got[2][~alive].any() and got[2][alive].all()
-    (dx,) = torch.autograd.grad(functional.masked_conv2d(x, poisoned, b, **options), x, x.new_ones(2, 5, 5, 6), create_graph=True)
+    (dx,) = torch.autograd.grad(
+        functional.masked_conv2d(x, poisoned, b, **options), x, x.new_ones(2, 5, 5, 6), create_graph=True
+    )
     if alive.any():
         assert torch.autograd.grad(dx.square().sum(), poisoned)[0].isfinite().all()
 
@@ -276,15 +284,29 @@ X, W = torch.randn(2, 4, 5, 6), torch.randn(8, 4, 3, 3)
     [
         pytest.param(dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(4, 5, 6\)", id="rank"),
         pytest.param(dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 4, 0, 6\)", id="empty"),
-        pytest.param(dict(input=X[:, :3]), ValueError, r"weight of shape \(out_channels, 3, kh, kw\), got \(8, 4, 3, 3\)", id="channels"),
-        pytest.param(dict(weight=W[0]), ValueError, r"weight of shape \(out_channels, 4, kh, kw\), got \(4, 3, 3\)", id="weight"),
+        pytest.param(
+            dict(input=X[:, :3]),
+            ValueError,
+            r"weight of shape \(out_channels, 3, kh, kw\), got \(8, 4, 3, 3\)",
+            id="channels",
+        ),
+        pytest.param(
+            dict(weight=W[0]), ValueError, r"weight of shape \(out_channels, 4, kh, kw\), got \(4, 3, 3\)", id="weight"
+        ),
         pytest.param(dict(weight=W[..., :2]), ValueError, "odd kernel in weight, got 3 x 2", id="even"),
         pytest.param(dict(bias=torch.ones(4)), ValueError, r"bias of shape \(8,\), got \(4,\)", id="bias"),
         pytest.param(dict(input=X.long()), TypeError, "floating-point dtype .* got torch.int64", id="integers"),
-        pytest.param(dict(input=X.double()), TypeError, "one dtype, got input of torch.float64 and weight of torch.float32", id="dtypes"),
+        pytest.param(
+            dict(input=X.double()),
+            TypeError,
+            "one dtype, got input of torch.float64 and weight of torch.float32",
+            id="dtypes",
+        ),
         pytest.param(dict(input=X.tolist()), TypeError, "expected input to be a Tensor, got list", id="list"),
         pytest.param(dict(weight=None), TypeError, "expected weight to be a Tensor, got NoneType", id="missing"),
-        pytest.param(dict(weight=W.to("meta")), ValueError, "one device, got input on cpu and weight on meta", id="device"),
+        pytest.param(
+            dict(weight=W.to("meta")), ValueError, "one device, got input on cpu and weight on meta", id="device"
+        ),
         pytest.param(dict(mask_type="C"), ValueError, "mask_type to be 'A' or 'B', got 'C'", id="mask"),
         pytest.param(dict(mask_type=None), ValueError, "mask_type to be 'A' or 'B', got None", id="no-mask"),
         pytest.param(dict(image_channels=5), ValueError, "each of 5 image_channels, got 4", id="colours-in"),
@@ -292,8 +314,15 @@ X, W = torch.randn(2, 4, 5, 6), torch.randn(8, 4, 3, 3)
         pytest.param(dict(image_channels=0), ValueError, "image_channels >= 1, got 0", id="no-colours"),
         pytest.param(dict(gates=1.0), TypeError, "gates to be an int, got float", id="gates-type"),
         pytest.param(dict(gates=3), ValueError, "out_channels divisible by 3 gates, got 8", id="gates"),
-        pytest.param(dict(activation="tanh"), ValueError, "activation to be 'relu' or None, got 'tanh'", id="activation"),
-        pytest.param(dict(backend="step"), ValueError, "backend to be one of 'auto', 'native', 'reference', got 'step'", id="backend"),
+        pytest.param(
+            dict(activation="tanh"), ValueError, "activation to be 'relu' or None, got 'tanh'", id="activation"
+        ),
+        pytest.param(
+            dict(backend="step"),
+            ValueError,
+            "backend to be one of 'auto', 'native', 'reference', got 'step'",
+            id="backend",
+        ),
     ],
 )
 @pytest.mark.parametrize("backend", ["native", "reference"])
@@ -306,12 +335,18 @@ def test_function_errors(change, error, message, backend):
     ("arguments", "options", "error", "message"),
     [
         pytest.param((4, 6, 2, "A"), {}, ValueError, "expected an odd kernel_size, got 2", id="even"),
-        pytest.param((4, 6, (3, 3, 3), "A"), {}, ValueError, r"an int or \(height, width\), got \(3, 3, 3\)", id="three"),
+        pytest.param(
+            (4, 6, (3, 3, 3), "A"), {}, ValueError, r"an int or \(height, width\), got \(3, 3, 3\)", id="three"
+        ),
         pytest.param((4, 6, 3.0, "A"), {}, TypeError, "kernel_size to be an int, got float", id="float"),
         pytest.param((0, 6, 3, "A"), {}, ValueError, "in_channels >= 1, got 0", id="zero"),
         pytest.param((4, 6, 3, "C"), {}, ValueError, "mask_type to be 'A' or 'B', got 'C'", id="mask"),
-        pytest.param((2, 6, 3, "A"), dict(image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"),
-        pytest.param((4, 6, 3, "A"), dict(activation="gelu"), ValueError, "activation to be 'relu' or None", id="activation"),
+        pytest.param(
+            (2, 6, 3, "A"), dict(image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"
+        ),
+        pytest.param(
+            (4, 6, 3, "A"), dict(activation="gelu"), ValueError, "activation to be 'relu' or None", id="activation"
+        ),
         pytest.param((4, 6, 3, "A"), dict(backend="fast"), ValueError, "got 'fast'", id="backend"),
     ],
 )

@@ -71,7 +71,9 @@ def test_half_is_computed_in_float32(name, backend, dtype):
     exact.load_state_dict({key: value.float() for key, value in layer.state_dict().items()})
     cotangent = torch.randn(2, 8, 6, 5).to(dtype)
     got = outputs_and_gradients(layer, backend, x, cotangent=cotangent)
-    expected = outputs_and_gradients(exact, "reference", x.detach().float().requires_grad_(), cotangent=cotangent.float())
+    expected = outputs_and_gradients(
+        exact, "reference", x.detach().float().requires_grad_(), cotangent=cotangent.float()
+    )
     for key in expected:
         assert got[key].dtype == dtype
         assert_close(key, expected[key], got[key], torch.finfo(dtype).eps)
@@ -80,7 +82,9 @@ def test_half_is_computed_in_float32(name, backend, dtype):
 OPTIONAL = ("bias", "h0", "c0", "gate_bias")
 
 
-@pytest.mark.parametrize("given", range(16), ids=lambda bits: "+".join(n for i, n in enumerate(OPTIONAL) if bits >> i & 1) or "none")
+@pytest.mark.parametrize(
+    "given", range(16), ids=lambda bits: "+".join(n for i, n in enumerate(OPTIONAL) if bits >> i & 1) or "none"
+)
 @pytest.mark.parametrize("function", ["row_lstm", "diagonal_lstm", "diagonal_bilstm"])
 def test_any_subset_of_the_optional_tensors(function, given):
     n, channels, hidden, height, width = 2, 3, 4, 3, 5
@@ -89,12 +93,20 @@ def test_any_subset_of_the_optional_tensors(function, given):
     def rand(*size):
         return torch.randn(size, dtype=torch.float64, requires_grad=True)
 
-    sizes = {"bias": (4 * hidden,), "h0": (hidden,), "c0": (hidden,), "gate_bias": (n, 4 * hidden * directions, height, width)}
+    sizes = {
+        "bias": (4 * hidden,),
+        "h0": (hidden,),
+        "c0": (hidden,),
+        "gate_bias": (n, 4 * hidden * directions, height, width),
+    }
     chosen = [name for i, name in enumerate(OPTIONAL) if given >> i & 1]
     arguments = {"weight_ih": rand(4 * hidden, channels, 1, kernel), "weight_hh": rand(4 * hidden, hidden, taps)}
     arguments |= {name: rand(*sizes[name]) for name in chosen}
     if directions == 2:  # the second direction has the ones that the first one lacks
-        arguments |= {"weight_ih_reverse": rand(4 * hidden, channels, 1, 1), "weight_hh_reverse": rand(4 * hidden, hidden, 2)}
+        arguments |= {
+            "weight_ih_reverse": rand(4 * hidden, channels, 1, 1),
+            "weight_hh_reverse": rand(4 * hidden, hidden, 2),
+        }
         arguments |= {name + "_reverse": rand(*sizes[name]) for name in OPTIONAL[:3] if name not in chosen}
     arguments["input"] = rand(n, channels, height, width)
     results = {}

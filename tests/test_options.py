@@ -78,7 +78,9 @@ def test_a_warmup_beyond_the_epochs(tmp_path, capsys):
 def test_a_width_is_chosen_in_one_way(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["train", "--out", str(tmp_path), "--parameters", "1000", "--hidden-channels", "3"])
-    assert ended.value.code == 2 and "--hidden-channels: not allowed with argument --parameters" in capsys.readouterr().err
+    assert (
+        ended.value.code == 2 and "--hidden-channels: not allowed with argument --parameters" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,10 @@ def test_a_width_is_chosen_in_one_way(tmp_path, capsys):
         ("--factor 2", "expected no --factor, without which the training began: --resume goes on with its options"),
         ("--no-skip", "expected no --no-skip, without which the training began: --resume goes on with its options"),
         ("--skip", "expected no --skip, without which the training began: --resume goes on with its options"),
-        ("--conditional", "expected no --conditional, without which the training began: --resume goes on with its options"),
+        (
+            "--conditional",
+            "expected no --conditional, without which the training began: --resume goes on with its options",
+        ),
         ("--clip nan", "expected --clip 1.0, with which the training began, got nan"),
     ],
 )

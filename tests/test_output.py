@@ -44,7 +44,9 @@ def names(path):
 
 def test_a_second_training_is_refused_and_told_who_the_first_is(held):
     out, process = held
-    with pytest.raises(BlockingIOError, match="is being trained in by process 42 on elsewhere since .*: pixelrnn train$"):
+    with pytest.raises(
+        BlockingIOError, match="is being trained in by process 42 on elsewhere since .*: pixelrnn train$"
+    ):
         tiny_training(out, steps=1).run()
     assert names(out) == [output.LOCK]
     process.kill()
@@ -101,7 +103,10 @@ def test_a_filelock_that_is_too_old_says_so(tmp_path, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr("filelock.FileLock", old)
-    with pytest.raises(MissingPackage, match=r"expected filelock 3.32 or later, got \d"), output.locked(tmp_path / "new"):
+    with (
+        pytest.raises(MissingPackage, match=r"expected filelock 3.32 or later, got \d"),
+        output.locked(tmp_path / "new"),
+    ):
         pass
     assert not (tmp_path / "new").exists()
 

@@ -183,7 +183,9 @@ SHIPPED = ("75", "80", "86", "90", "100", "120")
     ("visible", "known", "archs"),
     [
         pytest.param([], (*SHIPPED, "110", "121"), "7.5;8.0;8.6;9.0+PTX;10.0;11.0;12.0+PTX", id="all"),
-        pytest.param([], ("75", "80", "86", "90", "100", "101", "120"), "7.5;8.0;8.6;9.0+PTX;10.0;12.0+PTX", id="CUDA-12"),
+        pytest.param(
+            [], ("75", "80", "86", "90", "100", "101", "120"), "7.5;8.0;8.6;9.0+PTX;10.0;12.0+PTX", id="CUDA-12"
+        ),
         pytest.param([(9, 0)], (*SHIPPED, "110"), "9.0+PTX", id="H100"),
         pytest.param([(8, 0), (12, 0)], (*SHIPPED, "110"), "8.0;12.0+PTX", id="two"),
         pytest.param([(8, 6)], (*SHIPPED, "110"), "8.6+PTX", id="no-clusters"),

@@ -9,7 +9,13 @@ import reach
 import torch
 from checks import LAYERS, gate_bias_channels, make_layer
 
-SHAPES = [pytest.param(4, 4, id="4x4"), pytest.param(5, 3, id="5x3"), pytest.param(3, 5, id="3x5"), pytest.param(1, 4, id="1x4"), pytest.param(4, 1, id="4x1")]
+SHAPES = [
+    pytest.param(4, 4, id="4x4"),
+    pytest.param(5, 3, id="5x3"),
+    pytest.param(3, 5, id="3x5"),
+    pytest.param(1, 4, id="1x4"),
+    pytest.param(4, 1, id="4x1"),
+]
 COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneven")]
 
 
@@ -43,9 +49,13 @@ def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
 def test_stack(outer, inner, colours, in_channels, hidden):
     height, width = 4, 3
     options = dict(image_channels=colours, dtype=torch.float64)
-    stack = torch.nn.Sequential(make_layer(inner, in_channels, hidden, **options), make_layer(outer, hidden, hidden, **options))
+    stack = torch.nn.Sequential(
+        make_layer(inner, in_channels, hidden, **options), make_layer(outer, hidden, hidden, **options)
+    )
     x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
-    assert reach.measured(stack, x, colours) == reach.layer(reach.layer(reach.image(height, width, colours), inner), outer)
+    assert reach.measured(stack, x, colours) == reach.layer(
+        reach.layer(reach.image(height, width, colours), inner), outer
+    )
 
 
 def test_the_bilstm_sees_everything_before_and_nothing_after():
@@ -57,5 +67,7 @@ def test_the_bilstm_sees_everything_before_and_nothing_after():
 
 def test_the_row_lstm_sees_the_triangle_above_and_to_its_left():
     for (r, c, _), inputs in reach.layer(reach.image(5, 7, 1), "row3").items():
-        triangle = {(rr, cc, 0) for rr in range(r) for cc in range(7) if abs(cc - c) <= r - rr or cc == c - (r - rr) - 1}
+        triangle = {
+            (rr, cc, 0) for rr in range(r) for cc in range(7) if abs(cc - c) <= r - rr or cc == c - (r - rr) - 1
+        }
         assert inputs == triangle | {(r, cc, 0) for cc in (c - 1, c) if cc >= 0}

@@ -45,14 +45,18 @@ def generator(seed=0):
 
 
 def drawn_by(sampler, model, n, height, width, condition=None, temperature=1.0, given=None, known=None):
-    draws = sampling.checked_draws(model, n, (model.image_channels, height, width), generator(), temperature, given, known)
+    draws = sampling.checked_draws(
+        model, n, (model.image_channels, height, width), generator(), temperature, given, known
+    )
     with torch.no_grad():
         return model._draw(sampler, draws, condition)
 
 
 @pytest.mark.covering(2)
 @pytest.mark.parametrize(
-    ("height", "width", "backend"), [(4, 6, "auto"), (4, 2, "reference"), (2, 8, "auto")], ids=["4x6", "4x2-reference", "2x8"]
+    ("height", "width", "backend"),
+    [(4, 6, "auto"), (4, 2, "reference"), (2, 8, "auto")],
+    ids=["4x6", "4x2-reference", "2x8"],
 )
 @pytest.mark.parametrize("condition", [None, "label", "map"])
 @pytest.mark.parametrize("colours", COLOURS)
@@ -125,10 +129,20 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
     given, mask = None, None
     if known:
         given, mask = torch.randint(model.levels, shape, generator=generator(5)), torch.zeros(shape, dtype=torch.bool)
-        mask[{"upper half": (..., slice(2), slice(None)), "box": (..., slice(1, 3), slice(2, 5)), "one colour": (slice(None), 0)}[known]] = True
+        mask[
+            {
+                "upper half": (..., slice(2), slice(None)),
+                "box": (..., slice(1, 3), slice(2, 5)),
+                "one colour": (slice(None), 0),
+            }[known]
+        ] = True
     naive, *others = (
         drawn_by(sampler, make(name, colours, backend=backend), 3, 4, 6, given=given, known=mask)
-        for sampler, backend in [(sampling.naive, "auto"), (sampling.cropped, "auto"), *((sampling.incremental, b) for b in BACKENDS)]
+        for sampler, backend in [
+            (sampling.naive, "auto"),
+            (sampling.cropped, "auto"),
+            *((sampling.incremental, b) for b in BACKENDS),
+        ]
     )
     for other in others:
         assert torch.equal(other, naive)
@@ -203,7 +217,10 @@ def test_randomness_is_one_uniform_tensor_of_the_generator():
 def test_draw_step(runner, temperature, levels, logits):
     """A row of draws is likelihood.draw: uniform numbers at both ends, equal logits, infinite ones."""
     rows = Rows(images=9, width=11, margin=1, dtype=torch.float64, device=torch.device("cpu"))
-    buffers = {name: rows.buffer(2, dtype) for name, dtype in dict(uniform=torch.float64, known=torch.bool, values=torch.int64, image=None).items()}
+    buffers = {
+        name: rows.buffer(2, dtype)
+        for name, dtype in dict(uniform=torch.float64, known=torch.bool, values=torch.int64, image=None).items()
+    }
     all_logits = rows.buffer(2 * logits).normal_(std=3)
     all_logits[3] = 0
     all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
@@ -225,7 +242,12 @@ def test_a_model_of_bfloat16_samples_in_float32():
     model = make("diagonal", "rgb", torch.bfloat16)
     assert model.sample(2, (3, 2, 3), generator=generator()).dtype == torch.int64
     images = torch.randint(model.levels, (2, 3, 2, 3))
-    assert_close("logits", make("diagonal", "rgb", torch.bfloat16).float()(images).detach(), model.incremental_logits(images), 1e-5)
+    assert_close(
+        "logits",
+        make("diagonal", "rgb", torch.bfloat16).float()(images).detach(),
+        model.incremental_logits(images),
+        1e-5,
+    )
 
 
 def test_no_images():
@@ -402,7 +424,13 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
 )
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 def test_wrong_programs_are_refused(code, message):
-    tensors = [torch.zeros(5, 2, 3), torch.zeros(5, 2, 3), torch.zeros(1, 3, 1, 64), torch.zeros(5, 2, 3, dtype=torch.float64), torch.zeros(4, 2, 3)]
+    tensors = [
+        torch.zeros(5, 2, 3),
+        torch.zeros(5, 2, 3),
+        torch.zeros(1, 3, 1, 64),
+        torch.zeros(5, 2, 3, dtype=torch.float64),
+        torch.zeros(4, 2, 3),
+    ]
     tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]
     tensors[5][3, 1, 0], tensors[6][3, 1, 0] = True, 9
     tensors += [torch.zeros(2), torch.zeros(5, 2, 2)]

@@ -110,7 +110,9 @@ def test_an_inner_loop_runs_as_often_as_a_rule_says():
 
 def test_facts_are_those_of_the_loop():
     division = row("BSSY", target="join"), row("CALL.REL"), row("BSYNC", label="join")
-    found = flow.facts(loop(row("MEMBAR.ALL.GPU"), row("CCTL.IVALL"), row("LDL"), row("STL"), row("I2F.RP"), row("F2I.U32"), *division))
+    found = flow.facts(
+        loop(row("MEMBAR.ALL.GPU"), row("CCTL.IVALL"), row("LDL"), row("STL"), row("I2F.RP"), row("F2I.U32"), *division)
+    )
     assert set(found.values()) == {1, 2} and found["local memory"] == 2
     assert set(flow.facts(loop(row("MEMBAR.ALL.CTA"), row("I2F.RP"))).values()) == {0}
     before = loop()
@@ -131,7 +133,10 @@ def test_a_listing_is_read():
                                                                 /* 0x001fea000383ffff */
 """
     code = parse(text.splitlines())["k"].code
-    assert [(i.opcode, i.predicate, i.stall, i.write, i.read, i.wait) for i in code] == [("MUFU.EX2", "!P0", 1, 0, 7, 0), ("BRA", "P1", 5, 7, 7, 1)]
+    assert [(i.opcode, i.predicate, i.stall, i.write, i.read, i.wait) for i in code] == [
+        ("MUFU.EX2", "!P0", 1, 0, 7, 0),
+        ("BRA", "P1", 5, 7, 7, 1),
+    ]
     assert [i.places for i in code] == [(("/a/b.cu", 7), ("/a/c.cu", 9)), (("/a/c.cu", 11),)]
     assert parse(text.splitlines())["k"].successors(1) == [1]
 
@@ -139,7 +144,10 @@ def test_a_listing_is_read():
 def test_a_table_is_read_as_it_was_written(tmp_path):
     cost = cost_table.Cost
     columns = tuple(cost(100 * w, 10 * w, w) for w in cost_table.WARPS)
-    table = cost_table.Table("a model, nvcc 13.0.88", (cost_table.Row("k1", (1, 2, 3, 4), columns), cost_table.Row("k2", (5, 6, 7, 8), columns)))
+    table = cost_table.Table(
+        "a model, nvcc 13.0.88",
+        (cost_table.Row("k1", (1, 2, 3, 4), columns), cost_table.Row("k2", (5, 6, 7, 8), columns)),
+    )
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
@@ -172,12 +180,17 @@ CASES = [
     Case("MNIST h16, backward bf16", "backward_bf16_4_4_256_single", 1, {}, 534, 0),
     Case("CIFAR h128, four images in C = 8, forward bf16", "forward_bf16_8_1_256_images", 2, {}, 2120, 0),
     Case("CIFAR h128, C = 8, backward bf16", "backward_bf16_4_1_512_cluster", 4, {}, 1281, 1),
-    Case("CIFAR h128, one block, backward bf16", "backward_bf16_20s_0_256_single", 2, {"tiles": 4, "cells": 8}, 8961, 3),
+    Case(
+        "CIFAR h128, one block, backward bf16", "backward_bf16_20s_0_256_single", 2, {"tiles": 4, "cells": 8}, 8961, 3
+    ),
 ]
 
 # What a line may hold all the same: the fact, of which kernels, and why.
 ALLOWED = {
-    **dict.fromkeys((("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")), "the wait for what peers stored is acquire.cluster, as the memory model asks for"),
+    **dict.fromkeys(
+        (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
+        "the wait for what peers stored is acquire.cluster, as the memory model asks for",
+    ),
     ("divergent region", ""): "one lane waits for its warp, lanes push to as many peers as there are: bounded by CASES",
 }
 
@@ -221,7 +234,9 @@ def test_no_line_takes_longer_than_it_did(case, of_kernel, record_property):
     found = of_kernel(case.kernel)
     line = model.walk(found, warps=case.warps, rules=lines.rules(lines.by_name()[case.kernel], **case.layout))
     divergent = flow.facts(found)["divergent region"]
-    record_property("figure", f"{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}")
+    record_property(
+        "figure", f"{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}"
+    )
     assert line.products, "the way round the product was taken"
     if not compiler.is_pinned():
         pytest.skip(reported_only())

@@ -122,7 +122,9 @@ def test_samples_are_pictured_after_every_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["write_learning_curve", "write_grid"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("why\nwhere")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("why\nwhere")], ids=repr
+)
 def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, error):
     def fail(*_):
         raise error
@@ -334,15 +336,24 @@ def other_model(path):
         (without("progress", "step"), "expected a checkpoint of pixelrnn_ext"),
         (other_model, "expected the configuration of a model"),
         (not_finite, r"expected a model of finite parameters, got others in head.1.weight of .*last.safetensors"),
-        (with_fact("progress", "step", -5), r"expected progress.step to be an integer in \[0, 2\*\*63\), got -5 in .*last"),
+        (
+            with_fact("progress", "step", -5),
+            r"expected progress.step to be an integer in \[0, 2\*\*63\), got -5 in .*last",
+        ),
         (with_fact("progress", "step", 10**30), r"expected progress.step to be an integer in .*, got 10{30} in"),
         (with_fact("progress", "step", True), "expected progress.step to be an integer in .*, got True in"),
         (with_fact("progress", "evaluated", 9), "expected progress.best_step <= evaluated <= step, got 2, 9 and 2 in"),
         (with_fact("progress", "best", math.nan), "expected progress.best to be a number, got nan in"),
         (with_fact("model", "num_layers", 10**9), r"expected num_layers to be at most \d+ in .*last.*, got 1000000000"),
-        (with_fact("model", "hidden_channels", 10**30), r"expected hidden_channels to be at most 9\d+ in .*, got 10{30}"),
+        (
+            with_fact("model", "hidden_channels", 10**30),
+            r"expected hidden_channels to be at most 9\d+ in .*, got 10{30}",
+        ),
         (with_fact("data", "shape", [1, 0, 5]), r"expected data.shape to be three integers >= 1, got \[1, 0, 5\] in"),
-        (with_fact("data", "classes", [1] * 99), r"expected data.classes to be a list of names, got \[1, 1, .*\.\.\. in"),
+        (
+            with_fact("data", "classes", [1] * 99),
+            r"expected data.classes to be a list of names, got \[1, 1, .*\.\.\. in",
+        ),
         (lambda path: path.unlink(), "No such file"),
     ],
     ids=[
@@ -422,7 +433,9 @@ def test_a_checkpoint_of_a_newer_format_is_refused(saved, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT", "3")
     tiny_training(saved.parent, steps=2).save()
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or"):
+    with pytest.raises(
+        ValueError, match="expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or"
+    ):
         checkpoint.load(saved)
 
 
@@ -440,7 +453,9 @@ def test_a_training_is_not_resumed_without_the_state_of_its_optimiser(tmp_path, 
         if lost != "shape":
             del tensors[key]
     checkpoint.save(path, tensors, facts)
-    with pytest.raises(ValueError, match=r"last.safetensors cannot be resumed: expected the state of \w+ for every param"):
+    with pytest.raises(
+        ValueError, match=r"last.safetensors cannot be resumed: expected the state of \w+ for every param"
+    ):
         tiny_training(tmp_path, **settings).resume(path)
 
 

@@ -85,8 +85,14 @@ def text(table: Table) -> str:
         return ", ".join(map(str, items[:-1])) + f" and {items[-1]}"
 
     capabilities = [f"{arch[3:-1]}.{arch[-1]}" for arch in ARCHITECTURES]
-    rows = [f'    {{"{r.kernel}", {braces(r.registers)}, {{{", ".join(map(braces, r.costs))}}}}},\n' for r in table.rows]
-    return _HEADER % (table.source, listed(capabilities), listed(WARPS)) + "".join(rows) + "};\n\n}  // namespace pixelrnn::cuda\n"
+    rows = [
+        f'    {{"{r.kernel}", {braces(r.registers)}, {{{", ".join(map(braces, r.costs))}}}}},\n' for r in table.rows
+    ]
+    return (
+        _HEADER % (table.source, listed(capabilities), listed(WARPS))
+        + "".join(rows)
+        + "};\n\n}  // namespace pixelrnn::cuda\n"
+    )
 
 
 def write(table: Table, path: Path = PATH) -> None:

@@ -36,7 +36,9 @@ def expected(plan: str) -> Expected | None:
     if found is None:
         return None
     kernel, blocks, images, threads, at_once, milliseconds, cycles = found.groups()
-    return Expected(kernel, int(blocks), int(images or 1), int(threads), int(at_once), 1e3 * float(milliseconds), float(cycles))
+    return Expected(
+        kernel, int(blocks), int(images or 1), int(threads), int(at_once), 1e3 * float(milliseconds), float(cycles)
+    )
 
 
 def scan_us(result: dict) -> float | None:

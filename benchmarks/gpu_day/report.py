@@ -124,4 +124,3 @@ def plot(folder: Path, results: dict) -> str:
         grouped_bars(folder / name, labels, series, "time on the GPU over the floor", card, targets)
         written.append(name)
     return ", ".join(written) or "no plots, since nothing was measured"
-

@@ -159,7 +159,9 @@ class Benchmark:
         """Of all cases that have run: each provider takes a fresh process, which is slower than timing it."""
         for case, dtype, threads, names, rows in self._unmeasured:
             if out_of_time():
-                self.notes.append(f"skipped: peak memory of {case}, {threads} threads (out of time; --full measures it)")
+                self.notes.append(
+                    f"skipped: peak memory of {case}, {threads} threads (out of time; --full measures it)"
+                )
                 continue
             for name, peak in peak_memory.peaks(case, dtype, threads, names).items():
                 rows[name].memory_mib = peak

@@ -13,10 +13,16 @@ def parse(argv: list[str], description: str, count: str, default: int) -> tuple[
     """The options, of which ``count`` is the one for the number of images; the images' side, and arguments of the
     model."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help="default: %(default)s")
+    parser.add_argument(
+        "--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help="default: %(default)s"
+    )
     parser.add_argument(count, type=int, default=default, metavar="N", help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s")
-    parser.add_argument("--check", action="store_true", help="a tiny model and image: whether everything runs, in seconds")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="a tiny model and image: whether everything runs, in seconds"
+    )
     options = parser.parse_args(argv)
     for name in (count, "--threads"):
         value = getattr(options, name.strip("-").replace("-", "_"))

@@ -4,8 +4,8 @@
 
 namespace pixelrnn::cpu {
 
-// Packed weights of the outputs start .. stop - 1 of a step: [blocks][channels of all taps][kBlock], zeros behind the last output. A
-// block is kBlock outputs, of a cell [4 gates][kBlock / 4 units].
+// Packed weights of the outputs start .. stop - 1 of a step: [blocks][channels of all taps][kBlock], zeros behind the
+// last output. A block is kBlock outputs, of a cell [4 gates][kBlock / 4 units].
 constexpr int kBlock = 64;
 
 // Values of the first image; the next one's are `stride` further on.
@@ -28,7 +28,8 @@ template <class T> struct CellColumn {
   int64_t hidden;  // base is [4][hidden]
 };
 template <class T> struct ColumnKernels {
-  void (*linear)(const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>&);
+  void (*linear)(
+      const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>&);
   void (*cell)(const ColumnOperand<T>*, int taps, const T* packed, int64_t units, int64_t images, const CellColumn<T>&);
 };
 

@@ -18,11 +18,11 @@ template <class T> class Images {
     switch (s.kind) {
       case StepKind::kLinear:
         return kernels_.linear(operands(s, column), int(s.taps.size()), s.packed, s.stop - s.start, count_,
-                               {in(s.base, column, s.start), at(s.output, column, s.start), s.relu});
+            {in(s.base, column, s.start), at(s.output, column, s.start), s.relu});
       case StepKind::kCell:
         return kernels_.cell(operands(s, column), int(s.taps.size()), s.packed, s.stop - s.start, count_,
-                             {in(s.base, column, s.start), in(s.carried, column + s.shift, s.start), in(s.addend, column, s.start), at(s.c, column, s.start),
-                              at(s.h, column, s.start), at(s.output, column, s.start), s.h.channels});
+            {in(s.base, column, s.start), in(s.carried, column + s.shift, s.start), in(s.addend, column, s.start),
+                at(s.c, column, s.start), at(s.h, column, s.start), at(s.output, column, s.start), s.h.channels});
       case StepKind::kPointwise: return pointwise(s, column);
       case StepKind::kDraw: return draw(s, column);
     }
@@ -45,13 +45,16 @@ template <class T> class Images {
   void pointwise(const ColumnStep<T>& s, int64_t column) const {
     const int64_t n = s.stop - s.start;
     const Column<T> out = at(s.output, column, s.start);
-    const Column<const T> left = in(s.base, column, s.start), right = s.addend.data ? in(s.addend, column, s.start) : Column<const T>{nullptr, 0};
+    const Column<const T> left = in(s.base, column, s.start),
+                          right = s.addend.data ? in(s.addend, column, s.start) : Column<const T>{nullptr, 0};
     for (int64_t i = 0; i < count_; ++i) {
       T* y = out.data + i * out.stride;
       const T *a = left.data + i * left.stride, *b = right.data + i * right.stride;
-      if (right.data) for (int64_t j = 0; j < n; ++j) y[j] = a[j] + b[j];
+      if (right.data)
+        for (int64_t j = 0; j < n; ++j) y[j] = a[j] + b[j];
       else std::copy(a, a + n, y);
-      if (s.relu) for (int64_t j = 0; j < n; ++j) y[j] = y[j] < T(0) ? T(0) : y[j];
+      if (s.relu)
+        for (int64_t j = 0; j < n; ++j) y[j] = y[j] < T(0) ? T(0) : y[j];
     }
   }
 
@@ -63,13 +66,14 @@ template <class T> class Images {
     const auto image = at(s.output, column, s.colour);
     for (int64_t i = 0; i < count_; ++i) {
       int64_t& value = values.data[i * values.stride];
-      if (!known.data[i * known.stride]) value = drawn(logits.data + i * logits.stride, s.stop - s.start, uniform.data[i * uniform.stride]);
+      if (!known.data[i * known.stride])
+        value = drawn(logits.data + i * logits.stride, s.stop - s.start, uniform.data[i * uniform.stride]);
       image.data[i * image.stride] = s.scaled[value];
     }
   }
 
-  // The value at which the cumulative distribution passes `uniform`, as pixelrnn_ext/likelihood.py says. A single logit is that of
-  // the value 1, beside 0.
+  // The value at which the cumulative distribution passes `uniform`, as pixelrnn_ext/likelihood.py says. A single logit
+  // is that of the value 1, beside 0.
   int64_t drawn(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);
@@ -94,10 +98,12 @@ template <class T> class Images {
 }  // namespace
 
 template <class T>
-void run_columns(const std::vector<ColumnStep<T>>& steps, int64_t margin, int64_t width, int64_t images, double temperature, const Team& team, int instruction_set) {
+void run_columns(const std::vector<ColumnStep<T>>& steps, int64_t margin, int64_t width, int64_t images,
+    double temperature, const Team& team, int instruction_set) {
   const int shares = int(std::min<int64_t>(team.threads, images));
   team.parallel(shares, [&](int s0, int s1) {
-    Images<T> some(kernels<T>(instruction_set).columns, images, images * s0 / shares, images * s1 / shares, temperature);
+    Images<T> some(
+        kernels<T>(instruction_set).columns, images, images * s0 / shares, images * s1 / shares, temperature);
     for (int64_t column = margin; column < margin + width; ++column)
       for (const auto& step : steps) some.run(step, column);
   });

@@ -24,8 +24,11 @@ std::vector<int> colour_groups(int channels, int colours) {
 class Alive {
  public:
   explicit Alive(const Convolution& s)
-      : strict_(s.strict), centre_(s.kernel_height * s.kernel_width / 2), units_(s.out_channels / s.gates),
-        out_(colour_groups(units_, s.colours)), in_(colour_groups(s.in_channels, s.colours)) {}
+      : strict_(s.strict),
+        centre_(s.kernel_height * s.kernel_width / 2),
+        units_(s.out_channels / s.gates),
+        out_(colour_groups(units_, s.colours)),
+        in_(colour_groups(s.in_channels, s.colours)) {}
   bool operator()(int out, int in, int tap) const {
     return tap < centre_ || (tap == centre_ && in_[in] < out_[out % units_] + !strict_);
   }
@@ -37,16 +40,19 @@ class Alive {
 };
 
 // What every pixel reads of a map in one piece: pixels side by side, in the rows and columns of the padded map.
-struct Piece {
-  int row, column, pixels;
-};
+struct Piece { int row, column, pixels; };
 
 // Rows of one image, channels-last, between zeros: a row of the kernel is one piece of memory wherever it lies.
 template <class T> class Band {
  public:
   Band(const Convolution& s, const ConvolutionKernels<T>& k, int channels, int rows)
-      : k_(k), channels_(channels), height_(s.height), width_(s.width), side_(s.kernel_width / 2),
-        planar_(!s.channels_last && channels > 1), own_(buffer<T>(int64_t(rows) * stride() * channels)) {
+      : k_(k),
+        channels_(channels),
+        height_(s.height),
+        width_(s.width),
+        side_(s.kernel_width / 2),
+        planar_(!s.channels_last && channels > 1),
+        own_(buffer<T>(int64_t(rows) * stride() * channels)) {
     memset(own_.get(), 0, sizeof(T) * rows * stride() * channels);
   }
   int channels() const { return channels_; }
@@ -133,7 +139,7 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
 // taps in raster order, or for the transpose backwards. The bias is the weight of a source that is one.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
-               const Team& team) {
+    const Team& team) {
   const int sources = transposed ? s.out_channels : s.in_channels;
   const int results = transposed ? s.in_channels : s.out_channels;
   const int taps = s.live_taps(), all_taps = s.kernel_height * s.kernel_width;
@@ -179,10 +185,15 @@ template <class F> void for_bands(const Convolution& s, int shares, int s0, int 
 // The product of a band and the packed weight, written to rows r0 <= r < r1 of an image.
 template <class T> class Product {
  public:
-  Product(const Convolution& s, const ConvolutionKernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces, int results,
-          const T* packed, bool bias, int band_rows)
-      : s_(s), k_(k), results_(results), depth_(int64_t(s.live_taps()) * band.channels() + bias), packed_(packed),
-        cells_(band, pieces, s.width, bias), direct_(s.channels_last || results == 1) {
+  Product(const Convolution& s, const ConvolutionKernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces,
+      int results, const T* packed, bool bias, int band_rows)
+      : s_(s),
+        k_(k),
+        results_(results),
+        depth_(int64_t(s.live_taps()) * band.channels() + bias),
+        packed_(packed),
+        cells_(band, pieces, s.width, bias),
+        direct_(s.channels_last || results == 1) {
     if (!direct_) map_ = buffer<T>(int64_t(band_rows) * s.width * results);
   }
   void write(T* to, bool relu, int image, int r0, int r1) {
@@ -288,8 +299,8 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
   });
 }
 
-#define INSTANTIATE(T)                                                                                      \
-  template void convolve<T>(const Convolution&, const ConvolutionForward<T>&, const Team&, int);           \
+#define INSTANTIATE(T)                                                                           \
+  template void convolve<T>(const Convolution&, const ConvolutionForward<T>&, const Team&, int); \
   template void convolve_backward<T>(const Convolution&, const ConvolutionBackward<T>&, const Team&, int);
 INSTANTIATE(float)
 INSTANTIATE(double)

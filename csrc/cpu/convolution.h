@@ -35,9 +35,9 @@ void convolve(const Convolution&, const ConvolutionForward<T>&, const Team&, int
 
 template <class T> struct ConvolutionBackward {
   const T* dy;
-  const T* y;                    // with relu
+  const T* y;  // with relu
   const T *input, *weight;
-  T *dinput, *dweight, *dbias;   // out, null: not wanted; dweight is zero where the mask is
+  T *dinput, *dweight, *dbias;  // out, null: not wanted; dweight is zero where the mask is
 };
 template <class T>
 void convolve_backward(const Convolution&, const ConvolutionBackward<T>&, const Team&, int instruction_set);

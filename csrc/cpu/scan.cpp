@@ -18,7 +18,7 @@ template <class T> struct Tap {
   int channels, stride;  // values read of a pixel, values from pixel to pixel
   Displacement from;
   const T* border;
-  const T* weight;       // [hidden][4][channels]
+  const T* weight;  // [hidden][4][channels]
 };
 
 template <class T> const T* at(const T* p, int64_t offset) { return p ? p + offset : p; }
@@ -29,11 +29,13 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 
   void state(const Shape& s, const T* map, const T* border, const T* weight) {
     for (int k = 0; k < s.taps; ++k)
-      this->push_back({map, s.hidden, s.hidden, state_tap(s.diagonal, s.taps, k), border, at(weight, int64_t(k) * s.hidden * 4 * s.hidden)});
+      this->push_back({map, s.hidden, s.hidden, state_tap(s.diagonal, s.taps, k), border,
+          at(weight, int64_t(k) * s.hidden * 4 * s.hidden)});
   }
   void input(const Shape& s, const T* map, const T* border, const T* weight) {
     for (int k = 0; map && k < s.input_taps; ++k)
-      this->push_back({map, s.input_channels, s.input_channels, input_tap(s.input_kernel, k), border, at(weight, int64_t(k) * s.hidden * 4 * s.input_channels)});
+      this->push_back({map, s.input_channels, s.input_channels, input_tap(s.input_kernel, k), border,
+          at(weight, int64_t(k) * s.hidden * 4 * s.input_channels)});
   }
   void bias(const T* weight) { this->push_back({&one, 1, 0, {0, 0}, &one, weight}); }
 
@@ -52,7 +54,8 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 // Pointers to the operands of the active cells of one line of some images.
 template <class T> class LineCells {
  public:
-  LineCells(const Geometry& g, int64_t pixels, const Taps<T>& taps) : g_(g), pixels_(pixels), taps_(taps), channels_(taps.channels()) {}
+  LineCells(const Geometry& g, int64_t pixels, const Taps<T>& taps)
+      : g_(g), pixels_(pixels), taps_(taps), channels_(taps.channels()) {}
 
   // sense -1: the taps are read backwards, from the cells that read this one.
   void seek(int t, int image0, int image1, int sense = 1) {
@@ -72,13 +75,15 @@ template <class T> class LineCells {
     point(tap, 1, carry_.data());
   }
   Rows<T> rows(int sense = 1) const {
-    return {int(cell_.size()), int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), cell_.data(), chain_.data(), int64_t(sense) * g_.step};
+    return {int(cell_.size()), int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), cell_.data(),
+        chain_.data(), int64_t(sense) * g_.step};
   }
 
  private:
   void point(const Tap<T>& tap, int sense, const T** out) const {
     const int line = t_ - sense * g_.lag(tap.from), first = r0_ + sense * g_.shift(tap.from);
-    const int inside0 = std::clamp(g_.first(line) - first, 0, count_), inside1 = std::clamp(g_.last(line) - first, inside0, count_);
+    const int inside0 = std::clamp(g_.first(line) - first, 0, count_),
+              inside1 = std::clamp(g_.last(line) - first, inside0, count_);
     const int64_t pixel = g_.pixel(line, first), along = int64_t(g_.cell) * tap.stride;
     for (int b = image0_; b < image1_; ++b, out += count_) {
       const int64_t origin = (b * pixels_ + pixel) * tap.stride;
@@ -116,21 +121,25 @@ void pack(const ScanKernels<T>& k, Pass pass, int hidden, const Team& team, Dire
   d.packed = buffer<T>(inputs * units * blocks);
   const int shares = std::min(team.threads, blocks);
   team.parallel(shares, [&](int s0, int s1) {
-    k.pack(pass, hidden, int(weight.size()), channels.data(), weight.data(), d.packed.get(), share(blocks, s0, shares), share(blocks, s1, shares));
+    k.pack(pass, hidden, int(weight.size()), channels.data(), weight.data(), d.packed.get(), share(blocks, s0, shares),
+        share(blocks, s1, shares));
   });
 }
 
-// Sweeps all directions, forward or backward in time. Each share takes its own images, a few at a time through the whole
-// map, and never waits. Where that would leave threads idle, all shares work on every line and meet behind it.
+// Sweeps all directions, forward or backward in time. Each share takes its own images, a few at a time through the
+// whole map, and never waits. Where that would leave threads idle, all shares work on every line and meet behind it.
 template <class T, class Maps, class Tile>
-void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team, std::vector<Direction<T, Maps>>& directions, Tile tile) {
+void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team,
+    std::vector<Direction<T, Maps>>& directions, Tile tile) {
   for (auto& d : directions) pack(k, pass, s.hidden, team, d);
   const int sense = pass == Pass::kForward ? 1 : -1;
-  const int units = k.block_units(pass, s.hidden), blocks = (s.hidden + units - 1) / units, most = k.max_cells(pass, s.hidden);
+  const int units = k.block_units(pass, s.hidden), blocks = (s.hidden + units - 1) / units,
+            most = k.max_cells(pass, s.hidden);
   const Geometry& any = directions[0].geometry;
   const int shares = team.threads, scans = s.directions * s.images, most_scans = (scans + shares - 1) / shares;
   const bool apart = 4 * scans >= 3 * most_scans * shares;
-  const int line_cells = std::min(any.cells, any.width), together = std::max(1, (kCellsAtOnce + line_cells / 2) / line_cells);
+  const int line_cells = std::min(any.cells, any.width),
+            together = std::max(1, (kCellsAtOnce + line_cells / 2) / line_cells);
 
   auto line = [&](LineCells<T>& cells, const Direction<T, Maps>& d, int step, int image0, int image1) {
     cells.seek(sense > 0 ? step : any.lines - 1 - step, image0, image1, sense);
@@ -224,7 +233,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     const T* c = a.c + i * s.map() * h;
     d.geometry = s.geometry(i);
     for (int k = 0; k < s.taps; ++k)
-      d.taps.push_back({dx, 4 * s.hidden, 4 * s.hidden, state_tap(s.diagonal, s.taps, k), zeros.data(), a.weight + (i * s.taps + k) * h * 4 * h});
+      d.taps.push_back({dx, 4 * s.hidden, 4 * s.hidden, state_tap(s.diagonal, s.taps, k), zeros.data(),
+          a.weight + (i * s.taps + k) * h * 4 * h});
     d.carry = {c, s.hidden, s.hidden, carry_tap(s.diagonal), a.c0 ? a.c0 + i * h : zeros.data(), nullptr};
     d.maps = {a.dh + i * s.map() * h, c, a.gates + i * s.map() * 4 * h, dc.get() + i * chains * h, dx};
   }
@@ -261,9 +271,10 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   }
 }
 
-// No recurrence here, so the cells are taken row by row of the image, whatever the scan's lines are. Each share has a sum
-// of its own; they are added in order.
-template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
+// No recurrence here, so the cells are taken row by row of the image, whatever the scan's lines are. Each share has a
+// sum of its own; they are added in order.
+template <class T> void weight_gradient(
+    const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).weight_gradient;
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
   const int64_t h = s.hidden, columns = k.columns(4 * s.hidden);
@@ -278,7 +289,8 @@ template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>&
     if (a.dweight) taps.state(s, a.h + i * s.map() * h, a.h0 ? a.h0 + i * h : zeros.data(), nullptr);
     for (size_t t = 0; t < taps.size(); ++t) out.push_back(a.dweight + (i * s.taps + t) * h * 4 * h);
     if (a.dweight_ih) taps.input(s, a.input, zeros.data(), nullptr);
-    for (size_t t = 0; out.size() < taps.size(); ++t) out.push_back(a.dweight_ih + (i * s.input_taps + t) * h * 4 * s.input_channels);
+    for (size_t t = 0; out.size() < taps.size(); ++t)
+      out.push_back(a.dweight_ih + (i * s.input_taps + t) * h * 4 * s.input_channels);
     if (a.dbias) taps.bias(nullptr), out.push_back(a.dbias + i * h * 4);
     if (taps.empty()) return;
 
@@ -310,9 +322,9 @@ template <class T> void weight_gradient(const Shape& s, const WeightGradient<T>&
   }
 }
 
-#define INSTANTIATE(T)                                                                      \
-  template void forward<T>(const Shape&, const Forward<T>&, const Team&, int);             \
-  template void backward<T>(const Shape&, const Backward<T>&, const Team&, int);           \
+#define INSTANTIATE(T)                                                           \
+  template void forward<T>(const Shape&, const Forward<T>&, const Team&, int);   \
+  template void backward<T>(const Shape&, const Backward<T>&, const Team&, int); \
   template void weight_gradient<T>(const Shape&, const WeightGradient<T>&, const Team&, int);
 INSTANTIATE(float)
 INSTANTIATE(double)

@@ -1,4 +1,5 @@
-// The line recurrence of the Row LSTM and the Diagonal LSTM on a CPU. No framework here: plain pointers and a lent team.
+// The line recurrence of the Row LSTM and the Diagonal LSTM on a CPU. No framework here: plain pointers and a lent
+// team.
 //
 // Maps are contiguous, [directions][images][height][width][hidden], gates with a last axis [4] (i, f, g, o). The caller
 // owns everything; outputs alias nothing. The result depends on the data, the instruction set and the number of threads
@@ -13,20 +14,22 @@ namespace pixelrnn::cpu {
 
 struct Shape {
   int directions, images, height, width, hidden;
-  bool diagonal, reverse;      // reverse: the first direction is mirrored; the second is the other one
-  int taps;                    // state-to-state
+  bool diagonal, reverse;                  // reverse: the first direction is mirrored; the second is the other one
+  int taps;                                // state-to-state
   int input_channels = 0, input_taps = 0;  // input-to-state
   int input_kernel = input_taps;           // width of the kernel whose first input_taps taps these are
 
   bool mirrored(int direction) const { return reverse != (direction == 1); }
   Geometry geometry(int direction) const {
-    return diagonal ? Geometry::diagonal(height, width, mirrored(direction)) : Geometry::row(height, width, mirrored(direction));
+    return diagonal ? Geometry::diagonal(height, width, mirrored(direction))
+                    : Geometry::row(height, width, mirrored(direction));
   }
   int64_t pixels() const { return int64_t(height) * width; }
   int64_t map() const { return images * pixels(); }  // cells of one direction
 };
 
-// Pre-activations are x plus the state-to-state product plus, where `input` is given, the input-to-state product and bias.
+// Pre-activations are x plus the state-to-state product plus, where `input` is given, the input-to-state product and
+// bias.
 template <class T> struct Forward {
   const T* x;          // [maps, 4], or null
   const T* weight;     // [directions][taps][hidden][4][hidden]
@@ -39,7 +42,7 @@ template <class T> struct Forward {
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
 template <class T> struct Backward {
-  const T* dh;         // [maps]
+  const T* dh;  // [maps]
   const T* weight;
   const T *h0, *c0;
   const T *c, *gates;  // from forward
@@ -49,7 +52,7 @@ template <class T> struct Backward {
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 
 template <class T> struct WeightGradient {
-  const T* dx;         // from backward
+  const T* dx;  // from backward
   const T *h, *h0;
   const T* input;
   T *dweight, *dweight_ih, *dbias;  // out, shaped as the weights; null: not wanted. dweight_ih needs input

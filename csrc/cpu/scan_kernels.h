@@ -1,7 +1,8 @@
 // What the scan (scan.h) asks of one instruction set: register tiles over a few cells and one block of units.
 //
-// A tile computes, for some cells of a line, the product of everything the cells read with the weights, and the LSTM cell
-// as its epilogue, so that pre-activations are never written. Maps are channels-last; the four gates of a unit are adjacent.
+// A tile computes, for some cells of a line, the product of everything the cells read with the weights, and the LSTM
+// cell as its epilogue, so that pre-activations are never written. Maps are channels-last; the four gates of a unit are
+// adjacent.
 #pragma once
 #include <cstdint>
 
@@ -13,13 +14,13 @@ enum class Pass { kForward, kBackward };
 
 // The maps of one direction, [images][pixels][hidden] or [images][pixels][hidden][4].
 template <class T> struct ForwardMaps {
-  const T* x;              // added to the pre-activations; may be null
+  const T* x;  // added to the pre-activations; may be null
   T *h, *c, *gates;
 };
 template <class T> struct BackwardMaps {
   const T *dh, *c, *gates;
-  T* dc;                   // [chains][hidden]: gradient of the running c
-  T* dx;                   // gradient of the pre-activations
+  T* dc;  // [chains][hidden]: gradient of the running c
+  T* dx;  // gradient of the pre-activations
 };
 
 template <class T> struct ScanKernels {
@@ -30,7 +31,8 @@ template <class T> struct ScanKernels {
   // Forward: products with the taps' values. Backward: transposed, channels are units.
   void (*pack)(Pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1);
   void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
-  void (*backward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);
+  void (*backward)(
+      const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);
 };
 
 }  // namespace pixelrnn::cpu

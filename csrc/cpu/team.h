@@ -1,22 +1,24 @@
 // Threads, as the scan sees them. It brings none of its own: the caller lends a team.
 #pragma once
-#include <atomic>
 #include <sched.h>
+#include <atomic>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 namespace pixelrnn::cpu {
 
-// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all have
-// returned. The ranges must run at the same time, or be one: shares wait for each other.
+// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all
+// have returned. The ranges must run at the same time, or be one: shares wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
 
   template <class F> void parallel(int shares, const F& f) const {
     if (shares <= 0) return;
-    run(shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); }, const_cast<F*>(&f));
+    run(
+        shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
+        const_cast<F*>(&f));
   }
 };
 

@@ -11,9 +11,7 @@ namespace {
 
 constexpr int kArchitectures = 4, kWarps = 4;
 
-struct LineCost {
-  double line, tile, pair, cell;
-};
+struct LineCost { double line, tile, pair, cell; };
 struct KernelCost {
   const char* kernel;
   int registers[kArchitectures];
@@ -32,12 +30,13 @@ constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4;
 
-// The best-known card of each capability, by its data sheet: a card that is here is asked for its multiprocessors and shared memory alone.
+// The best-known card of each capability, by its data sheet: a card that is here is asked for its multiprocessors and
+// shared memory alone.
 struct Card {
   int capability, multiprocessors, shared_memory;  // bytes that a block may have
-  double clock;           // Hz
-  double bandwidth;       // bytes a second
-  double half_products;   // floating-point operations a second of a matrix product in bf16 and fp16; tf32 has half of it
+  double clock;                                    // Hz
+  double bandwidth;                                // bytes a second
+  double half_products;  // floating-point operations a second of a matrix product in bf16 and fp16; tf32 has half of it
   double float_products;  // and in float32
   int threads, blocks;    // of a multiprocessor
 };
@@ -65,7 +64,8 @@ const KernelCost& cost_of(const Variant& v) {
     return all;
   }();
   // A kernel that the table does not know yet: what no other is as slow as.
-  static const KernelCost unknown{"", {255, 255, 255, 255}, {{4000, 4000, 400, 4000}, {4000, 4000, 400, 4000}, {8000, 8000, 800, 8000}, {16000, 16000, 1600, 16000}}};
+  static const KernelCost unknown{"", {255, 255, 255, 255},
+      {{4000, 4000, 400, 4000}, {4000, 4000, 400, 4000}, {8000, 8000, 800, 8000}, {16000, 16000, 1600, 16000}}};
   const auto found = known.find(v.name);
   return found == known.end() ? unknown : *found->second;
 }
@@ -85,7 +85,8 @@ double active_tiles(const Problem& p, const Tiling& s) {
 double cycles_of_line(const LineCost& cost, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const int pairs = v.held.registers ? 0 : s.pairs();  // otherwise a part of the tile
   const double cells = v.backward && v.own == 0 ? double(divided_up(p.cells, s.pass_cells(kOwnOfMany))) : 0;
-  return k.line * cost.line + active_tiles(p, s) * (k.tile * cost.tile + pairs * k.pair * cost.pair) + k.cell * cells * cost.cell;
+  return k.line * cost.line + active_tiles(p, s) * (k.tile * cost.tile + pairs * k.pair * cost.pair) +
+         k.cell * cells * cost.cell;
 }
 
 // With `warps` on a scheduler: between the columns of the table, and beyond them.
@@ -107,7 +108,8 @@ double units(const Problem& p) { return double(p.images * p.directions) * pixels
 
 }  // namespace
 
-Estimate estimate(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int64_t concurrency, const Constants& k) {
+Estimate estimate(const Problem& p, const Device& device, const Variant& v, const Tiling& s, int64_t concurrency,
+    const Constants& k) {
   const Card& card = card_of(device.capability);
   const int64_t clusters = std::max<int64_t>(1, divided_up(p.images, s.images) * p.directions);
   Estimate made;
@@ -120,7 +122,8 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   };
   if (clusters % concurrency) wave(clusters % concurrency, 1);
   if (clusters >= concurrency) wave(concurrency, clusters / concurrency);
-  const double of_cycles = cycles / (k.clock * card.clock), of_bytes = units(p) * bytes_of_unit(p) / (k.bandwidth * card.bandwidth);
+  const double of_cycles = cycles / (k.clock * card.clock),
+               of_bytes = units(p) * bytes_of_unit(p) / (k.bandwidth * card.bandwidth);
   made.bound_by_memory = of_bytes > of_cycles;
   const double packing = 2.0 * p.directions * s.blocks * s.weight_bytes() / (k.bandwidth * card.bandwidth);
   made.seconds = 2 * k.launch + packing + std::max(of_cycles, of_bytes);
@@ -130,8 +133,10 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
 double estimate_step(const Problem& p, const Device& device, const Constants& k) {
   const Card& card = card_of(device.capability);
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
-  const double rate = p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
-  // The matrix product, which writes 4 values of a unit (backward: reads them, for each tap), and the kernel that reads them again.
+  const double rate =
+      p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
+  // The matrix product, which writes 4 values of a unit (backward: reads them, for each tap), and the kernel that reads
+  // them again.
   const double products = units(p) * 2 * 4 * p.hidden * p.taps / (k.step_products * rate);
   const double further_bytes = units(p) * value * (p.backward ? 2 * 4 * p.taps + 2 : 2 * p.taps + 2 * 4) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
@@ -143,9 +148,11 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   const Card& card = card_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
-  constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;  // of a multiprocessor; bytes of each block; multiprocessors
+  constexpr int registers = 1 << 16, reserved = 1 << 10,
+                gpc = 16;  // of a multiprocessor; bytes of each block; multiprocessors
   const int of_warp = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
-  const int64_t together = std::min({registers / (of_warp * warps), (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});
+  const int64_t together = std::min({registers / (of_warp * warps),
+      (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});
   if (s.blocks == 1) return device.multiprocessors * together;
   // The blocks of a cluster lie in one GPC.
   return device.multiprocessors / gpc * (gpc * together / s.blocks);

@@ -1,4 +1,5 @@
-// How long a scan should take: the resident kernels in a layout, and the step path. To choose by; a model, unless costs.h was measured.
+// How long a scan should take: the resident kernels in a layout, and the step path. To choose by; a model, unless
+// costs.h was measured.
 #pragma once
 #include <cstdint>
 

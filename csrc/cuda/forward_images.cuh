@@ -1,21 +1,24 @@
-// The forward scan of several images that share a cluster: as forward.cuh, but while the tensor cores multiply the line of one image, a warp
-// computes the cells of the image before and pushes them. A warp has one tile of each image and takes the images in turn, line after line:
+// The forward scan of several images that share a cluster: as forward.cuh, but while the tensor cores multiply the line
+// of one image, a warp computes the cells of the image before and pushes them. A warp has one tile of each image and
+// takes the images in turn, line after line:
 //
 //   turn of image k   multiply k's line; meanwhile store what k - 2 gave, compute and push the cells of k - 1
 //
-// where the image before the first is the last one, on the line before. Two images share a barrier: a warp arrives when it has pushed the second
-// one, and waits for it a turn later: its push is on its way while another image is computed.
+// where the image before the first is the last one, on the line before. Two images share a barrier: a warp arrives when
+// it has pushed the second one, and waits for it a turn later: its push is on its way while another image is computed.
 //
-// A warp goes through the lines on which its tile has active cells without a branch. On the others it only keeps the barriers going.
+// A warp goes through the lines on which its tile has active cells without a branch. On the others it only keeps the
+// barriers going.
 //
-// Why nobody reads what is not there, writes what is still being read, or waits for ever: docs/kernels.md, "How blocks wait for each other".
+// Why nobody reads what is not there, writes what is still being read, or waits for ever: docs/kernels.md, "How blocks
+// wait for each other".
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// What a lane pushes of a tile: as Pushes, but to every block of a cluster of kImageBlocks, its own too, which has it already: so all lanes do
-// the same. The lanes have to meet between load and push.
+// What a lane pushes of a tile: as Pushes, but to every block of a cluster of kImageBlocks, its own too, which has it
+// already: so all lanes do the same. The lanes have to meet between load and push.
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // that come to each block
@@ -31,7 +34,8 @@ template <class Value> class PushesToAll {
   __device__ __forceinline__ uint4 load(int offset) const { return *reinterpret_cast<const uint4*>(source_ + offset); }
   __device__ __forceinline__ void push(uint4 piece, int offset, int barrier) const {
 #pragma unroll
-    for (int k = 0; k < kRounds; ++k) primitive::store_peer16_async(true, to_[k] + offset, piece, to_[k] + to_barriers_ + barrier);
+    for (int k = 0; k < kRounds; ++k)
+      primitive::store_peer16_async(true, to_[k] + offset, piece, to_[k] + to_barriers_ + barrier);
   }
 
  private:
@@ -56,13 +60,15 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
   const int line_bytes = primitive::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
   unsigned char* const lines = primitive::dynamic_shared();                      // [image][buffer][row]
   const uint32_t barriers = primitive::shared_address(lines) + s.lines_bytes();  // [pair of images][buffer]
-  const uint4* const packed = static_cast<const uint4*>(a.packed) + int64_t(at.direction * s.blocks + at.rank) * (s.weight_bytes() / 16);
+  const uint4* const packed =
+      static_cast<const uint4*>(a.packed) + int64_t(at.direction * s.blocks + at.rank) * (s.weight_bytes() / 16);
 
   fill_lines<F>(s, at, a.h0, lines);
   const Product weights(s, packed, at.slice, at.lane);
   const ForwardMaps<F> maps(a, at.map * hidden + unit, true);
 
-  // All images have the same window. This thread's two cells, from their first lines on; the lines on which any of the tile is active.
+  // All images have the same window. This thread's two cells, from their first lines on; the lines on which any of the
+  // tile is active.
   const ActiveLines active(g);
   const int tile = kTileCells * at.group, cell = tile + 2 * at.p;
   const int begins[2] = {primitive::in_register(active.begin(cell)), primitive::in_register(active.begin(cell + 1))};
@@ -89,13 +95,18 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
 
   // The line that is computed, and the buffer that it reads.
   int t = 0, current = 0;
-  // For a pair of images: this warp has written and pushed what it has of line `of`; the line before line `of` is there.
+  // For a pair of images: this warp has written and pushed what it has of line `of`; the line before line `of` is
+  // there.
   auto arrive = [&](int pair, int of, int tiles) {  // when the lanes have met
-    if (arrives) primitive::transfer_arrive(barriers + 16 * pair + (of & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
+    if (arrives)
+      primitive::transfer_arrive(barriers + 16 * pair + (of & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
   };
-  auto wait = [&](int pair, int of) { primitive::transfer_wait_of_warp(barriers + 16 * pair + (of & 1 ? 8 : 0), of >> 1 & 1); };
+  auto wait = [&](int pair, int of) {
+    primitive::transfer_wait_of_warp(barriers + 16 * pair + (of & 1 ? 8 : 0), of >> 1 & 1);
+  };
 
-  // Lines without active cells: waiting for the first pair is enough, since others arrive for it when they have waited for the second.
+  // Lines without active cells: waiting for the first pair is enough, since others arrive for it when they have waited
+  // for the second.
   arrive(0, -1, 0);  // nothing comes before the first line
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
@@ -105,7 +116,8 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
   }
   current = t & 1 ? line_bytes : 0;
 
-  int offset = g.pixel(t, cell) * hidden, before = offset - to_line;  // in a map of the first image, of this thread's first cell
+  int offset = g.pixel(t, cell) * hidden,
+      before = offset - to_line;  // in a map of the first image, of this thread's first cell
   Four x[kImages][2] = {};
   auto load_x = [&](int k, int t, int line_offset) {
 #pragma unroll
@@ -116,14 +128,17 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
   for (int k = 0; k < kImages; ++k) load_x(k, t, offset);
 
   // Where the tile begins to read an image's line.
-  auto line_of = [&](int k, int buffer) { return primitive::shared_address(lines) + k * image_bytes + buffer + tile * stride; };
+  auto line_of = [&](int k, int buffer) {
+    return primitive::shared_address(lines) + k * image_bytes + buffer + tile * stride;
+  };
   typename Product::Cells cells = weights.first_cells(line_of(0, current));  // of the next image
-  float sums[4][2] = {};  // of the image before, by gate and cell
+  float sums[4][2] = {};                                                     // of the image before, by gate and cell
   CellResult<F> results[2];
   auto compute = [&](int k, int t) {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const float next = results[j].compute(CellResult<F>::activated(sums[0][j], sums[1][j], sums[2][j], sums[3][j]), c[k][j]);
+      const float next =
+          results[j].compute(CellResult<F>::activated(sums[0][j], sums[1][j], sums[2][j], sums[3][j]), c[k][j]);
       if (active.since(t, begins[j])) c[k][j] = next;
     }
   };
@@ -136,7 +151,8 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
     const int rows = buffer + k * image_bytes;
 #pragma unroll
     for (int j = 0; j < 2; ++j)
-      if (active.since(t, begins[j])) *reinterpret_cast<Value*>(own_row + rows + j * stride) = T::line_value(results[j].h);
+      if (active.since(t, begins[j]))
+        *reinterpret_cast<Value*>(own_row + rows + j * stride) = T::line_value(results[j].h);
     __syncwarp();
     const uint4 piece = pushes.load(rows);
     __syncwarp();
@@ -148,16 +164,18 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
     const int following = line_bytes - current;
 #pragma unroll
     for (int k = 0; k < kImages; ++k) {
-      const int last = (k + kImages - 1) % kImages, last_t = k > 0 ? t : t - 1;      // the image before this one, and its line
+      const int last = (k + kImages - 1) % kImages,
+                last_t = k > 0 ? t : t - 1;  // the image before this one, and its line
       const int stored = (k + kImages - 2) % kImages, stored_t = k > 1 ? t : t - 1;  // and the one before that
-      float z[4][2];  // x, then the sum
+      float z[4][2];                                                                 // x, then the sum
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const float4 in = T::widen(x[k][j]);
         z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
       }
       weights(z, line_of(k, current), cells, weights.early(), [&](int pair) {
-        if (pair == 1) load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : before), compute(last, last_t);
+        if (pair == 1)
+          load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : before), compute(last, last_t);
       });
       // Before its first line a tile pushes the last image alone, as the line before left it.
       push(last, last_t, k ? following : current, k || t > tile_begin ? 2 : 1);

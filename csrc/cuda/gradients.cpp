@@ -20,13 +20,17 @@ cudaError_t gather_neighbours(NeighboursArgs a, int value_bytes, cudaStream_t st
   int piece = 16;
   while (bytes % piece) piece /= 2;
   a.pieces = bytes / piece;
-  const void* const entry = piece == 16 ? neighbours_16_entry : piece == 8 ? neighbours_8_entry : piece == 4 ? neighbours_4_entry : neighbours_2_entry;
+  const void* const entry = piece == 16  ? neighbours_16_entry
+                            : piece == 8 ? neighbours_8_entry
+                            : piece == 4 ? neighbours_4_entry
+                                         : neighbours_2_entry;
   return launch(entry, {unsigned(s.images) * s.height, unsigned(s.directions), 128}, a, stream);
 }
 
 cudaError_t sum_border(MapType type, const BorderSumsArgs& a, cudaStream_t stream) {
   constexpr unsigned threads = 128;
-  const void* const entries[] = {border_sums_float32_entry, border_sums_float64_entry, border_sums_float16_entry, border_sums_bfloat16_entry};
+  const void* const entries[] = {
+      border_sums_float32_entry, border_sums_float64_entry, border_sums_float16_entry, border_sums_bfloat16_entry};
   const MapShape& s = a.shape;
   Layout layout{unsigned(s.images) * s.taps, (4 * unsigned(s.hidden) + threads - 1) / threads, threads};
   layout.blocks_z = unsigned(s.directions);

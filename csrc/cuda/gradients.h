@@ -1,5 +1,6 @@
-// What surrounds the gradients' matrix products: the operand of the recurrent weight's gradient, and the sums over the border of the map that
-// the gradient of the initial state is made of. Maps are [directions][images][height][width][...].
+// What surrounds the gradients' matrix products: the operand of the recurrent weight's gradient, and the sums over the
+// border of the map that the gradient of the initial state is made of. Maps are
+// [directions][images][height][width][...].
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -27,7 +28,7 @@ struct NeighboursArgs {
   void* out;       // [.., count, hidden]
   MapShape shape;
   int first_tap, count;
-  int pieces;      // of one hidden state
+  int pieces;  // of one hidden state
 };
 cudaError_t gather_neighbours(NeighboursArgs, int value_bytes, cudaStream_t);
 

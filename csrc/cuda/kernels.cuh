@@ -23,11 +23,10 @@
 #define PIXELRNN_BODY_images PIXELRNN_BODY_cluster
 
 namespace pixelrnn::cuda {
-template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(const ForwardArgs& a) {
-  if constexpr (KIND == Kind::images)
-    scan_forward_images<F, PAIRS>(a);
-  else
-    scan_forward<F, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
+template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(
+    const ForwardArgs& a) {
+  if constexpr (KIND == Kind::images) scan_forward_images<F, PAIRS>(a);
+  else scan_forward<F, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
 }
 }  // namespace pixelrnn::cuda
 
@@ -38,9 +37,9 @@ template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __fo
   }                                                                                        \
   PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
 #define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F>)
-#define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                         \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND,    \
-                  forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)
-#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                        \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND,   \
-                  scan_backward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)
+#define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                      \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND, \
+      forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)
+#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                      \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND, \
+      scan_backward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)

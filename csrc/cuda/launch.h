@@ -32,9 +32,9 @@ struct LaunchConfig {
   LaunchConfig(const LaunchConfig&) = delete;
 };
 
-// Lets a kernel have as much shared memory as the device gives: what its static part leaves (`__shared__` variables, and what a
-// compiler takes). Always the same amount: threads of the host that launch one kernel with different sizes would otherwise take it
-// from each other.
+// Lets a kernel have as much shared memory as the device gives: what its static part leaves (`__shared__` variables,
+// and what a compiler takes). Always the same amount: threads of the host that launch one kernel with different sizes
+// would otherwise take it from each other.
 inline cudaError_t allow_all_shared_memory(const void* entry) {
   int device = 0, most = 0;
   cudaFuncAttributes kernel{};
@@ -45,7 +45,8 @@ inline cudaError_t allow_all_shared_memory(const void* entry) {
   return cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, most - int(kernel.sharedSizeBytes));
 }
 
-template <class Args> cudaError_t launch(const void* entry, const Layout& layout, const Args& args, cudaStream_t stream) {
+template <class Args> cudaError_t launch(
+    const void* entry, const Layout& layout, const Args& args, cudaStream_t stream) {
   if (layout.shared_memory)  // 48 KB need no permission, but the static part is among them
     if (const cudaError_t error = allow_all_shared_memory(entry); error != cudaSuccess) return error;
   const LaunchConfig launch(layout, stream);

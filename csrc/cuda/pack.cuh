@@ -1,5 +1,6 @@
-// Puts the weights of a scan in the order that weight_source() defines, once a launch of the recurrence: a thread makes pieces of 16
-// bytes. A warp makes 32 of them, which are one step of one tile of matrix rows, so that nothing has to be divided:
+// Puts the weights of a scan in the order that weight_source() defines, once a launch of the recurrence: a thread makes
+// pieces of 16 bytes. A warp makes 32 of them, which are one step of one tile of matrix rows, so that nothing has to be
+// divided:
 //
 //   tensor core: 16 rows, a step of 32 bytes of K; the pieces are those of the lanes
 //   FMA:         32 rows, 4 values of K; a piece is 4 rows at one value
@@ -17,10 +18,9 @@ template <Format F, bool BACKWARD> __device__ __forceinline__ void pack_pass(con
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
   const int direction = blockIdx.z >= unsigned(s.blocks), rank = blockIdx.z - direction * s.blocks;
-  const Value* const from = static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * 4 * s.hidden);
-  struct alignas(16) Piece {
-    Value v[4 * kRegister];
-  };
+  const Value* const from =
+      static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * 4 * s.hidden);
+  struct alignas(16) Piece { Value v[4 * kRegister]; };
   Piece* const packed = static_cast<Piece*>(a.packed) + int64_t(blockIdx.z) * (s.weight_bytes() / 16);
 
 #pragma unroll 1
@@ -35,20 +35,20 @@ template <Format F, bool BACKWARD> __device__ __forceinline__ void pack_pass(con
         row = lane % 8 * 4 + n, value = lane / 8;
       } else {
         const int reg = n / kRegister, half = n % kRegister;
-        row = lane / 4 + 8 * (reg & 1), value = (reg >> 1) * (kStepBytes / 2 / int(sizeof(Value))) + lane % 4 * kRegister + half;
+        row = lane / 4 + 8 * (reg & 1),
+        value = (reg >> 1) * (kStepBytes / 2 / int(sizeof(Value))) + lane % 4 * kRegister + half;
       }
       const int at = weight_at(s, rank, tile * size.tile_rows + row, tap, first + value);
       const Value weight = from[max(at, 0)];  // without a branch: all loads are on their way at once
       piece.v[n] = at < 0 ? T::narrow(0.0f) : T::weight(weight);
     }
-    packed[T::kFma ? (step * 4 + lane / 8) * (s.matrix_rows() / 4) + tile * 8 + lane % 8 : (tile * size.steps + step) * 32 + lane] = piece;
+    packed[T::kFma ? (step * 4 + lane / 8) * (s.matrix_rows() / 4) + tile * 8 + lane % 8
+                   : (tile * size.steps + step) * 32 + lane] = piece;
   }
 }
 template <Format F> __device__ __forceinline__ void pack(const PackArgs& a) {
-  if (a.tiling.backward)
-    pack_pass<F, true>(a);
-  else
-    pack_pass<F, false>(a);
+  if (a.tiling.backward) pack_pass<F, true>(a);
+  else pack_pass<F, false>(a);
 }
 
 }  // namespace pixelrnn::cuda

@@ -19,15 +19,20 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMostHidden = 1024, kMostCells = 1 << 14;
-constexpr int64_t kMostOffset = 1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
+constexpr int64_t kMostOffset =
+    1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
 
-#define FORWARD(name, F, HELD, TILES, THREADS, KIND) {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS},
-#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS},
+#define FORWARD(name, F, HELD, TILES, THREADS, KIND) \
+  {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS},
+#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
+  {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS},
 const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
 
-int shared_weights(const Variant& v, const Tiling& s) { return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes(); }
+int shared_weights(const Variant& v, const Tiling& s) {
+  return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes();
+}
 
 int shared_memory(const Variant& v, const Tiling& s) {
   const int carried = v.backward && v.own == 0 ? s.carried_bytes(kOwnOfMany) : 0;
@@ -46,37 +51,47 @@ std::string milliseconds(double seconds) {
 std::string Plan::describe() const {
   if (!variant) return "step path: " + why_not;
   const std::string share = tiling.images == 1 ? " an image, " : " for " + number(tiling.images) + " images, ";
-  return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") + share + number(tiling.threads()) +
-         " threads, " + number(shared_memory) + " bytes of shared memory, " + number(at_once) + " at once; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
+  return std::string(variant->name) + ": " + number(tiling.blocks) + (tiling.blocks == 1 ? " block" : " blocks") +
+         share + number(tiling.threads()) + " threads, " + number(shared_memory) + " bytes of shared memory, " +
+         number(at_once) + " at once; expected " + milliseconds(seconds) + ", " + number(int64_t(cycles + 0.5)) +
          " cycles a line" + (bound_by_memory ? ", bound by memory" : "") + ", by " + cost_source();
 }
 
 bool Variant::is(const std::string& suffix) const {
-  const std::string text = name, end = "_" + suffix + (kind == Kind::single ? "_single" : kind == Kind::cluster ? "_cluster" : "");
+  const std::string text = name, end = "_" + suffix +
+                                       (kind == Kind::single       ? "_single"
+                                           : kind == Kind::cluster ? "_cluster"
+                                                                   : "");
   const size_t prefix = text.find('_', text.find('_') + 1);  // behind pass and format
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 
 bool has_variant(Format format, bool backward, const std::string& suffix, int blocks) {
   for (const Variant& v : kVariants)
-    if (v.format == format && v.backward == backward && v.is(suffix) && (!blocks || has_blocks(v.kind, blocks))) return true;
+    if (v.format == format && v.backward == backward && v.is(suffix) && (!blocks || has_blocks(v.kind, blocks)))
+      return true;
   return false;
 }
 
-std::vector<Plan> candidates(const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask, const Constants& constants,
-                             std::string* why_not) {
+std::vector<Plan> candidates(const Problem& p, const Device& device, const Restriction& restriction,
+    const Concurrency& ask, const Constants& constants, std::string* why_not) {
   auto none = [&](std::string why) {
     if (why_not) *why_not = std::move(why);
     return std::vector<Plan>();
   };
   if (device.capability < kLeastCapability)
-    return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." + number(device.capability % 10));
+    return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." +
+                number(device.capability % 10));
   if (p.taps > kMostTaps) return none("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
-  if (p.hidden > kMostHidden) return none("expected a hidden size of at most " + number(kMostHidden) + ", got " + number(p.hidden));
-  if (p.cells > kMostCells) return none("expected lines of at most " + number(kMostCells) + " cells, got " + number(p.cells));
-  if (int64_t(p.lines) * p.cells * p.hidden > kMostOffset) return none("expected lines * cells * hidden size to be at most " + number(kMostOffset));
-  if (p.images * 8 > INT32_MAX) return none("expected at most " + number(INT32_MAX / 8) + " images, got " + number(p.images));
+  if (p.hidden > kMostHidden)
+    return none("expected a hidden size of at most " + number(kMostHidden) + ", got " + number(p.hidden));
+  if (p.cells > kMostCells)
+    return none("expected lines of at most " + number(kMostCells) + " cells, got " + number(p.cells));
+  if (int64_t(p.lines) * p.cells * p.hidden > kMostOffset)
+    return none("expected lines * cells * hidden size to be at most " + number(kMostOffset));
+  if (p.images * 8 > INT32_MAX)
+    return none("expected at most " + number(INT32_MAX / 8) + " images, got " + number(p.images));
 
   const int max_blocks = device.capability < kClusterCapability ? 1 : restriction.max_blocks;
   std::vector<Plan> found;
@@ -84,9 +99,13 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   bool some_refused = false, some_too_far = false;
   for (const Variant& v : kVariants) {
     Plan best;
-    if (v.format != p.format || v.backward != p.backward || (!restriction.variant.empty() && !v.is(restriction.variant))) continue;
+    if (v.format != p.format || v.backward != p.backward ||
+        (!restriction.variant.empty() && !v.is(restriction.variant)))
+      continue;
     for (int blocks : {1, 2, 4, 8}) {
-      if (blocks > max_blocks || !has_blocks(v.kind, blocks) || (restriction.blocks && blocks != restriction.blocks) || p.hidden % (8 * blocks)) continue;
+      if (blocks > max_blocks || !has_blocks(v.kind, blocks) || (restriction.blocks && blocks != restriction.blocks) ||
+          p.hidden % (8 * blocks))
+        continue;
       for (int groups = 1; groups <= 8; ++groups) {
         const int least = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const int tiles = p.backward ? least : round_up(least, tiles_at_once(v.held, v.own, p.format == Format::fp32));
@@ -98,7 +117,9 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         if (idles && !(p.backward && v.own && 32 * s.slices() * (groups - 1) / (s.units / v.own) < p.cells)) continue;
         if (s.threads() > v.threads || s.threads() < s.units || s.pairs() > v.held.most()) continue;
         if (!p.backward && tiles > v.own) continue;
-        if (p.backward && v.own && (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.kind == Kind::cluster)))) continue;
+        if (p.backward && v.own &&
+            (s.pass_cells(v.own) < p.cells || (tiles > 1 && is_of_one_tile(v.own, v.kind == Kind::cluster))))
+          continue;
         if (s.images * int64_t(p.lines) * p.cells * p.hidden > kMostOffset) {
           some_too_far = true;
           continue;
@@ -113,30 +134,36 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         }
         const Estimate expected = estimate(p, device, v, s, concurrency, constants);
         const double cost = expected.seconds * (v.kind != Kind::single ? constants.cluster_doubt : 1);
-        if (!best.variant || cost < best.cost) best = {&v, s, shared, concurrency, expected.seconds, expected.cycles, expected.bound_by_memory, cost, ""};
+        if (!best.variant || cost < best.cost)
+          best = {&v, s, shared, concurrency, expected.seconds, expected.cycles, expected.bound_by_memory, cost, ""};
       }
     }
     if (best.variant) found.push_back(best);
   }
   if (!found.empty()) return found;
-  const std::string what = "hidden size " + number(p.hidden) + ", " + number(p.taps) + (p.taps == 1 ? " tap" : " taps") + " and lines of " + number(p.cells) + " cells";
+  const std::string what = "hidden size " + number(p.hidden) + ", " + number(p.taps) +
+                           (p.taps == 1 ? " tap" : " taps") + " and lines of " + number(p.cells) + " cells";
   const std::string clusters = max_blocks == 1 ? " without clusters of thread blocks" : "";
   if (some_refused) return none("the GPU has no room for the blocks, or clusters of blocks, of " + what);
   if (least_shared < INT_MAX)
-    return none("the weights and lines of " + what + " need " + number(least_shared) + " bytes of shared memory, a block may have " +
-                number(device.shared_memory) + clusters);
-  if (some_too_far) return none("expected lines * cells * hidden size of " + number(kImages) + " images to be at most " + number(kMostOffset));
+    return none("the weights and lines of " + what + " need " + number(least_shared) +
+                " bytes of shared memory, a block may have " + number(device.shared_memory) + clusters);
+  if (some_too_far)
+    return none(
+        "expected lines * cells * hidden size of " + number(kImages) + " images to be at most " + number(kMostOffset));
   return none("no kernel is compiled for " + what + clusters);
 }
 
-Plan plan(const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask, const Constants& constants) {
+Plan plan(const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask,
+    const Constants& constants) {
   Plan best, none;
   for (const Plan& found : candidates(p, device, restriction, ask, constants, &none.why_not))
     if (!best.variant || found.cost < best.cost) best = found;
   if (!best.variant) return none;
   const double step = estimate_step(p, device, constants);
   if (!restriction.step || best.seconds <= step) return best;
-  none.why_not = std::string("faster by ") + cost_source() + ": " + milliseconds(step) + ", " + best.variant->name + " " + milliseconds(best.seconds);
+  none.why_not = std::string("faster by ") + cost_source() + ": " + milliseconds(step) + ", " + best.variant->name +
+                 " " + milliseconds(best.seconds);
   return none;
 }
 

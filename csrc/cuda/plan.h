@@ -19,8 +19,8 @@ struct Problem {
 };
 
 struct Device {
-  int capability;       // 10 * major + minor
-  int shared_memory;    // bytes that a block may have
+  int capability;     // 10 * major + minor
+  int shared_memory;  // bytes that a block may have
   int multiprocessors;
 };
 
@@ -32,10 +32,11 @@ struct Variant {
   bool backward;
   Kind kind;
   Held held;
-  int own;       // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
-  int threads;   // the most
+  int own;      // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
+  int threads;  // the most
 
-  // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks says: "8_1_256".
+  // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks
+  // says: "8_1_256".
   bool is(const std::string& suffix) const;
 };
 
@@ -46,8 +47,8 @@ struct Plan {
   int64_t at_once = 0;             // clusters, or single blocks, that the GPU runs
   double seconds = 0, cycles = 0;  // expected (estimate.h), of a scan and of a line
   bool bound_by_memory = false;
-  double cost = 0;                 // to compare layouts with
-  std::string why_not;             // one sentence, where there is none
+  double cost = 0;      // to compare layouts with
+  std::string why_not;  // one sentence, where there is none
 
   std::string describe() const;
 };
@@ -55,19 +56,20 @@ struct Plan {
 // What may be chosen from, to try one layout after the other.
 struct Restriction {
   int max_blocks = 8;
-  int blocks = 0;        // 0: any
-  int groups = 0;        // 0: any
-  std::string variant;   // of which Variant::is; empty: any
-  bool step = true;      // the step path too: there is no plan where it is expected to be faster
+  int blocks = 0;       // 0: any
+  int groups = 0;       // 0: any
+  std::string variant;  // of which Variant::is; empty: any
+  bool step = true;     // the step path too: there is no plan where it is expected to be faster
 };
 
-// What estimate.cpp assumes besides the table of costs.h and the cards' data sheets. Tests vary each to see what a choice hangs on.
+// What estimate.cpp assumes besides the table of costs.h and the cards' data sheets. Tests vary each to see what a
+// choice hangs on.
 struct Constants {
-  double launch = 3e-6;           // seconds between the starts of two kernels
-  double first_line = 2000;       // cycles until a block's first line begins, and, on top, of its weights
-  double weights_of_cycle = 32;   // bytes that a multiprocessor loads
-  double step_products = 0.5;     // of the data sheet's rate, in the step path's matrix products
-  double cluster_doubt = 1.1;     // a cluster has to be clearly better: of its exchange the table knows least
+  double launch = 3e-6;          // seconds between the starts of two kernels
+  double first_line = 2000;      // cycles until a block's first line begins, and, on top, of its weights
+  double weights_of_cycle = 32;  // bytes that a multiprocessor loads
+  double step_products = 0.5;    // of the data sheet's rate, in the step path's matrix products
+  double cluster_doubt = 1.1;    // a cluster has to be clearly better: of its exchange the table knows least
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors
 };
 
@@ -81,6 +83,7 @@ bool has_variant(Format, bool backward, const std::string& suffix, int blocks);
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
 
 // The fastest layout of each variant that can run. Where there is none, `why_not` is set, if given.
-std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&, std::string* why_not = nullptr);
+std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&,
+    std::string* why_not = nullptr);
 
 }  // namespace pixelrnn::cuda

@@ -19,10 +19,12 @@ namespace {
 
 Layout layout(const Plan& p, int64_t images, int directions) {
   const unsigned cluster = p.tiling.blocks;
-  return {unsigned((images + p.tiling.images - 1) / p.tiling.images) * cluster, unsigned(directions), unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
+  return {unsigned((images + p.tiling.images - 1) / p.tiling.images) * cluster, unsigned(directions),
+      unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
 }
 
-// Questions to the CUDA runtime whose answer never changes, asked once: a layer calls twice in every step of a training.
+// Questions to the CUDA runtime whose answer never changes, asked once: a layer calls twice in every step of a
+// training.
 template <class Key, class Value> class Remembered {
  public:
   template <class Ask> Value get(const Key& key, const Ask& ask) {
@@ -37,10 +39,12 @@ template <class Key, class Value> class Remembered {
 };
 
 bool is_refusal(cudaError_t e) {
-  return e == cudaErrorInvalidValue || e == cudaErrorInvalidConfiguration || e == cudaErrorInvalidClusterSize || e == cudaErrorLaunchOutOfResources;
+  return e == cudaErrorInvalidValue || e == cudaErrorInvalidConfiguration || e == cudaErrorInvalidClusterSize ||
+         e == cudaErrorLaunchOutOfResources;
 }
 
-// What the current device answers; it knows the registers, the static shared memory and the GPCs. Throws other errors than a refusal.
+// What the current device answers; it knows the registers, the static shared memory and the GPCs. Throws other errors
+// than a refusal.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
   int found = 0;
@@ -56,7 +60,8 @@ int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int
   return 0;
 }
 
-// The capability that the code was compiled for: the driver of a newer GPU may have translated older code. 0: it does not run here.
+// The capability that the code was compiled for: the driver of a newer GPU may have translated older code. 0: it does
+// not run here.
 int code_capability(int device) {
   static Remembered<int, int> answers;
   return answers.get(device, [] {
@@ -88,9 +93,9 @@ cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, P
   static Remembered<Asked, Plan> answers;
   int device = 0;
   if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
-  const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden, p.taps, p.lines, p.cells, p.images, p.directions},
-                    {r.max_blocks, r.blocks, r.groups, r.step},
-                    r.variant};
+  const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden,
+                        p.taps, p.lines, p.cells, p.images, p.directions},
+      {r.max_blocks, r.blocks, r.groups, r.step}, r.variant};
   try {
     chosen = answers.get(asked, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
@@ -105,7 +110,8 @@ cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {
   constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
   const void* const entries[] = {pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry};
   const PackSize size(a.tiling);
-  const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles), ranks = unsigned(directions * a.tiling.blocks);
+  const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),
+                 ranks = unsigned(directions * a.tiling.blocks);
   Layout layout{std::clamp(most_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
   layout.blocks_z = ranks;
   return launch(entries[int(a.tiling.format)], layout, a, stream);

@@ -1,5 +1,5 @@
-// The resident path: one launch for the whole scan. Chooses the kernel for the current device, packs the weights, launches.
-// No allocation, no synchronisation, no copy to the host: capturable in a CUDA graph.
+// The resident path: one launch for the whole scan. Chooses the kernel for the current device, packs the weights,
+// launches. No allocation, no synchronisation, no copy to the host: capturable in a CUDA graph.
 #pragma once
 #include <cuda_runtime_api.h>
 

@@ -5,8 +5,8 @@
 #include "entry.h"
 #include "launch.h"
 
-#define STEP(name)                               \
-  PIXELRNN_DECLARE_ENTRY(step_forward_##name);   \
+#define STEP(name)                             \
+  PIXELRNN_DECLARE_ENTRY(step_forward_##name); \
   PIXELRNN_DECLARE_ENTRY(step_backward_##name)
 STEP(float32);
 STEP(float64);
@@ -27,11 +27,13 @@ template <class Args> cudaError_t launch_line(const void* entry, const Args& a, 
 }  // namespace
 
 cudaError_t step_forward(StepType type, const StepForwardArgs& a, cudaStream_t stream) {
-  const void* const entries[] = {step_forward_float32_entry, step_forward_float64_entry, step_forward_float16_entry, step_forward_bfloat16_entry};
+  const void* const entries[] = {
+      step_forward_float32_entry, step_forward_float64_entry, step_forward_float16_entry, step_forward_bfloat16_entry};
   return launch_line(entries[int(type)], a, stream);
 }
 cudaError_t step_backward(StepType type, const StepBackwardArgs& a, cudaStream_t stream) {
-  const void* const entries[] = {step_backward_float32_entry, step_backward_float64_entry, step_backward_float16_entry, step_backward_bfloat16_entry};
+  const void* const entries[] = {step_backward_float32_entry, step_backward_float64_entry, step_backward_float16_entry,
+      step_backward_bfloat16_entry};
   return launch_line(entries[int(type)], a, stream);
 }
 

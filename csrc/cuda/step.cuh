@@ -24,11 +24,11 @@ template <> struct StepTraits<__nv_bfloat16> {
 // One hidden unit of one active cell.
 struct StepUnit {
   int unit, image, cell;
-  int64_t product;   // its index in [directions][active][images][hidden]
-  int64_t here;      // in a map
-  int64_t row;       // in [directions][cells][images][hidden]
-  bool has_before;   // the cell of the line before that the cell state comes from is active
-  int64_t before;    // in a map
+  int64_t product;  // its index in [directions][active][images][hidden]
+  int64_t here;     // in a map
+  int64_t row;      // in [directions][cells][images][hidden]
+  bool has_before;  // the cell of the line before that the cell state comes from is active
+  int64_t before;   // in a map
 
   __device__ __forceinline__ StepUnit(const StepShape& s, uint32_t i, int direction) {
     const Geometry g = s.geometry[direction];
@@ -45,7 +45,8 @@ struct StepUnit {
 };
 
 // f(value of the unit's row of the operand, tap) for each cell and tap that reads this cell: `sign` cells along a tap.
-template <class F> __device__ __forceinline__ void for_each_reader(const StepShape& s, const StepUnit& u, int direction, int sign, F f) {
+template <class F> __device__ __forceinline__ void for_each_reader(
+    const StepShape& s, const StepUnit& u, int direction, int sign, F f) {
   const int cells = s.geometry[direction].cells;
   for (int k = 0; k < s.taps; ++k) {
     const int reader = u.cell + sign * (s.taps / 2 - k);
@@ -56,7 +57,8 @@ template <class F> __device__ __forceinline__ void for_each_reader(const StepSha
 
 template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, F f) {
   const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: recurrence.cpp checks it
-  for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) f(StepUnit(s, i, blockIdx.y));
+  for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x)
+    f(StepUnit(s, i, blockIdx.y));
 }
 
 template <class T, class C> __device__ __forceinline__ void store_four(T* to, const Gates<C>& v) {
@@ -73,10 +75,8 @@ template <class T> __device__ __forceinline__ void step_forward(const StepForwar
     for (int i = 0; i < 4; ++i) z[i] = widen(product[i]) + widen(x[i]);
     C* const c_map = static_cast<C*>(a.c);
     C c_prev = 0;
-    if (u.has_before)
-      c_prev = c_map[u.before];
-    else if (a.c0)
-      c_prev = widen(static_cast<const T*>(a.c0)[blockIdx.y * a.shape.hidden + u.unit]);
+    if (u.has_before) c_prev = c_map[u.before];
+    else if (a.c0) c_prev = widen(static_cast<const T*>(a.c0)[blockIdx.y * a.shape.hidden + u.unit]);
     const Gates<C> gates = activate<ScalarMath>(Gates<C>{z[0], z[1], z[2], z[3]});
     const C c = next_c(gates, c_prev), h = hidden_state<ScalarMath>(gates, c);
     c_map[u.here] = c;
@@ -93,17 +93,18 @@ template <class T> __device__ __forceinline__ void step_backward(const StepBackw
   for_each_unit(a.shape, [&](const StepUnit& u) {
     const C* const c_map = static_cast<const C*>(a.c);
     C c_prev = 0;
-    if (u.has_before)
-      c_prev = c_map[u.before];
-    else if (a.c0)
-      c_prev = widen(static_cast<const T*>(a.c0)[blockIdx.y * a.shape.hidden + u.unit]);
+    if (u.has_before) c_prev = c_map[u.before];
+    else if (a.c0) c_prev = widen(static_cast<const T*>(a.c0)[blockIdx.y * a.shape.hidden + u.unit]);
     C dh = widen(static_cast<const T*>(a.dh)[u.here]);
     if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product]);
     const Active* const active = static_cast<const Active*>(a.gates) + 4 * u.here;
     C& dc = static_cast<C*>(a.dc)[u.row];
-    const Gates<C> d = cell_backward<ScalarMath>(Gates<C>{widen(active[0]), widen(active[1]), widen(active[2]), widen(active[3])}, c_map[u.here], c_prev, dh, dc);
+    const Gates<C> d =
+        cell_backward<ScalarMath>(Gates<C>{widen(active[0]), widen(active[1]), widen(active[2]), widen(active[3])},
+            c_map[u.here], c_prev, dh, dc);
     store_four(static_cast<T*>(a.dx) + 4 * u.here, d);
-    for_each_reader(a.shape, u, blockIdx.y, -1, [&](int64_t at) { store_four(static_cast<T*>(a.operand) + 4 * at, d); });
+    for_each_reader(
+        a.shape, u, blockIdx.y, -1, [&](int64_t at) { store_four(static_cast<T*>(a.operand) + 4 * at, d); });
   });
 }
 

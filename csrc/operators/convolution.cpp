@@ -11,15 +11,19 @@
 namespace pixelrnn {
 namespace {
 
-cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
+cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates,
+    bool relu, bool channels_last) {
   STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected input and weight with four dimensions");
-  const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2), W = input.size(channels_last ? 2 : 3);
+  const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2),
+                W = input.size(channels_last ? 2 : 3);
   const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), most = int64_t(1) << 30;
   STD_TORCH_CHECK(B * H * W < most && kh * kw * C < most && kh * kw * out < most, "masked_conv: the map is too large");
   STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel, got ", kh, " x ", kw);
-  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours, "masked_conv: expected channels for ", colours, " colours");
+  STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours,
+      "masked_conv: expected channels for ", colours, " colours");
   check_sizes("weight", weight, {out, C, kh, kw}, input);
-  return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu, channels_last};
+  return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu,
+      channels_last};
 }
 
 std::vector<int64_t> output_sizes(const cpu::Convolution& s) {
@@ -27,7 +31,8 @@ std::vector<int64_t> output_sizes(const cpu::Convolution& s) {
   return {s.images, s.out_channels, s.height, s.width};
 }
 
-Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int64_t colours, int64_t gates, bool relu, bool channels_last) {
+Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int64_t colours, int64_t gates, bool relu,
+    bool channels_last) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, relu, channels_last);
   make_contiguous(input, weight, bias);
   check_sizes("bias", bias, {s.out_channels}, weight);
@@ -41,19 +46,23 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
 }
 
 // Gradients, each without elements where it is not needed. y is the output, given where there is a ReLU.
-std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict, int64_t colours, int64_t gates, bool channels_last,
-                                                        bool need_input, bool need_weight, bool need_bias) {
+std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict,
+    int64_t colours, int64_t gates, bool channels_last, bool need_input, bool need_weight, bool need_bias) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);
   make_contiguous(dy, y, input, weight);
   check_sizes("dy", dy, output_sizes(s), weight);
   check_sizes("y", y, output_sizes(s), weight);
-  const auto gradient = [&](bool needed, const auto& sizes) { return fresh(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0}); };
+  const auto gradient = [&](bool needed, const auto& sizes) {
+    return fresh(input, needed ? std::vector<int64_t>(sizes.begin(), sizes.end()) : std::vector<int64_t>{0});
+  };
   Tensor dinput = gradient(need_input, input.sizes()), dweight = gradient(need_weight, weight.sizes());
   Tensor dbias = gradient(need_bias, std::vector<int64_t>{s.out_channels});
   dispatch(input, [&](auto zero) {
     using T = decltype(zero);
-    cpu::convolve_backward<T>(s, {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput), out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},
-                              team(), instruction_set);
+    cpu::convolve_backward<T>(s,
+        {in<T>(dy), in<T>(y), in<T>(input), in<T>(weight), out_if<T>(need_input, dinput),
+            out_if<T>(need_weight, dweight), out_if<T>(need_bias, dbias)},
+        team(), instruction_set);
   });
   return {dinput, dweight, dbias};
 }
@@ -62,9 +71,12 @@ std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, T
 }  // namespace pixelrnn
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
-  m.def("masked_conv(Tensor input, Tensor weight, Tensor? bias, bool strict, int colours, int gates, bool relu, bool channels_last) -> Tensor");
   m.def(
-      "masked_conv_backward(Tensor dy, Tensor? y, Tensor input, Tensor weight, bool strict, int colours, int gates, bool channels_last, bool need_input, bool need_weight, bool need_bias)"
+      "masked_conv(Tensor input, Tensor weight, Tensor? bias, bool strict, int colours, int gates, bool relu, bool "
+      "channels_last) -> Tensor");
+  m.def(
+      "masked_conv_backward(Tensor dy, Tensor? y, Tensor input, Tensor weight, bool strict, int colours, int gates, "
+      "bool channels_last, bool need_input, bool need_weight, bool need_bias)"
       " -> (Tensor dinput, Tensor dweight, Tensor dbias)");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {

@@ -1,4 +1,5 @@
-// The extension module _C, whose import registers the operators of this folder, and the choice of their instruction set.
+// The extension module _C, whose import registers the operators of this folder, and the choice of their instruction
+// set.
 #include <Python.h>
 
 #include "operators.h"
@@ -21,4 +22,6 @@ int64_t set_instruction_set(int64_t level) {
 }  // namespace pixelrnn
 
 STABLE_TORCH_LIBRARY(pixelrnn_ext, m) { m.def("set_instruction_set(int level) -> int"); }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("set_instruction_set", TORCH_BOX(&pixelrnn::set_instruction_set)); }
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
+  m.impl("set_instruction_set", TORCH_BOX(&pixelrnn::set_instruction_set));
+}

@@ -25,7 +25,8 @@ inline int instruction_set = cpu::best_instruction_set();
 
 inline cpu::Team team() {
   return {int(torch::stable::get_num_threads()), [](int shares, void (*body)(void*, int, int), void* context) {
-            torch::stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
+            torch::stable::parallel_for(
+                0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
           }};
 }
 
@@ -39,7 +40,8 @@ inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
   Tensor t = torch::stable::new_empty(like, sizes);
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096, least = 4 << 20;
-  const uintptr_t bytes = t.numel() * t.element_size(), address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
+  const uintptr_t bytes = t.numel() * t.element_size(),
+                  address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
   const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
   if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
 #endif
@@ -65,7 +67,8 @@ inline void check_sizes(const char* name, const Optional& t, const std::vector<i
 // f(float()) or f(double()).
 template <class F> void dispatch(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());
-  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, "pixelrnn_ext: expected float32 or float64, got ", t.scalar_type());
+  STD_TORCH_CHECK(
+      t.scalar_type() == ScalarType::Float, "pixelrnn_ext: expected float32 or float64, got ", t.scalar_type());
   f(float());
 }
 

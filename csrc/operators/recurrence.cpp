@@ -1,11 +1,11 @@
-// The operators of the recurrence: schemas, checks, CPU registration. pixelrnn_ext/operators/recurrence/rules.py adds fake kernels,
-// autograd and autocast, gpu.py the kernels of a GPU.
+// The operators of the recurrence: schemas, checks, CPU registration. pixelrnn_ext/operators/recurrence/rules.py adds
+// fake kernels, autograd and autocast, gpu.py the kernels of a GPU.
 //
 // Maps are [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
-// weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not be
-// given); bias [D, h, 4]. Where x, input and bias are None they add nothing.
-// path and tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
+// weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not
+// be given); bias [D, h, 4]. Where x, input and bias are None they add nothing. path and tf32 choose among the CUDA
+// kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
 #include <string>
 #include <tuple>
 #include <vector>
@@ -16,21 +16,25 @@
 namespace pixelrnn {
 namespace {
 
-cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps, bool diagonal, bool reverse) {
-  STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 31) && hidden < (1 << 24), "line_scan: the map is too large");
+cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps,
+    bool diagonal, bool reverse) {
+  STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 31) && hidden < (1 << 24),
+      "line_scan: the map is too large");
   STD_TORCH_CHECK(directions == 1 || directions == 2, "line_scan: expected 1 or 2 directions, got ", directions);
-  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "line_scan: expected ", diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
+  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "line_scan: expected ",
+      diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
   return {int(directions), int(images), int(height), int(width), int(hidden), diagonal, reverse, int(taps)};
 }
 
-std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input, Optional weight_ih, Optional bias,
-                                             int64_t input_kernel, bool diagonal, bool reverse, std::string, bool) {
+std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input,
+    Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5, "line_scan: expected weight [D, taps, h, 4, h]");
   STD_TORCH_CHECK(x || input, "line_scan: expected x or input");
   STD_TORCH_CHECK(input.has_value() == weight_ih.has_value(), "line_scan: input and weight_ih go together");
   make_contiguous(x, weight, h0, c0, input, weight_ih, bias);
   const int64_t D = weight.size(0), h = weight.size(2);
-  STD_TORCH_CHECK(x ? x->dim() == 6 : input->dim() == 4, "line_scan: expected x [D, B, H, W, h, 4] or input [B, H, W, channels]");
+  STD_TORCH_CHECK(
+      x ? x->dim() == 6 : input->dim() == 4, "line_scan: expected x [D, B, H, W, h, 4] or input [B, H, W, channels]");
   const Tensor& map = x ? *x : *input;
   const int64_t B = map.size(x ? 1 : 0), H = map.size(x ? 2 : 1), W = map.size(x ? 3 : 2);
   cpu::Shape s = shape(D, B, H, W, h, weight.size(1), diagonal, reverse);
@@ -45,19 +49,25 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
   check_sizes("c0", c0, {D, h}, weight);
   check_sizes("bias", bias, {D, h, 4}, weight);
 
-  Tensor hs = fresh(weight, {D, B, H, W, h}), cs = fresh(weight, {D, B, H, W, h}), gates = fresh(weight, {D, B, H, W, h, 4});
+  Tensor hs = fresh(weight, {D, B, H, W, h}), cs = fresh(weight, {D, B, H, W, h}),
+         gates = fresh(weight, {D, B, H, W, h, 4});
   if (gates.numel() == 0) return {hs, cs, gates};
   dispatch(weight, [&](auto zero) {
     using T = decltype(zero);
-    cpu::forward<T>(s, {in<T>(x), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), in<T>(weight_ih), in<T>(bias), out<T>(hs), out<T>(cs), out<T>(gates)},
-                    team(), instruction_set);
+    cpu::forward<T>(s,
+        {in<T>(x), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), in<T>(weight_ih), in<T>(bias), out<T>(hs),
+            out<T>(cs), out<T>(gates)},
+        team(), instruction_set);
   });
   return {hs, cs, gates};
 }
 
-// dh0 and dc0 are each image's share, [D, B, h], so that gradients for every image take no loop over them; without elements where there is no h0 or c0.
-std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, Optional h0, Optional c0, Tensor c, Tensor gates, bool diagonal, bool reverse, std::string, bool) {
-  STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6, "line_scan_backward: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
+// dh0 and dc0 are each image's share, [D, B, h], so that gradients for every image take no loop over them; without
+// elements where there is no h0 or c0.
+std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, Optional h0, Optional c0, Tensor c,
+    Tensor gates, bool diagonal, bool reverse, std::string, bool) {
+  STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6,
+      "line_scan_backward: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
   make_contiguous(dh, weight, h0, c0, c, gates);
   const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), h = gates.size(4);
   const cpu::Shape s = shape(D, B, H, W, h, weight.size(1), diagonal, reverse);
@@ -69,21 +79,26 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   check_sizes("c0", c0, {D, h}, weight);
 
   Tensor dx = fresh(gates, {D, B, H, W, h, 4});
-  Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, B, h}), dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, B, h});
+  Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, B, h}),
+         dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, B, h});
   if (dx.numel() == 0) return {dx, dh0, dc0};
   dispatch(gates, [&](auto zero) {
     using T = decltype(zero);
-    cpu::backward<T>(s, {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(c), in<T>(gates), out<T>(dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0)},
-                     team(), instruction_set);
+    cpu::backward<T>(s,
+        {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(c), in<T>(gates), out<T>(dx),
+            out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0)},
+        team(), instruction_set);
   });
   return {dx, dh0, dc0};
 }
 
 // The gradient of each weight whose operand is given: weight with h, weight_ih with input, bias where asked for.
-std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, Optional h0, Optional input, int64_t taps, int64_t input_taps, int64_t input_kernel, bool bias, bool diagonal, bool reverse) {
+std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, Optional h0, Optional input,
+    int64_t taps, int64_t input_taps, int64_t input_kernel, bool bias, bool diagonal, bool reverse) {
   STD_TORCH_CHECK(dx.dim() == 6, "line_scan_weight_grad: expected dx [D, B, H, W, h, 4]");
   make_contiguous(dx, h, h0, input);
-  const int64_t D = dx.size(0), B = dx.size(1), H = dx.size(2), W = dx.size(3), hidden = dx.size(4), channels = input ? input->size(3) : 0;
+  const int64_t D = dx.size(0), B = dx.size(1), H = dx.size(2), W = dx.size(3), hidden = dx.size(4),
+                channels = input ? input->size(3) : 0;
   cpu::Shape s = shape(D, B, H, W, hidden, taps, diagonal, reverse);
   s.input_channels = int(channels), s.input_taps = int(input_taps), s.input_kernel = int(input_kernel);
   check_sizes("h", h, {D, B, H, W, hidden}, dx);
@@ -96,8 +111,10 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   if (dx.numel() == 0) return {dweight, dweight_ih, dbias};
   dispatch(dx, [&](auto zero) {
     using T = decltype(zero);
-    cpu::weight_gradient<T>(s, {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input), out_if<T>(h.has_value(), dweight), out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)},
-                            team(), instruction_set);
+    cpu::weight_gradient<T>(s,
+        {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input), out_if<T>(h.has_value(), dweight),
+            out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)},
+        team(), instruction_set);
   });
   return {dweight, dweight_ih, dbias};
 }
@@ -107,13 +124,16 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
   m.def(
-      "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int input_kernel, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
+      "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int "
+      "input_kernel, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
       " -> (Tensor h, Tensor c, Tensor gates)");
   m.def(
-      "line_scan_backward(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor c, Tensor gates, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
+      "line_scan_backward(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor c, Tensor gates, bool diagonal, "
+      "bool reverse, str path=\"auto\", bool tf32=False)"
       " -> (Tensor dx, Tensor dh0, Tensor dc0)");
   m.def(
-      "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int input_kernel, bool bias, bool diagonal, bool reverse)"
+      "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int "
+      "input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {

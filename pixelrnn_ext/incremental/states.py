@@ -72,7 +72,9 @@ class MaskedConvState(State):
 
     def __init__(self, layer: MaskedConv2d, rows: Rows, input: Tensor) -> None:
         self.rows, self.input, self.layer = rows, input, layer
-        weight = masked_weight(layer.weight.detach().to(rows.dtype), layer.mask_type, image_channels=layer.image_channels)
+        weight = masked_weight(
+            layer.weight.detach().to(rows.dtype), layer.mask_type, image_channels=layer.image_channels
+        )
         height, width = layer.kernel_size
         self.weight = weight[:, :, height // 2]
         self.above = [(_by_tap(weight[:, :, i]), _between(input, rows, width // 2)) for i in range(height // 2)]
@@ -140,7 +142,9 @@ class DiagonalBiLSTMState(State):
         self.rows, self.input, self.image_channels = rows, input, layer.image_channels
         self.mirrored = rows.buffer(layer.in_channels)
         self.left = _Scan(layer, "", rows, input, bias)
-        self.right = _Scan(layer, "_reverse", rows, self.mirrored, None if bias_reverse is None else bias_reverse.flip(3))
+        self.right = _Scan(
+            layer, "_reverse", rows, self.mirrored, None if bias_reverse is None else bias_reverse.flip(3)
+        )
         self.right_above = rows.buffer(layer.hidden_channels)
         self.output: Tensor = rows.buffer(layer.hidden_channels)
 
@@ -239,9 +243,7 @@ class _Scan:
         return [Cell(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
-def _row_taps(
-    input: Tensor, weight: Tensor, layer: MaskedConv2d | RowLSTM | DiagonalBiLSTM, colour: int
-) -> list[Tap]:
+def _row_taps(input: Tensor, weight: Tensor, layer: MaskedConv2d | RowLSTM | DiagonalBiLSTM, colour: int) -> list[Tap]:
     """What the outputs of a colour read of the row: weight (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
     weight = _by_tap(weight)

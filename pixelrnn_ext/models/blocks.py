@@ -62,7 +62,9 @@ class RecurrentBlock(nn.Module):
         super().__init__()
         options = SharedOptions(image_channels=image_channels, backend=backend)
         if layer == "row":
-            self.layer = RowLSTM(2 * hidden_channels, hidden_channels, kernel_size, initial_state=initial_state, **options)
+            self.layer = RowLSTM(
+                2 * hidden_channels, hidden_channels, kernel_size, initial_state=initial_state, **options
+            )
         else:
             self.layer = DiagonalBiLSTM(2 * hidden_channels, hidden_channels, initial_state=initial_state, **options)
         gates = (4 if layer == "row" else 8) * hidden_channels

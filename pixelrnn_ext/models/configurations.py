@@ -50,7 +50,9 @@ def from_config(config: dict[str, Any]) -> AutoregressiveModel:
     """The model that :func:`to_config` described. ValueError where it is no such description."""
     name = config.get("model") if isinstance(config, dict) else None
     if not isinstance(name, str) or name not in _CLASSES:
-        raise ValueError(f"expected the configuration of a model, one of {', '.join(_CLASSES)}, got {repr(config)[:200]}")
+        raise ValueError(
+            f"expected the configuration of a model, one of {', '.join(_CLASSES)}, got {repr(config)[:200]}"
+        )
     try:
         return _CLASSES[name](**{key: value for key, value in config.items() if key != "model"})
     except TypeError as error:

@@ -101,6 +101,8 @@ def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None])
 
     with without_autocast(next(a.device.type for a in args if isinstance(a, Tensor))):
         outputs, pull_back = torch.func.vjp(of_needed, *(args[i] for i in needed))[:2]  # the third is of has_aux
-        gradients = pull_back(tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads)))
+        gradients = pull_back(
+            tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads))
+        )
     found = dict(zip(needed, gradients))
     return tuple(found.get(i) for i in range(len(args)))

@@ -17,9 +17,13 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
             raise TypeError(f"expected {name} to be a Tensor, got {type(tensor).__name__}")
         check_dtype(name, tensor.dtype)
         if tensor.device != input.device:
-            raise ValueError(f"expected all tensors on one device, got input on {input.device} and {name} on {tensor.device}")
+            raise ValueError(
+                f"expected all tensors on one device, got input on {input.device} and {name} on {tensor.device}"
+            )
         if tensor.dtype != input.dtype and not autocasts(input.device.type):
-            raise TypeError(f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}")
+            raise TypeError(
+                f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}"
+            )
 
 
 def check_map(input: Tensor) -> None:

@@ -192,7 +192,9 @@ def resolve(path: str | Path) -> Path:
     return Path(path) / BEST if Path(path).is_dir() else Path(path)
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[models.AutoregressiveModel, dict[str, Any]]:
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu"
+) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
     """The trained model, with averaged parameters where there are any, and the facts of its checkpoint.
 
     Args:

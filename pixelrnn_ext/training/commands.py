@@ -320,9 +320,7 @@ def _device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _headline(
-    split: str, score: float, dataset: data.DataSet, model: models.AutoregressiveModel, step: int
-) -> str:
+def _headline(split: str, score: float, dataset: data.DataSet, model: models.AutoregressiveModel, step: int) -> str:
     count = len(dataset.splits[split])
     kind = " ".join(filter(None, [getattr(model, "layer", None), type(model).__name__]))
     return f"{split}: {score:.4f} {dataset.unit}; {dataset.description}, {count} images; {kind}, step {step}"

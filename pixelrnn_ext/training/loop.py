@@ -163,7 +163,9 @@ class Training:
         if settings.ema:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         self.parameters: list[nn.Parameter] = list(self.model.parameters())
-        self.optimiser: torch.optim.Optimizer = optimiser.make(settings.optimiser, self.parameters, settings.learning_rate)
+        self.optimiser: torch.optim.Optimizer = optimiser.make(
+            settings.optimiser, self.parameters, settings.learning_rate
+        )
         self.likelihood: nn.Module = Likelihood(self.model)
         if here.size > 1:
             self.likelihood = DistributedDataParallel(self.likelihood)
@@ -338,7 +340,9 @@ class Training:
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            saved = "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
+            saved = (
+                "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
+            )
             mend = "try a lower learning rate or clip"
             raise FloatingPointError(f"{what} is {value} around step {self.progress.step}; {saved}; {mend}")
 

@@ -1,4 +1,5 @@
-// Runs benchmarks/gpu_day/microbenchmarks on the emulator, a few steps of each: their clock stands still there, but their barriers and addresses do not.
+// Runs benchmarks/gpu_day/microbenchmarks on the emulator, a few steps of each: their clock stands still there, but
+// their barriers and addresses do not.
 #include <cstdlib>
 
 #include "emulator.h"
@@ -9,7 +10,9 @@
 extern "C" {
 cudaError_t cudaMalloc(void** p, size_t bytes) { return *p = std::malloc(bytes), cudaSuccess; }
 cudaError_t cudaMemset(void* p, int value, size_t bytes) { return std::memset(p, value, bytes), cudaSuccess; }
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) { return std::memcpy(to, from, bytes), cudaSuccess; }
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  return std::memcpy(to, from, bytes), cudaSuccess;
+}
 }
 
 #include "../../benchmarks/gpu_day/microbenchmarks/main.cpp"
@@ -19,7 +22,8 @@ namespace {
 
 std::vector<emulator::Buffer> buffers(const void* args, dim3) {
   const Args& a = *static_cast<const Args*>(args);
-  return {{a.cycles, kMostBlocks * sizeof *a.cycles, emulator::Access::in_out, "cycles"}, {a.memory, kMemoryWords * sizeof *a.memory, emulator::Access::in_out, "memory"}};
+  return {{a.cycles, kMostBlocks * sizeof *a.cycles, emulator::Access::in_out, "cycles"},
+      {a.memory, kMemoryWords * sizeof *a.memory, emulator::Access::in_out, "memory"}};
 }
 
 }  // namespace
@@ -38,9 +42,7 @@ extern "C" const char* run_microbenchmark(const char* name, int steps) {
     if (b.error) b.blocks = 2;
     try {
       run(b, args, 2);
-    } catch (const Failure& failure) {
-      answer = failure.why;
-    }
+    } catch (const Failure& failure) { answer = failure.why; }
     std::free(args.cycles), std::free(args.memory);
     return answer.c_str();
   }

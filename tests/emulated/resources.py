@@ -60,7 +60,11 @@ def main():
     for format in ("bf16", "fp16", "tf32", "fp32"):
         for backward in (0, 1):
             plans = [describe(1, 16, 32, 32, hidden, 2, True, format, 90, "auto")[backward] for hidden in SIZES]
-            print(f"| {format} {'backward' if backward else 'forward'} | " + " | ".join(plan.partition(': ')[2] for plan in plans) + " |")
+            print(
+                f"| {format} {'backward' if backward else 'forward'} | "
+                + " | ".join(plan.partition(": ")[2] for plan in plans)
+                + " |"
+            )
 
 
 if __name__ == "__main__":

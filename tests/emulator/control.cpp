@@ -63,7 +63,7 @@ int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
     if (strcmp(kernel, t.name) || site >= t.site_count) continue;
     int number = 1;
     for (const char* name = t.sites[site].modes; name;
-         name = strchr(name, ' ') ? strchr(name, ' ') + 1 : nullptr, ++number)
+        name = strchr(name, ' ') ? strchr(name, ' ') + 1 : nullptr, ++number)
       if (strlen(mode) == strcspn(name, " ") && !strncmp(name, mode, strlen(mode))) {
         t.mutation[site] = number;
         return 0;

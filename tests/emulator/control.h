@@ -11,7 +11,8 @@ struct Device {
   size_t shared_per_block;
   unsigned multiprocessors, gpc;  // gpc: multiprocessors of one, at most
 };
-inline constexpr Device devices[] = {{"sm_80", 8, 0, false, 163 << 10, 108, 16}, {"sm_90", 9, 0, true, 227 << 10, 132, 16}};
+inline constexpr Device devices[] = {
+    {"sm_80", 8, 0, false, 163 << 10, 108, 16}, {"sm_90", 9, 0, true, 227 << 10, 132, 16}};
 inline constexpr const char* schedule_names[] = {"forward", "reverse", "random", "burst", "starve"};
 
 struct Control {

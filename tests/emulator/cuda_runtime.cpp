@@ -41,8 +41,7 @@ class RegisteredBuffers {
       Buffer* before = buffers_.empty() ? nullptr : &buffers_.back();
       if (before && before->access == Access::in && b.access == Access::in && b.data < end(*before))
         before->bytes = std::max(end(*before), end(b)) - static_cast<const char*>(before->data);
-      else
-        buffers_.push_back(b);
+      else buffers_.push_back(b);
     }
     try {
       for (; registered_ < buffers_.size(); ++registered_) register_memory(buffers_[registered_]);
@@ -109,7 +108,7 @@ static void run(const cudaLaunchConfig_t& config, const void* entry, const void*
   check(control.device.clusters || l.cluster.x * l.cluster.y * l.cluster.z == 1, "the device has no clusters");
   check(shared <= control.device.shared_per_block, shared, " bytes of shared memory are more than the device has");
   check(shared <= kSharedWithoutOptIn || l.dynamic_shared <= opted_in[entry], shared,
-        " bytes of shared memory without cudaFuncSetAttribute");
+      " bytes of shared memory without cudaFuncSetAttribute");
   // The device copies the arguments, too.
   const auto* bytes = static_cast<const unsigned char*>(args);
   const std::vector<unsigned char> copy(bytes, bytes + kernel->second.args_bytes);

@@ -103,7 +103,7 @@ class Profiler : public Checker {
       char numbers[96];
       const double n = double(c.accesses);
       snprintf(numbers, sizeof numbers, "%8lu %5.1f %7.2f %7.2f %s ", c.accesses, c.lanes / n, c.paid / n, c.ideal / n,
-               c.paid * 4 >= c.ideal * 5 ? "!" : " ");
+          c.paid * 4 >= c.ideal * 5 ? "!" : " ");
       text += numbers + what + "\n";
     }
     return text;

@@ -220,5 +220,8 @@ def environment(checks):
         return {}
     # libstdc++ too: AddressSanitizer looks for its throw when it starts.
     names = ("libasan.so", "libstdc++.so.6")
-    found = [subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip() for name in names]
+    found = [
+        subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+        for name in names
+    ]
     return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0"}

@@ -46,8 +46,8 @@ static void combine_shuffle(const LaneData* in, LaneData* out, unsigned mask) {
     put(out[i], ShuffleOut{get<ShuffleIn>(in[from]).value, in_range});
   }
 }
-uint32_t shuffle(Shuffle mode, uint32_t value, uint32_t by, uint32_t clamp, unsigned mask, bool* in_range,
-                 const char* place) {
+uint32_t shuffle(
+    Shuffle mode, uint32_t value, uint32_t by, uint32_t clamp, unsigned mask, bool* in_range, const char* place) {
   const ShuffleIn in{value, by, clamp, mode};
   ShuffleOut out{};
   warp_collective(combine_shuffle, &in, sizeof in, &out, sizeof out, mask, false, place);
@@ -129,7 +129,7 @@ template <MatrixFormat F> static void combine_matrices(const LaneData* in, LaneD
   }
 }
 void multiply_matrices(MatrixFormat format, float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                       const float (&c)[4], const char* place) {
+    const float (&c)[4], const char* place) {
   const MatrixIn in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {c[0], c[1], c[2], c[3]}};
   const Combine combine = format == MatrixFormat::bf16   ? combine_matrices<MatrixFormat::bf16>
                           : format == MatrixFormat::fp16 ? combine_matrices<MatrixFormat::fp16>

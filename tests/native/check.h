@@ -20,9 +20,7 @@ namespace check {
 namespace cpu = pixelrnn::cpu;
 
 // A number of shares, and of threads to which they are dealt. The same number of shares must give the same bits.
-struct Deal {
-  int shares, threads;
-};
+struct Deal { int shares, threads; };
 inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}};
 
 // The largest difference allowed, as a part of the largest value or of 0.1: a few small values may all be differences
@@ -73,8 +71,8 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
 
 // Returns the largest difference, as a part of what kTolerance says.
 template <class T>
-double check_close(const char* name, const std::vector<T>& got, const std::vector<double>& expected,
-                   const std::string& where) {
+double check_close(
+    const char* name, const std::vector<T>& got, const std::vector<double>& expected, const std::string& where) {
   if (got.size() != expected.size()) fail(where + ": " + name + " has the wrong size");
   double largest = 0.1, error = 0;
   for (double value : expected) largest = std::max(largest, std::abs(value));

@@ -1,5 +1,5 @@
-// Checks of the columns of a row (csrc/cpu/columns.h) against a scalar implementation in double: a small network that reads the
-// values that it draws.
+// Checks of the columns of a row (csrc/cpu/columns.h) against a scalar implementation in double: a small network that
+// reads the values that it draws.
 //
 //   check_columns [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "check.h"
@@ -35,7 +35,8 @@ constexpr int kMargin = 2;
 template <class U> struct Row {
   std::vector<U> values;
   int images, channels;
-  Row(const Size& s, int n, U fill) : values(size_t(kMargin + s.width) * s.images * n, fill), images(s.images), channels(n) {}
+  Row(const Size& s, int n, U fill)
+      : values(size_t(kMargin + s.width) * s.images * n, fill), images(s.images), channels(n) {}
   U& at(int column, int image, int channel) { return values[(size_t(column) * images + image) * channels + channel]; }
   RowBuffer<U> buffer() { return {values.data(), channels}; }
 };
@@ -75,9 +76,22 @@ template <class T> struct Network {
   std::vector<ColumnStep<T>> steps;
 
   explicit Network(const Size& size)
-      : s(size), image(s, s.colours, 0), wide(s, s.wide, 0), base(s, s.wide, 0), gates(s, 4 * s.hidden, 0), c(s, s.hidden, 0), h(s, s.hidden, 0), addend(s, s.hidden, 0),
-        state(s, s.hidden, 0), sum(s, s.wide, 0), logits_base(s, s.colours * s.levels, 0), logits(s, s.colours * s.levels, 0), uniform(s, s.colours, 0),
-        known{std::vector<char>(image.values.size()), s.colours}, values(s, s.colours, 0), given(s, s.colours, 0) {
+      : s(size),
+        image(s, s.colours, 0),
+        wide(s, s.wide, 0),
+        base(s, s.wide, 0),
+        gates(s, 4 * s.hidden, 0),
+        c(s, s.hidden, 0),
+        h(s, s.hidden, 0),
+        addend(s, s.hidden, 0),
+        state(s, s.hidden, 0),
+        sum(s, s.wide, 0),
+        logits_base(s, s.colours * s.levels, 0),
+        logits(s, s.colours * s.levels, 0),
+        uniform(s, s.colours, 0),
+        known{std::vector<char>(image.values.size()), s.colours},
+        values(s, s.colours, 0),
+        given(s, s.colours, 0) {
     for (Row<T>* row : {&base, &gates, &c, &h, &addend, &logits_base}) row->values = random<T>(row->values.size(), 1);
     uniform.values = random<double>(uniform.values.size(), 1);
     for (size_t i = 0; i < known.values.size(); ++i) {
@@ -101,23 +115,27 @@ template <class T> struct Network {
   }
   void add_colour(int k) {
     ColumnStep<T> linear{}, cell{}, pointwise{}, last{}, draw{};
-    linear.kind = last.kind = StepKind::kLinear, cell.kind = StepKind::kCell, pointwise.kind = StepKind::kPointwise, draw.kind = StepKind::kDraw;
+    linear.kind = last.kind = StepKind::kLinear, cell.kind = StepKind::kCell, pointwise.kind = StepKind::kPointwise,
+    draw.kind = StepKind::kDraw;
     linear.start = pointwise.start = first(s.wide, k), linear.stop = pointwise.stop = first(s.wide, k + 1);
     linear.taps = {{image.buffer(), -2, s.colours}, {image.buffer(), -1, s.colours}, {image.buffer(), 0, k}};
     linear.base = base.buffer(), linear.output = wide.buffer(), linear.relu = true;
     add(linear, 1);
     cell.start = first(s.hidden, k), cell.stop = first(s.hidden, k + 1);
     cell.taps = {{wide.buffer(), 0, first(s.wide, k + 1)}, {h.buffer(), -1, s.hidden}};
-    cell.base = gates.buffer(), cell.carried = c.buffer(), cell.shift = -1, cell.c = c.buffer(), cell.h = h.buffer(), cell.addend = addend.buffer(), cell.output = state.buffer();
+    cell.base = gates.buffer(), cell.carried = c.buffer(), cell.shift = -1, cell.c = c.buffer(), cell.h = h.buffer(),
+    cell.addend = addend.buffer(), cell.output = state.buffer();
     add(cell, 4);
-    pointwise.base = wide.buffer(), pointwise.addend = k % 2 ? RowBuffer<T>{nullptr, 0} : base.buffer(), pointwise.output = sum.buffer(), pointwise.relu = k % 2 == 0;
+    pointwise.base = wide.buffer(), pointwise.addend = k % 2 ? RowBuffer<T>{nullptr, 0} : base.buffer(),
+    pointwise.output = sum.buffer(), pointwise.relu = k % 2 == 0;
     add(pointwise, 1);
     last.start = k * s.levels, last.stop = (k + 1) * s.levels;
     last.taps = {{sum.buffer(), 0, first(s.wide, k + 1)}, {state.buffer(), 0, first(s.hidden, k + 1)}};
     last.base = logits_base.buffer(), last.output = logits.buffer();
     add(last, 1);
     draw.start = last.start, draw.stop = last.stop, draw.colour = k;
-    draw.base = logits.buffer(), draw.uniform = uniform.buffer(), draw.known = known.buffer(), draw.values = values.buffer(), draw.scaled = scaled.data(), draw.output = image.buffer();
+    draw.base = logits.buffer(), draw.uniform = uniform.buffer(), draw.known = known.buffer(),
+    draw.values = values.buffer(), draw.scaled = scaled.data(), draw.output = image.buffer();
     add(draw, 1);
   }
 };
@@ -128,7 +146,13 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 struct Reference {
   Row<double> image, wide, c, h, state, sum, logits;
   template <class T> explicit Reference(Network<T>& before, Network<T>& after)
-      : image(of(after.image)), wide(of(before.wide)), c(of(before.c)), h(of(before.h)), state(of(before.state)), sum(of(before.sum)), logits(of(before.logits)) {
+      : image(of(after.image)),
+        wide(of(before.wide)),
+        c(of(before.c)),
+        h(of(before.h)),
+        state(of(before.state)),
+        sum(of(before.sum)),
+        logits(of(before.logits)) {
     Size s = before.s;
     for (int column = kMargin; column < kMargin + s.width; ++column)
       for (int i = 0; i < s.images; ++i)
@@ -139,7 +163,8 @@ struct Reference {
     r.values = to_double(row.values);
     return r;
   }
-  template <class T> double product(Network<T>& n, int step, int column, int image_, int gates, int output, std::initializer_list<Row<double>*> inputs) {
+  template <class T> double product(Network<T>& n, int step, int column, int image_, int gates, int output,
+      std::initializer_list<Row<double>*> inputs) {
     const auto& s = n.steps[step];
     const int outputs = s.stop - s.start;
     double total = 0;
@@ -154,12 +179,14 @@ struct Reference {
   template <class T> void pixel(Network<T>& n, int column, int i, int k) {
     const int step = 5 * k, hidden = n.s.hidden;
     for (int o = n.steps[step].start; o < n.steps[step].stop; ++o)
-      wide.at(column, i, o) = std::max(0., n.base.at(column, i, o) + product(n, step, column, i, 1, o - n.steps[step].start, {&image, &image, &image}));
+      wide.at(column, i, o) = std::max(0.,
+          n.base.at(column, i, o) + product(n, step, column, i, 1, o - n.steps[step].start, {&image, &image, &image}));
     const auto& cell = n.steps[step + 1];
     for (int u = cell.start; u < cell.stop; ++u) {
       double z[4];
       for (int g = 0; g < 4; ++g)
-        z[g] = n.gates.at(column, i, g * hidden + u) + product(n, step + 1, column, i, 4, g * (cell.stop - cell.start) + u - cell.start, {&wide, &h});
+        z[g] = n.gates.at(column, i, g * hidden + u) +
+               product(n, step + 1, column, i, 4, g * (cell.stop - cell.start) + u - cell.start, {&wide, &h});
       c.at(column, i, u) = sigmoid(z[1]) * c.at(column - 1, i, u) + sigmoid(z[0]) * std::tanh(z[2]);
       h.at(column, i, u) = sigmoid(z[3]) * std::tanh(c.at(column, i, u));
       state.at(column, i, u) = h.at(column, i, u) + n.addend.at(column, i, u);
@@ -169,7 +196,8 @@ struct Reference {
       sum.at(column, i, o) = k % 2 ? y : std::max(0., y);
     }
     for (int o = n.steps[step + 3].start; o < n.steps[step + 3].stop; ++o)
-      logits.at(column, i, o) = n.logits_base.at(column, i, o) + product(n, step + 3, column, i, 1, o - n.steps[step + 3].start, {&sum, &state});
+      logits.at(column, i, o) = n.logits_base.at(column, i, o) +
+                                product(n, step + 3, column, i, 1, o - n.steps[step + 3].start, {&sum, &state});
   }
 };
 
@@ -190,7 +218,9 @@ template <class T> void check_draws(Network<T>& n, double temperature, const std
             if ((passed += level[expected]) > n.uniform.at(column, i, k) * all) break;
         }
         if (n.known.values[flag]) expected = n.given.at(column, i, k);
-        if (n.values.at(column, i, k) != expected) fail(where + ": a value is " + std::to_string(n.values.at(column, i, k)) + ", expected " + std::to_string(expected));
+        if (n.values.at(column, i, k) != expected)
+          fail(where + ": a value is " + std::to_string(n.values.at(column, i, k)) + ", expected " +
+               std::to_string(expected));
         if (n.image.at(column, i, k) != n.scaled[expected]) fail(where + ": the image does not hold the value");
         ++checks;
       }
@@ -202,8 +232,8 @@ template <class T> double check_case(const Size& size) {
     for (double temperature : {1., 0., 0.5}) {
       std::vector<T> alone;
       for (const Deal& d : {Deal{1, 1}, Deal{2, 2}, Deal{3, 2}, Deal{4, 4}}) {
-        const std::string where = std::string(kTypeName<T>) + ", " + size.name + ", " + kInstructionSets[level] + ", " + std::to_string(d.shares) + " shares on " +
-                                  std::to_string(d.threads) + " threads";
+        const std::string where = std::string(kTypeName<T>) + ", " + size.name + ", " + kInstructionSets[level] + ", " +
+                                  std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
         static std::vector<Network<T>> networks;  // buffers stay where the steps point
         networks.clear();
         networks.reserve(2);
@@ -214,9 +244,12 @@ template <class T> double check_case(const Size& size) {
         Network<T>&before = networks[0], &after = networks[1];
         cpu::run_columns<T>(after.steps, kMargin, size.width, size.images, temperature, team(d), level);
         Reference exact(before, after);
-        const double errors[] = {check_close("wide", after.wide.values, exact.wide.values, where), check_close("c", after.c.values, exact.c.values, where),
-                                 check_close("h", after.h.values, exact.h.values, where), check_close("state", after.state.values, exact.state.values, where),
-                                 check_close("sum", after.sum.values, exact.sum.values, where), check_close("logits", after.logits.values, exact.logits.values, where)};
+        const double errors[] = {check_close("wide", after.wide.values, exact.wide.values, where),
+            check_close("c", after.c.values, exact.c.values, where),
+            check_close("h", after.h.values, exact.h.values, where),
+            check_close("state", after.state.values, exact.state.values, where),
+            check_close("sum", after.sum.values, exact.sum.values, where),
+            check_close("logits", after.logits.values, exact.logits.values, where)};
         error = std::max(error, *std::max_element(std::begin(errors), std::end(errors)));
         check_draws(after, temperature, where);
         if (d.shares == 1) alone = after.logits.values;

@@ -33,17 +33,19 @@ struct Kernel {
   bool strict, bias, relu;
 };
 const Kernel kKernels[] = {
-    {1, 1, true, true, false}, {1, 1, false, false, true}, {3, 3, false, true, true},
-    {7, 7, true, true, true},  {1, 5, true, false, false}, {5, 1, false, true, false},
+    {1, 1, true, true, false},
+    {1, 1, false, false, true},
+    {3, 3, false, true, true},
+    {7, 7, true, true, true},
+    {1, 5, true, false, false},
+    {5, 1, false, true, false},
 };
 
 template <class T> struct Problem {
   Convolution s;
   std::vector<T> input, weight, bias, dy;
 };
-template <class T> struct Results {
-  std::vector<T> y, dinput, dweight, dbias;
-};
+template <class T> struct Results { std::vector<T> y, dinput, dweight, dbias; };
 
 int64_t map_size(const Convolution& s, int channels) { return s.images * s.pixels() * channels; }
 
@@ -96,7 +98,7 @@ template <class F> void for_products(const Convolution& s, const F& f) {
 template <class T> Results<double> reference(const Problem<T>& p, const std::vector<T>& y) {
   const Convolution& s = p.s;
   Results<double> r{std::vector<double>(p.dy.size()), std::vector<double>(p.input.size()),
-                    std::vector<double>(p.weight.size()), std::vector<double>(s.out_channels)};
+      std::vector<double>(p.weight.size()), std::vector<double>(s.out_channels)};
   std::vector<double> dy = to_double(p.dy);
   for (size_t i = 0; s.relu && i < dy.size(); ++i) dy[i] = y[i] > 0 ? dy[i] : 0;
   for (int out = 0; out < s.out_channels; ++out)
@@ -119,8 +121,8 @@ template <class T> Results<double> reference(const Problem<T>& p, const std::vec
 // Masked weights are NaN: nothing may read them.
 template <class T> Problem<T> problem(const Size& size, const Kernel& kernel, bool channels_last) {
   Problem<T> p;
-  p.s = {size.images, size.height,  size.width,    size.in,      size.out,   kernel.height,
-         kernel.width, kernel.strict, size.colours, size.gates, kernel.relu, channels_last};
+  p.s = {size.images, size.height, size.width, size.in, size.out, kernel.height, kernel.width, kernel.strict,
+      size.colours, size.gates, kernel.relu, channels_last};
   const int64_t depth = int64_t(size.in) * kernel.height * kernel.width;
   p.input = random<T>(map_size(p.s, size.in), 1);
   p.weight.assign(size.out * depth, std::numeric_limits<T>::quiet_NaN());
@@ -134,14 +136,13 @@ template <class T> Problem<T> problem(const Size& size, const Kernel& kernel, bo
 template <class T> Results<T> poisoned(const Problem<T>& p) {
   const T nan = std::numeric_limits<T>::quiet_NaN();
   return {std::vector<T>(p.dy.size(), nan), std::vector<T>(p.input.size(), nan), std::vector<T>(p.weight.size(), nan),
-          std::vector<T>(p.s.out_channels, nan)};
+      std::vector<T>(p.s.out_channels, nan)};
 }
 
 template <class T> void backward(const Problem<T>& p, Results<T>& r, const Deal& d, int level) {
   cpu::convolve_backward<T>(p.s,
-                            {data(p.dy), data(r.y), data(p.input), data(p.weight), data(r.dinput), data(r.dweight),
-                             data(r.dbias)},
-                            team(d), level);
+      {data(p.dy), data(r.y), data(p.input), data(p.weight), data(r.dinput), data(r.dweight), data(r.dbias)}, team(d),
+      level);
 }
 
 // Both, into outputs full of NaNs.
@@ -186,9 +187,8 @@ template <class T> double check_case(const Size& size, const Kernel& kernel, boo
       }
       const Results<double> exact = reference(p, r.y);
       error = std::max({error, check_close("y", r.y, exact.y, where),
-                        check_close("dinput", r.dinput, exact.dinput, where),
-                        check_close("dweight", r.dweight, exact.dweight, where),
-                        check_close("dbias", r.dbias, exact.dbias, where)});
+          check_close("dinput", r.dinput, exact.dinput, where), check_close("dweight", r.dweight, exact.dweight, where),
+          check_close("dbias", r.dbias, exact.dbias, where)});
       if (d.shares == 1) check_unwanted(p, r, level, where);
       last = d, last_results = r;
     }

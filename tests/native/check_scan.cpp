@@ -60,30 +60,25 @@ const Options kOptions[] = {
 
 // Buffers.
 
-template <class T> struct Inputs {
-  std::vector<T> x, weight, h0, c0, input, weight_ih, bias, dh;
-};
-template <class T> struct Outputs {
-  std::vector<T> h, c, gates, dx, dh0, dc0, dweight, dweight_ih, dbias;
-};
+template <class T> struct Inputs { std::vector<T> x, weight, h0, c0, input, weight_ih, bias, dh; };
+template <class T> struct Outputs { std::vector<T> h, c, gates, dx, dh0, dc0, dweight, dweight_ih, dbias; };
 
 template <class T> struct Named {
   const char* name;
   const std::vector<T>& values;
 };
 template <class T> std::vector<Named<T>> named(const Inputs<T>& a) {
-  return {{"x", a.x},         {"weight", a.weight},       {"h0", a.h0},     {"c0", a.c0},
-          {"input", a.input}, {"weight_ih", a.weight_ih}, {"bias", a.bias}, {"dh", a.dh}};
+  return {{"x", a.x}, {"weight", a.weight}, {"h0", a.h0}, {"c0", a.c0}, {"input", a.input}, {"weight_ih", a.weight_ih},
+      {"bias", a.bias}, {"dh", a.dh}};
 }
 template <class T> std::vector<Named<T>> named(const Outputs<T>& a) {
-  return {{"h", a.h},     {"c", a.c},     {"gates", a.gates},     {"dx", a.dx},
-          {"dh0", a.dh0}, {"dc0", a.dc0}, {"dweight", a.dweight}, {"dweight_ih", a.dweight_ih},
-          {"dbias", a.dbias}};
+  return {{"h", a.h}, {"c", a.c}, {"gates", a.gates}, {"dx", a.dx}, {"dh0", a.dh0}, {"dc0", a.dc0},
+      {"dweight", a.dweight}, {"dweight_ih", a.dweight_ih}, {"dbias", a.dbias}};
 }
 
 Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
-  return {options.directions, size.images,     size.height, size.width,             size.hidden,
-          kind.diagonal,      options.reverse, kind.taps,   options.input_channels, options.input_taps};
+  return {options.directions, size.images, size.height, size.width, size.hidden, kind.diagonal, options.reverse,
+      kind.taps, options.input_channels, options.input_taps};
 }
 
 int64_t cells(const Shape& s) { return int64_t(s.directions) * s.images * s.height * s.width; }
@@ -138,9 +133,7 @@ class Reference {
   }
 
  private:
-  struct Pixel {
-    int image, row, column;
-  };
+  struct Pixel { int image, row, column; };
 
   Pixel state_tap(Pixel p, int k) const {
     if (!s_.diagonal) return {p.image, p.row - 1, p.column + k - s_.taps / 2};
@@ -236,8 +229,8 @@ class Reference {
 };
 
 template <class T> Outputs<double> reference(const Shape& s, const Inputs<T>& in) {
-  const Inputs<double> exact{to_double(in.x),     to_double(in.weight),    to_double(in.h0),   to_double(in.c0),
-                             to_double(in.input), to_double(in.weight_ih), to_double(in.bias), to_double(in.dh)};
+  const Inputs<double> exact{to_double(in.x), to_double(in.weight), to_double(in.h0), to_double(in.c0),
+      to_double(in.input), to_double(in.weight_ih), to_double(in.bias), to_double(in.dh)};
   Outputs<double> out = outputs_of(s, 0.);
   for (int direction = 0; direction < s.directions; ++direction) {
     Reference scan(s, direction, exact, out);
@@ -260,7 +253,8 @@ double check_close(const Outputs<T>& got, const Outputs<double>& expected, const
   const auto a = named(got);
   const auto b = named(expected);
   double error = 0;
-  for (size_t i = 0; i < a.size(); ++i) error = std::max(error, check::check_close(a[i].name, a[i].values, b[i].values, where));
+  for (size_t i = 0; i < a.size(); ++i)
+    error = std::max(error, check::check_close(a[i].name, a[i].values, b[i].values, where));
   return error;
 }
 
@@ -268,22 +262,22 @@ double check_close(const Outputs<T>& got, const Outputs<double>& expected, const
 
 template <class T> void scan_forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::forward<T>(s,
-                  {data(in.x), data(in.weight), data(in.h0), data(in.c0), data(in.input), data(in.weight_ih),
-                   data(in.bias), data(out.h), data(out.c), data(out.gates)},
-                  team(d), level);
+      {data(in.x), data(in.weight), data(in.h0), data(in.c0), data(in.input), data(in.weight_ih), data(in.bias),
+          data(out.h), data(out.c), data(out.gates)},
+      team(d), level);
 }
 template <class T> void scan_backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::backward<T>(s,
-                   {data(in.dh), data(in.weight), data(in.h0), data(in.c0), data(out.c), data(out.gates), data(out.dx),
-                    data(out.dh0), data(out.dc0)},
-                   team(d), level);
+      {data(in.dh), data(in.weight), data(in.h0), data(in.c0), data(out.c), data(out.gates), data(out.dx),
+          data(out.dh0), data(out.dc0)},
+      team(d), level);
 }
 template <class T>
 void scan_weight_gradient(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::weight_gradient<T>(s,
-                          {data(out.dx), data(out.h), data(in.h0), data(in.input), data(out.dweight),
-                           data(out.dweight_ih), data(out.dbias)},
-                          team(d), level);
+      {data(out.dx), data(out.h), data(in.h0), data(in.input), data(out.dweight), data(out.dweight_ih),
+          data(out.dbias)},
+      team(d), level);
 }
 
 // All three, into outputs full of NaNs. No pass may change what an earlier one has written.

@@ -1,7 +1,8 @@
 // The planner of the CUDA kernels without them and without a GPU, for tests/test_plan.py.
 //
 //   plan describe    reads problems, a line each, and prints their plans
-//   plan enumerate   prints for each variant what has to change for it to be chosen: nothing; the constant that is 25 % higher or lower;
+//   plan enumerate   prints for each variant what has to change for it to be chosen: nothing; the constant that is 25 %
+//   higher or lower;
 //                    its own figures, 25 % lower; or that it is never chosen. And for which problem, on which card
 //
 // A problem: capability, format (0 to 3), backward, hidden, taps, height, width, images, directions.
@@ -21,8 +22,10 @@ PIXELRNN_VARIANTS
 
 using namespace pixelrnn::cuda;
 
-static Problem problem(int format, bool backward, int hidden, int taps, int height, int width, int images, int directions) {
-  const pixelrnn::Geometry g = taps == 2 ? pixelrnn::Geometry::diagonal(height, width) : pixelrnn::Geometry::row(height, width);
+static Problem problem(
+    int format, bool backward, int hidden, int taps, int height, int width, int images, int directions) {
+  const pixelrnn::Geometry g =
+      taps == 2 ? pixelrnn::Geometry::diagonal(height, width) : pixelrnn::Geometry::row(height, width);
   return {Format(format), backward, hidden, taps, g.lines, g.cells, images, directions};
 }
 
@@ -40,10 +43,17 @@ struct Named {
   double Constants::* constant;
 };
 constexpr Named kConstants[] = {
-    {"launch", &Constants::launch},       {"first_line", &Constants::first_line},       {"weights_of_cycle", &Constants::weights_of_cycle},
-    {"clock", &Constants::clock},         {"step_products", &Constants::step_products}, {"cluster_doubt", &Constants::cluster_doubt},
-    {"bandwidth", &Constants::bandwidth}, {"line", &Constants::line},                   {"tile", &Constants::tile},
-    {"pair", &Constants::pair},           {"cell", &Constants::cell},
+    {"launch", &Constants::launch},
+    {"first_line", &Constants::first_line},
+    {"weights_of_cycle", &Constants::weights_of_cycle},
+    {"clock", &Constants::clock},
+    {"step_products", &Constants::step_products},
+    {"cluster_doubt", &Constants::cluster_doubt},
+    {"bandwidth", &Constants::bandwidth},
+    {"line", &Constants::line},
+    {"tile", &Constants::tile},
+    {"pair", &Constants::pair},
+    {"cell", &Constants::cell},
 };
 
 // Calls `use` for problems of every supported kind until it says that it has seen enough.
@@ -61,9 +71,10 @@ template <class Use> static void each_problem(const Use& use) {
 
 static std::string text(int capability, const Problem& p) {
   const char* const formats[] = {"bf16", "fp16", "tf32", "fp32"};
-  return std::string(formats[int(p.format)]) + ", capability " + std::to_string(capability) + ", hidden " + std::to_string(p.hidden) + ", taps " +
-         std::to_string(p.taps) + ", " + std::to_string(p.lines) + " lines of " + std::to_string(p.cells) + ", images " + std::to_string(p.images) +
-         ", directions " + std::to_string(p.directions);
+  return std::string(formats[int(p.format)]) + ", capability " + std::to_string(capability) + ", hidden " +
+         std::to_string(p.hidden) + ", taps " + std::to_string(p.taps) + ", " + std::to_string(p.lines) + " lines of " +
+         std::to_string(p.cells) + ", images " + std::to_string(p.images) + ", directions " +
+         std::to_string(p.directions);
 }
 
 static int enumerate() {

@@ -16,8 +16,16 @@ def parse():
     parser.add_argument("file", help="a .cu file, or a .cubin for sm_90 that was compiled with -lineinfo")
     parser.add_argument("kernel", help="its name, or a part that only one has; 'list' lists them")
     parser.add_argument("--warps", type=int, default=1, help="of one scheduler: those of a multiprocessor over 4")
-    parser.add_argument("--rule", action="append", default=[], metavar="PATTERN=WAY", help="taken, not, ttn, or a number of passes, for branches of a source line")
-    parser.add_argument("--latency", action="append", default=[], metavar="NAME=CYCLES", help="another latency, such as LDG=700")
+    parser.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        metavar="PATTERN=WAY",
+        help="taken, not, ttn, or a number of passes, for branches of a source line",
+    )
+    parser.add_argument(
+        "--latency", action="append", default=[], metavar="NAME=CYCLES", help="another latency, such as LDG=700"
+    )
     parser.add_argument("--top", type=int, default=8, help="so many waits")
     parser.add_argument("--branches", action="store_true", help="only list the branches of the loop, and how they go")
     return parser.parse_args()
@@ -34,7 +42,9 @@ def print_branches(kernel, rules):
     path = flow.Path(kernel, rules)
     for n, way in path.ways.items():
         word = {(True,): "taken", (False,): "not"}.get(tuple(way)) or "".join("nt"[taken] for taken in way)
-        print(f"{kernel.code[n].address:05x} {word:6s} {path.assumed.get(n, ''):34s} {' < '.join(f[:80] for f in sass.frames(kernel.code[n])[:3])}")
+        print(
+            f"{kernel.code[n].address:05x} {word:6s} {path.assumed.get(n, ''):34s} {' < '.join(f[:80] for f in sass.frames(kernel.code[n])[:3])}"
+        )
 
 
 def print_line(kernel, warps, line, top):
@@ -72,7 +82,9 @@ def main():
         print_branches(kernel, rules)
         return
     latency = {name: float(cycles) for name, _, cycles in (item.partition("=") for item in options.latency)}
-    print_line(kernel, options.warps, model.walk(kernel, warps=options.warps, rules=rules, latency=latency), options.top)
+    print_line(
+        kernel, options.warps, model.walk(kernel, warps=options.warps, rules=rules, latency=latency), options.top
+    )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ def cost(kernel, code, warps):
     if kernel.held == "s":
         more = walk(pair_passes=4)
         # Two steps of a slice's 16-row tiles (slice_rows() of tiling.h), or 4 rows * 2 cells * 16 values of a thread.
-        products_of_a_pair = 8 * 16 if kernel.format == "fp32" else 2 if kernel.backward and kernel.kind == "single" else 4
+        products_of_a_pair = (
+            8 * 16 if kernel.format == "fp32" else 2 if kernel.backward and kernel.kind == "single" else 4
+        )
         pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
         pairs_of_a_tile = base.products / at_once / products_of_a_pair
     else:

@@ -110,7 +110,9 @@ class Walk:
             complete = self.all_came("cluster_arrivals", w.cluster_waits) + CLUSTER_BARRIER
         elif i.waits_for_transfers:
             if not w.transfers and len(w.lines) > 1:
-                raise flow.FlowError(f"{self.kernel.name}: a warp waits at a barrier in shared memory, and arrives at none")
+                raise flow.FlowError(
+                    f"{self.kernel.name}: a warp waits at a barrier in shared memory, and arrives at none"
+                )
             complete = self.all_came("transfers", len(w.transfers) - 1)  # the phase that it arrived at last
         else:
             return when, reason

@@ -24,7 +24,9 @@ template <class Step> __device__ __forceinline__ void timed(const Args& a, const
 }
 
 // What has been computed is used, or the compiler would not compute it.
-__device__ __forceinline__ void use(const Args& a, uint32_t value) { a.memory[blockIdx.x * blockDim.x + threadIdx.x] = value; }
+__device__ __forceinline__ void use(const Args& a, uint32_t value) {
+  a.memory[blockIdx.x * blockDim.x + threadIdx.x] = value;
+}
 
 // ---- barriers, with as many global stores in flight as a line of a scan has
 constexpr int kStores = 3;  // of 16 bytes a thread: h, c and gates
@@ -39,19 +41,22 @@ __device__ __forceinline__ void store_line(const Args& a, int i) {
 __device__ __forceinline__ void fence_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-__device__ __forceinline__ void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void transfer_wait_cta(uint32_t barrier, uint32_t parity) {
 #if defined(PIXELRNN_EMULATED)  // which knows no smaller scope
   transfer_wait(barrier, parity);
 #else
   uint32_t done;
   do {
-    asm volatile("{\n.reg .pred done;\n"
-                 "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%1], %2;\n"
-                 "selp.u32 %0, 1, 0, done;\n}"
-                 : "=r"(done)
-                 : "r"(barrier), "r"(parity)
-                 : "memory");
+    asm volatile(
+        "{\n.reg .pred done;\n"
+        "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, done;\n}"
+        : "=r"(done)
+        : "r"(barrier), "r"(parity)
+        : "memory");
   } while (!done);
 #endif
 }
@@ -99,7 +104,8 @@ template <bool CLUSTER> __device__ __forceinline__ void own_waits(const Args& a)
 __device__ __forceinline__ void round_trips(const Args& a) {
   __shared__ __align__(16) uint4 inbox;
   __shared__ __align__(8) uint64_t barrier;
-  const uint32_t own = shared_address(&barrier), box = shared_address(&inbox), rank = cluster_rank(), half = gridDim.x / 2, peer = rank ^ half;
+  const uint32_t own = shared_address(&barrier), box = shared_address(&inbox), rank = cluster_rank(),
+                 half = gridDim.x / 2, peer = rank ^ half;
   const uint32_t peers = map_rank(own, peer), peers_box = map_rank(box, peer);
   const bool first = rank < half;
   if (threadIdx.x == 0) transfer_barrier_init(own, 1);
@@ -120,12 +126,14 @@ __device__ __forceinline__ void round_trips(const Args& a) {
   if (threadIdx.x == 0 && first) a.memory[rank] = v.x;  // 2 steps, which the host expects
 }
 
-// ---- a line's exchange: every warp pushes 8 cells of 8 halves to every peer, announces what the peers' warps push, and waits
+// ---- a line's exchange: every warp pushes 8 cells of 8 halves to every peer, announces what the peers' warps push,
+// and waits
 __device__ __forceinline__ void exchanges(const Args& a) {
   constexpr int pieces = 8, most_warps = 8, most_blocks = 8;
   __shared__ __align__(16) uint4 line[2][most_blocks][most_warps][pieces];
   __shared__ __align__(8) uint64_t barriers[2];
-  const uint32_t rank = cluster_rank(), blocks = gridDim.x, warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const uint32_t rank = cluster_rank(), blocks = gridDim.x, warps = blockDim.x / 32, warp = threadIdx.x / 32,
+                 lane = threadIdx.x % 32;
   if (threadIdx.x < 2) transfer_barrier_init(shared_address(&barriers[threadIdx.x]), warps);
   cluster_arrive(), cluster_wait();
   timed(a, [&](int i) {
@@ -134,7 +142,8 @@ __device__ __forceinline__ void exchanges(const Args& a) {
     for (int k = 0; k < (most_blocks - 1) * pieces; k += 32) {
       const uint32_t n = k + lane, peer = (rank + 1 + n / pieces) % blocks;
       const bool wanted = n < (blocks - 1) * pieces;
-      store_peer16_async(wanted, map_rank(shared_address(&line[buffer][rank][warp][n % pieces]), peer), {value, value, value, value}, map_rank(own, peer));
+      store_peer16_async(wanted, map_rank(shared_address(&line[buffer][rank][warp][n % pieces]), peer),
+          {value, value, value, value}, map_rank(own, peer));
     }
     if (lane == 0) {
       transfer_arrive(own, (blocks - 1) * pieces * 16);
@@ -145,7 +154,8 @@ __device__ __forceinline__ void exchanges(const Args& a) {
   // Line `steps - 1` is whole, in every warp of every block.
   bool right = true;
   for (uint32_t from = 0; from < blocks; ++from)
-    for (uint32_t w = 0; w < warps; ++w) right &= from == rank || line[(a.steps - 1) & 1][from][w][lane % pieces].x == uint32_t(a.steps - 1);
+    for (uint32_t w = 0; w < warps; ++w)
+      right &= from == rank || line[(a.steps - 1) & 1][from][w][lane % pieces].x == uint32_t(a.steps - 1);
   cluster_arrive(), cluster_wait();
   use(a, right);
 }
@@ -168,7 +178,8 @@ template <int BETWEEN> __device__ __forceinline__ void branches(const Args& a) {
 }
 
 // ---- pipes: CHAINS of dependent instructions a warp
-template <int CHAINS, class Multiply> __device__ __forceinline__ void products(const Args& a, const Multiply& multiply) {
+template <int CHAINS, class Multiply> __device__ __forceinline__ void products(
+    const Args& a, const Multiply& multiply) {
   const uint32_t word = a.memory[threadIdx.x];
   float d[CHAINS][4];
   for (int c = 0; c < CHAINS; ++c)
@@ -182,10 +193,14 @@ template <int CHAINS, class Multiply> __device__ __forceinline__ void products(c
   use(a, __float_as_uint(sum));
 }
 struct Bf16 {
-  __device__ __forceinline__ void operator()(float (&d)[4], uint4 x, uint32_t b0, uint32_t b1) const { mma_bf16(d, x, b0, b1); }
+  __device__ __forceinline__ void operator()(float (&d)[4], uint4 x, uint32_t b0, uint32_t b1) const {
+    mma_bf16(d, x, b0, b1);
+  }
 };
 struct Tf32 {
-  __device__ __forceinline__ void operator()(float (&d)[4], uint4 x, uint32_t b0, uint32_t b1) const { mma_tf32(d, x, b0, b1); }
+  __device__ __forceinline__ void operator()(float (&d)[4], uint4 x, uint32_t b0, uint32_t b1) const {
+    mma_tf32(d, x, b0, b1);
+  }
 };
 
 template <int CHAINS> __device__ __forceinline__ void exponentials(const Args& a) {
@@ -203,7 +218,8 @@ template <int CHAINS> __device__ __forceinline__ void exponentials(const Args& a
 __device__ __forceinline__ void global_loads(const Args& a) {
   constexpr int lines = 256, words = 16;  // of 128 bytes; in the L2 cache, since .cg passes by L1
   size_t* const next = reinterpret_cast<size_t*>(a.memory);
-  for (int i = threadIdx.x; i < lines; i += blockDim.x) next[words * i] = __cvta_generic_to_global(next + (i + 1) % lines * words);
+  for (int i = threadIdx.x; i < lines; i += blockDim.x)
+    next[words * i] = __cvta_generic_to_global(next + (i + 1) % lines * words);
   __syncthreads();
   size_t at = __cvta_generic_to_global(next);
   timed(a, [&](int) { asm volatile("ld.global.cg.u64 %0, [%0];" : "+l"(at)::"memory"); });
@@ -232,7 +248,8 @@ __device__ __forceinline__ void shuffles(const Args& a) {
 }
 
 // ---- errors of the approximations, against float64
-template <class Approximate, class Exact> __device__ __forceinline__ void errors(const Args& a, const Approximate& approximate, const Exact& exact) {
+template <class Approximate, class Exact> __device__ __forceinline__ void errors(
+    const Args& a, const Approximate& approximate, const Exact& exact) {
   constexpr double least = 0x1p-126, most = 0x1.fffffep127;  // normal numbers
   const uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
   const uint64_t arguments = uint64_t(a.steps) * gridDim.x * blockDim.x;
@@ -250,10 +267,8 @@ template <class Approximate, class Exact> __device__ __forceinline__ void errors
 
 }  // namespace
 
-#define KERNEL(name, ...)                                                               \
-  extern "C" __global__ void __launch_bounds__(512) name(const __grid_constant__ Args a) { \
-    __VA_ARGS__;                                                                        \
-  }                                                                                     \
+#define KERNEL(name, ...)                                                                                 \
+  extern "C" __global__ void __launch_bounds__(512) name(const __grid_constant__ Args a) { __VA_ARGS__; } \
   PIXELRNN_DEFINE_ENTRY(name, Args);
 
 KERNEL(block_barrier_256, block_barriers(a))

@@ -29,8 +29,8 @@ struct Args {
   X(stores, 1, 256, 1024)                     \
   X(fence, 1, 256, 1024)                      \
   X(fence_stores, 1, 256, 1024)               \
-  X(wait_cta, 1, 32, 1024)                  \
-  X(wait_cluster, 1, 32, 1024)              \
+  X(wait_cta, 1, 32, 1024)                    \
+  X(wait_cluster, 1, 32, 1024)                \
   X(round_trip_2, 2, 32, 1024)                \
   X(round_trip_8, 8, 32, 1024)                \
   X(exchange_2, 2, 256, 1024)                 \

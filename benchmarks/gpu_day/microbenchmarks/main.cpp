@@ -38,9 +38,7 @@ const Benchmark kBenchmarks[] = {PIXELRNN_MICROBENCHMARKS(ROW) PIXELRNN_MICRO_ER
 #undef ROW
 #undef ERROR_ROW
 
-struct Failure {
-  std::string why;
-};
+struct Failure { std::string why; };
 void check(cudaError_t error) {
   if (error != cudaSuccess) throw Failure{cudaGetErrorString(error)};
 }
@@ -51,14 +49,19 @@ void check_values(const Benchmark& b, const std::vector<uint32_t>& memory) {
   const size_t count = trips ? b.blocks / 2 : exchange ? b.blocks * b.threads : 0;
   const uint32_t wanted = trips ? 2 * b.steps : 1;
   for (size_t i = 0; i < count; ++i)
-    if (memory[i] != wanted) throw Failure{"expected " + std::to_string(wanted) + " at " + std::to_string(i) + ", got " + std::to_string(memory[i])};
+    if (memory[i] != wanted)
+      throw Failure{
+          "expected " + std::to_string(wanted) + " at " + std::to_string(i) + ", got " + std::to_string(memory[i])};
 }
 
 void run(const Benchmark& b, const Args& args, int repeats = kRepeats) {
   int capability = 0;
   check(cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, 0));
   if (b.needs_clusters() && capability < 9) {
-    std::printf("{\"name\": \"%s\", \"status\": \"cannot run\", \"note\": \"expected compute capability 9.0 or later, got %d\"}\n", b.name, capability);
+    std::printf(
+        "{\"name\": \"%s\", \"status\": \"cannot run\", \"note\": \"expected compute capability 9.0 or later, got "
+        "%d\"}\n",
+        b.name, capability);
     return;
   }
   const cuda::Layout layout{b.blocks, 1, b.threads, 0, b.cluster() ? b.blocks : 1};
@@ -84,7 +87,8 @@ void run(const Benchmark& b, const Args& args, int repeats = kRepeats) {
     return;
   }
   std::sort(times.begin(), times.end());
-  std::printf("{\"name\": \"%s\", \"cycles\": %.2f, \"least\": %.2f, \"most\": %.2f}\n", b.name, times[times.size() / 2], times.front(), times.back());
+  std::printf("{\"name\": \"%s\", \"cycles\": %.2f, \"least\": %.2f, \"most\": %.2f}\n", b.name,
+      times[times.size() / 2], times.front(), times.back());
 }
 
 int main(int count, char** names) {
@@ -93,8 +97,10 @@ int main(int count, char** names) {
   try {
     Args args{};
     for (int i = 1; i < count; ++i) {
-      const auto* b = std::find_if(std::begin(kBenchmarks), std::end(kBenchmarks), [&](const Benchmark& b) { return !std::strcmp(b.name, names[i]); });
-      if (b == std::end(kBenchmarks)) throw Failure{"expected the name of a microbenchmark, got " + std::string(names[i])};
+      const auto* b = std::find_if(std::begin(kBenchmarks), std::end(kBenchmarks),
+          [&](const Benchmark& b) { return !std::strcmp(b.name, names[i]); });
+      if (b == std::end(kBenchmarks))
+        throw Failure{"expected the name of a microbenchmark, got " + std::string(names[i])};
       if (!args.memory) {
         check(cudaMalloc(reinterpret_cast<void**>(&args.cycles), kMostBlocks * sizeof *args.cycles));
         check(cudaMalloc(reinterpret_cast<void**>(&args.memory), kMemoryWords * sizeof *args.memory));

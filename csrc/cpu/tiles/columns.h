@@ -6,9 +6,11 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// acc[R][N] = the operands of R images times N vectors of a block of packed weights, `spacing` values from vector to vector.
+// acc[R][N] = the operands of R images times N vectors of a block of packed weights, `spacing` values from vector to
+// vector.
 template <class T, int R, int N>
-INLINE void multiply_operands(const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
+INLINE void multiply_operands(
+    const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
   for (int k = 0; k < n; ++k) {
     const Column<const T> input = taps[k].input;
@@ -30,7 +32,8 @@ template <class T> struct ColumnTiles {
   static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 2;
 
   template <int R, int N>
-  static void linear_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs, int64_t image, const LinearColumn<T>& a) {
+  static void linear_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
+      int64_t image, const LinearColumn<T>& a) {
     Vec<T> acc[R][N];
     multiply_operands<T, R, N>(taps, n, image, w, L, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
@@ -41,7 +44,8 @@ template <class T> struct ColumnTiles {
     }
   }
   template <int R>
-  static void linear_images(const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t image, const LinearColumn<T>& a) {
+  static void linear_images(
+      const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t image, const LinearColumn<T>& a) {
     const int64_t all = all_channels(taps, n);
     for (int64_t block = 0; block < outputs; block += kBlock, packed += all * kBlock) {
       const int64_t end = outputs - block < kBlock ? outputs - block : kBlock;
@@ -59,11 +63,13 @@ template <class T> struct ColumnTiles {
       }
     }
   }
-  static void linear(const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>& a) {
+  static void linear(
+      const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>& a) {
     for (int64_t image = 0; image < images;) {
       const int64_t tiles = (images - image + kImages - 1) / kImages, count = (images - image + tiles - 1) / tiles;
       switch (count) {
-#define CASE(R) case R: linear_images<R>(taps, n, packed, outputs, image, a); break;
+#define CASE(R) \
+  case R: linear_images<R>(taps, n, packed, outputs, image, a); break;
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
       }
@@ -71,8 +77,10 @@ template <class T> struct ColumnTiles {
     }
   }
 
-  // One vector of units of an image, from the products z of its gates. Not inlined: compiled once, so that all tiles round alike.
-  static __attribute__((noinline)) void cell_vector(const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
+  // One vector of units of an image, from the products z of its gates. Not inlined: compiled once, so that all tiles
+  // round alike.
+  static __attribute__((noinline)) void cell_vector(
+      const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
     using Math = VectorMath<T>;
     const T* base = a.base.data + image * a.base.stride + unit;
     Vec<T> pre[4];
@@ -82,28 +90,36 @@ template <class T> struct ColumnTiles {
     const Vec<T> h = hidden_state<Math>(gates, c);
     store(a.c.data + image * a.c.stride + unit, c, left);
     store(a.h.data + image * a.h.stride + unit, h, left);
-    store(a.output.data + image * a.output.stride + unit, h + load(a.addend.data + image * a.addend.stride + unit, left), left);
+    store(a.output.data + image * a.output.stride + unit,
+        h + load(a.addend.data + image * a.addend.stride + unit, left), left);
   }
   // R images x one vector of units.
   template <int R>
-  static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image, const CellColumn<T>& a) {
+  static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image,
+      const CellColumn<T>& a) {
     Vec<T> acc[R][4], z[R][4];
     multiply_operands<T, R, 4>(taps, n, image, w, kBlock / 4, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < 4; ++g) z[m][g] = acc[m][g];
     ROLL for (int m = 0; m < R; ++m) cell_vector(z[m], unit, units - unit, image + m, a);
   }
   template <int R>
-  static void cell_images(const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t image, const CellColumn<T>& a) {
+  static void cell_images(
+      const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t image, const CellColumn<T>& a) {
     constexpr int64_t kUnits = kBlock / 4;
     const int64_t all = all_channels(taps, n);
     for (int64_t unit = 0; unit < units; unit += L)
       cell_tile<R>(taps, n, packed + unit / kUnits * all * kBlock + unit % kUnits, unit, units, image, a);
   }
-  static void cell(const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t images, const CellColumn<T>& a) {
+  static void cell(
+      const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t images, const CellColumn<T>& a) {
     for (int64_t image = 0; image < images;) {
-      const int64_t tiles = (images - image + kCellImages - 1) / kCellImages, count = (images - image + tiles - 1) / tiles;
+      const int64_t tiles = (images - image + kCellImages - 1) / kCellImages,
+                    count = (images - image + tiles - 1) / tiles;
       switch (count) {
-#define CASE(R) case R: if constexpr (R <= kCellImages) cell_images<R>(taps, n, packed, units, image, a); break;
+#define CASE(R)                                                                       \
+  case R:                                                                             \
+    if constexpr (R <= kCellImages) cell_images<R>(taps, n, packed, units, image, a); \
+    break;
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
       }

@@ -24,22 +24,25 @@ template <class T> struct ConvolutionTiles {
   static constexpr int L = lanes<T>;
 
   static int block_outputs(int outputs, int o0) { return outputs - o0 > L ? 2 * L : L; }
-  static void convolve(const Rows<T>& rows, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
+  static void convolve(
+      const Rows<T>& rows, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
     block_outputs(outputs, o0) == L ? convolve_block<1>(rows, first, count, outputs, o0, packed, relu, y)
                                     : convolve_block<2>(rows, first, count, outputs, o0, packed, relu, y);
   }
   template <int N>
   static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {
     switch (count) {
-#define CASE(R) case R: if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
-      CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#define CASE(R) \
+  case R:       \
+    if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
+      CASE(1)
+      CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
 #undef CASE
     }
   }
 
-  static constexpr ConvolutionKernels<T> kernels{block_outputs, kConvolutionCells, convolve, Transposition<T>::copy,
-                                                 Transposition<T>::transpose};
+  static constexpr ConvolutionKernels<T> kernels{
+      block_outputs, kConvolutionCells, convolve, Transposition<T>::copy, Transposition<T>::transpose};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

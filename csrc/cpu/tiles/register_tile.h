@@ -4,10 +4,11 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// acc[R][N] += the first `channels` values at R places times N vectors of weights, `spacing` values from vector to vector and `step`
-// from channel to channel. Returns the weights behind them.
+// acc[R][N] += the first `channels` values at R places times N vectors of weights, `spacing` values from vector to
+// vector and `step` from channel to channel. Returns the weights behind them.
 template <class T, int R, int N>
-INLINE const T* multiply(const T* const* p, int64_t channels, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
+INLINE const T* multiply(
+    const T* const* p, int64_t channels, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = 0; j < channels; ++j, w += step) {
     Vec<T> v[N];
     UNROLL for (int n = 0; n < N; ++n) v[n] = load(w + n * spacing);
@@ -20,7 +21,8 @@ INLINE const T* multiply(const T* const* p, int64_t channels, const T* __restric
 }
 
 // acc[R][N] += the values of every tap of cells i0 .. i0 + R times the packed weights [all channels][N][lanes].
-template <class T, int R, int N> INLINE const T* multiply_taps(const Rows<T>& rows, int i0, const T* __restrict w, Vec<T> acc[R][N]) {
+template <class T, int R, int N> INLINE const T* multiply_taps(
+    const Rows<T>& rows, int i0, const T* __restrict w, Vec<T> acc[R][N]) {
   constexpr int L = lanes<T>;
   for (int k = 0; k < rows.taps; ++k) {
     const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;

@@ -45,8 +45,8 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
   }
 }
 
-// R cells x N vectors of units: dh is the outer gradient plus the product, over the cells that read this one, of their dx
-// with the transposed weights.
+// R cells x N vectors of units: dh is the outer gradient plus the product, over the cells that read this one, of their
+// dx with the transposed weights.
 template <class T, int R, int N>
 void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -68,7 +68,8 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(dc_at, n);
     const Vec<T> dh = load(maps.dh + at, n) + product[m][v];
-    const Gates<Vec<T>> dx = cell_backward<VectorMath<T>>(load_gates(maps.gates + at * 4, n), load(maps.c + at, n), load(rows.carry[i0 + m] + u, n), dh, dc);
+    const Gates<Vec<T>> dx = cell_backward<VectorMath<T>>(
+        load_gates(maps.gates + at * 4, n), load(maps.c + at, n), load(rows.carry[i0 + m] + u, n), dh, dc);
     store(dc_at, dc, n);
     store_gates(maps.dx + at * 4, n, dx);
   }
@@ -88,12 +89,14 @@ template <class T> struct ScanTiles {
     return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? 6 : 8;
   }
 
-  static void pack(Pass pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
+  static void pack(
+      Pass pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
   // [block][4 / kForwardGates][all channels][kForwardGates][lanes]
-  static void pack_forward(int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
+  static void pack_forward(
+      int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
     constexpr int G = kForwardGates;
     int64_t all = 0;
     for (int k = 0; k < taps; ++k) all += channels[k];
@@ -118,27 +121,33 @@ template <class T> struct ScanTiles {
           for (int u = b * units; u < (b + 1) * units; ++u) *to++ = u < hidden ? weight[k][row * hidden + u] : T(0);
   }
 
-  static void forward(const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
+  static void forward(
+      const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
     int64_t all = 0;
     for (int k = 0; k < rows.taps; ++k) all += rows.channels[k];
     const T* w = packed + block * all * 4 * L;
     switch (count) {
-#define CASE(R) case R: return forward_tile<T, R>(rows, first, hidden, block * L, w, maps);
+#define CASE(R) \
+  case R: return forward_tile<T, R>(rows, first, hidden, block * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
     }
   }
 
   template <int N>
-  static void backward_block(const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
+  static void backward_block(
+      const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
     const T* w = packed + (int64_t)block * rows.taps * 4 * hidden * N * L;
     switch (count) {
-#define CASE(R) case R: if constexpr (R * N <= 24) return backward_tile<T, R, N>(rows, first, hidden, block * N * L, w, maps);
+#define CASE(R) \
+  case R:       \
+    if constexpr (R * N <= 24) return backward_tile<T, R, N>(rows, first, hidden, block * N * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }
   }
-  static void backward(const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
+  static void backward(
+      const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
     switch (backward_vectors(hidden)) {
       case 1: return backward_block<1>(rows, first, count, block, hidden, packed, maps);
       case 2: return backward_block<2>(rows, first, count, block, hidden, packed, maps);

@@ -75,7 +75,7 @@ template <int bytes> INLINE void prefetch_for_write(void* p) {
 }
 
 // Intrinsics, since from a conditional the compiler makes a compare and a blend. A NaN in b is kept.
-#define MIN_MAX(T, PREFIX, SUFFIX)                                               \
+#define MIN_MAX(T, PREFIX, SUFFIX)                                              \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return PREFIX##_max_##SUFFIX(a, b); } \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return PREFIX##_min_##SUFFIX(a, b); }
 #if PIXELRNN_VECTOR_BYTES == 64 && !defined(PIXELRNN_AVX512_ON_AVX2)

@@ -1,8 +1,8 @@
 // All kernels of one instruction set. The including file selects the target and defines PIXELRNN_ISA (a namespace),
 // PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
 //
-// Call no inline function of the standard library in the headers of this folder: the linker keeps one copy of each, and it could be
-// the one compiled for a machine that this is not.
+// Call no inline function of the standard library in the headers of this folder: the linker keeps one copy of each, and
+// it could be the one compiled for a machine that this is not.
 #pragma once
 #include "columns.h"
 #include "convolution.h"
@@ -23,8 +23,8 @@ template <class T> struct Table {
     }
   }
 
-  static constexpr Kernels<T> kernels{ScanTiles<T>::kernels, ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels,
-                                      ColumnTiles<T>::kernels, activation};
+  static constexpr Kernels<T> kernels{ScanTiles<T>::kernels, ConvolutionTiles<T>::kernels,
+      WeightGradientTiles<T>::kernels, ColumnTiles<T>::kernels, activation};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

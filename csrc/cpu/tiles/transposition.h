@@ -32,7 +32,8 @@ template <class T> struct Transposition {
       store(to + i, y ? where_positive<T>(load(y + i, n - i), v) : v, n - i);
     }
   }
-  static void transpose(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
+  static void transpose(
+      int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
     if (rows < L || columns < L) {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; ++j) {

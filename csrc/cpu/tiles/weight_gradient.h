@@ -66,7 +66,9 @@ template <class T> struct WeightGradientTiles {
   static void weight_rows(int count, int n, const T* const* tap, int channel, const T* b, T* sum, int64_t columns) {
     constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
     switch (count) {
-#define CASE(R) case R: if constexpr (R <= most) return weight_tile<T, R, N>(n, tap, channel, b, sum, columns);
+#define CASE(R) \
+  case R:       \
+    if constexpr (R <= most) return weight_tile<T, R, N>(n, tap, channel, b, sum, columns);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #undef CASE
     }

@@ -1,5 +1,5 @@
-// The extension module _C_cuda, whose import registers the recurrence on a GPU; pixelrnn_ext/operators/recurrence/gpu.py makes the
-// public operators' CUDA kernels of it.
+// The extension module _C_cuda, whose import registers the recurrence on a GPU;
+// pixelrnn_ext/operators/recurrence/gpu.py makes the public operators' CUDA kernels of it.
 #include <Python.h>
 #include <torch/csrc/stable/library.h>
 
@@ -14,4 +14,6 @@ extern "C" PyMODINIT_FUNC PyInit__C_cuda(void) {
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) { PIXELRNN_RECURRENCE_SCHEMAS(m); }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { PIXELRNN_RECURRENCE_KERNELS(m); }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan)); }
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
+  m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan));
+}

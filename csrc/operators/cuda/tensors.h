@@ -26,9 +26,11 @@ inline std::string place(const Tensor& t) {
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
 // Kernels of one device read the addresses of all: before anything else.
-inline void check_on_one_device(const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
+inline void check_on_one_device(
+    const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
   for (const auto& [name, t] : others)
-    STD_TORCH_CHECK(!t || t->device() == tensor.device(), "line_scan: expected all tensors on one device, got ", first, " on ", place(tensor), " and ", name, " on ", place(*t));
+    STD_TORCH_CHECK(!t || t->device() == tensor.device(), "line_scan: expected all tensors on one device, got ", first,
+        " on ", place(tensor), " and ", name, " on ", place(*t));
 }
 
 // Contiguous, and aligned for 16-byte loads: a view may start anywhere.

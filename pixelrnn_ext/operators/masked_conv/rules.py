@@ -72,7 +72,8 @@ def masked_conv2d_backward(
     grads = _kernels(input).backward(grad_output, output, input, weight, mask, relu, *needs)
     formats = memory_format(input), memory_format(weight), torch.contiguous_format
     dinput, dweight, dbias = (
-        input.new_empty(0) if grad is None else grad.contiguous(memory_format=layout) for grad, layout in zip(grads, formats)
+        input.new_empty(0) if grad is None else grad.contiguous(memory_format=layout)
+        for grad, layout in zip(grads, formats)
     )
     return dinput, dweight, dbias
 
@@ -180,7 +181,9 @@ def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> 
     grad, output, input, weight, mask_type, image_channels, gates, relu, *needs = folded
     dinput, dweight, dbias = (input.new_empty(info.batch_size, 0) for _ in needs)
     if needs[0]:
-        dinput = _OPS.masked_conv2d_backward(*folded[:-3], True, False, False)[0].unflatten(0, (info.batch_size, images))
+        dinput = _OPS.masked_conv2d_backward(*folded[:-3], True, False, False)[0].unflatten(
+            0, (info.batch_size, images)
+        )
     grad = torch.where(output > 0, grad, 0) if relu and (needs[1] or needs[2]) else grad
     if needs[1]:
         sums = _weight_sums(grad, input, weight, info.batch_size)

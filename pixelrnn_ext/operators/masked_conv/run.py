@@ -13,7 +13,10 @@ def run_masked_conv2d(
 ) -> Tensor:
     # Where nothing is masked PyTorch's own convolution is the shortest way, but for halves, which are computed in
     # float32 here.
-    plain = removes_nothing(weight, mask.mask_type, mask.image_channels) and input.dtype in (torch.float32, torch.float64)
+    plain = removes_nothing(weight, mask.mask_type, mask.image_channels) and input.dtype in (
+        torch.float32,
+        torch.float64,
+    )
     if _chooses_operator(backend, input) and not plain:
         return torch.ops.pixelrnn_ext.masked_conv2d(input, weight, bias, *mask, activation == "relu")
     mask_type, colours, gates = mask

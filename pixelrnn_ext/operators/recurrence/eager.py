@@ -194,9 +194,7 @@ def _backward(
     return lines.give(torch.stack(dx[::-1])), dh0 + into_h.sum(1), dc0 + into_c.sum(1)
 
 
-def input_to_state(
-    input: Tensor, weight_ih: Tensor, bias: Tensor | None, input_kernel: int, reverse: bool
-) -> Tensor:
+def input_to_state(input: Tensor, weight_ih: Tensor, bias: Tensor | None, input_kernel: int, reverse: bool) -> Tensor:
     """The convolution of the input and the bias, [D, B, H, W, h, 4]."""
     directions, taps, hidden, _, channels = weight_ih.shape
     matrix = weight_ih.permute(0, 1, 4, 2, 3).reshape(directions, taps * channels, 4 * hidden)

@@ -73,7 +73,9 @@ class Scan(NamedTuple):
         fits = d.weight_hh.dim() == 3 and d.weight_hh.shape[:2] == (4 * hidden, hidden) and hidden != 0
         if not fits or (self.diagonal and d.weight_hh.shape[2] != 2):
             taps = "2" if self.diagonal else "taps"
-            raise ValueError(f"expected weight_hh{suffix} of shape (4 * hidden, hidden, {taps}), got {shape(d.weight_hh)}")
+            raise ValueError(
+                f"expected weight_hh{suffix} of shape (4 * hidden, hidden, {taps}), got {shape(d.weight_hh)}"
+            )
         if not self.diagonal and d.weight_hh.shape[2] % 2 == 0:
             raise ValueError(f"expected an odd number of taps in weight_hh{suffix}, got {d.weight_hh.shape[2]}")
         kernel = d.weight_ih.shape[3] if d.weight_ih.dim() == 4 else 0

@@ -20,10 +20,8 @@ extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__
     s[t] = in[first + t + (a.way == beyond_global ? 64 * int(gridDim.x) - 63 : 0)];
   if (a.way == lane_leaves && t == 40) return;
   if (a.way == lanes_diverge) {
-    if (t % 32 < 16)
-      __syncthreads();
-    else
-      __syncthreads();
+    if (t % 32 < 16) __syncthreads();
+    else __syncthreads();
   } else if (a.way == collective_against_barrier && t % 32 < 16) {
     __syncwarp();
   } else if (a.way != no_block_barrier) {
@@ -40,10 +38,8 @@ extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Ar
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
   s[t] = static_cast<const float*>(a.in)[first + t];
-  if (a.way == vote_instead_of_warp_barrier)
-    __all_sync(0xffffffff, 1);
-  else if (a.way != no_warp_barrier)
-    __syncwarp();
+  if (a.way == vote_instead_of_warp_barrier) __all_sync(0xffffffff, 1);
+  else if (a.way != no_warp_barrier) __syncwarp();
   static_cast<float*>(a.out)[first + t] = s[t ^ 1];
 }
 PIXELRNN_DEFINE_ENTRY(swap, Args);

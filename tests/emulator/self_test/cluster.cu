@@ -26,8 +26,8 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
     if (a.way == block_leaves && me == 1 && step == 1) return;
     if (t < 16) {
       const float4 v = *reinterpret_cast<const float4*>(buffers + 256 * from + 16 * t);
-      const uint4 piece = {__float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1),
-                           __float_as_uint(v.w + 1)};
+      const uint4 piece = {
+          __float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
       store_peer16(map_rank(shared_address(buffers + 256 * to + 16 * t), next), piece);
     }
     if (a.way == no_last_barrier && step == kSteps - 1) break;
@@ -59,10 +59,8 @@ extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Ar
   cluster_wait();
   const uint32_t address = map_rank(shared_address(s + t), cluster_rank() ^ 1);
   float v;
-  if (a.way == plain_access_to_peer)
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  else
-    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  if (a.way == plain_access_to_peer) asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
+  else asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] = v;
   if (a.way == read_only_load_of_output) static_cast<float*>(a.out)[0] = __ldg(static_cast<const float*>(a.out) + t);
   if (a.way == no_last_barrier) return;

@@ -27,7 +27,7 @@ KERNELS(DECLARE)
 static std::vector<emulator::Buffer> buffers(const void* args, dim3) {
   const Args& a = *static_cast<const Args*>(args);
   return {{a.in, size_t(a.in_bytes), emulator::Access::in, "in"},
-          {a.out, size_t(a.out_bytes), emulator::Access::out, "out"}};
+      {a.out, size_t(a.out_bytes), emulator::Access::out, "out"}};
 }
 struct Entry {
   const char* name;
@@ -42,8 +42,8 @@ static const bool added = [] {
 }();
 
 // "" or what the CUDA runtime says. opt_in: to more dynamic shared memory than every launch may have.
-extern "C" const char* run(const char* name, const Args* args, int blocks, int threads, int cluster, int shared,
-                           int opt_in) {
+extern "C" const char* run(
+    const char* name, const Args* args, int blocks, int threads, int cluster, int shared, int opt_in) {
   for (const Entry& e : entries) {
     if (strcmp(e.name, name)) continue;
     if (opt_in && cudaFuncSetAttribute(e.entry, cudaFuncAttributeMaxDynamicSharedMemorySize, opt_in))

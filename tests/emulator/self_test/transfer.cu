@@ -16,19 +16,21 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
 }
 #endif
 
-// Each block hands its 64 values to the other one of its cluster, five times, from one buffer to the other, and adds 1: each warp 8 pieces of
-// 16 bytes. A barrier for each buffer counts the bytes and one arrival a warp.
+// Each block hands its 64 values to the other one of its cluster, five times, from one buffer to the other, and adds 1:
+// each warp 8 pieces of 16 bytes. A barrier for each buffer counts the bytes and one arrival a warp.
 extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ Args a) {
   unsigned char* const buffers = dynamic_shared();
-  const int t = threadIdx.x, lane = t % 32, me = cluster_rank(), peer = a.way == rank_outside ? 2 : a.way == wrong_peer ? 0 : 1 - me;
+  const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
+            peer = a.way == rank_outside ? 2
+                   : a.way == wrong_peer ? 0
+                                         : 1 - me;
   const uint32_t barriers = shared_address(buffers) + 512 + (a.way == misaligned_barrier ? 4 : 0);
   for (int b = 0; b < 2; ++b)
     reinterpret_cast<float*>(buffers + 256 * b)[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
   if (t < 2 && (a.way != not_initialised || t == 0)) {
     const int count = a.way == counts_more ? 3 : a.way == counts_none ? 0 : 2;
 #if defined(__CUDACC__)
-    if (a.way == no_fence)
-      init_without_fence(barriers + 8 * t, count);
+    if (a.way == no_fence) init_without_fence(barriers + 8 * t, count);
     else
 #endif
       transfer_barrier_init(barriers + 8 * t, count);
@@ -48,8 +50,10 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
     if (lane < 8) {
       const int piece = 256 * to + 16 * (t / 32 * 8 + lane);
       const float4 v = *reinterpret_cast<const float4*>(buffers + piece + 256 * (from - to));
-      const uint4 sent = {__float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
-      store_peer16_async(true, map_rank(shared_address(buffers + piece), peer), sent, map_rank(barrier, a.way == barrier_elsewhere ? me : peer));
+      const uint4 sent = {
+          __float_as_uint(v.x + 1), __float_as_uint(v.y + 1), __float_as_uint(v.z + 1), __float_as_uint(v.w + 1)};
+      store_peer16_async(true, map_rank(shared_address(buffers + piece), peer), sent,
+          map_rank(barrier, a.way == barrier_elsewhere ? me : peer));
     }
     if (a.way == no_last_barrier && step == kSteps - 1) break;
     if (a.way == reads_early) reinterpret_cast<volatile float*>(buffers + 256 * to)[t];
@@ -58,7 +62,8 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
     if (lane == 0 && a.way == arrives_twice) transfer_arrive(barrier, bytes);
     const bool other = a.way == waits_for_other_buffer && step > 0;  // which the step before has waited for
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
-    if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait) transfer_wait(other ? barriers + 8 * from : barrier, parity);
+    if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
+      transfer_wait(other ? barriers + 8 * from : barrier, parity);
     if (a.way != misses_a_phase && a.way != no_warp_barrier) __syncwarp();
   }
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
