@@ -3,6 +3,8 @@
 import sys
 
 import torch
+
+import pixelrnn_ext as px
 from harness import baselines
 from harness.command import main
 from harness.problems import (
@@ -16,8 +18,6 @@ from harness.problems import (
     native_recurrence,
     recurrence_problem,
 )
-
-import pixelrnn_ext as px
 
 
 def recurrence(size: Size, dtype: torch.dtype, natives=None) -> Problem:

@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from harness.command import main
-from harness.problems import BASELINE, Case, Differentiable, Problem, Size, Target
 
 import pixelrnn_ext as px
+from harness.command import main
+from harness.problems import BASELINE, Case, Differentiable, Problem, Size, Target
 
 # The harness compares with BASELINE: here F.conv2d with the masked weight, which is what everybody writes.
 CROPPED, OURS = "conv2d, cropped weight", "ours"

@@ -5,13 +5,13 @@ import statistics
 import sys
 
 import torch
+from torch.func import functional_call, grad, vmap
+
+import pixelrnn_ext as px
 from harness.command import environment
 from harness.model_options import parse
 from harness.tables import grid
 from harness.timing import paired, paired_ratio
-from torch.func import functional_call, grad, vmap
-
-import pixelrnn_ext as px
 
 BATCH, APART = "one backward of the batch", "gradients of every image"
 REQUIRED = {"mnist-diagonal": 6}  # times as long, at most, for 64 images
@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     ]
     print(grid([f"{options.model}, {options.images} images", "median ms"], rows, markdown=False))
     print(
-        f"\n{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn. They add up to the batch's to 1e-4."
+        f"\n{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn. "
+        "They add up to the batch's to 1e-4."
     )
     if options.model in REQUIRED and options.images == 64 and not options.check:
         required = REQUIRED[options.model]

@@ -4,6 +4,8 @@ import sys
 from functools import partial
 
 import torch
+
+import pixelrnn_ext as px
 from harness import baselines
 from harness.command import main
 from harness.problems import (
@@ -18,8 +20,6 @@ from harness.problems import (
     native_recurrence,
     recurrence_problem,
 )
-
-import pixelrnn_ext as px
 
 
 def recurrence(size: Size, dtype: torch.dtype, taps: int, natives=None) -> Problem:

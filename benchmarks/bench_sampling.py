@@ -8,11 +8,11 @@ import time
 from dataclasses import dataclass
 
 import torch
+
+import pixelrnn_ext as px
 from harness.command import environment
 from harness.tables import grid
 from harness.timing import paired_ratio, wall_seconds
-
-import pixelrnn_ext as px
 from pixelrnn_ext import sampling
 
 NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"
@@ -152,7 +152,8 @@ def main(argv: list[str] | None = None) -> int:
     print(grid(["model", "sampler", "median s", "pixels/s", f"faster than {NAIVE}"], lines, markdown=False))
     print()
     print(
-        "Before a model was timed, all samplers drew the same small images of it in float64. Ratios are medians over rounds that time all in turn."
+        "Before a model was timed, all samplers drew the same small images of it in float64. "
+        "Ratios are medians over rounds that time all in turn."
     )
     if not options.full:
         print(f"By passes: {Passes.__doc__} --full draws every value.")

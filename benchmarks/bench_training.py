@@ -5,12 +5,12 @@ import statistics
 import sys
 
 import torch
+
+import pixelrnn_ext as px
 from harness.command import environment
 from harness.model_options import parse
 from harness.tables import grid
 from harness.timing import paired, paired_ratio
-
-import pixelrnn_ext as px
 
 NATIVE, REFERENCE = "native", "reference"
 REQUIRED = {"mnist-diagonal": 120}  # images/s on 2 cores at batch 16

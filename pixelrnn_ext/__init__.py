@@ -8,7 +8,7 @@ with without_traceback(running()):
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name
     from .operators import masked_conv
-    from .operators.library import VERSION as __version__
+    from .operators.library import VERSION as __version__  # noqa: F401 - public, though not for a star import
     from .operators.library import build_config
     from .operators.recurrence.plan import resident_plan
 

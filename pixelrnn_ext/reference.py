@@ -56,7 +56,7 @@ def diagonal_lstm(
     functional.diagonal_lstm."""
     x = input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias)
     x = x.flip(3) if reverse else x
-    _, hidden, taps = weight_hh.shape
+    hidden = weight_hh.shape[1]
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (above and left, 4 * hidden)
     height, width = x.shape[2:]
     border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)

@@ -42,9 +42,9 @@ LAYERS = {
     "row1": lambda *sizes, **options: px.RowLSTM(*sizes, 1, **options),
     "row3": lambda *sizes, **options: px.RowLSTM(*sizes, 3, **options),
     "row5": lambda *sizes, **options: px.RowLSTM(*sizes, 5, **options),
-    "diagonal": lambda *sizes, **options: px.DiagonalLSTM(*sizes, **options),
+    "diagonal": px.DiagonalLSTM,
     "diagonal-reverse": lambda *sizes, **options: px.DiagonalLSTM(*sizes, reverse=True, **options),
-    "bilstm": lambda *sizes, **options: px.DiagonalBiLSTM(*sizes, **options),
+    "bilstm": px.DiagonalBiLSTM,
 }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from covering import pytest_collection_modifyitems  # noqa: F401  (pytest finds it here)
 from summary import pytest_terminal_summary  # noqa: F401
 

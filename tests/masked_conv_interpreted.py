@@ -5,9 +5,9 @@ A module of its own, since a process started with TRITON_INTERPRET=1 imports it 
 
 import pytest
 import torch
-from checks import assert_close
 from torch.nn import functional as F
 
+from checks import assert_close
 from pixelrnn_ext.masks import Mask, causal_mask
 from pixelrnn_ext.operators.masked_conv import gpu
 from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from checks import LAYERS, RATIO, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
-from oracle import layer as oracle_layer
 
 import pixelrnn_ext as px
+from checks import LAYERS, RATIO, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
+from oracle import layer as oracle_layer
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])

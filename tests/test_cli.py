@@ -17,11 +17,11 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
-from tiny import tiny_data
 
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint, output
 from pixelrnn_ext.training.loop import Training
+from tiny import tiny_data
 
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
 

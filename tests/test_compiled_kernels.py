@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from emulated import library
 from emulated.kernels import FORMATS, kernels
 from emulated.resources import ARCHITECTURES, compiled
@@ -84,18 +85,22 @@ def test_the_packing_divides_nothing(format, arch):
     assert instructions <= 2 * (120 + 22 * values), instructions
 
 
-SMALL_PIECES = "a thread's units are in two places, and with few units in a block neither is whole sectors: the other's load has the rest in L1."
+SMALL_PIECES = (
+    "a thread's units are in two places, and with few units in a block neither is whole sectors: "
+    "the other's load has the rest in L1."
+)
 # Accesses that cost more than the least possible, by a piece of their source line, and why they do.
 COSTLY = {
-    "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate them "
-    "makes the pushed 16-byte stores conflict. Once a line, outside the product.",
-    "whole<Gradients>(own_row": "with fewer than 32 units in a block, the gates of two cells share banks; padding that would separate "
-    "them makes the product's loads conflict.",
+    "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate "
+    "them makes the pushed 16-byte stores conflict. Once a line, outside the product.",
+    "whole<Gradients>(own_row": "with fewer than 32 units in a block, the gates of two cells share banks; padding that "
+    "would separate them makes the product's loads conflict.",
     "c[n] = *whole": SMALL_PIECES,
     "saved.dh[n] = *whole": SMALL_PIECES,
     "(dc_first +": "the same; once a scan.",
     "(a.c0)[": "c0 is not prepared for it. Once a scan.",
-    "maps.h[to]": "8 units of a half are half a sector; the other half is another warp's, and they meet in the L2 cache.",
+    "maps.h[to]": "8 units of a half are half a sector; the other half is another warp's, "
+    "and they meet in the L2 cache.",
     "const Value weight = from[max(at, 0)]": "the packing gathers. Once a scan, of the weights alone.",
     "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
 }

@@ -7,8 +7,9 @@ from itertools import combinations, product
 from math import prod
 from pathlib import Path
 
-import covering
 import pytest
+
+import covering
 
 
 def test_the_example():

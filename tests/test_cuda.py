@@ -1,19 +1,18 @@
 """The CUDA kernels on a GPU: against the reference in float64, and with graphs, streams, torch.compile and autocast."""
 
 import copy
-import itertools
 
 import pytest
-import test_operators
 import torch
-from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
-from cuda_bounds import GRADIENT_RATIO, RATIO
-from gpu import skip_without_a_gpu
-from test_gradients import FUNCTIONS, problem
 from torch.autograd import gradcheck, gradgradcheck
 from torch.library import opcheck
 
 import pixelrnn_ext as px
+import test_operators
+from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
+from cuda_bounds import GRADIENT_RATIO, RATIO
+from gpu import skip_without_a_gpu
+from test_gradients import FUNCTIONS, problem
 
 DEVICE = "cuda"
 OPS = torch.ops.pixelrnn_ext
@@ -388,8 +387,9 @@ def test_bit_identical_from_run_to_run_and_beside_others(name, backend, format):
         with torch.cuda.stream(stream):
             runs += [training_step(layer, x, cotangent) for _ in range(2)]
     torch.cuda.synchronize()
-    for run, (i, (a, b)) in itertools.product(range(len(runs)), enumerate(zip(first, runs[0]))):
-        assert torch.equal(first[i], runs[run][i]), f"run {run}, result {i}"
+    for run, results in enumerate(runs):
+        for i, (a, b) in enumerate(zip(first, results)):
+            assert torch.equal(a, b), f"run {run}, result {i}"
 
 
 @pytest.mark.parametrize("backend", ["step", "resident"])

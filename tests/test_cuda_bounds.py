@@ -1,6 +1,7 @@
 """The bounds of tf32 hold whatever a product does with its operands: a Row LSTM in float64, operands cut by hand."""
 
 import torch
+
 from cuda_bounds import GRADIENT_RATIO, RATIO
 
 CUT = 13  # bits of float32 that tf32 lacks

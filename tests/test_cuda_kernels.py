@@ -4,10 +4,13 @@ float64, before anything else is tried. benchmarks/gpu_day runs this file first.
 
 import pytest
 import torch
+
+import pixelrnn_ext as px
 from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
 from gpu import skip_without_a_gpu
 from masked_conv_interpreted import expected as masked_convolution
+from pixelrnn_ext.masks import Mask
 from scans import (
     DTYPES,
     REFERENCE,
@@ -19,9 +22,6 @@ from scans import (
     same_in_every_launch,
     variant,
 )
-
-import pixelrnn_ext as px
-from pixelrnn_ext.masks import Mask
 
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 import torch
-from checks import assert_close
-from gpu import skip_without_a_gpu
-from test_sampling import MODELS, generator, make
 
 import pixelrnn_ext as px
+from checks import assert_close
+from gpu import skip_without_a_gpu
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
+from test_sampling import MODELS, generator, make
 
 skip_without_a_gpu(kernels=False)
 pytestmark = pytest.mark.cuda

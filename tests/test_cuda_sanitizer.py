@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from gpu import skip_without_a_gpu
 
 import pixelrnn_ext as px
+from gpu import skip_without_a_gpu
 
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
@@ -25,7 +25,7 @@ def test_compute_sanitizer(tool):
     # Every tensor in memory of its own, so that a step beyond one is seen.
     environment = {**os.environ, "PYTHONPATH": path, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, str(script), tool]
-    limit = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", 120))
+    limit = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", "120"))
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:

@@ -1,9 +1,9 @@
 """The raw operators refuse tensors of two devices, here CPU and meta: the kernels are called past the dispatcher."""
 
 import pytest
-import test_operators
 import torch
 
+import test_operators
 from pixelrnn_ext.operators.recurrence import gpu
 
 CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)

@@ -9,13 +9,14 @@ import re
 
 import pytest
 import torch
+from torch.library import opcheck
+
 from checks import assert_close
 from emulated import library
 from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
 from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
 from test_operators import SCANS, operator_calls, scan_arguments
-from torch.library import opcheck
 
 pytestmark = pytest.mark.emulated
 
@@ -181,7 +182,7 @@ def test_step_path_and_resident_path_continue_each_other(emulated):
         expected, tf32 = p.run(REFERENCE, torch.float64), format == "tf32"
         for forward, backward in (("step", "resident"), ("resident", "step")):
             i = p.inputs
-            h, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, forward, tf32)
+            _, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, forward, tf32)
             dx, _ = emulated.ops.recurrence_backward(
                 p.cotangent, i["weight"], i["c0"], c, gates, True, False, backward, tf32
             )
@@ -235,9 +236,9 @@ def test_the_plan_says_why_not(emulated):
     def plan(hidden=64, size=32, taps=2, format="bf16", capability=90):
         return emulated.ops.describe_plan(1, 1, size, size, hidden, taps, taps == 2, format, capability, "auto")[0]
 
-    assert "step path: expected a GPU of compute capability 8.0 or later, got 7.5" == plan(capability=75)
-    assert "step path: expected at most 3 taps, got 5" == plan(taps=5)
-    assert "step path: expected a hidden size that is a multiple of 8, got 20" == plan(hidden=20)
+    assert plan(capability=75) == "step path: expected a GPU of compute capability 8.0 or later, got 7.5"
+    assert plan(taps=5) == "step path: expected at most 3 taps, got 5"
+    assert plan(hidden=20) == "step path: expected a hidden size that is a multiple of 8, got 20"
     assert "need 330800 bytes of shared memory, a block may have 232448" in plan(hidden=256, format="fp32")
     assert "need 559136 bytes of shared memory, a block may have 166912 without clusters of thread blocks" in plan(
         hidden=128, format="fp32", capability=80

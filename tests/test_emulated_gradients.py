@@ -3,12 +3,12 @@ that the taps read, sums over the border of the map, and the operators that are 
 
 import pytest
 import torch
-from checks import assert_close
-from emulated import library
-from scans import GEOMETRIES
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from checks import assert_close
+from emulated import library
 from pixelrnn_ext.operators.recurrence import eager, gpu
+from scans import GEOMETRIES
 
 pytestmark = pytest.mark.emulated
 

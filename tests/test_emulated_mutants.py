@@ -8,6 +8,7 @@ too many arrivals or bytes, the other buffer's barrier, the other parity.
 
 import pytest
 import torch
+
 from emulated import library
 from emulated.kernels import kernels
 from scans import GEOMETRIES, REFERENCE, Problem, hidden_sizes
@@ -37,7 +38,8 @@ class Launch:
         # Row LSTMs of one tap are for kernels whose registers take no more with so many blocks, short lines for those
         # whose threads have one cell, three taps for those that have weights in registers and in shared memory.
         for geometry, times, *size in (
-            ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26), ("bilstm", 2, 4, 3), ("row1", 1, 4, 2), ("row3", 1, 4, 12)
+            ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
+            ("bilstm", 2, 4, 3), ("row1", 1, 4, 2), ("row3", 1, 4, 12),
         ):  # fmt: skip
             hidden = hidden_sizes(kernel, blocks, GEOMETRIES[geometry][1])[0]
             problem = Problem(kernel.format, geometry, times * hidden, 1, *size)

@@ -6,6 +6,7 @@ import ctypes
 
 import pytest
 import torch
+
 from emulated import library
 from emulated.kernels import FORMATS
 from scans import DTYPES

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from emulator import toolchain
 
 pytestmark = pytest.mark.emulated

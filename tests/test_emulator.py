@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from emulator import ptx_to_cpp, toolchain
 from emulator.control import SCHEDULES
 from emulator.self_test import driver

@@ -12,7 +12,6 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from tiny import ALONE, stop_before
 
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint, data, folder
@@ -20,6 +19,7 @@ from pixelrnn_ext.training.builder import build
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.loop import Settings, Training
 from pixelrnn_ext.training.stored_data import load_again
+from tiny import ALONE, stop_before
 
 SMALL = dict(image_size=(8, 8), gray=True)
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(12)]

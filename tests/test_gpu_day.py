@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from workers import work
 
 import pixelrnn_ext as px
+from workers import work
 
 ROOT = Path(__file__).resolve().parents[1]
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

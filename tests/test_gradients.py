@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from checks import subsets
 from torch.autograd import gradcheck, gradgradcheck
 
 import pixelrnn_ext as px
+from checks import subsets
 
 OPS = torch.ops.pixelrnn_ext
 

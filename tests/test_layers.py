@@ -6,9 +6,9 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from checks import LAYERS, make_layer
 
 import pixelrnn_ext as px
+from checks import LAYERS, make_layer
 from pixelrnn_ext import functional
 
 WEIGHTS = dict(weight_ih=(20, 3, 1, 1), weight_hh=(20, 5, 2), bias=(20,))

@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from checks import MODELS, make_model, random_images
 from torch.distributions import Bernoulli, Categorical
 
+from checks import MODELS, make_model, random_images
 from pixelrnn_ext import likelihood
 
 ONE = 1 - 2.0**-53  # the largest uniform number

@@ -5,12 +5,12 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from checks import assert_close
-from oracle import colour
 from torch import nn
 from torch.library import opcheck
 
 import pixelrnn_ext as px
+from checks import assert_close
+from oracle import colour
 from pixelrnn_ext import functional
 from pixelrnn_ext.masks import causal_mask
 from pixelrnn_ext.operators import library

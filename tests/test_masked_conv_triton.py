@@ -11,9 +11,10 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-import masked_conv_interpreted
 import pytest
 import torch
+
+import masked_conv_interpreted
 
 triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
 

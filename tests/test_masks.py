@@ -1,7 +1,7 @@
 import pytest
 import torch
-from oracle import colour
 
+from oracle import colour
 from pixelrnn_ext.masks import causal_mask, colour_groups, masked_weight
 
 

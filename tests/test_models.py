@@ -5,14 +5,14 @@ import json
 import pickle
 from functools import partial
 
-import oracle
 import pytest
 import torch
 import torch.nn.functional as F
+
+import oracle
+import pixelrnn_ext as px
 from checks import MODELS, make_model, random_images
 from oracle import colour
-
-import pixelrnn_ext as px
 from pixelrnn_ext import models
 
 RGB = dict(image_channels=3, levels=5)

@@ -3,11 +3,11 @@
 import math
 
 import pytest
-import reach
 import torch
-from checks import make_model
 
 import pixelrnn_ext as px
+import reach
+from checks import make_model
 from pixelrnn_ext.models import AutoregressiveModel
 
 COLOURS = [

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from checks import LAYERS, RATIO, SIZES, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 
 import pixelrnn_ext as px
+from checks import LAYERS, RATIO, SIZES, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 
 
 def compare(layer, dtype, x, gate_bias=None, ratio=None):

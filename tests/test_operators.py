@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from checks import LAYERS, assert_close, make_layer
 from torch._subclasses import FakeTensorMode
 from torch.library import opcheck
 
 import pixelrnn_ext as px
+from checks import LAYERS, assert_close, make_layer
 
 OPS = torch.ops.pixelrnn_ext
 B, H, W, C, h = 2, 3, 4, 3, 5
@@ -82,11 +82,11 @@ def test_compile_fullgraph(name):
     compiled = torch.compile(layer, fullgraph=True)
     x = torch.randn(2, 3, 4, 5, requires_grad=True)
     leaves = [x, *layer.parameters()]
+    results = []
     for make in (layer, compiled):
         y = make(x)
-        result = [y, *torch.autograd.grad(y, leaves, torch.ones_like(y))]
-        expected = result if make is layer else expected
-    for i, (a, b) in enumerate(zip(expected, result)):
+        results.append([y, *torch.autograd.grad(y, leaves, torch.ones_like(y))])
+    for i, (a, b) in enumerate(zip(*results)):
         assert_close(str(i), a, b, 1e-6)
 
 

@@ -5,8 +5,9 @@ is not zero, in float64, for every output position and colour.
 """
 
 import pytest
-import reach
 import torch
+
+import reach
 from checks import LAYERS, gate_bias_channels, make_layer
 
 SHAPES = [

@@ -5,16 +5,16 @@ import itertools
 
 import pytest
 import torch
-from checks import assert_close
 from torch import nn
 
 import pixelrnn_ext as px
+from checks import assert_close
 from pixelrnn_ext import likelihood, sampling
-from pixelrnn_ext.operators import library
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.native import NativeRow
 from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import Draw
+from pixelrnn_ext.operators import library
 
 SIZES = dict(hidden_channels=5, num_layers=2, head_channels=7)
 MODELS = {
@@ -367,13 +367,20 @@ WRONG = {
     "large temperature": (dict(temperature=10**400), ValueError, "expected temperature >= 0 and finite, got 1000"),
     "shape of one number": (dict(shape=5), TypeError, r"expected shape to be a tuple \(C, H, W\), got int"),
     "generator": (dict(generator=3), TypeError, "expected generator to be a torch.Generator, got int"),
-    "given alone": (dict(given=torch.zeros(4, 4).long()), ValueError, "expected given and known together, got only given"),
-    "known alone": (dict(known=torch.zeros(4, 4).bool()), ValueError, "expected given and known together, got only known"),
-    "float given": (dict(given=torch.zeros(4, 4), known=torch.ones(4, 4).bool()), TypeError, "expected given as a Tensor of integers, got torch.float32"),
-    "int known": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(4, 4).long()), TypeError, "expected known as a Tensor of bool, got torch.int64"),
-    "given shape": (dict(given=torch.zeros(4, 5).long(), known=torch.ones(4, 4).bool()), ValueError, r"expected given broadcastable to \(2, 1, 4, 4\), got \(4, 5\)"),
-    "known shape": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(3, 1, 4, 4).bool()), ValueError, r"expected known broadcastable to \(2, 1, 4, 4\), got \(3, 1, 4, 4\)"),
-    "given range": (dict(given=torch.full((4, 4), 2), known=torch.ones(4, 4).bool()), ValueError, r"expected given values in \[0, 2\) where known, got 2"),
+    "given alone": (dict(given=torch.zeros(4, 4).long()), ValueError,
+        "expected given and known together, got only given"),
+    "known alone": (dict(known=torch.zeros(4, 4).bool()), ValueError,
+        "expected given and known together, got only known"),
+    "float given": (dict(given=torch.zeros(4, 4), known=torch.ones(4, 4).bool()), TypeError,
+        "expected given as a Tensor of integers, got torch.float32"),
+    "int known": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(4, 4).long()), TypeError,
+        "expected known as a Tensor of bool, got torch.int64"),
+    "given shape": (dict(given=torch.zeros(4, 5).long(), known=torch.ones(4, 4).bool()), ValueError,
+        r"expected given broadcastable to \(2, 1, 4, 4\), got \(4, 5\)"),
+    "known shape": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(3, 1, 4, 4).bool()), ValueError,
+        r"expected known broadcastable to \(2, 1, 4, 4\), got \(3, 1, 4, 4\)"),
+    "given range": (dict(given=torch.full((4, 4), 2), known=torch.ones(4, 4).bool()), ValueError,
+        r"expected given values in \[0, 2\) where known, got 2"),
     "condition": (dict(condition=torch.zeros(2, 3, 1, 1)), ValueError, "expected no condition"),
 }  # fmt: skip
 

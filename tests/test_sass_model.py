@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
 from gpu_day import cost_table
 from sass_model import compiler, flow, model
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
@@ -222,7 +223,8 @@ def of_kernel(code):
 
 
 def reported_only():
-    return f"reported only: the bounds are for nvcc {compiler.PINNED}, this is {compiler.version(compiler.nvcc())}; set PIXELRNN_MODEL_NVCC"
+    version = compiler.version(compiler.nvcc())
+    return f"reported only: the bounds are for nvcc {compiler.PINNED}, this is {version}; set PIXELRNN_MODEL_NVCC"
 
 
 @pytest.mark.emulated

@@ -11,7 +11,6 @@ import zlib
 import pytest
 import safetensors.torch
 import torch
-from tiny import ALONE, stop_before, tiny_data, tiny_training
 
 from pixelrnn_ext.training import checkpoint, interrupt, journal, loop, optimiser
 from pixelrnn_ext.training.builder import build, count_parameters
@@ -19,6 +18,7 @@ from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.evaluation import nats_per_image
 from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.loop import Settings, Training
+from tiny import ALONE, stop_before, tiny_data, tiny_training
 
 ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True)
 

@@ -3,7 +3,6 @@ reference, in float64."""
 
 import pytest
 import torch
-from checks import MODELS, make_layer, make_model, random_images
 from torch._dynamo import compiled_autograd
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad, functional
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
 import pixelrnn_ext as px
+from checks import MODELS, make_layer, make_model, random_images
 
 
 def layer_of(name):

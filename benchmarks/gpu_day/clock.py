@@ -17,6 +17,7 @@ IDLE = {"0x0000000000000000", "0x0000000000000001"}  # nothing holds the clock d
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
     """The clock that the SMs have now: two pauses of known cycles, by events. None where these say nothing."""
     import torch
+
     from harness.timing import events
 
     def microseconds(cycles):

@@ -27,7 +27,8 @@ class Expected(NamedTuple):
 
 
 _PLAN = re.compile(
-    r"(\w+): (\d+) blocks? (?:an image|for (\d+) images), (\d+) threads, .*?(\d+) at once; expected ([\d.e+-]+) ms, (\d+) cycles a line"
+    r"(\w+): (\d+) blocks? (?:an image|for (\d+) images), (\d+) threads, .*?(\d+) at once; "
+    r"expected ([\d.e+-]+) ms, (\d+) cycles a line"
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from harness.command import worst_error
 from harness.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES
 from harness.timing import DeviceClock, called_seconds, paired, paired_ratio, wall_seconds

@@ -3,9 +3,10 @@
 from functools import partial
 from typing import NamedTuple
 
+import torch
+
 import bench_diag
 import bench_row
-import torch
 from harness.problems import (
     BASELINE,
     FLOOR,

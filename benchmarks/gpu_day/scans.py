@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+
 from emulated.kernels import kernels  # what variants.h compiles, by tests/
 from harness.timing import DeviceClock, called_seconds
 

@@ -190,9 +190,12 @@ def table(rows: list[Row], markdown: bool) -> str:
         v = row.values()
         spread = "mismatch" if v["status"] else f"{v['p20 ms']:.2f}-{v['p80 ms']:.2f}"
         lines.append(
-            [v["case"], v["dtype"], str(v["threads"]), v["mode"], v["provider"], number(v["median ms"], ".2f"), spread]
-            + [number(v[f"speed-up over {BASELINE}"], ".2f"), number(v[f"share of {FLOOR}"], ".0%")]
-            + [number(v["peak MiB"], ".1f"), number(v["peak in h maps"], ".1f"), number(v["max error"], ".0e")]
+            [
+                *(v["case"], v["dtype"], str(v["threads"]), v["mode"], v["provider"]),
+                *(number(v["median ms"], ".2f"), spread),
+                *(number(v[f"speed-up over {BASELINE}"], ".2f"), number(v[f"share of {FLOOR}"], ".0%")),
+                *(number(v["peak MiB"], ".1f"), number(v["peak in h maps"], ".1f"), number(v["max error"], ".0e")),
+            ]
         )
     header = ["case", "dtype", "threads", "mode", "provider", "median ms", "p20-p80 ms"]
     header += [f"speed-up over {BASELINE}", f"share of {FLOOR}", "peak MiB", "in h maps", "max error"]

@@ -6,6 +6,8 @@ are of layers that go over the complete row from right to left, on mirrored buff
 Rows are counted from 0.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -97,7 +99,7 @@ class MaskedConvState(State):
 
     def end_row(self, row: int) -> None:
         rows = [kept for _, kept in self.above]
-        for upper, lower in zip(rows, rows[1:]):
+        for upper, lower in itertools.pairwise(rows):
             upper.copy_(lower)
         if rows:
             side = self.layer.kernel_size[1] // 2

@@ -132,7 +132,7 @@ class AutoregressiveModel(nn.Module):
             expected = f"(N, {self.image_channels}, H, W)"
             raise ValueError(f"expected images of shape {expected} with H, W >= 1, got {tuple(images.shape)}")
         possible = torch.iinfo(images.dtype)
-        if possible.min >= 0 and possible.max < self.levels or not images.numel() or torch.compiler.is_compiling():
+        if (possible.min >= 0 and possible.max < self.levels) or not images.numel() or torch.compiler.is_compiling():
             return  # without asking the device
         values = _values(images)
         if values is None:

@@ -4,7 +4,6 @@ head."""
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .. import sampling

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from torch import Tensor
 
-
 Result = TypeVar("Result")
 
 

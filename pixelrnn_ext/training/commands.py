@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .. import models
-from .._command import FAILED, INTERRUPTED
+from .._command import INTERRUPTED
 from ..operators import backends, library
 from ..operators.library import VERSION, build_config
 from . import builder, checkpoint, data, distributed, drawing, files, grid, images, output

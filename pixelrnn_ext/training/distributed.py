@@ -65,7 +65,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda"):
@@ -80,7 +80,7 @@ def choose_device(name: str) -> torch.device:
 def world(device: str = "auto") -> Iterator[World]:
     """Joins the processes that torchrun started; alone, it is a world of one."""
     chosen = choose_device(device)
-    size = int(os.environ.get("WORLD_SIZE", 1))
+    size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(0, 1, chosen)
         return

@@ -26,7 +26,7 @@ def read(folder: Path, until: int | None = None) -> list[Entry]:
     """The entries, those after step ``until`` left out, and half a line that a crash left; a warning for other
     lines."""
     path = folder / LOG
-    *lines, half = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
     for number, line in enumerate(lines, 1):
         entry = _entry(line)

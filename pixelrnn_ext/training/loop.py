@@ -349,7 +349,7 @@ class Training:
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
         at_an_end = step % self.order.steps_per_epoch == 0 or step == self.steps
-        return self._unreported or at_an_end and step != self.progress.evaluated
+        return self._unreported or (at_an_end and step != self.progress.evaluated)
 
     def _make_up(self, stop: Stop) -> None:
         """What a kill between a checkpoint and the log or the pictures of its step left out."""

@@ -21,7 +21,7 @@ def _read(file: Path, side: int) -> tuple[Tensor, Tensor]:
     if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
         raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
     whole = labels.dtype.kind in "iu" and labels.shape == data.shape[:1]
-    if not whole or not ((1 <= labels) & (labels <= 1000)).all():
+    if not whole or not ((labels >= 1) & (labels <= 1000)).all():
         got = f"{labels.dtype} {labels.shape}"
         raise ValueError(f"expected labels from 1 to 1000, one an image, in {file}, got others in {got}")
     images = torch.from_numpy(data).view(-1, 3, side, side)

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from emulator import toolchain
-from emulator.control import Emulator
 from torch.utils import cpp_extension
 
+from emulator import toolchain
+from emulator.control import Emulator
 from pixelrnn_ext.operators.recurrence import gpu, rules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ OPERATORS = ("line_scan", "line_scan_backward", "line_scan_weight_grad")
 
 def build(arch="sm_90", front_end="ptx", checks="race"):
     """The path of the library, and its namespace."""
-    namespace = "_".join(["pixelrnn", arch, front_end, checks])
+    namespace = f"pixelrnn_{arch}_{front_end}_{checks}"
     path = toolchain.library(
         namespace,
         kernels=KERNELS,

@@ -50,7 +50,7 @@ def _toolkit(nvcc_path):
     listing = subprocess.run(
         [nvcc_path, "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull], capture_output=True, text=True
     )
-    root = re.search(r"^#\$ TOP=(.+)$", listing.stderr, re.M)
+    root = re.search(r"^#\$ TOP=(.+)$", listing.stderr, re.MULTILINE)
     return Path(root[1].strip()) if root else Path(nvcc_path).resolve().parents[1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sass_model import compiler, flow, model, sass  # noqa: E402
+from sass_model import compiler, flow, model, sass
 
 
 def parse():
@@ -42,9 +42,8 @@ def print_branches(kernel, rules):
     path = flow.Path(kernel, rules)
     for n, way in path.ways.items():
         word = {(True,): "taken", (False,): "not"}.get(tuple(way)) or "".join("nt"[taken] for taken in way)
-        print(
-            f"{kernel.code[n].address:05x} {word:6s} {path.assumed.get(n, ''):34s} {' < '.join(f[:80] for f in sass.frames(kernel.code[n])[:3])}"
-        )
+        frames = " < ".join(frame[:80] for frame in sass.frames(kernel.code[n])[:3])
+        print(f"{kernel.code[n].address:05x} {word:6s} {path.assumed.get(n, ''):34s} {frames}")
 
 
 def print_line(kernel, warps, line, top):

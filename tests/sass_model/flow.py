@@ -126,7 +126,7 @@ class Path:
         return way[visit % len(way)]
 
     def default(self, n):
-        kernel, loop, target = self.kernel, self.loop, self.kernel.target_of(n)
+        loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
             return [target in loop]  # stays
         if self.calls(n + 1):

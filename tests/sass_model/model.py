@@ -12,9 +12,9 @@ from . import flow, sass
 
 # Cycles until a scoreboard is clear. Fixed-latency instructions need none: their stall counts are in the code.
 LATENCY = {
-    "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8, "S2R": 22,
-    "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600, "VOTEU": 12, "MATCH": 20,
-    "SYNCS": 30,
+    "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
+    "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
+    "VOTEU": 12, "MATCH": 20, "SYNCS": 30,
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
@@ -23,8 +23,8 @@ OPERANDS_READ = 12
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
-    "integer": (2, {"LOP3", "IADD3", "ISETP", "SEL", "SHF", "PRMT", "LEA", "FSETP", "FSEL", "F2FP", "VIADD", "IMNMX", "FMNMX", "PLOP3",
-                    "VIMNMX", "IABS", "LOP"}),
+    "integer": (2, {"LOP3", "IADD3", "ISETP", "SEL", "SHF", "PRMT", "LEA", "FSETP", "FSEL", "F2FP", "VIADD", "IMNMX",
+                    "FMNMX", "PLOP3", "VIMNMX", "IABS", "LOP"}),
     "fma heavy": (2, {"IMAD"}),
     "fma": (1, {"FFMA", "FADD", "FMUL", "FSWZADD"}),
     "memory": (4, {"LDS", "STS", "LDG", "STG", "ST", "STAS", "LD", "SHFL", "LDL", "STL", "ATOM", "RED"}),

@@ -12,7 +12,6 @@ if __name__ == "__main__":
 
 from emulated.kernels import FORMATS, kernels  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
-
 from sass_model import compiler, lines, sass  # noqa: E402
 
 _REGISTERS = re.compile(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", re.DOTALL)

@@ -67,7 +67,7 @@ def line_scan_backward(
     tf32: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     dx, dc_first = ops.recurrence_backward(dh, weight, c0, c, gates, diagonal, reverse, path, tf32)
-    directions, images, _, _, hidden = c.shape
+    _, images, _, _, hidden = c.shape
     dh0, dc0 = (c.new_zeros(0, images, hidden) for _ in range(2))
     if h0 is not None:  # each weight times the sum of dx over the cells whose neighbour is outside
         outside = ops.border_sums(dx, weight.shape[1], diagonal, reverse).flatten(2)
