@@ -1,7 +1,12 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: types smoke test sweep emulated native bench-check wheel
+.PHONY: lint types smoke test sweep emulated native bench-check wheel
+
+lint:
+	ruff check .
+	ruff format --check --diff .
+	find benchmarks csrc tests -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs clang-format --dry-run -Werror
 
 # pyright finds the package by PYTHONPATH, whether it is installed or not.
 types:

@@ -33,6 +33,13 @@ def test_files_that_a_document_names_exist(document):
     assert not missing, f"{document.name} names what is not there: {', '.join(sorted(missing))}"
 
 
+def test_a_hook_before_a_commit_is_what_ci_runs():
+    """The versions of .pre-commit-config.yaml are those of the dependency group `lint`."""
+    group = re.search(r"^lint = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    hooks = re.findall(r"additional_dependencies: \[(.*)\]", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert {hook.strip('"') for hook in hooks} == set(re.findall(r'"(.*?)"', group))
+
+
 def test_the_version_is_one():
     def found(pattern, name):
         return re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)[1]
