@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 import pixelrnn_ext as px
-from harness.command import environment
+from harness.environment import environment
 from harness.model_options import parse
 from harness.tables import grid
 from harness.timing import paired, paired_ratio
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
     times = paired({BATCH: batch, APART: apart}, seconds=0.1 if options.check else 20, fewest=2 if options.check else 5)
     ratio = paired_ratio(times[APART], times[BATCH])
-    for name, value in environment(__file__, argv, [options]).items():
+    for name, value in environment(__file__, argv, [options.threads]).items():
         print(f"{name}: {value}")
     print()
     rows = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 import pixelrnn_ext as px
-from harness.command import environment
+from harness.environment import environment
 from harness.tables import grid
 from harness.timing import paired_ratio, wall_seconds
 from pixelrnn_ext import sampling
@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{case.name}: {INCREMENTAL} {faster:.0f} x as fast as {NAIVE}, required {case.faster:.0f}: {verdict}"
             )
         print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
-    for name, value in environment(__file__, argv, [options]).items():
+    for name, value in environment(__file__, argv, [options.threads]).items():
         print(f"{name}: {value}")
     print()
     print(grid(["model", "sampler", "median s", "pixels/s", f"faster than {NAIVE}"], lines, markdown=False))

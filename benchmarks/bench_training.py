@@ -7,7 +7,7 @@ import sys
 import torch
 
 import pixelrnn_ext as px
-from harness.command import environment
+from harness.environment import environment
 from harness.model_options import parse
 from harness.tables import grid
 from harness.timing import paired, paired_ratio
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         lines.append(
             [options.model, backend, f"{1e3 * median:.1f}", f"{options.batch_size / median:.0f}", f"{faster:.1f}"]
         )
-    for name, value in environment(__file__, argv, [options]).items():
+    for name, value in environment(__file__, argv, [options.threads]).items():
         print(f"{name}: {value}")
     print()
     print(grid(["model", "backend", "median ms a step", "images/s", f"faster than {REFERENCE}"], lines, markdown=False))

@@ -4,15 +4,16 @@ import signal
 import sys
 from pathlib import Path
 
-BENCHMARKS = Path(__file__).resolve().parents[1]
-ROOT = BENCHMARKS.parent
-# `harness` and `gpu_day` are found as by a script in benchmarks/, and what reads the kernels' list in tests/.
+from . import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+# harness and gpu_day are found as by a script in benchmarks/, and in tests/ what reads the list of the kernels.
 # `python -m` puts the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place:
 # the installed one goes first.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
 sys.path[:] = [str(BENCHMARKS), *elsewhere, str(ROOT / "tests"), str(ROOT)]
 
-from gpu_day.day import main  # noqa: E402  (from the path above)
+from gpu_day.command import main  # noqa: E402  (from the path above)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill, too, takes along what it started

@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-PATH = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "costs.h"
+from . import ROOT
+
+PATH = ROOT / "csrc" / "cuda" / "costs.h"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # whose registers the table holds
 WARPS = (1, 2, 4, 8)  # that share a scheduler: the columns of the table
 

@@ -4,18 +4,16 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
-from harness.command import worst_error
-from harness.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES
+from harness.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES, worst_error
 from harness.timing import DeviceClock, called_seconds, paired, paired_ratio, wall_seconds
 
+from . import ROOT
 from .jobs import Job
 from .providers import CASES, PRECISIONS, providers, use
 
-ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 TIMING = {"seconds": 0.1, "limit": 2.0}
 AGAINST = (BASELINE, LSTM)  # ratios to them are medians over the rounds that timed both

@@ -13,10 +13,11 @@ import torch
 from emulated.kernels import kernels  # what variants.h compiles, by tests/
 from harness.timing import DeviceClock, called_seconds
 
+from . import ROOT
 from .clock import sm_megahertz
 from .jobs import ScanJob
 from .kernels import kernel_microseconds
-from .measure import ROOT, recover
+from .measure import recover
 from .providers import PRECISIONS, use
 
 MOST_GROUPS = 8

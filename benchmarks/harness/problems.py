@@ -1,5 +1,6 @@
 """Cases, the providers that are timed on them, and what is required of them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -88,6 +89,19 @@ class Problem:
     def __post_init__(self):
         if px.build_config()["why_no_native"]:
             self.providers = [p for p in self.providers if not p.name.startswith(NATIVE)]
+
+
+def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
+    """The largest RMS error over the RMS of the exact value, and where it is."""
+
+    def error(name):
+        if got[name].shape != exact[name].shape:
+            return math.inf
+        difference, size = got[name].double() - exact[name], exact[name].square().mean().sqrt()
+        ratio = float(difference.square().mean().sqrt() / size)
+        return math.inf if math.isnan(ratio) else ratio
+
+    return max((error(name), name) for name in exact)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""What is known of the card, and of the kernels that are installed for it."""
+
+import datetime
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from . import ROOT
+
+PROBE = """
+import json, torch
+facts = {"torch": torch.__version__, "CUDA": torch.version.cuda, "card": None}
+if torch.cuda.is_available():
+    properties = torch.cuda.get_device_properties(0)
+    memory = f"{properties.total_memory / 2**30:.0f} GiB"
+    facts |= {"card": f"{properties.name}, {memory}", "multiprocessors": properties.multi_processor_count}
+    facts |= {"architecture": f"{properties.major}.{properties.minor}", "cuDNN": torch.backends.cudnn.version()}
+try:
+    from pixelrnn_ext import build_config
+    config = build_config()
+except Exception as error:
+    config = {"cuda_archs": None, "why_no_cuda": f"pixelrnn_ext cannot be imported: {error}"}
+print(json.dumps([facts, config]))
+"""
+
+
+def probe(folder: Path) -> tuple[dict, dict]:
+    """What a fresh process sees of the card and of the installed package."""
+    # In a folder of no package: -c looks for modules in the current one.
+    done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["the probe of the card said nothing"])[-1])
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
+
+
+def why_build(facts: dict, config: dict) -> str | None:
+    """None where the installed kernels are for this card."""
+    if config["why_no_cuda"]:
+        return config["why_no_cuda"]
+    built = (config["cuda_archs"] or "").replace("+PTX", "").split(";")
+    if facts["architecture"] not in built:
+        return f"expected kernels for architecture {facts['architecture']}, got {config['cuda_archs']}"
+    return None
+
+
+def environment(facts: dict, argv: list[str]) -> dict[str, str | None]:
+    driver = output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    changed = output("git", "-C", str(ROOT), "status", "--porcelain")
+    commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    return {
+        "card": facts["card"],
+        "driver": driver and driver.splitlines()[0],
+        **{name: facts[name] for name in facts if name != "card"},
+        "Python": platform.python_version(),
+        "commit": commit and commit + ", with changes" * bool(changed),
+        "command": shlex.join(["python", "-m", "benchmarks.gpu_day", *argv]),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def output(*command: str) -> str | None:
+    """What a command prints; None where it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,58 @@
+"""What a GPU day measures, made up."""
+
+MNIST = "diagonal B16 28x28 h16"
+
+
+def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32", status="ok", over=None, bound=False):
+    """20 us on the GPU and 100 as called, in every mode."""
+
+    def modes(median):
+        entry = {"median": median, "p20": median, "p80": median, "rounds": 5, "over": over or {}, "bound": bound}
+        return dict.fromkeys(("forward", "backward", "forward+backward"), entry)
+
+    result = {"case": case, "precision": precision, "provider": provider, "status": status, "note": "because"}
+    return {**result, "called": modes(called), "device": modes(device)} if status == "ok" else result
+
+
+def ok(name):
+    return {"provider": name, "status": "ok"}
+
+
+class Scripted:
+    """A worker that answers each request from a list: events, and perhaps an exception in the end."""
+
+    def __init__(self, *answers):
+        self.answers, self.requests = list(answers), []
+
+    def ask(self, request, seconds):
+        self.requests.append((request, seconds))
+        for event in self.answers.pop(0):
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+
+    def close(self):
+        pass
+
+
+PLAN = (
+    "{kernel}: {blocks} block{s} an image, {threads} threads, 4096 bytes of shared memory, {at_once} at once; "
+    "expected 0.02 ms, {cycles} cycles a line, by a model, nvcc 13.0.88"
+)
+START = 2000 + 4096 / 32  # cycles before the first line of 28x28 h16, one block a multiprocessor
+
+
+def plan_text(kernel="forward_bf16_2_1_256_single", blocks=1, threads=256, at_once=132, cycles=600):
+    return PLAN.format(s="s" * (blocks > 1), **locals())
+
+
+def layout(provider, us, *, chosen=False, times=True, case="diagonal B16 28x28 h16, forward", **others):
+    plan = others.setdefault("plan", plan_text())
+    kernels = {"pack_bf16": (1, 2.0), plan.partition(":")[0]: (1, us)} if times else {}
+    names = {"case": case, "precision": "bf16", "provider": f"resident:{provider}"}
+    measured = {"times": kernels, "call_us": us + 9, "device_us": us + 3, "mhz": 1700.0, "error": 1e-3}
+    return {**names, "status": "ok", "chosen": chosen, **measured, **others}
+
+
+def cells(table):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]

@@ -1,0 +1,116 @@
+"""How the providers of a case are measured (benchmarks/gpu_day/measure.py, kernels.py)."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import bench_row
+from gpu_day import measure, providers
+from gpu_day.jobs import Job
+from gpu_day.kernels import by_kernel
+from harness import timing
+from harness.problems import Differentiable
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    small = {name: replace(case, size=case.size.tiny()) for name, case in providers.CASES.items()}
+    monkeypatch.setattr(measure, "CASES", small)
+    monkeypatch.setattr(measure, "TIMING", {"seconds": 0.0, "fewest": 2})
+    return measure
+
+
+def measured(module, case, precision="fp32", skip=()):
+    found = []
+    module.measure(Job(case, precision), set(skip), found.append, device="cpu")
+    return {event["provider"]: event for event in found if "provider" in event}
+
+
+@pytest.mark.parametrize(
+    ("case", "precision", "names"),
+    [
+        ("diagonal B16 28x28 h16", "fp32", ["good loop"]),
+        ("diagonal B16 28x28 h16", "fp16", ["good loop"]),
+        ("row k=3 B16 32x32 h128", "bf16", ["good loop"]),
+        ("RowLSTM layer k=1 B16 28x28 h64", "fp32", ["good loop", "nn.LSTM"]),
+        ("RowLSTM layer k=1 B16 28x28 h64", "bf16", ["good loop", "nn.LSTM"]),
+        ("DiagonalBiLSTM layer B16 28x28 h16", "fp32", ["good loop"]),
+    ],
+)
+def test_the_baselines_compute_the_reference(tiny, case, precision, names):
+    found = measured(tiny, case, precision, skip={"native", "step", "resident"})
+    assert list(found) == [*names, "GEMM floor"]
+    for name in names:
+        assert found[name]["status"] == "ok" and 0 < found[name]["error"] < tiny.PRECISIONS[precision].tolerance
+        for mode in ("forward", "backward", "forward+backward"):
+            entry = found[name]["called"][mode]
+            assert 0 < entry["p20"] <= entry["median"] <= entry["p80"] and entry["over"]["good loop"] > 0
+
+
+def test_wrong_numbers_get_no_time(tiny, monkeypatch):
+    run = bench_row.baselines.row_good_loop
+    monkeypatch.setattr(bench_row.baselines, "row_good_loop", lambda x, weight: run(x, weight * 1.001))
+    found = measured(tiny, "row k=3 B16 28x28 h16", skip={"step", "resident"})
+    assert found["good loop"]["status"] == "mismatch" and "called" not in found["good loop"]
+    assert found["GEMM floor"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("mode", ["forward+backward", "backward"])
+def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
+    step = Differentiable.step
+
+    def raises(self, wanted):
+        if self.name == "nn.LSTM" and wanted == mode:
+            raise RuntimeError("out of\nluck")
+        return step(self, wanted)
+
+    monkeypatch.setattr(Differentiable, "step", raises)
+    found = measured(tiny, "RowLSTM layer k=1 B16 28x28 h16", skip={"native", "step", "resident"})
+    assert found["nn.LSTM"] == {"provider": "nn.LSTM", "status": "failed", "note": "RuntimeError: out of"}
+    assert found["good loop"]["status"] == "ok"
+
+
+def test_device_clock(monkeypatch):
+    """It lengthens the pause until the launches are hidden behind it, and gives up at the longest."""
+    pauses = []
+
+    class Event:
+        def __init__(self, needed):
+            self.needed = needed
+
+        def record(self):
+            pass
+
+        synchronize = record
+
+        def query(self):  # whether the GPU has come to it already
+            return pauses[-1] < self.needed
+
+        def elapsed_time(self, end):
+            return 6.0
+
+    needed = 4 << 20
+    monkeypatch.setattr(timing, "events", lambda: (Event(needed), Event(needed)))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "_sleep", pauses.append)
+    calls = []
+    function = lambda: calls.append(1)  # noqa: E731
+    clock = timing.DeviceClock(calls=3)
+    assert clock(function) == 2e-3
+    assert pauses == [1 << 20, 2 << 20, 4 << 20] and len(calls) == 9 and not clock.bounds
+    assert clock(function) == 2e-3 and pauses[3:] == [4 << 20]
+    needed = 1 << 40
+    assert clock(function) == 2e-3 and clock.bounds == {function} and pauses[-1] == 1 << 27
+
+
+def test_times_of_kernels():
+    class Event:
+        def __init__(self, name, microseconds, device="CUDA"):
+            self.name, self.device_type = name, getattr(torch.autograd.DeviceType, device)
+            self.time_range = torch.autograd.profiler_util.Interval(100.0, 100.0 + microseconds)
+
+    calls = [[Event("pack_bf16", 2), Event("forward_x", us), Event("gemm", 1), Event("gemm", 3)] for us in (20, 90, 22)]
+    events = [event for call in calls for event in call] + 3 * [Event("aten::mm", 500, "CPU")] + [Event("Memset", 1)]
+    assert by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
+    assert by_kernel([], 3) == {}
