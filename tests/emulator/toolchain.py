@@ -1,23 +1,17 @@
-"""Builds shared libraries that run CUDA kernels on the CPU. A cache keeps everything, by the content of the sources."""
+"""Builds shared libraries that run CUDA kernels on the CPU."""
 
-import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+import build_cache
 
 from . import ptx_to_cpp
 
 HERE = Path(__file__).resolve().parent
-JOBS = 2
 RUNTIME = ("runtime", "warp_operations", "control", "cuda_runtime")
 # By front end and checks: what else belongs to the runtime, and flags of the kernels.
 CHECKS = {
@@ -63,107 +57,23 @@ def cuda_include():
     raise ToolchainError(f"there is no cuda_runtime_api.h in {include}")
 
 
-@cache
-def _version(tool):
-    return subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
-
-
-# ---- cache
-def cache_folder():
-    default = Path(tempfile.gettempdir()) / f"pixelrnn-emulator-{os.getuid()}"
-    folder = Path(os.environ.get("PIXELRNN_EMULATOR_CACHE", default))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _hash(*parts):
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
-
-
-def _contents(paths):
-    return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
-
-
-def _dependencies(makefile_rule):
-    names = makefile_rule.split(":", 1)[1].replace("\\\n", " ")
-    return [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", names)]
-
-
-@contextmanager
-def _locked(name):
-    """One process at a time makes what has this name; the others then find it."""
-    with open(cache_folder() / f"{name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _run(command):
-    done = subprocess.run(["nice", *map(str, command)], capture_output=True, text=True)
-    if done.returncode:
-        raise ToolchainError(f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}{done.stderr[-8000:]}")
-    return done.stderr
-
-
-def _compile(command, source, suffix):
-    """Runs `command SOURCE -o OUTPUT` unless an output of the same sources and flags exists."""
-    command, source = list(map(str, command)), Path(source).resolve()
-    folder = cache_folder()
-    key = _hash(_version(command[0]), *command, source)
-    listing = folder / f"{source.stem}-{key}.json"  # the files that it last depended on
-
-    def output():
-        try:
-            files = json.loads(listing.read_text())
-            return folder / f"{source.stem}-{_hash(key, *_contents(files))}{suffix}"
-        except (OSError, ValueError):
-            return None
-
-    with _locked(f"{source.stem}-{key}"):
-        known = output()
-        if known and known.exists():
-            return known
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
-            for _ in range(3):  # again if someone edits a file meanwhile
-                start = time.time()
-                log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
-                files = _dependencies(rule.read_text())
-                if all(os.stat(file).st_mtime < start for file in files):
-                    break
-            _write(listing, json.dumps(files))
-            _write(output().with_suffix(".log"), log)
-            made.replace(target := output())
-        return target
-
-
-def _write(path, text):
-    """At once, since others may use the same cache."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)
-
-
-def _in_parallel(function, items):
-    with ThreadPoolExecutor(JOBS) as pool:
-        return list(pool.map(function, items))
-
-
 # ---- front end PTX
 def ptx(cu_files, arch="sm_90", include_dirs=(), defines=()):
     """nvcc's PTX of .cu files."""
     command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx"]
     command += [f"-I{folder}" for folder in include_dirs] + [f"-D{define}" for define in defines]
-    return _in_parallel(lambda file: _compile(command, file, ".ptx"), cu_files)
+    return build_cache.in_parallel(lambda file: build_cache.compile(command, file, ".ptx"), cu_files)
 
 
 def translate(ptx_files):
     """C++ sources made from PTX files, which include ptx.h."""
 
     def one(file):
-        target = cache_folder() / f"{file.stem}-{_hash(*_contents([ptx_to_cpp.__file__]))}.cpp"
-        with _locked(target.stem):
+        translator = build_cache.hash_of(*build_cache.contents([ptx_to_cpp.__file__]))
+        target = build_cache.folder() / f"{file.stem}-{translator}.cpp"
+        with build_cache.locked(target.stem):
             if not target.exists():
-                _write(target, ptx_to_cpp.translate(file.read_text()))
+                build_cache.write(target, ptx_to_cpp.translate(file.read_text()))
         return target
 
     return [one(Path(file)) for file in ptx_files]
@@ -172,7 +82,7 @@ def translate(ptx_files):
 def cubins(cu_files, arch):
     """[(cubin, what ptxas says of its kernels)]."""
     command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-Xptxas", "-v", "-cubin"]
-    made = _in_parallel(lambda file: _compile(command, file, ".cubin"), cu_files)
+    made = build_cache.in_parallel(lambda file: build_cache.compile(command, file, ".cubin"), cu_files)
     return [(cubin, cubin.with_suffix(".log").read_text()) for cubin in made]
 
 
@@ -202,16 +112,10 @@ def library(
     else:
         jobs += [([*kernel, "-x", "c++", "-include", "host_primitives.h", *includes, *flags], file) for file in kernels]
     jobs += [([*common, "-O1", "-g1", *includes, *flags], file) for file in host]
-    made = _in_parallel(lambda job: _compile(*job, ".o"), jobs)
+    made = build_cache.in_parallel(lambda job: build_cache.compile(*job, ".o"), jobs)
 
     link = [gxx, "-shared", "-Wl,-Bsymbolic", *sanitizers, *made, *link_flags, "-ldl"]
-    target = cache_folder() / f"{name}-{_hash(_version(gxx), *link)}.so"
-    with _locked(target.stem):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
-                _run([*link, "-o", Path(scratch) / target.name])
-                (Path(scratch) / target.name).replace(target)
-    return target
+    return build_cache.link(link, name)
 
 
 def environment(checks):

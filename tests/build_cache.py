@@ -1,0 +1,117 @@
+"""Compiles and links C++ and CUDA, once: a cache that processes share keeps everything, by the content of the sources.
+
+``PIXELRNN_TEST_CACHE`` names its folder, which is otherwise one of the user's in the folder for temporary files.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+JOBS = 2
+
+
+class BuildError(RuntimeError):
+    pass
+
+
+def folder():
+    default = Path(tempfile.gettempdir()) / f"pixelrnn-tests-{os.getuid()}"
+    path = Path(os.environ.get("PIXELRNN_TEST_CACHE", default))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def hash_of(*parts):
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
+
+
+def contents(paths):
+    return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+
+
+@contextmanager
+def locked(name):
+    """One process at a time makes what has this name; the others then find it."""
+    with open(folder() / f"{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write(path, text):
+    """At once, since others may use the same cache."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+def in_parallel(function, items):
+    with ThreadPoolExecutor(JOBS) as pool:
+        return list(pool.map(function, items))
+
+
+def compile(command, source, suffix):
+    """The path of what `command SOURCE -o OUTPUT` makes, which runs unless an output of the same sources and flags exists."""
+    command, source = list(map(str, command)), Path(source).resolve()
+    key = hash_of(_version(command[0]), *command, source)
+    listing = folder() / f"{source.stem}-{key}.json"  # the files that it last depended on
+
+    def output():
+        try:
+            files = json.loads(listing.read_text())
+            return folder() / f"{source.stem}-{hash_of(key, *contents(files))}{suffix}"
+        except (OSError, ValueError):
+            return None
+
+    with locked(f"{source.stem}-{key}"):
+        known = output()
+        if known and known.exists():
+            return known
+        with tempfile.TemporaryDirectory(dir=folder()) as scratch:
+            made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
+            for _ in range(3):  # again if someone edits a file meanwhile
+                start = time.time()
+                log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
+                files = _dependencies(rule.read_text())
+                if all(os.stat(file).st_mtime < start for file in files):
+                    break
+            write(listing, json.dumps(files))
+            write(output().with_suffix(".log"), log)
+            made.replace(target := output())
+        return target
+
+
+def link(command, name, suffix=".so"):
+    """The path of what `command -o OUTPUT` makes of files that are in the cache."""
+    target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
+    with locked(target.stem):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=folder()) as scratch:
+                _run([*command, "-o", Path(scratch) / target.name])
+                (Path(scratch) / target.name).replace(target)
+    return target
+
+
+@cache
+def _version(tool):
+    return subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
+
+
+def _run(command):
+    done = subprocess.run(["nice", *map(str, command)], capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}{done.stderr[-8000:]}")
+    return done.stderr
+
+
+def _dependencies(makefile_rule):
+    names = makefile_rule.split(":", 1)[1].replace("\\\n", " ")
+    return [name.replace("\\ ", " ") for name in re.findall(r"(?:\\ |\S)+", names)]
