@@ -59,7 +59,7 @@ def in_parallel(function, items):
 
 
 def compile(command, source, suffix):
-    """The path of what `command SOURCE -o OUTPUT` makes, which runs unless an output of the same sources and flags exists."""
+    """The path of what `command SOURCE -o OUTPUT` makes: it runs unless there is one of the same sources and flags."""
     command, source = list(map(str, command)), Path(source).resolve()
     key = hash_of(_version(command[0]), *command, source)
     listing = folder() / f"{source.stem}-{key}.json"  # the files that it last depended on

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from covering import pytest_collection_modifyitems  # noqa: F401  (pytest finds it here)
+from core import core  # noqa: F401  (pytest finds it here, as the next three)
+from covering import pytest_collection_modifyitems  # noqa: F401
+from properties import pytest_configure, pytest_itemcollected  # noqa: F401
 from summary import pytest_terminal_summary  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]

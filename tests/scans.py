@@ -2,6 +2,7 @@
 
 import torch
 
+import core
 from checks import assert_close
 from emulated.kernels import kernels, variants
 
@@ -71,9 +72,9 @@ def hidden_sizes(kernel, blocks, taps):
     if not registers or not shared:
         return [SMALLEST[blocks]]
 
-    def pairs(hidden):  # Tiling::pairs()
-        values = 4 * hidden // blocks if kernel.backward else hidden
-        return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
+    def pairs(hidden):
+        headers = core.load()
+        return headers.Tiling(headers.Format[kernel.format], kernel.backward, hidden, taps, blocks).pairs()
 
     return [hidden for hidden in range(8 * blocks, 257, 8 * blocks) if registers < pairs(hidden) <= registers + shared]
 

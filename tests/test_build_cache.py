@@ -2,8 +2,9 @@
 
 import shutil
 
-import build_cache
 import pytest
+
+import build_cache
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 

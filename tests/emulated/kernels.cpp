@@ -169,11 +169,8 @@ static const bool added = [] {
   return true;
 }();
 
-// For tests/test_emulated_pack.py: the packing alone. `source`: where each packed value of a direction comes from, by
-// definition.
-extern "C" int emulated_pack_values(const Tiling* s) { return s->blocks * s->weight_values(); }
-extern "C" const char* emulated_pack(const Tiling* s, int directions, const void* weight, void* packed, int* source) {
-  for (int i = 0; i < s->blocks * s->weight_values(); ++i) source[i] = weight_source(*s, i);
+// For tests/test_emulated_pack.py: the packing alone.
+extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* packed, int directions) {
   const cudaError_t error = pack({weight, packed, *s}, directions, nullptr);
   return error == cudaSuccess ? "" : cudaGetErrorString(error);
 }

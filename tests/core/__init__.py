@@ -1,0 +1,44 @@
+"""The core that needs neither torch nor CUDA, as a Python module: csrc/geometry.h, cell.h, cuda/tiling.h, cuda/plan.h.
+
+The tests build it with pybind11; it is no part of the package. Its names are those of the headers.
+"""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+
+import pybind11
+import pytest
+
+import build_cache
+
+HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+SOURCES = [*sorted(HERE.glob("*.cpp")), CSRC / "cuda" / "plan.cpp", CSRC / "cuda" / "estimate.cpp"]
+COMPILER = shlex.split(os.environ.get("CXX", "c++"))
+
+
+@cache
+def load():
+    includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
+    command = [*COMPILER, "-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", *includes, "-c"]
+    objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
+    # Python's own functions are found when it loads the module.
+    later = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    path = build_cache.link([*COMPILER, "-shared", *later, *objects], "core")
+    spec = importlib.util.spec_from_file_location("pixelrnn_core", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def core():
+    if shutil.which(COMPILER[0]) is None:
+        pytest.skip(f"there is no C++ compiler {COMPILER[0]!r}")
+    return load()

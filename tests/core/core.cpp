@@ -1,0 +1,96 @@
+// csrc/geometry.h and csrc/cell.h for Python, the latter with the functions of the CPU's vectors.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <tuple>
+
+#include "cell.h"
+#include "geometry.h"
+#define PIXELRNN_ISA baseline
+#define PIXELRNN_VECTOR_BYTES 16
+#include "cpu/tiles/simd.h"
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+void bind_cuda(py::module_&);
+
+namespace {
+
+using namespace pixelrnn;
+
+void bind_geometry(py::module_& m) {
+  py::class_<Displacement>(m, "Displacement")
+      .def(py::init([](int up, int left) { return Displacement{up, left}; }), "up"_a, "left"_a)
+      .def_readonly("up", &Displacement::up)
+      .def_readonly("left", &Displacement::left);
+  py::class_<Geometry>(m, "Geometry")
+      .def_static("row", &Geometry::row, "height"_a, "width"_a, "mirrored"_a = false)
+      .def_static("diagonal", &Geometry::diagonal, "height"_a, "width"_a, "mirrored"_a = false)
+      .def_readonly("lines", &Geometry::lines)
+      .def_readonly("cells", &Geometry::cells)
+      .def("pixel", &Geometry::pixel)
+      .def("first", &Geometry::first)
+      .def("last", &Geometry::last)
+      .def("active", &Geometry::active)
+      .def("lag", &Geometry::lag)
+      .def("shift", &Geometry::shift);
+  m.def("state_tap", &state_tap, "diagonal"_a, "taps"_a, "k"_a);
+  m.def("carry_tap", &carry_tap, "diagonal"_a);
+  m.def("input_tap", &input_tap, "kernel"_a, "k"_a);
+}
+
+// The cell of vectors whose lanes are alike, as one of numbers. Gates are four of them, in the order i, f, g, o.
+template <class T> void bind_cell(py::module_ m) {
+  using cpu::baseline::Vec;
+  using Math = cpu::baseline::VectorMath<T>;
+  using Numbers = std::array<T, 4>;
+  static constexpr auto spread = [](T x) {
+    Vec<T> v;
+    for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
+    return v;
+  };
+  static constexpr auto vectors = [](const Numbers& n) {
+    return Gates<Vec<T>>{spread(n[0]), spread(n[1]), spread(n[2]), spread(n[3])};
+  };
+  static constexpr auto numbers = [](const Gates<Vec<T>>& g) { return Numbers{g.i[0], g.f[0], g.g[0], g.o[0]}; };
+  m.def("sigmoid", [](T x) { return T(Math::sigmoid(spread(x))[0]); });
+  m.def("tanh", [](T x) { return T(Math::tanh(spread(x))[0]); });
+  m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors(z))); }, "z"_a);
+  m.def(
+      "next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), spread(c_prev))[0]); }, "a"_a, "c_prev"_a);
+  m.def(
+      "hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), spread(c))[0]); }, "a"_a,
+      "c"_a);
+  // Both forms of the derivative: the gradients of the pre-activations, and of c_prev.
+  m.def(
+      "cell_backward",
+      [](const Numbers& a, T c, T c_prev, T dh, T dc) {
+        Vec<T> carried = spread(dc);
+        const Numbers dz = numbers(cell_backward<Math>(vectors(a), spread(c), spread(c_prev), spread(dh), carried));
+        return std::tuple(dz, T(carried[0]));
+      },
+      "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
+  m.def(
+      "cell_backward_by_slopes",
+      [](const Numbers& a, T c, T c_prev, T dh, T dc) {
+        Vec<T> carried = spread(dc);
+        const Numbers dz =
+            numbers(cell_backward(slopes<Math>(vectors(a), spread(c), spread(c_prev)), spread(dh), carried));
+        return std::tuple(dz, T(carried[0]));
+      },
+      "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(pixelrnn_core, m) {
+  bind_geometry(m);
+  bind_cell<float>(m.def_submodule("float32"));
+  bind_cell<double>(m.def_submodule("float64"));
+  bind_cuda(m);
+}

@@ -1,0 +1,19 @@
+"""How tests of properties draw their examples: always the same, few in a plain `pytest`, many in `pytest -m sweep`.
+
+conftest.py makes hooks of the two functions.
+"""
+
+from hypothesis import is_hypothesis_test, settings
+
+settings.register_profile("few", max_examples=50, derandomize=True, deadline=None)
+settings.register_profile("many", settings.get_profile("few"), max_examples=500)
+
+
+def pytest_configure(config):
+    words = config.option.markexpr.replace("not sweep", "").split()
+    settings.load_profile("many" if "sweep" in words else "few")
+
+
+def pytest_itemcollected(item):
+    if settings.get_current_profile_name() == "many" and is_hypothesis_test(getattr(item, "obj", None)):
+        item.add_marker("sweep")

@@ -1,0 +1,174 @@
+"""csrc/cell.h with the CPU's sigmoid and tanh, against the paper's cell in many digits and its complex derivative."""
+
+import cmath
+import math
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class Type(NamedTuple):
+    name: str
+    width: int
+    digits: int  # of the significand, in bits
+    least_exponent: int  # of a normal number
+
+    @property
+    def eps(self):
+        return 2.0 ** (1 - self.digits)
+
+    @property
+    def least(self):
+        return 2.0**self.least_exponent
+
+    @property
+    def largest(self):
+        return (2 - self.eps) * 2.0 ** (1 - self.least_exponent)
+
+    def values(self, most=None):
+        bounds = {"allow_nan": False} if most is None else {"min_value": -most, "max_value": most}
+        return st.floats(width=self.width, **bounds)
+
+    def ulps(self, got, exact):
+        """The error in units of the last place of the exact result."""
+        exponent = max(math.frexp(float(exact))[1] - 1, self.least_exponent)
+        return float(abs(Decimal(got) - exact) / Decimal(2) ** (exponent - self.digits + 1))
+
+
+of_either_type = pytest.mark.parametrize(
+    "number", [Type("float32", 32, 24, -126), Type("float64", 64, 53, -1022)], ids=lambda number: number.name
+)
+CLOSED_OR_OPEN, LARGE = st.sampled_from([0.0, 1.0]), st.sampled_from([-math.inf, -1e30, 1e30, math.inf])
+of_either_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backward_by_slopes"])
+
+
+def exact(function, x):
+    """With many more digits than a double has."""
+    with localcontext(prec=80):
+        x = max(Decimal(-1000), min(Decimal(1000), Decimal(x)))  # beyond, nothing changes that a double could hold
+        if function == "sigmoid":
+            return 1 / (1 + (-x).exp())
+        if abs(x) < Decimal("1e-20"):
+            return x - x**3 / 3
+        e = (2 * x).exp()
+        return (e - 1) / (e + 1)
+
+
+@of_either_type
+@given(data=st.data())
+def test_sigmoid_and_tanh_are_right_to_3_ulp(core, number, data):
+    """Of every number: the bound that tests/native/check_scan.cpp has for every instruction set, on a grid."""
+    x, functions = data.draw(number.values(most=number.largest)), getattr(core, number.name)
+    tanh, sigmoid = functions.tanh(x), functions.sigmoid(x)
+    assert -1 <= tanh <= 1 and number.ulps(tanh, exact("tanh", x)) <= 3
+    expected = exact("sigmoid", x)
+    if expected < 4 * Decimal(number.least):  # it ends near the smallest normal number, not at 0
+        assert 0 <= sigmoid < 4 * number.least
+    else:
+        assert sigmoid <= 1 and number.ulps(sigmoid, expected) <= 3
+
+
+@of_either_type
+def test_sigmoid_and_tanh_saturate_and_keep_nan(core, number):
+    functions = getattr(core, number.name)
+    for large in (1000.0, number.largest, math.inf):
+        assert functions.tanh(large) == functions.sigmoid(large) == 1 and functions.tanh(-large) == -1
+        assert 0 <= functions.sigmoid(-large) < 4 * number.least
+    assert math.isnan(functions.tanh(math.nan)) and math.isnan(functions.sigmoid(math.nan))
+
+
+def gates(number, most=None):
+    return st.lists(number.values(most), min_size=4, max_size=4)
+
+
+def run(functions, z, c_prev):
+    """Activated gates, c and h."""
+    a = functions.activate(z)
+    c = functions.next_c(a, c_prev)
+    return a, c, functions.hidden_state(a, c)
+
+
+@of_either_type
+@given(data=st.data())
+def test_the_cell_is_the_papers(core, number, data):
+    z, c_prev = data.draw(gates(number, most=50)), data.draw(number.values(most=100))
+    (i, f, g, o), c, h = run(getattr(core, number.name), z, c_prev)
+    one, two, four = (Decimal(n * number.eps) for n in (1, 2, 4))
+    for got, function, x in zip((i, f, g, o), ("sigmoid", "sigmoid", "tanh", "sigmoid"), z):
+        assert number.ulps(got, exact(function, x)) <= 3
+    with localcontext(prec=80):  # of the rounded gates: two products and a sum, each rounded
+        i, f, g, o, tiny = (Decimal(v) for v in (i, f, g, o, number.least))
+        assert abs(Decimal(c) - (f * Decimal(c_prev) + i * g)) <= two * (abs(f * Decimal(c_prev)) + abs(i * g)) + tiny
+        expected = o * exact("tanh", c)
+        assert abs(Decimal(h) - expected) <= four * abs(expected) + one * tiny
+
+
+@of_either_type
+@given(data=st.data())
+def test_an_open_forget_gate_carries_the_state_on(core, number, data):
+    c_prev = data.draw(number.values(most=2.0**60).filter(lambda c: abs(c) > 2.0**-60))
+    g = data.draw(number.values())
+    a, c, _ = run(getattr(core, number.name), [-math.inf, math.inf, g, 0.0], c_prev)
+    assert c == c_prev and a[1] == 1
+
+
+@of_either_type
+@given(data=st.data(), which=st.integers(0, 4))
+def test_nan_stays_nan(core, number, data, which):
+    """Of a pre-activation or of c_prev, whatever the others are; the output gate's is none of the cell state's."""
+    *z, c_prev = [math.nan if n == which else data.draw(number.values(most=1000)) for n in range(5)]
+    _, c, h = run(getattr(core, number.name), z, c_prev)
+    assert math.isnan(h) and math.isnan(c) == (which != 3)
+
+
+def by_complex_steps(z, c_prev, dh, dc):
+    """The gradients of dh * h + dc * c by the pre-activations and c_prev, each of which takes an imaginary step."""
+    step = 1e-20  # whose square is nothing beside 1
+
+    def loss(i, f, g, o, c_prev):
+        sigmoid = lambda x: (1 + cmath.tanh(x / 2)) / 2  # noqa: E731
+        c = sigmoid(f) * c_prev + sigmoid(i) * cmath.tanh(g)
+        return dh * sigmoid(o) * cmath.tanh(c) + dc * c
+
+    values = [*z, c_prev]
+    return [loss(*(x + 1j * step * (n == k) for n, x in enumerate(values))).imag / step for k in range(5)]
+
+
+@of_either_type
+@of_either_form
+@given(data=st.data())
+def test_the_derivative_is_the_one_of_the_cell(core, number, form, data):
+    z, c_prev = data.draw(gates(number, most=30)), data.draw(number.values(most=50))
+    dh, dc = data.draw(number.values(most=100)), data.draw(number.values(most=100))
+    functions = getattr(core, number.name)
+    a, c, _ = run(functions, z, c_prev)
+    dz, dc_prev = getattr(functions, form)(a, c, c_prev, dh, dc)
+    # 1 - a * a loses digits where a gate saturates, so the error is one of all that meets there. Gradients of less than
+    # 1e-280 have no imaginary step that a double could hold.
+    bound = 16 * number.eps * (abs(dh) + abs(dc)) * (1 + abs(c_prev)) + max(number.least, 1e-280)
+    for got, expected in zip((*dz, dc_prev), by_complex_steps(z, c_prev, dh, dc), strict=True):
+        assert abs(got - expected) <= bound
+
+
+@of_either_type
+@of_either_form
+@given(i=CLOSED_OR_OPEN, f=CLOSED_OR_OPEN, g=st.sampled_from([-1.0, 1.0]), o=CLOSED_OR_OPEN, c=LARGE)
+def test_nothing_flows_back_through_what_is_saturated(core, number, form, i, f, g, o, c):
+    """Neither through gates at their ends nor from h to a large c: only f of dc flows on, to c_prev."""
+    dz, dc_prev = getattr(getattr(core, number.name), form)([i, f, g, o], c, 2.0, 3.0, 5.0)
+    assert dz == [0, 0, 0, 0] and dc_prev == 5 * f
+
+
+@of_either_type
+@of_either_form
+@given(data=st.data(), which=st.sampled_from(["dh", "dc"]))
+def test_a_gradient_that_is_nan_stays_nan(core, number, form, data, which):
+    z, c_prev = data.draw(gates(number, most=10)), data.draw(number.values(most=10))
+    functions = getattr(core, number.name)
+    a, c, _ = run(functions, z, c_prev)
+    incoming = {"dh": 1.0, "dc": 1.0} | {which: math.nan}
+    dz, dc_prev = getattr(functions, form)(a, c, c_prev, **incoming)
+    assert all(map(math.isnan, (*dz[:3], dc_prev))) and math.isnan(dz[3]) == (which == "dh")

@@ -1,0 +1,94 @@
+"""csrc/geometry.h: lines sweep every pixel once, and a displaced address is the neighbour's, in or out of the image."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+SIZES = st.one_of(st.just(1), st.integers(1, 12))
+SHIFTS = st.integers(-13, 13)
+
+
+class Scan:
+    """A geometry, and where its cells lie by definition: (row, column), columns in the order of the scan."""
+
+    def __init__(self, core, diagonal, height, width, mirrored):
+        self.geometry = (core.Geometry.diagonal if diagonal else core.Geometry.row)(height, width, mirrored)
+        self.height, self.width, self.diagonal, self.mirrored = height, width, diagonal, mirrored
+
+    def place(self, line, cell):
+        return (cell, line - cell) if self.diagonal else (line, cell)
+
+    def is_pixel(self, row, column):
+        return 0 <= row < self.height and 0 <= column < self.width
+
+    def pixel(self, row, column):
+        return row * self.width + (self.width - 1 - column if self.mirrored else column)
+
+    def addresses(self):
+        """Every (line, cell), and some beyond."""
+        return [(t, r) for t in range(-2, self.geometry.lines + 2) for r in range(-2, self.geometry.cells + 2)]
+
+
+SCANS = {"diagonal": st.booleans(), "height": SIZES, "width": SIZES, "mirrored": st.booleans()}
+
+
+@given(**SCANS)
+def test_active_cells_are_the_pixels(core, **scan):
+    s = Scan(core, **scan)
+    g = s.geometry
+    active = [(t, r) for t, r in s.addresses() if g.active(t, r)]
+    assert active == [(t, r) for t, r in s.addresses() if s.is_pixel(*s.place(t, r))]
+    assert [g.pixel(t, r) for t, r in active] == [s.pixel(*s.place(t, r)) for t, r in active]
+    assert sorted(g.pixel(t, r) for t, r in active) == list(range(s.height * s.width))
+
+
+@given(**SCANS)
+def test_the_window_is_where_cells_are_active(core, **scan):
+    g = Scan(core, **scan).geometry
+    for t in range(g.lines):
+        assert 0 <= g.first(t) < g.last(t) <= g.cells
+        assert [g.active(t, r) for r in range(g.cells)] == [g.first(t) <= r < g.last(t) for r in range(g.cells)]
+    assert g.last(-1) == g.last(g.lines) == 0
+
+
+@given(**SCANS, up=SHIFTS, left=SHIFTS)
+def test_a_neighbour_is_a_fixed_number_of_lines_and_cells_away(core, up, left, **scan):
+    s = Scan(core, **scan)
+    g, d = s.geometry, core.Displacement(up, left)
+    for t, r in s.addresses():
+        if not g.active(t, r):
+            continue
+        row, column = s.place(t, r)
+        neighbour = t - g.lag(d), r + g.shift(d)
+        assert g.active(*neighbour) == s.is_pixel(row - up, column - left)
+        if g.active(*neighbour):
+            assert g.pixel(*neighbour) == s.pixel(row - up, column - left)
+
+
+@given(**SCANS, half=st.integers(0, 3))
+def test_states_come_from_earlier_lines_and_earlier_pixels(core, half, **scan):
+    s = Scan(core, **scan)
+    taps = 2 if s.diagonal else 2 * half + 1
+    places = [(tap.up, tap.left) for tap in (core.state_tap(s.diagonal, taps, k) for k in range(taps))]
+    expected = [(1, 0), (0, 1)] if s.diagonal else [(1, left) for left in range(half, -half - 1, -1)]
+    assert places == expected
+    for up, left in places:
+        assert s.geometry.lag(core.Displacement(up, left)) == 1  # of the line before: kernels keep no other
+        assert up > 0 or (up == 0 and left > 0)
+    carry = core.carry_tap(s.diagonal)
+    assert (carry.up, carry.left) == places[-1 if s.diagonal else half]
+
+
+@given(half=st.integers(0, 5))
+def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
+    taps = [core.input_tap(2 * half + 1, k) for k in range(2 * half + 1)]
+    assert [(tap.up, tap.left) for tap in taps] == [(0, left) for left in range(half, -half - 1, -1)]
+
+
+@pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
+@given(height=SIZES, width=SIZES)
+def test_both_directions_have_the_same_windows(core, diagonal, height, width):
+    """Which one launch for both of them takes for granted."""
+    one, other = (Scan(core, diagonal, height, width, mirrored).geometry for mirrored in (False, True))
+    assert (one.lines, one.cells) == (other.lines, other.cells)
+    assert all(one.active(t, r) == other.active(t, r) for t in range(one.lines) for r in range(one.cells))
