@@ -67,9 +67,9 @@ def ptx(cu_files, arch="sm_90", include_dirs=(), defines=()):
 
 def translate(ptx_files):
     """C++ sources made from PTX files, which include ptx.h."""
+    translator = build_cache.hash_of(*build_cache.contents(sorted(Path(ptx_to_cpp.__file__).parent.glob("*.py"))))
 
     def one(file):
-        translator = build_cache.hash_of(*build_cache.contents([ptx_to_cpp.__file__]))
         target = build_cache.folder() / f"{file.stem}-{translator}.cpp"
         with build_cache.locked(target.stem):
             if not target.exists():

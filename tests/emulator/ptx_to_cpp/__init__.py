@@ -1,0 +1,14 @@
+"""Turns the PTX of nvcc into C++ on runtime.h. An instruction that is not known stops the translation.
+
+Every entry NAME becomes `void ptx_NAME(const void* args)`, whose address is NAME_entry, and registers itself with its
+synchronisation sites, which a mutation can break at run time.
+"""
+
+from .module import Module
+from .parser import UnknownInstruction
+
+__all__ = ["UnknownInstruction", "translate"]
+
+
+def translate(ptx):
+    return Module(ptx).translate()
