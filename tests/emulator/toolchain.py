@@ -12,7 +12,10 @@ import build_cache
 from . import ptx_to_cpp
 
 HERE = Path(__file__).resolve().parent
-RUNTIME = ("runtime", "warp_operations", "control", "cuda_runtime")
+RUNTIME = [
+    *sorted((HERE / "runtime").glob("*.cpp")),
+    *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "cuda_runtime")),
+]
 # By front end and checks: what else belongs to the runtime, and flags of the kernels.
 CHECKS = {
     ("ptx", "race"): (["race_checker"], ["-DEMULATOR_CHECK_ACCESSES"]),
@@ -104,7 +107,8 @@ def library(
     includes = [f"-I{folder}" for folder in include_dirs]
     kernel = [*common, "-O1", "-w", "-ffp-contract=off", *kernel_flags]
 
-    jobs = [([*common, "-O2", "-g1"], HERE / f"{stem}.cpp") for stem in (*RUNTIME, *checkers)]
+    sources = [*RUNTIME, *(HERE / f"{name}.cpp" for name in checkers)]
+    jobs = [([*common, "-O2", "-g1"], source) for source in sources]
     if front_end == "ptx":
         defines = [flag[2:] for flag in flags if flag.startswith("-D")]
         folders = [*include_dirs, *(flag[2:] for flag in flags if flag.startswith("-I"))]

@@ -1,0 +1,150 @@
+// Fibers: their stacks, how they are switched, and which one runs next.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "parts.h"
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#if !defined(__x86_64__)
+#error "switching fibers is written for x86-64"
+#endif
+// void emulator_switch(void** save_stack_pointer, void* load_stack_pointer)
+asm(R"(
+.text
+.hidden emulator_switch
+.globl emulator_switch
+.type emulator_switch,@function
+emulator_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp,(%rdi)
+  movq %rsi,%rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size emulator_switch,.-emulator_switch
+)");
+extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void**, void*);
+
+namespace emulator {
+
+Fiber* self = nullptr;
+static Fiber scheduler;  // what runs while no thread of the kernel does
+static std::deque<Fiber*> ready;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kStack = 256 << 10;
+#else
+constexpr size_t kStack = 128 << 10;
+#endif
+
+// ---- stacks
+void allocate_stacks() {
+  const size_t bytes = kStack * machine.threads;
+  if (machine.stacks_total < bytes) {
+    if (machine.stacks) munmap(machine.stacks, machine.stacks_total);
+    machine.stacks_total = 0;
+    machine.stacks = static_cast<unsigned char*>(map_memory(bytes));
+    machine.stacks_total = bytes;
+    if (machine.threads <= 16384)  // a guard page each makes two mappings, of which a process may have about 65,000
+      for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
+  }
+#if defined(__SANITIZE_ADDRESS__)
+  // A finished fiber leaves the poison of its last frame, one that a failed launch abandoned that of its whole stack.
+  const size_t poisoned = first_error ? kStack - kPage : kPage;
+  for (size_t i = kStack; i <= bytes; i += kStack)
+    __asan_unpoison_memory_region(machine.stacks + i - poisoned, poisoned);
+#endif
+}
+
+void put_on_stack(Fiber& f, void (*function)()) {
+  f.stack_low = machine.stacks + f.id * kStack + kPage;
+  f.stack_high = machine.stacks + (f.id + 1) * kStack;
+  void** sp = reinterpret_cast<void**>(f.stack_high - 64);
+  *--sp = nullptr;  // the return address of the function, which does not return
+  *--sp = reinterpret_cast<void*>(function);
+  for (int i = 0; i < 6; ++i) *--sp = nullptr;  // the registers that emulator_switch restores
+  f.stack_pointer = sp;
+}
+
+// ---- switching
+static void switch_fibers(Fiber& from, Fiber& to) {
+  self = &to == &scheduler ? nullptr : &to;
+  machine.statistics.switches++;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(
+      from.status == Status::done ? nullptr : &from.fake_stack, to.stack_low, to.stack_high - to.stack_low);
+#endif
+  emulator_switch(&from.stack_pointer, to.stack_pointer);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
+#endif
+}
+void suspend() { switch_fibers(*self, scheduler); }
+void resume(Fiber& f) { switch_fibers(scheduler, f); }
+void first_switch_ends() {
+#if defined(__SANITIZE_ADDRESS__)
+  const void* low;
+  size_t bytes;
+  __sanitizer_finish_switch_fiber(nullptr, &low, &bytes);
+  scheduler.stack_low = static_cast<unsigned char*>(const_cast<void*>(low));
+  scheduler.stack_high = scheduler.stack_low + bytes;
+#endif
+}
+
+// ---- schedules
+bool in_order() { return machine.launch.schedule == Schedule::forward || machine.launch.schedule == Schedule::reverse; }
+static bool before(const Fiber* a, const Fiber* b) { return a->priority < b->priority; }
+static void wake(Fiber& f) {
+  f.status = Status::ready;
+  ready.push_back(&f);
+  if (machine.launch.schedule == Schedule::starve) std::push_heap(ready.begin(), ready.end(), before);
+}
+void wake_all(std::vector<Fiber*> fibers) {
+  if (machine.launch.schedule == Schedule::reverse) std::reverse(fibers.begin(), fibers.end());
+  for (Fiber* f : fibers) wake(*f);
+}
+Fiber* pick() {
+  if (ready.empty()) return nullptr;
+  Fiber* f;
+  if (in_order()) {
+    f = ready.front();
+    ready.pop_front();
+    return f;
+  }
+  if (machine.launch.schedule == Schedule::starve) std::pop_heap(ready.begin(), ready.end(), before);
+  else std::swap(ready[machine.random() % ready.size()], ready.back());
+  f = ready.back();
+  ready.pop_back();
+  return f;
+}
+void wait_as(Status status, const char* place) {
+  self->status = status;
+  self->place = place;
+  suspend();
+}
+void yield() {
+  wake(*self);
+  suspend();
+}
+void maybe_yield() {
+  const Schedule s = machine.launch.schedule;
+  if (s == Schedule::random || (s == Schedule::burst && machine.random() % 4 == 0)) yield();
+}
+bool none_is_ready() { return ready.empty(); }
+void forget_ready() { ready.clear(); }
+
+}  // namespace emulator
