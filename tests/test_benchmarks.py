@@ -1,14 +1,21 @@
 """The benchmarks run, check their providers before they time them, and write what they measured."""
 
 import csv
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import bench_diag
+import bench_per_image
+import bench_row
+import bench_sampling
 import pixelrnn_ext as px
+from harness import baselines, command
 from pixelrnn_ext.operators import library
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -46,15 +53,18 @@ def run(monkeypatch, capsys):
     return script
 
 
-@pytest.fixture
-def bench_diag():
-    import bench_diag
-
-    return bench_diag
+def main(*arguments):
+    return command.main(bench_diag.__file__, bench_diag.__doc__, bench_diag.CASES, bench_diag.TARGETS, list(arguments))
 
 
-def main(module, *arguments):
-    return module.main(module.__file__, module.__doc__, module.CASES, module.TARGETS, list(arguments))
+@pytest.mark.sweep
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("bench_*.py")), ids=lambda path: path.stem)
+def test_a_script_finds_what_it_imports(script, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(px.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, script, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "") and f"usage: {script.name} " in done.stdout
 
 
 @native
@@ -81,8 +91,6 @@ def test_check(script, run, tmp_path):
 
 
 def test_the_good_loops_are_the_references():
-    from harness import baselines
-
     x = torch.randn(2, 32, 4, 5)
     nothing = torch.zeros(2, 1, 4, 5), torch.zeros(32, 1, 1, 1)
     for loop, taps, reference in (
@@ -94,12 +102,12 @@ def test_the_good_loops_are_the_references():
         torch.testing.assert_close(loop(x, weight), reference(*nothing, weight, gate_bias=x), rtol=0, atol=0)
 
 
-def test_a_mismatch_is_reported_without_a_time(bench_diag, monkeypatch, tmp_path, capsys):
+def test_a_mismatch_is_reported_without_a_time(monkeypatch, tmp_path, capsys):
     loop = bench_diag.baselines.diagonal_good_loop
     wrong = lambda x, weight: loop(x, weight * 1.001)  # noqa: E731
     monkeypatch.setattr(bench_diag.baselines, "diagonal_loop_as_written", wrong)
     table = tmp_path / "table.csv"
-    assert main(bench_diag, "--check", "--threads", "1", "--csv", str(table)) == 1
+    assert main("--check", "--threads", "1", "--csv", str(table)) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 1 thread, loop as written: error " in capsys.readouterr().out
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -122,31 +130,27 @@ def test_a_mismatch_is_reported_without_a_time(bench_diag, monkeypatch, tmp_path
     ],
     ids=" ".join,
 )
-def test_bad_arguments(bench_diag, arguments, capsys):
+def test_bad_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(bench_diag, *arguments)
+        main(*arguments)
     assert stopped.value.code == 2
     assert "error: " in capsys.readouterr().err
 
 
-def test_only_names_a_case(bench_diag, capsys):
-    assert main(bench_diag, "--only", "nothing") == 2
+def test_only_names_a_case(capsys):
+    assert main("--only", "nothing") == 2
     assert "no case has 'nothing' in its name" in capsys.readouterr().err
 
 
-def test_plot_needs_matplotlib(bench_diag, monkeypatch, capsys):
-    from harness import command
-
+def test_plot_needs_matplotlib(monkeypatch, capsys):
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stopped:
-        main(bench_diag, "--plot", "plot.png")
+        main("--plot", "plot.png")
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "--plot needs matplotlib: pip install matplotlib\n"
 
 
 def test_requirements():
-    import bench_row
-
     floor, loop, *layer = bench_row.TARGETS
     assert floor.required("avx512") == 0.95 and floor.required("avx2") == pytest.approx(1.235)
     assert floor.required("baseline") is None
@@ -162,8 +166,6 @@ def test_sampling_check(run):
 
 
 def test_sampling_reports_images_that_differ(monkeypatch, capsys):
-    import bench_sampling
-
     monkeypatch.setattr(
         bench_sampling.sampling, "naive", lambda model, draws: 1 - px.sampling.incremental(model, draws)
     )
@@ -187,8 +189,6 @@ def test_per_image_gradients_check(run):
 
 
 def test_per_image_gradients_that_do_not_add_up_are_reported(monkeypatch, capsys):
-    import bench_per_image
-
     monkeypatch.setattr(
         bench_per_image, "grad", lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()}
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from gpu_day import card, command, commands, day, micro, results
+from gpu_day import card, command, day, micro, results, stoppable
 from gpu_day.jobs import JOBS, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
 from gpu_day.parts import LEAST, PARTS, Budget
 from gpu_day.pytest_runs import judge, read
@@ -170,7 +170,7 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(with_a_gpu, monkeyp
     def broken(*command, **options):
         raise OSError("no pip")
 
-    monkeypatch.setattr(commands, "run", broken)
+    monkeypatch.setattr(stoppable, "run", broken)
     monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
     assert command.main(["--out", str(tmp_path)]) == 1
     parts = saved(tmp_path)["parts"]
@@ -217,7 +217,7 @@ def all_parts(with_a_gpu, monkeypatch):
 
     monkeypatch.setattr(card, "probe", lambda folder: (FACTS, {"cuda_archs": None, "why_no_cuda": "no nvcc"}))
     monkeypatch.setattr(micro, "nvcc", lambda: "nvcc")
-    monkeypatch.setattr(commands, "run", run)
+    monkeypatch.setattr(stoppable, "run", run)
     monkeypatch.setattr(day, "run_job", run_job)
     return done
 
@@ -350,8 +350,8 @@ except KeyboardInterrupt:
 """
     stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     log = tmp_path / "log"
-    assert commands.run([sys.executable, "-c", "print(1); exit(7)"], log, 30, tmp_path) == 7
+    assert stoppable.run([sys.executable, "-c", "print(1); exit(7)"], log, 30, tmp_path) == 7
     assert day.closing_line(log) == "1"
-    assert commands.run([sys.executable, "-c", tidy], log, 1, tmp_path) is None
+    assert stoppable.run([sys.executable, "-c", tidy], log, 1, tmp_path) is None
     assert report.read_text() == "interrupted"
-    assert commands.run([sys.executable, "-c", stubborn], log, 0.5, tmp_path, grace=0.2) is None
+    assert stoppable.run([sys.executable, "-c", stubborn], log, 0.5, tmp_path, grace=0.2) is None

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from . import ROOT, card, commands, costs, micro, pytest_runs, report
+from . import ROOT, card, costs, micro, pytest_runs, report, stoppable
 from .clock import Sampler
 from .jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
 from .parts import CLOCKED, Budget
@@ -53,7 +53,7 @@ class Day:
         say(f"build: {reason}")
         command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
         environment = {"PIXELRNN_CUDA": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        status = commands.run(command, self.out / "build.log", seconds, ROOT, grace=2, **environment)
+        status = stoppable.run(command, self.out / "build.log", seconds, ROOT, grace=2, **environment)
         if status is None:
             return "failed", f"stopped after {seconds:.0f} s; see build.log"
         still = card.why_build(*card.probe(self.out))
@@ -68,18 +68,18 @@ class Day:
         return self._pytest("tests", pytest_runs.OTHERS, seconds)
 
     def sanitizer(self, seconds: float) -> tuple[str, str]:
-        each = (seconds - commands.GRACE - START) / pytest_runs.TOOLS  # a tool that takes longer is skipped
+        each = (seconds - stoppable.GRACE - START) / pytest_runs.TOOLS  # a tool that takes longer is skipped
         limit = {"PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, each):.0f}"}
         return self._pytest("sanitizer", pytest_runs.SANITIZER, seconds, **limit)
 
     def _pytest(self, part: str, selection: list[str], seconds: float, **environment: str) -> tuple[str, str]:
-        log, limit = self.out / f"{part}.log", max(1.0, seconds - commands.GRACE)
+        log, limit = self.out / f"{part}.log", max(1.0, seconds - stoppable.GRACE)
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.xml"
             command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", f"--junitxml={report}"]
             command += ["--continue-on-collection-errors", *selection]  # of other modules
             # Tiles that are measured would be others in every run.
-            status = commands.run(command, log, limit, ROOT, PIXELRNN_TUNE_TILES="0", **environment)
+            status = stoppable.run(command, log, limit, ROOT, PIXELRNN_TUNE_TILES="0", **environment)
             found = pytest_runs.read(report)
         self.results.tests(part, found)
         stopped = f"stopped after {limit:.0f} s; " if status is None else ""

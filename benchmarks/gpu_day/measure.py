@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from harness.peak_memory import MIB
 from harness.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES, worst_error
 from harness.timing import DeviceClock, called_seconds, paired, paired_ratio, wall_seconds
 
@@ -14,7 +15,6 @@ from . import ROOT
 from .jobs import Job
 from .providers import CASES, PRECISIONS, providers, use
 
-MIB = 2**20
 TIMING = {"seconds": 0.1, "limit": 2.0}
 AGAINST = (BASELINE, LSTM)  # ratios to them are medians over the rounds that timed both
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from . import commands
+from . import stoppable
 
 FOLDER = Path(__file__).resolve().parent / "microbenchmarks"
 SOURCES = [FOLDER / "kernels.cu", FOLDER / "main.cpp"]
@@ -97,14 +97,17 @@ def measure(architecture: str, log: Path, seconds: float, report: Callable[[dict
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         program, output = Path(folder) / "microbenchmarks", Path(folder) / "output"
-        if commands.run(command(nvcc(), architecture, program), log, min(seconds, COMPILING), log.parent, grace=1) != 0:
+        if (
+            stoppable.run(command(nvcc(), architecture, program), log, min(seconds, COMPILING), log.parent, grace=1)
+            != 0
+        ):
             raise RuntimeError(f"the microbenchmarks do not compile; see {log.name}")
         names = _names(program, output)
         while names:
             left = end - time.monotonic()
             if left < 1:
                 break
-            status = commands.run([str(program), *names], output, min(left, TOGETHER), log.parent, grace=1)
+            status = stoppable.run([str(program), *names], output, min(left, TOGETHER), log.parent, grace=1)
             lines = output.read_text(errors="replace").splitlines()
             with log.open("a") as file:
                 file.write("\n".join(lines) + "\n")
@@ -126,6 +129,6 @@ def measure(architecture: str, log: Path, seconds: float, report: Callable[[dict
 
 def _names(program: Path, output: Path) -> list[str]:
     """The names of all microbenchmarks, which it prints when it is given none."""
-    if commands.run([str(program)], output, 10, output.parent, grace=1) != 0:
+    if stoppable.run([str(program)], output, 10, output.parent, grace=1) != 0:
         raise RuntimeError(f"expected the names of the microbenchmarks, got {output.read_text(errors='replace')!r}")
     return output.read_text().split()
