@@ -323,15 +323,50 @@ def test_the_cheapest_candidate_is_chosen_unless_the_step_path_is_faster(core, s
 
 
 @given(problems(), DEVICES)
-def test_a_choice_can_be_forced_by_its_name_blocks_and_groups(core, sizes, device):
-    """As a path of an operator does, to measure one layout after the other."""
+def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, device):
     asked, card = problem(core, **sizes), core.Device(*device)
     by_name = {kernel.name: kernel for kernel in kernels()}
     for plan in core.candidates(asked, card):
-        suffix, s = by_name[plan.variant.name].suffix, plan.tiling
-        assert core.has_variant(plan.variant.format, s.backward, suffix, s.blocks)
-        forced = core.plan(asked, card, core.Restriction(variant=suffix, blocks=s.blocks, groups=s.groups, step=False))
-        assert layout(forced) == layout(plan)
+        v, s = plan.variant, plan.tiling
+        path = core.Path(f"resident:{by_name[v.name].suffix}:{s.blocks}:{s.groups}")
+        assert layout(core.plan(asked, card, path.restriction(v.format, v.backward))) == layout(plan)
+
+
+@given(st.sampled_from(["auto", "resident"]), st.sampled_from(kernels()), st.integers(0, 8), st.booleans(), st.data())
+def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, data):
+    """A number that is left out, or 0, is any."""
+    blocks = data.draw(st.sampled_from((0, *kernel.blocks)))
+    name = kernel.suffix if is_named else ""
+    numbers = [number or data.draw(st.sampled_from(["", 0])) for number in (blocks, groups)]
+    path = core.Path(":".join(map(str, [word, name, *numbers])))
+    found = path.restriction(core.Format[kernel.format], kernel.backward)
+    assert (found.variant, found.blocks, found.groups) == (name, blocks, groups)
+    assert found.max_blocks == 8 and found.step == (word == "auto")
+
+
+def test_a_path_names_a_kernel_of_either_pass(core):
+    """One text is for both: the pass that has no such kernel takes any."""
+    bf16 = core.Format.bf16
+    assert core.has_variant(bf16, False, "8_1_256", 4) and not core.has_variant(bf16, True, "8_1_256", 4)
+    asked = problem(core, "bf16", True, 64, 2, (28, 28), 16, 2)
+    backward = core.plan(asked, core.known_device(90), core.Path("resident:8_1_256:4").restriction(bf16, True))
+    assert backward.variant.backward and backward.tiling.blocks == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("fast", "expected path 'auto', 'step' or 'resident', got 'fast'"),
+        ("", "expected path 'auto', 'step' or 'resident', got ''"),
+        ("resident:8_1_256:4:2:1", "expected at most 4 fields in a path, got 'resident:8_1_256:4:2:1'"),
+        ("resident::four", "expected a number of blocks or groups in a path, got 'four'"),
+        ("resident::4:2 ", "expected a number of blocks or groups in a path, got '2 '"),
+        ("resident:8_256", "expected the name of a compiled kernel in a path, got '8_256'"),
+    ],
+)
+def test_what_is_no_path(core, text, error):
+    with pytest.raises(RuntimeError, match=f"line_scan: {error}"):
+        core.Path(text).restriction(core.Format.bf16, False)
 
 
 @given(problems(), DEVICES, st.integers(1, 64 << 10))

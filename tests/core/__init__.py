@@ -1,4 +1,4 @@
-"""The core that needs neither torch nor CUDA, as a Python module: csrc/geometry.h, cell.h, cuda/tiling.h, cuda/plan.h.
+"""The core that needs neither torch nor CUDA, as a Python module: csrc/geometry.h, cell.h, cuda/{tiling,plan,path}.h.
 
 The tests build it with pybind11; it is no part of the package. Its names are those of the headers.
 """
@@ -19,7 +19,7 @@ import build_cache
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
-SOURCES = [*sorted(HERE.glob("*.cpp")), CSRC / "cuda" / "plan.cpp", CSRC / "cuda" / "estimate.cpp"]
+SOURCES = [*sorted(HERE.glob("*.cpp")), *(CSRC / "cuda" / f"{name}.cpp" for name in ("plan", "estimate", "path"))]
 COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 

@@ -1,10 +1,12 @@
-// csrc/cuda/tiling.h, plan.h and estimate.h for Python: the planner of the CUDA kernels without them, without a GPU.
+// csrc/cuda/tiling.h, plan.h, path.h and estimate.h for Python: the planner of the CUDA kernels without them, without a
+// GPU.
 #include <pybind11/functional.h>
 #include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include "cuda/estimate.h"
+#include "cuda/path.h"
 #include "cuda/plan.h"
 #include "cuda/tiling.h"
 
@@ -136,7 +138,12 @@ void bind_plan(py::module_& m) {
         return Restriction{max_blocks, blocks, groups, std::move(variant), step};
       }),
           "max_blocks"_a = any.max_blocks, "blocks"_a = any.blocks, "groups"_a = any.groups, "variant"_a = any.variant,
-          "step"_a = any.step);
+          "step"_a = any.step)
+      .def_readonly("max_blocks", &Restriction::max_blocks)
+      .def_readonly("blocks", &Restriction::blocks)
+      .def_readonly("groups", &Restriction::groups)
+      .def_readonly("variant", &Restriction::variant)
+      .def_readonly("step", &Restriction::step);
   py::class_<Constants> constants(m, "Constants");
   constants.def(py::init<>());
   py::list names;
@@ -172,6 +179,7 @@ void bind_plan(py::module_& m) {
       [](const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask,
           const Constants& constants) { return candidates(p, device, restriction, ask, constants); },
       "problem"_a, "device"_a, "restriction"_a = any, "concurrency"_a = nullptr, "constants"_a = Constants());
+  py::class_<Path>(m, "Path").def(py::init<const std::string&>()).def("restriction", &Path::restriction);
   m.def("has_variant", &has_variant, "format"_a, "backward"_a, "suffix"_a, "blocks"_a);
   m.def("estimate_step", &estimate_step, "problem"_a, "device"_a, "constants"_a = Constants());
   m.def("known_device", &known_device, "capability"_a);

@@ -4,13 +4,12 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <array>
-#include <cstdlib>
 #include <initializer_list>
-#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "../../cuda/estimate.h"
+#include "../../cuda/path.h"
 #include "../../cuda/resident.h"
 #include "../../cuda/step.h"
 #include "device.h"
@@ -25,31 +24,6 @@ ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : 
 ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
 const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
-
-// The `path` argument of the operators: fields separated by colons.
-struct Path {
-  bool step, resident;  // forced
-  std::string variant;
-  int blocks = 0, groups = 0;
-
-  explicit Path(const std::string& text) {
-    std::string field[4], rest;
-    std::istringstream fields(text);
-    for (std::string& f : field) std::getline(fields, f, ':');
-    STD_TORCH_CHECK(!std::getline(fields, rest), "line_scan: expected at most 4 fields in a path, got '", text, "'");
-    step = field[0] == "step", resident = field[0] == "resident";
-    STD_TORCH_CHECK(step || resident || field[0] == "auto",
-        "line_scan: expected path 'auto', 'step' or 'resident', got '", text, "'");
-    variant = field[1], blocks = std::atoi(field[2].c_str()), groups = std::atoi(field[3].c_str());
-  }
-  Restriction restriction(Format format, bool backward) const {
-    const bool known = has_variant(format, backward, variant, blocks);
-    STD_TORCH_CHECK(known || variant.empty() || has_variant(format, !backward, variant, 0) ||
-                        has_variant(format, backward, variant, 0),
-        "line_scan: expected the name of a compiled kernel in a path, got '", variant, "'");
-    return {8, blocks, groups, known ? variant : "", !resident};
-  }
-};
 
 // One scan: its sizes, the type of its maps, the paths that may run it.
 struct Scan {

@@ -9,10 +9,8 @@
 
 namespace pixelrnn::cuda {
 
-// path: "auto" (resident where it runs and should be faster), "step", or "resident" (both passes, or an error);
-// "resident:8_1_256:4:2" is the variant of that name (Variant::is in ../../cuda/plan.h), where the pass has one, in
-// clusters of 4 blocks with 2 groups of warps along the line; a field may be empty. With groups given, only the pass
-// that is called has to run. tf32: float32 products may be computed in it.
+// path: see Path in ../../cuda/path.h. With groups given, only the pass that is called has to run. tf32: float32
+// products may be computed in it.
 std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> recurrence(torch::stable::Tensor x,
     torch::stable::Tensor weight, std::optional<torch::stable::Tensor> h0, std::optional<torch::stable::Tensor> c0,
     bool diagonal, bool reverse, std::string path, bool tf32);
