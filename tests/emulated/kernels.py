@@ -59,7 +59,6 @@ def kernels():
 
 
 def variants():
-    """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see
-    csrc/operators/cuda/recurrence.h."""
+    """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see csrc/cuda/path.h."""
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels() for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
