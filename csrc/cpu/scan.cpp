@@ -127,7 +127,8 @@ void pack(const ScanKernels<T>& k, Pass pass, int hidden, const Team& team, Dire
 }
 
 // Sweeps all directions, forward or backward in time. Each share takes its own images, a few at a time through the
-// whole map, and never waits. Where that would leave threads idle, all shares work on every line and meet behind it.
+// whole map, and never waits. Where that would leave threads idle, all shares work on every line and meet behind it, if
+// they run at the same time.
 template <class T, class Maps, class Tile>
 void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team,
     std::vector<Direction<T, Maps>>& directions, Tile tile) {
@@ -137,7 +138,7 @@ void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team,
             most = k.max_cells(pass, s.hidden);
   const Geometry& any = directions[0].geometry;
   const int shares = team.threads, scans = s.directions * s.images, most_scans = (scans + shares - 1) / shares;
-  const bool apart = 4 * scans >= 3 * most_scans * shares;
+  const bool apart = !team.at_once || 4 * scans >= 3 * most_scans * shares;
   const int line_cells = std::min(any.cells, any.width),
             together = std::max(1, (kCellsAtOnce + line_cells / 2) / line_cells);
 

@@ -9,10 +9,12 @@
 namespace pixelrnn::cpu {
 
 // run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all
-// have returned. The ranges must run at the same time, or be one: shares wait for each other.
+// have returned. at_once: the ranges run at the same time, or are one, so that shares may wait for each other.
+// Otherwise none of them waits.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
+  bool at_once = true;
 
   template <class F> void parallel(int shares, const F& f) const {
     if (shares <= 0) return;
@@ -38,6 +40,8 @@ class Barrier {
       if (i >= 4096) sched_yield();
 #if defined(__x86_64__)
       else _mm_pause();
+#elif defined(__aarch64__)
+      else __asm__ volatile("yield");
 #endif
     }
   }

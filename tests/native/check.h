@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -19,15 +20,15 @@ namespace check {
 
 namespace cpu = pixelrnn::cpu;
 
-// A number of shares, and of threads to which they are dealt. The same number of shares must give the same bits.
+// A number of shares, and of threads to which they are dealt; 0: the shares run one after the other, and would hang if
+// one waited. The same number of shares must give the same bits.
 struct Deal { int shares, threads; };
-inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}};
+inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
 // The largest difference allowed, as a part of the largest value or of 0.1: a few small values may all be differences
 // of large ones.
 template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 
-inline constexpr const char* kInstructionSets[] = {"baseline", "AVX2", "AVX-512"};
 template <class T> inline constexpr const char* kTypeName = sizeof(T) == 4 ? "float" : "double";
 
 inline int64_t checks = 0;
@@ -54,15 +55,34 @@ template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? n
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 template <class T> std::vector<double> to_double(const std::vector<T>& v) { return {v.begin(), v.end()}; }
 
-inline std::mt19937& generator() {
-  static std::mt19937 one(1);
+inline std::mt19937_64& generator() {
+  static std::mt19937_64 one(1);
   return one;
 }
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  std::uniform_real_distribution<double> uniform(-amplitude, amplitude);
+  // The same bits from every compiler: there is no sum that one of them would fuse with the product.
   std::vector<T> values(n);
-  for (T& value : values) value = T(uniform(generator()));
+  for (T& value : values) value = T(amplitude * ((int64_t(generator()()) >> 10) / 9007199254740992.));
   return values;
+}
+
+// Of the bits of everything that an instruction set has computed, by what it is: tests/test_native_checks.py compares
+// them.
+inline std::map<std::string, uint64_t>& hashes() {
+  static std::map<std::string, uint64_t> all;
+  return all;
+}
+template <class T> void add_to_hash(const char* name, int level, const std::vector<T>& values) {
+  const std::string key = std::string(kTypeName<T>) + " " + name + " " + cpu::instruction_set_name(level);
+  uint64_t& hash = hashes().emplace(key, 14695981039346656037u).first->second;  // FNV-1a
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  for (size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+}
+
+inline int passed() {
+  for (const auto& [key, hash] : hashes()) printf("hash %s %016llx\n", key.c_str(), (unsigned long long)hash);
+  printf("%lld checks passed\n", (long long)checks);
+  return 0;
 }
 
 template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
@@ -98,8 +118,13 @@ template <int threads> void deal(int shares, void (*body)(void*, int, int), void
   for (std::thread& thread : started) thread.join();
 }
 
+inline void in_turn(int shares, void (*body)(void*, int, int), void* context) {
+  for (int i = 0; i < shares; ++i) body(context, i, i + 1);
+}
+
 inline cpu::Team team(const Deal& d) {
   switch (d.threads) {
+    case 0: return {d.shares, in_turn, false};
     case 1: return {d.shares, deal<1>};
     case 2: return {d.shares, deal<2>};
     case 3: return {d.shares, deal<3>};

@@ -1,5 +1,5 @@
 // Checks of the scan on a CPU (csrc/cpu) against a scalar implementation in double, cell by cell in image coordinates.
-// No framework is needed, so this can run under the sanitizers: tests/test_sanitizers.py builds and runs it.
+// No framework is needed, so this can run under the sanitizers: tests/test_native_checks.py builds and runs it.
 //
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "check.h"
@@ -326,7 +326,7 @@ template <class T> double check_case(const Kind& kind, const Size& size, const O
   double error = 0;
   for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
     const std::string what = std::string(kTypeName<T>) + ", " + kind.name + ", " + size.name + ", " + options.name +
-                             ", " + kInstructionSets[level];
+                             ", " + cpu::instruction_set_name(level);
     Deal last{0, 0};
     Outputs<T> last_out;
     for (const Deal& d : kDeals) {
@@ -338,6 +338,7 @@ template <class T> double check_case(const Kind& kind, const Size& size, const O
         continue;
       }
       error = std::max(error, check_close(out, expected, where));
+      for (const auto& a : named(out)) add_to_hash(a.name, level, a.values);
       if (d.shares == 1) check_unwanted(s, in, out, level, where);
       last = d, last_out = out;
     }
@@ -369,14 +370,15 @@ template <class T> long double exact_activation(bool is_tanh, T x) {
   return is_tanh ? std::tanh((long double)x) : 1 / (1 + std::exp(-(long double)x));
 }
 
-// Evenly spaced, and evenly spaced exponents down to the smallest subnormal number.
+// Evenly spaced, and evenly spaced in every octave down to the smallest subnormal number.
 template <class T> std::vector<T> grid() {
   std::vector<T> x = {T(0), -T(0)};
   for (int i = -200000; i <= 200000; ++i) x.push_back(T(i) / 1999);
-  for (double exponent = std::log2(std::numeric_limits<T>::denorm_min()); exponent < 6; exponent += 0.01) {
-    x.push_back(T(std::exp2(exponent)));
-    x.push_back(-x.back());
-  }
+  for (int exponent = std::ilogb(std::numeric_limits<T>::denorm_min()); exponent < 6; ++exponent)
+    for (int i = 0; i < 100; ++i) {
+      x.push_back(T(std::ldexp(1 + i / 100., exponent)));
+      x.push_back(-x.back());
+    }
   x.shrink_to_fit();
   return x;
 }
@@ -384,11 +386,12 @@ template <class T> std::vector<T> grid() {
 template <class T> void check_activation(int level, bool is_tanh) {
   const auto& kernels = cpu::kernels<T>(level);
   const std::string function = is_tanh ? ", tanh, " : ", sigmoid, ";
-  const std::string where = kTypeName<T> + function + kInstructionSets[level];
+  const std::string where = kTypeName<T> + function + cpu::instruction_set_name(level);
   const T tiny = 4 * std::numeric_limits<T>::min();  // the sigmoid ends near the smallest normal number, not at 0
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());
   kernels.activation(is_tanh, x.size(), x.data(), y.data());
+  add_to_hash(is_tanh ? "tanh" : "sigmoid", level, y);
   double error = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     const long double exact = exact_activation(is_tanh, x[i]);
@@ -426,5 +429,5 @@ int main(int argc, char** argv) {
   check_activations<double>();
   check_scans<float>();
   check_scans<double>();
-  printf("%lld checks passed\n", (long long)checks);
+  return passed();
 }

@@ -3,7 +3,9 @@
 #include "../kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
-#if defined(__clang__)
+#if defined(__clang__) && defined(PIXELRNN_AVX512_ON_AVX2)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#elif defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
 #elif defined(PIXELRNN_AVX512_ON_AVX2)
 #pragma GCC target("avx2,fma")

@@ -1,13 +1,13 @@
-// Tiles for the instruction set that the compiler takes for granted (SSE2 on x86-64, NEON on AArch64).
+// Tiles for the instruction set that the compiler takes for granted, with registers that every processor has.
 #include "../kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define PIXELRNN_VECTOR_REGISTERS 16
-#else
-#define PIXELRNN_VECTOR_REGISTERS 32
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16
+#define PIXELRNN_VECTOR_REGISTERS 16
 #include "table.h"
 
 namespace pixelrnn::cpu {

@@ -28,8 +28,8 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
 
 template <class T> struct ColumnTiles {
   static constexpr int L = lanes<T>;
-  static constexpr int kVectors = PIXELRNN_VECTOR_REGISTERS == 32 ? 4 : 2, kImages = 6;
-  static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 2;
+  static constexpr int kVectors = PIXELRNN_VECTOR_REGISTERS == 32 ? 4 : 2, kImages = kRows;
+  static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? kRows : 2;
 
   template <int R, int N>
   static void linear_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
@@ -54,8 +54,7 @@ template <class T> struct ColumnTiles {
         const T* w = packed + o;
         if (kVectors == 4 && vectors >= 3) {
           linear_tile<R, kVectors>(taps, n, w, block + o, outputs, image, a), o += kVectors * L;
-        } else if (vectors >= 2 || R == 1) {
-          // Of one image too: a single chain of sums may be compiled without FMA, and round differently.
+        } else if (vectors >= 2) {
           linear_tile<R, 2>(taps, n, w, block + o, outputs, image, a), o += 2 * L;
         } else {
           linear_tile<R, 1>(taps, n, w, block + o, outputs, image, a), o += L;
@@ -68,8 +67,10 @@ template <class T> struct ColumnTiles {
     for (int64_t image = 0; image < images;) {
       const int64_t tiles = (images - image + kImages - 1) / kImages, count = (images - image + tiles - 1) / tiles;
       switch (count) {
-#define CASE(R) \
-  case R: linear_images<R>(taps, n, packed, outputs, image, a); break;
+#define CASE(R)                                                                       \
+  case R:                                                                             \
+    if constexpr (R <= kImages) linear_images<R>(taps, n, packed, outputs, image, a); \
+    break;
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
       }

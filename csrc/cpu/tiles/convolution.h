@@ -6,7 +6,12 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-constexpr int kConvolutionCells = PIXELRNN_VECTOR_REGISTERS == 32 ? 14 : 6;  // of two vectors each
+// Of a tile: many cells where a vector holds many outputs, more vectors where it holds few.
+#if PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16
+constexpr int kConvolutionVectors = 4, kConvolutionCells = kRows;
+#else
+constexpr int kConvolutionVectors = 2, kConvolutionCells = PIXELRNN_VECTOR_REGISTERS == 32 ? 14 : kRows;
+#endif
 
 // R cells x N vectors of outputs.
 template <class T, int R, int N>
@@ -23,11 +28,17 @@ void convolution_tile(const Rows<T>& rows, int i0, int outputs, int o0, const T*
 template <class T> struct ConvolutionTiles {
   static constexpr int L = lanes<T>;
 
-  static int block_outputs(int outputs, int o0) { return outputs - o0 > L ? 2 * L : L; }
+  static int block_outputs(int outputs, int o0) {
+    const int left = outputs - o0;
+    return kConvolutionVectors == 4 && left > 3 * L ? 4 * L : left > L ? 2 * L : L;
+  }
   static void convolve(
       const Rows<T>& rows, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y) {
-    block_outputs(outputs, o0) == L ? convolve_block<1>(rows, first, count, outputs, o0, packed, relu, y)
-                                    : convolve_block<2>(rows, first, count, outputs, o0, packed, relu, y);
+    const int block = block_outputs(outputs, o0);
+    if (kConvolutionVectors == 4 && block == 4 * L)
+      return convolve_block<kConvolutionVectors>(rows, first, count, outputs, o0, packed, relu, y);
+    block == L ? convolve_block<1>(rows, first, count, outputs, o0, packed, relu, y)
+               : convolve_block<2>(rows, first, count, outputs, o0, packed, relu, y);
   }
   template <int N>
   static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {

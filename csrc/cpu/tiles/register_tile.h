@@ -4,6 +4,10 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
+// Rows of a tile of four vectors, or of two where there are 16 registers. Five with NEON: 20 sums, 4 weights and the
+// values of 5 rows, which the compiler loads first, take 29 registers; with six rows two sums would live on the stack.
+constexpr int kRows = PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16 ? 5 : 6;
+
 // acc[R][N] += the first `channels` values at R places times N vectors of weights, `spacing` values from vector to
 // vector and `step` from channel to channel. Returns the weights behind them.
 template <class T, int R, int N>
@@ -13,8 +17,8 @@ INLINE const T* multiply(
     Vec<T> v[N];
     UNROLL for (int n = 0; n < N; ++n) v[n] = load(w + n * spacing);
     UNROLL for (int m = 0; m < R; ++m) {
-      const T s = p[m][j];
-      UNROLL for (int n = 0; n < N; ++n) acc[m][n] += v[n] * s;
+      const Vec<T> s = broadcast(p[m][j]);
+      UNROLL for (int n = 0; n < N; ++n) acc[m][n] = multiply_add(v[n], s, acc[m][n]);
     }
   }
   return w;

@@ -11,7 +11,7 @@ constexpr int kForwardGates = 4;
 #else
 constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read than by 3 cells x 4
 #endif
-constexpr int kForwardCells = 6;
+constexpr int kForwardCells = kRows;
 
 // R cells x one vector of units.
 template <class T, int R>
@@ -86,7 +86,7 @@ template <class T> struct ScanTiles {
   static int max_cells(Pass pass, int hidden) {
     if (pass == Pass::kForward) return kForwardCells;
     const int v = backward_vectors(hidden);
-    return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? 6 : 8;
+    return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? kRows : 8;
   }
 
   static void pack(
@@ -128,7 +128,8 @@ template <class T> struct ScanTiles {
     const T* w = packed + block * all * 4 * L;
     switch (count) {
 #define CASE(R) \
-  case R: return forward_tile<T, R>(rows, first, hidden, block * L, w, maps);
+  case R:       \
+    if constexpr (R <= kForwardCells) return forward_tile<T, R>(rows, first, hidden, block * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
     }
@@ -141,7 +142,7 @@ template <class T> struct ScanTiles {
     switch (count) {
 #define CASE(R) \
   case R:       \
-    if constexpr (R * N <= 24) return backward_tile<T, R, N>(rows, first, hidden, block * N * L, w, maps);
+    if constexpr (R * N <= 4 * kRows) return backward_tile<T, R, N>(rows, first, hidden, block * N * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }

@@ -55,6 +55,7 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
+template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
 // The first n lanes; a load has zeros behind them.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
@@ -74,26 +75,30 @@ template <int bytes> INLINE void prefetch_for_write(void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<char*>(p) + i, 1);
 }
 
-// Intrinsics, since from a conditional the compiler makes a compare and a blend. A NaN in b is kept.
-#define MIN_MAX(T, PREFIX, SUFFIX)                                              \
-  INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return PREFIX##_max_##SUFFIX(a, b); } \
-  INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return PREFIX##_min_##SUFFIX(a, b); }
+// Intrinsics, since from a conditional the compiler makes a compare and a blend. A NaN in b is kept. a * b + c is fused
+// where the machine can: on its own, the compiler leaves a product and a sum apart in some tiles, which then round
+// differently.
+#define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
+  INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
+  INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \
+  INLINE Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) { return MULTIPLY_ADD; }
 #if PIXELRNN_VECTOR_BYTES == 64 && !defined(PIXELRNN_AVX512_ON_AVX2)
-MIN_MAX(float, _mm512, ps)
-MIN_MAX(double, _mm512, pd)
+OPERATIONS(float, _mm512_min_ps(a, b), _mm512_max_ps(a, b), _mm512_fmadd_ps(a, b, c))
+OPERATIONS(double, _mm512_min_pd(a, b), _mm512_max_pd(a, b), _mm512_fmadd_pd(a, b, c))
 #elif PIXELRNN_VECTOR_BYTES == 32
-MIN_MAX(float, _mm256, ps)
-MIN_MAX(double, _mm256, pd)
+OPERATIONS(float, _mm256_min_ps(a, b), _mm256_max_ps(a, b), _mm256_fmadd_ps(a, b, c))
+OPERATIONS(double, _mm256_min_pd(a, b), _mm256_max_pd(a, b), _mm256_fmadd_pd(a, b, c))
 #elif PIXELRNN_VECTOR_BYTES == 16 && defined(__x86_64__)
-MIN_MAX(float, _mm, ps)
-MIN_MAX(double, _mm, pd)
+OPERATIONS(float, _mm_min_ps(a, b), _mm_max_ps(a, b), (a * b + c))
+OPERATIONS(double, _mm_min_pd(a, b), _mm_max_pd(a, b), (a * b + c))
+#elif PIXELRNN_VECTOR_BYTES == 16 && defined(__aarch64__)
+OPERATIONS(float, vminq_f32(a, b), vmaxq_f32(a, b), vfmaq_f32(c, a, b))
+OPERATIONS(double, vminq_f64(a, b), vmaxq_f64(a, b), vfmaq_f64(c, a, b))
 #else
-INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return a > b ? a : b; }
-INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return a < b ? a : b; }
-INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return a > b ? a : b; }
-INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return a < b ? a : b; }
+OPERATIONS(float, (a < b ? a : b), (a > b ? a : b), (a * b + c))
+OPERATIONS(double, (a < b ? a : b), (a > b ? a : b), (a * b + c))
 #endif
-#undef MIN_MAX
+#undef OPERATIONS
 
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

@@ -16,7 +16,8 @@ void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b,
     const T* p = tap[k] + channel;
     Vec<T> w[N];
     UNROLL for (int v = 0; v < N; ++v) w[v] = load(b + v * L);
-    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] += w[v] * p[m];
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] =
+        multiply_add(w[v], broadcast(p[m]), acc[m][v]);
   }
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) store(sum + m * columns + v * L, acc[m][v]);
 }
