@@ -28,9 +28,10 @@ sweep:
 emulated:
 	OMP_NUM_THREADS=1 pytest -m emulated -n 2 --dist loadgroup
 
-# Parts of test and sweep together: the CPU kernels without torch, under the sanitizers; the benchmarks, every provider checked.
+# Parts of test and sweep together: the CPU kernels without torch, under the sanitizers, by Clang and on AArch64; the benchmarks,
+# every provider checked.
 native:
-	pytest -m "not emulated" tests/test_sanitizers.py
+	pytest -m "not emulated" tests/test_native_checks.py
 
 bench-check:
 	pytest -m "not emulated" tests/test_benchmarks.py

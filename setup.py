@@ -1,12 +1,11 @@
 """Builds pixelrnn_ext._C (the CPU kernels) and pixelrnn_ext._C_cuda (the CUDA kernels).
 
-PIXELRNN_NATIVE=auto|0|1   auto: _C is built where GCC compiles a test program. 0: pure PyTorch. 1: fail where auto
-                           would leave _C out; any compiler is tried.
+PIXELRNN_NATIVE=auto|0|1   auto: _C is built where the C++ compiler takes the kernels, as GCC and Clang do. 0: pure
+                           PyTorch. 1: fail where auto would leave _C out.
 PIXELRNN_CUDA=auto|0|1     auto: _C_cuda is built where torch has CUDA and an nvcc of the same major answers. 0: never.
                            1: fail where auto would leave _C_cuda out.
 TORCH_CUDA_ARCH_LIST       default: the visible GPUs, else every architecture that torch ships and nvcc knows, and 11.0;
-plus PTX
-                           of the last one and of the first with clusters.
+                           plus PTX of the last one and of the first with clusters.
 CUDA_HOME, CXX, MAX_JOBS   as in torch.utils.cpp_extension.
 """
 
@@ -33,17 +32,14 @@ TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 THOR = "110"
 # A free-threaded Python has no limited API.
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
-# No -std: torch adds its own. No -march: the kernels choose their instruction set at run time.
-CPU_FLAGS = ["-O2", "-fopenmp"]
+# No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
+# run on threads that torch lends them, so that a process has one pool of threads, whichever compiler built this module.
+CPU_FLAGS = ["-O2"]
 
 PROBE = """
 #include <Python.h>
-#include <omp.h>
 #include <vector>
-#if !defined(__GNUC__) || (defined(__clang__) && !defined(ANY_COMPILER))
-#error not GCC
-#endif
-int threads() { return std::vector<int>(omp_get_max_threads()).size(); }
+extern "C" void* probe() { return new std::vector<PyObject*>; }
 """
 
 
@@ -63,29 +59,38 @@ def run(*command):
     return done.returncode, done.stdout + done.stderr
 
 
+def cxx():
+    """The C++ compiler, which is the one that torch takes."""
+    return shlex.split(os.environ.get("CXX", "c++"))
+
+
 def why_not_native():
     """None when the CPU kernels can be compiled, otherwise one sentence."""
     choice = setting("PIXELRNN_NATIVE")
     if choice == "0":
         return "PIXELRNN_NATIVE=0"
-    # torch compiles with this one.
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    compiler = cxx()
+    name = shlex.join(compiler)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.cpp")
         source.write_text(PROBE)
-        flags = [*CPU_FLAGS, "-fPIC", "-shared", "-I" + sysconfig.get_path("include")]
-        if choice == "1":
-            flags.append("-DANY_COMPILER")
-        status, output = run(*compiler, *flags, str(source), "-o", str(Path(folder, "probe.so")))
-    if status == 0:
-        return None
-    name = shlex.join(compiler)
-    if status is None:
-        return f"the C++ compiler {name!r} does not start ({output})"
-    if "error not GCC" in output or "error: not GCC" in output:
-        return f"the C++ compiler {name!r} is not GCC (PIXELRNN_NATIVE=1 tries it all the same)"
-    errors = [line.strip() for line in output.splitlines() if "error" in line] or output.strip().splitlines()
-    return f"the C++ compiler {name!r} does not compile a test program ({errors[0] if errors else 'it says nothing'})"
+        flags = [*CPU_FLAGS, "-std=c++17", "-fPIC"]
+        include = "-I" + sysconfig.get_path("include")
+        module = [str(source), "-shared", "-o", str(Path(folder, "probe.so"))]
+        tiles = [str(ROOT / path) for path in files("cpu/tiles/*.cpp")]
+        for what, arguments in {
+            "a test program": [include, *module],
+            # The vectors, their shuffles and the instruction sets of single functions, as the kernels write them.
+            "the kernels": ["-fsyntax-only", *tiles],
+        }.items():
+            status, output = run(*compiler, *flags, *arguments)
+            if status is None:
+                return f"the C++ compiler {name!r} does not start ({output})"
+            if status != 0:
+                errors = [line.strip() for line in output.splitlines() if "error" in line]
+                first = (errors or output.strip().splitlines() or ["it says nothing"])[0]
+                return f"the C++ compiler {name!r} does not compile {what} ({first})"
+    return None
 
 
 def ask_nvcc(nvcc):
@@ -167,6 +172,7 @@ def plan():
 
     build = {
         "torch": str(torch.__version__),
+        "compiler": None if no_native else run(*cxx(), "--version")[1].split("\n")[0],
         "cuda": cuda_version,
         "cuda_archs": archs,
         "why_no_native": no_native,

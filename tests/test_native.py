@@ -1,5 +1,7 @@
 """The native kernels against the reference: every layer, every gradient, awkward sizes, strides, dtypes and subsets."""
 
+import importlib.util
+
 import pytest
 import torch
 
@@ -157,6 +159,19 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
     assert torch.equal(y, again)
     for a, b, c in zip(first, second, third):
         assert torch.equal(a, b) and torch.equal(a, c)
+
+
+def test_without_openmp_no_thread_waits(monkeypatch):
+    """Where torch's threads come from a pool, the kernels are told so, and a scan of one image still computes."""
+    monkeypatch.setattr(torch.backends.openmp, "is_available", lambda: False)
+    spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    try:
+        for name in ("row3", "bilstm"):
+            layer = make_layer(name, 3, 24, dtype=torch.float64)
+            compare(layer, torch.float64, torch.randn(1, 3, 5, 6, dtype=torch.float64, requires_grad=True))
+    finally:
+        assert torch.ops.pixelrnn_ext.set_threads_at_once(True) is False, "the kernels were not told"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=["nan", "inf", "-inf"])

@@ -1,10 +1,12 @@
-// The extension module _C, whose import registers the operators of this folder, and the choice of their instruction
-// set.
+// The extension module _C, whose import registers the operators of this folder, and how they run.
 #include <Python.h>
+
+#include <string>
+#include <utility>
 
 #include "operators.h"
 
-extern "C" PyMODINIT_FUNC PyInit__C(void) {
+PyMODINIT_FUNC PyInit__C(void) {
   static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr};
   return PyModule_Create(&module);
 }
@@ -18,10 +20,24 @@ int64_t set_instruction_set(int64_t level) {
   return instruction_set;
 }
 
+std::string instruction_set_name(int64_t level) {
+  STD_TORCH_CHECK(level >= 0 && level <= cpu::best_instruction_set(), "instruction_set_name: no level ", level);
+  return cpu::instruction_set_name(int(level));
+}
+
+// Whether threads may wait for each other (operators.h); returns what held before.
+bool set_threads_at_once(bool value) { return std::exchange(at_once, value); }
+
 }  // namespace
 }  // namespace pixelrnn
 
-STABLE_TORCH_LIBRARY(pixelrnn_ext, m) { m.def("set_instruction_set(int level) -> int"); }
+STABLE_TORCH_LIBRARY(pixelrnn_ext, m) {
+  m.def("set_instruction_set(int level) -> int");
+  m.def("instruction_set_name(int level) -> str");
+  m.def("set_threads_at_once(bool value) -> bool");
+}
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("set_instruction_set", TORCH_BOX(&pixelrnn::set_instruction_set));
+  m.impl("instruction_set_name", TORCH_BOX(&pixelrnn::instruction_set_name));
+  m.impl("set_threads_at_once", TORCH_BOX(&pixelrnn::set_threads_at_once));
 }

@@ -22,12 +22,16 @@ using Optional = std::optional<Tensor>;
 
 // The level (cpu/instruction_set.h) that the CPU kernels use.
 inline int instruction_set = cpu::best_instruction_set();
+// Whether all shares of torch::stable::parallel_for run at the same time, as OpenMP's do. Those of a pool may stand in
+// a queue.
+inline bool at_once = true;
 
 inline cpu::Team team() {
-  return {int(torch::stable::get_num_threads()), [](int shares, void (*body)(void*, int, int), void* context) {
-            torch::stable::parallel_for(
-                0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
-          }};
+  const auto run = [](int shares, void (*body)(void*, int, int), void* context) {
+    torch::stable::parallel_for(
+        0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
+  };
+  return {int(torch::stable::get_num_threads()), run, at_once};
 }
 
 template <class T> const T* in(const Tensor& t) { return static_cast<const T*>(t.const_data_ptr()); }

@@ -14,12 +14,11 @@ _PACKAGE = "pixelrnn_ext"
 try:
     BUILD: dict[str, str | None] = importlib.import_module(f"{_PACKAGE}._build_info").BUILD  # setup.py writes it
 except ImportError:
-    BUILD = dict.fromkeys(("version", "torch", "cuda", "cuda_archs", "why_no_native", "why_no_cuda"))
+    BUILD = dict.fromkeys(("version", "torch", "compiler", "cuda", "cuda_archs", "why_no_native", "why_no_cuda"))
 
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-_LEVELS = ("baseline", "avx2", "avx512")  # in the order of csrc/cpu/instruction_set.h
 
 
 def _is_built(module: str) -> bool:
@@ -88,8 +87,12 @@ def _level() -> int:
 
 _why_no_native = _load_native()
 _why_no_cuda = _load_cuda()
-# The kernels start with the best level of the machine.
-_available = () if _why_no_native else _LEVELS[: _level() + 1]
+# By level (csrc/cpu/instruction_set.h). The kernels start with the best one of the machine.
+_available: tuple[str, ...] = ()
+if _why_no_native is None:
+    _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_level() + 1)))
+    if not torch.backends.openmp.is_available():
+        torch.ops.pixelrnn_ext.set_threads_at_once(False)
 
 
 def why_no_native() -> str | None:
@@ -111,7 +114,7 @@ def _set_instruction_set(name: str, source: str) -> None:
     if name not in _available:
         has = ", ".join(_available) or f"none, since {_why_no_native}"
         raise ValueError(f"{source}: expected an instruction set of this machine ({has}), got {name!r}")
-    torch.ops.pixelrnn_ext.set_instruction_set(_LEVELS.index(name))
+    torch.ops.pixelrnn_ext.set_instruction_set(_available.index(name))
 
 
 def set_instruction_set(name: str) -> None:
@@ -120,14 +123,20 @@ def set_instruction_set(name: str) -> None:
 
 
 def build_config() -> dict[str, object]:
-    """What was compiled in, against what, and what is missing and why."""
+    """What was compiled in, by what and against what, and what is missing and why.
+
+    ``openmp``: whether torch's threads, which the CPU kernels use, are OpenMP's. Of others nobody knows that they run
+    at the same time, so that none waits for another: a scan of few images then has fewer threads.
+    """
     return {
         "version": VERSION,
         "torch": torch.__version__,
         "built_against_torch": BUILD["torch"],
         "native": _why_no_native is None,
         "why_no_native": _why_no_native,
-        "instruction_set": _LEVELS[_level()] if _available else None,
+        "compiler": BUILD.get("compiler"),
+        "openmp": torch.backends.openmp.is_available(),
+        "instruction_set": _available[_level()] if _available else None,
         "instruction_sets": _available,
         "cuda": BUILD["cuda"],
         "cuda_archs": BUILD["cuda_archs"],

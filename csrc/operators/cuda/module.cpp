@@ -7,7 +7,7 @@
 #include "recurrence.h"
 #include "schemas.h"
 
-extern "C" PyMODINIT_FUNC PyInit__C_cuda(void) {
+PyMODINIT_FUNC PyInit__C_cuda(void) {
   static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C_cuda", nullptr, -1, nullptr};
   return PyModule_Create(&module);
 }

@@ -1,0 +1,133 @@
+"""The CPU kernels without a framework: the programs check_*.cpp by GCC, under the sanitizers; by Clang; on AArch64.
+
+Nothing here is built with OpenMP: the checks lend the kernels threads, and shares that run one after the other.
+"""
+
+import platform
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import build_cache
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
+CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
+
+ADDRESS_UNDEFINED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+THREAD = ("-O1", "-g1", "-fsanitize=thread")
+AVX512_ON_AVX2 = ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
+
+GCC, CLANG, AARCH64_GCC = "g++", "clang++", "aarch64-linux-gnu-g++"
+QEMU = "qemu-aarch64"
+
+
+def needs(*programs):
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"no {', no '.join(missing)}")
+
+
+def has_avx2():
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and {"avx2", "fma"} <= set(cpuinfo.read_text().split())
+
+
+needs_avx2 = pytest.mark.skipif(not has_avx2(), reason="this CPU has no AVX2 with FMA")
+
+
+def call(command, timeout):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}\n{done.stderr[-12000:]}"
+    return done.stdout
+
+
+@cache
+def outputs(compiler, flags, arguments, prefix=()):
+    """What each of the checks prints, by its name, started with `prefix` before it."""
+    command = [compiler, "-std=c++17", *flags, "-pthread", "-c"]
+    objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), [*KERNELS, *CHECKS])
+    kernels, checks = objects[: len(KERNELS)], objects[len(KERNELS) :]
+
+    def output(check):
+        program = build_cache.link([compiler, *flags, "-pthread", *kernels, check], check.stem, suffix="")
+        return call([*prefix, program, *arguments], timeout=600)
+
+    return dict(zip((source.stem for source in CHECKS), build_cache.in_parallel(output, checks), strict=True))
+
+
+def without_randomised_addresses(folder):
+    """The prefix under which ThreadSanitizer can start: some kernels place programs where it has no shadow."""
+    source = folder / "empty.cpp"
+    source.write_text("int main() {}\n")
+    call([GCC, "-fsanitize=thread", source, "-o", folder / "empty"], timeout=60)
+    for prefix in ((), ("setarch", platform.machine(), "-R")):
+        if prefix and shutil.which(prefix[0]) is None:
+            continue
+        # Placement is by chance, so one start says little.
+        starts = [subprocess.run([*prefix, folder / "empty"], capture_output=True, text=True) for _ in range(8)]
+        if all(start.returncode == 0 for start in starts):
+            return prefix
+    pytest.skip(f"ThreadSanitizer does not start here: {starts[-1].stderr.strip()}")
+
+
+def check(*arguments, **options):
+    done = outputs(*arguments, **options)
+    assert all(output.endswith("checks passed\n") for output in done.values())
+    return done
+
+
+@needs(GCC)
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        pytest.param(ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
+        pytest.param(THREAD, ("short",), id="thread", marks=pytest.mark.sweep),
+        pytest.param(("-O2", *AVX512_ON_AVX2), ("best",), id="avx512-on-avx2", marks=[needs_avx2, pytest.mark.sweep]),
+        pytest.param(
+            (*ADDRESS_UNDEFINED, *AVX512_ON_AVX2),
+            ("short", "best"),
+            id="address-undefined-avx512-on-avx2",
+            marks=[needs_avx2, pytest.mark.sweep],
+        ),
+    ],
+)
+def test_checks(flags, arguments, tmp_path):
+    check(GCC, flags, arguments, without_randomised_addresses(tmp_path) if flags == THREAD else ())
+
+
+@pytest.mark.sweep
+@needs(CLANG)
+def test_checks_by_clang():
+    check(CLANG, ("-O2",), ())
+
+
+ON_AARCH64 = (AARCH64_GCC, ("-O2", "-static"), ("short", "best"), (QEMU,))
+
+
+@pytest.mark.sweep
+@needs(AARCH64_GCC, QEMU)
+def test_checks_on_aarch64():
+    assert " neon " in check(*ON_AARCH64)["check_scan"]
+
+
+@pytest.mark.sweep
+@needs(GCC, AARCH64_GCC, QEMU)
+@needs_avx2
+def test_fused_instruction_sets_compute_the_same_bits():
+    """AVX2, AVX-512 (where this machine has it), NEON: the same fused sums in the same order, the same activations."""
+    hashes = {}  # of an output: by instruction set
+    for done in check(GCC, ("-O2",), ("short",)), check(*ON_AARCH64):
+        for program, output in done.items():
+            for line in output.splitlines():
+                if line.startswith("hash "):
+                    _, dtype, name, instruction_set, value = line.split()
+                    hashes.setdefault(f"{program}: {name}, {dtype}", {})[instruction_set] = value
+    assert len(hashes) >= 36
+    for name, found in hashes.items():
+        del found["baseline"]  # of x86-64, which has no fused multiply-add
+        if "dh0" in name:
+            del found["neon"]  # its last sum is scalar code, which is fused on AArch64 only
+        assert "avx2" in found and len(set(found.values())) == 1, f"{name}: {found}"
