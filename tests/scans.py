@@ -2,7 +2,6 @@
 
 import torch
 
-import core
 from checks import assert_close
 from emulated.kernels import kernels, variants
 
@@ -65,6 +64,12 @@ class Problem:
         return {name: t.detach() for name, t in named.items()}
 
 
+def pairs(kernel, hidden, taps, blocks):
+    """Tiling::pairs() of csrc/cuda/tiling.h, for machines that compile nothing; tests/test_tiling.py compares them."""
+    values = 4 * hidden // blocks if kernel.backward else hidden
+    return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
+
+
 def hidden_sizes(kernel, blocks, taps):
     """That so many blocks take: the smallest one; where weights are both in registers and in shared memory, those that
     have both."""
@@ -72,11 +77,11 @@ def hidden_sizes(kernel, blocks, taps):
     if not registers or not shared:
         return [SMALLEST[blocks]]
 
-    def pairs(hidden):
-        headers = core.load()
-        return headers.Tiling(headers.Format[kernel.format], kernel.backward, hidden, taps, blocks).pairs()
-
-    return [hidden for hidden in range(8 * blocks, 257, 8 * blocks) if registers < pairs(hidden) <= registers + shared]
+    return [
+        hidden
+        for hidden in range(8 * blocks, 257, 8 * blocks)
+        if registers < pairs(kernel, hidden, taps, blocks) <= registers + shared
+    ]
 
 
 def variant(ops, arch, format, suffix, blocks, geometry):

@@ -47,7 +47,8 @@ of_either_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backwar
 
 def exact(function, x):
     """With many more digits than a double has."""
-    with localcontext(prec=80):
+    with localcontext() as context:
+        context.prec = 80
         x = max(Decimal(-1000), min(Decimal(1000), Decimal(x)))  # beyond, nothing changes that a double could hold
         if function == "sigmoid":
             return 1 / (1 + (-x).exp())
@@ -100,7 +101,8 @@ def test_the_cell_is_the_papers(core, number, data):
     one, two, four = (Decimal(n * number.eps) for n in (1, 2, 4))
     for got, function, x in zip((i, f, g, o), ("sigmoid", "sigmoid", "tanh", "sigmoid"), z):
         assert number.ulps(got, exact(function, x)) <= 3
-    with localcontext(prec=80):  # of the rounded gates: two products and a sum, each rounded
+    with localcontext() as context:  # of the rounded gates: two products and a sum, each rounded
+        context.prec = 80
         i, f, g, o, tiny = (Decimal(v) for v in (i, f, g, o, number.least))
         assert abs(Decimal(c) - (f * Decimal(c_prev) + i * g)) <= two * (abs(f * Decimal(c_prev)) + abs(i * g)) + tiny
         expected = o * exact("tanh", c)

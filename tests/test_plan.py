@@ -359,6 +359,8 @@ def test_a_path_names_a_kernel_of_either_pass(core):
         ("fast", "expected path 'auto', 'step' or 'resident', got 'fast'"),
         ("", "expected path 'auto', 'step' or 'resident', got ''"),
         ("resident:8_1_256:4:2:1", "expected at most 4 fields in a path, got 'resident:8_1_256:4:2:1'"),
+        ("resident::::", "expected at most 4 fields in a path, got 'resident::::'"),
+        ("auto::-4", "expected a number of blocks or groups in a path, got '-4'"),
         ("resident::four", "expected a number of blocks or groups in a path, got 'four'"),
         ("resident::4:2 ", "expected a number of blocks or groups in a path, got '2 '"),
         ("resident:8_256", "expected the name of a compiled kernel in a path, got '8_256'"),

@@ -1,9 +1,12 @@
 """csrc/cuda/tiling.h: tiles cover what is computed, nothing overlaps, and the packed weights are all weights, once."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import scans
 from emulated.kernels import FORMATS
 
 
@@ -43,6 +46,14 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
         assert sorted(units[first : first + s.slice_rows()]) == list(range(first, first + s.slice_rows()))
     if not s.fma():  # a thread's rows q, q + 8, ... are neighbouring units
         assert [units[row + 8] - units[row] for row in range(8)] == [1] * 8
+
+
+@given(layouts())
+def test_the_tests_count_pairs_alike(core, layout):
+    """Those that compile nothing have a copy of Tiling::pairs()."""
+    s = tiling(core, layout)
+    kernel = SimpleNamespace(backward=s.backward, format=layout["format"])
+    assert s.pairs() == scans.pairs(kernel, s.hidden, s.taps, s.blocks)
 
 
 @given(layouts())

@@ -10,7 +10,7 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int kRunCells = 112;             // that take their pointers at once: whole tiles of 14
+constexpr int kRunCells = 112;             // that take their pointers at once: whole tiles where one has 14 (AVX-512)
 constexpr int64_t kBandBytes = 128 << 10;  // of the rows of an image that are held at once, next to the weights in L2
 
 // masks.colour_groups: the colour of each channel.

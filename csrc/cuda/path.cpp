@@ -1,5 +1,6 @@
 #include "path.h"
 
+#include <algorithm>
 #include <charconv>
 #include <sstream>
 #include <stdexcept>
@@ -15,17 +16,18 @@ int number(const std::string& field) {
   int n = 0;
   const char* const end = field.data() + field.size();
   const auto read = std::from_chars(field.data(), end, n);
-  check(field.empty() || (read.ec == std::errc() && read.ptr == end), "a number of blocks or groups in a path", field);
+  check(field.empty() || (read.ec == std::errc() && read.ptr == end && n >= 0),
+      "a number of blocks or groups in a path", field);
   return n;
 }
 
 }  // namespace
 
 Path::Path(const std::string& text) {
-  std::string field[4], rest;
+  check(std::count(text.begin(), text.end(), ':') < 4, "at most 4 fields in a path", text);
+  std::string field[4];
   std::istringstream fields(text);
   for (std::string& f : field) std::getline(fields, f, ':');
-  check(!std::getline(fields, rest), "at most 4 fields in a path", text);
   step = field[0] == "step", resident = field[0] == "resident";
   check(step || resident || field[0] == "auto", "path 'auto', 'step' or 'resident'", text);
   variant = field[1], blocks = number(field[2]), groups = number(field[3]);

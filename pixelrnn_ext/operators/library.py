@@ -64,6 +64,8 @@ def _load_native() -> str | None:
         _import("_C")  # registers the operators
     except ImportError as error:
         return _does_not_load("CPU", error)
+    if not hasattr(torch.ops.pixelrnn_ext, "set_threads_at_once"):
+        return "the CPU kernels beside the package are of other sources: build them again (pip install -e .)"
     return None
 
 
@@ -85,13 +87,18 @@ def _level() -> int:
     return torch.ops.pixelrnn_ext.set_instruction_set(-1)
 
 
+def _threads_run_at_once() -> bool:
+    """Whether torch's threads are OpenMP's, a team. Those of a pool may run in turn, and then none may wait."""
+    return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
+
+
 _why_no_native = _load_native()
 _why_no_cuda = _load_cuda()
 # By level (csrc/cpu/instruction_set.h). The kernels start with the best one of the machine.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_level() + 1)))
-    if not torch.backends.openmp.is_available():
+    if not _threads_run_at_once():
         torch.ops.pixelrnn_ext.set_threads_at_once(False)
 
 
@@ -135,7 +142,7 @@ def build_config() -> dict[str, object]:
         "native": _why_no_native is None,
         "why_no_native": _why_no_native,
         "compiler": BUILD.get("compiler"),
-        "openmp": torch.backends.openmp.is_available(),
+        "openmp": _threads_run_at_once(),
         "instruction_set": _available[_level()] if _available else None,
         "instruction_sets": _available,
         "cuda": BUILD["cuda"],

@@ -1,7 +1,4 @@
 // csrc/geometry.h and csrc/cell.h for Python, the latter with the functions of the CPU's vectors.
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

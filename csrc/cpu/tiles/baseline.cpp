@@ -1,10 +1,5 @@
 // Tiles for the instruction set that the compiler takes for granted, with registers that every processor has.
 #include "../kernels.h"
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16
 #define PIXELRNN_VECTOR_REGISTERS 16

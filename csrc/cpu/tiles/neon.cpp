@@ -1,7 +1,6 @@
 // Tiles for NEON, which every AArch64 has: 32 registers of 16 bytes, with fused multiply-add.
 #include "../kernels.h"
 #if defined(__aarch64__)
-#include <arm_neon.h>
 #define PIXELRNN_ISA neon
 #define PIXELRNN_VECTOR_BYTES 16
 #define PIXELRNN_VECTOR_REGISTERS 32

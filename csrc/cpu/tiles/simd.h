@@ -1,5 +1,11 @@
 // Vectors of one instruction set: memory access, the transposition of gates, sigmoid and tanh.
 #pragma once
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #include "../../cell.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
