@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 import pixelrnn_ext as px
 from harness.command import main
-from harness.problems import BASELINE, Case, Differentiable, Problem, Size, Target
+from harness.problems import Case, Differentiable, Problem, Size, Target
 
-# The harness compares with BASELINE: here F.conv2d with the masked weight, which is what everybody writes.
-CROPPED, OURS = "conv2d, cropped weight", "ours"
+# What everybody writes, what a careful user would, and ours.
+MASKED, CROPPED, OURS = "conv2d, masked weight", "conv2d, cropped weight", "ours"
 _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -30,7 +30,7 @@ def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, lay
     weight = torch.randn(channels, channels, kernel, kernel, dtype=dtype) / (channels * kernel**2) ** 0.5
     inputs, names = [x, weight, torch.randn(channels, dtype=dtype)], ["input", "weight", "bias"]
     functions = {
-        BASELINE: px.reference.masked_conv2d,
+        MASKED: px.reference.masked_conv2d,
         CROPPED: cropped,
         OURS: px.functional.masked_conv2d,
     }
@@ -44,13 +44,15 @@ def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, lay
 
 def case(kernel: int, mask_type: str, layout: str) -> Case:
     build = partial(convolution, kernel=kernel, mask_type=mask_type, layout=layout)
-    return Case(f"{kernel}x{kernel} {mask_type} {layout}", Size(16, 28, 28, 64), build)
+    return Case(
+        f"{kernel}x{kernel} {mask_type} {layout}", Size(16, 28, 28, 64), build, ours=OURS, against=(MASKED, CROPPED)
+    )
 
 
 _BOUNDS = {(7, "A"): 0.65, (3, "B"): 1.02, (1, "B"): 1.02}
 _BOUND_OF = {case(*kind, layout): bound for kind, bound in _BOUNDS.items() for layout in _LAYOUTS}
 CASES = list(_BOUND_OF)
-TARGETS = [Target(c, OURS, BASELINE, at_most=bound, threads=n) for n in (1, 2) for c, bound in _BOUND_OF.items()]
+TARGETS = [Target(c, OURS, MASKED, at_most=bound, threads=n) for n in (1, 2) for c, bound in _BOUND_OF.items()]
 
 if __name__ == "__main__":
     sys.exit(main(__file__, __doc__, CASES, TARGETS))

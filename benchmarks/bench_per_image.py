@@ -12,6 +12,7 @@ from harness.environment import environment
 from harness.model_options import parse
 from harness.tables import grid
 from harness.timing import paired, paired_ratio
+from harness.verdict import Verdict, verdict_table
 
 BATCH, APART = "one backward of the batch", "gradients of every image"
 REQUIRED = {"mnist-diagonal": 6}  # times as long, at most, for 64 images
@@ -54,9 +55,11 @@ def main(argv: list[str] | None = None) -> int:
         f"\n{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn. "
         "They add up to the batch's to 1e-4."
     )
-    if options.model in REQUIRED and options.images == 64 and not options.check:
-        required = REQUIRED[options.model]
-        print(f"required at most {required} x: {'met' if ratio <= required else 'missed'}")
+    if options.verdict:
+        required = REQUIRED.get(options.model) if options.images == 64 else None
+        case = f"{options.model}, {options.images} images"
+        verdict = Verdict(case, f"{APART} over {BATCH}", required, ratio, at_most=True)
+        print(f"\n{verdict_table([verdict], 'any processor')}")
     return 0
 
 

@@ -10,6 +10,7 @@ from harness import baselines
 from harness.command import main
 from harness.problems import (
     BASELINE,
+    FLOOR,
     LSTM,
     NATIVE,
     Case,
@@ -84,13 +85,13 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
 
 ROW_3 = Case("row k=3", Size(16, 28, 28, 64), partial(recurrence, taps=3))
 ROW_1 = Case("row k=1", Size(16, 28, 28, 64), partial(recurrence, taps=1))
-LAYER = Case("RowLSTM layer k=1", Size(16, 28, 28, 64), layer, threads=(1, 2))
+LAYER = Case("RowLSTM layer k=1", Size(16, 28, 28, 64), layer, threads=(1, 2), against=(BASELINE, LSTM))
 CASES = [ROW_3, ROW_1, Case("row k=3", Size(16, 28, 28, 16), partial(recurrence, taps=3)), LAYER]
 TARGETS = [
-    Target(ROW_3, "native", "GEMM floor", at_most=0.95),
-    Target(ROW_3, "native", "good loop", faster=3),
-    Target(LAYER, "native", LSTM, faster=1, threads=1),
-    Target(LAYER, "native", LSTM, faster=1, threads=2),
+    Target(ROW_3, NATIVE, FLOOR, at_most=0.95),
+    Target(ROW_3, NATIVE, BASELINE, faster=3),
+    Target(LAYER, NATIVE, LSTM, faster=1, threads=1),
+    Target(LAYER, NATIVE, LSTM, faster=1, threads=2),
 ]
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pixelrnn_ext as px
 from harness.environment import environment
 from harness.tables import grid
 from harness.timing import paired_ratio, wall_seconds
+from harness.verdict import Verdict, verdict_table
 from pixelrnn_ext import sampling
 
 NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"
@@ -109,17 +110,17 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
+    extents = parser.add_mutually_exclusive_group()
+    extents.add_argument(
         "--full", action="store_true", help="really draw every value by passes, all models: many minutes"
     )
-    parser.add_argument("--check", action="store_true", help="tiny images: whether everything runs, in seconds")
+    extents.add_argument("--check", action="store_true", help="tiny images: whether everything runs, in seconds")
+    extents.add_argument("--verdict", action="store_true", help="what is required, too, beside what is measured")
     parser.add_argument("--rounds", type=int, metavar="N", help="default: 3; 1 with --full or --check")
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s"
     )
     options = parser.parse_args(argv)
-    if options.full and options.check:
-        parser.error("--full and --check exclude each other")
     for name, value in (("--rounds", options.rounds), ("--threads", options.threads)):
         if value is not None and value < 1:
             parser.error(f"argument {name}: expected at least 1, got {value}")
@@ -140,11 +141,8 @@ def main(argv: list[str] | None = None) -> int:
             continue
         case_lines, faster = run(case, options)
         lines += case_lines
-        if case.faster and not options.check:
-            verdict = "met" if faster >= case.faster else "missed"
-            verdicts.append(
-                f"{case.name}: {INCREMENTAL} {faster:.0f} x as fast as {NAIVE}, required {case.faster:.0f}: {verdict}"
-            )
+        if options.verdict:
+            verdicts.append(Verdict(case.name, f"{INCREMENTAL} faster than {NAIVE}", case.faster, faster))
         print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
     for name, value in environment(__file__, argv, [options.threads]).items():
         print(f"{name}: {value}")
@@ -157,7 +155,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     if not options.full:
         print(f"By passes: {Passes.__doc__} --full draws every value.")
-    print(*verdicts, *mismatches, sep="\n")
+    if verdicts:
+        print(f"\n{verdict_table(verdicts, 'any processor')}")
+    print(*mismatches, sep="\n")
     return 1 if mismatches else 0
 
 

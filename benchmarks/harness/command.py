@@ -12,28 +12,39 @@ import torch
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
-from .benchmark import Benchmark
+from .benchmark import OUT_OF_TIME, Benchmark
 from .environment import environment, use_instruction_set
+from .extent import CHECK, DEFAULT, FULL, VERDICT, jobs
 from .problems import NATIVE, Case, Target
 from .report import report
+from .tables import counted
 
+NOT_DEFAULT = "only with --full"
 DEFAULT_LIMIT = 40.0  # seconds after which a default run starts no other case, and no other measurement of memory
 
 
 def parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--full", action="store_true", help="all sizes, 1 and 2 threads, float64 too: many minutes")
-    parser.add_argument("--check", action="store_true", help="tiny sizes: whether everything runs, in seconds")
+    parser.set_defaults(extent=DEFAULT)
+    extents = parser.add_mutually_exclusive_group()
+    for extent, what in (
+        (FULL, "all sizes, modes and providers, 1 and 2 threads, float64 too, percentiles: many minutes"),
+        (CHECK, "tiny sizes: whether everything runs, in seconds"),
+        (VERDICT, "what is required beside what is measured, at full size: minutes"),
+    ):
+        extents.add_argument(f"--{extent}", action="store_const", dest="extent", const=extent, help=what)
     parser.add_argument("--compile", action="store_true", help="add torch.compile of the good loop: minutes a case")
     parser.add_argument("--only", metavar="TEXT", help="the cases whose name contains it, the default run's or not")
     parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
     parser.add_argument("--csv", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="- for the standard output")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="needs matplotlib")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="times faster than the baseline, as bars; needs matplotlib"
+    )
     options = parser.parse_args(argv)
-    if options.full and options.check:
-        parser.error("--full and --check exclude each other")
+    if options.compile and options.extent == VERDICT:
+        parser.error("--verdict requires nothing of --compile")
     if options.threads is not None and options.threads < 1:
         parser.error(f"argument --threads: expected at least 1, got {options.threads}")
     for path in filter(None, (options.csv, options.markdown, options.plot)):
@@ -56,38 +67,40 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
     options = parse(description, argv)
     if options.instruction_set or px.build_config()["instruction_set"]:
         use_instruction_set(options.instruction_set or px.build_config()["instruction_set"])
-    benchmark = Benchmark(options)
-    if reason := px.build_config()["why_no_native"]:
-        benchmark.notes.append(f"skipped: {NATIVE} ({reason})")
-    if options.check:
+    if options.extent == CHECK:
         cases = list({case.kind: replace(case, size=case.size.tiny()) for case in cases}.values())
     if options.only:
-        cases = [replace(case, in_default=True) for case in cases if options.only in str(case)]
+        cases = [case for case in cases if options.only in str(case)]
         if not cases:
             print(f"{Path(script).name}: no case has {options.only!r} in its name", file=sys.stderr)
             return 2
+    targets = [t for t in targets if t.case in cases and options.threads in (None, t.threads)]
+    if options.extent == VERDICT and not targets:
+        print(f"{Path(script).name}: nothing is required of these cases and numbers of threads", file=sys.stderr)
+        return 2
+
+    benchmark = Benchmark(options.extent, options.compile)
+    if reason := px.build_config()["why_no_native"]:
+        benchmark.skip(reason, NATIVE)
+    if options.extent == DEFAULT and not options.only:
+        benchmark.skip(NOT_DEFAULT, *(str(case) for case in cases if not case.in_default))
+        cases = [case for case in cases if case.in_default]
     default_threads, start = torch.get_num_threads(), time.perf_counter()
 
     def out_of_time() -> bool:
-        return time.perf_counter() - start > DEFAULT_LIMIT and not (options.full or options.compile)
+        return time.perf_counter() - start > DEFAULT_LIMIT and options.extent == DEFAULT and not options.compile
 
     try:
-        for case in cases:
-            if not (case.in_default or options.full):
-                benchmark.notes.append(f"skipped: {case} (--full times it)")
-                continue
-            counts = (options.threads,) if options.threads else (1, 2) if options.full else case.threads
-            for dtype in (torch.float32, torch.float64) if options.full else (torch.float32,):
-                for threads in counts:
-                    if out_of_time():
-                        benchmark.notes.append(f"skipped: {case}, {threads} threads (out of time; --full times it)")
-                    else:
-                        benchmark.run(case, dtype, threads)
+        for job in jobs(cases, targets, options):
+            if out_of_time():
+                benchmark.skip(OUT_OF_TIME, f"{job.case}, {counted(job.threads, 'thread')}")
+            else:
+                benchmark.run(*job)
         benchmark.measure_memory(out_of_time)
     finally:
         torch.set_num_threads(default_threads)
-    if not options.full:
-        benchmark.notes.append("skipped: float64, and thread counts other than those shown (--full times them)")
+    if options.extent == DEFAULT:
+        benchmark.skip(NOT_DEFAULT, "percentiles, forward and backward alone, other providers, float64, other threads")
 
     report(benchmark, targets, environment(script, argv, (row.threads for row in benchmark.rows)), options)
     return 1 if benchmark.mismatches else 0

@@ -9,9 +9,11 @@ import pixelrnn_ext as px
 SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
-def parse(argv: list[str], description: str, count: str, default: int) -> tuple[argparse.Namespace, int, dict]:
+def parse(
+    argv: list[str], description: str, count: str, default: int, **flags: str
+) -> tuple[argparse.Namespace, int, dict]:
     """The options, of which ``count`` is the one for the number of images; the images' side, and arguments of the
-    model."""
+    model. ``flags`` are further ones with their help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--model", default="mnist-diagonal", choices=px.models.CONFIGURATIONS, help="default: %(default)s"
@@ -20,9 +22,13 @@ def parse(argv: list[str], description: str, count: str, default: int) -> tuple[
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s"
     )
-    parser.add_argument(
+    extents = parser.add_mutually_exclusive_group()
+    extents.add_argument(
         "--check", action="store_true", help="a tiny model and image: whether everything runs, in seconds"
     )
+    extents.add_argument("--verdict", action="store_true", help="what is required, too, beside what is measured")
+    for name, what in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=what)
     options = parser.parse_args(argv)
     for name in (count, "--threads"):
         value = getattr(options, name.strip("-").replace("-", "_"))

@@ -1,54 +1,42 @@
-"""What a run of the cases says: tables, CSV, a plot."""
+"""What a run of the cases says: a table of its extent, CSV, a picture."""
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 
 import pixelrnn_ext as px
 
 from . import peak_memory
-from .benchmark import Benchmark, Row
-from .plots import grouped_bars
-from .problems import BASELINE, FLOOR, Target
-from .tables import grid
+from .benchmark import Benchmark
+from .comparison import Comparison, comparisons, how_to_read, labels, short_table
+from .extent import DEFAULT, FULL, VERDICT
+from .plots import horizontal_bars
+from .problems import FLOOR, Target
+from .reliability import warning
+from .row import Row
+from .tables import grid, number
+from .verdict import verdict_table
 
 
-def table(rows: list[Row], markdown: bool) -> str:
-    def number(value, form):
-        return "-" if value is None else format(value, form)
-
+def long_table(rows: list[Row], doubts: list[str], markdown: bool) -> str:
+    """A line a provider and mode."""
     lines = []
-    for row in rows:
+    for row, doubt in zip(rows, doubts):
         v = row.values()
         spread = "mismatch" if v["status"] else f"{v['p20 ms']:.2f}-{v['p80 ms']:.2f}"
         lines.append(
             [
                 *(v["case"], v["dtype"], str(v["threads"]), v["mode"], v["provider"]),
                 *(number(v["median ms"], ".2f"), spread),
-                *(number(v[f"speed-up over {BASELINE}"], ".2f"), number(v[f"share of {FLOOR}"], ".0%")),
+                *(number(v[f"speed-up over {row.case.baseline}"], ".2f"), number(v[f"share of {FLOOR}"], ".0%")),
                 *(number(v["peak MiB"], ".1f"), number(v["peak in h maps"], ".1f"), number(v["max error"], ".0e")),
+                doubt,
             ]
         )
     header = ["case", "dtype", "threads", "mode", "provider", "median ms", "p20-p80 ms"]
-    header += [f"speed-up over {BASELINE}", f"share of {FLOOR}", "peak MiB", "in h maps", "max error"]
-    return grid(header, lines, markdown)
-
-
-def target_table(benchmark: Benchmark, targets: list[Target], markdown: bool) -> str:
-    level = px.build_config()["instruction_set"]
-    lines = []
-    for target in targets:
-        measured, required = benchmark.measured(target), target.required(level)
-        if measured is None:
-            continue
-        below = target.at_most is not None
-        quantity = f"{target.provider} {'time over' if below else 'faster than'} {target.against}"
-        met = required is not None and (measured <= required if below else measured >= required)
-        bound = "none" if required is None else f"{'<=' if below else '>='} {required:.2f}"
-        verdict = "-" if required is None else "met" if met else "missed"
-        lines.append([str(target.case), str(target.threads), quantity, bound, f"{measured:.2f}", verdict])
-    header = ["case", "threads", "float32 forward+backward", f"required ({level})", "measured", "verdict"]
-    return grid(header, lines, markdown) if lines else ""
+    header += [f"speed-up over {rows[0].case.baseline}", f"share of {FLOOR}", "peak MiB", "in h maps", "max error"]
+    return grid([*header, "unreliable"], lines, markdown, drop_empty=True)
 
 
 def explanations() -> list[str]:
@@ -68,30 +56,46 @@ def write_csv(path: Path, rows: list[Row]) -> None:
         writer.writerows(row.values() for row in rows)
 
 
-def plot(path: Path, rows: list[Row], title: str) -> None:
-    """Median forward+backward times, one group of bars a case."""
-    rows = [row for row in rows if row.mode == "forward+backward" and row.times]
-    medians = {(str(r.case), r.dtype, r.threads, r.provider): r.values()["median ms"] for r in rows}
-    groups = list(dict.fromkeys(key[:3] for key in medians))
-    labels = [f"{case}\n{str(dtype).removeprefix('torch.')}, {threads} threads" for case, dtype, threads in groups]
-    series = {r.provider: [medians.get((*group, r.provider)) for group in groups] for r in rows}
-    labels = [label.replace(" B", "\nB") for label in labels]
-    grouped_bars(path, labels, series, "forward+backward, median ms", title)
+def plot(path: Path, lines: list[Comparison], header: dict[str, str]) -> None:
+    """How many times faster than the baseline ours is in each case."""
+    baseline = lines[0].case.baseline
+    speeds = {label: speed for label, line in zip(labels(lines), lines) if (speed := line.faster(baseline))}
+    if not speeds:
+        print(f"no picture: {lines[0].case.ours} was not timed beside the {baseline}", file=sys.stderr)
+        return
+    machine = f"{header['CPU']}, threads: {header['threads']}, torch {header['torch']}, {header['date']}"
+    if any(line.doubt for line in lines):
+        machine += " (UNRELIABLE: the machine was not quiet)"
+    horizontal_bars(path, speeds, f"Times faster than the {baseline}: forward + backward, float32", machine)
 
 
 def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], options: argparse.Namespace) -> None:
+    rows, lines, level = benchmark.rows, comparisons(benchmark.rows), px.build_config()["instruction_set"]
+    command, *machine = (f"{name}: {value}" for name, value in header.items())
+    skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in benchmark.skipped.items()]
+    notes = [*benchmark.notes, *skipped, *benchmark.mismatches]
+
     def text(markdown):
-        facts = [f"{name}: {value}" for name, value in header.items()]
-        notes = explanations() + benchmark.notes + benchmark.mismatches
-        start = "- " if markdown else ""
-        lists = ["\n".join(start + line for line in lines) for lines in (facts, notes)]
-        tables = [table(benchmark.rows, markdown), target_table(benchmark, targets, markdown)]
-        return "\n\n".join(filter(None, [lists[0], tables[0], lists[1], tables[1]])) + "\n"
+        def listed(facts):
+            return "\n".join(("- " if markdown else "") + fact for fact in facts)
+
+        if options.extent == DEFAULT:
+            doubts, explained = [line.doubt for line in lines], [how_to_read(lines)]
+            table = short_table(lines, markdown)
+        elif options.extent == VERDICT:
+            verdicts = [benchmark.verdict(target, level) for target in targets]
+            doubts, explained = [verdict.doubt for verdict in verdicts], []
+            table = verdict_table(verdicts, level or "any processor", markdown)
+        else:
+            doubts, explained = [row.doubt if options.extent == FULL else "" for row in rows], explanations()
+            table = long_table(rows, doubts, markdown)
+        parts = listed([command, "; ".join(machine)]), warning(doubts), table, listed(explained + notes)
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     print(text(options.markdown == Path("-")), end="")
     if options.markdown and options.markdown != Path("-"):
         options.markdown.write_text(text(True))
     if options.csv:
-        write_csv(options.csv, benchmark.rows)
+        write_csv(options.csv, rows)
     if options.plot:
-        plot(options.plot, benchmark.rows, ", ".join(f"{k} {header[k]}" for k in ("CPU", "torch", "date")))
+        plot(options.plot, lines, header)

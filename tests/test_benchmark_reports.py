@@ -1,0 +1,184 @@
+"""What the benchmarks of layers and recurrences say of made-up times."""
+
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench_diag
+import bench_masked_conv
+from harness import reliability, report
+from harness.benchmark import Benchmark
+from harness.extent import DEFAULT, FULL, VERDICT, jobs
+from harness.plots import horizontal_bars
+from harness.problems import AS_WRITTEN, BASELINE, FLOOR, NATIVE, Target
+from harness.row import Row
+from harness.verdict import Verdict, verdict_table
+
+QUIET, RESTLESS = [1.0, 1.01, 0.99, 1.0, 1.02], [1.0, 1.4, 0.9, 1.0, 1.6]
+HEADER = {"command": "python benchmarks/bench_diag.py", "CPU": "a CPU", "threads": "2", "torch": "2", "date": "today"}
+FIRST, SECOND = bench_diag.CASES[:2]
+
+
+def row(case, provider, milliseconds, pattern=QUIET, busy=0.0, **others):
+    error = None if provider == FLOOR else 1e-6
+    times = [1e-3 * milliseconds * factor for factor in pattern]
+    return Row(case, torch.float32, 2, "forward+backward", provider, error, times, busy=busy, **others)
+
+
+def case_rows(case, *, pattern=QUIET, busy=0.0):
+    rows = [row(case, BASELINE, 50.0, busy=busy), row(case, AS_WRITTEN, 100.0, busy=busy)]
+    rows += [row(case, NATIVE, 5.0, pattern, busy, memory_mib=12.25), row(case, FLOOR, 4.0, busy=busy)]
+    for each in rows:
+        each.baseline, each.floor = rows[0], rows[-1]
+    return rows
+
+
+def said(rows, capsys, extent=DEFAULT, targets=(), markdown=None):
+    benchmark = Benchmark(extent)
+    benchmark.rows = rows
+    benchmark.skip("out of time", "one case", "another")
+    options = argparse.Namespace(extent=extent, markdown=markdown, csv=None, plot=None)
+    report.report(benchmark, list(targets), dict(HEADER), options)
+    return capsys.readouterr().out
+
+
+def test_a_visitor_sees_one_short_table(capsys):
+    facts, table, notes = said(case_rows(FIRST) + case_rows(SECOND), capsys).split("\n\n")
+    assert facts == "command: python benchmarks/bench_diag.py\nCPU: a CPU; threads: 2; torch: 2; date: today"
+    header, _, *lines = table.splitlines()
+    assert [" ".join(name.split()) for name in header.split("  ") if name] == [
+        "case", "ours, ms", "faster than good loop", "faster than loop as written", "share of GEMM floor", "peak MiB",
+        "error",
+    ]  # fmt: skip
+    assert [" ".join(line.split()) for line in lines] == [
+        f"{case} 5.0 10.0 x 20.0 x 80% 12.2 1e-06" for case in (FIRST, SECOND)
+    ]
+    how_to_read, skipped = notes.splitlines()
+    assert "2.0 x faster is half the time" in how_to_read and FLOOR in how_to_read
+    assert skipped == "skipped, out of time: one case; another"
+
+
+def test_the_short_table_has_no_column_that_says_nothing(capsys):
+    case = bench_masked_conv.CASES[0]
+    ours, masked = row(case, case.ours, 5.0), row(case, case.baseline, 10.0)
+    ours.baseline = masked.baseline = masked
+    printed = said([masked, ours], capsys)
+    assert "faster than conv2d, masked weight" in printed and "2.0 x" in printed
+    assert all(name not in printed for name in (FLOOR, "peak MiB", "cropped", "unreliable"))
+
+
+@pytest.mark.parametrize("markdown", [None, Path("-")], ids=["text", "markdown"])
+@pytest.mark.parametrize("extent", [DEFAULT, FULL])
+def test_a_row_that_was_timed_under_load_is_marked(extent, markdown, capsys):
+    quiet = case_rows(FIRST)
+    assert "nreliable" not in said(quiet, capsys, extent, markdown=markdown).lower()
+
+    for rows, why, marked in (
+        (case_rows(SECOND, pattern=RESTLESS), "times spread by 4", 1),
+        (case_rows(SECOND, busy=0.5), "others had 50% of the cores", 1 if extent == DEFAULT else len(quiet)),
+    ):
+        printed = said(quiet + rows, capsys, extent, markdown=markdown)
+        assert f"UNRELIABLE: the machine was not quiet in {marked} of " in printed
+        assert printed.index("UNRELIABLE") < printed.index("ours, ms" if extent == DEFAULT else "median ms")
+        assert all((why in line) <= (str(SECOND) in line) for line in printed.splitlines())
+        assert sum(why in line for line in printed.splitlines()) == marked
+
+
+def test_what_is_a_doubt():
+    assert reliability.doubt([QUIET, [None, 2.0, None, 2.0]], busy=None) == ""
+    assert reliability.doubt([QUIET], busy=reliability.MOST_BUSY) == ""
+    assert reliability.doubt([QUIET, RESTLESS], busy=0.75).endswith("%, others had 75% of the cores")
+    assert reliability.percentiles([1.0, None, 2.0, 3.0, 4.0, 5.0, 6.0]) == pytest.approx((2.0, 3.5, 5.0))
+    assert reliability.warning(["", ""]) == ""
+
+
+STAT = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 10 50 {idle} 7 1 2 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 5\n"
+
+
+def test_what_other_processes_did(monkeypatch, tmp_path):
+    tick, stat, now = os.sysconf("SC_CLK_TCK"), tmp_path / "stat", [0.0]
+    monkeypatch.setattr(reliability, "_STAT", stat)
+    monkeypatch.setattr(reliability, "_cores", lambda: [0, 1])
+    monkeypatch.setattr(reliability.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(reliability.os, "times", lambda: (now[0] / 2, now[0] / 4, 0, 0, 99))  # 3/4 of a core are ours
+
+    stat.write_text(STAT.format(idle=500, steal=0, user=0))
+    others = reliability.OtherProcesses()
+    now[0] = 10.0
+    stat.write_text(STAT.format(idle=900, steal=3 * tick, user=10 * tick))  # 13 seconds of work, of which 7.5 are ours
+    assert others.busy() == pytest.approx((13 - 7.5) / 20)
+
+    monkeypatch.setattr(reliability, "_cores", lambda: [0, 7])
+    assert reliability.OtherProcesses().busy() is None
+    stat.unlink()
+    assert reliability.OtherProcesses().busy() is None
+
+
+def test_targets_stand_in_a_verdict_alone(capsys):
+    met, missed = Target(FIRST, NATIVE, BASELINE, faster=9), Target(FIRST, NATIVE, FLOOR, at_most=1.2)
+    nowhere = Target(SECOND, NATIVE, BASELINE, faster=9)
+    for extent in (DEFAULT, FULL):
+        printed = said(case_rows(FIRST), capsys, extent, [met, missed])
+        assert "required" not in printed and "missed" not in printed
+
+    printed = said(case_rows(FIRST), capsys, VERDICT, [met, missed, nowhere])
+    lines = [" ".join(line.split()) for line in printed.splitlines() if " >= " in line or " <= " in line]
+    assert f"{FIRST}, 2 threads native faster than good loop >= 9 10 met" in lines
+    assert f"{SECOND}, 2 threads native faster than good loop >= 9 not timed -" in lines
+    assert len(lines) == 3 or "none" in printed  # of other instruction sets than AVX-512 and AVX2 no floor is demanded
+
+    printed = said(case_rows(FIRST, pattern=RESTLESS), capsys, VERDICT, [met])
+    assert "UNRELIABLE: the machine was not quiet in 1 of 1 rows" in printed and "met, unreliable" in printed
+
+
+def test_verdicts():
+    assert [str(Verdict("case", "", required, 2.0, at_most)) for required, at_most in (
+        (2.0, True), (2.0, False), (1.9, True), (2.1, False), (None, True),
+    )] == ["met", "met", "missed", "missed", "-"]  # fmt: skip
+    table = verdict_table([Verdict("case", "time", 2.5, 2.25, at_most=True, doubt="spread")], "2 cores", markdown=True)
+    header, _, line = (" ".join(line.split()) for line in table.splitlines())
+    assert header == "| case | quantity | required on 2 cores | measured | verdict |"
+    assert line == "| case | time | <= 2.5 | 2.25 | met, unreliable |"
+
+
+def test_a_run_times_what_it_shows():
+    options = argparse.Namespace(extent=DEFAULT, threads=None)
+    (job,) = jobs([FIRST], bench_diag.TARGETS, options)
+    assert job == (FIRST, torch.float32, 2, {NATIVE, BASELINE, AS_WRITTEN, FLOOR})
+    options.extent = VERDICT
+    timed = {job.case: job.wanted for job in jobs(bench_diag.CASES, bench_diag.TARGETS, options)}
+    assert timed[FIRST] == {NATIVE, BASELINE, FLOOR} and list(timed) == bench_diag.CASES
+
+
+def test_the_picture(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(report, "horizontal_bars", lambda path, speeds, *texts: drawn.append((speeds, *texts)))
+    for rows, warned in ((case_rows(FIRST), False), (case_rows(FIRST, busy=0.5), True)):
+        report.plot(tmp_path / "speed.png", report.comparisons(rows + case_rows(SECOND)), HEADER)
+        speeds, title, machine = drawn.pop()
+        assert speeds == {str(FIRST): pytest.approx(10.0), str(SECOND): pytest.approx(10.0)}
+        assert title.startswith("Times faster than the good loop") and ("UNRELIABLE" in machine) == warned
+    report.plot(tmp_path / "speed.png", report.comparisons(case_rows(FIRST)[:1]), HEADER)
+    assert not drawn
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_the_picture_is_read_on_white_as_on_black(ending, tmp_path):
+    pytest.importorskip("matplotlib", reason="the bench and the train extra bring matplotlib")
+    path = tmp_path / f"speed.{ending}"
+    horizontal_bars(path, {"one case": 10.0, "another": 0.9}, "a title", "a machine")
+    if ending == "svg":
+        assert "#3d84d6" in path.read_text()
+        return
+    from PIL import Image
+
+    picture = Image.open(path)
+    colours = {colour: count for count, colour in picture.getcolors(1 << 16)}
+    assert picture.mode == "RGBA" and picture.getpixel((0, 0))[3] == 0
+    opaque = [colour[:3] for colour in sorted(colours, key=colours.get) if colour[3] == 255]
+    assert len(opaque) >= 2
+    for light in opaque[-2:]:  # the bars, and the text
+        assert 60 < sum(light) / 3 < 190
