@@ -222,9 +222,10 @@ def test_sampling_reports_images_that_differ(monkeypatch, capsys):
 
 @native
 def test_training_check(run):
-    printed = run("bench_training", "--check", "--threads", "1")
+    printed = run("bench_training", "--check", "--threads", "1", "--load", "--profile")
     for backend in ("native", "reference"):
         assert printed.count(f"mnist-diagonal  {backend}") == 1, printed
+    assert "over the quiet time" in printed and "scan, weight gradient" in printed
 
 
 @native
