@@ -108,23 +108,35 @@ template <class T, class Maps> struct Direction {
   Taps<T> taps;
   Tap<T> carry;
   Maps maps;
-  Buffer<T> packed;
 };
 
-template <class T, class Maps>
-void pack(const ScanKernels<T>& k, Pass pass, int hidden, const Team& team, Direction<T, Maps>& d) {
-  const int units = k.block_units(pass, hidden), blocks = (hidden + units - 1) / units;
-  const std::vector<int> channels = d.taps.channels();
-  std::vector<const T*> weight;
-  for (const auto& tap : d.taps) weight.push_back(tap.weight);
-  const int64_t inputs = pass == Pass::kForward ? 4 * d.taps.all_channels() : int64_t(d.taps.size()) * 4 * hidden;
-  d.packed = buffer<T>(inputs * units * blocks);
-  const int shares = std::min(team.threads, blocks);
-  team.parallel(shares, [&](int s0, int s1) {
-    k.pack(pass, hidden, int(weight.size()), channels.data(), weight.data(), d.packed.get(), share(blocks, s0, shares),
-        share(blocks, s1, shares));
-  });
-}
+// The weights of a direction in the order of a pass, a block of units after the other.
+template <class T> class Packing {
+ public:
+  Packing(const ScanKernels<T>& k, Pass pass, int hidden, const Taps<T>& taps)
+      : k_(k), pass_(pass), hidden_(hidden), channels_(taps.channels()) {
+    const int units = k.block_units(pass, hidden);
+    blocks_ = (hidden + units - 1) / units;
+    for (const auto& tap : taps) weight_.push_back(tap.weight);
+    const int64_t inputs = pass == Pass::kForward ? 4 * taps.all_channels() : int64_t(taps.size()) * 4 * hidden;
+    packed_ = buffer<T>(inputs * units * blocks_);
+  }
+  int blocks() const { return blocks_; }
+  const T* packed() const { return packed_.get(); }
+  void pack(int s0, int s1, int shares) const {
+    k_.pack(pass_, hidden_, int(weight_.size()), channels_.data(), weight_.data(), packed_.get(),
+        share(blocks_, s0, shares), share(blocks_, s1, shares));
+  }
+
+ private:
+  const ScanKernels<T>& k_;
+  const Pass pass_;
+  const int hidden_;
+  const std::vector<int> channels_;
+  int blocks_;
+  std::vector<const T*> weight_;
+  Buffer<T> packed_;
+};
 
 // Sweeps all directions, forward or backward in time. Each share takes its own images, a few at a time through the
 // whole map, and never waits. Where that would leave threads idle, all shares work on every line and meet behind it, if
@@ -132,73 +144,102 @@ void pack(const ScanKernels<T>& k, Pass pass, int hidden, const Team& team, Dire
 template <class T, class Maps, class Tile>
 void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team,
     std::vector<Direction<T, Maps>>& directions, Tile tile) {
-  for (auto& d : directions) pack(k, pass, s.hidden, team, d);
+  std::vector<Packing<T>> packings;
+  for (const auto& d : directions) packings.emplace_back(k, pass, s.hidden, d.taps);
   const int sense = pass == Pass::kForward ? 1 : -1;
-  const int units = k.block_units(pass, s.hidden), blocks = (s.hidden + units - 1) / units,
-            most = k.max_cells(pass, s.hidden);
+  const int blocks = packings[0].blocks(), most = k.max_cells(pass, s.hidden);
   const Geometry& any = directions[0].geometry;
   const int shares = team.threads, scans = s.directions * s.images, most_scans = (scans + shares - 1) / shares;
   const bool apart = !team.at_once || 4 * scans >= 3 * most_scans * shares;
   const int line_cells = std::min(any.cells, any.width),
             together = std::max(1, (kCellsAtOnce + line_cells / 2) / line_cells);
 
-  auto line = [&](LineCells<T>& cells, const Direction<T, Maps>& d, int step, int image0, int image1) {
+  auto line = [&](LineCells<T>& cells, int d, int step, int image0, int image1) {
     cells.seek(sense > 0 ? step : any.lines - 1 - step, image0, image1, sense);
-    cells.carry(d.carry);
+    cells.carry(directions[d].carry);
     return cells.rows(sense);
   };
   // Tiles t0 <= t < t1 of some cells: a block's weights stay in L1 for all groups of cells.
   auto groups = [&](const Rows<T>& rows) { return (rows.cells + most - 1) / most; };
-  auto tiles = [&](const Direction<T, Maps>& d, const Rows<T>& rows, int64_t t0, int64_t t1) {
+  auto tiles = [&](int d, const Rows<T>& rows, int64_t t0, int64_t t1) {
     const int n = groups(rows);
     for (int64_t t = t0; t < t1; ++t) {
       const int first = share(rows.cells, t % n, n), last = share(rows.cells, t % n + 1, n);
-      tile(rows, first, last - first, int(t / n), s.hidden, d.packed.get(), d.maps);
+      tile(rows, first, last - first, int(t / n), s.hidden, packings[d].packed(), directions[d].maps);
     }
   };
 
-  if (apart) {
-    team.parallel(shares, [&](int s0, int s1) {
-      for (int q = s0; q < s1; ++q) {
-        const int scan1 = share(scans, q + 1, shares);
-        for (int scan = share(scans, q, shares); scan < scan1;) {
-          const auto& d = directions[scan / s.images];
-          const int image0 = scan % s.images, image1 = std::min({image0 + together, s.images, image0 + scan1 - scan});
-          LineCells<T> cells(d.geometry, s.pixels(), d.taps);
-          for (int step = 0; step < any.lines; ++step) {
-            const Rows<T> rows = line(cells, d, step, image0, image1);
-            tiles(d, rows, 0, int64_t(groups(rows)) * blocks);
-          }
-          scan += image1 - image0;
-        }
+  // Scans q0 <= q < q1, those of one direction after the other.
+  auto sweep_scans = [&](int q0, int q1) {
+    while (q0 < q1) {
+      const int d = q0 / s.images, image0 = q0 % s.images;
+      const int image1 = std::min({image0 + together, s.images, image0 + q1 - q0});
+      LineCells<T> cells(directions[d].geometry, s.pixels(), directions[d].taps);
+      for (int step = 0; step < any.lines; ++step) {
+        const Rows<T> rows = line(cells, d, step, image0, image1);
+        tiles(d, rows, 0, int64_t(groups(rows)) * blocks);
       }
-    });
-    return;
-  }
-  Barrier barrier(shares);
-  team.parallel(shares, [&](int s0, int s1) {
+      q0 += image1 - image0;
+    }
+  };
+  // Shares s0 <= s < s1 of every line.
+  auto sweep_lines = [&](int s0, int s1, Barrier& barrier) {
     std::vector<LineCells<T>> cells;
     for (const auto& d : directions) cells.emplace_back(d.geometry, s.pixels(), d.taps);
     std::vector<Rows<T>> rows(directions.size());
     for (int step = 0; step < any.lines; ++step) {
       int64_t all = 0;
-      for (size_t i = 0; i < rows.size(); ++i) {
-        rows[i] = line(cells[i], directions[i], step, 0, s.images);
-        all += int64_t(groups(rows[i])) * blocks;
+      for (size_t d = 0; d < rows.size(); ++d) {
+        rows[d] = line(cells[d], int(d), step, 0, s.images);
+        all += int64_t(groups(rows[d])) * blocks;
       }
       int64_t t0 = share(all, s0, shares), t1 = share(all, s1, shares);
-      for (size_t i = 0; i < rows.size(); ++i) {
-        const int64_t n = int64_t(groups(rows[i])) * blocks;
-        tiles(directions[i], rows[i], std::clamp<int64_t>(t0, 0, n), std::clamp<int64_t>(t1, 0, n));
+      for (size_t d = 0; d < rows.size(); ++d) {
+        const int64_t n = int64_t(groups(rows[d])) * blocks;
+        tiles(int(d), rows[d], std::clamp<int64_t>(t0, 0, n), std::clamp<int64_t>(t1, 0, n));
         t0 -= n, t1 -= n;
       }
       barrier.arrive(s1 - s0);
     }
+  };
+
+  Barrier barrier(shares);
+  auto pack = [&](int s0, int s1) {
+    for (const auto& packing : packings) packing.pack(s0, s1, shares);
+  };
+  team.parallel(shares, pack, [&](int s0, int s1) {
+    if (!apart) return sweep_lines(s0, s1, barrier);
+    for (int q = s0; q < s1; ++q) sweep_scans(share(scans, q, shares), share(scans, q + 1, shares));
   });
 }
 
 // Per-direction part of [directions][size].
 template <class T> T* part(T* p, int direction, int64_t size) { return p ? p + direction * size : p; }
+
+// The gradient of c0: of every chain of cells it is the state before the first.
+template <class T> void sum_chains(const T* dc, int chains, int64_t hidden, T* out) {
+  std::fill(out, out + hidden, T(0));
+  for (int chain = 0; chain < chains; ++chain)
+    for (int64_t u = 0; u < hidden; ++u) out[u] += dc[chain * hidden + u];
+}
+
+// The gradient of h0 of one image: of each tap, the dx of the cells whose tap lies outside, times the weight.
+template <class T>
+void border_gradient(const Geometry& g, const Taps<T>& taps, int64_t first_pixel, int64_t hidden, T* sums, T* out) {
+  std::fill(out, out + hidden, T(0));
+  for (const auto& tap : taps) {
+    std::fill(sums, sums + 4 * hidden, T(0));
+    for (int t = 0; t < g.lines; ++t)
+      for (int r = g.first(t); r < g.last(t); ++r) {
+        const int line = t - g.lag(tap.from), cell = r + g.shift(tap.from);
+        if (cell >= g.first(line) && cell < g.last(line)) continue;
+        const T* dx = tap.map + (first_pixel + g.pixel(t, r)) * 4 * hidden;
+        for (int64_t j = 0; j < 4 * hidden; ++j) sums[j] += dx[j];
+      }
+    for (int64_t j = 0; j < 4 * hidden; ++j)
+      for (int64_t u = 0; u < hidden; ++u) out[u] += sums[j] * tap.weight[j * hidden + u];
+  }
+}
 
 }  // namespace
 
@@ -242,34 +283,16 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const auto& k = kernels<T>(instruction_set).scan;
   sweep<T>(s, Pass::kBackward, k, team, directions, k.backward);
 
-  for (int64_t scan = 0; scan < int64_t(s.directions) * s.images && a.dc0; ++scan) {
-    T* out = a.dc0 + scan * h;
-    const int cells = s.geometry(0).cells;
-    std::fill(out, out + h, T(0));
-    for (int64_t chain = scan * cells; chain < (scan + 1) * cells; ++chain)
-      for (int u = 0; u < h; ++u) out[u] += dc[chain * h + u];
-  }
-  for (int i = 0; i < s.directions && a.dh0; ++i) {
-    T* out = a.dh0 + i * s.images * h;
-    std::fill(out, out + s.images * h, T(0));
-    const auto& d = directions[i];
-    const Geometry& g = d.geometry;
-    for (const auto& tap : d.taps) {
-      std::vector<T> sums(s.images * 4 * h);  // of each image's dx over the cells whose tap lies outside
-      for (int t = 0; t < g.lines; ++t)
-        for (int r = g.first(t); r < g.last(t); ++r) {
-          const int line = t - g.lag(tap.from), cell = r + g.shift(tap.from);
-          if (cell >= g.first(line) && cell < g.last(line)) continue;
-          for (int b = 0; b < s.images; ++b) {
-            const T* dx = tap.map + (b * s.pixels() + g.pixel(t, r)) * 4 * h;
-            for (int j = 0; j < 4 * h; ++j) sums[b * 4 * h + j] += dx[j];
-          }
-        }
-      for (int b = 0; b < s.images; ++b)
-        for (int j = 0; j < 4 * h; ++j)
-          for (int u = 0; u < h; ++u) out[b * h + u] += sums[b * 4 * h + j] * tap.weight[j * h + u];
+  if (!a.dc0 && !a.dh0) return;
+  const int scans = s.directions * s.images, shares = std::min(team.threads, scans);
+  team.parallel(shares, [&](int s0, int s1) {
+    std::vector<T> sums(4 * h);
+    for (int scan = share(scans, s0, shares); scan < share(scans, s1, shares); ++scan) {
+      const auto& d = directions[scan / s.images];
+      if (a.dc0) sum_chains(dc.get() + scan * int64_t(d.geometry.cells) * h, d.geometry.cells, h, a.dc0 + scan * h);
+      if (a.dh0) border_gradient(d.geometry, d.taps, scan % s.images * s.pixels(), h, sums.data(), a.dh0 + scan * h);
     }
-  }
+  });
 }
 
 // No recurrence here, so the cells are taken row by row of the image, whatever the scan's lines are. Each share has a
@@ -279,48 +302,59 @@ template <class T> void weight_gradient(
   const auto& k = kernels<T>(instruction_set).weight_gradient;
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
   const int64_t h = s.hidden, columns = k.columns(4 * s.hidden);
-  const int together = std::max(1, std::min(s.images, 128 / s.width)), batches = (s.images + together - 1) / together;
-  const int64_t lines = int64_t(batches) * s.height;
-  const int shares = std::max<int64_t>(1, std::min<int64_t>(team.threads, lines));
-  Buffer<T> sums;
-  for (int i = 0; i < s.directions; ++i) {
-    const Geometry g = Geometry::row(s.height, s.width, s.mirrored(i));
+  struct OfDirection {
+    Geometry geometry;
     Taps<T> taps;
     std::vector<T*> out;
+  };
+  std::vector<OfDirection> directions(s.directions);
+  for (int i = 0; i < s.directions; ++i) {
+    auto& [geometry, taps, out] = directions[i];
+    geometry = Geometry::row(s.height, s.width, s.mirrored(i));
     if (a.dweight) taps.state(s, a.h + i * s.map() * h, a.h0 ? a.h0 + i * h : zeros.data(), nullptr);
     for (size_t t = 0; t < taps.size(); ++t) out.push_back(a.dweight + (i * s.taps + t) * h * 4 * h);
     if (a.dweight_ih) taps.input(s, a.input, zeros.data(), nullptr);
     for (size_t t = 0; out.size() < taps.size(); ++t)
       out.push_back(a.dweight_ih + (i * s.input_taps + t) * h * 4 * s.input_channels);
     if (a.dbias) taps.bias(nullptr), out.push_back(a.dbias + i * h * 4);
-    if (taps.empty()) return;
-
-    const int64_t rows = taps.all_channels(), size = rows * columns;
-    if (!sums) sums = buffer<T>(size * shares);
-    memset(sums.get(), 0, sizeof(T) * size * shares);
-    team.parallel(shares, [&](int s0, int s1) {
-      const auto scratch = buffer<T>(k.scratch_size);
-      LineCells<T> cells(g, s.pixels(), taps);
-      for (int q = s0; q < s1; ++q)
-        for (int64_t line = share(lines, q, shares); line < share(lines, q + 1, shares); ++line) {
-          const int image0 = line / s.height * together;
-          cells.seek(line % s.height, image0, std::min(s.images, image0 + together));
-          k.add(cells.rows(), 4 * s.hidden, a.dx + i * s.map() * 4 * h, sums.get() + size * q, scratch.get());
-        }
-    });
-    const int parts = std::max(1, std::min<int>(team.threads, 4 * h));
-    team.parallel(parts, [&](int p0, int p1) {
-      const int c0 = share(4 * h, p0, parts), c1 = share(4 * h, p1, parts);
-      int64_t row = 0;
-      for (size_t t = 0; t < taps.size(); ++t)
-        for (int j = 0; j < taps[t].channels; ++j, ++row)
-          for (int c = c0; c < c1; ++c) {
-            T sum = 0;
-            for (int q = 0; q < shares; ++q) sum += sums[size * q + row * columns + c];
-            out[t][int64_t(c) * taps[t].channels + j] = sum;
-          }
-    });
   }
+  const int64_t rows = directions[0].taps.all_channels(), size = rows * columns;
+  if (rows == 0) return;
+
+  const int together = std::max(1, std::min(s.images, 128 / s.width)), batches = (s.images + together - 1) / together;
+  const int64_t lines = int64_t(batches) * s.height;
+  const int shares = std::max<int64_t>(1, std::min<int64_t>(team.threads, lines));
+  const Buffer<T> sums = buffer<T>(s.directions * shares * size);  // [direction][share][row][column]
+
+  auto add = [&](int i, int q) {
+    const auto scratch = buffer<T>(k.scratch_size);
+    T* sum = sums.get() + (int64_t(i) * shares + q) * size;
+    std::fill(sum, sum + size, T(0));
+    LineCells<T> cells(directions[i].geometry, s.pixels(), directions[i].taps);
+    for (int64_t line = share(lines, q, shares); line < share(lines, q + 1, shares); ++line) {
+      const int image0 = line / s.height * together;
+      cells.seek(line % s.height, image0, std::min(s.images, image0 + together));
+      k.add(cells.rows(), 4 * s.hidden, a.dx + i * s.map() * 4 * h, sum, scratch.get());
+    }
+  };
+  auto total = [&](int i, int c0, int c1) {
+    const T* of_row = sums.get() + int64_t(i) * shares * size;
+    const auto& taps = directions[i].taps;
+    for (size_t t = 0; t < taps.size(); ++t)
+      for (int j = 0; j < taps[t].channels; ++j, of_row += columns)
+        for (int c = c0; c < c1; ++c) {
+          T sum = 0;
+          for (int q = 0; q < shares; ++q) sum += of_row[size * q + c];
+          directions[i].out[t][int64_t(c) * taps[t].channels + j] = sum;
+        }
+  };
+  auto add_all = [&](int s0, int s1) {
+    for (int i = 0; i < s.directions; ++i)
+      for (int q = s0; q < s1; ++q) add(i, q);
+  };
+  team.parallel(shares, add_all, [&](int s0, int s1) {
+    for (int i = 0; i < s.directions; ++i) total(i, share(4 * h, s0, shares), share(4 * h, s1, shares));
+  });
 }
 
 #define INSTANTIATE(T)                                                           \

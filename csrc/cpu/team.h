@@ -8,22 +8,6 @@
 
 namespace pixelrnn::cpu {
 
-// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all
-// have returned. at_once: the ranges run at the same time, or are one, so that shares may wait for each other.
-// Otherwise none of them waits.
-struct Team {
-  int threads;
-  void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
-  bool at_once = true;
-
-  template <class F> void parallel(int shares, const F& f) const {
-    if (shares <= 0) return;
-    run(
-        shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
-        const_cast<F*>(&f));
-  }
-};
-
 // Complete when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork and join for
 // every line would cost several times the line when a core is busy.
 class Barrier {
@@ -49,6 +33,33 @@ class Barrier {
  private:
   const int shares_;
   std::atomic<int> arrived_{0}, phase_{0};
+};
+
+// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all
+// have returned. at_once: the ranges run at the same time, or are one, so that shares may wait for each other.
+// Otherwise none of them waits.
+struct Team {
+  int threads;
+  void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
+  bool at_once = true;
+
+  template <class F> void parallel(int shares, const F& f) const {
+    if (shares <= 0) return;
+    run(
+        shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
+        const_cast<F*>(&f));
+  }
+  // What follows begins when all shares are done with what is first: one parallel region where shares may wait, since
+  // each ends in a wait that costs a time slice when a core is busy.
+  template <class First, class Then> void parallel(int shares, const First& first, const Then& then) const {
+    if (!at_once) return parallel(shares, first), parallel(shares, then);
+    Barrier barrier(shares);
+    parallel(shares, [&](int s0, int s1) {
+      first(s0, s1);
+      barrier.arrive(s1 - s0);
+      then(s0, s1);
+    });
+  }
 };
 
 }  // namespace pixelrnn::cpu
