@@ -12,6 +12,7 @@
 #endif
 
 #include "../cpu/instruction_set.h"
+#include "../cpu/pages.h"
 #include "../cpu/team.h"
 
 namespace pixelrnn {
@@ -50,6 +51,20 @@ inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
   if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
 #endif
   return t;
+}
+
+// As fresh, in memory that is kept (cpu/pages.h): for what only this library's own operators see, since it cannot be
+// resized.
+inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
+  constexpr int64_t least = 256 << 10;
+  int64_t bytes = like.element_size();
+  for (int64_t size : sizes) bytes *= size;
+  if (bytes < least) return fresh(like, sizes);
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
+  const cpu::Block block = cpu::Pages::shared().take(bytes);
+  return torch::stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),
+      [block](void*) { cpu::Pages::shared().give(block); });
 }
 
 inline void contiguous_(Tensor& t) { t = torch::stable::contiguous(t); }

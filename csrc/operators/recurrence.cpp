@@ -49,8 +49,8 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
   check_sizes("c0", c0, {D, h}, weight);
   check_sizes("bias", bias, {D, h, 4}, weight);
 
-  Tensor hs = fresh(weight, {D, B, H, W, h}), cs = fresh(weight, {D, B, H, W, h}),
-         gates = fresh(weight, {D, B, H, W, h, 4});
+  Tensor hs = kept(weight, {D, B, H, W, h}), cs = kept(weight, {D, B, H, W, h}),
+         gates = kept(weight, {D, B, H, W, h, 4});
   if (gates.numel() == 0) return {hs, cs, gates};
   dispatch(weight, [&](auto zero) {
     using T = decltype(zero);
@@ -78,7 +78,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   check_sizes("h0", h0, {D, h}, weight);
   check_sizes("c0", c0, {D, h}, weight);
 
-  Tensor dx = fresh(gates, {D, B, H, W, h, 4});
+  Tensor dx = kept(gates, {D, B, H, W, h, 4});
   Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, B, h}),
          dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, B, h});
   if (dx.numel() == 0) return {dx, dh0, dc0};

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "cell.h"
+#include "cpu/pages.h"
 #include "geometry.h"
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16
@@ -39,6 +40,23 @@ void bind_geometry(py::module_& m) {
   m.def("state_tap", &state_tap, "diagonal"_a, "taps"_a, "k"_a);
   m.def("carry_tap", &carry_tap, "diagonal"_a);
   m.def("input_tap", &input_tap, "kernel"_a, "k"_a);
+}
+
+// A block is its address and its bytes.
+void bind_pages(py::module_& m) {
+  using cpu::Pages;
+  using Block = std::pair<uintptr_t, size_t>;
+  py::class_<Pages>(m, "Pages")
+      .def(py::init<size_t>(), "most_idle"_a)
+      .def("take",
+          [](Pages& pages, size_t bytes) {
+            const cpu::Block block = pages.take(bytes);
+            return Block{reinterpret_cast<uintptr_t>(block.data), block.bytes};
+          })
+      .def("give", [](Pages& pages, Block block) { pages.give({reinterpret_cast<void*>(block.first), block.second}); })
+      .def_property_readonly("used_bytes", &Pages::used_bytes)
+      .def_property_readonly("idle_bytes", &Pages::idle_bytes)
+      .def_property_readonly("most_bytes", &Pages::most_bytes);
 }
 
 // The cell of vectors whose lanes are alike, as one of numbers. Gates are four of them, in the order i, f, g, o.
@@ -87,6 +105,7 @@ template <class T> void bind_cell(py::module_ m) {
 
 PYBIND11_MODULE(pixelrnn_core, m) {
   bind_geometry(m);
+  bind_pages(m);
   bind_cell<float>(m.def_submodule("float32"));
   bind_cell<double>(m.def_submodule("float64"));
   bind_cuda(m);

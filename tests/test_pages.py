@@ -1,0 +1,75 @@
+"""csrc/cpu/pages.h: blocks in use are apart, and what is kept of those that are not is bounded."""
+
+import ctypes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+KIB = 1 << 10
+MOST_IDLE = 4096 * KIB
+
+
+@pytest.fixture
+def pages(core):
+    return core.Pages(most_idle=MOST_IDLE)
+
+
+# Each is the bytes of a block that is taken, or the place, among those in use, of one that is given back.
+STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
+
+
+@given(steps=STEPS)
+def test_blocks_in_use_are_apart_and_idle_ones_bounded(core, steps):
+    pages, used, most = core.Pages(most_idle=MOST_IDLE), [], 0
+    for step in steps:
+        if step > 0:
+            address, size = pages.take(step)
+            assert step <= size <= step * 9 / 8 + 80 * KIB
+            assert all(address + size <= a or a + s <= address for a, s in used)
+            # Writable up to its end.
+            ctypes.c_char.from_address(address).value = ctypes.c_char.from_address(address + step - 1).value = b"x"
+            used.append((address, size))
+        elif used:
+            pages.give(used.pop(step % len(used)))
+        in_use = sum(size for _, size in used)
+        most = max(most, in_use)
+        assert pages.used_bytes == in_use
+        assert pages.idle_bytes <= MOST_IDLE
+        assert most <= pages.most_bytes
+        assert in_use + pages.idle_bytes <= 1.25 * pages.most_bytes or step < 0
+    for block in used:
+        pages.give(block)
+
+
+def test_a_block_is_kept_for_the_next_of_its_size(pages):
+    first = pages.take(1000 * KIB)
+    pages.give(first)
+    assert pages.take(1000 * KIB) == first
+    pages.give(first)
+    assert pages.take(950 * KIB)[0] == first[0]  # at most an eighth is left over
+    pages.give(first)
+    assert pages.take(500 * KIB)[0] != first[0]
+
+
+def test_a_step_s_maps_are_all_kept(pages):
+    """Of several sizes, in use at different times: the second step asks the system for nothing."""
+
+    def step():
+        blocks = {size: pages.take(size * KIB) for size in (100, 101, 400)}
+        pages.give(blocks.pop(100))
+        blocks[200] = pages.take(200 * KIB)
+        return blocks
+
+    kept = [set(), set()]
+    for addresses in kept:
+        blocks = step()
+        addresses |= {address for address, _ in blocks.values()}
+        for block in blocks.values():
+            pages.give(block)
+    assert kept[0] == kept[1]
+
+
+def test_a_block_larger_than_all_that_may_be_kept_goes_back(pages):
+    pages.give(pages.take(2 * MOST_IDLE))
+    assert (pages.used_bytes, pages.idle_bytes) == (0, 0)
