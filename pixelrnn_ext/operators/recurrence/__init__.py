@@ -3,4 +3,5 @@
 Importing it registers what the compiled library leaves to Python (rules.py).
 """
 
+from . import directions as directions
 from . import rules as rules

@@ -24,28 +24,26 @@ def run_scan(scan: Scan, backend: str) -> Tensor:
     dtype = result_dtype if path and device == "cuda" else torch.promote_types(result_dtype, torch.float32)
     scan = scan.to(dtype)
     with without_autocast(device):
-        y, *right = _by_reference(scan) if path is None else _by_operator(scan, path)
-        for m in right:
-            y = y + F.pad(m[:, :, :-1], (0, 0, 1, 0))
+        y = _by_reference(scan) if path is None else _by_operator(scan, path)
         return y.to(result_dtype)
 
 
-def _by_reference(scan: Scan) -> list[Tensor]:
+def _by_reference(scan: Scan) -> Tensor:
     count, mask_type, colours = len(scan.directions), scan.mask_type, scan.image_channels
     biases: Sequence[Tensor | None] = [None] * count if scan.gate_bias is None else scan.gate_bias.chunk(count, dim=1)
     if not scan.diagonal:
-        return [
-            reference.row_lstm(scan.input, *d, mask_type=mask_type, image_channels=colours, gate_bias=b)
-            for d, b in zip(scan.directions, biases)
-        ]
-    ways = (scan.reverse, not scan.reverse)
-    return [
+        row = reference.row_lstm
+        return row(scan.input, *scan.directions[0], mask_type=mask_type, image_channels=colours, gate_bias=biases[0])
+    y, *right = (
         reference.diagonal_lstm(scan.input, *d, mask_type=mask_type, image_channels=colours, gate_bias=b, reverse=way)
-        for d, b, way in zip(scan.directions, biases, ways)
-    ]
+        for d, b, way in zip(scan.directions, biases, (scan.reverse, not scan.reverse))
+    )
+    for m in right:
+        y = y + F.pad(m[:, :, :-1], (0, 0, 1, 0))
+    return y
 
 
-def _by_operator(scan: Scan, path: str) -> Sequence[Tensor]:
+def _by_operator(scan: Scan, path: str) -> Tensor:
     directions, hidden = scan.directions, scan.hidden
     kernel = directions[0].weight_ih.shape[3]
     live = kernel if scan.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
@@ -71,7 +69,8 @@ def _by_operator(scan: Scan, path: str) -> Sequence[Tensor]:
         path,
         scan.input.is_cuda and allows_tf32(),
     )
-    return h.permute(0, 1, 4, 2, 3).unbind()
+    y = h[0] if len(directions) == 1 else torch.ops.pixelrnn_ext.merge_directions(h)
+    return y.permute(0, 3, 1, 2)
 
 
 def _unit_major(weights: Iterable[Tensor]) -> Tensor:
