@@ -4,6 +4,7 @@ head."""
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .. import sampling
@@ -84,8 +85,9 @@ class _Stack(AutoregressiveModel):
         """
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
-        # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it.
-        x = self.scaled(images).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it. Cloned: a
+        # map of one channel is contiguous in any order and would keep its strides, which say the other format.
+        x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
