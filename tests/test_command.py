@@ -1,6 +1,7 @@
 """The command while it is imported, and the source folder that hides an installed package."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -115,3 +116,36 @@ def test_an_installation_without_a_compiler_hides_nothing(checkout, tmp_path, mo
     monkeypatch.setitem(library.BUILD, "why_no_native", "there is no g++")
     assert library.hidden_installation() is None
     assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
+
+
+FAULTS = """
+import resource, sys
+from pixelrnn_ext._command import keep_pages
+if sys.argv[1] == "keep":
+    keep_pages()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [bytearray(b"x") * (1 << 20) for _ in range(20)]
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del blocks
+print(faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc, which is not here")
+@pytest.mark.parametrize(
+    ("mode", "variables", "kept"),
+    [
+        pytest.param("keep", {}, True, id="asked for"),
+        pytest.param("leave", {}, False, id="not asked for"),
+        pytest.param("keep", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False, id="the environment decides"),
+    ],
+)
+def test_a_command_keeps_the_pages_of_one_step_for_the_next(mode, variables, kept):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    environment |= {"PYTHONPATH": str(PACKAGE.parent), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, mode], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    pages = 20 * (1 << 20) // os.sysconf("SC_PAGE_SIZE")
+    assert (int(done.stdout) < pages / 4) == kept
