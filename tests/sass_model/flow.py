@@ -66,8 +66,8 @@ class Rule:
     """What the branches do one of whose frames contains `pattern`, a part of "file:line text".
 
     `way`: "taken"; "not"; a word of t and n that repeats, such as "ttn" (an inner loop of three passes); or a number of
-    passes, which decides the branches back alone. `first`: only from this branch of the loop on, by address (1 is the
-        first).
+    passes, which decides the branch back of the innermost loop that has such a frame. `first`: only from this branch
+    of the loop on, by address (1 is the first).
     """
 
     pattern: str
@@ -113,12 +113,16 @@ class Path:
         return [n for n in sorted(self.loop) if self.kernel.code[n].is_branch and len(self.kernel.successors(n)) > 1]
 
     def named(self, rule):
-        return [
-            n
-            for n in self.conditional_branches()
-            if (not rule.passes or self.kernel.target_of(n) <= n)
-            and any(rule.pattern in frame for frame in sass.frames(self.kernel.code[n]))
-        ]
+        if not rule.passes:
+            return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
+        # A loop is known by any instruction of it, since the compiler gives its branch back another line at times; of
+        # those around each other the innermost.
+        back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
+        loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
+        return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
+
+    def _comes_from(self, pattern, instructions):
+        return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n]))
 
     def taken(self, n, visit):
         """Whether the branch at `n` is taken the `visit`-th time (from 0) that a line reaches it."""

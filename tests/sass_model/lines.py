@@ -15,7 +15,7 @@ from . import flow, model
 # Parts of source lines, in the order in which the code of a product is nested.
 TILE_GUARD = "k * kSide >= s.tiles) break"
 TILE_LOOP = "while (++n < s.tiles)"
-PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "for (int pair = 0; pair < pairs; pair += 2)"}
+PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "if (pair + 2 < pairs) load(b[0])"}
 CELL_LOOP = "while (!is_last)"
 ONE_TILE = "if (is_met || !CLUSTER)"  # taken: into the product
 
