@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pixelrnn_ext
-from pixelrnn_ext import _command
+from pixelrnn_ext import __main__, _command
 from pixelrnn_ext.operators import library
 
 PACKAGE = Path(pixelrnn_ext.__file__).parent
@@ -149,3 +149,10 @@ def test_a_command_keeps_the_pages_of_one_step_for_the_next(mode, variables, kep
     )
     pages = 20 * (1 << 20) // os.sysconf("SC_PAGE_SIZE")
     assert (int(done.stdout) < pages / 4) == kept
+
+
+def test_only_the_command_asks_for_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(__main__, "keep_pages", lambda: asked.append(True))
+    monkeypatch.setattr(sys, "argv", ["pixelrnn", "info"])
+    assert not asked and __main__.main() == 0 and asked == [True]

@@ -310,6 +310,20 @@ def test_a_condition_that_the_model_does_not_take(name):
         make_model(name)(GRAY, torch.zeros(2, 3, 1, 1))
 
 
+@each_colours
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
+def test_maps_stay_in_channels_last(name, colours):
+    """In which the kernels compute: else every layer copies its input."""
+    model, formats = make_model(name, **colours), []
+    for layer in model.modules():
+        if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):
+            layer.register_forward_hook(
+                lambda *args: formats.append(args[-1].is_contiguous(memory_format=torch.channels_last))
+            )
+    model(random_images(model, 2, 4, 6))
+    assert formats and all(formats)
+
+
 @pytest.mark.parametrize(("height", "width"), [(4, 5), (3, 4)])
 def test_sizes_that_the_factor_does_not_divide(height, width):
     with pytest.raises(ValueError, match=f"expected H and W to be multiples of factor 2, got {height} x {width}"):

@@ -11,6 +11,7 @@ GROUPS = {
     "scan, weight gradient": r"scan_weight_grad",
     "scan, backward": r"scan_backward|^\w*ScanBackward$",
     "scan, forward": r"pixelrnn_ext::\w*scan|^\w*Scan$",
+    "directions, merged and split": r"pixelrnn_ext::(merge|split)_directions$|^(Merge|Split)Directions(Backward)?$",
     "convolutions": r"(aten::|pixelrnn_ext::)\w*conv\w*$|^\w*Conv2d(Backward)?$",
     "matrix products": r"aten::(mm|addmm|bmm|baddbmm)$",
     "copies": r"aten::(copy_|cat|fill_)$",

@@ -1,19 +1,29 @@
-// Memory for the maps that a recurrence saves for its backward. A new page costs a fault and 4 KB of zeros, which for
-// small states is more than the arithmetic, and malloc gives large blocks back to the system each time. These are kept
-// for the next map of about their size: at most kMostIdle bytes of them, and together with those in use a quarter more
-// than were once in use.
+// Memory for the maps of a recurrence. A new page costs a fault and 4 KB of zeros, which for small states is more than
+// the arithmetic, and malloc gives large blocks back to the system each time. These are kept for the next map of about
+// their size: at most kMostIdle bytes of them, and together with those in use a quarter more than were once in use.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cstddef>
-#include <iterator>
-#include <map>
+#include <cstdint>
 #include <mutex>
-#include <new>
+#include <vector>
 
 namespace pixelrnn::cpu {
+
+// Huge pages save most of the faults of a large block; for the whole pages in it.
+inline void advise_huge_pages(void* data, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t page = 4096, least = 4 << 20;
+  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
+  if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
+#else
+  (void)data, (void)bytes;
+#endif
+}
 
 struct Block {
   void* data;
@@ -38,26 +48,36 @@ class Pages {
     return pages;
   }
 
+  // Null where the system has no more.
   Block take(size_t bytes) {
     const size_t size = (bytes + kUnit - 1) / kUnit * kUnit;
     std::lock_guard<std::mutex> lock(mutex_);
-    const auto fits = idle_.lower_bound(size);
-    const bool is_kept = fits != idle_.end() && fits->first <= size + size / 8;
-    const Block block = is_kept ? Block{fits->second, fits->first} : Block{nullptr, size};
+    auto best = idle_.end();
+    for (auto i = idle_.begin(); i != idle_.end(); ++i)
+      if (size <= i->bytes && i->bytes <= size + size / 8 && (best == idle_.end() || i->bytes < best->bytes)) best = i;
+    Block block{nullptr, size};
+    if (best != idle_.end()) {
+      block = *best;
+      idle_bytes_ -= block.bytes, idle_.erase(best);
+    } else {
+      const size_t most = std::max(most_bytes_, used_bytes_ + size);
+      make_room(most + most / 4 - used_bytes_ - size);
+      block.data = mapped(size);
+      if (!block.data) make_room(0), block.data = mapped(size);
+      if (!block.data) return block;
+    }
     used_bytes_ += block.bytes;
     most_bytes_ = std::max(most_bytes_, used_bytes_);
-    if (is_kept) {
-      idle_bytes_ -= block.bytes, idle_.erase(fits);
-      return block;
-    }
-    make_room(most_bytes_ + most_bytes_ / 4 - used_bytes_);
-    return {mapped(size), size};
+    return block;
   }
 
-  void give(Block block) {
+  void give(Block block) noexcept {
     std::lock_guard<std::mutex> lock(mutex_);
     used_bytes_ -= block.bytes;
-    idle_bytes_ += block.bytes, idle_.emplace(block.bytes, block.data);
+    try {
+      idle_.push_back(block);
+      idle_bytes_ += block.bytes;
+    } catch (...) { munmap(block.data, block.bytes); }
     make_room(most_idle_);
   }
 
@@ -66,31 +86,27 @@ class Pages {
   size_t most_bytes() const { return most_bytes_; }
 
  private:
-  static constexpr size_t kUnit = 64 << 10, kHuge = 4 << 20;
+  static constexpr size_t kUnit = 64 << 10;
 
-  // Gives idle blocks back, the largest first, until `most` bytes are left.
+  // Gives idle blocks back until `most` bytes are left, those first that nobody has asked for the longest.
   void make_room(size_t most) {
-    while (idle_bytes_ > most) {
-      const auto largest = std::prev(idle_.end());
-      munmap(largest->second, largest->first);
-      idle_bytes_ -= largest->first, idle_.erase(largest);
+    auto kept = idle_.begin();
+    for (; idle_bytes_ > most; ++kept) {
+      munmap(kept->data, kept->bytes);
+      idle_bytes_ -= kept->bytes;
     }
+    idle_.erase(idle_.begin(), kept);
   }
-  void* mapped(size_t size) {
+  static void* mapped(size_t size) {
     void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) {
-      used_bytes_ -= size;
-      throw std::bad_alloc();
-    }
-#if defined(MADV_HUGEPAGE)
-    if (size >= kHuge) madvise(data, size, MADV_HUGEPAGE);
-#endif
+    if (data == MAP_FAILED) return nullptr;
+    advise_huge_pages(data, size);
     return data;
   }
 
   const size_t most_idle_;
   std::mutex mutex_;
-  std::multimap<size_t, void*> idle_;  // by size
+  std::vector<Block> idle_;  // in the order in which they were given
   size_t used_bytes_ = 0, idle_bytes_ = 0, most_bytes_ = 0;
 };
 

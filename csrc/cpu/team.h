@@ -49,13 +49,18 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // What follows begins when all shares are done with what is first: one parallel region where shares may wait, since
-  // each ends in a wait that costs a time slice when a core is busy.
+  // What follows begins when all shares are done with what is first, and does not wait itself if that may throw. One
+  // parallel region where shares may wait, since each ends in a wait that costs a time slice when a core is busy.
   template <class First, class Then> void parallel(int shares, const First& first, const Then& then) const {
     if (!at_once) return parallel(shares, first), parallel(shares, then);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      first(s0, s1);
+      try {
+        first(s0, s1);
+      } catch (...) {
+        barrier.arrive(s1 - s0);  // the others would wait for ever
+        throw;
+      }
       barrier.arrive(s1 - s0);
       then(s0, s1);
     });

@@ -7,9 +7,6 @@
 #include <cstdint>
 #include <optional>
 #include <vector>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "../cpu/instruction_set.h"
 #include "../cpu/pages.h"
@@ -40,29 +37,21 @@ template <class T> const T* in(const Optional& t) { return t ? in<T>(*t) : nullp
 template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
 template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
 
-// A fresh large tensor costs more in page faults than in arithmetic; huge pages save most of them.
 inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
   Tensor t = torch::stable::new_empty(like, sizes);
-#if defined(MADV_HUGEPAGE)
-  constexpr uintptr_t page = 4096, least = 4 << 20;
-  const uintptr_t bytes = t.numel() * t.element_size(),
-                  address = bytes ? reinterpret_cast<uintptr_t>(t.mutable_data_ptr()) : 0;
-  const uintptr_t low = (address + page - 1) / page * page, high = (address + bytes) / page * page;
-  if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
-#endif
+  if (t.numel()) cpu::advise_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
   return t;
 }
 
-// As fresh, in memory that is kept (cpu/pages.h): for what only this library's own operators see, since it cannot be
-// resized.
+// As fresh, in memory that is kept (cpu/pages.h), so that its storage cannot be resized.
 inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
   constexpr int64_t least = 256 << 10;
   int64_t bytes = like.element_size();
   for (int64_t size : sizes) bytes *= size;
-  if (bytes < least) return fresh(like, sizes);
+  const cpu::Block block = bytes < least ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
+  if (!block.data) return fresh(like, sizes);  // which says what is wrong, where there is no more memory
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
-  const cpu::Block block = cpu::Pages::shared().take(bytes);
   return torch::stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),
       [block](void*) { cpu::Pages::shared().give(block); });
 }

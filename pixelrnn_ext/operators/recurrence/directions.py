@@ -20,7 +20,7 @@ _OPS = torch.ops.pixelrnn_ext
 
 def merge_directions(h: Tensor) -> Tensor:
     """In PyTorch."""
-    return h[0] + F.pad(h[1, :, :-1], (0, 0, 0, 0, 1, 0))
+    return (h[0] + F.pad(h[1, :, :-1], (0, 0, 0, 0, 1, 0))).contiguous()
 
 
 def split_directions(dy: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Te
         columns = weight_ih[d].permute(1, 2, 0, 3).reshape(4 * hidden, taps * channels)
         pixels = dx[d].reshape(-1, 4 * hidden)
         if taps == 1 and kernel == 1:
-            total = pixels @ columns if total is None else total.addmm_(pixels, columns)
+            total = pixels @ columns if total is None else torch.addmm(total, pixels, columns)
             continue
         products = (pixels @ columns).view(images, height, width, taps, channels)
         for k in range(taps):

@@ -69,7 +69,7 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
         path,
         scan.input.is_cuda and allows_tf32(),
     )
-    y = h[0] if len(directions) == 1 else torch.ops.pixelrnn_ext.merge_directions(h)
+    y = h.squeeze(0) if len(directions) == 1 else torch.ops.pixelrnn_ext.merge_directions(h)
     return y.permute(0, 3, 1, 2)
 
 
