@@ -36,6 +36,14 @@ def folded(
     return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in outputs), output_axes
 
 
+def folded_one(
+    op: Callable[..., Tensor], axes: dict[int, int], output_axis: int, info: Info, in_dims: Dims, args: Sequence[Any]
+) -> tuple[Tensor, int]:
+    """As :func:`folded`, of an operator with one output."""
+    (output,), (dim,) = folded(lambda *args: (op(*args),), axes, (output_axis,), info, in_dims, args)
+    return output, dim
+
+
 def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
     """``op`` on one member of the batch after the other."""
     dims = (*in_dims, *(None for _ in args[len(in_dims) :]))

@@ -170,8 +170,7 @@ def _weight_sums(grad: Tensor, input: Tensor, weight: Tensor, groups: int) -> Te
 
 # Batching. The gradients of weight and bias are sums over images; a batch of those sums comes from one batched product.
 def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Tensor, int]:
-    (output,), (dim,) = batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
-    return output, dim
+    return batching.folded_one(_OPS.masked_conv2d, {0: 0}, 0, info, in_dims, args)
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:

@@ -37,13 +37,11 @@ def _split_fake(dy: Tensor) -> Tensor:
 
 
 def _merge_batch(info: batching.Info, in_dims: batching.Dims, h: Tensor) -> tuple[Tensor, int]:
-    (y,), (dim,) = batching.folded(lambda h: (_OPS.merge_directions(h),), {0: 1}, (0,), info, in_dims, (h,))
-    return y, dim
+    return batching.folded_one(_OPS.merge_directions, {0: 1}, 0, info, in_dims, (h,))
 
 
 def _split_batch(info: batching.Info, in_dims: batching.Dims, dy: Tensor) -> tuple[Tensor, int]:
-    (h,), (dim,) = batching.folded(lambda dy: (_OPS.split_directions(dy),), {0: 0}, (1,), info, in_dims, (dy,))
-    return h, dim
+    return batching.folded_one(_OPS.split_directions, {0: 0}, 1, info, in_dims, (dy,))
 
 
 def _nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
