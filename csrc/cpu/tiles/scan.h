@@ -13,17 +13,15 @@ constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read
 #endif
 constexpr int kForwardCells = kRows;
 
+// What the next line needs is fetched with the epilogue, cell by cell: all at once, there would be more misses than the
+// core can have under way.
+
 // R cells x one vector of units.
 template <class T, int R>
 void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>, G = kForwardGates;
   using Math = VectorMath<T>;
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
-  UNROLL for (int m = 0; m < R; ++m) {
-    const int64_t next = (rows.cell[i0 + m] + rows.ahead) * hidden + u0;
-    if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
-    prefetch_for_write<4 * L * sizeof(T)>(maps.gates + next * 4);
-  }
   Vec<T> z[R][4];
   UNROLL for (int g0 = 0; g0 < 4; g0 += G) {
     Vec<T> acc[R][G] = {};  // apart from z: the rolled loop below would keep it out of registers
@@ -31,7 +29,9 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < G; ++g) z[m][g0 + g] = acc[m][g];
   }
   ROLL for (int m = 0; m < R; ++m) {
-    const int64_t at = rows.cell[i0 + m] * hidden + u0;
+    const int64_t at = rows.cell[i0 + m] * hidden + u0, next = at + int64_t(rows.ahead) * hidden;
+    if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
+    prefetch_for_write<4 * L * sizeof(T)>(maps.gates + next * 4);
     Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
     if (maps.x) {
       const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
@@ -50,13 +50,6 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
 template <class T, int R, int N>
 void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
-  UNROLL for (int m = 0; m < R; ++m) {
-    const int64_t next = (rows.cell[i0 + m] + rows.ahead) * hidden + u0;
-    prefetch<4 * N * L * sizeof(T)>(maps.gates + next * 4);
-    prefetch<N * L * sizeof(T)>(maps.dh + next);
-    prefetch<N * L * sizeof(T)>(maps.c + next);
-    prefetch_for_write<4 * N * L * sizeof(T)>(maps.dx + next * 4);
-  }
   Vec<T> acc[R][N] = {};
   multiply_taps<T, R, N>(rows, i0, w, acc);
   Vec<T> product[R][N];
@@ -65,6 +58,11 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     const int u = u0 + v * L;
     const int64_t n = hidden - u, at = rows.cell[i0 + m] * hidden + u;
     if (n <= 0) break;
+    const int64_t next = at + int64_t(rows.ahead) * hidden;
+    prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
+    prefetch<L * sizeof(T)>(maps.dh + next);
+    prefetch<L * sizeof(T)>(maps.c + next);
+    prefetch_for_write<4 * L * sizeof(T)>(maps.dx + next * 4);
     T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(dc_at, n);
     const Vec<T> dh = load(maps.dh + at, n) + product[m][v];
