@@ -16,7 +16,7 @@ INLINE void multiply_operands(
     const Column<const T> input = taps[k].input;
     const T* p[R];
     UNROLL for (int m = 0; m < R; ++m) p[m] = input.data + (image + m) * input.stride;
-    w = multiply<T, R, N>(p, taps[k].channels, w, kBlock, spacing, acc);
+    w = multiply<T, R, N>(p, 0, taps[k].channels, w, kBlock, spacing, acc);
   }
 }
 

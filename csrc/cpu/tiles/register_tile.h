@@ -8,12 +8,12 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 // values of 5 rows, which the compiler loads first, take 29 registers; with six rows two sums would live on the stack.
 constexpr int kRows = PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16 ? 5 : 6;
 
-// acc[R][N] += the first `channels` values at R places times N vectors of weights, `spacing` values from vector to
-// vector and `step` from channel to channel. Returns the weights behind them.
+// acc[R][N] += values j0 <= j < j1 at R places times N vectors of weights, `spacing` values from vector to vector and
+// `step` from channel to channel. Returns the weights behind them.
 template <class T, int R, int N>
 INLINE const T* multiply(
-    const T* const* p, int64_t channels, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
-  for (int64_t j = 0; j < channels; ++j, w += step) {
+    const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
+  for (int64_t j = j0; j < j1; ++j, w += step) {
     Vec<T> v[N];
     UNROLL for (int n = 0; n < N; ++n) v[n] = load(w + n * spacing);
     UNROLL for (int m = 0; m < R; ++m) {
@@ -24,7 +24,26 @@ INLINE const T* multiply(
   return w;
 }
 
-// acc[R][N] += the values of every tap of cells i0 .. i0 + R times the packed weights [all channels][N][lanes].
+// acc[R][N] += the values of every tap of cells i0 .. i0 + R times the packed weights [all channels][N][lanes]. On the
+// way ahead(0) to ahead(portions - 1) are called, spread over the channels.
+template <class T, int R, int N, class Ahead> INLINE const T* multiply_taps(
+    const Rows<T>& rows, int i0, const T* __restrict w, Vec<T> acc[R][N], int portions, const Ahead& ahead) {
+  constexpr int L = lanes<T>;
+  int all = 0, s = 0;
+  for (int k = 0; k < rows.taps; ++k) all += rows.channels[k];
+  const int stretch = all < portions ? 1 : all / portions;
+  for (int k = 0; k < rows.taps; ++k) {
+    const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;
+    const T* p[R];
+    UNROLL for (int m = 0; m < R; ++m) p[m] = tap[m];
+    const int channels = rows.channels[k];
+    for (int j = 0; j < channels; j += stretch) {
+      if (s < portions) ahead(s++);
+      w = multiply<T, R, N>(p, j, channels - j < stretch ? channels : j + stretch, w, N * L, L, acc);
+    }
+  }
+  return w;
+}
 template <class T, int R, int N> INLINE const T* multiply_taps(
     const Rows<T>& rows, int i0, const T* __restrict w, Vec<T> acc[R][N]) {
   constexpr int L = lanes<T>;
@@ -32,7 +51,7 @@ template <class T, int R, int N> INLINE const T* multiply_taps(
     const T* const* tap = rows.tap + (int64_t)k * rows.cells + i0;
     const T* p[R];
     UNROLL for (int m = 0; m < R; ++m) p[m] = tap[m];
-    w = multiply<T, R, N>(p, rows.channels[k], w, N * L, L, acc);
+    w = multiply<T, R, N>(p, 0, rows.channels[k], w, N * L, L, acc);
   }
   return w;
 }

@@ -13,7 +13,7 @@ constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read
 #endif
 constexpr int kForwardCells = kRows;
 
-// What the next line needs is fetched with the epilogue, cell by cell: all at once, there would be more misses than the
+// What the next line needs is fetched a few cache lines at a time: all at once, there would be more misses than the
 // core can have under way.
 
 // R cells x one vector of units.
@@ -50,19 +50,24 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
 template <class T, int R, int N>
 void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
+  auto ahead = [&](int s) __attribute__((always_inline)) {
+    const int64_t next = (rows.cell[i0 + s / N] + rows.ahead) * hidden + u0 + s % N * L;
+    prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
+    prefetch<L * sizeof(T)>(maps.dh + next);
+    prefetch<L * sizeof(T)>(maps.c + next);
+    prefetch_for_write<4 * L * sizeof(T)>(maps.dx + next * 4);
+  };
   Vec<T> acc[R][N] = {};
-  multiply_taps<T, R, N>(rows, i0, w, acc);
+  // The epilogue of several vectors is too short for so many misses, the product is long.
+  if constexpr (N > 1) multiply_taps<T, R, N>(rows, i0, w, acc, R * N, ahead);
+  else multiply_taps<T, R, N>(rows, i0, w, acc);
   Vec<T> product[R][N];
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) product[m][v] = acc[m][v];
   ROLL for (int m = 0; m < R; ++m) ROLL for (int v = 0; v < N; ++v) {
     const int u = u0 + v * L;
     const int64_t n = hidden - u, at = rows.cell[i0 + m] * hidden + u;
     if (n <= 0) break;
-    const int64_t next = at + int64_t(rows.ahead) * hidden;
-    prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
-    prefetch<L * sizeof(T)>(maps.dh + next);
-    prefetch<L * sizeof(T)>(maps.c + next);
-    prefetch_for_write<4 * L * sizeof(T)>(maps.dx + next * 4);
+    if (N == 1) ahead(m);
     T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(dc_at, n);
     const Vec<T> dh = load(maps.dh + at, n) + product[m][v];
