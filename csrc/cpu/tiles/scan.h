@@ -41,7 +41,12 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
     const Vec<T> c = next_c(a, load(rows.carry[i0 + m] + u0, n));
     store_gates(maps.gates + at * 4, n, a);
     store(maps.c + at, c, n);
-    store(maps.h + at, hidden_state<Math>(a, c), n);
+    z[m][0] = c, z[m][1] = a.o;
+  }
+  // Apart, since tanh(c) waits for all of its cell: here it does so beside those of the other cells.
+  ROLL for (int m = 0; m < R; ++m) {
+    const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
+    store(maps.h + rows.cell[i0 + m] * hidden + u0, hidden_state<Math>(a, z[m][0]), n);
   }
 }
 
