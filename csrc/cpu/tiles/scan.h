@@ -3,6 +3,7 @@
 #include "../../cell.h"
 #include "register_tile.h"
 #include "simd.h"
+#include "transposition.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
@@ -109,15 +110,17 @@ template <class T> struct ScanTiles {
     int64_t all = 0;
     for (int k = 0; k < taps; ++k) all += channels[k];
     for (int b = b0; b < b1; ++b)
-      for (int g = 0; g < 4; ++g)
-        for (int l = 0; l < L; ++l) {
-          const int64_t u = (int64_t)b * L + l;
-          T* to = packed + (((int64_t)b * (4 / G) + g / G) * all * G + g % G) * L + l;
-          for (int k = 0; k < taps; ++k) {
-            const T* from = weight[k] + (u * 4 + g) * channels[k];
-            for (int j = 0; j < channels[k]; ++j, to += G * L) *to = u < hidden ? from[j] : T(0);
-          }
+      for (int g = 0; g < 4; ++g) {
+        const int64_t u = (int64_t)b * L;
+        const int units = hidden - u < L ? hidden - u : L;
+        T* to = packed + ((u / L * (4 / G) + g / G) * all * G + g % G) * L;
+        for (int k = 0; k < taps; to += channels[k++] * G * L) {
+          const T* from = weight[k] + (u * 4 + g) * channels[k];
+          Transposition<T>::transpose(units, channels[k], from, nullptr, 4 * channels[k], to, G * L);
+          for (int j = 0; j < channels[k]; ++j)
+            for (int l = units; l < L; ++l) to[j * G * L + l] = 0;
         }
+      }
   }
   // [block][taps][hidden][4][vectors][lanes]
   static void pack_backward(int hidden, int taps, const T* const* weight, T* packed, int b0, int b1) {
@@ -126,7 +129,8 @@ template <class T> struct ScanTiles {
     for (int b = b0; b < b1; ++b)
       for (int k = 0; k < taps; ++k)
         for (int64_t row = 0; row < 4 * hidden; ++row)
-          for (int u = b * units; u < (b + 1) * units; ++u) *to++ = u < hidden ? weight[k][row * hidden + u] : T(0);
+          for (int u = b * units; u < (b + 1) * units; u += L, to += L)
+            store(to, load(weight[k] + row * hidden + u, hidden - u));
   }
 
   static void forward(
