@@ -159,8 +159,12 @@ void sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, const Team& team,
     cells.carry(directions[d].carry);
     return cells.rows(sense);
   };
+  // Groups of cells: a multiple of the shares where they share a line whose blocks they cannot share evenly.
+  auto groups = [&](const Rows<T>& rows) {
+    const int n = (rows.cells + most - 1) / most;
+    return apart || blocks % shares == 0 ? n : (n + shares - 1) / shares * shares;
+  };
   // Tiles t0 <= t < t1 of some cells: a block's weights stay in L1 for all groups of cells.
-  auto groups = [&](const Rows<T>& rows) { return (rows.cells + most - 1) / most; };
   auto tiles = [&](int d, const Rows<T>& rows, int64_t t0, int64_t t1) {
     const int n = groups(rows);
     for (int64_t t = t0; t < t1; ++t) {
