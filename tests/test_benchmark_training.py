@@ -96,9 +96,10 @@ def test_a_call_is_broken_down_by_operator():
     [
         ("pixelrnn_ext::line_scan", "scan, forward"),
         ("LineScan", "scan, forward"),
-        ("pixelrnn_ext::line_scan_backward", "scan, backward"),
-        ("LineScanBackward", "scan, backward"),
-        ("pixelrnn_ext::line_scan_weight_grad", "scan, weight gradient"),
+        ("pixelrnn_ext::line_scan_gradients", "scan, gradients"),
+        ("pixelrnn_ext::line_scan_backward", "scan, gradients"),
+        ("pixelrnn_ext::line_scan_weight_grad", "scan, gradients"),
+        ("LineScanBackward", "scan, gradients"),
         ("pixelrnn_ext::masked_conv_backward", "convolutions"),
         ("aten::mkldnn_convolution", "convolutions"),
         ("aten::convolution_backward", "convolutions"),

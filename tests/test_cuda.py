@@ -215,7 +215,7 @@ def test_a_gradient_penalty_in_float32(name, backend):
 
 
 @pytest.mark.parametrize("format", ["fp64", "fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("operator", [0, 1, 2], ids=["line_scan", "line_scan_backward", "line_scan_weight_grad"])
+@pytest.mark.parametrize("operator", range(4), ids=test_operators.SCAN_OPERATORS)
 @pytest.mark.parametrize("scan", test_operators.SCANS)
 def test_opcheck(scan, operator, format, monkeypatch):
     monkeypatch.setattr(test_operators, "h", 16)  # a size of the resident path

@@ -7,14 +7,14 @@ import test_operators
 from pixelrnn_ext.operators.recurrence import gpu
 
 CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-OPERATORS = ["line_scan", "line_scan_backward", "line_scan_weight_grad", "masked_conv2d", "masked_conv2d_backward"]
+OPERATORS = [*test_operators.SCAN_OPERATORS, "masked_conv2d", "masked_conv2d_backward"]
 
 
 @pytest.fixture(scope="module")
 def on_cpu():
     """What runs on a GPU, as operators of a namespace on the CPU; it is not run."""
     library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
-    for name in OPERATORS[:3]:
+    for name in test_operators.SCAN_OPERATORS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         library.define(schema.removeprefix("pixelrnn_ext::"))
     gpu.register("pixelrnn_devices", "cpu")

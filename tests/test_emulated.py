@@ -16,7 +16,7 @@ from emulated import library
 from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
 from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
-from test_operators import SCANS, operator_calls, scan_arguments
+from test_operators import SCAN_OPERATORS, SCANS, operator_calls, scan_arguments
 
 pytestmark = pytest.mark.emulated
 
@@ -281,7 +281,7 @@ def test_a_path_that_cannot_run_says_why(emulated):
         p.run(emulated.ops, p.dtype, "resident:s_4_512:1:1:2")
 
 
-@pytest.mark.parametrize("operator", [0, 1, 2], ids=["line_scan", "line_scan_backward", "line_scan_weight_grad"])
+@pytest.mark.parametrize("operator", range(4), ids=SCAN_OPERATORS)
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["fp64", "bf16"])
 def test_opcheck(dtype, scan, operator):

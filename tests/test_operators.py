@@ -39,27 +39,34 @@ SCANS = [
 ]
 
 
+SCAN_OPERATORS = ["line_scan", "line_scan_backward", "line_scan_weight_grad", "line_scan_gradients"]
+
+
 def _leaf(t):
     return t if t is None else t.detach().requires_grad_()
 
 
 def operator_calls(arguments, ops=OPS):
-    """(operator, arguments) of the scan, its backward and its weight gradient."""
+    """(operator, arguments) of the scan, its backward, its weight gradient, and all gradients at once."""
     _, weight, h0, c0, input, weight_ih, bias, kernel, *scan = arguments
     hs, cs, gates = ops.line_scan(*arguments)
     backward = (_leaf(torch.randn_like(hs)), weight, h0, c0, _leaf(cs), _leaf(gates), *scan)
     dx = _leaf(ops.line_scan_backward(*backward)[0])
     input_taps = 0 if weight_ih is None else weight_ih.shape[1]
     weight_grad = (dx, _leaf(hs), h0, input, weight.shape[1], input_taps, kernel, bias is not None, *scan)
+    wanted = arguments[0] is not None, True, input is not None, input is not None, bias is not None
+    dh, _, _, _, c, gates, *_ = backward
+    gradients = (dh, weight, h0, c0, input, weight_ih, _leaf(hs), c, gates, kernel, *scan, *wanted)
     return [
         (ops.line_scan.default, arguments),
         (ops.line_scan_backward.default, backward),
         (ops.line_scan_weight_grad.default, weight_grad),
+        (ops.line_scan_gradients.default, gradients),
     ]
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("operator", [0, 1, 2], ids=["line_scan", "line_scan_backward", "line_scan_weight_grad"])
+@pytest.mark.parametrize("operator", range(4), ids=SCAN_OPERATORS)
 @pytest.mark.parametrize("scan", SCANS)
 def test_opcheck(scan, operator):
     opcheck(*operator_calls(scan_arguments(**scan))[operator])

@@ -8,8 +8,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 # The first that matches a name. What torch calls `...Backward0` only dispatches, and is part of the rest.
 GROUPS = {
-    "scan, weight gradient": r"scan_weight_grad",
-    "scan, backward": r"scan_backward|^\w*ScanBackward$",
+    "scan, gradients": r"scan_(gradients|backward|weight_grad)|^\w*ScanBackward$",
     "scan, forward": r"pixelrnn_ext::\w*scan|^\w*Scan$",
     "directions, merged and split": r"pixelrnn_ext::(merge|split)_directions$|^(Merge|Split)Directions(Backward)?$",
     "convolutions": r"(aten::|pixelrnn_ext::)\w*conv\w*$|^\w*Conv2d(Backward)?$",

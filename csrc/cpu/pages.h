@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <vector>
 
 namespace pixelrnn::cpu {
@@ -108,6 +109,23 @@ class Pages {
   std::mutex mutex_;
   std::vector<Block> idle_;  // in the order in which they were given
   size_t used_bytes_ = 0, idle_bytes_ = 0, most_bytes_ = 0;
+};
+
+// Memory for the time of a call.
+template <class T> class Scratch {
+ public:
+  explicit Scratch(int64_t n) : block_{nullptr, 0} {
+    if (n) block_ = Pages::shared().take(n * sizeof(T));
+    if (n && !block_.data) throw std::bad_alloc();
+  }
+  Scratch(const Scratch&) = delete;
+  ~Scratch() {
+    if (block_.data) Pages::shared().give(block_);
+  }
+  T* get() const { return static_cast<T*>(block_.data); }
+
+ private:
+  Block block_;
 };
 
 }  // namespace pixelrnn::cpu

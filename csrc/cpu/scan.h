@@ -41,21 +41,29 @@ template <class T> struct Forward {
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
+// Outputs, null where they are not wanted, shaped as the weights.
+template <class T> struct WeightOutputs { T *weight, *weight_ih, *bias; };
+
 template <class T> struct Backward {
   const T* dh;  // [maps]
   const T* weight;
   const T *h0, *c0;
-  const T *c, *gates;  // from forward
-  T* dx;               // out: gradient of the pre-activations [maps, 4]
-  T *dh0, *dc0;        // out: each image's share of them [directions][images][hidden], or null: not wanted
+  const T *h, *c, *gates;      // from forward; h with of_weights.weight
+  const T *input, *weight_ih;  // with of_weights.weight_ih and dinput
+  // Outputs, null where they are not wanted.
+  T* dx;         // gradient of the pre-activations [maps, 4]
+  T *dh0, *dc0;  // each image's share of them [directions][images][hidden]
+  T* dinput;     // shaped as input
+  WeightOutputs<T> of_weights;
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 
+// The same gradients of weights, from dx.
 template <class T> struct WeightGradient {
-  const T* dx;  // from backward
+  const T* dx;
   const T *h, *h0;
   const T* input;
-  T *dweight, *dweight_ih, *dbias;  // out, shaped as the weights; null: not wanted. dweight_ih needs input
+  WeightOutputs<T> of_weights;
 };
 template <class T> void weight_gradient(const Shape&, const WeightGradient<T>&, const Team&, int instruction_set);
 

@@ -49,20 +49,25 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // What follows begins when all shares are done with what is first, and does not wait itself if that may throw. One
-  // parallel region where shares may wait, since each ends in a wait that costs a time slice when a core is busy.
-  template <class First, class Then> void parallel(int shares, const First& first, const Then& then) const {
-    if (!at_once) return parallel(shares, first), parallel(shares, then);
+  // One phase after the other: each begins when all shares are done with those before, and does not wait itself if one
+  // of them may throw. One parallel region where shares may wait, since each ends in a wait that costs a time slice
+  // when a core is busy.
+  template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
+    if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
+      int left = sizeof...(then);  // barriers at which the others would wait for ever
+      const auto phase = [&](const auto& f) {
+        f(s0, s1);
+        if (left) --left, barrier.arrive(s1 - s0);
+      };
       try {
-        first(s0, s1);
+        phase(first);
+        (phase(then), ...);
       } catch (...) {
-        barrier.arrive(s1 - s0);  // the others would wait for ever
+        while (left) --left, barrier.arrive(s1 - s0);
         throw;
       }
-      barrier.arrive(s1 - s0);
-      then(s0, s1);
     });
   }
 };

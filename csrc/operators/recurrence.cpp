@@ -85,8 +85,8 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   dispatch(gates, [&](auto zero) {
     using T = decltype(zero);
     cpu::backward<T>(s,
-        {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(c), in<T>(gates), out<T>(dx),
-            out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0)},
+        {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), nullptr, in<T>(c), in<T>(gates), nullptr, nullptr, out<T>(dx),
+            out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0), nullptr, {}},
         team(), instruction_set);
   });
   return {dx, dh0, dc0};
@@ -112,11 +112,62 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   dispatch(dx, [&](auto zero) {
     using T = decltype(zero);
     cpu::weight_gradient<T>(s,
-        {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input), out_if<T>(h.has_value(), dweight),
-            out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)},
+        {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input),
+            {out_if<T>(h.has_value(), dweight), out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)}},
         team(), instruction_set);
   });
   return {dweight, dweight_ih, dbias};
+}
+
+// All gradients that are asked for, in one go: the dx that they are made of is no map where nobody wants it. Without
+// elements where they are not asked for, and dh0 and dc0 where there is no h0 or c0.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gradients(Tensor dh, Tensor weight,
+    Optional h0, Optional c0, Optional input, Optional weight_ih, Tensor h, Tensor c, Tensor gates,
+    int64_t input_kernel, bool diagonal, bool reverse, bool of_x, bool of_weight, bool of_input, bool of_weight_ih,
+    bool of_bias, std::string, bool) {
+  STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6,
+      "line_scan_gradients: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
+  STD_TORCH_CHECK(input.has_value() == weight_ih.has_value() && (input || !(of_input || of_weight_ih)),
+      "line_scan_gradients: input and weight_ih go together, and with their gradients");
+  make_contiguous(dh, weight, h0, c0, input, weight_ih, h, c, gates);
+  const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), hidden = gates.size(4),
+                taps = weight.size(1);
+  cpu::Shape s = shape(D, B, H, W, hidden, taps, diagonal, reverse);
+  int64_t channels = 0, input_taps = 0;
+  if (input) {
+    STD_TORCH_CHECK(input->dim() == 4 && weight_ih->dim() == 5,
+        "line_scan_gradients: expected input [B, H, W, channels] and weight_ih [D, taps, h, 4, channels]");
+    channels = input->size(3), input_taps = weight_ih->size(1);
+    s.input_channels = int(channels), s.input_taps = int(input_taps), s.input_kernel = int(input_kernel);
+    check_sizes("input", input, {B, H, W, channels}, weight);
+    check_sizes("weight_ih", weight_ih, {D, input_taps, hidden, 4, channels}, weight);
+  }
+  check_sizes("weight", weight, {D, taps, hidden, 4, hidden}, weight);
+  check_sizes("gates", gates, {D, B, H, W, hidden, 4}, weight);
+  for (const auto& [name, map] : {std::pair{"dh", dh}, {"h", h}, {"c", c}})
+    check_sizes(name, map, {D, B, H, W, hidden}, weight);
+  check_sizes("h0", h0, {D, hidden}, weight);
+  check_sizes("c0", c0, {D, hidden}, weight);
+
+  const auto zeros = [&](bool wanted, int64_t n, std::vector<int64_t> others) {
+    others.insert(others.begin(), wanted ? n : 0);
+    return torch::stable::new_zeros(gates, others);
+  };
+  Tensor dx = kept(gates, {of_x ? D : 0, B, H, W, hidden, 4}), dinput = kept(gates, {of_input ? B : 0, H, W, channels});
+  Tensor dweight = zeros(of_weight, D, {taps, hidden, 4, hidden}), dh0 = zeros(h0.has_value(), D, {B, hidden}),
+         dc0 = zeros(c0.has_value(), D, {B, hidden}),
+         dweight_ih = zeros(of_weight_ih, D, {input_taps, hidden, 4, channels}), dbias = zeros(of_bias, D, {hidden, 4});
+  if (gates.numel() == 0) return {dx, dweight, dh0, dc0, dinput, dweight_ih, dbias};
+  dispatch(gates, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::backward<T>(s,
+        {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(h), in<T>(c), in<T>(gates), in<T>(input),
+            in<T>(weight_ih), out_if<T>(of_x, dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0),
+            out_if<T>(of_input, dinput),
+            {out_if<T>(of_weight, dweight), out_if<T>(of_weight_ih, dweight_ih), out_if<T>(of_bias, dbias)}},
+        team(), instruction_set);
+  });
+  return {dx, dweight, dh0, dc0, dinput, dweight_ih, dbias};
 }
 
 }  // namespace
@@ -135,9 +186,17 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
       "line_scan_weight_grad(Tensor dx, Tensor? h, Tensor? h0, Tensor? input, int taps, int input_taps, int "
       "input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
+  m.def(
+      "line_scan_gradients(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor "
+      "h, "
+      "Tensor c, Tensor gates, int input_kernel, bool diagonal, bool reverse, bool of_x, bool of_weight, bool "
+      "of_input, "
+      "bool of_weight_ih, bool of_bias, str path=\"auto\", bool tf32=False)"
+      " -> (Tensor dx, Tensor dweight, Tensor dh0, Tensor dc0, Tensor dinput, Tensor dweight_ih, Tensor dbias)");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("line_scan", TORCH_BOX(&pixelrnn::line_scan));
   m.impl("line_scan_backward", TORCH_BOX(&pixelrnn::line_scan_backward));
   m.impl("line_scan_weight_grad", TORCH_BOX(&pixelrnn::line_scan_weight_grad));
+  m.impl("line_scan_gradients", TORCH_BOX(&pixelrnn::line_scan_gradients));
 }

@@ -13,6 +13,7 @@ from torch.utils import cpp_extension
 from emulator import toolchain
 from emulator.control import Emulator
 from pixelrnn_ext.operators.recurrence import gpu, rules
+from test_operators import SCAN_OPERATORS
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
@@ -22,7 +23,6 @@ HOST = [
     *(CSRC / "operators" / "cuda" / name for name in ("recurrence.cpp", "gradient_operands.cpp")),
     ROOT / "tests" / "emulated" / "kernels.cpp",
 ]
-OPERATORS = ("line_scan", "line_scan_backward", "line_scan_weight_grad")
 
 
 def build(arch="sm_90", front_end="ptx", checks="race"):
@@ -52,7 +52,7 @@ def _load(arch, front_end, checks):
     path, namespace = build(arch, front_end, checks)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")
-    for name in OPERATORS:
+    for name in SCAN_OPERATORS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         fragment.define(schema.removeprefix("pixelrnn_ext::"))
     gpu.register(namespace, "cpu")

@@ -61,7 +61,7 @@ const Options kOptions[] = {
 // Buffers.
 
 template <class T> struct Inputs { std::vector<T> x, weight, h0, c0, input, weight_ih, bias, dh; };
-template <class T> struct Outputs { std::vector<T> h, c, gates, dx, dh0, dc0, dweight, dweight_ih, dbias; };
+template <class T> struct Outputs { std::vector<T> h, c, gates, dx, dh0, dc0, dinput, dweight, dweight_ih, dbias; };
 
 template <class T> struct Named {
   const char* name;
@@ -73,7 +73,7 @@ template <class T> std::vector<Named<T>> named(const Inputs<T>& a) {
 }
 template <class T> std::vector<Named<T>> named(const Outputs<T>& a) {
   return {{"h", a.h}, {"c", a.c}, {"gates", a.gates}, {"dx", a.dx}, {"dh0", a.dh0}, {"dc0", a.dc0},
-      {"dweight", a.dweight}, {"dweight_ih", a.dweight_ih}, {"dbias", a.dbias}};
+      {"dinput", a.dinput}, {"dweight", a.dweight}, {"dweight_ih", a.dweight_ih}, {"dbias", a.dbias}};
 }
 
 Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
@@ -105,6 +105,7 @@ template <class T> Outputs<T> outputs_of(const Shape& s, T value) {
   for (auto* map : {&out.h, &out.c}) map->assign(maps, value);
   for (auto* map : {&out.gates, &out.dx}) map->assign(maps * 4, value);
   for (auto* state : {&out.dh0, &out.dc0}) state->assign(states * s.images, value);
+  out.dinput.assign(int64_t(s.images) * s.height * s.width * s.input_channels, value);
   out.dweight.assign(weights(s), value);
   out.dweight_ih.assign(input_weights(s), value);
   out.dbias.assign(states * 4, value);
@@ -217,8 +218,12 @@ class Reference {
       }
     }
     for (int k = 0; k < s_.input_taps; ++k)
-      for (int channel = 0; channel < s_.input_channels; ++channel)
-        out_.dweight_ih[input_weight_at(k, u, g, channel)] += dz * input(input_tap(p, k), channel);
+      for (int channel = 0; channel < s_.input_channels; ++channel) {
+        const Pixel from = input_tap(p, k);
+        const int64_t weight = input_weight_at(k, u, g, channel);
+        out_.dweight_ih[weight] += dz * input(from, channel);
+        if (inside(from)) out_.dinput[image_index(from) * s_.input_channels + channel] += dz * in_.weight_ih[weight];
+      }
   }
 
   const Shape s_;
@@ -268,15 +273,23 @@ template <class T> void scan_forward(const Shape& s, const Inputs<T>& in, Output
 }
 template <class T> void scan_backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::backward<T>(s,
-      {data(in.dh), data(in.weight), data(in.h0), data(in.c0), data(out.c), data(out.gates), data(out.dx),
-          data(out.dh0), data(out.dc0)},
+      {data(in.dh), data(in.weight), data(in.h0), data(in.c0), nullptr, data(out.c), data(out.gates), nullptr, nullptr,
+          data(out.dx), data(out.dh0), data(out.dc0), nullptr, {}},
       team(d), level);
 }
 template <class T>
 void scan_weight_gradient(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::weight_gradient<T>(s,
-      {data(out.dx), data(out.h), data(in.h0), data(in.input), data(out.dweight), data(out.dweight_ih),
-          data(out.dbias)},
+      {data(out.dx), data(out.h), data(in.h0), data(in.input),
+          {data(out.dweight), data(out.dweight_ih), data(out.dbias)}},
+      team(d), level);
+}
+template <class T>
+void scan_all_gradients(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
+  cpu::backward<T>(s,
+      {data(in.dh), data(in.weight), data(in.h0), data(in.c0), data(out.h), data(out.c), data(out.gates),
+          data(in.input), data(in.weight_ih), data(out.dx), data(out.dh0), data(out.dc0), data(out.dinput),
+          {data(out.dweight), data(out.dweight_ih), data(out.dbias)}},
       team(d), level);
 }
 
@@ -294,6 +307,24 @@ Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, c
   if (!same_bits(out.h, h) || !same_bits(out.c, c) || !same_bits(out.gates, gates) || !same_bits(out.dx, dx))
     fail(where + ": a later pass has changed h, c, gates or dx");
   ++checks;
+  return out;
+}
+
+// All gradients at once, from a forward that has been: the scan's are those of the scan alone, to the bit, and a dx
+// that is not wanted changes nothing.
+template <class T>
+Outputs<T> all_gradients(
+    const Shape& s, const Inputs<T>& in, const Outputs<T>& apart, const Deal& d, int level, const std::string& where) {
+  Outputs<T> out = outputs_of(s, std::numeric_limits<T>::quiet_NaN());
+  out.h = apart.h, out.c = apart.c, out.gates = apart.gates;
+  Outputs<T> without = out;
+  without.dx = {};
+  scan_all_gradients(s, in, out, d, level);
+  scan_all_gradients(s, in, without, d, level);
+  for (const auto scanned : {&Outputs<T>::dx, &Outputs<T>::dh0, &Outputs<T>::dc0})
+    if (!same_bits(out.*scanned, apart.*scanned)) fail(where + ": dx, dh0 or dc0 depends on what else is wanted");
+  without.dx = out.dx;
+  check_same_bits(without, out, where + ", without dx");
   return out;
 }
 
@@ -332,12 +363,14 @@ template <class T> double check_case(const Kind& kind, const Size& size, const O
     for (const Deal& d : kDeals) {
       const std::string where =
           what + ", " + std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
-      const Outputs<T> out = scan(s, in, d, level, where);
+      Outputs<T> out = scan(s, in, d, level, where);
+      const Outputs<T> at_once = all_gradients(s, in, out, d, level, where);
+      out.dinput = at_once.dinput;
       if (d.shares == last.shares) {
         check_same_bits(out, last_out, where);
         continue;
       }
-      error = std::max(error, check_close(out, expected, where));
+      error = std::max({error, check_close(out, expected, where), check_close(at_once, expected, where + ", at once")});
       for (const auto& a : named(out)) add_to_hash(a.name, level, a.values);
       if (d.shares == 1) check_unwanted(s, in, out, level, where);
       last = d, last_out = out;

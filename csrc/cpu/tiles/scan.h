@@ -32,7 +32,9 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
   ROLL for (int m = 0; m < R; ++m) {
     const int64_t at = rows.cell[i0 + m] * hidden + u0, next = at + int64_t(rows.ahead) * hidden;
     if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
-    prefetch_for_write<4 * L * sizeof(T)>(maps.gates + next * 4);
+    prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
+    prefetch<L * sizeof(T)>(maps.c + next);
+    prefetch<L * sizeof(T)>(maps.h + next);
     Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
     if (maps.x) {
       const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
@@ -61,7 +63,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
     prefetch<L * sizeof(T)>(maps.dh + next);
     prefetch<L * sizeof(T)>(maps.c + next);
-    prefetch_for_write<4 * L * sizeof(T)>(maps.dx + next * 4);
+    prefetch<4 * L * sizeof(T)>(maps.dx + next * 4);
   };
   Vec<T> acc[R][N] = {};
   // The epilogue of several vectors is too short for so many misses, the product is long.

@@ -73,12 +73,9 @@ template <class T> INLINE void store(T* p, Vec<T> v, int64_t n) {
   if (n >= lanes<T>) return store(p, v);
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
-// Every cache line of `bytes` bytes.
+// Every cache line of `bytes` bytes, read or written soon. Into L2, which has more misses under way than L1.
 template <int bytes> INLINE void prefetch(const void* p) {
-  UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i);
-}
-template <int bytes> INLINE void prefetch_for_write(void* p) {
-  UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<char*>(p) + i, 1);
+  UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
 // Intrinsics, since from a conditional the compiler makes a compare and a blend. A NaN in b is kept. a * b + c is fused

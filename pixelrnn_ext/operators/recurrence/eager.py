@@ -8,6 +8,7 @@ csrc/operators/recurrence.cpp; halves are computed in float32. ``path`` and ``tf
 matter here.
 """
 
+from collections.abc import Callable
 from functools import reduce
 
 import torch
@@ -277,6 +278,73 @@ def _product(dx: Tensor, neighbours: list[Tensor]) -> Tensor:
     channels = neighbours[0].shape[-1]
     product = dx.transpose(1, 2) @ torch.cat(neighbours, -1).reshape(groups, pixels, len(neighbours) * channels)
     return product.view(groups, columns // 4, 4, len(neighbours), channels).permute(0, 3, 1, 2, 4)
+
+
+def line_scan_gradients(
+    dh: Tensor | None,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    input_kernel: int,
+    diagonal: bool,
+    reverse: bool,
+    of_x: bool,
+    of_weight: bool,
+    of_input: bool,
+    of_weight_ih: bool,
+    of_bias: bool,
+    path: str = "auto",
+    tf32: bool = False,
+    *,
+    scan_backward: Callable[..., tuple[Tensor, ...]] = line_scan_backward,
+    weight_grad: Callable[..., tuple[Tensor, ...]] = line_scan_weight_grad,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(dx, dweight, dh0, dc0, dinput, dweight_ih, dbias), each without elements if it is not asked for: the backward
+    scan, and what is made of its dx."""
+    dx, dh0, dc0 = scan_backward(dh, weight, h0, c0, c, gates, diagonal, reverse, path, tf32)
+    dweight, dweight_ih, dbias = weight_grad(
+        dx,
+        h if of_weight else None,
+        h0,
+        input if of_weight_ih else None,
+        weight.shape[1],
+        0 if weight_ih is None else weight_ih.shape[1],
+        input_kernel,
+        of_bias,
+        diagonal,
+        reverse,
+    )
+    height, width = dx.shape[2:4]
+    if of_input:
+        assert weight_ih is not None  # the operator has checked that it goes with its input
+        dinput = _input_grad(dx, weight_ih, input_kernel, reverse)
+    else:
+        dinput = dx.new_empty(0, height, width, 0 if input is None else input.shape[-1])
+    return dx if of_x else dx.new_empty(0, *dx.shape[1:]), dweight, dh0, dc0, dinput, dweight_ih, dbias
+
+
+def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Tensor:
+    """Gradient of the layer's input: the transposed input-to-state convolution of dx, summed over directions."""
+    directions, images, height, width, hidden, _ = dx.shape
+    taps, channels = weight_ih.shape[1], weight_ih.shape[4]
+    total: Tensor | None = None
+    for d in range(directions):
+        columns = weight_ih[d].permute(1, 2, 0, 3).reshape(4 * hidden, taps * channels)
+        pixels = dx[d].reshape(-1, 4 * hidden)
+        if taps == 1 and kernel == 1:
+            total = pixels @ columns if total is None else torch.addmm(total, pixels, columns)
+            continue
+        products = (pixels @ columns).view(images, height, width, taps, channels)
+        for k in range(taps):
+            moved = displaced(products[:, :, :, k], 0, k - kernel // 2, reverse != (d == 1)).reshape(-1, channels)
+            total = moved if total is None else total + moved
+    assert total is not None  # there is a direction
+    return total.reshape(images, height, width, channels)
 
 
 def input_neighbours(input: Tensor, taps: int, kernel: int, mirrored: bool) -> list[Tensor]:

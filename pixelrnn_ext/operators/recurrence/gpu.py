@@ -22,6 +22,14 @@ def register(namespace: str, device: str) -> None:
         ("line_scan", partial(line_scan, ops)),
         ("line_scan_backward", partial(line_scan_backward, ops)),
         ("line_scan_weight_grad", partial(line_scan_weight_grad, ops)),
+        (
+            "line_scan_gradients",
+            partial(
+                eager.line_scan_gradients,
+                scan_backward=partial(line_scan_backward, ops),
+                weight_grad=partial(line_scan_weight_grad, ops),
+            ),
+        ),
     ):
         torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(on_one_device(kernel)))
 

@@ -39,12 +39,14 @@ def register_rules(namespace: str) -> torch.library.Library:
         ("line_scan", _scan_fake, _scan_batch),
         ("line_scan_backward", _backward_fake, _backward_batch),
         ("line_scan_weight_grad", _weight_grad_fake, _weight_grad_batch),
+        ("line_scan_gradients", _gradients_fake, _gradients_batch),
     ):
         torch.library.register_fake(f"{namespace}::{name}", fake)
         torch.library.register_vmap(f"{namespace}::{name}", partial(batch, getattr(ops, name)))
     autograd.register(library, "line_scan", eager.line_scan, _scan_setup, partial(_scan_backward, ops))
     autograd.register(library, "line_scan_backward", eager.line_scan_backward)
     autograd.register(library, "line_scan_weight_grad", eager.line_scan_weight_grad)
+    autograd.register(library, "line_scan_gradients", eager.line_scan_gradients)
     return library
 
 
@@ -118,6 +120,42 @@ def _weight_grad_fake(
     )
 
 
+def _gradients_fake(
+    dh: Tensor,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    input_kernel: int,
+    diagonal: bool,
+    reverse: bool,
+    of_x: bool,
+    of_weight: bool,
+    of_input: bool,
+    of_weight_ih: bool,
+    of_bias: bool,
+    path: str = "auto",
+    tf32: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    taps, directions, images, height, width, hidden = weight.shape[1], *c.shape
+    channels = 0 if input is None else input.shape[3]
+    input_taps = 0 if weight_ih is None else weight_ih.shape[1]
+    dh0, dc0 = (c.new_empty(0 if state is None else directions, images, hidden) for state in (h0, c0))
+    return (
+        weight.new_empty(directions if of_x else 0, images, height, width, hidden, 4),
+        weight.new_empty(directions if of_weight else 0, taps, hidden, 4, hidden),
+        dh0,
+        dc0,
+        weight.new_empty(images if of_input else 0, height, width, channels),
+        weight.new_empty(directions if of_weight_ih else 0, input_taps, hidden, 4, channels),
+        weight.new_empty(directions if of_bias else 0, hidden, 4),
+    )
+
+
 # Batching. The axes of images by the place of the argument.
 def _scan_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     return batching.folded(op, {0: 1, 4: 0}, (1, 1, 1), info, in_dims, args)
@@ -135,6 +173,10 @@ def _weight_grad_batch(op: Operator, info: batching.Info, in_dims: batching.Dims
     return eager.grouped_weight_grad(info.batch_size, *folded), (1, 1, 1)
 
 
+def _gradients_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
+    return batching.each(op, info, in_dims, args)  # the derivative below does not need it
+
+
 def _scan_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, weight, h0, c0, input, weight_ih, _, *ctx.options = inputs
     ctx.save_for_backward(weight, h0, c0, input, weight_ih, *output)
@@ -144,58 +186,32 @@ def _scan_backward(
     ops: Any, ctx: Any, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     weight, h0, c0, input, weight_ih, h, c, gates = ctx.saved_tensors  # once: activation checkpoints allow no more
-    input_kernel, diagonal, reverse, *path = ctx.options
-    scan = diagonal, reverse
+    scan, path = ctx.options[:3], ctx.options[3:]
     need_x, need_weight, need_h0, need_c0, need_input, need_weight_ih, need_bias = ctx.needs_input_grad[:7]
     with without_autocast(weight.device.type):  # it is on where backward() is called inside its region
-        if dc is None and dgates is None:
-            if dh is None:
-                return (None,) * (7 + len(ctx.options))
-            dx, dh0, dc0 = ops.line_scan_backward(dh, weight, h0, c0, c, gates, *scan, *path)
-        else:  # from a second derivative
-            dx, dh0, dc0 = eager.line_scan_backward(dh, weight, h0, c0, c, gates, *scan, dc=dc, dgates=dgates)
-        dweight = dweight_ih = dbias = None
-        if need_weight or need_weight_ih or need_bias:
-            dweight, dweight_ih, dbias = ops.line_scan_weight_grad(
-                dx,
-                h if need_weight else None,
-                h0,
-                input if need_weight_ih else None,
-                weight.shape[1],
-                0 if weight_ih is None else weight_ih.shape[1],
-                input_kernel,
-                need_bias,
-                *scan,
-            )
+        if dh is None and dc is None and dgates is None:
+            return (None,) * (7 + len(ctx.options))
+        of = need_x, need_weight, need_input, need_weight_ih, need_bias
+        arguments = dh, weight, h0, c0, input, weight_ih, h, c, gates, *scan, *of, *path
+        if dc is not None or dgates is not None:  # from a second derivative
+            backward = partial(eager.line_scan_backward, dc=dc, dgates=dgates)
+            gradients = eager.line_scan_gradients(*arguments, scan_backward=backward)
+        elif torch._C._are_functorch_transforms_active():  # torch.vmap batches the parts better than the whole
+            parts = ops.line_scan_backward, ops.line_scan_weight_grad
+            gradients = eager.line_scan_gradients(*arguments, scan_backward=parts[0], weight_grad=parts[1])
+        else:
+            gradients = ops.line_scan_gradients(*arguments)
+        dx, dweight, dh0, dc0, dinput, dweight_ih, dbias = gradients
         return (
             dx if need_x else None,
             dweight if need_weight else None,
             dh0.sum(1).to(weight.dtype) if need_h0 else None,
             dc0.sum(1).to(weight.dtype) if need_c0 else None,
-            _input_grad(dx, weight_ih, input_kernel, reverse) if need_input else None,
+            dinput if need_input else None,
             dweight_ih if need_weight_ih else None,
             dbias if need_bias else None,
             *(None for _ in ctx.options),
         )
-
-
-def _input_grad(dx: Tensor, weight_ih: Tensor, kernel: int, reverse: bool) -> Tensor:
-    """Gradient of the layer's input: the transposed input-to-state convolution of dx, summed over directions."""
-    directions, images, height, width, hidden, _ = dx.shape
-    taps, channels = weight_ih.shape[1], weight_ih.shape[4]
-    total: Tensor | None = None
-    for d in range(directions):
-        columns = weight_ih[d].permute(1, 2, 0, 3).reshape(4 * hidden, taps * channels)
-        pixels = dx[d].reshape(-1, 4 * hidden)
-        if taps == 1 and kernel == 1:
-            total = pixels @ columns if total is None else torch.addmm(total, pixels, columns)
-            continue
-        products = (pixels @ columns).view(images, height, width, taps, channels)
-        for k in range(taps):
-            moved = eager.displaced(products[:, :, :, k], 0, k - kernel // 2, reverse != (d == 1)).reshape(-1, channels)
-            total = moved if total is None else total + moved
-    assert total is not None  # there is a direction
-    return total.reshape(images, height, width, channels)
 
 
 if why_no_native() is None:

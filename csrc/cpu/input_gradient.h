@@ -1,0 +1,68 @@
+// The gradient of the layer's input: the transposed input-to-state convolution of dx, summed over directions.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "buffer.h"
+#include "convolution_kernels.h"
+#include "line_cells.h"
+
+namespace pixelrnn::cpu {
+
+template <class T> class InputGradient {
+ public:
+  // weight_ih [directions][input_taps][hidden][4][input_channels], or null: nothing is wanted of it.
+  InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const T* weight_ih)
+      : s_(s), k_(k), weight_ih_(weight_ih), zeros_(4 * s.hidden) {
+    first_.push_back(0);
+    while (weight_ih && first_.back() < s.input_channels)
+      first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
+    packed_ = buffer<T>(depth() * first_.back());
+  }
+  // [block of channels][direction][tap][hidden][4][channels of a block]
+  void pack(int s0, int s1, int shares) const {
+    const int blocks = int(first_.size()) - 1;
+    for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
+      T* to = packed_.get() + depth() * first_[b];
+      for (int64_t row = 0; row < depth(); ++row)
+        for (int c = first_[b]; c < first_[b + 1]; ++c)
+          *to++ = c < s_.input_channels ? weight_ih_[row * s_.input_channels + c] : T(0);
+    }
+  }
+  // Of image rows r0 <= r < r1, counted through the images with which dinput and every direction's dx begin.
+  void write(const std::vector<const T*>& dx, T* dinput, int64_t r0, int64_t r1) const {
+    Taps<T> taps;
+    for (int i = 0; i < s_.directions; ++i)
+      for (int k = 0; k < s_.input_taps; ++k) {
+        const int left = input_tap(s_.input_kernel, k).left;
+        taps.push_back(
+            {dx[i], 4 * s_.hidden, 4 * s_.hidden, {0, s_.mirrored(i) ? -left : left}, zeros_.data(), nullptr});
+      }
+    LineCells<T> cells(Geometry::row(s_.height, s_.width), s_.pixels(), taps, -1);
+    const int64_t step = std::max(1, kRun / s_.width);
+    for (int64_t r = r0; r < r1; r += step) {
+      const Rows<T> rows = cells.lines(r, std::min(r1, r + step));
+      const int groups = (rows.cells + k_.max_cells - 1) / k_.max_cells;
+      for (size_t b = 0; b + 1 < first_.size(); ++b)
+        for (int g = 0; g < groups; ++g) {
+          const int first = share(rows.cells, g, groups), last = share(rows.cells, g + 1, groups);
+          k_.convolve(rows, first, last - first, s_.input_channels, first_[b], packed_.get() + depth() * first_[b],
+              false, dinput);
+        }
+    }
+  }
+
+ private:
+  static constexpr int kRun = 112;  // cells that take their pointers at once: whole tiles where one has 14 (AVX-512)
+
+  int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * 4 * s_.hidden; }
+
+  const Shape& s_;
+  const ConvolutionKernels<T>& k_;
+  const T* weight_ih_;
+  const std::vector<T> zeros_;
+  std::vector<int> first_;  // channel of each block, and the end
+  Buffer<T> packed_;
+};
+
+}  // namespace pixelrnn::cpu

@@ -1,0 +1,157 @@
+// The scan of all directions, forward or backward in time, line by line.
+#pragma once
+#include <algorithm>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "buffer.h"
+#include "line_cells.h"
+#include "scan_kernels.h"
+
+namespace pixelrnn::cpu {
+
+constexpr int kCellsAtOnce = 24;  // of a line, over several images: enough to fill tiles, few enough to stay in L1
+
+// Whether `shares` have about as many of n things each.
+inline bool even(int n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
+
+// One direction as a scan sees it: all maps begin at the first of some images.
+template <class T, class Maps> struct Direction {
+  Geometry geometry;
+  Taps<T> taps;
+  Tap<T> carry;
+  Maps maps;
+};
+
+// The weights of a direction in the order of a pass, a block of units after the other.
+template <class T> class Packing {
+ public:
+  Packing(const ScanKernels<T>& k, Pass pass, int hidden, const Taps<T>& taps)
+      : k_(k), pass_(pass), hidden_(hidden), channels_(taps.channels()) {
+    const int units = k.block_units(pass, hidden);
+    blocks_ = (hidden + units - 1) / units;
+    for (const auto& tap : taps) weight_.push_back(tap.weight);
+    const int64_t inputs = pass == Pass::kForward ? 4 * taps.all_channels() : int64_t(taps.size()) * 4 * hidden;
+    packed_ = buffer<T>(inputs * units * blocks_);
+  }
+  int blocks() const { return blocks_; }
+  const T* packed() const { return packed_.get(); }
+  void pack(int s0, int s1, int shares) const {
+    k_.pack(pass_, hidden_, int(weight_.size()), channels_.data(), weight_.data(), packed_.get(),
+        share(blocks_, s0, shares), share(blocks_, s1, shares));
+  }
+
+ private:
+  const ScanKernels<T>& k_;
+  const Pass pass_;
+  const int hidden_;
+  const std::vector<int> channels_;
+  int blocks_;
+  std::vector<const T*> weight_;
+  Buffer<T> packed_;
+};
+
+// Images that a share takes through a map at once.
+inline int images_at_once(const Shape& s) {
+  const int cells = s.diagonal ? std::min(s.height, s.width) : s.width;
+  return std::max(1, (kCellsAtOnce + cells / 2) / cells);
+}
+
+template <class T, class Maps> class Sweep {
+ public:
+  using Tile = void (*)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&);
+  using At = std::function<Direction<T, Maps>(int direction, int64_t image)>;
+
+  // at: a direction from an image on.
+  Sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, Tile tile, const Team& team, At at)
+      : s_(s),
+        sense_(pass == Pass::kForward ? 1 : -1),
+        most_(k.max_cells(pass, s.hidden)),
+        lines_(s.geometry(0).lines),
+        tile_(tile),
+        shares_(team.threads),
+        apart_(!team.at_once || even(s.directions * s.images, shares_)),
+        at_(std::move(at)),
+        barrier_(shares_) {
+    for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, at_(i, 0).taps);
+  }
+
+  // All that follows needs the weights of all shares.
+  void pack(int s0, int s1) const {
+    for (const auto& packing : packings_) packing.pack(s0, s1, shares_);
+  }
+  // A direction of some images, through the whole map.
+  void images(int direction, const Direction<T, Maps>& d, int images) const {
+    LineCells<T> cells(d.geometry, s_.pixels(), d.taps, sense_);
+    for (int step = 0; step < lines_; ++step) {
+      const Rows<T> rows = cells.line(line(step), 0, images, d.carry);
+      tiles(direction, d, rows, groups(rows), 0, groups(rows) * blocks());
+    }
+  }
+  // Shares s0 <= s < s1 of everything. Each takes its own scans, a few images at a time, and never waits. Where that
+  // would leave threads idle, all shares work on every line and meet behind it, if they run at the same time.
+  void whole(int s0, int s1) {
+    if (!apart_) return lines(s0, s1);
+    const int scans = s_.directions * s_.images;
+    for (int q = s0; q < s1; ++q)
+      for (int scan = share(scans, q, shares_), end = share(scans, q + 1, shares_); scan < end;) {
+        const int i = scan / s_.images, image = scan % s_.images;
+        const int n = std::min({images_at_once(s_), s_.images - image, end - scan});
+        images(i, at_(i, image), n);
+        scan += n;
+      }
+  }
+
+ private:
+  void lines(int s0, int s1) {
+    std::vector<Direction<T, Maps>> directions;
+    std::vector<LineCells<T>> cells;
+    for (int i = 0; i < s_.directions; ++i) directions.push_back(at_(i, 0));
+    for (const auto& d : directions) cells.emplace_back(d.geometry, s_.pixels(), d.taps, sense_);
+    std::vector<Rows<T>> rows(directions.size());
+    for (int step = 0; step < lines_; ++step) {
+      int64_t all = 0;
+      for (size_t i = 0; i < rows.size(); ++i) {
+        rows[i] = cells[i].line(line(step), 0, s_.images, directions[i].carry);
+        all += shared_groups(rows[i]) * blocks();
+      }
+      int64_t t0 = share(all, s0, shares_), t1 = share(all, s1, shares_);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        const int groups = shared_groups(rows[i]);
+        const int64_t n = groups * blocks();
+        tiles(int(i), directions[i], rows[i], groups, std::clamp<int64_t>(t0, 0, n), std::clamp<int64_t>(t1, 0, n));
+        t0 -= n, t1 -= n;
+      }
+      barrier_.arrive(s1 - s0);
+    }
+  }
+  int line(int step) const { return sense_ > 0 ? step : lines_ - 1 - step; }
+  // Tiles t0 <= t < t1 of some cells, each of a group of them and a block of units: a block's weights stay in L1 for
+  // all groups.
+  void tiles(
+      int direction, const Direction<T, Maps>& d, const Rows<T>& rows, int groups, int64_t t0, int64_t t1) const {
+    for (int64_t t = t0; t < t1; ++t) {
+      const int first = share(rows.cells, t % groups, groups), last = share(rows.cells, t % groups + 1, groups);
+      tile_(rows, first, last - first, int(t / groups), s_.hidden, packings_[direction].packed(), d.maps);
+    }
+  }
+  int groups(const Rows<T>& rows) const { return (rows.cells + most_ - 1) / most_; }
+  // A multiple of the shares where they could not share the blocks evenly.
+  int shared_groups(const Rows<T>& rows) const {
+    const int n = groups(rows);
+    return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;
+  }
+  int64_t blocks() const { return packings_[0].blocks(); }
+
+  const Shape& s_;
+  const int sense_, most_, lines_;
+  const Tile tile_;
+  const int shares_;
+  const bool apart_;
+  const At at_;
+  std::vector<Packing<T>> packings_;
+  Barrier barrier_;
+};
+
+}  // namespace pixelrnn::cpu
