@@ -30,7 +30,7 @@ SIZES = [
         (1, 6, 7, 9, 4, 3),
         (3, 8, 16, 1, 5, 1),
         (2, 4, 8, 7, 1, 2),
-        (1, 1, 1, 1, 1, 1),
+        (3, 1, 1, 1, 1, 1),  # of one image's single gradient, which may cancel, no relative error can be asked
         (5, 5, 33, 12, 13, 3),
         (2, 4, 64, 3, 140, 1),
         (0, 3, 5, 4, 6, 1),
