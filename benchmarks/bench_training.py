@@ -1,8 +1,14 @@
-"""Training steps of the paper's models: forward, backward and optimiser, native and in PyTorch.
+"""Training steps of the paper's models: forward, backward and optimiser, native and in PyTorch, in a process like that
+of the command `pixelrnn`; GOMP_SPINCOUNT=300000 in front lets threads wait as in a script of one's own.
 `python benchmarks/bench_training.py --help`"""
 
 import statistics
 import sys
+
+from harness.process import as_the_command
+
+if __name__ == "__main__":
+    as_the_command()
 
 import torch
 

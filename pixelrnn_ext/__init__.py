@@ -1,8 +1,10 @@
 """PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM and masked convolutions, and the models made of
 them."""
 
-from ._command import running, without_traceback
+from ._command import own_process, running, without_traceback
 
+if running():
+    own_process()
 with without_traceback(running()):
     from . import functional, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM

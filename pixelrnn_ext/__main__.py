@@ -2,12 +2,11 @@
 
 import sys
 
-from ._command import keep_pages, without_traceback
+from ._command import without_traceback
 
 
 def main(command: str = "pixelrnn") -> int:
     """Runs the command line of this process; the exit status."""
-    keep_pages()
     with without_traceback(command):
         from . import cli
     return cli.main(prog=command)

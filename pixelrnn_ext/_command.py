@@ -15,13 +15,21 @@ FAILED, INTERRUPTED = 2, 130
 
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# How threads wait for work, in the environment: of OpenMP, of GNU's and of LLVM's.
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+
+
+def own_process() -> None:
+    """What a program may ask for and a library may not, before torch is imported."""
+    keep_pages()
+    wait_briefly()
 
 
 def keep_pages() -> None:
     """Lets glibc keep the memory of maps from one step of a training to the next.
 
     It gives blocks back to the system as soon as they are free, and new pages cost a small model a fifth of its step.
-    A program may ask for this, a library may not; no other C library is asked, and none where the environment decides.
+    No other C library is asked, and none where the environment decides.
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
@@ -29,6 +37,16 @@ def keep_pages() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # what is larger has a mapping of its own, and goes back
         mallopt(_TRIM_THRESHOLD, 512 << 20)
+
+
+def wait_briefly() -> None:
+    """Lets a thread without work sleep after 1000 spins, where GNU's OpenMP has 300,000, some milliseconds.
+
+    While another process keeps a core busy, who spins takes the time of the very thread that it waits for. OpenMP reads
+    this when torch is imported. The processes that this one starts inherit it, those that load data, which is harmless.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
 def running() -> str | None:

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import bench_training
+import pixelrnn_ext as px
 from harness import operators
 from harness.busy import busy_core
+from pixelrnn_ext._command import WAITING
 
 
 def test_a_training_step_under_load_is_judged():
@@ -29,6 +31,24 @@ def test_a_training_step_under_load_is_judged():
     assert lines[2].endswith(">= 11 12 met") and lines[3].endswith("<= 2.5 3 missed")
     options.batch_size = 8
     assert "none" in bench_training.verdicts(options, times, loaded, doubts)
+
+
+# How its process waits, and that torch has not asked yet.
+AS_THE_COMMAND = """
+import os, sys
+from harness.process import as_the_command
+as_the_command()
+print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
+"""
+
+
+def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
+    path = os.pathsep.join([str(Path(bench_training.__file__).parent), str(Path(px.__file__).parents[1])])
+    environment = {name: value for name, value in os.environ.items() if name not in WAITING} | {"PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_THE_COMMAND], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1000 False\n"
 
 
 def has_ended(pid, within=10.0):

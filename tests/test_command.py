@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pixelrnn_ext
-from pixelrnn_ext import __main__, _command
+from pixelrnn_ext import _command
 from pixelrnn_ext.operators import library
 
 PACKAGE = Path(pixelrnn_ext.__file__).parent
@@ -118,41 +118,66 @@ def test_an_installation_without_a_compiler_hides_nothing(checkout, tmp_path, mo
     assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
 
 
+# In torch's place: how many pages a step takes anew.
 FAULTS = """
-import resource, sys
-from pixelrnn_ext._command import keep_pages
-if sys.argv[1] == "keep":
-    keep_pages()
+import resource
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     blocks = [bytearray(b"x") * (1 << 20) for _ in range(20)]
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     del blocks
 print(faults)
+raise ImportError
 """
+# And how long threads will wait, as OpenMP reads it.
+WAITING = """
+import os
+print({name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME") if name in os.environ})
+raise ImportError
+"""
+ANOTHER = ["-c", "import pixelrnn_ext"]
+
+
+@pytest.fixture
+def silent_environment(monkeypatch):
+    """It says nothing of memory and of threads that wait."""
+    for name in [*os.environ]:
+        if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name in _command.WAITING:
+            monkeypatch.delenv(name)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc, which is not here")
 @pytest.mark.parametrize(
-    ("mode", "variables", "kept"),
+    ("command", "variables", "kept"),
     [
-        pytest.param("keep", {}, True, id="asked for"),
-        pytest.param("leave", {}, False, id="not asked for"),
-        pytest.param("keep", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False, id="the environment decides"),
+        pytest.param(COMMANDS["module"], {}, True, id="module"),
+        pytest.param(COMMANDS["script"], {}, True, id="script"),
+        pytest.param(COMMANDS["script"], {"MALLOC_TRIM_THRESHOLD_": "131072"}, False, id="the environment decides"),
+        pytest.param(ANOTHER, {}, False, id="another program"),
     ],
 )
-def test_a_command_keeps_the_pages_of_one_step_for_the_next(mode, variables, kept):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    environment |= {"PYTHONPATH": str(PACKAGE.parent), **variables}
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS, mode], env=environment, capture_output=True, text=True, timeout=120, check=True
-    )
+@pytest.mark.usefixtures("silent_environment")
+def test_a_command_keeps_the_pages_of_one_step_for_the_next(tmp_path, monkeypatch, command, variables, kept):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     pages = 20 * (1 << 20) // os.sysconf("SC_PAGE_SIZE")
-    assert (int(done.stdout) < pages / 4) == kept
+    assert (int(start(tmp_path, FAULTS, *command).stdout) < pages / 4) == kept
 
 
-def test_only_the_command_asks_for_it(monkeypatch):
-    asked = []
-    monkeypatch.setattr(__main__, "keep_pages", lambda: asked.append(True))
-    monkeypatch.setattr(sys, "argv", ["pixelrnn", "info"])
-    assert not asked and __main__.main() == 0 and asked == [True]
+@pytest.mark.parametrize(
+    ("command", "variables", "found"),
+    [
+        pytest.param(COMMANDS["module"], {}, {"GOMP_SPINCOUNT": "1000"}, id="module"),
+        pytest.param(COMMANDS["script"], {}, {"GOMP_SPINCOUNT": "1000"}, id="script"),
+        *(
+            pytest.param(COMMANDS["script"], {name: "1"}, {name: "1"}, id=f"{name} decides")
+            for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+        ),
+        pytest.param(ANOTHER, {}, {}, id="another program"),
+    ],
+)
+@pytest.mark.usefixtures("silent_environment")
+def test_a_command_lets_its_threads_wait_briefly(tmp_path, monkeypatch, command, variables, found):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert start(tmp_path, WAITING, *command).stdout.strip() == str(found)

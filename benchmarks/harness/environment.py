@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 import pixelrnn_ext as px
+from pixelrnn_ext._command import WAITING
 from pixelrnn_ext.operators import library
 
 _ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
@@ -18,12 +19,14 @@ _ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2",
 
 def environment(script: str, argv: list[str], threads: Iterable[int]) -> dict[str, str]:
     config = px.build_config()
+    waiting = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
     return {
         "command": shlex.join(["python", f"benchmarks/{Path(script).name}", *argv]),
         "CPU": f"{cpu_model()}, {os.cpu_count()} logical cores",
         "torch": torch.__version__,
         "pixelrnn_ext": config["version"],
         "threads": ", ".join(map(str, dict.fromkeys(threads))),
+        **({"threads wait by": ", ".join(waiting)} if waiting else {}),
         "instruction set": f"{config['instruction_set'] or 'none'} (torch: {torch.backends.cpu.get_cpu_capability()})",
         "date": datetime.date.today().isoformat(),
     }
