@@ -5,16 +5,20 @@
 #include <memory>
 #include <new>
 
+#include "pages.h"
+
 namespace pixelrnn::cpu {
 
 struct Free {
-  void operator()(void* p) const { free(p); }
+  size_t kept = 0;  // bytes of memory that is kept (pages.h), or 0: of malloc's
+  void operator()(void* p) const { kept ? Pages::shared().give({p, kept}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;
 template <class T> Buffer<T> buffer(int64_t n) {
-  void* p = aligned_alloc(64, (n * sizeof(T) + 127) / 64 * 64);
-  if (!p) throw std::bad_alloc();
-  return Buffer<T>(static_cast<T*>(p));
+  const size_t bytes = (n * sizeof(T) + 127) / 64 * 64;
+  const Block block = bytes < Pages::kLeast ? Block{aligned_alloc(64, bytes), 0} : Pages::shared().take(bytes);
+  if (!block.data) throw std::bad_alloc();
+  return Buffer<T>(static_cast<T*>(block.data), Free{block.bytes});
 }
 
 // Share i of n things begins here, and ends where the next one begins.

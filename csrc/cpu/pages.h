@@ -1,6 +1,7 @@
-// Memory for the maps of a recurrence. A new page costs a fault and 4 KB of zeros, which for small states is more than
-// the arithmetic, and malloc gives large blocks back to the system each time. These are kept for the next map of about
-// their size: at most kMostIdle bytes of them, and together with those in use a quarter more than were once in use.
+// Memory for the maps of a recurrence, and for what a call needs beside them. A new page costs a fault and 4 KB of
+// zeros, which for small states is more than the arithmetic, and malloc gives large blocks back to the system each
+// time. These are kept for the next one of about their size: at most kMostIdle bytes of them, and together with those
+// in use a quarter more than were once in use.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -9,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <new>
 #include <vector>
 
 namespace pixelrnn::cpu {
@@ -34,6 +34,7 @@ struct Block {
 class Pages {
  public:
   static constexpr size_t kMostIdle = 256 << 20;
+  static constexpr size_t kLeast = 256 << 10;  // what is smaller is malloc's, which does not give it back each time
   explicit Pages(size_t most_idle = kMostIdle) : most_idle_(most_idle) {}
   Pages(const Pages&) = delete;
   ~Pages() { make_room(0); }
@@ -109,23 +110,6 @@ class Pages {
   std::mutex mutex_;
   std::vector<Block> idle_;  // in the order in which they were given
   size_t used_bytes_ = 0, idle_bytes_ = 0, most_bytes_ = 0;
-};
-
-// Memory for the time of a call.
-template <class T> class Scratch {
- public:
-  explicit Scratch(int64_t n) : block_{nullptr, 0} {
-    if (n) block_ = Pages::shared().take(n * sizeof(T));
-    if (n && !block_.data) throw std::bad_alloc();
-  }
-  Scratch(const Scratch&) = delete;
-  ~Scratch() {
-    if (block_.data) Pages::shared().give(block_);
-  }
-  T* get() const { return static_cast<T*>(block_.data); }
-
- private:
-  Block block_;
 };
 
 }  // namespace pixelrnn::cpu

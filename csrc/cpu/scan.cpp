@@ -8,7 +8,6 @@
 #include "input_gradient.h"
 #include "kernels.h"
 #include "line_cells.h"
-#include "pages.h"
 #include "sweep.h"
 #include "weight_sums.h"
 
@@ -120,10 +119,10 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const bool own_images = even(s.images, shares);
   const int together = images_at_once(s);
   const int64_t dx_size = s.pixels() * 4 * s.hidden;
-  const Scratch<T> scratch(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
+  const Buffer<T> held = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
   const auto dx_of = [&](int q, int i, int64_t image) {
     if (a.dx) return a.dx + (i * s.images + image) * dx_size;
-    return scratch.get() + dx_size * (own_images ? (int64_t(q) * s.directions + i) * together : i * s.images + image);
+    return held.get() + dx_size * (own_images ? (int64_t(q) * s.directions + i) * together : i * s.images + image);
   };
 
   const BackwardScan<T> scan(s, a);

@@ -45,10 +45,10 @@ inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
 
 // As fresh, in memory that is kept (cpu/pages.h), so that its storage cannot be resized.
 inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
-  constexpr int64_t least = 256 << 10;
   int64_t bytes = like.element_size();
   for (int64_t size : sizes) bytes *= size;
-  const cpu::Block block = bytes < least ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
+  const cpu::Block block =
+      bytes < int64_t(cpu::Pages::kLeast) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
   if (!block.data) return fresh(like, sizes);  // which says what is wrong, where there is no more memory
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
