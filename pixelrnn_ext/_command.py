@@ -5,10 +5,12 @@ Imports nothing heavy, since the second or two that torch takes is when Ctrl-C c
 
 import ctypes
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 FAILED, INTERRUPTED = 2, 130
 
@@ -54,7 +56,9 @@ def running() -> str | None:
     if os.path.basename(sys.argv[0]) == "pixelrnn":
         return "pixelrnn"
     # What Python puts there while it looks for the module, which imports the package.
-    is_module = sys.argv[0] == "-m" and "pixelrnn_ext" in sys.orig_argv
+    pairs = pairwise(sys.orig_argv)
+    named = any(module == "pixelrnn_ext" and re.fullmatch("-[A-Za-z]*m", option) for option, module in pairs)
+    is_module = sys.argv[0] == "-m" and named
     return "python -m pixelrnn_ext" if is_module else None
 
 

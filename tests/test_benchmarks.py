@@ -227,7 +227,7 @@ def test_training_check(run):
     printed = run("bench_training", "--check", "--threads", "1", "--load", "--profile")
     for backend in ("native", "reference"):
         assert printed.count(f"mnist-diagonal  {backend}") == 1, printed
-    assert "over the quiet time" in printed and "scan, weight gradient" in printed
+    assert "over the quiet time" in printed and "scan, gradients" in printed
     assert "threads wait by: GOMP_SPINCOUNT=300000\n" in printed
 
 

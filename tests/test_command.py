@@ -41,6 +41,22 @@ def start(folder, torch, *command):
 COMMANDS = {"module": ["-m", "pixelrnn_ext", "info"], "script": ["pixelrnn", "info"]}
 
 
+@pytest.mark.parametrize(
+    ("argv", "options", "command"),
+    [
+        pytest.param("-m", "-m pixelrnn_ext info", "python -m pixelrnn_ext", id="module"),
+        pytest.param("-m", "-X dev -Im pixelrnn_ext", "python -m pixelrnn_ext", id="options"),
+        pytest.param("/bin/pixelrnn", "/bin/pixelrnn info", "pixelrnn", id="script"),
+        pytest.param("-m", "-m another pixelrnn_ext", None, id="another-module"),
+        pytest.param("a.py", "a.py -m pixelrnn_ext", None, id="another-script"),
+    ],
+)
+def test_which_command_a_process_is(monkeypatch, argv, options, command):
+    monkeypatch.setattr(sys, "argv", [argv])
+    monkeypatch.setattr(sys, "orig_argv", ["python", *options.split()])
+    assert _command.running() == command
+
+
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_ctrl_c_while_importing_is_one_word(tmp_path, command):
     done = start(tmp_path, INTERRUPTED, *command)

@@ -1,5 +1,7 @@
 """The registration: fake kernels, opcheck, torch.compile, torch.export, autocast."""
 
+import itertools
+
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -7,6 +9,7 @@ from torch.library import opcheck
 
 import pixelrnn_ext as px
 from checks import LAYERS, assert_close, make_layer
+from pixelrnn_ext.operators.recurrence import eager
 
 OPS = torch.ops.pixelrnn_ext
 B, H, W, C, h = 2, 3, 4, 3, 5
@@ -81,6 +84,21 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(scan):
                 fake = operator(*(mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments))
             for a, b in zip(real, fake):
                 assert (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype), operator
+
+
+@pytest.mark.parametrize(
+    "wanted", itertools.product([False, True], repeat=5), ids=lambda wanted: "".join(map(str, map(int, wanted)))
+)
+def test_gradients_that_are_not_wanted_have_no_elements_and_change_no_other(wanted):
+    with torch.no_grad():
+        operator, arguments = operator_calls(scan_arguments(directions=2, diagonal=True, reverse=False))[3]
+        everything = operator(*arguments)
+        arguments = (*arguments[:12], *wanted)
+        got, parts = operator(*arguments), eager.line_scan_gradients(*arguments)
+    outputs = zip((*wanted[:2], True, True, *wanted[2:]), got, parts, everything)  # dh0 and dc0 always
+    for want, a, b, whole in outputs:
+        assert a.shape == b.shape == (whole.shape if want else (0, *whole.shape[1:]))
+        assert not want or torch.equal(a, whole)
 
 
 @pytest.mark.parametrize("name", [pytest.param("row3", marks=pytest.mark.sweep), "bilstm"])

@@ -19,8 +19,8 @@ template <class T> struct Tap {
   bool far = false;  // the next line's values are fetched early: no other cell has brought them into the cache
 };
 
-// Per-direction part of [directions][size].
-template <class T> T* part(T* p, int64_t direction, int64_t size) { return p ? p + direction * size : p; }
+// Part i of [parts][size]; null of null.
+template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
 // State, input and bias of one direction, all as taps: the bias is the weight of a map of ones.
 template <class T> struct Taps : std::vector<Tap<T>> {

@@ -102,7 +102,7 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
         part(a.weight_ih, i, s.input_taps * h * 4 * s.input_channels));
     if (a.bias) d.taps.bias(a.bias + i * h * 4);
     d.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), a.c0 ? a.c0 + i * h : zeros.data(), nullptr};
-    d.maps = {part(a.x, 4, cell), hs, cs, a.gates + 4 * cell};
+    d.maps = {part(a.x, cell, 4), hs, cs, a.gates + 4 * cell};
     return d;
   };
   const auto& k = kernels<T>(instruction_set).scan;
@@ -116,8 +116,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const int shares = team.threads;
   // Where it can, a share takes images of its own, both directions of a few at a time, and their dx is in its cache
   // when the other gradients are made of it: one that nobody wants is no map then.
-  const bool own_images = even(s.images, shares);
-  const int together = images_at_once(s);
+  const bool own_images = balanced(s.images, shares);
+  const int together = std::min(images_at_once(s), (s.images + shares - 1) / shares);
   const int64_t dx_size = s.pixels() * 4 * s.hidden;
   const Buffer<T> held = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
   const auto dx_of = [&](int q, int i, int64_t image) {
@@ -160,7 +160,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   };
   const auto rest = [&](int s0, int s1) {
     if (own_images) return;
-    const int64_t all = s.directions * s.images, rows = int64_t(s.images) * s.height;
+    const int64_t all = int64_t(s.directions) * s.images, rows = int64_t(s.images) * s.height;
     for (int64_t n = share(all, s0, shares); n < share(all, s1, shares); ++n) {
       const int i = int(n / s.images);
       scan.states(i, n % s.images, 1, dx_of(0, i, n % s.images));

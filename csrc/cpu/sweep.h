@@ -14,7 +14,7 @@ namespace pixelrnn::cpu {
 constexpr int kCellsAtOnce = 24;  // of a line, over several images: enough to fill tiles, few enough to stay in L1
 
 // Whether `shares` have about as many of n things each.
-inline bool even(int n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
+inline bool balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
 // One direction as a scan sees it: all maps begin at the first of some images.
 template <class T, class Maps> struct Direction {
@@ -71,7 +71,7 @@ template <class T, class Maps> class Sweep {
         lines_(s.geometry(0).lines),
         tile_(tile),
         shares_(team.threads),
-        apart_(!team.at_once || even(s.directions * s.images, shares_)),
+        apart_(!team.at_once || balanced(int64_t(s.directions) * s.images, shares_)),
         at_(std::move(at)),
         barrier_(shares_) {
     for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, at_(i, 0).taps);
@@ -93,11 +93,11 @@ template <class T, class Maps> class Sweep {
   // would leave threads idle, all shares work on every line and meet behind it, if they run at the same time.
   void whole(int s0, int s1) {
     if (!apart_) return lines(s0, s1);
-    const int scans = s_.directions * s_.images;
+    const int64_t scans = int64_t(s_.directions) * s_.images;
     for (int q = s0; q < s1; ++q)
-      for (int scan = share(scans, q, shares_), end = share(scans, q + 1, shares_); scan < end;) {
-        const int i = scan / s_.images, image = scan % s_.images;
-        const int n = std::min({images_at_once(s_), s_.images - image, end - scan});
+      for (int64_t scan = share(scans, q, shares_), end = share(scans, q + 1, shares_); scan < end;) {
+        const int i = int(scan / s_.images), image = int(scan % s_.images);
+        const int n = int(std::min<int64_t>({images_at_once(s_), s_.images - image, end - scan}));
         images(i, at_(i, image), n);
         scan += n;
       }

@@ -49,9 +49,9 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // One phase after the other: each begins when all shares are done with those before, and does not wait itself if one
-  // of them may throw. One parallel region where shares may wait, since each ends in a wait that costs a time slice
-  // when a core is busy.
+  // One phase after the other: each begins when all shares are done with those before. A phase that waits may only
+  // follow phases that cannot throw. One parallel region where shares may wait, since each ends in a wait that costs a
+  // time slice when a core is busy.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);

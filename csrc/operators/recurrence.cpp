@@ -153,7 +153,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gra
     others.insert(others.begin(), wanted ? n : 0);
     return torch::stable::new_zeros(gates, others);
   };
-  Tensor dx = kept(gates, {of_x ? D : 0, B, H, W, hidden, 4}), dinput = kept(gates, {of_input ? B : 0, H, W, channels});
+  Tensor dx = kept(gates, {of_x ? D : 0, B, H, W, hidden, 4});
+  Tensor dinput = gates.numel() ? kept(gates, {of_input ? B : 0, H, W, channels})
+                                : zeros(of_input, B, {H, W, channels});  // of no units
   Tensor dweight = zeros(of_weight, D, {taps, hidden, 4, hidden}), dh0 = zeros(h0.has_value(), D, {B, hidden}),
          dc0 = zeros(c0.has_value(), D, {B, hidden}),
          dweight_ih = zeros(of_weight_ih, D, {input_taps, hidden, 4, channels}), dbias = zeros(of_bias, D, {hidden, 4});
@@ -187,11 +189,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
       "input_kernel, bool bias, bool diagonal, bool reverse)"
       " -> (Tensor dweight, Tensor dweight_ih, Tensor dbias)");
   m.def(
-      "line_scan_gradients(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor "
-      "h, "
-      "Tensor c, Tensor gates, int input_kernel, bool diagonal, bool reverse, bool of_x, bool of_weight, bool "
-      "of_input, "
-      "bool of_weight_ih, bool of_bias, str path=\"auto\", bool tf32=False)"
+      "line_scan_gradients(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, "
+      "Tensor h, Tensor c, Tensor gates, int input_kernel, bool diagonal, bool reverse, bool of_x, bool of_weight, "
+      "bool of_input, bool of_weight_ih, bool of_bias, str path=\"auto\", bool tf32=False)"
       " -> (Tensor dx, Tensor dweight, Tensor dh0, Tensor dc0, Tensor dinput, Tensor dweight_ih, Tensor dbias)");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {

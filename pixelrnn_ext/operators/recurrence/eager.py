@@ -304,27 +304,31 @@ def line_scan_gradients(
     scan_backward: Callable[..., tuple[Tensor, ...]] = line_scan_backward,
     weight_grad: Callable[..., tuple[Tensor, ...]] = line_scan_weight_grad,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(dx, dweight, dh0, dc0, dinput, dweight_ih, dbias), each without elements if it is not asked for: the backward
-    scan, and what is made of its dx."""
+    """(dx, dweight, dh0, dc0, dinput, dweight_ih, dbias): the backward scan, and what is made of its dx. Those
+    that are not asked for have no elements, nor have dh0 and dc0 where there is no h0 or c0."""
     dx, dh0, dc0 = scan_backward(dh, weight, h0, c0, c, gates, diagonal, reverse, path, tf32)
+    height, width, hidden = dx.shape[2:5]
+    channels = 0 if input is None else input.shape[-1]
+    taps, input_taps = weight.shape[1], 0 if weight_ih is None else weight_ih.shape[1]
     dweight, dweight_ih, dbias = weight_grad(
         dx,
         h if of_weight else None,
         h0,
         input if of_weight_ih else None,
-        weight.shape[1],
-        0 if weight_ih is None else weight_ih.shape[1],
+        taps,
+        input_taps,
         input_kernel,
         of_bias,
         diagonal,
         reverse,
     )
-    height, width = dx.shape[2:4]
+    if not of_weight_ih:
+        dweight_ih = dx.new_empty(0, input_taps, hidden, 4, channels)
     if of_input:
         assert weight_ih is not None  # the operator has checked that it goes with its input
         dinput = _input_grad(dx, weight_ih, input_kernel, reverse)
     else:
-        dinput = dx.new_empty(0, height, width, 0 if input is None else input.shape[-1])
+        dinput = dx.new_empty(0, height, width, channels)
     return dx if of_x else dx.new_empty(0, *dx.shape[1:]), dweight, dh0, dc0, dinput, dweight_ih, dbias
 
 

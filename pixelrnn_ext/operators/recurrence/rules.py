@@ -1,8 +1,9 @@
 """The operators under the layers: fake kernels, derivatives, batching and autocast rules, and the kernels for a GPU.
 
 ``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/operators/recurrence.cpp has its schema and the
-shapes. Its backward is two operators, so that compiled graphs keep them: the recurrence, and the gradients of the
-weights, which torch.vmap takes for every image apart.
+shapes. Its backward is one operator, so that compiled graphs keep it, ``line_scan_gradients``; under a transform of
+torch.func it is that one's two parts, the recurrence and the gradients of the weights, which torch.vmap takes for every
+image apart.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def _register() -> None:
 
 
 def register_rules(namespace: str) -> torch.library.Library:
-    """Fake kernels, derivatives and batching of the three operators of ``namespace``; its library, which holds them."""
+    """Fake kernels, derivatives and batching of the operators of ``namespace``; its library, which holds them."""
     ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
     _libraries.append(library)
     for name, fake, batch in (
@@ -174,7 +175,7 @@ def _weight_grad_batch(op: Operator, info: batching.Info, in_dims: batching.Dims
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    return batching.each(op, info, in_dims, args)  # the derivative below does not need it
+    return batching.each(op, info, in_dims, args)  # of the operator alone: the derivative below takes its parts
 
 
 def _scan_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
