@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "buffer.h"
+#include "convolve_rows.h"
 #include "kernels.h"
 
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int kRunCells = 112;             // that take their pointers at once: whole tiles where one has 14 (AVX-512)
 constexpr int64_t kBandBytes = 128 << 10;  // of the rows of an image that are held at once, next to the weights in L2
 
 // masks.colour_groups: the colour of each channel.
@@ -207,12 +207,7 @@ template <class T> class Product {
  private:
   void tiles(int c0, int n, bool relu, T* y) {
     const Rows<T> rows = cells_.rows(c0, n, [&](int row) { return row * s_.width; });
-    const int groups = (n + k_.max_cells - 1) / k_.max_cells;
-    for (int o0 = 0; o0 < results_; o0 += k_.block_outputs(results_, o0))
-      for (int g = 0; g < groups; ++g) {
-        const int first = share(n, g, groups), last = share(n, g + 1, groups);
-        k_.convolve(rows, first, last - first, results_, o0, packed_ + o0 * depth_, relu, y);
-      }
+    convolve_rows(k_, rows, results_, packed_, depth_, relu, y);
   }
 
   const Convolution& s_;

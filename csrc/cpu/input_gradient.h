@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "buffer.h"
-#include "convolution_kernels.h"
+#include "convolve_rows.h"
 #include "line_cells.h"
 
 namespace pixelrnn::cpu {
@@ -39,22 +39,13 @@ template <class T> class InputGradient {
             {dx[i], 4 * s_.hidden, 4 * s_.hidden, {0, s_.mirrored(i) ? -left : left}, zeros_.data(), nullptr});
       }
     LineCells<T> cells(Geometry::row(s_.height, s_.width), s_.pixels(), taps, -1);
-    const int64_t step = std::max(1, kRun / s_.width);
-    for (int64_t r = r0; r < r1; r += step) {
-      const Rows<T> rows = cells.lines(r, std::min(r1, r + step));
-      const int groups = (rows.cells + k_.max_cells - 1) / k_.max_cells;
-      for (size_t b = 0; b + 1 < first_.size(); ++b)
-        for (int g = 0; g < groups; ++g) {
-          const int first = share(rows.cells, g, groups), last = share(rows.cells, g + 1, groups);
-          k_.convolve(rows, first, last - first, s_.input_channels, first_[b], packed_.get() + depth() * first_[b],
-              false, dinput);
-        }
-    }
+    const int64_t step = std::max(1, kRunCells / s_.width);
+    for (int64_t r = r0; r < r1; r += step)
+      convolve_rows(
+          k_, cells.lines(r, std::min(r1, r + step)), s_.input_channels, packed_.get(), depth(), false, dinput);
   }
 
  private:
-  static constexpr int kRun = 112;  // cells that take their pointers at once: whole tiles where one has 14 (AVX-512)
-
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * 4 * s_.hidden; }
 
   const Shape& s_;

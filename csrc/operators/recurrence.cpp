@@ -26,23 +26,31 @@ cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t wid
   return {int(directions), int(images), int(height), int(width), int(hidden), diagonal, reverse, int(taps)};
 }
 
+// The shape with that of the input, whose sizes are checked.
+cpu::Shape with_input(
+    cpu::Shape s, const Optional& input, const Optional& weight_ih, int64_t input_kernel, const Tensor& weight) {
+  STD_TORCH_CHECK(input.has_value() == weight_ih.has_value(), "line_scan: input and weight_ih go together");
+  if (!input) return s;
+  STD_TORCH_CHECK(input->dim() == 4 && weight_ih->dim() == 5,
+      "line_scan: expected input [B, H, W, channels] and weight_ih [D, taps, h, 4, channels]");
+  s.input_channels = int(input->size(3)), s.input_taps = int(weight_ih->size(1)), s.input_kernel = int(input_kernel);
+  check_sizes("input", input, {s.images, s.height, s.width, s.input_channels}, weight);
+  check_sizes("weight_ih", weight_ih, {s.directions, s.input_taps, s.hidden, 4, s.input_channels}, weight);
+  return s;
+}
+
 std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input,
     Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5, "line_scan: expected weight [D, taps, h, 4, h]");
   STD_TORCH_CHECK(x || input, "line_scan: expected x or input");
-  STD_TORCH_CHECK(input.has_value() == weight_ih.has_value(), "line_scan: input and weight_ih go together");
   make_contiguous(x, weight, h0, c0, input, weight_ih, bias);
   const int64_t D = weight.size(0), h = weight.size(2);
   STD_TORCH_CHECK(
       x ? x->dim() == 6 : input->dim() == 4, "line_scan: expected x [D, B, H, W, h, 4] or input [B, H, W, channels]");
   const Tensor& map = x ? *x : *input;
   const int64_t B = map.size(x ? 1 : 0), H = map.size(x ? 2 : 1), W = map.size(x ? 3 : 2);
-  cpu::Shape s = shape(D, B, H, W, h, weight.size(1), diagonal, reverse);
-  if (input) {
-    s.input_channels = int(input->size(3)), s.input_taps = int(weight_ih->size(1)), s.input_kernel = int(input_kernel);
-    check_sizes("input", input, {B, H, W, s.input_channels}, weight);
-    check_sizes("weight_ih", weight_ih, {D, s.input_taps, h, 4, s.input_channels}, weight);
-  }
+  const cpu::Shape s =
+      with_input(shape(D, B, H, W, h, weight.size(1), diagonal, reverse), input, weight_ih, input_kernel, weight);
   check_sizes("weight", weight, {D, s.taps, h, 4, h}, weight);
   check_sizes("x", x, {D, B, H, W, h, 4}, weight);
   check_sizes("h0", h0, {D, h}, weight);
@@ -127,21 +135,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gra
     bool of_bias, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6,
       "line_scan_gradients: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
-  STD_TORCH_CHECK(input.has_value() == weight_ih.has_value() && (input || !(of_input || of_weight_ih)),
-      "line_scan_gradients: input and weight_ih go together, and with their gradients");
+  STD_TORCH_CHECK(input || !(of_input || of_weight_ih), "line_scan_gradients: no input whose gradients are wanted");
   make_contiguous(dh, weight, h0, c0, input, weight_ih, h, c, gates);
   const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), hidden = gates.size(4),
                 taps = weight.size(1);
-  cpu::Shape s = shape(D, B, H, W, hidden, taps, diagonal, reverse);
-  int64_t channels = 0, input_taps = 0;
-  if (input) {
-    STD_TORCH_CHECK(input->dim() == 4 && weight_ih->dim() == 5,
-        "line_scan_gradients: expected input [B, H, W, channels] and weight_ih [D, taps, h, 4, channels]");
-    channels = input->size(3), input_taps = weight_ih->size(1);
-    s.input_channels = int(channels), s.input_taps = int(input_taps), s.input_kernel = int(input_kernel);
-    check_sizes("input", input, {B, H, W, channels}, weight);
-    check_sizes("weight_ih", weight_ih, {D, input_taps, hidden, 4, channels}, weight);
-  }
+  const cpu::Shape s =
+      with_input(shape(D, B, H, W, hidden, taps, diagonal, reverse), input, weight_ih, input_kernel, weight);
+  const int64_t channels = s.input_channels, input_taps = s.input_taps;
   check_sizes("weight", weight, {D, taps, hidden, 4, hidden}, weight);
   check_sizes("gates", gates, {D, B, H, W, hidden, 4}, weight);
   for (const auto& [name, map] : {std::pair{"dh", dh}, {"h", h}, {"c", c}})

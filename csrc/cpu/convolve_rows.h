@@ -1,0 +1,23 @@
+// The tiles of a convolution over some cells: for the masked convolution, and for the gradient of a scan's input.
+#pragma once
+#include <cstdint>
+
+#include "buffer.h"
+#include "convolution_kernels.h"
+
+namespace pixelrnn::cpu {
+
+constexpr int kRunCells = 112;  // that take their pointers at once: whole tiles where one has 14 (AVX-512)
+
+// y [cells][outputs] = the taps' values times the packed weights of all blocks, of `depth` channels of all taps.
+template <class T> void convolve_rows(
+    const ConvolutionKernels<T>& k, const Rows<T>& rows, int outputs, const T* packed, int64_t depth, bool relu, T* y) {
+  const int groups = (rows.cells + k.max_cells - 1) / k.max_cells;
+  for (int o0 = 0; o0 < outputs; o0 += k.block_outputs(outputs, o0))
+    for (int g = 0; g < groups; ++g) {
+      const int first = share(rows.cells, g, groups), last = share(rows.cells, g + 1, groups);
+      k.convolve(rows, first, last - first, outputs, o0, packed + o0 * depth, relu, y);
+    }
+}
+
+}  // namespace pixelrnn::cpu
