@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import bench_training
-import pixelrnn_ext as px
+import child
 from harness import operators
 from harness.busy import busy_core
 from pixelrnn_ext._command import WAITING
@@ -43,8 +43,7 @@ print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
 
 
 def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
-    path = os.pathsep.join([str(Path(bench_training.__file__).parent), str(Path(px.__file__).parents[1])])
-    environment = {name: value for name, value in os.environ.items() if name not in WAITING} | {"PYTHONPATH": path}
+    environment = child.environment(Path(bench_training.__file__).parent, without=WAITING)
     done = subprocess.run(
         [sys.executable, "-c", AS_THE_COMMAND], env=environment, capture_output=True, text=True, check=True
     )

@@ -1,7 +1,6 @@
 """The benchmarks run, check their providers before they time them, and write what they measured."""
 
 import csv
-import os
 import runpy
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import bench_diag
 import bench_per_image
 import bench_row
 import bench_sampling
+import child
 import pixelrnn_ext as px
 from harness import baselines, command, extent
 from harness.problems import Target
@@ -64,10 +64,8 @@ def main(*arguments):
 @pytest.mark.sweep
 @pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("bench_*.py")), ids=lambda path: path.stem)
 def test_a_script_finds_what_it_imports(script, tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(px.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, script, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    options = dict(cwd=tmp_path, env=child.environment(), capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script, "--help"], **options)
     assert (done.returncode, done.stderr) == (0, "") and f"usage: {script.name} " in done.stdout
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import pixelrnn_ext as px
+import child
 from gpu import skip_without_a_gpu
 
 skip_without_a_gpu()
@@ -21,9 +21,8 @@ def test_compute_sanitizer(tool):
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
     script = Path(__file__).parent / "native" / "sanitize_cuda.py"
-    path = os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     # Every tensor in memory of its own, so that a step beyond one is seen.
-    environment = {**os.environ, "PYTHONPATH": path, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, str(script), tool]
     limit = float(os.environ.get("PIXELRNN_SANITIZER_SECONDS", "120"))
     try:

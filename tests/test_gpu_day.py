@@ -1,7 +1,6 @@
 """The command of the GPU day and its parts, as far as they go without a GPU (benchmarks/gpu_day/command.py, day.py)."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import pixelrnn_ext as px
+import child
 from gpu_day import card, command, day, micro, results, stoppable
 from gpu_day.jobs import JOBS, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
 from gpu_day.parts import LEAST, PARTS, Budget
@@ -23,11 +22,10 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 
 def program(*arguments):
-    path = os.pathsep.join([str(Path(px.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu_day", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
+        env=child.environment(),
         capture_output=True,
         text=True,
     )

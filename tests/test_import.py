@@ -1,13 +1,11 @@
 """What `import pixelrnn_ext` costs beyond `import torch`."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
-import pixelrnn_ext
+import child
 from pixelrnn_ext.operators.precision import allows_tf32
 
 # In processor time, which other processes do not lengthen much.
@@ -22,8 +20,7 @@ HEAVY = ("torch._dynamo", "torch._inductor", "sympy", "triton")
 
 
 def test_import_is_light():
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = str(Path(pixelrnn_ext.__file__).parents[1])
+    environment = child.environment(without=["PYTHONDONTWRITEBYTECODE"])
     seconds = []
     for _ in range(2):  # the first one may have to compile the sources
         done = subprocess.run([sys.executable, "-c", IMPORT], env=environment, capture_output=True, text=True)

@@ -1,10 +1,14 @@
 """The native kernels against the reference: every layer, every gradient, awkward sizes, strides, dtypes and subsets."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
+import child
 import pixelrnn_ext as px
 from checks import LAYERS, RATIO, SIZES, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 from pixelrnn_ext.operators import library
@@ -192,3 +196,23 @@ def test_non_finite_input_reaches_the_same_cells(name, value):
     if value != value:
         assert expected.isnan().any() and not expected.isnan().all()
     assert_close("finite cells", expected.nan_to_num(), got.nan_to_num(), RATIO[torch.float64])
+
+
+BACKWARD_OF_A_COLUMN = """
+import resource, torch, pixelrnn_ext
+torch.set_num_threads(1)
+ops, n, h = torch.ops.pixelrnn_ext, 20000, 64
+weight, x, dh = torch.zeros(1, 2, h, 4, h), torch.zeros(1, 1, n, 1, h, 4), torch.zeros(1, 1, n, 1, h)
+hs, c, gates = ops.line_scan(x, weight, *(None,) * 5, 1, True, False)
+used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 3 * gates.numel() * 4,) * 2)
+ops.line_scan_gradients(dh, weight, *(None,) * 4, hs, c, gates, 1, True, False, False, True, False, False, False)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc, which says what is in use")
+def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
+    """Of one, in lines so short that many would be taken at once: less than three maps of dx are left to it."""
+    options = dict(cwd=tmp_path, env=child.environment(), capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", BACKWARD_OF_A_COLUMN], **options)
+    assert run.returncode == 0, run.stderr

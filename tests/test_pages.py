@@ -1,9 +1,6 @@
 """csrc/cpu/pages.h: blocks in use are apart, and what is kept of those that are not is bounded."""
 
 import ctypes
-import os
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
@@ -96,22 +93,3 @@ def test_where_the_system_has_no_more_nothing_changes(pages):
     block = pages.take(1000 * KIB)
     assert pages.take(1 << 60)[0] == 0
     assert (pages.used_bytes, pages.idle_bytes, pages.most_bytes) == (block[1], 0, block[1])
-
-
-BACKWARD_OF_A_COLUMN = """
-import resource, torch, pixelrnn_ext
-torch.set_num_threads(1)
-ops, n, h = torch.ops.pixelrnn_ext, 20000, 64
-weight, x, dh = torch.zeros(1, 2, h, 4, h), torch.zeros(1, 1, n, 1, h, 4), torch.zeros(1, 1, n, 1, h)
-hs, c, gates = ops.line_scan(x, weight, *(None,) * 5, 1, True, False)
-used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
-resource.setrlimit(resource.RLIMIT_AS, (used + 3 * gates.numel() * 4,) * 2)
-ops.line_scan_gradients(dh, weight, *(None,) * 4, hs, c, gates, 1, True, False, False, True, False, False, False)
-"""
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc, which says what is in use")
-def test_a_backward_holds_the_dx_of_no_more_images_than_there_are():
-    """Of one, in lines so short that many would be taken at once: less than three maps of dx are left to it."""
-    run = subprocess.run([sys.executable, "-c", BACKWARD_OF_A_COLUMN], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
