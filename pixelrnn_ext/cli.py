@@ -25,6 +25,8 @@ from .training.optional import MissingPackage
 # What a resumed training may have other than before.
 MAY_CHANGE = {*commands.NOT_STORED, "out", "steps", "epochs", "samples", "save_every", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}  # a folder may move; stored_data.py looks at what is in it
+# Options that older checkpoints do not name, with what was done before there were these.
+LATER = {"shift": 0, "weight_decay": None}
 
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
@@ -94,6 +96,7 @@ def _readable(value: object) -> str:
 def _parse_again(parser: argparse.ArgumentParser, argv: list[str], stored: dict[str, Any]) -> argparse.Namespace:
     """The options of a training with those that are given now, which must not contradict it."""
     length = ("steps", "epochs")
+    stored = LATER | stored
     others = {name: value for name, value in stored.items() if name not in length}
     options = parser.parse_args(argv[1:], argparse.Namespace(**others))
     if not any(getattr(options, name) for name in length):
@@ -249,6 +252,9 @@ def _parsers(prog: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParse
     training.add_argument("--optimiser", choices=optimiser.OPTIMISERS, help="%(default)s by default")
     training.add_argument("--learning-rate", type=float, help="(%(default)s)")
     training.add_argument(
+        "--weight-decay", type=float, help="decoupled; the optimiser's own by default: rmsprop 0, adamw 0.01"
+    )
+    training.add_argument(
         "--schedule", choices=optimiser.SCHEDULES, help="of the learning rate, %(default)s by default"
     )
     training.add_argument("--warmup", type=_whole(0), help="steps over which the learning rate rises (%(default)s)")
@@ -258,6 +264,9 @@ def _parsers(prog: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParse
     )
     training.add_argument("--bf16", action="store_true", help="train under bfloat16 autocast")
     training.add_argument("--flip", action="store_true", help="mirror images at random")
+    training.add_argument(
+        "--shift", type=_whole(0), metavar="PIXELS", help="move images at random by up to so many (%(default)s)"
+    )
     training.add_argument("--seed", type=_whole(0), help="(%(default)s)")
     training.add_argument(
         "--samples", type=_whole(0), help="in the picture after each epoch (%(default)s; 0: no picture)"

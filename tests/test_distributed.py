@@ -14,10 +14,9 @@ from pixelrnn_ext.training import checkpoint
 
 SCRIPT = Path(__file__).with_name("float64_command.py")
 # Everything that is random, and 176 images to score in batches of 10: the last is shared unevenly.
-OPTIONS = (
-    "--data digits --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional --ema 0.9 --flip"
-)
-OPTIONS += " --optimiser adamw --schedule cosine --batch-size 10 --steps 12 --samples 0 --device cpu"
+OPTIONS = "--data digits --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional --ema 0.9"
+OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
+OPTIONS += " --samples 0 --device cpu"
 
 
 def torchrun(processes, folder, *arguments):

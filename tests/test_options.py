@@ -46,6 +46,7 @@ def not_taken(option, name):
         ("--model row --learning-rate inf", "expected learning_rate > 0 and finite, got inf"),
         ("--model row --learning-rate nan", "expected learning_rate > 0 and finite, got nan"),
         ("--model row --learning-rate 0", "expected learning_rate > 0 and finite, got 0.0"),
+        ("--model row --weight-decay nan", "expected weight_decay >= 0 and finite, got nan"),
         ("--model row --ema nan", "expected ema in [0, 1), got nan"),
         ("--model row --steps 5 --warmup 6", "expected a warmup within the 5 steps of the training, got 6"),
     ],
@@ -101,6 +102,25 @@ def test_a_width_is_chosen_in_one_way(tmp_path, capsys):
 def test_a_resumed_training_has_its_options(refused, tmp_path, monkeypatch, options, sentence):
     parsed = vars(cli._parsers("pixelrnn")[1].parse_args(["--data", "digits", *MODEL, "--out", str(tmp_path)]))
     stored = {name: value for name, value in parsed.items() if name != "run"}
+    monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
+    (tmp_path / checkpoint.LAST).touch()
+    assert refused("train", "--resume", "--out", tmp_path, *options.split()) == sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("", "'NoneType' object is not callable"),  # it goes on to the data
+        ("--shift 1", "expected --shift 0, with which the training began, got 1"),
+        (
+            "--weight-decay 0.1",
+            "expected no --weight-decay, without which the training began: --resume goes on with its options",
+        ),
+    ],
+)
+def test_a_checkpoint_older_than_an_option_is_resumed_without_it(refused, tmp_path, monkeypatch, options, sentence):
+    parsed = vars(cli._parsers("pixelrnn")[1].parse_args(["--data", "digits", *MODEL, "--out", str(tmp_path)]))
+    stored = {name: value for name, value in parsed.items() if name not in ("run", "shift", "weight_decay")}
     monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
     (tmp_path / checkpoint.LAST).touch()
     assert refused("train", "--resume", "--out", tmp_path, *options.split()) == sentence

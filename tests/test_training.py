@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from pixelrnn_ext.training import checkpoint, interrupt, journal, loop, optimiser
+from pixelrnn_ext.training.batches import shifted, training_batch
 from pixelrnn_ext.training.builder import build, count_parameters
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.evaluation import nats_per_image
@@ -20,7 +21,7 @@ from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.loop import Settings, Training
 from tiny import ALONE, stop_before, tiny_data, tiny_training
 
-ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True)
+ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True, shift=1, weight_decay=0.1)
 
 
 def tensors_of(folder, name=checkpoint.LAST):
@@ -204,6 +205,8 @@ def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
         (dict(seed=2**64), r"expected seed in \[0, 2\*\*63\), got 18446744073709551616"),
         (dict(ema=1.0), r"expected ema in \[0, 1\), got 1.0"),
         (dict(clip=-1.0), "expected clip >= 0 and finite, got -1.0"),
+        (dict(shift=-1), "expected shift >= 0 and finite, got -1"),
+        (dict(weight_decay=math.inf), "expected weight_decay >= 0 and finite, got inf"),
     ],
     ids=str,
 )
@@ -219,6 +222,8 @@ def test_wrong_settings(settings, message):
         (dict(seed=True), "expected seed to be int, got bool"),
         (dict(learning_rate=[]), "expected learning_rate to be float, got list"),
         (dict(bf16=1), "expected bf16 to be bool, got int"),
+        (dict(shift=1.0), "expected shift to be int, got float"),
+        (dict(weight_decay="0"), r"expected weight_decay to be float \| None, got str"),
         (dict(optimiser=None), "expected optimiser to be str, got NoneType"),
     ],
     ids=str,
@@ -233,6 +238,47 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
     model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4)
     with pytest.raises(ValueError, match="expected a batch size divisible by 2 processes, got 9"):
         Training(model, images, Settings(batch_size=9), World(0, 2, torch.device("cpu")), tmp_path)
+
+
+def test_a_shift_beyond_the_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a shift smaller than the images' 4 pixels, got 4"):
+        tiny_training(tmp_path, shift=4)
+
+
+def test_shifted_images_are_moved_alike_in_every_channel_and_zeros_come_in():
+    images = torch.randint(1, 9, (200, 3, 5, 4), generator=torch.Generator().manual_seed(0))
+    moved = shifted(images, 2, torch.Generator().manual_seed(1))
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    moves = [(down, right) for down in range(5) for right in range(5)]
+    seen = []
+    for original, got in zip(padded, moved):
+        fits = [move for move in moves if torch.equal(original[:, move[0] : move[0] + 5, move[1] : move[1] + 4], got)]
+        assert len(fits) == 1
+        seen += fits
+    assert set(seen) == set(moves), "some moves are never made"
+
+
+def test_training_images_are_a_function_of_seed_and_step():
+    def batch(step, seed=0, share=slice(None), shift=1):
+        options = dict(flip=True, share=share, device="cpu", conditional=True)
+        return training_batch(tiny_data(), torch.arange(8), step, seed=seed, shift=shift, **options)[0]
+
+    assert torch.equal(batch(3), batch(3))
+    assert torch.equal(batch(3)[1::2], batch(3, share=slice(1, None, 2))), "processes draw alike"
+    assert not any(torch.equal(batch(3), other) for other in (batch(4), batch(3, seed=1), batch(3, shift=0)))
+
+
+def test_weight_decay_is_decoupled_from_the_gradient():
+    """Without a gradient nothing else moves a parameter, and beside one the step is that of an optimiser without it."""
+    for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
+        for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
+            start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+            still, plain, decayed = (torch.nn.Parameter(start.clone()) for _ in range(3))
+            for parameter, wd, gradient in ((still, given, 0.0), (plain, 0.0, 3.0), (decayed, given, 3.0)):
+                parameter.grad = torch.full_like(start, gradient)
+                optimiser.make(name, [parameter], 0.1, wd).step()
+            torch.testing.assert_close(still.data, start * (1 - 0.1 * decay))
+            torch.testing.assert_close(decayed.data - still.data, plain.data - start)
 
 
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])

@@ -39,10 +39,29 @@ def select(
     return part.images[index].to(device, non_blocking=True), condition
 
 
+def shifted(images: Tensor, most: int, source: torch.Generator) -> Tensor:
+    """Each image moved by up to ``most`` pixels along both axes, all moves as probable; zeros come in at the edges."""
+    count, _, height, width = images.shape
+    down, right = torch.randint(2 * most + 1, (2, count, 1, 1), generator=source)
+    padded = torch.nn.functional.pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
+    rows, columns = down + torch.arange(height)[:, None], right + torch.arange(width)
+    return padded[torch.arange(count)[:, None, None], rows, columns].permute(0, 3, 1, 2)
+
+
 def training_batch(
-    data: DataSet, index: Tensor, step: int, *, seed: int, flip: bool, share: slice, device: Device, conditional: bool
+    data: DataSet,
+    index: Tensor,
+    step: int,
+    *,
+    seed: int,
+    flip: bool,
+    shift: int,
+    share: slice,
+    device: Device,
+    conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """This process's share of the joint batch ``index``, binarised and mirrored alike for any number of processes."""
+    """This process's share of the joint batch ``index``, binarised, mirrored and moved alike for any number of
+    processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:
@@ -50,5 +69,7 @@ def training_batch(
     if flip:
         mirrored = torch.rand(len(images), 1, 1, 1, generator=source) < 0.5
         images = torch.where(mirrored, images.flip(3), images)
+    if shift:
+        images = shifted(images, shift, source)
     condition = None if condition is None else condition[share].to(device)
     return images[share].to(device, non_blocking=True), condition

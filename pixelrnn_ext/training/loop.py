@@ -42,10 +42,11 @@ class Settings:
 
     Attributes:
         steps, epochs: how long; one of them, 20 epochs if neither is given.
-        optimiser, schedule, warmup: see optimiser.py.
+        optimiser, weight_decay, schedule, warmup: see optimiser.py.
         clip: largest norm of the gradient of the nats per dimension; 0 leaves it as it is.
         ema: decay of the moving average of the parameters, which is then what is scored; 0 keeps none.
-        bf16: autocast of the training steps to bfloat16. flip: images are mirrored at random.
+        bf16: autocast of the training steps to bfloat16. flip: images are mirrored at random. shift: they
+            are moved at random by up to so many pixels.
         samples: images in the picture after each epoch. save_every: steps between checkpoints inside an epoch.
     """
 
@@ -54,12 +55,14 @@ class Settings:
     epochs: int | None = None
     optimiser: str = "rmsprop"
     learning_rate: float = 1e-3
+    weight_decay: float | None = None
     schedule: str = "constant"
     warmup: int = 0
     clip: float = 1.0
     ema: float = 0.0
     bf16: bool = False
     flip: bool = False
+    shift: int = 0
     seed: int = 0
     samples: int = 16
     save_every: int = 1000
@@ -67,7 +70,7 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             kind: Any = each.type  # a class or a union, since annotations are not postponed here
-            value, of = getattr(self, each.name), (int | float if kind is float else kind)
+            value, of = getattr(self, each.name), (kind | int if kind in (float, float | None) else kind)
             if not isinstance(value, of) or (isinstance(value, bool) and of is not bool):
                 expected = getattr(kind, "__name__", kind)
                 raise TypeError(f"expected {each.name} to be {expected}, got {type(value).__name__}")
@@ -83,9 +86,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"expected {name} >= 1, got {value}")
-        for name in ("warmup", "clip", "samples"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"expected {name} >= 0 and finite, got {getattr(self, name)}")
+        for name in ("warmup", "clip", "shift", "samples", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"expected {name} >= 0 and finite, got {value}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"expected learning_rate > 0 and finite, got {self.learning_rate}")
         if self.steps is not None:
@@ -152,6 +156,9 @@ class Training:
         if settings.batch_size % here.size:
             raise ValueError(f"expected a batch size divisible by {here.size} processes, got {settings.batch_size}")
         check_fits(self.model, self.data)
+        _, *sides = self.data.shape
+        if settings.shift >= min(sides):
+            raise ValueError(f"expected a shift smaller than the images' {min(sides)} pixels, got {settings.shift}")
         self.data.check_not_empty("train", "validation")
         check_same_everywhere(self.data, here)
         self.order: Order = Order(len(self.data.splits["train"]), settings.batch_size, settings.seed)
@@ -164,7 +171,7 @@ class Training:
             self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         self.parameters: list[nn.Parameter] = list(self.model.parameters())
         self.optimiser: torch.optim.Optimizer = optimiser.make(
-            settings.optimiser, self.parameters, settings.learning_rate
+            settings.optimiser, self.parameters, settings.learning_rate, settings.weight_decay
         )
         self.likelihood: nn.Module = Likelihood(self.model)
         if here.size > 1:
@@ -304,6 +311,7 @@ class Training:
             step,
             seed=settings.seed,
             flip=settings.flip,
+            shift=settings.shift,
             share=slice(here.rank, None, here.size),
             device=here.device,
             conditional=self.model.condition_channels > 0,

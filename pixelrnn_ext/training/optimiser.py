@@ -1,22 +1,51 @@
 """Optimisers and learning-rate schedules by name."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 OPTIMISERS = ("rmsprop", "adamw")
 SCHEDULES = ("constant", "linear", "cosine")
+
+
+class RMSprop(torch.optim.RMSprop):
+    """torch's, whose ``weight_decay`` is a part of the gradient, with one that is decoupled from it, as AdamW's is."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float) -> None:
+        super().__init__(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
+        self.decay: float = decay
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        if self.decay:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    torch._foreach_mul_(group["params"], 1 - group["lr"] * self.decay)
+        return super().step(closure)
+
+
 # What they keep for every parameter: the number of steps, and what has the parameter's shape.
-_STATES = {torch.optim.RMSprop: ("step", "square_avg"), torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq")}
+_STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    RMSprop: ("step", "square_avg"),
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+}
 
 
-def make(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """RMSProp, the paper's (section 5.1), or AdamW."""
+def make(
+    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float | None = None
+) -> torch.optim.Optimizer:
+    """RMSProp, the paper's (section 5.1), or AdamW.
+
+    Args:
+        weight_decay: a step first multiplies every parameter by 1 - its learning rate * this. None is 0 for RMSProp and
+            torch's 0.01 for AdamW.
+    """
     if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
-    return torch.optim.AdamW(parameters, learning_rate, foreach=True)
+        return RMSprop(parameters, learning_rate, weight_decay or 0.0)
+    return torch.optim.AdamW(
+        parameters, learning_rate, weight_decay=0.01 if weight_decay is None else weight_decay, foreach=True
+    )
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
