@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 import pixelrnn_ext as px
 from harness.command import main
-from harness.problems import Case, Differentiable, Problem, Size, Target
+from harness.target import Target
+from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
 
 # What everybody writes, what a careful user would, and ours.
 MASKED, CROPPED, OURS = "conv2d, masked weight", "conv2d, cropped weight", "ours"

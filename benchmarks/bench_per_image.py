@@ -10,9 +10,9 @@ from torch.func import functional_call, grad, vmap
 import pixelrnn_ext as px
 from harness.environment import environment
 from harness.model_options import parse
-from harness.tables import grid
-from harness.timing import paired, paired_ratio
 from harness.verdict import Verdict, verdict_table
+from pixelrnn_ext.benchmark.tables import grid
+from pixelrnn_ext.benchmark.timing import paired, paired_ratio
 
 BATCH, APART = "one backward of the batch", "gradients of every image"
 REQUIRED = {"mnist-diagonal": 6}  # times as long, at most, for 64 images

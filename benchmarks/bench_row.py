@@ -6,9 +6,10 @@ from functools import partial
 import torch
 
 import pixelrnn_ext as px
-from harness import baselines
 from harness.command import main
-from harness.problems import (
+from harness.target import Target
+from pixelrnn_ext.benchmark import baselines
+from pixelrnn_ext.benchmark.problems import (
     BASELINE,
     FLOOR,
     LSTM,
@@ -17,7 +18,6 @@ from harness.problems import (
     Differentiable,
     Problem,
     Size,
-    Target,
     native_recurrence,
     recurrence_problem,
 )

@@ -11,10 +11,10 @@ import torch
 
 import pixelrnn_ext as px
 from harness.environment import environment
-from harness.tables import grid
-from harness.timing import paired_ratio, wall_seconds
 from harness.verdict import Verdict, verdict_table
 from pixelrnn_ext import sampling
+from pixelrnn_ext.benchmark.tables import grid
+from pixelrnn_ext.benchmark.timing import paired_ratio, wall_seconds
 
 NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"
 

@@ -17,10 +17,10 @@ from harness.busy import busy_core
 from harness.environment import environment
 from harness.model_options import parse
 from harness.operators import shares
-from harness.reliability import OtherProcesses, doubt, warning
-from harness.tables import grid
-from harness.timing import paired, paired_ratio
 from harness.verdict import Verdict, verdict_table
+from pixelrnn_ext.benchmark.reliability import OtherProcesses, doubt, warning
+from pixelrnn_ext.benchmark.tables import grid
+from pixelrnn_ext.benchmark.timing import paired, paired_ratio
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"

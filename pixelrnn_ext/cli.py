@@ -1,4 +1,4 @@
-"""The command line: ``pixelrnn train | evaluate | sample | complete | info``; ``python -m pixelrnn_ext`` is the same.
+"""The command line: ``pixelrnn train | evaluate | sample | complete | info | bench``; ``python -m pixelrnn_ext`` too.
 
 Exit status: 0, 2 for whatever the user can mend, with one sentence on stderr, and 130 after Ctrl-C.
 """
@@ -14,8 +14,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import models
+from . import machine, models
 from ._command import FAILED, INTERRUPTED
+from .benchmark.command import bench
 from .operators import backends
 from .operators.library import VERSION, build_config
 from .training import builder, commands, data, images, optimiser
@@ -41,6 +42,8 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         with _warnings_in_a_line(prog):
             if options.run is commands.train:
                 return commands.train(options, command, lambda stored: _parse_again(train_parser, argv, stored))
+            if options.run is bench:
+                return bench(options, command)
             return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -75,10 +78,11 @@ def _launched() -> str | None:
 
 
 def info(options: argparse.Namespace) -> int:
-    """What was compiled in and what is missing."""
-    config = build_config()
-    width = max(map(len, config)) + 1
-    for key, value in config.items():
+    """The versions, the machine, what was compiled in and what is missing: what a bug report needs."""
+    version, *others = build_config().items()
+    facts = dict([version, *machine.facts().items(), *others])
+    width = max(map(len, facts)) + 1
+    for key, value in facts.items():
         print(f"{key + ':':<{width}} {_readable(value)}")
     return 0
 
@@ -302,4 +306,11 @@ def _parsers(prog: str) -> tuple[argparse.ArgumentParser, argparse.ArgumentParse
     completer.add_argument("--completions", type=_whole(1), default=3, help="rows of the picture (%(default)s)")
     _add_data(completer, "whose images, by default what it was trained on")
     completer.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
+
+    timer = command(bench, "time the layers on this machine")
+    timer.add_argument(
+        "--only", default="", metavar="TEXT", help="the cases whose name contains it, and slower ones too"
+    )
+    timer.add_argument("--threads", type=_whole(1), metavar="N", help="2 by default")
+    timer.add_argument("--markdown", action="store_true", help="as a table of Markdown, for a bug report")
     return parser, trainer

@@ -9,13 +9,15 @@ import torch
 
 import bench_diag
 import bench_masked_conv
-from harness import reliability, report
-from harness.benchmark import Benchmark
-from harness.extent import DEFAULT, FULL, VERDICT, jobs
+from harness import report
+from harness.extent import DEFAULT, EXTENTS, FULL, VERDICT, jobs
 from harness.plots import horizontal_bars
-from harness.problems import AS_WRITTEN, BASELINE, FLOOR, NATIVE, Target
-from harness.row import Row
+from harness.target import Target
 from harness.verdict import Verdict, verdict_table
+from pixelrnn_ext.benchmark import reliability
+from pixelrnn_ext.benchmark.problems import AS_WRITTEN, BASELINE, FLOOR, NATIVE
+from pixelrnn_ext.benchmark.row import Row
+from pixelrnn_ext.benchmark.run import Benchmark
 
 QUIET, RESTLESS = [1.0, 1.01, 0.99, 1.0, 1.02], [1.0, 1.4, 0.9, 1.0, 1.6]
 HEADER = {"command": "python benchmarks/bench_diag.py", "CPU": "a CPU", "threads": "2", "torch": "2", "date": "today"}
@@ -37,7 +39,7 @@ def case_rows(case, *, pattern=QUIET, busy=0.0):
 
 
 def said(rows, capsys, extent=DEFAULT, targets=(), markdown=None):
-    benchmark = Benchmark(extent)
+    benchmark = Benchmark(EXTENTS[extent])
     benchmark.rows = rows
     benchmark.skip("out of time", "one case", "another")
     options = argparse.Namespace(extent=extent, markdown=markdown, csv=None, plot=None)

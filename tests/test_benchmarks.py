@@ -16,8 +16,11 @@ import bench_row
 import bench_sampling
 import child
 import pixelrnn_ext as px
-from harness import baselines, command, extent
-from harness.problems import Target
+from harness import command, extent
+from harness.target import Target
+from pixelrnn_ext import cli
+from pixelrnn_ext.benchmark import baselines, diagonal
+from pixelrnn_ext.benchmark import command as bench
 from pixelrnn_ext.operators import library
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -114,9 +117,9 @@ def test_the_good_loops_are_the_references():
 
 
 def test_a_mismatch_is_reported_without_a_time(monkeypatch, tmp_path, capsys):
-    loop = bench_diag.baselines.diagonal_good_loop
+    loop = baselines.diagonal_good_loop
     wrong = lambda x, weight: loop(x, weight * 1.001)  # noqa: E731
-    monkeypatch.setattr(bench_diag.baselines, "diagonal_loop_as_written", wrong)
+    monkeypatch.setattr(baselines, "diagonal_loop_as_written", wrong)
     table = tmp_path / "table.csv"
     assert main("--check", "--threads", "1", "--csv", str(table)) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 1 thread, loop as written: error " in capsys.readouterr().out
@@ -185,6 +188,36 @@ def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
     printed, rows = ran("--verdict")
     assert set(rows) == {"good loop", "native"}
     assert printed.count("missed") == 1 and "skipped" not in printed
+
+
+@native
+@pytest.mark.parametrize("markdown", [False, True])
+def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
+    """With nothing of benchmarks/, which no wheel holds."""
+    tiny = replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())
+    monkeypatch.setattr(bench, "CASES", [tiny, replace(diagonal.CASES[2], in_default=False)])
+    monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2))
+    argv = ["bench", "--threads", "1", *["--markdown"] * markdown]
+    assert cli.main(argv) == 0
+    printed = capsys.readouterr().out
+    assert f"command: pixelrnn {' '.join(argv)}\n" in printed and "MISMATCH" not in printed
+    (line,) = [line.strip("| ") for line in printed.splitlines() if line.strip("| ").startswith("diagonal ")]
+    assert line.startswith(str(tiny)) and line.count(" x ") == 2 and ("|" in line) == markdown
+
+
+def test_the_command_refuses_a_case_that_there_is_not(capsys):
+    assert cli.main(["bench", "--only", "nothing"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pixelrnn: expected --only to be a part of one of diagonal B16 28x28 h16, ")
+
+
+def test_the_command_fails_where_numbers_are_wrong(monkeypatch, capsys):
+    loop = baselines.diagonal_good_loop
+    monkeypatch.setattr(baselines, "diagonal_good_loop", lambda x, weight: loop(x, weight * 1.001))
+    monkeypatch.setattr(bench, "CASES", [replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())])
+    monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2))
+    assert cli.main(["bench"]) == 1
+    assert "MISMATCH diagonal B2 4x5 h16 float32, 2 threads, good loop: error " in capsys.readouterr().out
 
 
 def test_plot_needs_matplotlib(monkeypatch, capsys):

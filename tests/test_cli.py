@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -526,6 +527,14 @@ def test_info_is_the_default(capsys):
     assert cli.main([]) == 0
     printed = capsys.readouterr().out
     assert cli.main(["info"]) == 0 and capsys.readouterr().out == printed and "why_no_cuda:" in printed
+
+
+def test_info_names_what_a_bug_report_needs(capsys):
+    assert cli.main(["info"]) == 0
+    said = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert said["system"].startswith(platform.system()) and said["python"] == platform.python_version()
+    assert said["torch"] == torch.__version__ and "logical cores" in said["processor"]
+    assert {"version", "gpus", "compiler", "instruction_set", "cuda"} <= said.keys()
 
 
 def test_the_console_script(tmp_path):

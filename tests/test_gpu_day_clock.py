@@ -9,7 +9,7 @@ import torch
 from gpu_day import clock
 from gpu_day.clock import Sampler
 from gpu_day.scan_tables import clocks_table
-from harness import timing
+from harness import gpu_timing
 from made_up_day import cells
 
 
@@ -61,7 +61,7 @@ def test_the_sm_clock_by_two_pauses(monkeypatch):
         def elapsed_time(self, end):
             return (slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
 
-    monkeypatch.setattr(timing, "events", lambda: (Event(), Event()))
+    monkeypatch.setattr(gpu_timing, "events", lambda: (Event(), Event()))
     monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
     assert clock.sm_megahertz() == pytest.approx(1500)
     monkeypatch.setattr(Event, "elapsed_time", lambda self, end: 0.0)

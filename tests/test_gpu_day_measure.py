@@ -9,8 +9,8 @@ import bench_row
 from gpu_day import measure, providers
 from gpu_day.jobs import Job
 from gpu_day.kernels import by_kernel
-from harness import timing
-from harness.problems import Differentiable
+from harness import gpu_timing
+from pixelrnn_ext.benchmark.problems import Differentiable
 
 
 @pytest.fixture
@@ -91,12 +91,12 @@ def test_device_clock(monkeypatch):
             return 6.0
 
     needed = 4 << 20
-    monkeypatch.setattr(timing, "events", lambda: (Event(needed), Event(needed)))
+    monkeypatch.setattr(gpu_timing, "events", lambda: (Event(needed), Event(needed)))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "_sleep", pauses.append)
     calls = []
     function = lambda: calls.append(1)  # noqa: E731
-    clock = timing.DeviceClock(calls=3)
+    clock = gpu_timing.DeviceClock(calls=3)
     assert clock(function) == 2e-3
     assert pauses == [1 << 20, 2 << 20, 4 << 20] and len(calls) == 9 and not clock.bounds
     assert clock(function) == 2e-3 and pauses[3:] == [4 << 20]

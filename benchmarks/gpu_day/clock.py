@@ -18,7 +18,7 @@ def sm_megahertz(cycles: int = 1 << 20) -> float | None:
     """The clock that the SMs have now: two pauses of known cycles, by events. None where these say nothing."""
     import torch
 
-    from harness.timing import events
+    from harness.gpu_timing import events
 
     def microseconds(cycles):
         start, end = events()

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import torch
 
-from harness.peak_memory import MIB
-from harness.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES, worst_error
-from harness.timing import DeviceClock, called_seconds, paired, paired_ratio, wall_seconds
+from harness.gpu_timing import DeviceClock, called_seconds
+from pixelrnn_ext.benchmark.peak_memory import MIB
+from pixelrnn_ext.benchmark.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES, worst_error
+from pixelrnn_ext.benchmark.timing import paired, paired_ratio, wall_seconds
 
 from . import ROOT
 from .jobs import Job

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import torch
 
-import bench_diag
 import bench_row
-from harness.problems import (
+from pixelrnn_ext.benchmark import diagonal
+from pixelrnn_ext.benchmark.problems import (
     BASELINE,
     FLOOR,
     LSTM,
@@ -46,8 +46,8 @@ def use(precision: Precision) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.tf32
 
 
-def _recurrence(build, diagonal, size, precision) -> Problem:
-    natives = {path: native_recurrence(diagonal, path, precision.tf32) for path in (STEP, RESIDENT)}
+def _recurrence(build, is_diagonal, size, precision) -> Problem:
+    natives = {path: native_recurrence(is_diagonal, path, precision.tf32) for path in (STEP, RESIDENT)}
     return build(size, precision.dtype, natives=natives)
 
 
@@ -57,14 +57,14 @@ def _layer(build, size, precision) -> Problem:
 
 MNIST, CIFAR, LARGE = Size(16, 28, 28, 16), Size(16, 32, 32, 128), Size(64, 64, 64, 256)
 TRAINING = Size(256, 32, 32, 128)
-_diagonal = partial(_recurrence, bench_diag.recurrence, True)
+_diagonal = partial(_recurrence, diagonal.recurrence, True)
 _row = partial(_recurrence, partial(bench_row.recurrence, taps=3), False)
 CASES = {
     str(case): case
     for case in (
         *(Case("diagonal", size, _diagonal) for size in (MNIST, CIFAR, LARGE, TRAINING)),
         *(Case("row k=3", size, _row) for size in (MNIST, CIFAR, LARGE)),
-        *(Case("DiagonalBiLSTM layer", size, partial(_layer, bench_diag.layer)) for size in (MNIST, CIFAR)),
+        *(Case("DiagonalBiLSTM layer", size, partial(_layer, diagonal.layer)) for size in (MNIST, CIFAR)),
         *(
             Case("RowLSTM layer k=1", size, partial(_layer, bench_row.layer))
             for size in (MNIST, Size(16, 28, 28, 64), CIFAR)

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from emulated.kernels import kernels  # what variants.h compiles, by tests/
-from harness.timing import DeviceClock, called_seconds
+from harness.gpu_timing import DeviceClock, called_seconds
 
 from . import ROOT
 from .clock import sm_megahertz

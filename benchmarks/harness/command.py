@@ -3,24 +3,20 @@
 import argparse
 import importlib.util
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 import pixelrnn_ext as px
+from pixelrnn_ext.benchmark.problems import Case
+from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.operators import library
 
-from .benchmark import OUT_OF_TIME, Benchmark
 from .environment import environment, use_instruction_set
-from .extent import CHECK, DEFAULT, FULL, VERDICT, jobs
-from .problems import NATIVE, Case, Target
+from .extent import CHECK, DEFAULT, EXTENTS, FULL, VERDICT, jobs
 from .report import report
-from .tables import counted
+from .target import Target
 
 NOT_DEFAULT = "only with --full"
-DEFAULT_LIMIT = 40.0  # seconds after which a default run starts no other case, and no other measurement of memory
 
 
 def parse(description: str, argv: list[str]) -> argparse.Namespace:
@@ -79,26 +75,11 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
         print(f"{Path(script).name}: nothing is required of these cases and numbers of threads", file=sys.stderr)
         return 2
 
-    benchmark = Benchmark(options.extent, options.compile)
-    if reason := px.build_config()["why_no_native"]:
-        benchmark.skip(reason, NATIVE)
+    benchmark = Benchmark(EXTENTS[options.extent], options.compile, otherwise=" without --full")
     if options.extent == DEFAULT and not options.only:
         benchmark.skip(NOT_DEFAULT, *(str(case) for case in cases if not case.in_default))
         cases = [case for case in cases if case.in_default]
-    default_threads, start = torch.get_num_threads(), time.perf_counter()
-
-    def out_of_time() -> bool:
-        return time.perf_counter() - start > DEFAULT_LIMIT and options.extent == DEFAULT and not options.compile
-
-    try:
-        for job in jobs(cases, targets, options):
-            if out_of_time():
-                benchmark.skip(OUT_OF_TIME, f"{job.case}, {counted(job.threads, 'thread')}")
-            else:
-                benchmark.run(*job)
-        benchmark.measure_memory(out_of_time)
-    finally:
-        torch.set_num_threads(default_threads)
+    benchmark.run(jobs(cases, targets, options))
     if options.extent == DEFAULT:
         benchmark.skip(NOT_DEFAULT, "percentiles, forward and backward alone, other providers, float64, other threads")
 

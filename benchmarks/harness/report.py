@@ -6,16 +6,18 @@ import sys
 from pathlib import Path
 
 import pixelrnn_ext as px
+from pixelrnn_ext.benchmark import peak_memory
+from pixelrnn_ext.benchmark.comparison import Comparison, comparisons, labels
+from pixelrnn_ext.benchmark.problems import FLOOR
+from pixelrnn_ext.benchmark.report import short_report
+from pixelrnn_ext.benchmark.report import text as report_text
+from pixelrnn_ext.benchmark.row import Row
+from pixelrnn_ext.benchmark.run import Benchmark
+from pixelrnn_ext.benchmark.tables import grid, number
 
-from . import peak_memory
-from .benchmark import Benchmark
-from .comparison import Comparison, comparisons, how_to_read, labels, short_table
 from .extent import DEFAULT, FULL, VERDICT
 from .plots import horizontal_bars
-from .problems import FLOOR, Target
-from .reliability import warning
-from .row import Row
-from .tables import grid, number
+from .target import Target
 from .verdict import verdict_table
 
 
@@ -70,27 +72,19 @@ def plot(path: Path, lines: list[Comparison], header: dict[str, str]) -> None:
 
 
 def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], options: argparse.Namespace) -> None:
-    rows, lines, level = benchmark.rows, comparisons(benchmark.rows), px.build_config()["instruction_set"]
-    command, *machine = (f"{name}: {value}" for name, value in header.items())
-    skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in benchmark.skipped.items()]
-    notes = [*benchmark.notes, *skipped, *benchmark.mismatches]
+    rows, level = benchmark.rows, px.build_config()["instruction_set"]
 
-    def text(markdown):
-        def listed(facts):
-            return "\n".join(("- " if markdown else "") + fact for fact in facts)
-
+    def text(markdown: bool) -> str:
         if options.extent == DEFAULT:
-            doubts, explained = [line.doubt for line in lines], [how_to_read(lines)]
-            table = short_table(lines, markdown)
-        elif options.extent == VERDICT:
-            verdicts = [benchmark.verdict(target, level) for target in targets]
+            return short_report(benchmark, header, markdown)
+        if options.extent == VERDICT:
+            verdicts = [target.verdict(rows, level) for target in targets]
             doubts, explained = [verdict.doubt for verdict in verdicts], []
             table = verdict_table(verdicts, level or "any processor", markdown)
         else:
             doubts, explained = [row.doubt if options.extent == FULL else "" for row in rows], explanations()
             table = long_table(rows, doubts, markdown)
-        parts = listed([command, "; ".join(machine)]), warning(doubts), table, listed(explained + notes)
-        return "\n\n".join(filter(None, parts)) + "\n"
+        return report_text(benchmark, header, doubts, table, explained, markdown)
 
     print(text(options.markdown == Path("-")), end="")
     if options.markdown and options.markdown != Path("-"):
@@ -98,4 +92,4 @@ def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], 
     if options.csv:
         write_csv(options.csv, rows)
     if options.plot:
-        plot(options.plot, lines, header)
+        plot(options.plot, comparisons(rows), header)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .tables import grid
+from pixelrnn_ext.benchmark.tables import grid
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Cases, the providers that are timed on them, and what is required of them."""
+"""Cases, and the providers that are timed on them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import pixelrnn_ext as px
-
+from ..operators import library
 from .baselines import GemmFloor
 
 MODES = ("forward", "backward", "forward+backward")
@@ -24,7 +23,7 @@ class Size:
     width: int
     hidden: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"B{self.batch} {self.height}x{self.width} h{self.hidden}"
 
     @property
@@ -52,10 +51,16 @@ class Differentiable:
         inputs: list[Tensor],
         cotangent: Tensor,
         names: list[str],
-        to_common: Callable[..., Any] = lambda *tensors: tensors,
-    ):
-        self.name, self.run, self.cotangent, self.names, self.to_common = name, run, cotangent, names, to_common
-        self.inputs = [t.detach().requires_grad_() if not isinstance(t, torch.nn.Parameter) else t for t in inputs]
+        to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors,
+    ) -> None:
+        self.name: str = name
+        self.run: Callable[..., Tensor] = run
+        self.cotangent: Tensor = cotangent
+        self.names: list[str] = names
+        self.to_common: Callable[..., Sequence[Tensor]] = to_common
+        self.inputs: list[Tensor] = [
+            t.detach().requires_grad_() if not isinstance(t, torch.nn.Parameter) else t for t in inputs
+        ]
 
     def step(self, mode: str) -> Callable[[], Any]:
         """A function that does ``mode`` once; the graph of a lone backward is built here."""
@@ -66,7 +71,7 @@ class Differentiable:
             return lambda: torch.autograd.grad(y, self.inputs, self.cotangent, retain_graph=True)
         return self._forward_backward
 
-    def _forward_backward(self):
+    def _forward_backward(self) -> tuple[Tensor, ...]:
         y = self.run(*self.inputs)
         return y.detach(), *torch.autograd.grad(y, self.inputs, self.cotangent)
 
@@ -79,22 +84,25 @@ class Differentiable:
         return self.named(self._forward_backward())
 
 
+Provider = Differentiable | GemmFloor
+
+
 @dataclass
 class Problem:
     """The providers of one case in one dtype, and the exact results, computed in float64."""
 
-    providers: list[Differentiable | GemmFloor]
+    providers: list[Provider]
     reference: Callable[[], dict[str, Tensor]]
 
-    def __post_init__(self):
-        if px.build_config()["why_no_native"]:
+    def __post_init__(self) -> None:
+        if library.why_no_native():
             self.providers = [p for p in self.providers if not p.name.startswith(NATIVE)]
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
     """The largest RMS error over the RMS of the exact value, and where it is."""
 
-    def error(name):
+    def error(name: str) -> float:
         if got[name].shape != exact[name].shape:
             return math.inf
         difference, size = got[name].double() - exact[name], exact[name].square().mean().sqrt()
@@ -116,7 +124,7 @@ class Case:
     ours: str = NATIVE
     against: tuple[str, ...] = (BASELINE, AS_WRITTEN)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.kind} {self.size}"
 
     @property
@@ -127,40 +135,33 @@ class Case:
         return self.build(self.size, dtype)
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is required of float32 forward+backward: ``provider`` over ``against`` at most, or so many times faster."""
-
-    case: Case
-    provider: str
-    against: str
-    at_most: float | None = None
-    faster: float | None = None
-    threads: int = 2
-
-    def required(self, instruction_set: str) -> float | None:
-        """The bounds on the floor are those of AVX-512; on AVX2, from 64 channels on, 1.25 times them."""
-        if self.against != FLOOR:
-            return self.faster if self.at_most is None else self.at_most
-        factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}
-        factor = factors.get(instruction_set)
-        return None if factor is None else self.at_most * factor
+Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
-def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
+def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
     """The operator under the layers, from x [1, B, H, W, h, 4] and weight [1, taps, h, 4, h] to h [1, B, H, W, h].
 
     ``path`` and ``tf32`` are those of CUDA tensors.
     """
 
-    def native(x, weight):
+    def native(x: Tensor, weight: Tensor) -> Tensor:
         nothing = (None,) * 5
-        return torch.ops.pixelrnn_ext.line_scan(x, weight, *nothing, 1, diagonal, False, path, tf32)[0]
+        output: Tensor = torch.ops.pixelrnn_ext.line_scan(x, weight, *nothing, 1, diagonal, False, path, tf32)[0]
+        return output
 
     return native
 
 
-def recurrence_problem(size: Size, dtype: torch.dtype, taps, natives, good_loop, loop_as_written, reference) -> Problem:
+def recurrence_problem(
+    size: Size,
+    dtype: torch.dtype,
+    *,
+    taps: int,
+    natives: dict[str, Recurrence],
+    good_loop: Recurrence,
+    loop_as_written: Recurrence,
+    reference: Callable[..., Tensor],
+) -> Problem:
     """A recurrence alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h.
 
     ``natives`` are the functions of native_recurrence by the provider's name.
@@ -171,11 +172,11 @@ def recurrence_problem(size: Size, dtype: torch.dtype, taps, natives, good_loop,
     weight = torch.randn(4 * hidden, hidden, taps, dtype=dtype) / (taps * hidden) ** 0.5
     names = ["x", "weight_hh"]
 
-    def exact(x, weight):  # the reference with an input that adds nothing to x
+    def exact(x: Tensor, weight: Tensor) -> Tensor:  # the reference with an input that adds nothing to x
         nothing = x.new_zeros(size.batch, 1, size.height, size.width), x.new_zeros(4 * hidden, 1, 1, 1)
         return reference(*nothing, weight, gate_bias=x)
 
-    def from_native(y, dx, dweight):
+    def from_native(y: Tensor, dx: Tensor, dweight: Tensor) -> tuple[Tensor, ...]:
         return (
             y[0].permute(0, 3, 1, 2),
             dx[0].permute(0, 4, 3, 1, 2).flatten(1, 2),
@@ -205,13 +206,14 @@ def recurrence_problem(size: Size, dtype: torch.dtype, taps, natives, good_loop,
 
 def compiled(problem: Problem) -> Differentiable | None:
     """torch.compile of the good loop of a recurrence; None for a layer."""
-    if AS_WRITTEN not in (p.name for p in problem.providers):
+    by_name = {p.name: p for p in problem.providers}
+    loop = by_name.get(BASELINE)
+    if AS_WRITTEN not in by_name or not isinstance(loop, Differentiable):
         return None
     torch._dynamo.reset()
     import torch._functorch.config as functorch
 
     functorch.donated_buffer = False  # a lone backward is timed again and again on one graph
-    (loop,) = [p for p in problem.providers if p.name == BASELINE]
     return Differentiable(
         COMPILED, torch.compile(loop.run, dynamic=False), loop.inputs, loop.cotangent, loop.names, loop.to_common
     )

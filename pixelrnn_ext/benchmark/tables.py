@@ -1,6 +1,7 @@
 """Aligned tables of text."""
 
 import re
+from collections.abc import Iterable
 
 
 def number(value: float | None, form: str, unit: str = "") -> str:
@@ -14,16 +15,16 @@ def counted(count: int, noun: str) -> str:
 def grid(header: list[str], lines: list[list[str]], markdown: bool, drop_empty: bool = False) -> str:
     """An aligned table: text and the first column to the left, numbers to the right; ``drop_empty`` leaves out columns
     that say nothing."""
-    columns = list(zip(header, *lines))
+    columns: list[tuple[str, ...]] = list(zip(header, *lines))
     if drop_empty:
         columns = [column for column in columns if not {*column[1:]} <= {"", "-"}]
     widths = [max(map(len, column)) for column in columns]
     right = [i > 0 and all(re.match(r"[\d.<>-]", cell) for cell in column[1:]) for i, column in enumerate(columns)]
 
-    def line(cells):
+    def line(cells: Iterable[str]) -> str:
         padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right)]
         return "| " + " | ".join(padded) + " |" if markdown else "  ".join(padded).rstrip()
 
     rule = ["-" * (w - 1) + (":" if r and markdown else "-") for w, r in zip(widths, right)]
-    header, *lines = zip(*columns)
-    return "\n".join([line(header), line(rule), *map(line, lines)])
+    names, *rows = zip(*columns)
+    return "\n".join([line(names), line(rule), *map(line, rows)])

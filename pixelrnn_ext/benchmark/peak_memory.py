@@ -5,10 +5,13 @@ import gc
 import multiprocessing
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+
+from .problems import Case
 
 METHOD = (
     "Peak memory: high-water mark of the resident set (VmHWM) over one forward+backward, less the resident set before "
@@ -18,7 +21,7 @@ _PROC = Path("/proc/self")
 MIB = 2**20
 
 
-def peaks(case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
+def peaks(case: Case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
     """MiB that a training step of each provider adds; None where the system cannot tell."""
     if not (_PROC / "clear_refs").exists():
         return dict.fromkeys(providers)
@@ -35,10 +38,10 @@ def peaks(case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[
     return results
 
 
-def _peak(case, dtype, threads, provider):
+def _peak(case: Case, dtype: torch.dtype, threads: int, provider: str) -> float | None:
     torch.set_num_threads(threads)
 
-    def step(case):
+    def step(case: Case) -> Callable[[], object]:
         (found,) = [p for p in case.problem(dtype).providers if p.name == provider]
         return found.step("forward+backward")
 
@@ -54,5 +57,7 @@ def _peak(case, dtype, threads, provider):
     return (_status("VmHWM") - before) / MIB
 
 
-def _status(field):
-    return 1024 * int(re.search(rf"{field}:\s*(\d+) kB", (_PROC / "status").read_text())[1])
+def _status(field: str) -> int:
+    found = re.search(rf"{field}:\s*(\d+) kB", (_PROC / "status").read_text())
+    assert found  # of Linux, where clear_refs is
+    return 1024 * int(found[1])

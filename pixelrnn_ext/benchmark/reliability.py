@@ -4,7 +4,7 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 MOST_SPREAD = 0.25  # from the 20th to the 80th percentile, over the median
@@ -23,16 +23,17 @@ class OtherProcesses:
     """What share of the cores others keep busy, from its making on. The load average would not tell: it counts this
     process, too, and a build that has just ended."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._cores = _cores()
-        self._start = time.perf_counter(), self._others()
+        self._start = time.perf_counter()
+        self._before = self._others()
 
     def busy(self) -> float | None:
         """None where the system does not say."""
-        seconds, others = time.perf_counter() - self._start[0], self._others()
-        if others is None or self._start[1] is None:
+        seconds, others = time.perf_counter() - self._start, self._others()
+        if others is None or self._before is None:
             return None
-        return max(0.0, others - self._start[1]) / (seconds * len(self._cores))
+        return max(0.0, others - self._before) / (seconds * len(self._cores))
 
     def _others(self) -> float | None:
         """The seconds that they have used so far."""
@@ -41,10 +42,11 @@ class OtherProcesses:
         return None if total is None else total - sum(own[:4])
 
 
-def busy_seconds(stat: str, cores: Iterable[int]) -> float | None:
+def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
     """The seconds that some cores have worked, or that their host has taken from them, by the text of /proc/stat."""
-    found = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
-    if not all(found):
+    lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
+    found = [line for line in lines if line]
+    if len(found) < len(cores):
         return None
     tick = os.sysconf("SC_CLK_TCK")
     # user, nice, system, idle, iowait, irq, softirq, steal

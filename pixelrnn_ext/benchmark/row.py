@@ -1,6 +1,7 @@
 """What was measured of one provider in one mode."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ class Row:
     def doubt(self) -> str:
         return doubt([self.times], self.busy) if self.times else ""
 
-    def values(self) -> dict[str, object]:
+    def values(self) -> dict[str, Any]:
         """By column, None where there is nothing to say."""
         p20, median, p80 = (1e3 * t for t in percentiles(self.times)) if self.times else [None] * 3
         over_baseline = self.over(self.baseline)

@@ -4,11 +4,13 @@ Every loop takes the input-to-state map x (N, 4 * hidden, H, W) and weight_hh (4
 pixelrnn_ext.reference does, and returns h (N, hidden, H, W).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixelrnn_ext import reference
+from .. import reference
 
 
 def diagonal_good_loop(x: Tensor, weight_hh: Tensor) -> Tensor:
@@ -66,10 +68,13 @@ def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
     return torch.stack(rows, 2)
 
 
-def _channels_first_cell(gates, c):
+def _channels_first_cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     i, f, g, o = gates.chunk(4, dim=1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
+
+
+_Product = tuple[Tensor, Tensor, Tensor | None]  # the two factors, and where it goes
 
 
 class GemmFloor:
@@ -79,23 +84,31 @@ class GemmFloor:
     overwrite existing tensors, which spares the page faults of fresh ones.
     """
 
-    def __init__(self, cells: int, k: int, hidden: int, dtype: torch.dtype, directions=1, into_given_memory=False):
-        self.name = "GEMM floor, out=" if into_given_memory else "GEMM floor"
-        self.directions = directions
-        a, b, da = torch.randn(cells, k, dtype=dtype), torch.randn(k, 4 * hidden, dtype=dtype), None
+    def __init__(
+        self,
+        cells: int,
+        k: int,
+        hidden: int,
+        dtype: torch.dtype,
+        directions: int = 1,
+        into_given_memory: bool = False,
+    ) -> None:
+        self.name: str = "GEMM floor, out=" if into_given_memory else "GEMM floor"
+        self.directions: int = directions
+        a, b = torch.randn(cells, k, dtype=dtype), torch.randn(k, 4 * hidden, dtype=dtype)
         dout, bt = torch.randn(cells, 4 * hidden, dtype=dtype), b.t().contiguous()
-        out = db = None
+        out = da = db = None
         if into_given_memory:
             out, da, db = torch.empty_like(dout), torch.empty_like(a), torch.empty_like(b)
-        self.forward = [(a, b, out)]
-        self.backward = [(dout, bt, da), (a.t(), dout, db)]
+        self.forward: list[_Product] = [(a, b, out)]
+        self.backward: list[_Product] = [(dout, bt, da), (a.t(), dout, db)]
 
-    def step(self, mode: str):
+    def step(self, mode: str) -> Callable[[], None]:
         """A function that does the products of ``mode`` once."""
         products = {"forward": self.forward, "backward": self.backward}.get(mode, self.forward + self.backward)
         products = products * self.directions
 
-        def run():
+        def run() -> None:
             for a, b, out in products:
                 torch.mm(a, b, out=out)
 
