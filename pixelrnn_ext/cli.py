@@ -27,7 +27,7 @@ from .training.optional import MissingPackage
 MAY_CHANGE = {*commands.NOT_STORED, "out", "steps", "epochs", "samples", "save_every", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}  # a folder may move; stored_data.py looks at what is in it
 # Options that older checkpoints do not name, with what was done before there were these.
-LATER = {"shift": 0, "weight_decay": None}
+LATER: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
