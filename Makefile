@@ -1,7 +1,7 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: lint types smoke test sweep emulated native bench-check wheel
+.PHONY: lint types docs smoke test sweep emulated native bench-check wheel
 
 lint:
 	ruff check .
@@ -12,6 +12,10 @@ lint:
 types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
+
+# The site of documents, in build/site; a link that leads nowhere is an error.
+docs:
+	sphinx-build --fail-on-warning --keep-going --quiet -b html docs build/site
 
 smoke:
 	python tests/smoke.py

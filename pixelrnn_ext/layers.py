@@ -135,8 +135,8 @@ class RowLSTM(_LineLSTM):
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
-    Parameters: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden, hidden, k) with the taps from left to
-    right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
+    Its parameters: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden, hidden, k) with the taps from left
+    to right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -202,8 +202,8 @@ class DiagonalLSTM(_LineLSTM):
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
-    Parameters: ``weight_ih`` (4 * hidden, in, 1, 1), ``weight_hh`` (4 * hidden, hidden, 2) with the taps (above, left),
-    ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
+    Its parameters: ``weight_ih`` (4 * hidden, in, 1, 1), ``weight_hh`` (4 * hidden, hidden, 2) with the taps (above,
+    left), ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -284,7 +284,7 @@ class DiagonalBiLSTM(_LineLSTM):
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
-    Parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in
+    Its parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in
     torch.nn.LSTM.
 
     Raises:
@@ -368,7 +368,7 @@ class MaskedConv2d(nn.Module):
         backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`.
         device, dtype: of the parameters.
 
-    Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), of the shapes, names and initialisation of
+    Its parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), of the shapes, names and initialisation of
     torch.nn.Conv2d, so that a checkpoint of either loads into the other.
 
     Raises:

@@ -192,7 +192,7 @@ def test_a_backend_that_cannot_run_says_why(backend, device, message):
 @pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "channels_last"])
 def test_memory_format_of_the_output(layout):
-    """As README says: the recurrences' is channels_last, a masked convolution's that of its input."""
+    """As docs/use_a_layer.md says: the recurrences' is channels_last, a masked convolution's that of its input."""
     x = torch.ones(2, 3, 5, 6).to(memory_format=layout)
     for layer in (px.RowLSTM(3, 4), px.DiagonalLSTM(3, 4), px.DiagonalBiLSTM(3, 4)):
         assert layer(x).is_contiguous(memory_format=torch.channels_last)

@@ -35,16 +35,12 @@ class MultiScalePixelRNN(AutoregressiveModel):
     probabilities sum to one.
 
     Args:
-        layer, image_channels, levels, hidden_channels, num_layers, head_channels, kernel_size, residual, skip,
-        initial_state,
-            backend: of the large model, as in :class:`PixelRNN`.
         factor: by which the small image is smaller, 2 or more; height and width of the images are multiples of it.
         upsampling_channels: of the upsampled map.
         small: arguments of the small model that differ from the large one's.
         condition_channels: of a condition that both models take, the small one ``condition[..., ::factor, ::factor]``.
 
-    Raises:
-        TypeError, ValueError: an argument does not fit.
+    The other arguments are those of the large model, and they and the errors are as in :class:`PixelRNN`.
 
     Example:
         >>> sizes = dict(hidden_channels=16, num_layers=2, head_channels=32)
@@ -126,7 +122,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else
         the large one's.
 
-        Arguments and errors as in :meth:`log_prob`.
+        Arguments and errors as in :meth:`.log_prob`.
         """
         return self._logits(lambda model, *inputs: model(*inputs), images, condition)
 

@@ -81,7 +81,7 @@ class _Stack(AutoregressiveModel):
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits of every value, (N, levels, C, H, W), or with two levels the Bernoulli logit, (N, 1, C, H, W).
 
-        Arguments and errors as in :meth:`log_prob`.
+        Arguments and errors as in :meth:`.log_prob`.
         """
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])

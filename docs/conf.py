@@ -1,0 +1,57 @@
+"""Sphinx, for `make docs`. Everything comes from this repository: the API is read from the sources, not imported,
+and nothing is fetched from other sites."""
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+project = "pixelrnn_ext"
+author = "The pixelrnn_ext authors"
+copyright = author
+release = version = re.search(r'^version = "(.*)"$', (HERE.parent / "pyproject.toml").read_text(), re.MULTILINE)[1]
+
+extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "mathml"]
+
+# GitHub shows the same pages: mathematics in dollars, anchors that are named after headings.
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+autoapi_dirs = ["../pixelrnn_ext"]
+autoapi_generate_api_docs = False  # the pages in api/ say what is public, and in which order
+autoapi_python_class_content = "class"
+autoapi_add_toctree_entry = False
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
+add_module_names = False
+suppress_warnings = ["autoapi.python_import_resolution"]  # of constants, which are on no page
+napoleon_use_rtype = False
+napoleon_preprocess_types = False
+
+# A reference of a docstring that leads nowhere is an error; those to torch and Python lead out of this site.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|nn|collections|pathlib|typing)\..*"),
+    ("py:class", r"pixelrnn_ext\.(incremental|models\.(autoregressive|blocks))\..*|Progress"),  # of a signature
+    ("py:.*", r"(Tensor|Device|Any|Callable|Iterable|None|bool|dict|float|int|str|tuple|list|object)"),
+    ("py:exc", r".*(Error|Interrupt)"),
+]
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_show_sphinx = False
+html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+
+
+def setup(app):
+    """Two pages include a file of the folder above, to which links lead on GitHub."""
+
+    def lead_to_the_page(_, page, source):
+        for name in ("CONTRIBUTING", "CHANGELOG"):
+            source[0] = source[0].replace(f"](../{name}.md", f"]({name.lower()}.md")
+
+    app.connect("source-read", lead_to_the_page)
