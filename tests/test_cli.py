@@ -57,7 +57,11 @@ def test_train_says_what_it_does(trained):
     text = "\n".join(lines)
     assert re.search(r"command +pixelrnn train --data digits", text)
     assert re.search(r"data +digits \(8x8, 17 levels\): train 1445, validation 176, test 176; 1x8x8", text)
-    assert re.search(r"parameters +\d+\n", text) and f"torch {torch.__version__}" in text and "threads" in text
+    assert (
+        re.search(r"parameters +\d+ \(\d+\.\d KiB\)\n", text)
+        and f"torch {torch.__version__}" in text
+        and "threads" in text
+    )
     assert re.search(r"epoch 1, step 90: train \d\.\d+, validation \d\.\d+ bits/dim.*images/s; digits", text)
     assert re.fullmatch(r"test: \d\.\d{4} bits/dim; digits .*176 images; diagonal PixelRNN, step 9[02],.*", lines[-1])
     names = {path.name for path in out.iterdir()}
@@ -74,6 +78,69 @@ def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
     assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
     assert cli.main(["evaluate", str(out / "last.safetensors"), "--split", "validation", "--data", "digits"]) == 0
     assert re.match(r"validation: \d\.\d{4} bits/dim; digits .*176 images;.*step 92", capsys.readouterr().out)
+
+
+def test_evaluate_for_a_program(trained, capsys):
+    out, lines = trained
+    assert cli.main(["evaluate", str(out), "--json"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(printed)
+    assert printed.count("\n") == 1
+    step = re.search(r"step (\d+)", lines[-1])[1]
+    assert f"test: {found['score']:.4f} {found['unit']}; {found['data']}, {found['images']} images" in lines[-1]
+    assert (found["split"], found["step"], found["checkpoint"]) == ("test", int(step), str(out / checkpoint.BEST))
+    assert found["versions"]["torch"] == torch.__version__
+    model = models.from_config(found["model"])
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_info_of_a_training(trained, tmp_path, capsys):
+    out, lines = trained
+    best, last = (str(out / name) for name in (checkpoint.BEST, checkpoint.LAST))
+    said = {}
+    for run in (str(out), last):
+        assert cli.main(["info", run]) == 0
+        said[run] = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    found = said[str(out)]
+    assert found["model"].startswith("PixelRNN(layer='diagonal'") and re.match(r"\d+ \(.* KiB\)", found["parameters"])
+    assert found["data"] == "digits (8x8, 17 levels); 1x8x8"
+    assert re.fullmatch(rf"{best} \(.*iB\), {last} \(.*iB\)", found["checkpoints"])
+    assert (found["log"], found["learning curve"]) == (str(out / "log.jsonl"), str(out / "learning-curve.png"))
+    assert "conditional True" in found["options"] and "hidden-channels 3" in found["options"]
+    step = re.search(r"step (\d+)", lines[-1])[1]
+    assert f"test: {found['test']}; digits" in lines[-1] and found["step"] == f"{step}, the best on validation {step}"
+    validation = [re.search(r"validation (\S+ \S+),", line)[1] for line in lines if re.search(rf"step {step}: ", line)]
+    assert validation == [found["validation"]] and said[last]["validation"] == found["validation"]
+    shutil.copy(last, tmp_path)  # alone, without its log
+    assert cli.main(["info", str(tmp_path / checkpoint.LAST)]) == 0
+    alone = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert alone["validation"] == found["validation"] and alone["test"] == alone["log"] == "-"
+
+
+@pytest.mark.parametrize("command", ["sample", "complete"])
+def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
+    still, moving = tmp_path / "a.png", tmp_path / "a.gif"
+    for picture in (still, moving):
+        assert cli.main([command, str(trained[0]), "--out", str(picture), "--count", "2"]) == 0
+    with Image.open(moving) as opened:
+        frames = []
+        for number in range(opened.n_frames):
+            opened.seek(number)
+            frames.append(numpy.array(opened.convert("RGB")).astype(int))
+        assert opened.info["loop"] == 0 and opened.info["duration"] == 2000
+    final = numpy.array(Image.open(still)).astype(int)
+    assert (frames[-1] == final).all()
+    drawn = final[:, :66] if command == "sample" else final[2 * 66 :, :66]
+    hidden = 128
+    for number, frame in enumerate(frames):
+        part = (frame[:, :66] if command == "sample" else frame[2 * 66 :, :66])[2:66, 2:, 0][4::8, 4::8].flatten()
+        whole = drawn[2:66, 2:, 0][4::8, 4::8].flatten()
+        changed = (part != whole).nonzero()[0]  # those still to come, which are gray
+        assert (part[changed] == hidden).all() and (
+            part[: changed.min(initial=64)] == whole[: changed.min(initial=64)]
+        ).all()
+        assert number < len(frames) - 1 or not len(changed)
+    assert 20 < len(frames) <= 65
 
 
 def test_sample_writes_a_grid(trained, tmp_path, capsys):
@@ -344,7 +411,7 @@ def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
             "sample {trained} --out {new}/x.png",
             "expected --out to name a file in a folder that exists, got {new}/x.png",
         ),
-        ("sample {new} --out {new}.gif", "expected a picture's name to end in .png, .jpg, .jpeg, .webp, got {new}.gif"),
+        ("sample {new} --out {new}.bmp", "expected a picture's name to end in .png, .*, .gif, got {new}.bmp"),
         ("complete {new} --out {new}.png.bak", "expected a picture's name to end in .*, got {new}.png.bak"),
         (
             "sample {trained} --out {new}.webp --count 300 --columns 1",
@@ -521,6 +588,69 @@ sys.exit(status)
     assert re.search(
         r"best.safetensors could not be written \(File too large\); the one that was there is kept", done.stderr
     )
+
+
+def board(out):
+    """The scalars that TensorBoard shows of a folder: {name: {step: value}}; no step twice."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the tensorboard extra brings it"
+    )
+    events = accumulator.EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    scalars = {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    assert all(len(dict(points)) == len(points) for points in scalars.values()), scalars
+    return {name: dict(points) for name, points in scalars.items()}
+
+
+def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
+    """After Ctrl-C, a resumption, a kill, after which steps are done again, and for a log that it was added to."""
+    step = Training._step
+
+    def shows_the_log():
+        entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        scalars = board(tmp_path)
+        for event in ("train", "validation", "test"):
+            logged = {e["step"]: pytest.approx(e["score"]) for e in entries if e["event"] == event}
+            assert scalars.get(f"bits/dim/{event}", {}) == logged
+        return scalars
+
+    def ends(at, how):
+        def interrupted(self, number):
+            if number == at:
+                how()
+            return step(self, number)
+
+        monkeypatch.setattr(Training, "_step", interrupted)
+
+    pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
+    assert train(tmp_path, "--steps", "30") == 0  # without
+    ends(60, lambda: signal.raise_signal(signal.SIGINT))
+    resume = ["train", "--out", str(tmp_path), "--resume", "--tensorboard", "--steps", "92", "--save-every", "40"]
+    assert cli.main(resume) == 130
+    assert {25, 30, 50, 61} <= shows_the_log()["bits/dim/train"].keys()
+
+    def crash():
+        raise MemoryError
+
+    ends(88, crash)
+    assert cli.main(resume) == 2
+    assert 75 in board(tmp_path)["bits/dim/train"]
+    monkeypatch.setattr(Training, "_step", step)
+    assert cli.main(resume[:4]) == 0  # it goes on, since it was asked for before
+    scalars = shows_the_log()
+    assert (
+        list(scalars["bits/dim/test"]) == [92]
+        and scalars["images per second"].keys() == scalars["bits/dim/train"].keys()
+    )
+    assert train(tmp_path, "--overwrite", "--steps", "1", "--tensorboard") == 0
+    assert list(shows_the_log()["bits/dim/train"]) == [1]
+
+
+def test_tensorboard_is_missed_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    sentence = refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path / "new", "--tensorboard")
+    assert "pip install tensorboard" in sentence and not (tmp_path / "new").exists()
 
 
 def test_info_is_the_default(capsys):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pixelrnn_ext import cli, models
+from pixelrnn_ext.cli import parser
 from pixelrnn_ext.operators import library
 from pixelrnn_ext.training import builder, checkpoint, data
 from pixelrnn_ext.training.loop import Settings
@@ -100,7 +101,7 @@ def test_a_width_is_chosen_in_one_way(tmp_path, capsys):
     ],
 )
 def test_a_resumed_training_has_its_options(refused, tmp_path, monkeypatch, options, sentence):
-    parsed = vars(cli._parsers("pixelrnn")[1].parse_args(["--data", "digits", *MODEL, "--out", str(tmp_path)]))
+    parsed = vars(parser.make("pixelrnn").parse_args(["train", "--data", "digits", *MODEL, "--out", str(tmp_path)]))
     stored = {name: value for name, value in parsed.items() if name != "run"}
     monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
     (tmp_path / checkpoint.LAST).touch()
@@ -119,7 +120,7 @@ def test_a_resumed_training_has_its_options(refused, tmp_path, monkeypatch, opti
     ],
 )
 def test_a_checkpoint_older_than_an_option_is_resumed_without_it(refused, tmp_path, monkeypatch, options, sentence):
-    parsed = vars(cli._parsers("pixelrnn")[1].parse_args(["--data", "digits", *MODEL, "--out", str(tmp_path)]))
+    parsed = vars(parser.make("pixelrnn").parse_args(["train", "--data", "digits", *MODEL, "--out", str(tmp_path)]))
     stored = {name: value for name, value in parsed.items() if name not in ("run", "shift", "weight_decay")}
     monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
     (tmp_path / checkpoint.LAST).touch()

@@ -1,5 +1,6 @@
 """What the commands of the command line do; each takes its options and returns its exit status."""
 
+import json
 import math
 import os
 import platform
@@ -20,12 +21,15 @@ from .. import models
 from .._command import INTERRUPTED
 from ..operators import backends, library
 from ..operators.library import VERSION, build_config
-from . import builder, checkpoint, data, distributed, drawing, files, grid, images, output
+from . import animation, builder, checkpoint, data, distributed, drawing, files, grid, images, output
 from .evaluation import nats_per_image
 from .interrupt import Interrupt
 from .loop import Settings, Training, check_fits, cycled_classes
 from .optional import need
+from .progress import bar, follow
 from .stored_data import load_again
+from .summary import parameters_in_words
+from .tensorboard import need_tensorboard
 
 NOT_STORED = {"run", "resume", "overwrite"}  # options of one command, not of the training
 MODEL_OPTIONS = (
@@ -47,6 +51,8 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
     """Trains a model, and scores the best one on the test split."""
     for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
         need(package)
+    if options.tensorboard:
+        need_tensorboard()
     out = Path(options.out)
     last = output.resumable(out)
     there = next(above for above in last.parents if above.exists())
@@ -61,6 +67,8 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
         if stored is None:
             raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
         options = parse_again(stored)
+        if options.tensorboard:
+            need_tensorboard()
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
     _check_kernels(options)
@@ -95,7 +103,7 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if here.first else lambda line: None
         facts: dict[str, Any] = {"arguments": arguments, "command": command, "version": VERSION}
-        training = Training(model, dataset, settings, here, out, facts, say, options.overwrite)
+        training = Training(model, dataset, settings, here, out, facts, say, options.overwrite, options.tensorboard)
         if options.resume and training.resume(last).get("arguments") != stored:
             raise ValueError(f"{out} was trained in by another process a moment ago: expected nobody else to")
         for line in _header(command, training):
@@ -107,12 +115,12 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
                 return INTERRUPTED
         here.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
-        nats = nats_per_image(best, dataset, "test", here, batch_size=settings.batch_size)
-        assert nats is not None  # nothing stops it
+        nats = _score(best, dataset, "test", here, settings.batch_size)
         score = dataset.score(nats)
         step = facts["progress"]["step"]
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)
+            training.journal.close()
         say(_headline("test", score, dataset, best, step) + ", the best on validation")
     return 0
 
@@ -122,12 +130,35 @@ def evaluate(options: Namespace) -> int:
     model, facts = _load_model(options)
     dataset = _data_of(options, model, facts)
     here = distributed.World(0, 1, next(model.parameters()).device)
-    count = len(dataset.splits[options.split])
-    with need("tqdm").tqdm(total=count, unit=" images", leave=False, disable=None) as bar:
-        nats = nats_per_image(model, dataset, options.split, here, batch_size=options.batch_size, progress=bar.update)
-    assert nats is not None  # nothing stops it
-    print(_headline(options.split, dataset.score(nats), dataset, model, facts["progress"]["step"]))
+    score = dataset.score(_score(model, dataset, options.split, here, options.batch_size))
+    step = facts["progress"]["step"]
+    if options.json:
+        found = {
+            "score": score,
+            "unit": dataset.unit,
+            "data": dataset.description,
+            "split": options.split,
+            "images": len(dataset.splits[options.split]),
+            "model": models.to_config(model),
+            "parameters": builder.count_parameters(model),
+            "step": step,
+            "checkpoint": str(checkpoint.resolve(options.checkpoint)),
+            "versions": _versions(),
+        }
+        print(json.dumps(found))
+    else:
+        print(_headline(options.split, score, dataset, model, step))
     return 0
+
+
+def _score(
+    model: models.AutoregressiveModel, dataset: data.DataSet, split: str, here: distributed.World, batch_size: int
+) -> float:
+    """Nats per image of a split."""
+    with bar("images", len(dataset.splits[split]), split) as shown:
+        nats = nats_per_image(model, dataset, split, here, batch_size=batch_size, progress=shown.update)
+    assert nats is not None  # nothing stops it
+    return nats
 
 
 def sample(options: Namespace) -> int:
@@ -147,7 +178,8 @@ def sample(options: Namespace) -> int:
     grid.check_size(options.out, options.count, columns, *shape[1:])
     drawn, finished = _draw(model, options, shape, options.count, condition=condition)
     if len(drawn):
-        grid.write_grid(options.out, drawn / (model.levels - 1), columns)
+        images = drawn / (model.levels - 1)
+        _write(options.out, model, torch.full_like(images, 0.5), images, columns)
     return _end_of_drawing(options, len(drawn), finished, "samples")
 
 
@@ -190,8 +222,27 @@ def complete(options: Namespace) -> int:
     # What Ctrl-C left undone stays hidden.
     undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
     if len(drawn):
-        grid.write_grid(options.out, torch.cat([originals, shown, drawn / (model.levels - 1), undone]), count)
+        before = torch.cat([originals, shown, shown.repeat(rows, 1, 1, 1)])
+        after = torch.cat([originals, shown, drawn / (model.levels - 1), undone])
+        _write(options.out, model, before, after, count, known)
     return _end_of_drawing(options, len(drawn), finished, "completions")
+
+
+def _write(
+    path: Path,
+    model: models.AutoregressiveModel,
+    before: Tensor,
+    images: Tensor,
+    columns: int,
+    known: Tensor | None = None,
+) -> None:
+    """A grid of images, in a GIF as they are drawn from what was there ``before``."""
+    if animation.is_animation(path):
+        height, width = images.shape[2:]
+        known = torch.zeros(1, 1, height, width, dtype=torch.bool) if known is None else known
+        animation.write_animation(path, before, images, animation.drawing_order(model, known), columns)
+    else:
+        grid.write_grid(path, images, columns)
 
 
 def _draw(
@@ -202,12 +253,7 @@ def _draw(
     **inputs: Tensor | None,
 ) -> tuple[Tensor, bool]:
     device = next(model.parameters()).device
-    with need("tqdm").tqdm(unit=" rows", leave=False, disable=None) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with bar("rows") as shown:
         return drawing.draw(
             model,
             count,
@@ -215,7 +261,7 @@ def _draw(
             seed=options.seed,
             batch_size=options.batch_size,
             temperature=options.temperature,
-            progress=progress,
+            progress=follow(shown),
             **{name: tensor if tensor is None else tensor.to(device) for name, tensor in inputs.items()},
         )
 
@@ -298,7 +344,6 @@ def _data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[
 def _header(command: str, training: Training) -> list[str]:
     dataset, here = training.data, training.world
     sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
-    parameters = builder.count_parameters(training.model)
     processes = f", {here.size} processes" if here.size > 1 else ""
     kernels = build_config()["instruction_set"] or "no native kernels"
     slow = _why_slow(training.model, here.device)
@@ -307,13 +352,17 @@ def _header(command: str, training: Training) -> list[str]:
         f"data        {dataset.description}: {sizes}; {'x'.join(map(str, dataset.shape))}",
         *(f"            {note}" for note in dataset.notes),
         f"model       {type(training.model).__name__}({training.model.extra_repr()})",
-        f"parameters  {parameters}",
+        f"parameters  {parameters_in_words(training.model)}",
         f"training    {training.steps} steps, {training.order.steps_per_epoch} an epoch"
         + (f", from step {training.progress.step}" if training.progress.step else ""),
-        f"versions    pixelrnn_ext {VERSION}, torch {torch.__version__}, Python {platform.python_version()}",
+        f"versions    {', '.join(f'{name} {version}' for name, version in _versions().items())}",
         f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {kernels}{processes}",
         *([f"slow        by the plain PyTorch backend: {slow}"] if slow else []),
     ]
+
+
+def _versions() -> dict[str, str]:
+    return {"pixelrnn_ext": VERSION, "torch": torch.__version__, "Python": platform.python_version()}
 
 
 def _device(device: torch.device) -> str:

@@ -92,11 +92,11 @@ class DataSet:
 
     @property
     def unit(self) -> str:
-        return "nats" if self.levels == 2 else "bits/dim"
+        return unit_of(self.levels)
 
     def score(self, nats: float) -> float:
         """Nats per image in the data set's unit."""
-        return nats if self.levels == 2 else nats / (math.prod(self.shape) * math.log(2))
+        return score_of(nats, self.levels, self.shape)
 
     def check_not_empty(self, *splits: str) -> None:
         """ValueError where one of the splits has no images, as in a folder of few files."""
@@ -106,6 +106,16 @@ class DataSet:
                 f"expected images for {', '.join(splits)}, got {got} of {self.description}: the path of a file in its "
                 "folder chooses its split, so add files, or rename some"
             )
+
+
+def unit_of(levels: int) -> str:
+    """That in which papers score images of so many levels."""
+    return "nats" if levels == 2 else "bits/dim"
+
+
+def score_of(nats: float, levels: int, shape: Sequence[int]) -> float:
+    """Nats per image (C, H, W) in that unit."""
+    return nats if levels == 2 else nats / (math.prod(shape) * math.log(2))
 
 
 def conditions(labels: Tensor, classes: int) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .images import FITS, MAX_PIXELS, pixel_limit, read_image
+from .progress import bar
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -119,8 +120,9 @@ def read_folder(
     elif strict and unreadable:
         raise ValueError(next(iter(unreadable.values())))
     names, images = [], []
-    with pixel_limit(max_pixels):
+    with pixel_limit(max_pixels), bar("files", len(candidates), "reading") as shown:
         for name in candidates:
+            shown.update()
             try:
                 images.append(read_image(folder / name, size, fit=fit, gray=gray))
             except ValueError as error:

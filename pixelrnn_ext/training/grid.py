@@ -19,6 +19,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".webp": ("WEBP", dict(lossless=True), 16_383),
+    ".gif": ("GIF", {}, 65_535),  # an animation (animation.py)
 }
 
 
@@ -63,16 +64,20 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int) ->
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Images in [0, 1], float (N, C, H, W), as one picture in the format of its suffix; JPEG alone is not exact.
+    """Images in [0, 1], float (N, C, H, W), as one picture in the format of its suffix; JPEG and GIF are not exact.
 
     Small ones are magnified, each pixel a square.
     """
     path = Path(path)
     name, options, _ = _format_of(path)
+    encoded = io.BytesIO()
+    need("PIL.Image").fromarray(picture(images, columns)).save(encoded, name, **options)
+    write_atomically(path, encoded.getbuffer())
+
+
+def picture(images: Tensor, columns: int) -> Any:
+    """The pixels of a grid, a numpy array (H, W, 3) of uint8, of images as :func:`write_grid` takes them."""
     zoom = _zoom(*images.shape[-2:])
     images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
     grid = need("torchvision.utils").make_grid(images, columns, padding=MARGIN, pad_value=0.5)
-    pixels = grid.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    encoded = io.BytesIO()
-    need("PIL.Image").fromarray(pixels).save(encoded, name, **options)
-    write_atomically(path, encoded.getbuffer())
+    return grid.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

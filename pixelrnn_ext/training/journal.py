@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
+from .tensorboard import Board
 
 LOG = "log.jsonl"
 Entry = dict[str, Any]
@@ -40,14 +41,16 @@ def read(folder: Path, until: int | None = None) -> list[Entry]:
 class Journal:
     """Appends to the log of a folder. A resumed training keeps the entries up to its step, and no later ones.
 
-    That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to.
+    That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to. What is
+    written to the log goes to a ``board``, too.
     """
 
     always: Entry
     entries: list[Entry]
 
-    def __init__(self, folder: Path, step: int, **always: Any) -> None:
+    def __init__(self, folder: Path, step: int, board: Board | None = None, **always: Any) -> None:
         self.always = always
+        self._board = board
         # What was the end of the training is none any more.
         self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
         self._path, self._begun = folder / LOG, False
@@ -59,6 +62,13 @@ class Journal:
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
+            if self._board and self._board.is_new:
+                for entry in self.entries:
+                    self._board.write(**entry)
+
+    def close(self) -> None:
+        if self._board:
+            self._board.close()
 
     def write(self, event: str, step: int, **values: Any) -> None:
         entry = {"event": event, "step": step, **values, **self.always}
@@ -70,3 +80,5 @@ class Journal:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:  # a full disk does not say where
             raise OSError(error.errno, error.strerror, str(self._path)) from error
+        if self._board:
+            self._board.write(**entry)

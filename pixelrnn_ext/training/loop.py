@@ -29,7 +29,9 @@ from .evaluation import nats_per_image
 from .grid import write_grid
 from .journal import Journal
 from .optional import need
+from .progress import bar, follow
 from .stored_data import check_same, check_same_everywhere
+from .tensorboard import Board
 
 LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
 
@@ -137,6 +139,7 @@ class Training:
         facts: what a checkpoint says besides, such as the command.
         say: prints a line.
         overwrite: a training that is in the folder, and is not resumed, gives way to this one's first checkpoint.
+        tensorboard: the log is written for TensorBoard, too.
 
     Raises:
         ValueError: model, data and settings do not fit.
@@ -150,6 +153,7 @@ class Training:
     facts: dict[str, Any] = field(default_factory=dict)
     say: Callable[[str], object] = print
     overwrite: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         settings, here = self.settings, self.world
@@ -247,15 +251,19 @@ class Training:
             with self.world.alike():
                 if self.world.first:
                     stack.enter_context(output.locked(self.out, self.facts.get("command", "a training")))
-                    self._begin()
+                    self._begin(stack)
             return self._run(stop)
 
-    def _begin(self) -> None:
+    def _begin(self, stack: ExitStack) -> None:
         """Makes the folder ready, in the first process."""
         if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
         output.remove_left_over(self.out)
-        self.journal = Journal(self.out, self.progress.step, data=self.data.description, unit=self.data.unit)
+        step, board = self.progress.step, None
+        if self.tensorboard:
+            board = Board(self.out, step)
+        self.journal = Journal(self.out, step, board, data=self.data.description, unit=self.data.unit)
+        stack.callback(self.journal.close)
         self._draws_curve = self._can_draw("a learning curve", "matplotlib.figure")
         self._draws_samples = self.settings.samples > 0 and self._can_draw(
             "pictures of samples", "PIL.Image", "torchvision.utils"
@@ -274,15 +282,7 @@ class Training:
         batch = self.settings.batch_size
         progress = self.progress
         self._make_up(stop)
-        with need("tqdm").tqdm(
-            total=self.steps * batch,
-            initial=progress.step * batch,
-            unit=" images",
-            dynamic_ncols=True,
-            leave=False,
-            disable=None if self.world.first else True,
-        ) as bar:
-            self._bar = bar
+        with bar("images", self.steps * batch, delay=0, initial=progress.step * batch) as self._bar:
             self._since = time.monotonic()
             while True:
                 if self._evaluation_is_due():
@@ -373,9 +373,16 @@ class Training:
         """Scores the validation split; a stop leaves this to the resumed training."""
         self._log_loss()
         progress = self.progress
-        nats = nats_per_image(
-            self.scored_model, self.data, "validation", self.world, batch_size=self.settings.batch_size, stop=stop
-        )
+        with bar("images", len(self.data.splits["validation"]), "validation") as shown:
+            nats = nats_per_image(
+                self.scored_model,
+                self.data,
+                "validation",
+                self.world,
+                batch_size=self.settings.batch_size,
+                stop=stop,
+                progress=shown.update,
+            )
         if nats is None:
             return
         self._check_finite("the validation loss", nats)
@@ -420,19 +427,23 @@ class Training:
         write_learning_curve(path, journal.entries, self.data.description, self.data.unit)
 
     def _write_samples(self, path: Path, stop: Stop) -> None:
-        def asked_to_stop(done: int, total: int) -> None:
-            if stop():
-                raise KeyboardInterrupt
-
         count, model = self.settings.samples, self.scored_model
-        images, finished = draw(
-            model,
-            count,
-            self.data.shape,
-            seed=self.settings.seed,
-            condition=cycled_classes(count, model.condition_channels),
-            progress=asked_to_stop,
-        )
+        with bar("rows", what="samples") as shown:
+            show = follow(shown)
+
+            def progress(done: int, total: int) -> None:
+                show(done, total)
+                if stop():
+                    raise KeyboardInterrupt
+
+            images, finished = draw(
+                model,
+                count,
+                self.data.shape,
+                seed=self.settings.seed,
+                condition=cycled_classes(count, model.condition_channels),
+                progress=progress,
+            )
         if finished:
             write_grid(path, images / (self.data.levels - 1), math.ceil(count**0.5))
 

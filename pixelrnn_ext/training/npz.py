@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .optional import need
+from .progress import bar
 
 
 def _read(file: Path, side: int) -> tuple[Tensor, Tensor]:
@@ -36,5 +37,11 @@ def read_imagenet(path: str | None, side: int) -> tuple[tuple[Tensor, Tensor], t
     files = sorted(folder.glob("train_data_batch_*.npz"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
-    images, labels = zip(*(_read(file, side) for file in files))
+    images, labels = [], []
+    with bar("files", len(files), "reading") as shown:
+        for file in files:
+            read = _read(file, side)
+            images.append(read[0])
+            labels.append(read[1])
+            shown.update()
     return (torch.cat(images), torch.cat(labels)), _read(folder / "val_data.npz", side)

@@ -12,13 +12,13 @@ class MissingPackage(ImportError):
     """A package of the ``train`` extra is not installed."""
 
 
-def need(module: str) -> Any:
+def need(module: str, install: str = INSTALL) -> Any:
     """The module of that name, which a type checker need not find.
 
     Raises:
-        MissingPackage: it cannot be imported; the sentence says the pip commands.
+        MissingPackage: it cannot be imported; the sentence says how to ``install`` it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackage(f"{error}: the command line needs more packages: {INSTALL}") from error
+        raise MissingPackage(f"{error}: the command line needs more packages: {install}") from error

@@ -15,10 +15,11 @@ from .curve import CURVE
 from .files import remove_temporary
 from .journal import LOG
 from .optional import MissingPackage, need
+from .tensorboard import EVENTS
 
 LOCK = ".lock"
 SAMPLES = "samples-{:07d}.png"  # after which step
-_OWN = LAST, BEST, LOG, CURVE, "samples-*.png"
+_OWN = LAST, BEST, LOG, CURVE, "samples-*.png", EVENTS
 _WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
 _PATIENCE = 0.2  # seconds, for one that is just ending
 

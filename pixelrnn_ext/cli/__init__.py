@@ -1,0 +1,69 @@
+"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``: a file for each command, with its options and examples.
+
+Exit status: 0, 2 for whatever the user can mend, with one sentence on stderr, and 130 after Ctrl-C; ``bench`` has 1
+where numbers are wrong.
+"""
+
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .._command import FAILED, INTERRUPTED
+from ..training.optional import MissingPackage
+from .parser import make
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
+    """Runs a command; the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if hasattr(sys.stdout, "reconfigure"):  # as standard error does: a path may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        options = make(prog).parse_args(argv)
+        command = f"{_launched() or prog} {shlex.join(argv)}"
+        with _warnings_in_a_line(prog):
+            status: int = options.run(options, command, argv[1:])
+            return status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
+        # The processes of a machine fail alike, but for those where torch fails, as when the memory of one GPU is full.
+        if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
+            print(f"{prog}: {_sentence(error)}", file=sys.stderr)
+        return FAILED
+
+
+@contextmanager
+def _warnings_in_a_line(prog: str) -> Iterator[None]:
+    """Warnings without the line of Python that gave them, from one process of a machine."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"{prog}: {_sentence(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _launched() -> str | None:
+    """How torchrun started this process, if it did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]
+    nodes = f"--nnodes {machines} " if machines > 1 else ""
+    return f"torchrun {nodes}--nproc-per-node {processes} -m pixelrnn_ext"
+
+
+def _sentence(error: BaseException | str) -> str:
+    """An exception in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]  # what follows it in torch's errors is where in its sources they were raised

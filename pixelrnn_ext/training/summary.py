@@ -1,0 +1,81 @@
+"""What a training did, read from its checkpoint and its log."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import models
+from . import checkpoint
+from .builder import count_parameters
+from .curve import CURVE
+from .data import score_of, unit_of
+from .journal import LOG, read
+
+
+def of_run(path: str | Path) -> dict[str, object]:
+    """The facts of a training by name, for a person.
+
+    Args:
+        path: the folder of a training, or a checkpoint.
+
+    Raises:
+        OSError, ValueError: as checkpoint.load.
+    """
+    file = checkpoint.resolve(path)
+    _, facts = checkpoint.load(file)
+    with torch.device("meta"):
+        model = models.from_config(facts["model"])
+    folder, data, progress = file.parent, facts["data"], facts["progress"]
+    there = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
+    return {
+        "model": f"{type(model).__name__}({model.extra_repr()})",
+        "parameters": parameters_in_words(model),
+        "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
+        **_scores(folder, progress, model.levels, data["shape"]),
+        "step": f"{progress['step']}, the best on validation {progress['best_step']}",
+        "command": facts.get("command"),
+        "options": _options(facts),
+        "versions": f"pixelrnn_ext {facts.get('version', 'unknown')}",
+        "checkpoints": ", ".join(f"{each} ({in_bytes(each.stat().st_size)})" for each in dict.fromkeys([*there, file])),
+        "log": _if_there(folder / LOG),
+        "learning curve": _if_there(folder / CURVE),
+    }
+
+
+def parameters_in_words(model: torch.nn.Module) -> str:
+    """How many, and how much memory they take."""
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    return f"{count_parameters(model)} ({in_bytes(size)})"
+
+
+def in_bytes(size: float) -> str:
+    """Example: 2048 is "2.0 KiB"."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _scores(folder: Path, progress: dict[str, Any], levels: int, shape: list[int]) -> dict[str, object]:
+    """On validation by the checkpoint, on the test split by the log, which alone has it."""
+    found: dict[str, object] = {"validation": None}
+    if math.isfinite(progress["best"]):
+        found["validation"] = f"{score_of(progress['best'], levels, shape):.4f} {unit_of(levels)}"
+    tests = [entry for entry in read(folder) if entry["event"] == "test" and entry["step"] == progress["step"]]
+    found["test"] = f"{tests[-1]['score']:.4f} {unit_of(levels)}" if tests else None
+    return found
+
+
+def _options(facts: dict[str, Any]) -> str:
+    """Those that were given or are not as they would be anyway: the settings of a training by name."""
+    options = facts.get("arguments") or facts.get("settings", {})
+    return ", ".join(
+        f"{name.replace('_', '-')} {value}" for name, value in options.items() if value not in (None, False)
+    )
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None
