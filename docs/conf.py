@@ -39,6 +39,7 @@ nitpick_ignore_regex = [
     ("py:exc", r".*(Error|Interrupt)"),
 ]
 
+highlight_language = "none"  # of a block without a language: commands
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_show_sphinx = False

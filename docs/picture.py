@@ -96,7 +96,7 @@ def diagonal_bilstm(panel):
         if cell in forth & back:
             parts.append(lower_half(panel, cell, "back"))
     return parts + titled(
-        panel, "Diagonal BiLSTM", "sees every earlier pixel: one direction", "the blue ones, the other the orange ones"
+        panel, "Diagonal BiLSTM", "sees every earlier pixel:", "blue by one direction, orange by the other"
     )
 
 
