@@ -15,7 +15,7 @@ types:
 
 # The site of documents, in build/site; a link that leads nowhere is an error.
 docs:
-	sphinx-build --fail-on-warning --keep-going --quiet -b html docs build/site
+	sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs build/site
 
 smoke:
 	python tests/smoke.py
