@@ -95,9 +95,7 @@ def diagonal_bilstm(panel):
         parts.append(square(panel, cell, kind))
         if cell in forth & back:
             parts.append(lower_half(panel, cell, "back"))
-    return parts + titled(
-        panel, "Diagonal BiLSTM", "sees every earlier pixel:", "blue by one direction, orange by the other"
-    )
+    return parts + titled(panel, "Diagonal BiLSTM", "sees every earlier pixel:", "blue: one scan, orange: the other")
 
 
 def wavefront(panel):

@@ -36,7 +36,7 @@ def python(document):
 
 def commands(text):
     """Those of a block for a shell, one a line; of a loop those inside, with a model's name for its variable."""
-    for line in text.replace("$m", "row").splitlines():
+    for line in text.replace("\\\n", "").replace("$m", "row").splitlines():
         for command in line.split(" && "):
             words = shlex.split(command, comments=True)
             if words and words[0] not in ("for", "done"):
