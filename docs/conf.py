@@ -21,6 +21,7 @@ myst_heading_anchors = 3
 
 autoapi_dirs = ["../pixelrnn_ext"]
 autoapi_generate_api_docs = False  # the pages in api/ say what is public, and in which order
+autoapi_member_order = "bysource"
 autoapi_python_class_content = "class"
 autoapi_add_toctree_entry = False
 autodoc_typehints = "signature"
