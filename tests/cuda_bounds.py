@@ -1,4 +1,5 @@
-"""What the tests on a GPU allow: RMS of the error over RMS, by format. Those of tf32 are derived in docs/kernels.md."""
+"""What the tests on a GPU allow: RMS of the error over RMS, by format. Those of tf32 are derived in
+docs/kernels_verified.md."""
 
 # Of h.
 RATIO = {"fp64": 1e-13, "fp32": 1e-6, "tf32": 1e-3, "bf16": 5e-3, "fp16": 1e-3}
