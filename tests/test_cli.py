@@ -602,6 +602,7 @@ def board(out):
     return {name: dict(points) for name, points in scalars.items()}
 
 
+@pytest.mark.sweep
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     """After Ctrl-C, a resumption, a kill, after which steps are done again, and for a log that it was added to."""
     step = Training._step

@@ -1,12 +1,14 @@
 """What the command says of itself: examples, completion."""
 
 import shlex
+import shutil
+import subprocess
 import sys
 
 import pytest
 
 from pixelrnn_ext import cli
-from pixelrnn_ext.cli import parser
+from pixelrnn_ext.cli import completion, parser
 
 EXAMPLES = [(name, example) for name, module in parser.COMMANDS.items() for example in module.EXAMPLES]
 
@@ -21,14 +23,44 @@ def test_an_example_is_understood_and_shown(name, example, capsys):
     assert f"  pixelrnn {name} {example}".rstrip() in capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_a_shell_completes_commands_and_options(shell, capsys):
+def script(shell, capsys, prog="pixelrnn"):
     pytest.importorskip("shtab", reason="the completion extra brings it")
     with pytest.raises(SystemExit) as ended:
-        cli.main(["--print-completion", shell])
-    script = capsys.readouterr().out
-    assert ended.value.code == 0 and all(name in script for name in parser.COMMANDS)
-    assert "learning-rate" in script
+        cli.main(["--print-completion", shell], prog)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_a_shell_completes_commands_and_options(shell, capsys):
+    printed = script(shell, capsys)
+    assert all(name in printed for name in parser.COMMANDS) and "learning-rate" in printed
+    assert script(shell, capsys, "python -m pixelrnn_ext") == printed
+
+
+ASK = """
+{script}
+cd {folder}
+COMP_WORDS=({words}) COMP_CWORD={last}
+_shtab_pixelrnn
+echo "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("pixelrnn ev", "evaluate"),
+        ("pixelrnn train --optimiser ada", "adamw"),
+        ("pixelrnn evaluate ru", "run.safetensors"),
+    ],
+)
+def test_bash_completes(words, completed, tmp_path, capsys):
+    (tmp_path / "run.safetensors").touch()
+    asked = ASK.format(script=script("bash", capsys), folder=tmp_path, words=words, last=words.count(" "))
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
+    assert completed in done.stdout.split(), done
 
 
 def test_completion_needs_shtab(monkeypatch, capsys):

@@ -20,8 +20,9 @@ class Print(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        shtab = need("shtab", "pip install shtab")
+        shtab, prog = need("shtab", "pip install shtab"), parser.prog
         for each in _all(parser):
+            each.prog = each.prog.replace(prog, "pixelrnn", 1)  # the word that a shell completes, not "python"
             for action in each._actions:
                 if action.metavar in _PATHS:
                     action.complete = shtab.FILE  # type: ignore[attr-defined]  # where shtab looks for it

@@ -1,0 +1,60 @@
+"""Pixels appear in a GIF in the order in which a model draws them."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from pixelrnn_ext import models
+from pixelrnn_ext.training import animation
+
+SIZES = dict(image_channels=1, levels=2, hidden_channels=4, num_layers=1, head_channels=4)
+NOTHING = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
+
+
+@pytest.fixture(params=["PixelRNN", "MultiScalePixelRNN"])
+def model(request):
+    return getattr(models, request.param)("row", **SIZES)
+
+
+@pytest.mark.parametrize("hidden", ["everything", "a box"])
+def test_a_pixel_follows_all_that_it_depends_on(model, hidden):
+    """What is drawn later changes no logits of what was drawn before."""
+    known = torch.ones_like(NOTHING)
+    known[..., 1:3, 2:5] = False
+    known = NOTHING if hidden == "everything" else known
+    order = animation.drawing_order(model, known)
+    assert sorted(order.tolist()) == (~known).flatten().nonzero().flatten().tolist()
+    images = torch.randint(2, (1, 1, 4, 6))
+    with torch.no_grad():
+        before = model(images).flatten()
+        for number, pixel in enumerate(order.tolist()):
+            images.view(-1)[pixel] ^= 1
+            changed = (model(images).flatten() != before).nonzero().flatten().tolist()
+            assert not set(changed) & set(order[: number + 1].tolist())
+            images.view(-1)[pixel] ^= 1
+
+
+@pytest.mark.parametrize(("pixels", "frames"), [(0, 1), (1, 2), (100, 101), (101, 52), (784, 99)])
+def test_frames_are_equal_steps_and_no_more_than_there_may_be(pixels, frames):
+    before, images = torch.zeros(2, 1, 28, 28), torch.ones(2, 1, 28, 28)
+    drawn = [int(frame[1].sum()) for frame in animation.frames(before, images, torch.arange(pixels))]
+    assert len(drawn) == frames <= animation.FRAMES + 1
+    assert drawn[0] == 0 and drawn[-1] == pixels and len({b - a for a, b in pairwise(drawn[:-1])}) <= 1
+
+
+def test_colours_and_the_time_of_a_frame(tmp_path):
+    images = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])[:, :, None, None].expand(2, 3, 2, 2)
+    path = tmp_path / "a.GIF"
+    assert animation.is_animation(path) and not animation.is_animation(Path("a.png"))
+    animation.write_animation(path, torch.full_like(images, 0.5), images, torch.arange(4), 2)
+    with Image.open(path) as opened:
+        durations = []
+        for number in range(opened.n_frames):
+            opened.seek(number)
+            durations.append(opened.info["duration"])
+        last = opened.convert("RGB")
+        assert durations == [50, 50, 50, 50, 2000]
+        assert last.getpixel((20, 20)) == (255, 0, 0) and last.getpixel((90, 20)) == (0, 0, 255)

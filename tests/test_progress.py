@@ -1,0 +1,72 @@
+"""What takes long has a bar: what of, and how much."""
+
+import contextlib
+
+import pytest
+import tqdm
+from PIL import Image
+
+from pixelrnn_ext import cli
+from pixelrnn_ext.training import data, progress
+
+MODEL = ["--model", "multiscale", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """(what, unit, done, total) of every bar, when it ended."""
+    ended = []
+
+    class Recorded(tqdm.tqdm):
+        def close(self):
+            if not getattr(self, "recorded", False):
+                self.recorded = True
+                ended.append((self.what, self.unit, self.n, self.total))
+            super().close()
+
+        def __init__(self, *args, desc=None, disable=None, **options):
+            self.what = desc
+            super().__init__(*args, desc=desc, disable=False, **options | {"delay": 0})
+
+    monkeypatch.setattr(tqdm, "tqdm", Recorded)
+    return ended
+
+
+def test_everything_long_of_a_training_has_a_bar(bars, tmp_path, capsys):
+    out = tmp_path / "run"
+    begin = ["train", "--data", "digits", *MODEL, "--steps", "2", "--samples", "2", "--out", str(out)]
+    assert cli.main(begin) == 0
+    assert bars == [
+        ("validation", " images", 176, 176),
+        ("samples", " rows", 8, 8),
+        (None, " images", 32, 32),
+        ("test", " images", 176, 176),
+    ]
+    bars.clear()
+    assert cli.main(["evaluate", str(out), "--split", "validation"]) == 0
+    assert cli.main(["sample", str(out), "--out", str(tmp_path / "a.gif"), "--count", "3", "--batch-size", "2"]) == 0
+    assert bars == [
+        ("validation", " images", 176, 176),
+        (None, " rows", 16, 16),
+        ("writing", " frames", 65, 65),
+    ]
+
+
+@pytest.mark.parametrize(("rank", "hidden"), [(None, None), ("0", None), ("1", True)])
+def test_one_process_shows_bars(monkeypatch, rank, hidden):
+    """None lets tqdm ask whether there is a terminal."""
+    asked = []
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(tqdm, "tqdm", lambda **options: asked.append(options) or contextlib.nullcontext())
+    with progress.bar("files", 3, "reading"):
+        pass
+    assert [options["disable"] for options in asked] == [hidden]
+
+
+def test_reading_a_folder_has_a_bar(bars, tmp_path):
+    for number in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    data.load(f"folder:{tmp_path}", image_size=(8, 8))
+    assert bars == [("reading", " files", 3, 3)]
