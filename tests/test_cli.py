@@ -626,7 +626,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
     assert train(tmp_path, "--steps", "30") == 0  # without
     ends(60, lambda: signal.raise_signal(signal.SIGINT))
-    resume = ["train", "--out", str(tmp_path), "--resume", "--tensorboard", "--steps", "92", "--save-every", "40"]
+    resume = ["train", "--out", str(tmp_path), "--resume", "--tensorboard", "--steps", "92"]
     assert cli.main(resume) == 130
     assert {25, 30, 50, 61} <= shows_the_log()["bits/dim/train"].keys()
 
