@@ -215,17 +215,16 @@ def test_a_gradient_penalty_in_float32(name, backend):
 
 
 @pytest.mark.parametrize("format", ["fp64", "fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("operator", range(4), ids=test_operators.SCAN_OPERATORS)
-@pytest.mark.parametrize("scan", test_operators.SCANS)
-def test_opcheck(scan, operator, format, monkeypatch):
+@pytest.mark.parametrize(("scan", "call"), test_operators.SCANS_AND_CALLS)
+def test_opcheck(scan, call, format, monkeypatch):
     monkeypatch.setattr(test_operators, "h", 16)  # a size of the resident path
     with torch.device(DEVICE):
         arguments = [
             a.detach().to(DTYPES[format]).requires_grad_() if isinstance(a, torch.Tensor) else a
             for a in test_operators.scan_arguments(**scan)
         ]
-        call = test_operators.operator_calls(tuple(arguments))[operator]
-    opcheck(*call)
+        operator, arguments = test_operators.operator_calls(tuple(arguments))[call]
+    opcheck(operator, arguments)
 
 
 def training_step(layer, x, cotangent):

@@ -24,7 +24,7 @@ def on_cpu():
 
 def arguments(name):
     """The operator's, all tensors given."""
-    if name.startswith("line_scan"):
+    if name in test_operators.SCAN_OPERATORS:
         scan = test_operators.scan_arguments(directions=2, diagonal=True, reverse=False)
         return test_operators.operator_calls(scan)[OPERATORS.index(name)][1]
     x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
@@ -35,7 +35,7 @@ def arguments(name):
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_tensors_of_two_devices_are_refused(name, on_cpu):
-    operator = getattr(on_cpu if name.startswith("line_scan") else torch.ops.pixelrnn_ext, name).default
+    operator = getattr(on_cpu if name in test_operators.SCAN_OPERATORS else torch.ops.pixelrnn_ext, name).default
     args = arguments(name)
     tensors = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
     assert len(tensors) >= 3

@@ -16,7 +16,7 @@ from emulated import library
 from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
 from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
-from test_operators import SCAN_OPERATORS, SCANS, operator_calls, scan_arguments
+from test_operators import SCANS_AND_CALLS, operator_calls, scan_arguments
 
 pytestmark = pytest.mark.emulated
 
@@ -281,10 +281,9 @@ def test_a_path_that_cannot_run_says_why(emulated):
         p.run(emulated.ops, p.dtype, "resident:s_4_512:1:1:2")
 
 
-@pytest.mark.parametrize("operator", range(4), ids=SCAN_OPERATORS)
-@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize(("scan", "call"), SCANS_AND_CALLS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["fp64", "bf16"])
-def test_opcheck(dtype, scan, operator):
+def test_opcheck(dtype, scan, call):
     emulated = library.load("sm_90")
 
     def leaf(t):
@@ -292,7 +291,7 @@ def test_opcheck(dtype, scan, operator):
 
     arguments = [leaf(t) for t in scan_arguments(**scan)]
     opcheck(
-        *operator_calls(arguments, emulated.ops)[operator],
+        *operator_calls(arguments, emulated.ops)[call],
         test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
     )
 

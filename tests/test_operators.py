@@ -35,6 +35,16 @@ def scan_arguments(directions, diagonal, reverse, *, x=True, states=True, input=
     )
 
 
+def laid_out_as_parameters(arguments):
+    """The weights as a layer gives them, which are views of its parameters, and so are their gradients."""
+
+    def permuted(t):  # [D, taps, h, 4, C] of [D, 4, h, C, taps], [D, h, 4] of [D, 4, h]
+        order = (0, 3, 2, 4, 1) if t.dim() == 5 else (0, 2, 1)
+        return t.permute(order).contiguous().permute([order.index(i) for i in range(t.dim())])
+
+    return tuple(_leaf(permuted(t)) if i in (1, 5, 6) and t is not None else t for i, t in enumerate(arguments))
+
+
 SCANS = [
     pytest.param(dict(directions=2, diagonal=True, reverse=False), id="bilstm"),
     pytest.param(dict(directions=1, diagonal=True, reverse=True, states=False, input=False), id="diagonal-bare"),
@@ -42,7 +52,16 @@ SCANS = [
 ]
 
 
-SCAN_OPERATORS = ["line_scan", "line_scan_backward", "line_scan_weight_grad", "line_scan_gradients"]
+SCAN_OPERATORS = ["line_scan", "line_scan_backward", "line_scan_weight_grad", "line_scan_gradients", "bilstm_scan"]
+# Of operator_calls: the last two are of two directions.
+CALLS = [*SCAN_OPERATORS, "gradients of the merged map"]
+SCANS_AND_CALLS = [
+    pytest.param(*scan.values, call, id=f"{scan.id}-{name}")
+    for scan in SCANS
+    for call, name in enumerate(CALLS[: 4 if scan.values[0]["directions"] == 1 else None])
+]
+
+QUICK = {"bilstm-line_scan_gradients", "bilstm-bilstm_scan", "diagonal-bare-line_scan_backward", "row-line_scan"}
 
 
 def _leaf(t):
@@ -50,7 +69,7 @@ def _leaf(t):
 
 
 def operator_calls(arguments, ops=OPS):
-    """(operator, arguments) of the scan, its backward, its weight gradient, and all gradients at once."""
+    """(operator, arguments) of CALLS."""
     _, weight, h0, c0, input, weight_ih, bias, kernel, *scan = arguments
     hs, cs, gates = ops.line_scan(*arguments)
     backward = (_leaf(torch.randn_like(hs)), weight, h0, c0, _leaf(cs), _leaf(gates), *scan)
@@ -60,25 +79,31 @@ def operator_calls(arguments, ops=OPS):
     wanted = arguments[0] is not None, True, input is not None, input is not None, bias is not None
     dh, _, _, _, c, gates, *_ = backward
     gradients = (dh, weight, h0, c0, input, weight_ih, _leaf(hs), c, gates, kernel, *scan, *wanted)
-    return [
+    calls = [
         (ops.line_scan.default, arguments),
         (ops.line_scan_backward.default, backward),
         (ops.line_scan_weight_grad.default, weight_grad),
         (ops.line_scan_gradients.default, gradients),
     ]
+    if weight.shape[0] == 2:
+        merged = _leaf(torch.randn_like(dh[0])), *gradients[1:]
+        calls += [(ops.bilstm_scan.default, arguments), (ops.line_scan_gradients.default, merged)]
+    return calls
 
 
-@pytest.mark.covering(1)
-@pytest.mark.parametrize("operator", range(4), ids=SCAN_OPERATORS)
+@pytest.mark.parametrize(
+    ("scan", "call"),
+    [pytest.param(*p.values, id=p.id, marks=() if p.id in QUICK else pytest.mark.sweep) for p in SCANS_AND_CALLS],
+)
+def test_opcheck(scan, call):
+    opcheck(*operator_calls(scan_arguments(**scan))[call])
+
+
+@pytest.mark.parametrize("lies", [tuple, laid_out_as_parameters], ids=["dense", "parameters"])
 @pytest.mark.parametrize("scan", SCANS)
-def test_opcheck(scan, operator):
-    opcheck(*operator_calls(scan_arguments(**scan))[operator])
-
-
-@pytest.mark.parametrize("scan", SCANS)
-def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(scan):
+def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(scan, lies):
     with torch.no_grad():
-        for operator, arguments in operator_calls(scan_arguments(**scan)):
+        for operator, arguments in operator_calls(lies(scan_arguments(**scan))):
             real = operator(*arguments)
             with FakeTensorMode() as mode:
                 fake = operator(*(mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments))

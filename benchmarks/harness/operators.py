@@ -10,7 +10,6 @@ from torch.profiler import ProfilerActivity, profile, record_function
 GROUPS = {
     "scan, gradients": r"scan_(gradients|backward|weight_grad)|^\w*ScanBackward$",
     "scan, forward": r"pixelrnn_ext::\w*scan|^\w*Scan$",
-    "directions, merged and split": r"pixelrnn_ext::(merge|split)_directions$|^(Merge|Split)Directions(Backward)?$",
     "convolutions": r"(aten::|pixelrnn_ext::)\w*conv\w*$|^\w*Conv2d(Backward)?$",
     "matrix products": r"aten::(mm|addmm|bmm|baddbmm)$",
     "copies": r"aten::(copy_|cat|fill_)$",

@@ -108,7 +108,7 @@ template <class T> class Cells {
       }
       i += n;
     }
-    return {count, int(channels_.size()), channels_.data(), tap_.data(), nullptr, cell_.data(), nullptr, 0};
+    return {count, int(channels_.size()), channels_.data(), tap_.data(), nullptr, nullptr, cell_.data(), nullptr, 0};
   }
 
  private:
@@ -272,7 +272,7 @@ void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, co
       const auto index = [&](int row) { return int64_t(row) * dy.stride() + dy.side(); };
       for (int c0 = 0, all = (r1 - r0) * s.width; size && c0 < all; c0 += kRunCells) {
         const Rows<T> run = cells.rows(c0, std::min(kRunCells, all - c0), index);
-        gradient.add(run, s.out_channels, dy.at(0, 0), sums.get() + size * q, scratch.get());
+        gradient.add(run, s.out_channels, 0, columns, dy.at(0, 0), sums.get() + size * q, scratch.get());
       }
     });
   });

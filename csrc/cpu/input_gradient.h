@@ -11,8 +11,8 @@ namespace pixelrnn::cpu {
 
 template <class T> class InputGradient {
  public:
-  // weight_ih [directions][input_taps][hidden][4][input_channels], or null: nothing is wanted of it.
-  InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const T* weight_ih)
+  // weight_ih: none where nothing is wanted of it.
+  InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const Weights<const T>& weight_ih)
       : s_(s), k_(k), weight_ih_(weight_ih), zeros_(4 * s.hidden) {
     first_.push_back(0);
     while (weight_ih && first_.back() < s.input_channels)
@@ -24,9 +24,19 @@ template <class T> class InputGradient {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
       T* to = packed_.get() + depth() * first_[b];
-      for (int64_t row = 0; row < depth(); ++row)
-        for (int c = first_[b]; c < first_[b + 1]; ++c)
-          *to++ = c < s_.input_channels ? weight_ih_[row * s_.input_channels + c] : T(0);
+      const int first = first_[b], size = first_[b + 1] - first, n = std::min(size, s_.input_channels - first);
+      for (int i = 0; i < s_.directions; ++i)
+        for (int k = 0; k < s_.input_taps; ++k) {
+          const Weights<const T> weight = weight_ih_.of(i, k);
+          for (int column = 0; column < 4 * s_.hidden; ++column) {
+            const T* from = weight.column(column) + first * weight.channel;
+            if (weight.channel == 1) std::copy(from, from + n, to);
+            else
+              for (int c = 0; c < n; ++c) to[c] = from[c * weight.channel];
+            std::fill(to + n, to + size, T(0));
+            to += size;
+          }
+        }
     }
   }
   // Of image rows r0 <= r < r1, counted through the images with which dinput and every direction's dx begin.
@@ -35,8 +45,7 @@ template <class T> class InputGradient {
     for (int i = 0; i < s_.directions; ++i)
       for (int k = 0; k < s_.input_taps; ++k) {
         const int left = input_tap(s_.input_kernel, k).left;
-        taps.push_back(
-            {dx[i], 4 * s_.hidden, 4 * s_.hidden, {0, s_.mirrored(i) ? -left : left}, zeros_.data(), nullptr});
+        taps.push_back({dx[i], 4 * s_.hidden, 4 * s_.hidden, {0, s_.mirrored(i) ? -left : left}, zeros_.data()});
       }
     LineCells<T> cells(Geometry::row(s_.height, s_.width), s_.pixels(), taps, -1);
     const int64_t step = std::max(1, kRunCells / s_.width);
@@ -50,7 +59,7 @@ template <class T> class InputGradient {
 
   const Shape& s_;
   const ConvolutionKernels<T>& k_;
-  const T* weight_ih_;
+  const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;
   std::vector<int> first_;  // channel of each block, and the end
   Buffer<T> packed_;

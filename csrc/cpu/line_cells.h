@@ -15,7 +15,7 @@ template <class T> struct Tap {
   int channels, stride;  // values read of a pixel, values from pixel to pixel
   Displacement from;
   const T* border;
-  const T* weight;   // [hidden][4][channels]
+  Weights<const T> weight = {};
   bool far = false;  // the next line's values are fetched early: no other cell has brought them into the cache
 };
 
@@ -26,17 +26,19 @@ template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * s
 template <class T> struct Taps : std::vector<Tap<T>> {
   static constexpr T one = 1;
 
-  void state(const Shape& s, const T* map, const T* border, const T* weight) {
+  // The weights of a direction, if they are read.
+  void state(const Shape& s, const T* map, const T* border, Weights<const T> weight = {}, int direction = 0) {
     for (int k = 0; k < s.taps; ++k)
-      this->push_back({map, s.hidden, s.hidden, state_tap(s.diagonal, s.taps, k), border,
-          part(weight, k, int64_t(s.hidden) * 4 * s.hidden)});
+      this->push_back({map, s.hidden, s.hidden, state_tap(s.diagonal, s.taps, k), border, weight.of(direction, k)});
   }
-  void input(const Shape& s, const T* map, const T* border, const T* weight) {
+  void input(const Shape& s, const T* map, const T* border, Weights<const T> weight = {}, int direction = 0) {
     for (int k = 0; map && k < s.input_taps; ++k)
       this->push_back({map, s.input_channels, s.input_channels, input_tap(s.input_kernel, k), border,
-          part(weight, k, int64_t(s.hidden) * 4 * s.input_channels), k == 0});
+          weight.of(direction, k), k == 0});
   }
-  void bias(const T* weight) { this->push_back({&one, 1, 0, {0, 0}, &one, weight}); }
+  void bias(Weights<const T> weight = {}, int direction = 0) {
+    this->push_back({&one, 1, 0, {0, 0}, &one, weight.of(direction, 0)});
+  }
 
   std::vector<int> channels() const {
     std::vector<int> n;
@@ -58,13 +60,14 @@ template <class T> class LineCells {
       : g_(g), pixels_(pixels), taps_(taps), channels_(taps.channels()), sense_(sense) {}
 
   // The active cells of line t of some images.
-  Rows<T> line(int t, int image0, int image1, const Tap<T>& carry) {
+  Rows<T> line(int t, int image0, int image1, const Tap<T>& carry, const Tap<T>& dh) {
     const int count = std::max(0, g_.last(t) - g_.first(t)), n = count * (image1 - image0);
     resize(n);
-    carry_.resize(n), chain_.resize(n);
+    carry_.resize(n), chain_.resize(n), dh_.resize(dh.map ? n : 0);
     for (int b = image0, j = 0; b < image1; ++b, j += count) {
       take(t, b, count, j, n);
       point(carry, 1, t, b, count, carry_.data() + j);
+      if (dh.map) point(dh, 1, t, b, count, dh_.data() + j);
       for (const auto& tap : taps_)
         if (tap.far) fetch_next(tap, j, count);
       for (int i = 0; i < count; ++i) chain_[j + i] = int64_t(b) * g_.cells + g_.first(t) + i;
@@ -82,7 +85,7 @@ template <class T> class LineCells {
  private:
   void resize(int n) { tap_.resize(n * taps_.size()), cell_.resize(n); }
   Rows<T> rows(int n) const {
-    return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), cell_.data(), chain_.data(),
+    return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.step};
   }
   // The cells of line t of image b, as cells j and on of n.
@@ -111,7 +114,7 @@ template <class T> class LineCells {
   const Taps<T>& taps_;
   const std::vector<int> channels_;
   const int sense_;
-  std::vector<const T*> tap_, carry_;
+  std::vector<const T*> tap_, carry_, dh_;
   std::vector<int64_t> cell_, chain_;
 };
 

@@ -10,6 +10,7 @@ template <class T> struct Rows {
   const int* channels;    // [taps] values that a tap reads of a pixel
   const T* const* tap;    // [taps][cells] -> [channels]
   const T* const* carry;  // [cells] -> [hidden] c of the cell before
+  const T* const* dh;     // [cells] -> [hidden] gradient of h from outside the scan, backward
   const int64_t* cell;    // [cells] index of the cell in the maps of its direction
   const int64_t* chain;   // [cells] index of the chain of cells that carry c on
   int64_t ahead;          // from a cell to the one that the chain reaches next, for prefetching

@@ -8,6 +8,7 @@
 #include "input_gradient.h"
 #include "kernels.h"
 #include "line_cells.h"
+#include "merge.h"
 #include "sweep.h"
 #include "weight_sums.h"
 
@@ -31,11 +32,13 @@ template <class T> class BackwardScan {
     Direction<T, BackwardMaps<T>> d;
     d.geometry = s_.geometry(i);
     for (int k = 0; k < s_.taps; ++k)
-      d.taps.push_back({dx, 4 * s_.hidden, 4 * s_.hidden, state_tap(s_.diagonal, s_.taps, k), zeros_.data(),
-          a_.weight + (int64_t(i) * s_.taps + k) * h * 4 * h});
-    d.carry = {
-        a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), a_.c0 ? a_.c0 + i * h : zeros_.data(), nullptr};
-    d.maps = {a_.dh + cell, a_.c + cell, a_.gates + 4 * cell, dc_.get() + first * chains_ * h, dx};
+      d.taps.push_back(
+          {dx, 4 * s_.hidden, 4 * s_.hidden, state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.of(i, k)});
+    d.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), a_.c0 ? a_.c0 + i * h : zeros_.data()};
+    const bool shifted = a_.merged && i == 1;  // it is read from the row below
+    d.dh = {a_.dh + (a_.merged ? image * s_.pixels() * h : cell), s_.hidden, s_.hidden, {shifted ? -1 : 0, 0},
+        zeros_.data()};
+    d.maps = {a_.c + cell, a_.gates + 4 * cell, dc_.get() + first * chains_ * h, dx};
     return d;
   }
   // Of images that the scan is done with.
@@ -69,8 +72,10 @@ template <class T> class BackwardScan {
           const T* of_cell = dx + int64_t(g.pixel(t, r)) * 4 * h;
           for (int64_t j = 0; j < 4 * h; ++j) sums[j] += of_cell[j];
         }
-      for (int64_t j = 0; j < 4 * h; ++j)
-        for (int64_t u = 0; u < h; ++u) out[u] += sums[j] * tap.weight[j * h + u];
+      for (int64_t j = 0; j < 4 * h; ++j) {
+        const T* weight = tap.weight.column(j);
+        for (int64_t u = 0; u < h; ++u) out[u] += sums[j] * weight[u * tap.weight.channel];
+      }
     }
   }
 
@@ -88,6 +93,16 @@ template <class T> WeightOperands<T> operands(
       part(input, image, s.pixels() * s.input_channels)};
 }
 
+// f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
+template <class F> void for_own_images(const Shape& s, int shares, int s0, int s1, const F& f) {
+  for (int q = s0; q < s1; ++q)
+    for (int64_t image = share(s.images, q, shares), end = share(s.images, q + 1, shares); image < end;) {
+      const int images = int(std::min<int64_t>(images_at_once(s), end - image));
+      f(q, image, images);
+      image += images;
+    }
+}
+
 }  // namespace
 
 template <class T> void forward(const Shape& s, const Forward<T>& a, const Team& team, int instruction_set) {
@@ -97,18 +112,36 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     T *hs = a.h + cell, *cs = a.c + cell;
     Direction<T, ForwardMaps<T>> d;
     d.geometry = s.geometry(i);
-    d.taps.state(s, hs, a.h0 ? a.h0 + i * h : zeros.data(), part(a.weight, i, s.taps * h * 4 * h));
-    d.taps.input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(),
-        part(a.weight_ih, i, s.input_taps * h * 4 * s.input_channels));
-    if (a.bias) d.taps.bias(a.bias + i * h * 4);
-    d.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), a.c0 ? a.c0 + i * h : zeros.data(), nullptr};
+    d.taps.state(s, hs, a.h0 ? a.h0 + i * h : zeros.data(), a.weight, i);
+    d.taps.input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(), a.weight_ih, i);
+    if (a.bias) d.taps.bias(a.bias, i);
+    d.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), a.c0 ? a.c0 + i * h : zeros.data()};
     d.maps = {part(a.x, cell, 4), hs, cs, a.gates + 4 * cell};
     return d;
   };
   const auto& k = kernels<T>(instruction_set).scan;
   Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, at);
-  team.parallel(
-      team.threads, [&](int s0, int s1) { sweep.pack(s0, s1); }, [&](int s0, int s1) { sweep.whole(s0, s1); });
+  const int shares = team.threads;
+  // Rows r0 <= r < r1, counted through the images.
+  const auto merge = [&](int64_t r0, int64_t r1) {
+    merge_rows<T>(s.height, int64_t(s.width) * s.hidden, a.h, a.h + s.map() * s.hidden, a.merged, r0, r1);
+  };
+  const auto prepare = [&](int s0, int s1) { sweep.pack(s0, s1); };
+  if (!a.merged) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
+  // Both directions of a few images at a time where a share takes images of its own: merged, they are in its cache.
+  const bool own_images = balanced(s.images, shares);
+  const auto scans = [&](int s0, int s1) {
+    if (!own_images) return sweep.whole(s0, s1);
+    for_own_images(s, shares, s0, s1, [&](int, int64_t image, int images) {
+      for (int i = 0; i < s.directions; ++i) sweep.images(i, at(i, image), images);
+      merge(image * s.height, (image + images) * s.height);
+    });
+  };
+  const auto rest = [&](int s0, int s1) {
+    const int64_t rows = int64_t(s.images) * s.height;
+    if (!own_images) merge(share(rows, s0, shares), share(rows, s1, shares));
+  };
+  team.parallel(shares, prepare, scans, rest);
 }
 
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
@@ -129,34 +162,35 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const auto at = [&](int i, int64_t image) { return scan.at(i, image, dx_of(0, i, image)); };
   Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, k.scan, k.scan.backward, team, at);
   const WeightSums<T> sums(s, k.weight_gradient, a.of_weights, shares);
-  const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : nullptr);
+  const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : Weights<const T>());
 
   const auto prepare = [&](int s0, int s1) {
     sweep.pack(s0, s1);
     input.pack(s0, s1, shares);
     sums.clear(s0, s1);
   };
-  // What is made of the dx of image rows r0 <= r < r1, counted from an image on.
-  const auto of_rows = [&](int q, int64_t image, int64_t r0, int64_t r1) {
+  const auto of_cells = [&](const T* dx, int i, int64_t image) {
+    return operands(s, a.h, a.h0, a.input, dx, i, image);
+  };
+  // The gradient of the input, in image rows r0 <= r < r1, counted from an image on.
+  const auto of_input = [&](int q, int64_t image, int64_t r0, int64_t r1) {
+    if (!a.dinput) return;
     std::vector<const T*> dx;
-    for (int i = 0; i < s.directions; ++i) {
-      dx.push_back(dx_of(q, i, image));
-      sums.add(q, i, operands(s, a.h, a.h0, a.input, dx[i], i, image), r0, r1);
-    }
-    if (a.dinput) input.write(dx, a.dinput + image * s.pixels() * s.input_channels, r0, r1);
+    for (int i = 0; i < s.directions; ++i) dx.push_back(dx_of(q, i, image));
+    input.write(dx, a.dinput + image * s.pixels() * s.input_channels, r0, r1);
   };
   const auto scans = [&](int s0, int s1) {
     if (!own_images) return sweep.whole(s0, s1);
-    for (int q = s0; q < s1; ++q)
-      for (int64_t image = share(s.images, q, shares), end = share(s.images, q + 1, shares); image < end;) {
-        const int images = int(std::min<int64_t>(together, end - image));
-        for (int i = 0; i < s.directions; ++i) {
-          sweep.images(i, scan.at(i, image, dx_of(q, i, image)), images);
-          scan.states(i, image, images, dx_of(q, i, image));
-        }
-        of_rows(q, image, 0, int64_t(images) * s.height);
-        image += images;
+    for_own_images(s, shares, s0, s1, [&](int q, int64_t image, int images) {
+      const int64_t rows = int64_t(images) * s.height;
+      for (int i = 0; i < s.directions; ++i) {
+        T* dx = dx_of(q, i, image);
+        sweep.images(i, scan.at(i, image, dx), images);
+        scan.states(i, image, images, dx);
+        sums.add_rows(q, i, of_cells(dx, i, image), 0, rows);
       }
+      of_input(q, image, 0, rows);
+    });
   };
   const auto rest = [&](int s0, int s1) {
     if (own_images) return;
@@ -165,7 +199,10 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
       const int i = int(n / s.images);
       scan.states(i, n % s.images, 1, dx_of(0, i, n % s.images));
     }
-    for (int q = s0; q < s1; ++q) of_rows(q, 0, share(rows, q, shares), share(rows, q + 1, shares));
+    for (int q = s0; q < s1; ++q) {
+      for (int i = 0; i < s.directions; ++i) sums.add_share(q, i, of_cells(dx_of(0, i, 0), i, 0));
+      of_input(q, 0, share(rows, q, shares), share(rows, q + 1, shares));
+    }
   };
   team.parallel(shares, prepare, scans, rest, [&](int s0, int s1) { sums.total(s0, s1); });
 }
@@ -173,16 +210,14 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 template <class T> void weight_gradient(
     const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
   const int shares = team.threads;
-  const int64_t rows = int64_t(s.images) * s.height, dx_size = s.map() * 4 * s.hidden;
+  const int64_t dx_size = s.map() * 4 * s.hidden;
   const WeightSums<T> sums(s, kernels<T>(instruction_set).weight_gradient, a.of_weights, shares);
   const auto add = [&](int s0, int s1) {
-    sums.clear(s0, s1);
     for (int i = 0; i < s.directions; ++i)
-      for (int q = s0; q < s1; ++q)
-        sums.add(q, i, operands(s, a.h, a.h0, a.input, a.dx + i * dx_size, i, 0), share(rows, q, shares),
-            share(rows, q + 1, shares));
+      for (int q = s0; q < s1; ++q) sums.add_share(q, i, operands(s, a.h, a.h0, a.input, a.dx + i * dx_size, i, 0));
   };
-  team.parallel(shares, add, [&](int s0, int s1) { sums.total(s0, s1); });
+  const auto clear = [&](int s0, int s1) { sums.clear(s0, s1); };
+  team.parallel(shares, clear, add, [&](int s0, int s1) { sums.total(s0, s1); });
 }
 
 #define INSTANTIATE(T)                                                           \

@@ -9,6 +9,7 @@
 
 #include "../geometry.h"
 #include "team.h"
+#include "weights.h"
 
 namespace pixelrnn::cpu {
 
@@ -31,30 +32,34 @@ struct Shape {
 // Pre-activations are x plus the state-to-state product plus, where `input` is given, the input-to-state product and
 // bias.
 template <class T> struct Forward {
-  const T* x;          // [maps, 4], or null
-  const T* weight;     // [directions][taps][hidden][4][hidden]
-  const T *h0, *c0;    // [directions][hidden] states outside the image, or null: zero
-  const T* input;      // [images][height][width][input_channels], which all directions read, or null
-  const T* weight_ih;  // [directions][input_taps][hidden][4][input_channels], with input
-  const T* bias;       // [directions][hidden][4], or null
-  T *h, *c, *gates;    // out: [maps], [maps], activated gates [maps, 4]
+  const T* x;                  // [maps, 4], or null
+  Weights<const T> weight;     // of hidden channels
+  const T *h0, *c0;            // [directions][hidden] states outside the image, or null: zero
+  const T* input;              // [images][height][width][input_channels], which all directions read, or null
+  Weights<const T> weight_ih;  // of the input's channels, with input
+  Weights<const T> bias;       // of one channel, or none
+  T *h, *c, *gates;            // out: [maps], [maps], activated gates [maps, 4]
+  // out, or null: [images][height][width][hidden], the first direction plus the second one shifted down by a row
+  T* merged = nullptr;
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
-// Outputs, null where they are not wanted, shaped as the weights.
-template <class T> struct WeightOutputs { T *weight, *weight_ih, *bias; };
+// Outputs, none where they are not wanted.
+template <class T> struct WeightOutputs { Weights<T> weight, weight_ih, bias; };
 
 template <class T> struct Backward {
-  const T* dh;  // [maps]
-  const T* weight;
+  const T* dh;  // [maps], or of the merged map
+  Weights<const T> weight;
   const T *h0, *c0;
   const T *h, *c, *gates;      // from forward; h with of_weights.weight
-  const T *input, *weight_ih;  // with of_weights.weight_ih and dinput
+  const T* input;              // with of_weights.weight_ih
+  Weights<const T> weight_ih;  // with dinput
   // Outputs, null where they are not wanted.
   T* dx;         // gradient of the pre-activations [maps, 4]
   T *dh0, *dc0;  // each image's share of them [directions][images][hidden]
   T* dinput;     // shaped as input
   WeightOutputs<T> of_weights;
+  bool merged = false;
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "rows.h"
+#include "weights.h"
 
 namespace pixelrnn::cpu {
 
@@ -18,7 +19,7 @@ template <class T> struct ForwardMaps {
   T *h, *c, *gates;
 };
 template <class T> struct BackwardMaps {
-  const T *dh, *c, *gates;
+  const T *c, *gates;
   T* dc;  // [chains][hidden]: gradient of the running c
   T* dx;  // gradient of the pre-activations
 };
@@ -27,9 +28,10 @@ template <class T> struct ScanKernels {
   // Units that a tile computes at once, and cells that it takes at the most.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Weights of block b0 <= b < b1, in the order in which a tile reads them. A tap's weight is [hidden][4][channels].
-  // Forward: products with the taps' values. Backward: transposed, channels are units.
-  void (*pack)(Pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1);
+  // Weights of block b0 <= b < b1, in the order in which a tile reads them, from those of each tap. Forward: products
+  // with the taps' values. Backward: transposed, channels are units.
+  void (*pack)(
+      Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
   void (*backward)(
       const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);

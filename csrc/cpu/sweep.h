@@ -22,6 +22,7 @@ template <class T, class Maps> struct Direction {
   Taps<T> taps;
   Tap<T> carry;
   Maps maps;
+  Tap<T> dh = {};  // backward
 };
 
 // The weights of a direction in the order of a pass, a block of units after the other.
@@ -48,7 +49,7 @@ template <class T> class Packing {
   const int hidden_;
   const std::vector<int> channels_;
   int blocks_;
-  std::vector<const T*> weight_;
+  std::vector<Weights<const T>> weight_;
   Buffer<T> packed_;
 };
 
@@ -85,7 +86,7 @@ template <class T, class Maps> class Sweep {
   void images(int direction, const Direction<T, Maps>& d, int images) const {
     LineCells<T> cells(d.geometry, s_.pixels(), d.taps, sense_);
     for (int step = 0; step < lines_; ++step) {
-      const Rows<T> rows = cells.line(line(step), 0, images, d.carry);
+      const Rows<T> rows = cells.line(line(step), 0, images, d.carry, d.dh);
       tiles(direction, d, rows, groups(rows), 0, groups(rows) * blocks());
     }
   }
@@ -113,7 +114,7 @@ template <class T, class Maps> class Sweep {
     for (int step = 0; step < lines_; ++step) {
       int64_t all = 0;
       for (size_t i = 0; i < rows.size(); ++i) {
-        rows[i] = cells[i].line(line(step), 0, s_.images, directions[i].carry);
+        rows[i] = cells[i].line(line(step), 0, s_.images, directions[i].carry, directions[i].dh);
         all += shared_groups(rows[i]) * blocks();
       }
       int64_t t0 = share(all, s0, shares_), t1 = share(all, s1, shares_);

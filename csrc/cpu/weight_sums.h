@@ -1,6 +1,7 @@
 // The gradients of weights: products of what the cells read and their dx, summed over the cells. No recurrence here, so
-// the cells are taken row by row of the image, whatever the scan's lines are. Each share has a sum of its own; they are
-// added in order.
+// the cells are taken row by row of the image, whatever the scan's lines are. Each share sums over cells of its own,
+// and the sums are added in order; where the shares do not have about as many images each, it is worth less memory that
+// each sums columns of its own over all cells.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -22,22 +23,27 @@ template <class T> class WeightSums {
         out_(out),
         shares_(shares),
         columns_(k.columns(4 * s.hidden)),
+        groups_((columns_ + k.group_columns - 1) / k.group_columns),
+        sums_of_(!balanced(s.images, shares) && balanced(groups_, shares) ? 1 : shares),
         zeros_(std::max(s.hidden, s.input_channels)) {
     size_ = taps({}).all_channels() * columns_;
-    sums_ = buffer<T>(s.directions * shares * size_);
+    sums_ = buffer<T>(s.directions * sums_of_ * size_);
   }
+  // Shares of all sums, before anything is added to any.
   void clear(int s0, int s1) const {
-    for (int i = 0; i < s_.directions; ++i) std::fill(sums(i, s0), sums(i, s1), T(0));
+    const int64_t all = s_.directions * sums_of_ * size_;
+    std::fill(sums_.get() + share(all, s0, shares_), sums_.get() + share(all, s1, shares_), T(0));
   }
-  // Adds image rows r0 <= r < r1, counted through the images, to the sums of a share.
-  void add(int q, int direction, const WeightOperands<T>& a, int64_t r0, int64_t r1) const {
-    if (size_ == 0) return;
-    const auto scratch = buffer<T>(k_.scratch_size);
-    const Taps<T> taps = this->taps(a);
-    LineCells<T> cells(Geometry::row(s_.height, s_.width, s_.mirrored(direction)), s_.pixels(), taps);
-    const int64_t step = std::max(1, kRun / s_.width);
-    for (int64_t r = r0; r < r1; r += step)
-      k_.add(cells.lines(r, std::min(r1, r + step)), 4 * s_.hidden, a.dx, sums(direction, q), scratch.get());
+  // Adds share q of the products of all cells.
+  void add_share(int q, int direction, const WeightOperands<T>& a) const {
+    const int64_t rows = int64_t(s_.images) * s_.height;
+    if (sums_of_ > 1) return add_rows(q, direction, a, share(rows, q, shares_), share(rows, q + 1, shares_));
+    const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
+    add(direction, a, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
+  }
+  // Adds image rows r0 <= r < r1, counted through the images, to share q's own sum: where shares have their images.
+  void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t r0, int64_t r1) const {
+    add(direction, a, r0, r1, 0, columns_, sums(direction, q));
   }
   // Shares s0 <= s < s1 of what the outputs are.
   void total(int s0, int s1) const {
@@ -52,27 +58,35 @@ template <class T> class WeightSums {
 
  private:
   static constexpr int kRun = 128;   // cells that take their pointers at once
-  static constexpr int kBlock = 16;  // columns that are transposed at once
+  static constexpr int kBlock = 16;  // columns whose values are written at once
 
   Taps<T> taps(const WeightOperands<T>& a) const {
     Taps<T> taps;
-    if (out_.weight) taps.state(s_, a.h, a.h0 ? a.h0 : zeros_.data(), nullptr);
-    if (out_.weight_ih) taps.input(s_, a.input ? a.input : zeros_.data(), zeros_.data(), nullptr);
-    if (out_.bias) taps.bias(nullptr);
+    if (out_.weight) taps.state(s_, a.h, a.h0 ? a.h0 : zeros_.data());
+    if (out_.weight_ih) taps.input(s_, a.input ? a.input : zeros_.data(), zeros_.data());
+    if (out_.bias) taps.bias();
     return taps;
   }
-  T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * shares_ + share) * size_; }
-  // Rows of the sums to out [directions][taps][columns][channels]; the row behind them.
-  const T* total(const T* row, int taps, int channels, int direction, T* out, int c0, int c1) const {
+  void add(int direction, const WeightOperands<T>& a, int64_t r0, int64_t r1, int64_t c0, int64_t c1, T* sum) const {
+    if (size_ == 0 || c0 == c1) return;
+    const auto scratch = buffer<T>(k_.scratch_size);
+    const Taps<T> taps = this->taps(a);
+    LineCells<T> cells(Geometry::row(s_.height, s_.width, s_.mirrored(direction)), s_.pixels(), taps);
+    const int64_t step = std::max(1, kRun / s_.width);
+    for (int64_t r = r0; r < r1; r += step)
+      k_.add(cells.lines(r, std::min(r1, r + step)), 4 * s_.hidden, c0, c1, a.dx, sum, scratch.get());
+  }
+  T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sums_of_ + share) * size_; }
+  // Columns c0 <= c < c1 of a direction's rows of the sums, to `out`; the row behind them.
+  const T* total(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
-      T* to = out + (int64_t(direction) * taps + t) * 4 * s_.hidden * channels;
-      for (int block = c0; block < c1; block += kBlock)  // whose lines of the output stay in the cache
-        for (int j = 0; j < channels; ++j)
-          for (int c = block; c < std::min(c1, block + kBlock); ++c) {
-            T sum = 0;
-            for (int q = 0; q < shares_; ++q) sum += row[size_ * q + j * columns_ + c];
-            to[int64_t(c) * channels + j] = sum;
-          }
+      const Weights<T> to = out.of(direction, t);
+      for (int block = c0; block < c1; block += kBlock) {  // whose lines of the output stay in the cache
+        const int n = std::min(kBlock, c1 - block);
+        T* column[kBlock];
+        for (int i = 0; i < n; ++i) column[i] = to.column(block + i);
+        k_.total(sums_of_, size_, row + block, columns_, n, channels, column, to.channel);
+      }
       row += channels * columns_;
     }
     return row;
@@ -82,10 +96,11 @@ template <class T> class WeightSums {
   const WeightGradientKernels<T>& k_;
   const WeightOutputs<T> out_;
   const int shares_;
-  const int64_t columns_;
+  const int64_t columns_, groups_;  // of columns that a tile takes at once
+  const int sums_of_;               // a direction: one for each share, or one
   const std::vector<T> zeros_;
   int64_t size_;
-  Buffer<T> sums_;  // [direction][share][row][column]
+  Buffer<T> sums_;  // [direction][sum][row][column]
 };
 
 }  // namespace pixelrnn::cpu

@@ -4,8 +4,9 @@
 // Maps are [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
 // weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not
-// be given); bias [D, h, 4]. Where x, input and bias are None they add nothing. path and tf32 choose among the CUDA
-// kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
+// be given); bias [D, h, 4]. Weights and bias may have any strides; their gradients are laid out as they are, as a
+// layer's parameters permuted, so that nothing is copied. Where x, input and bias are None they add nothing. path and
+// tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
 #include <string>
 #include <tuple>
 #include <vector>
@@ -39,11 +40,37 @@ cpu::Shape with_input(
   return s;
 }
 
-std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input,
-    Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse, std::string, bool) {
+// Weights [D, taps, h, 4, channels], or a bias [D, h, 4].
+template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
+  const auto s = t.strides();
+  return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}
+                      : cpu::Weights<T>{data, s[0], s[1], s[2], s[3], s[4]};
+}
+template <class T> cpu::Weights<const T> weights_in(const Optional& t) {
+  return t ? weights(in<T>(*t), *t) : cpu::Weights<const T>();
+}
+template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
+  return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
+}
+
+// For a gradient of those sizes, which the kernels write whole; zeros where there are no cells to make it of. Without
+// elements where it is not wanted.
+Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
+  if (!wanted) sizes[0] = 0;
+  return cells.numel() ? kept(cells, sizes) : torch::stable::new_zeros(cells, sizes);
+}
+Tensor gradient_like(const Tensor& weight, const Tensor& cells, bool wanted) {
+  if (!wanted) return gradient(cells, wanted, {weight.sizes().begin(), weight.sizes().end()});
+  Tensor t = torch::stable::empty_like(weight);
+  return cells.numel() ? t : torch::stable::zero_(t);
+}
+
+// The merged map without elements where it is not wanted.
+std::tuple<Tensor, Tensor, Tensor, Tensor> scan(bool merge, Optional x, Tensor weight, Optional h0, Optional c0,
+    Optional input, Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse) {
   STD_TORCH_CHECK(weight.dim() == 5, "line_scan: expected weight [D, taps, h, 4, h]");
   STD_TORCH_CHECK(x || input, "line_scan: expected x or input");
-  make_contiguous(x, weight, h0, c0, input, weight_ih, bias);
+  make_contiguous(x, h0, c0, input);
   const int64_t D = weight.size(0), h = weight.size(2);
   STD_TORCH_CHECK(
       x ? x->dim() == 6 : input->dim() == 4, "line_scan: expected x [D, B, H, W, h, 4] or input [B, H, W, channels]");
@@ -57,17 +84,33 @@ std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional
   check_sizes("c0", c0, {D, h}, weight);
   check_sizes("bias", bias, {D, h, 4}, weight);
 
-  Tensor hs = kept(weight, {D, B, H, W, h}), cs = kept(weight, {D, B, H, W, h}),
-         gates = kept(weight, {D, B, H, W, h, 4});
-  if (gates.numel() == 0) return {hs, cs, gates};
+  STD_TORCH_CHECK(!merge || D == 2, "bilstm_scan: expected 2 directions, got ", D);
+  Tensor merged = kept(weight, {merge ? B : 0, H, W, h}), hs = kept(weight, {D, B, H, W, h}),
+         cs = kept(weight, {D, B, H, W, h}), gates = kept(weight, {D, B, H, W, h, 4});
+  if (gates.numel() == 0) return {merged, hs, cs, gates};
   dispatch(weight, [&](auto zero) {
     using T = decltype(zero);
     cpu::forward<T>(s,
-        {in<T>(x), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), in<T>(weight_ih), in<T>(bias), out<T>(hs),
-            out<T>(cs), out<T>(gates)},
+        {in<T>(x), weights_in<T>(weight), in<T>(h0), in<T>(c0), in<T>(input), weights_in<T>(weight_ih),
+            weights_in<T>(bias), out<T>(hs), out<T>(cs), out<T>(gates), out_if<T>(merge, merged)},
         team(), instruction_set);
   });
-  return {hs, cs, gates};
+  return {merged, hs, cs, gates};
+}
+
+std::tuple<Tensor, Tensor, Tensor> line_scan(Optional x, Tensor weight, Optional h0, Optional c0, Optional input,
+    Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse, std::string, bool) {
+  const auto [none, h, c, gates] =
+      scan(false, x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse);
+  return {h, c, gates};
+}
+
+// Of two directions: with the map that they are merged to, [B, H, W, h], the first one plus the second one shifted down
+// by a row.
+std::tuple<Tensor, Tensor, Tensor, Tensor> bilstm_scan(Optional x, Tensor weight, Optional h0, Optional c0,
+    Optional input, Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse, std::string,
+    bool) {
+  return scan(true, x, weight, h0, c0, input, weight_ih, bias, input_kernel, diagonal, reverse);
 }
 
 // dh0 and dc0 are each image's share, [D, B, h], so that gradients for every image take no loop over them; without
@@ -76,7 +119,7 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
     Tensor gates, bool diagonal, bool reverse, std::string, bool) {
   STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6,
       "line_scan_backward: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
-  make_contiguous(dh, weight, h0, c0, c, gates);
+  make_contiguous(dh, h0, c0, c, gates);
   const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), h = gates.size(4);
   const cpu::Shape s = shape(D, B, H, W, h, weight.size(1), diagonal, reverse);
   check_sizes("weight", weight, {D, s.taps, h, 4, h}, weight);
@@ -86,15 +129,14 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_backward(Tensor dh, Tensor weight, 
   check_sizes("h0", h0, {D, h}, weight);
   check_sizes("c0", c0, {D, h}, weight);
 
-  Tensor dx = kept(gates, {D, B, H, W, h, 4});
-  Tensor dh0 = torch::stable::new_zeros(gates, {h0 ? D : 0, B, h}),
-         dc0 = torch::stable::new_zeros(gates, {c0 ? D : 0, B, h});
+  Tensor dx = gradient(gates, true, {D, B, H, W, h, 4}), dh0 = gradient(gates, h0.has_value(), {D, B, h}),
+         dc0 = gradient(gates, c0.has_value(), {D, B, h});
   if (dx.numel() == 0) return {dx, dh0, dc0};
   dispatch(gates, [&](auto zero) {
     using T = decltype(zero);
     cpu::backward<T>(s,
-        {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), nullptr, in<T>(c), in<T>(gates), nullptr, nullptr, out<T>(dx),
-            out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0), nullptr, {}},
+        {in<T>(dh), weights_in<T>(weight), in<T>(h0), in<T>(c0), nullptr, in<T>(c), in<T>(gates), nullptr, {},
+            out<T>(dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0), nullptr, {}},
         team(), instruction_set);
   });
   return {dx, dh0, dc0};
@@ -113,22 +155,24 @@ std::tuple<Tensor, Tensor, Tensor> line_scan_weight_grad(Tensor dx, Optional h, 
   check_sizes("h0", h0, {D, hidden}, dx);
   check_sizes("input", input, {B, H, W, channels}, dx);
 
-  Tensor dweight = torch::stable::new_zeros(dx, {h ? D : 0, taps, hidden, 4, hidden});
-  Tensor dweight_ih = torch::stable::new_zeros(dx, {input ? D : 0, input_taps, hidden, 4, channels});
-  Tensor dbias = torch::stable::new_zeros(dx, {bias ? D : 0, hidden, 4});
+  Tensor dweight = gradient(dx, h.has_value(), {D, taps, hidden, 4, hidden}),
+         dweight_ih = gradient(dx, input.has_value(), {D, input_taps, hidden, 4, channels}),
+         dbias = gradient(dx, bias, {D, hidden, 4});
   if (dx.numel() == 0) return {dweight, dweight_ih, dbias};
   dispatch(dx, [&](auto zero) {
     using T = decltype(zero);
     cpu::weight_gradient<T>(s,
         {in<T>(dx), in<T>(h), in<T>(h0), in<T>(input),
-            {out_if<T>(h.has_value(), dweight), out_if<T>(input.has_value(), dweight_ih), out_if<T>(bias, dbias)}},
+            {weights_out<T>(h.has_value(), dweight), weights_out<T>(input.has_value(), dweight_ih),
+                weights_out<T>(bias, dbias)}},
         team(), instruction_set);
   });
   return {dweight, dweight_ih, dbias};
 }
 
-// All gradients that are asked for, in one go: the dx that they are made of is no map where nobody wants it. Without
-// elements where they are not asked for, and dh0 and dc0 where there is no h0 or c0.
+// dh [D, B, H, W, h], or of the merged map [B, H, W, h]. All gradients that are asked for, in one go: the dx that they
+// are made of is no map where nobody wants it. Without elements where they are not asked for, and dh0 and dc0 where
+// there is no h0 or c0.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gradients(Tensor dh, Tensor weight,
     Optional h0, Optional c0, Optional input, Optional weight_ih, Tensor h, Tensor c, Tensor gates,
     int64_t input_kernel, bool diagonal, bool reverse, bool of_x, bool of_weight, bool of_input, bool of_weight_ih,
@@ -136,7 +180,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gra
   STD_TORCH_CHECK(weight.dim() == 5 && gates.dim() == 6,
       "line_scan_gradients: expected weight [D, taps, h, 4, h] and gates [D, B, H, W, h, 4]");
   STD_TORCH_CHECK(input || !(of_input || of_weight_ih), "line_scan_gradients: no input whose gradients are wanted");
-  make_contiguous(dh, weight, h0, c0, input, weight_ih, h, c, gates);
+  make_contiguous(dh, h0, c0, input, h, c, gates);
   const int64_t D = gates.size(0), B = gates.size(1), H = gates.size(2), W = gates.size(3), hidden = gates.size(4),
                 taps = weight.size(1);
   const cpu::Shape s =
@@ -144,29 +188,29 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gra
   const int64_t channels = s.input_channels, input_taps = s.input_taps;
   check_sizes("weight", weight, {D, taps, hidden, 4, hidden}, weight);
   check_sizes("gates", gates, {D, B, H, W, hidden, 4}, weight);
-  for (const auto& [name, map] : {std::pair{"dh", dh}, {"h", h}, {"c", c}})
-    check_sizes(name, map, {D, B, H, W, hidden}, weight);
+  const bool merged = D == 2 && dh.dim() == 4;
+  check_sizes("dh", dh, merged ? std::vector{B, H, W, hidden} : std::vector{D, B, H, W, hidden}, weight);
+  check_sizes("h", h, {D, B, H, W, hidden}, weight);
+  check_sizes("c", c, {D, B, H, W, hidden}, weight);
   check_sizes("h0", h0, {D, hidden}, weight);
   check_sizes("c0", c0, {D, hidden}, weight);
 
-  const auto zeros = [&](bool wanted, int64_t n, std::vector<int64_t> others) {
-    others.insert(others.begin(), wanted ? n : 0);
-    return torch::stable::new_zeros(gates, others);
-  };
-  Tensor dx = kept(gates, {of_x ? D : 0, B, H, W, hidden, 4});
-  Tensor dinput = gates.numel() ? kept(gates, {of_input ? B : 0, H, W, channels})
-                                : zeros(of_input, B, {H, W, channels});  // of no units
-  Tensor dweight = zeros(of_weight, D, {taps, hidden, 4, hidden}), dh0 = zeros(h0.has_value(), D, {B, hidden}),
-         dc0 = zeros(c0.has_value(), D, {B, hidden}),
-         dweight_ih = zeros(of_weight_ih, D, {input_taps, hidden, 4, channels}), dbias = zeros(of_bias, D, {hidden, 4});
+  Tensor dx = gradient(gates, of_x, {D, B, H, W, hidden, 4}), dinput = gradient(gates, of_input, {B, H, W, channels}),
+         dh0 = gradient(gates, h0.has_value(), {D, B, hidden}), dc0 = gradient(gates, c0.has_value(), {D, B, hidden}),
+         dweight = gradient_like(weight, gates, of_weight),
+         dweight_ih = weight_ih ? gradient_like(*weight_ih, gates, of_weight_ih)
+                                : gradient(gates, false, {D, 0, hidden, 4, channels}),
+         dbias = gradient(gates, of_bias, {D, hidden, 4});
   if (gates.numel() == 0) return {dx, dweight, dh0, dc0, dinput, dweight_ih, dbias};
   dispatch(gates, [&](auto zero) {
     using T = decltype(zero);
     cpu::backward<T>(s,
-        {in<T>(dh), in<T>(weight), in<T>(h0), in<T>(c0), in<T>(h), in<T>(c), in<T>(gates), in<T>(input),
-            in<T>(weight_ih), out_if<T>(of_x, dx), out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0),
-            out_if<T>(of_input, dinput),
-            {out_if<T>(of_weight, dweight), out_if<T>(of_weight_ih, dweight_ih), out_if<T>(of_bias, dbias)}},
+        {in<T>(dh), weights_in<T>(weight), in<T>(h0), in<T>(c0), in<T>(h), in<T>(c), in<T>(gates), in<T>(input),
+            weights_in<T>(weight_ih), out_if<T>(of_x, dx), out_if<T>(h0.has_value(), dh0),
+            out_if<T>(c0.has_value(), dc0), out_if<T>(of_input, dinput),
+            {weights_out<T>(of_weight, dweight), weights_out<T>(of_weight_ih, dweight_ih),
+                weights_out<T>(of_bias, dbias)},
+            merged},
         team(), instruction_set);
   });
   return {dx, dweight, dh0, dc0, dinput, dweight_ih, dbias};
@@ -180,6 +224,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
       "line_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, int "
       "input_kernel, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
       " -> (Tensor h, Tensor c, Tensor gates)");
+  m.def(
+      "bilstm_scan(Tensor? x, Tensor weight, Tensor? h0, Tensor? c0, Tensor? input, Tensor? weight_ih, Tensor? bias, "
+      "int input_kernel, bool diagonal, bool reverse, str path=\"auto\", bool tf32=False)"
+      " -> (Tensor y, Tensor h, Tensor c, Tensor gates)");
   m.def(
       "line_scan_backward(Tensor dh, Tensor weight, Tensor? h0, Tensor? c0, Tensor c, Tensor gates, bool diagonal, "
       "bool reverse, str path=\"auto\", bool tf32=False)"
@@ -196,6 +244,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("line_scan", TORCH_BOX(&pixelrnn::line_scan));
+  m.impl("bilstm_scan", TORCH_BOX(&pixelrnn::bilstm_scan));
   m.impl("line_scan_backward", TORCH_BOX(&pixelrnn::line_scan_backward));
   m.impl("line_scan_weight_grad", TORCH_BOX(&pixelrnn::line_scan_weight_grad));
   m.impl("line_scan_gradients", TORCH_BOX(&pixelrnn::line_scan_gradients));

@@ -265,15 +265,24 @@ double check_close(const Outputs<T>& got, const Outputs<double>& expected, const
 
 // The scan under test.
 
+template <class T> cpu::Weights<T> dense(T* data, int taps, int64_t hidden, int channels) {
+  return cpu::Weights<T>::dense(data, taps, hidden, channels);
+}
+template <class V> auto weight(const Shape& s, V& values) { return dense(data(values), s.taps, s.hidden, s.hidden); }
+template <class V> auto weight_ih(const Shape& s, V& values) {
+  return dense(data(values), s.input_taps, s.hidden, s.input_channels);
+}
+template <class V> auto bias(const Shape& s, V& values) { return dense(data(values), 1, s.hidden, 1); }
+
 template <class T> void scan_forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::forward<T>(s,
-      {data(in.x), data(in.weight), data(in.h0), data(in.c0), data(in.input), data(in.weight_ih), data(in.bias),
-          data(out.h), data(out.c), data(out.gates)},
+      {data(in.x), weight(s, in.weight), data(in.h0), data(in.c0), data(in.input), weight_ih(s, in.weight_ih),
+          bias(s, in.bias), data(out.h), data(out.c), data(out.gates)},
       team(d), level);
 }
 template <class T> void scan_backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::backward<T>(s,
-      {data(in.dh), data(in.weight), data(in.h0), data(in.c0), nullptr, data(out.c), data(out.gates), nullptr, nullptr,
+      {data(in.dh), weight(s, in.weight), data(in.h0), data(in.c0), nullptr, data(out.c), data(out.gates), nullptr, {},
           data(out.dx), data(out.dh0), data(out.dc0), nullptr, {}},
       team(d), level);
 }
@@ -281,15 +290,15 @@ template <class T>
 void scan_weight_gradient(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::weight_gradient<T>(s,
       {data(out.dx), data(out.h), data(in.h0), data(in.input),
-          {data(out.dweight), data(out.dweight_ih), data(out.dbias)}},
+          {weight(s, out.dweight), weight_ih(s, out.dweight_ih), bias(s, out.dbias)}},
       team(d), level);
 }
 template <class T>
 void scan_all_gradients(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level) {
   cpu::backward<T>(s,
-      {data(in.dh), data(in.weight), data(in.h0), data(in.c0), data(out.h), data(out.c), data(out.gates),
-          data(in.input), data(in.weight_ih), data(out.dx), data(out.dh0), data(out.dc0), data(out.dinput),
-          {data(out.dweight), data(out.dweight_ih), data(out.dbias)}},
+      {data(in.dh), weight(s, in.weight), data(in.h0), data(in.c0), data(out.h), data(out.c), data(out.gates),
+          data(in.input), weight_ih(s, in.weight_ih), data(out.dx), data(out.dh0), data(out.dc0), data(out.dinput),
+          {weight(s, out.dweight), weight_ih(s, out.dweight_ih), bias(s, out.dbias)}},
       team(d), level);
 }
 
@@ -326,6 +335,72 @@ Outputs<T> all_gradients(
   without.dx = out.dx;
   check_same_bits(without, out, where + ", without dx");
   return out;
+}
+
+// Weights as a layer's parameters lie, [directions][4][hidden][channels][taps].
+template <class T> cpu::Weights<T> parameter(T* data, int64_t taps, int64_t hidden, int64_t channels) {
+  return {data, 4 * hidden * channels * taps, 1, channels * taps, hidden * channels * taps, taps};
+}
+template <class T> std::vector<T> to_parameter(const Shape& s, const std::vector<T>& values, int taps, int channels) {
+  std::vector<T> out(values.size());
+  const auto from = dense(values.data(), taps, s.hidden, channels);
+  const auto to = parameter(out.data(), taps, s.hidden, channels);
+  for (int i = 0; i < s.directions; ++i)
+    for (int k = 0; k < taps; ++k)
+      for (int column = 0; column < 4 * s.hidden; ++column)
+        for (int c = 0; c < channels; ++c)
+          to.of(i, k).column(column)[c * to.channel] = from.of(i, k).column(column)[c * from.channel];
+  return out;
+}
+
+// Two directions as a layer has them: weights and their gradients laid out as parameters, the maps of h merged, and dh
+// that of the merged map. All of it is what the scan of the directions gives, to the bit.
+template <class T>
+void check_layer(
+    const Shape& s, const Inputs<T>& in, const Outputs<T>& apart, const Deal& d, int level, const std::string& where) {
+  const int64_t row = int64_t(s.width) * s.hidden, map = int64_t(s.images) * s.height * row;
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  const auto w = to_parameter(s, in.weight, s.taps, s.hidden),
+             w_ih = to_parameter(s, in.weight_ih, s.input_taps, s.input_channels),
+             b = to_parameter(s, in.bias, in.bias.empty() ? 0 : 1, 1);
+  const auto of = [&](const auto& values) { return parameter(data(values), s.taps, s.hidden, s.hidden); };
+  const auto of_ih = [&](const auto& values) {
+    return parameter(data(values), s.input_taps, s.hidden, s.input_channels);
+  };
+  const auto of_bias = [&](const auto& values) { return parameter(data(values), 1, s.hidden, 1); };
+
+  Outputs<T> out = outputs_of(s, nan), split = outputs_of(s, nan);
+  std::vector<T> merged(map, nan), expected(map), dy = random<T>(map, 1);
+  cpu::forward<T>(s,
+      {data(in.x), of(w), data(in.h0), data(in.c0), data(in.input), of_ih(w_ih), of_bias(b), data(out.h), data(out.c),
+          data(out.gates), data(merged)},
+      team(d), level);
+  Inputs<T> of_split = in;
+  of_split.dh.assign(2 * map, 0);
+  for (int64_t i = 0; i < map; ++i) {
+    const bool first_row = i / row % s.height == 0, last_row = i / row % s.height == s.height - 1;
+    expected[i] = first_row ? apart.h[i] : apart.h[i] + apart.h[map + i - row];
+    of_split.dh[i] = dy[i];
+    of_split.dh[map + i] = last_row ? T(0) : dy[i + row];
+  }
+  if (!same_bits(out.h, apart.h) || !same_bits(out.c, apart.c) || !same_bits(out.gates, apart.gates))
+    fail(where + ": h, c or gates depends on how the weights lie, or whether the directions are merged");
+  if (!same_bits(merged, expected)) fail(where + ": the merged map");
+
+  split.h = out.h, split.c = out.c, split.gates = out.gates;
+  scan_all_gradients(s, of_split, split, d, level);
+  cpu::backward<T>(s,
+      {data(dy), of(w), data(in.h0), data(in.c0), data(out.h), data(out.c), data(out.gates), data(in.input),
+          of_ih(w_ih), data(out.dx), data(out.dh0), data(out.dc0), data(out.dinput),
+          {parameter(data(out.dweight), s.taps, s.hidden, s.hidden),
+              parameter(data(out.dweight_ih), s.input_taps, s.hidden, s.input_channels),
+              parameter(data(out.dbias), 1, s.hidden, 1)},
+          true},
+      team(d), level);
+  split.dweight = to_parameter(s, split.dweight, s.taps, s.hidden);
+  split.dweight_ih = to_parameter(s, split.dweight_ih, s.input_taps, s.input_channels);
+  split.dbias = to_parameter(s, split.dbias, 1, 1);
+  check_same_bits(out, split, where + ", as a layer");
 }
 
 // Outputs that the caller may leave out: the others do not depend on them.
@@ -366,6 +441,7 @@ template <class T> double check_case(const Kind& kind, const Size& size, const O
       Outputs<T> out = scan(s, in, d, level, where);
       const Outputs<T> at_once = all_gradients(s, in, out, d, level, where);
       out.dinput = at_once.dinput;
+      if (s.directions == 2) check_layer(s, in, out, d, level, where);
       if (d.shares == last.shares) {
         check_same_bits(out, last_out, where);
         continue;

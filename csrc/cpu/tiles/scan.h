@@ -61,7 +61,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
   auto ahead = [&](int s) __attribute__((always_inline)) {
     const int64_t next = (rows.cell[i0 + s / N] + rows.ahead) * hidden + u0 + s % N * L;
     prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
-    prefetch<L * sizeof(T)>(maps.dh + next);
+    prefetch<L * sizeof(T)>(rows.dh[i0 + s / N] + int64_t(rows.ahead) * hidden + u0 + s % N * L);
     prefetch<L * sizeof(T)>(maps.c + next);
     prefetch<4 * L * sizeof(T)>(maps.dx + next * 4);
   };
@@ -78,7 +78,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     if (N == 1) ahead(m);
     T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(dc_at, n);
-    const Vec<T> dh = load(maps.dh + at, n) + product[m][v];
+    const Vec<T> dh = load(rows.dh[i0 + m] + u, n) + product[m][v];
     const Gates<Vec<T>> dx = cell_backward<VectorMath<T>>(
         load_gates(maps.gates + at * 4, n), load(maps.c + at, n), load(rows.carry[i0 + m] + u, n), dh, dc);
     store(dc_at, dc, n);
@@ -101,13 +101,13 @@ template <class T> struct ScanTiles {
   }
 
   static void pack(
-      Pass pass, int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
+      Pass pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
   // [block][4 / kForwardGates][all channels][kForwardGates][lanes]
   static void pack_forward(
-      int hidden, int taps, const int* channels, const T* const* weight, T* packed, int b0, int b1) {
+      int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
     constexpr int G = kForwardGates;
     int64_t all = 0;
     for (int k = 0; k < taps; ++k) all += channels[k];
@@ -117,22 +117,31 @@ template <class T> struct ScanTiles {
         const int units = hidden - u < L ? hidden - u : L;
         T* to = packed + ((u / L * (4 / G) + g / G) * all * G + g % G) * L;
         for (int k = 0; k < taps; to += channels[k++] * G * L) {
-          const T* from = weight[k] + (u * 4 + g) * channels[k];
-          Transposition<T>::transpose(units, channels[k], from, nullptr, 4 * channels[k], to, G * L);
+          const Weights<const T>& w = weight[k];
+          const T* from = w.row(u, g);
+          if (w.channel == 1) Transposition<T>::transpose(units, channels[k], from, nullptr, w.unit, to, G * L);
+          else
+            for (int j = 0; j < channels[k]; ++j)
+              for (int l = 0; l < units; ++l) to[j * G * L + l] = from[l * w.unit + j * w.channel];
           for (int j = 0; j < channels[k]; ++j)
             for (int l = units; l < L; ++l) to[j * G * L + l] = 0;
         }
       }
   }
   // [block][taps][hidden][4][vectors][lanes]
-  static void pack_backward(int hidden, int taps, const T* const* weight, T* packed, int b0, int b1) {
+  static void pack_backward(int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
     const int units = L * backward_vectors(hidden);
     T* to = packed + (int64_t)b0 * taps * 4 * hidden * units;
     for (int b = b0; b < b1; ++b)
       for (int k = 0; k < taps; ++k)
-        for (int64_t row = 0; row < 4 * hidden; ++row)
-          for (int u = b * units; u < (b + 1) * units; u += L, to += L)
-            store(to, load(weight[k] + row * hidden + u, hidden - u));
+        for (int column = 0; column < 4 * hidden; ++column) {
+          const T* from = weight[k].column(column);
+          const int64_t step = weight[k].channel;
+          for (int64_t u = b * units; u < (b + 1) * units; u += L, to += L)
+            if (step == 1) store(to, load(from + u, hidden - u));
+            else
+              for (int l = 0; l < L; ++l) to[l] = u + l < hidden ? from[(u + l) * step] : T(0);
+        }
   }
 
   static void forward(

@@ -1,6 +1,7 @@
 // Register tiles of the weight gradients (../weight_gradient_kernels.h).
 #pragma once
 #include "simd.h"
+#include "transposition.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
@@ -31,12 +32,11 @@ template <class T> struct WeightGradientTiles {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;
   }
-  static void add(const Rows<T>& rows, int outputs, const T* dy, T* sum, T* scratch) {
-    const int all_columns = columns(outputs);
+  static void add(const Rows<T>& rows, int outputs, int begin, int end, const T* dy, T* sum, T* scratch) {
     for (int i0 = 0; i0 < rows.cells; i0 += kRun) {
       const int n = rows.cells - i0 < kRun ? rows.cells - i0 : kRun;
-      for (int c0 = 0; c0 < all_columns;) {
-        const int rest = (all_columns - c0) / L;
+      for (int c0 = begin; c0 < end;) {
+        const int rest = (end - c0) / L;
         if (rest >= 4) weight_columns<4>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 4 * L;
         else if (rest >= 2) weight_columns<2>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += 2 * L;
         else weight_columns<1>(rows, i0, n, outputs, c0, dy, sum, scratch), c0 += L;
@@ -75,7 +75,29 @@ template <class T> struct WeightGradientTiles {
     }
   }
 
-  static constexpr WeightGradientKernels<T> kernels{columns, kRun * 4 * L, add};
+  static void total(
+      int sums, int64_t size, const T* sum, int64_t row, int columns, int channels, T* const* to, int64_t step) {
+    alignas(64) T block[L * L] = {}, transposed[L * L];
+    for (int i0 = 0; i0 < columns; i0 += L)
+      for (int j0 = 0; j0 < channels; j0 += L) {
+        const int rows = channels - j0 < L ? channels - j0 : L;
+        for (int j = 0; j < rows; ++j) {
+          const T* from = sum + (j0 + j) * row + i0;
+          Vec<T> total = load(from, columns - i0);
+          for (int q = 1; q < sums; ++q) total += load(from + q * size, columns - i0);
+          store(block + j * L, total);
+        }
+        transpose_block<T>(block, nullptr, L, transposed, L);
+        for (int i = 0; i < L && i0 + i < columns; ++i) {
+          T* out = to[i0 + i] + j0 * step;
+          if (step == 1) store(out, load(transposed + i * L), rows);
+          else
+            for (int j = 0; j < rows; ++j) out[j * step] = transposed[i * L + j];
+        }
+      }
+  }
+
+  static constexpr WeightGradientKernels<T> kernels{columns, 4 * L, kRun * 4 * L, total, add};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

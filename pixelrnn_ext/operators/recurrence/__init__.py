@@ -1,7 +1,6 @@
-"""The recurrence, ``torch.ops.pixelrnn_ext.line_scan``.
+"""The recurrence, ``torch.ops.pixelrnn_ext.line_scan`` and ``bilstm_scan``.
 
 Importing it registers what the compiled library leaves to Python (rules.py).
 """
 
-from . import directions as directions
 from . import rules as rules

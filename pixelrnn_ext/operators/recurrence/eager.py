@@ -10,6 +10,7 @@ matter here.
 
 from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,22 @@ def line_scan(
     ]
     h, c, gates = (torch.stack(t) for t in zip(*directions))
     return h.to(dtype), c, gates.to(gates_dtype(dtype))
+
+
+def bilstm_scan(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(y, h, c, gates) of two directions, y their merged map."""
+    h, c, gates = line_scan(*args)
+    return merge_directions(h), h, c, gates
+
+
+def merge_directions(h: Tensor) -> Tensor:
+    """[2, B, H, W, h] -> [B, H, W, h]: the first direction plus the second one, shifted down by a row (section 3.3)."""
+    return (h[0] + F.pad(h[1, :, :-1], (0, 0, 0, 0, 1, 0))).contiguous()
+
+
+def split_directions(dy: Tensor) -> Tensor:
+    """The adjoint of the merge: the gradient of its result to that of each direction."""
+    return torch.stack([dy, F.pad(dy[:, 1:], (0, 0, 0, 0, 0, 1))])
 
 
 def line_scan_backward(
@@ -306,6 +323,8 @@ def line_scan_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(dx, dweight, dh0, dc0, dinput, dweight_ih, dbias): the backward scan, and what is made of its dx. Those
     that are not asked for have no elements, nor have dh0 and dc0 where there is no h0 or c0."""
+    if dh is not None and dh.dim() == 4:  # of the merged map
+        dh = split_directions(dh)
     dx, dh0, dc0 = scan_backward(dh, weight, h0, c0, c, gates, diagonal, reverse, path, tf32)
     height, width, hidden = dx.shape[2:5]
     channels = 0 if input is None else input.shape[-1]

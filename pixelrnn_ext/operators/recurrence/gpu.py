@@ -20,16 +20,10 @@ def register(namespace: str, device: str) -> None:
     ops = getattr(torch.ops, namespace)
     for name, kernel in (
         ("line_scan", partial(line_scan, ops)),
+        ("bilstm_scan", partial(bilstm_scan, ops)),
         ("line_scan_backward", partial(line_scan_backward, ops)),
         ("line_scan_weight_grad", partial(line_scan_weight_grad, ops)),
-        (
-            "line_scan_gradients",
-            partial(
-                eager.line_scan_gradients,
-                scan_backward=partial(line_scan_backward, ops),
-                weight_grad=partial(line_scan_weight_grad, ops),
-            ),
-        ),
+        ("line_scan_gradients", partial(line_scan_gradients, ops)),
     ):
         torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(on_one_device(kernel)))
 
@@ -59,6 +53,21 @@ def line_scan(
     elif x is not None and bias is not None:
         x = x + bias[:, None, None, None]
     return ops.recurrence(x, weight, h0, c0, diagonal, reverse, path, tf32)
+
+
+def bilstm_scan(
+    ops: Any,
+    x: Tensor | None,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    bias: Tensor | None,
+    *scan: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    h, c, gates = line_scan(ops, x, weight, h0, c0, input, weight_ih, bias, *scan)
+    return eager.merge_directions(h), h, c, gates
 
 
 def line_scan_backward(
@@ -114,3 +123,31 @@ def line_scan_weight_grad(
         directions, hidden = h.shape[0], h.shape[-1]
         dweight = product.view(directions, hidden, 4, taps, hidden).permute(0, 3, 1, 2, 4).contiguous()
     return dweight, dweight_ih, dbias
+
+
+def line_scan_gradients(
+    ops: Any,
+    dh: Tensor,
+    weight: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    input: Tensor | None,
+    weight_ih: Tensor | None,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    *scan: Any,
+) -> tuple[Tensor, ...]:
+    backward, weight_grad = partial(line_scan_backward, ops), partial(line_scan_weight_grad, ops)
+    dx, dweight, dh0, dc0, dinput, dweight_ih, dbias = eager.line_scan_gradients(
+        dh, weight, h0, c0, input, weight_ih, h, c, gates, *scan, scan_backward=backward, weight_grad=weight_grad
+    )
+    return dx, _laid_out_as(weight, dweight), dh0, dc0, dinput, _laid_out_as(weight_ih, dweight_ih), dbias
+
+
+def _laid_out_as(weight: Tensor | None, gradient: Tensor) -> Tensor:
+    """The gradient of a weight, as the fake kernel says that it lies in memory; of no elements, as it is."""
+    if weight is None or gradient.shape != weight.shape:
+        return gradient
+    given = torch.empty_like(weight)
+    return gradient if gradient.stride() == given.stride() else given.copy_(gradient)

@@ -1,9 +1,9 @@
 """The operators under the layers: fake kernels, derivatives, batching and autocast rules, and the kernels for a GPU.
 
 ``torch.ops.pixelrnn_ext.line_scan`` is the recurrence alone; csrc/operators/recurrence.cpp has its schema and the
-shapes. Its backward is one operator, so that compiled graphs keep it, ``line_scan_gradients``; under a transform of
-torch.func it is that one's two parts, the recurrence and the gradients of the weights, which torch.vmap takes for every
-image apart.
+shapes. ``bilstm_scan`` is that of two directions, merged. The backward of both is one operator, so that compiled graphs
+keep it, ``line_scan_gradients``; under a transform of torch.func it is that one's two parts, the recurrence and the
+gradients of the weights, which torch.vmap takes for every image apart.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from ..library import why_no_cuda, why_no_native
 from . import eager, gpu
 
 Operator = Callable[..., tuple[Tensor, ...]]
+SCANS = "line_scan", "bilstm_scan"
 
 
 def _register() -> None:
@@ -26,10 +27,12 @@ def _register() -> None:
     library = register_rules("pixelrnn_ext")
     # On a CPU the state is float32 whatever the autocast dtype is. The CUDA kernels keep c and accumulators in float32
     # themselves, so there a scan runs in the autocast dtype, as torch's own matrix products do.
-    torch.library.register_autocast("pixelrnn_ext::line_scan", "cpu", torch.float32)
+    for name in SCANS:
+        torch.library.register_autocast(f"pixelrnn_ext::{name}", "cpu", torch.float32)
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
-        casts_operands(library, "line_scan", "cuda")
+        for name in SCANS:
+            casts_operands(library, name, "cuda")
 
 
 def register_rules(namespace: str) -> torch.library.Library:
@@ -38,6 +41,7 @@ def register_rules(namespace: str) -> torch.library.Library:
     _libraries.append(library)
     for name, fake, batch in (
         ("line_scan", _scan_fake, _scan_batch),
+        ("bilstm_scan", _bilstm_fake, _bilstm_batch),
         ("line_scan_backward", _backward_fake, _backward_batch),
         ("line_scan_weight_grad", _weight_grad_fake, _weight_grad_batch),
         ("line_scan_gradients", _gradients_fake, _gradients_batch),
@@ -45,6 +49,7 @@ def register_rules(namespace: str) -> torch.library.Library:
         torch.library.register_fake(f"{namespace}::{name}", fake)
         torch.library.register_vmap(f"{namespace}::{name}", partial(batch, getattr(ops, name)))
     autograd.register(library, "line_scan", eager.line_scan, _scan_setup, partial(_scan_backward, ops))
+    autograd.register(library, "bilstm_scan", eager.bilstm_scan, _bilstm_setup, partial(_bilstm_backward, ops))
     autograd.register(library, "line_scan_backward", eager.line_scan_backward)
     autograd.register(library, "line_scan_weight_grad", eager.line_scan_weight_grad)
     autograd.register(library, "line_scan_gradients", eager.line_scan_gradients)
@@ -81,6 +86,11 @@ def _scan_fake(
         weight.new_empty(size, dtype=eager.state_dtype(dtype)),
         weight.new_empty(*size, 4, dtype=eager.gates_dtype(dtype)),
     )
+
+
+def _bilstm_fake(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    h, c, gates = _scan_fake(*args)
+    return h.new_empty(h.shape[1:]), h, c, gates
 
 
 def _backward_fake(
@@ -146,13 +156,18 @@ def _gradients_fake(
     channels = 0 if input is None else input.shape[3]
     input_taps = 0 if weight_ih is None else weight_ih.shape[1]
     dh0, dc0 = (c.new_empty(0 if state is None else directions, images, hidden) for state in (h0, c0))
+    if of_weight_ih:
+        assert weight_ih is not None  # the operator has checked that it goes with its input
+        dweight_ih = torch.empty_like(weight_ih)
+    else:
+        dweight_ih = weight.new_empty(0, input_taps, hidden, 4, channels)
     return (
         weight.new_empty(directions if of_x else 0, images, height, width, hidden, 4),
-        weight.new_empty(directions if of_weight else 0, taps, hidden, 4, hidden),
+        torch.empty_like(weight) if of_weight else weight.new_empty(0, taps, hidden, 4, hidden),
         dh0,
         dc0,
         weight.new_empty(images if of_input else 0, height, width, channels),
-        weight.new_empty(directions if of_weight_ih else 0, input_taps, hidden, 4, channels),
+        dweight_ih,
         weight.new_empty(directions if of_bias else 0, hidden, 4),
     )
 
@@ -160,6 +175,10 @@ def _gradients_fake(
 # Batching. The axes of images by the place of the argument.
 def _scan_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
     return batching.folded(op, {0: 1, 4: 0}, (1, 1, 1), info, in_dims, args)
+
+
+def _bilstm_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
+    return batching.folded(op, {0: 1, 4: 0}, (0, 1, 1, 1), info, in_dims, args)
 
 
 def _backward_batch(op: Operator, info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
@@ -213,6 +232,18 @@ def _scan_backward(
             dbias if need_bias else None,
             *(None for _ in ctx.options),
         )
+
+
+def _bilstm_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _scan_setup(ctx, inputs, output[1:])
+
+
+def _bilstm_backward(
+    ops: Any, ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    if dy is not None:  # dh comes from a second derivative
+        dh = dy if dh is None else dh + eager.split_directions(dy)
+    return _scan_backward(ops, ctx, dh, dc, dgates)
 
 
 if why_no_native() is None:

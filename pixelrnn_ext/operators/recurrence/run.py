@@ -1,6 +1,6 @@
-"""A recurrence by the backend that was asked for: the operator ``line_scan``, or the reference."""
+"""A recurrence by the backend that was asked for: the operator ``line_scan``, ``bilstm_scan``, or the reference."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -48,38 +48,44 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
     kernel = directions[0].weight_ih.shape[3]
     live = kernel if scan.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
 
-    def live_taps(weight: Tensor) -> Tensor:
-        return masked_weight(weight, scan.mask_type, image_channels=scan.image_channels, gates=4)[:, :, 0, :live]
-
+    weight_ih = _together([d.weight_ih for d in directions])
+    weight_ih = masked_weight(weight_ih, scan.mask_type, image_channels=scan.image_channels, gates=4).squeeze(3)
+    if live < kernel:
+        weight_ih = weight_ih.narrow(3, 0, live)
+    weight_hh = _together([d.weight_hh for d in directions])
+    bias = _stacked([d.bias for d in directions], weight_hh, 4 * hidden)
     x = None
     if scan.gate_bias is not None:
         x = scan.gate_bias.unflatten(1, (len(directions), 4, hidden)).permute(1, 0, 4, 5, 3, 2)
-    weight_hh = _unit_major(d.weight_hh for d in directions)
-    h, _, _ = torch.ops.pixelrnn_ext.line_scan(
+    scan_all = torch.ops.pixelrnn_ext.line_scan if len(directions) == 1 else torch.ops.pixelrnn_ext.bilstm_scan
+    y, *_ = scan_all(
         x,
-        weight_hh,
+        _unit_major(weight_hh),
         _stacked([d.h0 for d in directions], weight_hh, hidden),
         _stacked([d.c0 for d in directions], weight_hh, hidden),
         scan.input.permute(0, 2, 3, 1),
-        _unit_major(live_taps(d.weight_ih) for d in directions),
-        _stacked([None if d.bias is None else d.bias.view(4, hidden).t() for d in directions], weight_hh, hidden, 4),
+        _unit_major(weight_ih),
+        None if bias is None else bias.unflatten(1, (4, hidden)).transpose(1, 2),
         kernel,
         scan.diagonal,
         scan.reverse,
         path,
         scan.input.is_cuda and allows_tf32(),
     )
-    y = h.squeeze(0) if len(directions) == 1 else torch.ops.pixelrnn_ext.merge_directions(h)
-    return y.permute(0, 3, 1, 2)
+    return (y.squeeze(0) if len(directions) == 1 else y).permute(0, 3, 1, 2)
 
 
-def _unit_major(weights: Iterable[Tensor]) -> Tensor:
-    """(4 * hidden, channels, taps) each -> [directions, taps, hidden, 4, channels]."""
-    return torch.stack([w.unflatten(0, (4, -1)).permute(3, 1, 0, 2) for w in weights])
+def _unit_major(weights: Tensor) -> Tensor:
+    """(directions, 4 * hidden, channels, taps) -> [directions, taps, hidden, 4, channels], a view."""
+    return weights.unflatten(1, (4, -1)).permute(0, 4, 2, 1, 3)
+
+
+def _together(tensors: list[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
 
 
 def _stacked(given: list[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
     """One of each direction, zeros where it has none; None where no direction has one."""
     if all(t is None for t in given):
         return None
-    return torch.stack([like.new_zeros(size) if t is None else t for t in given])
+    return _together([like.new_zeros(size) if t is None else t for t in given])

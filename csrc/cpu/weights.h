@@ -1,0 +1,27 @@
+// Where the weights of a scan lie: [directions][taps][hidden][4][channels], by strides, so that a layer's parameters
+// [4][hidden][channels][taps] are read, and their gradients written, as they are.
+#pragma once
+#include <cstdint>
+
+namespace pixelrnn::cpu {
+
+template <class T> struct Weights {
+  T* data = nullptr;  // null: there are none
+  int64_t direction = 0, tap = 0, unit = 0, gate = 0, channel = 1;
+
+  static Weights dense(T* data, int64_t taps, int64_t hidden, int64_t channels) {
+    return {data, taps * hidden * 4 * channels, hidden * 4 * channels, 4 * channels, channels, 1};
+  }
+  explicit operator bool() const { return data; }
+  // Those of a direction's tap.
+  Weights of(int d, int k) const {
+    Weights w = *this;
+    if (data) w.data += d * direction + k * tap;
+    return w;
+  }
+  // The place of a unit's gate, whose channels follow. Columns: units x gates.
+  T* row(int64_t u, int64_t g) const { return data + u * unit + g * gate; }
+  T* column(int64_t c) const { return row(c / 4, c % 4); }
+};
+
+}  // namespace pixelrnn::cpu
