@@ -51,8 +51,6 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
     """Trains a model, and scores the best one on the test split."""
     for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
         need(package)
-    if options.tensorboard:
-        need_tensorboard()
     out = Path(options.out)
     last = output.resumable(out)
     there = next(above for above in last.parents if above.exists())
@@ -67,8 +65,8 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
         if stored is None:
             raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
         options = parse_again(stored)
-        if options.tensorboard:
-            need_tensorboard()
+    if options.tensorboard:
+        need_tensorboard()
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
     _check_kernels(options)
