@@ -18,7 +18,7 @@ from pixelrnn_ext.training.images import read_image
 from pixelrnn_ext.training.optional import MissingPackage
 
 load_once = functools.cache(data.load)
-BATCH = dict(seed=3, flip=False, share=slice(None), device="cpu", conditional=False)
+BATCH = dict(seed=3, flip=False, shift=0, share=slice(None), device="cpu", conditional=False)
 
 # Images of train, validation and test, and the sums of the values of the last two: who changes a split changes every
 # number in the README.
