@@ -1,7 +1,7 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: lint types docs smoke test sweep emulated native bench-check wheel
+.PHONY: lint types docs smoke test sweep emulated native bench-check pretrained wheel
 
 lint:
 	ruff check .
@@ -39,6 +39,14 @@ native:
 
 bench-check:
 	pytest -m "not emulated" tests/test_benchmarks.py
+
+# The models of pixelrnn_ext/pretrained: an hour on two cores; the card there is written by hand.
+pretrained:
+	for m in pixelcnn row diagonal; do \
+	  python -m pixelrnn_ext train --data mnist5k --binarisation dynamic --model $$m --num-layers 7 --parameters 66000 --epochs 40 \
+	    --learning-rate 0.003 --schedule cosine --ema 0.999 --out runs/mnist5k-$$m && \
+	  python -m pixelrnn_ext.training.export runs/mnist5k-$$m mnist5k-$$m || exit 1; \
+	done
 
 wheel:
 	python -m pip wheel --no-deps --wheel-dir dist .

@@ -8,7 +8,7 @@ if running():
 with without_traceback(running()):
     from . import functional, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
-    from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name
+    from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
     from .operators import masked_conv
     from .operators.library import VERSION as __version__  # noqa: F401 - public, though not for a star import
     from .operators.library import build_config
@@ -29,6 +29,7 @@ __all__ = [
     "masked_conv",
     "masks",
     "models",
+    "pretrained",
     "reference",
     "resident_plan",
     "sampling",

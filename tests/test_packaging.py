@@ -35,6 +35,7 @@ y = layer(torch.randn(2, 3, 5, 6))
 y.sum().backward()
 assert openmp() == of_torch, "expected the kernels to bring no OpenMP of their own"
 assert y.isfinite().all() and all(p.grad.isfinite().all() for p in layer.parameters())
+assert px.pretrained("mnist5k-row").sample(1, (1, 3, 4)).shape == (1, 1, 3, 4)
 from pixelrnn_ext.operators import library
 print("native:", library.why_no_native())
 print("compiler:", px.build_config()["compiler"])
@@ -99,7 +100,7 @@ def sdist(source, tmp_path):
 
 
 def test_sdist_holds_every_source(sdist):
-    suffixes = {".cpp", ".h", ".cu", ".cuh", ".py", ".typed"}
+    suffixes = {".cpp", ".h", ".cu", ".cuh", ".json", ".md", ".py", ".safetensors", ".typed"}
     for top in ("csrc", "build_tools", "pixelrnn_ext"):
         paths = [path.relative_to(ROOT) for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
         expected = {path for path in paths if path.name != "_build_info.py"}

@@ -29,6 +29,7 @@ assert_type(model(x), Tensor)
 assert_type(model.log_prob(x), Tensor)
 assert_type(model.sample(1, (1, 5, 6)), Tensor)
 assert_type(model.first, px.MaskedConv2d)
+assert_type(px.pretrained("mnist5k-row"), px.models.AutoregressiveModel)
 assert_type(load_model("runs/digits")[0], px.models.AutoregressiveModel)
 
 assert_type(px.functional.row_lstm(x, row.weight_ih, row.weight_hh), Tensor)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import models
 from ..training import data, images
 
 
@@ -65,8 +66,11 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join(models.PRETRAINED)
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, or the folder of a training: its best one"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help=f"a checkpoint, the folder of a training: its best one, or a pretrained model: {names}",
     )
 
 

@@ -20,7 +20,9 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="RUN", nargs="?", help="the folder of a training, or a checkpoint")
+    parser.add_argument(
+        "checkpoint", metavar="RUN", nargs="?", help="the folder of a training, a checkpoint, or a pretrained model"
+    )
 
 
 def _of_installation() -> dict[str, object]:

@@ -8,6 +8,7 @@ no more than a checksum of the tensors, among the facts.
 
 import hashlib
 import json
+import os
 import textwrap
 import warnings
 import zlib
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
+from ..models import trained
 from .files import write_atomically
 from .optional import need
 
@@ -188,8 +190,18 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def resolve(path: str | Path) -> Path:
-    """A checkpoint's file: of a training's folder the best one."""
-    return Path(path) / BEST if Path(path).is_dir() else Path(path)
+    """A checkpoint's file: of a training's folder the best one. A path that is there comes before a pretrained model of
+    its name.
+
+    Raises:
+        FileNotFoundError: it is neither. ValueError: the pretrained model's file is not the package's.
+    """
+    if os.path.lexists(path):
+        return Path(path) / BEST if Path(path).is_dir() else Path(path)
+    if str(path) in models.PRETRAINED:
+        return trained.file_of(str(path))
+    expected = f"a checkpoint, the folder of a training, or a pretrained model of {', '.join(models.PRETRAINED)}"
+    raise FileNotFoundError(f"expected {expected}, got {path}, which is none of them")
 
 
 def load_model(
@@ -198,10 +210,11 @@ def load_model(
     """The trained model, with averaged parameters where there are any, and the facts of its checkpoint.
 
     Args:
-        path: a checkpoint, or the folder of a training, whose best checkpoint it is then.
+        path: a checkpoint, the folder of a training, whose best checkpoint it is then, or the name of a pretrained
+            model.
 
     Raises:
-        OSError, ValueError: as :func:`load`; parameters that are not finite are a ValueError too.
+        OSError, ValueError: as :func:`load` and :func:`resolve`; parameters that are not finite are a ValueError too.
 
     Example:
         >>> model, facts = load_model("runs/mnist5k")  # doctest: +SKIP

@@ -18,10 +18,10 @@ def of_run(path: str | Path) -> dict[str, object]:
     """The facts of a training by name, for a person.
 
     Args:
-        path: the folder of a training, or a checkpoint.
+        path: the folder of a training, a checkpoint, or the name of a pretrained model.
 
     Raises:
-        OSError, ValueError: as checkpoint.load.
+        OSError, ValueError: as checkpoint.load and checkpoint.resolve.
     """
     file = checkpoint.resolve(path)
     _, facts = checkpoint.load(file)

@@ -1,0 +1,67 @@
+"""The models that the package ships trained.
+
+Their files, a table and a card lie in ``pixelrnn_ext/pretrained``; training/export.py makes them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .autoregressive import AutoregressiveModel
+from .configurations import from_config
+
+FOLDER = Path(__file__).parents[1] / "pretrained"
+TABLE = "models.json"
+# Of each model: the checksum of its file, and its nats on the validation and the test split.
+PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
+
+
+def pretrained(name: str) -> AutoregressiveModel:
+    """A trained model that comes with the package, on the CPU, in eval mode.
+
+    Args:
+        name: one of ``px.models.PRETRAINED``, a dictionary that says how good each is.
+
+    Raises:
+        ValueError: there is no model of that name, or its file is not the one that came with the package.
+
+    Example:
+        >>> model = pretrained("mnist5k-diagonal")
+        >>> model.sample(2, (1, 28, 28), generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 1, 28, 28])
+    """
+    tensors, config = _parsed(file_of(name).read_bytes())
+    model = from_config(config)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def file_of(name: str) -> Path:
+    """The checkpoint of a pretrained model. Errors as of :func:`pretrained`."""
+    if name not in PRETRAINED:
+        raise ValueError(f"expected the name of a pretrained model, one of {', '.join(PRETRAINED)}, got {name!r}")
+    path = FOLDER / f"{name}.safetensors"
+    expected, got = PRETRAINED[name]["sha256"], hashlib.sha256(path.read_bytes()).hexdigest()
+    if got != expected:
+        raise ValueError(f"expected a file whose SHA-256 is {expected}, got {got}: {path} is not the package's")
+    return path
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Parameters and configuration of a model, from a checkpoint of float32 whose checksum is right.
+
+    The safetensors package, which checks files that anybody may have written, comes with an extra alone.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    facts = json.loads(header.pop("__metadata__")["pixelrnn_ext"])
+    numbers = torch.frombuffer(bytearray(content[start:]), dtype=torch.float32)
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        tensors[name.removeprefix("model.")] = numbers[begin // 4 : end // 4].view(entry["shape"])
+    return tensors, facts["model"]

@@ -1,0 +1,46 @@
+"""Makes a model of the package of a training: ``python -m pixelrnn_ext.training.export RUN NAME``.
+
+It writes NAME.safetensors, a checkpoint of the scored parameters alone, and the model's line of the table beside it.
+The card, README.md in the same folder, is written by hand.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from ..models.trained import FOLDER, TABLE
+from . import checkpoint
+from .distributed import World
+from .evaluation import nats_per_image
+from .files import write_atomically
+from .stored_data import load_again
+
+
+def export(run: str | Path, name: str, folder: Path = FOLDER) -> Path:
+    """The file made of a training's best checkpoint, or of another one, whose scores go into the table.
+
+    Raises:
+        OSError, ValueError: as checkpoint.load_model and stored_data.load_again; the file cannot be written.
+    """
+    model, facts = checkpoint.load_model(run)
+    data, here = load_again(facts), World(0, 1, torch.device("cpu"))
+    scores = {}
+    for split in ("validation", "test"):
+        nats = nats_per_image(model, data, split, here)
+        assert nats is not None  # nothing stops it
+        scores[split] = round(data.score(nats), 4)
+    arguments = {key: value for key, value in facts["arguments"].items() if key != "out"}
+    tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
+    path, table = folder / f"{name}.safetensors", folder / TABLE
+    checkpoint.save(path, tensors, facts | {"arguments": arguments})
+    models = json.loads(table.read_text())
+    models[name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **scores}
+    write_atomically(table, (json.dumps(models, indent=2, sort_keys=True) + "\n").encode())
+    return path
+
+
+if __name__ == "__main__":
+    print(export(sys.argv[1], sys.argv[2]))
