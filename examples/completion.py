@@ -1,0 +1,53 @@
+"""Completes the lower halves of digits, with a pretrained model and with the probability of what was really there.
+
+The picture has a column for each image: the original, what the model is shown, and its completions. Drawing them is
+exact here, since the pixels that are known come before those that are drawn: each completion is a sample of the model's
+conditional distribution. Needs the `train` extra, which brings the images.
+
+    python examples/completion.py --out completed.png
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+import pixelrnn_ext as px
+from pixelrnn_ext.training import data, grid
+
+
+def main(arguments: list[str] | None = None) -> torch.Tensor:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", choices=px.models.PRETRAINED, default="mnist5k-diagonal")
+    parser.add_argument("--count", type=int, default=10, help="images (%(default)s)")
+    parser.add_argument("--completions", type=int, default=4, help="of each (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+
+    test = data.load("mnist5k").splits["test"].images
+    originals = test[torch.linspace(0, len(test) - 1, options.count).long()]  # the split is sorted by class
+    height, width = originals.shape[2:]
+    known = torch.ones(1, 1, height, width, dtype=torch.bool)
+    known[:, :, height // 2 :] = False
+
+    model = px.pretrained(options.model)
+    drawn = model.sample(
+        options.completions * options.count,
+        (1, height, width),
+        given=originals.repeat(options.completions, 1, 1, 1),
+        known=known,
+        generator=torch.Generator().manual_seed(options.seed),
+    )
+    shown = torch.where(known, originals, 0.5)
+    grid.write_grid(options.out, torch.cat([originals.float(), shown, drawn.float()]), columns=options.count)
+    print(f"{len(drawn)} completions: {options.out}")
+
+    with torch.no_grad():  # of the lower half, given the upper one: the image's probability over that of its upper half
+        upper, whole = (model.log_prob(images).double() for images in (originals[:, :, : height // 2], originals))
+    print(f"nats of the lower halves that were hidden, given the upper ones: {(upper - whole).mean():.1f}")
+    return drawn
+
+
+if __name__ == "__main__":
+    main()
