@@ -49,11 +49,17 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 
 
-def setup(app):
-    """Two pages include a file of the folder above, to which links lead on GitHub."""
+# Pages that include a file, to which links lead on GitHub.
+INCLUDED = {
+    "../CONTRIBUTING.md": "contributing.md",
+    "../CHANGELOG.md": "changelog.md",
+    "../pixelrnn_ext/pretrained/README.md": "pretrained.md",
+}
 
+
+def setup(app):
     def lead_to_the_page(_, page, source):
-        for name in ("CONTRIBUTING", "CHANGELOG"):
-            source[0] = source[0].replace(f"](../{name}.md", f"]({name.lower()}.md")
+        for file, including in INCLUDED.items():
+            source[0] = source[0].replace(f"]({file}", f"]({including}")
 
     app.connect("source-read", lead_to_the_page)

@@ -146,4 +146,4 @@ def test_the_tutorial(tmp_path, monkeypatch):
                 done = subprocess.run(command, env=child.environment(), capture_output=True, text=True)
                 assert done.returncode == 0, done.stderr
     assert not unused
-    assert {path.name for path in tmp_path.glob("*.png")} == {"samples.png", "completed.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"digits.png", "samples.png", "completed.png"}
