@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from harness.plots import grouped_bars
-from pixelrnn_ext.benchmark.tables import grid
+from harness.tables import grid
 
 from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
 from .scan_tables import clocks_table, layouts_table, micro_table, operators_table

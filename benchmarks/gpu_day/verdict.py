@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pixelrnn_ext.benchmark.tables import grid
+from harness.tables import grid
 
 from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, LOOP_TARGET, LSTM_TARGET, floor
 from .jobs import JOBS, LIKE_LSTM
