@@ -51,7 +51,7 @@ def test_derivatives_of_any_mode_and_order():
         assert torch.allclose(got, expected)
 
 
-def test_a_second_derivative_through_the_maps_of_the_directions():
+def test_a_derivative_through_the_maps_of_the_directions():
     """Where h is used beside y, both gradients arrive."""
     tensors, by = inputs(states=False, input=False)
     wanted = [t for t in tensors if t is not None]

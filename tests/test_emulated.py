@@ -16,7 +16,7 @@ from emulated import library
 from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
 from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
-from test_operators import SCANS_AND_CALLS, operator_calls, scan_arguments
+from test_operators import SCANS_AND_CALLS, laid_out_as_parameters, operator_calls, scan_arguments
 
 pytestmark = pytest.mark.emulated
 
@@ -189,8 +189,9 @@ def test_step_path_and_resident_path_continue_each_other(emulated):
             assert_close("dx", expected["dx"], dx, RATIO[format])
 
 
-def test_input_to_state_and_its_gradients(emulated):
-    """All operands of the operators, where the input's taps are displaced to either side."""
+@pytest.mark.parametrize("scan", ["line_scan", "bilstm_scan"])
+def test_input_to_state_and_its_gradients(emulated, scan):
+    """All operands of the operators, laid out as a layer's, where the input's taps are displaced to either side."""
     for diagonal, taps, kernel, input_taps in ((True, 2, 1, 1), (False, 3, 5, 3), (False, 1, 3, 3)):
         sizes = {"weight": (2, taps, 16, 4, 16), "h0": (2, 16), "c0": (2, 16), "input": (2, 4, 5, 3)}
         sizes |= {"weight_ih": (2, input_taps, 16, 4, 3), "bias": (2, 16, 4)}
@@ -199,8 +200,8 @@ def test_input_to_state_and_its_gradients(emulated):
         tensors[0] *= 0.8 / (taps * 16) ** 0.5
         results = []
         for ops, dtype in ((REFERENCE, torch.float64), (emulated.ops, torch.float32)):
-            leaves = [t.to(dtype).requires_grad_() for t in tensors]
-            h, _, _ = ops.line_scan(None, *leaves, kernel, diagonal, False)
+            leaves = laid_out_as_parameters([None, *(t.to(dtype).requires_grad_() for t in tensors)])[1:]
+            h, *_ = getattr(ops, scan)(None, *leaves, kernel, diagonal, False)
             results.append([h, *torch.autograd.grad(h.square().sum(), leaves)])
         for name, expected, got in zip(("h", *sizes), *results):
             assert_close(name, expected, got, SUM_FACTOR * RATIO["fp32"])

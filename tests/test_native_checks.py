@@ -84,7 +84,7 @@ def check(*arguments, **options):
 @pytest.mark.parametrize(
     ("flags", "arguments"),
     [
-        pytest.param(ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
+        pytest.param(ADDRESS_UNDEFINED, ("short",), id="address-undefined", marks=pytest.mark.sweep),
         pytest.param(THREAD, ("short",), id="thread", marks=pytest.mark.sweep),
         pytest.param(("-O2", *AVX512_ON_AVX2), ("best",), id="avx512-on-avx2", marks=[needs_avx2, pytest.mark.sweep]),
         pytest.param(

@@ -82,6 +82,7 @@ def test_a_model_was_trained_by_the_command_that_is_stated(name, document, model
     assert options in re.sub(r"\\\n\s+", "", document.read_text())
 
 
+@pytest.mark.sweep  # loads the data set
 def test_the_scores_of_the_first_images():
     """The whole splits are the next test's."""
     first = data.load("mnist5k").splits["test"].images[:50]

@@ -23,8 +23,9 @@ template <class T> class InputGradient {
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
-      T* to = packed_.get() + depth() * first_[b];
-      const int first = first_[b], size = first_[b + 1] - first, n = std::min(size, s_.input_channels - first);
+      const int first = first_[b], size = first_[b + 1] - first;
+      T* to = packed_.get() + depth() * first;
+      const int n = std::min(size, s_.input_channels - first);
       for (int i = 0; i < s_.directions; ++i)
         for (int k = 0; k < s_.input_taps; ++k) {
           const Weights<const T> weight = weight_ih_.of(i, k);

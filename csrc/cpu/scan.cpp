@@ -35,7 +35,7 @@ template <class T> class BackwardScan {
       d.taps.push_back(
           {dx, 4 * s_.hidden, 4 * s_.hidden, state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.of(i, k)});
     d.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), a_.c0 ? a_.c0 + i * h : zeros_.data()};
-    const bool shifted = a_.merged && i == 1;  // it is read from the row below
+    const bool shifted = a_.merged && i == 1;  // it was added to the pixel in the row below
     d.dh = {a_.dh + (a_.merged ? image * s_.pixels() * h : cell), s_.hidden, s_.hidden, {shifted ? -1 : 0, 0},
         zeros_.data()};
     d.maps = {a_.c + cell, a_.gates + 4 * cell, dc_.get() + first * chains_ * h, dx};

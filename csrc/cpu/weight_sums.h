@@ -1,7 +1,7 @@
 // The gradients of weights: products of what the cells read and their dx, summed over the cells. No recurrence here, so
 // the cells are taken row by row of the image, whatever the scan's lines are. Each share sums over cells of its own,
-// and the sums are added in order; where the shares do not have about as many images each, it is worth less memory that
-// each sums columns of its own over all cells.
+// and the sums are added in order. Where images are few, which then weigh less than the sums do, there is one sum, of
+// which each share has columns of its own over all cells, if they can be shared evenly.
 #pragma once
 #include <algorithm>
 #include <vector>

@@ -4,9 +4,10 @@
 // Maps are [D, B, H, W, h] (gates and x with a last axis of 4: i, f, g, o), D directions, h hidden channels.
 // weight [D, taps, h, 4, h] (units, gates, inputs); h0, c0 [D, h]; input [B, H, W, channels];
 // weight_ih [D, input taps, h, 4, channels], the first taps of a kernel that is input_kernel wide (masked taps need not
-// be given); bias [D, h, 4]. Weights and bias may have any strides; their gradients are laid out as they are, as a
-// layer's parameters permuted, so that nothing is copied. Where x, input and bias are None they add nothing. path and
-// tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one path and compute float32 as it is.
+// be given); bias [D, h, 4]. Weights and bias may have any strides, such as a layer's parameters permuted;
+// line_scan_gradients lays the gradients of weights out as they are, so that nothing is copied. Where x, input and bias
+// are None they add nothing. path and tf32 choose among the CUDA kernels (cuda/recurrence.h); the CPU kernels have one
+// path and compute float32 as it is.
 #include <string>
 #include <tuple>
 #include <vector>
@@ -69,6 +70,7 @@ Tensor gradient_like(const Tensor& weight, const Tensor& cells, bool wanted) {
 std::tuple<Tensor, Tensor, Tensor, Tensor> scan(bool merge, Optional x, Tensor weight, Optional h0, Optional c0,
     Optional input, Optional weight_ih, Optional bias, int64_t input_kernel, bool diagonal, bool reverse) {
   STD_TORCH_CHECK(weight.dim() == 5, "line_scan: expected weight [D, taps, h, 4, h]");
+  STD_TORCH_CHECK(!merge || weight.size(0) == 2, "bilstm_scan: expected 2 directions, got ", weight.size(0));
   STD_TORCH_CHECK(x || input, "line_scan: expected x or input");
   make_contiguous(x, h0, c0, input);
   const int64_t D = weight.size(0), h = weight.size(2);
@@ -84,7 +86,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> scan(bool merge, Optional x, Tensor w
   check_sizes("c0", c0, {D, h}, weight);
   check_sizes("bias", bias, {D, h, 4}, weight);
 
-  STD_TORCH_CHECK(!merge || D == 2, "bilstm_scan: expected 2 directions, got ", D);
   Tensor merged = kept(weight, {merge ? B : 0, H, W, h}), hs = kept(weight, {D, B, H, W, h}),
          cs = kept(weight, {D, B, H, W, h}), gates = kept(weight, {D, B, H, W, h, 4});
   if (gates.numel() == 0) return {merged, hs, cs, gates};

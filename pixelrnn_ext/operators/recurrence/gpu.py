@@ -66,6 +66,8 @@ def bilstm_scan(
     bias: Tensor | None,
     *scan: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if weight.shape[0] != 2:
+        raise ValueError(f"bilstm_scan: expected 2 directions, got {weight.shape[0]}")
     h, c, gates = line_scan(ops, x, weight, h0, c0, input, weight_ih, bias, *scan)
     return eager.merge_directions(h), h, c, gates
 
