@@ -94,6 +94,40 @@ def test_evaluate_for_a_program(trained, capsys):
     assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
 
 
+def test_info_of_a_training_that_went_on_after_its_best_step(trained, tmp_path, capsys):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    lines[-1]["step"] += 7  # where the training ended; best_step is the one that was scored
+    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli.main(["info", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(rf"^test: +{lines[-1]['score']:.4f} bits/dim$", printed, re.MULTILINE)
+    assert "seed 0" in printed and "flip" not in printed
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        pytest.param(
+            ["last.safetensors"], "expected best.safetensors in .*, whose training has not come", id="no-score"
+        ),
+        pytest.param([], "to be the folder of a training, got one without best.safetensors", id="another"),
+    ],
+)
+def test_a_folder_without_a_best_checkpoint(trained, names, message, tmp_path, capsys):
+    for name in names:
+        shutil.copy(trained[0] / name, tmp_path)
+    assert cli.main(["info", str(tmp_path)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_info_of_a_pretrained_model(capsys):
+    assert cli.main(["info", "mnist5k-diagonal"]) == 0
+    assert re.search(
+        rf"^test: +{models.PRETRAINED['mnist5k-diagonal']['test']:.4f} nats$", capsys.readouterr().out, re.MULTILINE
+    )
+
+
 def test_info_of_a_training(trained, tmp_path, capsys):
     out, lines = trained
     best, last = (str(out / name) for name in (checkpoint.BEST, checkpoint.LAST))

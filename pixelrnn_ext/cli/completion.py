@@ -7,7 +7,7 @@ from typing import Any
 from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
-_PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "RUN"}  # what an option takes, where that is a path
+_PATHS = {"CHECKPOINT", "DIR", "FILE.png", "RUN"}  # what an option takes, where that is a path
 
 
 class Print(argparse.Action):

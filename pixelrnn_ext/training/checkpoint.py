@@ -194,10 +194,16 @@ def resolve(path: str | Path) -> Path:
     its name.
 
     Raises:
-        FileNotFoundError: it is neither. ValueError: the pretrained model's file is not the package's.
+        FileNotFoundError: it is neither, or a folder without a best checkpoint.
+        ValueError: the pretrained model's file is not the package's.
     """
     if os.path.lexists(path):
-        return Path(path) / BEST if Path(path).is_dir() else Path(path)
+        folder = Path(path)
+        if not folder.is_dir() or os.path.lexists(folder / BEST):
+            return folder / BEST if folder.is_dir() else folder
+        if (folder / LAST).exists():
+            raise FileNotFoundError(f"expected {BEST} in {path}, whose training has not come to its first score")
+        raise FileNotFoundError(f"expected {path} to be the folder of a training, got one without {BEST}")
     if str(path) in models.PRETRAINED:
         return trained.file_of(str(path))
     expected = f"a checkpoint, the folder of a training, or a pretrained model of {', '.join(models.PRETRAINED)}"

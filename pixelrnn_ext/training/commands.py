@@ -143,7 +143,7 @@ def evaluate(options: Namespace) -> int:
             "checkpoint": str(checkpoint.resolve(options.checkpoint)),
             "versions": _versions(),
         }
-        print(json.dumps(found))
+        print(json.dumps(found, allow_nan=False))
     else:
         print(_headline(options.split, score, dataset, model, step))
     return 0

@@ -4,9 +4,9 @@ It writes NAME.safetensors, a checkpoint of the scored parameters alone, and the
 The card, README.md in the same folder, is written by hand.
 """
 
+import argparse
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -42,5 +42,16 @@ def export(run: str | Path, name: str, folder: Path = FOLDER) -> Path:
     return path
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pixelrnn_ext.training.export", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="the folder of a training, or a checkpoint")
+    parser.add_argument("name", metavar="NAME", help="of the pretrained model; one of that name is replaced")
+    options = parser.parse_args()
+    try:
+        print(export(options.run, options.name))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
 if __name__ == "__main__":
-    print(export(sys.argv[1], sys.argv[2]))
+    _main()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .. import models
+from ..models import trained
 from . import checkpoint
 from .builder import count_parameters
 from .curve import CURVE
@@ -33,7 +34,7 @@ def of_run(path: str | Path) -> dict[str, object]:
         "model": f"{type(model).__name__}({model.extra_repr()})",
         "parameters": parameters_in_words(model),
         "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
-        **_scores(folder, progress, model.levels, data["shape"]),
+        **_scores(file, progress, model.levels, data["shape"]),
         "step": f"{progress['step']}, the best on validation {progress['best_step']}",
         "command": facts.get("command"),
         "options": _options(facts),
@@ -59,21 +60,27 @@ def in_bytes(size: float) -> str:
     return f"{size:.1f} GiB"
 
 
-def _scores(folder: Path, progress: dict[str, Any], levels: int, shape: list[int]) -> dict[str, object]:
-    """On validation by the checkpoint, on the test split by the log, which alone has it."""
+def _scores(file: Path, progress: dict[str, Any], levels: int, shape: list[int]) -> dict[str, object]:
+    """On validation by the checkpoint; of the best one on the test split by the log, or the table of the pretrained."""
     found: dict[str, object] = {"validation": None}
     if math.isfinite(progress["best"]):
         found["validation"] = f"{score_of(progress['best'], levels, shape):.4f} {unit_of(levels)}"
-    tests = [entry for entry in read(folder) if entry["event"] == "test" and entry["step"] == progress["step"]]
-    found["test"] = f"{tests[-1]['score']:.4f} {unit_of(levels)}" if tests else None
+    if file.parent == trained.FOLDER:
+        tests = [models.PRETRAINED[file.stem]["test"]]
+    else:
+        entries = [entry for entry in read(file.parent) if entry["event"] == "test"]
+        tests = [entry["score"] for entry in entries if entry.get("best_step") == progress["step"]]
+    found["test"] = f"{tests[-1]:.4f} {unit_of(levels)}" if tests else None
     return found
 
 
 def _options(facts: dict[str, Any]) -> str:
-    """Those that were given or are not as they would be anyway: the settings of a training by name."""
+    """The settings of a training by name, but for what is off."""
     options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
-        f"{name.replace('_', '-')} {value}" for name, value in options.items() if value not in (None, False)
+        f"{name.replace('_', '-')} {value}"
+        for name, value in options.items()
+        if value is not None and value is not False
     )
 
 

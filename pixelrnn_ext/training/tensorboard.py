@@ -11,7 +11,7 @@ EVENTS = f"{BOARD}/events.out.tfevents.*"
 
 def need_tensorboard() -> Any:
     """torch.utils.tensorboard. MissingPackage: there is no tensorboard."""
-    return need("torch.utils.tensorboard", "pip install tensorboard, or leave out --tensorboard")
+    return need("torch.utils.tensorboard", "pip install tensorboard, or --no-tensorboard")
 
 
 class Board:
