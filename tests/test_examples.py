@@ -26,7 +26,7 @@ def test_every_example_is_run_here():
 
 
 def test_the_rectangles_of_drop_in_are_labelled_inside():
-    """By another definition: what cannot be reached from the border without crossing an outline, for one rectangle."""
+    """What is inside is a part of the image, away from its edges, and nearly nowhere on an outline."""
     drop_in = example("drop_in")
     images, inside = drop_in.rectangles(40, 12, torch.Generator().manual_seed(0))
     outlines = images > 0.65  # noise of 0.3 hides some
