@@ -24,7 +24,7 @@ template <class T> class WeightSums {
         shares_(shares),
         columns_(k.columns(4 * s.hidden)),
         groups_((columns_ + k.group_columns - 1) / k.group_columns),
-        sums_of_(!balanced(s.images, shares) && balanced(groups_, shares) ? 1 : shares),
+        sums_of_(!balanced(s.images, shares) && balanced((4 * s.hidden + kShared - 1) / kShared, shares) ? 1 : shares),
         zeros_(std::max(s.hidden, s.input_channels)) {
     size_ = taps({}).all_channels() * columns_;
     sums_ = buffer<T>(s.directions * sums_of_ * size_);
@@ -57,6 +57,8 @@ template <class T> class WeightSums {
   }
 
  private:
+  // Columns that are worth a share: the same of all instruction sets, whose sums then have the same order.
+  static constexpr int kShared = 64;
   static constexpr int kRun = 128;   // cells that take their pointers at once
   static constexpr int kBlock = 16;  // columns whose values are written at once
 
