@@ -1,4 +1,4 @@
-"""A recurrence by the backend that was asked for: the operator ``line_scan``, ``bilstm_scan``, or the reference."""
+"""A recurrence by the backend that was asked for: the operator ``line_scan`` or ``bilstm_scan``, or the reference."""
 
 from collections.abc import Sequence
 
