@@ -1,0 +1,184 @@
+"""What the command answers where it cannot do what it is told: one sentence and a status."""
+
+import json
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from command_line import MODEL, refused
+from pixelrnn_ext import cli
+from pixelrnn_ext.training import checkpoint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --data nothing --model row --out {new}", "expected a data set of digits, .* got 'nothing'"),
+        ("train --data digits --model resnet --out {new}", "expected a model of row, .*imagenet64-row, got 'resnet'"),
+        ("train --data digits --out {new}", "expected --data and --model"),
+        (
+            "train --data digits --model mnist-diagonal --out {new}",
+            "expected images with 1 channels and 2 levels, .* 17 of digits",
+        ),
+        (
+            "train --data photos --model row --conditional --out {new}",
+            "expected a data set with labels for a conditional",
+        ),
+        ("train --data digits --model row --batch-size 9999 --out {new}", "expected a batch size from 1 to the 1445"),
+        ("train --data digits --model row --ema 2 --out {new}", r"expected ema in \[0, 1\), got 2.0"),
+        ("train --data digits --model row --binarisation static --out {new}", "expected no binarisation for digits"),
+        (
+            "train --data digits --model row --device cuda:77 --out {new}",
+            "expected a device of this machine, got 'cuda:77'",
+        ),
+        ("train --data digits --model row --device meta --out {new}", "expected a device cpu, cuda or .*, got 'meta'"),
+        ("train --data digits --model row --out {file}/new", "expected --out to be a folder, got {file}"),
+        ("evaluate {trained} --gray", "expected no gray for digits, which does not take it"),
+        ("sample {trained} --out {new} --size 200000x200000", "can't allocate memory.* you tried to allocate"),
+        ("train --resume --out {new}", "expected a training to go on with in --out, got no checkpoint in {new}"),
+        ("train --data digits --model row --out {file}", "expected --out to be a folder, got {file}"),
+        (
+            "evaluate {new}",
+            "expected a checkpoint, the folder of a training, or a pretrained model of mnist5k-.*, got {new}, which is",
+        ),
+        ("evaluate /dev/null", "/dev/null cannot be read: "),
+        ("evaluate {file}", "{file} is damaged or not a safetensors file"),
+        (
+            "evaluate {trained} --data photos",
+            "expected images with 1 channels and 17 levels, .* got 3 and 256 of photos",
+        ),
+        ("evaluate {trained} --data folder:{new}", "expected a folder of images, got {new}"),
+        (
+            "sample {trained} --out {new}/x.png",
+            "expected --out to name a file in a folder that exists, got {new}/x.png",
+        ),
+        ("sample {new} --out {new}.bmp", "expected a picture's name to end in .png, .*, .gif, got {new}.bmp"),
+        ("complete {new} --out {new}.png.bak", "expected a picture's name to end in .*, got {new}.png.bak"),
+        (
+            "sample {trained} --out {new}.webp --count 300 --columns 1",
+            "sides up to 16383, as WEBP .* of 19802x68: {new}",
+        ),
+        ("complete {trained} --out {new}.webp --count 99 --completions 300", "expected a picture of sides up to 16383"),
+        ("sample {trained} --out {new} --label 11", "expected a class of 0, .*, 9, got '11'"),
+        ("sample {trained} --out {new} --temperature -1", "temperature"),
+        ("complete {trained} --out {new} --hide {file}", "{file} cannot be read as an image"),
+        ("complete {trained} --out {new} --hide {mask}", "expected a mask of 8x8 pixels, .* got 9x8 in {mask}"),
+        ("complete {trained} --out {new} --hide {new}.png", "{new}.png cannot be read as an image"),
+    ],
+)
+def test_bad_input_is_one_sentence(trained, tmp_path, capsys, arguments, message):
+    paths = {
+        "new": tmp_path / "new",
+        "file": tmp_path / "text.safetensors",
+        "mask": tmp_path / "mask.png",
+        "trained": trained[0],
+    }
+    paths["file"].write_text("a text, and no checkpoint")
+    Image.new("L", (8, 9)).save(paths["mask"])
+    sentence = refused(capsys, *(word.format(**paths) for word in arguments.split()))
+    assert re.search(message.format(**paths), sentence), sentence
+    assert not paths["new"].exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train"],
+        ["train", "--out", "x", "--steps", "0"],
+        ["train", "--out", "x", "--steps", "2", "--epochs", "2"],
+        ["sample", "x", "--out", "y", "--size", "0x4"],
+        ["sample", "x", "--out", "y", "--seed", "99999999999999999999999"],
+        ["train", "--out", "x", "--seed", "99999999999999999999999"],
+        ["train", "--out", ""],
+        ["train", "--out", "x", "--resume", "--overwrite"],
+        ["sample", "x", "--out", ""],
+        ["complete", "x", "--out", ""],
+    ],
+    ids=" ".join,
+)
+def test_wrong_options_say_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2 and "usage: pixelrnn" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_first(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    expected = f"pixelrnn: expected --out in a folder that can be written to, got {tmp_path}"
+    assert refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path / "new" / "er") == expected
+    for command in ("sample", "complete"):
+        assert refused(capsys, command, trained[0], "--out", tmp_path / "x.png") == expected
+
+
+@pytest.mark.parametrize("key", ["data", "seed"])
+def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys, key):
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    del facts["arguments"][key]
+    checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
+    if key == "data":
+        assert "expected --data, since" in refused(capsys, "evaluate", tmp_path / checkpoint.LAST)
+    assert "expected --" in refused(capsys, "train", "--resume", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "complete"])
+def test_a_model_of_parameters_that_are_not_finite_is_refused(trained, tmp_path, capsys, command):
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    tensors["model.head.1.bias"][0] = torch.nan
+    checkpoint.save(tmp_path / "nan.safetensors", tensors, facts)
+    out = [] if command == "evaluate" else ["--out", tmp_path / "x.png"]
+    sentence = refused(capsys, command, tmp_path / "nan.safetensors", *out)
+    assert "expected a model of finite parameters, got others in head.1.bias" in sentence
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_note_of_a_checkpoint_is_a_line(trained, tmp_path, capsys):
+    """One of the first format, whose facts had no checksum."""
+    with safetensors.safe_open(trained[0] / checkpoint.LAST, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        facts = json.loads(file.metadata()[checkpoint.KEY])
+    facts["checksum"] = checkpoint._checksum(tensors)
+    path = tmp_path / "old.safetensors"
+    safetensors.torch.save_file(tensors, path, {checkpoint.KEY: json.dumps(facts)})
+    assert cli.main(["evaluate", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"pixelrnn: {path} is of the first format, whose checksum covers tensors alone: its facts (settings, step) are"
+        " unchecked\n"
+    )
+
+
+def test_ctrl_c_elsewhere_is_one_word(trained, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "load_model", interrupted)
+    assert cli.main(["evaluate", str(trained[0])]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_torchrun_says_an_error_once(tmp_path, capsys, monkeypatch):
+    """As in its two processes, whose command can be repeated."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    said = []
+    for machines, rank in (("1", "0"), ("3", "1")):
+        monkeypatch.setenv("GROUP_WORLD_SIZE", machines)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert cli.main(["evaluate", "nothing"]) == 2
+        said.append(capsys.readouterr().err)
+    assert "got nothing, which is none of them\n" in said[0] and not said[1]
+    assert cli._launched() == "torchrun --nnodes 3 --nproc-per-node 2 -m pixelrnn_ext"
+
+
+def test_the_console_script(tmp_path):
+    script = Path(sysconfig.get_path("scripts")) / "pixelrnn"
+    done = subprocess.run([script, "evaluate", "nothing"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith("got nothing, which is none of them\n")

@@ -1,0 +1,59 @@
+"""``pixelrnn evaluate``: scores, for a person and for a program."""
+
+import json
+import re
+
+import torch
+
+from command_line import MODEL, refused
+from pixelrnn_ext import cli, models
+from pixelrnn_ext.training import checkpoint
+from tiny import tiny_data
+
+
+def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
+    out, lines = trained
+    assert cli.main(["evaluate", str(out), "--batch-size", "50"]) == 0
+    assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
+    assert cli.main(["evaluate", str(out / "last.safetensors"), "--split", "validation", "--data", "digits"]) == 0
+    assert re.match(r"validation: \d\.\d{4} bits/dim; digits .*176 images;.*step 92", capsys.readouterr().out)
+
+
+def test_evaluate_for_a_program(trained, capsys):
+    out, lines = trained
+    assert cli.main(["evaluate", str(out), "--json"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(printed)
+    assert printed.count("\n") == 1
+    step = re.search(r"step (\d+)", lines[-1])[1]
+    assert f"test: {found['score']:.4f} {found['unit']}; {found['data']}, {found['images']} images" in lines[-1]
+    assert (found["split"], found["step"], found["checkpoint"]) == ("test", int(step), str(out / checkpoint.BEST))
+    assert found["versions"]["torch"] == torch.__version__
+    model = models.from_config(found["model"])
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monkeypatch):
+    from pixelrnn_ext.training import data
+
+    monkeypatch.setattr(data, "load", lambda *args, **kwargs: tiny_data())
+    assert cli.main(["train", "--data", "x", *MODEL, "--steps", "1", "--samples", "0", "--out", str(tmp_path)]) == 0
+    assert cli.main(["evaluate", str(tmp_path), "--split", "train"]) == 0
+    assert "23 images" in capsys.readouterr().out
+    assert cli.main(["complete", str(tmp_path), "--split", "train", "--out", str(tmp_path / "x.png")]) == 0
+
+
+def test_images_out_of_range(trained, capsys, monkeypatch):
+    """A data set whose values the model cannot have."""
+    from pixelrnn_ext.training import data
+
+    load = data.load
+
+    def broken(*args, **kwargs):
+        loaded = load(*args, **kwargs)
+        loaded.splits["test"].images[3] += 1
+        loaded.splits["test"].images[3, 0, 0, 0] = 17
+        return loaded
+
+    monkeypatch.setattr(data, "load", broken)
+    assert "expected images of integers in [0, 17)" in refused(capsys, "evaluate", trained[0])

@@ -1,0 +1,83 @@
+"""``pixelrnn info``: of a training, and of the installation."""
+
+import json
+import platform
+import re
+import shutil
+
+import pytest
+import torch
+
+from pixelrnn_ext import cli, models
+from pixelrnn_ext.training import checkpoint
+
+
+def test_info_of_a_training(trained, tmp_path, capsys):
+    out, lines = trained
+    best, last = (str(out / name) for name in (checkpoint.BEST, checkpoint.LAST))
+    said = {}
+    for run in (str(out), last):
+        assert cli.main(["info", run]) == 0
+        said[run] = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    found = said[str(out)]
+    assert found["model"].startswith("PixelRNN(layer='diagonal'") and re.match(r"\d+ \(.* KiB\)", found["parameters"])
+    assert found["data"] == "digits (8x8, 17 levels); 1x8x8"
+    assert re.fullmatch(rf"{best} \(.*iB\), {last} \(.*iB\)", found["checkpoints"])
+    assert (found["log"], found["learning curve"]) == (str(out / "log.jsonl"), str(out / "learning-curve.png"))
+    assert "conditional True" in found["options"] and "hidden-channels 3" in found["options"]
+    step = re.search(r"step (\d+)", lines[-1])[1]
+    assert f"test: {found['test']}; digits" in lines[-1] and found["step"] == f"{step}, the best on validation {step}"
+    validation = [re.search(r"validation (\S+ \S+),", line)[1] for line in lines if re.search(rf"step {step}: ", line)]
+    assert validation == [found["validation"]] and said[last]["validation"] == found["validation"]
+    shutil.copy(last, tmp_path)  # alone, without its log
+    assert cli.main(["info", str(tmp_path / checkpoint.LAST)]) == 0
+    alone = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert alone["validation"] == found["validation"] and alone["test"] == alone["log"] == "-"
+
+
+def test_info_of_a_training_that_went_on_after_its_best_step(trained, tmp_path, capsys):
+    out = shutil.copytree(trained[0], tmp_path / "run")
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    lines[-1]["step"] += 7  # where the training ended; best_step is the one that was scored
+    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli.main(["info", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(rf"^test: +{lines[-1]['score']:.4f} bits/dim$", printed, re.MULTILINE)
+    assert "seed 0" in printed and "flip" not in printed
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        pytest.param(
+            ["last.safetensors"], "expected best.safetensors in .*, whose training has not come", id="no-score"
+        ),
+        pytest.param([], "to be the folder of a training, got one without best.safetensors", id="another"),
+    ],
+)
+def test_a_folder_without_a_best_checkpoint(trained, names, message, tmp_path, capsys):
+    for name in names:
+        shutil.copy(trained[0] / name, tmp_path)
+    assert cli.main(["info", str(tmp_path)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_info_of_a_pretrained_model(capsys):
+    assert cli.main(["info", "mnist5k-diagonal"]) == 0
+    assert re.search(
+        rf"^test: +{models.PRETRAINED['mnist5k-diagonal']['test']:.4f} nats$", capsys.readouterr().out, re.MULTILINE
+    )
+
+
+def test_info_is_the_default(capsys):
+    assert cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert cli.main(["info"]) == 0 and capsys.readouterr().out == printed and "why_no_cuda:" in printed
+
+
+def test_info_names_what_a_bug_report_needs(capsys):
+    assert cli.main(["info"]) == 0
+    said = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert said["system"].startswith(platform.system()) and said["python"] == platform.python_version()
+    assert said["torch"] == torch.__version__ and "logical cores" in said["processor"]
+    assert {"version", "gpus", "compiler", "instruction_set", "cuda"} <= said.keys()

@@ -1,0 +1,75 @@
+"""``pixelrnn train --tensorboard``: TensorBoard shows what the log holds."""
+
+import json
+import signal
+import sys
+
+import pytest
+
+from command_line import MODEL, refused, train
+from pixelrnn_ext import cli
+from pixelrnn_ext.training.loop import Training
+
+
+def board(out):
+    """The scalars that TensorBoard shows of a folder: {name: {step: value}}; no step twice."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the tensorboard extra brings it"
+    )
+    events = accumulator.EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    scalars = {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    assert all(len(dict(points)) == len(points) for points in scalars.values()), scalars
+    return {name: dict(points) for name, points in scalars.items()}
+
+
+@pytest.mark.sweep
+def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
+    """After Ctrl-C, a resumption, a kill, after which steps are done again, and for a log that it was added to."""
+    step = Training._step
+
+    def shows_the_log():
+        entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        scalars = board(tmp_path)
+        for event in ("train", "validation", "test"):
+            logged = {e["step"]: pytest.approx(e["score"]) for e in entries if e["event"] == event}
+            assert scalars.get(f"bits/dim/{event}", {}) == logged
+        return scalars
+
+    def ends(at, how):
+        def interrupted(self, number):
+            if number == at:
+                how()
+            return step(self, number)
+
+        monkeypatch.setattr(Training, "_step", interrupted)
+
+    pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
+    assert train(tmp_path, "--steps", "30") == 0  # without
+    ends(60, lambda: signal.raise_signal(signal.SIGINT))
+    resume = ["train", "--out", str(tmp_path), "--resume", "--tensorboard", "--steps", "92"]
+    assert cli.main(resume) == 130
+    assert {25, 30, 50, 61} <= shows_the_log()["bits/dim/train"].keys()
+
+    def crash():
+        raise MemoryError
+
+    ends(88, crash)
+    assert cli.main(resume) == 2
+    assert 75 in board(tmp_path)["bits/dim/train"]
+    monkeypatch.setattr(Training, "_step", step)
+    assert cli.main(resume[:4]) == 0  # it goes on, since it was asked for before
+    scalars = shows_the_log()
+    assert (
+        list(scalars["bits/dim/test"]) == [92]
+        and scalars["images per second"].keys() == scalars["bits/dim/train"].keys()
+    )
+    assert train(tmp_path, "--overwrite", "--steps", "1", "--tensorboard") == 0
+    assert list(shows_the_log()["bits/dim/train"]) == [1]
+
+
+def test_tensorboard_is_missed_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    sentence = refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path / "new", "--tensorboard")
+    assert "pip install tensorboard" in sentence and not (tmp_path / "new").exists()
