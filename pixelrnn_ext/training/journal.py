@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
-from .tensorboard import Board
+from .tensorboard import Board, Entry
 
 LOG = "log.jsonl"
-Entry = dict[str, Any]
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -18,7 +17,7 @@ def _entry(line: bytes) -> Entry | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float))
+    types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float), unit=str)
     whole = isinstance(entry, dict) and all(isinstance(entry.get(name), of) for name, of in types.items())
     return entry if whole else None
 
@@ -41,8 +40,8 @@ def read(folder: Path, until: int | None = None) -> list[Entry]:
 class Journal:
     """Appends to the log of a folder. A resumed training keeps the entries up to its step, and no later ones.
 
-    That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to. What is
-    written to the log goes to a ``board``, too.
+    That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to. A ``board``
+    shows what the log holds.
     """
 
     always: Entry
@@ -62,9 +61,8 @@ class Journal:
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
-            if self._board and self._board.is_new:
-                for entry in self.entries:
-                    self._board.write(**entry)
+            if self._board:
+                self._board.begin(self.entries)
 
     def close(self) -> None:
         if self._board:
@@ -81,4 +79,4 @@ class Journal:
         except OSError as error:  # a full disk does not say where
             raise OSError(error.errno, error.strerror, str(self._path)) from error
         if self._board:
-            self._board.write(**entry)
+            self._board.write(entry)

@@ -259,10 +259,8 @@ class Training:
         if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
         output.remove_left_over(self.out)
-        step, board = self.progress.step, None
-        if self.tensorboard:
-            board = Board(self.out, step)
-        self.journal = Journal(self.out, step, board, data=self.data.description, unit=self.data.unit)
+        board = Board(self.out) if self.tensorboard else None
+        self.journal = Journal(self.out, self.progress.step, board, data=self.data.description, unit=self.data.unit)
         stack.callback(self.journal.close)
         self._draws_curve = self._can_draw("a learning curve", "matplotlib.figure")
         self._draws_samples = self.settings.samples > 0 and self._can_draw(

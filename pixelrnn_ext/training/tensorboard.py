@@ -1,5 +1,6 @@
 """The log of a training as scalars for TensorBoard; needs the ``tensorboard`` extra."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from .optional import need
 
 BOARD = "tensorboard"  # the folder beside the log
 EVENTS = f"{BOARD}/events.out.tfevents.*"
+Entry = dict[str, Any]  # of the log
 
 
 def need_tensorboard() -> Any:
@@ -15,30 +17,38 @@ def need_tensorboard() -> Any:
 
 
 class Board:
-    """Writes entries of a log, each at once, so that a kill loses none.
+    """Shows the log of the training in ``folder``; each entry is written at once, so that a kill loses none."""
 
-    Args:
-        folder: that of the training.
-        step: where it stands. What a killed process wrote of later steps is not shown any more.
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self._folder, self._after = folder / BOARD, step + 1 if step else None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._writer: Any = None
+        self._purge: int | None = None
 
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was written before."""
-        return not any(self._folder.parent.glob(EVENTS))
+    def begin(self, entries: Iterable[Entry]) -> None:
+        """Shows these entries, and nothing that was written before: steps that are done again, a test that is not the
+        last any more."""
+        for old in self._folder.glob(EVENTS):
+            old.unlink()
+        self._purge = 0  # for a TensorBoard that is open, and has read them
+        for entry in entries:
+            self._add(**entry)
+        self._flush()
 
-    def write(self, event: str, step: int, score: float, unit: str, **values: Any) -> None:
+    def write(self, entry: Entry) -> None:
+        self._add(**entry)
+        self._flush()
+
+    def _add(self, event: str, step: int, score: float, unit: str, **values: Any) -> None:
         if self._writer is None:
-            self._writer = need_tensorboard().SummaryWriter(str(self._folder), purge_step=self._after)
-            self._after = None  # once: a purge hides what comes before it in the files
+            self._writer = need_tensorboard().SummaryWriter(str(self._folder / BOARD), purge_step=self._purge)
+            self._purge = None  # once: it hides what comes before it
         self._writer.add_scalar(f"{unit}/{event}", score, step)
         if "images_per_second" in values:
             self._writer.add_scalar("images per second", values["images_per_second"], step)
-        self._writer.flush()
+
+    def _flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
 
     def close(self) -> None:
         """What is written afterwards goes on in another file."""

@@ -23,18 +23,32 @@ def board(out):
     return {name: dict(points) for name, points in scalars.items()}
 
 
+def shows_the_log(out):
+    """The scalars, which are those of the log."""
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    scalars = board(out)
+    for event in ("train", "validation", "test"):
+        logged = {e["step"]: pytest.approx(e["score"]) for e in entries if e["event"] == event}
+        assert scalars.get(f"bits/dim/{event}", {}) == logged
+    return scalars
+
+
+def test_what_tensorboard_missed_or_is_true_no_more_is_mended_by_a_resumption(tmp_path):
+    pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
+    assert train(tmp_path, "--steps", "30", "--tensorboard") == 0
+    resume = ["train", "--out", str(tmp_path), "--resume"]
+    assert cli.main([*resume, "--steps", "60", "--no-tensorboard"]) == 0
+    for steps in (60, 60, 70):  # of which the second has nothing to do, and the third is longer than a finished one
+        assert cli.main([*resume, "--steps", str(steps), "--tensorboard"]) == 0
+        scalars = shows_the_log(tmp_path)
+        assert list(scalars["bits/dim/test"]) == [steps]
+        assert {25, 30, 50, 60} <= scalars["bits/dim/train"].keys()
+
+
 @pytest.mark.sweep
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     """After Ctrl-C, a resumption, a kill, after which steps are done again, and for a log that it was added to."""
     step = Training._step
-
-    def shows_the_log():
-        entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-        scalars = board(tmp_path)
-        for event in ("train", "validation", "test"):
-            logged = {e["step"]: pytest.approx(e["score"]) for e in entries if e["event"] == event}
-            assert scalars.get(f"bits/dim/{event}", {}) == logged
-        return scalars
 
     def ends(at, how):
         def interrupted(self, number):
@@ -49,7 +63,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     ends(60, lambda: signal.raise_signal(signal.SIGINT))
     resume = ["train", "--out", str(tmp_path), "--resume", "--tensorboard", "--steps", "92"]
     assert cli.main(resume) == 130
-    assert {25, 30, 50, 61} <= shows_the_log()["bits/dim/train"].keys()
+    assert {25, 30, 50, 61} <= shows_the_log(tmp_path)["bits/dim/train"].keys()
 
     def crash():
         raise MemoryError
@@ -59,13 +73,13 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     assert 75 in board(tmp_path)["bits/dim/train"]
     monkeypatch.setattr(Training, "_step", step)
     assert cli.main(resume[:4]) == 0  # it goes on, since it was asked for before
-    scalars = shows_the_log()
+    scalars = shows_the_log(tmp_path)
     assert (
         list(scalars["bits/dim/test"]) == [92]
         and scalars["images per second"].keys() == scalars["bits/dim/train"].keys()
     )
     assert train(tmp_path, "--overwrite", "--steps", "1", "--tensorboard") == 0
-    assert list(shows_the_log()["bits/dim/train"]) == [1]
+    assert list(shows_the_log(tmp_path)["bits/dim/train"]) == [1]
 
 
 def test_tensorboard_is_missed_before_the_work(tmp_path, capsys, monkeypatch):
