@@ -18,7 +18,7 @@ def refused(capsys, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(data, "load", None)
-        monkeypatch.setattr("pixelrnn_ext.training.commands.load_again", None)
+        monkeypatch.setattr("pixelrnn_ext.training.stored_data.load_again", None)
         assert cli.main([str(argument) for argument in arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         return line.removeprefix("pixelrnn: ")
@@ -141,6 +141,6 @@ def test_a_training_takes_the_kernels_of_cudnn_that_repeat_their_bits(tmp_path, 
         raise ValueError(f"deterministic: {torch.backends.cudnn.deterministic}")
 
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
-    monkeypatch.setattr("pixelrnn_ext.training.commands.Training", training)
+    monkeypatch.setattr("pixelrnn_ext.training.commands.train.Training", training)
     assert cli.main(["train", "--data", "digits", *MODEL, "--out", str(tmp_path / "new")]) == 2
     assert capsys.readouterr().err == "pixelrnn: deterministic: True\n"

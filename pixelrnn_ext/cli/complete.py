@@ -2,7 +2,8 @@
 
 import argparse
 
-from ..training import commands, data
+from ..training import data
+from ..training.commands.complete import complete
 from .arguments import add_data, add_drawing, whole
 
 SUMMARY = "draw hidden parts of images"
@@ -15,7 +16,7 @@ EXAMPLES = (
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Draws what is hidden of images: originals, what is shown of them, and completions, a row each."""
-    return commands.complete(options)
+    return complete(options)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,8 @@
 
 import argparse
 
-from ..training import commands, data
+from ..training import data
+from ..training.commands.evaluate import evaluate
 from .arguments import add_checkpoint, add_data, add_device, whole
 
 SUMMARY = "score a model"
@@ -15,7 +16,7 @@ EXAMPLES = (
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Prints the likelihood of a split."""
-    return commands.evaluate(options)
+    return evaluate(options)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

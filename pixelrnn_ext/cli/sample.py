@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..training import commands
+from ..training.commands.sample import sample
 from .arguments import add_drawing, size, whole
 
 SUMMARY = "draw images"
@@ -16,7 +16,7 @@ EXAMPLES = (
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Draws a grid of samples."""
-    return commands.sample(options)
+    return sample(options)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

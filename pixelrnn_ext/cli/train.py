@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import models
 from ..operators import backends
-from ..training import builder, commands, data, optimiser
+from ..training import builder, data, optimiser
+from ..training.commands.train import NOT_STORED, train
 from ..training.loop import Settings
 from .arguments import add_data, add_device, named, whole
 
@@ -19,7 +20,7 @@ EXAMPLES = (
 
 # What a resumed training may have other than before.
 MAY_CHANGE = {
-    *commands.NOT_STORED,
+    *NOT_STORED,
     "out",
     "steps",
     "epochs",
@@ -36,7 +37,7 @@ LATER: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Trains a model, and scores the best one on the test split."""
-    return commands.train(options, command, lambda stored: _parse_again(argv, stored))
+    return train(options, command, lambda stored: _parse_again(argv, stored))
 
 
 def add(parser: argparse.ArgumentParser) -> None:

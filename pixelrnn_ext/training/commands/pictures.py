@@ -1,0 +1,76 @@
+"""What ``pixelrnn sample`` and ``complete`` have in common: images are drawn, and written into a file."""
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ... import models
+from ..._command import INTERRUPTED
+from .. import animation, drawing, files, grid
+from ..progress import bar, follow
+from .inputs import check_writable
+
+
+def check_out(path: Path) -> None:
+    """Before minutes of sampling, not after."""
+    target = Path(os.path.realpath(path))
+    made = files.is_replaceable(path)
+    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
+        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
+    if made:
+        check_writable(target.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+    grid.check_format(path)
+
+
+def draw(
+    model: models.AutoregressiveModel,
+    options: Namespace,
+    shape: tuple[int, int, int],
+    count: int,
+    **inputs: Tensor | None,
+) -> tuple[Tensor, bool]:
+    device = next(model.parameters()).device
+    with bar("rows") as shown:
+        return drawing.draw(
+            model,
+            count,
+            shape,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            temperature=options.temperature,
+            progress=follow(shown),
+            **{name: tensor if tensor is None else tensor.to(device) for name, tensor in inputs.items()},
+        )
+
+
+def write(
+    path: Path,
+    model: models.AutoregressiveModel,
+    before: Tensor,
+    images: Tensor,
+    columns: int,
+    known: Tensor | None = None,
+) -> None:
+    """A grid of images, in a GIF as they are drawn from what was there ``before``."""
+    if animation.is_animation(path):
+        height, width = images.shape[2:]
+        known = torch.zeros(1, 1, height, width, dtype=torch.bool) if known is None else known
+        animation.write_animation(path, before, images, animation.drawing_order(model, known), columns)
+    else:
+        grid.write_grid(path, images, columns)
+
+
+def end(options: Namespace, drawn: int, finished: bool, what: str) -> int:
+    if finished:
+        # Not behind the picture, where that went to the standard output.
+        print(f"{drawn} {what}: {options.out}", file=sys.stdout if files.is_replaceable(options.out) else sys.stderr)
+        return 0
+    kept = f"{drawn} finished {what} are in {options.out}" if drawn else f"no {what} were finished"
+    print(f"interrupted; {kept}", file=sys.stderr)
+    return INTERRUPTED
