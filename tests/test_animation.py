@@ -1,14 +1,17 @@
 """Pixels appear in a GIF in the order in which a model draws them."""
 
+import io
 from itertools import pairwise
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from PIL import Image
 
 from pixelrnn_ext import models
 from pixelrnn_ext.training import animation
+from pixelrnn_ext.training.gif import Gif
 
 SIZES = dict(image_channels=1, levels=2, hidden_channels=4, num_layers=1, head_channels=4)
 NOTHING = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
@@ -58,3 +61,53 @@ def test_colours_and_the_time_of_a_frame(tmp_path):
         last = opened.convert("RGB")
         assert durations == [50, 50, 50, 50, 2000]
         assert last.getpixel((20, 20)) == (255, 0, 0) and last.getpixel((90, 20)) == (0, 0, 255)
+
+
+LEVELS = numpy.arange(256, dtype=numpy.uint8).reshape(16, 16)
+GRAY = numpy.full_like(LEVELS, 7)
+PIXEL = GRAY.copy()
+PIXEL[3, 5] = 9
+COLOURS = numpy.stack([LEVELS // 64 * 64, LEVELS % 4, GRAY], 2)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([GRAY, PIXEL], id="a pixel"),
+        pytest.param([PIXEL, PIXEL], id="nothing"),
+        pytest.param([LEVELS[::-1], LEVELS], id="all levels"),
+        # None is left that could be transparent, where a row in the middle stays as it is.
+        pytest.param([numpy.insert(part, 8, 7, 0) for part in (LEVELS[::-1], LEVELS)], id="all levels but in a row"),
+        pytest.param([numpy.zeros_like(COLOURS), COLOURS, COLOURS[::-1]], id="colours"),
+    ],
+)
+def test_a_gif_shows_its_frames(frames):
+    gif = Gif()
+    for number, frame in enumerate(frames):
+        gif.add(frame, 10 * (number + 1))
+    with Image.open(io.BytesIO(gif.finish())) as opened:
+        assert (opened.n_frames, opened.info["loop"]) == (len(frames), 0)
+        for number, frame in enumerate(frames):
+            opened.seek(number)
+            assert opened.info["duration"] == 10 * (number + 1)
+            got = numpy.array(opened.convert("RGB"))
+            assert (got == (frame if frame.ndim == 3 else frame[..., None])).all()
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_ctrl_c_leaves_frames_out_but_not_the_last(tmp_path, monkeypatch, after):
+    add, calls = Gif.add, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == after + 1:
+            raise KeyboardInterrupt
+        add(*arguments)
+
+    images, path = torch.ones(1, 1, 8, 8), tmp_path / "a.gif"
+    monkeypatch.setattr(Gif, "add", interrupted)
+    assert not animation.write_animation(path, torch.zeros_like(images), images, torch.arange(64), 1)
+    with Image.open(path) as opened:
+        assert opened.n_frames == after + 1
+        opened.seek(after)
+        assert (numpy.array(opened.convert("L"))[2:66, 2:66] == 255).all()

@@ -83,6 +83,9 @@ def add_drawing(parser: argparse.ArgumentParser, count: int) -> None:
         metavar="FILE.png",
         help="the picture; .jpg, .webp (lossless), .gif (how it is drawn) too",
     )
+    parser.add_argument(
+        "--animate", action="store_true", help="how it is drawn, a GIF, as where --out ends in .gif: into a pipe, too"
+    )
     parser.add_argument("--count", type=whole(1), default=count, help="images (default %(default)s)")
     parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
     parser.add_argument("--seed", type=whole(0), default=0)

@@ -9,7 +9,7 @@ SUMMARY = "draw images"
 EXAMPLES = (
     "mnist5k-diagonal --out digits.png",
     "runs/digits --out digits.png",
-    "runs/digits --out digits.gif --count 4",
+    "runs/digits --out digits.gif --count 4 --animate",
     "runs/digits --out threes.png --label 3 --temperature 0.9 --seed 1",
 )
 

@@ -3,5 +3,6 @@
 commands/ -> loop.py (the training) -> batches.py (what a step is trained on) -> data.py (the images) -> seeds.py, and
 loop.py -> output.py (where it writes: the lock, what is there) -> journal.py, tensorboard.py, curve.py, checkpoint.py
 -> files.py; evaluation.py, drawing.py, grid.py and checkpoint.py (``load_model``) serve both the training and the other
-commands, animation.py those that draw, summary.py the one that says what a training did; progress.py has the bars.
+commands, animation.py and gif.py those that draw, summary.py the one that says what a training did; progress.py has the
+bars.
 """

@@ -1,27 +1,25 @@
 """The order in which pixels are drawn, as a GIF."""
 
-import io
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import models
 from .files import write_atomically
-from .grid import picture
-from .optional import need
+from .gif import Gif
+from .grid import ANIMATED, picture
 from .progress import bar
 
-SUFFIX = ".gif"
 FRAMES = 100  # at most, and one of nothing
 FRAME, LAST_FRAME = 50, 2000  # milliseconds
 
 
 def is_animation(path: Path) -> bool:
     """Whether a picture of that name moves."""
-    return path.suffix.lower() == SUFFIX
+    return path.suffix.lower() == ANIMATED
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
@@ -42,31 +40,36 @@ def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
 
 def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
     """From images (N, C, H, W) before anything was drawn to the finished ones, some more pixels drawn in each."""
-    drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
     for done in _pixels_done(order):
+        drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
         drawn.view(-1)[order[:done]] = True
         yield torch.where(drawn, images, before)
 
 
-def write_animation(path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int) -> None:
+def write_animation(path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int) -> bool:
     """A grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``, over and over.
 
     Gray images are exact, colours are reduced to 256.
+
+    Returns:
+        False where Ctrl-C left frames out. The last one, of the finished images, is always there.
     """
-    pillow, encoded = need("PIL.Image"), io.BytesIO()
-    count, gray = len(_pixels_done(order)), images.shape[1] == 1
-    with bar("frames", count, "writing") as shown:
+    gif, finished = Gif(), True
 
-        def pictures() -> Iterator[Any]:
-            for frame in frames(before, images, order):
-                pixels = picture(frame, columns)
-                yield pillow.fromarray(pixels[..., 0].copy() if gray else pixels)
+    def add(frame: Tensor, duration: int) -> None:
+        pixels = picture(frame, columns)
+        gif.add(pixels[..., 0] if images.shape[1] == 1 else pixels, duration)
+
+    try:
+        with bar("frames", len(_pixels_done(order)), "writing") as shown:
+            for frame in islice(frames(before, images, order), len(_pixels_done(order)) - 1):
+                add(frame, FRAME)
                 shown.update()
-
-        first, *others = pictures()
-        durations = [FRAME] * (count - 1) + [LAST_FRAME]
-        first.save(encoded, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
-    write_atomically(path, encoded.getbuffer())
+    except KeyboardInterrupt:
+        finished = False
+    add(images, LAST_FRAME)
+    write_atomically(path, gif.finish())
+    return finished
 
 
 def _pixels_done(order: Tensor) -> range:

@@ -13,32 +13,35 @@ from .optional import need
 
 SIDE, MARGIN = 64, 2  # pixels: what a small image is magnified to, about, and what is between images
 _JPEG: tuple[str, dict[str, Any], int] = ("JPEG", dict(quality=100, subsampling=0), 65_500)
+ANIMATED = ".gif"  # animation.py
 # By suffix: Pillow's name, how the least is lost, the longest side in pixels.
 FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".png": ("PNG", {}, 2**31 - 1),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".webp": ("WEBP", dict(lossless=True), 16_383),
-    ".gif": ("GIF", {}, 65_535),  # an animation (animation.py)
+    ANIMATED: ("GIF", {}, 65_535),
 }
 
 
-def _format_of(path: Path) -> tuple[str, dict[str, Any], int]:
-    """Of its suffix; PNG where there is none, or where the name is that of a device or a pipe."""
+def _format_of(path: Path, *, animate: bool = False) -> tuple[str, dict[str, Any], int]:
+    """Of its suffix; where there is none, or where the name is that of a device or a pipe, PNG, or GIF to animate."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
+        if animate and suffix != ANIMATED:
+            raise ValueError(f"expected an animation's name to end in {ANIMATED}, got {path}")
         return FORMATS[suffix]
     if suffix and is_replaceable(path):
         raise ValueError(f"expected a picture's name to end in {', '.join(FORMATS)}, got {path}")
-    return FORMATS[".png"]
+    return FORMATS[ANIMATED if animate else ".png"]
 
 
 def _zoom(height: int, width: int) -> int:
     return max(1, SIDE // max(height, width))
 
 
-def check_format(path: Path) -> None:
-    """Whether a grid can be written under that name.
+def check_format(path: Path, *, animate: bool = False) -> None:
+    """Whether a grid can be written under that name, or an animation.
 
     Raises:
         ValueError: a suffix of another format, or one that the Pillow of this machine cannot write.
@@ -46,14 +49,14 @@ def check_format(path: Path) -> None:
     """
     image, _ = need("PIL.Image"), need("torchvision.utils")
     image.init()
-    name, *_ = _format_of(path)
+    name, *_ = _format_of(path, animate=animate)
     if name not in image.SAVE:
         raise ValueError(f"expected a picture that Pillow can write here, got {path}: it was built without {name}")
 
 
-def check_size(path: Path, count: int, columns: int, height: int, width: int) -> None:
+def check_size(path: Path, count: int, columns: int, height: int, width: int, *, animate: bool = False) -> None:
     """ValueError where a grid of ``count`` images of ``height`` x ``width`` is larger than its format can be."""
-    name, _, longest = _format_of(path)
+    name, _, longest = _format_of(path, animate=animate)
     columns = min(columns, count)
     zoom = _zoom(height, width)
     rows = math.ceil(count / columns)

@@ -59,6 +59,7 @@ from pixelrnn_ext.training import checkpoint
             "expected --out to name a file in a folder that exists, got {new}/x.png",
         ),
         ("sample {new} --out {new}.bmp", "expected a picture's name to end in .png, .*, .gif, got {new}.bmp"),
+        ("sample {new} --animate --out {new}.png", "expected an animation's name to end in .gif, got {new}.png"),
         ("complete {new} --out {new}.png.bak", "expected a picture's name to end in .*, got {new}.png.bak"),
         (
             "sample {trained} --out {new}.webp --count 300 --columns 1",

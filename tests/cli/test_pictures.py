@@ -10,6 +10,7 @@ from PIL import Image
 
 from command_line import refused
 from pixelrnn_ext import cli, models
+from pixelrnn_ext.training import gif
 
 
 def test_the_suffix_of_out_is_the_format(trained, tmp_path):
@@ -48,6 +49,39 @@ def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
         ).all()
         assert number < len(frames) - 1 or not len(changed)
     assert 20 < len(frames) <= 65
+
+
+@pytest.mark.parametrize("command", ["sample", "complete"])
+def test_animate_is_what_a_gif_is(trained, tmp_path, command):
+    """Under a name that does not say so, too."""
+    draw = [command, str(trained[0]), "--count", "1", "--out"]
+    names = {"a.gif": [], "b.gif": ["--animate"], "c": ["--animate"]}
+    contents = []
+    for name, more in names.items():
+        assert cli.main([*draw, str(tmp_path / name), *more]) == 0
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0].startswith(b"GIF89a") and contents[1:] == contents[:1] * 2
+
+
+def test_ctrl_c_in_writing_an_animation_keeps_the_finished_images(trained, tmp_path, capsys, monkeypatch):
+    add, calls = gif.Gif.add, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        add(*arguments)
+
+    draw = ["sample", str(trained[0]), "--count", "2", "--out"]
+    assert cli.main([*draw, str(tmp_path / "a.png")]) == 0
+    monkeypatch.setattr(gif.Gif, "add", interrupted)
+    path = tmp_path / "a.gif"
+    assert cli.main([*draw, str(path)]) == 130
+    assert capsys.readouterr().err == f"interrupted; 2 finished samples are in {path}\n"
+    with Image.open(path) as moving, Image.open(tmp_path / "a.png") as still:
+        assert moving.n_frames == 3
+        moving.seek(2)
+        assert (numpy.array(moving.convert("RGB")) == numpy.array(still)).all()
 
 
 def test_a_picture_into_a_pipe_and_the_standard_output(trained, tmp_path, capfd):

@@ -12,7 +12,7 @@ from .inputs import data_of, load_model
 
 def complete(options: Namespace) -> int:
     """A grid of images: the originals, what the model is shown of them, and its completions, a row each."""
-    pictures.check_out(options.out)
+    pictures.check_out(options.out, animate=options.animate)
     model, facts = load_model(options)
     dataset = data_of(options, model, facts)
     split = dataset.splits[options.split]
@@ -31,7 +31,7 @@ def complete(options: Namespace) -> int:
             )
         known = mask[None] < 128
     rows = options.completions
-    grid.check_size(options.out, (2 + rows) * count, count, height, width)
+    grid.check_size(options.out, (2 + rows) * count, count, height, width, animate=options.animate)
     condition = None
     if model.condition_channels and split.labels is not None:
         condition = data.conditions(split.labels[index], model.condition_channels).repeat(rows, 1, 1, 1)
@@ -51,5 +51,5 @@ def complete(options: Namespace) -> int:
     if len(drawn):
         before = torch.cat([originals, shown, shown.repeat(rows, 1, 1, 1)])
         after = torch.cat([originals, shown, drawn / (model.levels - 1), undone])
-        pictures.write(options.out, model, before, after, count, known)
+        finished &= pictures.write(options, model, before, after, count, known)
     return pictures.end(options, len(drawn), finished, "completions")

@@ -15,7 +15,7 @@ from ..progress import bar, follow
 from .inputs import check_writable
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, *, animate: bool) -> None:
     """Before minutes of sampling, not after."""
     target = Path(os.path.realpath(path))
     made = files.is_replaceable(path)
@@ -25,7 +25,7 @@ def check_out(path: Path) -> None:
         check_writable(target.parent)
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
-    grid.check_format(path)
+    grid.check_format(path, animate=animate)
 
 
 def draw(
@@ -50,20 +50,22 @@ def draw(
 
 
 def write(
-    path: Path,
+    options: Namespace,
     model: models.AutoregressiveModel,
     before: Tensor,
     images: Tensor,
     columns: int,
     known: Tensor | None = None,
-) -> None:
-    """A grid of images, in a GIF as they are drawn from what was there ``before``."""
-    if animation.is_animation(path):
+) -> bool:
+    """A grid of images, animated as they are drawn from what was there ``before``; False where Ctrl-C left frames
+    out."""
+    if options.animate or animation.is_animation(options.out):
         height, width = images.shape[2:]
         known = torch.zeros(1, 1, height, width, dtype=torch.bool) if known is None else known
-        animation.write_animation(path, before, images, animation.drawing_order(model, known), columns)
-    else:
-        grid.write_grid(path, images, columns)
+        order = animation.drawing_order(model, known)
+        return animation.write_animation(options.out, before, images, order, columns)
+    grid.write_grid(options.out, images, columns)
+    return True
 
 
 def end(options: Namespace, drawn: int, finished: bool, what: str) -> int:

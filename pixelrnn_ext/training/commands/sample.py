@@ -13,7 +13,7 @@ from .inputs import load_model
 
 def sample(options: Namespace) -> int:
     """A grid of samples."""
-    pictures.check_out(options.out)
+    pictures.check_out(options.out, animate=options.animate)
     model, facts = load_model(options)
     _, *size = facts["data"]["shape"]
     shape = (model.image_channels, *(options.size or size))
@@ -25,9 +25,9 @@ def sample(options: Namespace) -> int:
             raise ValueError(f"expected {expected}, got {options.label!r}")
         condition = data.conditions(torch.full((options.count,), classes.index(options.label)), len(classes))
     columns = options.columns or math.ceil(options.count**0.5)
-    grid.check_size(options.out, options.count, columns, *shape[1:])
+    grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
     drawn, finished = pictures.draw(model, options, shape, options.count, condition=condition)
     if len(drawn):
         images = drawn / (model.levels - 1)
-        pictures.write(options.out, model, torch.full_like(images, 0.5), images, columns)
+        finished &= pictures.write(options, model, torch.full_like(images, 0.5), images, columns)
     return pictures.end(options, len(drawn), finished, "samples")
