@@ -1,9 +1,9 @@
 """PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM and masked convolutions, and the models made of
 them."""
 
-from ._command import own_process, running, without_traceback
+from ._command import is_bench, own_process, running, without_traceback
 
-if running():
+if running() and not is_bench():
     own_process()
 with without_traceback(running()):
     from . import functional, likelihood, masks, models, reference, sampling

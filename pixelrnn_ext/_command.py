@@ -51,6 +51,11 @@ def wait_briefly() -> None:
         os.environ["GOMP_SPINCOUNT"] = "1000"
 
 
+def is_bench() -> bool:
+    """Whether the command is ``bench``, which times the layers as a program of one's own has them."""
+    return sys.argv[1:2] == ["bench"]
+
+
 def running() -> str | None:
     """The command that this process is, ``pixelrnn`` or ``python -m pixelrnn_ext``; None for another program."""
     if os.path.basename(sys.argv[0]) == "pixelrnn":

@@ -18,7 +18,7 @@ import child
 import pixelrnn_ext as px
 from harness import command, extent
 from harness.target import Target
-from pixelrnn_ext import cli
+from pixelrnn_ext import _command, cli
 from pixelrnn_ext.benchmark import baselines, diagonal
 from pixelrnn_ext.benchmark import command as bench
 from pixelrnn_ext.operators import library
@@ -203,6 +203,20 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
     assert f"command: pixelrnn {' '.join(argv)}\n" in printed and "MISMATCH" not in printed
     (line,) = [line.strip("| ") for line in printed.splitlines() if line.strip("| ").startswith("diagonal ")]
     assert line.startswith(str(tiny)) and line.count(" x ") == 2 and ("|" in line) == markdown
+
+
+@native
+@pytest.mark.sweep
+def test_the_command_in_a_process_of_its_own(monkeypatch):
+    """Which asks for nothing that a program with these layers would not have."""
+    for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAITING):
+        monkeypatch.delenv(name, raising=False)
+    command = [sys.executable, "-m", "pixelrnn_ext", "bench", "--only", "layer B1 32x32 h128", "--threads", "1"]
+    done = subprocess.run(command, env=child.environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("DiagonalBiLSTM")]
+    assert line.startswith("DiagonalBiLSTM layer B1 32x32 h128  ") and " x " in line
+    assert "python -m pixelrnn_ext bench" in done.stdout and "threads wait by" not in done.stdout
 
 
 def test_the_command_refuses_a_case_that_there_is_not(capsys):

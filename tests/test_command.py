@@ -152,6 +152,7 @@ print({name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", 
 raise ImportError
 """
 ANOTHER = ["-c", "import pixelrnn_ext"]
+BENCH = ["-m", "pixelrnn_ext", "bench", "--threads", "1"]  # times what another program has
 
 
 @pytest.fixture
@@ -169,6 +170,7 @@ def silent_environment(monkeypatch):
         pytest.param(COMMANDS["module"], {}, True, id="module"),
         pytest.param(COMMANDS["script"], {}, True, id="script"),
         pytest.param(COMMANDS["script"], {"MALLOC_TRIM_THRESHOLD_": "131072"}, False, id="the environment decides"),
+        pytest.param(BENCH, {}, False, id="bench"),
         pytest.param(ANOTHER, {}, False, id="another program"),
     ],
 )
@@ -189,6 +191,7 @@ def test_a_command_keeps_the_pages_of_one_step_for_the_next(tmp_path, monkeypatc
             pytest.param(COMMANDS["script"], {name: "1"}, {name: "1"}, id=f"{name} decides")
             for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
         ),
+        pytest.param(BENCH, {}, {}, id="bench"),
         pytest.param(ANOTHER, {}, {}, id="another program"),
     ],
 )
