@@ -4,10 +4,25 @@ import argparse
 import sys
 from typing import Any
 
+from ..training.drawing import HIDDEN
 from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
 _PATHS = {"CHECKPOINT", "DIR", "FILE.png", "RUN"}  # what an option takes, where that is a path
+# What --hide takes: one of some words, or a path; tcsh, which has no functions, completes the words.
+_WORDS = " ".join(HIDDEN)
+_HIDE = {"bash": "_pixelrnn_file_to_hide", "zsh": "_pixelrnn_file_to_hide", "tcsh": f"({_WORDS})"}
+_FUNCTIONS = {
+    "bash": f"""
+{_HIDE["bash"]}() {{
+  compgen -W "{_WORDS}" -- $1
+  compgen -f -- $1
+}}""",
+    "zsh": f"""
+{_HIDE["zsh"]}() {{
+  _alternative 'words:what:({_WORDS})' 'files:file:_files'
+}}""",
+}
 
 
 class Print(argparse.Action):
@@ -21,12 +36,13 @@ class Print(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         shtab, prog = need("shtab", "pip install shtab"), parser.prog
+        kinds = dict.fromkeys(_PATHS, shtab.FILE) | {"WHAT": _HIDE}
         for each in _all(parser):
             each.prog = each.prog.replace(prog, "pixelrnn", 1)  # the word that a shell completes, not "python"
             for action in each._actions:
-                if action.metavar in _PATHS:
-                    action.complete = shtab.FILE  # type: ignore[attr-defined]  # where shtab looks for it
-        sys.stdout.write(shtab.complete(parser, values))
+                if action.metavar in kinds:
+                    action.complete = kinds[action.metavar]  # type: ignore[attr-defined]  # where shtab looks for it
+        sys.stdout.write(shtab.complete(parser, values, preamble=_FUNCTIONS))
         parser.exit()
 
 

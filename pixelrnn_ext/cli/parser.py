@@ -17,10 +17,17 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
+FIRST = ("sample", "train", "evaluate")  # of whose examples the first introduces the command
+
 
 def make(prog: str) -> argparse.ArgumentParser:
     """The parser; ``run`` of what it returns is the command's."""
-    parser = argparse.ArgumentParser(prog=prog, description="Trains, scores and samples PixelRNN and PixelCNN.")
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Trains, scores and samples PixelRNN and PixelCNN.",
+        epilog=_examples(prog, [(name, COMMANDS[name].EXAMPLES[0]) for name in FIRST]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"pixelrnn_ext {VERSION}")
     parser.add_argument(
         "--print-completion",
@@ -32,14 +39,18 @@ def make(prog: str) -> argparse.ArgumentParser:
     parser.set_defaults(run=info.run)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, module in COMMANDS.items():
-        examples = "\n".join(f"  {prog} {name} {arguments}".rstrip() for arguments in module.EXAMPLES)
         added = subparsers.add_parser(
             name,
             help=module.SUMMARY,
             description=module.run.__doc__,
-            epilog=f"examples:\n{examples}",
+            epilog=_examples(prog, [(name, arguments) for arguments in module.EXAMPLES]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add(added)
         added.set_defaults(run=module.run)
     return parser
+
+
+def _examples(prog: str, lines: list[tuple[str, str]]) -> str:
+    """Of commands with their arguments, as they end a ``--help``."""
+    return "examples:\n" + "\n".join(f"  {prog} {name} {arguments}".rstrip() for name, arguments in lines)

@@ -23,6 +23,16 @@ def test_an_example_is_understood_and_shown(name, example, capsys):
     assert f"  pixelrnn {name} {example}".rstrip() in capsys.readouterr().out.splitlines()
 
 
+def test_the_help_of_all_commands_begins_with_examples(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    *_, shown = capsys.readouterr().out.partition("examples:\n")
+    examples = [line.split(maxsplit=2) for line in shown.splitlines()]
+    assert [name for _, name, _ in examples] == list(parser.FIRST)
+    assert all(prog == "pixelrnn" and (name, example) in EXAMPLES for prog, name, example in examples)
+
+
 def script(shell, capsys, prog="pixelrnn"):
     pytest.importorskip("shtab", reason="the completion extra brings it")
     with pytest.raises(SystemExit) as ended:
@@ -34,7 +44,7 @@ def script(shell, capsys, prog="pixelrnn"):
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_a_shell_completes_commands_and_options(shell, capsys):
     printed = script(shell, capsys)
-    assert all(name in printed for name in parser.COMMANDS) and "learning-rate" in printed
+    assert all(name in printed for name in [*parser.COMMANDS, "learning-rate", "lower-half"])
     assert script(shell, capsys, "python -m pixelrnn_ext") == printed
 
 
@@ -54,6 +64,8 @@ echo "${{COMPREPLY[@]}}"
         ("pixelrnn ev", "evaluate"),
         ("pixelrnn train --optimiser ada", "adamw"),
         ("pixelrnn evaluate ru", "run.safetensors"),
+        ("pixelrnn complete --hide lo", "lower-half"),
+        ("pixelrnn complete --hide ru", "run.safetensors"),
     ],
 )
 def test_bash_completes(words, completed, tmp_path, capsys):
