@@ -11,9 +11,8 @@ FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "examples", "pixelrnn_ex
 FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
 # Not the change log, which names what was.
-DOCUMENTS = sorted(
-    {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/*/README.md")} - {ROOT / "CHANGELOG.md"}
-)
+PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md")
+DOCUMENTS = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)} - {ROOT / "CHANGELOG.md"})
 
 SOURCE = re.compile(r"(?<![\w./*-])[\w./*-]+\.(?:py|cpp|h|cu|cuh|md|toml|cff)(?![\w*])")
 PLACE = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)}|\.ci|\.github)/[\w./*-]*\w")

@@ -7,6 +7,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,26 @@ from torch.distributed.run import get_args_parser
 
 import child
 import harness.process
-from pixelrnn_ext import cli
+from pixelrnn_ext import cli, models
+from pixelrnn_ext.training import builder, data, drawing, folder
+from pixelrnn_ext.training.commands import inputs
+from pixelrnn_ext.training.commands.train import MODEL_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIAL = ROOT / "docs/tutorial.md"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+CARD = ROOT / "pixelrnn_ext/pretrained/README.md"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CARD, *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The modules whose main() a package runs.
-MAINS = {"pixelrnn_ext": "pixelrnn_ext.cli", "benchmarks.gpu_day": "gpu_day.command"}
+MAINS = {
+    "pixelrnn_ext": "pixelrnn_ext.cli",
+    "pixelrnn_ext.training.export": "pixelrnn_ext.training.export",
+    "benchmarks.gpu_day": "gpu_day.command",
+}
 # The tutorial, for whom has no ten minutes.
 SHORTER = {"--epochs 12": "--steps 2", "--count 64": "--count 2"}
+# What stands for a model in a command.
+VARIABLES = re.compile(r"\$m\b|\bMODEL\b")
 
 
 def blocks(document):
@@ -36,7 +47,7 @@ def python(document):
 
 def commands(text):
     """Those of a block for a shell, one a line; of a loop those inside, with a model's name for its variable."""
-    for line in text.replace("\\\n", "").replace("$m", "row").splitlines():
+    for line in VARIABLES.sub("row", text.replace("\\\n", "")).splitlines():
         for command in line.split(" && "):
             words = shlex.split(command, comments=True)
             if words and words[0] not in ("for", "done"):
@@ -72,7 +83,7 @@ def test_python_runs(document):
 
 
 class Parsed(BaseException):
-    """The program has taken its options, and would begin."""
+    """The program has taken its options, the argument, and would begin."""
 
 
 @pytest.fixture
@@ -80,12 +91,27 @@ def parse_only(monkeypatch):
     parse = argparse.ArgumentParser.parse_args
 
     def stop(parser, args=None, namespace=None):
-        parse(parser, args, namespace)
-        raise Parsed
+        raise Parsed(parse(parser, args, namespace))
 
     monkeypatch.setattr(harness.process, "as_the_command", lambda: None)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+
+
+def check_names(options, monkeypatch):
+    """Those that the command looks up when it has begun: of a model, of a data set, with the options that each takes,
+    and of a pretrained model, where no path is given."""
+    given = vars(options)
+    if given.get("model"):
+        builder.check_options(options.model, inputs.given(given, MODEL_OPTIONS))
+    if given.get("data"):
+        for name, source in data.DATA_SETS.items():
+            monkeypatch.setitem(data.DATA_SETS, name, replace(source, load=lambda path, **options: None))
+        data.load(options.data, **inputs.data_options(options))
+    checkpoint = given.get("checkpoint")
+    assert checkpoint is None or "/" in checkpoint or checkpoint in models.PRETRAINED
+    hide = given.get("hide")
+    assert hide is None or hide in drawing.HIDDEN or Path(hide).suffix in folder.SUFFIXES
 
 
 def check_pip(words):
@@ -120,8 +146,11 @@ def test_a_command_is_known(words, request, monkeypatch):
         request.config._parser.parse(words[1:])
     elif words[0] in ("pixelrnn", "python"):
         request.getfixturevalue("parse_only")
-        with pytest.raises(Parsed):
+        with pytest.raises(Parsed) as parsed:
             call(words, monkeypatch)
+        (options,) = parsed.value.args
+        if hasattr(options, "run"):
+            check_names(options, monkeypatch)
     else:  # make: test_documents.py
         assert words[0] in ("make", "python3", ".")
 

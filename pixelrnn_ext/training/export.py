@@ -42,11 +42,11 @@ def export(run: str | Path, name: str, folder: Path = FOLDER) -> Path:
     return path
 
 
-def _main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pixelrnn_ext.training.export", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a training, or a checkpoint")
     parser.add_argument("name", metavar="NAME", help="of the pretrained model; one of that name is replaced")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     try:
         print(export(options.run, options.name))
     except (OSError, ValueError) as error:
@@ -54,4 +54,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    main()
