@@ -69,7 +69,9 @@ def run(document, text, names):
 
 SLOW = {"derivatives.md"}  # more than a second
 PYTHON = [
-    pytest.param(document, id=document.name, marks=pytest.mark.sweep if document.name in SLOW else ())
+    pytest.param(
+        document, id=document.relative_to(ROOT).as_posix(), marks=pytest.mark.sweep if document.name in SLOW else ()
+    )
     for document in DOCUMENTS
     if python(document) and document != TUTORIAL
 ]
