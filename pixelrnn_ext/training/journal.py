@@ -17,7 +17,7 @@ def _entry(line: bytes) -> Entry | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float), unit=str)
+    types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float))
     whole = isinstance(entry, dict) and all(isinstance(entry.get(name), of) for name, of in types.items())
     return entry if whole else None
 
@@ -62,7 +62,7 @@ class Journal:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
             if self._board:
-                self._board.begin(self.entries)
+                self._board.begin(self.always | entry for entry in self.entries)
 
     def close(self) -> None:
         if self._board:

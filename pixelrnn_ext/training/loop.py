@@ -230,6 +230,7 @@ class Training:
             "model": models.to_config(self.model),
             "data": self.data.facts,
             "settings": asdict(self.settings),
+            "length": {"steps": self.steps, "steps_per_epoch": self.order.steps_per_epoch},
             "progress": asdict(self.progress),
         }
         checkpoint.save(self.out / name, tensors, facts | self.facts)

@@ -36,6 +36,7 @@ def of_run(path: str | Path) -> dict[str, object]:
         "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
         **_scores(file, progress, model.levels, data["shape"]),
         "step": f"{progress['step']}, the best on validation {progress['best_step']}",
+        "training": _how_far(folder),
         "command": facts.get("command"),
         "options": _options(facts),
         "versions": f"pixelrnn_ext {facts.get('version', 'unknown')}",
@@ -74,11 +75,27 @@ def _scores(file: Path, progress: dict[str, Any], levels: int, shape: list[int])
     return found
 
 
+def _how_far(folder: Path) -> str | None:
+    """What of a training is done, by its last checkpoint; by the log, whose end is the test score, whether that is
+    all."""
+    last = folder / checkpoint.LAST
+    if not last.exists():
+        return None
+    _, facts = checkpoint.load(last)
+    step, length = facts["progress"]["step"], facts.get("length")
+    done = f"step {step}"  # older checkpoints do not say of how many
+    if length:
+        epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
+        done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"
+    finished = any((entry["event"], entry["step"]) == ("test", step) for entry in read(folder))
+    return f"{done}, {'finished' if finished else 'unfinished'}"
+
+
 def _options(facts: dict[str, Any]) -> str:
     """The settings of a training by name, but for what is off."""
     options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
-        f"{name.replace('_', '-')} {value}"
+        f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in options.items()
         if value is not None and value is not False
     )

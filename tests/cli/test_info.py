@@ -4,12 +4,15 @@ import json
 import platform
 import re
 import shutil
+import signal
 
 import pytest
 import torch
 
+from command_line import train
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training.loop import Training
 
 
 def test_info_of_a_training(trained, tmp_path, capsys):
@@ -44,6 +47,36 @@ def test_info_of_a_training_that_went_on_after_its_best_step(trained, tmp_path, 
     printed = capsys.readouterr().out
     assert re.search(rf"^test: +{lines[-1]['score']:.4f} bits/dim$", printed, re.MULTILINE)
     assert "seed 0" in printed and "flip" not in printed
+
+
+def test_info_says_how_far_a_training_went(tmp_path, capsys, monkeypatch):
+    """Interrupted, finished, and by an older checkpoint."""
+
+    def said():
+        capsys.readouterr()
+        assert cli.main(["info", str(tmp_path)]) == 0
+        return re.search(r"^training: +(.*)$", capsys.readouterr().out, re.MULTILINE)[1]
+
+    step = Training._step
+    with monkeypatch.context() as patch:
+        stop = {90: lambda: signal.raise_signal(signal.SIGINT)}  # in the second epoch
+        patch.setattr(Training, "_step", lambda self, number: (stop.get(number, int)(), step(self, number))[1])
+        assert train(tmp_path) == 130
+    assert said() == "epoch 1.011 of 1.022, step 91 of 92, unfinished"
+    assert cli.main(["train", "--out", str(tmp_path), "--resume"]) == 0
+    assert said() == "epoch 1.022 of 1.022, step 92 of 92, finished"
+    tensors, facts = checkpoint.load(tmp_path / checkpoint.LAST)
+    del facts["length"]
+    checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
+    assert said() == "step 92, finished"
+
+
+def test_info_shows_a_size_as_it_is_given(tmp_path, trained, capsys):
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    facts["arguments"]["image_size"] = [24, 32]
+    checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
+    assert cli.main(["info", str(tmp_path / checkpoint.LAST)]) == 0
+    assert "image-size 24x32," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
