@@ -1,7 +1,7 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: lint types docs smoke test sweep emulated native bench-check pretrained wheel
+.PHONY: lint types docs smoke test sweep emulated native bench-check pretrained wheel repair
 
 lint:
 	ruff check .
@@ -17,8 +17,9 @@ types:
 docs:
 	sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html docs build/site
 
+# What is installed, from another folder than that of the source.
 smoke:
-	python tests/smoke.py
+	cd tests && python smoke.py && python -m pixelrnn_ext
 
 # `pytest`, not `python -m pytest`, which would take the source folder before the installed package.
 test:
@@ -48,5 +49,16 @@ pretrained:
 	  python -m pixelrnn_ext.training.export runs/mnist5k-$$m mnist5k-$$m || exit 1; \
 	done
 
+# One wheel in dist/ for every Python and every torch that the package takes; `pip install --group wheel` brings the tools.
 wheel:
-	python -m pip wheel --no-deps --wheel-dir dist .
+	rm -rf build/wheel dist/*.whl
+	PIXELRNN_NATIVE=1 python -m pip wheel --no-deps --wheel-dir build/wheel .
+	$(MAKE) repair WHEEL=build/wheel/*.whl DIST=dist
+	abi3audit --strict dist/*.whl
+	ls -l dist
+
+# Names the wheel by the oldest glibc that it loads on. The libraries of torch and CUDA stay those of the torch that is installed.
+repair:
+	if [ "$$(uname)" = Linux ]; then \
+	  auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' --exclude 'libcudart*' --wheel-dir "$(DIST)" $(WHEEL); \
+	else mkdir -p "$(DIST)" && cp $(WHEEL) "$(DIST)"; fi
