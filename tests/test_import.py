@@ -1,4 +1,4 @@
-"""What `import pixelrnn_ext` costs beyond `import torch`, and what it does beside a torch that the CUDA kernels are not for."""
+"""What `import pixelrnn_ext` costs beyond `import torch`, and what is left where the CUDA kernels do not fit torch."""
 
 import shutil
 import subprocess
@@ -47,7 +47,7 @@ def test_whether_tf32_is_allowed_is_a_constant_of_compiled_code():
     assert compiled(torch.zeros(1)).item() == (1 if allows_tf32() else -1)
 
 
-# The torch that has another CUDA has only its version made up; that the kernels do not load is real.
+# Which CUDA torch has is made up; that the kernels do not load is real.
 WITH_CUDA_KERNELS = """
 import sys
 import torch
@@ -69,7 +69,8 @@ print(config["native"], config["why_no_cuda"], sep="|")
 )
 def test_cuda_kernels_that_do_not_fit_leave_the_cpu_kernels_and_a_reason(cuda, why, tmp_path):
     package = tmp_path / "pixelrnn_ext"
-    shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=shutil.ignore_patterns("_C_cuda*", "__pycache__"))
+    left_out = shutil.ignore_patterns("_C_cuda*", "__pycache__")
+    shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=left_out)
     (package / f"_C_cuda{EXTENSION_SUFFIXES[0]}").write_text("a stand-in, which does not load")
     command = [sys.executable, "-c", WITH_CUDA_KERNELS, cuda, str(tmp_path)]
     done = subprocess.run(command, env=child.environment(tmp_path), cwd=tmp_path, capture_output=True, text=True)
