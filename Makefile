@@ -41,12 +41,14 @@ native:
 bench-check:
 	pytest -m "not emulated" tests/test_benchmarks.py
 
-# The models of pixelrnn_ext/pretrained: an hour on two cores; the card there is written by hand.
+# The models of pixelrnn_ext/pretrained, which it replaces: an hour on two cores; the card there is written by hand. The package must be
+# built in place, as `pip install -e .` does: the first line says so where it is not.
 pretrained:
+	python -c 'from pixelrnn_ext.operators import library; raise SystemExit(library.why_no_native())'
 	for m in pixelcnn row diagonal; do \
 	  python -m pixelrnn_ext train --data mnist5k --binarisation dynamic --model $$m --num-layers 7 --parameters 66000 --epochs 40 \
 	    --learning-rate 0.003 --schedule cosine --ema 0.999 --out runs/mnist5k-$$m && \
-	  python -m pixelrnn_ext.training.export runs/mnist5k-$$m mnist5k-$$m || exit 1; \
+	  python -m pixelrnn_ext.training.export --force runs/mnist5k-$$m mnist5k-$$m || exit 1; \
 	done
 
 # One wheel in dist/ for every Python and every torch that the package takes; `pip install --group wheel` brings the tools.

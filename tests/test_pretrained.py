@@ -2,18 +2,21 @@
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import child
 import pixelrnn_ext as px
 from pixelrnn_ext import cli
 from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data
-from pixelrnn_ext.training.export import export
+from pixelrnn_ext.training.export import export, main
 from tiny import tiny_data, tiny_training
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,5 +144,25 @@ def test_a_training_becomes_a_pretrained_model(tmp_path, monkeypatch):
     assert -model.log_prob(tiny_data().splits["test"].images).mean().item() == pytest.approx(
         table["tiny"]["test"], 1e-4
     )
+    with pytest.raises(ValueError, match=f"expected a name that no model has, got 'tiny' of {tmp_path}: --force"):
+        export(training.out, "tiny", tmp_path)
+    assert export(training.out, "tiny", tmp_path, force=True) == path
     best, _ = checkpoint.load_model(training.out)
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in best.state_dict().items())
+
+
+def test_a_pretrained_model_is_not_replaced_unasked(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "save", None)
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), NAMES[0]])
+    assert ended.value.code == 2
+    assert f"expected a name that no model has, got '{NAMES[0]}' of {trained.FOLDER}" in capsys.readouterr().err
+
+
+def test_make_says_what_it_needs(tmp_path):
+    """A package that was not built in place."""
+    check = re.search(r"^pretrained:\n\t(python .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    (tmp_path / "sitecustomize.py").write_text("import pixelrnn_ext.operators.library as l; l._why_no_native = 'no'")
+    _, *arguments = shlex.split(check)
+    done = subprocess.run([sys.executable, *arguments], env=child.environment(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "no\n")

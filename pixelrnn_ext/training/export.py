@@ -19,12 +19,20 @@ from .files import write_atomically
 from .stored_data import load_again
 
 
-def export(run: str | Path, name: str, folder: Path = FOLDER) -> Path:
+def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = False) -> Path:
     """The file made of a training's best checkpoint, or of another one, whose scores go into the table.
 
+    Args:
+        force: a model of that name is replaced.
+
     Raises:
-        OSError, ValueError: as checkpoint.load_model and stored_data.load_again; the file cannot be written.
+        OSError, ValueError: as checkpoint.load_model and stored_data.load_again; the file cannot be written; there is a
+            model of that name.
     """
+    path, table = folder / f"{name}.safetensors", folder / TABLE
+    models = json.loads(table.read_text())
+    if not force and (path.exists() or name in models):
+        raise ValueError(f"expected a name that no model has, got {name!r} of {folder}: --force replaces it")
     model, facts = checkpoint.load_model(run)
     data, here = load_again(facts), World(0, 1, torch.device("cpu"))
     scores = {}
@@ -34,9 +42,7 @@ def export(run: str | Path, name: str, folder: Path = FOLDER) -> Path:
         scores[split] = round(data.score(nats), 4)
     arguments = {key: value for key, value in facts["arguments"].items() if key != "out"}
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
-    path, table = folder / f"{name}.safetensors", folder / TABLE
     checkpoint.save(path, tensors, facts | {"arguments": arguments})
-    models = json.loads(table.read_text())
     models[name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **scores}
     write_atomically(table, (json.dumps(models, indent=2, sort_keys=True) + "\n").encode())
     return path
@@ -45,10 +51,11 @@ def export(run: str | Path, name: str, folder: Path = FOLDER) -> Path:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pixelrnn_ext.training.export", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the folder of a training, or a checkpoint")
-    parser.add_argument("name", metavar="NAME", help="of the pretrained model; one of that name is replaced")
+    parser.add_argument("name", metavar="NAME", help="of the pretrained model")
+    parser.add_argument("--force", action="store_true", help="replace a model of that name")
     options = parser.parse_args(argv)
     try:
-        print(export(options.run, options.name))
+        print(export(options.run, options.name, force=options.force))
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
