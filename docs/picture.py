@@ -49,6 +49,11 @@ def right_to_left_sees(pixel):
     return {(r, c) for r in range(pixel[0]) for c in range(pixel[1], WIDTH)}
 
 
+def step_of(cell):
+    """At which step of the left-to-right scan it is computed."""
+    return sum(cell)
+
+
 def cells():
     return ((r, c) for r in range(HEIGHT) for c in range(WIDTH))
 
@@ -99,10 +104,10 @@ def diagonal_bilstm(panel):
 
 
 def wavefront(panel):
-    now = sum(PIXEL)
+    now = step_of(PIXEL)
     parts = []
     for cell in cells():
-        step = sum(cell)
+        step = step_of(cell)
         parts.append(square(panel, cell, "front" if step == now else "done" if step < now else "unseen"))
         x, y = corner(panel, cell)
         number = f'x="{x + SIDE / 2 - 1:g}" y="{y + SIDE / 2 + 2.5:g}"'

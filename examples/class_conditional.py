@@ -16,18 +16,14 @@ import pixelrnn_ext as px
 from pixelrnn_ext.training import data, grid
 
 
-def maps(labels: Tensor, classes: int) -> Tensor:
-    """Class labels (N,) as a condition (N, classes, 1, 1), which goes into the gates of every pixel."""
-    return torch.nn.functional.one_hot(labels, classes).float()[:, :, None, None]
-
-
 def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> None:
     split, generator = digits.splits["train"], torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), 5e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        loss = model.bits_per_dim(split.images[index], maps(split.labels[index], len(digits.classes)))
+        told = data.conditions(split.labels[index], len(digits.classes))  # goes into the gates of every pixel
+        loss = model.bits_per_dim(split.images[index], told)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -41,7 +37,7 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
 def classify(model: px.PixelRNN, images: Tensor, classes: int) -> Tensor:
     """The class under which each image is most probable, (N,)."""
     each = torch.arange(classes)
-    return torch.stack([model.log_prob(images, maps(one[None], classes)) for one in each]).argmax(0)
+    return torch.stack([model.log_prob(images, data.conditions(one[None], classes)) for one in each]).argmax(0)
 
 
 def main(arguments: list[str] | None = None) -> float:
@@ -71,7 +67,7 @@ def main(arguments: list[str] | None = None) -> float:
     print(f"{right:.1%} of {len(test)} test images are most probable under their own class")
     wanted = torch.arange(classes).repeat_interleave(8)
     generator = torch.Generator().manual_seed(options.seed)
-    drawn = model.sample(len(wanted), digits.shape, condition=maps(wanted, classes), generator=generator)
+    drawn = model.sample(len(wanted), digits.shape, condition=data.conditions(wanted, classes), generator=generator)
     grid.write_grid(options.out, drawn / (digits.levels - 1), columns=8)
     print(f"samples of each class, a row each: {options.out}")
     return right

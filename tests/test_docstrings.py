@@ -1,10 +1,12 @@
 """The examples of the docstrings, run."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,6 +50,16 @@ def test_every_argument_of_a_layer_is_described(layer):
     ]
     assert described == list(inspect.signature(layer).parameters)
     assert "Raises:" in rest
+
+
+def test_no_function_repeats_another_one_s_docstring():
+    """What a command says of itself stands in cli/ alone."""
+    where = {}
+    for path in Path(px.__file__).parent.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and (said := ast.get_docstring(node)):
+                where.setdefault(said, []).append(f"{path}: {node.name}")
+    assert not [places for places in where.values() if len(places) > 1]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

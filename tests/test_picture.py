@@ -31,3 +31,16 @@ def test_it_shows_what_a_layer_sees(pixel):
     row, diagonal = (layer(1, 4, dtype=torch.float64) for layer in (px.RowLSTM, px.DiagonalBiLSTM))
     assert seen(row, pixel) == PICTURE["row_lstm_sees"](pixel)
     assert seen(diagonal, pixel) == PICTURE["left_to_right_sees"](pixel) | PICTURE["right_to_left_sees"](pixel)
+
+
+def test_the_wavefront_is_that_of_the_kernels(core):
+    """csrc/geometry.h: which cell of which line is which pixel."""
+    geometry = core.Geometry.diagonal(HEIGHT, WIDTH, False)
+    steps = {
+        geometry.pixel(line, cell): line
+        for line in range(geometry.lines)
+        for cell in range(geometry.cells)
+        if geometry.active(line, cell)
+    }
+    assert steps == {row * WIDTH + column: PICTURE["step_of"]((row, column)) for row, column in PICTURE["cells"]()}
+    assert geometry.lines == HEIGHT + WIDTH - 1, "the picture says so"

@@ -10,7 +10,7 @@ from .run import Benchmark
 
 
 def bench(options: argparse.Namespace, command: str) -> int:
-    """Times a training step of the diagonal layers beside plain PyTorch, within a minute; each result is checked."""
+    """Prints the short table, of the cases that ``--only`` names; the exit status, 1 where a result is wrong."""
     cases = [case for case in CASES if options.only in str(case) and (options.only or case.in_default)]
     if not cases:
         raise ValueError(f"expected --only to be a part of one of {', '.join(map(str, CASES))}, got {options.only!r}")

@@ -39,7 +39,12 @@ MODEL_OPTIONS = (
 
 
 def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any]], Namespace]) -> int:
-    """Trains a model, and scores the best one on the test split."""
+    """Begins a training, or goes on with one, to its end or to Ctrl-C.
+
+    Args:
+        command: the whole line, which a checkpoint keeps.
+        parse_again: makes the options of a resumed training, from those that its checkpoint stores.
+    """
     for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
         need(package)
     out = Path(options.out)
