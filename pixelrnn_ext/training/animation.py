@@ -60,14 +60,16 @@ def write_animation(path: Path, before: Tensor, images: Tensor, order: Tensor, c
         pixels = picture(frame, columns)
         gif.add(pixels[..., 0] if images.shape[1] == 1 else pixels, duration)
 
-    try:
-        with bar("frames", len(_pixels_done(order)), "writing") as shown:
-            for frame in islice(frames(before, images, order), len(_pixels_done(order)) - 1):
+    count = len(_pixels_done(order))
+    with bar("frames", count, "writing") as shown:
+        try:
+            for frame in islice(frames(before, images, order), count - 1):
                 add(frame, FRAME)
                 shown.update()
-    except KeyboardInterrupt:
-        finished = False
-    add(images, LAST_FRAME)
+        except KeyboardInterrupt:
+            finished = False
+        add(images, LAST_FRAME)
+        shown.update()
     write_atomically(path, gif.finish())
     return finished
 
