@@ -17,7 +17,8 @@ from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint, data, folder
 from pixelrnn_ext.training.builder import build
 from pixelrnn_ext.training.distributed import World
-from pixelrnn_ext.training.loop import Settings, Training
+from pixelrnn_ext.training.loop import Training
+from pixelrnn_ext.training.settings import Settings
 from pixelrnn_ext.training.stored_data import load_again
 from tiny import ALONE, stop_before
 

@@ -7,7 +7,7 @@ from pixelrnn_ext import cli, models
 from pixelrnn_ext.cli import parser
 from pixelrnn_ext.operators import library
 from pixelrnn_ext.training import builder, checkpoint, data
-from pixelrnn_ext.training.loop import Settings
+from pixelrnn_ext.training.settings import Settings
 
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
 

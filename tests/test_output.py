@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pixelrnn_ext.training import checkpoint, curve, files, journal, loop, output
+from pixelrnn_ext.training import checkpoint, curve, files, gallery, journal, loop, output
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.optional import MissingPackage
@@ -217,7 +217,7 @@ def train(out, act):
         return wrapper
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "write_learning_curve", cheap_curve)
+        patch.setattr(gallery, "write_learning_curve", cheap_curve)
         patch.setattr(files, "_replace", watched(files._replace))
         patch.setattr(journal.Journal, "write", watched(journal.Journal.write))
         training = tiny_training(out, model="pixelcnn", **STEPS)

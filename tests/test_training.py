@@ -12,13 +12,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from pixelrnn_ext.training import checkpoint, interrupt, journal, loop, optimiser
+from pixelrnn_ext.training import checkpoint, gallery, interrupt, journal, optimiser
 from pixelrnn_ext.training.batches import shifted, training_batch
 from pixelrnn_ext.training.builder import build, count_parameters
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.evaluation import nats_per_image
 from pixelrnn_ext.training.interrupt import Interrupt
-from pixelrnn_ext.training.loop import Settings, Training
+from pixelrnn_ext.training.loop import Training
+from pixelrnn_ext.training.settings import Settings
 from tiny import ALONE, stop_before, tiny_data, tiny_training
 
 ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True, shift=1, weight_decay=0.1)
@@ -130,7 +131,7 @@ def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(loop, broken, fail)
+    monkeypatch.setattr(gallery, broken, fail)
     said = []
     assert tiny_training(tmp_path, steps=1, samples=1, said=said).run()
     name = {"write_learning_curve": "learning-curve.png", "write_grid": "samples-0000001.png"}[broken]

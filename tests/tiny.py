@@ -5,7 +5,8 @@ import torch
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.builder import build
 from pixelrnn_ext.training.distributed import World
-from pixelrnn_ext.training.loop import Settings, Training
+from pixelrnn_ext.training.loop import Training
+from pixelrnn_ext.training.settings import Settings
 
 ALONE = World(0, 1, torch.device("cpu"))
 

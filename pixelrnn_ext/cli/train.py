@@ -8,7 +8,7 @@ from .. import models
 from ..operators import backends
 from ..training import builder, data, optimiser
 from ..training.commands.train import NOT_STORED, train
-from ..training.loop import Settings
+from ..training.settings import Settings
 from .arguments import add_data, add_device, named, whole
 
 SUMMARY = "train a model"

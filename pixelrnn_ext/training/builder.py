@@ -7,7 +7,6 @@ import torch
 
 from .. import models
 from .data import DataSet
-from .loop import check_fits
 
 KINDS = {
     "row": dict(model="PixelRNN", layer="row"),
@@ -66,6 +65,17 @@ def build(
     model = models.from_config(config)
     check_fits(model, data)
     return model
+
+
+def check_fits(model: models.AutoregressiveModel, data: DataSet) -> None:
+    """ValueError where the model is for other images, or its condition not the data set's classes."""
+    got = data.shape[0], data.levels
+    if (model.image_channels, model.levels) != got:
+        expected = f"{model.image_channels} channels and {model.levels} levels"
+        raise ValueError(f"expected images with {expected}, as the model has, got {got[0]} and {got[1]} of {data.name}")
+    if model.condition_channels not in (0, len(data.classes)):
+        expected = f"{model.condition_channels} classes, as the model has"
+        raise ValueError(f"expected {expected}, got {len(data.classes)} of {data.name}")
 
 
 def count_parameters(model: torch.nn.Module) -> int:

@@ -7,9 +7,15 @@ import torch
 from torch import Tensor
 
 from ..models import AutoregressiveModel
+from .data import conditions
 from .seeds import generator
 
 HIDDEN = ("lower-half", "box")
+
+
+def cycled_classes(count: int, classes: int) -> Tensor | None:
+    """Conditions for ``count`` images, one class after the other; None for a model without classes."""
+    return conditions(torch.arange(count) % classes, classes) if classes else None
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ their average, the optimiser's state and the step's number are all there is to s
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
@@ -21,90 +20,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .. import models
 from . import checkpoint, optimiser, output
 from .batches import Order, training_batch
-from .curve import CURVE, write_learning_curve
-from .data import DataSet, conditions
+from .builder import check_fits
+from .data import DataSet
 from .distributed import World
-from .drawing import draw
 from .evaluation import nats_per_image
-from .grid import write_grid
+from .gallery import Gallery
 from .journal import Journal
-from .optional import need
-from .progress import bar, follow
+from .progress import bar
+from .settings import Settings
 from .stored_data import check_same, check_same_everywhere
 from .tensorboard import Board
 
 LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
 
 Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. ``batch_size`` is that of all processes together.
-
-    Attributes:
-        steps, epochs: how long; one of them, 20 epochs if neither is given.
-        optimiser, weight_decay, schedule, warmup: see optimiser.py.
-        clip: largest norm of the gradient of the nats per dimension; 0 leaves it as it is.
-        ema: decay of the moving average of the parameters, which is then what is scored; 0 keeps none.
-        bf16: autocast of the training steps to bfloat16. flip: images are mirrored at random. shift: they
-            are moved at random by up to so many pixels.
-        samples: images in the picture after each epoch. save_every: steps between checkpoints inside an epoch.
-    """
-
-    batch_size: int = 16
-    steps: int | None = None
-    epochs: int | None = None
-    optimiser: str = "rmsprop"
-    learning_rate: float = 1e-3
-    weight_decay: float | None = None
-    schedule: str = "constant"
-    warmup: int = 0
-    clip: float = 1.0
-    ema: float = 0.0
-    bf16: bool = False
-    flip: bool = False
-    shift: int = 0
-    seed: int = 0
-    samples: int = 16
-    save_every: int = 1000
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            kind: Any = each.type  # a class or a union, since annotations are not postponed here
-            value, of = getattr(self, each.name), (kind | int if kind in (float, float | None) else kind)
-            if not isinstance(value, of) or (isinstance(value, bool) and of is not bool):
-                expected = getattr(kind, "__name__", kind)
-                raise TypeError(f"expected {each.name} to be {expected}, got {type(value).__name__}")
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("expected steps or epochs, got both")
-        if self.optimiser not in optimiser.OPTIMISERS:
-            raise ValueError(
-                f"expected optimiser to be one of {', '.join(optimiser.OPTIMISERS)}, got {self.optimiser!r}"
-            )
-        if self.schedule not in optimiser.SCHEDULES:
-            raise ValueError(f"expected schedule to be one of {', '.join(optimiser.SCHEDULES)}, got {self.schedule!r}")
-        for name in ("batch_size", "steps", "epochs", "save_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"expected {name} >= 1, got {value}")
-        for name in ("warmup", "clip", "shift", "samples", "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"expected {name} >= 0 and finite, got {value}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"expected learning_rate > 0 and finite, got {self.learning_rate}")
-        if self.steps is not None:
-            self.check_warmup(self.steps)
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"expected seed in [0, 2**63), got {self.seed}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"expected ema in [0, 1), got {self.ema}")
-
-    def check_warmup(self, steps: int) -> None:
-        """ValueError where a training of so many steps would end before its learning rate has risen."""
-        if self.warmup > steps:
-            raise ValueError(f"expected a warmup within the {steps} steps of the training, got {self.warmup}")
 
 
 @dataclass
@@ -263,19 +192,7 @@ class Training:
         board = Board(self.out) if self.tensorboard else None
         self.journal = Journal(self.out, self.progress.step, board, data=self.data.description, unit=self.data.unit)
         stack.callback(self.journal.close)
-        self._draws_curve = self._can_draw("a learning curve", "matplotlib.figure")
-        self._draws_samples = self.settings.samples > 0 and self._can_draw(
-            "pictures of samples", "PIL.Image", "torchvision.utils"
-        )
-
-    def _can_draw(self, what: str, *packages: str) -> bool:
-        try:
-            for package in packages:
-                need(package)
-        except Exception as error:  # a torchvision for another torch raises RuntimeError
-            warnings.warn(f"training goes on without {what}: {_reason(error)}", stacklevel=2)
-            return False
-        return True
+        self._gallery = Gallery(self.out, self.data, self.settings.samples, self.settings.seed, self.say)
 
     def _run(self, stop: Stop) -> bool:
         batch = self.settings.batch_size
@@ -409,59 +326,4 @@ class Training:
         )
 
     def _draw(self, journal: Journal, stop: Stop, again: bool = True) -> None:
-        """The pictures of a step; that one cannot be drawn or written ends no training."""
-        samples = self.out / output.SAMPLES.format(self.progress.step)
-        pictures: dict[Path, Callable[[Path], None]] = {}
-        if self._draws_curve:
-            pictures[self.out / CURVE] = lambda path: self._write_curve(path, journal)
-        if self._draws_samples and (again or not samples.exists()):
-            pictures[samples] = lambda path: self._write_samples(path, stop)
-        for path, write in pictures.items():
-            try:
-                write(path)
-            except Exception as error:  # of the disk, Pillow, matplotlib or the memory
-                self.say(f"training goes on without {path}: {_reason(error)}")
-
-    def _write_curve(self, path: Path, journal: Journal) -> None:
-        write_learning_curve(path, journal.entries, self.data.description, self.data.unit)
-
-    def _write_samples(self, path: Path, stop: Stop) -> None:
-        count, model = self.settings.samples, self.scored_model
-        with bar("rows", what="samples") as shown:
-            show = follow(shown)
-
-            def progress(done: int, total: int) -> None:
-                show(done, total)
-                if stop():
-                    raise KeyboardInterrupt
-
-            images, finished = draw(
-                model,
-                count,
-                self.data.shape,
-                seed=self.settings.seed,
-                condition=cycled_classes(count, model.condition_channels),
-                progress=progress,
-            )
-        if finished:
-            write_grid(path, images / (self.data.levels - 1), math.ceil(count**0.5))
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-
-
-def cycled_classes(count: int, classes: int) -> Tensor | None:
-    """Conditions for ``count`` images, one class after the other; None for a model without classes."""
-    return conditions(torch.arange(count) % classes, classes) if classes else None
-
-
-def check_fits(model: models.AutoregressiveModel, data: DataSet) -> None:
-    """ValueError where the model is for other images, or its condition not the data set's classes."""
-    got = data.shape[0], data.levels
-    if (model.image_channels, model.levels) != got:
-        expected = f"{model.image_channels} channels and {model.levels} levels"
-        raise ValueError(f"expected images with {expected}, as the model has, got {got[0]} and {got[1]} of {data.name}")
-    if model.condition_channels not in (0, len(data.classes)):
-        expected = f"{model.condition_channels} classes, as the model has"
-        raise ValueError(f"expected {expected}, got {len(data.classes)} of {data.name}")
+        self._gallery.draw(self.scored_model, self.progress.step, journal.entries, stop, again)

@@ -13,7 +13,7 @@ import torch
 from ... import models
 from ...operators import backends
 from .. import checkpoint, data, distributed, stored_data
-from ..loop import check_fits
+from ..builder import check_fits
 
 
 def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:

@@ -6,7 +6,7 @@ from argparse import Namespace
 import torch
 
 from .. import data, grid
-from ..loop import cycled_classes
+from ..drawing import cycled_classes
 from . import pictures
 from .inputs import load_model
 

@@ -15,8 +15,9 @@ from ...operators import library
 from ...operators.library import VERSION, build_config
 from .. import builder, checkpoint, data, distributed, output, stored_data
 from ..interrupt import Interrupt
-from ..loop import Settings, Training
+from ..loop import Training
 from ..optional import need
+from ..settings import Settings
 from ..summary import parameters_in_words
 from ..tensorboard import need_tensorboard
 from .evaluate import headline, nats_of, versions
