@@ -144,6 +144,9 @@ def test_a_training_becomes_a_pretrained_model(tmp_path, monkeypatch):
     assert -model.log_prob(tiny_data().splits["test"].images).mean().item() == pytest.approx(
         table["tiny"]["test"], 1e-4
     )
+    for name in ("", "../tiny", "Tiny", ".tiny"):
+        with pytest.raises(ValueError, match=f"expected a name of lower-case letters, digits, - and _, got '{name}'"):
+            export(training.out, name, tmp_path)
     with pytest.raises(ValueError, match=f"expected a name that no model has, got 'tiny' of {tmp_path}: --force"):
         export(training.out, "tiny", tmp_path)
     assert export(training.out, "tiny", tmp_path, force=True) == path

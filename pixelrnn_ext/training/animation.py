@@ -1,6 +1,6 @@
 """The order in which pixels are drawn, as a GIF."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -46,15 +46,15 @@ def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
         yield torch.where(drawn, images, before)
 
 
-def write_animation(path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int) -> bool:
+def write_animation(
+    path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int, stop: Callable[[], bool] = lambda: False
+) -> None:
     """A grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``, over and over.
 
-    Gray images are exact, colours are reduced to 256.
-
-    Returns:
-        False where Ctrl-C left frames out. The last one, of the finished images, is always there.
+    Gray images are exact, colours are reduced to 255. Where ``stop()`` becomes true, frames are left out, but not the
+    last one, of the finished images.
     """
-    gif, finished = Gif(), True
+    gif = Gif()
 
     def add(frame: Tensor, duration: int) -> None:
         pixels = picture(frame, columns)
@@ -62,16 +62,14 @@ def write_animation(path: Path, before: Tensor, images: Tensor, order: Tensor, c
 
     count = len(_pixels_done(order))
     with bar("frames", count, "writing") as shown:
-        try:
-            for frame in islice(frames(before, images, order), count - 1):
-                add(frame, FRAME)
-                shown.update()
-        except KeyboardInterrupt:
-            finished = False
+        for frame in islice(frames(before, images, order), count - 1):
+            if stop():
+                break
+            add(frame, FRAME)
+            shown.update()
         add(images, LAST_FRAME)
         shown.update()
     write_atomically(path, gif.finish())
-    return finished
 
 
 def _pixels_done(order: Tensor) -> range:

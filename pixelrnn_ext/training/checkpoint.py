@@ -189,9 +189,12 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 
 
-def resolve(path: str | Path) -> Path:
+def resolve(path: str | Path, *, without_score: bool = False) -> Path:
     """A checkpoint's file: of a training's folder the best one. A path that is there comes before a pretrained model of
     its name.
+
+    Args:
+        without_score: of a training that has not come to its first score, it is the last one.
 
     Raises:
         FileNotFoundError: it is neither, or a folder without a best checkpoint.
@@ -202,6 +205,8 @@ def resolve(path: str | Path) -> Path:
         if not folder.is_dir() or os.path.lexists(folder / BEST):
             return folder / BEST if folder.is_dir() else folder
         if (folder / LAST).exists():
+            if without_score:
+                return folder / LAST
             raise FileNotFoundError(f"expected {BEST} in {path}, whose training has not come to its first score")
         raise FileNotFoundError(f"expected {path} to be the folder of a training, got one without {BEST}")
     if str(path) in models.PRETRAINED:

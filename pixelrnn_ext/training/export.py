@@ -7,6 +7,7 @@ The card, README.md in the same folder, is written by hand.
 import argparse
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -26,9 +27,11 @@ def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = F
         force: a model of that name is replaced.
 
     Raises:
-        OSError, ValueError: as checkpoint.load_model and stored_data.load_again; the file cannot be written; there is a
-            model of that name.
+        OSError, ValueError: as checkpoint.load_model and stored_data.load_again; the file cannot be written; the
+            name is none, or there is a model of that name.
     """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise ValueError(f"expected a name of lower-case letters, digits, - and _, got {name!r}")
     path, table = folder / f"{name}.safetensors", folder / TABLE
     models = json.loads(table.read_text())
     if not force and (path.exists() or name in models):

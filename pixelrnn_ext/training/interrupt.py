@@ -1,4 +1,4 @@
-"""Ctrl-C as a question that a training asks between two steps."""
+"""Ctrl-C as a question, which a training asks between two steps and an animation between two frames."""
 
 import signal
 import time

@@ -24,18 +24,19 @@ def of_run(path: str | Path) -> dict[str, object]:
     Raises:
         OSError, ValueError: as checkpoint.load and checkpoint.resolve.
     """
-    file = checkpoint.resolve(path)
+    file = checkpoint.resolve(path, without_score=True)
     _, facts = checkpoint.load(file)
     with torch.device("meta"):
         model = models.from_config(facts["model"])
     folder, data, progress = file.parent, facts["data"], facts["progress"]
+    has_score = math.isfinite(progress["best"])
     there = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
     return {
         "model": f"{type(model).__name__}({model.extra_repr()})",
         "parameters": parameters_in_words(model),
         "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
         **_scores(file, progress, model.levels, data["shape"]),
-        "step": f"{progress['step']}, the best on validation {progress['best_step']}",
+        "step": str(progress["step"]) + f", the best on validation {progress['best_step']}" * has_score,
         "training": _how_far(folder),
         "command": facts.get("command"),
         "options": _options(facts),

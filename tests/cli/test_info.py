@@ -1,12 +1,12 @@
 """``pixelrnn info``: of a training, and of the installation."""
 
 import json
+import math
 import platform
 import re
 import shutil
 import signal
 
-import pytest
 import torch
 
 from command_line import train
@@ -79,20 +79,22 @@ def test_info_shows_a_size_as_it_is_given(tmp_path, trained, capsys):
     assert "image-size 24x32," in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        pytest.param(
-            ["last.safetensors"], "expected best.safetensors in .*, whose training has not come", id="no-score"
-        ),
-        pytest.param([], "to be the folder of a training, got one without best.safetensors", id="another"),
-    ],
-)
-def test_a_folder_without_a_best_checkpoint(trained, names, message, tmp_path, capsys):
-    for name in names:
-        shutil.copy(trained[0] / name, tmp_path)
+def test_a_folder_that_is_no_training_s(tmp_path, capsys):
     assert cli.main(["info", str(tmp_path)]) == 2
-    assert re.search(message, capsys.readouterr().err)
+    assert "to be the folder of a training, got one without best.safetensors" in capsys.readouterr().err
+
+
+def test_info_of_a_training_before_its_first_score(trained, tmp_path, capsys):
+    """Only to draw or to score there is no model."""
+    tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
+    facts["progress"] |= {"best": math.inf, "best_step": 0}
+    checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
+    assert cli.main(["info", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^training: +epoch .*, unfinished$", printed, re.MULTILINE)
+    assert re.search(r"^step: +\d+$", printed, re.MULTILINE) and "best on validation" not in printed
+    assert cli.main(["evaluate", str(tmp_path)]) == 2
+    assert "whose training has not come to its first score" in capsys.readouterr().err
 
 
 def test_info_of_a_pretrained_model(capsys):

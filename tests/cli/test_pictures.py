@@ -1,6 +1,7 @@
 """What ``pixelrnn sample`` and ``complete`` have in common: formats, animations, pipes, Ctrl-C."""
 
 import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from command_line import refused
 from pixelrnn_ext import cli, models
-from pixelrnn_ext.training import gif
+from pixelrnn_ext.training import animation, files, gif, grid
 
 
 def test_the_suffix_of_out_is_the_format(trained, tmp_path):
@@ -68,8 +69,8 @@ def test_ctrl_c_in_writing_an_animation_keeps_the_finished_images(trained, tmp_p
 
     def interrupted(*arguments):
         calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
         add(*arguments)
 
     draw = ["sample", str(trained[0]), "--count", "2", "--out"]
@@ -82,6 +83,27 @@ def test_ctrl_c_in_writing_an_animation_keeps_the_finished_images(trained, tmp_p
         assert moving.n_frames == 3
         moving.seek(2)
         assert (numpy.array(moving.convert("RGB")) == numpy.array(still)).all()
+
+
+def interrupted(function):
+    def run(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return function(*arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif"])
+@pytest.mark.parametrize("where", ["the last frame", "the file"])
+def test_ctrl_c_at_the_end_waits_for_the_file(trained, tmp_path, capsys, monkeypatch, where, name):
+    path = tmp_path / name
+    places = [(grid, "picture"), (animation, "picture")] if where == "the last frame" else [(files, "_replace")]
+    for module, function in places:
+        monkeypatch.setattr(module, function, interrupted(getattr(module, function)))
+    assert cli.main(["sample", str(trained[0]), "--count", "2", "--out", str(path)]) == 130
+    assert capsys.readouterr().err == f"interrupted; 2 finished samples are in {path}\n"
+    with Image.open(path) as opened:
+        opened.load()
 
 
 def test_a_picture_into_a_pipe_and_the_standard_output(trained, tmp_path, capfd):

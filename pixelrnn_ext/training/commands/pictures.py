@@ -11,6 +11,7 @@ from torch import Tensor
 from ... import models
 from ..._command import INTERRUPTED
 from .. import animation, drawing, files, grid
+from ..interrupt import Interrupt
 from ..progress import bar, follow
 from .inputs import check_writable
 
@@ -57,15 +58,17 @@ def write(
     columns: int,
     known: Tensor | None = None,
 ) -> bool:
-    """A grid of images, animated as they are drawn from what was there ``before``; False where Ctrl-C left frames
-    out."""
-    if options.animate or animation.is_animation(options.out):
-        height, width = images.shape[2:]
-        known = torch.zeros(1, 1, height, width, dtype=torch.bool) if known is None else known
-        order = animation.drawing_order(model, known)
-        return animation.write_animation(options.out, before, images, order, columns)
-    grid.write_grid(options.out, images, columns)
-    return True
+    """A grid of images, animated as they are drawn from what was there ``before``; False after Ctrl-C, which waits for
+    the images but not for all frames."""
+    with Interrupt() as stop:
+        if options.animate or animation.is_animation(options.out):
+            height, width = images.shape[2:]
+            known = torch.zeros(1, 1, height, width, dtype=torch.bool) if known is None else known
+            order = animation.drawing_order(model, known)
+            animation.write_animation(options.out, before, images, order, columns, stop)
+        else:
+            grid.write_grid(options.out, images, columns)
+        return not stop()
 
 
 def end(options: Namespace, drawn: int, finished: bool, what: str) -> int:
