@@ -9,10 +9,9 @@ from torch.types import Device
 
 from . import functional
 from ._arguments import check_dtype, check_odd, integers, odd_sides
+from ._recurrent import Recurrent
 from .masks import check_colour_groups, check_recurrent_mask_type
 from .operators import backends
-
-INITIAL_STATES = ("zero", "learned")
 
 
 class _Options(TypedDict):
@@ -21,16 +20,12 @@ class _Options(TypedDict):
     backend: str
 
 
-class _LineLSTM(nn.Module):
+class _LineLSTM(Recurrent):
     """Parameters of one or two scans."""
 
-    in_channels: int
-    hidden_channels: int
     kernel_size: int
     image_channels: int
     mask_type: str | None
-    initial_state: str
-    backend: str
     weight_ih: nn.Parameter
     weight_hh: nn.Parameter
     bias: nn.Parameter | None
@@ -57,7 +52,6 @@ class _LineLSTM(nn.Module):
         device: Device,
         dtype: torch.dtype | None,
     ) -> None:
-        super().__init__()
         in_channels, hidden_channels, kernel_size, taps, image_channels = integers(
             in_channels=in_channels,
             hidden_channels=hidden_channels,
@@ -67,40 +61,25 @@ class _LineLSTM(nn.Module):
         )
         check_odd(kernel_size)
         check_recurrent_mask_type(mask_type)
-        if initial_state not in INITIAL_STATES:
-            raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
-        backends.check_name(backend)
-        check_dtype("dtype", dtype)
-        self.in_channels = in_channels
-        self.hidden_channels = hidden_channels
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            suffixes,
+            gates=4,
+            taps=taps,
+            kernel_size=kernel_size,
+            bias=bias,
+            initial_state=initial_state,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
         self.kernel_size = kernel_size
         self.image_channels = image_channels
         self.mask_type = mask_type
-        self.initial_state = initial_state
-        self.backend = backend
-        gates = 4 * hidden_channels
-
-        def parameter(wanted: bool, *size: int) -> nn.Parameter | None:
-            return nn.Parameter(torch.empty(size, device=device, dtype=dtype)) if wanted else None
-
-        for suffix in suffixes:
-            self.register_parameter("weight_ih" + suffix, parameter(True, gates, in_channels, 1, kernel_size))
-            self.register_parameter("weight_hh" + suffix, parameter(True, gates, hidden_channels, taps))
-            self.register_parameter("bias" + suffix, parameter(bias, gates))
-            self.register_parameter("h0" + suffix, parameter(initial_state == "learned", hidden_channels))
-            self.register_parameter("c0" + suffix, parameter(initial_state == "learned", hidden_channels))
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Weights and biases uniform in +-1/sqrt(hidden_channels), as in torch.nn.LSTM; learned initial states zero."""
-        bound = self.hidden_channels**-0.5
-        for name, parameter in self.named_parameters(recurse=False):
-            if name.startswith(("h0", "c0")):
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.uniform_(parameter, -bound, bound)
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.hidden_channels}"]

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import is_fake
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
-
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+from ..operators.operands import INTEGERS, readable
 
 
 class AutoregressiveModel(nn.Module):
@@ -125,7 +123,7 @@ class AutoregressiveModel(nn.Module):
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
     def _check_images(self, images: Tensor) -> None:
-        if not isinstance(images, Tensor) or images.dtype not in _INTEGERS:
+        if not isinstance(images, Tensor) or images.dtype not in INTEGERS:
             got = images.dtype if isinstance(images, Tensor) else type(images).__name__
             raise TypeError(f"expected images as a Tensor of integers, got {got}")
         if images.dim() != 4 or images.shape[1] != self.image_channels or 0 in images.shape[2:]:
@@ -134,7 +132,7 @@ class AutoregressiveModel(nn.Module):
         possible = torch.iinfo(images.dtype)
         if (possible.min >= 0 and possible.max < self.levels) or not images.numel() or torch.compiler.is_compiling():
             return  # without asking the device
-        values = _values(images)
+        values = readable(images)
         if values is None:
             return
         with _disable_current_modes():  # a trace has no use for it
@@ -162,14 +160,6 @@ class AutoregressiveModel(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
-
-
-def _values(tensor: Tensor) -> Tensor | None:
-    """All values of a tensor, inside torch.func's transforms those of the whole batch; None of a tensor that has
-    none."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
-    return None if tensor.is_meta or is_fake(tensor) else tensor
 
 
 def _to_stderr(done: int, rows: int) -> None:

@@ -17,6 +17,12 @@ def autocasts(device: str) -> bool:
     return device not in _WITHOUT and torch.is_autocast_enabled(device)
 
 
+def result_dtype(input: torch.Tensor) -> torch.dtype:
+    """That of the result of a function of ``input``, as of a convolution."""
+    device = input.device.type
+    return torch.get_autocast_dtype(device) if autocasts(device) and input.dtype != torch.float64 else input.dtype
+
+
 def without_autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
 

@@ -1,11 +1,15 @@
 """The tensors that a function is given: what is asked of them, whichever the function."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 
 from .._arguments import check_dtype
 from .autocast import autocasts
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
@@ -36,3 +40,23 @@ def check_map(input: Tensor) -> None:
 def shape(tensor: Tensor) -> tuple[int, ...]:
     """As messages show it."""
     return tuple(tensor.shape)
+
+
+def readable(tensor: Tensor) -> Tensor | None:
+    """All values of a tensor, inside torch.func's transforms those of the whole batch; None of a tensor that has
+    none."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return None if tensor.is_meta or is_fake(tensor) else tensor
+
+
+def together(tensors: Sequence[Tensor]) -> Tensor:
+    """Those of each direction in one, along a first axis."""
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+
+
+def stacked(given: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
+    """As :func:`together`, with zeros of a direction that has none; None where no direction has one."""
+    if all(t is None for t in given):
+        return None
+    return together([like.new_zeros(size) if t is None else t for t in given])

@@ -9,7 +9,8 @@ from torch import Tensor
 from ... import reference
 from ...masks import masked_weight
 from .. import backends
-from ..autocast import autocasts, without_autocast
+from ..autocast import result_dtype, without_autocast
+from ..operands import stacked, together
 from ..precision import allows_tf32
 from .scan import Scan
 
@@ -18,14 +19,17 @@ def run_scan(scan: Scan, backend: str) -> Tensor:
     """The map of the one direction, or of the two: the second one is shifted down and added."""
     scan.check()
     path = backends.choose(backend, scan.input.device)
-    device, given = scan.input.device.type, scan.input.dtype
-    result_dtype = torch.get_autocast_dtype(device) if autocasts(device) and given != torch.float64 else given
-    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
-    dtype = result_dtype if path and device == "cuda" else torch.promote_types(result_dtype, torch.float32)
-    scan = scan.to(dtype)
+    device, dtype = scan.input.device.type, result_dtype(scan.input)
+    scan = scan.to(computing_dtype(dtype, device, path))
     with without_autocast(device):
         y = _by_reference(scan) if path is None else _by_operator(scan, path)
-        return y.to(result_dtype)
+        return y.to(dtype)
+
+
+def computing_dtype(dtype: torch.dtype, device: str, path: str | None) -> torch.dtype:
+    """That of a recurrence's maps, whose result has ``dtype``: the CUDA kernels store halves and compute in float32,
+    elsewhere halves are computed as float32 maps."""
+    return dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32)
 
 
 def _by_reference(scan: Scan) -> Tensor:
@@ -48,12 +52,12 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
     kernel = directions[0].weight_ih.shape[3]
     live = kernel if scan.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
 
-    weight_ih = _together([d.weight_ih for d in directions])
+    weight_ih = together([d.weight_ih for d in directions])
     weight_ih = masked_weight(weight_ih, scan.mask_type, image_channels=scan.image_channels, gates=4).squeeze(3)
     if live < kernel:
         weight_ih = weight_ih.narrow(3, 0, live)
-    weight_hh = _together([d.weight_hh for d in directions])
-    bias = _stacked([d.bias for d in directions], weight_hh, 4 * hidden)
+    weight_hh = together([d.weight_hh for d in directions])
+    bias = stacked([d.bias for d in directions], weight_hh, 4 * hidden)
     x = None
     if scan.gate_bias is not None:
         x = scan.gate_bias.unflatten(1, (len(directions), 4, hidden)).permute(1, 0, 4, 5, 3, 2)
@@ -61,8 +65,8 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
     y, *_ = scan_all(
         x,
         _unit_major(weight_hh),
-        _stacked([d.h0 for d in directions], weight_hh, hidden),
-        _stacked([d.c0 for d in directions], weight_hh, hidden),
+        stacked([d.h0 for d in directions], weight_hh, hidden),
+        stacked([d.c0 for d in directions], weight_hh, hidden),
         scan.input.permute(0, 2, 3, 1),
         _unit_major(weight_ih),
         None if bias is None else bias.unflatten(1, (4, hidden)).transpose(1, 2),
@@ -78,14 +82,3 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
 def _unit_major(weights: Tensor) -> Tensor:
     """(directions, 4 * hidden, channels, taps) -> [directions, taps, hidden, 4, channels], a view."""
     return weights.unflatten(1, (4, -1)).permute(0, 4, 2, 1, 3)
-
-
-def _together(tensors: list[Tensor]) -> Tensor:
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
-
-
-def _stacked(given: list[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
-    """One of each direction, zeros where it has none; None where no direction has one."""
-    if all(t is None for t in given):
-        return None
-    return _together([like.new_zeros(size) if t is None else t for t in given])
