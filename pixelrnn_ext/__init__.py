@@ -8,6 +8,7 @@ if running() and not is_bench():
 with without_traceback(running()):
     from . import functional, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
+    from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
     from .operators import masked_conv
     from .operators.library import VERSION as __version__  # noqa: F401 - public, though not for a star import
@@ -17,6 +18,7 @@ with without_traceback(running()):
 __all__ = [
     "DiagonalBiLSTM",
     "DiagonalLSTM",
+    "LSTM2d",
     "MaskedConv2d",
     "MultiScalePixelRNN",
     "PixelCNN",

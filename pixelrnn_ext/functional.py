@@ -1,5 +1,5 @@
 """The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
-1601.06759).
+1601.06759), and a two-dimensional LSTM that reads an image from its corners.
 
 All maps are (N, C, H, W), inputs of any strides. The gates of the recurrences are in the order i, f, g, o of
 torch.nn.LSTM, and their result is in channels_last memory format from the native backend, which computes in that
@@ -9,10 +9,15 @@ own dtype; the CUDA kernels store maps and weights in it and keep the cell state
 the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ._arguments import integer, integers
+from .directions import Direction2d
 from .masks import MASK_TYPES, Mask, check_colour_groups
+from .operators.lstm2d.run import run_lstm2d
+from .operators.lstm2d.scan import Scan2d
 from .operators.masked_conv.run import run_masked_conv2d
 from .operators.operands import check_map, check_tensors, shape
 from .operators.recurrence.run import run_scan
@@ -174,6 +179,76 @@ def diagonal_bilstm(
         image_channels=integer("image_channels", image_channels),
     )
     return run_scan(scan, backend)
+
+
+def lstm2d(
+    input: Tensor,
+    weights: Sequence[Direction2d],
+    *,
+    cell: str = "stable",
+    corners: Sequence[str] = ("tl",),
+    sizes: Tensor | None = None,
+    merge: str | None = "concat",
+    backend: str = "auto",
+) -> Tensor:
+    """Two-dimensional LSTM: a pixel reads the one above and the one to its left, as it is seen from a corner.
+
+    ::
+
+        z(r, c) = weight_ih input(r, c) + bias + weight_hh_0 h(r - 1, c) + weight_hh_1 h(r, c - 1)
+        g = tanh(z_g), every other gate is sigmoid(z);  but for leaky h(r, c) = o * tanh(c(r, c))
+
+    =============  =====================  ==================================================================
+    cell           gates                  c(r, c), from c_up = c(r - 1, c) and c_left = c(r, c - 1)
+    =============  =====================  ==================================================================
+    ``pixelrnn``   i, f, g, o             i g + f c_left
+    ``stable``     i, f, g, o, lambda     i g + f m, where m = lambda c_up + (1 - lambda) c_left
+    ``graves``     i, f_left, g, o, f_up  i g + f_up c_up + f_left c_left
+    ``halved``     i, f_left, g, o, f_up  i g + (f_up c_up + f_left c_left) / 2
+    ``leaky``      phi, o_prev, g, o,     phi g + (1 - phi) m, and h = tanh(o_prev m + o c)
+                   lambda
+    ``max``        i, f_left, g, o, f_up  i g + the product of the larger forget gate (f_left c_left if they are
+                                          equal, and in the first row), between -100 and 100
+    =============  =====================  ==================================================================
+
+    With peepholes p, of ``graves`` and ``halved`` alone: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
+    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``.
+
+    c of ``graves`` grows by a factor of f_up + f_left with every line, up to 2: on large maps it may overflow.
+
+    Args:
+        input: (N, in_channels, H, W).
+        weights: a :class:`pixelrnn_ext.directions.Direction2d` for each corner: weight_ih (G * hidden, in_channels, 1,
+            1); weight_hh (G * hidden, hidden, 2): up, left; and, or None, bias (G * hidden,); h0 and c0 (hidden,), the
+            state of every pixel outside the image, None is zero; peephole (4, hidden). Of the cell's G gates each has a
+            block of hidden rows, in their order.
+        cell: as above.
+        corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. Up and left mean
+            before: from ``"br"`` up is the row below. A direction is the scan from ``"tl"`` of the flipped image,
+            flipped back; nothing is shifted.
+        sizes: (N, 2), integers, the height and width of each image, which lies in the top left corner of its map; on
+            the CPU or where ``input`` is. An image is then as if it were alone, from all corners: its own far edge is
+            the edge, what lies outside is zero in the result and reaches nothing, whatever it is, nor does its
+            gradient. 0 is an empty image, None: all are H x W. Sizes on a GPU, and those inside torch.compile, are not
+            checked but clamped to 0 .. H and 0 .. W.
+        merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
+            (N, hidden, H, W); None: (N, D, hidden, H, W).
+        backend: ``"reference"``, or ``"auto"``, which is that; the others of :func:`row_lstm` have no kernels yet.
+
+    Returns:
+        h of all directions, merged, of the dtype of ``input``.
+
+    Raises:
+        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or sizes are no integers.
+        ValueError: a shape, device, size or option does not fit.
+        RuntimeError: the backend that was asked for cannot run here.
+
+    Example:
+        >>> weights = [Direction2d(torch.randn(80, 3, 1, 1), torch.randn(80, 16, 2)) for _ in range(2)]
+        >>> lstm2d(torch.randn(2, 3, 8, 8), weights, corners=("tl", "br")).shape
+        torch.Size([2, 32, 8, 8])
+    """
+    return run_lstm2d(Scan2d(input, list(weights), cell, tuple(corners), sizes, merge), backend)
 
 
 def masked_conv2d(

@@ -5,10 +5,14 @@ throughout, and can be differentiated any number of times. Arguments and shapes 
 :mod:`pixelrnn_ext.functional`.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .cells import CELLS, update
+from .directions import Direction2d, flipped, merged
 from .masks import masked_weight
 
 
@@ -55,22 +59,30 @@ def diagonal_lstm(
     """Diagonal LSTM (section 3.3): every pixel reads the one above and the one to its left. See
     functional.diagonal_lstm."""
     x = input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias)
-    x = x.flip(3) if reverse else x
-    hidden = weight_hh.shape[1]
-    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (above and left, 4 * hidden)
-    height, width = x.shape[2:]
-    border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)
-    h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
-    row = torch.arange(height, device=x.device)[:, None]
-    columns = []
-    for t, gates in enumerate(skew(x).permute(3, 0, 2, 1).unbind()):  # (N, H, 4 * hidden): pixels (r, t - r)
-        above = torch.cat([border, h[:, :-1]], 1)
-        h, c = _cell(gates + torch.cat([above, h], 2) @ weight, c)
-        columns.append(h)
-        if h0 is not None or c0 is not None:  # zeros stay zeros by themselves to the left of the image
-            h, c = torch.where(t >= row, h, border), torch.where(t >= row, c, c_border)
-    y = unskew(torch.stack(columns, 3).transpose(1, 2), width)
-    return y.flip(3) if reverse else y
+    return diagonal_scan(x, weight_hh, h0, c0, corner="tr" if reverse else "tl")
+
+
+def lstm2d(
+    input: Tensor,
+    weights: Sequence[Direction2d],
+    *,
+    cell: str = "stable",
+    corners: Sequence[str] = ("tl",),
+    sizes: Tensor | None = None,
+    merge: str | None = "concat",
+) -> Tensor:
+    """Two-dimensional LSTM from one corner or several; every image of a batch with ``sizes`` runs alone. See
+    functional.lstm2d."""
+
+    def scan(image: Tensor, direction: Direction2d, corner: str) -> Tensor:
+        weight_ih, weight_hh, bias, h0, c0, peephole = direction
+        x = F.conv2d(image, weight_ih, bias)
+        return diagonal_scan(x, weight_hh, h0, c0, peephole, cell=cell, corner=corner)
+
+    def all_scans(image: Tensor) -> Tensor:
+        return torch.stack([scan(image, direction, corner) for direction, corner in zip(weights, corners)], 1)
+
+    return merged(of_each_image(all_scans, input, sizes), merge)
 
 
 def masked_conv2d(
@@ -103,6 +115,55 @@ def input_to_state(
     return x if gate_bias is None else x + gate_bias
 
 
+def diagonal_scan(
+    x: Tensor,
+    weight_hh: Tensor,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    peephole: Tensor | None = None,
+    *,
+    cell: str = "pixelrnn",
+    corner: str = "tl",
+) -> Tensor:
+    """h, (N, hidden, H, W), of one direction from its input-to-state map x, (N, gates * hidden, H, W), by lines: pixels
+    (r, t - r) of line t."""
+    x = flipped(x, corner)
+    hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
+    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (up and left, gates * hidden)
+    height, width = x.shape[2:]
+    border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)
+    h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
+    row = torch.arange(height, device=x.device)[:, None]
+    top, columns = row == 0, []
+    for t, gates in enumerate(skew(x).permute(3, 0, 2, 1).unbind()):  # (N, H, gates * hidden)
+        h_up = torch.cat([border, h[:, :-1]], 1)
+        c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
+        h, c = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
+        columns.append(h)
+        # PixelRNN's zeros stay zeros by themselves to the left of the image; to its right two carries may overflow.
+        if h0 is not None or c0 is not None or carries_up:
+            inside = (row <= t) & (t < row + width)
+            h, c = torch.where(inside, h, border), torch.where(inside, c, c_border)
+    y = unskew(torch.stack(columns, 3).transpose(1, 2), width)
+    return flipped(y, corner)
+
+
+def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
+    """``run``, which makes (N, ..., H, W) of (N, C, H, W), on each image of ``m`` alone, a rectangle in the top left
+    corner of its map, of height and width ``sizes`` (N, 2). Outside it the result is zero."""
+    if sizes is None:
+        return run(m)
+    height, width = m.shape[2:]
+    none = run(m[:0, :, :1, :1])  # of no image: what gives empty ones, too, their shape and their gradients
+    maps = [F.pad(none, (0, width - 1, 0, height - 1))]
+    for image, (h, w) in zip(m.split(1), sizes.tolist()):
+        alone = image[:, :, : max(h, 0), : max(w, 0)]
+        rows, columns = alone.shape[2:]
+        y = run(alone) if rows and columns else none.new_zeros(1, *none.shape[1:-2], rows, columns)
+        maps.append(F.pad(y, (0, width - columns, 0, height - rows)))
+    return torch.cat(maps)
+
+
 def skew(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, H, W + H - 1), row r moved right by r, zeros around it (section 3.3)."""
     n, channels, height, width = x.shape
@@ -122,6 +183,5 @@ def _initial(state: Tensor | None, x: Tensor, hidden: int, cells: int) -> Tensor
 
 
 def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    i, f, g, o = gates.chunk(4, dim=-1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
+    """PixelRNN's, which takes on the c of one neighbour."""
+    return update("pixelrnn", gates, c, c)

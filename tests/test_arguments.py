@@ -28,6 +28,7 @@ COMPUTED = {
     "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(map_of(4)),
     "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(map_of(4)),
     "DiagonalBiLSTM": lambda i: px.DiagonalBiLSTM(i(4), i(6), image_channels=i(2))(map_of(4)),
+    "LSTM2d": lambda i: px.LSTM2d(i(4), i(6), directions=i(2))(map_of(4)),
     "MaskedConv2d": lambda i: px.MaskedConv2d(i(4), i(6), i(3), "A", image_channels=i(2))(map_of(4)),
     "MaskedConv2d-sides": lambda i: px.MaskedConv2d(4, 6, (i(3), i(5)), "A")(map_of(4)),
     "masked_conv2d": lambda i: px.functional.masked_conv2d(
@@ -80,9 +81,10 @@ def test_image_channels_that_are_no_integer(layer, wrong):
         px.RowLSTM,
         px.DiagonalLSTM,
         px.DiagonalBiLSTM,
+        px.LSTM2d,
         lambda *sizes, dtype: px.MaskedConv2d(*sizes, 3, "A", dtype=dtype),
     ],
-    ids=["RowLSTM", "DiagonalLSTM", "DiagonalBiLSTM", "MaskedConv2d"],
+    ids=["RowLSTM", "DiagonalLSTM", "DiagonalBiLSTM", "LSTM2d", "MaskedConv2d"],
 )
 def test_layers_refuse_dtypes_that_do_not_compute(layer, dtype):
     with pytest.raises(TypeError, match=f"expected dtype of a floating-point dtype .*, got {dtype}"):

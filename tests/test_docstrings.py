@@ -41,7 +41,7 @@ def test_every_layer_and_model_has_an_example():
     assert public and set(public) <= shown
 
 
-@pytest.mark.parametrize("layer", [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM, px.MaskedConv2d])
+@pytest.mark.parametrize("layer", [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM, px.LSTM2d, px.MaskedConv2d])
 def test_every_argument_of_a_layer_is_described(layer):
     _, _, rest = inspect.getdoc(layer).partition("Args:\n")
     section, _, _ = rest.partition("\n\n")

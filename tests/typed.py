@@ -19,6 +19,10 @@ both = px.DiagonalBiLSTM(8, 4)
 assert_type(both(x, gate_bias=x), Tensor)
 assert_type(both.weight_hh_reverse, nn.Parameter)
 
+corners = px.LSTM2d(8, 4, directions=("tl", "br"), merge=None)
+assert_type(corners(x, sizes=torch.tensor([[5, 6], [2, 3]])), Tensor)
+assert_type(corners.directions, tuple[str, ...])
+
 convolution = px.MaskedConv2d(8, 8, (3, 5), "A")
 assert_type(convolution(x), Tensor)
 assert_type(convolution.weight, nn.Parameter)

@@ -1,0 +1,75 @@
+"""The directions of a two-dimensional LSTM: the corners that they start from, their parameters, their maps in one.
+
+A direction is named by its corner, ``"tl"`` for the top left one. *Up* and *left* mean before in its scan: from
+``"br"``, up is the row below. It is the scan from ``"tl"`` of the flipped image, flipped back.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._arguments import integer
+
+# Of rows and of columns: 1 forwards, -1 backwards.
+CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
+# Of the names of parameters.
+SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
+# What a number of directions means.
+NUMBERED: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
+MERGES = ("concat", "sum", "mean", None)
+
+
+class Direction2d(NamedTuple):
+    """The parameters of one direction; shapes as in :func:`pixelrnn_ext.functional.lstm2d`."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor | None = None
+    h0: Tensor | None = None
+    c0: Tensor | None = None
+    peephole: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> "Direction2d":
+        return Direction2d(*(None if t is None else t.to(dtype) for t in self))  # type: ignore[arg-type]
+
+
+def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
+    """The corners that a number of directions means, or those that are given. TypeError, ValueError: there are none
+    such."""
+    if isinstance(directions, (tuple, list)):
+        check_corners(tuple(directions))
+        return tuple(directions)
+    number = integer("directions", directions)  # type: ignore[arg-type]  # a str is refused
+    if number not in NUMBERED:
+        raise ValueError(f"expected directions to be 1, 2, 4 or a tuple of corners, got {number}")
+    return NUMBERED[number]
+
+
+def check_corners(corners: tuple[str, ...]) -> None:
+    """ValueError unless they are corners, one at least and none of them twice."""
+    if not corners or len(set(corners)) < len(corners) or not set(corners) <= set(CORNERS):
+        raise ValueError(f"expected different corners of {', '.join(map(repr, CORNERS))}, got {corners!r}")
+
+
+def check_merge(merge: str | None) -> None:
+    """ValueError unless there is such a merge."""
+    if merge not in MERGES:
+        raise ValueError(f"expected merge to be 'concat', 'sum', 'mean' or None, got {merge!r}")
+
+
+def flipped(m: Tensor, corner: str) -> Tensor:
+    """A map (..., H, W) that starts from a corner as one that starts from the top left, and the other way round."""
+    axes = [axis for axis, sense in zip((-2, -1), CORNERS[corner]) if sense < 0]
+    return m.flip(axes) if axes else m
+
+
+def merged(maps: Tensor, merge: str | None) -> Tensor:
+    """The maps of all directions (N, D, hidden, H, W) as one, see :func:`pixelrnn_ext.functional.lstm2d`."""
+    if merge is None:
+        return maps
+    if merge == "concat":
+        return maps.flatten(1, 2)
+    pixels = maps.permute(0, 3, 4, 1, 2)  # in whose order a sum is written, so that it is in channels_last
+    return (pixels.sum(3) if merge == "sum" else pixels.mean(3)).permute(0, 3, 1, 2)

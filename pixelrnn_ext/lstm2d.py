@@ -1,0 +1,163 @@
+"""The two-dimensional LSTM as a module: a layer that reads an image from its corners."""
+
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.types import Device
+
+from . import functional
+from ._arguments import integers
+from ._recurrent import Recurrent
+from .cells import CELLS, check_cell, check_peepholes
+from .directions import SUFFIXES, Direction2d, check_merge, corners_of
+
+
+class LSTM2d(Recurrent):
+    """Two-dimensional LSTM from one corner or several: (N, in_channels, H, W) -> (N, D * hidden_channels, H, W).
+
+    A pixel of a direction sees all pixels between it and the direction's corner, so with four directions the whole
+    image. Nothing is masked and nothing shifted: it is for images that are read, not for those that are drawn pixel by
+    pixel. Images of a batch may have sizes of their own.
+
+    Equivalent to: ``functional.lstm2d(x, [Direction2d(self.weight_ih, self.weight_hh, self.bias, ...), ...], ...)``.
+    With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``,
+    with ``directions=("tl", "tr"), merge=None`` it has the two maps that a
+    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds; their state_dicts load.
+
+    Args:
+        in_channels: channels of the input.
+        hidden_channels: channels of each direction's state.
+        cell: ``"stable"``, ``"graves"``, ``"halved"``, ``"leaky"``, ``"max"`` or ``"pixelrnn"``, see
+            :func:`pixelrnn_ext.functional.lstm2d`. The state of graves may overflow on large maps.
+        directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of different corners.
+        merge: ``"concat"``, ``"sum"``, ``"mean"``, or None for (N, D, hidden_channels, H, W).
+        peepholes: whether gates see c; of graves and halved.
+        bias: whether there is a bias.
+        initial_state: state of the pixels outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,)
+            of each direction.
+        forget_bias: what the bias of each forget gate is at first. None: 1 of stable, halved and max, -1 of graves; of
+            pixelrnn it is drawn as the others. leaky has no forget gate, its biases start at zero.
+        backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
+        device, dtype: of the parameters.
+
+    Its parameters, of a cell with G gates: ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden, 2)
+    with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden); those from
+    ``"tr"`` have the suffix ``_reverse``, from ``"bl"`` ``_up``, from ``"br"`` ``_up_reverse``.
+
+    Raises:
+        TypeError, ValueError: an argument does not fit.
+
+    Example:
+        >>> layer = LSTM2d(in_channels=3, hidden_channels=32)
+        >>> images = torch.randn(2, 3, 24, 40)
+        >>> layer(images).shape
+        torch.Size([2, 128, 24, 40])
+        >>> layer(images, sizes=torch.tensor([[24, 40], [20, 13]]))[1, :, :, 13:].any()
+        tensor(False)
+    """
+
+    cell: str
+    directions: tuple[str, ...]
+    merge: str | None
+    peepholes: bool
+    forget_bias: float | None
+
+    if TYPE_CHECKING:  # torch says Any
+
+        def __call__(self, input: Tensor, sizes: Tensor | None = None) -> Tensor: ...
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        *,
+        cell: str = "stable",
+        directions: int | tuple[str, ...] = 4,
+        merge: str | None = "concat",
+        peepholes: bool = False,
+        bias: bool = True,
+        initial_state: str = "zero",
+        forget_bias: float | None = None,
+        backend: str = "auto",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        in_channels, hidden_channels = integers(in_channels=in_channels, hidden_channels=hidden_channels)
+        check_cell(cell)
+        corners = corners_of(directions)
+        check_merge(merge)
+        if peepholes:
+            check_peepholes(cell)
+        _check_forget_bias(forget_bias, cell, bias)
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            [SUFFIXES[corner] for corner in corners],
+            gates=len(CELLS[cell].gates),
+            taps=2,
+            peepholes=peepholes,
+            bias=bias,
+            initial_state=initial_state,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+        self.cell = cell
+        self.directions = corners
+        self.merge = merge
+        self.peepholes = bool(peepholes)
+        self.forget_bias = CELLS[cell].forget_bias if forget_bias is None else float(forget_bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weights and biases uniform in +-1/sqrt(hidden_channels), as in torch.nn.LSTM; learned initial states and
+        peepholes zero; then the bias of each forget gate is ``forget_bias``, and each of leaky zero."""
+        super().reset_parameters()
+        kind = CELLS[self.cell]
+        for direction in self._weights():
+            if direction.bias is None:
+                continue
+            if kind.zero_bias:
+                nn.init.zeros_(direction.bias)
+            if self.forget_bias is not None:
+                for gate in kind.forget_gates:
+                    nn.init.constant_(direction.bias.view(len(kind.gates), -1)[gate], self.forget_bias)
+
+    def forward(self, input: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """``sizes``, (N, 2) of integers, are the height and width of each image, which lies in the top left corner of
+        its map; see :func:`pixelrnn_ext.functional.lstm2d`."""
+        return functional.lstm2d(
+            input,
+            self._weights(),
+            cell=self.cell,
+            corners=self.directions,
+            sizes=sizes,
+            merge=self.merge,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.in_channels}, {self.hidden_channels}, cell={self.cell!r}, directions={self.directions}"]
+        parts.append(f"merge={self.merge!r}")
+        if self.peepholes:
+            parts.append("peepholes=True")
+        parts.append("bias=False" if self._weights()[0].bias is None else f"forget_bias={self.forget_bias}")
+        parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
+        return ", ".join(parts)
+
+    def _weights(self) -> list[Direction2d]:
+        suffixes = (SUFFIXES[corner] for corner in self.directions)
+        return [Direction2d(*(getattr(self, name + end, None) for name in Direction2d._fields)) for end in suffixes]  # type: ignore[arg-type]
+
+
+def _check_forget_bias(forget_bias: float | None, cell: str, bias: bool) -> None:
+    if forget_bias is None:
+        return
+    if not isinstance(forget_bias, Real) or isinstance(forget_bias, bool):
+        raise TypeError(f"expected forget_bias to be a number, got {type(forget_bias).__name__}")
+    if not CELLS[cell].forget_gates:
+        raise ValueError(f"expected no forget_bias for cell {cell!r}, which has no forget gate, got {forget_bias}")
+    if not bias:
+        raise ValueError(f"expected no forget_bias for a layer without a bias, got {forget_bias}")
