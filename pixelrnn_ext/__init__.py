@@ -6,7 +6,7 @@ from ._command import is_bench, own_process, running, without_traceback
 if running() and not is_bench():
     own_process()
 with without_traceback(running()):
-    from . import functional, likelihood, masks, models, reference, sampling
+    from . import functional, importers, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
@@ -27,6 +27,7 @@ __all__ = [
     "build_config",
     "from_name",
     "functional",
+    "importers",
     "likelihood",
     "masked_conv",
     "masks",

@@ -1,0 +1,182 @@
+"""Weights of other two-dimensional LSTMs, as a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
+
+A function takes the matrices of one program as that program has them, tensors or numpy arrays, and says which layer
+they are for; what it returns are copies. Of a program with one scan a layer, ``corner`` names the direction that its
+weights become; the state_dicts of several are one by ``first | second``.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy
+import torch
+from torch import Tensor
+
+from ._arguments import integer
+from .directions import SUFFIXES, check_corners
+
+Matrix = Tensor | numpy.ndarray
+
+# For each of our gates the place of theirs. rnn2d's and tesseract's corners are in the order of their maps.
+_RETURNN = (0, 1, 4, 3, 2)  # i, f, lambda, o, g
+_RNN2D_HALVED = (0, 2, 4, 3, 1)  # i, f_up, f_left, o, g
+_RNN2D_CORNERS = ("tl", "bl", "tr", "br")
+_PFISTERER = (0, 1, 4, 2, 3)  # i, f, o, 1 - lambda, g
+_TESSERACT = (1, 2, 0, 3, 4)  # CI, GI, GF1, GO, GFS: g, i, f_left, o, f_up
+
+
+def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, corner: str = "tl") -> dict[str, Tensor]:
+    """RETURNN's TwoDLSTM, for ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``, with
+    ``bias=False`` where ``b`` is None: in RETURNN it is zero and not trained.
+
+    Args:
+        V_h, V_v: (hidden, 5 * hidden), of the pixel to the left and of the one above.
+        W: (in_channels, 5 * hidden).
+        b: (5 * hidden,).
+        corner: the direction that they become.
+
+    Raises:
+        ValueError: a shape or the corner does not fit.
+
+    Example:
+        >>> layer = LSTM2d(3, 4, directions=1, bias=False)
+        >>> layer.load_state_dict(returnn(torch.randn(4, 20), torch.randn(4, 20), torch.randn(3, 20)))
+        <All keys matched successfully>
+    """
+    left, up, input = (_tensor(m) for m in (V_h, V_v, W))
+    bias = None if b is None else _tensor(b)
+    hidden = left.shape[0]
+    _check("V_h", left, (hidden, 5 * hidden))
+    _check("V_v", up, (hidden, 5 * hidden))
+    _check("W", input, (input.shape[0], 5 * hidden))
+    if bias is not None:
+        _check("b", bias, (5 * hidden,))
+    return _direction(corner, _RETURNN, input.t(), up.t(), left.t(), bias)
+
+
+def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dict[str, Tensor]:
+    """The parameters of rnn2d's LSTM, for ``LSTM2d(in_channels, hidden_channels, cell="halved")``, or
+    ``cell="stable"``, with ``directions=("tl", "bl", "tr", "br")``, the order of its maps.
+
+    The layout is that of its later revisions, whose gates are i, f_y, f_x, o, g (stable: i, f, lambda, o, g), and whose
+    second direction starts at the bottom left; its first revisions had another one.
+
+    Args:
+        parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,), of each direction bias, input
+            weights, those of the neighbour in x, those of the neighbour in y.
+        hidden_channels: of each direction.
+        stable: which of the two cells.
+
+    Raises:
+        TypeError, ValueError: the parameters are not those of a layer with so many channels.
+
+    Example:
+        >>> layer = LSTM2d(3, 4, cell="halved", directions=("tl", "bl", "tr", "br"))
+        >>> layer.load_state_dict(rnn2d(torch.randn(4 * (1 + 3 + 8) * 20), hidden_channels=4))
+        <All keys matched successfully>
+    """
+    flat, hidden = _tensor(parameters), integer("hidden_channels", hidden_channels)
+    rows, rest = divmod(flat.numel(), 4 * 5 * hidden)
+    channels = rows - 1 - 2 * hidden
+    if flat.dim() != 1 or rest or channels < 1:
+        expected = f"({20 * hidden} * (in_channels + {1 + 2 * hidden}),)"
+        raise ValueError(f"expected parameters of shape {expected}, got {tuple(flat.shape)}")
+    state: dict[str, Tensor] = {}
+    for matrix, corner in zip(flat.view(4, rows, 5 * hidden), _RNN2D_CORNERS):
+        bias, input, left, up = matrix.split([1, channels, hidden, hidden])
+        order = _RETURNN if stable else _RNN2D_HALVED
+        state |= _direction(corner, order, input.t(), up.t(), left.t(), bias[0])
+    return state
+
+
+def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[str, Tensor]:
+    """The cell of FlorianPfisterer/2D-LSTM-Seq2Seq, whose lambda weighs the pixel to the left, for
+    ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``.
+
+    Args:
+        state_dict: ``W.weight`` (5 * hidden, in_channels), ``U.weight`` (of the pixel to the left) and ``V.weight`` (of
+            the one above) (5 * hidden, hidden), and a bias (5 * hidden,) of each.
+        corner: the direction that they become.
+
+    Raises:
+        ValueError: a name is missing, a shape or the corner does not fit.
+
+    Example:
+        >>> theirs = {"W": torch.nn.Linear(3, 20), "U": torch.nn.Linear(4, 20), "V": torch.nn.Linear(4, 20)}
+        >>> layer = LSTM2d(3, 4, directions=1)
+        >>> layer.load_state_dict(pfisterer(torch.nn.ModuleDict(theirs).state_dict()))
+        <All keys matched successfully>
+    """
+    names = [f"{name}.{kind}" for kind in ("weight", "bias") for name in "WUV"]
+    if missing := [name for name in names if name not in state_dict]:
+        raise ValueError(f"expected a state_dict with {', '.join(names)}, got one without {', '.join(missing)}")
+    input, left, up, *biases = (_tensor(state_dict[name]) for name in names)
+    hidden = left.shape[-1]
+    _check("W.weight", input, (5 * hidden, input.shape[-1]))
+    _check("U.weight", left, (5 * hidden, hidden))
+    _check("V.weight", up, (5 * hidden, hidden))
+    for name, bias in zip("WUV", biases):
+        _check(f"{name}.bias", bias, (5 * hidden,))
+    state = _direction(corner, _PFISTERER, input, up, left, sum(biases[1:], biases[0]))
+    for tensor in state.values():  # 1 - sigmoid(z) = sigmoid(-z)
+        tensor[4 * hidden :].neg_()
+    return state
+
+
+def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Tensor]:
+    """The float weights of one two-dimensional LSTM of Tesseract, for ``LSTM2d(in_channels, hidden_channels,
+    cell="max", directions=(corner,))``. Of its four in parallel, with reversals, the corners are ``"tl"``, ``"tr"``,
+    ``"br"``, ``"bl"``, which is the order of their maps. Tesseract takes its activations from tables, which differ from
+    tanh and sigmoid by at most 1.5e-6.
+
+    Args:
+        matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns of the input, of the pixel
+            to the left, of the one above, and the bias.
+        corner: the direction that they become.
+
+    Raises:
+        ValueError: the number of matrices, a shape or the corner does not fit.
+
+    Example:
+        >>> layer = LSTM2d(3, 4, cell="max", directions=1)
+        >>> layer.load_state_dict(tesseract([torch.randn(4, 3 + 2 * 4 + 1) for _ in range(5)]))
+        <All keys matched successfully>
+    """
+    names = ("CI", "GI", "GF1", "GO", "GFS")
+    if len(matrices) != len(names):
+        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {len(matrices)}")
+    tensors = [_tensor(m) for m in matrices]
+    hidden, columns = tensors[0].shape[0], tensors[0].shape[-1]
+    channels = columns - 1 - 2 * hidden
+    for name, tensor in zip(names, tensors):
+        if tensor.shape != (hidden, columns) or channels < 1:
+            expected = f"({hidden}, in_channels + {2 * hidden + 1})"
+            raise ValueError(f"expected {name} of shape {expected}, got {tuple(tensor.shape)}")
+    input, left, up, bias = torch.cat(tensors).split([channels, hidden, hidden, 1], 1)
+    return _direction(corner, _TESSERACT, input, up, left, bias[:, 0])
+
+
+def _direction(
+    corner: str, order: Sequence[int], input: Tensor, up: Tensor, left: Tensor, bias: Tensor | None
+) -> dict[str, Tensor]:
+    """Of matrices (gates * hidden, columns), whose blocks of rows are taken in ``order``."""
+    check_corners((corner,))
+
+    def ours(rows: Tensor) -> Tensor:
+        return rows.unflatten(0, (len(order), -1))[list(order)].flatten(0, 1)
+
+    state = {"weight_ih": ours(input)[:, :, None, None], "weight_hh": torch.stack([ours(up), ours(left)], -1)}
+    if bias is not None:
+        state["bias"] = ours(bias)
+    return {name + SUFFIXES[corner]: tensor for name, tensor in state.items()}
+
+
+def _tensor(matrix: Matrix) -> Tensor:
+    tensor = torch.as_tensor(matrix).detach()
+    if tensor.dim() == 0:
+        raise ValueError("expected a matrix, got a number")
+    return tensor
+
+
+def _check(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tensor.shape != expected:
+        raise ValueError(f"expected {name} of shape {expected}, got {tuple(tensor.shape)}")
