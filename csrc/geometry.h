@@ -4,7 +4,8 @@
 // Diagonal LSTM: a line is an anti-diagonal, its cells are the image rows; cell r of line t is pixel (r, t - r). The
 // skewed map of the paper (section 3.3) is this index: nothing is skewed or copied, and the padded half is outside the
 // window of active cells.
-// A mirrored scan runs over the columns from right to left.
+// A scan starts at a corner of its image and runs away from it: "above" and "left" mean before, in the order of the
+// scan. The image may be smaller than the map that holds it, in the map's top left corner.
 //
 // So every address is affine in (line, cell), and a neighbour at a fixed displacement in the image is a fixed number of
 // lines back and a fixed number of cells along.
@@ -17,17 +18,31 @@ namespace pixelrnn {
 // The pixel `up` rows above and `left` columns before, in the order of the scan.
 struct Displacement { int up, left; };
 
+// Where a scan starts.
+struct Corner {
+  bool bottom = false, right = false;
+  PIXELRNN_HOST_DEVICE int rows() const { return bottom ? -1 : 1; }  // the way over the rows, over the columns
+  PIXELRNN_HOST_DEVICE int columns() const { return right ? -1 : 1; }
+};
+
 struct Geometry {
   int lines, cells;      // number of lines, cells of a whole line
   int skew, width;       // skew: cell r is active on line t while 0 <= t - r < width; otherwise always
   int base, step, cell;  // cell r of line t is pixel base + t * step + r * cell
 
-  static Geometry row(int height, int width, bool mirrored = false) {
-    return {height, width, 0, width, mirrored ? width - 1 : 0, width, mirrored ? -1 : 1};
+  // stride: pixels from row to row of the map.
+  static Geometry row(int height, int width, Corner corner, int stride) {
+    return {width ? height : 0, width, 0, width, start(height, width, corner, stride), corner.rows() * stride,
+        corner.columns()};
   }
-  static Geometry diagonal(int height, int width, bool mirrored = false) {
-    const int columns = mirrored ? -1 : 1;
-    return {height + width - 1, height, 1, width, mirrored ? width - 1 : 0, columns, width - columns};
+  static Geometry diagonal(int height, int width, Corner corner, int stride) {
+    return {height && width ? height + width - 1 : 0, height, 1, width, start(height, width, corner, stride),
+        corner.columns(), corner.rows() * stride - corner.columns()};
+  }
+  static Geometry row(int height, int width, Corner corner = {}) { return row(height, width, corner, width); }
+  static Geometry diagonal(int height, int width, Corner corner = {}) { return diagonal(height, width, corner, width); }
+  static int start(int height, int width, Corner corner, int stride) {
+    return (corner.bottom ? (height - 1) * stride : 0) + (corner.right ? width - 1 : 0);
   }
 
   PIXELRNN_HOST_DEVICE int pixel(int t, int r) const { return base + t * step + r * cell; }
@@ -51,6 +66,8 @@ PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
 PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) {
   return diagonal ? Displacement{0, 1} : Displacement{1, 0};
 }
+// The pixel whose state a cell with two carries has beside that of carry_tap.
+constexpr Displacement kUpperNeighbour = {1, 0};
 // Input-to-state taps: a row of `kernel` pixels centred on the cell itself.
 PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
 

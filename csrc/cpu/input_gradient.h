@@ -13,13 +13,14 @@ template <class T> class InputGradient {
  public:
   // weight_ih: none where nothing is wanted of it.
   InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const Weights<const T>& weight_ih)
-      : s_(s), k_(k), weight_ih_(weight_ih), zeros_(4 * s.hidden) {
+      : s_(s), map_(s), k_(k), weight_ih_(weight_ih), zeros_(s.columns()) {
+    map_.extents = nullptr, map_.corner[0] = {};
     first_.push_back(0);
     while (weight_ih && first_.back() < s.input_channels)
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
     packed_ = buffer<T>(depth() * first_.back());
   }
-  // [block of channels][direction][tap][hidden][4][channels of a block]
+  // [block of channels][direction][tap][columns][channels of a block]
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
@@ -29,8 +30,8 @@ template <class T> class InputGradient {
       for (int i = 0; i < s_.directions; ++i)
         for (int k = 0; k < s_.input_taps; ++k) {
           const Weights<const T> weight = weight_ih_.of(i, k);
-          for (int column = 0; column < 4 * s_.hidden; ++column) {
-            const T* from = weight.column(column) + first * weight.channel;
+          for (int column = 0; column < s_.columns(); ++column) {
+            const T* from = weight.column(column, s_.hidden) + first * weight.channel;
             if (weight.channel == 1) std::copy(from, from + n, to);
             else
               for (int c = 0; c < n; ++c) to[c] = from[c * weight.channel];
@@ -46,9 +47,9 @@ template <class T> class InputGradient {
     for (int i = 0; i < s_.directions; ++i)
       for (int k = 0; k < s_.input_taps; ++k) {
         const int left = input_tap(s_.input_kernel, k).left;
-        taps.push_back({dx[i], 4 * s_.hidden, 4 * s_.hidden, {0, s_.mirrored(i) ? -left : left}, zeros_.data()});
+        taps.push_back({dx[i], s_.columns(), s_.columns(), {0, s_.corner[i].right ? -left : left}, zeros_.data()});
       }
-    LineCells<T> cells(Geometry::row(s_.height, s_.width), s_.pixels(), taps, -1);
+    LineCells<T> cells(map_, 0, taps, -1, true);
     const int64_t step = std::max(1, kRunCells / s_.width);
     for (int64_t r = r0; r < r1; r += step)
       convolve_rows(
@@ -56,9 +57,10 @@ template <class T> class InputGradient {
   }
 
  private:
-  int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * 4 * s_.hidden; }
+  int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
+  Shape map_;  // every pixel of the maps, from the top left on
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;

@@ -10,7 +10,7 @@
 namespace pixelrnn::cpu {
 
 template <class T> struct Kernels {
-  ScanKernels<T> scan;
+  ScanKernels<T> scan[kFamilies];
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
   ColumnKernels<T> columns;

@@ -29,7 +29,7 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   // The weights of a direction, if they are read.
   void state(const Shape& s, const T* map, const T* border, Weights<const T> weight = {}, int direction = 0) {
     for (int k = 0; k < s.taps; ++k)
-      this->push_back({map, s.hidden, s.hidden, state_tap(s.diagonal, s.taps, k), border, weight.of(direction, k)});
+      this->push_back({map, s.hidden, s.h_stride(), state_tap(s.diagonal, s.taps, k), border, weight.of(direction, k)});
   }
   void input(const Shape& s, const T* map, const T* border, Weights<const T> weight = {}, int direction = 0) {
     for (int k = 0; map && k < s.input_taps; ++k)
@@ -52,46 +52,98 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   }
 };
 
+// What the cells of a scan read beside their taps.
+template <class T> struct Carried {
+  Tap<T> carry, carry_up = {}, dh = {};  // carry_up: where there are two carries; dh: backward
+  T* dc_up = nullptr;                    // of each image, as DcUp has it, backward with two carries
+};
+
+// The gradient of the c of upper neighbours, of an image: written on one line of the scan, read on the line before it,
+// so of two lines. What leaves the image by its top stays, for the gradient of c0.
+template <class T> class DcUp {
+ public:
+  DcUp(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
+  int64_t size() const { return (2 * int64_t(height_) + width_) * hidden_; }
+  // What row r of line t receives, for r but the last row of an image.
+  T* row(T* of_image, int t, int r) const { return of_image + ((t & 1) * int64_t(height_) + r) * hidden_; }
+  T* top(T* of_image, int column) const { return of_image + (2 * int64_t(height_) + column) * hidden_; }
+
+ private:
+  int height_, width_, hidden_;
+};
+
 // Pointers to the operands of some cells, in the order of the scan. sense -1: the taps are read backwards, from the
-// cells that read this one.
+// cells that read this one. Images are counted in the order that is given, or as they lie.
 template <class T> class LineCells {
  public:
-  LineCells(const Geometry& g, int64_t pixels, const Taps<T>& taps, int sense = 1)
-      : g_(g), pixels_(pixels), taps_(taps), channels_(taps.channels()), sense_(sense) {}
+  // by_rows: lines are rows of the image whatever the scan's are.
+  LineCells(const Shape& s, int direction, const Taps<T>& taps, int sense = 1, bool by_rows = false,
+      const int* order = nullptr)
+      : s_(s),
+        direction_(direction),
+        by_rows_(by_rows),
+        g_(geometry({s.height, s.width})),
+        pixels_(s.pixels()),
+        taps_(taps),
+        channels_(taps.channels()),
+        sense_(sense),
+        order_(order),
+        zeros_(s.family == Family::kFive ? s.hidden : 0),
+        dc_up_(s) {}
 
   // The active cells of line t of some images.
-  Rows<T> line(int t, int image0, int image1, const Tap<T>& carry, const Tap<T>& dh) {
-    const int count = std::max(0, g_.last(t) - g_.first(t)), n = count * (image1 - image0);
+  Rows<T> line(int t, int image0, int image1, const Carried<T>& d) {
+    int n = 0;
+    for (int i = image0; i < image1; ++i) n += count(of_image(image(i)), t);
     resize(n);
-    carry_.resize(n), chain_.resize(n), dh_.resize(dh.map ? n : 0);
-    for (int b = image0, j = 0; b < image1; ++b, j += count) {
-      take(t, b, count, j, n);
-      point(carry, 1, t, b, count, carry_.data() + j);
-      if (dh.map) point(dh, 1, t, b, count, dh_.data() + j);
+    carry_.resize(n), chain_.resize(n), dh_.resize(d.dh.map ? n : 0);
+    const bool two = d.carry_up.map;
+    carry_up_.resize(two ? n : 0), below_.resize(d.dc_up ? n : 0), above_.resize(d.dc_up ? n : 0);
+    for (int i = image0, j = 0; i < image1; ++i) {
+      const int b = image(i);
+      const Geometry g = of_image(b);
+      const int cells = count(g, t);
+      take(g, t, b, cells, j, n);
+      point(g, d.carry, 1, t, b, cells, carry_.data() + j);
+      if (d.dh.map) point(g, d.dh, 1, t, b, cells, dh_.data() + j);
+      if (two) point(g, d.carry_up, 1, t, b, cells, carry_up_.data() + j);
+      if (d.dc_up) point_dc_up(g, t, d.dc_up + b * dc_up_.size(), cells, j);
       for (const auto& tap : taps_)
-        if (tap.far) fetch_next(tap, j, count);
-      for (int i = 0; i < count; ++i) chain_[j + i] = int64_t(b) * g_.cells + g_.first(t) + i;
+        if (tap.far) fetch_next(tap, j, cells);
+      for (int k = 0; k < cells; ++k) chain_[j + k] = int64_t(b) * g_.cells + g.first(t) + k;
+      j += cells;
     }
     return rows(n);
   }
-  // All cells of lines l0 <= l < l1 of the images, counted through them; for lines that are whole.
+  // All cells of lines l0 <= l < l1 of the images, counted through their maps; for lines that are whole.
   Rows<T> lines(int64_t l0, int64_t l1) {
-    const int n = int(l1 - l0) * g_.cells;
+    int n = 0;
+    for (int64_t l = l0; l < l1; ++l) n += count(of_image(l / g_.lines), int(l % g_.lines));
     resize(n);
-    for (int64_t l = l0; l < l1; ++l) take(int(l % g_.lines), l / g_.lines, g_.cells, int(l - l0) * g_.cells, n);
+    for (int64_t l = l0, j = 0; l < l1; ++l) {
+      const Geometry g = of_image(l / g_.lines);
+      const int t = int(l % g_.lines), cells = count(g, t);
+      take(g, t, l / g_.lines, cells, int(j), n);
+      j += cells;
+    }
     return rows(n);
   }
 
  private:
+  Geometry geometry(Extent e) const { return by_rows_ ? s_.rows(direction_, e) : s_.geometry(direction_, e); }
+  int image(int i) const { return order_ ? order_[i] : i; }
+  Geometry of_image(int64_t b) const { return s_.extents ? geometry(s_.extents[b]) : g_; }
+  static int count(const Geometry& g, int t) { return std::max(0, g.last(t) - g.first(t)); }
+
   void resize(int n) { tap_.resize(n * taps_.size()), cell_.resize(n); }
   Rows<T> rows(int n) const {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
-        int64_t(sense_) * g_.step};
+        int64_t(sense_) * g_.step, carry_up_.data(), below_.data(), above_.data()};
   }
   // The cells of line t of image b, as cells j and on of n.
-  void take(int t, int64_t b, int count, int j, int n) {
-    for (size_t k = 0; k < taps_.size(); ++k) point(taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
-    for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g_.pixel(t, g_.first(t) + i);
+  void take(const Geometry& g, int t, int64_t b, int count, int j, int n) {
+    for (size_t k = 0; k < taps_.size(); ++k) point(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
+    for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);
   }
   void fetch_next(const Tap<T>& tap, int j, int count) const {
     for (int i = 0; i < count; ++i) {
@@ -99,22 +151,36 @@ template <class T> class LineCells {
       for (int c = 0; c < tap.channels; c += 64 / sizeof(T)) __builtin_prefetch(next + c, 0, 2);
     }
   }
-  void point(const Tap<T>& tap, int sense, int t, int64_t b, int count, const T** out) const {
-    const int line = t - sense * g_.lag(tap.from), first = g_.first(t) + sense * g_.shift(tap.from);
-    const int inside0 = std::clamp(g_.first(line) - first, 0, count),
-              inside1 = std::clamp(g_.last(line) - first, inside0, count);
-    const int64_t origin = (b * pixels_ + g_.pixel(line, first)) * tap.stride, along = int64_t(g_.cell) * tap.stride;
+  void point(const Geometry& g, const Tap<T>& tap, int sense, int t, int64_t b, int count, const T** out) const {
+    const int line = t - sense * g.lag(tap.from), first = g.first(t) + sense * g.shift(tap.from);
+    const int inside0 = std::clamp(g.first(line) - first, 0, count),
+              inside1 = std::clamp(g.last(line) - first, inside0, count);
+    const int64_t origin = (b * pixels_ + g.pixel(line, first)) * tap.stride, along = int64_t(g.cell) * tap.stride;
     std::fill(out, out + inside0, tap.border);
     for (int i = inside0; i < inside1; ++i) out[i] = tap.map + (origin + i * along);
     std::fill(out + inside1, out + count, tap.border);
   }
+  void point_dc_up(const Geometry& g, int t, T* of_image, int count, int j) {
+    for (int i = 0; i < count; ++i) {
+      const int r = g.first(t) + i;
+      below_[j + i] = r + 1 < g.cells ? dc_up_.row(of_image, t, r) : zeros_.data();
+      above_[j + i] = r > 0 ? dc_up_.row(of_image, t - 1, r - 1) : dc_up_.top(of_image, t);
+    }
+  }
 
-  const Geometry g_;
+  const Shape& s_;
+  const int direction_;
+  const bool by_rows_;
+  const Geometry g_;  // of an image that is as large as the map
   const int64_t pixels_;
   const Taps<T>& taps_;
   const std::vector<int> channels_;
   const int sense_;
-  std::vector<const T*> tap_, carry_, dh_;
+  const int* const order_;
+  const std::vector<T> zeros_;
+  const DcUp<T> dc_up_;
+  std::vector<const T*> tap_, carry_, dh_, carry_up_, below_;
+  std::vector<T*> above_;
   std::vector<int64_t> cell_, chain_;
 };
 

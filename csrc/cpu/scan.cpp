@@ -15,82 +15,142 @@
 namespace pixelrnn::cpu {
 namespace {
 
+// What the cells of one direction have beside their gates.
+template <class T> TwoCarries<T> of_direction(const Shape& s, TwoCarries<T> cell, int direction, const T* border) {
+  cell.peepholes = part(cell.peepholes, direction, 4 * int64_t(s.hidden));
+  cell.border = border;
+  return cell;
+}
+
 // What the backward scan reads and writes, direction by direction, and the gradients of its initial states.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
       : s_(s),
         a_(a),
-        zeros_(4 * s.hidden),
+        zeros_(s.columns()),
         chains_(s.geometry(0).cells),
-        dc_(buffer<T>(int64_t(s.directions) * s.images * chains_ * s.hidden)) {
+        dc_(buffer<T>(int64_t(s.directions) * s.images * chains_ * s.hidden)),
+        up_(s),
+        dc_up_(buffer<T>(s.family == Family::kFive ? s.directions * s.images * up_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
   }
   // A direction from an image on; of that image is dx.
   Direction<T, BackwardMaps<T>> at(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
     Direction<T, BackwardMaps<T>> d;
-    d.geometry = s_.geometry(i);
     for (int k = 0; k < s_.taps; ++k)
       d.taps.push_back(
-          {dx, 4 * s_.hidden, 4 * s_.hidden, state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.of(i, k)});
-    d.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), a_.c0 ? a_.c0 + i * h : zeros_.data()};
+          {dx, s_.columns(), s_.columns(), state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.of(i, k)});
+    const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
+    d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool shifted = a_.merged && i == 1;  // it was added to the pixel in the row below
-    d.dh = {a_.dh + (a_.merged ? image * s_.pixels() * h : cell), s_.hidden, s_.hidden, {shifted ? -1 : 0, 0},
-        zeros_.data()};
-    d.maps = {a_.c + cell, a_.gates + 4 * cell, dc_.get() + first * chains_ * h, dx};
+    d.carried.dh = {a_.dh + (a_.merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden,
+        a_.merged ? s_.hidden : s_.h_stride(), {shifted ? -1 : 0, 0}, zeros_.data()};
+    d.maps = {a_.c + cell, a_.gates + s_.gates() * cell, dc_.get() + first * chains_ * h, dx, s_.h_stride()};
+    if (s_.family == Family::kFive) {
+      d.carried.carry_up = {a_.c + cell, s_.hidden, s_.hidden, kUpperNeighbour, border};
+      d.carried.dc_up = dc_up_.get() + first * up_.size();
+      d.maps.cell = of_direction(s_, a_.cell, i, border);
+    }
     return d;
   }
   // Of images that the scan is done with.
   void states(int i, int64_t image, int images, const T* dx) const {
     const int64_t h = s_.hidden;
     for (int64_t b = 0, scan = i * s_.images + image; b < images; ++b, ++scan) {
-      if (a_.dc0) sum_chains(dc_.get() + scan * chains_ * h, a_.dc0 + scan * h);
-      if (a_.dh0) border_gradient(i, dx + b * s_.pixels() * 4 * h, a_.dh0 + scan * h);
+      const T* of_image = dx + b * s_.pixels() * s_.columns();
+      const Geometry g = s_.geometry(i, s_.extent(image + b));
+      if (a_.dc0) state_gradient(g, scan, a_.dc0 + scan * h);
+      if (a_.dh0) border_gradient(i, g, of_image, a_.dh0 + scan * h);
+      if (a_.dpeepholes) peephole_gradient(i, g, scan, of_image, a_.dpeepholes + scan * 4 * h);
     }
   }
 
  private:
-  // The gradient of c0: of every chain of cells it is the state before the first.
-  void sum_chains(const T* dc, T* out) const {
+  // The gradient of c0: of every chain of cells it is the state before the first, and of the first row that above it.
+  void state_gradient(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
-    for (int chain = 0; chain < chains_; ++chain)
-      for (int u = 0; u < s_.hidden; ++u) out[u] += dc[int64_t(chain) * s_.hidden + u];
+    const auto add = [&](const T* dc) {
+      for (int u = 0; u < s_.hidden; ++u) out[u] += dc[u];
+    };
+    if (g.lines == 0) return;
+    for (int chain = 0; chain < g.cells; ++chain) add(dc_.get() + (scan * chains_ + chain) * s_.hidden);
+    if (s_.family != Family::kFive) return;
+    for (int column = 0; column < g.width; ++column) add(up_.top(dc_up_.get() + scan * up_.size(), column));
   }
   // The gradient of h0 of one image: of each tap, the dx of the cells whose tap lies outside, times the weight.
-  void border_gradient(int i, const T* dx, T* out) const {
-    const Geometry g = s_.geometry(i);
-    const int64_t h = s_.hidden;
-    std::vector<T> sums(4 * h);
+  void border_gradient(int i, const Geometry& g, const T* dx, T* out) const {
+    const int64_t h = s_.hidden, columns = s_.columns();
+    std::vector<T> sums(columns);
     std::fill(out, out + h, T(0));
     for (const auto& tap : at(i, 0, nullptr).taps) {
       std::fill(sums.begin(), sums.end(), T(0));
       for (int t = 0; t < g.lines; ++t)
         for (int r = g.first(t); r < g.last(t); ++r) {
-          const int line = t - g.lag(tap.from), cell = r + g.shift(tap.from);
-          if (cell >= g.first(line) && cell < g.last(line)) continue;
-          const T* of_cell = dx + int64_t(g.pixel(t, r)) * 4 * h;
-          for (int64_t j = 0; j < 4 * h; ++j) sums[j] += of_cell[j];
+          if (inside(g, t, r, tap.from)) continue;
+          const T* of_cell = dx + g.pixel(t, r) * columns;
+          for (int64_t j = 0; j < columns; ++j) sums[j] += of_cell[j];
         }
-      for (int64_t j = 0; j < 4 * h; ++j) {
-        const T* weight = tap.weight.column(j);
+      for (int64_t j = 0; j < columns; ++j) {
+        const T* weight = tap.weight.column(j, h);
         for (int64_t u = 0; u < h; ++u) out[u] += sums[j] * weight[u * tap.weight.channel];
       }
     }
   }
+
+  // Of one image: of the gates' gradients times the states that they saw.
+  void peephole_gradient(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
+    const int64_t h = s_.hidden;
+    const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
+    std::fill(out, out + 4 * h, T(0));
+    for (int t = 0; t < g.lines; ++t)
+      for (int r = g.first(t); r < g.last(t); ++r) {
+        const auto neighbour = [&](Displacement d) {
+          return inside(g, t, r, d) ? c + g.pixel(t - g.lag(d), r + g.shift(d)) * h : border;
+        };
+        const T *up = neighbour(kUpperNeighbour), *left = neighbour(carry_tap(true));
+        const T *own = c + g.pixel(t, r) * h, *dz = dx + g.pixel(t, r) * s_.columns();
+        for (int64_t u = 0; u < h; ++u) {
+          out[u] += dz[4 * u] * (up[u] + left[u]);
+          out[h + u] += dz[4 * u + 1] * left[u];
+          out[2 * h + u] += dz[4 * h + u] * up[u];
+          out[3 * h + u] += dz[4 * u + 3] * own[u];
+        }
+      }
+  }
+  static bool inside(const Geometry& g, int t, int r, Displacement d) { return g.active(t - g.lag(d), r + g.shift(d)); }
 
   const Shape& s_;
   const Backward<T>& a_;
   const std::vector<T> zeros_;
   const int chains_;  // of an image
   const Buffer<T> dc_;
+  const DcUp<T> up_;
+  const Buffer<T> dc_up_;
 };
+
+// Zeros in the pixels outside image b, from where its map begins.
+template <class T> void clear_outside(const Shape& s, int64_t b, T* map, int64_t stride, int64_t values) {
+  const Extent e = s.extent(b);
+  for (int r = 0; r < s.height; ++r)
+    for (int c = r < e.height ? e.width : 0; c < s.width; ++c) {
+      T* pixel = map + (int64_t(r) * s.width + c) * stride;
+      std::fill(pixel, pixel + values, T(0));
+    }
+}
+// f(direction, image) for the images of shares s0 <= s < s1 that do not fill their maps.
+template <class F> void for_images_outside(const Shape& s, int shares, int s0, int s1, const F& f) {
+  if (!s.extents) return;
+  for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b)
+    for (int i = 0; i < s.directions; ++i) f(i, b);
+}
 
 // What a direction's cells read, from an image on, whose dx is given.
 template <class T> WeightOperands<T> operands(
     const Shape& s, const T* h, const T* h0, const T* input, const T* dx, int i, int64_t image) {
-  return {dx, part(h, i * s.images + image, s.pixels() * s.hidden), part(h0, i, s.hidden),
-      part(input, image, s.pixels() * s.input_channels)};
+  return {
+      dx, h ? h + s.h_at(i, image) : nullptr, part(h0, i, s.hidden), part(input, image, s.pixels() * s.input_channels)};
 }
 
 // f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
@@ -109,31 +169,43 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
   const std::vector<T> zeros(std::max(s.hidden, s.input_channels));
   const auto at = [&](int i, int64_t image) {
     const int64_t h = s.hidden, cell = (i * s.images + image) * s.pixels() * h;
-    T *hs = a.h + cell, *cs = a.c + cell;
+    T *hs = a.h + s.h_at(i, image), *cs = a.c + cell;
+    const T* border = a.c0 ? a.c0 + i * h : zeros.data();
     Direction<T, ForwardMaps<T>> d;
-    d.geometry = s.geometry(i);
     d.taps.state(s, hs, a.h0 ? a.h0 + i * h : zeros.data(), a.weight, i);
     d.taps.input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(), a.weight_ih, i);
     if (a.bias) d.taps.bias(a.bias, i);
-    d.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), a.c0 ? a.c0 + i * h : zeros.data()};
-    d.maps = {part(a.x, cell, 4), hs, cs, a.gates + 4 * cell};
+    d.carried.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), border};
+    d.maps = {part(a.x, cell, 4), hs, cs, a.gates + s.gates() * cell, s.h_stride()};
+    if (s.family == Family::kFive) {
+      d.carried.carry_up = {cs, s.hidden, s.hidden, kUpperNeighbour, border};
+      d.maps.cell = of_direction(s, a.cell, i, border);
+    }
     return d;
   };
-  const auto& k = kernels<T>(instruction_set).scan;
+  const auto& k = kernels<T>(instruction_set).scan[int(s.family)];
   Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, at);
   const int shares = team.threads;
   // Rows r0 <= r < r1, counted through the images.
   const auto merge = [&](int64_t r0, int64_t r1) {
     merge_rows<T>(s.height, int64_t(s.width) * s.hidden, a.h, a.h + s.map() * s.hidden, a.merged, r0, r1);
   };
-  const auto prepare = [&](int s0, int s1) { sweep.pack(s0, s1); };
+  const auto prepare = [&](int s0, int s1) {
+    sweep.pack(s0, s1);
+    for_images_outside(s, shares, s0, s1, [&](int i, int64_t b) {
+      const int64_t cell = (i * s.images + b) * s.pixels();
+      clear_outside(s, b, a.h + s.h_at(i, b), s.h_stride(), s.hidden);
+      clear_outside(s, b, a.c + cell * s.hidden, s.hidden, s.hidden);
+      clear_outside(s, b, a.gates + cell * s.columns(), s.columns(), s.columns());
+    });
+  };
   if (!a.merged) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
   // Both directions of a few images at a time where a share takes images of its own: merged, they are in its cache.
   const bool own_images = balanced(s.images, shares);
   const auto scans = [&](int s0, int s1) {
     if (!own_images) return sweep.whole(s0, s1);
     for_own_images(s, shares, s0, s1, [&](int, int64_t image, int images) {
-      for (int i = 0; i < s.directions; ++i) sweep.images(i, at(i, image), images);
+      for (int i = 0; i < s.directions; ++i) sweep.images(i, at(i, image), 0, images);
       merge(image * s.height, (image + images) * s.height);
     });
   };
@@ -149,9 +221,9 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const int shares = team.threads;
   // Where it can, a share takes images of its own, both directions of a few at a time, and their dx is in its cache
   // when the other gradients are made of it: one that nobody wants is no map then.
-  const bool own_images = balanced(s.images, shares);
+  const bool own_images = balanced(s.images, shares) && !s.extents;
   const int together = std::min(images_at_once(s), (s.images + shares - 1) / shares);
-  const int64_t dx_size = s.pixels() * 4 * s.hidden;
+  const int64_t dx_size = s.pixels() * s.columns();
   const Buffer<T> held = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
   const auto dx_of = [&](int q, int i, int64_t image) {
     if (a.dx) return a.dx + (i * s.images + image) * dx_size;
@@ -160,7 +232,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 
   const BackwardScan<T> scan(s, a);
   const auto at = [&](int i, int64_t image) { return scan.at(i, image, dx_of(0, i, image)); };
-  Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, k.scan, k.scan.backward, team, at);
+  const auto& tiles = k.scan[int(s.family)];
+  Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, tiles, tiles.backward, team, at);
   const WeightSums<T> sums(s, k.weight_gradient, a.of_weights, shares);
   const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : Weights<const T>());
 
@@ -168,6 +241,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     sweep.pack(s0, s1);
     input.pack(s0, s1, shares);
     sums.clear(s0, s1);
+    for_images_outside(
+        s, shares, s0, s1, [&](int i, int64_t b) { clear_outside(s, b, dx_of(0, i, b), s.columns(), s.columns()); });
   };
   const auto of_cells = [&](const T* dx, int i, int64_t image) {
     return operands(s, a.h, a.h0, a.input, dx, i, image);
@@ -185,7 +260,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
       const int64_t rows = int64_t(images) * s.height;
       for (int i = 0; i < s.directions; ++i) {
         T* dx = dx_of(q, i, image);
-        sweep.images(i, scan.at(i, image, dx), images);
+        sweep.images(i, scan.at(i, image, dx), 0, images);
         scan.states(i, image, images, dx);
         sums.add_rows(q, i, of_cells(dx, i, image), 0, rows);
       }
@@ -210,7 +285,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 template <class T> void weight_gradient(
     const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
   const int shares = team.threads;
-  const int64_t dx_size = s.map() * 4 * s.hidden;
+  const int64_t dx_size = s.map() * s.columns();
   const WeightSums<T> sums(s, kernels<T>(instruction_set).weight_gradient, a.of_weights, shares);
   const auto add = [&](int s0, int s1) {
     for (int i = 0; i < s.directions; ++i)

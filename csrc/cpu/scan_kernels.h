@@ -2,10 +2,11 @@
 //
 // A tile computes, for some cells of a line, the product of everything the cells read with the weights, and the LSTM
 // cell as its epilogue, so that pre-activations are never written. Maps are channels-last; the four gates of a unit are
-// adjacent.
+// adjacent, and the fifth gates of all units follow, where there are five.
 #pragma once
 #include <cstdint>
 
+#include "../formula.h"
 #include "rows.h"
 #include "weights.h"
 
@@ -13,22 +14,44 @@ namespace pixelrnn::cpu {
 
 enum class Pass { kForward, kBackward };
 
-// The maps of one direction, [images][pixels][hidden] or [images][pixels][hidden][4].
+// The cells, each with tiles of its own.
+enum class Family {
+  kFour,  // PixelRNN's, which carries on one state
+  kFive,  // LSTM2d's, which carry on both neighbours' and have a fifth gate
+};
+constexpr int kFamilies = 2;
+constexpr int gates(Family family) { return family == Family::kFive ? 5 : 4; }
+
+// What the cells of kFive have beside their gates.
+template <class T> struct TwoCarries {
+  Formula formula = Formula::kStable;
+  T scale = 1;
+  const T* peepholes = nullptr;  // [4][hidden], as in Peepholes, or null
+  const T* border = nullptr;     // the carry_up of the cells that have no upper neighbour
+};
+
+// The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden]. h_stride: values from pixel
+// to pixel of h, and of its gradient: of kFive, where all directions have one map.
 template <class T> struct ForwardMaps {
-  const T* x;  // added to the pre-activations; may be null
+  const T* x;  // added to the pre-activations; may be null. Of kFour only
   T *h, *c, *gates;
+  int64_t h_stride = 0;
+  TwoCarries<T> cell = {};
 };
 template <class T> struct BackwardMaps {
   const T *c, *gates;
   T* dc;  // [chains][hidden]: gradient of the running c
   T* dx;  // gradient of the pre-activations
+  int64_t h_stride = 0;
+  TwoCarries<T> cell = {};
 };
 
+// Of one family.
 template <class T> struct ScanKernels {
   // Units that a tile computes at once, and cells that it takes at the most.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Weights of block b0 <= b < b1, in the order in which a tile reads them, from those of each tap. Forward: products
+  // Weights of blocks b0 <= b < b1, in the order in which a tile reads them, from those of each tap. Forward: products
   // with the taps' values. Backward: transposed, channels are units.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);

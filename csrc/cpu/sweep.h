@@ -18,23 +18,20 @@ inline bool balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares -
 
 // One direction as a scan sees it: all maps begin at the first of some images.
 template <class T, class Maps> struct Direction {
-  Geometry geometry;
   Taps<T> taps;
-  Tap<T> carry;
+  Carried<T> carried;
   Maps maps;
-  Tap<T> dh = {};  // backward
 };
 
 // The weights of a direction in the order of a pass, a block of units after the other.
 template <class T> class Packing {
  public:
-  Packing(const ScanKernels<T>& k, Pass pass, int hidden, const Taps<T>& taps)
+  Packing(const ScanKernels<T>& k, Pass pass, int hidden, int gates, const Taps<T>& taps)
       : k_(k), pass_(pass), hidden_(hidden), channels_(taps.channels()) {
     const int units = k.block_units(pass, hidden);
     blocks_ = (hidden + units - 1) / units;
     for (const auto& tap : taps) weight_.push_back(tap.weight);
-    const int64_t inputs = pass == Pass::kForward ? 4 * taps.all_channels() : int64_t(taps.size()) * 4 * hidden;
-    packed_ = buffer<T>(inputs * units * blocks_);
+    packed_ = buffer<T>((pass == Pass::kForward ? gates : 1) * taps.all_channels() * units * blocks_);
   }
   int blocks() const { return blocks_; }
   const T* packed() const { return packed_.get(); }
@@ -59,6 +56,45 @@ inline int images_at_once(const Shape& s) {
   return std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
+// The images of a scan in the order in which shares take them, and where each share of them begins.
+class Order {
+ public:
+  // As they lie where all are alike. Otherwise those next to each other have about as many lines, and shares about as
+  // many pixels.
+  Order(const Shape& s, int shares) : images_(s.images), scans_(int64_t(s.directions) * s.images), shares_(shares) {
+    if (!s.extents) return;
+    for (int b = 0; b < s.images; ++b) order_.push_back(b);
+    const auto lines = [&](int b) { return s.geometry(0, s.extents[b]).lines; };
+    std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) { return lines(a) > lines(b); });
+    before_.push_back(0);
+    for (int64_t n = 0; n < scans_; ++n) {
+      const Extent e = s.extents[order_[n % images_]];
+      before_.push_back(before_.back() + int64_t(e.height) * e.width);
+    }
+  }
+  const int* order() const { return order_.empty() ? nullptr : order_.data(); }
+  bool ragged() const { return !order_.empty(); }
+  // Scans, counted through the directions, with which a share begins.
+  int64_t first(int share_) const {
+    if (!ragged()) return share(scans_, share_, shares_);
+    const int64_t pixels = share(before_.back(), share_, shares_);
+    return share_ == shares_ ? scans_ : std::lower_bound(before_.begin(), before_.end(), pixels) - before_.begin();
+  }
+  // Whether shares have about as much to do.
+  bool balanced() const {
+    if (!ragged()) return cpu::balanced(scans_, shares_);
+    int64_t most = 0;
+    for (int q = 0; q < shares_; ++q) most = std::max(most, before_[first(q + 1)] - before_[first(q)]);
+    return 4 * before_.back() >= 3 * most * shares_;
+  }
+
+ private:
+  int64_t images_, scans_;
+  int shares_;
+  std::vector<int> order_;
+  std::vector<int64_t> before_;  // pixels of the scans before each
+};
+
 template <class T, class Maps> class Sweep {
  public:
   using Tile = void (*)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&);
@@ -72,21 +108,22 @@ template <class T, class Maps> class Sweep {
         lines_(s.geometry(0).lines),
         tile_(tile),
         shares_(team.threads),
-        apart_(!team.at_once || balanced(int64_t(s.directions) * s.images, shares_)),
+        order_(s, shares_),
+        apart_(!team.at_once || order_.balanced()),
         at_(std::move(at)),
         barrier_(shares_) {
-    for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, at_(i, 0).taps);
+    for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates(), at_(i, 0).taps);
   }
 
   // All that follows needs the weights of all shares.
   void pack(int s0, int s1) const {
     for (const auto& packing : packings_) packing.pack(s0, s1, shares_);
   }
-  // A direction of some images, through the whole map.
-  void images(int direction, const Direction<T, Maps>& d, int images) const {
-    LineCells<T> cells(d.geometry, s_.pixels(), d.taps, sense_);
+  // A direction of some images, from one on in order, through the whole map.
+  void images(int direction, const Direction<T, Maps>& d, int first, int images) const {
+    LineCells<T> cells(s_, direction, d.taps, sense_, false, order_.order());
     for (int step = 0; step < lines_; ++step) {
-      const Rows<T> rows = cells.line(line(step), 0, images, d.carry, d.dh);
+      const Rows<T> rows = cells.line(line(step), first, first + images, d.carried);
       tiles(direction, d, rows, groups(rows), 0, groups(rows) * blocks());
     }
   }
@@ -94,12 +131,12 @@ template <class T, class Maps> class Sweep {
   // would leave threads idle, all shares work on every line and meet behind it, if they run at the same time.
   void whole(int s0, int s1) {
     if (!apart_) return lines(s0, s1);
-    const int64_t scans = int64_t(s_.directions) * s_.images;
     for (int q = s0; q < s1; ++q)
-      for (int64_t scan = share(scans, q, shares_), end = share(scans, q + 1, shares_); scan < end;) {
+      for (int64_t scan = order_.first(q), end = order_.first(q + 1); scan < end;) {
         const int i = int(scan / s_.images), image = int(scan % s_.images);
         const int n = int(std::min<int64_t>({images_at_once(s_), s_.images - image, end - scan}));
-        images(i, at_(i, image), n);
+        if (order_.ragged()) images(i, at_(i, 0), image, n);
+        else images(i, at_(i, image), 0, n);
         scan += n;
       }
   }
@@ -109,12 +146,12 @@ template <class T, class Maps> class Sweep {
     std::vector<Direction<T, Maps>> directions;
     std::vector<LineCells<T>> cells;
     for (int i = 0; i < s_.directions; ++i) directions.push_back(at_(i, 0));
-    for (const auto& d : directions) cells.emplace_back(d.geometry, s_.pixels(), d.taps, sense_);
+    for (int i = 0; i < s_.directions; ++i) cells.emplace_back(s_, i, directions[i].taps, sense_);
     std::vector<Rows<T>> rows(directions.size());
     for (int step = 0; step < lines_; ++step) {
       int64_t all = 0;
       for (size_t i = 0; i < rows.size(); ++i) {
-        rows[i] = cells[i].line(line(step), 0, s_.images, directions[i].carry, directions[i].dh);
+        rows[i] = cells[i].line(line(step), 0, s_.images, directions[i].carried);
         all += shared_groups(rows[i]) * blocks();
       }
       int64_t t0 = share(all, s0, shares_), t1 = share(all, s1, shares_);
@@ -149,6 +186,7 @@ template <class T, class Maps> class Sweep {
   const int sense_, most_, lines_;
   const Tile tile_;
   const int shares_;
+  const Order order_;
   const bool apart_;
   const At at_;
   std::vector<Packing<T>> packings_;

@@ -22,9 +22,9 @@ template <class T> class WeightSums {
         k_(k),
         out_(out),
         shares_(shares),
-        columns_(k.columns(4 * s.hidden)),
+        columns_(k.columns(s.columns())),
         groups_((columns_ + k.group_columns - 1) / k.group_columns),
-        sums_of_(!balanced(s.images, shares) && balanced((4 * s.hidden + kShared - 1) / kShared, shares) ? 1 : shares),
+        sums_of_(!balanced(s.images, shares) && balanced((s.columns() + kShared - 1) / kShared, shares) ? 1 : shares),
         zeros_(std::max(s.hidden, s.input_channels)) {
     size_ = taps({}).all_channels() * columns_;
     sums_ = buffer<T>(s.directions * sums_of_ * size_);
@@ -47,7 +47,7 @@ template <class T> class WeightSums {
   }
   // Shares s0 <= s < s1 of what the outputs are.
   void total(int s0, int s1) const {
-    const int c0 = share(4 * s_.hidden, s0, shares_), c1 = share(4 * s_.hidden, s1, shares_);
+    const int c0 = share(s_.columns(), s0, shares_), c1 = share(s_.columns(), s1, shares_);
     for (int i = 0; i < s_.directions; ++i) {
       const T* row = sums(i, 0);
       if (out_.weight) row = total(row, s_.taps, s_.hidden, i, out_.weight, c0, c1);
@@ -73,10 +73,10 @@ template <class T> class WeightSums {
     if (size_ == 0 || c0 == c1) return;
     const auto scratch = buffer<T>(k_.scratch_size);
     const Taps<T> taps = this->taps(a);
-    LineCells<T> cells(Geometry::row(s_.height, s_.width, s_.mirrored(direction)), s_.pixels(), taps);
+    LineCells<T> cells(s_, direction, taps, 1, true);
     const int64_t step = std::max(1, kRun / s_.width);
     for (int64_t r = r0; r < r1; r += step)
-      k_.add(cells.lines(r, std::min(r1, r + step)), 4 * s_.hidden, c0, c1, a.dx, sum, scratch.get());
+      k_.add(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sums_of_ + share) * size_; }
   // Columns c0 <= c < c1 of a direction's rows of the sums, to `out`; the row behind them.
@@ -86,7 +86,7 @@ template <class T> class WeightSums {
       for (int block = c0; block < c1; block += kBlock) {  // whose lines of the output stay in the cache
         const int n = std::min(kBlock, c1 - block);
         T* column[kBlock];
-        for (int i = 0; i < n; ++i) column[i] = to.column(block + i);
+        for (int i = 0; i < n; ++i) column[i] = to.column(block + i, s_.hidden);
         k_.total(sums_of_, size_, row + block, columns_, n, channels, column, to.channel);
       }
       row += channels * columns_;

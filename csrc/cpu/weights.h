@@ -1,5 +1,5 @@
-// Where the weights of a scan lie: [directions][taps][hidden][4][channels], by strides, so that a layer's parameters
-// [4][hidden][channels][taps] are read, and their gradients written, as they are.
+// Where the weights of a scan lie: [directions][taps][hidden][gates][channels], by strides, so that a layer's
+// parameters [gates][hidden][channels][taps] are read, and their gradients written, as they are.
 #pragma once
 #include <cstdint>
 
@@ -19,9 +19,10 @@ template <class T> struct Weights {
     if (data) w.data += d * direction + k * tap;
     return w;
   }
-  // The place of a unit's gate, whose channels follow. Columns: units x gates.
+  // The place of a unit's gate, whose channels follow.
   T* row(int64_t u, int64_t g) const { return data + u * unit + g * gate; }
-  T* column(int64_t c) const { return row(c / 4, c % 4); }
+  // The same by column: units x four gates, then the fifth gate of all units where there is one.
+  T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
 }  // namespace pixelrnn::cpu

@@ -14,6 +14,7 @@
 
 #include "../cpu/scan.h"
 #include "operators.h"
+#include "weights.h"
 
 namespace pixelrnn {
 namespace {
@@ -25,7 +26,9 @@ cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t wid
   STD_TORCH_CHECK(directions == 1 || directions == 2, "line_scan: expected 1 or 2 directions, got ", directions);
   STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "line_scan: expected ",
       diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
-  return {int(directions), int(images), int(height), int(width), int(hidden), diagonal, reverse, int(taps)};
+  cpu::Shape s{int(directions), int(images), int(height), int(width), int(hidden), diagonal, {}, int(taps)};
+  set_corners(s, reverse);
+  return s;
 }
 
 // The shape with that of the input, whose sizes are checked.
@@ -39,31 +42,6 @@ cpu::Shape with_input(
   check_sizes("input", input, {s.images, s.height, s.width, s.input_channels}, weight);
   check_sizes("weight_ih", weight_ih, {s.directions, s.input_taps, s.hidden, 4, s.input_channels}, weight);
   return s;
-}
-
-// Weights [D, taps, h, 4, channels], or a bias [D, h, 4].
-template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
-  const auto s = t.strides();
-  return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}
-                      : cpu::Weights<T>{data, s[0], s[1], s[2], s[3], s[4]};
-}
-template <class T> cpu::Weights<const T> weights_in(const Optional& t) {
-  return t ? weights(in<T>(*t), *t) : cpu::Weights<const T>();
-}
-template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
-  return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
-}
-
-// For a gradient of those sizes, which the kernels write whole; zeros where there are no cells to make it of. Without
-// elements where it is not wanted.
-Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
-  if (!wanted) sizes[0] = 0;
-  return cells.numel() ? kept(cells, sizes) : torch::stable::new_zeros(cells, sizes);
-}
-Tensor gradient_like(const Tensor& weight, const Tensor& cells, bool wanted) {
-  if (!wanted) return gradient(cells, wanted, {weight.sizes().begin(), weight.sizes().end()});
-  Tensor t = torch::stable::empty_like(weight);
-  return cells.numel() ? t : torch::stable::zero_(t);
 }
 
 // The merged map without elements where it is not wanted.

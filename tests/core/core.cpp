@@ -21,14 +21,22 @@ namespace {
 
 using namespace pixelrnn;
 
+// stride 0: that of an image which fills its map.
+template <Geometry (*make)(int, int, Corner, int)>
+Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride) {
+  return make(height, width, {bottom, mirrored}, stride ? stride : width);
+}
+
 void bind_geometry(py::module_& m) {
   py::class_<Displacement>(m, "Displacement")
       .def(py::init([](int up, int left) { return Displacement{up, left}; }), "up"_a, "left"_a)
       .def_readonly("up", &Displacement::up)
       .def_readonly("left", &Displacement::left);
   py::class_<Geometry>(m, "Geometry")
-      .def_static("row", &Geometry::row, "height"_a, "width"_a, "mirrored"_a = false)
-      .def_static("diagonal", &Geometry::diagonal, "height"_a, "width"_a, "mirrored"_a = false)
+      .def_static("row", geometry<&Geometry::row>, "height"_a, "width"_a, "mirrored"_a = false, "bottom"_a = false,
+          "stride"_a = 0)
+      .def_static("diagonal", geometry<&Geometry::diagonal>, "height"_a, "width"_a, "mirrored"_a = false,
+          "bottom"_a = false, "stride"_a = 0)
       .def_readonly("lines", &Geometry::lines)
       .def_readonly("cells", &Geometry::cells)
       .def("pixel", &Geometry::pixel)

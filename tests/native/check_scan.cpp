@@ -77,8 +77,10 @@ template <class T> std::vector<Named<T>> named(const Outputs<T>& a) {
 }
 
 Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
-  return {options.directions, size.images, size.height, size.width, size.hidden, kind.diagonal, options.reverse,
-      kind.taps, options.input_channels, options.input_taps};
+  Shape s{options.directions, size.images, size.height, size.width, size.hidden, kind.diagonal, {}, kind.taps,
+      options.input_channels, options.input_taps};
+  set_corners(s, options.reverse);
+  return s;
 }
 
 int64_t cells(const Shape& s) { return int64_t(s.directions) * s.images * s.height * s.width; }
@@ -147,7 +149,7 @@ class Reference {
   bool inside(Pixel p) const { return p.row >= 0 && p.column >= 0 && p.column < s_.width; }
 
   int64_t image_index(Pixel p) const {
-    const bool from_the_right = direction_ == 0 ? s_.reverse : !s_.reverse;
+    const bool from_the_right = s_.corner[direction_].right;
     return (int64_t(p.image) * s_.height + p.row) * s_.width + (from_the_right ? s_.width - 1 - p.column : p.column);
   }
   // Indices of unit u, or of gate g of unit u.
@@ -349,7 +351,8 @@ template <class T> std::vector<T> to_parameter(const Shape& s, const std::vector
     for (int k = 0; k < taps; ++k)
       for (int column = 0; column < 4 * s.hidden; ++column)
         for (int c = 0; c < channels; ++c)
-          to.of(i, k).column(column)[c * to.channel] = from.of(i, k).column(column)[c * from.channel];
+          to.of(i, k).column(column, s.hidden)[c * to.channel] =
+              from.of(i, k).column(column, s.hidden)[c * from.channel];
   return out;
 }
 

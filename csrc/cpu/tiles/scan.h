@@ -1,6 +1,7 @@
 // Register tiles of the scan (../scan_kernels.h).
 #pragma once
 #include "../../cell.h"
+#include "../../cell2d.h"
 #include "register_tile.h"
 #include "simd.h"
 #include "transposition.h"
@@ -13,57 +14,115 @@ constexpr int kForwardGates = 4;
 constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read than by 3 cells x 4
 #endif
 constexpr int kForwardCells = kRows;
+// Gates of a pass over the values: of five 3 and 2, or 2, 2 and 1.
+template <Family F> constexpr int kPassGates = F == Family::kFive && kForwardGates == 4 ? 3 : kForwardGates;
 
 // What the next line needs is fetched a few cache lines at a time: all at once, there would be more misses than the
 // core can have under way.
 
+// Values from pixel to pixel of h.
+template <Family F, class Maps> INLINE auto stride_of_h(const Maps& maps, int hidden) {
+  if constexpr (F == Family::kFour) return hidden;
+  else return maps.h_stride;
+}
+
+// The four gates of unit `unit`, counted through the cells of a map: the fifth gates of the cells before lie between.
+template <Family F, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
+  if constexpr (F == Family::kFive) map += cell * hidden;
+  return map + unit * 4;
+}
+
+// The five gates of the first n of a vector of a cell's units: memory [units][4], then [units].
+template <class T> INLINE FiveGates<Vec<T>> load_five(const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
+  const T* of_cell = p + cell * 5 * hidden;
+  const Gates<Vec<T>> a = load_gates(of_cell + 4 * u, n);
+  return {a.i, a.f, a.g, a.o, load(of_cell + 4 * hidden + u, n)};
+}
+template <class T>
+INLINE void store_five(T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n, const FiveGates<Vec<T>>& a) {
+  T* of_cell = p + cell * 5 * hidden;
+  store_gates<T>(of_cell + 4 * u, n, {a.i, a.f, a.g, a.o});
+  store(of_cell + 4 * hidden + u, a.up, n);
+}
+template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t hidden, int64_t u, int64_t n) {
+  return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
+}
+
+// Of R cells with five gates, whose pre-activations are z: all but h, of which z is the inner and the outer part.
+template <class T, int R> INLINE void five_gates(
+    const Rows<T>& rows, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
+  constexpr int L = lanes<T>;
+  ROLL for (int m = 0; m < R; ++m) {
+    const int64_t cell = rows.cell[i0 + m], next = cell + int64_t(rows.ahead);
+    prefetch<4 * L * sizeof(T)>(maps.gates + next * 5 * hidden + 4 * u0);
+    prefetch<L * sizeof(T)>(maps.gates + next * 5 * hidden + 4 * hidden + u0);
+    prefetch<L * sizeof(T)>(maps.c + next * hidden + u0);
+    prefetch<L * sizeof(T)>(maps.h + next * maps.h_stride + u0);
+    Peepholes<Vec<T>> peepholes;
+    if (maps.cell.peepholes) peepholes = load_peepholes(maps.cell.peepholes, hidden, u0, n);
+    const T* up = rows.carry_up[i0 + m];
+    const CellOutput<Vec<T>> out = cell2d<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
+        maps.cell.peepholes ? &peepholes : nullptr, up == maps.cell.border,
+        {z[m][0], z[m][1], z[m][2], z[m][3], z[m][4]}, load(rows.carry[i0 + m] + u0, n), load(up + u0, n));
+    store_five(maps.gates, hidden, cell, u0, n, out.gates);
+    store(maps.c + cell * hidden + u0, out.c, n);
+    z[m][0] = out.inner, z[m][1] = out.outer;
+  }
+}
+
 // R cells x one vector of units.
-template <class T, int R>
+template <class T, Family F, int R>
 void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
-  constexpr int L = lanes<T>, G = kForwardGates;
+  constexpr int L = lanes<T>, G = kPassGates<F>, rest = gates(F) % G, whole = gates(F) - rest;
   using Math = VectorMath<T>;
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
-  Vec<T> z[R][4];
-  UNROLL for (int g0 = 0; g0 < 4; g0 += G) {
+  Vec<T> z[R][gates(F)];
+  UNROLL for (int g0 = 0; g0 < whole; g0 += G) {
     Vec<T> acc[R][G] = {};  // apart from z: the rolled loop below would keep it out of registers
     w = multiply_taps<T, R, G>(rows, i0, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < G; ++g) z[m][g0 + g] = acc[m][g];
   }
-  ROLL for (int m = 0; m < R; ++m) {
-    const int64_t at = rows.cell[i0 + m] * hidden + u0, next = at + int64_t(rows.ahead) * hidden;
-    if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
-    prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
-    prefetch<L * sizeof(T)>(maps.c + next);
-    prefetch<L * sizeof(T)>(maps.h + next);
-    Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
-    if (maps.x) {
-      const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
-      pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o};
-    }
-    const Gates<Vec<T>> a = activate<Math>(pre);
-    const Vec<T> c = next_c(a, load(rows.carry[i0 + m] + u0, n));
-    store_gates(maps.gates + at * 4, n, a);
-    store(maps.c + at, c, n);
-    z[m][0] = c, z[m][1] = a.o;
+  if constexpr (rest > 0) {
+    Vec<T> acc[R][rest] = {};
+    multiply_taps<T, R, rest>(rows, i0, w, acc);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < rest; ++g) z[m][whole + g] = acc[m][g];
   }
+  if constexpr (F == Family::kFive) five_gates<T, R>(rows, i0, hidden, u0, n, z, maps);
+  else ROLL for (int m = 0; m < R; ++m) {
+      const int64_t at = rows.cell[i0 + m] * hidden + u0, next = at + int64_t(rows.ahead) * hidden;
+      if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
+      prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
+      prefetch<L * sizeof(T)>(maps.c + next);
+      prefetch<L * sizeof(T)>(maps.h + next);
+      Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
+      if (maps.x) {
+        const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
+        pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o};
+      }
+      const Gates<Vec<T>> a = activate<Math>(pre);
+      const Vec<T> c = next_c(a, load(rows.carry[i0 + m] + u0, n));
+      store_gates(maps.gates + at * 4, n, a);
+      store(maps.c + at, c, n);
+      z[m][0] = c, z[m][1] = a.o;
+    }
   // Apart, since tanh(c) waits for all of its cell: here it does so beside those of the other cells.
   ROLL for (int m = 0; m < R; ++m) {
     const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
-    store(maps.h + rows.cell[i0 + m] * hidden + u0, hidden_state<Math>(a, z[m][0]), n);
+    store(maps.h + rows.cell[i0 + m] * stride_of_h<F>(maps, hidden) + u0, hidden_state<Math>(a, z[m][0]), n);
   }
 }
 
 // R cells x N vectors of units: dh is the outer gradient plus the product, over the cells that read this one, of their
 // dx with the transposed weights.
-template <class T, int R, int N>
+template <class T, Family F, int R, int N>
 void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
   auto ahead = [&](int s) __attribute__((always_inline)) {
     const int64_t next = (rows.cell[i0 + s / N] + rows.ahead) * hidden + u0 + s % N * L;
-    prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
-    prefetch<L * sizeof(T)>(rows.dh[i0 + s / N] + int64_t(rows.ahead) * hidden + u0 + s % N * L);
+    prefetch<4 * L * sizeof(T)>(gates_of<F>(maps.gates, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
+    prefetch<L * sizeof(T)>(rows.dh[i0 + s / N] + int64_t(rows.ahead) * stride_of_h<F>(maps, hidden) + u0 + s % N * L);
     prefetch<L * sizeof(T)>(maps.c + next);
-    prefetch<4 * L * sizeof(T)>(maps.dx + next * 4);
+    prefetch<4 * L * sizeof(T)>(gates_of<F>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
   };
   Vec<T> acc[R][N] = {};
   // The epilogue of several vectors is too short for so many misses, the product is long.
@@ -79,6 +138,19 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(dc_at, n);
     const Vec<T> dh = load(rows.dh[i0 + m] + u, n) + product[m][v];
+    if constexpr (F == Family::kFive) {
+      const int64_t cell = rows.cell[i0 + m];
+      Peepholes<Vec<T>> peepholes;
+      if (maps.cell.peepholes) peepholes = load_peepholes(maps.cell.peepholes, hidden, u, n);
+      Vec<T> dc_up = load(rows.dc_below[i0 + m] + u, n);
+      const FiveGates<Vec<T>> dx = cell2d_backward<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
+          maps.cell.peepholes ? &peepholes : nullptr, load_five(maps.gates, hidden, cell, u, n), load(maps.c + at, n),
+          load(rows.carry[i0 + m] + u, n), load(rows.carry_up[i0 + m] + u, n), dh, dc, dc_up);
+      store(dc_at, dc, n);
+      store(rows.dc_up[i0 + m] + u, dc_up, n);
+      store_five(maps.dx, hidden, cell, u, n, dx);
+      continue;
+    }
     const Gates<Vec<T>> dx = cell_backward<VectorMath<T>>(
         load_gates(maps.gates + at * 4, n), load(maps.c + at, n), load(rows.carry[i0 + m] + u, n), dh, dc);
     store(dc_at, dc, n);
@@ -86,8 +158,8 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
   }
 }
 
-template <class T> struct ScanTiles {
-  static constexpr int L = lanes<T>;
+template <class T, Family F> struct ScanTiles {
+  static constexpr int L = lanes<T>, G = gates(F);
 
   static int backward_vectors(int hidden) {
     const int vectors = (hidden + L - 1) / L;
@@ -105,37 +177,38 @@ template <class T> struct ScanTiles {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
-  // [block][4 / kForwardGates][all channels][kForwardGates][lanes]
+  // [block][passes][all channels][gates of the pass][lanes]
   static void pack_forward(
       int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
-    constexpr int G = kForwardGates;
     int64_t all = 0;
     for (int k = 0; k < taps; ++k) all += channels[k];
     for (int b = b0; b < b1; ++b)
-      for (int g = 0; g < 4; ++g) {
+      for (int g = 0; g < G; ++g) {
         const int64_t u = (int64_t)b * L;
         const int units = hidden - u < L ? hidden - u : L;
-        T* to = packed + ((u / L * (4 / G) + g / G) * all * G + g % G) * L;
-        for (int k = 0; k < taps; to += channels[k++] * G * L) {
+        const int first = g / kPassGates<F> * kPassGates<F>;  // gate of the pass
+        const int64_t step = (G - first < kPassGates<F> ? G - first : kPassGates<F>)*L;
+        T* to = packed + (((int64_t)b * G + first) * all + g - first) * L;
+        for (int k = 0; k < taps; to += channels[k++] * step) {
           const Weights<const T>& w = weight[k];
           const T* from = w.row(u, g);
-          if (w.channel == 1) Transposition<T>::transpose(units, channels[k], from, nullptr, w.unit, to, G * L);
+          if (w.channel == 1) Transposition<T>::transpose(units, channels[k], from, nullptr, w.unit, to, step);
           else
             for (int j = 0; j < channels[k]; ++j)
-              for (int l = 0; l < units; ++l) to[j * G * L + l] = from[l * w.unit + j * w.channel];
+              for (int l = 0; l < units; ++l) to[j * step + l] = from[l * w.unit + j * w.channel];
           for (int j = 0; j < channels[k]; ++j)
-            for (int l = units; l < L; ++l) to[j * G * L + l] = 0;
+            for (int l = units; l < L; ++l) to[j * step + l] = 0;
         }
       }
   }
-  // [block][taps][hidden][4][vectors][lanes]
+  // [block][taps][columns][vectors][lanes]
   static void pack_backward(int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
     const int units = L * backward_vectors(hidden);
-    T* to = packed + (int64_t)b0 * taps * 4 * hidden * units;
+    T* to = packed + (int64_t)b0 * taps * G * hidden * units;
     for (int b = b0; b < b1; ++b)
       for (int k = 0; k < taps; ++k)
-        for (int column = 0; column < 4 * hidden; ++column) {
-          const T* from = weight[k].column(column);
+        for (int column = 0; column < G * hidden; ++column) {
+          const T* from = weight[k].column(column, hidden);
           const int64_t step = weight[k].channel;
           for (int64_t u = b * units; u < (b + 1) * units; u += L, to += L)
             if (step == 1) store(to, load(from + u, hidden - u));
@@ -148,11 +221,11 @@ template <class T> struct ScanTiles {
       const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>& maps) {
     int64_t all = 0;
     for (int k = 0; k < rows.taps; ++k) all += rows.channels[k];
-    const T* w = packed + block * all * 4 * L;
+    const T* w = packed + block * all * G * L;
     switch (count) {
 #define CASE(R) \
   case R:       \
-    if constexpr (R <= kForwardCells) return forward_tile<T, R>(rows, first, hidden, block * L, w, maps);
+    if constexpr (R <= kForwardCells) return forward_tile<T, F, R>(rows, first, hidden, block * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #undef CASE
     }
@@ -161,11 +234,11 @@ template <class T> struct ScanTiles {
   template <int N>
   static void backward_block(
       const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
-    const T* w = packed + (int64_t)block * rows.taps * 4 * hidden * N * L;
+    const T* w = packed + (int64_t)block * rows.taps * G * hidden * N * L;
     switch (count) {
 #define CASE(R) \
   case R:       \
-    if constexpr (R * N <= 4 * kRows) return backward_tile<T, R, N>(rows, first, hidden, block * N * L, w, maps);
+    if constexpr (R * N <= 4 * kRows) return backward_tile<T, F, R, N>(rows, first, hidden, block * N * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }

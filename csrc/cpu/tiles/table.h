@@ -23,8 +23,8 @@ template <class T> struct Table {
     }
   }
 
-  static constexpr Kernels<T> kernels{ScanTiles<T>::kernels, ConvolutionTiles<T>::kernels,
-      WeightGradientTiles<T>::kernels, ColumnTiles<T>::kernels, activation};
+  static constexpr Kernels<T> kernels{{ScanTiles<T, Family::kFour>::kernels, ScanTiles<T, Family::kFive>::kernels},
+      ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, ColumnTiles<T>::kernels, activation};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

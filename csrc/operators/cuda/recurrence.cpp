@@ -44,8 +44,8 @@ struct Scan {
 
   Geometry geometry(int direction) const {
     const bool mirrored = reverse != (direction == 1);
-    return diagonal ? Geometry::diagonal(int(height), int(width), mirrored)
-                    : Geometry::row(int(height), int(width), mirrored);
+    return diagonal ? Geometry::diagonal(int(height), int(width), {false, mirrored})
+                    : Geometry::row(int(height), int(width), {false, mirrored});
   }
   int pixels() const { return int(height * width); }
 
