@@ -20,13 +20,13 @@ class Cell(NamedTuple):
     """What is known of a cell.
 
     ``gates``: the blocks of a weight's rows, in this order: by place those of torch.nn.LSTM, and last what the second
-    neighbour brings. ``state``: c from the activated gates, both old c, and where there is nothing above.
+    neighbour brings. ``state``: c from the activated gates and both old c.
     ``forget_gates``: the blocks whose bias is set to ``forget_bias`` at first, None leaves it as the others are.
     ``zero_bias``: whether all of them start at zero instead. ``peepholes``: whether the gates may see c.
     """
 
     gates: tuple[str, ...]
-    state: Callable[[Sequence[Tensor], Tensor, Tensor, Tensor | None], Tensor]
+    state: Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
     forget_gates: tuple[int, ...] = ()
     forget_bias: float | None = None
     zero_bias: bool = False
@@ -42,36 +42,33 @@ def _mixed(share: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
     return share * c_up + (1 - share) * c_left
 
 
-def _pixelrnn(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor, top: Tensor | None) -> Tensor:
+def _pixelrnn(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
     i, f, g, _ = gates
     return f * c_left + i * g
 
 
-def _stable(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor, top: Tensor | None) -> Tensor:
+def _stable(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
     i, f, g, _, share = gates
     return f * _mixed(share, c_up, c_left) + i * g
 
 
-def _graves(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor, top: Tensor | None) -> Tensor:
+def _graves(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
     i, f_left, g, _, f_up = gates
     return f_left * c_left + f_up * c_up + i * g
 
 
-def _halved(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor, top: Tensor | None) -> Tensor:
+def _halved(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
     i, f_left, g, _, f_up = gates
     return 0.5 * (f_left * c_left + f_up * c_up) + i * g
 
 
-def _leaky(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor, top: Tensor | None) -> Tensor:
+def _leaky(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
     phi, _, g, _, share = gates
     return (1 - phi) * _mixed(share, c_up, c_left) + phi * g
 
 
-def _max(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor, top: Tensor | None) -> Tensor:
-    i, f_left, g, _, f_up = gates
-    left = f_left >= f_up
-    left = left if top is None else left | top
-    return (torch.where(left, f_left * c_left, f_up * c_up) + i * g).clamp(-CLIP, CLIP)
+def _max(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
+    return _graves(gates, c_up, c_left).clamp(-CLIP, CLIP)  # of the gates that lose nothing is left
 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
@@ -109,8 +106,8 @@ def check_peepholes(cell: str) -> None:
 
 def update(
     cell: str, z: Tensor, c_up: Tensor, c_left: Tensor, top: Tensor | None = None, peephole: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """h and c of pixels.
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """h, c and the activated gates of pixels; of max the gate that loses is 0.
 
     Args:
         cell: a name of :data:`CELLS`, of G gates.
@@ -126,8 +123,11 @@ def update(
         i = i + p_i * (c_up + c_left)
         f, fifth = f + p_left * c_left, [fifth[0] + p_up * c_up]
     i, f, g, fifth = i.sigmoid(), f.sigmoid(), g.tanh(), [z.sigmoid() for z in fifth]
-    c = kind.state((i, f, g, o, *fifth), c_up, c_left, top)
+    if cell == "max":
+        left = f >= fifth[0] if top is None else (f >= fifth[0]) | top
+        f, fifth = torch.where(left, f, 0), [torch.where(left, 0, fifth[0])]
+    c = kind.state((i, f, g, o, *fifth), c_up, c_left)
     o = (o if peephole is None else o + p_o * c).sigmoid()
-    if cell == "leaky":  # f is its o_prev
-        return (f * _mixed(fifth[0], c_up, c_left) + o * c).tanh(), c
-    return o * c.tanh(), c
+    # f of leaky is its o_prev
+    h = (f * _mixed(fifth[0], c_up, c_left) + o * c).tanh() if cell == "leaky" else o * c.tanh()
+    return h, c, (i, f, g, o, *fifth)

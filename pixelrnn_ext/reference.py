@@ -5,7 +5,7 @@ throughout, and can be differentiated any number of times. Arguments and shapes 
 :mod:`pixelrnn_ext.functional`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -125,27 +125,59 @@ def diagonal_scan(
     cell: str = "pixelrnn",
     corner: str = "tl",
 ) -> Tensor:
-    """h, (N, hidden, H, W), of one direction from its input-to-state map x, (N, gates * hidden, H, W), by lines: pixels
-    (r, t - r) of line t."""
-    x = flipped(x, corner)
+    """h, (N, hidden, H, W), of one direction from its input-to-state map x, (N, gates * hidden, H, W)."""
+    columns = [h for h, _, _ in _diagonals(flipped(x, corner), weight_hh, h0, c0, peephole, cell)]
+    return flipped(_map_of(columns, x), corner)
+
+
+def diagonal_maps(
+    x: Tensor,
+    weight_hh: Tensor,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    peephole: Tensor | None = None,
+    *,
+    cell: str = "pixelrnn",
+    inside: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`diagonal_scan` from the top left: h, c, and the activated gates (N, gates * hidden, H, W).
+    ``inside``, (N, 1, H, W): the pixels of the image, in the top left of its map, which alone have a state."""
+    lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
+    h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
+    return _map_of(h, x), _map_of(c, x), _map_of(gates, x)
+
+
+def _diagonals(
+    x: Tensor,
+    weight_hh: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    peephole: Tensor | None,
+    cell: str,
+    inside: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
+    """h, c and the gates of each line, (N, H, hidden): pixels (r, t - r) of line t."""
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (up and left, gates * hidden)
     height, width = x.shape[2:]
     border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)
     h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
     row = torch.arange(height, device=x.device)[:, None]
-    top, columns = row == 0, []
+    top = row == 0
+    window = None if inside is None else skew(inside.to(x.dtype)).permute(3, 0, 2, 1) > 0
     for t, gates in enumerate(skew(x).permute(3, 0, 2, 1).unbind()):  # (N, H, gates * hidden)
         h_up = torch.cat([border, h[:, :-1]], 1)
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
-        h, c = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
-        columns.append(h)
+        h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
+        yield h, c, activated
         # PixelRNN's zeros stay zeros by themselves to the left of the image; to its right two carries may overflow.
-        if h0 is not None or c0 is not None or carries_up:
-            inside = (row <= t) & (t < row + width)
-            h, c = torch.where(inside, h, border), torch.where(inside, c, c_border)
-    y = unskew(torch.stack(columns, 3).transpose(1, 2), width)
-    return flipped(y, corner)
+        if h0 is not None or c0 is not None or carries_up or window is not None:
+            active = (row <= t) & (t < row + width) if window is None else window[t]
+            h, c = torch.where(active, h, border), torch.where(active, c, c_border)
+
+
+def _map_of(columns: Sequence[Tensor], x: Tensor) -> Tensor:
+    return unskew(torch.stack(list(columns), 3).transpose(1, 2), x.shape[3])
 
 
 def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
@@ -184,4 +216,4 @@ def _initial(state: Tensor | None, x: Tensor, hidden: int, cells: int) -> Tensor
 
 def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """PixelRNN's, which takes on the c of one neighbour."""
-    return update("pixelrnn", gates, c, c)
+    return update("pixelrnn", gates, c, c)[:2]

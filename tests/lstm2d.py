@@ -7,7 +7,7 @@ import torch
 
 import pixelrnn_ext as px
 
-BACKENDS = ["reference"]
+BACKENDS = ["reference", "native"]
 CORNERS = ("tl", "tr", "bl", "br")
 # name -> (cell, peepholes)
 VARIANTS = {cell: (cell, False) for cell in ("pixelrnn", "stable", "graves", "halved", "leaky", "max")} | {

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
 
 from checks import subsets
-from lstm2d import BACKENDS, CORNERS, VARIANTS, make_layer
+from lstm2d import BACKENDS, CORNERS, VARIANTS, make_layer, results
 
 SIZES = torch.tensor([(2, 3), (2, 1)])
 
@@ -135,3 +135,39 @@ def test_compiled_in_one_graph(backend):
     x = torch.randn(1, 2, 2, 2, dtype=torch.float64)
     torch._dynamo.reset()
     assert_same(torch.compile(layer, fullgraph=True, backend="eager")(x), layer(x))
+
+
+def test_compiled_with_sizes_and_its_backward():
+    layer = make_layer("stable", backend="native")
+    x = torch.randn(2, 2, 2, 3, dtype=torch.float64)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for sizes in (SIZES, SIZES.flip(0)):
+        for got, want in zip(results(compiled, x, sizes).values(), results(layer, x, sizes).values()):
+            assert_same(got, want)
+
+
+def test_exported_with_dynamic_sizes():
+    layer = make_layer("stable", backend="native")
+    n, height, width = (torch.export.Dim(name, min=2, max=64) for name in ("n", "height", "width"))
+    shapes = {"input": {0: n, 2: height, 3: width}, "sizes": {0: n}}
+    example = torch.randn(2, 2, 3, 4, dtype=torch.float64), torch.tensor([(3, 4), (2, 2)])
+    exported = torch.export.export(layer, example, dynamic_shapes=shapes).module()
+    x, sizes = torch.randn(3, 2, 5, 6, dtype=torch.float64), torch.tensor([(5, 6), (0, 3), (4, 1)])
+    assert_same(exported(x, sizes), layer(x, sizes))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_autocast_and_halves_are_computed_in_float32(dtype):
+    """A layer of halves as one of float32, rounded; autocast as torch's convolutions have it."""
+    layer = make_layer("stable", dtype=torch.float32, backend="native")
+    x = torch.randn(2, 2, 3, 4)
+    want = layer(x, SIZES)
+    with torch.autocast("cpu", dtype):
+        got = layer(x, SIZES)
+    assert got.dtype == dtype and torch.equal(got, want.to(dtype))
+    half = make_layer("stable", dtype=dtype, backend="native")
+    half.load_state_dict(layer.state_dict())
+    wide = make_layer("stable", dtype=torch.float32, backend="native")
+    wide.load_state_dict(half.state_dict())
+    assert torch.equal(half(x.to(dtype), SIZES), wide(x.to(dtype).float(), SIZES).to(dtype))

@@ -125,8 +125,23 @@ std::tuple<Tensor, Tensor, Tensor> lstm2d_scan(Tensor input, Tensor weight_ih, T
   return {hs, cs, gates};
 }
 
-// dh0, dc0 [D, B, h] and dpeepholes [D, B, 4, h] are each image's share. Without elements where they are not asked for,
-// and of what there is none.
+// Each image's share [D][B][size] of a gradient, where there is one, and their sum, in the order of the images.
+template <class T> struct Shares {
+  cpu::Buffer<T> values;
+
+  Shares(const Tensor& gradient, int64_t images) : values(cpu::buffer<T>(gradient.numel() * images)) {}
+  T* if_wanted(const Tensor& gradient) const { return gradient.numel() ? values.get() : nullptr; }
+  void sum(const Tensor& gradient, int64_t images) const {
+    if (!gradient.numel()) return;
+    const int64_t D = gradient.size(0), size = gradient.numel() / D;
+    T* to = out<T>(gradient);
+    std::fill(to, to + D * size, T(0));
+    for (int64_t n = 0; n < D * images; ++n)
+      for (int64_t i = 0; i < size; ++i) to[n / images * size + i] += values[n * size + i];
+  }
+};
+
+// Of all operands; without elements where a gradient is not asked for, and of what there is none.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm2d_gradients(Tensor dh, Tensor input,
     Tensor weight_ih, Tensor weight, Optional bias, Optional h0, Optional c0, Optional peepholes, Optional sizes,
     Tensor h, Tensor c, Tensor gates, std::vector<int64_t> corners, std::string cell, bool of_input, bool of_weight_ih,
@@ -142,11 +157,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm2d_gradie
   Tensor dinput = gradient(gates, of_input, {B, H, W, s.input_channels}),
          dweight_ih = gradient_like(weight_ih, gates, of_weight_ih), dweight = gradient_like(weight, gates, of_weight),
          dbias = gradient(gates, bias.has_value(), {D, hidden, s.gates()}),
-         dh0 = gradient(gates, h0.has_value(), {D, B, hidden}), dc0 = gradient(gates, c0.has_value(), {D, B, hidden}),
-         dpeepholes = gradient(gates, peepholes.has_value(), {D, B, 4, hidden});
+         dh0 = gradient(gates, h0.has_value(), {D, hidden}), dc0 = gradient(gates, c0.has_value(), {D, hidden}),
+         dpeepholes = gradient(gates, peepholes.has_value(), {D, 4, hidden});
   if (gates.numel() == 0) return {dinput, dweight_ih, dweight, dbias, dh0, dc0, dpeepholes};
   dispatch(gates, [&](auto zero) {
     using T = decltype(zero);
+    const Shares<T> of_h0(dh0, B), of_c0(dc0, B), of_peepholes(dpeepholes, B);
     const auto dh_apart = cpu::buffer<T>(scan.apart() ? dh.numel() : 0),
                h_apart = cpu::buffer<T>(scan.apart() && of_weight ? h.numel() : 0);
     if (scan.apart()) copy_directions<T>(s, nullptr, nullptr, in<T>(dh), dh_apart.get());
@@ -154,11 +170,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm2d_gradie
     cpu::backward<T>(s,
         {scan.apart() ? dh_apart.get() : in<T>(dh), weights_in<T>(weight), in<T>(h0), in<T>(c0),
             scan.apart() ? h_apart.get() : in<T>(h), in<T>(c), in<T>(gates), in<T>(input), weights_in<T>(weight_ih),
-            nullptr, out_if<T>(h0.has_value(), dh0), out_if<T>(c0.has_value(), dc0), out_if<T>(of_input, dinput),
+            nullptr, of_h0.if_wanted(dh0), of_c0.if_wanted(dc0), out_if<T>(of_input, dinput),
             {weights_out<T>(of_weight, dweight), weights_out<T>(of_weight_ih, dweight_ih),
                 weights_out<T>(bias.has_value(), dbias)},
-            false, scan.carries<T>(peepholes), out_if<T>(peepholes.has_value(), dpeepholes)},
+            false, scan.carries<T>(peepholes), of_peepholes.if_wanted(dpeepholes)},
         team(), instruction_set);
+    of_h0.sum(dh0, B), of_c0.sum(dc0, B), of_peepholes.sum(dpeepholes, B);
   });
   return {dinput, dweight_ih, dweight, dbias, dh0, dc0, dpeepholes};
 }

@@ -1,4 +1,9 @@
-"""The scan of a two-dimensional LSTM in differentiable PyTorch, on the operands that its kernels take."""
+"""The operators of the two-dimensional LSTM in differentiable PyTorch: what makes forward-mode and second derivatives
+right.
+
+They go through the reference, so that no formula is written twice. Shapes as in csrc/operators/lstm2d.cpp; a corner is
+its place among :data:`pixelrnn_ext.directions.CORNERS`. ``path`` and ``tf32`` do not matter here.
+"""
 
 from collections.abc import Sequence
 
@@ -7,45 +12,98 @@ from torch import Tensor
 
 from ... import reference
 from ...cells import CELLS
-from .rows import by_gate
+from ...directions import CORNERS
+from .rows import by_unit
+from .sizes import Images
+
+_NAMES = tuple(CORNERS)
 
 
 def lstm2d_scan(
-    x: Tensor,
+    input: Tensor,
+    weight_ih: Tensor,
     weight: Tensor,
+    bias: Tensor | None,
     h0: Tensor | None,
     c0: Tensor | None,
-    peephole: Tensor | None,
+    peepholes: Tensor | None,
     sizes: Tensor | None,
+    corners: Sequence[int],
     cell: str,
-    corners: Sequence[str],
-    path: str = "auto",
-) -> Tensor:
-    """h of all directions; zero outside the images.
-
-    Args:
-        x: [D, B, H, W, G * h], the input's product and the bias, gates in the order of rows.py, as those of ``weight``.
-        weight: [D, 2, G * h, h], the taps up and left.
-        h0, c0: [D, h].
-        peephole: [D, 4, h].
-        sizes: [B, 2], height and width of each image; clamped to those of the map. None: all are as large as the map.
-        cell: a name of :data:`pixelrnn_ext.cells.CELLS`, of G gates.
-        corners: D of :data:`pixelrnn_ext.directions.CORNERS`.
-        path: of the kernels; it does not matter here.
-
-    Returns:
-        [B, H, W, D, h].
-    """
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(h, c, gates)."""
     gates = len(CELLS[cell].gates)
-    x, weight = by_gate(x, gates, 4), by_gate(weight, gates, 2)
+    images = Images(sizes, input.permute(0, 3, 1, 2))
 
-    def scan(d: int, corner: str) -> Tensor:
-        h0_d, c0_d, peephole_d = (None if t is None else t[d] for t in (h0, c0, peephole))
+    def maps_of(d: int, corner: str) -> tuple[Tensor, ...]:
+        """h, c and the gates of a direction, (N, channels, H, W) each."""
+        matrix = weight_ih[d, 0].transpose(0, 1).flatten(0, 1)[:, :, None, None]
+        x = torch.nn.functional.conv2d(images.alone, matrix, None if bias is None else bias[d].t().flatten())
+        weight_hh = weight[d].permute(2, 1, 3, 0).flatten(0, 1)  # [G * h, h, taps]
+        states = (None if t is None else t[d] for t in (h0, c0, peepholes))
+        x = images.flipped(x, corner)
+        maps = reference.diagonal_maps(x, weight_hh, *states, cell=cell, inside=images.inside)
+        return tuple(images.clear_outside(images.flipped(m, corner)) for m in maps)
 
-        def run(x: Tensor) -> Tensor:
-            weight_hh = weight[d].permute(1, 2, 0)
-            return reference.diagonal_scan(x, weight_hh, h0_d, c0_d, peephole_d, cell=cell, corner=corner)
+    directions = [maps_of(d, _NAMES[corner]) for d, corner in enumerate(corners)]
+    h, c, activated = (torch.stack(maps).permute(0, 1, 3, 4, 2) for maps in zip(*directions))
+    return h.permute(1, 2, 3, 0, 4).contiguous(), c.contiguous(), by_unit(activated, gates, 4).contiguous()
 
-        return reference.of_each_image(run, x[d].permute(0, 3, 1, 2), sizes).permute(0, 2, 3, 1)
 
-    return torch.stack([scan(d, corner) for d, corner in enumerate(corners)], 3)
+def lstm2d_gradients(
+    dh: Tensor,
+    input: Tensor,
+    weight_ih: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    peepholes: Tensor | None,
+    sizes: Tensor | None,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    corners: Sequence[int],
+    cell: str,
+    of_input: bool,
+    of_weight_ih: bool,
+    of_weight: bool,
+) -> tuple[Tensor, ...]:
+    """Of the operands, from which all is computed anew, so that a derivative of them depends on those alone."""
+    operands = input, weight_ih, weight, bias, h0, c0, peepholes
+    wanted = of_input, of_weight_ih, of_weight, *(t is not None for t in operands[3:])
+    gradients = pulled_back((dh, None, None), operands, wanted, sizes, corners, cell)
+    return tuple(
+        empty(place, input, weight_ih, weight) if gradient is None else gradient
+        for place, gradient in enumerate(gradients)
+    )
+
+
+def pulled_back(
+    cotangents: Sequence[Tensor | None],
+    operands: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    sizes: Tensor | None,
+    corners: Sequence[int],
+    cell: str,
+) -> list[Tensor | None]:
+    """Gradients of the operands that are wanted, from those of h, c and the gates, each of which may be None."""
+    places = [place for place, want in enumerate(wanted) if want]
+
+    def of_wanted(*values: Tensor) -> list[Tensor]:
+        given = dict(zip(places, values))
+        outputs = lstm2d_scan(*(given.get(i, t) for i, t in enumerate(operands)), sizes, corners, cell)  # type: ignore[arg-type, call-arg]
+        return [out for out, cotangent in zip(outputs, cotangents) if cotangent is not None]
+
+    if not places:
+        return [None] * len(operands)
+    _, pull_back = torch.func.vjp(of_wanted, *(operands[place] for place in places))[:2]
+    found = dict(zip(places, pull_back([t for t in cotangents if t is not None])))
+    return [found.get(place) for place in range(len(operands))]
+
+
+def empty(operand: int, input: Tensor, weight_ih: Tensor, weight: Tensor) -> Tensor:
+    """What stands for a gradient that is not asked for: of its operand's shape, but for the first axis."""
+    _, _, hidden, gates, _ = weight.shape
+    sizes = input.shape[1:], weight_ih.shape[1:], weight.shape[1:], (hidden, gates), (hidden,), (hidden,), (4, hidden)
+    return weight.new_empty(0, *sizes[operand])

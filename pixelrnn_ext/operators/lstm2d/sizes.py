@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+from ...directions import CORNERS, flipped
 from ..operands import INTEGERS, readable, shape
 
 
@@ -32,8 +33,38 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
             raise ValueError(f"expected sizes from 0 x 0 to {height} x {width}, got {h} x {w} of image {image}")
 
 
-def inside(sizes: Tensor, input: Tensor) -> Tensor:
-    """Which pixels of ``input`` (N, C, H, W) are of its images, (N, 1, H, W)."""
-    sizes = sizes.to(input.device)
-    rows, columns = (torch.arange(size, device=input.device) for size in input.shape[2:])
-    return ((rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None])[:, None]
+class Images:
+    """Images in the top left corners of their maps (N, C, H, W), all at once, whatever their sizes are, which are not
+    read but clamped. What lies outside of them in ``m`` may be NaN."""
+
+    def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
+        self.alone, self.inside = m, None
+        if sizes is None:
+            return
+        sizes = sizes.to(m.device)
+        self._rows, self._columns = (
+            (torch.arange(size, device=m.device), sizes[:, axis : axis + 1].clamp(0, size))
+            for axis, size in enumerate(m.shape[2:])
+        )
+        (row, height), (column, width) = self._rows, self._columns
+        self.inside = ((row < height)[:, :, None] & (column < width)[:, None])[:, None]  # (N, 1, H, W)
+        self.alone = self.clear_outside(m)
+
+    def clear_outside(self, m: Tensor) -> Tensor:
+        return m if self.inside is None else torch.where(self.inside, m, 0)
+
+    def flipped(self, m: Tensor, corner: str) -> Tensor:
+        """As :func:`pixelrnn_ext.directions.flipped`, each image in its own rectangle."""
+        if self.inside is None:
+            return flipped(m, corner)
+        down, right = CORNERS[corner]
+        if down < 0:
+            m = m.gather(2, _mirrored(*self._rows)[:, None, :, None].expand_as(m))
+        if right < 0:
+            m = m.gather(3, _mirrored(*self._columns)[:, None, None].expand_as(m))
+        return m
+
+
+def _mirrored(place: Tensor, size: Tensor) -> Tensor:
+    """(N, length): which place comes to each one, when the first ``size`` (N, 1) places are mirrored."""
+    return torch.where(place < size, size - 1 - place, place)

@@ -64,11 +64,11 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
     scan_all = torch.ops.pixelrnn_ext.line_scan if len(directions) == 1 else torch.ops.pixelrnn_ext.bilstm_scan
     y, *_ = scan_all(
         x,
-        _unit_major(weight_hh),
+        unit_major(weight_hh),
         stacked([d.h0 for d in directions], weight_hh, hidden),
         stacked([d.c0 for d in directions], weight_hh, hidden),
         scan.input.permute(0, 2, 3, 1),
-        _unit_major(weight_ih),
+        unit_major(weight_ih),
         None if bias is None else bias.unflatten(1, (4, hidden)).transpose(1, 2),
         kernel,
         scan.diagonal,
@@ -79,6 +79,6 @@ def _by_operator(scan: Scan, path: str) -> Tensor:
     return (y.squeeze(0) if len(directions) == 1 else y).permute(0, 3, 1, 2)
 
 
-def _unit_major(weights: Tensor) -> Tensor:
-    """(directions, 4 * hidden, channels, taps) -> [directions, taps, hidden, 4, channels], a view."""
-    return weights.unflatten(1, (4, -1)).permute(0, 4, 2, 1, 3)
+def unit_major(weights: Tensor, gates: int = 4) -> Tensor:
+    """(directions, gates * hidden, channels, taps) -> [directions, taps, hidden, gates, channels], a view."""
+    return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

@@ -1,0 +1,126 @@
+"""The operators under the two-dimensional LSTM: fake kernels, derivatives, batching and the autocast rule.
+
+``torch.ops.pixelrnn_ext.lstm2d_scan`` is the recurrence of all directions with the product of its input, and
+``lstm2d_gradients`` its backward; csrc/operators/lstm2d.cpp has their schemas and the shapes.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...cells import CELLS
+from .. import autograd, batching
+from ..autocast import without_autocast
+from ..library import why_no_native
+from . import eager
+
+_OPERANDS = 7  # of the scan, that have gradients: those before sizes
+
+
+def register_rules(namespace: str) -> torch.library.Library:
+    """Fake kernels, derivatives and batching of the operators of ``namespace``; its library, which holds them."""
+    ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
+    for name, fake, batch in (
+        ("lstm2d_scan", _scan_fake, _scan_batch),
+        ("lstm2d_gradients", _gradients_fake, _gradients_batch),
+    ):
+        torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+        torch.library.register_vmap(f"{namespace}::{name}", partial(_batched, batch, getattr(ops, name)), lib=library)
+    autograd.register(library, "lstm2d_scan", eager.lstm2d_scan, _setup, partial(_backward, ops))
+    autograd.register(library, "lstm2d_gradients", eager.lstm2d_gradients)
+    torch.library.register_autocast(f"{namespace}::lstm2d_scan", "cpu", torch.float32, lib=library)
+    return library
+
+
+def _scan_fake(
+    input: Tensor,
+    weight_ih: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    peepholes: Tensor | None,
+    sizes: Tensor | None,
+    corners: Sequence[int],
+    cell: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    images, height, width, _ = input.shape
+    directions, _, hidden, _, _ = weight.shape
+    map_of_each = directions, images, height, width
+    return (
+        weight.new_empty(images, height, width, directions, hidden),
+        weight.new_empty(*map_of_each, hidden),
+        weight.new_empty(*map_of_each, len(CELLS[cell].gates) * hidden),
+    )
+
+
+def _gradients_fake(
+    dh: Tensor,
+    input: Tensor,
+    weight_ih: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    peepholes: Tensor | None,
+    sizes: Tensor | None,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    corners: Sequence[int],
+    cell: str,
+    of_input: bool,
+    of_weight_ih: bool,
+    of_weight: bool,
+) -> tuple[Tensor, ...]:
+    operands = input, weight_ih, weight, bias, h0, c0, peepholes
+    wanted = of_input, of_weight_ih, of_weight, *(t is not None for t in operands[3:])
+
+    def gradient(place: int, operand: Tensor | None) -> Tensor:
+        if operand is None or not wanted[place]:
+            return eager.empty(place, input, weight_ih, weight)
+        weights = place in (1, 2)  # whose gradients lie as they do
+        return torch.empty_like(operand) if weights else operand.new_empty(operand.shape)
+
+    return tuple(gradient(place, operand) for place, operand in enumerate(operands))
+
+
+def _batched(batch: Any, op: Any, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
+    return batch(op, info, [dim if isinstance(dim, int) else None for dim in in_dims], args)  # corners have a list
+
+
+def _scan_batch(op: Any, info: batching.Info, in_dims: batching.Dims, args: Sequence[Any]) -> batching.Outputs:
+    return batching.folded(op, {0: 0, 7: 0}, (0, 1, 1), info, in_dims, args)  # images are in input and sizes
+
+
+def _gradients_batch(op: Any, info: batching.Info, in_dims: batching.Dims, args: Sequence[Any]) -> batching.Outputs:
+    return batching.each(op, info, in_dims, args)  # those of weights are sums over the images
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.corners, ctx.cell = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _backward(
+    ops: Any, ctx: Any, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    *tensors, h, c, gates = ctx.saved_tensors
+    operands, sizes, scan = tensors[:_OPERANDS], tensors[_OPERANDS], (ctx.corners, ctx.cell)
+    needed = ctx.needs_input_grad[:_OPERANDS]
+    nothing = (None,) * (1 + len(scan))
+    with without_autocast(h.device.type):  # it is on where backward() is called inside its region
+        if dc is not None or dgates is not None:  # of the operator alone: nothing else has them
+            gradients = eager.pulled_back((dh, dc, dgates), operands, needed, sizes, *scan)
+        elif dh is not None:
+            gradients = ops.lstm2d_gradients(dh, *operands, sizes, h, c, gates, *scan, *needed[:3])
+        else:
+            gradients = [None] * _OPERANDS
+        return *(gradient if need else None for gradient, need in zip(gradients, needed)), *nothing
+
+
+if why_no_native() is None:
+    _library = register_rules("pixelrnn_ext")  # a library's registrations live as long as it
