@@ -233,7 +233,7 @@ def lstm2d(
             checked but clamped to 0 .. H and 0 .. W.
         merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
             (N, hidden, H, W); None: (N, D, hidden, H, W).
-        backend: as in :func:`row_lstm`, but that there are kernels for a CPU alone: on a GPU ``"auto"`` is the reference.
+        backend: as in :func:`row_lstm`, but there are kernels for a CPU alone: on a GPU ``"auto"`` is the reference.
 
     Returns:
         h of all directions, merged, of the dtype of ``input``.

@@ -31,7 +31,7 @@ def lstm2d_scan(
     corners: Sequence[int],
     cell: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(h, c, gates)."""
+    """(h, c, gates) of all directions."""
     gates = len(CELLS[cell].gates)
     images = Images(sizes, input.permute(0, 3, 1, 2))
 

@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,22 +16,21 @@ from ..autocast import without_autocast
 from ..library import why_no_native
 from . import eager
 
+_OPS = torch.ops.pixelrnn_ext
 _OPERANDS = 7  # of the scan, that have gradients: those before sizes
 
 
-def register_rules(namespace: str) -> torch.library.Library:
-    """Fake kernels, derivatives and batching of the operators of ``namespace``; its library, which holds them."""
-    ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
+def _register(library: torch.library.Library) -> None:
+    """Once, after the compiled library has defined the schemas."""
     for name, fake, batch in (
         ("lstm2d_scan", _scan_fake, _scan_batch),
         ("lstm2d_gradients", _gradients_fake, _gradients_batch),
     ):
-        torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
-        torch.library.register_vmap(f"{namespace}::{name}", partial(_batched, batch, getattr(ops, name)), lib=library)
-    autograd.register(library, "lstm2d_scan", eager.lstm2d_scan, _setup, partial(_backward, ops))
+        torch.library.register_fake(f"pixelrnn_ext::{name}", fake, lib=library)
+        torch.library.register_vmap(f"pixelrnn_ext::{name}", batch, lib=library)
+    autograd.register(library, "lstm2d_scan", eager.lstm2d_scan, _setup, _backward)
     autograd.register(library, "lstm2d_gradients", eager.lstm2d_gradients)
-    torch.library.register_autocast(f"{namespace}::lstm2d_scan", "cpu", torch.float32, lib=library)
-    return library
+    torch.library.register_autocast("pixelrnn_ext::lstm2d_scan", "cpu", torch.float32, lib=library)
 
 
 def _scan_fake(
@@ -88,16 +86,18 @@ def _gradients_fake(
     return tuple(gradient(place, operand) for place, operand in enumerate(operands))
 
 
-def _batched(batch: Any, op: Any, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
-    return batch(op, info, [dim if isinstance(dim, int) else None for dim in in_dims], args)  # corners have a list
+# Batching. The dimensions of corners, a list of integers, are a list.
+def _scan_batch(info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
+    images = {0: 0, 7: 0}  # are an axis of input and of sizes
+    return batching.folded(_OPS.lstm2d_scan, images, (0, 1, 1), info, _of_tensors(in_dims), args)
 
 
-def _scan_batch(op: Any, info: batching.Info, in_dims: batching.Dims, args: Sequence[Any]) -> batching.Outputs:
-    return batching.folded(op, {0: 0, 7: 0}, (0, 1, 1), info, in_dims, args)  # images are in input and sizes
+def _gradients_batch(info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
+    return batching.each(_OPS.lstm2d_gradients, info, _of_tensors(in_dims), args)  # sums over the images
 
 
-def _gradients_batch(op: Any, info: batching.Info, in_dims: batching.Dims, args: Sequence[Any]) -> batching.Outputs:
-    return batching.each(op, info, in_dims, args)  # those of weights are sums over the images
+def _of_tensors(in_dims: Sequence[Any]) -> batching.Dims:
+    return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -105,9 +105,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
     ctx.save_for_backward(*tensors, *output)
 
 
-def _backward(
-    ops: Any, ctx: Any, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
-) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None) -> tuple[Tensor | None, ...]:
     *tensors, h, c, gates = ctx.saved_tensors
     operands, sizes, scan = tensors[:_OPERANDS], tensors[_OPERANDS], (ctx.corners, ctx.cell)
     needed = ctx.needs_input_grad[:_OPERANDS]
@@ -116,11 +114,12 @@ def _backward(
         if dc is not None or dgates is not None:  # of the operator alone: nothing else has them
             gradients = eager.pulled_back((dh, dc, dgates), operands, needed, sizes, *scan)
         elif dh is not None:
-            gradients = ops.lstm2d_gradients(dh, *operands, sizes, h, c, gates, *scan, *needed[:3])
+            gradients = _OPS.lstm2d_gradients(dh, *operands, sizes, h, c, gates, *scan, *needed[:3])
         else:
             gradients = [None] * _OPERANDS
         return *(gradient if need else None for gradient, need in zip(gradients, needed)), *nothing
 
 
 if why_no_native() is None:
-    _library = register_rules("pixelrnn_ext")  # a library's registrations live as long as it
+    _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")  # its registrations live as long as it
+    _register(_library)
