@@ -14,7 +14,7 @@ template <class T> class InputGradient {
   // weight_ih: none where nothing is wanted of it.
   InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const Weights<const T>& weight_ih)
       : s_(s), map_(s), k_(k), weight_ih_(weight_ih), zeros_(s.columns()) {
-    map_.extents = nullptr, map_.corner[0] = {};
+    map_.corner[0] = {};
     first_.push_back(0);
     while (weight_ih && first_.back() < s.input_channels)
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
@@ -41,15 +41,16 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Of image rows r0 <= r < r1, counted through the images with which dinput and every direction's dx begin.
-  void write(const std::vector<const T*>& dx, T* dinput, int64_t r0, int64_t r1) const {
+  // Of image rows r0 <= r < r1, counted through the images from one on, with which dinput and every direction's dx
+  // begin. Nothing outside of images.
+  void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)
       for (int k = 0; k < s_.input_taps; ++k) {
         const int left = input_tap(s_.input_kernel, k).left;
         taps.push_back({dx[i], s_.columns(), s_.columns(), {0, s_.corner[i].right ? -left : left}, zeros_.data()});
       }
-    LineCells<T> cells(map_, 0, taps, -1, true);
+    LineCells<T> cells(map_, 0, image, taps, -1, true);
     const int64_t step = std::max(1, kRunCells / s_.width);
     for (int64_t r = r0; r < r1; r += step)
       convolve_rows(
@@ -60,7 +61,7 @@ template <class T> class InputGradient {
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
-  Shape map_;  // every pixel of the maps, from the top left on
+  Shape map_;  // in the order of the rows, from the top left on
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;

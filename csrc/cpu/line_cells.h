@@ -73,12 +73,11 @@ template <class T> class DcUp {
 };
 
 // Pointers to the operands of some cells, in the order of the scan. sense -1: the taps are read backwards, from the
-// cells that read this one. Images are counted in the order that is given, or as they lie.
+// cells that read this one.
 template <class T> class LineCells {
  public:
-  // by_rows: lines are rows of the image whatever the scan's are.
-  LineCells(const Shape& s, int direction, const Taps<T>& taps, int sense = 1, bool by_rows = false,
-      const int* order = nullptr)
+  // image: the one with which all maps begin. by_rows: lines are rows of the image whatever the scan's are.
+  LineCells(const Shape& s, int direction, int64_t image, const Taps<T>& taps, int sense = 1, bool by_rows = false)
       : s_(s),
         direction_(direction),
         by_rows_(by_rows),
@@ -87,20 +86,19 @@ template <class T> class LineCells {
         taps_(taps),
         channels_(taps.channels()),
         sense_(sense),
-        order_(order),
+        extents_(s.extents ? s.extents + image : nullptr),
         zeros_(s.family == Family::kFive ? s.hidden : 0),
         dc_up_(s) {}
 
   // The active cells of line t of some images.
   Rows<T> line(int t, int image0, int image1, const Carried<T>& d) {
     int n = 0;
-    for (int i = image0; i < image1; ++i) n += count(of_image(image(i)), t);
+    for (int b = image0; b < image1; ++b) n += count(of_image(b), t);
     resize(n);
     carry_.resize(n), chain_.resize(n), dh_.resize(d.dh.map ? n : 0);
     const bool two = d.carry_up.map;
     carry_up_.resize(two ? n : 0), below_.resize(d.dc_up ? n : 0), above_.resize(d.dc_up ? n : 0);
-    for (int i = image0, j = 0; i < image1; ++i) {
-      const int b = image(i);
+    for (int b = image0, j = 0; b < image1; ++b) {
       const Geometry g = of_image(b);
       const int cells = count(g, t);
       take(g, t, b, cells, j, n);
@@ -131,8 +129,7 @@ template <class T> class LineCells {
 
  private:
   Geometry geometry(Extent e) const { return by_rows_ ? s_.rows(direction_, e) : s_.geometry(direction_, e); }
-  int image(int i) const { return order_ ? order_[i] : i; }
-  Geometry of_image(int64_t b) const { return s_.extents ? geometry(s_.extents[b]) : g_; }
+  Geometry of_image(int64_t b) const { return extents_ ? geometry(extents_[b]) : g_; }
   static int count(const Geometry& g, int t) { return std::max(0, g.last(t) - g.first(t)); }
 
   void resize(int n) { tap_.resize(n * taps_.size()), cell_.resize(n); }
@@ -176,7 +173,7 @@ template <class T> class LineCells {
   const Taps<T>& taps_;
   const std::vector<int> channels_;
   const int sense_;
-  const int* const order_;
+  const Extent* const extents_;
   const std::vector<T> zeros_;
   const DcUp<T> dc_up_;
   std::vector<const T*> tap_, carry_, dh_, carry_up_, below_;

@@ -130,20 +130,16 @@ template <class T> class BackwardScan {
   const Buffer<T> dc_up_;
 };
 
-// Zeros in the pixels outside image b, from where its map begins.
-template <class T> void clear_outside(const Shape& s, int64_t b, T* map, int64_t stride, int64_t values) {
-  const Extent e = s.extent(b);
-  for (int r = 0; r < s.height; ++r)
-    for (int c = r < e.height ? e.width : 0; c < s.width; ++c) {
-      T* pixel = map + (int64_t(r) * s.width + c) * stride;
-      std::fill(pixel, pixel + values, T(0));
-    }
-}
-// f(direction, image) for the images of shares s0 <= s < s1 that do not fill their maps.
-template <class F> void for_images_outside(const Shape& s, int shares, int s0, int s1, const F& f) {
+// Zeros outside the images of shares s0 <= s < s1, in a map [images][pixels][values].
+template <class T> void clear_outside(const Shape& s, T* map, int64_t values, int shares, int s0, int s1) {
   if (!s.extents) return;
-  for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b)
-    for (int i = 0; i < s.directions; ++i) f(i, b);
+  for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b) {
+    const Extent e = s.extents[b];
+    for (int r = 0; r < s.height; ++r) {
+      T* row = map + (b * s.height + r) * s.width * values;
+      std::fill(row + (r < e.height ? e.width : 0) * values, row + s.width * values, T(0));
+    }
+  }
 }
 
 // What a direction's cells read, from an image on, whose dx is given.
@@ -154,9 +150,9 @@ template <class T> WeightOperands<T> operands(
 }
 
 // f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
-template <class F> void for_own_images(const Shape& s, int shares, int s0, int s1, const F& f) {
+template <class F> void for_own_images(const Shape& s, const Deal& deal, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
-    for (int64_t image = share(s.images, q, shares), end = share(s.images, q + 1, shares); image < end;) {
+    for (int64_t image = deal.first(q), end = deal.first(q + 1); image < end;) {
       const int images = int(std::min<int64_t>(images_at_once(s), end - image));
       f(q, image, images);
       image += images;
@@ -192,20 +188,17 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
   };
   const auto prepare = [&](int s0, int s1) {
     sweep.pack(s0, s1);
-    for_images_outside(s, shares, s0, s1, [&](int i, int64_t b) {
-      const int64_t cell = (i * s.images + b) * s.pixels();
-      clear_outside(s, b, a.h + s.h_at(i, b), s.h_stride(), s.hidden);
-      clear_outside(s, b, a.c + cell * s.hidden, s.hidden, s.hidden);
-      clear_outside(s, b, a.gates + cell * s.columns(), s.columns(), s.columns());
-    });
+    const int maps = s.family == Family::kFour ? s.directions : 1;
+    for (int i = 0; i < maps; ++i) clear_outside(s, a.h + s.h_at(i, 0), s.h_stride(), shares, s0, s1);
   };
   if (!a.merged) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
   // Both directions of a few images at a time where a share takes images of its own: merged, they are in its cache.
-  const bool own_images = balanced(s.images, shares);
+  const Deal deal(s, 1, shares);
+  const bool own_images = deal.balanced();
   const auto scans = [&](int s0, int s1) {
     if (!own_images) return sweep.whole(s0, s1);
-    for_own_images(s, shares, s0, s1, [&](int, int64_t image, int images) {
-      for (int i = 0; i < s.directions; ++i) sweep.images(i, at(i, image), 0, images);
+    for_own_images(s, deal, s0, s1, [&](int, int64_t image, int images) {
+      for (int i = 0; i < s.directions; ++i) sweep.images(i, at(i, image), image, images);
       merge(image * s.height, (image + images) * s.height);
     });
   };
@@ -221,7 +214,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const int shares = team.threads;
   // Where it can, a share takes images of its own, both directions of a few at a time, and their dx is in its cache
   // when the other gradients are made of it: one that nobody wants is no map then.
-  const bool own_images = balanced(s.images, shares) && !s.extents;
+  const Deal deal(s, 1, shares);
+  const bool own_images = deal.balanced();
   const int together = std::min(images_at_once(s), (s.images + shares - 1) / shares);
   const int64_t dx_size = s.pixels() * s.columns();
   const Buffer<T> held = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
@@ -241,8 +235,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     sweep.pack(s0, s1);
     input.pack(s0, s1, shares);
     sums.clear(s0, s1);
-    for_images_outside(
-        s, shares, s0, s1, [&](int i, int64_t b) { clear_outside(s, b, dx_of(0, i, b), s.columns(), s.columns()); });
+    if (a.dinput) clear_outside(s, a.dinput, s.input_channels, shares, s0, s1);
   };
   const auto of_cells = [&](const T* dx, int i, int64_t image) {
     return operands(s, a.h, a.h0, a.input, dx, i, image);
@@ -252,17 +245,17 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     if (!a.dinput) return;
     std::vector<const T*> dx;
     for (int i = 0; i < s.directions; ++i) dx.push_back(dx_of(q, i, image));
-    input.write(dx, a.dinput + image * s.pixels() * s.input_channels, r0, r1);
+    input.write(dx, a.dinput + image * s.pixels() * s.input_channels, image, r0, r1);
   };
   const auto scans = [&](int s0, int s1) {
     if (!own_images) return sweep.whole(s0, s1);
-    for_own_images(s, shares, s0, s1, [&](int q, int64_t image, int images) {
+    for_own_images(s, deal, s0, s1, [&](int q, int64_t image, int images) {
       const int64_t rows = int64_t(images) * s.height;
       for (int i = 0; i < s.directions; ++i) {
         T* dx = dx_of(q, i, image);
-        sweep.images(i, scan.at(i, image, dx), 0, images);
+        sweep.images(i, scan.at(i, image, dx), image, images);
         scan.states(i, image, images, dx);
-        sums.add_rows(q, i, of_cells(dx, i, image), 0, rows);
+        sums.add_rows(q, i, of_cells(dx, i, image), image, 0, rows);
       }
       of_input(q, image, 0, rows);
     });

@@ -3,8 +3,8 @@
 //
 // Maps are contiguous, [directions][images][height][width][hidden], gates with a last axis [4] (i, f, g, o). Where
 // there are five gates a pixel has [hidden][4] of them and then [hidden], and h and dh are
-// [images][height][width][directions][hidden]. An image may fill only the top left of its map: what is outside is zero
-// in every output, and of no input read. The caller owns everything; outputs alias nothing. The result depends on the
+// [images][height][width][directions][hidden]. An image may fill only the top left of its map: what is outside is of
+// no input read, and zero in h and dinput. The caller owns everything; outputs alias nothing. The result depends on the
 // data, the instruction set and the number of threads only, to the bit.
 #pragma once
 #include <cstdint>

@@ -50,49 +50,38 @@ template <class T> class Packing {
   Buffer<T> packed_;
 };
 
-// Images that a share takes through a map at once.
+// Images that a share takes through a map at once; each alone where they are not alike.
 inline int images_at_once(const Shape& s) {
   const int cells = s.diagonal ? std::min(s.height, s.width) : s.width;
-  return std::max(1, (kCellsAtOnce + cells / 2) / cells);
+  return s.extents ? 1 : std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
-// The images of a scan in the order in which shares take them, and where each share of them begins.
-class Order {
+// Images, `times` over, dealt to shares: each has about as many pixels.
+class Deal {
  public:
-  // As they lie where all are alike. Otherwise those next to each other have about as many lines, and shares about as
-  // many pixels.
-  Order(const Shape& s, int shares) : images_(s.images), scans_(int64_t(s.directions) * s.images), shares_(shares) {
+  Deal(const Shape& s, int times, int shares) : n_(int64_t(times) * s.images), shares_(shares) {
     if (!s.extents) return;
-    for (int b = 0; b < s.images; ++b) order_.push_back(b);
-    const auto lines = [&](int b) { return s.geometry(0, s.extents[b]).lines; };
-    std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) { return lines(a) > lines(b); });
     before_.push_back(0);
-    for (int64_t n = 0; n < scans_; ++n) {
-      const Extent e = s.extents[order_[n % images_]];
+    for (int64_t i = 0; i < n_; ++i) {
+      const Extent e = s.extents[i % s.images];
       before_.push_back(before_.back() + int64_t(e.height) * e.width);
     }
   }
-  const int* order() const { return order_.empty() ? nullptr : order_.data(); }
-  bool ragged() const { return !order_.empty(); }
-  // Scans, counted through the directions, with which a share begins.
-  int64_t first(int share_) const {
-    if (!ragged()) return share(scans_, share_, shares_);
-    const int64_t pixels = share(before_.back(), share_, shares_);
-    return share_ == shares_ ? scans_ : std::lower_bound(before_.begin(), before_.end(), pixels) - before_.begin();
+  int64_t first(int q) const {
+    if (before_.empty() || q == shares_) return share(n_, q, shares_);
+    return std::lower_bound(before_.begin(), before_.end(), share(before_.back(), q, shares_)) - before_.begin();
   }
-  // Whether shares have about as much to do.
   bool balanced() const {
-    if (!ragged()) return cpu::balanced(scans_, shares_);
+    if (before_.empty()) return cpu::balanced(n_, shares_);
     int64_t most = 0;
     for (int q = 0; q < shares_; ++q) most = std::max(most, before_[first(q + 1)] - before_[first(q)]);
     return 4 * before_.back() >= 3 * most * shares_;
   }
 
  private:
-  int64_t images_, scans_;
-  int shares_;
-  std::vector<int> order_;
-  std::vector<int64_t> before_;  // pixels of the scans before each
+  const int64_t n_;
+  const int shares_;
+  std::vector<int64_t> before_;  // pixels of those before each, where images are not alike
 };
 
 template <class T, class Maps> class Sweep {
@@ -108,8 +97,8 @@ template <class T, class Maps> class Sweep {
         lines_(s.geometry(0).lines),
         tile_(tile),
         shares_(team.threads),
-        order_(s, shares_),
-        apart_(!team.at_once || order_.balanced()),
+        deal_(s, s.directions, shares_),
+        apart_(!team.at_once || deal_.balanced()),
         at_(std::move(at)),
         barrier_(shares_) {
     for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates(), at_(i, 0).taps);
@@ -119,11 +108,11 @@ template <class T, class Maps> class Sweep {
   void pack(int s0, int s1) const {
     for (const auto& packing : packings_) packing.pack(s0, s1, shares_);
   }
-  // A direction of some images, from one on in order, through the whole map.
-  void images(int direction, const Direction<T, Maps>& d, int first, int images) const {
-    LineCells<T> cells(s_, direction, d.taps, sense_, false, order_.order());
+  // A direction of some images, from one on, through the whole map.
+  void images(int direction, const Direction<T, Maps>& d, int64_t image, int images) const {
+    LineCells<T> cells(s_, direction, image, d.taps, sense_);
     for (int step = 0; step < lines_; ++step) {
-      const Rows<T> rows = cells.line(line(step), first, first + images, d.carried);
+      const Rows<T> rows = cells.line(line(step), 0, images, d.carried);
       tiles(direction, d, rows, groups(rows), 0, groups(rows) * blocks());
     }
   }
@@ -132,11 +121,10 @@ template <class T, class Maps> class Sweep {
   void whole(int s0, int s1) {
     if (!apart_) return lines(s0, s1);
     for (int q = s0; q < s1; ++q)
-      for (int64_t scan = order_.first(q), end = order_.first(q + 1); scan < end;) {
+      for (int64_t scan = deal_.first(q), end = deal_.first(q + 1); scan < end;) {
         const int i = int(scan / s_.images), image = int(scan % s_.images);
         const int n = int(std::min<int64_t>({images_at_once(s_), s_.images - image, end - scan}));
-        if (order_.ragged()) images(i, at_(i, 0), image, n);
-        else images(i, at_(i, image), 0, n);
+        images(i, at_(i, image), image, n);
         scan += n;
       }
   }
@@ -146,7 +134,7 @@ template <class T, class Maps> class Sweep {
     std::vector<Direction<T, Maps>> directions;
     std::vector<LineCells<T>> cells;
     for (int i = 0; i < s_.directions; ++i) directions.push_back(at_(i, 0));
-    for (int i = 0; i < s_.directions; ++i) cells.emplace_back(s_, i, directions[i].taps, sense_);
+    for (int i = 0; i < s_.directions; ++i) cells.emplace_back(s_, i, 0, directions[i].taps, sense_);
     std::vector<Rows<T>> rows(directions.size());
     for (int step = 0; step < lines_; ++step) {
       int64_t all = 0;
@@ -186,7 +174,7 @@ template <class T, class Maps> class Sweep {
   const int sense_, most_, lines_;
   const Tile tile_;
   const int shares_;
-  const Order order_;
+  const Deal deal_;
   const bool apart_;
   const At at_;
   std::vector<Packing<T>> packings_;

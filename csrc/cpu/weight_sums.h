@@ -37,13 +37,14 @@ template <class T> class WeightSums {
   // Adds share q of the products of all cells.
   void add_share(int q, int direction, const WeightOperands<T>& a) const {
     const int64_t rows = int64_t(s_.images) * s_.height;
-    if (sums_of_ > 1) return add_rows(q, direction, a, share(rows, q, shares_), share(rows, q + 1, shares_));
+    if (sums_of_ > 1) return add_rows(q, direction, a, 0, share(rows, q, shares_), share(rows, q + 1, shares_));
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
-    add(direction, a, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
+    add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds image rows r0 <= r < r1, counted through the images, to share q's own sum: where shares have their images.
-  void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t r0, int64_t r1) const {
-    add(direction, a, r0, r1, 0, columns_, sums(direction, q));
+  // Adds image rows r0 <= r < r1, counted through the images from one on, with which the operands begin, to share q's
+  // own sum: where shares have their images.
+  void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
+    add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
   // Shares s0 <= s < s1 of what the outputs are.
   void total(int s0, int s1) const {
@@ -69,11 +70,12 @@ template <class T> class WeightSums {
     if (out_.bias) taps.bias();
     return taps;
   }
-  void add(int direction, const WeightOperands<T>& a, int64_t r0, int64_t r1, int64_t c0, int64_t c1, T* sum) const {
+  void add(int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
+      T* sum) const {
     if (size_ == 0 || c0 == c1) return;
     const auto scratch = buffer<T>(k_.scratch_size);
     const Taps<T> taps = this->taps(a);
-    LineCells<T> cells(s_, direction, taps, 1, true);
+    LineCells<T> cells(s_, direction, image, taps, 1, true);
     const int64_t step = std::max(1, kRun / s_.width);
     for (int64_t r = r0; r < r1; r += step)
       k_.add(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());

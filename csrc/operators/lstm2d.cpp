@@ -6,7 +6,7 @@
 // cell has five. weight_ih [D, 1, h, G, channels], weight [D, 2, h, G, h] (taps: up, left), bias [D, h, G], of any
 // strides; h0, c0 [D, h]; peepholes [D, 4, h] (i, f_left, f_up, o). corners: of each direction, 2 if it starts at the
 // bottom plus 1 if at the right. sizes [B, 2] are integers, each image's height and width, clamped to the map's: what
-// is outside of an image is not read, and zero in every output.
+// is outside of an image is not read, zero in h and dinput, and anything in c and gates.
 #include <algorithm>
 #include <string>
 #include <tuple>
