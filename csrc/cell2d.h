@@ -46,9 +46,9 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE CellOutput<V> cell2
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
     case Formula::kMax: {  // the gate that loses is stored as 0, so that the derivative cannot choose the other one
-      const auto takes_up = a.f < a.up;
-      if (!is_first) a.f = takes_up ? V{} : a.f;
-      a.up = is_first ? V{} : V(takes_up ? a.up : V{});
+      const auto takes_left = a.f >= a.up;
+      if (!is_first) a.f = takes_left ? a.f : V{};
+      a.up = is_first ? V{} : V(takes_left ? V{} : a.up);
       c = Math::clamp(a.f * c_left + a.up * c_up + a.i * a.g, S(kClip));
     }
   }

@@ -9,11 +9,17 @@ SHIFTS = st.integers(-13, 13)
 
 
 class Scan:
-    """A geometry, and where its cells lie by definition: (row, column), columns in the order of the scan."""
+    """A geometry, and where its cells lie by definition: (row, column), both in the order of the scan.
 
-    def __init__(self, core, diagonal, height, width, mirrored):
-        self.geometry = (core.Geometry.diagonal if diagonal else core.Geometry.row)(height, width, mirrored)
-        self.height, self.width, self.diagonal, self.mirrored = height, width, diagonal, mirrored
+    The map that holds the image is wider by `beyond` pixels.
+    """
+
+    def __init__(self, core, diagonal, height, width, mirrored, bottom=False, beyond=0):
+        self.stride = width + beyond
+        make = core.Geometry.diagonal if diagonal else core.Geometry.row
+        self.geometry = make(height, width, mirrored, bottom, self.stride)
+        self.height, self.width, self.diagonal = height, width, diagonal
+        self.mirrored, self.bottom = mirrored, bottom
 
     def place(self, line, cell):
         return (cell, line - cell) if self.diagonal else (line, cell)
@@ -22,14 +28,16 @@ class Scan:
         return 0 <= row < self.height and 0 <= column < self.width
 
     def pixel(self, row, column):
-        return row * self.width + (self.width - 1 - column if self.mirrored else column)
+        row = self.height - 1 - row if self.bottom else row
+        return row * self.stride + (self.width - 1 - column if self.mirrored else column)
 
     def addresses(self):
         """Every (line, cell), and some beyond."""
         return [(t, r) for t in range(-2, self.geometry.lines + 2) for r in range(-2, self.geometry.cells + 2)]
 
 
-SCANS = {"diagonal": st.booleans(), "height": SIZES, "width": SIZES, "mirrored": st.booleans()}
+CORNERS = {"mirrored": st.booleans(), "bottom": st.booleans()}
+SCANS = {"diagonal": st.booleans(), "height": SIZES, "width": SIZES, "beyond": st.integers(0, 3)} | CORNERS
 
 
 @given(**SCANS)
@@ -39,7 +47,8 @@ def test_active_cells_are_the_pixels(core, **scan):
     active = [(t, r) for t, r in s.addresses() if g.active(t, r)]
     assert active == [(t, r) for t, r in s.addresses() if s.is_pixel(*s.place(t, r))]
     assert [g.pixel(t, r) for t, r in active] == [s.pixel(*s.place(t, r)) for t, r in active]
-    assert sorted(g.pixel(t, r) for t, r in active) == list(range(s.height * s.width))
+    image = [row * s.stride + column for row in range(s.height) for column in range(s.width)]
+    assert sorted(g.pixel(t, r) for t, r in active) == image
 
 
 @given(**SCANS)
@@ -86,9 +95,17 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 
 
 @pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
-@given(height=SIZES, width=SIZES)
-def test_both_directions_have_the_same_windows(core, diagonal, height, width):
-    """Which one launch for both of them takes for granted."""
-    one, other = (Scan(core, diagonal, height, width, mirrored).geometry for mirrored in (False, True))
+@given(height=SIZES, width=SIZES, **CORNERS)
+def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
+    """Which one launch for all of them takes for granted."""
+    one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.active(t, r) == other.active(t, r) for t in range(one.lines) for r in range(one.cells))
+
+
+@pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
+@pytest.mark.parametrize(("height", "width"), [(0, 0), (0, 3), (3, 0)], ids=str)
+@given(**CORNERS)
+def test_an_image_without_pixels_has_no_lines(core, diagonal, height, width, **corner):
+    s = Scan(core, diagonal, height, width, **corner, beyond=4)
+    assert s.geometry.lines == 0 and not any(s.geometry.active(t, r) for t, r in s.addresses())

@@ -9,9 +9,6 @@ template <class T> struct Weights {
   T* data = nullptr;  // null: there are none
   int64_t direction = 0, tap = 0, unit = 0, gate = 0, channel = 1;
 
-  static Weights dense(T* data, int64_t taps, int64_t hidden, int64_t channels) {
-    return {data, taps * hidden * 4 * channels, hidden * 4 * channels, 4 * channels, channels, 1};
-  }
   explicit operator bool() const { return data; }
   // Those of a direction's tap.
   Weights of(int d, int k) const {

@@ -1,11 +1,14 @@
-// csrc/geometry.h and csrc/cell.h for Python, the latter with the functions of the CPU's vectors.
+// csrc/geometry.h, csrc/cell.h and csrc/cell2d.h for Python, the cells with the functions of the CPU's vectors.
+#include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <array>
+#include <optional>
 #include <tuple>
 
 #include "cell.h"
+#include "cell2d.h"
 #include "cpu/pages.h"
 #include "geometry.h"
 #define PIXELRNN_ISA baseline
@@ -67,16 +70,18 @@ void bind_pages(py::module_& m) {
       .def_property_readonly("most_bytes", &Pages::most_bytes);
 }
 
-// The cell of vectors whose lanes are alike, as one of numbers. Gates are four of them, in the order i, f, g, o.
+// The cells are those of vectors whose lanes are alike, as ones of numbers.
+using cpu::baseline::Vec;
+template <class T> Vec<T> spread(T x) {
+  Vec<T> v;
+  for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
+  return v;
+}
+
+// Gates are four numbers, in the order i, f, g, o.
 template <class T> void bind_cell(py::module_ m) {
-  using cpu::baseline::Vec;
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 4>;
-  static constexpr auto spread = [](T x) {
-    Vec<T> v;
-    for (int i = 0; i < cpu::baseline::lanes<T>; ++i) v[i] = x;
-    return v;
-  };
   static constexpr auto vectors = [](const Numbers& n) {
     return Gates<Vec<T>>{spread(n[0]), spread(n[1]), spread(n[2]), spread(n[3])};
   };
@@ -109,12 +114,61 @@ template <class T> void bind_cell(py::module_ m) {
       "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
 }
 
+// Gates are five numbers, in the order i, f, g, o, up; peepholes four, in that of Peepholes, or none.
+template <class T> void bind_cell2d(py::module_ m) {
+  using Math = cpu::baseline::VectorMath<T>;
+  using Numbers = std::array<T, 5>;
+  using Given = std::optional<std::array<T, 4>>;
+  static constexpr auto vectors = [](const Numbers& n) {
+    return FiveGates<Vec<T>>{spread(n[0]), spread(n[1]), spread(n[2]), spread(n[3]), spread(n[4])};
+  };
+  static constexpr auto numbers = [](const FiveGates<Vec<T>>& g) {
+    return Numbers{g.i[0], g.f[0], g.g[0], g.o[0], g.up[0]};
+  };
+  static constexpr auto peepholes_of = [](const Given& p) {
+    return p ? Peepholes<Vec<T>>{spread((*p)[0]), spread((*p)[1]), spread((*p)[2]), spread((*p)[3])}
+             : Peepholes<Vec<T>>{};
+  };
+  m.def(
+      "cell2d",
+      [](Formula formula, T scale, const Given& given, bool is_first, const Numbers& z, T c_left, T c_up) {
+        const auto peepholes = peepholes_of(given);
+        const auto out = cell2d<Math, Vec<T>, T>(
+            formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
+        return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
+      },
+      "formula"_a, "scale"_a, "peepholes"_a, "is_first"_a, "z"_a, "c_left"_a, "c_up"_a);
+  // The gradients of the pre-activations, of c_left and of c_up; dc_left and dc_up are those of c from its two readers.
+  m.def(
+      "cell2d_backward",
+      [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left,
+          T dc_up) {
+        const auto peepholes = peepholes_of(given);
+        Vec<T> left = spread(dc_left), up = spread(dc_up);
+        const Numbers dz = numbers(cell2d_backward<Math, Vec<T>, T>(formula, scale, given ? &peepholes : nullptr,
+            vectors(a), spread(c), spread(c_left), spread(c_up), spread(dh), left, up));
+        return std::tuple(dz, T(left[0]), T(up[0]));
+      },
+      "formula"_a, "scale"_a, "peepholes"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
+}
+
+template <class T> void bind_cells(py::module_ m) {
+  bind_cell<T>(m);
+  bind_cell2d<T>(m);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(pixelrnn_core, m) {
   bind_geometry(m);
   bind_pages(m);
-  bind_cell<float>(m.def_submodule("float32"));
-  bind_cell<double>(m.def_submodule("float64"));
+  py::native_enum<Formula>(m, "Formula", "enum.Enum")
+      .value("stable", Formula::kStable)
+      .value("forget", Formula::kForget)
+      .value("leaky", Formula::kLeaky)
+      .value("max", Formula::kMax)
+      .finalize();
+  bind_cells<float>(m.def_submodule("float32"));
+  bind_cells<double>(m.def_submodule("float64"));
   bind_cuda(m);
 }

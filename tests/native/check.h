@@ -73,6 +73,7 @@ inline std::map<std::string, uint64_t>& hashes() {
   return all;
 }
 template <class T> void add_to_hash(const char* name, int level, const std::vector<T>& values) {
+  if (values.empty()) return;
   const std::string key = std::string(kTypeName<T>) + " " + name + " " + cpu::instruction_set_name(level);
   uint64_t& hash = hashes().emplace(key, 14695981039346656037u).first->second;  // FNV-1a
   const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
