@@ -228,7 +228,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   const auto at = [&](int i, int64_t image) { return scan.at(i, image, dx_of(0, i, image)); };
   const auto& tiles = k.scan[int(s.family)];
   Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, tiles, tiles.backward, team, at);
-  const WeightSums<T> sums(s, k.weight_gradient, a.of_weights, shares);
+  const WeightSums<T> sums(s, k.weight_gradient, a.of_weights, shares, own_images);
   const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : Weights<const T>());
 
   const auto prepare = [&](int s0, int s1) {
@@ -279,7 +279,8 @@ template <class T> void weight_gradient(
     const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
   const int shares = team.threads;
   const int64_t dx_size = s.map() * s.columns();
-  const WeightSums<T> sums(s, kernels<T>(instruction_set).weight_gradient, a.of_weights, shares);
+  const bool own_images = Deal(s, 1, shares).balanced();
+  const WeightSums<T> sums(s, kernels<T>(instruction_set).weight_gradient, a.of_weights, shares, own_images);
   const auto add = [&](int s0, int s1) {
     for (int i = 0; i < s.directions; ++i)
       for (int q = s0; q < s1; ++q) sums.add_share(q, i, operands(s, a.h, a.h0, a.input, a.dx + i * dx_size, i, 0));

@@ -17,14 +17,16 @@ template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
  public:
-  WeightSums(const Shape& s, const WeightGradientKernels<T>& k, const WeightOutputs<T>& out, int shares)
+  // own_images: shares have about as many images each, so that a sum for each of them is worth it.
+  WeightSums(
+      const Shape& s, const WeightGradientKernels<T>& k, const WeightOutputs<T>& out, int shares, bool own_images)
       : s_(s),
         k_(k),
         out_(out),
         shares_(shares),
         columns_(k.columns(s.columns())),
         groups_((columns_ + k.group_columns - 1) / k.group_columns),
-        sums_of_(!balanced(s.images, shares) && balanced((s.columns() + kShared - 1) / kShared, shares) ? 1 : shares),
+        sums_of_(!own_images && balanced((s.columns() + kShared - 1) / kShared, shares) ? 1 : shares),
         zeros_(std::max(s.hidden, s.input_channels)) {
     size_ = taps({}).all_channels() * columns_;
     sums_ = buffer<T>(s.directions * sums_of_ * size_);
