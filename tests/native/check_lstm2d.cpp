@@ -2,6 +2,7 @@
 // against the scalar implementation; and each image of a batch is, to the bit, what it is alone.
 //
 //   check_lstm2d [short] [best]    as check_scan
+#include "../../csrc/cpu/sweep.h"
 #include "scalar_scan.h"
 
 namespace {
@@ -166,10 +167,34 @@ template <class T> void check_kinds() {
   }
 }
 
+// Images of unlike sizes are dealt whole, in turn, to shares that have about as many pixels.
+void check_deals() {
+  for (int images : {1, 2, 5, 12})
+    for (int times : {1, 4})
+      for (int shares : {1, 2, 3, 8}) {
+        std::vector<Extent> extents;
+        int64_t all = 0, largest = 0;
+        for (int b = 0; b < images; ++b) extents.push_back(2 * b < images ? Extent{9, 17} : Extent{1, 2});
+        const auto pixels = [&](int64_t i) { return int64_t(extents[i % images].height) * extents[i % images].width; };
+        for (int i = 0; i < times * images; ++i) all += pixels(i), largest = std::max(largest, pixels(i));
+        Shape s{1, images, 9, 17, 1, true, {}, 2};
+        s.extents = extents.data();
+        const cpu::Deal deal(s, times, shares);
+        if (deal.first(0) != 0 || deal.first(shares) != times * images) fail("not all images are dealt");
+        for (int q = 0; q < shares; ++q) {
+          int64_t own = 0;
+          for (int64_t i = deal.first(q); i < deal.first(q + 1); ++i) own += pixels(i);
+          if (own > all / shares + largest) fail("a share has more pixels than another could take");
+        }
+        ++checks;
+      }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   read_arguments(argc, argv);
+  check_deals();
   check_kinds<float>();
   check_kinds<double>();
   return passed();
