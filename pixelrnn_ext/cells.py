@@ -68,7 +68,8 @@ def _leaky(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
 
 
 def _max(gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
-    return _graves(gates, c_up, c_left).clamp(-CLIP, CLIP)  # of the gates that lose nothing is left
+    c = _graves(gates, c_up, c_left)  # of the gates that lose nothing is left
+    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # at the bound there is no gradient
 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
@@ -93,7 +94,7 @@ CELLS = {
 
 def check_cell(cell: str) -> None:
     """ValueError unless there is such a cell."""
-    if cell not in CELLS:
+    if not isinstance(cell, str) or cell not in CELLS:
         raise ValueError(f"expected cell to be one of {', '.join(map(repr, CELLS))}, got {cell!r}")
 
 

@@ -41,7 +41,9 @@ def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
     if isinstance(directions, (tuple, list)):
         check_corners(tuple(directions))
         return tuple(directions)
-    number = integer("directions", directions)  # type: ignore[arg-type]  # a str is refused
+    if isinstance(directions, str) or directions is None:
+        raise TypeError(f"expected directions to be 1, 2, 4 or a tuple of corners, got {directions!r}")
+    number = integer("directions", directions)  # type: ignore[arg-type]
     if number not in NUMBERED:
         raise ValueError(f"expected directions to be 1, 2, 4 or a tuple of corners, got {number}")
     return NUMBERED[number]
@@ -49,7 +51,8 @@ def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
 
 def check_corners(corners: tuple[str, ...]) -> None:
     """ValueError unless they are corners, one at least and none of them twice."""
-    if not corners or len(set(corners)) < len(corners) or not set(corners) <= set(CORNERS):
+    known = all(isinstance(corner, str) and corner in CORNERS for corner in corners)
+    if not corners or not known or len(set(corners)) < len(corners):
         raise ValueError(f"expected different corners of {', '.join(map(repr, CORNERS))}, got {corners!r}")
 
 

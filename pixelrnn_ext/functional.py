@@ -229,11 +229,12 @@ def lstm2d(
         sizes: (N, 2), integers, the height and width of each image, which lies in the top left corner of its map; on
             the CPU or where ``input`` is. An image is then as if it were alone, from all corners: its own far edge is
             the edge, what lies outside is zero in the result and reaches nothing, whatever it is, nor does its
-            gradient. 0 is an empty image, None: all are H x W. Sizes on a GPU, and those inside torch.compile, are not
-            checked but clamped to 0 .. H and 0 .. W.
+            gradient. 0 is an empty image, None: all are H x W. Sizes on a GPU, and those inside torch.compile or
+            torch.vmap, are not checked but clamped to 0 .. H and 0 .. W; the reference reads them, and runs in neither.
         merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
             (N, hidden, H, W); None: (N, D, hidden, H, W).
-        backend: as in :func:`row_lstm`, but there are kernels for a CPU alone: on a GPU ``"auto"`` is the reference.
+        backend: as in :func:`row_lstm`, but there are kernels for a CPU alone: on a GPU ``"auto"`` is plain PyTorch, as
+            the reference is, for all images at once.
 
     Returns:
         h of all directions, merged, of the dtype of ``input``.
@@ -244,6 +245,7 @@ def lstm2d(
         RuntimeError: the backend that was asked for cannot run here.
 
     Example:
+        >>> from pixelrnn_ext.directions import Direction2d
         >>> weights = [Direction2d(torch.randn(80, 3, 1, 1), torch.randn(80, 16, 2)) for _ in range(2)]
         >>> lstm2d(torch.randn(2, 3, 8, 8), weights, corners=("tl", "br")).shape
         torch.Size([2, 32, 8, 8])

@@ -91,6 +91,29 @@ def test_both_modes_agree(variant, backend):
     assert_same(jacfwd(of_input)(tensors["input"]), jacrev(of_input)(tensors["input"]))
 
 
+NESTED = {
+    "hessian": lambda f, x, t: torch.func.hessian(f)(x),
+    "jvp of grad": lambda f, x, t: jvp(grad(f), (x,), (t,))[1],
+    "jvp of jvp of grad": lambda f, x, t: jvp(lambda x: jvp(grad(f), (x,), (t,))[1], (x,), (t,))[1],
+    "vmap of jvp of grad": lambda f, x, t: vmap(lambda t: jvp(grad(f), (x,), (t,))[1])(torch.stack([t, -t])),
+    "grad of jvp": lambda f, x, t: grad(lambda x: jvp(f, (x,), (t,))[1])(x),
+    "jacrev of jacrev": lambda f, x, t: jacrev(jacrev(f))(x),
+}
+
+
+@pytest.mark.parametrize("nested", NESTED)
+def test_second_derivatives_of_both_modes(nested):
+    """The kernels' as the reference's."""
+    (run, tensors), (by_reference, _) = (problem("stable", backend, 2) for backend in ("native", "reference"))
+    x = tensors["input"]
+    t = torch.randn_like(x)
+
+    def of(run):
+        return NESTED[nested](lambda x: run(tensors | {"input": x}, SIZES).square().sum(), x, t)
+
+    assert_same(of(run), of(by_reference))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_jvp_of_the_parameters(backend):
     """Forward mode against a difference of the reverse mode's inner product."""

@@ -64,7 +64,7 @@ template <class T> struct Forward {
   const T* input;              // [images][height][width][input_channels], which all directions read, or null
   Weights<const T> weight_ih;  // of the input's channels, with input
   Weights<const T> bias;       // of one channel, or none
-  T *h, *c, *gates;            // out: [maps], [maps], activated gates [maps, 4]
+  T *h, *c, *gates;            // out: [maps], [maps], activated gates [maps, gates]
   // out, or null: [images][height][width][hidden], the first direction plus the second one shifted down by a row
   T* merged = nullptr;
   TwoCarries<T> cell = {};  // of kFive; peepholes [directions][4][hidden], the border is set here
@@ -82,7 +82,7 @@ template <class T> struct Backward {
   const T* input;              // with of_weights.weight_ih
   Weights<const T> weight_ih;  // with dinput
   // Outputs, null where they are not wanted.
-  T* dx;         // gradient of the pre-activations [maps, 4]
+  T* dx;         // gradient of the pre-activations [maps, gates]
   T *dh0, *dc0;  // each image's share of them [directions][images][hidden]
   T* dinput;     // shaped as input
   WeightOutputs<T> of_weights;

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch._subclasses.fake_tensor import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
@@ -83,6 +84,12 @@ def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
     # The level is 0 whenever there is one, but while torch.func or torch.compile runs PyTorch may not say so.
     unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
+
+
+def within_jvp() -> bool:
+    """Whether torch.func takes a forward-mode derivative at any level."""
+    levels = torch._C._functorch.get_interpreter_stack() or ()
+    return any(level.key() == TransformType.Jvp for level in levels)
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -111,7 +111,9 @@ def _backward(ctx: Any, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | N
     needed = ctx.needs_input_grad[:_OPERANDS]
     nothing = (None,) * (1 + len(scan))
     with without_autocast(h.device.type):  # it is on where backward() is called inside its region
-        if dc is not None or dgates is not None:  # of the operator alone: nothing else has them
+        # Gradients of c and the gates: of the operator alone, nothing else has them. An outer jvp: the decomposition of
+        # the other operator starts a torch.func.vjp, which torch forbids within the dispatcher then.
+        if dc is not None or dgates is not None or (dh is not None and autograd.within_jvp()):
             gradients = eager.pulled_back((dh, dc, dgates), operands, needed, sizes, *scan)
         elif dh is not None:
             gradients = _OPS.lstm2d_gradients(dh, *operands, sizes, h, c, gates, *scan, *needed[:3])

@@ -1,5 +1,7 @@
 """A two-dimensional LSTM by the backend that was asked for."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,8 @@ from ...directions import CORNERS, merged
 from .. import backends
 from ..autocast import result_dtype, without_autocast
 from ..operands import stacked, together
-from ..recurrence.run import computing_dtype, unit_major
+from ..recurrence.run import unit_major
+from . import eager
 from .scan import Scan2d
 
 _PLACES = {corner: place for place, corner in enumerate(CORNERS)}
@@ -17,23 +20,26 @@ _PLACES = {corner: place for place, corner in enumerate(CORNERS)}
 def run_lstm2d(scan: Scan2d, backend: str) -> Tensor:
     """The maps of all directions, merged."""
     scan.check()
-    path = _path(backend, scan.input.device)
+    has_kernels = _has_kernels(backend, scan.input.device)
     device, dtype = scan.input.device.type, result_dtype(scan.input)
-    scan = scan.to(computing_dtype(dtype, device, path))
+    scan = scan.to(torch.promote_types(dtype, torch.float32))  # the kernels are a CPU's
     with without_autocast(device):
-        y = _by_reference(scan) if path is None else _by_operator(scan)
+        if backend == "reference":
+            y = _by_reference(scan)
+        else:  # without kernels by the operator's decomposition, which does not wait for a GPU to read sizes
+            y = _by_operator(scan, torch.ops.pixelrnn_ext.lstm2d_scan if has_kernels else eager.lstm2d_scan)
         return y.to(dtype)
 
 
-def _path(backend: str, device: torch.device) -> str | None:
+def _has_kernels(backend: str, device: torch.device) -> bool:
     """As :func:`pixelrnn_ext.operators.backends.choose`, of a recurrence that has kernels for a CPU alone."""
     if device.type == "cpu" or backend == "reference":
-        return backends.choose(backend, device)
+        return backends.choose(backend, device) is not None
     backends.check_name(backend)
     if backend != "auto":
         reason = f"the two-dimensional LSTM has kernels for a CPU alone, got tensors on {device}"
         raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
-    return None
+    return False
 
 
 def _by_reference(scan: Scan2d) -> Tensor:
@@ -42,11 +48,11 @@ def _by_reference(scan: Scan2d) -> Tensor:
     )
 
 
-def _by_operator(scan: Scan2d) -> Tensor:
+def _by_operator(scan: Scan2d, operator: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     directions, hidden = scan.directions, scan.hidden
     weight_hh = together([d.weight_hh for d in directions])
     bias = stacked([d.bias for d in directions], weight_hh, scan.gates * hidden)
-    h, _, _ = torch.ops.pixelrnn_ext.lstm2d_scan(
+    h, _, _ = operator(
         scan.input.permute(0, 2, 3, 1),
         unit_major(together([d.weight_ih for d in directions]).squeeze(3), scan.gates),
         unit_major(weight_hh, scan.gates),

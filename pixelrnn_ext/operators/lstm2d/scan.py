@@ -41,6 +41,9 @@ class Scan2d(NamedTuple):
         if len(self.directions) != len(self.corners):
             given = len(self.directions)
             raise ValueError(f"expected weights of {len(self.corners)} directions, one for each corner, got {given}")
+        for direction in self.directions:
+            if not isinstance(direction, Direction2d):
+                raise TypeError(f"expected weights to be of Direction2d, got {type(direction).__name__}")
         suffixes = [SUFFIXES[corner] for corner in self.corners]
         others = {
             name + suffix: tensor
@@ -49,6 +52,8 @@ class Scan2d(NamedTuple):
         }
         check_tensors(self.input, others)
         check_map(self.input)
+        if self.input.shape[1] == 0:
+            raise ValueError(f"expected input with a channel, got {shape(self.input)}")
         hidden = self.hidden if self.directions[0].weight_hh.dim() == 3 else 0
         for suffix, direction in zip(suffixes, self.directions):
             self._check_direction(direction, suffix, hidden)
