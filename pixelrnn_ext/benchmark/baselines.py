@@ -78,7 +78,8 @@ _Product = tuple[Tensor, Tensor, Tensor | None]  # the two factors, and where it
 
 
 class GemmFloor:
-    """One whole-map product for each matrix product of a recurrence: [cells, k] x [k, 4 * hidden], its two gradients.
+    """One whole-map product for each matrix product of a recurrence: [cells, k] x [k, gates * hidden], its two
+    gradients.
 
     ``k`` is the number of values that a cell's gates are computed from. With ``into_given_memory`` the results
     overwrite existing tensors, which spares the page faults of fresh ones.
@@ -92,11 +93,12 @@ class GemmFloor:
         dtype: torch.dtype,
         directions: int = 1,
         into_given_memory: bool = False,
+        gates: int = 4,
     ) -> None:
         self.name: str = "GEMM floor, out=" if into_given_memory else "GEMM floor"
         self.directions: int = directions
-        a, b = torch.randn(cells, k, dtype=dtype), torch.randn(k, 4 * hidden, dtype=dtype)
-        dout, bt = torch.randn(cells, 4 * hidden, dtype=dtype), b.t().contiguous()
+        a, b = torch.randn(cells, k, dtype=dtype), torch.randn(k, gates * hidden, dtype=dtype)
+        dout, bt = torch.randn(cells, gates * hidden, dtype=dtype), b.t().contiguous()
         out = da = db = None
         if into_given_memory:
             out, da, db = torch.empty_like(dout), torch.empty_like(a), torch.empty_like(b)

@@ -42,6 +42,8 @@ class Differentiable:
     """A provider that maps leaf tensors to one tensor, in whatever layout suits it.
 
     ``to_common`` takes its result and gradients to the layout of the case's reference, in the order of ``names``.
+    ``exact`` gives what it is checked against if it computes another function than the case's reference; it is not
+    compared with the baseline and the floor then.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Differentiable:
         cotangent: Tensor,
         names: list[str],
         to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors,
+        exact: Callable[[], dict[str, Tensor]] | None = None,
     ) -> None:
         self.name: str = name
         self.run: Callable[..., Tensor] = run
         self.cotangent: Tensor = cotangent
         self.names: list[str] = names
         self.to_common: Callable[..., Sequence[Tensor]] = to_common
+        self.exact: Callable[[], dict[str, Tensor]] | None = exact
         self.inputs: list[Tensor] = [
             t.detach().requires_grad_() if not isinstance(t, torch.nn.Parameter) else t for t in inputs
         ]
@@ -89,10 +93,12 @@ Provider = Differentiable | GemmFloor
 
 @dataclass
 class Problem:
-    """The providers of one case in one dtype, and the exact results, computed in float64."""
+    """The providers of one case in one dtype, and the exact results, computed in float64. ``compiles``: whether
+    torch.compile takes the good loop."""
 
     providers: list[Provider]
     reference: Callable[[], dict[str, Tensor]]
+    compiles: bool = False
 
     def __post_init__(self) -> None:
         if library.why_no_native():
@@ -201,14 +207,14 @@ def recurrence_problem(
             *floors,
         ],
         lambda: Differentiable("reference", exact, [x.double(), weight.double()], dy.double(), names).results(),
+        compiles=True,
     )
 
 
 def compiled(problem: Problem) -> Differentiable | None:
-    """torch.compile of the good loop of a recurrence; None for a layer."""
-    by_name = {p.name: p for p in problem.providers}
-    loop = by_name.get(BASELINE)
-    if AS_WRITTEN not in by_name or not isinstance(loop, Differentiable):
+    """torch.compile of the good loop; None where it is not one that compiles."""
+    loop = {p.name: p for p in problem.providers}.get(BASELINE)
+    if not problem.compiles or not isinstance(loop, Differentiable):
         return None
     torch._dynamo.reset()
     import torch._functorch.config as functorch

@@ -76,8 +76,7 @@ class Benchmark:
             if self._check(provider, exact, label, TOLERANCE[dtype], errors):
                 good.append(provider)
         modes = self.extent.modes
-        steps = {mode: {p.name: p.step(mode) for p in good} for mode in modes}
-        rows = {mode: self._time(case, dtype, threads, mode, steps[mode], errors) for mode in modes}
+        rows = {mode: self._time(case, dtype, threads, mode, good, errors) for mode in modes}
         failed = [p.name for p in providers if p.name in errors and p not in good]
         for mode in modes:
             self.rows += rows[mode].values()
@@ -96,8 +95,9 @@ class Benchmark:
         if not isinstance(provider, Differentiable):
             return True
         start = time.perf_counter()
-        error, where = worst_error(provider.results(), exact)
+        results = provider.results()
         seconds = time.perf_counter() - start
+        error, where = worst_error(results, provider.exact() if provider.exact else exact)
         errors[provider.name] = error
         if error > tolerance:
             worst = f"error {error:.1e} in {where}, allowed {tolerance:.0e}"
@@ -118,15 +118,19 @@ class Benchmark:
         dtype: torch.dtype,
         threads: int,
         mode: str,
-        steps: dict[str, Callable[[], object]],
+        providers: list[Provider],
         errors: dict[str, float],
     ) -> dict[str, Row]:
+        steps = {p.name: p.step(mode) for p in providers}
         extent, others = self.extent, OtherProcesses()
         times = paired(steps, extent.seconds, extent.fewest, extent.limit)
         busy = others.busy()
         rows = {name: Row(case, dtype, threads, mode, name, errors.get(name), times[name]) for name in steps}
-        for row in rows.values():
-            row.baseline, row.floor, row.busy = rows.get(case.baseline), rows.get(FLOOR), busy
+        for provider in providers:
+            row = rows[provider.name]
+            row.busy = busy
+            if not isinstance(provider, Differentiable) or provider.exact is None:
+                row.baseline, row.floor = rows.get(case.baseline), rows.get(FLOOR)
         return rows
 
     def _measure_memory(self, out_of_time: Callable[[], bool]) -> None:

@@ -1,0 +1,43 @@
+"""LSTM2d: the layer beside a good loop in PyTorch and beside what is used instead, from one corner and from four, for
+equal images and for ragged ones. `python benchmarks/bench_lstm2d.py --help`"""
+
+import sys
+
+import bench_diag
+from harness.command import main
+from harness.target import Target
+from pixelrnn_ext.benchmark.lstm2d import CASES, FOUR_GATES, ONE_DIRECTION, PADDED, VARIANTS, share_of_area
+from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
+
+
+def over_floor(hidden: int) -> float | None:
+    """At most 5 points less of the floor than what a DiagonalBiLSTM of so many channels is held to, if one is."""
+    bounds = [
+        target.at_most
+        for target in bench_diag.TARGETS
+        if target.against == FLOOR and "layer" in target.case.kind
+        if (target.case.size.batch, target.case.size.hidden) == (16, hidden)
+    ]
+    return 1 / (1 / bounds[0] - 0.05) if bounds else None
+
+
+def targets(case: Case) -> list[Target]:
+    """The products of five gates are 1.25 times those of four, and four directions are four scans. Ragged images may
+    take 5% more time than their share of the map."""
+    (directions, ragged), hidden = VARIANTS[case], case.size.hidden
+    found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]
+    if directions == 4:
+        found.append(Target(case, NATIVE, ONE_DIRECTION, at_most=4.1))
+    if ragged:
+        found.append(Target(case, NATIVE, PADDED, at_most=1.05 * share_of_area(case.size)))
+    if hidden <= 64:
+        found.append(Target(case, NATIVE, BASELINE, faster=5 if directions == 1 else 4))
+    if bound := over_floor(hidden):
+        found.append(Target(case, NATIVE, FLOOR, at_most=bound))
+    return found
+
+
+TARGETS = [target for case in CASES for target in targets(case)]
+
+if __name__ == "__main__":
+    sys.exit(main(__file__, __doc__, CASES, TARGETS))

@@ -1,0 +1,104 @@
+"""LSTM2d as a good loop in PyTorch: all directions at once, one matrix product a line, and no pixel twice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..directions import CORNERS
+from .problems import Size
+
+
+class Lines:
+    """The pixels of a batch in the order in which each direction comes to them, which no parameter changes: made once.
+
+    Pixels (r, t - r) of line t of all images stand next to each other, by row. An image with a size of its own is
+    flipped within it, so that it lies in the top left corner for every direction, and what is outside reaches nothing.
+    """
+
+    def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
+        n, height, width = size.batch, size.height, size.width
+        lines = height + width - 1
+        self.rows: list[range] = [range(max(0, t - width + 1), min(t, height - 1) + 1) for t in range(lines)]
+        self.inside: Tensor | None = None  # (N, H, W, 1)
+        heights, widths = torch.tensor([height, width]).expand(n, 2).T
+        if sizes is not None:
+            heights, widths = sizes.T
+            rows, columns = torch.arange(height)[:, None, None], torch.arange(width)[:, None]
+            self.inside = (rows < sizes[:, :1, None, None]) & (columns < sizes[:, 1:, None, None])
+        r, c = torch.tensor([(r, t - r) for t, rows in enumerate(self.rows) for r in rows]).T[..., None]
+        own = (r < heights) & (c < widths)  # (H * W, N)
+
+        def pixel(sense_of_rows: int, sense_of_columns: int) -> Tensor:
+            row = r if sense_of_rows > 0 else torch.where(own, heights - 1 - r, r)
+            column = c if sense_of_columns > 0 else torch.where(own, widths - 1 - c, c)
+            return ((torch.arange(n) * height + row) * width + column).flatten()
+
+        d = torch.arange(len(corners))
+        # Of direction, line, row, image: the pixel. Of pixel, direction: the place in that order.
+        self.pixel: Tensor = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
+        self.place: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
+        self.output: Tensor = self.pixel * len(corners) + d[:, None]  # the place's row of (N * H * W * D)
+
+
+def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
+    """reference.lstm2d of the cell "stable" from zero states, merged by "concat".
+
+    Args:
+        input: (N, C, H, W), best in channels_last.
+        weight_ih, weight_hh, bias: (D, 5 * hidden, C, 1, 1), (D, 5 * hidden, hidden, 2), (D, 5 * hidden), those of
+            Direction2d of all directions.
+    """
+    (n, channels, height, width), (directions, _, hidden, _) = input.shape, weight_hh.shape
+    pixels = input.permute(0, 2, 3, 1)
+    if lines.inside is not None:
+        pixels = torch.where(lines.inside, pixels, 0)
+    x = _rows(pixels.flatten(0, 2), lines.pixel.flatten(), lines.place).view(directions, -1, n, channels)
+    # One product of the input and both neighbours: a pass over the line less than with the input's map made before.
+    weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
+    bias = _tanh_last(bias[:, None])
+    h = c = x.new_zeros(directions, 0, n, hidden)
+    first, maps = 0, []
+    for rows, line in zip(lines.rows, x.split([len(rows) for rows in lines.rows], 1)):
+        k, first = rows.start - first, rows.start
+        up, left = slice(k, k + len(rows)), slice(k + 1, k + 1 + len(rows))
+        h, c = (F.pad(state, (0, 0, 0, 0, 1, 1)) for state in (h, c))  # the borders above and below the line before
+        z = torch.baddbmm(bias, torch.cat([line, h[:, up], h[:, left]], 3).flatten(1, 2), weight)
+        sigmoids, g = z.view(directions, len(rows), n, -1).split([4 * hidden, hidden], 3)
+        i, f, o, share = sigmoids.sigmoid().chunk(4, 3)
+        c = torch.addcmul(i * g.tanh(), f, torch.lerp(c[:, left], c[:, up], share))
+        h = o * c.tanh()
+        maps.append(h)
+    y = _rows(torch.cat(maps, 1).view(-1, hidden), lines.place.flatten(), lines.output.view(-1, 1))
+    y = y.view(n, height, width, directions * hidden)
+    if lines.inside is not None:
+        y = torch.where(lines.inside, y, 0)
+    return y.permute(0, 3, 1, 2)
+
+
+def _tanh_last(gates: Tensor) -> Tensor:
+    """i, f, g, o, lambda with g last: one call for all sigmoids."""
+    i, f, g, *others = gates.chunk(5, 2)
+    return torch.cat([i, f, *others, g], 2)
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of a matrix by their indices. Its gradient reads rows, too, where torch's own adds to them one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:
+        ctx.save_for_backward(uses)
+        return matrix.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (uses,) = ctx.saved_tensors
+        return gradient.index_select(0, uses.flatten()).view(*uses.shape, -1).sum(1), None, None
+
+
+def _rows(matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:
+    """``matrix[index]``, where ``uses`` has for each row of the matrix the places in ``index`` that name it."""
+    rows: Tensor = _Rows.apply(matrix, index, uses)
+    return rows

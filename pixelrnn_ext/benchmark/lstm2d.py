@@ -1,0 +1,117 @@
+"""The LSTM2d layer: its usual cell from one corner and from four, for equal images and for ragged ones."""
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..cells import CELLS
+from ..lstm2d import LSTM2d
+from .baselines import GemmFloor
+from .loop2d import Lines, lstm2d_good_loop
+from .problems import BASELINE, NATIVE, Case, Differentiable, Problem, Size
+from .sequences import PIXELS, ROWS_AND_COLUMNS, along_rows_and_columns, over_pixels
+from .tables import counted
+
+# Ours on less or on more than the case has: what that part of it costs.
+FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
+_CELL = "stable"
+
+
+def ragged_sizes(size: Size) -> Tensor:
+    """(N, 2): of full height, of widths from 0.3 of the map's to all of it, in no order."""
+    widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
+    widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
+    return torch.stack([torch.full_like(widths, size.height), widths], 1)
+
+
+def share_of_area(size: Size) -> float:
+    """That of ragged images in their map."""
+    return int(ragged_sizes(size).prod(1).sum()) / size.cells
+
+
+def layer(size: Size, dtype: torch.dtype, directions: int, ragged: bool = False) -> Problem:
+    """h -> D h channels. Ragged images are not what nn.LSTM is timed on: it would read the padding, too."""
+    torch.manual_seed(0)
+    hidden = size.hidden
+    sizes = ragged_sizes(size) if ragged else None
+    x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)
+    cotangents = size.map(directions * hidden, dtype).contiguous(memory_format=torch.channels_last)
+
+    def make(cell: str = _CELL, directions: int = directions, backend: str = NATIVE) -> LSTM2d:
+        return LSTM2d(hidden, hidden, cell=cell, directions=directions, backend=backend, dtype=dtype)
+
+    def reference(module: LSTM2d, sizes: Tensor | None) -> dict[str, Tensor]:
+        exact = make(module.cell, len(module.directions), "reference").double()
+        exact.load_state_dict(module.state_dict())
+        return provider("reference", exact, sizes, torch.float64).results()
+
+    def provider(name: str, module: LSTM2d, sizes: Tensor | None, dtype: torch.dtype = dtype) -> Differentiable:
+        dy = cotangents[:, : len(module.directions) * hidden].contiguous(memory_format=torch.channels_last)
+        return Differentiable(
+            name,
+            lambda x, *_: module(x, sizes),
+            [x.to(dtype), *module.parameters()],
+            dy.to(dtype),
+            ["input", *module.state_dict()],
+            exact=None if name in (NATIVE, "reference") else partial(reference, module, sizes),
+        )
+
+    ours = make()
+    others = {FOUR_GATES: (make("pixelrnn"), sizes)}
+    if directions > 1:
+        others[ONE_DIRECTION] = make(directions=1), sizes
+    if ragged:
+        others[PADDED] = make(), None
+    native = [provider(NATIVE, ours, sizes), *(provider(name, *other) for name, other in others.items())]
+
+    lines = Lines(size, ours.directions, sizes)
+
+    def loop(x: Tensor, *parameters: Tensor) -> Tensor:
+        return lstm2d_good_loop(lines, x, *(torch.stack(parameters[i::3]) for i in range(3)))
+
+    good_loop = Differentiable(BASELINE, loop, native[0].inputs, native[0].cotangent, native[0].names)
+
+    gates = len(CELLS[_CELL].gates)
+    cells = size.cells if sizes is None else int(sizes.prod(1).sum())
+    floors = [
+        GemmFloor(cells, 3 * hidden, hidden, dtype, directions, into_given_memory=given, gates=gates)
+        for given in (False, True)
+    ]
+    instead = []
+    if not ragged:
+        products = directions * gates * hidden * 3 * hidden
+        instead.append(over_pixels(size, dtype, products, both_ways=directions > 1))
+        if directions == 4:
+            instead.append(along_rows_and_columns(size, dtype, products))
+    return Problem([good_loop, *instead, *native, *floors], partial(reference, ours, sizes), compiles=True)
+
+
+class Variant(NamedTuple):
+    directions: int
+    ragged: bool
+
+    @property
+    def kind(self) -> str:
+        return f"LSTM2d, {counted(self.directions, 'direction')}{', ragged' if self.ragged else ''}"
+
+    def case(self, size: Size, in_default: bool) -> Case:
+        instead = () if self.ragged else (PIXELS, ROWS_AND_COLUMNS)[: 1 + (self.directions == 4)]
+        return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *instead))
+
+
+# Segmentation, lines of text of equal and of unlike widths, a large map.
+VARIANTS = {
+    variant.case(size, in_default): variant
+    for size, ragged, in_default in (
+        (Size(16, 28, 28, 64), False, True),
+        (Size(16, 16, 200, 32), False, False),
+        (Size(16, 16, 200, 32), True, True),
+        (Size(16, 16, 200, 128), False, False),
+        (Size(16, 16, 200, 128), True, False),
+        (Size(4, 64, 64, 128), False, False),
+    )
+    for variant in (Variant(1, ragged), Variant(4, ragged))
+}
+CASES = list(VARIANTS)

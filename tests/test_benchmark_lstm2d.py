@@ -1,0 +1,153 @@
+"""What bench_lstm2d.py compares the layer with (pixelrnn_ext/benchmark/loop2d.py, sequences.py), and requires of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import bench_lstm2d
+import pixelrnn_ext as px
+from harness.extent import CHECK, EXTENTS
+from pixelrnn_ext.benchmark import diagonal, lstm2d, problems, sequences
+from pixelrnn_ext.benchmark.extent import Job
+from pixelrnn_ext.benchmark.loop2d import Lines, lstm2d_good_loop
+from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case, Size
+from pixelrnn_ext.benchmark.run import Benchmark
+from pixelrnn_ext.benchmark.sequences import PIXELS, ROWS_AND_COLUMNS
+
+CORNERS = {"tl": ("tl",), "br": ("br",), "all": ("tl", "tr", "bl", "br")}
+TINY = [replace(case, size=case.size.tiny()) for case in {case.kind: case for case in bench_lstm2d.CASES}.values()]
+
+
+def loop_and_reference(size, corners, sizes):
+    """The results of each in float64, the gradients of all inputs among them, and the loop's input."""
+    torch.manual_seed(0)
+    directions, hidden, channels = len(corners), size.hidden, 3
+    x = size.map(channels, torch.float64).requires_grad_()
+    rows = 5 * hidden
+    shapes = (directions, rows, channels, 1, 1), (directions, rows, hidden, 2), (directions, rows)
+    parameters = [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+    dy = size.map(directions * hidden, torch.float64)
+
+    def results(y):
+        return [y.detach(), *torch.autograd.grad(y, [x, *parameters], dy)]
+
+    weights = [px.functional.Direction2d(*direction) for direction in zip(*parameters)]
+    expected = results(px.reference.lstm2d(x, weights, corners=corners, sizes=sizes))
+    return results(lstm2d_good_loop(Lines(size, corners, sizes), x, *parameters)), expected, x
+
+
+@pytest.mark.parametrize("corners", CORNERS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 6), (6, 1), (5, 9), (12, 4)], ids=str)
+def test_the_good_loop_is_the_reference(height, width, corners):
+    got, expected, _ = loop_and_reference(Size(2, height, width, 3), CORNERS[corners], None)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("corners", CORNERS)
+def test_the_good_loop_of_ragged_images_is_the_reference(corners):
+    sizes = torch.tensor([[5, 9], [5, 4], [2, 9], [1, 1], [0, 3], [4, 5]])
+    got, expected, _ = loop_and_reference(Size(6, 5, 9, 3), CORNERS[corners], sizes)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+
+
+def test_what_is_outside_an_image_reaches_nothing_of_the_good_loop():
+    size, sizes = Size(2, 4, 5, 3), torch.tensor([[4, 5], [3, 2]])
+    lines = Lines(size, CORNERS["all"], sizes)
+    parameters = [torch.randn(shape).requires_grad_() for shape in ((4, 15, 2, 1, 1), (4, 15, 3, 2), (4, 15))]
+    x, dy = size.map(2, torch.float32), size.map(12, torch.float32)
+
+    def results():
+        leaf = x.clone().requires_grad_()
+        y = lstm2d_good_loop(lines, leaf, *parameters)
+        return [y, *torch.autograd.grad(y, [leaf, *parameters], dy)]
+
+    expected = results()
+    x[1, :, 3:], x[1, :, :, 2:] = float("nan"), float("inf")
+    dy[1, :, 3:] = dy[1, :, :, 2:] = float("nan")
+    assert all(torch.equal(*pair) for pair in zip(results(), expected))
+
+
+@pytest.mark.parametrize("case", TINY, ids=lambda case: case.kind)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_the_baselines_compute_what_they_are_checked_against(case, dtype):
+    problem = case.problem(dtype)
+    baselines = {p.name: p for p in problem.providers if not p.name.startswith((NATIVE, FLOOR))}
+    assert list(baselines) == list(case.against)
+    for provider in baselines.values():
+        exact = (provider.exact or problem.reference)()
+        error, where = problems.worst_error(provider.results(), exact)
+        assert error < (1e-12 if dtype == torch.float64 else 5e-2), where
+
+
+@pytest.mark.parametrize("case", bench_lstm2d.CASES, ids=str)
+def test_an_lstm_instead_does_as_many_products(case, monkeypatch):
+    made = {}
+    real = torch.nn.LSTM
+
+    def lstm(channels, hidden, bidirectional, dtype):
+        made[channels, hidden] = made.get((channels, hidden), 0) + 4 * hidden * (channels + hidden) * (
+            1 + bidirectional
+        )
+        return real(1, 1, bidirectional=bidirectional, dtype=dtype)
+
+    monkeypatch.setattr(sequences.nn, "LSTM", lstm)
+    hidden, products = case.size.hidden, lstm2d.VARIANTS[case].directions * 5 * case.size.hidden * 3 * case.size.hidden
+    for count, both_ways in ((1, False), (1, True), (2, True)):
+        made.clear()
+        sequences._lstms(case.size, torch.float32, products, count, both_ways)
+        ((channels, _), total) = made.popitem()
+        assert channels == hidden and total == pytest.approx(products, rel=0.02)
+
+
+def test_another_function_has_its_own_reference(monkeypatch):
+    (case,) = [case for case in TINY if case.kind == "LSTM2d, 4 directions"]
+    job = Job(case, torch.float32, 1, {BASELINE, PIXELS, ROWS_AND_COLUMNS, FLOOR})
+    benchmark = Benchmark(replace(EXTENTS[CHECK], memory="none", modes=("forward+backward",)))
+    benchmark.run([job])
+    rows = {row.provider: row.values() for row in benchmark.rows}
+    assert not benchmark.mismatches and all(row["median ms"] for row in rows.values())
+    for name in (PIXELS, ROWS_AND_COLUMNS):
+        assert rows[name][f"share of {FLOOR}"] is None and rows[name][f"speed-up over {BASELINE}"] is None
+    assert rows[BASELINE][f"share of {FLOOR}"] > 0
+
+    right = sequences._reference
+    monkeypatch.setattr(sequences, "_reference", lambda weights: right(tuple(1.01 * weight for weight in weights)))
+    benchmark.run([job])
+    assert [PIXELS in line or ROWS_AND_COLUMNS in line for line in benchmark.mismatches] == [True, True]
+
+
+@pytest.mark.sweep
+def test_the_good_loop_compiles():
+    (case,) = [case for case in TINY if case.kind == "LSTM2d, 1 direction, ragged"]
+    problem = case.problem(torch.float32)
+    error, where = problems.worst_error(problems.compiled(problem).results(), problem.reference())
+    assert error < 1e-5, where
+
+
+def test_the_loop_of_a_layer_is_not_compiled():
+    layer = next(case for case in diagonal.CASES if "layer" in case.kind)
+    assert problems.compiled(layer.build(layer.size.tiny(), torch.float32)) is None
+
+
+def test_ragged_images_are_of_all_widths():
+    size = Size(16, 16, 200, 32)
+    heights, widths = lstm2d.ragged_sizes(size).T
+    assert set(heights.tolist()) == {16} and (widths.min(), widths.max()) == (60, 200)
+    assert widths.tolist() != sorted(widths.tolist())
+    assert lstm2d.share_of_area(size) == pytest.approx(0.65, abs=0.01)
+    assert lstm2d.share_of_area(size.tiny()) == pytest.approx((2 + 5) / 10)
+
+
+def test_requirements():
+    def required(of: Case):
+        return {t.against: t.required("avx512") for t in bench_lstm2d.TARGETS if t.case == of}
+
+    by_name = {str(case): required(case) for case in bench_lstm2d.CASES}
+    assert by_name["LSTM2d, 1 direction B16 28x28 h64"] == {
+        lstm2d.FOUR_GATES: 1.3, BASELINE: 5, FLOOR: pytest.approx(1 / 0.95),
+    }  # fmt: skip
+    assert by_name["LSTM2d, 4 directions, ragged B16 16x200 h32"] == {
+        lstm2d.FOUR_GATES: 1.3, lstm2d.ONE_DIRECTION: 4.1, lstm2d.PADDED: pytest.approx(0.683, abs=5e-3), BASELINE: 4,
+    }  # fmt: skip
+    assert BASELINE not in by_name["LSTM2d, 4 directions B4 64x64 h128"]
