@@ -38,7 +38,10 @@ class Images:
     read but clamped. What lies outside of them in ``m`` may be NaN."""
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
-        self.alone, self.inside = m, None
+        self.alone: Tensor = m
+        self.inside: Tensor | None = None
+        self._rows: tuple[Tensor, Tensor]
+        self._columns: tuple[Tensor, Tensor]
         if sizes is None:
             return
         sizes = sizes.to(m.device)
