@@ -5,16 +5,21 @@ they are for; what it returns are copies. Of a program with one scan a layer, ``
 weights become; the state_dicts of several are one by ``first | second``.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-import numpy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
 import torch
 from torch import Tensor
 
 from ._arguments import integer
 from .directions import SUFFIXES, check_corners
 
-Matrix = Tensor | numpy.ndarray
+if TYPE_CHECKING:
+    import numpy
+
+Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
 # For each of our gates the place of theirs. rnn2d's and tesseract's corners are in the order of their maps.
 _RETURNN = (0, 1, 4, 3, 2)  # i, f, lambda, o, g
