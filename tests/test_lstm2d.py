@@ -279,9 +279,9 @@ def test_the_state_stays_small_at_first(variant, monkeypatch):
     largest = []
 
     def watched(*arguments):
-        h, c = cells.update(*arguments)
+        h, c, gates = cells.update(*arguments)
         largest.append(c.detach().abs().max().item())
-        return h, c
+        return h, c, gates
 
     monkeypatch.setattr(reference, "update", watched)
     cell, peepholes = VARIANTS[variant]
