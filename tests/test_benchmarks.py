@@ -206,8 +206,8 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @native
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
-    """Which asks for nothing that a program with these layers would not have. In another folder, since Python's -m takes
-    the source folder before the installed package."""
+    """Which asks for nothing that a program with these layers would not have. In another folder: Python's -m takes the
+    source folder before the installed package."""
     for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAITING):
         monkeypatch.delenv(name, raising=False)
     command = [sys.executable, "-m", "pixelrnn_ext", "bench", "--only", "layer B1 32x32 h128", "--threads", "1"]

@@ -6,14 +6,13 @@ its place among :data:`pixelrnn_ext.directions.CORNERS`. ``path`` and ``tf32`` d
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ... import reference
-from ...cells import CELLS
 from ...directions import CORNERS
-from .rows import by_unit
 from .sizes import Images
 
 _NAMES = tuple(CORNERS)
@@ -32,7 +31,6 @@ def lstm2d_scan(
     cell: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(h, c, gates) of all directions."""
-    gates = len(CELLS[cell].gates)
     images = Images(sizes, input.permute(0, 3, 1, 2))
 
     def maps_of(d: int, corner: str) -> tuple[Tensor, ...]:
@@ -47,36 +45,31 @@ def lstm2d_scan(
 
     directions = [maps_of(d, _NAMES[corner]) for d, corner in enumerate(corners)]
     h, c, activated = (torch.stack(maps).permute(0, 1, 3, 4, 2) for maps in zip(*directions))
-    return h.permute(1, 2, 3, 0, 4).contiguous(), c.contiguous(), by_unit(activated, gates, 4).contiguous()
+    return h.permute(1, 2, 3, 0, 4).contiguous(), c.contiguous(), _by_unit(activated, weight.shape[2])
 
 
-def lstm2d_gradients(
-    dh: Tensor,
-    input: Tensor,
-    weight_ih: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    peepholes: Tensor | None,
-    sizes: Tensor | None,
-    h: Tensor,
-    c: Tensor,
-    gates: Tensor,
-    corners: Sequence[int],
-    cell: str,
-    of_input: bool,
-    of_weight_ih: bool,
-    of_weight: bool,
-) -> tuple[Tensor, ...]:
+class Gradients(NamedTuple):
+    """The arguments of lstm2d_gradients, as the operands of the scan and which of them are asked for."""
+
+    dh: Tensor
+    operands: list[Tensor | None]
+    wanted: list[bool]
+    sizes: Tensor | None
+    corners: Sequence[int]
+    cell: str
+
+    @classmethod
+    def of(cls, dh: Tensor, *args: Any) -> "Gradients":
+        *operands, sizes, _, _, _, corners, cell, of_input, of_weight_ih, of_weight = args
+        wanted = [of_input, of_weight_ih, of_weight, *(t is not None for t in operands[3:])]
+        return cls(dh, operands, wanted, sizes, corners, cell)
+
+
+def lstm2d_gradients(*args: Any) -> tuple[Tensor, ...]:
     """Of the operands, from which all is computed anew, so that a derivative of them depends on those alone."""
-    operands = input, weight_ih, weight, bias, h0, c0, peepholes
-    wanted = of_input, of_weight_ih, of_weight, *(t is not None for t in operands[3:])
+    dh, operands, wanted, sizes, corners, cell = Gradients.of(*args)
     gradients = pulled_back((dh, None, None), operands, wanted, sizes, corners, cell)
-    return tuple(
-        empty(place, input, weight_ih, weight) if gradient is None else gradient
-        for place, gradient in enumerate(gradients)
-    )
+    return tuple(empty(place, operands) if gradient is None else gradient for place, gradient in enumerate(gradients))
 
 
 def pulled_back(
@@ -102,8 +95,17 @@ def pulled_back(
     return [found.get(place) for place in range(len(operands))]
 
 
-def empty(operand: int, input: Tensor, weight_ih: Tensor, weight: Tensor) -> Tensor:
+def empty(place: int, operands: Sequence[Tensor | None]) -> Tensor:
     """What stands for a gradient that is not asked for: of its operand's shape, but for the first axis."""
+    input, weight_ih, weight, *_ = operands
+    assert input is not None and weight_ih is not None and weight is not None  # the others may be
     _, _, hidden, gates, _ = weight.shape
     sizes = input.shape[1:], weight_ih.shape[1:], weight.shape[1:], (hidden, gates), (hidden,), (hidden,), (4, hidden)
-    return weight.new_empty(0, *sizes[operand])
+    return weight.new_empty(0, *sizes[place])
+
+
+def _by_unit(gates: Tensor, hidden: int) -> Tensor:
+    """Gates of pixels, [..., G * h], from blocks of h for each gate to the order of kernels: the four of a unit, then
+    the fifth ones of all units where there are five."""
+    four, fifth = gates[..., : 4 * hidden], gates[..., 4 * hidden :]
+    return torch.cat([four.unflatten(-1, (4, hidden)).transpose(-1, -2).flatten(-2), fifth], -1)

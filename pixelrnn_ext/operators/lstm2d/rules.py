@@ -55,35 +55,16 @@ def _scan_fake(
     )
 
 
-def _gradients_fake(
-    dh: Tensor,
-    input: Tensor,
-    weight_ih: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    peepholes: Tensor | None,
-    sizes: Tensor | None,
-    h: Tensor,
-    c: Tensor,
-    gates: Tensor,
-    corners: Sequence[int],
-    cell: str,
-    of_input: bool,
-    of_weight_ih: bool,
-    of_weight: bool,
-) -> tuple[Tensor, ...]:
-    operands = input, weight_ih, weight, bias, h0, c0, peepholes
-    wanted = of_input, of_weight_ih, of_weight, *(t is not None for t in operands[3:])
+def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
+    asked = eager.Gradients.of(*args)
 
     def gradient(place: int, operand: Tensor | None) -> Tensor:
-        if operand is None or not wanted[place]:
-            return eager.empty(place, input, weight_ih, weight)
+        if operand is None or not asked.wanted[place]:
+            return eager.empty(place, asked.operands)
         weights = place in (1, 2)  # whose gradients lie as they do
         return torch.empty_like(operand) if weights else operand.new_empty(operand.shape)
 
-    return tuple(gradient(place, operand) for place, operand in enumerate(operands))
+    return tuple(gradient(place, operand) for place, operand in enumerate(asked.operands))
 
 
 # Batching. The dimensions of corners, a list of integers, are a list.

@@ -20,16 +20,11 @@ def run_scan(scan: Scan, backend: str) -> Tensor:
     scan.check()
     path = backends.choose(backend, scan.input.device)
     device, dtype = scan.input.device.type, result_dtype(scan.input)
-    scan = scan.to(computing_dtype(dtype, device, path))
+    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
+    scan = scan.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         y = _by_reference(scan) if path is None else _by_operator(scan, path)
         return y.to(dtype)
-
-
-def computing_dtype(dtype: torch.dtype, device: str, path: str | None) -> torch.dtype:
-    """That of a recurrence's maps, whose result has ``dtype``: the CUDA kernels store halves and compute in float32,
-    elsewhere halves are computed as float32 maps."""
-    return dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32)
 
 
 def _by_reference(scan: Scan) -> Tensor:
