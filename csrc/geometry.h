@@ -31,17 +31,17 @@ struct Geometry {
   int base, step, cell;  // cell r of line t is pixel base + t * step + r * cell
 
   // stride: pixels from row to row of the map.
-  static Geometry row(int height, int width, Corner corner, int stride) {
+  static PIXELRNN_HOST_DEVICE Geometry row(int height, int width, Corner corner, int stride) {
     return {width ? height : 0, width, 0, width, start(height, width, corner, stride), corner.rows() * stride,
         corner.columns()};
   }
-  static Geometry diagonal(int height, int width, Corner corner, int stride) {
+  static PIXELRNN_HOST_DEVICE Geometry diagonal(int height, int width, Corner corner, int stride) {
     return {height && width ? height + width - 1 : 0, height, 1, width, start(height, width, corner, stride),
         corner.columns(), corner.rows() * stride - corner.columns()};
   }
   static Geometry row(int height, int width, Corner corner = {}) { return row(height, width, corner, width); }
   static Geometry diagonal(int height, int width, Corner corner = {}) { return diagonal(height, width, corner, width); }
-  static int start(int height, int width, Corner corner, int stride) {
+  static PIXELRNN_HOST_DEVICE int start(int height, int width, Corner corner, int stride) {
     return (corner.bottom ? (height - 1) * stride : 0) + (corner.right ? width - 1 : 0);
   }
 

@@ -33,9 +33,10 @@ Path::Path(const std::string& text) {
   variant = field[1], blocks = number(field[2]), groups = number(field[3]);
 }
 
-Restriction Path::restriction(Format format, bool backward) const {
-  const bool known = has_variant(format, backward, variant, blocks);
-  const bool elsewhere = has_variant(format, !backward, variant, 0) || has_variant(format, backward, variant, 0);
+Restriction Path::restriction(Format format, bool backward, int gates) const {
+  const bool known = has_variant(format, backward, variant, blocks, gates);
+  const bool elsewhere =
+      has_variant(format, !backward, variant, 0, gates) || has_variant(format, backward, variant, 0, gates);
   check(known || elsewhere || variant.empty(), "the name of a compiled kernel in a path", variant);
   return {8, blocks, groups, known ? variant : "", !resident};
 }

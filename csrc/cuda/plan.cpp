@@ -66,9 +66,10 @@ bool Variant::is(const std::string& suffix) const {
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 
-bool has_variant(Format format, bool backward, const std::string& suffix, int blocks) {
+bool has_variant(Format format, bool backward, const std::string& suffix, int blocks, int gates) {
   for (const Variant& v : kVariants)
-    if (v.format == format && v.backward == backward && v.is(suffix) && (!blocks || has_blocks(v.kind, blocks)))
+    if (v.format == format && v.backward == backward && v.gates == gates && v.is(suffix) &&
+        (!blocks || has_blocks(v.kind, blocks)))
       return true;
   return false;
 }
@@ -82,6 +83,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   if (device.capability < kLeastCapability)
     return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." +
                 number(device.capability % 10));
+  if (p.peepholes) return none("expected no peepholes");
   if (p.taps > kMostTaps) return none("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
   if (p.hidden > kMostHidden)
@@ -99,7 +101,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   bool some_refused = false, some_too_far = false;
   for (const Variant& v : kVariants) {
     Plan best;
-    if (v.format != p.format || v.backward != p.backward ||
+    if (v.format != p.format || v.backward != p.backward || v.gates != p.gates ||
         (!restriction.variant.empty() && !v.is(restriction.variant)))
       continue;
     for (int blocks : {1, 2, 4, 8}) {
@@ -111,6 +113,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         const int tiles = p.backward ? least : round_up(least, tiles_at_once(v.held, v.own, p.format == Format::fp32));
         Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles, images_of(v.kind)};
         for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
+        s.gates = p.gates;
         if (restriction.groups && groups != restriction.groups) continue;
         // A group would idle, or is there for its threads alone: a backward's cells are those of all threads.
         const bool idles = groups > 1 && kTileCells * least * (groups - 1) >= p.cells;

@@ -16,6 +16,8 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
+  int gates = 4;           // of a unit; with 5, a cell carries on the states of both neighbours
+  bool peepholes = false;  // of those
 };
 
 struct Device {
@@ -34,6 +36,7 @@ struct Variant {
   Held held;
   int own;      // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
   int threads;  // the most
+  int gates = 4;
 
   // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks
   // says: "8_1_256".
@@ -77,7 +80,7 @@ struct Constants {
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
 // For so many blocks of an image; 0: any number.
-bool has_variant(Format, bool backward, const std::string& suffix, int blocks);
+bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
 // The layout that is expected to be fastest. Without a GPU to ask, the concurrency is an estimate.
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});

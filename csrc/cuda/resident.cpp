@@ -89,12 +89,12 @@ cudaError_t current_device(Device& d) {
 }
 
 cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
-  using Asked = std::tuple<std::array<int64_t, 12>, std::array<int, 4>, std::string>;
+  using Asked = std::tuple<std::array<int64_t, 14>, std::array<int, 4>, std::string>;
   static Remembered<Asked, Plan> answers;
   int device = 0;
   if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
   const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden,
-                        p.taps, p.lines, p.cells, p.images, p.directions},
+                        p.taps, p.lines, p.cells, p.images, p.directions, p.gates, p.peepholes},
       {r.max_blocks, r.blocks, r.groups, r.step}, r.variant};
   try {
     chosen = answers.get(asked, [&] {
@@ -121,6 +121,12 @@ cudaError_t forward(const Plan& p, const ForwardArgs& a, int directions, cudaStr
 }
 cudaError_t backward(const Plan& p, const BackwardArgs& a, int directions, cudaStream_t stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);
+}
+cudaError_t forward(const Plan& p, const ForwardArgs2d& a, int directions, cudaStream_t stream) {
+  return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
+}
+cudaError_t backward(const Plan& p, const BackwardArgs2d& a, int directions, cudaStream_t stream) {
+  return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
 }
 
 }  // namespace pixelrnn::cuda

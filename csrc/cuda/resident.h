@@ -16,5 +16,8 @@ cudaError_t plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 cudaError_t pack(const PackArgs&, int directions, cudaStream_t);
 cudaError_t forward(const Plan&, const ForwardArgs&, int directions, cudaStream_t);
 cudaError_t backward(const Plan&, const BackwardArgs&, int directions, cudaStream_t);
+// Of a plan of five gates, up to four directions.
+cudaError_t forward(const Plan&, const ForwardArgs2d&, int directions, cudaStream_t);
+cudaError_t backward(const Plan&, const BackwardArgs2d&, int directions, cudaStream_t);
 
 }  // namespace pixelrnn::cuda

@@ -31,11 +31,12 @@ void bind_tiling(py::module_& m) {
       .value("fp32", Format::fp32)
       .finalize();
   py::class_<Tiling>(m, "Tiling")
-      .def(py::init(
-               [](Format format, bool backward, int hidden, int taps, int blocks, int groups, int tiles, int images) {
-                 return Tiling{format, backward, hidden, taps, blocks, hidden / blocks, groups, tiles, images, {}};
-               }),
-          "format"_a, "backward"_a, "hidden"_a, "taps"_a, "blocks"_a = 1, "groups"_a = 1, "tiles"_a = 1, "images"_a = 1)
+      .def(py::init([](Format format, bool backward, int hidden, int taps, int blocks, int groups, int tiles,
+                        int images, int gates) {
+        return Tiling{format, backward, hidden, taps, blocks, hidden / blocks, groups, tiles, images, {}, gates};
+      }),
+          "format"_a, "backward"_a, "hidden"_a, "taps"_a, "blocks"_a = 1, "groups"_a = 1, "tiles"_a = 1, "images"_a = 1,
+          "gates"_a = 4)
       .def_readonly("backward", &Tiling::backward)
       .def_readonly("hidden", &Tiling::hidden)
       .def_readonly("taps", &Tiling::taps)
@@ -122,10 +123,11 @@ void bind_variants(py::module_& m) {
 void bind_plan(py::module_& m) {
   py::class_<Problem>(m, "Problem")
       .def(py::init([](Format format, bool backward, int hidden, int taps, int lines, int cells, int64_t images,
-                        int64_t directions) {
-        return Problem{format, backward, hidden, taps, lines, cells, images, directions};
+                        int64_t directions, int gates, bool peepholes) {
+        return Problem{format, backward, hidden, taps, lines, cells, images, directions, gates, peepholes};
       }),
-          "format"_a, "backward"_a, "hidden"_a, "taps"_a, "lines"_a, "cells"_a, "images"_a, "directions"_a)
+          "format"_a, "backward"_a, "hidden"_a, "taps"_a, "lines"_a, "cells"_a, "images"_a, "directions"_a,
+          "gates"_a = 4, "peepholes"_a = false)
       .def_readonly("cells", &Problem::cells);
   py::class_<Device>(m, "Device")
       .def(py::init([](int capability, int shared_memory, int multiprocessors) {
@@ -179,8 +181,10 @@ void bind_plan(py::module_& m) {
       [](const Problem& p, const Device& device, const Restriction& restriction, const Concurrency& ask,
           const Constants& constants) { return candidates(p, device, restriction, ask, constants); },
       "problem"_a, "device"_a, "restriction"_a = any, "concurrency"_a = nullptr, "constants"_a = Constants());
-  py::class_<Path>(m, "Path").def(py::init<const std::string&>()).def("restriction", &Path::restriction);
-  m.def("has_variant", &has_variant, "format"_a, "backward"_a, "suffix"_a, "blocks"_a);
+  py::class_<Path>(m, "Path")
+      .def(py::init<const std::string&>())
+      .def("restriction", &Path::restriction, "format"_a, "backward"_a, "gates"_a = 4);
+  m.def("has_variant", &has_variant, "format"_a, "backward"_a, "suffix"_a, "blocks"_a, "gates"_a = 4);
   m.def("estimate_step", &estimate_step, "problem"_a, "device"_a, "constants"_a = Constants());
   m.def("known_device", &known_device, "capability"_a);
 }
