@@ -10,22 +10,24 @@ from pathlib import Path
 import pytest
 import torch
 
+import ddp_lstm2d
 from pixelrnn_ext.training import checkpoint
+from tiny import ALONE
 
-SCRIPT = Path(__file__).with_name("float64_command.py")
+HERE = Path(__file__).parent
 # Everything that is random, and 176 images to score in batches of 10: the last is shared unevenly.
 OPTIONS = "--data digits --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional --ema 0.9"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --samples 0 --device cpu"
 
 
-def torchrun(processes, folder, *arguments):
+def torchrun(processes, folder, script, *arguments):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     launcher = (
         ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     )
     return subprocess.run(
-        [sys.executable, *launcher, str(SCRIPT), *map(str, arguments)],
+        [sys.executable, *launcher, str(HERE / script), *map(str, arguments)],
         cwd=folder,
         env=environment | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -40,7 +42,7 @@ def trained(tmp_path_factory):
     runs = {}
     for processes in (1, 2):
         out = folder / f"{processes}"
-        done = torchrun(processes, folder, "train", *OPTIONS.split(), "--out", out)
+        done = torchrun(processes, folder, "float64_command.py", "train", *OPTIONS.split(), "--out", out)
         assert done.returncode == 0, done.stderr
         runs[processes] = out, done.stdout
     return runs
@@ -72,3 +74,13 @@ def test_there_is_one_log(trained):
         and "torchrun --nproc-per-node 2 -m pixelrnn_ext train" in printed
     )
     assert re.findall("test: .*", printed) == re.findall("test: .*", trained[1][1])
+
+
+def test_lstm2d_with_sizes(tmp_path):
+    """In a script of one's own: every process learns what one alone learns from all images."""
+    done = torchrun(2, tmp_path, "ddp_lstm2d.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Grad strides do not match" not in done.stderr  # DistributedDataParallel would copy every gradient
+    expected = ddp_lstm2d.train(ALONE)
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected, rtol=1e-9, atol=1e-9)
