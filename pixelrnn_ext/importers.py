@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
-from ._arguments import integer
+from ._arguments import check_dtype, integer
 from .directions import SUFFIXES, check_corners
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
         corner: the direction that they become.
 
     Raises:
+        TypeError: a matrix is no tensor or array of floating-point numbers.
         ValueError: a shape or the corner does not fit.
 
     Example:
@@ -47,8 +48,8 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
         >>> layer.load_state_dict(returnn(torch.randn(4, 20), torch.randn(4, 20), torch.randn(3, 20)))
         <All keys matched successfully>
     """
-    left, up, input = (_tensor(m) for m in (V_h, V_v, W))
-    bias = None if b is None else _tensor(b)
+    left, up, input = (_tensor(name, m) for name, m in (("V_h", V_h), ("V_v", V_v), ("W", W)))
+    bias = None if b is None else _tensor("b", b)
     hidden = left.shape[0]
     _check("V_h", left, (hidden, 5 * hidden))
     _check("V_v", up, (hidden, 5 * hidden))
@@ -79,7 +80,7 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
         >>> layer.load_state_dict(rnn2d(torch.randn(4 * (1 + 3 + 8) * 20), hidden_channels=4))
         <All keys matched successfully>
     """
-    flat, hidden = _tensor(parameters), integer("hidden_channels", hidden_channels)
+    flat, hidden = _tensor("parameters", parameters), integer("hidden_channels", hidden_channels)
     rows, rest = divmod(flat.numel(), 4 * 5 * hidden)
     channels = rows - 1 - 2 * hidden
     if flat.dim() != 1 or rest or channels < 1:
@@ -103,6 +104,7 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
         corner: the direction that they become.
 
     Raises:
+        TypeError: it is no mapping of tensors or arrays of floating-point numbers.
         ValueError: a name is missing, a shape or the corner does not fit.
 
     Example:
@@ -112,9 +114,11 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
         <All keys matched successfully>
     """
     names = [f"{name}.{kind}" for kind in ("weight", "bias") for name in "WUV"]
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"expected state_dict to be a mapping of names to matrices, got {type(state_dict).__name__}")
     if missing := [name for name in names if name not in state_dict]:
         raise ValueError(f"expected a state_dict with {', '.join(names)}, got one without {', '.join(missing)}")
-    input, left, up, *biases = (_tensor(state_dict[name]) for name in names)
+    input, left, up, *biases = (_tensor(name, state_dict[name]) for name in names)
     hidden = left.shape[-1]
     _check("W.weight", input, (5 * hidden, input.shape[-1]))
     _check("U.weight", left, (5 * hidden, hidden))
@@ -139,6 +143,7 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
         corner: the direction that they become.
 
     Raises:
+        TypeError: they are no sequence of tensors or arrays of floating-point numbers.
         ValueError: the number of matrices, a shape or the corner does not fit.
 
     Example:
@@ -147,9 +152,13 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
         <All keys matched successfully>
     """
     names = ("CI", "GI", "GF1", "GO", "GFS")
-    if len(matrices) != len(names):
-        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {len(matrices)}")
-    tensors = [_tensor(m) for m in matrices]
+    try:
+        given = len(matrices)
+    except TypeError:
+        raise TypeError(f"expected matrices to be a sequence, got {type(matrices).__name__}") from None
+    if given != len(names):
+        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {given}")
+    tensors = [_tensor(name, m) for name, m in zip(names, matrices)]
     hidden, columns = tensors[0].shape[0], tensors[0].shape[-1]
     channels = columns - 1 - 2 * hidden
     for name, tensor in zip(names, tensors):
@@ -175,10 +184,16 @@ def _direction(
     return {name + SUFFIXES[corner]: tensor for name, tensor in state.items()}
 
 
-def _tensor(matrix: Matrix) -> Tensor:
-    tensor = torch.as_tensor(matrix).detach()
+def _tensor(name: str, matrix: Matrix) -> Tensor:
+    if not hasattr(matrix, "__array__"):  # tensors have it, too, and numpy need not be there
+        raise TypeError(f"expected {name} to be a Tensor or a numpy array, got {type(matrix).__name__}")
+    try:
+        tensor = torch.as_tensor(matrix).detach()
+    except TypeError:  # an array of what torch has no dtype for
+        raise TypeError(f"expected {name} of numbers, got an array of {matrix.dtype}") from None
+    check_dtype(name, tensor.dtype)  # weights that are quantised need their scales
     if tensor.dim() == 0:
-        raise ValueError("expected a matrix, got a number")
+        raise ValueError(f"expected {name} to be a matrix, got a number")
     return tensor
 
 

@@ -219,3 +219,56 @@ NAMES = {f"{name}.{kind}": torch.zeros(20, *size) for kind, size in (("weight", 
 def test_matrices_that_do_not_fit(call, message):
     with pytest.raises(ValueError, match=f"expected .*{message}"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        pytest.param(
+            lambda: importers.returnn(None, GOOD, GOOD), "V_h to be a Tensor or a numpy array, got NoneType", id="V_h"
+        ),
+        pytest.param(
+            lambda: importers.returnn(GOOD, GOOD, (row for row in GOOD)), "W to be a Tensor .*, got generator", id="W"
+        ),
+        pytest.param(lambda: importers.returnn(GOOD, GOOD, GOOD, [0.0] * 20), "b to be a Tensor .*, got list", id="b"),
+        pytest.param(
+            lambda: importers.returnn(GOOD, GOOD.to(torch.complex64), GOOD),
+            r"V_v of a floating-point dtype .*, got torch.complex64",
+            id="complex",
+        ),
+        pytest.param(
+            lambda: importers.returnn(np.full((4, 20), "1"), GOOD, GOOD),
+            "V_h of numbers, got an array of <U1",
+            id="text",
+        ),
+        pytest.param(lambda: importers.rnn2d(None, 4), "parameters to be a Tensor .*, got NoneType", id="rnn2d"),
+        pytest.param(lambda: importers.rnn2d(GOOD, None), "hidden_channels to be an int, got NoneType", id="hidden"),
+        pytest.param(lambda: importers.tesseract(None), "matrices to be a sequence, got NoneType", id="tesseract"),
+        pytest.param(
+            lambda: importers.tesseract(m for m in [GOOD] * 5),
+            "matrices to be a sequence, got generator",
+            id="generator",
+        ),
+        pytest.param(
+            lambda: importers.tesseract([GOOD, None, GOOD, GOOD, GOOD]), "GI to be a Tensor .*, got NoneType", id="GI"
+        ),
+        pytest.param(
+            lambda: importers.tesseract([GOOD.to(torch.int8)] * 5),
+            "CI of a floating-point dtype .*, got torch.int8",
+            id="int8",
+        ),
+        pytest.param(
+            lambda: importers.pfisterer(None),
+            "state_dict to be a mapping of names to matrices, got NoneType",
+            id="none",
+        ),
+        pytest.param(
+            lambda: importers.pfisterer(NAMES | {"V.bias": None}),
+            "V.bias to be a Tensor .*, got NoneType",
+            id="pfisterer",
+        ),
+    ],
+)
+def test_what_is_no_matrix(call, message):
+    with pytest.raises(TypeError, match=f"expected {message}"):
+        call()
