@@ -219,13 +219,22 @@ SIZES = torch.tensor([(4, 5), (2, 3)])
         pytest.param(dict(backend="fast"), ValueError, "backend to be one of .* got 'fast'", id="backend"),
         # Sizes.
         pytest.param(
-            dict(sizes=[(4, 5), (2, 3)]), TypeError, "sizes as a Tensor of integers, got list", id="sizes-list"
+            dict(sizes=[(4, 5), (2, 3)]), TypeError, "sizes as a Tensor of integers .*, got list", id="sizes-list"
         ),
         pytest.param(
-            dict(sizes=SIZES.float()), TypeError, "sizes as a Tensor of integers, got torch.float32", id="sizes-float"
+            dict(sizes=SIZES.float()),
+            TypeError,
+            "sizes as a Tensor of integers .*, got torch.float32",
+            id="sizes-float",
         ),
         pytest.param(
-            dict(sizes=SIZES.bool()), TypeError, "sizes as a Tensor of integers, got torch.bool", id="sizes-bool"
+            dict(sizes=SIZES.to(torch.uint16)),
+            TypeError,
+            r"sizes as a Tensor of integers \(uint8, int8, int16, int32 or int64\), got torch.uint16",
+            id="sizes-uint16",
+        ),
+        pytest.param(
+            dict(sizes=SIZES.bool()), TypeError, "sizes as a Tensor of integers .*, got torch.bool", id="sizes-bool"
         ),
         pytest.param(
             dict(input=X[:1], sizes=torch.tensor([[4], [5]])),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
-from ..operators.operands import INTEGERS, readable
+from ..operators.operands import check_integers, readable
 
 
 class AutoregressiveModel(nn.Module):
@@ -123,9 +123,7 @@ class AutoregressiveModel(nn.Module):
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
     def _check_images(self, images: Tensor) -> None:
-        if not isinstance(images, Tensor) or images.dtype not in INTEGERS:
-            got = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            raise TypeError(f"expected images as a Tensor of integers, got {got}")
+        check_integers("images", images)
         if images.dim() != 4 or images.shape[1] != self.image_channels or 0 in images.shape[2:]:
             expected = f"(N, {self.image_channels}, H, W)"
             raise ValueError(f"expected images of shape {expected} with H, W >= 1, got {tuple(images.shape)}")

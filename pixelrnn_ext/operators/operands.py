@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import is_fake
 from .._arguments import check_dtype
 from .autocast import autocasts
 
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch clamps no larger unsigned ones
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
@@ -28,6 +28,14 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
             raise TypeError(
                 f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}"
             )
+
+
+def check_integers(name: str, value: Tensor) -> None:
+    """TypeError unless ``value`` is a tensor of integers that torch computes with."""
+    if not isinstance(value, Tensor) or value.dtype not in INTEGERS:
+        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        expected = "a Tensor of integers (uint8, int8, int16, int32 or int64)"
+        raise TypeError(f"expected {name} as {expected}, got {got}")
 
 
 def check_map(input: Tensor) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ...directions import CORNERS, flipped
-from ..operands import INTEGERS, readable, shape
+from ..operands import check_integers, readable, shape
 
 
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
@@ -14,9 +14,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
     The values of those on a GPU are not looked at, which would wait for it, nor are those that torch.compile or
     torch.vmap stands for: what uses them clamps them.
     """
-    if not isinstance(sizes, Tensor) or sizes.dtype not in INTEGERS:
-        got = sizes.dtype if isinstance(sizes, Tensor) else type(sizes).__name__
-        raise TypeError(f"expected sizes as a Tensor of integers, got {got}")
+    check_integers("sizes", sizes)
     n, _, height, width = input.shape
     if sizes.shape != (n, 2):
         transposed = ", which is transposed" if sizes.shape == (2, n) else ""
