@@ -1,5 +1,6 @@
 """The two-dimensional LSTM as a module: a layer that reads an image from its corners."""
 
+import math
 from numbers import Real
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,8 @@ def _check_forget_bias(forget_bias: float | None, cell: str, bias: bool) -> None
         return
     if not isinstance(forget_bias, Real) or isinstance(forget_bias, bool):
         raise TypeError(f"expected forget_bias to be a number, got {type(forget_bias).__name__}")
+    if not math.isfinite(forget_bias):
+        raise ValueError(f"expected a finite forget_bias, got {forget_bias}")
     if not CELLS[cell].forget_gates:
         raise ValueError(f"expected no forget_bias for cell {cell!r}, which has no forget gate, got {forget_bias}")
     if not bias:

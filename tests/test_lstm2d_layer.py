@@ -307,6 +307,10 @@ def test_function_errors(change, error, message, backend):
             dict(bias=False, forget_bias=1.0), ValueError, "no forget_bias for a layer without a bias", id="no-bias"
         ),
         pytest.param(dict(forget_bias="1"), TypeError, "forget_bias to be a number, got str", id="forget-str"),
+        *(
+            pytest.param(dict(forget_bias=float(value)), ValueError, f"finite forget_bias, got {value}", id=value)
+            for value in ("nan", "inf", "-inf")
+        ),
         pytest.param(dict(initial_state="one"), ValueError, "'zero' or 'learned', got 'one'", id="state"),
         pytest.param(dict(backend="cuda"), ValueError, "got 'cuda'", id="backend"),
     ],
