@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ._arguments import integer, integers
-from .directions import Direction2d
+from .directions import Direction2d as Direction2d  # which a user makes for lstm2d
 from .masks import MASK_TYPES, Mask, check_colour_groups
 from .operators.lstm2d.run import run_lstm2d
 from .operators.lstm2d.scan import Scan2d
@@ -218,10 +218,10 @@ def lstm2d(
 
     Args:
         input: (N, in_channels, H, W).
-        weights: a :class:`pixelrnn_ext.directions.Direction2d` for each corner: weight_ih (G * hidden, in_channels, 1,
-            1); weight_hh (G * hidden, hidden, 2): up, left; and, or None, bias (G * hidden,); h0 and c0 (hidden,), the
-            state of every pixel outside the image, None is zero; peephole (4, hidden). Of the cell's G gates each has a
-            block of hidden rows, in their order.
+        weights: a :class:`functional.Direction2d <pixelrnn_ext.directions.Direction2d>` for each corner: weight_ih (G *
+            hidden, in_channels, 1, 1); weight_hh (G * hidden, hidden, 2): up, left; and, or None, bias (G * hidden,);
+            h0 and c0 (hidden,), the state of every pixel outside the image, None is zero; peephole (4, hidden). Of the
+            cell's G gates each has a block of hidden rows, in their order.
         cell: as above.
         corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. Up and left mean
             before: from ``"br"`` up is the row below. A direction is the scan from ``"tl"`` of the flipped image,
@@ -245,8 +245,7 @@ def lstm2d(
         RuntimeError: the backend that was asked for cannot run here.
 
     Example:
-        >>> from pixelrnn_ext.directions import Direction2d
-        >>> weights = [Direction2d(torch.randn(80, 3, 1, 1), torch.randn(80, 16, 2)) for _ in range(2)]
+        >>> weights = [functional.Direction2d(torch.randn(80, 3, 1, 1), torch.randn(80, 16, 2)) for _ in range(2)]
         >>> lstm2d(torch.randn(2, 3, 8, 8), weights, corners=("tl", "br")).shape
         torch.Size([2, 32, 8, 8])
     """

@@ -22,7 +22,7 @@ class LSTM2d(Recurrent):
     image. Nothing is masked and nothing shifted: it is for images that are read, not for those that are drawn pixel by
     pixel. Images of a batch may have sizes of their own.
 
-    Equivalent to: ``functional.lstm2d(x, [Direction2d(self.weight_ih, self.weight_hh, self.bias, ...), ...], ...)``.
+    Equivalent to: ``functional.lstm2d(x, [functional.Direction2d(self.weight_ih, self.weight_hh, ...), ...], ...)``.
     With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``,
     with ``directions=("tl", "tr"), merge=None`` it has the two maps that a
     :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds; their state_dicts load.

@@ -10,7 +10,8 @@ import pixelrnn_ext as px
 from lstm2d import BACKENDS, VARIANTS, make_layer
 from pixelrnn_ext import functional
 from pixelrnn_ext.cells import CELLS
-from pixelrnn_ext.directions import SUFFIXES, Direction2d
+from pixelrnn_ext.directions import SUFFIXES
+from pixelrnn_ext.functional import Direction2d
 
 WEIGHTS = dict(weight_ih=(25, 3, 1, 1), weight_hh=(25, 5, 2), bias=(25,))
 STATES = dict(h0=(5,), c0=(5,))
@@ -161,6 +162,9 @@ SIZES = torch.tensor([(4, 5), (2, 3)])
         pytest.param(dict(corners=(), weights=[]), ValueError, r"different corners .* got \(\)", id="no-corner"),
         pytest.param(
             dict(merge="add"), ValueError, "merge to be 'concat', 'sum', 'mean' or None, got 'add'", id="merge"
+        ),
+        pytest.param(
+            dict(weights=[tuple(ONE)]), TypeError, "weights to be of functional.Direction2d, got tuple", id="tuple"
         ),
         pytest.param(
             dict(weights=[ONE] * 2), ValueError, "weights of 1 directions, one for each corner, got 2", id="directions"

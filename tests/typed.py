@@ -38,5 +38,6 @@ assert_type(px.pretrained("mnist5k-row"), px.models.AutoregressiveModel)
 assert_type(load_model("runs/digits")[0], px.models.AutoregressiveModel)
 
 assert_type(px.functional.row_lstm(x, row.weight_ih, row.weight_hh), Tensor)
+assert_type(px.functional.lstm2d(x, [px.functional.Direction2d(x, x)]), Tensor)
 assert_type(px.masks.causal_mask("B", 8, 8, 3, device="cpu"), Tensor)
 assert_type(px.resident_plan(5, 6, 4).forward, str)

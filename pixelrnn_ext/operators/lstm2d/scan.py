@@ -43,7 +43,7 @@ class Scan2d(NamedTuple):
             raise ValueError(f"expected weights of {len(self.corners)} directions, one for each corner, got {given}")
         for direction in self.directions:
             if not isinstance(direction, Direction2d):
-                raise TypeError(f"expected weights to be of Direction2d, got {type(direction).__name__}")
+                raise TypeError(f"expected weights to be of functional.Direction2d, got {type(direction).__name__}")
         suffixes = [SUFFIXES[corner] for corner in self.corners]
         others = {
             name + suffix: tensor
