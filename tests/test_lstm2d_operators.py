@@ -134,6 +134,11 @@ BAD = {
     "bias": (3, torch.zeros(2, 3, 4, dtype=torch.float64), "bias has the wrong shape"),
     "peepholes": (6, torch.zeros(2, 4, 3, dtype=torch.float64), "has no peepholes"),
     "weight": (2, torch.zeros(2, 2, 3, 4, 3, dtype=torch.float64), "weight has the wrong shape"),
+    "images": (
+        0,
+        torch.empty(1 << 30, 0, 1, 2, dtype=torch.float64),
+        "expected fewer than 2\\^31 images of all directions, got 1073741824 images in 2 directions",
+    ),
     "dtype": (1, torch.zeros(2, 1, 3, 5, 2), "weight_ih has another dtype"),
 }
 

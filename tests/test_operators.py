@@ -187,6 +187,11 @@ def test_layers_run_on_the_meta_device():
         pytest.param({2: lambda t: t[:, 1:]}, "h0 has the wrong shape", id="h0"),
         pytest.param({0: lambda t: t.float()}, "x has another dtype", id="dtype"),
         pytest.param({4: lambda t: None}, "input and weight_ih go together", id="input"),
+        pytest.param(
+            {0: lambda t: t.new_empty(1, 1 << 31, 0, 1, h, 4)},
+            "expected fewer than 2\\^31 images of all directions, got 2147483648 images in 1 directions",
+            id="images",
+        ),
     ],
 )
 def test_the_operator_itself_checks_its_arguments(change, message):

@@ -216,7 +216,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   // when the other gradients are made of it: one that nobody wants is no map then.
   const Deal deal(s, 1, shares);
   const bool own_images = deal.balanced();
-  const int together = std::min(images_at_once(s), (s.images + shares - 1) / shares);
+  const int together = std::min(images_at_once(s), (s.images - 1) / shares + 1);
   const int64_t dx_size = s.pixels() * s.columns();
   const Buffer<T> held = buffer<T>(a.dx ? 0 : s.directions * dx_size * (own_images ? shares * together : s.images));
   const auto dx_of = [&](int q, int i, int64_t image) {

@@ -53,10 +53,11 @@ struct Scan2d {
     cell = *found;
     const int64_t B = input.size(0), H = input.size(1), W = input.size(2), channels = input.size(3), D = weight.size(0),
                   h = weight.size(2), G = gates(cell.family);
-    STD_TORCH_CHECK(H * W < (int64_t(1) << 31) && B < (int64_t(1) << 31) && h < (1 << 22) && channels < (1 << 24),
-        "lstm2d_scan: the map is too large");
+    STD_TORCH_CHECK(
+        H * W < (int64_t(1) << 31) && h < (1 << 22) && channels < (1 << 24), "lstm2d_scan: the map is too large");
     STD_TORCH_CHECK(D >= 1 && D <= cpu::kMostDirections && D == int64_t(corners.size()),
         "lstm2d_scan: expected 1 to 4 directions and a corner of each, got ", D, " and ", corners.size());
+    check_images("lstm2d_scan", D, B);
     shape = {int(D), int(B), int(H), int(W), int(h), true, {}, 2, int(channels), 1, 1, cell.family};
     for (int64_t i = 0; i < D; ++i) {
       STD_TORCH_CHECK(corners[i] >= 0 && corners[i] < 4, "lstm2d_scan: expected corners from 0 to 3, got ", corners[i]);

@@ -72,6 +72,12 @@ inline void check_sizes(const char* name, const Optional& t, const std::vector<i
   if (t) check_sizes(name, *t, sizes, like);
 }
 
+// The kernels count the images of all directions by int.
+inline void check_images(const char* op, int64_t directions, int64_t images) {
+  STD_TORCH_CHECK(images <= ((int64_t(1) << 31) - 1) / directions, op,
+      ": expected fewer than 2^31 images of all directions, got ", images, " images in ", directions, " directions");
+}
+
 // f(float()) or f(double()).
 template <class F> void dispatch(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());

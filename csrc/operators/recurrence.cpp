@@ -21,9 +21,9 @@ namespace {
 
 cpu::Shape shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t hidden, int64_t taps,
     bool diagonal, bool reverse) {
-  STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 31) && hidden < (1 << 24),
-      "line_scan: the map is too large");
+  STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && hidden < (1 << 24), "line_scan: the map is too large");
   STD_TORCH_CHECK(directions == 1 || directions == 2, "line_scan: expected 1 or 2 directions, got ", directions);
+  check_images("line_scan", directions, images);
   STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "line_scan: expected ",
       diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
   cpu::Shape s{int(directions), int(images), int(height), int(width), int(hidden), diagonal, {}, int(taps)};
