@@ -1,0 +1,268 @@
+"""Reads lines of handwritten digits of different widths with a two-dimensional LSTM and CTC.
+
+A line is 3 to 8 digits of mnist5k, each of its own size, at random spacing and height. The lines that are scored are
+made of images that training never saw. `--model columns` has a torch.nn.LSTM over columns where the LSTM2d is, and as
+many parameters. Needs the `train` extra; takes two minutes on two cores.
+
+    python examples/text_line.py --out lines.png
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import pixelrnn_ext as px
+from pixelrnn_ext.cli.arguments import whole
+from pixelrnn_ext.training import data, distributed
+from pixelrnn_ext.training.commands.pictures import check_out
+from pixelrnn_ext.training.optional import need
+from pixelrnn_ext.training.seeds import generator
+
+# From the least to the most: digits of a line, and pixels of a digit's side, before a digit, of a line's height.
+COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
+CLASSES = 10
+BLANK = CLASSES
+STRIDE = 4  # of the two convolutions together
+TEST_LINES = 1000
+
+
+class Lines(NamedTuple):
+    """``images``: float (N, 1, H, W) in [0, 1], a line in the top left corner of each, zero outside; ``sizes``: int64
+    (N, 2), their heights and widths; ``texts``: the digits of each, int64."""
+
+    images: Tensor
+    sizes: Tensor
+    texts: list[Tensor]
+
+
+class Digits(NamedTuple):
+    """What lines are made of. ``intensities``: uint8 (N, 1, 28, 28), of 255 the probability that a pixel is ink;
+    ``labels``: int64 (N,)."""
+
+    intensities: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, split: str) -> "Digits":
+        """mnist5k's. Those for training are drawn anew in every line, the others were drawn once for all."""
+        mnist = data.load("mnist5k", binarisation="dynamic")
+        part = mnist.splits[split]
+        return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)
+
+    def line(self, source: torch.Generator) -> tuple[Tensor, Tensor]:
+        """An image (H, W) and its digits."""
+
+        def drawn(least: int, most: int) -> int:
+            return int(torch.randint(least, most + 1, (), generator=source))
+
+        index = torch.randint(len(self.labels), (drawn(*COUNTS),), generator=source)
+        line, right = torch.zeros(drawn(*HEIGHTS), len(index) * (SIDES[1] + GAPS[1])), 0
+        for digit in data.binarise(self.intensities[index], source).float():
+            side = drawn(*SIDES)
+            left, top = max(0, right + drawn(*GAPS)), drawn(0, len(line) - side)
+            right = left + side
+            ink = nn.functional.interpolate(digit[None], side, mode="bilinear", antialias=True)[0, 0]
+            line[top : top + side, left:right] = line[top : top + side, left:right].maximum(ink)
+        return line[:, :right], self.labels[index]
+
+    def lines(self, count: int, source: torch.Generator) -> Lines:
+        images, texts = zip(*(self.line(source) for _ in range(count)))
+        sizes = torch.tensor([image.shape for image in images])
+        padded = torch.zeros(count, 1, *sizes.amax(0).tolist())
+        for place, image in zip(padded, images):
+            place[0, : image.shape[0], : image.shape[1]] = image
+        return Lines(padded, sizes, list(texts))
+
+
+def inside(maps: Tensor, sizes: Tensor) -> Tensor:
+    """``maps`` (N, C, H, W) with zeros outside the lines, as if each were alone: a convolution writes there, too."""
+    rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
+    return maps * (rows[:, None, :, None] & columns[:, None, None, :])
+
+
+class FromCorners(nn.Module):
+    """Maps (N, C, H, W) to sequences (N, W, features): scanned from the four corners of each line, summed over rows."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = px.LSTM2d(channels, hidden)
+        self.features = 4 * hidden
+
+    def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
+        return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)  # zero outside a line
+
+
+class OverColumns(nn.Module):
+    """The same by a torch.nn.LSTM in both directions, a column a step. So that it need not be narrow to have no more
+    parameters, a third convolution leaves two rows of the highest line."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.height = HEIGHTS[1] // STRIDE
+        taps = (self.height // 2, 1)
+        self.rows = nn.Sequential(nn.Conv2d(channels, channels, taps, taps), nn.BatchNorm2d(channels), nn.ReLU())
+        self.lstm = nn.LSTM(channels * 2, hidden, batch_first=True, bidirectional=True)
+        self.features = 2 * hidden
+
+    def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
+        maps = nn.functional.pad(inside(maps, sizes), (0, 0, 0, self.height - maps.shape[2]))
+        columns = self.rows(maps).flatten(1, 2).transpose(1, 2)
+        packed = nn.utils.rnn.pack_padded_sequence(columns, sizes[:, 1].cpu(), batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
+
+
+MODELS = {"lstm2d": lambda: FromCorners(32, 24), "columns": lambda: OverColumns(32, 40)}
+
+
+class Reader(nn.Module):
+    """Lines (N, 1, H, W) with sizes (N, 2) to log-probabilities (T, N, 11) and lengths (N,), as CTC takes them."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.ReLU())
+            for i, o in [(1, 16), (16, 32)]
+        )
+        self.context = MODELS[model]()
+        self.head = nn.Linear(self.context.features, CLASSES + 1)
+
+    def forward(self, maps: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        for convolution in self.convolutions:
+            maps, sizes = convolution(inside(maps, sizes)), (sizes + 1) // 2
+        logits = self.head(self.context(maps, sizes))
+        return logits.log_softmax(-1).transpose(0, 1), sizes[:, 1]
+
+
+def spoken(path: Tensor) -> Tensor:
+    """The columns of a best path (T,) at which a character begins: no blank, nor what the column before has."""
+    before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
+    return ((path != before) & (path != BLANK)).nonzero().flatten()
+
+
+@torch.no_grad()
+def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
+    """The text of each line, by the most probable class of every column: what repeats is read once, a blank never."""
+    device, texts = next(reader.parameters()).device, []
+    for images, sizes in zip(lines.images.split(batch), lines.sizes.split(batch)):
+        log_probabilities, lengths = reader(images.to(device), sizes.to(device))
+        paths = [path[:length] for path, length in zip(log_probabilities.argmax(-1).T.cpu(), lengths.tolist())]
+        texts += [path[spoken(path)].tolist() for path in paths]
+    return texts
+
+
+def edit_distance(one: list[int], other: list[int]) -> int:
+    """How many characters must be inserted, deleted or replaced to make the one the other."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
+    return row[-1]
+
+
+def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate: float, seed: int) -> None:
+    device, source = next(reader.parameters()).device, generator("text_line", seed)
+    optimiser = torch.optim.AdamW(reader.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=0.1)
+    start = time.perf_counter()
+    for step in range(1, steps + 1):
+        lines = digits.lines(batch, source)
+        log_probabilities, lengths = reader(lines.images.to(device), lines.sizes.to(device))
+        targets, counts = torch.cat(lines.texts).to(device), torch.tensor([len(text) for text in lines.texts])
+        loss = nn.functional.ctc_loss(log_probabilities, targets, lengths, counts, blank=BLANK)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 200 == 0:
+            print(f"step {step}: loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def draw(out: Path, reader: Reader, lines: Lines, texts: list[list[int]]) -> None:
+    """The first lines and the first that are misread: what is read where, in red what should be, and beside it which
+    pixels the character in the middle depends on, by the gradient of its log-probability."""
+    wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
+    shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
+    figure = need("matplotlib.figure").Figure(figsize=(9, 0.95 * len(shown)), dpi=100, layout="constrained")
+    for i, (left, right) in zip(shown, figure.subplots(len(shown), 2, sharex=True, squeeze=False)):
+        height, width = lines.sizes[i].tolist()
+        image = lines.images[i : i + 1, :, :height, :width].to(next(reader.parameters()).device).requires_grad_()
+        log_probabilities, _ = reader(image, lines.sizes[i : i + 1].to(image.device))
+        path = log_probabilities[:, 0].argmax(-1)
+        columns = spoken(path).tolist()
+        one = columns[len(columns) // 2 :][:1]  # nothing where nothing was read
+        (gradient,) = torch.autograd.grad(log_probabilities[one, 0, path[one]].sum(), image)
+        influence = gradient[0, 0].abs().cpu().numpy()
+        for axes, where in ((left, columns), (right, one)):
+            axes.imshow(image.detach()[0, 0].cpu().numpy(), cmap="gray_r", vmax=2)
+            axes.axis("off")
+            for column in where:
+                axes.text((column + 0.5) * STRIDE, -2, int(path[column]), ha="center", color="tab:blue")
+        right.imshow(influence, cmap="Reds", alpha=(influence / (influence.max() or 1)) ** 0.5)
+        if i in wrong:
+            left.text(width + 4, height / 2, "".join(map(str, lines.texts[i].tolist())), color="tab:red", va="center")
+    figure.savefig(out)
+
+
+def check_picture(out: Path) -> None:
+    """Before the training, not after it."""
+    if out.suffix != ".png":
+        raise ValueError(f"expected --out to end in .png, got {out}")
+    check_out(out, animate=False)
+    need("matplotlib.figure")
+
+
+def positive(text: str) -> float:
+    if not 0 < (value := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return value
+
+
+def main(arguments: list[str] | None = None) -> float:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=MODELS, default="lstm2d")
+    parser.add_argument("--steps", type=whole(1), default=2000, help="(%(default)s)")
+    parser.add_argument("--batch", type=whole(1), default=32, help="lines of a step (%(default)s)")
+    parser.add_argument("--learning-rate", type=positive, default=5e-3, help="the highest (%(default)s)")
+    parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose digits are read at last")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument("--device", default="cpu", help="(%(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE.png", help="a picture of lines, with what was read")
+    options = parser.parse_args(arguments)
+    try:
+        device = distributed.choose_device(options.device)
+        if options.out:
+            check_picture(options.out)
+        train_digits, unseen = Digits.of("train"), Digits.of(options.split)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
+
+    torch.manual_seed(options.seed)
+    reader = Reader(options.model).to(device)
+    parameters = sum(parameter.numel() for parameter in reader.parameters())
+    print(f"{options.model}: {parameters} parameters, {torch.get_num_threads()} threads")
+    clock, cpu = time.perf_counter(), time.process_time()
+    train(reader, train_digits, options.steps, options.batch, options.learning_rate, options.seed)
+    clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
+    print(f"{options.steps} steps: {clock / 60:.1f} minutes, {cpu / 60:.1f} minutes of CPU time")
+
+    reader.eval()
+    lines = unseen.lines(TEST_LINES, generator("text_line", options.split))  # the same for every model and seed
+    texts = read(reader, lines)
+    wrong = sum(edit_distance(text, truth.tolist()) for text, truth in zip(texts, lines.texts))
+    characters = sum(len(truth) for truth in lines.texts)
+    print(f"{wrong / characters:.2%} character errors, {wrong} of {characters} in {len(texts)} {options.split} lines")
+    if options.out:
+        draw(options.out, reader, lines, texts)
+        print(f"lines, what was read, and from which pixels: {options.out}")
+    return wrong / characters
+
+
+if __name__ == "__main__":
+    main()
