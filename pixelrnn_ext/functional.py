@@ -233,8 +233,8 @@ def lstm2d(
             torch.vmap, are not checked but clamped to 0 .. H and 0 .. W; the reference reads them, and runs in neither.
         merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
             (N, hidden, H, W); None: (N, D, hidden, H, W).
-        backend: as in :func:`row_lstm`, but there are kernels for a CPU alone: on a GPU ``"auto"`` is plain PyTorch, as
-            the reference is, for all images at once.
+        backend: as in :func:`row_lstm`; without kernels ``"auto"`` is plain PyTorch, as the reference is, for all
+            images at once. ``"resident"`` takes neither peepholes nor, with cell ``"pixelrnn"``, sizes.
 
     Returns:
         h of all directions, merged, of the dtype of ``input``.

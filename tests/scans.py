@@ -2,8 +2,11 @@
 
 import torch
 
+import lstm2d
 from checks import assert_close
 from emulated.kernels import kernels, variants
+from pixelrnn_ext.cells import CELLS
+from pixelrnn_ext.operators.lstm2d.sizes import inside_of
 
 REFERENCE = torch.ops.pixelrnn_ext
 DTYPES = {
@@ -61,6 +64,48 @@ class Problem:
         outputs = ops.line_scan(leaves["x"], leaves["weight"], *states, *options)
         gradients = torch.autograd.grad(outputs[0], list(leaves.values()), self.cotangent.to(device, dtype))
         named = dict(zip(("h", "c", "gates"), outputs)) | {f"d{name}": g for name, g in zip(leaves, gradients)}
+        return {name: t.detach() for name, t in named.items()}
+
+
+class Problem2d:
+    """One scan of LSTM2d and its cotangent, in the format's dtype. `variant`: of lstm2d.VARIANTS."""
+
+    def __init__(self, format, variant, corners, hidden, maps, *, sizes=None, states=True, channels=3):
+        self.cell, has_peepholes = lstm2d.VARIANTS[variant]
+        self.format, self.dtype, self.hidden = format, DTYPES[format], hidden
+        self.sizes = None if sizes is None else torch.tensor(sizes)
+        self.maps, directions, gates = maps, len(corners), len(CELLS[self.cell].gates)
+        self.corners = [lstm2d.CORNERS.index(corner) for corner in corners]
+
+        def draw(*size, scale=1.0):
+            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
+
+        self.inputs = {
+            "input": draw(*maps, channels),
+            "weight_ih": draw(directions, 1, hidden, gates, channels, scale=0.8),
+            "weight": draw(directions, 2, hidden, gates, hidden, scale=0.8 / (2 * hidden) ** 0.5),
+            "bias": draw(directions, hidden, gates),
+            "h0": draw(directions, hidden) if states else None,
+            "c0": draw(directions, hidden) if states else None,
+            "peepholes": draw(directions, 4, hidden, scale=0.5) if has_peepholes else None,
+        }
+        self.cotangent = draw(*maps, directions, hidden)
+        if sizes is not None:
+            for b, (height, width) in enumerate(sizes):  # what is outside reaches nothing
+                for m in (self.inputs["input"], self.cotangent):
+                    m[b, height:], m[b, :, width:] = torch.nan, torch.nan
+
+    def run(self, ops, dtype, path="auto", device="cpu"):
+        """{name: tensor} of the outputs and of the gradients of all inputs, c and gates within the images."""
+        leaves = {name: t if t is None else t.to(device, dtype).requires_grad_() for name, t in self.inputs.items()}
+        sizes = None if self.sizes is None else self.sizes.to(device)
+        h, c, gates = ops.lstm2d_scan(*leaves.values(), sizes, self.corners, self.cell, path, self.format == "tf32")
+        needed = {name: t for name, t in leaves.items() if t is not None}
+        gradients = torch.autograd.grad(h, list(needed.values()), self.cotangent.to(device, dtype))
+        if sizes is not None:
+            inside = inside_of(sizes, *self.maps[1:], h.device)[..., None]
+            c, gates = (torch.where(inside, m, 0) for m in (c, gates))
+        named = {"h": h, "c": c, "gates": gates} | {f"d{name}": g for name, g in zip(needed, gradients)}
         return {name: t.detach() for name, t in named.items()}
 
 

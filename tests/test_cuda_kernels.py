@@ -17,6 +17,7 @@ from scans import (
     VARIANT_IDS,
     VARIANTS,
     Problem,
+    Problem2d,
     check_names,
     compare_extremes,
     same_in_every_launch,
@@ -53,6 +54,12 @@ def test_every_kernel(format, suffix, blocks):
 @pytest.mark.parametrize("path", ["step", "auto"])
 def test_other_geometries(path, format, geometry):
     check(Problem(format, geometry, 16, 2, 5, 9), path)
+
+
+@pytest.mark.parametrize("format", DTYPES)
+@pytest.mark.parametrize("variant", ["pixelrnn", "stable"])
+def test_the_step_path_of_lstm2d(variant, format):
+    check(Problem2d(format, variant, ("tl", "br"), 16, (2, 5, 9), sizes=[(5, 9), (3, 4)]), "step")
 
 
 needs_clusters = pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="the GPU has no clusters")

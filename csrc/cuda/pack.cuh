@@ -17,7 +17,8 @@ template <Format F, bool BACKWARD> __device__ __forceinline__ void pack_pass(con
   s.format = F, s.backward = BACKWARD;  // as they are; but now the compiler knows, and divides by shifts
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
-  const int direction = blockIdx.z >= unsigned(s.blocks), rank = blockIdx.z - direction * s.blocks;
+  int direction = 0, rank = blockIdx.z;
+  for (; rank >= s.blocks; rank -= s.blocks) ++direction;
   const Value* const from =
       static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * 4 * s.hidden);
   struct alignas(16) Piece { Value v[4 * kRegister]; };

@@ -5,14 +5,19 @@
 #include "entry.h"
 #include "launch.h"
 
-#define STEP(name)                             \
-  PIXELRNN_DECLARE_ENTRY(step_forward_##name); \
-  PIXELRNN_DECLARE_ENTRY(step_backward_##name)
+#define STEP(name)                                  \
+  PIXELRNN_DECLARE_ENTRY(step_forward_##name##_4);  \
+  PIXELRNN_DECLARE_ENTRY(step_backward_##name##_4); \
+  PIXELRNN_DECLARE_ENTRY(step_forward_##name##_5);  \
+  PIXELRNN_DECLARE_ENTRY(step_backward_##name##_5)
 STEP(float32);
 STEP(float64);
 STEP(float16);
 STEP(bfloat16);
 #undef STEP
+#define TYPES(pass, gates)                                                       \
+  {step_##pass##_float32_##gates##_entry, step_##pass##_float64_##gates##_entry, \
+      step_##pass##_float16_##gates##_entry, step_##pass##_bfloat16_##gates##_entry}
 
 namespace pixelrnn::cuda {
 namespace {
@@ -26,15 +31,13 @@ template <class Args> cudaError_t launch_line(const void* entry, const Args& a, 
 
 }  // namespace
 
-cudaError_t step_forward(StepType type, const StepForwardArgs& a, cudaStream_t stream) {
-  const void* const entries[] = {
-      step_forward_float32_entry, step_forward_float64_entry, step_forward_float16_entry, step_forward_bfloat16_entry};
-  return launch_line(entries[int(type)], a, stream);
+cudaError_t step_forward(StepType type, int gates, const StepForwardArgs& a, cudaStream_t stream) {
+  const void* const entries[2][4] = {TYPES(forward, 4), TYPES(forward, 5)};
+  return launch_line(entries[gates - 4][int(type)], a, stream);
 }
-cudaError_t step_backward(StepType type, const StepBackwardArgs& a, cudaStream_t stream) {
-  const void* const entries[] = {step_backward_float32_entry, step_backward_float64_entry, step_backward_float16_entry,
-      step_backward_bfloat16_entry};
-  return launch_line(entries[int(type)], a, stream);
+cudaError_t step_backward(StepType type, int gates, const StepBackwardArgs& a, cudaStream_t stream) {
+  const void* const entries[2][4] = {TYPES(backward, 4), TYPES(backward, 5)};
+  return launch_line(entries[gates - 4][int(type)], a, stream);
 }
 
 }  // namespace pixelrnn::cuda

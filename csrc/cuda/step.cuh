@@ -1,5 +1,8 @@
 #pragma once
+#include <type_traits>
+
 #include "../cell.h"
+#include "../cell2d.h"
 #include "convert.cuh"
 #include "math.cuh"
 #include "primitives.cuh"
@@ -23,88 +26,154 @@ template <> struct StepTraits<__nv_bfloat16> {
 
 // One hidden unit of one active cell.
 struct StepUnit {
-  int unit, image, cell;
-  int64_t product;  // its index in [directions][active][images][hidden]
-  int64_t here;     // in a map
-  int64_t row;      // in [directions][cells][images][hidden]
-  bool has_before;  // the cell of the line before that the cell state comes from is active
-  int64_t before;   // in a map
+  int unit, image, cell, direction;
+  int64_t product;  // its cell's row in [directions][active][images]
+  int64_t pixel;    // in [directions][images][pixels]
+  int64_t hidden;   // in a map of hidden states
+  int64_t row;      // its cell's in [directions][cells][images]
+  bool is_active;   // unless its image is smaller than the map
+  // The cells of the line before that cell states come from: whether they are active, and the way there in pixels.
+  bool has_left, has_up;
+  int to_left, to_up;
 
-  __device__ __forceinline__ StepUnit(const StepShape& s, uint32_t i, int direction) {
-    const Geometry g = s.geometry[direction];
-    product = direction * int64_t(s.active) * s.images * s.hidden + i;
+  __device__ __forceinline__ StepUnit(const StepShape& s, const StepCell& c, uint32_t i, int direction)
+      : direction(direction) {
     const uint32_t row_of_line = i / s.hidden;
     unit = int(i - row_of_line * s.hidden);
     cell = s.first + int(row_of_line / s.images), image = int(row_of_line % s.images);
-    const int64_t map = (int64_t(direction) * s.images + image) * s.pixels;
-    here = (map + g.pixel(s.line, cell)) * s.hidden + unit;
-    row = ((int64_t(direction) * g.cells + cell) * s.images + image) * s.hidden + unit;
-    has_before = g.active(s.line - 1, cell);
-    before = (map + g.pixel(s.line - 1, cell)) * s.hidden + unit;
+    const Geometry g = c.ragged.sizes ? c.ragged.geometry(image, direction) : s.geometry[direction];
+    product = direction * int64_t(s.active) * s.images + row_of_line;
+    row = (int64_t(direction) * s.geometry[direction].cells + cell) * s.images + image;
+    is_active = g.active(s.line, cell);
+    const int here = g.pixel(s.line, cell);
+    pixel = (int64_t(direction) * s.images + image) * s.pixels + here;
+    hidden = (c.joined ? (int64_t(image) * s.pixels + here) * s.directions + direction : pixel) * s.hidden + unit;
+    has_left = g.active(s.line - 1, cell), has_up = cell > 0 && g.active(s.line - 1, cell - 1);
+    to_left = -g.step, to_up = -g.step - g.cell;
   }
 };
 
 // f(value of the unit's row of the operand, tap) for each cell and tap that reads this cell: `sign` cells along a tap.
 template <class F> __device__ __forceinline__ void for_each_reader(
-    const StepShape& s, const StepUnit& u, int direction, int sign, F f) {
-  const int cells = s.geometry[direction].cells;
+    const StepShape& s, const StepUnit& u, int sign, F f) {
+  const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
     const int reader = u.cell + sign * (s.taps / 2 - k);
     if (reader < 0 || reader >= cells) continue;
-    f((((int64_t(direction) * cells + reader) * s.images + u.image) * s.taps + k) * s.hidden + u.unit);
+    f(((int64_t(u.direction) * cells + reader) * s.images + u.image) * s.taps + k);
   }
 }
 
-template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, F f) {
-  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: recurrence.cpp checks it
-  for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x)
-    f(StepUnit(s, i, blockIdx.y));
+template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, const StepCell& cell, F f) {
+  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: Scan::check_sizes
+  for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) {
+    const StepUnit u(s, cell, i, blockIdx.y);
+    if (u.is_active) f(u);
+  }
 }
 
-template <class T, class C> __device__ __forceinline__ void store_four(T* to, const Gates<C>& v) {
-  to[0] = narrow<T>(v.i), to[1] = narrow<T>(v.f), to[2] = narrow<T>(v.g), to[3] = narrow<T>(v.o);
+template <int GATES, class C> using GatesOf = std::conditional_t<GATES == 4, Gates<C>, FiveGates<C>>;
+
+// A unit's gates in a pixel's row.
+template <int GATES, class C, class T> __device__ __forceinline__ GatesOf<GATES, C> load_gates(
+    const void* rows, int64_t row, int unit, int hidden) {
+  const T* const first = static_cast<const T*>(rows) + row * (GATES * hidden);
+  const T* const four = first + 4 * unit;
+  GatesOf<GATES, C> v{widen(four[0]), widen(four[1]), widen(four[2]), widen(four[3])};
+  if constexpr (GATES == 5) v.up = widen(first[4 * hidden + unit]);
+  return v;
+}
+template <int GATES, class C, class T> __device__ __forceinline__ void store_gates(
+    void* rows, int64_t row, int unit, int hidden, const GatesOf<GATES, C>& v) {
+  T* const first = static_cast<T*>(rows) + row * (GATES * hidden);
+  T* const four = first + 4 * unit;
+  four[0] = narrow<T>(v.i), four[1] = narrow<T>(v.f), four[2] = narrow<T>(v.g), four[3] = narrow<T>(v.o);
+  if constexpr (GATES == 5) first[4 * hidden + unit] = narrow<T>(v.up);
+}
+template <int GATES, class C> __device__ __forceinline__ GatesOf<GATES, C> sum(
+    GatesOf<GATES, C> a, const GatesOf<GATES, C>& b) {
+  a.i += b.i, a.f += b.f, a.g += b.g, a.o += b.o;
+  if constexpr (GATES == 5) a.up += b.up;
+  return a;
 }
 
-template <class T> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {
+// What a scan has of each unit, for those of T.
+template <class T> struct OfUnits {
   using C = typename StepTraits<T>::Compute;
-  using Active = typename StepTraits<T>::Active;
-  for_each_unit(a.shape, [&](const StepUnit& u) {
-    const T* const product = static_cast<const T*>(a.product) + 4 * u.product;
-    const T* const x = static_cast<const T*>(a.x) + 4 * u.here;
-    C z[4];
-    for (int i = 0; i < 4; ++i) z[i] = widen(product[i]) + widen(x[i]);
-    C* const c_map = static_cast<C*>(a.c);
-    C c_prev = 0;
-    if (u.has_before) c_prev = c_map[u.before];
-    else if (a.c0) c_prev = widen(static_cast<const T*>(a.c0)[blockIdx.y * a.shape.hidden + u.unit]);
-    const Gates<C> gates = activate<ScalarMath>(Gates<C>{z[0], z[1], z[2], z[3]});
-    const C c = next_c(gates, c_prev), h = hidden_state<ScalarMath>(gates, c);
-    c_map[u.here] = c;
-    static_cast<T*>(a.h)[u.here] = narrow<T>(h);
-    Active* const active = static_cast<Active*>(a.gates) + 4 * u.here;
-    store_four(active, gates);
-    for_each_reader(a.shape, u, blockIdx.y, 1, [&](int64_t at) { static_cast<T*>(a.operand)[at] = narrow<T>(h); });
+  static __device__ __forceinline__ C c0(const void* states, const StepUnit& u, int hidden) {
+    return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : C(0);
+  }
+  // f(peepholes or null): called in two places, since a pointer that may be either needs memory.
+  template <class F> static __device__ __forceinline__ void with_peepholes(
+      const StepCell& cell, const StepUnit& u, int hidden, F f) {
+    constexpr const Peepholes<C>* none = nullptr;
+    if (!cell.peepholes) return f(none);
+    const T* const p = static_cast<const T*>(cell.peepholes) + 4 * u.direction * hidden + u.unit;
+    const Peepholes<C> peepholes{widen(p[0]), widen(p[hidden]), widen(p[2 * hidden]), widen(p[3 * hidden])};
+    f(&peepholes);
+  }
+};
+
+template <class T, int GATES> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {
+  using C = typename StepTraits<T>::Compute;
+  const int hidden = a.shape.hidden;
+  for_each_unit(a.shape, a.cell, [&](const StepUnit& u) {
+    const auto z = sum<GATES, C>(load_gates<GATES, C, T>(a.product, u.product, u.unit, hidden),
+        load_gates<GATES, C, T>(a.x, u.pixel, u.unit, hidden));
+    C* const c_here = static_cast<C*>(a.c) + u.pixel * hidden + u.unit;
+    const C c0 = OfUnits<T>::c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
+    GatesOf<GATES, C> gates;
+    C c, h;
+    if constexpr (GATES == 4) {
+      gates = activate<ScalarMath>(z);
+      c = next_c(gates, c_left), h = hidden_state<ScalarMath>(gates, c);
+    } else {
+      const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
+      OfUnits<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
+        const CellOutput<C> out =
+            cell2d<ScalarMath>(a.cell.formula, C(a.cell.scale), peepholes, u.cell == 0, z, c_left, c_up);
+        gates = out.gates, c = out.c, h = out.outer * ScalarMath::tanh(out.inner);
+      });
+    }
+    *c_here = c;
+    static_cast<T*>(a.h)[u.hidden] = narrow<T>(h);
+    store_gates<GATES, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden, gates);
+    for_each_reader(
+        a.shape, u, 1, [&](int64_t row) { static_cast<T*>(a.operand)[row * hidden + u.unit] = narrow<T>(h); });
   });
 }
 
-template <class T> __device__ __forceinline__ void step_backward(const StepBackwardArgs& a) {
+template <class T, int GATES> __device__ __forceinline__ void step_backward(const StepBackwardArgs& a) {
   using C = typename StepTraits<T>::Compute;
-  using Active = typename StepTraits<T>::Active;
-  for_each_unit(a.shape, [&](const StepUnit& u) {
-    const C* const c_map = static_cast<const C*>(a.c);
-    C c_prev = 0;
-    if (u.has_before) c_prev = c_map[u.before];
-    else if (a.c0) c_prev = widen(static_cast<const T*>(a.c0)[blockIdx.y * a.shape.hidden + u.unit]);
-    C dh = widen(static_cast<const T*>(a.dh)[u.here]);
-    if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product]);
-    const Active* const active = static_cast<const Active*>(a.gates) + 4 * u.here;
-    C& dc = static_cast<C*>(a.dc)[u.row];
-    const Gates<C> d =
-        cell_backward<ScalarMath>(Gates<C>{widen(active[0]), widen(active[1]), widen(active[2]), widen(active[3])},
-            c_map[u.here], c_prev, dh, dc);
-    store_four(static_cast<T*>(a.dx) + 4 * u.here, d);
-    for_each_reader(
-        a.shape, u, blockIdx.y, -1, [&](int64_t at) { store_four(static_cast<T*>(a.operand) + 4 * at, d); });
+  const int hidden = a.shape.hidden;
+  for_each_unit(a.shape, a.cell, [&](const StepUnit& u) {
+    const C* const c_here = static_cast<const C*>(a.c) + u.pixel * hidden + u.unit;
+    const C c0 = OfUnits<T>::c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
+    C dh = widen(static_cast<const T*>(a.dh)[u.hidden]);
+    if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product * hidden + u.unit]);
+    const auto gates = load_gates<GATES, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden);
+    C& dc = static_cast<C*>(a.dc)[u.row * hidden + u.unit];
+    GatesOf<GATES, C> d;
+    if constexpr (GATES == 4) {
+      d = cell_backward<ScalarMath>(gates, *c_here, c_left, dh, dc);
+    } else {
+      const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
+      // From the cell below, and on to the cell above, by parity of the line: others read the one while it is written.
+      const int64_t cells = a.shape.geometry[u.direction].cells + 1, images = a.shape.images;
+      auto slot = [&](int line, int cell) -> C& {
+        const int64_t row = (int64_t(line & 1) * a.shape.directions + u.direction) * cells + cell;
+        return static_cast<C*>(a.dc_up)[(row * images + u.image) * hidden + u.unit];
+      };
+      C dc_up = slot(a.shape.line, u.cell + 1);
+      OfUnits<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
+        d = cell2d_backward<ScalarMath>(
+            a.cell.formula, C(a.cell.scale), peepholes, gates, *c_here, c_left, c_up, dh, dc, dc_up);
+      });
+      if (u.cell > 0) slot(a.shape.line - 1, u.cell) = dc_up;
+      else static_cast<C*>(a.dc_above)[(u.direction * images + u.image) * hidden + u.unit] += dc_up;
+    }
+    store_gates<GATES, C, T>(a.dx, u.pixel, u.unit, hidden, d);
+    for_each_reader(a.shape, u, -1, [&](int64_t row) { store_gates<GATES, C, T>(a.operand, row, u.unit, hidden, d); });
   });
 }
 

@@ -1,6 +1,6 @@
-// The pointwise half of one line for the step path, where a matrix product of torch does the other half. Any hidden
-// size, any number of taps, lines of any length; T is float, double, half or bfloat16 (maps, weights; computed in C,
-// float or double).
+// The pointwise half of one line for the step path, where a matrix product of torch does the other half. Cells of four
+// gates and of five, any hidden size, any number of taps, lines of any length; T is float, double, half or bfloat16
+// (maps, weights; computed in C, float or double).
 //
 // The product's operand holds, for every cell of a whole line, the values of its neighbours side by side:
 // [directions][cells][images][taps][...]. The kernel of a line writes each of its results to the rows of the cells that
@@ -11,7 +11,9 @@
 
 #include <cstdint>
 
+#include "../formula.h"
 #include "../geometry.h"
+#include "ragged.h"
 
 namespace pixelrnn::cuda {
 
@@ -20,31 +22,44 @@ enum class StepType { float32, float64, float16, bfloat16 };
 struct StepShape {
   int directions, images, pixels, hidden, taps;
   int line, first, active;  // the line, its first active cell, the number of them
-  Geometry geometry[2];     // by direction
+  Geometry geometry[4];     // by direction
 };
+// What only LSTM2d has; its default is a recurrence of PixelRNN.
+struct StepCell {
+  Formula formula = Formula::kForget;  // of five gates, as the scale
+  double scale = 1;
+  const void* peepholes = nullptr;  // T [directions][4][hidden] or null
+  bool joined = false;              // h and dh are [images][pixels][directions][hidden]
+  RaggedImages ragged = {};         // a smaller image's cells are some of its map's; the product has all of those
+};
+// Columns: a pixel's row has [hidden][4], its gates, then [hidden], the fifth ones where the cell has five.
 struct StepForwardArgs {
   StepShape shape;
-  const void* product;  // T [directions][active][images][hidden][4]
-  const void* x;        // T [directions][images][pixels][hidden][4]
+  StepCell cell;
+  const void* product;  // T [directions][active][images][columns]
+  const void* x;        // T [directions][images][pixels][columns]
   const void* c0;       // T [directions][hidden] or null
-  void* h;              // T [directions][images][pixels][hidden]
-  void* c;              // C, the same
-  void* gates;          // [.., hidden][4] activated: T, but half for bfloat16
+  void* h;              // T [directions][images][pixels][hidden], or joined
+  void* c;              // C [directions][images][pixels][hidden]
+  void* gates;          // [.., columns] activated: T, but half for bfloat16
   void* operand;        // T [directions][cells][images][taps][hidden]
 };
 struct StepBackwardArgs {
   StepShape shape;
+  StepCell cell;
   const void* product;  // T [directions][active][images][hidden], or null on the last line
-  const void* dh;
+  const void* dh;       // as h
   const void* gates;
   const void* c;
   const void* c0;
-  void* dx;       // T [.., hidden][4]
-  void* dc;       // C [directions][cells][images][hidden], from line to line
-  void* operand;  // T [directions][cells][images][taps][hidden][4]
+  void* dx;        // T [.., columns]
+  void* dc;        // C [directions][cells][images][hidden], from line to line
+  void* dc_up;     // C [line % 2][directions][cells + 1][images][hidden]: what a line reads, of five gates
+  void* dc_above;  // C [directions][images][hidden]: what leaves the first row, summed
+  void* operand;   // T [directions][cells][images][taps][columns]
 };
 
-cudaError_t step_forward(StepType, const StepForwardArgs&, cudaStream_t);
-cudaError_t step_backward(StepType, const StepBackwardArgs&, cudaStream_t);
+cudaError_t step_forward(StepType, int gates, const StepForwardArgs&, cudaStream_t);
+cudaError_t step_backward(StepType, int gates, const StepBackwardArgs&, cudaStream_t);
 
 }  // namespace pixelrnn::cuda

@@ -1,17 +1,17 @@
 #include "entry.h"
 #include "step.cuh"
 
-#define STEP(name, T)                                                                    \
-  extern "C" __global__ void __launch_bounds__(256)                                      \
-      step_forward_##name(const __grid_constant__ pixelrnn::cuda::StepForwardArgs a) {   \
-    pixelrnn::cuda::step_forward<T>(a);                                                  \
-  }                                                                                      \
-  PIXELRNN_DEFINE_ENTRY(step_forward_##name, pixelrnn::cuda::StepForwardArgs);           \
-  extern "C" __global__ void __launch_bounds__(256)                                      \
-      step_backward_##name(const __grid_constant__ pixelrnn::cuda::StepBackwardArgs a) { \
-    pixelrnn::cuda::step_backward<T>(a);                                                 \
-  }                                                                                      \
-  PIXELRNN_DEFINE_ENTRY(step_backward_##name, pixelrnn::cuda::StepBackwardArgs);
+#define KERNEL(pass, name, T, GATES, Args)                                             \
+  extern "C" __global__ void __launch_bounds__(256)                                    \
+      step_##pass##_##name##_##GATES(const __grid_constant__ pixelrnn::cuda::Args a) { \
+    pixelrnn::cuda::step_##pass<T, GATES>(a);                                          \
+  }                                                                                    \
+  PIXELRNN_DEFINE_ENTRY(step_##pass##_##name##_##GATES, pixelrnn::cuda::Args);
+#define STEP(name, T)                            \
+  KERNEL(forward, name, T, 4, StepForwardArgs)   \
+  KERNEL(backward, name, T, 4, StepBackwardArgs) \
+  KERNEL(forward, name, T, 5, StepForwardArgs)   \
+  KERNEL(backward, name, T, 5, StepBackwardArgs)
 
 STEP(float32, float)
 STEP(float64, double)

@@ -14,27 +14,12 @@
 
 #include "../cpu/buffer.h"
 #include "../cpu/scan.h"
+#include "cells.h"
 #include "operators.h"
 #include "weights.h"
 
 namespace pixelrnn {
 namespace {
-
-struct Cell {
-  const char* name;
-  cpu::Family family;
-  Formula formula;
-  double scale;
-  bool may_have_peepholes;
-};
-const Cell kCells[] = {
-    {"pixelrnn", cpu::Family::kFour, Formula::kForget, 1, false},
-    {"stable", cpu::Family::kFive, Formula::kStable, 1, false},
-    {"graves", cpu::Family::kFive, Formula::kForget, 1, true},
-    {"halved", cpu::Family::kFive, Formula::kForget, 0.5, true},
-    {"leaky", cpu::Family::kFive, Formula::kLeaky, 1, false},
-    {"max", cpu::Family::kFive, Formula::kMax, 1, false},
-};
 
 // The scan of one call, whose tensors fit.
 struct Scan2d {
@@ -44,21 +29,19 @@ struct Scan2d {
 
   Scan2d(const Tensor& input, const Tensor& weight_ih, const Tensor& weight, const Optional& bias, const Optional& h0,
       const Optional& c0, const Optional& peepholes, const Optional& sizes, const std::vector<int64_t>& corners,
-      const std::string& name) {
+      const std::string& name)
+      : cell(cell_named(name)) {
     STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 5 && weight_ih.dim() == 5,
         "lstm2d_scan: expected input [B, H, W, channels], weight_ih [D, 1, h, G, channels] and weight [D, 2, h, G, h]");
-    const auto found =
-        std::find_if(std::begin(kCells), std::end(kCells), [&](const Cell& c) { return c.name == name; });
-    STD_TORCH_CHECK(found != std::end(kCells), "lstm2d_scan: no cell is named ", name);
-    cell = *found;
     const int64_t B = input.size(0), H = input.size(1), W = input.size(2), channels = input.size(3), D = weight.size(0),
-                  h = weight.size(2), G = gates(cell.family);
+                  h = weight.size(2), G = cell.gates;
     STD_TORCH_CHECK(
         H * W < (int64_t(1) << 31) && h < (1 << 22) && channels < (1 << 24), "lstm2d_scan: the map is too large");
     STD_TORCH_CHECK(D >= 1 && D <= cpu::kMostDirections && D == int64_t(corners.size()),
         "lstm2d_scan: expected 1 to 4 directions and a corner of each, got ", D, " and ", corners.size());
     check_images("lstm2d_scan", D, B);
-    shape = {int(D), int(B), int(H), int(W), int(h), true, {}, 2, int(channels), 1, 1, cell.family};
+    shape = {int(D), int(B), int(H), int(W), int(h), true, {}, 2, int(channels), 1, 1,
+        cell.gates == 4 ? cpu::Family::kFour : cpu::Family::kFive};
     for (int64_t i = 0; i < D; ++i) {
       STD_TORCH_CHECK(corners[i] >= 0 && corners[i] < 4, "lstm2d_scan: expected corners from 0 to 3, got ", corners[i]);
       shape.corner[i] = {corners[i] >= 2, corners[i] % 2 == 1};
@@ -86,7 +69,7 @@ struct Scan2d {
     return {cell.formula, T(cell.scale), in<T>(peepholes)};
   }
   // With one direction the map of h is the same in either order.
-  bool apart() const { return cell.family == cpu::Family::kFour && shape.directions > 1; }
+  bool apart() const { return cell.gates == 4 && shape.directions > 1; }
 };
 
 // Between [D, pixels, h], which the tiles of four gates write, and [pixels, D, h].
@@ -105,7 +88,8 @@ template <class T> void copy_directions(
 }
 
 std::tuple<Tensor, Tensor, Tensor> lstm2d_scan(Tensor input, Tensor weight_ih, Tensor weight, Optional bias,
-    Optional h0, Optional c0, Optional peepholes, Optional sizes, std::vector<int64_t> corners, std::string cell) {
+    Optional h0, Optional c0, Optional peepholes, Optional sizes, std::vector<int64_t> corners, std::string cell,
+    std::string /* path */, bool /* tf32 */) {
   make_contiguous(input, h0, c0, peepholes, sizes);
   const Scan2d scan(input, weight_ih, weight, bias, h0, c0, peepholes, sizes, corners, cell);
   const cpu::Shape& s = scan.shape;
@@ -146,7 +130,7 @@ template <class T> struct Shares {
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm2d_gradients(Tensor dh, Tensor input,
     Tensor weight_ih, Tensor weight, Optional bias, Optional h0, Optional c0, Optional peepholes, Optional sizes,
     Tensor h, Tensor c, Tensor gates, std::vector<int64_t> corners, std::string cell, bool of_input, bool of_weight_ih,
-    bool of_weight) {
+    bool of_weight, std::string /* path */, bool /* tf32 */) {
   make_contiguous(dh, input, h0, c0, peepholes, sizes, h, c, gates);
   const Scan2d scan(input, weight_ih, weight, bias, h0, c0, peepholes, sizes, corners, cell);
   const cpu::Shape& s = scan.shape;
@@ -187,11 +171,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm2d_gradie
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
   m.def(
       "lstm2d_scan(Tensor input, Tensor weight_ih, Tensor weight, Tensor? bias, Tensor? h0, Tensor? c0, Tensor? "
-      "peepholes, Tensor? sizes, int[] corners, str cell) -> (Tensor h, Tensor c, Tensor gates)");
+      "peepholes, Tensor? sizes, int[] corners, str cell, str path=\"auto\", bool tf32=False) -> (Tensor h, Tensor c, "
+      "Tensor gates)");
   m.def(
       "lstm2d_gradients(Tensor dh, Tensor input, Tensor weight_ih, Tensor weight, Tensor? bias, Tensor? h0, Tensor? "
       "c0, Tensor? peepholes, Tensor? sizes, Tensor h, Tensor c, Tensor gates, int[] corners, str cell, bool of_input, "
-      "bool of_weight_ih, bool of_weight) -> (Tensor dinput, Tensor dweight_ih, Tensor dweight, Tensor dbias, "
+      "bool of_weight_ih, bool of_weight, str path=\"auto\", bool tf32=False) -> (Tensor dinput, Tensor dweight_ih, "
+      "Tensor dweight, Tensor dbias, "
       "Tensor dh0, Tensor dc0, Tensor dpeepholes)");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {

@@ -10,6 +10,7 @@
 #include "cuda/variants.h"
 #include "emulator.h"
 #include "operators/cuda/gradient_operands.h"
+#include "operators/cuda/lstm2d.h"
 #include "operators/cuda/recurrence.h"
 #include "operators/cuda/schemas.h"
 
@@ -66,31 +67,41 @@ template <size_t VALUE, size_t COMPUTE> StepSizes step_sizes(const StepShape& s)
   return {VALUE, COMPUTE, states, states * s.images * s.pixels, states * s.images * s.geometry[0].cells,
       states * s.images * s.active};
 }
-template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> step_forward_buffers(const void* p, dim3) {
+Buffer sizes_buffer(const StepShape& s, const StepCell& cell) {
+  return {cell.ragged.sizes, 2 * size_t(s.images) * sizeof(int64_t), Access::in, "sizes"};
+}
+template <size_t VALUE, size_t COMPUTE, size_t GATES> std::vector<Buffer> step_forward_buffers(const void* p, dim3) {
   const auto& a = *static_cast<const StepForwardArgs*>(p);
   const StepSizes n = step_sizes<VALUE, COMPUTE>(a.shape);
   return {
-      {a.product, 4 * n.active * VALUE, Access::in, "product"},
-      {a.x, 4 * n.units * VALUE, Access::in, "x"},
+      {a.product, GATES * n.active * VALUE, Access::in, "product"},
+      {a.x, GATES * n.units * VALUE, Access::in, "x"},
       {a.c0, n.states * VALUE, Access::in, "c0"},
+      {a.cell.peepholes, 4 * n.states * VALUE, Access::in, "peepholes"},
+      sizes_buffer(a.shape, a.cell),
       {a.h, n.units * VALUE, Access::in_out, "h"},
       {a.c, n.units * COMPUTE, Access::in_out, "c"},
-      {a.gates, 4 * n.units * VALUE, Access::in_out, "gates"},
+      {a.gates, GATES * n.units * VALUE, Access::in_out, "gates"},
       {a.operand, n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
   };
 }
-template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> step_backward_buffers(const void* p, dim3) {
+template <size_t VALUE, size_t COMPUTE, size_t GATES> std::vector<Buffer> step_backward_buffers(const void* p, dim3) {
   const auto& a = *static_cast<const StepBackwardArgs*>(p);
   const StepSizes n = step_sizes<VALUE, COMPUTE>(a.shape);
+  const size_t of_images = n.states * a.shape.images;
   return {
       {a.product, n.active * VALUE, Access::in, "product"},
       {a.dh, n.units * VALUE, Access::in, "dh"},
-      {a.gates, 4 * n.units * VALUE, Access::in, "gates"},
+      {a.gates, GATES * n.units * VALUE, Access::in, "gates"},
       {a.c, n.units * COMPUTE, Access::in, "c"},
       {a.c0, n.states * VALUE, Access::in, "c0"},
-      {a.dx, 4 * n.units * VALUE, Access::in_out, "dx"},
+      {a.cell.peepholes, 4 * n.states * VALUE, Access::in, "peepholes"},
+      sizes_buffer(a.shape, a.cell),
+      {a.dx, GATES * n.units * VALUE, Access::in_out, "dx"},
       {a.dc, n.rows * COMPUTE, Access::in_out, "dc"},
-      {a.operand, 4 * n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
+      {a.dc_up, GATES == 5 ? 2 * (n.rows + of_images) * COMPUTE : 0, Access::in_out, "dc_up"},
+      {a.dc_above, GATES == 5 ? of_images * COMPUTE : 0, Access::in_out, "dc_above"},
+      {a.operand, GATES * n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
   };
 }
 
@@ -123,14 +134,16 @@ DECLARE(pack_bf16);
 DECLARE(pack_fp16);
 DECLARE(pack_tf32);
 DECLARE(pack_fp32);
-DECLARE(step_forward_float32);
-DECLARE(step_forward_float64);
-DECLARE(step_forward_float16);
-DECLARE(step_forward_bfloat16);
-DECLARE(step_backward_float32);
-DECLARE(step_backward_float64);
-DECLARE(step_backward_float16);
-DECLARE(step_backward_bfloat16);
+#define STEP(name)                   \
+  DECLARE(step_forward_##name##_4);  \
+  DECLARE(step_backward_##name##_4); \
+  DECLARE(step_forward_##name##_5);  \
+  DECLARE(step_backward_##name##_5)
+STEP(float32);
+STEP(float64);
+STEP(float16);
+STEP(bfloat16);
+#undef STEP
 DECLARE(neighbours_2);
 DECLARE(neighbours_4);
 DECLARE(neighbours_8);
@@ -154,9 +167,12 @@ static const bool added = [] {
   ADD(pack_fp16, PackArgs, pack_buffers);
   ADD(pack_tf32, PackArgs, pack_buffers);
   ADD(pack_fp32, PackArgs, pack_buffers);
-#define STEP(name, value, compute)                                                      \
-  ADD(step_forward_##name, StepForwardArgs, (step_forward_buffers<value, compute>));    \
-  ADD(step_backward_##name, StepBackwardArgs, (step_backward_buffers<value, compute>)); \
+#define STEP_OF(name, value, compute, gates)                                                          \
+  ADD(step_forward_##name##_##gates, StepForwardArgs, (step_forward_buffers<value, compute, gates>)); \
+  ADD(step_backward_##name##_##gates, StepBackwardArgs, (step_backward_buffers<value, compute, gates>))
+#define STEP(name, value, compute)  \
+  STEP_OF(name, value, compute, 4); \
+  STEP_OF(name, value, compute, 5); \
   ADD(border_sums_##name, BorderSumsArgs, (border_buffers<value, compute>))
   STEP(float32, 4, 4);
   STEP(float64, 8, 8);

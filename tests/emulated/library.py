@@ -12,7 +12,7 @@ from torch.utils import cpp_extension
 
 from emulator import toolchain
 from emulator.control import Emulator
-from pixelrnn_ext.operators.recurrence import gpu, rules
+from pixelrnn_ext.operators import lstm2d, recurrence
 from test_operators import SCAN_OPERATORS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ CSRC = ROOT / "csrc"
 KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
 HOST = [
     *sorted((CSRC / "cuda").glob("*.cpp")),
-    *(CSRC / "operators" / "cuda" / name for name in ("recurrence.cpp", "gradient_operands.cpp")),
+    *(file for file in sorted((CSRC / "operators" / "cuda").glob("*.cpp")) if file.name != "module.cpp"),
     ROOT / "tests" / "emulated" / "kernels.cpp",
 ]
 
@@ -52,11 +52,12 @@ def _load(arch, front_end, checks):
     path, namespace = build(arch, front_end, checks)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")
-    for name in SCAN_OPERATORS:
+    for name in (*SCAN_OPERATORS, "lstm2d_scan", "lstm2d_gradients"):
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         fragment.define(schema.removeprefix("pixelrnn_ext::"))
-    gpu.register(namespace, "cpu")
-    rules.register_rules(namespace)
+    for operators in (recurrence, lstm2d):
+        operators.gpu.register(namespace, "cpu")
+        operators.rules.register_rules(namespace)
     emulator = Emulator(path)
     emulator.device(arch)
     return SimpleNamespace(ops=getattr(torch.ops, namespace), emulator=emulator, fragment=fragment)

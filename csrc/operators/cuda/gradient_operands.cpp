@@ -32,7 +32,7 @@ std::optional<MapType> map_type(ScalarType t) {
 
 Tensor neighbour_states(
     Tensor h, Optional h0, int64_t taps, int64_t first, int64_t count, bool diagonal, bool reverse) {
-  check_on_one_device("h", h, {{"h0", h0}});
+  check_on_one_device("line_scan", "h", h, {{"h0", h0}});
   STD_TORCH_CHECK(h.dim() == 5, "line_scan: expected h [D, B, H, W, h]");
   const bool right = !h0 || (h0->dim() == 2 && h0->size(0) == h.size(0) && h0->size(1) == h.size(4) &&
                                 h0->scalar_type() == h.scalar_type());

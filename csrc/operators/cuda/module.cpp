@@ -1,9 +1,10 @@
-// The extension module _C_cuda, whose import registers the recurrence on a GPU;
-// pixelrnn_ext/operators/recurrence/gpu.py makes the public operators' CUDA kernels of it.
+// The extension module _C_cuda, whose import registers the recurrences on a GPU;
+// pixelrnn_ext/operators/{recurrence,lstm2d}/gpu.py make the public operators' CUDA kernels of them.
 #include <Python.h>
 #include <torch/csrc/stable/library.h>
 
 #include "gradient_operands.h"
+#include "lstm2d.h"
 #include "recurrence.h"
 #include "schemas.h"
 

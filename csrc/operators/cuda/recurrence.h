@@ -23,8 +23,9 @@ std::tuple<torch::stable::Tensor, torch::stable::Tensor> recurrence_backward(tor
 
 // What the resident path would do, forward and backward, on a GPU of that compute capability (90 for 9.0; 0: the
 // current GPU), for tensors [D, B, H, W, h] and that path. Where it cannot run the text starts with "step path: " and
-// goes on with the reason.
+// goes on with the reason. gates: 5 of LSTM2d's cells that have five.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
-    int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path);
+    int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
+    int64_t gates);
 
 }  // namespace pixelrnn::cuda

@@ -18,7 +18,7 @@ using Optional = std::optional<Tensor>;
 inline void check(cudaError_t error) {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // it is reported here, not by torch's next launch
-  STD_TORCH_CHECK(false, "line_scan: CUDA error: ", cudaGetErrorString(error));
+  STD_TORCH_CHECK(false, "pixelrnn_ext: CUDA error: ", cudaGetErrorString(error));
 }
 
 inline std::string place(const Tensor& t) {
@@ -26,12 +26,14 @@ inline std::string place(const Tensor& t) {
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
 // Kernels of one device read the addresses of all: before anything else.
-inline void check_on_one_device(
-    const char* first, const Tensor& tensor, std::initializer_list<std::pair<const char*, Optional>> others) {
-  for (const auto& [name, t] : others)
-    STD_TORCH_CHECK(!t || t->device() == tensor.device(), "line_scan: expected all tensors on one device, got ", first,
-        " on ", place(tensor), " and ", name, " on ", place(*t));
+inline void check_on_one_device(const char* name, const char* first, const Tensor& tensor,
+    std::initializer_list<std::pair<const char*, Optional>> others) {
+  for (const auto& [other, t] : others)
+    STD_TORCH_CHECK(!t || t->device() == tensor.device(), name, ": expected all tensors on one device, got ", first,
+        " on ", place(tensor), " and ", other, " on ", place(*t));
 }
+
+inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
 
 // Contiguous, and aligned for 16-byte loads: a view may start anywhere.
 inline Tensor prepared(const Tensor& t) {

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ... import reference
 from ...directions import CORNERS
+from ..recurrence.eager import gates_dtype, state_dtype
 from .sizes import Images
 
 _NAMES = tuple(CORNERS)
@@ -29,8 +30,13 @@ def lstm2d_scan(
     sizes: Tensor | None,
     corners: Sequence[int],
     cell: str,
+    path: str = "auto",
+    tf32: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(h, c, gates) of all directions."""
+    """(h, c, gates) of all directions. Halves are computed in float32."""
+    dtype, wide = weight.dtype, state_dtype(weight.dtype)
+    input, weight_ih, weight = input.to(wide), weight_ih.to(wide), weight.to(wide)
+    bias, h0, c0, peepholes = (None if t is None else t.to(wide) for t in (bias, h0, c0, peepholes))
     images = Images(sizes, input.permute(0, 3, 1, 2))
 
     def maps_of(d: int, corner: str) -> tuple[Tensor, ...]:
@@ -45,7 +51,8 @@ def lstm2d_scan(
 
     directions = [maps_of(d, _NAMES[corner]) for d, corner in enumerate(corners)]
     h, c, activated = (torch.stack(maps).permute(0, 1, 3, 4, 2) for maps in zip(*directions))
-    return h.permute(1, 2, 3, 0, 4).contiguous(), c.contiguous(), _by_unit(activated, weight.shape[2])
+    gates = _by_unit(activated, weight.shape[2]).to(gates_dtype(dtype))
+    return h.permute(1, 2, 3, 0, 4).contiguous().to(dtype), c.contiguous(), gates
 
 
 class Gradients(NamedTuple):
@@ -60,7 +67,7 @@ class Gradients(NamedTuple):
 
     @classmethod
     def of(cls, dh: Tensor, *args: Any) -> "Gradients":
-        *operands, sizes, _, _, _, corners, cell, of_input, of_weight_ih, of_weight = args
+        *operands, sizes, _, _, _, corners, cell, of_input, of_weight_ih, of_weight = args[:16]
         wanted = [of_input, of_weight_ih, of_weight, *(t is not None for t in operands[3:])]
         return cls(dh, operands, wanted, sizes, corners, cell)
 

@@ -10,6 +10,7 @@ from ...directions import CORNERS, merged
 from .. import backends
 from ..autocast import result_dtype, without_autocast
 from ..operands import stacked, together
+from ..precision import allows_tf32
 from ..recurrence.run import unit_major
 from . import eager
 from .scan import Scan2d
@@ -20,26 +21,17 @@ _PLACES = {corner: place for place, corner in enumerate(CORNERS)}
 def run_lstm2d(scan: Scan2d, backend: str) -> Tensor:
     """The maps of all directions, merged."""
     scan.check()
-    has_kernels = _has_kernels(backend, scan.input.device)
+    path = backends.choose(backend, scan.input.device)
     device, dtype = scan.input.device.type, result_dtype(scan.input)
-    scan = scan.to(torch.promote_types(dtype, torch.float32))  # the kernels are a CPU's
+    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
+    scan = scan.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         if backend == "reference":
             y = _by_reference(scan)
         else:  # without kernels by the operator's decomposition, which does not wait for a GPU to read sizes
-            y = _by_operator(scan, torch.ops.pixelrnn_ext.lstm2d_scan if has_kernels else eager.lstm2d_scan)
+            operator = eager.lstm2d_scan if path is None else torch.ops.pixelrnn_ext.lstm2d_scan
+            y = _by_operator(scan, operator, path or "auto")
         return y.to(dtype)
-
-
-def _has_kernels(backend: str, device: torch.device) -> bool:
-    """As :func:`pixelrnn_ext.operators.backends.choose`, of a recurrence that has kernels for a CPU alone."""
-    if device.type == "cpu" or backend == "reference":
-        return backends.choose(backend, device) is not None
-    backends.check_name(backend)
-    if backend != "auto":
-        reason = f"the two-dimensional LSTM has kernels for a CPU alone, got tensors on {device}"
-        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
-    return False
 
 
 def _by_reference(scan: Scan2d) -> Tensor:
@@ -48,7 +40,7 @@ def _by_reference(scan: Scan2d) -> Tensor:
     )
 
 
-def _by_operator(scan: Scan2d, operator: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _by_operator(scan: Scan2d, operator: Callable[..., tuple[Tensor, Tensor, Tensor]], path: str) -> Tensor:
     directions, hidden = scan.directions, scan.hidden
     weight_hh = together([d.weight_hh for d in directions])
     bias = stacked([d.bias for d in directions], weight_hh, scan.gates * hidden)
@@ -60,8 +52,10 @@ def _by_operator(scan: Scan2d, operator: Callable[..., tuple[Tensor, Tensor, Ten
         stacked([d.h0 for d in directions], weight_hh, hidden),
         stacked([d.c0 for d in directions], weight_hh, hidden),
         stacked([d.peephole for d in directions], weight_hh, 4, hidden),
-        None if scan.sizes is None else scan.sizes.to(torch.int64),
+        None if scan.sizes is None else scan.sizes.to(scan.input.device, torch.int64),
         [_PLACES[corner] for corner in scan.corners],
         scan.cell,
+        path,
+        scan.input.is_cuda and allows_tf32(),
     )
     return merged(h.permute(0, 3, 4, 1, 2), scan.merge)

@@ -31,6 +31,15 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
             raise ValueError(f"expected sizes from 0 x 0 to {height} x {width}, got {h} x {w} of image {image}")
 
 
+def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
+    """(N, height, width): which pixels of the maps are their images'. Sizes are clamped."""
+    rows, columns = (
+        torch.arange(size, device=device) < sizes[:, axis : axis + 1].to(device)
+        for axis, size in enumerate((height, width))
+    )
+    return rows[:, :, None] & columns[:, None]
+
+
 class Images:
     """Images in the top left corners of their maps (N, C, H, W), all at once, whatever their sizes are, which are not
     read but clamped. What lies outside of them in ``m`` may be NaN."""
@@ -47,8 +56,7 @@ class Images:
             (torch.arange(size, device=m.device), sizes[:, axis : axis + 1].clamp(0, size))
             for axis, size in enumerate(m.shape[2:])
         )
-        (row, height), (column, width) = self._rows, self._columns
-        self.inside = ((row < height)[:, :, None] & (column < width)[:, None])[:, None]  # (N, 1, H, W)
+        self.inside = inside_of(sizes, m.shape[2], m.shape[3], m.device)[:, None]  # (N, 1, H, W)
         self.alone = self.clear_outside(m)
 
     def clear_outside(self, m: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from ..._arguments import integer, integers
+from ...cells import CELLS, check_cell
 from .. import library
 
 
@@ -31,6 +32,7 @@ def resident_plan(
     dtype: torch.dtype = torch.float32,
     tf32: bool = False,
     capability: tuple[int, int] | None = None,
+    cell: str | None = None,
 ) -> ResidentPlan:
     """Whether the resident CUDA kernels take a scan, which one, and how it is laid out; if not, why.
 
@@ -38,9 +40,11 @@ def resident_plan(
         height, width: of the map.
         hidden: hidden channels of one direction.
         diagonal, taps: the Diagonal LSTM has 2 taps, the Row LSTM an odd number.
-        images, directions: the batch; 2 directions for a Diagonal BiLSTM.
+        images, directions: the batch; 2 directions for a Diagonal BiLSTM, up to 4 with ``cell``.
         dtype: float32, float16 or bfloat16 (float64 always takes the step path). tf32: float32 maps, products in tf32.
         capability: of the GPU, such as (9, 0); None is the current one, which no other number needs.
+        cell: of :class:`pixelrnn_ext.LSTM2d`, without peepholes; None is PixelRNN's layers. ``diagonal`` and ``taps``
+            are as they are by default then.
 
     Raises:
         RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
@@ -57,6 +61,15 @@ def resident_plan(
         height=height, width=width, hidden=hidden, taps=taps, directions=directions
     )
     images = integer("images", images, 0)
+    gates = 4
+    if cell is not None:
+        check_cell(cell)
+        gates = len(CELLS[cell].gates)
+        if not diagonal or taps != 2:
+            raise ValueError(f"expected diagonal=True and taps=2 with a cell, got {diagonal} and {taps}")
+    most = 2 if cell is None else 4
+    if directions > most:
+        raise ValueError(f"expected at most {most} directions, got {directions}")
     formats = {torch.float32: "tf32" if tf32 else "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
     if dtype == torch.float64:
         return ResidentPlan(*["step path: expected float32, float16 or bfloat16, got float64"] * 2)
@@ -64,6 +77,6 @@ def resident_plan(
         raise TypeError(f"expected dtype to be float32, float64, float16 or bfloat16, got {dtype}")
     level = 0 if capability is None else 10 * capability[0] + integer("capability's minor", capability[1], 0)
     plans = torch.ops.pixelrnn_ext.describe_plan(
-        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level, "auto"
+        directions, images, height, width, hidden, taps, diagonal, formats[dtype], level, "auto", gates
     )
     return ResidentPlan(*plans)

@@ -1,0 +1,113 @@
+#include "steps.h"
+
+#include <array>
+
+namespace pixelrnn::cuda {
+namespace {
+
+StepType step_type(ScalarType t) {
+  return t == ScalarType::Double     ? StepType::float64
+         : t == ScalarType::Half     ? StepType::float16
+         : t == ScalarType::BFloat16 ? StepType::bfloat16
+                                     : StepType::float32;
+}
+
+StepShape step_shape(const Scan& s, int line) {
+  const Geometry g = s.geometry(0);  // all directions have the same window
+  StepShape shape{int(s.directions), int(s.images), s.pixels(), int(s.hidden), int(s.taps), line, g.first(line),
+      g.last(line) - g.first(line), {}};
+  for (int d = 0; d < kMostDirections; ++d) shape.geometry[d] = s.geometry(d);
+  return shape;
+}
+
+void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
+  std::array<StableIValue, 3> stack{
+      torch::stable::detail::from(a), torch::stable::detail::from(b), torch::stable::detail::from(out)};
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::bmm", "out", stack.data(), TORCH_ABI_VERSION));
+  (void)torch::stable::detail::to<Tensor>(stack[0]);
+}
+
+// The product of the active rows of a line: operand [D, cells * B, K], weight [D, K, N] -> the first rows of `out` [D *
+// cells * B * N].
+Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
+  const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
+  const Tensor product = torch::stable::view(
+      torch::stable::narrow(out, 0, 0, s.directions * rows * columns), {s.directions, rows, columns});
+  bmm_out(torch::stable::narrow(operand, 1, int64_t(line.first) * s.images, rows), weight, product);
+  return product;
+}
+
+// The weight with its gates in the order of a pixel's row, [D, taps, G h, h].
+Tensor by_rows(const Scan& s, Tensor weight) {
+  const int64_t h = s.hidden, four = 4 * h;
+  if (s.gates == 4) return torch::stable::view(weight, {s.directions, s.taps, four, h});
+  Tensor rows = torch::stable::new_empty(weight, {s.directions, s.taps, s.columns(), h});
+  Tensor first = torch::stable::narrow(rows, 2, 0, four), fifth = torch::stable::narrow(rows, 2, four, h);
+  torch::stable::copy_(
+      first, torch::stable::reshape(torch::stable::narrow(weight, 3, 0, 4), {s.directions, s.taps, four, h}));
+  torch::stable::copy_(fifth, torch::stable::select(weight, 3, 4));
+  return rows;
+}
+
+// Neighbours outside the image have the state h0.
+Tensor initial_operand(const Scan& s, const Optional& h0, const Tensor& like, int64_t rows) {
+  Tensor operand = torch::stable::new_zeros(like, {s.directions, rows, s.taps * s.hidden});
+  if (!h0) return operand;
+  Tensor by_tap = torch::stable::view(operand, {s.directions, rows * s.taps, s.hidden});
+  torch::stable::copy_(by_tap, torch::stable::unsqueeze(*h0, 1));
+  return operand;
+}
+
+}  // namespace
+
+void step_forward_scan(const Scan& s, const StepCell& cell, const Tensor& x, const Tensor& weight, const Optional& h0,
+    const Optional& c0, Tensor& h, Tensor& c, Tensor& gates, cudaStream_t stream) {
+  const Geometry g = s.geometry(0);
+  const int64_t rows = int64_t(g.cells) * s.images;
+  // [D, taps, to, from] -> [D, taps and from, to]
+  const Tensor matrix = torch::stable::reshape(
+      call_permute(by_rows(s, weight), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
+  const Tensor operand = initial_operand(s, h0, x, rows),
+               space = torch::stable::new_empty(x, {s.directions * rows * s.columns()});
+  for (int t = 0; t < g.lines; ++t) {
+    const StepShape line = step_shape(s, t);
+    const Tensor product = multiply_active(s, line, operand, matrix, space);
+    check(step_forward(step_type(s.type), s.gates,
+        {line, cell, product.const_data_ptr(), x.const_data_ptr(), in(c0), h.mutable_data_ptr(), c.mutable_data_ptr(),
+            gates.mutable_data_ptr(), operand.mutable_data_ptr()},
+        stream));
+  }
+}
+
+std::tuple<Tensor, Tensor> step_backward_scan(const Scan& s, const StepCell& cell, const Tensor& dh,
+    const Tensor& weight, const Optional& c0, const Tensor& c, const Tensor& gates, Tensor& dx, cudaStream_t stream) {
+  const Geometry g = s.geometry(0);
+  const int64_t rows = int64_t(g.cells) * s.images, columns = s.columns();
+  const Tensor matrix = torch::stable::reshape(by_rows(s, weight), {s.directions, s.taps * columns, s.hidden});
+  const Tensor operand = torch::stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
+               space = torch::stable::new_empty(dx, {s.directions * rows * s.hidden});
+  const bool carries_up = s.gates == 5;
+  // Of every cell's carries; the one that goes up in two lines, by parity, of one cell more, below the last row.
+  Tensor left = torch::stable::new_zeros(c, {s.directions, rows, s.hidden}),
+         up = torch::stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
+         above = torch::stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
+  for (int t = g.lines - 1; t >= 0; --t) {
+    const StepShape line = step_shape(s, t);
+    Optional product;
+    if (t + 1 < g.lines) product = multiply_active(s, line, operand, matrix, space);
+    check(step_backward(step_type(s.type), s.gates,
+        {line, cell, in(product), dh.const_data_ptr(), gates.const_data_ptr(), c.const_data_ptr(), in(c0),
+            dx.mutable_data_ptr(), left.mutable_data_ptr(), up.mutable_data_ptr(), above.mutable_data_ptr(),
+            operand.mutable_data_ptr()},
+        stream));
+  }
+  return {torch::stable::view(left, {s.directions, g.cells, s.images, s.hidden}), above};
+}
+
+Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
+  std::array<StableIValue, 2> stack{torch::stable::detail::from(t), torch::stable::detail::from(order)};
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
+  return torch::stable::detail::to<Tensor>(stack[0]);
+}
+
+}  // namespace pixelrnn::cuda
