@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bench_row
-from gpu_day import measure, providers
+from gpu_day import measure, providers, verdict
 from gpu_day.jobs import Job
 from gpu_day.kernels import by_kernel
 from harness import gpu_timing
@@ -36,6 +36,7 @@ def measured(module, case, precision="fp32", skip=()):
         ("RowLSTM layer k=1 B16 28x28 h64", "fp32", ["good loop", "nn.LSTM"]),
         ("RowLSTM layer k=1 B16 28x28 h64", "bf16", ["good loop", "nn.LSTM"]),
         ("DiagonalBiLSTM layer B16 28x28 h16", "fp32", ["good loop"]),
+        ("LSTM2d, 1 direction B16 28x28 h64", "fp32", ["good loop", "native, 4 gates"]),
     ],
 )
 def test_the_baselines_compute_the_reference(tiny, case, precision, names):
@@ -46,6 +47,14 @@ def test_the_baselines_compute_the_reference(tiny, case, precision, names):
         for mode in ("forward", "backward", "forward+backward"):
             entry = found[name]["called"][mode]
             assert 0 < entry["p20"] <= entry["median"] <= entry["p80"] and entry["over"]["good loop"] > 0
+
+
+def test_lstm2d_is_timed_beside_less_work(tiny):
+    """Those that run on this device; the GPU's paths say why not."""
+    found = measured(tiny, "LSTM2d, 4 directions, ragged B16 16x200 h32")
+    assert {name for name, result in found.items() if result["status"] == "cannot run"} == {"step", "resident"}
+    times = found["native"]["called"]["forward+backward"]["over"]
+    assert times.keys() == {"good loop", verdict.FOUR_GATES, verdict.ONE_DIRECTION, verdict.PADDED}
 
 
 def test_wrong_numbers_get_no_time(tiny, monkeypatch):

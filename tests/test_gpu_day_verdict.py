@@ -4,7 +4,7 @@ import pytest
 
 from gpu_day.floors import FLOORS, floor
 from gpu_day.providers import CASES
-from gpu_day.verdict import counts, verdicts
+from gpu_day.verdict import FOUR_GATES, ONE_DIRECTION, PADDED, counts, verdicts
 from made_up_day import MNIST, measurement
 
 # As the project's document of the kernels has it: microseconds, in brackets with clusters.
@@ -98,3 +98,13 @@ def test_verdict_against_lstm(ratio, expected):
 def test_a_time_that_is_only_a_bound_is_shown_as_one():
     (forward, *_) = judge(measurement("resident", bound=True))
     assert forward.measured == "<= 20.0 us"
+
+
+@pytest.mark.parametrize(("device", "expected"), [(1.1, "PASS"), (1.2, "MISS"), (1.3, "MISS")])
+def test_verdict_of_lstm2d(device, expected):
+    case = "LSTM2d, 4 directions, ragged B16 16x200 h32"
+    over = {FOUR_GATES: device + 0.1, ONE_DIRECTION: 1.25, PADDED: device}
+    lines = judge(measurement("native", case=case, over=over), case=case)
+    four, one, padded = (line.verdict for line in lines)
+    assert [line.against for line in lines] == [FOUR_GATES, ONE_DIRECTION, PADDED]
+    assert (four, one, padded) == ("PASS" if device < 1.3 else "MISS", "PASS", expected)

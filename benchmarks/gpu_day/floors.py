@@ -21,6 +21,9 @@ class CaseFloors(NamedTuple):
 FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # times the floor, at most
 LOOP_TARGET = 50.0  # times faster than the eager loop, forward and backward together, at least
 LSTM_TARGET = 1.0  # of the time of cuDNN's LSTM on equal work, at most
+# LSTM2d's time, at most: of five gates over four, of four directions over one, of ragged images, the longest of which
+# fills its map, over padded ones.
+GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 
 def _case(steps, fp32, tf32, bf16, required=True):

@@ -8,6 +8,11 @@ SMALL = [name for name, case in FLOORS.items() if case.required]
 LARGE = [name for name, case in FLOORS.items() if not case.required]
 LIKE_LSTM = [f"RowLSTM layer k=1 {size}" for size in ("B16 28x28 h16", "B16 28x28 h64", "B16 32x32 h128")]
 LAYERS = [f"DiagonalBiLSTM layer {size}" for size in ("B16 28x28 h16", "B16 32x32 h128")]
+LSTM2D = [
+    f"LSTM2d, {directions}{images}"
+    for images in (" B16 28x28 h64", ", ragged B16 16x200 h32")
+    for directions in ("1 direction", "4 directions")
+]
 
 
 class Job(NamedTuple):
@@ -67,6 +72,7 @@ SMALL_JOBS = [
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in SMALL),
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in LIKE_LSTM),
     *(Job(case, precision) for precision in ("fp32", "bf16") for case in LAYERS),
+    *(Job(case, precision) for precision in ("bf16", "fp32") for case in LSTM2D),
     *(Job(case, precision) for precision in ("tf32", "fp16") for case in SMALL),
 ]
 LARGE_JOBS = [

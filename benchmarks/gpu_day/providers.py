@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 import bench_row
-from pixelrnn_ext.benchmark import diagonal
+from pixelrnn_ext.benchmark import diagonal, lstm2d
 from pixelrnn_ext.benchmark.problems import (
     BASELINE,
     FLOOR,
@@ -51,12 +51,17 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
+# What our layer is timed on besides, see pixelrnn_ext.benchmark.lstm2d.
+OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
+
+
 def _layer(build, size, precision) -> Problem:
     return build(size, precision.dtype, backends=BACKENDS)
 
 
 MNIST, CIFAR, LARGE = Size(16, 28, 28, 16), Size(16, 32, 32, 128), Size(64, 64, 64, 256)
 TRAINING = Size(256, 32, 32, 128)
+LSTM2D = ((Size(16, 28, 28, 64), False), (Size(16, 16, 200, 32), True))
 _diagonal = partial(_recurrence, diagonal.recurrence, True)
 _row = partial(_recurrence, partial(bench_row.recurrence, taps=3), False)
 CASES = {
@@ -68,6 +73,11 @@ CASES = {
         *(
             Case("RowLSTM layer k=1", size, partial(_layer, bench_row.layer))
             for size in (MNIST, Size(16, 28, 28, 64), CIFAR)
+        ),
+        *(
+            Case(variant.kind, size, partial(_layer, partial(lstm2d.layer, **variant._asdict())))
+            for size, ragged in LSTM2D
+            for variant in (lstm2d.Variant(1, ragged), lstm2d.Variant(4, ragged))
         ),
     )
 }
@@ -105,7 +115,7 @@ def providers(problem: Problem, with_compiled: bool = False, device: str = "cuda
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compiled(problem)]
-    chosen = [by_name[name] for name in (BASELINE, LSTM, NATIVE, STEP, RESIDENT, FLOOR) if name in by_name]
+    chosen = [by_name[name] for name in (BASELINE, LSTM, *BACKENDS, *OTHER_WORK, FLOOR) if name in by_name]
     if device == "cuda":
         chosen += [Graphed(by_name[name]) for name in (BASELINE, STEP) if name in by_name]
     return chosen

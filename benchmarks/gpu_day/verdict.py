@@ -5,11 +5,22 @@ from typing import NamedTuple
 
 from harness.tables import grid
 
-from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, LOOP_TARGET, LSTM_TARGET, floor
-from .jobs import JOBS, LIKE_LSTM
+from .floors import (
+    BACKWARD_TARGET,
+    DIRECTIONS_TARGET,
+    FLOORS,
+    FORWARD_TARGET,
+    GATES_TARGET,
+    LOOP_TARGET,
+    LSTM_TARGET,
+    RAGGED_TARGET,
+    floor,
+)
+from .jobs import JOBS, LIKE_LSTM, LSTM2D
 
 PATHS = ("resident", "step")  # the first of them that ran is judged
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
+FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
 
 
 class Verdict(NamedTuple):
@@ -34,6 +45,8 @@ def verdicts(measurements: list[dict]) -> list[Verdict]:
             lines += _scan(case, precision, found)
         elif case in LIKE_LSTM:
             lines += _like_lstm(case, precision, found)
+        elif case in LSTM2D:
+            lines += _lstm2d(case, precision, found)
     return lines
 
 
@@ -53,6 +66,15 @@ def _like_lstm(case, precision, found) -> Iterator[Verdict]:
     layer = _measurement(case, precision, LAYER, found)
     for kind, name in (("called", "forward+backward, as called"), ("device", "forward+backward, on the GPU")):
         yield _line(case, precision, name, layer, LSTM, (kind, "forward+backward"), None, LSTM_TARGET)
+
+
+def _lstm2d(case, precision, found) -> Iterator[Verdict]:
+    layer = _measurement(case, precision, LAYER, found)
+    targets = [(FOUR_GATES, GATES_TARGET)]
+    targets += [(ONE_DIRECTION, DIRECTIONS_TARGET)] if "4 directions" in case else []
+    targets += [(PADDED, RAGGED_TARGET)] if "ragged" in case else []
+    for other, target in targets:
+        yield _line(case, precision, "forward+backward", layer, other, ("device", "forward+backward"), None, target)
 
 
 def _measurement(case, precision, provider, found) -> dict:

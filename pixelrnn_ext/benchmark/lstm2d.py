@@ -21,9 +21,10 @@ _CELL = "stable"
 
 def ragged_sizes(size: Size) -> Tensor:
     """(N, 2): of full height, of widths from 0.3 of the map's to all of it, in no order."""
-    widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
-    widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
-    return torch.stack([torch.full_like(widths, size.height), widths], 1)
+    with torch.device("cpu"):
+        widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
+        widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
+        return torch.stack([torch.full_like(widths, size.height), widths], 1)
 
 
 def share_of_area(size: Size) -> float:
@@ -31,12 +32,14 @@ def share_of_area(size: Size) -> float:
     return int(ragged_sizes(size).prod(1).sum()) / size.cells
 
 
-def layer(size: Size, dtype: torch.dtype, directions: int, ragged: bool = False) -> Problem:
+def layer(
+    size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
+) -> Problem:
     """h -> D h channels. Ragged images are not what nn.LSTM is timed on: it would read the padding, too."""
     torch.manual_seed(0)
     hidden = size.hidden
-    sizes = ragged_sizes(size) if ragged else None
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)
+    sizes = ragged_sizes(size).to(x.device) if ragged else None
     cotangents = size.map(directions * hidden, dtype).contiguous(memory_format=torch.channels_last)
 
     def make(cell: str = _CELL, directions: int = directions, backend: str = NATIVE) -> LSTM2d:
@@ -55,8 +58,13 @@ def layer(size: Size, dtype: torch.dtype, directions: int, ragged: bool = False)
             [x.to(dtype), *module.parameters()],
             dy.to(dtype),
             ["input", *module.state_dict()],
-            exact=None if name in (NATIVE, "reference") else partial(reference, module, sizes),
+            exact=None if name in (*backends, "reference") else partial(reference, module, sizes),
         )
+
+    def as_ours(backend: str) -> LSTM2d:
+        other = make(backend=backend)
+        other.load_state_dict(ours.state_dict())
+        return other
 
     ours = make()
     others = {FOUR_GATES: (make("pixelrnn"), sizes)}
@@ -64,7 +72,11 @@ def layer(size: Size, dtype: torch.dtype, directions: int, ragged: bool = False)
         others[ONE_DIRECTION] = make(directions=1), sizes
     if ragged:
         others[PADDED] = make(), None
-    native = [provider(NATIVE, ours, sizes), *(provider(name, *other) for name, other in others.items())]
+    native = [
+        provider(NATIVE, ours, sizes),
+        *(provider(name, as_ours(name), sizes) for name in backends if name != NATIVE),
+        *(provider(name, *other) for name, other in others.items()),
+    ]
 
     lines = Lines(size, ours.directions, sizes)
 
