@@ -98,6 +98,38 @@ def test_opcheck(variant, sizes):
     torch.library.opcheck(OPS.lstm2d_scan.default, tuple(scan))
 
 
+# n, height, width, hidden: no whole vectors, no whole tiles.
+AWKWARD = {"1x1": (1, 1, 1, 1), "1x7": (3, 1, 7, 5), "9x4": (2, 9, 4, 19), "5x13": (4, 5, 13, 8)}
+
+
+@pytest.mark.parametrize("maps", AWKWARD.values(), ids=AWKWARD)
+@pytest.mark.parametrize("corners", [[0], [1], [0, 1], [1, 0]], ids=["tl", "tr", "tl-tr", "tr-tl"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.covering(2)
+def test_four_gates_are_the_diagonal_scan_to_the_bit(dtype, corners, maps, instruction_set):
+    """What one operator makes of the tiles of four gates, the other does. Not against a table of bits: they are the
+    compiler's, which may fuse a product of the cell with the sum that it is in."""
+    *size, hidden = maps
+    scan = arguments("pixelrnn", len(corners), maps=size, sizes=False, hidden=hidden, dtype=dtype)
+    scan[8] = corners
+    input, weight_ih, weight, bias, h0, c0, *_ = scan
+    scans = weight, h0, c0, input, weight_ih
+    how = 1, True, corners[0] == 1  # the width of the input's kernel, diagonal, reverse
+    h, c, gates = OPS.lstm2d_scan(*scan)
+    expected = OPS.line_scan(None, *scans, bias, *how)
+    for name, got, want in zip(OUTPUTS, (h.movedim(3, 0), c, gates), expected):
+        assert torch.equal(got, want.view_as(got)), name
+    dh = torch.randn_like(h)
+    gradients = OPS.lstm2d_gradients(dh, *scan[:8], h, c, gates, corners, "pixelrnn", True, True, True)
+    wanted = False, *(True,) * 4  # all but the map of dx
+    _, dweight, dh0, dc0, dinput, dweight_ih, dbias = OPS.line_scan_gradients(
+        dh.movedim(3, 0).contiguous(), *scans, *expected, *how, *wanted
+    )
+    of_states = (sum(of_images.unbind(1)) for of_images in (dh0, dc0))
+    for name, got, want in zip(GRADIENTS, gradients, (dinput, dweight_ih, dweight, dbias, *of_states)):
+        assert torch.equal(got, want), name
+
+
 def test_sizes_that_nobody_has_checked_are_clamped():
     scan = arguments("stable")
     scan[7] = torch.tensor([(9, 3), (-1, 4), (2, 100)])
