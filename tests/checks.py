@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch.library import opcheck
 
 import pixelrnn_ext as px
 
@@ -19,6 +20,12 @@ def assert_close(name, expected, got, ratio):
     error = (got.double() - expected.double()).square().mean().sqrt()
     scale = expected.double().square().mean().sqrt()
     assert got.numel() == 0 or error <= ratio * scale, f"{name}: error ratio {error / scale:.1e}, at most {ratio:.0e}"
+
+
+def opcheck_untraced(operator, arguments):
+    """torch.library.opcheck without the trace of the operator's derivatives, which takes seconds."""
+    cheap = "test_schema", "test_autograd_registration", "test_faketensor"
+    opcheck(operator, arguments, test_utils=cheap)
 
 
 # N, in channels, hidden, H, W, image channels: H > W, H < W, one row, one column, one image and none, hidden not a

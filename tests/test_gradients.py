@@ -53,18 +53,22 @@ def test_gradcheck(function, options, backend):
     check(function, list(problem(function)), backend, gradcheck, **options)
 
 
+def along_random_directions(*args):
+    return gradcheck(*args, fast_mode=True) and gradgradcheck(*args, fast_mode=True)
+
+
+@pytest.mark.parametrize("checker", [along_random_directions, pytest.param(gradgradcheck, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("backend", ["native", pytest.param("reference", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize(("function", "options"), FUNCTIONS)
-def test_gradgradcheck(function, options, backend):
+def test_gradgradcheck(function, options, backend, checker):
     needed = [name for name in problem(function) if not name.endswith("_reverse")]
-    check(function, needed, backend, gradgradcheck, **options)
+    check(function, needed, backend, checker, **options)
 
 
 @pytest.mark.parametrize("needed", subsets(["input", "weight_hh", "h0", "c0", "gate_bias"]), ids="+".join)
 @pytest.mark.parametrize("function", ["row_lstm", "diagonal_lstm"])
 def test_gradgradcheck_of_every_subset(function, needed):
-    fast = dict(fast_mode=True)  # random directions
-    check(function, needed, "native", lambda *args: gradcheck(*args, **fast) and gradgradcheck(*args, **fast))
+    check(function, needed, "native", along_random_directions)
 
 
 @pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])

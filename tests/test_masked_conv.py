@@ -9,7 +9,7 @@ from torch import nn
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from checks import assert_close
+from checks import assert_close, opcheck_untraced
 from oracle import colour
 from pixelrnn_ext import functional
 from pixelrnn_ext.masks import causal_mask
@@ -70,6 +70,7 @@ def test_against_the_reference(mask_type, kernel, size, layout):
         compare(expected, run(functional.masked_conv2d, tensors, **options, backend="native"), 1e-14)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 3])
 @each_layout
 def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
@@ -194,18 +195,18 @@ def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead):
         assert torch.autograd.grad(dx.square().sum(), poisoned)[0].isfinite().all()
 
 
-@pytest.mark.covering(1)
+@pytest.mark.parametrize("check", [opcheck_untraced, pytest.param(opcheck, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
 @each_layout
-def test_opcheck(relu, layout):
+def test_opcheck(check, relu, layout):
     x, w, b = (t.detach() for t in leaves((2, 4, 3, 4, 5, 3), 3, gates=4))
     x = x.contiguous(memory_format=layout)
     for bias in (b.requires_grad_(), None):
-        opcheck(OPS.masked_conv2d.default, (x.requires_grad_(), w.requires_grad_(), bias, "A", 3, 4, relu))
+        check(OPS.masked_conv2d.default, (x.requires_grad_(), w.requires_grad_(), bias, "A", 3, 4, relu))
     y = OPS.masked_conv2d(x, w, b, "A", 3, 4, relu).detach()
     grad = torch.randn_like(y).requires_grad_()
     for needs in itertools.product((False, True), repeat=3):
-        opcheck(OPS.masked_conv2d_backward.default, (grad, y if relu else None, x, w, "A", 3, 4, relu, *needs))
+        check(OPS.masked_conv2d_backward.default, (grad, y if relu else None, x, w, "A", 3, 4, relu, *needs))
 
 
 @pytest.mark.parametrize("kernel", [pytest.param(1, marks=pytest.mark.sweep), 3])

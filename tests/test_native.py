@@ -34,6 +34,7 @@ def test_sizes(name, n, channels, hidden, height, width, colours, dtype):
         compare(layer, dtype, x, gate_bias)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 4])
 @pytest.mark.parametrize("name", ["row3", "bilstm"])
 def test_instruction_sets_and_threads(name, n, instruction_set, threads):

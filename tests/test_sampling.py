@@ -162,6 +162,7 @@ def test_conditions_steer_all_samplers_alike():
     assert not torch.equal(images, drawn_by(sampling.incremental, model, 2, 4, 5, -condition))
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
 def test_frequencies_are_the_models_probabilities(name, temperature):

@@ -224,7 +224,7 @@ def test_log_prob(name, transform):
 
 
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
-@pytest.mark.parametrize("name", ["row", "pixelcnn", "multiscale-row"])
+@pytest.mark.parametrize("name", ["row", "pixelcnn", pytest.param("multiscale-row", marks=pytest.mark.sweep)])
 def test_log_prob_linearized(name):
     m = ModelProblem(name)
     _, expected = jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,))
@@ -287,7 +287,7 @@ def test_forward_ad_compiles(name):
     torch.testing.assert_close(compiled(p.x, p.dx), _tangent(p.layer, p.x, p.dx))
 
 
-@pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
+@pytest.mark.parametrize("name", [pytest.param("row3", marks=pytest.mark.sweep), "bilstm", "masked"])
 def test_compiled_autograd(name):
     p = Problem(name)
     leaves = [p.x.requires_grad_(), *p.layer.parameters()]
