@@ -43,8 +43,8 @@ def resident_plan(
         images, directions: the batch; 2 directions for a Diagonal BiLSTM, up to 4 with ``cell``.
         dtype: float32, float16 or bfloat16 (float64 always takes the step path). tf32: float32 maps, products in tf32.
         capability: of the GPU, such as (9, 0); None is the current one, which no other number needs.
-        cell: of :class:`pixelrnn_ext.LSTM2d`, without peepholes; None is PixelRNN's layers. ``diagonal`` and ``taps``
-            are as they are by default then.
+        cell: of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes; None is PixelRNN's layers. ``diagonal`` and
+            ``taps`` are as they are by default then.
 
     Raises:
         RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
