@@ -32,7 +32,7 @@ def _register() -> None:
 
 
 def register_rules(namespace: str) -> torch.library.Library:
-    """Fake kernels, derivatives and batching of the operators of ``namespace``; its library, which holds them."""
+    """As :func:`pixelrnn_ext.operators.recurrence.rules.register_rules`, of the operators of LSTM2d."""
     ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
     _libraries.append(library)
     for name, fake, batch in (
