@@ -162,6 +162,13 @@ def test_a_step_is_trained_read_and_drawn(tmp_path, capsys, monkeypatch, model):
         assert picture.format == "PNG" and picture.width == 900
 
 
+def test_lines_are_drawn_whole_and_to_one_scale(digits):
+    lines = digits["test"].lines(4, source())
+    axes = text_line.draw(text_line.Reader("columns").eval(), lines, [text.tolist() for text in lines.texts]).axes
+    (limits,) = {axis.get_xlim() for axis in axes}
+    assert len(axes) == 2 * 3 and limits[0] <= 0 and limits[1] > lines.sizes[:3, 1].max()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
