@@ -232,7 +232,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--model", choices=MODELS, default="lstm2d")
     parser.add_argument("--steps", type=whole(1), default=2000, help="(%(default)s)")
     parser.add_argument("--batch", type=whole(1), default=32, help="lines of a step (%(default)s)")
-    parser.add_argument("--learning-rate", type=positive, default=5e-3, help="the highest (%(default)s)")
+    parser.add_argument("--learning-rate", type=positive, default=1e-2, help="the highest (%(default)s)")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose digits are read at last")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--device", default="cpu", help="(%(default)s)")

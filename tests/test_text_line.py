@@ -190,5 +190,5 @@ def test_what_cannot_be_is_said_before_training(capsys, arguments, said):
 
 @pytest.mark.sweep
 def test_it_learns_to_read_in_half_a_minute():
-    """Seeds 0 to 4 have 6 or 7 % character errors then, who has learned nothing has 100 %."""
-    assert text_line.main(["--steps", "400"]) < 0.1
+    """Seeds 0 to 4 then have 5 or 6 % character errors, who has learned nothing has 100 %."""
+    assert text_line.main(["--steps", "400"]) < 0.08
