@@ -22,13 +22,18 @@ template <class V> struct CellOutput {
 
 constexpr int kClip = 100;  // of |c|, with kMax
 
+// A V of several numbers that has no ?: of its own has a function of this name beside it.
+template <class Mask, class V> PIXELRNN_HOST_DEVICE V select(const Mask& mask, const V& yes, const V& no) {
+  return mask ? yes : no;
+}
+
 template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>& a, V c_left, V c_up) {
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
 // From the pre-activations z. is_first: there is no upper neighbour. peepholes: null where there are none.
-template <class Math, class V, class S> PIXELRNN_HOST_DEVICE CellOutput<V> cell2d(
-    Formula formula, S scale, const Peepholes<V>* peepholes, bool is_first, FiveGates<V> z, V c_left, V c_up) {
+template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell2d(
+    Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
     z.i += peepholes->i * (c_up + c_left);
     z.f += peepholes->f * c_left;
@@ -47,8 +52,8 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE CellOutput<V> cell2
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
     case Formula::kMax: {  // the gate that loses is stored as 0, so that the derivative cannot choose the other one
       const auto takes_left = a.f >= a.up;
-      if (!is_first) a.f = takes_left ? a.f : V{};
-      a.up = is_first ? V{} : V(takes_left ? V{} : a.up);
+      a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
+      a.up = select(is_first, V{}, select(takes_left, V{}, a.up));
       c = Math::clamp(a.f * c_left + a.up * c_up + a.i * a.g, S(kClip));
     }
   }
@@ -76,7 +81,7 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell2d
   dz.o = dh * tanh_c * a.o * (1 - a.o);
   d += dh * a.o * (1 - tanh_c * tanh_c);
   if (peepholes) d += peepholes->o * dz.o;
-  if (formula == Formula::kMax) d = c >= S(kClip) ? V{} : V(c <= S(-kClip) ? V{} : d);
+  if (formula == Formula::kMax) d = select(c >= S(kClip), V{}, select(c <= S(-kClip), V{}, d));
   dz.i = d * a.g * a.i * (1 - a.i);
   dz.g = d * a.i * (1 - a.g * a.g);
   if (formula == Formula::kStable) {
@@ -97,6 +102,48 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell2d
     dc_up += peepholes->i * dz.i + peepholes->up * dz.up;
   }
   return dz;
+}
+
+// The same in two steps, as in cell.h, without peepholes: what a cell knows before any gradient reaches it, by what is
+// multiplied with ...
+template <class V> struct Slopes2d {
+  V c, m, f_of_h, o;  // ... the gradient of h: what becomes one of c, and of what the neighbours bring together
+  V m_of_c, i, f, g;  // ... the gradient of c
+  V up, left, above;  // ... the gradient of what the neighbours bring together; the last two: of their states
+};
+
+template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes2d<V> slopes2d(
+    Formula formula, S scale, const FiveGates<V>& a, V c, V c_left, V c_up) {
+  Slopes2d<V> s{};
+  const V i_of_z = a.i * (1 - a.i), f_of_z = a.f * (1 - a.f), up_of_z = a.up * (1 - a.up), o_of_z = a.o * (1 - a.o);
+  const V m = mean_of_neighbours(a, c_left, c_up);
+  const V t = Math::tanh(formula == Formula::kLeaky ? a.f * m + a.o * c : c), of_tanh = 1 - t * t;
+  s.g = a.i * (1 - a.g * a.g), s.i = a.g * i_of_z, s.c = a.o * of_tanh;
+  if (formula == Formula::kLeaky) {
+    s.m = a.f * of_tanh, s.m_of_c = 1 - a.i;
+    s.i = s.i - m * i_of_z, s.f_of_h = of_tanh * m * f_of_z, s.o = of_tanh * c * o_of_z;
+  } else {
+    s.o = t * o_of_z;
+  }
+  if (formula == Formula::kLeaky || formula == Formula::kStable) {
+    s.up = (c_up - c_left) * up_of_z, s.left = 1 - a.up, s.above = a.up;
+    if (formula == Formula::kStable) s.f = m * f_of_z, s.m_of_c = a.f;
+    return s;
+  }
+  s.f = c_left * f_of_z * scale, s.up = c_up * up_of_z, s.left = a.f, s.above = a.up, s.m_of_c = V{} + scale;
+  if (formula == Formula::kMax) {
+    const auto is_clipped_up = c >= S(kClip), is_clipped_down = c <= S(-kClip);
+    auto cut = [&](V v) { return select(is_clipped_up, V{}, select(is_clipped_down, V{}, v)); };
+    s.m_of_c = cut(s.m_of_c), s.i = cut(s.i), s.f = cut(s.f), s.g = cut(s.g);
+  }
+  return s;
+}
+
+template <class V> PIXELRNN_HOST_DEVICE FiveGates<V> cell2d_backward(const Slopes2d<V>& s, V dh, V& dc_left, V& dc_up) {
+  const V d = dc_left + dc_up + dh * s.c, dm = d * s.m_of_c + dh * s.m;
+  dc_left = dm * s.left;
+  dc_up = dm * s.above;
+  return {d * s.i, d * s.f + dh * s.f_of_h, d * s.g, dh * s.o, dm * s.up};
 }
 
 }  // namespace pixelrnn

@@ -111,7 +111,7 @@ class Problem2d:
 
 def pairs(kernel, hidden, taps, blocks):
     """Tiling::pairs() of csrc/cuda/tiling.h, for machines that compile nothing; tests/test_tiling.py compares them."""
-    values = 4 * hidden // blocks if kernel.backward else hidden
+    values = kernel.gates * hidden // blocks if kernel.backward else hidden
     return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
 
 

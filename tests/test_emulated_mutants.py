@@ -11,7 +11,7 @@ import torch
 
 from emulated import library
 from emulated.kernels import kernels
-from scans import GEOMETRIES, REFERENCE, Problem, hidden_sizes
+from scans import DTYPES, GEOMETRIES, REFERENCE, Problem, hidden_sizes
 from test_emulated import RATIO
 
 pytestmark = pytest.mark.emulated
@@ -66,14 +66,45 @@ class Launch:
     def is_wrong(self):
         """Whether there is a report, or wrong numbers."""
         try:
-            got = self.operator(*self.arguments, *self.scan, self.path, self.format == "tf32")
+            got = self.operator(*self.arguments, *self.scan, self.path, self.format == "tf32")[: len(self.expected)]
         except RuntimeError as error:
             assert "emulator: " in str(error), error
             return True
         return any(not (a - b).norm() <= 4 * RATIO[self.format] * a.norm() for a, b in zip(self.expected, got))
 
 
-@pytest.mark.parametrize("kernel", kernels(), ids=lambda kernel: kernel.name)
+class Launch2d(Launch):
+    """Of a kernel of cells of five gates, against the step path in float64."""
+
+    def __init__(self, emulated, kernel, blocks):
+        self.path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
+        self.format, self.scan, ops = kernel.format, ([0, 3], "stable"), emulated.ops
+        for times, height in ((1, 26), (1, 12), (2, 4)):
+            hidden, size = times * hidden_sizes(kernel, blocks, 2)[0], (height, 3)
+            plan = ops.describe_plan(2, 1, *size, hidden, 2, True, kernel.format, 90, self.path, 5)[kernel.backward]
+            self.exists = plan.startswith(f"{kernel.name}: {blocks} block")
+            if self.exists:
+                break
+        else:
+            return
+
+        def draw(*shape, scale=1.0):
+            return (scale * torch.randn(shape)).to(DTYPES[kernel.format])
+
+        x, weight = draw(2, 1, *size, 5 * hidden), draw(2, 2, hidden, 5, hidden, scale=0.8 / (2 * hidden) ** 0.5)
+        h0, c0, dh = draw(2, hidden), draw(2, hidden), draw(1, *size, 2, hidden)
+        step = *self.scan, "step", False
+        saved = ops.recurrence2d(x.double(), weight.double(), h0.double(), c0.double(), None, None, *step)
+        if kernel.backward:
+            c, gates = saved[1].float(), saved[2].to(torch.float16 if dh.itemsize == 2 else torch.float32)
+            self.operator, self.arguments = ops.recurrence2d_backward, (dh, weight, c0, None, None, c, gates)
+            wide = (None if t is None else t.double() for t in self.arguments)
+            self.expected = ops.recurrence2d_backward(*wide, *step)
+        else:
+            self.operator, self.arguments, self.expected = ops.recurrence2d, (x, weight, h0, c0, None, None), saved
+
+
+@pytest.mark.parametrize("kernel", [*kernels(), *kernels(5)], ids=lambda kernel: kernel.name)
 def test_every_mutant_is_caught(kernel):
     emulated = library.load("sm_90")
     emulator = emulated.emulator
@@ -83,7 +114,8 @@ def test_every_mutant_is_caught(kernel):
     assert (kernel.kind != "single") == (OF_CLUSTERS <= {(site.instruction, mode) for site, mode in mutants})
     assert kernel.kind != "single" or not {kind for kind, _ in OF_CLUSTERS} & kinds
     reached, survivors = set(), []
-    launches = {blocks: launch for blocks in kernel.blocks if (launch := Launch(emulated, kernel, blocks)).exists}
+    of_family = Launch if kernel.gates == 4 else Launch2d
+    launches = {blocks: launch for blocks in kernel.blocks if (launch := of_family(emulated, kernel, blocks)).exists}
     assert len(launches) >= min(2, len(kernel.blocks))
     emulator.schedule("burst")
     try:

@@ -18,6 +18,7 @@ from sass_model import lines
 
 built = pytest.mark.skipif(library.why_no_cuda() is not None, reason=f"{library.why_no_cuda()}")
 H100, A100, TURING = (9, 0), (8, 0), (7, 5)
+KERNELS = [*kernels(), *kernels(5)]
 
 
 @pytest.mark.skipif(library.why_no_cuda() is None, reason="the CUDA kernels are built")
@@ -135,9 +136,10 @@ CASES = [
 ]  # fmt: skip
 
 
-def problem(core, format, backward, hidden, taps, size, images, directions):
+def problem(core, format, backward, hidden, taps, size, images, directions, gates=4, peepholes=False):
     geometry = (core.Geometry.diagonal if taps == 2 else core.Geometry.row)(*size)
-    return core.Problem(core.Format[format], backward, hidden, taps, geometry.lines, geometry.cells, images, directions)
+    sizes = geometry.lines, geometry.cells, images, directions, gates, peepholes
+    return core.Problem(core.Format[format], backward, hidden, taps, *sizes)
 
 
 def described(core, case):
@@ -175,17 +177,18 @@ def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
         return held.registers, None if held.shared == core.held_any else held.shared
 
     compiled = [
-        (v.name, v.format.name, v.backward, pairs(v.held), v.own, v.threads, v.kind.name) for v in core.variants
+        (v.name, v.format.name, v.backward, pairs(v.held), v.own, v.threads, v.kind.name, v.gates)
+        for v in core.variants
     ]
-    assert compiled == [(k.name, k.format, k.backward, k.pairs, k.own, k.threads, k.kind) for k in kernels()]
-    for kernel, variant in zip(kernels(), core.variants):
+    assert compiled == [(k.name, k.format, k.backward, k.pairs, k.own, k.threads, k.kind, k.gates) for k in KERNELS]
+    for kernel, variant in zip(KERNELS, core.variants):
         assert variant.is_(kernel.suffix)
         assert kernel.blocks == tuple(blocks for blocks in (1, 2, 4, 8) if core.has_blocks(variant.kind, blocks))
 
 
 def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
     """tests/sass_model needs Python alone, and so repeats two rules."""
-    for kernel, variant in zip(kernels(), core.variants):
+    for kernel, variant in zip(KERNELS, core.variants):
         if kernel.backward:
             assert lines.has_one_tile(kernel) == core.is_of_one_tile(kernel.own, kernel.kind == "cluster")
         else:
@@ -196,27 +199,27 @@ def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
 def test_every_kernel_is_chosen_for_some_size(core):
     """On some card, with each constant of the estimate as it is, or 25 % higher or lower, or the kernel's own figures
     25 % lower. A kernel that never is has no place in variants.h."""
-    missing = {(v.format, v.backward): set() for v in core.variants}
+    missing = {(v.format, v.backward, v.gates): set() for v in core.variants}
     for variant in core.variants:
-        missing[variant.format, variant.backward].add(variant.name)
+        missing[variant.format, variant.backward, variant.gates].add(variant.name)
     capabilities, sizes, images = (
         (80, 86, 90, 100, 120),
         (4, 8, 16, 28, 32, 48, 64, 128, 256),
         (1, 4, 16, 64, 256, 1024),
     )
     hidden = *range(8, 128, 8), *range(128, 256, 32), 256, 384, 512
-    taps_and_directions = (1, 1), (2, 1), (2, 2), (3, 1)
-    cases = list(product(capabilities, core.Format, (False, True), hidden, taps_and_directions, sizes, images))
+    families = (1, 1, 4), (2, 1, 4), (2, 2, 4), (3, 1, 4), (2, 1, 5), (2, 4, 5)  # taps, directions, gates
+    cases = list(product(capabilities, core.Format, (False, True), hidden, families, sizes, images))
     random.Random(0).shuffle(cases)  # some of every kind come soon
 
     def look(chosen):
-        for capability, format, backward, hidden, (taps, directions), size, images in cases:
+        for capability, format, backward, hidden, (taps, directions, gates), size, images in cases:
             if not any(missing.values()):
                 return
-            if missing[format, backward]:
-                asked = problem(core, format.name, backward, hidden, taps, (size, size), images, directions)
+            if missing[format, backward, gates]:
+                asked = problem(core, format.name, backward, hidden, taps, (size, size), images, directions, gates)
                 plans = chosen(asked, core.known_device(capability))
-                missing[format, backward] -= {plan.variant.name for plan in plans if plan.variant}
+                missing[format, backward, gates] -= {plan.variant.name for plan in plans if plan.variant}
 
     def with_constants(**factors):
         constants = core.Constants()
@@ -240,14 +243,16 @@ def test_every_kernel_is_chosen_for_some_size(core):
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
     """Mostly those that resident kernels take; given more, others too. `step`: of the hidden sizes."""
+    gates = draw(st.sampled_from([4, 5]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
         "backward": draw(st.booleans()),
         "hidden": draw(st.integers(1, hidden // step)) * step,
-        "taps": draw(st.integers(1, taps)),
+        "taps": draw(st.integers(1, taps)) if gates == 4 else 2,
         "size": (draw(st.integers(1, cells)), draw(st.integers(1, cells))),
         "images": draw(st.integers(1, images)),
-        "directions": draw(st.integers(1, 2)),
+        "directions": draw(st.integers(1, 2 if gates == 4 else 4)),
+        "gates": gates,
     }
 
 
@@ -261,7 +266,7 @@ RESTRICTIONS = st.fixed_dictionaries(
         "max_blocks": st.sampled_from([1, 2, 4]),
         "blocks": st.sampled_from([1, 2, 4, 8]),
         "groups": st.integers(1, 8),
-        "variant": st.sampled_from(sorted({kernel.suffix for kernel in kernels()})),
+        "variant": st.sampled_from(sorted({kernel.suffix for kernel in KERNELS})),
     },
 )
 
@@ -277,9 +282,10 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
     for plan in core.candidates(asked, core.Device(*device), core.Restriction(**restriction)):
         v, s = plan.variant, plan.tiling
         capability, shared_memory, _ = device
-        assert (v.format.name, v.backward, s.hidden, s.taps) == tuple(
-            sizes[name] for name in ("format", "backward", "hidden", "taps")
+        assert (v.format.name, v.backward, s.hidden, s.taps, v.gates) == tuple(
+            sizes[name] for name in ("format", "backward", "hidden", "taps", "gates")
         )
+        assert s.gates == v.gates
         assert s.blocks * s.units == s.hidden and s.units % 8 == 0
         assert core.has_blocks(v.kind, s.blocks) and (s.blocks == 1 or capability >= 90)
         assert s.images == core.images_of(v.kind)
@@ -291,7 +297,8 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
             assert s.pass_cells(v.own) >= asked.cells
         assert s.first_offsets == [s.pair_offset(pair) for pair in range(len(s.first_offsets))]
         lines = s.images * s.line_bytes() * (1 if s.backward else 2)
-        assert lines + (0 if v.held.registers else s.weight_bytes()) <= plan.shared_memory <= shared_memory
+        used = lines + (0 if v.held.registers else s.weight_bytes()) + s.upper_bytes()
+        assert used <= plan.shared_memory <= shared_memory
         assert plan.at_once >= 1 and 0 < plan.seconds <= plan.cost < math.inf
 
 
@@ -325,23 +332,44 @@ def test_the_cheapest_candidate_is_chosen_unless_the_step_path_is_faster(core, s
 @given(problems(), DEVICES)
 def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, device):
     asked, card = problem(core, **sizes), core.Device(*device)
-    by_name = {kernel.name: kernel for kernel in kernels()}
+    by_name = {kernel.name: kernel for kernel in KERNELS}
     for plan in core.candidates(asked, card):
         v, s = plan.variant, plan.tiling
         path = core.Path(f"resident:{by_name[v.name].suffix}:{s.blocks}:{s.groups}")
-        assert layout(core.plan(asked, card, path.restriction(v.format, v.backward))) == layout(plan)
+        assert layout(core.plan(asked, card, path.restriction(v.format, v.backward, v.gates))) == layout(plan)
 
 
-@given(st.sampled_from(["auto", "resident"]), st.sampled_from(kernels()), st.integers(0, 8), st.booleans(), st.data())
+@given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
 def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, data):
     """A number that is left out, or 0, is any."""
     blocks = data.draw(st.sampled_from((0, *kernel.blocks)))
     name = kernel.suffix if is_named else ""
     numbers = [number or data.draw(st.sampled_from(["", 0])) for number in (blocks, groups)]
     path = core.Path(":".join(map(str, [word, name, *numbers])))
-    found = path.restriction(core.Format[kernel.format], kernel.backward)
+    found = path.restriction(core.Format[kernel.format], kernel.backward, kernel.gates)
     assert (found.variant, found.blocks, found.groups) == (name, blocks, groups)
     assert found.max_blocks == 8 and found.step == (word == "auto")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "taps", "peepholes", "why_not"),
+    [
+        pytest.param(32, 2, True, "expected no peepholes", id="peepholes"),
+        pytest.param(20, 2, False, "expected a hidden size that is a multiple of 8, got 20", id="hidden"),
+        pytest.param(32, 3, False, "expected 2 taps of cells of five gates, got 3", id="taps"),
+        pytest.param(
+            256,
+            2,
+            False,
+            "the weights and lines of hidden size 256, 2 taps and lines of 32 cells need 463152 bytes of shared "
+            "memory, a block may have 232448",
+            id="shared-memory",
+        ),
+    ],
+)
+def test_why_cells_of_five_gates_are_not_resident(core, hidden, taps, peepholes, why_not):
+    asked = problem(core, "tf32", False, hidden, taps, (32, 32), 16, 4, 5, peepholes)
+    assert core.plan(asked, core.known_device(90)).describe() == f"step path: {why_not}"
 
 
 def test_a_path_names_a_kernel_of_either_pass(core):

@@ -219,7 +219,11 @@ def code(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def of_kernel(code):
-    return lambda name: code(ROOT / "csrc" / "cuda" / f"resident_{name.split('_')[1]}.cu")[name]
+    def of_name(name):
+        one_pass, format = name.split("_")[:2]
+        return code(ROOT / "csrc" / "cuda" / f"resident{'2d' * one_pass.endswith('2d')}_{format}.cu")[name]
+
+    return of_name
 
 
 def reported_only():
@@ -253,7 +257,7 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
     from emulated.kernels import kernels
 
     found = {}
-    for kernel in kernels():
+    for kernel in [*kernels(), *kernels(5)]:
         for fact, count in flow.facts(of_kernel(kernel.name)).items():
             if count and not any(fact == allowed and part in kernel.name for allowed, part in ALLOWED):
                 found[kernel.name, fact] = count

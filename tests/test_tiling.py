@@ -23,6 +23,7 @@ def layouts(draw, hidden=1024):
         "groups": draw(st.integers(1, 8)),
         "tiles": draw(st.integers(1, 8)),
         "images": draw(st.sampled_from([1, 4])),
+        "gates": draw(st.sampled_from([4, 5])),
     }
 
 
@@ -33,8 +34,11 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    rows = s.hidden if s.backward else 4 * s.units
-    assert s.matrix_rows() == s.slices() * s.slice_rows() and 0 <= s.matrix_rows() - rows < s.slice_rows()
+    # Of five gates of 8 units the tensor core has six rows; FMA has whole warps of the packing.
+    padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
+    rows = s.hidden if s.backward else s.gates * s.units
+    assert 0 <= s.slices() * s.slice_rows() - rows < padding
+    assert 0 <= s.matrix_rows() - s.slices() * s.slice_rows() < (32 if s.fma() and s.gates == 5 else 1)
     assert s.threads() == 32 * s.slices() * s.groups
 
 
@@ -52,14 +56,14 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
 def test_the_tests_count_pairs_alike(core, layout):
     """Those that compile nothing have a copy of Tiling::pairs()."""
     s = tiling(core, layout)
-    kernel = SimpleNamespace(backward=s.backward, format=layout["format"])
+    kernel = SimpleNamespace(backward=s.backward, format=layout["format"], gates=s.gates)
     assert s.pairs() == scans.pairs(kernel, s.hidden, s.taps, s.blocks)
 
 
 @given(layouts())
 def test_a_taps_values_are_padded_to_whole_pairs(core, layout):
     s = tiling(core, layout)
-    assert s.tap_values() == (4 * s.units if s.backward else s.hidden)
+    assert s.tap_values() == (s.gates * s.units if s.backward else s.hidden)
     assert s.tap_width() * s.bytes() == s.pairs_of_tap() * core.pair_bytes
     assert 0 <= (s.tap_width() - s.tap_values()) * s.bytes() < core.pair_bytes
     assert s.pairs() == s.taps * s.pairs_of_tap()
@@ -125,7 +129,7 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
     s = tiling(core, layout | {"backward": backward})
     sources = s.weight_sources()
     assert len(sources) == s.blocks * s.weight_values()
-    assert sorted(source for source in sources if source != -1) == list(range(s.taps * 4 * s.hidden**2))
+    assert sorted(source for source in sources if source != -1) == list(range(s.taps * s.gates * s.hidden**2))
 
 
 @given(layouts(), st.data())
@@ -136,16 +140,20 @@ def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
     tap, value = data.draw(st.integers(0, s.taps - 1)), data.draw(st.integers(0, s.tap_width() - 1))
     source = s.weight_at(rank, row, tap, value)
     if source == -1:
-        assert value >= s.tap_values() or row >= s.matrix_rows() - s.slice_rows()  # padding
+        slices_end = row >= s.gates * s.units if s.fma() else row % s.slice_rows() >= 8 * s.gates
+        assert value >= s.tap_values() or (s.unit_of_row(row) >= s.hidden if s.backward else slices_end)  # padding
         return
     rest, read = divmod(source, s.hidden)
-    rest, gate = divmod(rest, 4)
+    rest, gate = divmod(rest, s.gates)
     of_tap, unit = divmod(rest, s.hidden)
     assert unit // s.units == rank
+    own = unit - rank * s.units
+    neighbours = 4 * own + gate if gate < 4 else 4 * s.units + own  # the fifth gates follow the others
     if s.backward:
-        assert (of_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and 4 * (unit - rank * s.units) + gate == value
+        assert (of_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and neighbours == value
     else:
-        assert (of_tap, read) == (tap, value) and (unit - rank * s.units) // 8 == row // s.slice_rows()
+        assert (of_tap, read) == (tap, value)
+        assert row == (neighbours if s.fma() else own // 8 * s.slice_rows() + 8 * gate + own % 8)
 
 
 @given(layouts())

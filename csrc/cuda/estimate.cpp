@@ -102,7 +102,7 @@ double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, doubl
 // What a scan reads and writes for each unit of a pixel: x or its gradient, the gates, h or its gradient, c.
 double bytes_of_unit(const Problem& p) {
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
-  return 4 * value + 4 * value + value + 4;
+  return 2 * p.gates * value + value + 4;
 }
 double units(const Problem& p) { return double(p.images * p.directions) * pixels(p) * p.hidden; }
 
@@ -135,10 +135,11 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
   const double rate =
       p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
-  // The matrix product, which writes 4 values of a unit (backward: reads them, for each tap), and the kernel that reads
-  // them again.
-  const double products = units(p) * 2 * 4 * p.hidden * p.taps / (k.step_products * rate);
-  const double further_bytes = units(p) * value * (p.backward ? 2 * 4 * p.taps + 2 : 2 * p.taps + 2 * 4) + units(p) * 4;
+  // The matrix product, which writes the gates of a unit (backward: reads them, for each tap), and the kernel that
+  // reads them again.
+  const double products = units(p) * 2 * p.gates * p.hidden * p.taps / (k.step_products * rate);
+  const double further_bytes =
+      units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
   // Two kernels a line: by the time that they take, or that it takes to launch them.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);

@@ -23,7 +23,7 @@ template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // that come to each block
 
-  __device__ __forceinline__ PushesToAll(const Tiling& s, const Place& at, unsigned char* lines, uint32_t barriers)
+  __device__ __forceinline__ PushesToAll(const TilingOf<4>& s, const Place& at, unsigned char* lines, uint32_t barriers)
       : source_(lines + (kTileCells * at.group + at.lane % 8 + s.border()) * s.stride() +
                 (at.rank * s.units + at.slice * 8) * int(sizeof(Value)) + at.lane / 8 % kPieces * 16) {
     const uint32_t here = primitive::shared_address(source_);
@@ -52,7 +52,7 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
   using Four = typename T::Four;
   using Product = RegisterProduct<F, 2, PAIRS>;
 
-  const Tiling& s = a.tiling;
+  const TilingOf<4>& s = a.tiling;
   const Place at(s, a.images, a.pixels);
   const Geometry g = a.geometry[at.direction];
   const int unit = at.rank * s.units + at.slice * 8 + at.q;  // of this thread, in the whole state
@@ -65,7 +65,7 @@ template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_imag
 
   fill_lines<F>(s, at, a.h0, lines);
   const Product weights(s, packed, at.slice, at.lane);
-  const ForwardMaps<F> maps(a, at.map * hidden + unit, true);
+  const ForwardMaps<F> maps(a, at, unit, true);
 
   // All images have the same window. This thread's two cells, from their first lines on; the lines on which any of the
   // tile is active.

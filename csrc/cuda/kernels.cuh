@@ -26,7 +26,7 @@ namespace pixelrnn::cuda {
 template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(
     const ForwardArgs& a) {
   if constexpr (KIND == Kind::images) scan_forward_images<F, PAIRS>(a);
-  else scan_forward<F, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
+  else scan_forward<F, 4, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
 }
 }  // namespace pixelrnn::cuda
 
@@ -42,4 +42,10 @@ template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __fo
       forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                      \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND, \
-      scan_backward<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)
+      scan_backward<Format::F, 4, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)
+#define FORWARD2D(name, F, HELD, TILES, THREADS, KIND)                                      \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs2d, PIXELRNN_BODY_##KIND, \
+      scan_forward<Format::F, 5, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND == Kind::cluster>)
+#define BACKWARD2D(name, F, HELD, UNITS, THREADS, KIND)                                      \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs2d, PIXELRNN_BODY_##KIND, \
+      scan_backward<Format::F, 5, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)

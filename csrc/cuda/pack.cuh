@@ -9,18 +9,19 @@
 
 namespace pixelrnn::cuda {
 
-template <Format F, bool BACKWARD> __device__ __forceinline__ void pack_pass(const PackArgs& a) {
+template <Format F, bool BACKWARD, int GATES> __device__ __forceinline__ void pack_pass(const PackArgs& a) {
   using T = Traits<F>;
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);  // values of a register
   Tiling s = a.tiling;
-  s.format = F, s.backward = BACKWARD;  // as they are; but now the compiler knows, and divides by shifts
+  s.format = F, s.backward = BACKWARD, s.gates = GATES;  // as they are; but now the compiler knows, and divides by
+                                                         // shifts
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
   int direction = 0, rank = blockIdx.z;
   for (; rank >= s.blocks; rank -= s.blocks) ++direction;
   const Value* const from =
-      static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * 4 * s.hidden);
+      static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * GATES * s.hidden);
   struct alignas(16) Piece { Value v[4 * kRegister]; };
   Piece* const packed = static_cast<Piece*>(a.packed) + int64_t(blockIdx.z) * (s.weight_bytes() / 16);
 
@@ -47,9 +48,13 @@ template <Format F, bool BACKWARD> __device__ __forceinline__ void pack_pass(con
                    : (tile * size.steps + step) * 32 + lane] = piece;
   }
 }
+template <Format F, int GATES> __device__ __forceinline__ void pack_gates(const PackArgs& a) {
+  if (a.tiling.backward) pack_pass<F, true, GATES>(a);
+  else pack_pass<F, false, GATES>(a);
+}
 template <Format F> __device__ __forceinline__ void pack(const PackArgs& a) {
-  if (a.tiling.backward) pack_pass<F, true>(a);
-  else pack_pass<F, false>(a);
+  if (a.tiling.gates == 4) pack_gates<F, 4>(a);
+  else pack_gates<F, 5>(a);
 }
 
 }  // namespace pixelrnn::cuda

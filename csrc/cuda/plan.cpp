@@ -11,9 +11,13 @@
 
 #define FORWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
 #define BACKWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
+#define FORWARD2D FORWARD
+#define BACKWARD2D BACKWARD
 PIXELRNN_VARIANTS
 #undef FORWARD
 #undef BACKWARD
+#undef FORWARD2D
+#undef BACKWARD2D
 
 namespace pixelrnn::cuda {
 namespace {
@@ -23,12 +27,18 @@ constexpr int64_t kMostOffset =
     1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
 
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND) \
-  {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS},
+  {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 4},
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
-  {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS},
+  {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 4},
+#define FORWARD2D(name, F, HELD, TILES, THREADS, KIND) \
+  {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 5},
+#define BACKWARD2D(name, F, HELD, UNITS, THREADS, KIND) \
+  {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 5},
 const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
+#undef FORWARD2D
+#undef BACKWARD2D
 
 int shared_weights(const Variant& v, const Tiling& s) {
   return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes();
@@ -36,7 +46,7 @@ int shared_weights(const Variant& v, const Tiling& s) {
 
 int shared_memory(const Variant& v, const Tiling& s) {
   const int carried = v.backward && v.own == 0 ? s.carried_bytes(kOwnOfMany) : 0;
-  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + shared_weights(v, s) + carried;
+  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + shared_weights(v, s) + carried + s.upper_bytes();
 }
 
 std::string number(int64_t n) { return std::to_string(n); }
@@ -84,6 +94,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
     return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." +
                 number(device.capability % 10));
   if (p.peepholes) return none("expected no peepholes");
+  if (p.gates == 5 && p.taps != 2) return none("expected 2 taps of cells of five gates, got " + number(p.taps));
   if (p.taps > kMostTaps) return none("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));
   if (p.hidden > kMostHidden)
@@ -112,8 +123,8 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         const int least = (p.cells + kTileCells * groups - 1) / (kTileCells * groups);
         const int tiles = p.backward ? least : round_up(least, tiles_at_once(v.held, v.own, p.format == Format::fp32));
         Tiling s{p.format, p.backward, p.hidden, p.taps, blocks, p.hidden / blocks, groups, tiles, images_of(v.kind)};
-        for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         s.gates = p.gates;
+        for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
         // A group would idle, or is there for its threads alone: a backward's cells are those of all threads.
         const bool idles = groups > 1 && kTileCells * least * (groups - 1) >= p.cells;

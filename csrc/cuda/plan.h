@@ -36,7 +36,7 @@ struct Variant {
   Held held;
   int own;      // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
   int threads;  // the most
-  int gates = 4;
+  int gates;    // of a unit
 
   // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks
   // says: "8_1_256".

@@ -150,6 +150,16 @@ template <class T> void bind_cell2d(py::module_ m) {
         return std::tuple(dz, T(left[0]), T(up[0]));
       },
       "formula"_a, "scale"_a, "peepholes"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
+  m.def(
+      "cell2d_backward_by_slopes",
+      [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left, T dc_up) {
+        Vec<T> left = spread(dc_left), up = spread(dc_up);
+        const auto slopes =
+            slopes2d<Math, Vec<T>, T>(formula, scale, vectors(a), spread(c), spread(c_left), spread(c_up));
+        const Numbers dz = numbers(cell2d_backward(slopes, spread(dh), left, up));
+        return std::tuple(dz, T(left[0]), T(up[0]));
+      },
+      "formula"_a, "scale"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
 }
 
 template <class T> void bind_cells(py::module_ m) {

@@ -12,9 +12,13 @@
 
 #define FORWARD(name, ...) extern "C" const void* const name##_entry = nullptr;
 #define BACKWARD(name, ...) extern "C" const void* const name##_entry = nullptr;
+#define FORWARD2D FORWARD
+#define BACKWARD2D BACKWARD
 PIXELRNN_VARIANTS
 #undef FORWARD
 #undef BACKWARD
+#undef FORWARD2D
+#undef BACKWARD2D
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -45,6 +49,7 @@ void bind_tiling(py::module_& m) {
       .def_readonly("groups", &Tiling::groups)
       .def_readonly("tiles", &Tiling::tiles)
       .def_readonly("images", &Tiling::images)
+      .def_readonly("gates", &Tiling::gates)
       .def_property_readonly("first_offsets",
           [](const Tiling& s) { return std::vector<int>(std::begin(s.first_offsets), std::end(s.first_offsets)); })
       .def_property_readonly("address", [](const Tiling& s) { return reinterpret_cast<uintptr_t>(&s); })
@@ -64,6 +69,7 @@ void bind_tiling(py::module_& m) {
       .def("stride", &Tiling::stride)
       .def("line_bytes", &Tiling::line_bytes)
       .def("pair_offset", &Tiling::pair_offset)
+      .def("upper_bytes", &Tiling::upper_bytes)
       .def("part_step", &Tiling::part_step)
       .def("part_stride", &Tiling::part_stride)
       .def("part_floats", &Tiling::part_floats)
@@ -110,14 +116,21 @@ void bind_variants(py::module_& m) {
       .def_readonly("held", &Variant::held)
       .def_readonly("own", &Variant::own)
       .def_readonly("threads", &Variant::threads)
+      .def_readonly("gates", &Variant::gates)
       .def("is_", &Variant::is);
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND) \
-  {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS},
+  {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 4},
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
-  {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS},
+  {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 4},
+#define FORWARD2D(name, F, HELD, TILES, THREADS, KIND) \
+  {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 5},
+#define BACKWARD2D(name, F, HELD, UNITS, THREADS, KIND) \
+  {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 5},
   m.attr("variants") = std::vector<Variant>{PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
+#undef FORWARD2D
+#undef BACKWARD2D
 }
 
 void bind_plan(py::module_& m) {

@@ -25,39 +25,62 @@ std::vector<Buffer> pack_buffers(const void* p, dim3 grid) {
   const Tiling& s = a.tiling;
   const size_t bytes = grid.z / s.blocks * s.bytes();
   return {
-      {a.weight, bytes * s.taps * s.hidden * 4 * s.hidden, Access::in, "weight"},
+      {a.weight, bytes * s.taps * s.hidden * s.gates * s.hidden, Access::in, "weight"},
       {a.packed, bytes * s.blocks * s.weight_values(), Access::out, "packed weight"},
   };
 }
 
-std::vector<Buffer> forward_buffers(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const ForwardArgs*>(p);
-  const Tiling& s = a.tiling;
+// Where images have sizes of their own, a launch writes a part of a map.
+template <int GATES> std::vector<Buffer> scan_buffers(const ForwardArgsOf<GATES>& a, dim3 grid, Access map) {
+  const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
-      {a.x, 4 * units * bytes, Access::in, "x"},
+      {a.x, GATES * units * bytes, Access::in, "x"},
       {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
       {a.h0, states * bytes, Access::in, "h0"},
       {a.c0, states * bytes, Access::in, "c0"},
-      {a.h, units * bytes, Access::out, "h"},
-      {a.c, units * 4, Access::out, "c"},
-      {a.gates, 4 * units * bytes, Access::out, "gates"},
+      {a.h, units * bytes, map, "h"},
+      {a.c, units * 4, map, "c"},
+      {a.gates, GATES * units * bytes, map, "gates"},
   };
 }
-
-std::vector<Buffer> backward_buffers(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const BackwardArgs*>(p);
-  const Tiling& s = a.tiling;
+template <int GATES>
+std::vector<Buffer> scan_buffers(const BackwardArgsOf<GATES>& a, size_t cells, dim3 grid, Access map) {
+  const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
       {a.dh, units * bytes, Access::in, "dh"},
-      {a.gates, 4 * units * bytes, Access::in, "gates"},
+      {a.gates, GATES * units * bytes, Access::in, "gates"},
       {a.c, units * 4, Access::in, "c"},
       {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
       {a.c0, states * bytes, Access::in, "c0"},
-      {a.dx, 4 * units * bytes, Access::out, "dx"},
-      {a.dc_first, states * a.images * a.geometry[0].cells * 4, Access::out, "dc_first"},
+      {a.dx, GATES * units * bytes, map, "dx"},
+      {a.dc_first, states * a.images * cells * 4, Access::out, "dc_first"},
   };
+}
+
+std::vector<Buffer> forward_buffers(const void* p, dim3 grid) {
+  return scan_buffers(*static_cast<const ForwardArgs*>(p), grid, Access::out);
+}
+std::vector<Buffer> backward_buffers(const void* p, dim3 grid) {
+  const auto& a = *static_cast<const BackwardArgs*>(p);
+  return scan_buffers(a, a.geometry[0].cells, grid, Access::out);
+}
+template <class Args2d, class... Cells> std::vector<Buffer> scan_buffers_2d(
+    const Args2d& a, dim3 grid, Cells... cells) {
+  const RaggedImages& images = a.cell.images;
+  auto buffers = scan_buffers(a.scan, cells..., grid, images.sizes ? Access::in_out : Access::out);
+  buffers.push_back({images.sizes, a.scan.images * 2 * sizeof(int64_t), Access::in, "sizes"});
+  return buffers;
+}
+std::vector<Buffer> forward_buffers_2d(const void* p, dim3 grid) {
+  return scan_buffers_2d(*static_cast<const ForwardArgs2d*>(p), grid);
+}
+std::vector<Buffer> backward_buffers_2d(const void* p, dim3 grid) {
+  const auto& a = *static_cast<const BackwardArgs2d*>(p);
+  auto buffers = scan_buffers_2d(a, grid, size_t(a.cell.images.height));
+  buffers.push_back({a.dc_up, size_t(grid.y) * a.scan.tiling.hidden * a.scan.images * 4, Access::out, "dc_up"});
+  return buffers;
 }
 
 // A launch of the step path writes one line of a map, and reads another: the rest of the map is neither.
@@ -129,6 +152,8 @@ template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const
 #define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name)
 #define FORWARD(name, ...) DECLARE(name);
 #define BACKWARD(name, ...) DECLARE(name);
+#define FORWARD2D FORWARD
+#define BACKWARD2D BACKWARD
 PIXELRNN_VARIANTS
 DECLARE(pack_bf16);
 DECLARE(pack_fp16);
@@ -154,6 +179,8 @@ DECLARE(border_sums_float16);
 DECLARE(border_sums_bfloat16);
 #undef FORWARD
 #undef BACKWARD
+#undef FORWARD2D
+#undef BACKWARD2D
 
 static const bool added = [] {
   auto add = [](const char* name, const void* entry, size_t args_bytes, auto buffers) {
@@ -162,6 +189,8 @@ static const bool added = [] {
 #define ADD(name, Args, buffers) add(#name, name##_entry, sizeof(Args), buffers)
 #define FORWARD(name, ...) ADD(name, ForwardArgs, forward_buffers);
 #define BACKWARD(name, ...) ADD(name, BackwardArgs, backward_buffers);
+#define FORWARD2D(name, ...) ADD(name, ForwardArgs2d, forward_buffers_2d);
+#define BACKWARD2D(name, ...) ADD(name, BackwardArgs2d, backward_buffers_2d);
   PIXELRNN_VARIANTS
   ADD(pack_bf16, PackArgs, pack_buffers);
   ADD(pack_fp16, PackArgs, pack_buffers);

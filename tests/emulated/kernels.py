@@ -8,6 +8,7 @@ from typing import NamedTuple
 VARIANTS = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "variants.h"
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
 _MACRO = {"bf16": "HALF", "fp16": "HALF", "tf32": "TF32", "fp32": "FP32"}
+FAMILY = {4: "", 5: "2d"}  # how a kernel's name says the number of gates
 BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
@@ -18,6 +19,7 @@ class Kernel(NamedTuple):
     own: int  # the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
     threads: int
     kind: str
+    gates: int = 4  # of a unit
 
     @property
     def suffix(self):
@@ -37,7 +39,7 @@ class Kernel(NamedTuple):
 
     @property
     def name(self):
-        name = f"{'backward' if self.backward else 'forward'}_{self.format}_{self.suffix}"
+        name = f"{'backward' if self.backward else 'forward'}{FAMILY[self.gates]}_{self.format}_{self.suffix}"
         return name if self.kind == "images" else f"{name}_{self.kind}"
 
 
@@ -48,17 +50,19 @@ def held():
     return {name: (int(registers), int(shared) if shared else None) for name, registers, shared in found}
 
 
-def kernels():
+def kernels(gates=4):
+    """Those of cells with so many gates, in the order of variants.h."""
     text = VARIANTS.read_text()
     found = []
     for format in FORMATS:
-        rows = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS\(F\)(.*?)\n\n", text, re.DOTALL)[1]
-        for row in re.findall(r"PIXELRNN_(FORWARD|BACKWARD)\(F, (\w+), (\d+), (\d+), (\w+)\)", rows):
-            found.append(Kernel(format, row[0] == "BACKWARD", row[1], int(row[2]), int(row[3]), row[4]))
+        family = FAMILY[gates].upper()
+        rows = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS{family}\(F\)(.*?)\n\n", text, re.DOTALL)[1]
+        for row in re.findall(rf"PIXELRNN_(FORWARD|BACKWARD){family}\(F, (\w+), (\d+), (\d+), (\w+)\)", rows):
+            found.append(Kernel(format, row[0] == "BACKWARD", row[1], int(row[2]), int(row[3]), row[4], gates))
     return found
 
 
-def variants():
+def variants(gates=4):
     """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see csrc/cuda/path.h."""
-    found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels() for blocks in kernel.blocks}
+    found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels(gates) for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))

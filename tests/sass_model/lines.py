@@ -17,6 +17,7 @@ TILE_GUARD = "k * kSide >= s.tiles) break"
 TILE_LOOP = "while (++n < s.tiles)"
 PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "if (pair + 2 < pairs) load(b[0])"}
 CELL_LOOP = "while (!is_last)"
+OTHER_FORMULAS = ("if (formula == Formula::kLeaky) {", "if (formula == Formula::kMax) {")  # taken: round them
 ONE_TILE = "if (is_met || !CLUSTER)"  # taken: into the product
 
 
@@ -37,7 +38,7 @@ def has_one_tile(kernel):
 
 @cache
 def by_name():
-    return {kernel.name: kernel for kernel in kernels()}
+    return {kernel.name: kernel for kernel in [*kernels(), *kernels(5)]}
 
 
 def tiles_at_once(kernel):
@@ -55,6 +56,8 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
             made.append(flow.Rule(ONE_TILE, "taken"))
         if kernel.own == 0:
             made.append(flow.Rule(CELL_LOOP, str(cells)))
+        if kernel.gates == 5:
+            made += [flow.Rule(formula, "taken") for formula in OTHER_FORMULAS]
     elif kernel.own > 1 and (turns := -(-tiles // tiles_at_once(kernel))) < kernel.own // tiles_at_once(kernel):
         made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # unrolled; the first turn has none
     if kernel.held == "s":
@@ -72,10 +75,10 @@ def cost(kernel, code, warps):
     pair = tile = cell = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Two steps of a slice's 16-row tiles (slice_rows() of tiling.h), or 4 rows * 2 cells * 16 values of a thread.
-        products_of_a_pair = (
-            8 * 16 if kernel.format == "fp32" else 2 if kernel.backward and kernel.kind == "single" else 4
-        )
+        # Two steps of a slice's 16-row tiles (slice_rows() of tiling.h), or a thread's rows * 2 cells * 16 values.
+        rows = 4 if kernel.backward else kernel.gates
+        row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
+        products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles
         pair = (more.cycles - base.cycles) / (more.products - base.products) * products_of_a_pair
         pairs_of_a_tile = base.products / at_once / products_of_a_pair
     else:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from emulated.kernels import FORMATS, kernels  # noqa: E402
+from emulated.kernels import FAMILY, FORMATS, kernels  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
 from sass_model import compiler, lines, sass  # noqa: E402
 
@@ -21,18 +21,19 @@ def compile_all(folder, architectures):
     """({architecture: {kernel: registers}}, {kernel: its code on sm_90})."""
 
     def compiled(job):
-        arch, format = job
-        cubin = Path(folder, f"{format}.{arch}.cubin")
-        log = compiler.compile(ROOT / "csrc" / "cuda" / f"resident_{format}.cu", cubin, arch)
+        arch, source = job
+        cubin = Path(folder, f"{source}.{arch}.cubin")
+        log = compiler.compile(ROOT / "csrc" / "cuda" / f"{source}.cu", cubin, arch)
         return arch, {kernel: int(count) for kernel, count in _REGISTERS.findall(log)}
 
+    sources = [f"resident{family}_{format}" for family in FAMILY.values() for format in FORMATS]
     registers = {arch: {} for arch in architectures}
     with ThreadPoolExecutor(2) as pool:
-        for arch, found in pool.map(compiled, [(arch, format) for arch in architectures for format in FORMATS]):
+        for arch, found in pool.map(compiled, [(arch, source) for arch in architectures for source in sources]):
             registers[arch].update(found)
     code = {}
-    for format in FORMATS:
-        code.update(sass.kernels(Path(folder, f"{format}.sm_90.cubin")))
+    for source in sources:
+        code.update(sass.kernels(Path(folder, f"{source}.sm_90.cubin")))
     return registers, code
 
 
@@ -41,7 +42,7 @@ def modelled():
     with tempfile.TemporaryDirectory() as folder:
         registers, code = compile_all(folder, cost_table.ARCHITECTURES)
     rows = []
-    for kernel in kernels():
+    for kernel in [*kernels(), *kernels(5)]:
         used = tuple(registers[arch][kernel.name] for arch in cost_table.ARCHITECTURES)
         costs = tuple(cost_table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in cost_table.WARPS)
         rows.append(cost_table.Row(kernel.name, used, costs))

@@ -1,6 +1,7 @@
 #include "lstm2d.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "../../cuda/resident.h"
 #include "../cells.h"
@@ -45,11 +46,10 @@ struct Scan2d : Scan {
     std::copy(std::begin(corner), std::end(corner), std::begin(r.corner));
     return r;
   }
-  CarriesArgs carries() const {
-    const RaggedImages r = ragged();
-    CarriesArgs carries{kind.formula, float(kind.scale), r.sizes, r.height, r.width, {}};
-    std::copy(std::begin(corner), std::end(corner), std::begin(carries.corner));
-    return carries;
+  CarriesArgs carries() const { return {kind.formula, float(kind.scale), ragged()}; }
+  template <class Args> Args with_geometries(Args args) const {
+    for (int d = 0; d < kMostDirections; ++d) args.geometry[d] = geometry(d);
+    return args;
   }
   StepCell step_cell() const { return {kind.formula, kind.scale, in(peepholes), true, ragged()}; }
 
@@ -60,6 +60,10 @@ struct Scan2d : Scan {
                             : "");
   }
 };
+
+// The gates of a unit, for a kernel's arguments.
+using Four = std::integral_constant<int, 4>;
+using Five = std::integral_constant<int, 5>;
 
 void check_maps(const Tensor& map, const Tensor& weight) {
   STD_TORCH_CHECK(weight.dim() == 5 && map.dim() == 5,
@@ -101,13 +105,15 @@ std::tuple<Tensor, Tensor, Tensor> recurrence2d(Tensor x, Tensor weight, Optiona
   }
   const Tensor packed = s.packed_weight(plan, weight, stream);
   const Tensor of_directions = s.gates == 4 ? torch::stable::new_empty(x, s.maps(s.hidden)) : h;
-  ForwardArgs args{x.const_data_ptr(), packed.const_data_ptr(), in(h0), in(c0), of_directions.mutable_data_ptr(),
-      static_cast<float*>(c.mutable_data_ptr()), gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling, {}};
-  for (int d = 0; d < kMostDirections; ++d) args.geometry[d] = s.geometry(d);
+  auto args = [&](auto known) {
+    return s.with_geometries(ForwardArgsOf<decltype(known)::value>{x.const_data_ptr(), packed.const_data_ptr(), in(h0),
+        in(c0), of_directions.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()), gates.mutable_data_ptr(),
+        int(s.images), s.pixels(), plan.tiling, {}});
+  };
   if (s.gates == 5) {
-    check(forward(plan, ForwardArgs2d{args, s.carries()}, int(s.directions), stream));
+    check(forward(plan, ForwardArgs2d{args(Five()), s.carries()}, int(s.directions), stream));
   } else {
-    check(forward(plan, args, int(s.directions), stream));
+    check(forward(plan, args(Four()), int(s.directions), stream));
     torch::stable::copy_(h, call_permute(of_directions, {1, 2, 3, 0, 4}));
   }
   return {h, c, gates};
@@ -141,14 +147,16 @@ std::tuple<Tensor, Tensor, Tensor> recurrence2d_backward(Tensor dh, Tensor weigh
   }
   Tensor left = torch::stable::new_empty(c, of_rows), above = torch::stable::new_empty(c, of_images);
   const Tensor packed = s.packed_weight(plan, weight, stream), of_directions = s.gates == 4 ? apart(dh) : dh;
-  BackwardArgs args{of_directions.const_data_ptr(), gates.const_data_ptr(),
-      static_cast<const float*>(c.const_data_ptr()), packed.const_data_ptr(), in(c0), dx.mutable_data_ptr(),
-      static_cast<float*>(left.mutable_data_ptr()), int(s.images), s.pixels(), plan.tiling, {}};
-  for (int d = 0; d < kMostDirections; ++d) args.geometry[d] = s.geometry(d);
+  auto args = [&](auto known) {
+    return s.with_geometries(
+        BackwardArgsOf<decltype(known)::value>{of_directions.const_data_ptr(), gates.const_data_ptr(),
+            static_cast<const float*>(c.const_data_ptr()), packed.const_data_ptr(), in(c0), dx.mutable_data_ptr(),
+            static_cast<float*>(left.mutable_data_ptr()), int(s.images), s.pixels(), plan.tiling, {}});
+  };
   if (s.gates == 5)
-    check(backward(plan, BackwardArgs2d{args, s.carries(), static_cast<float*>(above.mutable_data_ptr())},
+    check(backward(plan, BackwardArgs2d{args(Five()), s.carries(), static_cast<float*>(above.mutable_data_ptr())},
         int(s.directions), stream));
-  else check(backward(plan, args, int(s.directions), stream));
+  else check(backward(plan, args(Four()), int(s.directions), stream));
   return {dx, left, above};
 }
 

@@ -51,7 +51,7 @@ Plan Scan::choose(const Path& path, bool backward, const std::string& refusal) c
     check(current_device(device));
     auto ask = [&](bool backward) {
       Plan p;
-      check(plan_here(problem(*f, backward), device, path.restriction(*f, backward), p));
+      check(plan_here(problem(*f, backward), device, path.restriction(*f, backward, gates), p));
       return p;
     };
     chosen = ask(backward);

@@ -1,0 +1,74 @@
+// A cell of the backward: where it is in the maps. With four gates and one carry, then with five and two.
+#pragma once
+#include "../cell2d.h"
+#include "block.cuh"
+#include "lanes.cuh"
+
+namespace pixelrnn::cuda {
+
+// The maps of an image, where a thread's first unit is. Places in them are `at`: first() of a pixel, and from there so
+// many pixels * hidden.
+template <Format F, int GATES> struct BackwardMaps {
+  using T = Traits<F>;
+  const typename T::Value* dh;
+  const typename T::ActiveFour* gates;
+  const float* c;
+  typename T::Four* dx;
+
+  // `keep`: what the compiler cannot take apart.
+  __device__ __forceinline__ BackwardMaps(const BackwardArgsOf<GATES>& a, const Place& at, int hidden, int, bool keep) {
+    const int64_t image = at.map * hidden;
+    auto map = [&](auto* first) { return keep ? primitive::as_computed(first + image) : first + image; };
+    dh = map(static_cast<const typename T::Value*>(a.dh));
+    gates = map(static_cast<const typename T::ActiveFour*>(a.gates));
+    c = map(a.c);
+    dx = map(static_cast<typename T::Four*>(a.dx));
+  }
+  static __device__ __forceinline__ int first(int pixel, int hidden, int unit) { return pixel * hidden + unit; }
+  __device__ __forceinline__ const typename T::Value* dh_at(int at) const { return dh + at; }
+  __device__ __forceinline__ const typename T::ActiveFour* gates_at(int at) const { return gates + at; }
+  __device__ __forceinline__ const float* c_at(int at) const { return c + at; }
+  __device__ __forceinline__ typename T::Four* dx_at(int at) const { return dx + at; }
+};
+
+template <Format F> struct BackwardMaps<F, 5> {
+  using T = Traits<F>;
+  using Value = typename T::Value;
+  using Active = typename T::Active;
+  const Value* dh;
+  const Active* gates;
+  const float* c;
+  Value* dx;
+  int directions;  // of which dh has all side by side
+  int to_fifth;    // from a unit's four gates
+
+  __device__ __forceinline__ BackwardMaps(
+      const BackwardArgsOf<5>& a, const Place& at, int hidden, int unit, bool keep) {
+    directions = gridDim.y, to_fifth = 4 * hidden - 3 * unit;
+    const int64_t image = at.map * hidden, four = 5 * image + 4 * unit;
+    auto map = [&](auto* at) { return keep ? primitive::as_computed(at) : at; };
+    dh = map(
+        static_cast<const Value*>(a.dh) + (int64_t(at.image) * a.pixels * directions + at.direction) * hidden + unit);
+    gates = map(static_cast<const Active*>(a.gates) + four);
+    c = map(a.c + image + unit);
+    dx = map(static_cast<Value*>(a.dx) + four);
+  }
+  static __device__ __forceinline__ int first(int pixel, int hidden, int) { return pixel * hidden; }
+  __device__ __forceinline__ const Value* dh_at(int at) const { return dh + int64_t(at) * directions; }
+  __device__ __forceinline__ const typename T::ActiveFour* gates_at(int at) const {
+    return reinterpret_cast<const typename T::ActiveFour*>(gates + 5 * int64_t(at));
+  }
+  __device__ __forceinline__ const Active* fifth_at(int at) const { return gates + 5 * int64_t(at) + to_fifth; }
+  __device__ __forceinline__ const float* c_at(int at) const { return c + at; }
+  __device__ __forceinline__ typename T::Four* dx_at(int at) const {
+    return reinterpret_cast<typename T::Four*>(dx + 5 * int64_t(at));
+  }
+  __device__ __forceinline__ Value* dx_fifth_at(int at) const { return dx + 5 * int64_t(at) + to_fifth; }
+};
+
+template <int N> __device__ __forceinline__ Slopes2d<float> lane(const Slopes2d<Lanes<N>>& s, int k) {
+  return {s.c.v[k], s.m.v[k], s.f_of_h.v[k], s.o.v[k], s.m_of_c.v[k], s.i.v[k], s.f.v[k], s.g.v[k], s.up.v[k],
+      s.left.v[k], s.above.v[k]};
+}
+
+}  // namespace pixelrnn::cuda

@@ -1,0 +1,32 @@
+// Cells of four gates, with one carry, and of five, with two: what a kernel of either is given, and which geometry its
+// image has.
+#pragma once
+#include "block.cuh"
+
+namespace pixelrnn::cuda {
+
+template <int GATES> struct Family;
+template <> struct Family<4> {
+  using Forward = ForwardArgs;
+  using Backward = BackwardArgs;
+  template <class Args> static __device__ __forceinline__ const Args& scan(const Args& a) { return a; }
+  template <class Args> static __device__ __forceinline__ Geometry geometry(const Args& a, const Place& at) {
+    return a.geometry[at.direction];
+  }
+  // The longest line of any image.
+  static __device__ __forceinline__ int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
+};
+template <> struct Family<5> {
+  using Forward = ForwardArgs2d;
+  using Backward = BackwardArgs2d;
+  template <class Args> static __device__ __forceinline__ const auto& scan(const Args& a) { return a.scan; }
+  template <class Args> static __device__ __forceinline__ Geometry geometry(const Args& a, const Place& at) {
+    const RaggedImages& images = a.cell.images;
+    return images.sizes ? images.geometry(at.image, at.direction) : a.scan.geometry[at.direction];
+  }
+  static __device__ __forceinline__ int map_cells(const BackwardArgs2d& a, const Geometry&) {
+    return a.cell.images.height;
+  }
+};
+
+}  // namespace pixelrnn::cuda

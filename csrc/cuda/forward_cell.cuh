@@ -1,0 +1,127 @@
+// A cell of the forward: where a thread's unit is in the maps, and what the unit comes to. With four gates and one
+// carry, then with five and two.
+#pragma once
+#include "../cell.h"
+#include "../cell2d.h"
+#include "block.cuh"
+#include "format.cuh"
+#include "lanes.cuh"
+
+namespace pixelrnn::cuda {
+
+// The maps of an image, from a thread's unit on. Places in them are `at` = pixel * hidden: 32 bits, by the planner.
+template <Format F, int GATES = 4> struct ForwardMaps {
+  using T = Traits<F>;
+  using Input = typename T::Four;
+  const Input* x;
+  typename T::Value* h;
+  float* c;
+  typename T::ActiveFour* gates;
+
+  // `keep`: in registers.
+  __device__ __forceinline__ ForwardMaps(const ForwardArgsOf<GATES>& a, const Place& at, int unit, bool keep) {
+    const int64_t first = at.map * a.tiling.hidden + unit;
+    x = static_cast<const Input*>(a.x) + first, h = static_cast<typename T::Value*>(a.h) + first, c = a.c + first,
+    gates = static_cast<typename T::ActiveFour*>(a.gates) + first;
+    if (keep)
+      x = primitive::as_computed(x), h = primitive::as_computed(h), c = primitive::as_computed(c),
+      gates = primitive::as_computed(gates);
+  }
+  __device__ __forceinline__ Input load(int at) const { return x[at]; }
+  // What the sums of cell j start at.
+  template <int ROWS> static __device__ __forceinline__ void start(float (&z)[ROWS][2], int j, const Input& x) {
+    const float4 in = T::widen(x);
+    z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
+  }
+};
+
+// What a cell comes to.
+template <Format F, int GATES = 4> struct CellResult {
+  using T = Traits<F>;
+  typename T::Value h;
+  typename T::ActiveFour gates;
+  // From the sums of the four gates.
+  static __device__ __forceinline__ Gates<float> activated(float i, float f, float g, float o) {
+    return activate<typename T::Math>(Gates<float>{i, f, g, o});
+  }
+  __device__ __forceinline__ float compute(const Gates<float>& cell, float c) {  // the next c
+    const float next = next_c(cell, c);
+    h = T::narrow(hidden_state<typename T::Math>(cell, next));
+    gates = T::narrow_active(make_float4(cell.i, cell.f, cell.g, cell.o));
+    return next;
+  }
+  __device__ __forceinline__ void store(const ForwardMaps<F>& maps, int to, float c) const {
+    maps.h[to] = h;
+    maps.c[to] = c;
+    maps.gates[to] = gates;
+  }
+};
+
+template <Format F> struct ForwardMaps<F, 5> {
+  using T = Traits<F>;
+  using Value = typename T::Value;
+  using Active = typename T::Active;
+  struct Input {
+    typename T::Four four;
+    Value fifth;
+  };
+  const Value *x, *x_fifth;
+  Value* h;
+  float* c;
+  Active *gates, *gates_fifth;
+  int directions;  // of which h has all side by side
+
+  __device__ __forceinline__ ForwardMaps(const ForwardArgsOf<5>& a, const Place& at, int unit, bool keep) {
+    const int hidden = a.tiling.hidden;
+    directions = gridDim.y;
+    const int64_t image = at.map * hidden, four = 5 * image + 4 * unit, fifth = 5 * image + 4 * hidden + unit;
+    x = static_cast<const Value*>(a.x) + four, x_fifth = static_cast<const Value*>(a.x) + fifth;
+    h = static_cast<Value*>(a.h) + (int64_t(at.image) * a.pixels * directions + at.direction) * hidden + unit;
+    c = a.c + image + unit;
+    gates = static_cast<Active*>(a.gates) + four, gates_fifth = static_cast<Active*>(a.gates) + fifth;
+    if (keep)
+      x = primitive::as_computed(x), x_fifth = primitive::as_computed(x_fifth), h = primitive::as_computed(h),
+      c = primitive::as_computed(c), gates = primitive::as_computed(gates),
+      gates_fifth = primitive::as_computed(gates_fifth);
+  }
+  __device__ __forceinline__ Input load(int at) const {
+    return {*reinterpret_cast<const typename T::Four*>(x + 5 * int64_t(at)), x_fifth[5 * int64_t(at)]};
+  }
+  template <int ROWS> static __device__ __forceinline__ void start(float (&z)[ROWS][2], int j, const Input& x) {
+    ForwardMaps<F, 4>::start(z, j, x.four);
+    z[4][j] = T::widen(x.fifth);
+    if constexpr (ROWS > 5) z[5][j] = 0;
+  }
+};
+
+template <Format F> struct CellResult<F, 5> {
+  using T = Traits<F>;
+  typename T::Value h;
+  typename T::ActiveFour four;
+  typename T::Active fifth;
+  // Of a thread's two cells of a tile, from the sums of their gates; the result: their next c.
+  template <int ROWS> static __device__ __forceinline__ Lanes<2> compute(CellResult (&results)[2],
+      const CarriesArgs& cell, const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
+    using Math = LanesMath<typename T::Math>;
+    auto sum = [&](int gate) { return Lanes<2>{z[gate][0], z[gate][1]}; };
+    const CellOutput<Lanes<2>> out =
+        cell2d<Math>(cell.formula, cell.scale, static_cast<const Peepholes<Lanes<2>>*>(nullptr),
+            LaneMask<2>{is_first, false}, {sum(0), sum(1), sum(2), sum(3), sum(4)}, c_left, c_up);
+    const Lanes<2> h = out.outer * Math::tanh(out.inner);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const FiveGates<Lanes<2>>& a = out.gates;
+      results[j] = {T::narrow(h.v[j]), T::narrow_active(make_float4(a.i.v[j], a.f.v[j], a.g.v[j], a.o.v[j])),
+          T::narrow_active(a.up.v[j])};
+    }
+    return out.c;
+  }
+  __device__ __forceinline__ void store(const ForwardMaps<F, 5>& maps, int to, float c) const {
+    maps.h[int64_t(to) * maps.directions] = h;
+    maps.c[to] = c;
+    *reinterpret_cast<typename T::ActiveFour*>(maps.gates + 5 * int64_t(to)) = four;
+    maps.gates_fifth[5 * int64_t(to)] = fifth;
+  }
+};
+
+}  // namespace pixelrnn::cuda

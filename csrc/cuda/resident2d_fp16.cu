@@ -1,0 +1,3 @@
+#include "kernels.cuh"
+
+PIXELRNN_HALF_VARIANTS2D(fp16)

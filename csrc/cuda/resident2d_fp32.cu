@@ -1,0 +1,3 @@
+#include "kernels.cuh"
+
+PIXELRNN_FP32_VARIANTS2D(fp32)

@@ -1,0 +1,3 @@
+#include "kernels.cuh"
+
+PIXELRNN_TF32_VARIANTS2D(tf32)
