@@ -11,7 +11,7 @@ import argparse
 import math
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -184,13 +184,14 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
             print(f"step {step}: loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def draw(out: Path, reader: Reader, lines: Lines, texts: list[list[int]]) -> None:
-    """The first lines and the first that are misread: what is read where, in red what should be, and beside it which
-    pixels the character in the middle depends on, by the gradient of its log-probability."""
+def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
+    """A figure of the first lines and the first that are misread: what is read where, in red what should be, and beside
+    it which pixels the character in the middle depends on, by the gradient of its log-probability."""
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
-    figure = need("matplotlib.figure").Figure(figsize=(9, 0.95 * len(shown)), dpi=100, layout="constrained")
-    for i, (left, right) in zip(shown, figure.subplots(len(shown), 2, sharex=True, squeeze=False)):
+    widest = int(lines.sizes[shown, 1].max())
+    figure = need("matplotlib.figure").Figure(figsize=(9, 0.9 * len(shown)), dpi=100, layout="constrained")
+    for i, (left, right) in zip(shown, figure.subplots(len(shown), 2, squeeze=False)):
         height, width = lines.sizes[i].tolist()
         image = lines.images[i : i + 1, :, :height, :width].to(next(reader.parameters()).device).requires_grad_()
         log_probabilities, _ = reader(image, lines.sizes[i : i + 1].to(image.device))
@@ -201,13 +202,15 @@ def draw(out: Path, reader: Reader, lines: Lines, texts: list[list[int]]) -> Non
         influence = gradient[0, 0].abs().cpu().numpy()
         for axes, where in ((left, columns), (right, one)):
             axes.imshow(image.detach()[0, 0].cpu().numpy(), cmap="gray_r", vmax=2)
-            axes.axis("off")
             for column in where:
                 axes.text((column + 0.5) * STRIDE, -2, int(path[column]), ha="center", color="tab:blue")
         right.imshow(influence, cmap="Reds", alpha=(influence / (influence.max() or 1)) ** 0.5)
         if i in wrong:
             left.text(width + 4, height / 2, "".join(map(str, lines.texts[i].tolist())), color="tab:red", va="center")
-    figure.savefig(out)
+        for axes in (left, right):
+            axes.axis("off")
+            axes.set_xlim(0, widest + 40)  # one scale for all, and a place for what should be read
+    return figure
 
 
 def check_picture(out: Path) -> None:
@@ -229,7 +232,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--model", choices=MODELS, default="lstm2d")
     parser.add_argument("--steps", type=whole(1), default=2000, help="(%(default)s)")
     parser.add_argument("--batch", type=whole(1), default=32, help="lines of a step (%(default)s)")
-    parser.add_argument("--learning-rate", type=positive, default=5e-3, help="the highest (%(default)s)")
+    parser.add_argument("--learning-rate", type=positive, default=1e-2, help="the highest (%(default)s)")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose digits are read at last")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
@@ -259,7 +262,7 @@ def main(arguments: list[str] | None = None) -> float:
     characters = sum(len(truth) for truth in lines.texts)
     print(f"{wrong / characters:.2%} character errors, {wrong} of {characters} in {len(texts)} {options.split} lines")
     if options.out:
-        draw(options.out, reader, lines, texts)
+        draw(reader, lines, texts).savefig(options.out)
         print(f"lines, what was read, and from which pixels: {options.out}")
     return wrong / characters
 

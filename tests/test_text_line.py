@@ -162,6 +162,13 @@ def test_a_step_is_trained_read_and_drawn(tmp_path, capsys, monkeypatch, model):
         assert picture.format == "PNG" and picture.width == 900
 
 
+def test_lines_are_drawn_whole_and_to_one_scale(digits):
+    lines = digits["test"].lines(4, source())
+    axes = text_line.draw(text_line.Reader("columns").eval(), lines, [text.tolist() for text in lines.texts]).axes
+    (limits,) = {axis.get_xlim() for axis in axes}
+    assert len(axes) == 2 * 3 and limits[0] <= 0 and limits[1] > lines.sizes[:3, 1].max()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -183,5 +190,5 @@ def test_what_cannot_be_is_said_before_training(capsys, arguments, said):
 
 @pytest.mark.sweep
 def test_it_learns_to_read_in_half_a_minute():
-    """Seeds 0 to 4 have 6 or 7 % character errors then, who has learned nothing has 100 %."""
-    assert text_line.main(["--steps", "400"]) < 0.1
+    """Seeds 0 to 4 then have 5 or 6 % character errors, who has learned nothing has 100 %."""
+    assert text_line.main(["--steps", "400"]) < 0.08

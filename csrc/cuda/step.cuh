@@ -48,7 +48,7 @@ struct StepUnit {
     const int here = g.pixel(s.line, cell);
     pixel = (int64_t(direction) * s.images + image) * s.pixels + here;
     hidden = (c.joined ? (int64_t(image) * s.pixels + here) * s.directions + direction : pixel) * s.hidden + unit;
-    has_left = g.active(s.line - 1, cell), has_up = cell > 0 && g.active(s.line - 1, cell - 1);
+    has_left = g.active(s.line - 1, cell), has_up = g.active(s.line - 1, cell - 1);
     to_left = -g.step, to_up = -g.step - g.cell;
   }
 };

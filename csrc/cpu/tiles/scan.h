@@ -13,9 +13,10 @@ constexpr int kForwardGates = 4;
 #else
 constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read than by 3 cells x 4
 #endif
-constexpr int kForwardCells = kRows;
 // Gates of a pass over the values: of five 3 and 2, or 2, 2 and 1.
 template <Family F> constexpr int kPassGates = F == Family::kFive && kForwardGates == 4 ? 3 : kForwardGates;
+// Three gates leave registers for more cells, which use a weight more often.
+template <Family F> constexpr int kForwardCells = kPassGates<F> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
 // What the next line needs is fetched a few cache lines at a time: all at once, there would be more misses than the
 // core can have under way.
@@ -167,7 +168,7 @@ template <class T, Family F> struct ScanTiles {
   }
   static int block_units(Pass pass, int hidden) { return pass == Pass::kForward ? L : L * backward_vectors(hidden); }
   static int max_cells(Pass pass, int hidden) {
-    if (pass == Pass::kForward) return kForwardCells;
+    if (pass == Pass::kForward) return kForwardCells<F>;
     const int v = backward_vectors(hidden);
     return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? kRows : 8;
   }
@@ -225,8 +226,8 @@ template <class T, Family F> struct ScanTiles {
     switch (count) {
 #define CASE(R) \
   case R:       \
-    if constexpr (R <= kForwardCells) return forward_tile<T, F, R>(rows, first, hidden, block * L, w, maps);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+    if constexpr (R <= kForwardCells<F>) return forward_tile<T, F, R>(rows, first, hidden, block * L, w, maps);
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }
   }
