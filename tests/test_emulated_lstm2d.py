@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch.library import opcheck
 
 import lstm2d
 from checks import assert_close
 from emulated import library
 from scans import REFERENCE, Problem2d
 from test_emulated import RATIO, compare
+from test_lstm2d_operators import arguments, of_gradients
 
 pytestmark = pytest.mark.emulated
 
@@ -78,17 +80,15 @@ def test_gradients_that_are_not_wanted_have_no_elements(emulated):
             assert torch.equal(got, expected) if want else got.numel() == 0
 
 
-@pytest.mark.parametrize("sizes", [None, [(4, 5), (2, 3)]], ids=["full", "ragged"])
-def test_opcheck(sizes, emulated):
-    """Fake kernels, strides and derivatives, of weights as a layer gives them."""
-    p = Problem2d("fp32", "halved-peepholes", ("tl", "bl"), 3, (2, 4, 5))
-    operands = [t.requires_grad_() for t in p.inputs.values()]
-    sizes = None if sizes is None else torch.tensor(sizes)
-    h, c, gates = (t.detach() for t in emulated.ops.lstm2d_scan(*operands, sizes, p.corners, p.cell))
-    arguments = p.cotangent, *operands, sizes, h, c, gates, p.corners, p.cell, True, True, True
-    torch.library.opcheck(
-        emulated.ops.lstm2d_gradients.default, arguments, test_utils=("test_schema", "test_faketensor")
-    )
+@pytest.mark.parametrize("sizes", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("variant", ["pixelrnn", "halved-peepholes"])
+def test_fake_kernels(variant, sizes, emulated):
+    """Shapes, dtypes and strides, of weights as a layer gives them."""
+    scan = arguments(variant, sizes=sizes, dtype=torch.float32)
+    backward = of_gradients(scan, True, True, True)
+    opcheck(emulated.ops.lstm2d_gradients.default, tuple(backward), test_utils=("test_schema", "test_faketensor"))
+    if not sizes:  # c and the gates hold anything outside of an image, and not the same twice
+        opcheck(emulated.ops.lstm2d_scan.default, tuple(scan), test_utils=("test_schema", "test_faketensor"))
 
 
 def test_halves_keep_the_state_in_float32(emulated):

@@ -14,7 +14,8 @@ from torch import Tensor
 from ...directions import CORNERS
 from ..autocast import runs_without_autocast
 from ..devices import on_one_device
-from ..recurrence.eager import displaced
+from ..recurrence.eager import displaced, state_dtype
+from ..recurrence.gpu import laid_out_as
 from . import eager
 from .sizes import inside_of
 
@@ -95,11 +96,11 @@ def lstm2d_gradients(
         gradients[0] = _sum_of_products(by_pixel, _rows(weight_ih[:, 0])).view_as(input)
     if of_weight_ih:
         product = by_pixel.transpose(1, 2) @ _alone(input, sizes).flatten(0, 2)
-        gradients[1] = _laid_out_as(weight_ih, _by_unit(product, weight.shape[2]).unsqueeze(1))
+        gradients[1] = laid_out_as(weight_ih, _by_unit(product, weight.shape[2]).unsqueeze(1))
     if of_weight:
         states = _neighbours(h.permute(3, 0, 1, 2, 4), h0, sizes, corners)
         products = [by_pixel.transpose(1, 2) @ state.flatten(1, 3) for state in states]
-        gradients[2] = _laid_out_as(weight, torch.stack([_by_unit(p, weight.shape[2]) for p in products], 1))
+        gradients[2] = laid_out_as(weight, torch.stack([_by_unit(p, weight.shape[2]) for p in products], 1))
     if bias is not None:
         gradients[3] = _by_unit(_wide_sum(by_pixel, 1).unsqueeze(-1), weight.shape[2]).squeeze(-1).to(bias.dtype)
     if h0 is not None:
@@ -194,8 +195,4 @@ def _filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
 
 
 def _wide_sum(t: Tensor, axes: int | tuple[int, ...]) -> Tensor:
-    return t.sum(axes, dtype=torch.promote_types(t.dtype, torch.float32))
-
-
-def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
-    return torch.empty_like(weight).copy_(gradient)
+    return t.sum(axes, dtype=state_dtype(t.dtype))

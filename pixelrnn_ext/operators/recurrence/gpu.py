@@ -144,10 +144,10 @@ def line_scan_gradients(
     dx, dweight, dh0, dc0, dinput, dweight_ih, dbias = eager.line_scan_gradients(
         dh, weight, h0, c0, input, weight_ih, h, c, gates, *scan, scan_backward=backward, weight_grad=weight_grad
     )
-    return dx, _laid_out_as(weight, dweight), dh0, dc0, dinput, _laid_out_as(weight_ih, dweight_ih), dbias
+    return dx, laid_out_as(weight, dweight), dh0, dc0, dinput, laid_out_as(weight_ih, dweight_ih), dbias
 
 
-def _laid_out_as(weight: Tensor | None, gradient: Tensor) -> Tensor:
+def laid_out_as(weight: Tensor | None, gradient: Tensor) -> Tensor:
     """The gradient of a weight, as the fake kernel says that it lies in memory; of no elements, as it is."""
     if weight is None or gradient.shape != weight.shape:
         return gradient
