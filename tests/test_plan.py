@@ -136,9 +136,9 @@ CASES = [
 ]  # fmt: skip
 
 
-def problem(core, format, backward, hidden, taps, size, images, directions, gates=4, peepholes=False):
+def problem(core, format, backward, hidden, taps, size, images, directions, gates=4):
     geometry = (core.Geometry.diagonal if taps == 2 else core.Geometry.row)(*size)
-    sizes = geometry.lines, geometry.cells, images, directions, gates, peepholes
+    sizes = geometry.lines, geometry.cells, images, directions, gates
     return core.Problem(core.Format[format], backward, hidden, taps, *sizes)
 
 
@@ -352,23 +352,21 @@ def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, da
 
 
 @pytest.mark.parametrize(
-    ("hidden", "taps", "peepholes", "why_not"),
+    ("hidden", "taps", "why_not"),
     [
-        pytest.param(32, 2, True, "expected no peepholes", id="peepholes"),
-        pytest.param(20, 2, False, "expected a hidden size that is a multiple of 8, got 20", id="hidden"),
-        pytest.param(32, 3, False, "expected 2 taps of cells of five gates, got 3", id="taps"),
+        pytest.param(20, 2, "expected a hidden size that is a multiple of 8, got 20", id="hidden"),
+        pytest.param(32, 3, "expected 2 taps of cells of five gates, got 3", id="taps"),
         pytest.param(
             256,
             2,
-            False,
             "the weights and lines of hidden size 256, 2 taps and lines of 32 cells need 463152 bytes of shared "
             "memory, a block may have 232448",
             id="shared-memory",
         ),
     ],
 )
-def test_why_cells_of_five_gates_are_not_resident(core, hidden, taps, peepholes, why_not):
-    asked = problem(core, "tf32", False, hidden, taps, (32, 32), 16, 4, 5, peepholes)
+def test_why_cells_of_five_gates_are_not_resident(core, hidden, taps, why_not):
+    asked = problem(core, "tf32", False, hidden, taps, (32, 32), 16, 4, 5)
     assert core.plan(asked, core.known_device(90)).describe() == f"step path: {why_not}"
 
 

@@ -93,7 +93,6 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
   if (device.capability < kLeastCapability)
     return none("expected a GPU of compute capability 8.0 or later, got " + number(device.capability / 10) + "." +
                 number(device.capability % 10));
-  if (p.peepholes) return none("expected no peepholes");
   if (p.gates == 5 && p.taps != 2) return none("expected 2 taps of cells of five gates, got " + number(p.taps));
   if (p.taps > kMostTaps) return none("expected at most 3 taps, got " + number(p.taps));
   if (p.hidden % 8) return none("expected a hidden size that is a multiple of 8, got " + number(p.hidden));

@@ -16,8 +16,7 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  int gates = 4;           // of a unit; with 5, a cell carries on the states of both neighbours
-  bool peepholes = false;  // of those
+  int gates = 4;  // of a unit; with 5, a cell carries on the states of both neighbours
 };
 
 struct Device {

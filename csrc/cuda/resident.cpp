@@ -89,12 +89,12 @@ cudaError_t current_device(Device& d) {
 }
 
 cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
-  using Asked = std::tuple<std::array<int64_t, 14>, std::array<int, 4>, std::string>;
+  using Asked = std::tuple<std::array<int64_t, 13>, std::array<int, 4>, std::string>;
   static Remembered<Asked, Plan> answers;
   int device = 0;
   if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
   const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden,
-                        p.taps, p.lines, p.cells, p.images, p.directions, p.gates, p.peepholes},
+                        p.taps, p.lines, p.cells, p.images, p.directions, p.gates},
       {r.max_blocks, r.blocks, r.groups, r.step}, r.variant};
   try {
     chosen = answers.get(asked, [&] {

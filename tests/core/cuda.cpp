@@ -136,11 +136,11 @@ void bind_variants(py::module_& m) {
 void bind_plan(py::module_& m) {
   py::class_<Problem>(m, "Problem")
       .def(py::init([](Format format, bool backward, int hidden, int taps, int lines, int cells, int64_t images,
-                        int64_t directions, int gates, bool peepholes) {
-        return Problem{format, backward, hidden, taps, lines, cells, images, directions, gates, peepholes};
+                        int64_t directions, int gates) {
+        return Problem{format, backward, hidden, taps, lines, cells, images, directions, gates};
       }),
           "format"_a, "backward"_a, "hidden"_a, "taps"_a, "lines"_a, "cells"_a, "images"_a, "directions"_a,
-          "gates"_a = 4, "peepholes"_a = false)
+          "gates"_a = 4)
       .def_readonly("cells", &Problem::cells);
   py::class_<Device>(m, "Device")
       .def(py::init([](int capability, int shared_memory, int multiprocessors) {
