@@ -8,6 +8,7 @@ many parameters. Needs the `train` extra; takes two minutes on two cores.
 """
 
 import argparse
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -222,9 +223,10 @@ def check_picture(out: Path) -> None:
 
 
 def positive(text: str) -> float:
-    if not 0 < (value := float(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
 
 
 def main(arguments: list[str] | None = None) -> float:

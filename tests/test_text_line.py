@@ -175,7 +175,10 @@ def test_lines_are_drawn_whole_and_to_one_scale(digits):
         pytest.param(["--model", "gru"], "invalid choice", id="model"),
         pytest.param(["--steps", "0"], "expected an integer >= 1", id="no steps"),
         pytest.param(["--batch", "few"], "expected an integer >= 1", id="batch"),
-        pytest.param(["--learning-rate", "nan"], "expected a positive number, got 'nan'", id="rate"),
+        *(
+            pytest.param(["--learning-rate", rate], f"expected a positive number, got {rate!r}", id=f"rate {rate}")
+            for rate in ("nan", "0", "high")
+        ),
         pytest.param(["--device", "abacus"], "expected a device", id="device"),
         pytest.param(["--out", "lines.mp3"], "expected --out to end in .png", id="kind of picture"),
         pytest.param(["--out", "nowhere/lines.png"], "in a folder that exists", id="folder"),
