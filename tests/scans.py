@@ -151,6 +151,19 @@ def variant(ops, arch, format, suffix, blocks, geometry):
     return None, path, found
 
 
+VARIANTS_2D = variants(5)
+VARIANT_2D_IDS = ["{}-{}-C{}".format(*variant) for variant in VARIANTS_2D]
+
+
+def variant2d(format, suffix, blocks, images, **options):
+    """A problem of lines of two tiles, whose window starts and ends inside a tile, from two corners, that this variant
+    of five gates takes; its path, and its kernels."""
+    found = [k for k in kernels(5) if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
+    hidden = max(size for kernel in found for size in hidden_sizes(kernel, blocks, 2))
+    problem = Problem2d(format, "stable", ("tr", "bl"), hidden, (images, 12, 5), **options)
+    return problem, f"resident:{suffix}:{blocks}", found
+
+
 def check_names(format, suffix, blocks, plans):
     """A pass that has the variant takes it."""
     for backward, plan in enumerate(plans):

@@ -14,14 +14,17 @@ from pixelrnn_ext.masks import Mask
 from scans import (
     DTYPES,
     REFERENCE,
+    VARIANT_2D_IDS,
     VARIANT_IDS,
     VARIANTS,
+    VARIANTS_2D,
     Problem,
     Problem2d,
     check_names,
     compare_extremes,
     same_in_every_launch,
     variant,
+    variant2d,
 )
 
 skip_without_a_gpu()
@@ -38,15 +41,26 @@ def check(problem, path):
         assert_close(name, expected[name], tensor.cpu(), bounds[problem.format])
 
 
-@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=VARIANT_IDS)
-def test_every_kernel(format, suffix, blocks):
+def skip_without(blocks):
     capability = torch.cuda.get_device_capability()
     if capability < (8, 0) or (blocks > 1 and capability < (9, 0)):
         pytest.skip(f"compute capability {capability[0]}.{capability[1]} has no such kernel")
+
+
+@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=VARIANT_IDS)
+def test_every_kernel(format, suffix, blocks):
+    skip_without(blocks)
     problem, path, plans = variant(REFERENCE, THIS_GPU, format, suffix, blocks, "bilstm")
     if problem is not None:
         check_names(format, suffix, blocks, plans)
         check(problem, path)
+
+
+@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS_2D, ids=VARIANT_2D_IDS)
+def test_every_kernel_of_five_gates(format, suffix, blocks):
+    skip_without(blocks)
+    problem, path, _ = variant2d(format, suffix, blocks, 2, sizes=[(12, 5), (5, 3)])
+    check(problem, path)
 
 
 @pytest.mark.parametrize("geometry", ["row3", "diagonal-reverse"])

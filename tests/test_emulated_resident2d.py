@@ -5,16 +5,15 @@ import pytest
 import torch
 
 from emulated import library
-from emulated.kernels import FORMATS, kernels, variants
+from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
-from scans import REFERENCE, Problem2d, hidden_sizes
+from scans import REFERENCE, VARIANT_2D_IDS, VARIANTS_2D, Problem2d, variant2d
 from test_emulated import compare
 
 pytestmark = pytest.mark.emulated
 
 ALL = ("tl", "tr", "bl", "br")
 CELLS = ["stable", "graves", "halved", "leaky", "max"]
-VARIANTS = variants(5)
 
 
 @pytest.fixture(params=["sm_80", "sm_90"])
@@ -48,22 +47,14 @@ def plans(emulated, arch, problem, path):
     return emulated.ops.describe_plan(*sizes, problem.format, int(arch.removeprefix("sm_")), path, 5)
 
 
-def kernels_of(format, suffix, blocks):
-    return [k for k in kernels(5) if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
-
-
 @pytest.mark.parametrize("sizes", [None, [(12, 5), (5, 7)]], ids=["full", "ragged"])
-@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=["{}-{}-C{}".format(*v) for v in VARIANTS])
+@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS_2D, ids=VARIANT_2D_IDS)
 def test_every_kernel_in_every_schedule(format, suffix, blocks, sizes, arch, emulated):
-    """Lines of two tiles, whose window starts and ends inside a tile; from two corners at once."""
     if blocks > 1 and arch == "sm_80":
         return  # no clusters
     if blocks == 8 and sizes:
         return  # images end alike in clusters of any size, and these are the slowest
-    found = kernels_of(format, suffix, blocks)
-    hidden = max(size for kernel in found for size in hidden_sizes(kernel, blocks, 2))
-    problem = Problem2d(format, "stable", ("tr", "bl"), hidden, (1 if blocks == 8 else 2, 12, 5), sizes=sizes)
-    path = f"resident:{suffix}:{blocks}"
+    problem, path, found = variant2d(format, suffix, blocks, 1 if blocks == 8 else 2, sizes=sizes)
     for kernel in found:
         assert plans(emulated, arch, problem, path)[kernel.backward].startswith(f"{kernel.name}: {blocks} block")
     expected = problem.run(REFERENCE, torch.float64)
