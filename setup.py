@@ -199,7 +199,7 @@ def plan():
         # USE_CUDA declares torch's stable access to the current stream.
         nvcc_flags = ["-O3", "-lineinfo"]
         if int(cuda_version.partition(".")[0]) >= 13:  # drivers before its own do not unpack it
-            nvcc_flags.append("--compress-mode=size")  # a third of the size, line numbers included
+            nvcc_flags.append("--compress-mode=size")  # a fifth of the size, line numbers included
         flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET], "nvcc": nvcc_flags}
         cuda_sources = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), *files("cuda/*.cu")]
         modules.append(CUDAExtension(f"{NAME}._C_cuda", cuda_sources, extra_compile_args=flags, **common()))

@@ -76,15 +76,17 @@ def test_tensor_core_instructions_are_there(arch):
 
 @pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump")
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ["pack", "pack2d"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_packing_divides_nothing(format, arch):
-    """A division of 64 bits is a call; one of 32 bits goes through a floating-point reciprocal. Both passes of both
-    families are in one kernel."""
-    code = functions(arch)[f"pack_{format}"]
-    assert not re.search(r"\b(CALL|I2F|F2I|MUFU|LDL|STL)\b", code)
+def test_the_packing_divides_nothing(format, name, arch):
+    """A division of 64 bits is a call that returns; one of 32 bits goes through a floating-point reciprocal. (To leave
+    a kernel nvcc may call its end.) Both passes are in one kernel. Where a fifth gate lies takes five instructions."""
+    code = functions(arch)[f"{name}_{format}"]
+    assert not re.search(r"\b(RET|I2F|F2I|MUFU|LDL|STL)\b", code)
     instructions = len(re.findall(r"/\*[0-9a-f]{4}\*/", code))
     values = 8 if format in ("bf16", "fp16") else 4  # of a piece
-    assert instructions <= 4 * (120 + 22 * values), instructions
+    of_value = 27 if name == "pack2d" else 22
+    assert instructions <= 2 * (120 + of_value * values), instructions
 
 
 SMALL_PIECES = (

@@ -36,7 +36,8 @@ template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __fo
     BODY(__VA_ARGS__(a);)                                                                  \
   }                                                                                        \
   PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
-#define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F>)
+#define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 4>)
+#define PACK2D(F) PIXELRNN_KERNEL(pack2d_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 5>)
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                      \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND, \
       forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)

@@ -18,8 +18,8 @@ template <Format F, bool BACKWARD, int GATES> __device__ __forceinline__ void pa
                                                          // shifts
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
-  int direction = 0, rank = blockIdx.z;
-  for (; rank >= s.blocks; rank -= s.blocks) ++direction;
+  const int z = blockIdx.z, direction = (z >= s.blocks) + (z >= 2 * s.blocks) + (z >= 3 * s.blocks),
+            rank = z - direction * s.blocks;
   const Value* const from =
       static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * GATES * s.hidden);
   struct alignas(16) Piece { Value v[4 * kRegister]; };
@@ -48,13 +48,9 @@ template <Format F, bool BACKWARD, int GATES> __device__ __forceinline__ void pa
                    : (tile * size.steps + step) * 32 + lane] = piece;
   }
 }
-template <Format F, int GATES> __device__ __forceinline__ void pack_gates(const PackArgs& a) {
+template <Format F, int GATES> __device__ __forceinline__ void pack(const PackArgs& a) {
   if (a.tiling.backward) pack_pass<F, true, GATES>(a);
   else pack_pass<F, false, GATES>(a);
-}
-template <Format F> __device__ __forceinline__ void pack(const PackArgs& a) {
-  if (a.tiling.gates == 4) pack_gates<F, 4>(a);
-  else pack_gates<F, 5>(a);
 }
 
 }  // namespace pixelrnn::cuda

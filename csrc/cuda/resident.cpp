@@ -9,10 +9,14 @@
 #include "entry.h"
 #include "launch.h"
 
-PIXELRNN_DECLARE_ENTRY(pack_bf16);
-PIXELRNN_DECLARE_ENTRY(pack_fp16);
-PIXELRNN_DECLARE_ENTRY(pack_tf32);
-PIXELRNN_DECLARE_ENTRY(pack_fp32);
+#define PACK(F)                     \
+  PIXELRNN_DECLARE_ENTRY(pack_##F); \
+  PIXELRNN_DECLARE_ENTRY(pack2d_##F)
+PACK(bf16);
+PACK(fp16);
+PACK(tf32);
+PACK(fp32);
+#undef PACK
 
 namespace pixelrnn::cuda {
 namespace {
@@ -108,13 +112,14 @@ cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, P
 
 cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {
   constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
-  const void* const entries[] = {pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry};
+  const void* const entries[2][4] = {{pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry},
+      {pack2d_bf16_entry, pack2d_fp16_entry, pack2d_tf32_entry, pack2d_fp32_entry}};
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),
                  ranks = unsigned(directions * a.tiling.blocks);
   Layout layout{std::clamp(most_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
   layout.blocks_z = ranks;
-  return launch(entries[int(a.tiling.format)], layout, a, stream);
+  return launch(entries[a.tiling.gates == 5][int(a.tiling.format)], layout, a, stream);
 }
 cudaError_t forward(const Plan& p, const ForwardArgs& a, int directions, cudaStream_t stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);

@@ -155,10 +155,14 @@ template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const
 #define FORWARD2D FORWARD
 #define BACKWARD2D BACKWARD
 PIXELRNN_VARIANTS
-DECLARE(pack_bf16);
-DECLARE(pack_fp16);
-DECLARE(pack_tf32);
-DECLARE(pack_fp32);
+#define PACK(F)      \
+  DECLARE(pack_##F); \
+  DECLARE(pack2d_##F)
+PACK(bf16);
+PACK(fp16);
+PACK(tf32);
+PACK(fp32);
+#undef PACK
 #define STEP(name)                   \
   DECLARE(step_forward_##name##_4);  \
   DECLARE(step_backward_##name##_4); \
@@ -192,10 +196,13 @@ static const bool added = [] {
 #define FORWARD2D(name, ...) ADD(name, ForwardArgs2d, forward_buffers_2d);
 #define BACKWARD2D(name, ...) ADD(name, BackwardArgs2d, backward_buffers_2d);
   PIXELRNN_VARIANTS
-  ADD(pack_bf16, PackArgs, pack_buffers);
-  ADD(pack_fp16, PackArgs, pack_buffers);
-  ADD(pack_tf32, PackArgs, pack_buffers);
-  ADD(pack_fp32, PackArgs, pack_buffers);
+#define PACK(F)                          \
+  ADD(pack_##F, PackArgs, pack_buffers); \
+  ADD(pack2d_##F, PackArgs, pack_buffers)
+  PACK(bf16);
+  PACK(fp16);
+  PACK(tf32);
+  PACK(fp32);
 #define STEP_OF(name, value, compute, gates)                                                          \
   ADD(step_forward_##name##_##gates, StepForwardArgs, (step_forward_buffers<value, compute, gates>)); \
   ADD(step_backward_##name##_##gates, StepBackwardArgs, (step_backward_buffers<value, compute, gates>))

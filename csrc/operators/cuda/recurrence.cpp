@@ -14,13 +14,6 @@
 namespace pixelrnn::cuda {
 namespace {
 
-void check_shape(const Scan& s) {
-  s.check_sizes();
-  STD_TORCH_CHECK(s.directions == 1 || s.directions == 2, "line_scan: expected 1 or 2 directions, got ", s.directions);
-  STD_TORCH_CHECK(s.diagonal ? s.taps == 2 : s.taps % 2 == 1, "line_scan: expected ",
-      s.diagonal ? "2 taps" : "an odd number of taps", ", got ", s.taps);
-}
-
 Scan scan_of(const Tensor& map, const Tensor& weight, bool diagonal, bool reverse, bool tf32) {
   STD_TORCH_CHECK(weight.dim() == 5 && map.dim() == 6,
       "line_scan: expected weight [D, taps, h, 4, h] and x or gates [D, B, H, W, h, 4]");
@@ -28,7 +21,8 @@ Scan scan_of(const Tensor& map, const Tensor& weight, bool diagonal, bool revers
       weight.scalar_type(), {}};
   for (int d = 0; d < 2; ++d) s.corner[d] = {false, reverse != (d == 1)};
   s.check_type();
-  check_shape(s);
+  s.check_sizes();
+  STD_TORCH_CHECK(s.directions == 1 || s.directions == 2, "line_scan: expected 1 or 2 directions, got ", s.directions);
   s.check_tensor("weight", weight, {s.directions, s.taps, s.hidden, 4, s.hidden}, s.type);
   return s;
 }

@@ -15,6 +15,8 @@ void Scan::check_sizes() const {
       ": the map is too large");
   STD_TORCH_CHECK(
       images * hidden * (diagonal ? height : width) < (int64_t(1) << 31), name, ": a line of the map is too large");
+  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, name, ": expected ",
+      diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
 }
 
 void Scan::check_tensor(

@@ -27,7 +27,7 @@ struct Scan {
   int gates = 4;
 
   void check_type() const;
-  void check_sizes() const;  // that its lines and maps are not too large
+  void check_sizes() const;  // that its lines and maps are not too large, and its taps those of its kind
   void check_tensor(
       const char* tensor, const Optional& t, const std::vector<int64_t>& sizes, ScalarType expected) const;
 
