@@ -27,7 +27,7 @@ class PythonRecurrence:
     def scan(self, x, weight, h0, c0, peepholes, sizes):
         directions, _, hidden, gates, _ = weight.shape
         identity = torch.eye(directions * gates * hidden, dtype=x.dtype).unflatten(0, (directions, -1))
-        weight_ih = gpu._by_unit(identity, hidden).unsqueeze(1)
+        weight_ih = gpu._unrows(identity, hidden).unsqueeze(1)
         x = x.permute(1, 2, 3, 0, 4).flatten(3)
         return eager.lstm2d_scan(x, weight_ih, weight, None, h0, c0, peepholes, sizes, self.corners, self.cell)
 

@@ -14,8 +14,8 @@ template <Format F, bool BACKWARD, int GATES> __device__ __forceinline__ void pa
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);  // values of a register
   Tiling s = a.tiling;
-  s.format = F, s.backward = BACKWARD, s.gates = GATES;  // as they are; but now the compiler knows, and divides by
-                                                         // shifts
+  // As they are; but now the compiler knows, and divides by shifts.
+  s.format = F, s.backward = BACKWARD, s.gates = GATES;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
   const int z = blockIdx.z, direction = (z >= s.blocks) + (z >= 2 * s.blocks) + (z >= 3 * s.blocks),

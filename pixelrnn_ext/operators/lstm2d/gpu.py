@@ -96,13 +96,13 @@ def lstm2d_gradients(
         gradients[0] = _sum_of_products(by_pixel, _rows(weight_ih[:, 0])).view_as(input)
     if of_weight_ih:
         product = by_pixel.transpose(1, 2) @ _alone(input, sizes).flatten(0, 2)
-        gradients[1] = laid_out_as(weight_ih, _by_unit(product, weight.shape[2]).unsqueeze(1))
+        gradients[1] = laid_out_as(weight_ih, _unrows(product, weight.shape[2]).unsqueeze(1))
     if of_weight:
         states = _neighbours(h.permute(3, 0, 1, 2, 4), h0, sizes, corners)
         products = [by_pixel.transpose(1, 2) @ state.flatten(1, 3) for state in states]
-        gradients[2] = laid_out_as(weight, torch.stack([_by_unit(p, weight.shape[2]) for p in products], 1))
+        gradients[2] = laid_out_as(weight, torch.stack([_unrows(p, weight.shape[2]) for p in products], 1))
     if bias is not None:
-        gradients[3] = _by_unit(_wide_sum(by_pixel, 1).unsqueeze(-1), weight.shape[2]).squeeze(-1).to(bias.dtype)
+        gradients[3] = _unrows(_wide_sum(by_pixel, 1).unsqueeze(-1), weight.shape[2]).squeeze(-1).to(bias.dtype)
     if h0 is not None:
         outside = _border_sums(dx, sizes, corners)  # [D, 2, G * h], over the cells whose tap is outside of the image
         by_rows = torch.stack([_rows(weight[:, tap]) for tap in range(2)], 1).to(outside.dtype)
@@ -125,7 +125,7 @@ def _rows(weight: Tensor) -> Tensor:
     return torch.cat([four, fifth], 1) if fifth.shape[1] else four
 
 
-def _by_unit(rows: Tensor, hidden: int) -> Tensor:
+def _unrows(rows: Tensor, hidden: int) -> Tensor:
     """The inverse of :func:`_rows`."""
     four, fifth = rows[:, : 4 * hidden].unflatten(1, (hidden, 4)), rows[:, 4 * hidden :].unsqueeze(2)
     return torch.cat([four, fifth], 2) if fifth.shape[1] else four
