@@ -1,6 +1,7 @@
 """What the tests on a GPU begin with."""
 
 import os
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -20,3 +21,19 @@ def skip_without_a_gpu(kernels=True):
         reason = library.why_no_cuda()
     if reason:
         pytest.skip(f"nothing is tested on a GPU: {reason}", allow_module_level=True)
+
+
+def use(format):
+    """float32 products in tf32, or strictly."""
+    torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
+
+
+@contextmanager
+def skips_without_a_kernel(backend):
+    """Skips the test, with the reason, where this GPU or size has no resident kernel and that is what was asked for."""
+    try:
+        yield
+    except RuntimeError as error:
+        if backend == "resident" and "cannot run" in str(error):
+            pytest.skip(str(error).splitlines()[0].rpartition("cannot run: ")[2])
+        raise

@@ -11,7 +11,7 @@ import pixelrnn_ext as px
 import test_operators
 from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 from cuda_bounds import GRADIENT_RATIO, RATIO
-from gpu import skip_without_a_gpu
+from gpu import skip_without_a_gpu, skips_without_a_kernel, use
 from test_gradients import FUNCTIONS, problem
 
 DEVICE = "cuda"
@@ -33,10 +33,6 @@ def _strict_float32():
     use("fp32")
 
 
-def use(format):
-    torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
-
-
 def randn(*size, dtype=torch.float32, grad=True):
     return torch.randn(size, device=DEVICE, dtype=dtype).requires_grad_(grad)
 
@@ -48,13 +44,9 @@ def layer_of(name, channels, hidden, backend="native", dtype=torch.float32, **op
 
 
 def results(layer, backend, *tensors):
-    """Output and gradients; skipped with the reason where this GPU or size has no resident kernel."""
-    try:
+    """Output and gradients."""
+    with skips_without_a_kernel(backend):
         return outputs_and_gradients(layer, backend, *tensors)
-    except RuntimeError as error:
-        if backend == "resident" and "cannot run" in str(error):
-            pytest.skip(str(error).splitlines()[0].rpartition("cannot run: ")[2])
-        raise
 
 
 def check(name, hidden, backend, format, size, *, channels=3, gate_bias=False, layout=lambda t: t, **options):

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 import lstm2d
 from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
-from gpu import skip_without_a_gpu
+from gpu import skip_without_a_gpu, skips_without_a_kernel, use
 from lstm2d import ragged
 from scans import DTYPES, REFERENCE, Problem2d
 
@@ -26,22 +26,13 @@ def _strict_float32():
     use("fp32")
 
 
-def use(format):
-    torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
-
-
 def layer_of(variant, hidden, backend, dtype=torch.float32, **options):
     return lstm2d.make_layer(variant, 3, hidden, backend=backend, dtype=dtype, **options).to(DEVICE)
 
 
 def results(layer, *args):
-    """Skipped with the reason where this GPU, or size, has no resident kernel."""
-    try:
+    with skips_without_a_kernel(layer.backend):
         return lstm2d.results(layer, *args)
-    except RuntimeError as error:
-        if layer.backend == "resident" and "cannot run" in str(error):
-            pytest.skip(str(error).splitlines()[0].rpartition("cannot run: ")[2])
-        raise
 
 
 @pytest.mark.parametrize("format", DTYPES)

@@ -26,7 +26,6 @@ RATIO = {"fp64": 1e-14, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-3}
 SUM_FACTOR = 2
 KINDS = {"h": "h, c, gates", "c": "h, c, gates", "gates": "h, c, gates", "dx": "dx"}
 SUMS = "dweight, dh0, dc0"
-ARCHITECTURES = ("sm_80", "sm_90")
 
 worst = {}  # (format, kind): the largest error ratio of the test
 
@@ -42,19 +41,6 @@ def compare(problem, ops, path, expected=None):
             error = (tensor.double() - expected[name]).norm() / expected[name].norm()
             worst[problem.format, kind] = max(worst.get((problem.format, kind), 0.0), error.item())
     return got
-
-
-@pytest.fixture(params=ARCHITECTURES)
-def arch(request):
-    return request.param
-
-
-@pytest.fixture
-def emulated(arch):
-    loaded = library.load(arch)
-    loaded.emulator.schedule("burst")
-    loaded.emulator.mutate_none()
-    return loaded
 
 
 @pytest.fixture(autouse=True)

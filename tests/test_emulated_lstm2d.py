@@ -6,7 +6,6 @@ from torch.library import opcheck
 
 import lstm2d
 from checks import assert_close
-from emulated import library
 from scans import REFERENCE, Problem2d
 from test_emulated import RATIO, compare
 from test_lstm2d_operators import arguments, of_gradients
@@ -16,14 +15,6 @@ pytestmark = pytest.mark.emulated
 ALL = ("tl", "tr", "bl", "br")
 # A batch of unlike images, of which one is empty, one a row, one a column and one fills its map.
 RAGGED = [(5, 7), (1, 6), (4, 1), (0, 3), (3, 4)]
-
-
-@pytest.fixture(params=["sm_80", "sm_90"])
-def emulated(request):
-    loaded = library.load(request.param)
-    loaded.emulator.schedule("burst")
-    loaded.emulator.mutate_none()
-    return loaded
 
 
 @pytest.mark.parametrize("sizes", [None, RAGGED], ids=["full", "ragged"])

@@ -4,7 +4,6 @@ float64."""
 import pytest
 import torch
 
-from emulated import library
 from emulated.kernels import FORMATS
 from emulator.control import SCHEDULES
 from scans import REFERENCE, VARIANT_2D_IDS, VARIANTS_2D, Problem2d, variant2d
@@ -14,19 +13,6 @@ pytestmark = pytest.mark.emulated
 
 ALL = ("tl", "tr", "bl", "br")
 CELLS = ["stable", "graves", "halved", "leaky", "max"]
-
-
-@pytest.fixture(params=["sm_80", "sm_90"])
-def arch(request):
-    return request.param
-
-
-@pytest.fixture
-def emulated(arch):
-    loaded = library.load(arch)
-    loaded.emulator.schedule("burst")
-    loaded.emulator.mutate_none()
-    return loaded
 
 
 def problem2d(format, cell, corners, hidden, maps, **options):

@@ -37,15 +37,10 @@ struct Scan2d {
                   h = weight.size(2), G = cell.gates;
     STD_TORCH_CHECK(
         H * W < (int64_t(1) << 31) && h < (1 << 22) && channels < (1 << 24), "lstm2d_scan: the map is too large");
-    STD_TORCH_CHECK(D >= 1 && D <= cpu::kMostDirections && D == int64_t(corners.size()),
-        "lstm2d_scan: expected 1 to 4 directions and a corner of each, got ", D, " and ", corners.size());
     check_images("lstm2d_scan", D, B);
     shape = {int(D), int(B), int(H), int(W), int(h), true, {}, 2, int(channels), 1, 1,
         cell.gates == 4 ? cpu::Family::kFour : cpu::Family::kFive};
-    for (int64_t i = 0; i < D; ++i) {
-      STD_TORCH_CHECK(corners[i] >= 0 && corners[i] < 4, "lstm2d_scan: expected corners from 0 to 3, got ", corners[i]);
-      shape.corner[i] = {corners[i] >= 2, corners[i] % 2 == 1};
-    }
+    read_corners(corners, D, shape.corner);
     check_sizes("input", input, {B, H, W, channels}, weight);
     check_sizes("weight_ih", weight_ih, {D, 1, h, G, channels}, weight);
     check_sizes("weight", weight, {D, 2, h, G, h}, weight);

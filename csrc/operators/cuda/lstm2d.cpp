@@ -26,12 +26,7 @@ struct Scan2d : Scan {
         sizes(sizes) {
     check_type();
     check_sizes();
-    STD_TORCH_CHECK(directions >= 1 && directions <= kMostDirections && directions == int64_t(corners.size()),
-        "lstm2d_scan: expected 1 to 4 directions and a corner of each, got ", directions, " and ", corners.size());
-    for (int64_t d = 0; d < directions; ++d) {
-      STD_TORCH_CHECK(corners[d] >= 0 && corners[d] < 4, "lstm2d_scan: expected corners from 0 to 3, got ", corners[d]);
-      corner[d] = {corners[d] >= 2, corners[d] % 2 == 1};
-    }
+    read_corners(corners, directions, corner);
     check_tensor("weight", weight, {directions, 2, hidden, gates, hidden}, type);
     check_tensor("peepholes", peepholes, {directions, 4, hidden}, type);
     check_tensor("sizes", sizes, {images, 2}, ScalarType::Long);
