@@ -1,0 +1,183 @@
+"""The file of the codec, format 1: what is in it, and what is refused without a model. Numbers are little-endian.
+
+| bytes | what |
+|---|---|
+| 4 | the magic number 8B 50 52 4E |
+| 1 | the format's version in the low four bits, the profile of the arithmetic in the high ones |
+| 8 | the fingerprint of the model |
+| 4 | CRC-32 of the images: the values of all groups as int16, one group after the other |
+| 4 | CRC-32 of the whole file without this field |
+| varints | the number of groups; for each group N, H, W, the number of streams and the bytes of each stream |
+| rest | the streams, in the order of the groups |
+
+A group is a run of images of one size, a stream a part of a group (`shares`). Of the last group's last stream the bytes
+are not said: it takes the rest. A varint has seven bits in a byte, the low ones first, and the eighth bit where another
+byte follows; it is as short as can be.
+"""
+
+import itertools
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Bytes = bytes | bytearray | memoryview
+
+MAGIC = b"\x8bPRN"
+VERSION = 1
+_HEAD = struct.Struct("<4sB8sI")
+_CHECKSUM = struct.Struct("<I")  # of the file, behind the head
+_START = _HEAD.size + _CHECKSUM.size
+_VARINT_BITS = 63
+
+
+class Group(NamedTuple):
+    """Images of one size; stream s of S holds the images N * s // S to N * (s + 1) // S - 1."""
+
+    images: int
+    height: int
+    width: int
+    streams: list[Bytes]
+
+
+class Contents(NamedTuple):
+    """What is in a file: ``profile`` and ``fingerprint`` are for a model to compare, ``checksum`` is of the images."""
+
+    profile: int
+    fingerprint: bytes
+    checksum: int
+    groups: list[Group]
+
+
+def shares(images: int, streams: int) -> list[tuple[int, int]]:
+    """The images of each stream: the first one, and one behind the last."""
+    return [(images * s // streams, images * (s + 1) // streams) for s in range(streams)]
+
+
+def checksum(groups: Iterable[Tensor]) -> int:
+    """CRC-32 of all values, groups of integers (N, C, H, W), as int16 in the order of the tensors."""
+    crc = 0
+    for images in groups:
+        crc = zlib.crc32(images.to("cpu", torch.int16).contiguous().numpy().astype("<i2", copy=False).data, crc)
+    return crc
+
+
+def write(contents: Contents) -> bytes:
+    """The file.
+
+    Raises:
+        ValueError: what it would hold could not be read again.
+
+    Example:
+        >>> from pixelrnn_ext.codec.container import Contents, Group, read, write
+        >>> file = write(Contents(0, bytes(8), 0, [Group(2, 28, 28, [b"abc"])]))
+        >>> len(file)
+        29
+        >>> read(file).groups[0].images
+        2
+    """
+    profile, fingerprint, images_checksum, groups = contents
+    if not 0 <= profile < 16 or len(fingerprint) != 8:
+        raise ValueError(f"expected a profile below 16 and 8 bytes of fingerprint, got {profile} and {fingerprint!r}")
+    numbers, payload = [len(groups)], []
+    for later, (images, height, width, streams) in zip(range(len(groups) - 1, -1, -1), groups):
+        lengths = [len(stream) for stream in streams]
+        if not _fit(images, height, width, lengths):
+            raise ValueError(
+                f"expected streams of {images} images of {height}x{width}, got these bytes of each: {lengths}"
+            )
+        numbers += [images, height, width, len(lengths), *(lengths if later else lengths[:-1])]
+        payload += streams
+    body = b"".join([*map(_varint, numbers), *payload])
+    head = _HEAD.pack(MAGIC, VERSION | profile << 4, fingerprint, images_checksum)
+    return head + _CHECKSUM.pack(zlib.crc32(body, zlib.crc32(head))) + body
+
+
+def read(data: Bytes) -> Contents:
+    """What is in a file; its streams are views of the data.
+
+    The numbers that a file claims are compared with each other and with its size before anything is made of them.
+    Whether the images fit into memory is for who decodes them.
+
+    Raises:
+        TypeError: the data are not bytes.
+        ValueError: they are no file of this format, not a whole one, or one with numbers that do not fit each other.
+    """
+    try:
+        view = memoryview(data).cast("B")
+    except TypeError:
+        raise TypeError(f"expected bytes, got {type(data).__name__}") from None
+    if view[: len(MAGIC)] != MAGIC:
+        raise ValueError("expected a file of this codec, got another one")
+    if len(view) < _START:
+        raise ValueError("the file is not complete: its end is missing")
+    _, version, fingerprint, images_checksum = _HEAD.unpack_from(view)
+    if version & 15 != VERSION:
+        raise ValueError(f"expected a file of format {VERSION}, got one of format {version & 15}")
+    (whole,) = _CHECKSUM.unpack_from(view, _HEAD.size)
+    if zlib.crc32(view[_START:], zlib.crc32(view[: _HEAD.size])) != whole:
+        raise ValueError("the file is damaged or not complete: its checksum does not fit")
+    return Contents(version >> 4, fingerprint, images_checksum, _read_groups(view[_START:]))
+
+
+def _fit(images: int, height: int, width: int, lengths: list[int]) -> bool:
+    """Whether a group can have streams of these bytes."""
+    streams_fit = 1 <= len(lengths) <= images and min(lengths) >= 1 if lengths else images == 0
+    return streams_fit and height >= 1 and width >= 1
+
+
+def _read_groups(view: memoryview) -> list[Group]:
+    numbers, sizes, streams = _Numbers(view), [], 0
+    for later in range(numbers.next() - 1, -1, -1):
+        images, height, width, streams = (numbers.next() for _ in range(4))
+        sizes.append((images, height, width, [numbers.next() for _ in range(streams if later else streams - 1)]))
+    at = numbers.at
+    rest = len(view) - at - sum(sum(lengths) for *_, lengths in sizes)
+    if streams:
+        sizes[-1][-1].append(rest)
+    elif rest:
+        raise ValueError("the file is damaged: its parts do not add up to its size")
+    groups = []
+    for images, height, width, lengths in sizes:
+        if not _fit(images, height, width, lengths):
+            raise ValueError("the file is damaged: its numbers do not fit each other")
+        ends = list(itertools.accumulate(lengths, initial=at))
+        groups.append(Group(images, height, width, [view[i:j] for i, j in itertools.pairwise(ends)]))
+        at = ends[-1]
+    return groups
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+class _Numbers:
+    """Reads varints."""
+
+    view: memoryview
+    at: int
+
+    def __init__(self, view: memoryview) -> None:
+        self.view, self.at = view, 0
+
+    def next(self) -> int:
+        number = 0
+        for shift in range(0, _VARINT_BITS, 7):
+            if self.at == len(self.view):
+                raise ValueError("the file is damaged: it ends within its numbers")
+            byte = self.view[self.at]
+            self.at += 1
+            number |= (byte & 127) << shift
+            if byte < 128:
+                if shift and not byte:
+                    raise ValueError("the file is damaged: a number in it is longer than it needs to be")
+                return number
+        raise ValueError(f"the file is damaged: a number in it has more than {_VARINT_BITS} bits")

@@ -1,0 +1,185 @@
+"""A range coder in plain Python integers, and the integer probabilities that it codes with, in PyTorch: the definition
+of csrc/cpu/range_coder.h, which gives the same bytes.
+
+The interval of a symbol is start .. stop - 1 of 2^24 parts. A stream is the shortest number of bytes, at least one, of
+a number that lies in the interval of all its symbols; the decoder reads zeros behind it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PRECISION = 24  # bits of a probability
+MAX_LEVELS = 4096  # the products in `cumulative` stay below 2^63
+_FURTHEST = 18.0  # e^-18 of 2^24 rounds to 0
+
+_WORD = 64
+_MASK = 2**_WORD - 1
+_SMALLEST = 2**48  # of a range before the next symbol: what its 2^24 parts leave over is below 2^-24 of it
+
+
+def cumulative(logits: Tensor) -> Tensor:
+    """The integers at which the intervals of the symbols begin and end, (..., levels + 1): from 0 to 2^24.
+
+    Every symbol has one part at least, whatever its logit.
+
+    Args:
+        logits: (..., levels) of float64, finite, on the grid of the coded model, so that exp, rounded to 2^-24, is the
+            same number everywhere. A single one is the logit of the symbol 1, beside 0.
+
+    Raises:
+        TypeError: the logits are of another dtype.
+        ValueError: there are none, or more than MAX_LEVELS.
+
+    Example:
+        >>> from pixelrnn_ext.incremental import range_coder
+        >>> range_coder.cumulative(torch.tensor([0.0], dtype=torch.float64)).tolist()
+        [0, 8388608, 16777216]
+    """
+    if logits.dtype != torch.float64:
+        raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
+    if logits.dim() == 0 or not 1 <= logits.shape[-1] <= MAX_LEVELS:
+        raise ValueError(f"expected logits (..., levels) of 1 to {MAX_LEVELS} levels, got shape {tuple(logits.shape)}")
+    if logits.shape[-1] == 1:
+        logits = F.pad(logits, (1, 0))
+    below = logits.amax(-1, keepdim=True) - logits
+    weights = torch.where(below > _FURTHEST, 0.0, (torch.exp(-below) * 2**PRECISION + 0.5).floor()).long()
+    sums = F.pad(weights.cumsum(-1), (1, 0))
+    levels = logits.shape[-1]
+    return sums * (2**PRECISION - levels) // sums[..., -1:] + torch.arange(levels + 1, device=logits.device)
+
+
+class Encoder:
+    """Symbols to a stream.
+
+    Example:
+        >>> from pixelrnn_ext.incremental.range_coder import Decoder, Encoder
+        >>> encoder = Encoder()
+        >>> for symbol in (1, 1, 0):  # 0 has a quarter
+        ...     encoder.encode(*((0, 2**22), (2**22, 2**24))[symbol])
+        >>> decoder = Decoder(encoder.finish())
+        >>> [decoder.decode([0, 2**22, 2**24]) for _ in range(3)]
+        [1, 1, 0]
+    """
+
+    _low: int  # the last 64 bits of where the interval begins: those before are out
+    _range: int
+    _out: bytearray
+
+    def __init__(self) -> None:
+        self._low, self._range, self._out = 0, _MASK, bytearray()
+
+    def encode(self, start: int, stop: int) -> None:
+        """Appends the symbol whose interval is ``start`` to ``stop - 1``.
+
+        Raises:
+            ValueError: that is no interval.
+        """
+        if not 0 <= start < stop <= 2**PRECISION:
+            raise ValueError(f"expected 0 <= start < stop <= {2**PRECISION}, got {start} and {stop}")
+        part = self._range >> PRECISION
+        self._add(part * start)
+        self._range = part * (stop - start)
+        while self._range < _SMALLEST:
+            self._shift()
+            self._range <<= 8
+
+    def finish(self) -> bytes:
+        """The stream, at the end of all symbols."""
+        for left in range(_WORD - 8, -1, -8):  # bits that need not be written
+            up = -self._low % 2**left
+            if up < self._range:
+                break
+        self._add(up)
+        for _ in range(left, _WORD, 8):
+            self._shift()
+        return bytes(self._out)
+
+    def _add(self, amount: int) -> None:
+        self._low += amount
+        if self._low > _MASK:
+            self._low &= _MASK
+            self._carry()
+
+    def _carry(self) -> None:
+        """Adds one to the bytes that are out. There is one that it fits in: the interval ends below 1."""
+        last = len(self._out) - 1
+        while self._out[last] == 255:
+            self._out[last] = 0
+            last -= 1
+        self._out[last] += 1
+
+    def _shift(self) -> None:
+        self._out.append(self._low >> _WORD - 8)
+        self._low = self._low << 8 & _MASK
+
+
+class Decoder:
+    """A stream to symbols. It cannot fail: any bytes are some symbols, and ``past_end`` and ``finished`` say whether
+    they were too few or too many of them.
+
+    Args:
+        data: the stream; bytes, or a view of them.
+
+    Example: see Encoder.
+    """
+
+    _data: bytes | bytearray | memoryview
+    _at: int  # bytes read, with zeros behind the last one
+    _offset: int  # of the stream's number in the interval of what has been read
+    _range: int
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._data, self._at, self._offset, self._range = data, 0, 0, _MASK
+        for _ in range(_WORD // 8):
+            self._read()
+
+    def decode(self, cumulative: Sequence[int]) -> int:
+        """The next symbol.
+
+        Args:
+            cumulative: where the intervals of the symbols begin and end, as the encoder had them: levels + 1 integers,
+                increasing, from 0 to 2^24.
+        """
+        part = self._range >> PRECISION
+        place = min(self._offset // part, 2**PRECISION - 1)
+        symbol = bisect_right(cumulative, place) - 1
+        start, stop = cumulative[symbol], cumulative[symbol + 1]
+        self._offset -= part * start
+        self._range = part * (stop - start)
+        while self._range < _SMALLEST:
+            self._read()
+            self._range <<= 8
+        return symbol
+
+    @property
+    def past_end(self) -> bool:
+        """Whether more symbols were read than the stream holds: further behind its end than the shortest one lies."""
+        return self._at > len(self._data) + 7
+
+    @property
+    def finished(self) -> bool:
+        """Whether all bytes were read, as they are behind the last symbol."""
+        return self._at >= len(self._data)
+
+    def _read(self) -> None:
+        byte = self._data[self._at] if self._at < len(self._data) else 0
+        self._offset = self._offset << 8 & _MASK | byte
+        self._at += 1
+
+
+def encode(intervals: Tensor) -> bytes:
+    """The stream of symbols, given as start << 32 | stop of int64, in the order of the tensor.
+
+    Example:
+        >>> from pixelrnn_ext.incremental import range_coder
+        >>> len(range_coder.encode(torch.full((3, 100), 2**23 << 32 | 2**24)))  # a bit each
+        38
+    """
+    encoder = Encoder()
+    for interval in intervals.flatten().tolist():
+        encoder.encode(interval >> 32, interval & 0xFFFFFFFF)
+    return encoder.finish()

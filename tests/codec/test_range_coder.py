@@ -1,0 +1,235 @@
+"""pixelrnn_ext/incremental/range_coder.py: what is decoded is what was encoded, in as few bytes as can be."""
+
+import itertools
+import math
+import re
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pixelrnn_ext.incremental import range_coder
+from pixelrnn_ext.incremental.range_coder import MAX_LEVELS, PRECISION, Decoder, Encoder
+
+WHOLE = 2**PRECISION
+SYMBOL = st.integers(0, WHOLE - 2).flatmap(lambda start: st.tuples(st.just(start), st.integers(start + 1, WHOLE)))
+ONE_PART = st.integers(0, WHOLE - 1).map(lambda start: (start, start + 1))
+HUGE = st.integers(0, 7).map(lambda cut: (cut & 1, WHOLE - (cut >> 1)))
+INTERVALS = st.lists(st.one_of(SYMBOL, ONE_PART, HUGE), max_size=40)
+
+
+def encoded(intervals):
+    encoder = Encoder()
+    for start, stop in intervals:
+        encoder.encode(start, stop)
+    return encoder.finish()
+
+
+def table(start, stop):
+    """Where the intervals of two or three symbols begin and end, one of which is start .. stop - 1; and which."""
+    ends = sorted({0, start, stop, WHOLE})
+    return ends, ends.index(start)
+
+
+def oracle(intervals):
+    """The stream by one integer without an end, which needs no carry."""
+    low, size, bits = 0, 2**64 - 1, 64
+    for start, stop in intervals:
+        part = size // WHOLE
+        low, size = low + part * start, part * (stop - start)
+        while size < 2**48:
+            low, size, bits = low << 8, size << 8, bits + 8
+    for left in range(56, -1, -8):
+        number = -(-low // 2**left)
+        if number * 2**left < low + size:
+            return number.to_bytes((bits - left) // 8, "big")
+
+
+def information(intervals):
+    return sum(PRECISION - math.log2(stop - start) for start, stop in intervals)
+
+
+@given(INTERVALS)
+@example([])
+@example([(WHOLE - 1, WHOLE)] * 30)
+@example([(0, 1)] * 30)
+def test_round_trip(intervals):
+    decoder = Decoder(encoded(intervals))
+    for interval in intervals:
+        ends, symbol = table(*interval)
+        assert decoder.decode(ends) == symbol
+        assert not decoder.past_end
+    assert decoder.finished
+
+
+@given(INTERVALS)
+@example([(WHOLE - 1, WHOLE)] * 5)
+def test_the_bytes_are_those_of_arithmetic_without_carries_and_as_few_as_can_be(intervals):
+    assert encoded(intervals) == oracle(intervals)
+
+
+@given(INTERVALS)
+def test_the_size_is_the_information_and_an_end(intervals):
+    lost = len(intervals) * 2.0**-23  # of a symbol, at most: 2^-24 of the range, in nats
+    assert len(encoded(intervals)) <= information(intervals) / 8 + lost + 2
+
+
+def around_one_half(symbols):
+    """Intervals of two parts each, in the later one of which lies one half of the first range."""
+    low, size, half, intervals = 0, 2**64 - 1, 2**63, []
+    for _ in range(symbols):
+        part = size // WHOLE
+        start = (half - low) // part - 1
+        intervals.append((start, start + 2))
+        low, size = low + part * start, 2 * part
+        while size < 2**48:
+            low, size, half = low << 8, size << 8, half << 8
+    return intervals
+
+
+@pytest.mark.parametrize("symbols", [1, 2, 40])
+def test_a_carry_runs_back_through_all_bytes(symbols):
+    straddling = around_one_half(symbols)
+    below, above = ([*straddling, last] for last in ((0, 1), (WHOLE - 1, WHOLE)))
+    shifted = 23 * symbols // 8
+    assert encoded(below).startswith(b"\x7f" + b"\xff" * (shifted - 1))
+    assert encoded(above).startswith(b"\x80" + bytes(shifted - 1))
+    for intervals in below, above:
+        assert encoded(intervals) == oracle(intervals)
+
+
+@pytest.mark.parametrize("symbols", [0, 1, 1000])
+def test_a_decoder_behind_the_end_says_so(symbols):
+    quarters = [0, WHOLE // 4, WHOLE // 2, WHOLE]
+    decoder = Decoder(encoded([(WHOLE // 4, WHOLE // 2)] * symbols))
+    assert [decoder.decode(quarters) for _ in range(symbols)] == [1] * symbols
+    assert decoder.finished and not decoder.past_end
+    for _ in range(40):
+        if not decoder.past_end:
+            decoder.decode(quarters)
+    assert decoder.past_end
+
+
+def test_a_decoder_is_behind_the_end_once_it_has_read_eight_zeros():
+    decoder = Decoder(encoded([]))
+    assert not decoder.past_end
+    assert decoder.decode([0, 2**6, WHOLE]) == 0  # 18 bits, of the 16 that no byte is read for
+    assert decoder.past_end
+
+
+def test_a_decoder_before_the_end_says_so():
+    decoder = Decoder(encoded([(0, 1)] * 10) + b"\0")
+    for _ in range(3):
+        decoder.decode([0, 1, WHOLE])
+    assert not decoder.finished
+
+
+@given(st.binary(max_size=40), st.integers(1, 300))
+@example(b"\xff" * 40, 2)
+def test_any_bytes_are_some_symbols(data, levels):
+    ends = [WHOLE * i // levels for i in range(levels + 1)]
+    decoder = Decoder(memoryview(data))
+    assert all(0 <= decoder.decode(ends) < levels for _ in range(60))
+
+
+@pytest.mark.parametrize("interval", [(0, 0), (5, 4), (-1, 3), (0, WHOLE + 1)], ids=str)
+def test_what_is_no_interval_is_refused(interval):
+    with pytest.raises(ValueError, match="expected 0 <= start < stop <= 16777216, got "):
+        Encoder().encode(*interval)
+
+
+# ---- probabilities
+def logits_of(name, levels):
+    """On the grid of 2^-14, up to 256 in size; (4, levels), or (4, 1) of two levels."""
+    shape = 4, 1 if levels == 2 else levels
+    generator = torch.Generator().manual_seed(levels)
+    match name:
+        case "uniform":
+            return torch.zeros(shape, dtype=torch.float64)
+        case "random":
+            return torch.randint(-(3 << 14), 3 << 14, shape, generator=generator).double() / 2**14
+        case "skewed":
+            return torch.linspace(0, 20, shape[1], dtype=torch.float64).mul(2**14).round().div(2**14).expand(shape)
+        case "impossible":
+            logits = torch.full(shape, -256.0, dtype=torch.float64)
+            logits[:, 0] = 256
+            return logits
+
+
+NAMES = pytest.mark.parametrize("name", ["uniform", "random", "skewed", "impossible"])
+LEVELS = pytest.mark.parametrize("levels", [2, 3, 17, 256, MAX_LEVELS])
+
+
+@NAMES
+@LEVELS
+def test_probabilities_are_those_of_the_logits(name, levels):
+    logits = logits_of(name, levels)
+    ends = range_coder.cumulative(logits)
+    parts = ends.diff()
+    assert ends.shape == (4, levels + 1) and ends.dtype == torch.int64
+    assert (ends[:, 0] == 0).all() and (ends[:, -1] == WHOLE).all() and (parts >= 1).all()
+    both = torch.cat([torch.zeros(4, 1), logits], 1) if levels == 2 else logits
+    expected = both.double().softmax(1) * (WHOLE - levels) + 1
+    # A weight is half a part off at most, an end less than one, of their sum and of the whole.
+    torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
+
+
+@NAMES
+@LEVELS
+def test_probabilities_are_integer_arithmetic_of_the_weights(name, levels):
+    """Each step by Python's own integers; of exp the rounded value, which test_functions.py proves."""
+    logits = logits_of(name, levels)[0].tolist()
+    logits = [0.0, *logits] if levels == 2 else logits
+    weights = [math.floor(math.exp(logit - max(logits)) * WHOLE + 0.5) for logit in logits]
+    sums = list(itertools.accumulate(weights, initial=0))
+    expected = [total * (WHOLE - levels) // sums[-1] + i for i, total in enumerate(sums)]
+    assert range_coder.cumulative(logits_of(name, levels))[0].tolist() == expected
+
+
+def test_an_impossible_symbol_has_one_part_and_can_be_coded():
+    ends = range_coder.cumulative(logits_of("impossible", 256))[0].tolist()
+    assert ends[-2:] == [WHOLE - 1, WHOLE]
+    data = encoded([(ends[200], ends[201])] * 5 + [(ends[0], ends[1])] * 1000)
+    assert len(data) <= 5 * 3 + 1
+    decoder = Decoder(data)
+    assert [decoder.decode(ends) for _ in range(1005)] == [200] * 5 + [0] * 1000
+
+
+@pytest.mark.parametrize(
+    ("logits", "error", "sentence"),
+    [
+        (torch.zeros(3), TypeError, "expected logits of torch.float64, got torch.float32"),
+        (torch.zeros(2, 0).double(), ValueError, "expected logits (..., levels) of 1 to 4096 levels, got shape (2, 0)"),
+        (torch.zeros(4097).double(), ValueError, "got shape (4097,)"),
+        (torch.tensor(0.0).double(), ValueError, "got shape ()"),
+    ],
+    ids=["float32", "no levels", "too many levels", "no dimension"],
+)
+def test_what_is_no_logits_is_refused(logits, error, sentence):
+    with pytest.raises(error, match=re.escape(sentence)):
+        range_coder.cumulative(logits)
+
+
+def test_a_tensor_of_intervals_is_encoded_in_its_order():
+    ends = range_coder.cumulative(logits_of("random", 17))
+    symbols = torch.randint(17, (5, 4))
+    intervals = torch.stack([ends.gather(1, s[:, None]) << 32 | ends.gather(1, s[:, None] + 1) for s in symbols])
+    decoder = Decoder(range_coder.encode(intervals))
+    assert [[decoder.decode(row) for row in ends.tolist()] for _ in symbols] == symbols.tolist()
+
+
+@NAMES
+@pytest.mark.parametrize("levels", [2, 256])
+def test_the_size_is_that_of_another_range_coder(name, levels):
+    """constriction's words have four bytes, and it rounds probabilities in its own way, to 24 bits as well."""
+    stream = pytest.importorskip("constriction").stream
+    logits = logits_of(name, levels)[0]
+    ends = range_coder.cumulative(logits)
+    probabilities = ends.diff().double() / WHOLE
+    symbols = torch.multinomial(probabilities, 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    ours = range_coder.encode(ends[symbols] << 32 | ends[symbols + 1])
+    encoder = stream.queue.RangeEncoder()
+    encoder.encode(symbols.int().numpy(), stream.model.Categorical(probabilities.numpy(), perfect=False))
+    theirs = 4 * len(encoder.get_compressed())
+    assert theirs - 8 <= len(ours) * (1 + 1e-4) and len(ours) <= theirs * (1 + 1e-4)
