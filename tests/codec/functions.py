@@ -1,0 +1,54 @@
+"""sigmoid, tanh and exp of the codec, correctly rounded, by integers alone: what every implementation has to give.
+
+Arguments are k * 2^-14 for an integer k. sigmoid and tanh are rounded to 2^-14, exp(-x) to 2^-24; what exceeds the
+arrays here is like their last value. Powers of exp(-2^-14) are integers in units of 2^-160, each the one before times
+the first, which errs by some units: after 18 * 2^14 of them they err by less than 2^-135.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+
+BITS = 14  # of the fraction of an argument
+PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # bits of the fraction of a value
+COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}  # arguments from 0, before a value is constant
+_ONE = 1 << 160
+
+
+@cache
+def _powers():
+    """exp(-k * 2^-14) for k up to 18 * 2^14."""
+    first = sum((-1) ** n * (_ONE // (math.factorial(n) << n * BITS)) for n in range(12))
+    powers = [_ONE]
+    for _ in range(18 << BITS):
+        powers.append(powers[-1] * first >> 160)
+    return powers
+
+
+_FORMULAS = {
+    "sigmoid": lambda k: (_ONE << 160) // (_ONE + _powers()[k]),
+    "tanh": lambda k: (_ONE - _powers()[2 * k] << 160) // (_ONE + _powers()[2 * k]),
+    "exp": lambda k: _powers()[k],
+}
+
+
+@cache
+def rounded(name):
+    """(values for k = 0 .. COUNT - 1 in units of the last bit, int64; how far each is from a tie, float64).
+
+    sigmoid(-x) is 1 - sigmoid(x) and tanh(-x) is -tanh(x), rounded too: 1 is even, and there is no tie.
+    """
+    unit = 1 << 160 - PRECISION[name]
+    values = np.empty(COUNT[name], np.int64)
+    distances = np.empty(COUNT[name])
+    for k in range(COUNT[name]):
+        value, rest = divmod(_FORMULAS[name](k), unit)
+        values[k] = value + (2 * rest >= unit)
+        distances[k] = abs(rest - unit // 2) / _ONE
+    return values, distances
+
+
+def nearest_to_ties(name, count):
+    """The k > 0 whose values come nearest to a tie, the nearest one first."""
+    return np.argsort(rounded(name)[1], kind="stable")[:count].tolist()

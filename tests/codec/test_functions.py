@@ -1,0 +1,94 @@
+"""sigmoid, tanh and exp on every argument that the codec can have: rounded, they are the integers of functions.py."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import child
+from codec import functions
+
+LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # arguments: of a clamped number, and of what two differ by
+
+
+def arguments(name):
+    """All k from 0."""
+    return np.arange((LARGEST[name] << functions.BITS) + 1)
+
+
+def expected(name):
+    """The values of all arguments from 0 in units of the last bit."""
+    values, _ = functions.rounded(name)
+    return np.pad(values, (0, len(arguments(name)) - len(values)), mode="edge")
+
+
+def rounded(name, value):
+    """A float64 as the codec rounds it; exp by adding a half, the others to even."""
+    value = value * 2.0 ** functions.PRECISION[name]
+    return np.floor(value + 0.5) if name == "exp" else np.round(value)
+
+
+def assert_rounded(name, function):
+    """function: arguments of float64 to values of float64."""
+    x = arguments(name) / 2.0**functions.BITS
+    if name == "exp":
+        np.testing.assert_array_equal(rounded(name, function(-x)), expected(name))
+        return
+    np.testing.assert_array_equal(rounded(name, function(x)), expected(name))
+    one = 2 ** functions.PRECISION[name]
+    mirrored = one - expected(name) if name == "sigmoid" else -expected(name)
+    np.testing.assert_array_equal(rounded(name, function(-x)), mirrored)
+
+
+NAMES = pytest.mark.parametrize("name", list(functions.COUNT))
+
+
+@pytest.mark.parametrize(("name", "distance"), [("sigmoid", 3.7e-14), ("tanh", 1.9e-10), ("exp", 1.5e-13)])
+def test_no_value_comes_nearer_to_a_tie_than_any_implementation_errs(name, distance):
+    assert functions.rounded(name)[1].min() > distance
+
+
+@NAMES
+def test_the_reference_is_constant_where_it_ends(name):
+    values, _ = functions.rounded(name)
+    end = {"sigmoid": 2**14, "tanh": 2**14, "exp": 0}[name]
+    assert (values[-10_000:] == end).all()
+    assert (np.diff(values) * (-1 if name == "exp" else 1) >= 0).all()
+
+
+@NAMES
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("layout", ["contiguous", "strided"])
+def test_torch(name, count, layout):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+
+        def function(x):
+            x = torch.from_numpy(x)
+            x = x if layout == "contiguous" else torch.stack([x, x], 1)[:, 0]
+            return getattr(torch, name)(x).numpy()
+
+        assert_rounded(name, function)
+    finally:
+        torch.set_num_threads(before)
+
+
+@NAMES
+def test_numpy(name):
+    formulas = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "exp": np.exp}
+    assert_rounded(name, formulas[name])
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("capability", ["default", "avx2", "avx512"])
+def test_torch_by_other_instructions(capability):
+    """torch has three code paths on x86-64, and takes the one that this variable names, or the best that there is."""
+    here = os.path.dirname(os.path.dirname(__file__))
+    variables = child.environment(here) | {"ATEN_CPU_CAPABILITY": capability}
+    program = "from codec import test_functions as t\nfor n in t.LARGEST: t.test_torch(n, 1, 'contiguous')"
+    done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
