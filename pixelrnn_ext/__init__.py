@@ -6,7 +6,7 @@ from ._command import is_bench, own_process, running, without_traceback
 if running() and not is_bench():
     own_process()
 with without_traceback(running()):
-    from . import functional, importers, likelihood, masks, models, reference, sampling
+    from . import codec, functional, importers, likelihood, masks, models, reference, sampling
     from .layers import DiagonalBiLSTM, DiagonalLSTM, MaskedConv2d, RowLSTM
     from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
@@ -25,6 +25,7 @@ __all__ = [
     "PixelRNN",
     "RowLSTM",
     "build_config",
+    "codec",
     "from_name",
     "functional",
     "importers",

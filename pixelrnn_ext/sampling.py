@@ -7,6 +7,7 @@ pixel's.
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from numbers import Real
 from typing import NamedTuple
 
@@ -15,12 +16,9 @@ from torch import Tensor
 
 from . import likelihood
 from ._arguments import check_dtype, integer
-from .incremental.eager import EagerRow
-from .incremental.native import NativeRow
 from .incremental.network import PixelModel, RowNetwork
-from .incremental.rows import Rows
+from .incremental.run import each_row
 from .incremental.steps import Draw
-from .operators import columns
 from .operators.autocast import without_autocast
 
 Progress = Callable[[int, int], None]
@@ -77,21 +75,14 @@ def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator
     uniform, known = rows.buffer(colours, torch.float64), rows.buffer(colours, torch.bool)
     values = rows.buffer(colours, torch.int64)
     scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
-    steps = []
-    for colour in range(colours):
-        draw = Draw(network.output, uniform, known, values, scaled, network.input, colour, draws.temperature)
-        steps += [*network.steps(colour), draw]
-    runner = NativeRow if _runs_native(model, rows) else EagerRow
-    row, mirrored = runner(rows, steps), runner(rows, network.mirrored_steps())
-    for r in range(height):
+    draw_of = partial(Draw, network.output, uniform, known, values, scaled, network.input)
+
+    def begin(r: int) -> None:
         for buffer, map in ((uniform, draws.uniform), (known, draws.known), (values, draws.values)):
             rows.fill(buffer, map[:, :, r : r + 1])
-        network.begin_row(r)
-        row.run()
+
+    for _ in each_row(model, network, [draw_of(k, draws.temperature) for k in range(colours)], height, begin):
         yield rows.map(values).clone(), rows.map(network.output).clone()
-        if r + 1 < height:
-            network.end_row(r)
-            mirrored.run()
 
 
 def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
@@ -124,8 +115,9 @@ def _by_passes(
     return images
 
 
-def _runs_native(model: PixelModel, rows: Rows) -> bool:
-    return model.backend != "reference" and columns.runs_on(rows.device)
+def to_stderr(done: int, rows: int) -> None:
+    """Progress in a line."""
+    print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
 
 def checked_draws(

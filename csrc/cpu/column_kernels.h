@@ -27,6 +27,7 @@ template <class T> struct CellColumn {
   Column<T> c, h, output;
   int64_t hidden;  // base is [4][hidden]
 };
+// A step for some images; null where an instruction set has none for T.
 template <class T> struct ColumnKernels {
   void (*linear)(
       const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>&);

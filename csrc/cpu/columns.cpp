@@ -3,18 +3,26 @@
 #include <algorithm>
 #include <cmath>
 
+#include "grid.h"
 #include "kernels.h"
 
 namespace pixelrnn::cpu {
 namespace {
 
-// The columns of a row for the images image0 .. image1 - 1.
+// The columns of a row for the images image0 .. image1 - 1, which a stream may belong to.
 template <class T> class Images {
  public:
-  Images(const ColumnKernels<T>& kernels, int64_t images, int64_t image0, int64_t image1, double temperature)
-      : kernels_(kernels), images_(images), image0_(image0), count_(image1 - image0), temperature_(temperature) {}
+  Images(
+      const ColumnKernels<T>& kernels, const ColumnRun& run, int64_t image0, int64_t image1, Stream* stream = nullptr)
+      : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), stream_(stream) {}
 
-  void run(const ColumnStep<T>& s, int64_t column) {
+  void run(const std::vector<ColumnStep<T>>& steps) {
+    for (int64_t column = run_.margin; column < run_.margin + run_.width; ++column)
+      for (const auto& s : steps) step(s, column);
+  }
+
+ private:
+  void step(const ColumnStep<T>& s, int64_t column) {
     switch (s.kind) {
       case StepKind::kLinear:
         return kernels_.linear(operands(s, column), int(s.taps.size()), s.packed, s.stop - s.start, count_,
@@ -24,13 +32,22 @@ template <class T> class Images {
             {in(s.base, column, s.start), in(s.carried, column + s.shift, s.start), in(s.addend, column, s.start),
                 at(s.c, column, s.start), at(s.h, column, s.start), at(s.output, column, s.start), s.h.channels});
       case StepKind::kPointwise: return pointwise(s, column);
-      case StepKind::kDraw: return draw(s, column);
+      case StepKind::kDraw:
+        return values(s, column, [&](const T* logits, int64_t i) {
+          const auto uniform = at(s.uniform, column, s.colour);
+          return drawn(logits, s.stop - s.start, uniform.data[i * uniform.stride]);
+        });
+      case StepKind::kEncode: return encode(s, column);
+      case StepKind::kDecode:
+        return values(s, column, [&](const T* logits, int64_t) {
+          distribution_.set(logits, s.stop - s.start);
+          return stream_->decode(run_.bytes, distribution_);
+        });
     }
   }
 
- private:
   template <class U> Column<U> at(const RowBuffer<U>& b, int64_t column, int64_t channel) const {
-    return {b.data + (column * images_ + image0_) * b.channels + channel, b.channels};
+    return {b.data + (column * run_.images + image0_) * b.channels + channel, b.channels};
   }
   Column<const T> in(const RowBuffer<T>& b, int64_t column, int64_t channel) const {
     const Column<T> c = at(b, column, channel);
@@ -53,21 +70,36 @@ template <class T> class Images {
       if (right.data)
         for (int64_t j = 0; j < n; ++j) y[j] = a[j] + b[j];
       else std::copy(a, a + n, y);
+      if (run_.on_grid)
+        for (int64_t j = 0; j < n; ++j) y[j] = std::min(T(kGridLimit), std::max(T(-kGridLimit), y[j]));
       if (s.relu)
         for (int64_t j = 0; j < n; ++j) y[j] = y[j] < T(0) ? T(0) : y[j];
     }
   }
 
-  void draw(const ColumnStep<T>& s, int64_t column) {
-    const auto uniform = at(s.uniform, column, s.colour);
+  // value(logits, image) where it is not known; the image gets it.
+  template <class F> void values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = at(s.known, column, s.colour);
     const auto values = at(s.values, column, s.colour);
     const auto logits = in(s.base, column, s.start);
     const auto image = at(s.output, column, s.colour);
     for (int64_t i = 0; i < count_; ++i) {
       int64_t& value = values.data[i * values.stride];
-      if (!known.data[i * known.stride])
-        value = drawn(logits.data + i * logits.stride, s.stop - s.start, uniform.data[i * uniform.stride]);
+      if (!known.data[i * known.stride]) value = value_of(logits.data + i * logits.stride, i);
+      image.data[i * image.stride] = s.scaled[value];
+    }
+  }
+
+  void encode(const ColumnStep<T>& s, int64_t column) {
+    const auto values = at(s.values, column, s.colour);
+    const auto intervals = at(s.intervals, column, s.colour);
+    const auto logits = in(s.base, column, s.start);
+    const auto image = at(s.output, column, s.colour);
+    for (int64_t i = 0; i < count_; ++i) {
+      const int64_t value = values.data[i * values.stride];
+      distribution_.set(logits.data + i * logits.stride, s.stop - s.start);
+      intervals.data[i * intervals.stride] =
+          int64_t(distribution_.cumulative(value) << 32 | distribution_.cumulative(value + 1));
       image.data[i * image.stride] = s.scaled[value];
     }
   }
@@ -78,10 +110,10 @@ template <class T> class Images {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);
     const auto largest = std::max_element(levels_.begin(), levels_.end());
-    if (temperature_ == 0) return largest - levels_.begin();
+    if (run_.temperature == 0) return largest - levels_.begin();
     const double top = *largest;
     double sum = 0;
-    for (double& level : levels_) level = sum += std::exp((level - top) / temperature_);
+    for (double& level : levels_) level = sum += std::exp((level - top) / run_.temperature);
     const double passed = uniform * sum;
     int64_t value = 0;
     while (value + 1 < int64_t(levels_.size()) && levels_[value] <= passed) ++value;
@@ -89,8 +121,10 @@ template <class T> class Images {
   }
 
   const ColumnKernels<T>& kernels_;
-  const int64_t images_, image0_, count_;
-  const double temperature_;
+  const ColumnRun& run_;
+  const int64_t image0_, count_;
+  Stream* const stream_;
+  Distribution distribution_;
   std::vector<ColumnOperand<T>> operands_;
   std::vector<double> levels_;
 };
@@ -98,17 +132,19 @@ template <class T> class Images {
 }  // namespace
 
 template <class T>
-void run_columns(const std::vector<ColumnStep<T>>& steps, int64_t margin, int64_t width, int64_t images,
-    double temperature, const Team& team, int instruction_set) {
-  const int shares = int(std::min<int64_t>(team.threads, images));
-  team.parallel(shares, [&](int s0, int s1) {
-    Images<T> some(
-        kernels<T>(instruction_set).columns, images, images * s0 / shares, images * s1 / shares, temperature);
-    for (int64_t column = margin; column < margin + width; ++column)
-      for (const auto& step : steps) some.run(step, column);
-  });
+void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, const Team& team, int instruction_set) {
+  const ColumnKernels<T>& chosen =
+      run.on_grid ? kernels<T>(instruction_set).grid_columns : kernels<T>(instruction_set).columns;
+  if (run.streams)
+    return team.parallel(int(run.stream_count), [&](int s0, int s1) {
+      for (Stream* s = run.streams + s0; s < run.streams + s1; ++s)
+        Images<T>(chosen, run, s->first, s->last, s).run(steps);
+    });
+  const int shares = int(std::min<int64_t>(team.threads, run.images));
+  team.parallel(shares,
+      [&](int s0, int s1) { Images<T>(chosen, run, run.images * s0 / shares, run.images * s1 / shares).run(steps); });
 }
-template void run_columns(const std::vector<ColumnStep<float>>&, int64_t, int64_t, int64_t, double, const Team&, int);
-template void run_columns(const std::vector<ColumnStep<double>>&, int64_t, int64_t, int64_t, double, const Team&, int);
+template void run_columns(const std::vector<ColumnStep<float>>&, const ColumnRun&, const Team&, int);
+template void run_columns(const std::vector<ColumnStep<double>>&, const ColumnRun&, const Team&, int);
 
 }  // namespace pixelrnn::cpu

@@ -1,5 +1,5 @@
-// A network of masked layers at the columns of one image row, for sampling (pixelrnn_ext/incremental/steps.py says what
-// the steps are). No framework here: plain pointers and a lent team.
+// A network of masked layers at the columns of one image row, for sampling and coding
+// (pixelrnn_ext/incremental/steps.py says what the steps are). No framework here: plain pointers and a lent team.
 //
 // A buffer is [margin + width][images][channels]. A step reads and writes the channels start .. stop - 1 of the current
 // column, of every image; images never meet, so that each share of the team takes its own through the whole row. The
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "range_coder.h"
 #include "team.h"
 
 namespace pixelrnn::cpu {
@@ -23,32 +24,43 @@ template <class T> struct ColumnTap {
   int64_t channels;  // that it reads: the first ones
 };
 
-enum class StepKind { kLinear, kCell, kPointwise, kDraw };
+enum class StepKind { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
 
 template <class T> struct ColumnStep {
   StepKind kind;
-  int64_t start, stop;  // channels, of a cell units, of a draw logits
+  int64_t start, stop;  // channels, of a cell units, of a value logits
   // Linear and cell.
   std::vector<ColumnTap<T>> taps;
   const T* packed;  // weights, see column_kernels.h
-  // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Draw: logits.
+  // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Of a value: logits.
   RowBuffer<T> base;
   RowBuffer<T> addend;  // cell: added to h; pointwise: right operand, or null
-  RowBuffer<T> output;  // draw: the scaled image
+  RowBuffer<T> output;  // of a value: the scaled image
   bool relu;
   // Cell: c before, `shift` columns along, and c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
-  // Draw: the value is the given one where it is known.
+  // Draw and decode: the value is the given one where it is known. Encode: all are, and `intervals` gets what of
+  // [0, 2^24) is the value's, start << 32 | stop.
   RowBuffer<double> uniform;
   RowBuffer<bool> known;
-  RowBuffer<int64_t> values;
+  RowBuffer<int64_t> values, intervals;
   const T* scaled;  // [levels]
   int64_t colour;
 };
 
-// 0 takes the most likely value.
-template <class T> void run_columns(const std::vector<ColumnStep<T>>&, int64_t margin, int64_t width, int64_t images,
-    double temperature, const Team&, int instruction_set);
+// How the columns of a row are run.
+struct ColumnRun {
+  int64_t margin, width, images;
+  double temperature;  // of draws; 0 takes the most likely value
+  bool on_grid;        // all that is written is rounded to the grid (grid.h); of double alone
+  // Of decode steps: a share of the team takes whole streams, each with its images, and the others are left alone.
+  Stream* streams;
+  int64_t stream_count;
+  const uint8_t* bytes;
+};
+
+template <class T>
+void run_columns(const std::vector<ColumnStep<T>>&, const ColumnRun&, const Team&, int instruction_set);
 
 }  // namespace pixelrnn::cpu

@@ -18,7 +18,7 @@ byte follows; it is as short as can be.
 import itertools
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,7 +40,7 @@ class Group(NamedTuple):
     images: int
     height: int
     width: int
-    streams: list[Bytes]
+    streams: Sequence[Bytes]
 
 
 class Contents(NamedTuple):
@@ -82,7 +82,8 @@ def write(contents: Contents) -> bytes:
     profile, fingerprint, images_checksum, groups = contents
     if not 0 <= profile < 16 or len(fingerprint) != 8:
         raise ValueError(f"expected a profile below 16 and 8 bytes of fingerprint, got {profile} and {fingerprint!r}")
-    numbers, payload = [len(groups)], []
+    numbers = [len(groups)]
+    payload: list[Bytes] = []
     for later, (images, height, width, streams) in zip(range(len(groups) - 1, -1, -1), groups):
         lengths = [len(stream) for stream in streams]
         if not _fit(images, height, width, lengths):

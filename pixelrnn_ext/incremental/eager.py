@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from .. import likelihood
+from .range_coder import cumulative
 from .rows import Rows
-from .steps import Cell, Draw, Linear, Pointwise, Step, Tap
+from .steps import Cell, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
@@ -54,6 +55,13 @@ class EagerRow:
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
         buffer[:, :, start:stop].index_copy_(0, self.column, value.unsqueeze(0))
 
+    def rounded(self, x: Tensor) -> Tensor:
+        """To the grid, if there is one."""
+        return x if self.rows.grid is None else self.rows.grid.rounded(x)
+
+    def clamped(self, x: Tensor) -> Tensor:
+        return x if self.rows.grid is None else self.rows.grid.clamped(x)
+
     def products(self, taps: list[Tap], total: Tensor) -> Tensor:
         for tap in taps:
             total = torch.addmm(total, self.read(tap.input, tap.shift)[:, : tap.channels], tap.weight)
@@ -61,16 +69,17 @@ class EagerRow:
 
 
 def _linear(row: EagerRow, s: Linear) -> None:
-    y = row.products(s.taps, row.read(s.base)[:, s.start : s.stop])
+    y = row.clamped(row.rounded(row.products(s.taps, row.read(s.base)[:, s.start : s.stop])))
     row.write(s.output, s.start, s.stop, y.relu() if s.relu else y)
 
 
 def _cell(row: EagerRow, s: Cell) -> None:
     units = slice(s.start, s.stop)
     base = row.read(s.base).unflatten(1, (4, -1))[:, :, units].flatten(1)
-    i, f, g, o = row.products(s.taps, base).chunk(4, 1)
-    c = f.sigmoid() * row.read(s.carried, s.shift)[:, units] + i.sigmoid() * g.tanh()
-    h = o.sigmoid() * c.tanh()
+    i, f, g, o = row.rounded(row.products(s.taps, base)).chunk(4, 1)
+    i, f, g, o = (row.rounded(gate) for gate in (i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()))
+    c = row.clamped(row.rounded(f * row.read(s.carried, s.shift)[:, units] + i * g))
+    h = row.rounded(o * row.rounded(c.tanh()))
     addend = row.read(s.addend)[:, units]
     row.write(s.c, s.start, s.stop, c)
     row.write(s.h, s.start, s.stop, h)
@@ -79,15 +88,35 @@ def _cell(row: EagerRow, s: Cell) -> None:
 
 def _pointwise(row: EagerRow, s: Pointwise) -> None:
     y = row.read(s.left)[:, s.start : s.stop]
-    y = y if s.right is None else y + row.read(s.right)[:, s.start : s.stop]
+    y = row.clamped(y if s.right is None else y + row.read(s.right)[:, s.start : s.stop])
     row.write(s.output, s.start, s.stop, y.relu() if s.relu else y)
 
 
 def _draw(row: EagerRow, s: Draw) -> None:
+    _write_value(row, s, likelihood.draw(_logits(row, s), row.read(s.uniform)[:, s.colour], s.temperature))
+
+
+def _encode(row: EagerRow, s: Encode) -> None:
+    k, ends = s.colour, cumulative(_logits(row, s))
+    values = row.read(s.values)[:, k : k + 1]
+    interval = ends.gather(1, values) << 32 | ends.gather(1, values + 1)
+    row.write(s.intervals, k, k + 1, interval)
+    row.write(s.image, k, k + 1, s.scaled[values])
+
+
+def _decode(row: EagerRow, s: Decode) -> None:
+    _write_value(row, s, s.streams.decode(cumulative(_logits(row, s)), row.read(s.known)[:, s.colour]))
+
+
+def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
+    """Of a value, (N, levels or 1)."""
+    return row.read(s.logits).unflatten(1, (s.image.shape[2], -1))[:, s.colour]
+
+
+def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
+    """The value where it is not known, and what the network reads of it."""
     k = s.colour
-    logits = row.read(s.logits).unflatten(1, (s.image.shape[2], -1))[:, k]
-    drawn = likelihood.draw(logits, row.read(s.uniform)[:, k], s.temperature)
-    value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], drawn)
+    value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])
     row.write(s.image, k, k + 1, s.scaled[value][:, None])
 
@@ -102,3 +131,7 @@ def _run(row: EagerRow, step: Step) -> None:
             _pointwise(row, step)
         case Draw():
             _draw(row, step)
+        case Encode():
+            _encode(row, step)
+        case Decode():
+            _decode(row, step)

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from ..operators.columns import run_columns
 from .rows import Rows
-from .steps import Cell, Draw, Linear, Pointwise, Step, Tap
+from .steps import Cell, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
+from .streams import Streams
 
 # Outputs of a block of packed weights (csrc/cpu/columns.h): of a cell 16 units of four gates.
 _BLOCK = 64
@@ -18,17 +19,22 @@ class NativeRow:
     tensors: list[Tensor]
     code: list[int]
     temperature: float
+    streams: Streams | None
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows = rows
         self.tensors, self.code = [], []
-        self.temperature = 1.0
+        self.temperature, self.streams = 1.0, None
         for step in steps:
-            _encode(self, step)
+            _emit(self, step)
 
     def run(self) -> None:
         if self.code:
-            run_columns(self.tensors, self.code, self.rows.margin, self.temperature)
+            options = {} if self.streams is None else dict(streams=self.streams.state, data=self.streams.data)
+            on_grid = self.rows.grid is not None
+            run_columns(
+                self.tensors, self.code, self.rows.margin, temperature=self.temperature, on_grid=on_grid, **options
+            )
 
     def index(self, tensor: Tensor | None) -> int:
         """Where a tensor is in the list; -1 of None."""
@@ -76,7 +82,16 @@ def _draw(row: NativeRow, s: Draw) -> None:
     row.temperature = s.temperature
 
 
-def _encode(row: NativeRow, step: Step) -> None:
+def _encode(row: NativeRow, s: Encode) -> None:
+    row.emit(4, s.logits, s.values, s.intervals, s.scaled, s.image, s.colour)
+
+
+def _decode(row: NativeRow, s: Decode) -> None:
+    row.emit(5, s.logits, s.known, s.values, s.scaled, s.image, s.colour)
+    row.streams = s.streams
+
+
+def _emit(row: NativeRow, step: Step) -> None:
     match step:
         case Linear():
             _linear(row, step)
@@ -86,3 +101,7 @@ def _encode(row: NativeRow, step: Step) -> None:
             _pointwise(row, step)
         case Draw():
             _draw(row, step)
+        case Encode():
+            _encode(row, step)
+        case Decode():
+            _decode(row, step)

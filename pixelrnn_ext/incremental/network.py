@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
+from .grid import Grid
 from .rows import Rows
 from .states import DiagonalBiLSTMState, MaskedConvState, PointwiseState, RowLSTMState, State
 from .steps import Step
@@ -47,7 +48,8 @@ class _Tracer(fx.Tracer):
 class RowNetwork:
     """The network ``model.logit_map`` for ``images`` images of ``width`` columns.
 
-    ``input`` is the buffer of the scaled image, ``output`` the one of the logits. Between :meth:`begin_row` and
+    ``input`` is the buffer of the scaled image, ``output`` the one of the logits, ``map_channels`` counts those of the
+    whole maps that do not depend on the image. Between :meth:`begin_row` and
     :meth:`end_row` of a row, running ``steps(colour)`` at a column gives the logits of that colour, once the pixels and
     colours before it are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row before the next one
     begins.
@@ -61,17 +63,20 @@ class RowNetwork:
     states: list[State]
     input: Tensor
     output: Tensor
+    map_channels: int
 
-    def __init__(self, model: PixelModel, images: int, width: int, condition: Tensor | None) -> None:
+    def __init__(
+        self, model: PixelModel, images: int, width: int, condition: Tensor | None, grid: Grid | None = None
+    ) -> None:
         parameter = next(model.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
-        graph = _Tracer().trace(model, concrete_args=None if condition is not None else {"condition": None})
+        graph = trace(model, condition is not None)
         modules = dict(model.named_modules())
         layers = [m for m in modules.values() if isinstance(m, _LAYERS)]
         widths = [m.kernel_size[1] if isinstance(m, MaskedConv2d) else max(m.kernel_size, 3) for m in layers]
-        self.rows = Rows(images, width, max(widths) // 2, dtype, parameter.device)
+        self.rows = Rows(images, width, max(widths) // 2, dtype, parameter.device, grid)
         self.image_channels = model.image_channels
-        self.states = []
+        self.states, self.map_channels = [], 0
         self.input = self.rows.buffer(model.image_channels)
         values: dict[fx.Node, Tensor] = {}
         for node in _needed(graph):
@@ -100,6 +105,11 @@ class RowNetwork:
         return state.output
 
     def _known(self, node: fx.Node, module: nn.Module | None, args: tuple[Any, ...]) -> Tensor:
+        value = self._map(node, module, args)
+        self.map_channels += value.shape[1]
+        return value if self.rows.grid is None else self.rows.grid.written(value)
+
+    def _map(self, node: fx.Node, module: nn.Module | None, args: tuple[Any, ...]) -> Tensor:
         if module is not None:
             weights = {name: p.detach().to(self.rows.dtype) for name, p in module.named_parameters()}
             return torch.func.functional_call(module, weights, args).detach()
@@ -122,6 +132,11 @@ class RowNetwork:
 
     def mirrored_steps(self) -> list[Step]:
         return [step for state in self.states for step in state.mirrored_steps()]
+
+
+def trace(model: PixelModel, conditional: bool) -> fx.Graph:
+    """The network of a model, whose nodes are its layers and the arithmetic between them."""
+    return _Tracer().trace(model, concrete_args=None if conditional else {"condition": None})
 
 
 def _state_of(layer: Layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None) -> State:

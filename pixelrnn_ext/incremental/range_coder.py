@@ -123,6 +123,7 @@ class Decoder:
 
     Args:
         data: the stream; bytes, or a view of them.
+        state: ``state`` of a decoder of the same stream, to go on where that one is.
 
     Example: see Encoder.
     """
@@ -132,10 +133,18 @@ class Decoder:
     _offset: int  # of the stream's number in the interval of what has been read
     _range: int
 
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
         self._data, self._at, self._offset, self._range = data, 0, 0, _MASK
-        for _ in range(_WORD // 8):
-            self._read()
+        if state:
+            self._offset, self._range, self._at = state
+        else:
+            for _ in range(_WORD // 8):
+                self._read()
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """Offset and range, below 2^64, and bytes read."""
+        return self._offset, self._range, self._at
 
     def decode(self, cumulative: Sequence[int]) -> int:
         """The next symbol.

@@ -1,24 +1,40 @@
 """Buffers of one image row, see pixelrnn_ext.incremental.steps."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .grid import Grid
 
-class Rows(NamedTuple):
-    """Makes the buffers of one run: ``images`` images of ``width`` columns behind ``margin`` columns."""
+
+@dataclass
+class Rows:
+    """Makes the buffers of one run: ``images`` images of ``width`` columns behind ``margin`` columns.
+
+    ``grid`` is what everything is rounded to that a layer gives, if to anything; ``bytes_of_column`` what the buffers
+    take that were made, for each column of an image.
+    """
 
     images: int
     width: int
     margin: int
     dtype: torch.dtype
     device: torch.device
+    grid: Grid | None = None
+    bytes_of_column: int = 0
 
     def buffer(self, channels: int, dtype: torch.dtype | None = None) -> Tensor:
         """Zeros."""
-        size = self.margin + self.width, self.images, channels
-        return torch.zeros(size, dtype=dtype or self.dtype, device=self.device)
+        return self._columns(self.margin + self.width, channels, dtype or self.dtype)
+
+    def between(self, channels: int, side: int) -> Tensor:
+        """Zeros for the columns of a row and for ``side`` columns on either side of them."""
+        return self._columns(side + self.width + side, channels, self.dtype)
+
+    def _columns(self, columns: int, channels: int, dtype: torch.dtype) -> Tensor:
+        self.bytes_of_column += channels * dtype.itemsize
+        return torch.zeros(columns, self.images, channels, dtype=dtype, device=self.device)
 
     def bordered(self, channels: int, border: Tensor | None) -> Tensor:
         """Every column holds ``border`` (channels,), or zeros: a state before the first pixel."""

@@ -79,10 +79,12 @@ class MaskedConvState(State):
         )
         height, width = layer.kernel_size
         self.weight = weight[:, :, height // 2]
-        self.above = [(_by_tap(weight[:, :, i]), _between(input, rows, width // 2)) for i in range(height // 2)]
+        self.above = [
+            (_by_tap(weight[:, :, i]), rows.between(layer.in_channels, width // 2)) for i in range(height // 2)
+        ]
         bias = None if layer.bias is None else layer.bias.detach().to(rows.dtype)
         self.bias = rows.bordered(layer.out_channels, bias)
-        self.base = self.bias.clone()
+        self.base = rows.bordered(layer.out_channels, bias)
         self.output: Tensor = rows.buffer(layer.out_channels)
 
     def begin_row(self, row: int) -> None:
@@ -258,11 +260,6 @@ def _row_taps(input: Tensor, weight: Tensor, layer: MaskedConv2d | RowLSTM | Dia
 def _by_tap(weight: Tensor) -> Tensor:
     """(outputs, channels, taps) -> (taps, channels, outputs)."""
     return weight.permute(2, 1, 0).contiguous()
-
-
-def _between(buffer: Tensor, rows: Rows, side: int) -> Tensor:
-    """Zeros for the columns of a row of ``buffer`` and for ``side`` columns on either side of them."""
-    return buffer.new_zeros(side + rows.width + side, *buffer.shape[1:])
 
 
 def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:

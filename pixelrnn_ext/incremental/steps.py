@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from .streams import Streams
+
 
 class Tap(NamedTuple):
     """The first ``channels`` channels of the column at ``shift`` (0 or less), times ``weight`` (channels, outputs)."""
@@ -77,4 +79,33 @@ class Draw(NamedTuple):
     temperature: float
 
 
-Step = Linear | Cell | Pointwise | Draw
+class Encode(NamedTuple):
+    """What of [0, 2**24) is a value's, for the range coder: start << 32 | stop, int64.
+
+    ``scaled`` and ``image`` as of Draw.
+    """
+
+    logits: Tensor
+    values: Tensor
+    intervals: Tensor
+    scaled: Tensor
+    image: Tensor
+    colour: int
+
+
+class Decode(NamedTuple):
+    """The value of one colour: the given one where it is known, else the next one of the image's stream.
+
+    ``scaled`` and ``image`` as of Draw.
+    """
+
+    logits: Tensor
+    known: Tensor
+    values: Tensor
+    scaled: Tensor
+    image: Tensor
+    colour: int
+    streams: Streams
+
+
+Step = Linear | Cell | Pointwise | Draw | Encode | Decode

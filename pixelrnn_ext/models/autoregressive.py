@@ -2,8 +2,7 @@
 
 import inspect
 import math
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
+from ..codec import Codec
 from ..operators.operands import check_integers, readable
 
 
@@ -106,7 +106,45 @@ class AutoregressiveModel(nn.Module):
         """
         draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
         self._check_condition(condition, n, *shape[1:])
-        return self._draw(sampling.incremental, draws, condition, _to_stderr if progress is True else progress or None)
+        return self._draw(
+            sampling.incremental, draws, condition, sampling.to_stderr if progress is True else progress or None
+        )
+
+    def compress(
+        self,
+        images: Tensor | Sequence[Tensor],
+        condition: Tensor | Sequence[Tensor] | None = None,
+        *,
+        streams: int | None = None,
+        batch_size: int = 64,
+        progress: bool | Callable[[int, int], None] = False,
+    ) -> bytes:
+        """Images as a file, lossless, of the size that their likelihood promises.
+
+        A shortcut of :meth:`pixelrnn_ext.codec.Codec.compress`, which says more; a Codec that is kept does not prepare
+        the model again.
+
+        Example:
+            >>> model = PixelCNN(image_channels=1, levels=2, hidden_channels=8, num_layers=1)
+            >>> images = torch.zeros(3, 1, 8, 8, dtype=torch.int64)
+            >>> torch.equal(model.decompress(model.compress(images)), images)
+            True
+        """
+        return Codec(self).compress(images, condition, streams=streams, batch_size=batch_size, progress=progress)
+
+    def decompress(
+        self,
+        data: bytes | bytearray | memoryview,
+        condition: Tensor | Sequence[Tensor] | None = None,
+        *,
+        max_bytes: int = 2**32,
+        batch_size: int = 64,
+        progress: bool | Callable[[int, int], None] = False,
+    ) -> Tensor:
+        """The images of a file that :meth:`compress` made, (N, C, H, W) of int64: a shortcut of
+        :meth:`pixelrnn_ext.codec.Codec.decompress`."""
+        codec = Codec(self)
+        return codec.decompress(data, condition, max_bytes=max_bytes, batch_size=batch_size, progress=progress)
 
     def _draw(
         self,
@@ -158,10 +196,6 @@ class AutoregressiveModel(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
-
-
-def _to_stderr(done: int, rows: int) -> None:
-    print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:

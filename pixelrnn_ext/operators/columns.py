@@ -1,4 +1,4 @@
-"""The operator of sampling: all steps of an image row in one call of the compiled library
+"""The operators of sampling and coding: all steps of an image row in one call of the compiled library
 (csrc/operators/columns.cpp)."""
 
 import torch
@@ -11,6 +11,23 @@ def runs_on(device: torch.device) -> bool:
     return device.type == "cpu" and why_no_native() is None
 
 
-def run_columns(tensors: list[Tensor], code: list[int], margin: int, temperature: float) -> None:
-    """Runs a program at every column behind the margin; it is a list of integers, which index the tensors."""
-    torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature)
+def run_columns(
+    tensors: list[Tensor],
+    code: list[int],
+    margin: int,
+    *,
+    temperature: float = 1.0,
+    on_grid: bool = False,
+    streams: Tensor | None = None,
+    data: Tensor | None = None,
+) -> None:
+    """Runs a program at every column behind the margin; it is a list of integers, which index the tensors.
+
+    ``temperature`` is of draws; ``streams``, in ``data``, are what is decoded.
+    """
+    torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature, on_grid, streams, data)
+
+
+def range_encode(intervals: Tensor) -> bytes:
+    """As incremental.range_coder.encode."""
+    return torch.ops.pixelrnn_ext.range_encode(intervals).numpy().tobytes()

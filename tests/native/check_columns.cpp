@@ -243,7 +243,8 @@ template <class T> double check_case(const Size& size) {
         generator().seed(7);
         networks.emplace_back(size);
         Network<T>&before = networks[0], &after = networks[1];
-        cpu::run_columns<T>(after.steps, kMargin, size.width, size.images, temperature, team(d), level);
+        cpu::run_columns<T>(
+            after.steps, {kMargin, size.width, size.images, temperature, false, nullptr, 0, nullptr}, team(d), level);
         Reference exact(before, after);
         const double errors[] = {check_close("wide", after.wide.values, exact.wide.values, where),
             check_close("c", after.c.values, exact.c.values, where),

@@ -1,6 +1,7 @@
 // Register tiles of run_columns (../column_kernels.h).
 #pragma once
 #include "../../cell.h"
+#include "../grid.h"
 #include "register_tile.h"
 #include "simd.h"
 
@@ -26,7 +27,23 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   return all;
 }
 
-template <class T> struct ColumnTiles {
+// What is written, as it is or on the grid: rounded are the products' sums, sigmoid and tanh, c and h.
+template <class T, bool on_grid> struct Written {
+  using V = Vec<T>;
+  static INLINE V rounded(V y) {
+    if constexpr (on_grid) return (y + T(kGridMagic)) - T(kGridMagic);
+    return y;
+  }
+  static INLINE V clamped(V y) {
+    if constexpr (on_grid) return VectorMath<T>::clamp(y, T(kGridLimit));
+    return y;
+  }
+  static INLINE V sigmoid(V x) { return rounded(VectorMath<T>::sigmoid(x)); }
+  static INLINE V tanh(V x) { return rounded(VectorMath<T>::tanh(x)); }
+};
+
+template <class T, bool on_grid> struct ColumnTiles {
+  using Math = Written<T, on_grid>;
   static constexpr int L = lanes<T>;
   static constexpr int kVectors = PIXELRNN_VECTOR_REGISTERS == 32 ? 4 : 2, kImages = kRows;
   static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? kRows : 2;
@@ -38,7 +55,8 @@ template <class T> struct ColumnTiles {
     multiply_operands<T, R, N>(taps, n, image, w, L, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
       const int64_t first = output + v * L, left = outputs - first;
-      Vec<T> y = acc[m][v] + load(a.base.data + (image + m) * a.base.stride + first, left);
+      Vec<T> y =
+          Math::clamped(Math::rounded(acc[m][v] + load(a.base.data + (image + m) * a.base.stride + first, left)));
       if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // NaN stays
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
@@ -82,13 +100,13 @@ template <class T> struct ColumnTiles {
   // round alike.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
-    using Math = VectorMath<T>;
     const T* base = a.base.data + image * a.base.stride + unit;
     Vec<T> pre[4];
-    UNROLL for (int g = 0; g < 4; ++g) pre[g] = z[g] + load(base + g * a.hidden, left);
+    UNROLL for (int g = 0; g < 4; ++g) pre[g] = Math::rounded(z[g] + load(base + g * a.hidden, left));
     const Gates<Vec<T>> gates = activate<Math>(Gates<Vec<T>>{pre[0], pre[1], pre[2], pre[3]});
-    const Vec<T> c = next_c(gates, load(a.carried.data + image * a.carried.stride + unit, left));
-    const Vec<T> h = hidden_state<Math>(gates, c);
+    const Vec<T> carried = load(a.carried.data + image * a.carried.stride + unit, left);
+    const Vec<T> c = Math::clamped(Math::rounded(next_c(gates, carried)));
+    const Vec<T> h = Math::rounded(hidden_state<Math>(gates, c));
     store(a.c.data + image * a.c.stride + unit, c, left);
     store(a.h.data + image * a.h.stride + unit, h, left);
     store(a.output.data + image * a.output.stride + unit,

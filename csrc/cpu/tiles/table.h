@@ -23,8 +23,14 @@ template <class T> struct Table {
     }
   }
 
+  static constexpr ColumnKernels<T> grid_columns() {
+    if constexpr (sizeof(T) == 8) return ColumnTiles<T, true>::kernels;
+    return {};
+  }
+
   static constexpr Kernels<T> kernels{{ScanTiles<T, Family::kFour>::kernels, ScanTiles<T, Family::kFive>::kernels},
-      ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, ColumnTiles<T>::kernels, activation};
+      ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, ColumnTiles<T, false>::kernels, grid_columns(),
+      activation};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -1,0 +1,206 @@
+// A program of pixelrnn_ext/incremental/native.py, checked: whatever its integers say, what comes out reads and writes
+// nothing but the buffers that it was given. std::runtime_error, in one sentence, for all else.
+//
+// code is one list of integers, a step after the other. Buffers, packed and scaled are indices into the tensors, -1
+// where there is none:
+//   0 base output start stop relu packed taps (input shift channels)*                                   linear
+//   1 base carried shift c h addend output start stop packed taps (input shift channels)*               cell
+//   2 left right output start stop relu                                                                 pointwise
+//   3 logits uniform known values scaled image colour                                                   draw
+//   4 logits values intervals scaled image colour                                                       encode
+//   5 logits known values scaled image colour                                                           decode
+// Buffers are [margin + width, N, channels], contiguous: uniform of float64, known of bool, values and intervals of
+// int64, the others of one dtype.
+#pragma once
+#include <initializer_list>
+#include <sstream>
+#include <stdexcept>
+#include <vector>
+
+#include "column_kernels.h"
+#include "columns.h"
+
+namespace pixelrnn::cpu {
+
+// A tensor.
+struct View {
+  enum Type { kOther, kFloat, kDouble, kBool, kInt64 } type;
+  void* data;
+  std::vector<int64_t> sizes;
+  bool contiguous;
+
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int64_t size : sizes) n *= size;
+    return n;
+  }
+};
+template <class T> constexpr View::Type kViewType = View::kOther;
+template <> constexpr View::Type kViewType<float> = View::kFloat;
+template <> constexpr View::Type kViewType<double> = View::kDouble;
+template <> constexpr View::Type kViewType<bool> = View::kBool;
+template <> constexpr View::Type kViewType<int64_t> = View::kInt64;
+
+template <class... Words> void expect(bool right, const Words&... words) {
+  if (right) return;
+  std::ostringstream sentence;
+  sentence << "run_columns: ";
+  (sentence << ... << words);
+  throw std::runtime_error(sentence.str());
+}
+
+template <class T> class ColumnProgram {
+ public:
+  // Keeps the pointers of the tensors, not `code`.
+  ColumnProgram(const std::vector<View>& tensors, const std::vector<int64_t>& code, int64_t margin)
+      : tensors_(tensors), code_(code), margin_(margin) {
+    expect(!tensors.empty() && tensors[0].sizes.size() == 3, "expected buffers");
+    columns_ = tensors[0].sizes[0], images_ = tensors[0].sizes[1];
+    expect(margin >= 0 && columns_ > margin, "expected 0 <= margin < columns, got ", margin, " and ", columns_);
+    while (at_ < code_.size()) steps.push_back(step());
+  }
+
+  std::vector<ColumnStep<T>> steps;
+
+  // As ColumnRun, whose streams are `streams`, of `bytes` bytes: images of their own each, in order.
+  ColumnRun run(
+      double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
+    expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
+    expect(!decodes_ || streams, "expected streams to decode");
+    int64_t before = 0;
+    if (streams)
+      for (const Stream& s : *streams) {
+        expect(before <= s.first && s.first <= s.last && s.last <= images_, "a stream has the images ", s.first, " to ",
+            s.last, " of ", images_, " behind ", before);
+        expect(0 <= s.at && s.at <= int64_t(1) << 62 && s.end <= bytes && s.range >= kLeastRange,
+            "a stream is not one that was opened in ", bytes, " bytes");
+        before = s.last;
+      }
+    return {margin_, columns_ - margin_, images_, temperature, on_grid, streams ? streams->data() : nullptr,
+        streams ? int64_t(streams->size()) : 0, data};
+  }
+
+ private:
+  int64_t next() {
+    expect(at_ < code_.size(), "the program ends within a step");
+    return code_[at_++];
+  }
+  const View& tensor(View::Type type) {
+    const int64_t index = next();
+    expect(index >= 0 && index < int64_t(tensors_.size()), "there is no tensor ", index);
+    const View& t = tensors_[index];
+    expect(t.type == type && t.contiguous, "tensor ", index, " has a wrong dtype or is not contiguous");
+    return t;
+  }
+  template <class U = T> RowBuffer<U> buffer() {
+    const View& t = tensor(kViewType<U>);
+    expect(t.sizes.size() == 3 && t.sizes[0] == columns_ && t.sizes[1] == images_, "expected a buffer [", columns_,
+        ", ", images_, ", channels]");
+    return {static_cast<U*>(t.data), t.sizes[2]};
+  }
+  RowBuffer<T> optional_buffer() {
+    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, 0};
+    return buffer();
+  }
+  int64_t column_shift() {
+    const int64_t shift = next();
+    expect(shift <= 0 && shift >= -margin_, "expected a shift from ", -margin_, " to 0, got ", shift);
+    return shift;
+  }
+  void range(ColumnStep<T>& s, std::initializer_list<RowBuffer<T>> buffers) {
+    s.start = next(), s.stop = next();
+    for (const auto& b : buffers)
+      expect(0 <= s.start && s.start <= s.stop && (!b.data || s.stop <= b.channels), "channels ", s.start, " to ",
+          s.stop, " are not in a buffer");
+  }
+  void taps(ColumnStep<T>& s, int64_t outputs_of_block) {
+    const View& packed = tensor(kViewType<T>);
+    int64_t all = 0;
+    for (int64_t n = next(); n > 0; --n) {
+      const RowBuffer<T> input = buffer();
+      const int64_t shift = column_shift(), channels = next();
+      expect(
+          channels >= 0 && channels <= input.channels, "a tap reads ", channels, " of ", input.channels, " channels");
+      s.taps.push_back({input, shift, channels});
+      all += channels;
+    }
+    const int64_t blocks = (s.stop - s.start + outputs_of_block - 1) / outputs_of_block;
+    expect(packed.numel() == blocks * all * kBlock, "expected ", blocks * all * kBlock, " packed weights, got ",
+        packed.numel());
+    s.packed = static_cast<const T*>(packed.data);
+  }
+
+  // What follows the buffers of a value, and whether they fit each other; `whole` are all of its buffers' channels.
+  void value(ColumnStep<T>& s, std::initializer_list<int64_t> whole) {
+    const View& scaled = tensor(kViewType<T>);
+    s.scaled = static_cast<const T*>(scaled.data);
+    s.output = buffer(), s.colour = next();
+    const int64_t colours = s.output.channels;
+    expect(0 <= s.colour && s.colour < colours && s.base.channels % colours == 0 && s.base.channels > 0, "colour ",
+        s.colour, " has no logits");
+    const int64_t logits = s.base.channels / colours, levels = logits == 1 ? 2 : logits;
+    for (int64_t channels : whole)
+      expect(channels == colours && scaled.numel() == levels, "expected ", colours, " colours of ", levels, " levels");
+    expect(s.kind == StepKind::kDraw || levels <= Distribution::kMostSymbols, "expected at most ",
+        int64_t(Distribution::kMostSymbols), " levels to code, got ", levels);
+    for (int64_t i = s.colour; i < columns_ * images_ * colours; i += colours)
+      expect((s.known.data && !s.known.data[i]) || (0 <= s.values.data[i] && s.values.data[i] < levels),
+          "expected known values in [0, ", levels, "), got ", s.values.data[i]);
+    s.start = s.colour * logits, s.stop = s.start + logits;
+  }
+
+  ColumnStep<T> step() {
+    ColumnStep<T> s{};
+    const int64_t kind = next();
+    switch (kind) {
+      case 0:
+        s.kind = StepKind::kLinear;
+        s.base = buffer(), s.output = buffer();
+        range(s, {s.base, s.output});
+        s.relu = next();
+        taps(s, kBlock);
+        break;
+      case 1:
+        s.kind = StepKind::kCell;
+        s.base = buffer(), s.carried = buffer(), s.shift = column_shift(), s.c = buffer(), s.h = buffer(),
+        s.addend = buffer(), s.output = buffer();
+        range(s, {s.carried, s.c, s.h, s.addend, s.output});
+        expect(s.base.channels == 4 * s.h.channels, "expected ", 4 * s.h.channels, " channels of gates, got ",
+            s.base.channels);
+        taps(s, kBlock / 4);
+        break;
+      case 2:
+        s.kind = StepKind::kPointwise;
+        s.base = buffer(), s.addend = optional_buffer(), s.output = buffer();
+        range(s, {s.base, s.addend, s.output});
+        s.relu = next();
+        break;
+      case 3:
+        s.kind = StepKind::kDraw;
+        s.base = buffer(), s.uniform = buffer<double>(), s.known = buffer<bool>(), s.values = buffer<int64_t>();
+        value(s, {s.uniform.channels, s.known.channels, s.values.channels});
+        break;
+      case 4:
+        s.kind = StepKind::kEncode;
+        s.base = buffer(), s.values = buffer<int64_t>(), s.intervals = buffer<int64_t>();
+        value(s, {s.values.channels, s.intervals.channels});
+        break;
+      case 5:
+        s.kind = StepKind::kDecode, decodes_ = true;
+        s.base = buffer(), s.known = buffer<bool>(), s.values = buffer<int64_t>();
+        value(s, {s.known.channels, s.values.channels});
+        break;
+      default: expect(false, "there is no step ", kind);
+    }
+    return s;
+  }
+
+  const std::vector<View>& tensors_;
+  const std::vector<int64_t>& code_;
+  const int64_t margin_;
+  int64_t columns_, images_;
+  size_t at_ = 0;
+  bool decodes_ = false;
+};
+
+}  // namespace pixelrnn::cpu

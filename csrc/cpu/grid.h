@@ -1,0 +1,18 @@
+// The grid of the codec (docs/compression.md): activations are multiples of 2^-14, at most 256 in size, held in
+// float64, so that every sum and product of a layer is exact and no order, thread count, instruction set or FMA can
+// change a bit.
+#pragma once
+#include <cfloat>
+#include <cstdint>
+
+namespace pixelrnn::cpu {
+
+#if defined(__FAST_MATH__)
+#error "-ffast-math deletes the rounding to the grid: the codec's files would not decode"
+#endif
+static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16, "expected double to be computed as double");
+
+constexpr double kGridMagic = 1.5 * (int64_t(1) << 38);  // added and taken away: to the nearest 2^-14, ties to even
+constexpr double kGridLimit = 256;
+
+}  // namespace pixelrnn::cpu

@@ -1,0 +1,103 @@
+// From logits on the grid to integer probabilities, and a range coder: nothing but integers behind one exponential.
+// pixelrnn_ext/incremental/range_coder.py defines both.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pixelrnn::cpu {
+
+// The probabilities of n symbols in units of 2^-24, at least one unit each.
+class Distribution {
+ public:
+  static constexpr int kBits = 24, kMostSymbols = 4096;  // their product is below 2^60, and below 2^64 with a margin
+  static constexpr uint64_t kWhole = uint64_t(1) << kBits;
+  static constexpr double kFurthest = 18;  // e^-18 of 2^24 rounds to 0
+
+  // A single logit is that of the symbol 1, beside 0.
+  template <class T> void set(const T* logits, int64_t n) {
+    sums_.assign(1, 0);
+    double top = n == 1 ? 0 : double(logits[0]);
+    for (int64_t i = 0; i < n; ++i) top = logits[i] > top ? double(logits[i]) : top;
+    if (n == 1) add(top);
+    for (int64_t i = 0; i < n; ++i) add(top - double(logits[i]));
+    total_ = sums_.back() ? sums_.back() : 1;  // none only where logits are no numbers
+  }
+  int64_t symbols() const { return int64_t(sums_.size()) - 1; }
+  // That of the symbols before i.
+  uint64_t cumulative(int64_t i) const { return sums_[i] * (kWhole - uint64_t(symbols())) / total_ + uint64_t(i); }
+  // The symbol with cumulative(symbol) <= at < cumulative(symbol + 1); the last one behind the end.
+  int64_t find(uint64_t at) const {
+    int64_t low = 0, high = symbols();
+    while (high - low > 1) {
+      const int64_t middle = (low + high) / 2;
+      (cumulative(middle) <= at ? low : high) = middle;
+    }
+    return low;
+  }
+
+ private:
+  void add(double below_top) {  // NaN is not below
+    sums_.push_back(
+        sums_.back() + (below_top <= kFurthest ? uint64_t(std::exp(-below_top) * double(kWhole) + 0.5) : 0));
+  }
+  std::vector<uint64_t> sums_;
+  uint64_t total_ = 1;
+};
+
+constexpr uint64_t kLeastRange = uint64_t(1) << 48;  // below which a byte is shifted out
+
+// A carry runs back into the bytes that are out. The end is the number in the last interval that has the fewest bytes,
+// one at least; zeros follow it.
+class Encoder {
+ public:
+  std::vector<uint8_t> bytes;
+
+  void encode(uint64_t start, uint64_t stop) {
+    const uint64_t unit = range_ >> Distribution::kBits;
+    add(unit * start);
+    range_ = unit * (stop - start);
+    for (; range_ < kLeastRange; range_ <<= 8) bytes.push_back(uint8_t(low_ >> 56)), low_ <<= 8;
+  }
+  void finish() {
+    for (int bits = 8; bits <= 64; bits += 8) {
+      const uint64_t rest = bits == 64 ? 0 : ~uint64_t(0) >> bits, up = ((low_ + rest) & ~rest) - low_;
+      if (up >= range_) continue;
+      add(up);
+      for (int i = 0; i < bits; i += 8) bytes.push_back(uint8_t(low_ >> (56 - i)));
+      return;
+    }
+  }
+
+ private:
+  void add(uint64_t amount) {
+    low_ += amount;
+    if (low_ < amount)
+      for (size_t i = bytes.size(); i-- > 0 && ++bytes[i] == 0;) {}
+  }
+  uint64_t low_ = 0, range_ = ~uint64_t(0);
+};
+
+// What is left of a stream, whose symbols are those of the images first .. last - 1.
+struct Stream {
+  int64_t first, last;
+  uint64_t offset, range;
+  int64_t at, end;  // in the bytes; zeros follow, of which a whole stream needs seven at most
+
+  // Any bytes decode to some symbols: that they are wrong is for who knows the whole to find.
+  int64_t decode(const uint8_t* bytes, const Distribution& d) {
+    const uint64_t unit = range >> Distribution::kBits, place = offset / unit;
+    const int64_t symbol = d.find(place < Distribution::kWhole ? place : Distribution::kWhole - 1);
+    const uint64_t start = d.cumulative(symbol), stop = d.cumulative(symbol + 1);
+    offset -= unit * start;
+    range = unit * (stop - start);
+    for (; range < kLeastRange; range <<= 8) {
+      offset = offset << 8 | (at < end ? bytes[at] : 0);
+      ++at;
+    }
+    return symbol;
+  }
+};
+
+}  // namespace pixelrnn::cpu

@@ -1,0 +1,49 @@
+"""Images of one size with their condition, and how far coding them is."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..sampling import Progress, to_stderr
+
+
+class Sized(NamedTuple):
+    """Images of one size, (N, C, H, W) of int64, and their condition."""
+
+    images: Tensor
+    condition: Tensor | None
+
+    @property
+    def n(self) -> int:
+        return self.images.shape[0]
+
+    @property
+    def rows(self) -> int:
+        return self.n * self.images.shape[2]
+
+    def part(self, first: int, last: int) -> "Sized":
+        """The images first..last - 1."""
+        condition = self.condition
+        if condition is not None and condition.shape[0] != 1:
+            condition = condition[first:last]
+        return Sized(self.images[first:last], condition)
+
+
+class Report:
+    """Progress over batches, in rows of images.
+
+    ``progress`` is that of ``model.sample``: True writes to stderr.
+    """
+
+    def __init__(self, progress: bool | Progress, total: int) -> None:
+        self._call: Callable[[int, int], None] | None = to_stderr if progress is True else progress or None
+        self._before, self._total = 0, total
+
+    def of(self, rows: int) -> Progress | None:
+        """That of a batch with so many rows of images, which reports its own."""
+        call, before, total = self._call, self._before, self._total
+        return call and (lambda done, of: call(before + rows * done // of, total))
+
+    def end(self, rows: int) -> None:
+        self._before += rows

@@ -1,0 +1,313 @@
+"""Images to bytes and back."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._arguments import integer
+from ..incremental import range_coder
+from ..incremental.grid import PROFILES
+from ..incremental.streams import Streams
+from ..operators import columns
+from ..operators.autocast import without_autocast
+from ..sampling import Draws, Progress, Sampler
+from . import container, self_check
+from .batches import Report, Sized
+from .coding import Decoding, Encoding, Intervals, Measuring
+from .container import Bytes, Contents, Group
+from .model import fingerprint, prepared
+
+PROFILE = 0
+STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
+MEMORY_OF_STREAM = 256 << 20  # bytes that decoding one takes, at most: its images are decoded together
+
+Condition = Tensor | Sequence[Tensor] | None
+
+
+class Codec:
+    """A model as a codec of images, lossless, whose files have the size that its likelihood promises.
+
+    All arithmetic that a value's probability depends on is exact (docs/compression.md), so that a file is the same, and
+    decodes, with any instruction set, number of threads, batch size and version of the libraries. It runs on the CPU,
+    wherever the model is. A file needs its model for ever: keep the checkpoint with it.
+
+    Args:
+        model: a PixelRNN, PixelCNN or MultiScalePixelRNN. A copy is kept: later changes of the model are none of the
+            codec.
+
+    Attributes:
+        fingerprint: eight bytes. Models with the same ones decode each other's files.
+
+    Raises:
+        TypeError: another model.
+        ValueError: a parameter is not finite, weights are so large that sums would not be exact, or the model has more
+            than 4096 levels.
+        RuntimeError: arithmetic here is not what it has to be, as where the rounding mode was changed.
+
+    Example:
+        >>> from pixelrnn_ext.codec import Codec
+        >>> codec = Codec(PixelCNN(image_channels=1, levels=2, hidden_channels=8, num_layers=1))
+        >>> images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+        >>> torch.equal(codec.decompress(codec.compress(images)), images.long())
+        True
+    """
+
+    fingerprint: bytes
+
+    def __init__(self, model: Any) -> None:
+        if not all(hasattr(model, name) for name in ("logit_map", "levels", "_draw")) and not hasattr(model, "factor"):
+            raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
+        if model.levels > range_coder.MAX_LEVELS:
+            raise ValueError(f"expected a model of at most {range_coder.MAX_LEVELS} levels, got {model.levels}")
+        device = next(model.parameters()).device
+        if device.type != "cpu":
+            warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
+        self._grid = PROFILES[PROFILE]
+        self._model = prepared(model, self._grid)
+        self._native = self._model.backend != "reference" and columns.runs_on(torch.device("cpu"))
+        self.fingerprint = fingerprint(self._model, self._grid)
+        self_check.check(self._model.backend, self._grid)
+
+    def compress(
+        self,
+        images: Tensor | Sequence[Tensor],
+        condition: Condition = None,
+        *,
+        streams: int | None = None,
+        batch_size: int = 64,
+        progress: bool | Progress = False,
+    ) -> bytes:
+        """A file of images.
+
+        Args:
+            images: (N, C, H, W) of integers in [0, levels), or a sequence of such tensors, for images of several sizes.
+            condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``, or a
+                sequence of them. It is not in the file: who decompresses has to give it again.
+            streams: parts of the file that can be decoded at once, one a thread, for each size of images; None makes
+                one of 8 KiB. Each costs two to four bytes.
+            batch_size: images that are computed at once. The file does not depend on it.
+            progress: called with (done, all) after every row of pixels; True writes them to stderr.
+
+        Raises:
+            TypeError, ValueError: an argument does not fit; images as in ``log_prob``.
+        """
+        if streams is not None:
+            streams = integer("streams", streams)
+        groups, given = [], []
+        for n, intervals in self._encoded(images, condition, batch_size, progress):
+            given.append(n.images)
+            groups.append(self._group(n, intervals, streams))
+        contents = Contents(PROFILE, self.fingerprint, container.checksum(given), groups)
+        return container.write(contents)
+
+    def bits(
+        self,
+        images: Tensor | Sequence[Tensor],
+        condition: Condition = None,
+        *,
+        batch_size: int = 64,
+        progress: bool | Progress = False,
+    ) -> Tensor:
+        """What each image takes, (N,) of float64, of all sizes: the file's streams without their ends.
+
+        Arguments and errors as in :meth:`compress`.
+        """
+        found = [
+            torch.stack([part.bits() for part in parts]).sum(0)
+            for _, parts in self._encoded(images, condition, batch_size, progress)
+        ]
+        return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+
+    def decompress(
+        self,
+        data: Bytes,
+        condition: Condition = None,
+        *,
+        max_bytes: int = 2**32,
+        batch_size: int = 64,
+        progress: bool | Progress = False,
+    ) -> Tensor:
+        """The images of a file, (N, C, H, W) of int64.
+
+        Args:
+            data: the file.
+            condition: as it was given to :meth:`compress`.
+            max_bytes: of memory that the images and decoding them may take.
+            batch_size: images that are decoded at once, about.
+            progress: as in :meth:`compress`.
+
+        Raises:
+            TypeError: not bytes.
+            ValueError: the data are no file of this codec, damaged, or not complete; the file was written with another
+                model or another condition, would take more memory than allowed, or has images of several sizes
+                (:meth:`decompress_groups`).
+        """
+        contents = self._read(data)
+        if len(contents.groups) != 1:
+            got = len(contents.groups)
+            raise ValueError(f"expected a file of one size of images, got {got}, which decompress_groups gives")
+        return self._decoded(contents, condition, max_bytes, batch_size, progress)[0]
+
+    def decompress_groups(
+        self,
+        data: Bytes,
+        condition: Condition = None,
+        *,
+        max_bytes: int = 2**32,
+        batch_size: int = 64,
+        progress: bool | Progress = False,
+    ) -> list[Tensor]:
+        """The images of a file of any sizes: the tensors that it was made of.
+
+        Arguments and errors as in :meth:`decompress`.
+        """
+        return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
+
+    def _read(self, data: Bytes) -> Contents:
+        contents = container.read(data)
+        if contents.profile != PROFILE:
+            raise ValueError(f"expected a file of arithmetic profile {PROFILE}, got one of {contents.profile}")
+        if contents.fingerprint != self.fingerprint:
+            got, own = contents.fingerprint.hex(), self.fingerprint.hex()
+            raise ValueError(f"expected a file that was written with this model, {own}, got one of {got}")
+        return contents
+
+    def _encoded(
+        self, images: Tensor | Sequence[Tensor], condition: Condition, batch_size: int, progress: bool | Progress
+    ) -> Iterator[tuple[Sized, list[Intervals]]]:
+        """Each group of images with the intervals of its values."""
+        batch_size = integer("batch_size", batch_size)
+        tensors = [images] if isinstance(images, Tensor) else list(images)
+        for tensor in tensors:
+            self._model._check_images(tensor)
+        groups = self._with_conditions([t.cpu().long() for t in tensors], condition)
+        report = Report(progress, sum(group.rows for group in groups))
+        for group in groups:
+            batches = []
+            for first in range(0, max(group.n, 1), batch_size):
+                batch = group.part(first, first + batch_size)
+                encoding = Encoding(self._grid)
+                self._run(encoding, batch, report)
+                batches.append(encoding.parts)
+            yield group, [_joined(parts) for parts in zip(*batches)]
+
+    def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
+        if streams is None:
+            size = sum(float(part.bits().sum()) for part in parts) / 8
+            together = max(1, MEMORY_OF_STREAM // self._bytes_of_image(group))
+            streams = max(math.floor(size / STREAM), math.ceil(group.n / together), 1)
+        shares = container.shares(group.n, min(streams, group.n))
+        data = [self._encode(torch.cat([part.of_stream(*share) for part in parts])) for share in shares]
+        _, _, height, width = group.images.shape
+        return Group(group.n, height, width, data)
+
+    def _encode(self, intervals: Tensor) -> bytes:
+        return columns.range_encode(intervals) if self._native else range_coder.encode(intervals)
+
+    def _decoded(
+        self, contents: Contents, condition: Condition, max_bytes: int, batch_size: int, progress: bool | Progress
+    ) -> list[Tensor]:
+        batch_size = integer("batch_size", batch_size)
+        channels, left = self._model.image_channels, integer("max_bytes", max_bytes)
+        sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
+        left -= sum(map(math.prod, sizes)) * torch.int64.itemsize
+        too_large = _too_large(contents.groups, max_bytes)
+        if left < 0:
+            raise too_large
+        # Views of one number until they are decoded.
+        empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
+        groups = self._with_conditions(empty, condition)
+        plans = [self._plan(group, len(g.streams), left, batch_size) for group, g in zip(groups, contents.groups)]
+        if any(group.n and not plan for group, plan in zip(groups, plans)):
+            raise too_large
+        report = Report(progress, sum(group.rows for group in groups))
+        out = []
+        for group, plan, (_, _, _, data) in zip(groups, plans, contents.groups):
+            images = torch.empty(group.images.shape, dtype=torch.int64)
+            for shares, streams in plan:
+                begin, end = shares[0][0], shares[-1][1]
+                opened = Streams.opened([(first - begin, last - begin) for first, last in shares], data[streams])
+                images[begin:end] = self._run(Decoding(self._grid, opened), group.part(begin, end), report)
+                if not opened.finished():
+                    raise ValueError("the file is damaged: a stream goes on behind its images")
+            out.append(images)
+        if container.checksum(out) != contents.checksum:
+            what = "the file is damaged, the condition is another one, or arithmetic here is not exact"
+            raise ValueError(f"the images do not have the checksum that was written with them: {what}")
+        return out
+
+    def _plan(
+        self, group: Sized, streams: int, memory: int, batch_size: int
+    ) -> list[tuple[list[tuple[int, int]], slice]]:
+        """The streams that are decoded at once, a batch after the other: their images, and which of the file they are.
+
+        Nothing where ``memory`` does not hold what one stream takes.
+        """
+        fits = memory // self._bytes_of_image(group) if streams else 0
+        if streams and -(-group.n // streams) > fits:
+            return []
+        shares, plan, at = container.shares(group.n, streams), [], 0
+        while at < streams:
+            end = at + 1
+            while end < streams and shares[end][1] - shares[at][0] <= min(batch_size, fits):
+                end += 1
+            plan.append((shares[at:end], slice(at, end)))
+            at = end
+        return plan
+
+    def _bytes_of_image(self, group: Sized) -> int:
+        """What coding one takes, beside its values in the result."""
+        _, *size = group.images.shape
+        none = None if group.condition is None else group.condition.new_zeros(0, *group.condition.shape[1:])
+        measuring = Measuring(self._grid)
+        self._run(measuring, Sized(torch.zeros(0, *size, dtype=torch.int64), none), None)
+        return measuring.bytes + math.prod(size) * 2 * torch.int64.itemsize
+
+    @torch.no_grad()
+    def _run(self, sampler: Sampler, group: Sized, report: Report | None) -> Tensor:
+        images = group.images
+        draws = Draws(
+            torch.zeros((), dtype=torch.float64).expand(images.shape),
+            torch.zeros(images.shape, dtype=torch.bool),
+            images,
+            1.0,
+        )
+        with without_autocast("cpu"):
+            values = self._model._draw(sampler, draws, group.condition, report and report.of(group.rows))
+        if report:
+            report.end(group.rows)
+        return values
+
+    def _with_conditions(self, tensors: list[Tensor], condition: Condition) -> list[Sized]:
+        conditions = [condition] if condition is None or isinstance(condition, Tensor) else list(condition)
+        if len(conditions) == 1:
+            conditions *= len(tensors)
+        if len(conditions) != len(tensors):
+            raise ValueError(f"expected a condition for each of {len(tensors)} sizes, got {len(conditions)}")
+        return [Sized(images, self._condition(images, c)) for images, c in zip(tensors, conditions)]
+
+    def _condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
+        """On the grid."""
+        condition = condition.cpu() if isinstance(condition, Tensor) else condition
+        n, _, height, width = images.shape
+        self._model._check_condition(condition, n, height, width)
+        if condition is None:
+            return None
+        if not condition.isfinite().all():
+            raise ValueError("expected a finite condition, got infinity or NaN in it")
+        return self._grid.written(condition.double())
+
+
+def _joined(parts: Sequence[Intervals]) -> Intervals:
+    """Of batches."""
+    return Intervals(*(torch.cat(tensors, 2) for tensors in zip(*parts)))
+
+
+def _too_large(groups: list[Group], max_bytes: int) -> ValueError:
+    what = ", ".join(f"{n} images of {height}x{width}" for n, height, width, _ in groups[:3])
+    more = f" and {len(groups) - 3} sizes more" if len(groups) > 3 else ""
+    return ValueError(f"expected a file that decodes within max_bytes {max_bytes}, got one of {what}{more}")

@@ -1,0 +1,170 @@
+"""What coding makes of images and of streams: samplers (pixelrnn_ext.sampling), so that a model's own wiring says in
+what order its networks go over them."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..incremental.grid import Grid
+from ..incremental.network import PixelModel, RowNetwork, trace
+from ..incremental.rows import Rows
+from ..incremental.run import Network, each_row
+from ..incremental.steps import Decode, Encode, Step
+from ..incremental.streams import Streams
+from ..layers import DiagonalBiLSTM, RowLSTM
+from ..sampling import Draws, Progress
+
+
+class Intervals(NamedTuple):
+    """What of [0, 2**24) is each value's, start << 32 | stop, and whether it is coded: (H, W, N, C), the order in which
+    a network takes them but for N and C."""
+
+    values: Tensor
+    coded: Tensor
+
+    def bits(self) -> Tensor:
+        """Of each image, (N,) of float64."""
+        widths = (self.values & 0xFFFFFFFF) - (self.values >> 32)
+        return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
+
+    def of_stream(self, first: int, last: int) -> Tensor:
+        """Those of some images that are coded, in the order of the stream: row, column, colour, image."""
+        values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
+        return values[coded]
+
+
+class Encoding:
+    """Draws nothing: ``parts`` gets the intervals of the given images' values, for each network of the model."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.parts: list[Intervals] = []
+
+    def __call__(
+        self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        n, colours, height, width = draws.values.shape
+        parallel = not any(isinstance(module, (RowLSTM, DiagonalBiLSTM)) for _, module in model.named_modules())
+        network: Network
+        if parallel:
+            network = _Pass(model, _scaled(model, draws.values, self.grid), condition, self.grid)
+        else:
+            network = RowNetwork(model, n, width, condition, self.grid)
+        rows = network.rows
+        values, intervals = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
+        levels = _scaled(model, torch.arange(model.levels), self.grid)
+        steps: list[Step] = [
+            Encode(network.output, values, intervals, levels, network.input, k) for k in range(colours)
+        ]
+        all_intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
+        for r in each_row(model, network, steps, height, lambda r: rows.fill(values, draws.values[:, :, r : r + 1])):
+            all_intervals[r] = intervals[rows.margin :]
+            if progress:
+                progress(r + 1, height)
+        self.parts.append(Intervals(all_intervals, ~draws.known.permute(2, 3, 0, 1)))
+        return draws.values
+
+
+class Decoding:
+    """Draws the values that streams say.
+
+    Raises:
+        ValueError: a stream ends before its images do.
+    """
+
+    def __init__(self, grid: Grid, streams: Streams) -> None:
+        self.grid, self.streams = grid, streams
+
+    def __call__(
+        self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        n, colours, height, width = draws.values.shape
+        network = RowNetwork(model, n, width, condition, self.grid)
+        rows = network.rows
+        known, values = rows.buffer(colours, torch.bool), rows.buffer(colours, torch.int64)
+        levels = _scaled(model, torch.arange(model.levels), self.grid)
+        steps: list[Step] = [
+            Decode(network.output, known, values, levels, network.input, k, self.streams) for k in range(colours)
+        ]
+        images = torch.empty_like(draws.values)
+
+        def begin(r: int) -> None:
+            for buffer, map in ((known, draws.known), (values, draws.values)):
+                rows.fill(buffer, map[:, :, r : r + 1])
+
+        for r in each_row(model, network, steps, height, begin):
+            if self.streams.past_end():
+                raise ValueError("the file is damaged: a stream ends before its images do")
+            images[:, :, r : r + 1] = rows.map(values)
+            if progress:
+                progress(r + 1, height)
+        return images
+
+
+class Measuring:
+    """Draws nothing, of no image: ``bytes`` gets what coding one image of this size takes."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid, self.bytes = grid, 0
+
+    def __call__(
+        self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+    ) -> Tensor:
+        _, colours, height, width = draws.values.shape
+        network = RowNetwork(model, 0, width, condition, self.grid)
+        rows, item = network.rows, network.rows.dtype.itemsize
+        maps = network.map_channels + (0 if condition is None else condition.shape[1])
+        row = rows.bytes_of_column + colours * (torch.int64.itemsize + torch.bool.itemsize)
+        self.bytes = max(self.bytes, row * (rows.margin + width) + maps * item * height * width)
+        return draws.values
+
+
+class _Pass:
+    """A network without recurrences, in one pass over images that are given.
+
+    Exact sums have no order, so that its logits are those of the steps.
+    """
+
+    rows: Rows
+    input: Tensor
+    output: Tensor
+    logits: Tensor
+
+    def __init__(self, model: PixelModel, images: Tensor, condition: Tensor | None, grid: Grid) -> None:
+        n, colours, _, width = images.shape
+        assert isinstance(model, nn.Module)
+        graph = trace(model, condition is not None)
+        self.logits = _OnGrid(model, grid, graph).run(images, condition)
+        self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
+        self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self.logits.shape[1])
+
+    def begin_row(self, row: int) -> None:
+        self.rows.fill(self.output, self.logits[:, :, row : row + 1])
+
+    def steps(self, colour: int) -> list[Step]:
+        return []
+
+    def end_row(self, row: int) -> None:
+        pass
+
+    def mirrored_steps(self) -> list[Step]:
+        return []
+
+
+class _OnGrid(fx.Interpreter):
+    """Runs a graph whose every value is a layer's output."""
+
+    def __init__(self, model: nn.Module, grid: Grid, graph: fx.Graph) -> None:
+        super().__init__(model, graph=graph)
+        self.grid = grid
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        computed = n.op not in ("placeholder", "output") and isinstance(value, Tensor)
+        return self.grid.written(value) if computed else value
+
+
+def _scaled(model: PixelModel, values: Tensor, grid: Grid) -> Tensor:
+    """What the network reads of values."""
+    return grid.rounded(model.scaled(values))

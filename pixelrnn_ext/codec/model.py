@@ -1,0 +1,95 @@
+"""The model that codes: a copy with parameters on the grid, so that all of its sums are exact."""
+
+import copy
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..incremental.grid import Grid, on_grid
+
+_EXACT = 53  # bits of an integer that float64 holds
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@torch.no_grad()
+def prepared(model: Model, grid: Grid) -> Model:
+    """The copy, in float64 on the CPU.
+
+    Raises:
+        ValueError: a parameter is not finite or not a plain one, or a layer's sums could leave the integers that are
+            exact.
+    """
+    model = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if name.endswith("original") or ".parametrizations." in name:
+            raise ValueError(f"expected plain parameters to code with, got a parametrisation of {name}")
+        if not parameter.isfinite().all():
+            raise ValueError(f"expected finite parameters to code with, got others in {name}")
+    for name, module in model.named_modules():
+        _check_sums(name, module, grid)
+        if isinstance(module, nn.ConvTranspose2d):  # of a multi-scale model; the other layers' steps round
+            module.register_forward_pre_hook(lambda _, inputs: (grid.written(inputs[0]),))
+            module.register_forward_hook(lambda _, inputs, output: grid.written(output))
+    for name, parameter in model.named_parameters():
+        parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
+    return model
+
+
+def fingerprint(model: nn.Module, grid: Grid) -> bytes:
+    """Eight bytes of a prepared model's: models with equal ones decode each other's files."""
+    arguments = {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
+    wiring = json.dumps([type(model).__name__, _without_backend(arguments), grid], sort_keys=True)
+    digest = hashlib.sha256(wiring.encode())
+    unit = 2.0 ** (grid.activation + grid.weight)
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(name.encode())
+        digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
+    return digest.digest()[:8]
+
+
+def _without_backend(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Which runs a model, and is none of what it computes."""
+    return {
+        name: _without_backend(value) if isinstance(value, dict) else value
+        for name, value in arguments.items()
+        if name != "backend"
+    }
+
+
+def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
+    if kind.startswith("weight"):
+        return on_grid(value, grid.weight)
+    if kind.startswith(("h0", "c0")):  # states, as the layers make them
+        return grid.written(value)
+    return on_grid(value, grid.activation + grid.weight)
+
+
+def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
+    """Whether no sum of products of the module's, whatever its input, reaches 2**53 units."""
+    least = 2.0 ** (_EXACT - grid.activation - grid.weight)
+    for suffix in ("", "_reverse"):
+        weights = list(_weights(module, suffix))
+        if not weights:
+            continue
+        outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
+        sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
+        bias = getattr(module, f"bias{suffix}", None)
+        # A condition is a layer's output, and added to the gates.
+        largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
+        if not largest < least:
+            raise ValueError(
+                f"expected weights to code with whose sums stay below {least:g}, got {largest:g} in {name}"
+            )
+
+
+def _weights(module: nn.Module, suffix: str) -> Iterable[Tensor]:
+    """What outputs are products with, (outputs, ...)."""
+    for name in ("weight", "weight_ih", "weight_hh"):
+        weight = getattr(module, name + suffix, None)
+        if isinstance(weight, Tensor):
+            yield weight

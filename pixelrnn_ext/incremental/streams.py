@@ -1,0 +1,65 @@
+"""Streams of the range coder while they are decoded, each of some images."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .range_coder import Decoder
+
+_MASK = 2**64 - 1
+
+
+class Streams(NamedTuple):
+    """Streams that are being decoded, by compiled steps or by PyTorch's.
+
+    ``state`` is (streams, 6) of int64: the images first..last - 1, the decoder's offset and range (whose 64 bits are
+    unsigned), where it is in ``data``, and where the stream ends there.
+    """
+
+    state: Tensor
+    data: Tensor
+
+    @classmethod
+    def opened(cls, shares: list[tuple[int, int]], streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
+        """Of the images of each stream, in order, and its bytes."""
+        rows, end = [], 0
+        for (first, last), stream in zip(shares, streams):
+            begin, end = end, end + len(stream)
+            rows.append(torch.cat([torch.tensor([first, last]), _fields(Decoder(stream), begin), torch.tensor([end])]))
+        data = torch.frombuffer(bytearray(b"".join(streams)) or bytearray(1), dtype=torch.uint8)
+        return cls(torch.stack(rows) if rows else torch.zeros(0, 6, dtype=torch.int64), data)
+
+    def decode(self, ends: Tensor, known: Tensor) -> Tensor:
+        """A value of every image, (N,) of int64, 0 where it is ``known``: for PyTorch's steps.
+
+        ``ends`` is what range_coder.cumulative gives, (N, levels + 1).
+        """
+        values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().tobytes()
+        for row, (first, last, offset, range_, at, end) in zip(self.state, self.state.tolist()):
+            decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, at))
+            for i in range(first, last):
+                if not skip[i]:
+                    values[i] = decoder.decode(cumulative[i])
+            row[2:5] = _fields(decoder, 0)
+        return torch.tensor(values, dtype=torch.int64)
+
+    def past_end(self) -> bool:
+        """Whether values were read that a stream does not hold: further behind its end than its last bytes may lie."""
+        return bool((self.state[:, 4] > self.state[:, 5] + 7).any())
+
+    def finished(self) -> bool:
+        """Whether all bytes of all streams were read."""
+        return bool((self.state[:, 4] >= self.state[:, 5]).all())
+
+
+def _fields(decoder: Decoder, begin: int) -> Tensor:
+    """Offset, range and place of a decoder whose stream begins at ``begin``."""
+    offset, range_, at = decoder.state
+    return torch.tensor([_signed(offset), _signed(range_), begin + at])
+
+
+def _signed(number: int) -> int:
+    """The integer of 64 bits that has the bits of an unsigned one."""
+    return number - (number >> 63 << 64)
