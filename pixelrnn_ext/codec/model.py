@@ -42,14 +42,20 @@ def prepared(model: Model, grid: Grid) -> Model:
 
 def fingerprint(model: nn.Module, grid: Grid) -> bytes:
     """Eight bytes of a prepared model's: models with equal ones decode each other's files."""
-    arguments = {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
-    wiring = json.dumps([type(model).__name__, _without_backend(arguments), grid], sort_keys=True)
-    digest = hashlib.sha256(wiring.encode())
+    wiring = [type(model).__name__, _without_backend(_arguments(model)), grid]
+    digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
     unit = 2.0 ** (grid.activation + grid.weight)
     for name, parameter in sorted(model.named_parameters()):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
     return digest.digest()[:8]
+
+
+def _arguments(model: nn.Module) -> dict[str, Any]:
+    """Those of the constructor that are not left to their defaults: one that is added later changes no file."""
+    parameters = inspect.signature(type(model)).parameters.values()
+    values = {p.name: (getattr(model, p.name), p.default) for p in parameters}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _without_backend(arguments: dict[str, Any]) -> dict[str, Any]:
