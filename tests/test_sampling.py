@@ -415,7 +415,7 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
     [
         (RIGHT[:-1], "ends within a step"),
         ([9], "there is no step 9"),
-        ([0, 9, 1, 0, 3, 0, 2, 0], "there is no tensor 9"),
+        ([0, 99, 1, 0, 3, 0, 2, 0], "there is no tensor 99"),
         ([0, 0, 1, 0, 4, 0, 2, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
         ([0, 0, 1, -1, 3, 0, 2, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
         ([0, 0, 1, 0, 3, 0, 2, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
@@ -428,6 +428,13 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
         ([3, 0, 3, 5, 6, 1, 0, 3], "has no logits"),
         ([3, 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
         ([3, 8, 3, 5, 6, 7, 0, 0], "has no logits"),
+        ([4, 0, 6, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        ([4, 0, 9, 5, 7, 0, 0], "wrong dtype"),
+        ([4, 0, 9, 9, 7, 0, 3], "has no logits"),
+        ([5, 0, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        ([5, 0, 5, 9, 7, 0, 0], "expected streams to decode"),
+        ([4, 11, 9, 9, 10, 0, 0], "expected 3 colours of 2 levels"),
+        ([4, 12, 9, 9, 13, 0, 0], "expected at most 4096 levels to code, got 4097"),
     ],
 )
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
@@ -441,7 +448,48 @@ def test_wrong_programs_are_refused(code, message):
     ]
     tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]
     tensors[5][3, 1, 0], tensors[6][3, 1, 0] = True, 9
-    tensors += [torch.zeros(2), torch.zeros(5, 2, 2)]
+    tensors += [torch.zeros(2), torch.zeros(5, 2, 2), torch.zeros(5, 2, 3, dtype=torch.int64), torch.zeros(3)]
+    tensors += [torch.zeros(5, 2, 6), torch.zeros(5, 2, 3 * 4097), torch.zeros(4097)]
     torch.ops.pixelrnn_ext.run_columns(tensors, RIGHT, 1, 1.0)
     with pytest.raises(RuntimeError, match=message):
         torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0)
+
+
+FULL = 2**64 - 1 - 2**64  # a range as it is at the beginning, in 64 bits
+STREAM = [0, 2, 5, FULL, 8, 3]  # first last offset range at end
+
+
+@pytest.mark.parametrize(
+    "streams,options,message",
+    [
+        ([[0, 3, *STREAM[2:]]], {}, "a stream has the images 0 to 3 of 2"),
+        ([[-1, *STREAM[1:]]], {}, "a stream has the images -1 to 2"),
+        ([[2, 1, *STREAM[2:]]], {}, "a stream has the images 2 to 1"),
+        ([STREAM, STREAM], {}, "a stream has the images 0 to 2 of 2 behind 2"),
+        ([[*STREAM[:5], 4]], {}, "not one that was opened in 3 bytes"),
+        ([[*STREAM[:4], -1, 3]], {}, "not one that was opened"),
+        ([[*STREAM[:3], 2**48 - 1, 8, 3]], {}, "not one that was opened"),
+        ([[*STREAM[:3], 0, 8, 3]], {}, "not one that was opened"),
+        ([STREAM[:5]], {}, r"expected streams \(n, 6\) of int64"),
+        ([STREAM], dict(on_grid=True), "expected float64 on the grid"),
+        (None, {}, "expected streams and their bytes, got one"),
+    ],
+)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_wrong_streams_are_refused(streams, options, message):
+    integers = [torch.zeros(3, 2, 1, dtype=torch.int64) for _ in range(2)]
+    tensors = [torch.zeros(3, 2, 1), torch.zeros(3, 2, 1, dtype=torch.bool), *integers, torch.zeros(2)]
+    tensors.append(torch.zeros(3, 2, 1))
+    decode, data = [5, 0, 1, 2, 4, 5, 0], torch.tensor([1, 2, 3], dtype=torch.uint8)
+    torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, streams=torch.tensor([STREAM]), bytes=data)
+    given = dict(streams=None if streams is None else torch.tensor(streams), bytes=data) | options
+    with pytest.raises(RuntimeError, match=message):
+        torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, **given)
+
+
+@pytest.mark.parametrize("interval", [(5, 5), (6, 5), (0, 2**24 + 1), (2**24, 2**24)], ids=str)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_wrong_intervals_are_refused(interval):
+    start, stop = interval
+    with pytest.raises(RuntimeError, match=f"expected 0 <= start < stop <= {2**24}, got {start} and {stop}"):
+        torch.ops.pixelrnn_ext.range_encode(torch.tensor([0 << 32 | 7, start << 32 | stop]))

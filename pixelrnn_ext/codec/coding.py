@@ -15,6 +15,8 @@ from ..incremental.streams import Streams
 from ..layers import DiagonalBiLSTM, RowLSTM
 from ..sampling import Draws, Progress
 
+RECURRENT = (RowLSTM, DiagonalBiLSTM)
+
 
 class Intervals(NamedTuple):
     """What of [0, 2**24) is each value's, start << 32 | stop, and whether it is coded: (H, W, N, C), the order in which
@@ -45,7 +47,7 @@ class Encoding:
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
     ) -> Tensor:
         n, colours, height, width = draws.values.shape
-        parallel = not any(isinstance(module, (RowLSTM, DiagonalBiLSTM)) for _, module in model.named_modules())
+        parallel = not any(isinstance(module, RECURRENT) for _, module in model.named_modules())
         network: Network
         if parallel:
             network = _Pass(model, _scaled(model, draws.values, self.grid), condition, self.grid)

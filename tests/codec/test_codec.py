@@ -1,0 +1,459 @@
+"""Files of the codec: what goes in comes out, at the likelihood's size, as the same bytes whatever computes them."""
+
+import ctypes
+import math
+import platform
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from pixelrnn_ext.codec import Codec, self_check
+from pixelrnn_ext.codec.coding import Encoding
+from pixelrnn_ext.incremental.grid import PROFILES
+from pixelrnn_ext.operators import library
+
+SMALL = dict(hidden_channels=6, num_layers=2, head_channels=10)
+LEVELS = [2, 5, 17, 256]
+LAYERS = ["row", "diagonal", "cnn"]
+# Every image of one run of lockstep, one alone, tiles with a rest, none; one pixel, a row, a column.
+SIZES = [(1, 1, 1), (7, 1, 9), (3, 8, 1), (0, 4, 3), (5, 6, 7)]
+WAYS = {
+    "plain": {},
+    "skip": dict(skip=True),
+    "no residual": dict(residual=False),
+    "wider kernel": dict(kernel_size=5),
+}
+native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+
+
+def model_of(layer="diagonal", colours=1, levels=2, scale=1.0, seed=0, **options):
+    torch.manual_seed(seed)
+    options = SMALL | dict(image_channels=colours, levels=levels) | options
+    model = px.PixelCNN(**options) if layer == "cnn" else px.PixelRNN(layer, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(scale)
+    return model
+
+
+def images_of(model, n=3, height=5, width=4, seed=0):
+    size = n, model.image_channels, height, width
+    return torch.randint(model.levels, size, generator=torch.Generator().manual_seed(seed))
+
+
+def ideal_bytes(model, images, condition=None):
+    condition = condition if condition is None else condition.double()
+    with torch.no_grad():
+        return -float(model.double().log_prob(images, condition).sum()) / math.log(2) / 8
+
+
+def multiscale(**options):
+    torch.manual_seed(0)
+    return px.MultiScalePixelRNN("row", **dict(image_channels=1, levels=5, upsampling_channels=4) | SMALL | options)
+
+
+@contextmanager
+def instruction_set(name):
+    before = library.build_config()["instruction_set"]
+    library.set_instruction_set(name)
+    try:
+        yield
+    finally:
+        library.set_instruction_set(before)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", SIZES, ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("levels", LEVELS, ids="{} levels".format)
+@pytest.mark.parametrize("colours", [1, 3], ids=["gray", "RGB"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_round_trip(layer, colours, levels, size, way):
+    model = model_of(layer, colours, levels, **WAYS[way])
+    images = images_of(model, *size)
+    codec = Codec(model)
+    file = codec.compress(images)
+    assert torch.equal(codec.decompress(file), images)
+    assert len(file) <= ideal_bytes(model, images) * 1.001 + 29
+
+
+@pytest.mark.parametrize("layer", ["row", "diagonal"])
+@pytest.mark.parametrize("state", ["learned", "zero"])
+def test_states_outside_the_image(layer, state):
+    model = model_of(layer, initial_state=state)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.rpartition(".")[2][:2] in ("h0", "c0"):
+                parameter.uniform_(-300, 300)  # some beyond the grid
+    images = images_of(model)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_any_integers(dtype):
+    model = model_of("cnn", levels=5)
+    images = images_of(model)
+    assert model.compress(images.to(dtype)) == model.compress(images)
+
+
+def ways_to_compute():
+    for threads in (1, 2, 4):
+        for name in library.instruction_sets():
+            yield f"{name}, {threads} threads", name, threads
+
+
+@native
+@pytest.mark.parametrize("scale", [1, 30], ids=["as made", "weights x 30"])
+@pytest.mark.parametrize("layer,colours,levels", [("diagonal", 1, 2), ("row", 3, 256), ("cnn", 3, 5)], ids=str)
+def test_same_bytes_whatever_computes_them(layer, colours, levels, scale):
+    model = model_of(layer, colours, levels, scale)
+    images = images_of(model, 7, 4, 5)
+    files = {}
+    threads_before = torch.get_num_threads()
+    try:
+        for where, name, threads in ways_to_compute():
+            torch.set_num_threads(threads)
+            with instruction_set(name):
+                codec = Codec(model)
+                for batch_size in (64, 3):
+                    files[where, batch_size] = codec.compress(images, streams=2, batch_size=batch_size)
+                assert torch.equal(codec.decompress(files[where, 3], batch_size=1), images), where
+    finally:
+        torch.set_num_threads(threads_before)
+    model.backend = "reference"
+    codec = Codec(model)
+    files["PyTorch"] = codec.compress(images, streams=2)
+    assert torch.equal(codec.decompress(files["PyTorch"]), images)
+    assert len(set(files.values())) == 1
+
+
+def test_without_compiled_kernels_it_is_the_same_file(monkeypatch):
+    model = model_of()
+    images = images_of(model)
+    file = model.compress(images)
+    monkeypatch.setattr("pixelrnn_ext.operators.columns.why_no_native", lambda: "none")
+    assert model.compress(images) == file
+    assert torch.equal(model.decompress(file), images)
+
+
+@pytest.mark.parametrize("colours", [1, 3], ids=["gray", "RGB"])
+@pytest.mark.parametrize("conditional", [False, True], ids=["unconditional", "conditional"])
+def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps(colours, conditional, monkeypatch):
+    model = model_of("cnn", colours, 5, scale=20, condition_channels=2 * conditional)
+    images, condition = images_of(model), torch.randn(1, 2, 5, 1) if conditional else None
+    one_pass = Codec(model).compress(images, condition)
+    monkeypatch.setattr("pixelrnn_ext.codec.coding.RECURRENT", (px.MaskedConv2d,))
+    assert Codec(model).compress(images, condition) == one_pass
+
+
+CONDITIONS = {"for each": (3, 2, 5, 4), "a vector": (3, 2, 1, 1), "one for all": (1, 2, 1, 1), "a row": (1, 2, 1, 4)}
+
+
+@pytest.mark.parametrize("shape", CONDITIONS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_conditional(layer, shape):
+    model = model_of(layer, 3, 5, condition_channels=2)
+    images, condition = images_of(model), 5 * torch.randn(CONDITIONS[shape], generator=torch.Generator().manual_seed(0))
+    codec = Codec(model)
+    file = codec.compress(images, condition, batch_size=2)
+    assert torch.equal(codec.decompress(file, condition, batch_size=1), images)
+    assert len(file) <= ideal_bytes(model, images, condition) * 1.001 + 29
+    with pytest.raises(ValueError, match="the condition is another one|damaged"):
+        codec.decompress(file, -condition)
+    with pytest.raises(ValueError, match="expected a condition"):
+        codec.decompress(file)
+    with pytest.raises(ValueError, match="expected a finite condition"):
+        codec.compress(images, condition * math.inf)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        dict(image_channels=3, levels=256),
+        dict(factor=3, small=dict(layer="diagonal")),
+        dict(condition_channels=2),
+        dict(levels=2, factor=4),
+    ],
+    ids=["gray", "RGB", "factor 3", "conditional", "binary"],
+)
+def test_multi_scale(options):
+    model = multiscale(**options)
+    images = images_of(model, 5, 2 * model.factor, 3 * model.factor)
+    condition = torch.randn(5, 2, 1, 1) if model.condition_channels else None
+    codec = Codec(model)
+    file = codec.compress(images, condition, batch_size=2, streams=2)
+    assert torch.equal(codec.decompress(file, condition), images)
+    assert len(file) <= ideal_bytes(model, images, condition) * 1.001 + 31
+    model.small_model.backend = model.large_model.backend = "reference"
+    assert Codec(model).compress(images, condition, streams=2) == file
+
+
+def test_images_of_several_sizes():
+    model = model_of("row", 3, 17)
+    groups = [images_of(model, n, h, w) for n, h, w in [(2, 5, 4), (1, 3, 9), (4, 5, 4)]]
+    codec = Codec(model)
+    file = codec.compress(groups)
+    assert all(map(torch.equal, codec.decompress_groups(file), groups))
+    assert len(file) <= sum(ideal_bytes(model, images) for images in groups) * 1.001 + 27 + 2 * 3 + 6 * 2
+    with pytest.raises(ValueError, match="expected a file of one size of images, got 3"):
+        codec.decompress(file)
+    assert codec.decompress_groups(codec.compress([])) == []
+
+
+def test_conditions_of_several_sizes():
+    model = model_of("cnn", condition_channels=2)
+    groups = [images_of(model, 2, 5, 4), images_of(model, 1, 3, 9)]
+    conditions = [torch.randn(2, 2, 5, 4), torch.randn(1, 2, 1, 1)]
+    file = model.compress(groups, conditions)
+    assert all(map(torch.equal, Codec(model).decompress_groups(file, conditions), groups))
+    with pytest.raises(ValueError, match="expected a condition for each of 2 sizes, got 3"):
+        model.compress(groups, [conditions[0]] * 3)
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3, 7, 50])
+def test_streams(streams):
+    model = model_of()
+    images = images_of(model, 7)
+    codec = Codec(model)
+    file = codec.compress(images, streams=streams)
+    assert torch.equal(codec.decompress(file, batch_size=3), images)
+    assert len(file) <= ideal_bytes(model, images) * 1.001 + 27 + 2 * min(streams, 7)
+
+
+def test_a_stream_of_about_8_kib_each():
+    model = model_of("cnn", 3, 256, hidden_channels=3, num_layers=1, head_channels=3)
+    images = images_of(model, 22, 24, 24)
+    codec = Codec(model)
+    size = float(codec.bits(images).sum()) / 8
+    assert 4 * 8192 < size < 5 * 8192
+    assert codec.compress(images) == codec.compress(images, streams=4)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_bits_are_the_likelihood(layer):
+    model = model_of(layer, 3, 17, scale=3)
+    images = images_of(model, 5)
+    bits = Codec(model).bits(images, batch_size=2)
+    with torch.no_grad():
+        expected = -model.double().log_prob(images) / math.log(2)
+    assert bits.shape == (5,)
+    torch.testing.assert_close(bits, expected, rtol=1e-4, atol=0)
+
+
+def test_images_that_are_impossible():
+    """To the model: every value takes 24 bits."""
+    model = model_of("cnn", 1, 5)
+    with torch.no_grad():
+        model.head[-1].weight.zero_()
+        model.head[-1].bias.copy_(torch.tensor([200.0, -200, -200, -200, -200]))
+    images = torch.full((2, 1, 4, 4), 3)
+    codec = Codec(model)
+    assert codec.bits(images).tolist() == [16 * 24.0] * 2
+    assert torch.equal(codec.decompress(codec.compress(images)), images)
+
+
+@pytest.mark.parametrize("value", [0, 16], ids=["the first level", "the last level"])
+def test_images_that_are_all_equal(value):
+    model = model_of("row", 3, 17)
+    images = torch.full((3, 3, 5, 4), value)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+
+
+def test_a_codec_is_of_the_model_as_it_was():
+    model = model_of()
+    images = images_of(model)
+    codec = Codec(model)
+    file = codec.compress(images)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    assert torch.equal(codec.decompress(file), images)
+    with pytest.raises(ValueError, match=r"written with this model, [0-9a-f]{16}, got one of [0-9a-f]{16}"):
+        model.decompress(file)
+
+
+CHANGES = {
+    "a weight": lambda m: m.head[-1].weight.data[0, 0].add_(2**-15),
+    "a bias": lambda m: m.head[-1].bias.data[0].add_(2**-28),
+    "a state": lambda m: m.blocks[0].layer.h0_reverse.data[0].add_(2**-13),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_fingerprint_is_of_every_integer(change):
+    model = model_of()
+    before = Codec(model).fingerprint
+    CHANGES[change](model.double())
+    assert Codec(model).fingerprint != before
+
+
+def test_the_fingerprint_is_of_the_wiring_alone():
+    model = model_of()
+    other = model_of(residual=False)
+    assert Codec(other).fingerprint != Codec(model).fingerprint
+    same = model_of(backend="reference", residual=True, skip=False)
+    assert Codec(same).fingerprint == Codec(model).fingerprint == Codec(model.double()).fingerprint
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_dtypes_of_the_model(dtype):
+    model = model_of().to(dtype)
+    images = images_of(model)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+
+
+def test_inside_autocast_and_grad():
+    model = model_of("cnn")
+    images = images_of(model)
+    with torch.autocast("cpu"):
+        assert torch.equal(model.decompress(model.compress(images)), images)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_progress():
+    model = model_of()
+    images, seen = images_of(model, 5), []
+    codec = Codec(model)
+    file = codec.compress(images, batch_size=2, progress=lambda *at: seen.append(at))
+    codec.decompress(file, progress=lambda *at: seen.append(at))
+    first, second = seen[:15], seen[15:]
+    assert first == [(n, 25) for n in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21, 22, 23, 24, 25)]
+    assert second == [(n, 25) for n in (5, 10, 15, 20, 25)]
+
+
+def test_progress_may_stop_it():
+    def stop(done, rows):
+        raise KeyboardInterrupt
+
+    model = model_of()
+    with pytest.raises(KeyboardInterrupt):
+        model.compress(images_of(model), progress=stop)
+
+
+def refused(change):
+    model = model_of()
+    with torch.no_grad():
+        change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "model,error,message",
+    [
+        (torch.nn.Linear(2, 2), TypeError, "expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got Linear"),
+        (model_of("cnn", 1, 4097), ValueError, "expected a model of at most 4096 levels, got 4097"),
+        (refused(lambda m: m.head[-1].bias.fill_(math.nan)), ValueError, "finite parameters to code with, got others"),
+        (refused(lambda m: m.head[-1].weight.fill_(1e6)), ValueError, "whose sums stay below 8.38861e+06, got"),
+        (refused(lambda m: m.head[-1].bias.fill_(-1e7)), ValueError, "whose sums stay below 8.38861e+06, got"),
+    ],
+    ids=["no model", "levels", "NaN", "a large weight", "a large bias"],
+)
+def test_models_that_cannot_code(model, error, message):
+    with pytest.raises(error) as raised:
+        Codec(model)
+    assert message in str(raised.value)
+
+
+def test_a_parametrised_model_is_refused():
+    model = model_of()
+    torch.nn.utils.parametrizations.weight_norm(model.head[1])
+    with pytest.raises(ValueError, match="expected plain parameters"):
+        Codec(model)
+
+
+@pytest.mark.parametrize(
+    "arguments,error,message",
+    [
+        (dict(images=torch.zeros(1, 1, 4, 4)), TypeError, "integers"),
+        (dict(images=torch.full((1, 1, 4, 4), 2)), ValueError, r"expected images of integers in \[0, 2\)"),
+        (dict(images=torch.zeros(1, 3, 4, 4, dtype=torch.int64)), ValueError, r"\(N, 1, H, W\)"),
+        (dict(condition=torch.zeros(1, 1, 4, 4)), ValueError, "expected no condition"),
+        (dict(streams=0), ValueError, "expected streams >= 1, got 0"),
+        (dict(streams=1.5), TypeError, "expected streams to be an int, got float"),
+        (dict(batch_size=0), ValueError, "expected batch_size >= 1, got 0"),
+    ],
+    ids=["floats", "a level too high", "other channels", "a condition", "no streams", "streams", "batch_size"],
+)
+def test_arguments_of_compress(arguments, error, message):
+    model = model_of()
+    with pytest.raises(error, match=message):
+        model.compress(**dict(images=images_of(model)) | arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments,error,message",
+    [
+        (dict(max_bytes=0), ValueError, "expected max_bytes >= 1, got 0"),
+        (dict(max_bytes=400), ValueError, "within max_bytes 400, got one of 3 images of 5x4"),
+        (dict(max_bytes=40_000), ValueError, "within max_bytes 40000, got one of 3 images of 5x4"),
+        (dict(batch_size="8"), TypeError, "expected batch_size to be an int, got str"),
+        (dict(condition=torch.zeros(1, 1, 4, 4)), ValueError, "expected no condition"),
+        (dict(data="text"), TypeError, "expected bytes, got str"),
+    ],
+    ids=["no memory", "less than the images", "less than decoding", "batch_size", "a condition", "text"],
+)
+def test_arguments_of_decompress(arguments, error, message):
+    model = model_of()
+    with pytest.raises(error, match=message):
+        model.decompress(**dict(data=model.compress(images_of(model))) | arguments)
+
+
+def test_less_memory_means_smaller_batches():
+    model = model_of()
+    images = images_of(model, 8)
+    file = model.compress(images, streams=8)
+    assert torch.equal(model.decompress(file, max_bytes=40_000), images)
+
+
+@contextmanager
+def rounding_mode(direction):
+    library_of_maths = ctypes.CDLL(None)
+    before = library_of_maths.fegetround()
+    assert library_of_maths.fesetround(direction) == 0
+    try:
+        yield
+    finally:
+        library_of_maths.fesetround(before)
+
+
+UPWARD = 0x800 if platform.machine() == "x86_64" else 0x400000
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_another_rounding_mode_is_noticed(backend):
+    self_check.check.cache_clear()
+    with rounding_mode(UPWARD), pytest.raises(RuntimeError, match="files cannot be coded here"):
+        Codec(model_of(backend=backend))
+    Codec(model_of(backend=backend))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])
+def test_a_function_with_errors_is_noticed(name, monkeypatch):
+    """As of a libm with nine right digits."""
+    exact = getattr(torch, name)
+    self_check.check.cache_clear()
+    for where in (torch, torch.Tensor):
+        monkeypatch.setattr(where, name, lambda x: exact(x) * (1 + 3e-9))
+    with pytest.raises(RuntimeError, match=f"files cannot be coded here: {name} is not computed"):
+        self_check.check("reference", PROFILES[0])
+
+
+def test_another_device_is_left_alone():
+    """The meta device in place of a GPU: what it holds cannot be copied."""
+    model, copied = model_of().to("meta"), "coding runs on the CPU: the model is copied there from meta"
+    with pytest.warns(UserWarning, match=copied), pytest.raises(NotImplementedError):
+        Codec(model)
+
+
+def test_encoding_keeps_what_is_known():
+    """Of a multi-scale model's large image: its values there are in the small one's streams."""
+    model = model_of("cnn", 1, 5)
+    codec, images = Codec(model), images_of(model)
+    encoding = Encoding(PROFILES[0])
+    known = torch.zeros(images.shape, dtype=torch.bool)
+    known[..., ::2, ::2] = True
+    encoding(codec._model, px.sampling.Draws(None, known, images, 1.0))
+    (part,) = encoding.parts
+    assert part.of_stream(0, 3).numel() == int((~known).sum())
