@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pixelrnn_ext.training.files import is_replaceable, remove_temporary, write_atomically
+from pixelrnn_ext.training.files import folder_atomically, is_replaceable, remove_temporary, write_atomically
 
 
 @pytest.fixture
@@ -112,3 +112,58 @@ def test_what_killed_processes_left_is_removed(tmp_path, gone):
     assert names(tmp_path) == sorted([*kept, "a.png"])
     remove_temporary(tmp_path)
     assert names(tmp_path) == ["a.png", "a.tmp"]
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder", "a link"])
+def test_a_folder_is_there_when_it_is_whole(tmp_path, there):
+    """An empty one keeps its mode, and a link stays one."""
+    path = target = tmp_path / "made"
+    if there != "nothing":
+        target = tmp_path / "target" if there == "a link" else path
+        target.mkdir(0o750)
+    if there == "a link":
+        path.symlink_to("target")
+    before = names(tmp_path)
+    with folder_atomically(path) as made:
+        (made / "file").write_bytes(b"new")
+        assert not path.exists() or not names(path)
+    assert (path / "file").read_bytes() == b"new" and path.is_symlink() == (there == "a link")
+    assert names(tmp_path) == (before or ["made"])
+    assert there == "nothing" or stat.S_IMODE(target.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError, r"made could not be written \(No space left"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+    ids=["full disk", "Ctrl-C"],
+)
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+def test_no_half_folder(tmp_path, error, raised, message, there):
+    path = tmp_path / "made"
+    if there:
+        path.mkdir()
+    with pytest.raises(raised, match=message), folder_atomically(path) as made:
+        (made / "file").write_bytes(b"new")
+        raise error
+    assert names(tmp_path) == ["made"] * there and not (there and names(path))
+
+
+def test_a_folder_does_not_replace_what_came_meanwhile(tmp_path):
+    with pytest.raises(OSError, match=r"made could not be written \("), folder_atomically(tmp_path / "made") as made:
+        (made / "file").touch()
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "other").touch()
+    assert names(tmp_path) == ["made"] and names(tmp_path / "made") == ["other"]
+
+
+def test_what_killed_processes_left_of_a_folder_is_removed(tmp_path, gone):
+    here = platform.node()
+    for number in (gone, os.getppid()):
+        (tmp_path / f".made.{here}.{number}.tmp").mkdir()
+        (tmp_path / f".made.{here}.{number}.tmp" / "file").touch()
+    with folder_atomically(tmp_path / "made"):
+        pass
+    assert names(tmp_path) == [f".made.{here}.{os.getppid()}.tmp", "made"]

@@ -1,11 +1,14 @@
-"""Files that are there whole or not at all, under what they are named: links are followed, devices are written into."""
+"""Files, and folders of them, that are there whole or not at all, under what they are named: links are followed,
+devices are written into."""
 
 import glob
 import os
 import platform
+import shutil
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -53,10 +56,43 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
             left.unlink()
 
 
-def _replace(path: Path, data: bytes | memoryview) -> None:
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` for a block to write files into, which takes its place when the block has ended:
+    whatever fails, what was there stays as it was.
+
+    Args:
+        path: what is not there, or an empty folder, which keeps its mode; a link to one stays a link.
+
+    Raises:
+        OSError: the block raised one, or the folder cannot take its place; the sentence says that it was not written.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = _temporary(target)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            with _descriptor(file) as descriptor:
+                os.fsync(descriptor)
+        with _descriptor(temporary) as descriptor:
+            _inherit(descriptor, target)
+        os.rename(temporary, target)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that no other process uses, without what killed ones left of the same."""
     mine = f".{path.name[:40]}.{platform.node()}."  # no more of a name, which may be as long as a name can be
     _remove_stale(path.parent, mine)
-    temporary = path.with_name(f"{mine}{os.getpid()}.tmp")
+    return path.with_name(f"{mine}{os.getpid()}.tmp")
+
+
+def _replace(path: Path, data: bytes | memoryview) -> None:
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
             _inherit(file.fileno(), path)
@@ -69,8 +105,17 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def _descriptor(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _inherit(descriptor: int, path: Path) -> None:
-    """Owner and mode of the file that is there, as far as this user and this file system can give them."""
+    """Owner and mode of the file or folder that is there, as far as this user and this file system can give them."""
     with suppress(FileNotFoundError):
         status = os.stat(path)
         with suppress(OSError):
@@ -80,12 +125,12 @@ def _inherit(descriptor: int, path: Path) -> None:
 
 
 def _remove_stale(folder: Path, mine: str) -> None:
-    """What a killed process of this machine left of the same file."""
+    """What a killed process of this machine left of the same file or folder."""
     for left in folder.glob(f"{glob.escape(mine)}*.tmp"):
         process = left.name.removeprefix(mine).removesuffix(".tmp")
         if process.isdecimal() and not _is_running(int(process)):
             with suppress(OSError):
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _is_running(process: int) -> bool:

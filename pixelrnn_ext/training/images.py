@@ -59,30 +59,43 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
         image.MAX_IMAGE_PIXELS = before
 
 
+@contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """Pillow's picture of a file, for a block whose failures are said of the file.
+
+    Raises:
+        ValueError: the file is not an image or no regular file, is damaged or truncated, or larger than a
+            :func:`pixel_limit` around this; or what the block raised; the sentence names it.
+        MemoryError: it does not fit into memory; the sentence names it.
+    """
+    image = need("PIL.Image")
+    try:
+        if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for who writes to it
+            raise ValueError("it is no regular file")
+        # By name, Pillow would map the file into memory, and turn the rows of some TIFF files into others.
+        with open(file, "rb") as stream, image.open(stream) as picture:
+            yield picture
+    except MemoryError as error:  # the machine's lack, not the file's damage: none to skip
+        raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
+    # Whatever the bytes of a damaged file lead a decoder of Pillow to.
+    except Exception as error:
+        raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
+
+
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
     """An image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
 
     16 bits a channel are scaled to 8; what is transparent shows black; of an animation it is the first picture.
 
     Raises:
-        ValueError: the file is not an image or no regular file, is damaged or truncated, of 32 bits a channel, larger
-            than a :func:`pixel_limit` around this call, or too small for fit="cut"; the sentence names it.
-        MemoryError: it does not fit into memory; the sentence names it.
+        ValueError, MemoryError: as :func:`opened`; of 32 bits a channel, or too small for fit="cut", too.
     """
-    image, ops, numpy = need("PIL.Image"), need("PIL.ImageOps"), need("numpy")
-    try:
-        if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for who writes to it
-            raise ValueError("it is no regular file")
-        with image.open(file) as opened:
-            picture = _in_bytes(ops.exif_transpose(opened), opened.format).convert("L" if gray else "RGB")
+    ops, numpy = need("PIL.ImageOps"), need("numpy")
+    with opened(file) as kept:
+        picture = _in_bytes(ops.exif_transpose(kept), kept.format).convert("L" if gray else "RGB")
         if size is not None:
             picture = _fitted(picture, size, fit)
         pixels = torch.from_numpy(numpy.array(picture))
-    except MemoryError as error:  # the machine's lack, not the file's damage: none to skip
-        raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
-    # Whatever the bytes of a damaged file lead a decoder of Pillow to.
-    except Exception as error:
-        raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
     return pixels[None] if gray else pixels.permute(2, 0, 1)
 
 

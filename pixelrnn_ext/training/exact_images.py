@@ -1,0 +1,105 @@
+"""Image files whose pixels are a model's levels, read and written without loss: what would lose something is refused.
+
+Level v of a model of L levels is the byte round(v * 255 / (L - 1)).
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .images import opened
+from .optional import need
+
+# Those of which is known whether Pillow, which has 8 bits a channel in RGB, leaves out some of the file's.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_KINDS = {1: "gray", 3: "RGB"}  # by channels
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # by Pillow's mode; the colours of a palette are RGB
+_BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338  # tags of TIFF
+
+
+def check_model(channels: int, levels: int) -> None:
+    """ValueError where images of a model cannot be pictures of 8 bits a channel, gray or RGB."""
+    if channels not in _KINDS or levels > 256:
+        expected = "a model of 1 or 3 channels and at most 256 levels, which pictures have"
+        raise ValueError(f"expected {expected}, got {channels} and {levels}")
+
+
+def read_exact(file: Path, channels: int, levels: int) -> Tensor:
+    """An image file as levels, uint8 (channels, H, W): what is shown, turned as EXIF says, without other metadata.
+
+    Raises:
+        ValueError: something of it would be lost: other channels, transparency, more than 8 bits a channel, several
+            pictures, or bytes that are none of the levels; and as images.opened. The sentence names the file.
+        MemoryError: as images.opened.
+    """
+    ops, numpy = need("PIL.ImageOps"), need("numpy")
+    check_model(channels, levels)
+    kind = _KINDS[channels]
+    with opened(file) as picture:
+        got = _obstacle(picture, channels)
+        if got is None:
+            pixels = numpy.array(ops.exif_transpose(picture).convert("L" if channels == 1 else "RGB"))
+    if got is not None:
+        raise ValueError(f"{file} cannot be kept exactly: expected one {kind} picture of 8 bits a channel, got {got}")
+    table = numpy.full(256, -1, numpy.int16)
+    table[_bytes_of(levels)] = numpy.arange(levels)
+    values = table[pixels]
+    if (values < 0).any():
+        expected = f"the {levels} bytes that the model's levels are, round(v * 255 / {levels - 1})"
+        raise ValueError(f"{file} cannot be kept exactly: expected {expected}, got {pixels[values < 0].flat[0]}")
+    image = torch.from_numpy(values.astype(numpy.uint8))
+    return image[None] if channels == 1 else image.permute(2, 0, 1)
+
+
+def encode_png(image: Tensor, levels: int) -> bytes:
+    """Levels, integers (C, H, W), as the bytes of a PNG file of which :func:`read_exact` makes them again."""
+    check_model(len(image), levels)
+    pixels = _bytes_of(levels)[image.permute(1, 2, 0).numpy()]
+    picture = need("PIL.Image").fromarray(pixels[..., 0] if len(image) == 1 else pixels)
+    if levels == 2 and len(image) == 1:
+        picture = picture.convert("1")  # black and white alone, so that there is nothing to dither
+    encoded = io.BytesIO()
+    picture.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def _bytes_of(levels: int) -> Any:
+    """The byte of every level, a numpy array."""
+    numpy = need("numpy")
+    return numpy.array([round(v * 255 / (levels - 1)) for v in range(levels)], numpy.uint8)
+
+
+def _obstacle(picture: Any, channels: int) -> str | None:
+    """What a picture is other than one whose pixels can be kept; None if it is that."""
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        return f"{frames} pictures in one file"
+    if picture.has_transparency_data:
+        return "transparency"
+    if picture.mode not in _CHANNELS:
+        return f"mode {picture.mode}"
+    if picture.format not in FORMATS:
+        return f"the format {picture.format}, which may have had more bits"
+    bits = _bits(picture)
+    if bits > 8:
+        return f"{bits} bits"
+    if picture.format == "TIFF" and _EXTRA_SAMPLES in picture.tag_v2:
+        return "another channel"
+    if _CHANNELS[picture.mode] != channels:
+        return _KINDS[_CHANNELS[picture.mode]]
+    return None
+
+
+def _bits(picture: Any) -> int:
+    """Of a channel in the file, of which Pillow reads the first eight where there are more."""
+    if picture.format == "TIFF":  # whose palettes have 16
+        return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+    if picture.format not in ("PNG", "PPM"):
+        return 8
+    how = picture.tile[0][3]  # the decoder's arguments: the order of bits, and the largest value of some PPM files
+    if isinstance(how, str):
+        return 16 if how.endswith(";16B") else 8
+    return max(value.bit_length() for value in how if isinstance(value, int))

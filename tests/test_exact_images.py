@@ -1,0 +1,208 @@
+"""Image files read without loss: every kind whose pixels are kept, and what is refused because they would not be."""
+
+import io
+import struct
+import zlib
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from pixelrnn_ext.training.exact_images import check_model, encode_png, read_exact
+from pixelrnn_ext.training.images import pixel_limit
+
+GRAY = numpy.arange(24, dtype=numpy.uint8).reshape(4, 6) * 11
+COLOURS = numpy.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=numpy.uint8)
+
+
+def expect(pixels):
+    """As the tensor that is read of pixels (H, W) or (H, W, C)."""
+    pixels = torch.from_numpy(pixels.copy())
+    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp", "pgm", "ppm"])
+def test_formats_without_loss(tmp_path, suffix):
+    for pixels, channels, other in ((GRAY, 1, ("webp", "ppm")), (COLOURS, 3, ("pgm",))):
+        if suffix not in other:
+            file = tmp_path / f"x.{suffix}"
+            Image.fromarray(pixels).save(file, **dict(lossless=True) if suffix == "webp" else {})
+            assert torch.equal(read_exact(file, channels, 256), expect(pixels))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits"])
+def test_compressed_tiff(tmp_path, compression):
+    Image.fromarray(COLOURS).save(tmp_path / "x.tif", compression=compression)
+    assert torch.equal(read_exact(tmp_path / "x.tif", 3, 256), expect(COLOURS))
+
+
+def test_a_jpeg_is_what_it_is_decoded_to(tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "x.jpg")
+    with Image.open(tmp_path / "x.jpg") as decoded:
+        assert torch.equal(read_exact(tmp_path / "x.jpg", 3, 256), expect(numpy.array(decoded)))
+
+
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_a_palette_is_colours(tmp_path, kind):
+    indices = Image.fromarray(GRAY // 11)
+    indices.putpalette(numpy.random.default_rng(1).integers(0, 256, 72, dtype=numpy.uint8).tobytes())
+    assert indices.mode == "P"
+    indices.save(tmp_path / f"x.{kind}")
+    assert torch.equal(read_exact(tmp_path / f"x.{kind}", 3, 256), expect(numpy.array(indices.convert("RGB"))))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pixels", "options"),
+    [
+        ("png", GRAY, {}),
+        ("webp", COLOURS, dict(lossless=True)),
+        ("tif", GRAY, {}),
+        ("tif", COLOURS, {}),
+        ("tif", GRAY, dict(compression="tiff_lzw")),
+    ],
+    ids=["png", "webp", "gray tif", "tif", "compressed tif"],
+)
+def test_what_is_shown_is_kept(tmp_path, suffix, pixels, options):
+    """Turned by a quarter, as EXIF says."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / f"x.{suffix}", exif=exif, **options)
+    channels = 1 if pixels.ndim == 2 else 3
+    assert torch.equal(read_exact(tmp_path / f"x.{suffix}", channels, 256), expect(numpy.rot90(pixels, -1)))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 7, 17, 255, 256])
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "RGB"])
+def test_levels_are_bytes(tmp_path, channels, levels):
+    """What is encoded are the bytes that are promised, and they are the same levels again."""
+    image = torch.arange(channels * levels * 2).view(channels, 2, levels) % levels
+    (tmp_path / "x.png").write_bytes(encode_png(image, levels))
+    assert torch.equal(read_exact(tmp_path / "x.png", channels, levels), image.to(torch.uint8))
+    with Image.open(tmp_path / "x.png") as made:
+        pixels = numpy.array(made.convert("L" if channels == 1 else "RGB")).reshape(2, levels, channels)
+    for v, byte in zip(image[0, 0].tolist(), pixels[0, :, 0].tolist()):
+        assert byte == round(v * 255 / (levels - 1))
+
+
+def test_two_levels_of_gray_are_a_bit(tmp_path):
+    (tmp_path / "x.png").write_bytes(encode_png(torch.eye(5).long()[None], 2))
+    with Image.open(tmp_path / "x.png") as made:
+        assert made.mode == "1"
+        made.convert("L").save(tmp_path / "gray.png")
+    assert torch.equal(read_exact(tmp_path / "gray.png", 1, 2), torch.eye(5, dtype=torch.uint8)[None])
+
+
+def png(width, height, depth, kind, rows):
+    """A PNG file, whose bits Pillow cannot write."""
+    chunks = [
+        b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0),
+        b"IDAT" + zlib.compress(b"".join(b"\0" + row for row in rows)),
+        b"IEND",
+    ]
+    framed = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def tiff_of_six_bytes(bits, extra, photometric=2, colours=()):
+    """A picture of 1 x 1, as tags of 16 bits."""
+    tags = {256: [1], 257: [1], 258: bits, 259: [1], 262: [photometric], 273: [8], 277: [len(bits)], 278: [1], 279: [6]}
+    tags |= {320: colours} if colours else {}
+    tags |= {338: extra} if extra else {}
+    data, entries, at = bytes(8), b"", 16
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > 4:
+            where, at, data = struct.pack("<I", at), at + len(packed), data + packed
+        else:
+            where = packed.ljust(4, b"\0")
+        entries += struct.pack("<HHI", tag, 3, len(values)) + where
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+def saved(mode, suffix, pixels=COLOURS, **options):
+    def content():
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(file, suffix, **options)
+        return file.getvalue()
+
+    return content
+
+
+def several(kind):
+    def content():
+        file = io.BytesIO()
+        frames = [Image.fromarray(GRAY + i) for i in range(3)]
+        frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+        return file.getvalue()
+
+    return content
+
+
+FADED = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
+DEEP = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
+REFUSED = {
+    "transparent": (3, saved("RGBA", "PNG"), "transparency"),
+    "opaque alpha": (1, saved("LA", "PNG"), "transparency"),
+    "transparent colour": (3, saved("RGB", "PNG", transparency=(1, 2, 3)), "transparency"),
+    "transparent gray": (1, saved("L", "PNG", GRAY, transparency=7), "transparency"),
+    "transparent in a palette": (3, saved("P", "PNG", transparency=0), "transparency"),
+    "transparent GIF": (3, saved("RGBA", "GIF", FADED), "transparency"),
+    "transparent WebP": (3, saved("RGBA", "WEBP", FADED), "transparency"),
+    "CMYK": (3, saved("CMYK", "JPEG"), "mode CMYK"),
+    "YCbCr": (3, saved("YCbCr", "TIFF", compression="raw"), "mode YCbCr"),
+    "float": (1, saved("F", "TIFF", GRAY), "mode F"),
+    "32 bits": (1, saved("I", "TIFF", GRAY), "mode I"),
+    "16 bits": (1, saved("I;16", "PNG", DEEP), "mode I;16"),
+    "16 bits TIFF": (1, saved("I;16", "TIFF", DEEP), "mode I;16"),
+    "16 bits of colours": (3, lambda: png(1, 1, 16, 2, [b"\1\2\3\4\5\6"]), "16 bits"),
+    "16 bits of colours PPM": (3, lambda: b"P6 1 1 65535\n\1\2\3\4\5\6", "16 bits"),
+    "10 bits PPM": (3, lambda: b"P3 1 1 1023\n1 2 3\n", "10 bits"),
+    "16 bits PGM": (1, lambda: b"P5 1 1 65535\n\1\2", "mode I"),
+    "16 bits of colours TIFF": (3, lambda: tiff_of_six_bytes([16] * 3, []), "16 bits"),
+    "16 bits of a palette": (3, lambda: tiff_of_six_bytes([8], [], 3, [*range(768)]), "16 bits"),
+    "a fourth channel": (3, lambda: tiff_of_six_bytes([8] * 4, [0]), "another channel"),
+    "JPEG 2000": (3, saved("RGB", "JPEG2000"), "the format JPEG2000, which may have had more bits"),
+    "an animation": (1, several("GIF"), "3 pictures in one file"),
+    "a moving PNG": (1, several("PNG"), "3 pictures in one file"),
+    "pages": (1, several("TIFF"), "3 pictures in one file"),
+    "colours for gray": (1, saved("RGB", "PNG"), "RGB"),
+    "a palette for gray": (1, saved("P", "PNG"), "RGB"),
+    "gray for colours": (3, saved("L", "PNG"), "gray"),
+    "black and white for colours": (3, saved("1", "PNG"), "gray"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_would_lose_something_is_refused(tmp_path, kind):
+    channels, content, got = REFUSED[kind]
+    expected = f"expected one {'gray' if channels == 1 else 'RGB'} picture of 8 bits a channel, got {got}"
+    (tmp_path / "x.png").write_bytes(content())
+    with pytest.raises(ValueError, match=f"x.png cannot be kept exactly: {expected}$") as raised:
+        read_exact(tmp_path / "x.png", channels, 256)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("levels", "byte"), [(2, 1), (17, 100), (255, 127)])
+def test_bytes_that_are_no_level(tmp_path, levels, byte):
+    pixels = numpy.array([[0, 255, byte, 0]], numpy.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    expected = f"expected the {levels} bytes that the model's levels are, round.v \\* 255 / {levels - 1}., got {byte}"
+    with pytest.raises(ValueError, match=f"x.png cannot be kept exactly: {expected}"):
+        read_exact(tmp_path / "x.png", 1, levels)
+
+
+def test_what_cannot_be_read_is_said_as_of_any_image(tmp_path):
+    (tmp_path / "x.png").write_text("not an image")
+    with pytest.raises(ValueError, match="x.png cannot be read as an image: cannot identify"):
+        read_exact(tmp_path / "x.png", 1, 256)
+    Image.fromarray(GRAY).save(tmp_path / "x.png")
+    with pixel_limit(23), pytest.raises(ValueError, match="x.png cannot be read as an image: expected at most 23"):
+        read_exact(tmp_path / "x.png", 1, 256)
+
+
+@pytest.mark.parametrize(("channels", "levels"), [(2, 256), (4, 2), (1, 257), (3, 4096)])
+def test_a_model_without_pictures(channels, levels):
+    with pytest.raises(ValueError, match=f"expected a model of 1 or 3 channels .*got {channels} and {levels}"):
+        check_model(channels, levels)
