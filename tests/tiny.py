@@ -1,8 +1,9 @@
-"""A small data set that is made, not loaded, and a training of a small model on it."""
+"""A small data set that is made, not loaded, a training of a small model on it, and checkpoints of untrained ones."""
 
 import torch
 
-from pixelrnn_ext.training import data
+from pixelrnn_ext import models
+from pixelrnn_ext.training import checkpoint, data
 from pixelrnn_ext.training.builder import build
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.loop import Training
@@ -37,3 +38,19 @@ def tiny_training(out, images=None, model="diagonal", conditional=False, said=No
 def stop_before(step, training):
     """A stop that comes true when the training is at that step."""
     return lambda: training.progress.step >= step
+
+
+def tiny_checkpoint(path, levels=2, channels=1, classes=(), **options):
+    """The path of an untrained Row LSTM's checkpoint."""
+    torch.manual_seed(0)
+    sizes = dict(hidden_channels=channels, num_layers=1, head_channels=channels)
+    model = models.PixelRNN(
+        "row", image_channels=channels, levels=levels, condition_channels=len(classes), **sizes | options
+    )
+    facts = {
+        "model": models.to_config(model),
+        "data": {"shape": [channels, 4, 5], "classes": list(classes)},
+        "progress": {"step": 0, "evaluated": 0, "best_step": 0, "best": 1.0},
+    }
+    checkpoint.save(path, {f"model.{name}": tensor for name, tensor in model.state_dict().items()}, facts)
+    return path

@@ -23,7 +23,7 @@ def named(text: str) -> str:
     return text
 
 
-def picture(text: str) -> Path:
+def path(text: str) -> Path:
     return Path(named(text))
 
 
@@ -78,7 +78,7 @@ def add_drawing(parser: argparse.ArgumentParser, count: int) -> None:
     add_checkpoint(parser)
     parser.add_argument(
         "--out",
-        type=picture,
+        type=path,
         required=True,
         metavar="FILE.png",
         help="the picture; .jpg, .webp (lossless), .gif (how it is drawn) too",
@@ -93,3 +93,16 @@ def add_drawing(parser: argparse.ArgumentParser, count: int) -> None:
         "--batch-size", type=whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches"
     )
     add_device(parser)
+
+
+def add_coding(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Of compress and decompress, which work on the CPU; ``more`` of --label."""
+    add_checkpoint(parser)
+    parser.set_defaults(device="cpu")
+    parser.add_argument(
+        "--label",
+        metavar="CLASS",
+        help="that of all images, for a model of classes, or a split whose labels they have, such as digits:test; the "
+        f"file does not keep it{more}",
+    )
+    parser.add_argument("--batch-size", type=whole(1), default=64, help="images at once (%(default)s)")

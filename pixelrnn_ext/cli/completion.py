@@ -8,7 +8,7 @@ from ..training.drawing import HIDDEN
 from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
-_PATHS = {"CHECKPOINT", "DIR", "FILE.png", "RUN"}  # what an option takes, where that is a path
+_PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}  # what an option takes, where that is a path
 # What --hide takes: one of some words, or a path; tcsh, which has no functions, completes the words.
 _WORDS = " ".join(HIDDEN)
 _HIDE = {"bash": "_pixelrnn_file_to_hide", "zsh": "_pixelrnn_file_to_hide", "tcsh": f"({_WORDS})"}

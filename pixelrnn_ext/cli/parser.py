@@ -1,10 +1,11 @@
 """The parser of all commands."""
 
 import argparse
+import inspect
 from types import ModuleType
 
 from ..operators.library import VERSION
-from . import bench, complete, completion, evaluate, info, sample, train
+from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
 # A module has SUMMARY, a line; EXAMPLES, arguments with what they do; add(parser), its options; and
 # run(options, command, argv) -> status, where command is the whole line and argv what follows the command's name.
@@ -14,6 +15,8 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "sample": sample,
     "complete": complete,
+    "compress": compress,
+    "decompress": decompress,
     "bench": bench,
 }
 
@@ -24,7 +27,7 @@ def make(prog: str) -> argparse.ArgumentParser:
     """The parser; ``run`` of what it returns is the command's."""
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Trains, scores and samples PixelRNN and PixelCNN.",
+        description="Trains, scores and samples PixelRNN and PixelCNN, and compresses images with them.",
         epilog=_examples(prog, [(name, COMMANDS[name].EXAMPLES[0]) for name in FIRST]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,7 +45,7 @@ def make(prog: str) -> argparse.ArgumentParser:
         added = subparsers.add_parser(
             name,
             help=module.SUMMARY,
-            description=module.run.__doc__,
+            description=inspect.getdoc(module.run),
             epilog=_examples(prog, [(name, arguments) for arguments in module.EXAMPLES]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

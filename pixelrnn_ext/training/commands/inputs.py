@@ -1,4 +1,4 @@
-"""What several commands begin with: a model, a data set, the options that are given."""
+"""What several commands begin with: a model, a data set, the options that are given, what --out names."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ import torch
 
 from ... import models
 from ...operators import backends
-from .. import checkpoint, data, distributed, stored_data
+from .. import checkpoint, data, distributed, files, stored_data
 from ..builder import check_fits
 
 
@@ -36,16 +36,34 @@ def why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | N
 def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
     """The data set of the command, by default that of the checkpoint's training, for this model."""
     dataset = stored_data.load_again(facts, options.data, **data_options(options))
-    check_fits(model, dataset)
+    check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
-    before = facts["data"]["classes"]
-    if model.condition_channels and list(dataset.classes) != before:
-        expected = ", ".join(before)
-        raise ValueError(f"expected the classes of the training, {expected}, got {', '.join(dataset.classes)}")
     if dataset.folder:
         for note in dataset.notes:
             print(note, file=sys.stderr)
     return dataset
+
+
+def classes_of(model: models.AutoregressiveModel, facts: dict[str, Any]) -> list[str]:
+    """The names of the classes that a model is told; none of a model that is told none."""
+    return facts["data"]["classes"] if model.condition_channels else []
+
+
+def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: dict[str, Any]) -> None:
+    """ValueError where a data set has other images than the model, or other classes than it is told."""
+    check_fits(model, dataset)
+    before = facts["data"]["classes"]
+    if model.condition_channels and list(dataset.classes) != before:
+        expected = ", ".join(before)
+        raise ValueError(f"expected the classes of the training, {expected}, got {', '.join(dataset.classes)}")
+
+
+def label_of(name: str, classes: list[str]) -> int:
+    """The number of a class. ValueError: there is none of that name."""
+    if name not in classes:
+        expected = f"a class of {', '.join(classes)}" if classes else "no label for a model without classes"
+        raise ValueError(f"expected {expected}, got {name!r}")
+    return classes.index(name)
 
 
 def data_options(options: Namespace) -> dict[str, Any]:
@@ -60,3 +78,20 @@ def given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
+
+
+def check_file(path: Path) -> None:
+    """OSError where --out cannot become a file, before minutes of work and not after."""
+    target = Path(os.path.realpath(path))
+    made = files.is_replaceable(path)
+    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
+        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
+    if made:
+        check_writable(target.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+
+
+def say(line: str, out: Path) -> None:
+    """A line on the standard output, but not behind what went there as --out."""
+    print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)

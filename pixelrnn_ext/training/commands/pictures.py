@@ -1,6 +1,5 @@
 """What ``pixelrnn sample`` and ``complete`` have in common: images are drawn, and written into a file."""
 
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,22 +9,15 @@ from torch import Tensor
 
 from ... import models
 from ..._command import INTERRUPTED
-from .. import animation, drawing, files, grid
+from .. import animation, drawing, grid
 from ..interrupt import Interrupt
 from ..progress import bar, follow
-from .inputs import check_writable
+from .inputs import check_file, say
 
 
 def check_out(path: Path, *, animate: bool) -> None:
     """Before minutes of sampling, not after."""
-    target = Path(os.path.realpath(path))
-    made = files.is_replaceable(path)
-    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
-        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
-    if made:
-        check_writable(target.parent)
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+    check_file(path)
     grid.check_format(path, animate=animate)
 
 
@@ -73,8 +65,7 @@ def write(
 
 def end(options: Namespace, drawn: int, finished: bool, what: str) -> int:
     if finished:
-        # Not behind the picture, where that went to the standard output.
-        print(f"{drawn} {what}: {options.out}", file=sys.stdout if files.is_replaceable(options.out) else sys.stderr)
+        say(f"{drawn} {what}: {options.out}", options.out)
         return 0
     kept = f"{drawn} finished {what} are in {options.out}" if drawn else f"no {what} were finished"
     print(f"interrupted; {kept}", file=sys.stderr)

@@ -8,7 +8,7 @@ import torch
 from .. import data, grid
 from ..drawing import cycled_classes
 from . import pictures
-from .inputs import load_model
+from .inputs import classes_of, label_of, load_model
 
 
 def sample(options: Namespace) -> int:
@@ -19,11 +19,9 @@ def sample(options: Namespace) -> int:
     shape = (model.image_channels, *(options.size or size))
     condition = cycled_classes(options.count, model.condition_channels)
     if options.label is not None:
-        classes = facts["data"]["classes"] if model.condition_channels else []
-        if options.label not in classes:
-            expected = f"a class of {', '.join(classes)}" if classes else "no label for a model without classes"
-            raise ValueError(f"expected {expected}, got {options.label!r}")
-        condition = data.conditions(torch.full((options.count,), classes.index(options.label)), len(classes))
+        classes = classes_of(model, facts)
+        labels = torch.full((options.count,), label_of(options.label, classes))
+        condition = data.conditions(labels, len(classes))
     columns = options.columns or math.ceil(options.count**0.5)
     grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
     drawn, finished = pictures.draw(model, options, shape, options.count, condition=condition)

@@ -1,0 +1,117 @@
+"""What ``pixelrnn compress`` and ``decompress`` have in common: images by name, and what a model is told of them."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import models
+from .. import data, folder
+from ..exact_images import read_exact
+from ..images import pixel_limit
+from ..progress import bar
+from .inputs import check_data, classes_of, label_of
+
+Facts = dict[str, Any]
+
+
+def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:
+    """The images of files, folders and splits of data sets, in the order of the names: runs of images of one size.
+
+    Raises:
+        OSError, ValueError: there are none of a name, or they cannot be kept exactly; MemoryError: as images.opened.
+    """
+    parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
+    return [_joined(list(run)) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
+
+
+def conditions(
+    label: str | None,
+    labels: Tensor | None,
+    counts: list[int],
+    model: models.AutoregressiveModel,
+    facts: Facts,
+) -> list[Tensor] | None:
+    """What a model is told of groups of images, so many in each; None for a model that is told nothing.
+
+    Args:
+        label: --label, which goes before the ``labels`` (N,) of the images.
+
+    Raises:
+        ValueError: there are none, or not as many as images, or the model takes none.
+    """
+    classes = classes_of(model, facts)
+    if label is not None:
+        labels = _labels(label, classes, model, facts)
+    if not model.condition_channels:
+        return None
+    if labels is None:
+        expected = f"--label, a class of {', '.join(classes)}" if classes else "a model that is told a class"
+        raise ValueError(f"expected {expected}, got none")
+    if len(labels) == 1:
+        labels = labels.expand(sum(counts))
+    if len(labels) != sum(counts):
+        raise ValueError(f"expected labels of {sum(counts)} images, got {len(labels)} of {label}")
+    return list(data.conditions(labels, len(classes)).split(counts))
+
+
+def _labels(label: str, classes: list[str], model: models.AutoregressiveModel, facts: Facts) -> Tensor:
+    found = None if label in classes or not classes else _split_of(label)
+    if found is None:
+        return torch.tensor([label_of(label, classes)])
+    labels = _load(*found, model, facts).labels
+    assert labels is not None  # it has classes
+    return labels
+
+
+def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> Iterator[data.Split]:
+    if not os.path.lexists(name):
+        found = _split_of(name)
+        if found is None:
+            expected = "a picture, a folder of pictures or a split of a data set, such as mnist5k:test"
+            raise FileNotFoundError(f"expected {expected}, got {name}, which is none of them")
+        yield _load(*found, model, facts)
+        return
+    path = Path(name)
+    files = [path]
+    if path.is_dir():
+        listed, unreadable = folder.list_names(path)
+        if unreadable:
+            raise ValueError(f"expected pictures that can be read, got {next(iter(unreadable.values()))}")
+        files = [path / name for name in listed]
+        if not files:
+            raise ValueError(f"expected pictures in {path}, got none")
+    with pixel_limit(max_pixels), bar("files", len(files), "reading") as shown:
+        for file in files:
+            yield data.Split(read_exact(file, model.image_channels, model.levels)[None])
+            shown.update()
+
+
+def _split_of(text: str) -> tuple[str, str] | None:
+    """(data set, split) of NAME:SPLIT or NAME:PATH:SPLIT. ValueError where it begins so, and is neither."""
+    spec, _, split = text.rpartition(":")
+    name = (spec or text).partition(":")[0]
+    if name not in data.DATA_SETS:
+        return None
+    if split not in data.SPLITS or not spec:
+        raise ValueError(f"expected a split of a data set, such as {name}:test, got {text}")
+    if name == "folder":
+        raise ValueError(f"expected the path of a folder alone, whose pictures are kept as they are, got {text}")
+    return spec, split
+
+
+def _load(spec: str, split: str, model: models.AutoregressiveModel, facts: Facts) -> data.Split:
+    dataset = data.load(data.absolute(spec))
+    check_data(dataset, model, facts)
+    return dataset.splits[split]
+
+
+def _joined(parts: list[data.Split]) -> data.Split:
+    labels = [part.labels for part in parts if part.labels is not None]
+    return data.Split(
+        torch.cat([part.images for part in parts]), torch.cat(labels) if len(labels) == len(parts) else None
+    )

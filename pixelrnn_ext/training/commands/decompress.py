@@ -1,0 +1,50 @@
+"""What ``pixelrnn decompress`` does."""
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from ...codec import Codec, container
+from ..exact_images import check_model, encode_png
+from ..files import folder_atomically
+from ..progress import bar, follow
+from . import coding
+from .inputs import check_writable, load_model
+
+
+def decompress(options: Namespace) -> int:
+    """A folder of numbered pictures."""
+    _check_folder(options.out)
+    model, facts = load_model(options)
+    check_model(model.image_channels, model.levels)
+    codec = Codec(model)
+    data = options.file.read_bytes()
+    try:
+        counts = [group.images for group in container.read(data).groups]
+        conditions = coding.conditions(options.label, None, counts, model, facts)
+        with bar("rows", what="decoding") as shown:
+            groups = codec.decompress_groups(
+                data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=follow(shown)
+            )
+    except ValueError as error:
+        raise ValueError(f"{options.file} cannot be decoded: {error}") from error
+    count = sum(counts)
+    digits = len(str(count - 1))
+    with folder_atomically(options.out) as made, bar("files", count, "writing") as shown:
+        for number, image in enumerate(image for group in groups for image in group):
+            (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
+            shown.update()
+    print(f"{count} images: {options.out}")
+    return 0
+
+
+def _check_folder(path: Path) -> None:
+    """OSError where --out cannot become a folder, before minutes of decoding and not after."""
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"expected --out to be a folder that is not there, or empty, got {path}")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"expected --out to name a folder in one that exists, got {path}")
+    if os.path.ismount(target) or target == Path(os.path.realpath(".")):
+        raise FileExistsError(f"expected --out to be a folder that can be replaced, got {path}")
+    check_writable(target.parent)
