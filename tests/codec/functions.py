@@ -49,6 +49,17 @@ def rounded(name):
     return values, distances
 
 
+def signed(name, k):
+    """sigmoid or tanh of any k * 2^-14, in units of the last bit."""
+    values = np.take(rounded(name)[0], np.abs(k), mode="clip")
+    return np.where(k < 0, (1 << PRECISION[name]) * (name == "sigmoid") - values, values)
+
+
+def exp(k):
+    """exp of -k * 2^-14, in units of the last bit."""
+    return np.take(rounded("exp")[0], k, mode="clip")
+
+
 def nearest_to_ties(name, count):
     """The k > 0 whose values come nearest to a tie, the nearest one first."""
     return np.argsort(rounded(name)[1], kind="stable")[:count].tolist()
