@@ -20,10 +20,11 @@ CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
 
 ADDRESS_UNDEFINED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
+STATIC = ("-O2", "-static")  # for an emulator, which brings no libraries
 AVX512_ON_AVX2 = ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
 
 GCC, CLANG, AARCH64_GCC = "g++", "clang++", "aarch64-linux-gnu-g++"
-QEMU = "qemu-aarch64"
+QEMU, QEMU_X86_64 = "qemu-aarch64", "qemu-x86_64"
 
 
 def needs(*programs):
@@ -46,17 +47,24 @@ def call(command, timeout):
 
 
 @cache
-def outputs(compiler, flags, arguments, prefix=()):
-    """What each of the checks prints, by its name, started with `prefix` before it."""
+def programs(compiler, flags):
+    """The checks, by name."""
     command = [compiler, "-std=c++17", *flags, "-pthread", "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), [*KERNELS, *CHECKS])
     kernels, checks = objects[: len(KERNELS)], objects[len(KERNELS) :]
 
-    def output(check):
-        program = build_cache.link([compiler, *flags, "-pthread", *kernels, check], check.stem, suffix="")
-        return call([*prefix, program, *arguments], timeout=600)
+    def program(check):
+        return build_cache.link([compiler, *flags, "-pthread", *kernels, check], check.stem, suffix="")
 
-    return dict(zip((source.stem for source in CHECKS), build_cache.in_parallel(output, checks), strict=True))
+    return dict(zip((source.stem for source in CHECKS), build_cache.in_parallel(program, checks), strict=True))
+
+
+@cache
+def outputs(compiler, flags, arguments, prefix=()):
+    """What each of the checks prints, by its name, started with `prefix` before it."""
+    found = programs(compiler, flags)
+    printed = build_cache.in_parallel(lambda path: call([*prefix, path, *arguments], timeout=600), found.values())
+    return dict(zip(found, printed, strict=True))
 
 
 def without_randomised_addresses(folder):
@@ -105,7 +113,22 @@ def test_checks_by_clang():
     check(CLANG, ("-O2",), ())
 
 
-ON_AARCH64 = (AARCH64_GCC, ("-O2", "-static"), ("short", "best"), (QEMU,))
+@pytest.mark.sweep
+@needs(GCC)
+def test_no_damaged_program_harms_memory():
+    """Many more of them than the short list above has."""
+    call([programs(GCC, ADDRESS_UNDEFINED)["check_program"]], timeout=900)
+
+
+@pytest.mark.sweep
+@needs(GCC, QEMU_X86_64)
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no x86-64")
+def test_checks_on_x86_64_without_avx():
+    """By the C library's functions of such a machine, too: coding has the same hashes there."""
+    check(GCC, STATIC, ("short",), (QEMU_X86_64, "-cpu", "Nehalem"))
+
+
+ON_AARCH64 = (AARCH64_GCC, STATIC, ("short", "best"), (QEMU,))
 
 
 @pytest.mark.sweep
@@ -120,7 +143,7 @@ def test_checks_on_aarch64():
 def test_fused_instruction_sets_compute_the_same_bits():
     """AVX2, AVX-512 (where this machine has it), NEON: the same fused sums in the same order, the same activations."""
     hashes = {}  # of an output: by instruction set
-    for done in check(GCC, ("-O2",), ("short",)), check(*ON_AARCH64):
+    for done in check(GCC, STATIC, ("short",)), check(*ON_AARCH64):
         for program, output in done.items():
             for line in output.splitlines():
                 if line.startswith("hash "):

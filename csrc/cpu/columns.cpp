@@ -77,6 +77,12 @@ template <class T> class Images {
     }
   }
 
+  // The values were levels before the row, but another step of a program that makes no sense may have written to them.
+  static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
+    const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
+    return 0 <= value && value <= last ? value : last;
+  }
+
   // value(logits, image) where it is not known; the image gets it.
   template <class F> void values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = at(s.known, column, s.colour);
@@ -86,7 +92,7 @@ template <class T> class Images {
     for (int64_t i = 0; i < count_; ++i) {
       int64_t& value = values.data[i * values.stride];
       if (!known.data[i * known.stride]) value = value_of(logits.data + i * logits.stride, i);
-      image.data[i * image.stride] = s.scaled[value];
+      image.data[i * image.stride] = s.scaled[level_of(value, s)];
     }
   }
 
@@ -96,7 +102,7 @@ template <class T> class Images {
     const auto logits = in(s.base, column, s.start);
     const auto image = at(s.output, column, s.colour);
     for (int64_t i = 0; i < count_; ++i) {
-      const int64_t value = values.data[i * values.stride];
+      const int64_t value = level_of(values.data[i * values.stride], s);
       distribution_.set(logits.data + i * logits.stride, s.stop - s.start);
       intervals.data[i * intervals.stride] =
           int64_t(distribution_.cumulative(value) << 32 | distribution_.cumulative(value + 1));

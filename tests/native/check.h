@@ -72,12 +72,17 @@ inline std::map<std::string, uint64_t>& hashes() {
   static std::map<std::string, uint64_t> all;
   return all;
 }
+inline constexpr uint64_t kEmptyHash = 14695981039346656037u;
+template <class T> uint64_t hash_of(const std::vector<T>& values, uint64_t hash = kEmptyHash) {  // FNV-1a
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  for (size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+  return hash;
+}
 template <class T> void add_to_hash(const char* name, int level, const std::vector<T>& values) {
   if (values.empty()) return;
   const std::string key = std::string(kTypeName<T>) + " " + name + " " + cpu::instruction_set_name(level);
-  uint64_t& hash = hashes().emplace(key, 14695981039346656037u).first->second;  // FNV-1a
-  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
-  for (size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+  uint64_t& hash = hashes().emplace(key, kEmptyHash).first->second;
+  hash = hash_of(values, hash);
 }
 
 inline int passed() {

@@ -2,24 +2,12 @@
 // reads the values that it draws.
 //
 //   check_columns [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
-#include "check.h"
-
-#include "../../csrc/cpu/column_kernels.h"
-#include "../../csrc/cpu/columns.h"
+#include "columns.h"
 
 namespace {
 
 using namespace check;
-using cpu::ColumnStep;
-using cpu::ColumnTap;
-using cpu::RowBuffer;
-using cpu::StepKind;
 
-struct Size {
-  const char* name;
-  int images, width, colours, levels, wide, hidden;
-  bool in_short_list;
-};
 const Size kSizes[] = {
     {"one of everything", 1, 1, 1, 1, 1, 1, true},
     {"one image, several blocks", 1, 3, 3, 7, 150, 40, true},
@@ -28,116 +16,6 @@ const Size kSizes[] = {
     {"more images than a tile", 16, 3, 3, 5, 96, 35, true},
     {"a row of colours", 2, 9, 4, 3, 5, 6, false},
     {"no image", 0, 3, 2, 3, 8, 8, true},
-};
-
-constexpr int kMargin = 2;
-
-template <class U> struct Row {
-  std::vector<U> values;
-  int images, channels;
-  Row(const Size& s, int n, U fill)
-      : values(size_t(kMargin + s.width) * s.images * n, fill), images(s.images), channels(n) {}
-  U& at(int column, int image, int channel) { return values[(size_t(column) * images + image) * channels + channel]; }
-  RowBuffer<U> buffer() { return {values.data(), channels}; }
-};
-
-// std::vector<bool> has no memory of its own.
-struct Flags {
-  std::vector<char> values;
-  int channels;
-  RowBuffer<bool> buffer() { return {reinterpret_cast<bool*>(values.data()), channels}; }
-};
-
-int first_of(int channels, int colours, int colour) {  // as torch.tensor_split deals them
-  return channels / colours * colour + std::min(colour, channels % colours);
-}
-
-// Weights [channels of all taps][gates][outputs], packed as column_kernels.h says.
-template <class T> std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs) {
-  const int size = cpu::kBlock / gates, blocks = (outputs + size - 1) / size;
-  std::vector<T> p(size_t(blocks) * channels * cpu::kBlock);
-  for (int b = 0; b < blocks; ++b)
-    for (int j = 0; j < channels; ++j)
-      for (int g = 0; g < gates; ++g)
-        for (int u = b * size; u < std::min(outputs, (b + 1) * size); ++u)
-          p[((size_t(b) * channels + j) * gates + g) * size + u % size] = weight[(size_t(j) * gates + g) * outputs + u];
-  return p;
-}
-
-// image -> wide (linear, ReLU) -> hidden (cell) -> wide + linear -> logits -> the next values of image
-template <class T> struct Network {
-  Size s;
-  Row<T> image, wide, base, gates, c, h, addend, state, sum, logits_base, logits;
-  Row<double> uniform;
-  Flags known;
-  Row<int64_t> values, given;
-  std::vector<T> scaled;
-  std::vector<std::vector<T>> weights, packs;
-  std::vector<ColumnStep<T>> steps;
-
-  explicit Network(const Size& size)
-      : s(size),
-        image(s, s.colours, 0),
-        wide(s, s.wide, 0),
-        base(s, s.wide, 0),
-        gates(s, 4 * s.hidden, 0),
-        c(s, s.hidden, 0),
-        h(s, s.hidden, 0),
-        addend(s, s.hidden, 0),
-        state(s, s.hidden, 0),
-        sum(s, s.wide, 0),
-        logits_base(s, s.colours * s.levels, 0),
-        logits(s, s.colours * s.levels, 0),
-        uniform(s, s.colours, 0),
-        known{std::vector<char>(image.values.size()), s.colours},
-        values(s, s.colours, 0),
-        given(s, s.colours, 0) {
-    for (Row<T>* row : {&base, &gates, &c, &h, &addend, &logits_base}) row->values = random<T>(row->values.size(), 1);
-    uniform.values = random<double>(uniform.values.size(), 1);
-    for (size_t i = 0; i < known.values.size(); ++i) {
-      uniform.values[i] = std::abs(uniform.values[i]), known.values[i] = i % 3 == 0;
-      given.values[i] = values.values[i] = known.values[i] ? int64_t(i) % levels() : 0;
-    }
-    for (int i = 0; i < levels(); ++i) scaled.push_back(T(2 * i) / T(levels() - 1) - 1);
-    for (int k = 0; k < s.colours; ++k) add_colour(k);
-    for (size_t i = 0; i < steps.size(); ++i) steps[i].packed = packs[i].data();
-  }
-  int levels() const { return s.levels == 1 ? 2 : s.levels; }
-  int first(int channels, int colour) const { return first_of(channels, s.colours, colour); }
-
-  void add(ColumnStep<T> step, int gates_) {
-    int channels = 0;
-    for (const auto& tap : step.taps) channels += tap.channels;
-    const int outputs = step.stop - step.start;
-    weights.push_back(random<T>(size_t(channels) * gates_ * outputs, 1 / std::sqrt(channels + 1.)));
-    packs.push_back(packed(weights.back(), channels, gates_, outputs));
-    steps.push_back(step);
-  }
-  void add_colour(int k) {
-    ColumnStep<T> linear{}, cell{}, pointwise{}, last{}, draw{};
-    linear.kind = last.kind = StepKind::kLinear, cell.kind = StepKind::kCell, pointwise.kind = StepKind::kPointwise,
-    draw.kind = StepKind::kDraw;
-    linear.start = pointwise.start = first(s.wide, k), linear.stop = pointwise.stop = first(s.wide, k + 1);
-    linear.taps = {{image.buffer(), -2, s.colours}, {image.buffer(), -1, s.colours}, {image.buffer(), 0, k}};
-    linear.base = base.buffer(), linear.output = wide.buffer(), linear.relu = true;
-    add(linear, 1);
-    cell.start = first(s.hidden, k), cell.stop = first(s.hidden, k + 1);
-    cell.taps = {{wide.buffer(), 0, first(s.wide, k + 1)}, {h.buffer(), -1, s.hidden}};
-    cell.base = gates.buffer(), cell.carried = c.buffer(), cell.shift = -1, cell.c = c.buffer(), cell.h = h.buffer(),
-    cell.addend = addend.buffer(), cell.output = state.buffer();
-    add(cell, 4);
-    pointwise.base = wide.buffer(), pointwise.addend = k % 2 ? RowBuffer<T>{nullptr, 0} : base.buffer(),
-    pointwise.output = sum.buffer(), pointwise.relu = k % 2 == 0;
-    add(pointwise, 1);
-    last.start = k * s.levels, last.stop = (k + 1) * s.levels;
-    last.taps = {{sum.buffer(), 0, first(s.wide, k + 1)}, {state.buffer(), 0, first(s.hidden, k + 1)}};
-    last.base = logits_base.buffer(), last.output = logits.buffer();
-    add(last, 1);
-    draw.start = last.start, draw.stop = last.stop, draw.colour = k;
-    draw.base = logits.buffer(), draw.uniform = uniform.buffer(), draw.known = known.buffer(),
-    draw.values = values.buffer(), draw.scaled = scaled.data(), draw.output = image.buffer();
-    add(draw, 1);
-  }
 };
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }

@@ -1,0 +1,168 @@
+// Checks of all that coding computes: its hashes stand below, and are the same on every machine, by every compiler and
+// libm, with every instruction set and number of threads, or files do not decode there.
+//
+//   check_exact [short] [best]    short: nothing less; best: the best instruction set only
+#include "columns.h"
+
+#include "../../csrc/cpu/grid.h"
+#include "../../csrc/cpu/kernels.h"
+#include "../../csrc/cpu/range_coder.h"
+
+namespace {
+
+using namespace check;
+
+// They never change: a file that was written with others could not be read.
+const std::map<std::string, uint64_t> kHashes = {
+    {"colours", 0x064cfb4e5fb6b95a},
+    {"colours, streams: 1", 0x3764334d7d0ff497},
+    {"colours, streams: 2", 0x58af7dcc21beff50},
+    {"colours, streams: 5", 0x85852913fd77d4da},
+    {"large weights", 0x3c9f24e02ea6fdff},
+    {"large weights, streams: 1", 0x54fe434a8c7d0ded},
+    {"large weights, streams: 2", 0xf2d758f79462625f},
+    {"large weights, streams: 5", 0x1d81fb768e8c2116},
+    {"probabilities", 0xc4681d05d94e4864},
+    {"several blocks", 0x276a670c036d91a1},
+    {"several blocks, streams: 1", 0x52aba5f081a4d27f},
+    {"several blocks, streams: 2", 0x1a4cd23270dbc26b},
+    {"sigmoid", 0xe7b658665db90732},
+    {"tanh", 0x3b9589142792408d},
+    {"two levels", 0x14387edd96b997d2},
+    {"two levels, streams: 1", 0x342c4e2141c53181},
+    {"two levels, streams: 2", 0x1630754f05048033},
+};
+
+bool all_known = true;
+
+void check_hash(const std::string& name, uint64_t hash, const std::string& where) {
+  const auto known = kHashes.find(name);
+  if (known == kHashes.end() || known->second != hash) {
+    printf("%s: the hash is {\"%s\", 0x%016llx}\n", where.c_str(), name.c_str(), (unsigned long long)hash);
+    all_known = false;
+  }
+  ++checks;
+}
+
+// Of exp(-x) on the grid: where the second of two symbols begins and ends.
+void check_probabilities() {
+  std::vector<uint64_t> ends;
+  cpu::Distribution distribution;
+  for (int64_t k = 0; k <= 20 << 14; ++k)
+    for (const bool swapped : {false, true}) {
+      const double x = -std::ldexp(double(k), -14), logits[2] = {swapped ? x : 0, swapped ? 0 : x};
+      distribution.set(logits, 2);
+      ends.push_back(distribution.cumulative(1));
+    }
+  check_hash("probabilities", hash_of(ends), "any instruction set");
+}
+
+void check_activations(int level) {
+  std::vector<double> x, y;
+  for (int64_t k = -(20 << 14); k <= 20 << 14; ++k) x.push_back(std::ldexp(double(k), -14));
+  y.resize(x.size());
+  for (const bool is_tanh : {false, true}) {
+    cpu::kernels<double>(level).activation(is_tanh, int64_t(x.size()), x.data(), y.data());
+    for (double& value : y) value = (value + cpu::kGridMagic) - cpu::kGridMagic;
+    check_hash(is_tanh ? "tanh" : "sigmoid", hash_of(y), cpu::instruction_set_name(level));
+  }
+}
+
+// weights: how much larger than those of a layer; some so large that sums are clamped and gates saturated.
+struct Case {
+  Size size;
+  double weights;
+};
+const Case kCases[] = {
+    {{"two levels", 3, 40, 1, 1, 9, 7, true}, 1},
+    {{"colours", 7, 5, 3, 256, 48, 27, true}, 1},
+    {{"several blocks", 3, 3, 2, 17, 150, 40, true}, 8},
+    {{"large weights", 5, 9, 3, 5, 33, 17, true}, 500},
+};
+
+void code(Network<double>& n, Row<int64_t>& intervals, StepKind kind) {
+  for (auto& step : n.steps)
+    if (step.kind == StepKind::kDraw) step.kind = kind, step.intervals = intervals.buffer();
+}
+
+uint64_t all_of(const Network<double>& n) {
+  uint64_t hash = kEmptyHash;
+  for (const Row<double>* row : {&n.image, &n.wide, &n.c, &n.h, &n.state, &n.sum, &n.logits})
+    hash = hash_of(row->values, hash);
+  return hash;
+}
+
+// Opens the streams of `count` shares of the images, in one vector of bytes.
+std::vector<cpu::Stream> streams_of(
+    Network<double>& n, Row<int64_t>& intervals, int count, std::vector<uint8_t>& bytes) {
+  std::vector<cpu::Stream> streams;
+  for (int s = 0; s < count; ++s) {
+    const int first = n.s.images * s / count, last = n.s.images * (s + 1) / count;
+    cpu::Encoder encoder;
+    for (int column = kMargin; column < kMargin + n.s.width; ++column)
+      for (int k = 0; k < n.s.colours; ++k)
+        for (int i = first; i < last; ++i) {
+          if (n.known.values[(column * n.s.images + i) * n.s.colours + k]) continue;
+          const uint64_t interval = intervals.at(column, i, k);
+          encoder.encode(interval >> 32, interval & 0xffffffff);
+        }
+    encoder.finish();
+    cpu::Stream stream{first, last, 0, ~uint64_t(0), int64_t(bytes.size()), 0};
+    bytes.insert(bytes.end(), encoder.bytes.begin(), encoder.bytes.end());
+    stream.end = int64_t(bytes.size());
+    for (int i = 0; i < 8; ++i, ++stream.at)
+      stream.offset = stream.offset << 8 | (stream.at < stream.end ? bytes[stream.at] : 0);
+    streams.push_back(stream);
+  }
+  return streams;
+}
+
+void check_case(const Case& c, int level, const Deal& d) {
+  const std::string where = std::string(c.size.name) + ", " + cpu::instruction_set_name(level) + ", " +
+                            std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
+  const Size& size = c.size;
+  generator().seed(7);
+  Network<double> sent(size, true, c.weights);
+  Row<int64_t> intervals(size, size.colours, 0);
+  for (size_t i = 0; i < sent.values.values.size(); ++i) sent.values.values[i] = int64_t(i * i + i / 3) % sent.levels();
+  code(sent, intervals, StepKind::kEncode);
+  cpu::run_columns<double>(
+      sent.steps, {kMargin, size.width, size.images, 1, true, nullptr, 0, nullptr}, team(d), level);
+  check_hash(size.name, hash_of(intervals.values, all_of(sent)), where);
+
+  for (int count : {1, 2, 5}) {
+    if (count > size.images) continue;
+    std::vector<uint8_t> bytes;
+    std::vector<cpu::Stream> streams = streams_of(sent, intervals, count, bytes);
+    check_hash(size.name + (", streams: " + std::to_string(count)), hash_of(bytes), where);
+    generator().seed(7);
+    Network<double> got(size, true, c.weights);
+    for (size_t i = 0; i < got.values.values.size(); ++i) {
+      const bool given = got.known.values[i] || i < size_t(kMargin * size.images * size.colours);
+      got.values.values[i] = given ? sent.values.values[i] : 0;
+    }
+    code(got, intervals, StepKind::kDecode);
+    cpu::run_columns<double>(got.steps,
+        {kMargin, size.width, size.images, 1, true, streams.data(), int64_t(streams.size()), bytes.data()}, team(d),
+        level);
+    if (got.values.values != sent.values.values || all_of(got) != all_of(sent))
+      fail(where + ": what was decoded is not what was encoded");
+    for (const cpu::Stream& s : streams)
+      if (s.at < s.end || s.at > s.end + 7) fail(where + ": a stream does not end with its images");
+    ++checks;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  read_arguments(argc, argv);
+  check_probabilities();
+  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
+    check_activations(level);
+    for (const Case& c : kCases)
+      for (const Deal& d : {Deal{1, 1}, Deal{2, 2}, Deal{4, 4}, Deal{3, 0}}) check_case(c, level, d);
+  }
+  if (!all_known) fail("a hash is not the one that files were written with");
+  return passed();
+}
