@@ -214,7 +214,8 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, left = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        left -= sum(map(math.prod, sizes)) * torch.int64.itemsize
+        # Of no image, too: its height and width may be anything.
+        left -= sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         too_large = _too_large(contents.groups, max_bytes)
         if left < 0:
             raise too_large

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.forged import START, file_of, varint, with_checksum
 from pixelrnn_ext.codec.container import Contents, Group, checksum, read, shares, write
 
 COUNT = st.one_of(st.integers(1, 200), st.integers(1, 2**63 - 1))
@@ -28,25 +29,6 @@ CONTENTS = st.builds(
 )
 
 SMALL = Contents(0, bytes(range(8)), 0x01020304, [Group(3, 5, 300, [b"ab", b"c"]), Group(1, 1, 1, [b"\0"])])
-
-
-def file_of(*numbers, payload=b"", varints=None):
-    """A file with these numbers, whatever they say, and a checksum that fits."""
-    head = b"\x8bPRN\x01" + bytes(8) + bytes(4)
-    body = b"".join(map(varint, numbers)) if varints is None else varints
-    return with_checksum(head + bytes(4) + body + payload)
-
-
-def with_checksum(file):
-    return file[:17] + struct.pack("<I", zlib.crc32(file[:17] + file[21:])) + file[21:]
-
-
-def varint(number, bytes_at_least=1):
-    out = bytearray()
-    while number > 127 or len(out) < bytes_at_least - 1:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
 
 
 @given(CONTENTS)
@@ -99,7 +81,7 @@ def test_what_is_not_bytes_is_refused(data):
         read(data)
 
 
-HEAD = write(SMALL)[:21]
+HEAD = write(SMALL)[:START]
 DAMAGED = "the file is damaged: "
 REFUSED = {
     "empty": (b"", "expected a file of this codec, got another one"),
@@ -184,7 +166,7 @@ def test_a_forged_file_is_read_as_it_would_be_written_or_refused(body):
 
 def test_no_byte_that_is_forged_makes_another_file_of_the_same_contents():
     file = write(SMALL)
-    for at, change in itertools.product(range(21, len(file)), range(1, 256)):
+    for at, change in itertools.product(range(START, len(file)), range(1, 256)):
         forged = with_checksum(file[:at] + bytes([file[at] ^ change]) + file[at + 1 :])
         if not refused(forged):
             assert read(forged) != SMALL and write(read(forged)) == forged

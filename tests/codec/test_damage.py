@@ -1,0 +1,170 @@
+"""Damaged and forged files: an error of one sentence, in little time and memory, never images that were not sent."""
+
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import child
+import pixelrnn_ext as px
+from codec.forged import START, file_of, varint, with_checksum
+from pixelrnn_ext.codec import Codec
+
+MEMORY = 1 << 22
+
+
+class Sent:
+    """Images, and their file."""
+
+    def __init__(self, model, *sizes, streams):
+        torch.manual_seed(0)
+        self.codec = Codec(model)
+        self.groups = [torch.randint(model.levels, (n, model.image_channels, h, w)) for n, h, w in sizes]
+        self.file = self.codec.compress(self.groups, streams=streams)
+
+    def got(self, file):
+        """Whether images came: those that were sent. An error has to be a sentence."""
+        try:
+            groups = self.codec.decompress_groups(file, max_bytes=MEMORY)
+        except ValueError as error:
+            assert "\n" not in str(error)
+            return False
+        assert all(map(torch.equal, groups, self.groups)) and len(groups) == len(self.groups)
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Such small images are faster by one, on a busy machine by far."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+SIZES = dict(hidden_channels=3, num_layers=1, head_channels=4)
+
+
+@pytest.fixture(scope="module", params=["one group", "two groups"])
+def sent(request):
+    torch.manual_seed(0)
+    if request.param == "one group":
+        return Sent(px.PixelRNN("diagonal", image_channels=1, levels=2, **SIZES), (4, 6, 5), streams=2)
+    return Sent(px.PixelRNN("row", image_channels=3, levels=17, **SIZES), (3, 2, 4), (1, 5, 3), streams=2)
+
+
+def test_the_file_itself(sent):
+    assert sent.got(sent.file)
+
+
+def test_every_byte_may_not_be_another(sent):
+    for at in range(len(sent.file)):
+        for change in (1, 2, 4, 8, 16, 32, 64, 128, 255):
+            assert not sent.got(sent.file[:at] + bytes([sent.file[at] ^ change]) + sent.file[at + 1 :])
+
+
+def test_every_other_length_is_refused(sent):
+    assert not any(sent.got(sent.file[:length]) for length in range(len(sent.file)))
+    assert not any(sent.got(sent.file + bytes(more)) for more in range(1, 20))
+
+
+def test_bytes_behind_a_stream_are_refused(sent):
+    """With a checksum that fits."""
+    with pytest.raises(ValueError, match="a stream goes on behind its images"):
+        sent.codec.decompress_groups(with_checksum(sent.file + bytes(9)))
+
+
+def test_a_missing_end_of_a_stream_is_refused(sent):
+    with pytest.raises(ValueError, match=r"a stream ends before its images do|the images do not have the checksum"):
+        sent.codec.decompress_groups(with_checksum(sent.file[:-2]))
+
+
+AWKWARD = [0, 1, 2, 3, 7, 127, 128, 300, 4096, 2**20, 2**31, 2**40, 2**62, 2**63 - 1, 2**63]
+
+
+def forged(file, rng):
+    """The file with bytes changed, put in or taken out, and a checksum that fits."""
+    data = bytearray(file)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = rng.randrange(4, len(data))
+        at = rng.randrange(START, START + 12) if rng.random() < 0.5 else at  # where the numbers are
+        match rng.randrange(5):
+            case 0:
+                data[at] ^= 1 << rng.randrange(8)
+            case 1:
+                data[at] = rng.randrange(256)
+            case 2:
+                del data[at : at + rng.choice((1, 1, 2, 9))]
+            case 3:
+                data[at:at] = rng.randbytes(rng.choice((1, 1, 2, 9)))
+            case 4:
+                data[at : at + 1] = varint(rng.choice(AWKWARD))
+        data += bytes(max(0, START + 12 - len(data)))
+    return with_checksum(bytes(data))
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(1500, marks=pytest.mark.sweep)])
+def test_forged_files_are_refused_or_are_the_images(sent, count):
+    rng = random.Random(count)
+    accepted = sum(sent.got(forged(sent.file, rng)) for _ in range(count))
+    assert accepted < count / 20  # the last bytes of a stream may be others, since zeros follow them
+
+
+def test_huge_images_are_refused_before_anything_is_made(sent):
+    mark = sent.codec.fingerprint
+    for height, width in ((2**63 - 1, 2**63 - 1), (1, 2**63 - 1), (2**40, 2**30), (2**31, 1), (1, 2**31)):
+        for numbers, payload in (((1, 1, height, width, 1), b"a"), ((1, 0, height, width, 0), b"")):
+            with pytest.raises(ValueError, match="expected a file that decodes within max_bytes"):
+                sent.codec.decompress(file_of(*numbers, payload=payload, fingerprint=mark))
+
+
+PEAK = """
+import sys, torch
+import pixelrnn_ext as px
+
+def peak():
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+class Begun(Exception):
+    pass
+
+def begin(*_):
+    raise Begun
+
+n, height, width = map(int, sys.argv[1:])
+torch.manual_seed(0)
+sizes = dict(hidden_channels=16, num_layers=2, head_channels=16)
+codec = px.codec.Codec(px.PixelRNN("diagonal", image_channels=1, levels=2, **sizes))
+file = codec.compress(torch.zeros(n, 1, height, width, dtype=torch.uint8), streams=1, batch_size=4 + n // 10)
+low, high = 0, 1 << 32  # the least memory that is enough
+while high - low > 1 << 16:
+    middle = (low + high) // 2
+    try:
+        codec.decompress(file, max_bytes=middle, progress=begin)
+    except Begun:
+        high = middle
+    except ValueError:
+        low = middle
+codec.decompress(codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8)))
+open("/proc/self/clear_refs", "w").write("5")
+before = peak()
+codec.decompress(file, max_bytes=high)
+print(high, peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize(
+    "size", [(8, 2, 900), pytest.param((300, 900, 3), marks=pytest.mark.sweep)], ids=["wide images", "tall images"]
+)
+def test_decoding_takes_the_memory_that_is_allowed(size):
+    """Of a file that takes just that; within 10 %, and what the memory's own bookkeeping takes."""
+    command = [sys.executable, "-c", PEAK, *map(str, size)]
+    one_thread = child.environment() | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=one_thread, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    allowed, taken = map(int, done.stdout.split())
+    assert allowed > 30 << 20
+    assert taken <= 1.1 * allowed + (2 << 20)
