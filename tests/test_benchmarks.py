@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import bench_codec
 import bench_diag
 import bench_per_image
 import bench_row
 import bench_sampling
 import child
 import pixelrnn_ext as px
-from harness import command, extent
+from harness import command, extent, image_codecs
 from harness.target import Target
 from pixelrnn_ext import _command, cli
 from pixelrnn_ext.benchmark import baselines, diagonal
@@ -287,3 +288,37 @@ def test_per_image_gradients_that_do_not_add_up_are_reported(monkeypatch, capsys
     )
     assert bench_per_image.main(["--check"]) == 1
     assert "MISMATCH" in capsys.readouterr().out
+
+
+def test_codec_check(run):
+    printed = run("bench_codec", "--check", "--threads", "1")
+    assert "command: python benchmarks/bench_codec.py --check --threads 1" in printed
+    for name in ("row, -log2 p", "pixelcnn, the range coder alone, ours"):
+        assert printed.count(f"  {name}  ") == 1, printed
+    for name in ("PNG", "xz"):
+        assert printed.count(f"  {name}  ") == 2, printed
+    assert "decompress over sampling" in printed
+
+
+def test_codec_reports_images_that_differ(monkeypatch, capsys):
+    decompress = bench_codec.Codec.decompress
+    monkeypatch.setattr(bench_codec.Codec, "decompress", lambda *args, **options: 1 - decompress(*args, **options))
+    assert bench_codec.main(["--check", "--threads", "1"]) == 1
+    assert "MISMATCH pixelcnn: other images come back" in capsys.readouterr().out
+
+
+def test_codec_reports_another_codec_that_is_not_lossless(monkeypatch, capsys):
+    codec = image_codecs.available()[0]
+    monkeypatch.setattr(
+        image_codecs, "available", lambda: [replace(codec, decode=lambda *args: codec.decode(*args) | 1)]
+    )
+    assert bench_codec.main(["--check", "--threads", "1"]) == 1
+    assert "MISMATCH row: PNG decodes other pixels" in capsys.readouterr().out
+
+
+def test_codec_requirements():
+    case = bench_codec.tiny_cases()[1]
+    ratios = {1: {"compress": 3.0, "decompress": 1.5}}
+    verdicts = [str(verdict) for verdict in bench_codec.verdicts(case, 0.05, ratios, {1: ""})]
+    assert verdicts == ["met", "met", "missed"]
+    assert str(bench_codec.verdicts(case, 0.11, ratios, {1: ""})[0]) == "missed"

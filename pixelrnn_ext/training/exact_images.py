@@ -57,13 +57,18 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 def encode_png(image: Tensor, levels: int) -> bytes:
     """Levels, integers (C, H, W), as the bytes of a PNG file of which :func:`read_exact` makes them again."""
     check_model(len(image), levels)
-    pixels = _bytes_of(levels)[image.permute(1, 2, 0).numpy()]
-    picture = need("PIL.Image").fromarray(pixels[..., 0] if len(image) == 1 else pixels)
+    picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
         picture = picture.convert("1")  # black and white alone, so that there is nothing to dither
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     return encoded.getvalue()
+
+
+def pixels_of(image: Tensor, levels: int) -> Any:
+    """Levels, integers (1 or 3, H, W), as the bytes of a picture: a numpy array of uint8 (H, W) or (H, W, 3)."""
+    pixels = _bytes_of(levels)[image.permute(1, 2, 0).numpy()]
+    return pixels[..., 0] if len(image) == 1 else pixels
 
 
 def _bytes_of(levels: int) -> Any:

@@ -1,0 +1,280 @@
+"""The codec: sizes beside the likelihood, PNG, WebP, JPEG XL and xz, and speed beside float32 sampling, in a process like
+that of the command `pixelrnn`. `python benchmarks/bench_codec.py --help`"""
+
+import argparse
+import copy
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.process import as_the_command
+
+if __name__ == "__main__":
+    as_the_command()
+
+import torch
+from torch import Tensor
+
+import pixelrnn_ext as px
+from harness import image_codecs, range_coders
+from harness.clock import timed
+from harness.environment import environment
+from harness.verdict import Verdict, verdict_table
+from pixelrnn_ext import cli, likelihood
+from pixelrnn_ext.benchmark.reliability import OtherProcesses, doubt, warning
+from pixelrnn_ext.benchmark.tables import grid
+from pixelrnn_ext.benchmark.timing import paired, paired_ratio
+from pixelrnn_ext.codec import Codec, container
+from pixelrnn_ext.training import checkpoint, data, stored_data
+from pixelrnn_ext.training.exact_images import pixels_of
+
+COMPRESS, DECOMPRESS, SAMPLE, PASS = "compress", "decompress", "sampling", "a pass"
+THREADS = 1, 2
+BATCH = 32  # images whose probabilities are held at once
+# Short ones. The digits are like those learned from; the photograph is another one.
+TRAININGS = {
+    "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
+    "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
+}
+# What a file may be larger than the likelihood says: so many per cent, a head, and the ends of streams, in bytes.
+LARGER, HEAD, OF_STREAM = 0.1, 27, 2
+NOTES = """\
+Every codec's images were compared before a number of it was kept. A MB is a million values, a byte each.
+One file: of PNG, WebP and JPEG XL a mosaic of all images; xz packs bits. Times of the first table are of one run, of a
+file each where there is one: ours on {threads} threads, others on one. Ratios of the second are medians over rounds
+that time all in turn, with a stream for each thread; sampling, and a pass of log_prob, are in float32."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and images that it has not seen; ``condition`` is what it is told of them."""
+
+    name: str
+    data: str
+    model: px.models.AutoregressiveModel
+    images: Tensor
+    condition: Tensor | None = None
+
+    def part(self, images: slice) -> dict[str, Tensor | None]:
+        return dict(images=self.images[images], condition=None if self.condition is None else self.condition[images])
+
+    def batches(self) -> Iterator[dict[str, Tensor | None]]:
+        return (self.part(slice(first, first + BATCH)) for first in range(0, len(self.images), BATCH))
+
+
+@dataclass
+class Size:
+    """``together`` and ``each`` are bytes, of one file and of a file for every image; ``seconds`` to encode and to
+    decode all, a file each where there is one."""
+
+    data: str
+    codec: str
+    values: int
+    together: float | None
+    seconds: tuple[float | None, float | None] = (None, None)
+    each: int | None = None
+
+    def line(self) -> list[str]:
+        sizes = [f"{8 * size / self.values:.4f}" if size else "-" for size in (self.together, self.each)]
+        speeds = [f"{self.values / 1e6 / seconds:.3g}" if seconds else "-" for seconds in self.seconds]
+        return [self.data, self.codec, *sizes, f"{self.together:.0f}" if self.together else "-", *speeds]
+
+
+def tiny_cases() -> list[Case]:
+    torch.manual_seed(0)
+    sizes = dict(hidden_channels=6, num_layers=1, head_channels=6)
+    row = px.models.PixelRNN("row", image_channels=3, levels=256, **sizes)
+    cnn = px.models.PixelCNN(image_channels=1, levels=2, condition_channels=3, **sizes)
+    told = data.conditions(torch.arange(6) % 3, 3)
+    return [
+        Case("row", "colours", row, torch.randint(256, (6, 3, 4, 5))),
+        Case("pixelcnn", "bits", cnn, torch.randint(2, (6, 1, 4, 5)), told),
+    ]
+
+
+def trained_case(name: str, run: str, count: int | None) -> Case:
+    model, facts = checkpoint.load_model(run)
+    dataset = stored_data.load_again(facts)
+    split = dataset.splits["test"]
+    images, labels = split.images[:count], split.labels
+    told = data.conditions(labels[:count], len(dataset.classes)) if model.condition_channels else None
+    return Case(name, f"{dataset.name}, {len(images)} images", model, images, told)
+
+
+def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
+    """What to measure; ``folder`` is for trainings."""
+    if options.check:
+        yield from tiny_cases()
+        return
+    for run in [*px.models.PRETRAINED, *options.checkpoint]:
+        yield trained_case(Path(run).name, run, options.first)
+    for name, arguments in TRAININGS.items() if options.train else ():
+        out = str(Path(folder) / name)
+        if cli.main(["train", *arguments.split(), "--samples", "0", "--out", out]):
+            raise SystemExit(f"bench_codec.py: the training of {name} failed")
+        yield trained_case(name, out, options.first)
+
+
+@torch.no_grad()
+def own_sizes(case: Case) -> tuple[list[Size], float]:
+    """Of the file and of its likelihood, and of range coders that are given the model's probabilities; by how many per
+    cent the file, without its head, is larger than the likelihood says."""
+    codec, values = Codec(case.model), case.images.numel()
+    told = [] if case.condition is None else [case.condition]
+    file, encoding = timed(lambda: codec.compress(case.images, *told))
+    images, decoding = timed(lambda: codec.decompress(file, *told))
+    if not torch.equal(images, case.images.long()):
+        raise ValueError("other images come back")
+    exact = copy.deepcopy(case.model).double()
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in case.batches():
+            condition = batch["condition"]
+            yield batch["images"], exact(batch["images"], None if condition is None else condition.double())
+
+    ideal = -sum(likelihood.log_prob(logits, images).sum().item() for images, logits in batches()) / math.log(2) / 8
+    coders = range_coders.ours(batches()), range_coders.constrictions(batches)
+    sizes = [Size(case.data, case.name, values, len(file), (encoding, decoding))]
+    sizes.append(Size(case.data, f"{case.name}, -log2 p", values, ideal))
+    for name, coded in zip(("ours", "constriction's"), coders):
+        if coded:
+            sizes.append(Size(case.data, f"{case.name}, the range coder alone, {name}", values, *coded))
+    streams = sum(len(group.streams) for group in container.read(file).groups)
+    return sizes, 100 * ((len(file) - HEAD - OF_STREAM * streams) / ideal - 1)
+
+
+def other_sizes(case: Case) -> list[Size]:
+    pixels = [pixels_of(image, case.model.levels) for image in case.images]
+    gray, values, sizes = pixels[0].ndim == 2, case.images.numel(), []
+    whole = image_codecs.mosaic(pixels)
+    for codec in image_codecs.available():
+        files, encoding = timed(lambda codec=codec: [codec.encode(image) for image in pixels])
+        back, decoding = timed(lambda codec=codec, files=files: [codec.decode(file, gray) for file in files])
+        together = codec.encode(whole)
+        if any((a != b).any() for a, b in zip([*back, codec.decode(together, gray)], [*pixels, whole])):
+            raise ValueError(f"{codec.name} decodes other pixels")
+        each = sum(map(len, files))
+        sizes.append(Size(case.data, codec.name, values, len(together), (encoding, decoding), each))
+    file, encoding = timed(lambda: image_codecs.xz(pixels))
+    return [*sizes, Size(case.data, "xz", values, len(file), (encoding, None))]
+
+
+@torch.no_grad()
+def speeds(case: Case, options, threads: int) -> tuple[list[str], dict[str, float]]:
+    """A line of the table, and the ratios that are required."""
+    count = min(options.images, len(case.images))
+    part, codec = case.part(slice(count)), Codec(case.model)
+    images, told = part["images"], [] if case.condition is None else [part["condition"]]
+    torch.set_num_threads(threads)
+    batch = dict(batch_size=count)
+    file = codec.compress(images, *told, streams=threads, **batch)
+    torch.set_num_threads(THREADS[-1] if threads == 1 else 1)
+    if codec.compress(images, *told, streams=threads, **batch) != file:
+        raise ValueError("another number of threads makes another file")
+    torch.set_num_threads(threads)
+    functions = {
+        COMPRESS: lambda: codec.compress(images, *told, streams=threads, **batch),
+        DECOMPRESS: lambda: codec.decompress(file, *told, **batch),
+        SAMPLE: lambda: case.model.sample(count, tuple(images.shape[1:]), condition=part["condition"]),
+        PASS: lambda: case.model.log_prob(images, part["condition"]),
+    }
+    others = OtherProcesses()
+    times = paired(functions, **(dict(seconds=0.0, fewest=2) if options.check else dict(seconds=2.0, limit=60)))
+    doubtful = "" if options.check else doubt([times[COMPRESS], times[DECOMPRESS], times[SAMPLE]], others.busy())
+    ratios = {DECOMPRESS: paired_ratio(times[DECOMPRESS], times[SAMPLE])}
+    ratios[COMPRESS] = paired_ratio(times[COMPRESS], times[PASS])
+    seconds = {name: statistics.median(t for t in found if t is not None) for name, found in times.items()}
+    line = [case.name, str(threads), *(f"{count / seconds[name]:.0f}" for name in (COMPRESS, DECOMPRESS, SAMPLE))]
+    line += [f"{images.numel() / 1e6 / seconds[name]:.3f}" for name in (COMPRESS, DECOMPRESS)]
+    return [*line, *(f"{ratios[name]:.2f}" for name in (DECOMPRESS, COMPRESS)), doubtful], ratios
+
+
+def verdicts(case: Case, larger: float, ratios: dict[int, dict[str, float]], doubts: dict[int, str]) -> list[Verdict]:
+    head = f"% above -log2 p, but for {HEAD} bytes and {OF_STREAM} a stream"
+    found = [Verdict(case.name, head, LARGER, larger, at_most=True)]
+    for threads, of in ratios.items():
+        on = f"{threads} thread{'s' * (threads > 1)}"
+        found.append(Verdict(case.name, f"{DECOMPRESS} over {SAMPLE}, {on}", 2, of[DECOMPRESS], True, doubts[threads]))
+        if isinstance(case.model, px.models.PixelCNN):
+            found.append(Verdict(case.name, f"{COMPRESS} over {PASS}, {on}", 2, of[COMPRESS], True, doubts[threads]))
+    return found
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    extents = parser.add_mutually_exclusive_group()
+    extents.add_argument("--check", action="store_true", help="tiny models: whether everything runs, in seconds")
+    extents.add_argument("--verdict", action="store_true", help="what is required, too, beside what is measured")
+    parser.add_argument(
+        "--checkpoint", action="append", default=[], metavar="RUN", help="another model, on the data of its training"
+    )
+    parser.add_argument("--train", action="store_true", help="train on digits and on photos, too: some minutes")
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="that are timed (%(default)s)")
+    parser.add_argument("--first", type=int, metavar="N", help="images of a test split; all by default")
+    parser.add_argument("--threads", type=int, nargs="+", default=list(THREADS), metavar="N", help="default: 1 2")
+    options = parser.parse_args(argv)
+    for name in ("images", "first", "threads"):
+        value = getattr(options, name)
+        least = min(value) if isinstance(value, list) else value
+        if least is not None and least < 1:
+            parser.error(f"argument --{name}: expected at least 1, got {least}")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    options, before = parse(argv), torch.get_num_threads()
+    sizes, lines, mismatches, required, seen = [], [], [], [], set()
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases(options, folder):
+            start = time.perf_counter()
+            print(case.name, end=" ... ", file=sys.stderr, flush=True)
+            ratios, doubts = {}, {}
+            try:
+                torch.set_num_threads(max(options.threads))
+                own, larger = own_sizes(case)
+                others = [] if case.data in seen else other_sizes(case)
+                for threads in options.threads:
+                    line, ratios[threads] = speeds(case, options, threads)
+                    doubts[threads] = line[-1]
+                    lines.append(line)
+            except ValueError as error:
+                mismatches.append(f"MISMATCH {case.name}: {error}")
+                continue
+            finally:
+                torch.set_num_threads(before)
+            seen.add(case.data)
+            sizes += [*own, *others]
+            required += verdicts(case, larger, ratios, doubts)
+            print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+
+    for name, value in environment(__file__, argv, options.threads).items():
+        print(f"{name}: {value}")
+    if unreliable := warning([line[-1] for line in lines]):
+        print(f"\n{unreliable}")
+    header = ["images", "codec", "bits/value, one file", "a file each", "bytes, one file", "encode MB/s", "decode MB/s"]
+    if sizes:
+        sizes.sort(key=lambda size: size.data)
+        print(f"\n{grid(header, [size.line() for size in sizes], markdown=False)}")
+    header = ["model", "threads", *(f"{name} images/s" for name in (COMPRESS, DECOMPRESS, SAMPLE))]
+    header += [f"{name} MB/s" for name in (COMPRESS, DECOMPRESS)]
+    header += [f"{DECOMPRESS} over {SAMPLE}", f"{COMPRESS} over {PASS}", "unreliable"]
+    if lines:
+        print(f"\n{grid(header, lines, markdown=False, drop_empty=True)}")
+    print(f"\n{NOTES.format(threads=max(options.threads))}")
+    for name, there in (("JPEG XL", image_codecs.JPEG_XL), ("constriction", range_coders.CONSTRICTION)):
+        if not there:
+            print(f"skipped, not installed (pip install '.[bench]'): {name}")
+    if options.verdict:
+        print(f"\n{verdict_table(required, 'any processor')}")
+    print(*mismatches, sep="\n")
+    return 1 if mismatches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Other lossless codecs of images, which bench_codec.py compares with."""
+
+import io
+import lzma
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy
+from PIL import Image, features
+
+try:
+    import pillow_jxl  # noqa: F401  # Pillow reads and writes JPEG XL from here on
+except ImportError:
+    JPEG_XL = False
+else:
+    JPEG_XL = True
+
+Pixels = numpy.ndarray  # uint8 (H, W) or (H, W, 3)
+
+
+@dataclass(frozen=True)
+class ImageCodec:
+    """``decode`` takes whether the picture was gray, which not every format keeps."""
+
+    name: str
+    encode: Callable[[Pixels], bytes]
+    decode: Callable[[bytes, bool], Pixels]
+
+
+def available() -> list[ImageCodec]:
+    """Those of this machine, each with the effort that makes the smallest files; one thread each."""
+    codecs = [_of_pillow("PNG", "PNG", optimize=True)]
+    if features.check("webp"):
+        codecs.append(_of_pillow("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))
+    if JPEG_XL:
+        codecs.append(_of_pillow("JPEG XL, effort 9", "JXL", lossless=True, effort=9, num_threads=1))
+    return codecs
+
+
+def _of_pillow(name: str, kind: str, **options) -> ImageCodec:
+    def encode(pixels: Pixels) -> bytes:
+        picture, file = Image.fromarray(pixels), io.BytesIO()
+        if kind == "PNG" and _is_binary(pixels):
+            picture = picture.convert("1")
+        picture.save(file, kind, **options)
+        return file.getvalue()
+
+    def decode(data: bytes, gray: bool) -> Pixels:
+        with Image.open(io.BytesIO(data)) as picture:
+            return numpy.array(picture.convert("L" if gray else "RGB"))
+
+    return ImageCodec(name, encode, decode)
+
+
+def xz(images: list[Pixels]) -> bytes:
+    """All of them in one file, with a bit for a value where there are two."""
+    pixels = numpy.stack(images)
+    packed = numpy.packbits(pixels) if _is_binary(pixels) else pixels
+    return lzma.compress(packed.tobytes(), preset=9 | lzma.PRESET_EXTREME)
+
+
+def mosaic(images: list[Pixels]) -> Pixels:
+    """One picture of them all, as nearly a square as their number allows."""
+    rows = max(n for n in range(1, int(len(images) ** 0.5) + 1) if len(images) % n == 0)
+    stacked = numpy.stack(images)
+    return numpy.concatenate([numpy.concatenate(list(row), 1) for row in numpy.split(stacked, rows)], 0)
+
+
+def _is_binary(pixels: Pixels) -> bool:
+    return bool(((pixels == 0) | (pixels == 255)).all())

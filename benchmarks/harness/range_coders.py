@@ -1,0 +1,67 @@
+"""Range coders alone, that are given a model's probabilities: ours, and constriction's.
+
+They take batches of (values, logits), as likelihood.py has them, in float64.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelrnn_ext.incremental import range_coder
+from pixelrnn_ext.incremental.grid import PROFILES
+from pixelrnn_ext.operators import columns
+
+from .clock import timed
+
+try:
+    from constriction import stream as CONSTRICTION
+except ImportError:
+    CONSTRICTION = None
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+Coded = tuple[int, tuple[float, float | None]]  # bytes, and seconds to encode and to decode
+
+
+def ours(batches: Batches) -> Coded:
+    """Of intervals that are made before: decoding makes them of the network's logits, as it goes."""
+    intervals = []
+    for values, logits in batches:
+        ends, symbols = range_coder.cumulative(PROFILES[0].written(_by_value(logits))), values.flatten().long()
+        start, stop = (ends.gather(1, symbols[:, None] + i)[:, 0] for i in (0, 1))
+        intervals.append(start << 32 | stop)
+    together = torch.cat(intervals)
+    encode = columns.range_encode if columns.runs_on(torch.device("cpu")) else range_coder.encode
+    stream, seconds = timed(lambda: encode(together))
+    return len(stream), (seconds, None)
+
+
+def constrictions(batches: Callable[[], Batches]) -> Coded | None:
+    """Of probabilities, of which it makes integers itself; None where it is not installed.
+
+    Raises:
+        ValueError: it decodes other values.
+    """
+    if CONSTRICTION is None:
+        return None
+    encoder, encoding, decoding = CONSTRICTION.queue.RangeEncoder(), 0.0, 0.0
+    family = CONSTRICTION.model.Categorical(perfect=False)
+    for values, logits in batches():
+        symbols, given = values.flatten().int().numpy(), _by_value(logits).softmax(-1).numpy()
+        encoding += timed(lambda symbols=symbols, given=given: encoder.encode(symbols, family, given))[1]
+    words = encoder.get_compressed()
+    decoder = CONSTRICTION.queue.RangeDecoder(words)
+    for values, logits in batches():
+        given = _by_value(logits).softmax(-1).numpy()
+        decoded, seconds = timed(lambda given=given: decoder.decode(family, given))
+        decoding += seconds
+        if (decoded != values.flatten().numpy()).any():
+            raise ValueError("constriction decodes other values")
+    return words.nbytes, (encoding, decoding)
+
+
+def _by_value(logits: Tensor) -> Tensor:
+    """(values, levels) of (N, levels or 1, ...)."""
+    logits = logits.movedim(1, -1).flatten(0, -2)
+    return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
