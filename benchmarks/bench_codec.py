@@ -1,5 +1,5 @@
-"""The codec: sizes beside the likelihood, PNG, WebP, JPEG XL and xz, and speed beside float32 sampling, in a process like
-that of the command `pixelrnn`. `python benchmarks/bench_codec.py --help`"""
+"""The codec: sizes beside the likelihood, PNG, WebP, JPEG XL and xz, and speed beside float32 sampling, in a process
+like that of the command `pixelrnn`. `python benchmarks/bench_codec.py --help`"""
 
 import argparse
 import copy
