@@ -1,0 +1,79 @@
+"""Files that were written once, each beside its checkpoint in tests/codec/known. They never change again: a version
+that writes other bytes, or reads other images, has another format.
+
+The models were initialised at random, with weights of twice the size; the images are arithmetic, so that nothing but
+the codec is asked whether they are right.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import child
+from pixelrnn_ext.codec import Codec
+from pixelrnn_ext.training import checkpoint
+
+FOLDER = Path(__file__).parent / "known"
+
+# name: (groups of images: N, H, W; streams of each)
+FILES = {
+    "diagonal-binary": ([(5, 9, 8)], 2),
+    "row-rgb": ([(2, 5, 6), (1, 3, 7)], 1),
+    "cnn-17-levels": ([(3, 8, 7)], 3),
+    "multiscale-conditional": ([(3, 6, 4)], 1),
+}
+
+
+def images_of(model, n, height, width):
+    i, k, r, c = torch.meshgrid(*map(torch.arange, (n, model.image_channels, height, width)), indexing="ij")
+    return (r * c * (i + 1) + 5 * r + 3 * c + 11 * i + 7 * k) % model.levels
+
+
+def condition_of(model, n):
+    if model.condition_channels:
+        return torch.arange(n * model.condition_channels).view(n, -1, 1, 1) * 0.375 - 1
+    return None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_known_file_is_read_and_written_again(name, instruction_set):
+    check(name, "auto")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_known_file_is_that_of_pytorch_alone(name):
+    check(name, "reference")
+
+
+OTHER_LIBRARIES = {
+    "torch without vectors": {"ATEN_CPU_CAPABILITY": "default"},
+    "MKL without FMA": {"MKL_CBWR": "COMPATIBLE"},
+    "libm without FMA": {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F"},
+}
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("variables", OTHER_LIBRARIES.values(), ids=OTHER_LIBRARIES)
+def test_known_files_by_other_paths_of_the_libraries(variables):
+    program = "from codec import test_known_files as t\nfor n in t.FILES: t.check(n, 'auto'), t.check(n, 'reference')"
+    environment = child.environment(Path(__file__).parents[1]) | variables | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def check(name, backend):
+    model, _ = checkpoint.load_model(FOLDER / f"{name}.safetensors")
+    for module in model.modules():
+        if hasattr(module, "backend"):
+            module.backend = backend
+    sizes, streams = FILES[name]
+    groups = [images_of(model, *size) for size in sizes]
+    condition = condition_of(model, sizes[0][0])
+    file = (FOLDER / f"{name}.prnn").read_bytes()
+    codec = Codec(model)
+    got = codec.decompress_groups(file, condition)
+    assert len(got) == len(groups) and all(map(torch.equal, got, groups))
+    assert codec.compress(groups, condition, streams=streams) == file
