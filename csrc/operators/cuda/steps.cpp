@@ -104,10 +104,4 @@ std::tuple<Tensor, Tensor> step_backward_scan(const Scan& s, const StepCell& cel
   return {torch::stable::view(left, {s.directions, g.cells, s.images, s.hidden}), above};
 }
 
-Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
-  std::array<StableIValue, 2> stack{torch::stable::detail::from(t), torch::stable::detail::from(order)};
-  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
-}
-
 }  // namespace pixelrnn::cuda

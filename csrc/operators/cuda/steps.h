@@ -20,6 +20,4 @@ void step_forward_scan(const Scan&, const StepCell& cell, const Tensor& x, const
 std::tuple<Tensor, Tensor> step_backward_scan(const Scan&, const StepCell& cell, const Tensor& dh, const Tensor& weight,
     const Optional& c0, const Tensor& c, const Tensor& gates, Tensor& dx, cudaStream_t);
 
-Tensor call_permute(const Tensor&, const std::vector<int64_t>& order);
-
 }  // namespace pixelrnn::cuda

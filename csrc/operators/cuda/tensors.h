@@ -5,10 +5,12 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <array>
 #include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace pixelrnn::cuda {
 
@@ -41,5 +43,12 @@ inline Tensor prepared(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? torch::stable::clone(c) : c;
 }
 inline Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
+
+// A view, which the stable interface has only by the dispatcher.
+inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
+  std::array<StableIValue, 2> stack{torch::stable::detail::from(t), torch::stable::detail::from(order)};
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
+  return torch::stable::detail::to<Tensor>(stack[0]);
+}
 
 }  // namespace pixelrnn::cuda
