@@ -1,7 +1,7 @@
 // Memory for the maps of a recurrence, and for what a call needs beside them. A new page costs a fault and 4 KB of
 // zeros, which for small states is more than the arithmetic, and malloc gives large blocks back to the system each
-// time. These are kept for the next one of about their size: at most kMostIdle bytes of them, and together with those
-// in use a quarter more than were once in use.
+// time. These are kept for the next one of about their size, together with those in use at most a quarter more than
+// were once in use. Idle ones beyond kMostIdle bytes are lent: the system may take their pages when it needs some.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -23,6 +23,16 @@ inline void advise_huge_pages(void* data, size_t bytes) {
   if (bytes >= least) madvise(reinterpret_cast<void*>(low), high - low, MADV_HUGEPAGE);
 #else
   (void)data, (void)bytes;
+#endif
+}
+
+// The contents are lost when the system takes the pages; until then they cost no fault. False: they are as they were.
+inline bool lend_to_system(void* data, size_t bytes) {
+#if defined(MADV_FREE)
+  return madvise(data, bytes, MADV_FREE) == 0;
+#else
+  (void)data, (void)bytes;
+  return false;
 #endif
 }
 
@@ -60,7 +70,7 @@ class Pages {
     Block block{nullptr, size};
     if (best != idle_.end()) {
       block = *best;
-      idle_bytes_ -= block.bytes, idle_.erase(best);
+      bytes_of(*best) -= block.bytes, idle_.erase(best);
     } else {
       const size_t most = std::max(most_bytes_, used_bytes_ + size);
       make_room(most + most / 4 - used_bytes_ - size);
@@ -77,25 +87,33 @@ class Pages {
     std::lock_guard<std::mutex> lock(mutex_);
     used_bytes_ -= block.bytes;
     try {
-      idle_.push_back(block);
-      idle_bytes_ += block.bytes;
-    } catch (...) { munmap(block.data, block.bytes); }
-    make_room(most_idle_);
+      idle_.push_back({block, false});
+    } catch (...) {
+      munmap(block.data, block.bytes);
+      return;
+    }
+    if (idle_bytes_ + block.bytes > most_idle_) idle_.back().is_lent = lend_to_system(block.data, block.bytes);
+    bytes_of(idle_.back()) += block.bytes;
+    if (idle_bytes_ > most_idle_) make_room(most_idle_);
   }
 
   size_t used_bytes() const { return used_bytes_; }
-  size_t idle_bytes() const { return idle_bytes_; }
+  size_t idle_bytes() const { return idle_bytes_; }  // without those that are lent
+  size_t lent_bytes() const { return lent_bytes_; }
   size_t most_bytes() const { return most_bytes_; }
 
  private:
   static constexpr size_t kUnit = 64 << 10;
 
+  struct Idle : Block { bool is_lent; };
+  size_t& bytes_of(const Idle& block) { return block.is_lent ? lent_bytes_ : idle_bytes_; }
+
   // Gives idle blocks back until `most` bytes are left, those first that nobody has asked for the longest.
   void make_room(size_t most) {
     auto kept = idle_.begin();
-    for (; idle_bytes_ > most; ++kept) {
+    for (; idle_bytes_ + lent_bytes_ > most; ++kept) {
       munmap(kept->data, kept->bytes);
-      idle_bytes_ -= kept->bytes;
+      bytes_of(*kept) -= kept->bytes;
     }
     idle_.erase(idle_.begin(), kept);
   }
@@ -108,8 +126,8 @@ class Pages {
 
   const size_t most_idle_;
   std::mutex mutex_;
-  std::vector<Block> idle_;  // in the order in which they were given
-  size_t used_bytes_ = 0, idle_bytes_ = 0, most_bytes_ = 0;
+  std::vector<Idle> idle_;  // in the order in which they were given
+  size_t used_bytes_ = 0, idle_bytes_ = 0, lent_bytes_ = 0, most_bytes_ = 0;
 };
 
 }  // namespace pixelrnn::cpu

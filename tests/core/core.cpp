@@ -67,6 +67,7 @@ void bind_pages(py::module_& m) {
       .def("give", [](Pages& pages, Block block) { pages.give({reinterpret_cast<void*>(block.first), block.second}); })
       .def_property_readonly("used_bytes", &Pages::used_bytes)
       .def_property_readonly("idle_bytes", &Pages::idle_bytes)
+      .def_property_readonly("lent_bytes", &Pages::lent_bytes)
       .def_property_readonly("most_bytes", &Pages::most_bytes);
 }
 
