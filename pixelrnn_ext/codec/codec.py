@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,18 +14,16 @@ from ..incremental.grid import PROFILES
 from ..incremental.streams import Streams
 from ..operators import columns
 from ..operators.autocast import without_autocast
-from ..sampling import Draws, Progress, Sampler
+from ..sampling import Draws, Sampler
 from . import container, self_check
 from .batches import Report, Sized
 from .coding import Decoding, Encoding, Intervals, Measuring
-from .container import Bytes, Contents, Group
+from .container import Contents, Group
 from .model import fingerprint, prepared
 
 PROFILE = 0
 STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
 MEMORY_OF_STREAM = 256 << 20  # bytes that decoding one takes, at most: its images are decoded together
-
-Condition = Tensor | Sequence[Tensor] | None
 
 
 class Codec:
@@ -56,8 +54,6 @@ class Codec:
         True
     """
 
-    fingerprint: bytes
-
     def __init__(self, model: Any) -> None:
         if not all(hasattr(model, name) for name in ("logit_map", "levels", "_draw")) and not hasattr(model, "factor"):
             raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
@@ -75,11 +71,11 @@ class Codec:
     def compress(
         self,
         images: Tensor | Sequence[Tensor],
-        condition: Condition = None,
+        condition: Tensor | Sequence[Tensor] | None = None,
         *,
         streams: int | None = None,
         batch_size: int = 64,
-        progress: bool | Progress = False,
+        progress: bool | Callable[[int, int], None] = False,
     ) -> bytes:
         """A file of images.
 
@@ -107,10 +103,10 @@ class Codec:
     def bits(
         self,
         images: Tensor | Sequence[Tensor],
-        condition: Condition = None,
+        condition: Tensor | Sequence[Tensor] | None = None,
         *,
         batch_size: int = 64,
-        progress: bool | Progress = False,
+        progress: bool | Callable[[int, int], None] = False,
     ) -> Tensor:
         """What each image takes, (N,) of float64, of all sizes: the file's streams without their ends.
 
@@ -124,12 +120,12 @@ class Codec:
 
     def decompress(
         self,
-        data: Bytes,
-        condition: Condition = None,
+        data: bytes | bytearray | memoryview,
+        condition: Tensor | Sequence[Tensor] | None = None,
         *,
         max_bytes: int = 2**32,
         batch_size: int = 64,
-        progress: bool | Progress = False,
+        progress: bool | Callable[[int, int], None] = False,
     ) -> Tensor:
         """The images of a file, (N, C, H, W) of int64.
 
@@ -154,12 +150,12 @@ class Codec:
 
     def decompress_groups(
         self,
-        data: Bytes,
-        condition: Condition = None,
+        data: bytes | bytearray | memoryview,
+        condition: Tensor | Sequence[Tensor] | None = None,
         *,
         max_bytes: int = 2**32,
         batch_size: int = 64,
-        progress: bool | Progress = False,
+        progress: bool | Callable[[int, int], None] = False,
     ) -> list[Tensor]:
         """The images of a file of any sizes: the tensors that it was made of.
 
@@ -167,7 +163,7 @@ class Codec:
         """
         return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
 
-    def _read(self, data: Bytes) -> Contents:
+    def _read(self, data: bytes | bytearray | memoryview) -> Contents:
         contents = container.read(data)
         if contents.profile != PROFILE:
             raise ValueError(f"expected a file of arithmetic profile {PROFILE}, got one of {contents.profile}")
@@ -177,7 +173,11 @@ class Codec:
         return contents
 
     def _encoded(
-        self, images: Tensor | Sequence[Tensor], condition: Condition, batch_size: int, progress: bool | Progress
+        self,
+        images: Tensor | Sequence[Tensor],
+        condition: Tensor | Sequence[Tensor] | None,
+        batch_size: int,
+        progress: bool | Callable[[int, int], None],
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
         """Each group of images with the intervals of its values."""
         batch_size = integer("batch_size", batch_size)
@@ -209,7 +209,12 @@ class Codec:
         return columns.range_encode(intervals) if self._native else range_coder.encode(intervals)
 
     def _decoded(
-        self, contents: Contents, condition: Condition, max_bytes: int, batch_size: int, progress: bool | Progress
+        self,
+        contents: Contents,
+        condition: Tensor | Sequence[Tensor] | None,
+        max_bytes: int,
+        batch_size: int,
+        progress: bool | Callable[[int, int], None],
     ) -> list[Tensor]:
         batch_size = integer("batch_size", batch_size)
         channels, left = self._model.image_channels, integer("max_bytes", max_bytes)
@@ -283,7 +288,7 @@ class Codec:
             report.end(group.rows)
         return values
 
-    def _with_conditions(self, tensors: list[Tensor], condition: Condition) -> list[Sized]:
+    def _with_conditions(self, tensors: list[Tensor], condition: Tensor | Sequence[Tensor] | None) -> list[Sized]:
         conditions = [condition] if condition is None or isinstance(condition, Tensor) else list(condition)
         if len(conditions) == 1:
             conditions *= len(tensors)

@@ -41,6 +41,15 @@ class Rows:
         buffer = self.buffer(channels)
         return buffer if border is None else buffer.copy_(border.detach())
 
+    def vector(self, channels: int, values: Tensor | None) -> Tensor:
+        """``values`` (channels,), or zeros."""
+        return torch.zeros(channels, dtype=self.dtype, device=self.device) if values is None else values.detach()
+
+    def mirror(self, source: Tensor, target: Tensor) -> None:
+        """The columns of the row of one buffer into another, the last one first."""
+        backwards = torch.arange(self.width - 1, -1, -1, device=self.device)
+        torch.index_select(source[self.margin :], 0, backwards, out=target[self.margin :])
+
     def map(self, buffer: Tensor) -> Tensor:
         """The row as a map (N, channels, 1, W), a view."""
         return buffer[self.margin :].permute(1, 2, 0).unsqueeze(2)

@@ -83,7 +83,7 @@ class MaskedConvState(State):
             (_by_tap(weight[:, :, i]), rows.between(layer.in_channels, width // 2)) for i in range(height // 2)
         ]
         bias = None if layer.bias is None else layer.bias.detach().to(rows.dtype)
-        self.bias = rows.bordered(layer.out_channels, bias)
+        self.bias = rows.vector(layer.out_channels, bias)
         self.base = rows.bordered(layer.out_channels, bias)
         self.output: Tensor = rows.buffer(layer.out_channels)
 
@@ -154,7 +154,7 @@ class DiagonalBiLSTMState(State):
 
     def begin_row(self, row: int) -> None:
         if row > 0:
-            self.right_above[self.rows.margin :] = self.right.columns_of_h().flip(0)
+            self.rows.mirror(self.right.h, self.right_above)
         self._begin(self.left, row)
 
     def _begin(self, scan: "_Scan", row: int) -> None:
@@ -167,7 +167,7 @@ class DiagonalBiLSTMState(State):
         return scan.steps(colour, [(scan.h, -1, 1)], scan.c, -1, addend, output)
 
     def end_row(self, row: int) -> None:
-        self.mirrored[self.rows.margin :] = self.input[self.rows.margin :].flip(0)
+        self.rows.mirror(self.input, self.mirrored)
         self._begin(self.right, row)
 
     def mirrored_steps(self) -> list[Step]:
@@ -208,7 +208,7 @@ class _Scan:
         self.hidden = layer.hidden_channels
         weight_ih = masked_weight(weight("weight_ih"), layer.mask_type, image_channels=layer.image_channels, gates=4)
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight("weight_hh")
-        self.zeros, self.bias = rows.buffer(self.hidden), rows.bordered(4 * self.hidden, parameter("bias"))
+        self.zeros, self.bias = rows.buffer(self.hidden), rows.vector(4 * self.hidden, parameter("bias"))
         h0, c0 = parameter("h0"), parameter("c0")
         self.h0 = self.zeros.new_zeros(self.hidden) if h0 is None else h0
         self.base = rows.buffer(4 * self.hidden)
