@@ -22,12 +22,12 @@ class Sized(NamedTuple):
     def rows(self) -> int:
         return self.n * self.images.shape[2]
 
-    def part(self, first: int, last: int) -> "Sized":
-        """The images first..last - 1."""
+    def some(self, index: Tensor) -> "Sized":
+        """Those of an index."""
         condition = self.condition
         if condition is not None and condition.shape[0] != 1:
-            condition = condition[first:last]
-        return Sized(self.images[first:last], condition)
+            condition = condition[index]
+        return Sized(self.images[index], condition)
 
 
 class Report:

@@ -1,5 +1,6 @@
 """Images to bytes and back."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +19,12 @@ from ..sampling import Draws, Sampler
 from . import container, self_check
 from .batches import Report, Sized
 from .coding import Decoding, Encoding, Intervals, Measuring
-from .container import Contents, Group
+from .container import Bytes, Contents, Group
 from .model import fingerprint, prepared
 
 PROFILE = 0
 STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
-MEMORY_OF_STREAM = 256 << 20  # bytes that decoding one takes, at most: its images are decoded together
+MEMORY_OF_STREAM = 256 << 20  # bytes that decoding one takes, at most
 
 
 class Codec:
@@ -189,7 +190,7 @@ class Codec:
         for group in groups:
             batches = []
             for first in range(0, max(group.n, 1), batch_size):
-                batch = group.part(first, first + batch_size)
+                batch = group.some(torch.arange(first, min(first + batch_size, group.n)))
                 encoding = Encoding(self._grid)
                 self._run(encoding, batch, report)
                 batches.append(encoding.parts)
@@ -199,9 +200,12 @@ class Codec:
         if streams is None:
             size = sum(float(part.bits().sum()) for part in parts) / 8
             together = max(1, MEMORY_OF_STREAM // self._bytes_of_image(group))
-            streams = max(math.floor(size / STREAM), math.ceil(group.n / together), 1)
-        shares = container.shares(group.n, min(streams, group.n))
-        data = [self._encode(torch.cat([part.of_stream(*share) for part in parts])) for share in shares]
+            needed = math.ceil(group.n / together) if together < container.BLOCK else 1
+            streams = max(math.floor(size / STREAM), needed)
+        data = [
+            self._encode(torch.cat([part.of_block(*block) for block in container.blocks(*share) for part in parts]))
+            for share in container.shares(group.n, min(streams, group.n))
+        ]
         _, _, height, width = group.images.shape
         return Group(group.n, height, width, data)
 
@@ -227,19 +231,15 @@ class Codec:
         # Views of one number until they are decoded.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._with_conditions(empty, condition)
-        plans = [self._plan(group, len(g.streams), left, batch_size) for group, g in zip(groups, contents.groups)]
+        plans = [self._plan(group, g.streams, left, batch_size) for group, g in zip(groups, contents.groups)]
         if any(group.n and not plan for group, plan in zip(groups, plans)):
             raise too_large
         report = Report(progress, sum(group.rows for group in groups))
         out = []
-        for group, plan, (_, _, _, data) in zip(groups, plans, contents.groups):
+        for group, plan in zip(groups, plans):
             images = torch.empty(group.images.shape, dtype=torch.int64)
-            for shares, streams in plan:
-                begin, end = shares[0][0], shares[-1][1]
-                opened = Streams.opened([(first - begin, last - begin) for first, last in shares], data[streams])
-                images[begin:end] = self._run(Decoding(self._grid, opened), group.part(begin, end), report)
-                if not opened.finished():
-                    raise ValueError("the file is damaged: a stream goes on behind its images")
+            for shares, data in plan:
+                self._decode(group, Streams.opened(data), shares, images, report)
             out.append(images)
         if container.checksum(out) != contents.checksum:
             what = "the file is damaged, the condition is another one, or arithmetic here is not exact"
@@ -247,23 +247,33 @@ class Codec:
         return out
 
     def _plan(
-        self, group: Sized, streams: int, memory: int, batch_size: int
-    ) -> list[tuple[list[tuple[int, int]], slice]]:
-        """The streams that are decoded at once, a batch after the other: their images, and which of the file they are.
+        self, group: Sized, streams: Sequence[Bytes], memory: int, batch_size: int
+    ) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
+        """The streams that are decoded at once, and the images of each; nothing where ``memory`` does not hold a block.
 
-        Nothing where ``memory`` does not hold what one stream takes.
+        That is as many as there are threads, or as have ``batch_size`` images in their blocks.
         """
-        fits = memory // self._bytes_of_image(group) if streams else 0
-        if streams and -(-group.n // streams) > fits:
+        if not streams:
             return []
-        shares, plan, at = container.shares(group.n, streams), [], 0
-        while at < streams:
-            end = at + 1
-            while end < streams and shares[end][1] - shares[at][0] <= min(batch_size, fits):
-                end += 1
-            plan.append((shares[at:end], slice(at, end)))
-            at = end
-        return plan
+        shares = container.shares(group.n, len(streams))
+        block = min(container.BLOCK, max(last - first for first, last in shares))
+        at_once = min(
+            max(torch.get_num_threads(), batch_size // block), memory // (block * self._bytes_of_image(group))
+        )
+        if not at_once:
+            return []
+        return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
+
+    def _decode(
+        self, group: Sized, streams: Streams, shares: list[tuple[int, int]], images: Tensor, report: Report
+    ) -> None:
+        """Fills in the images of some streams, a block of each at once."""
+        for together in itertools.zip_longest(*(container.blocks(*share) for share in shares), fillvalue=(0, 0)):
+            index = torch.cat([torch.arange(*block) for block in together])
+            streams.take([last - first for first, last in together])
+            images[index] = self._run(Decoding(self._grid, streams), group.some(index), report)
+        if not streams.finished():
+            raise ValueError("the file is damaged: a stream goes on behind its images")
 
     def _bytes_of_image(self, group: Sized) -> int:
         """What coding one takes, beside its values in the result."""

@@ -30,8 +30,8 @@ class Intervals(NamedTuple):
         widths = (self.values & 0xFFFFFFFF) - (self.values >> 32)
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
-    def of_stream(self, first: int, last: int) -> Tensor:
-        """Those of some images that are coded, in the order of the stream: row, column, colour, image."""
+    def of_block(self, first: int, last: int) -> Tensor:
+        """Those of some images that are coded, in the order of a stream: row, column, colour, image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 

@@ -10,9 +10,10 @@
 | varints | the number of groups; for each group N, H, W, the number of streams and the bytes of each stream |
 | rest | the streams, in the order of the groups |
 
-A group is a run of images of one size, a stream a part of a group (`shares`). Of the last group's last stream the bytes
-are not said: it takes the rest. A varint has seven bits in a byte, the low ones first, and the eighth bit where another
-byte follows; it is as short as can be.
+A group is a run of images of one size, a stream a part of a group (`shares`), in the order block of images (`blocks`),
+network (of a multi-scale model the small one first), row, column, colour, image. Of the last group's last stream the
+bytes are not said: it takes the rest. A varint has seven bits in a byte, the low ones first, and the eighth bit where
+another byte follows; it is as short as can be.
 """
 
 import itertools
@@ -28,6 +29,7 @@ Bytes = bytes | bytearray | memoryview
 
 MAGIC = b"\x8bPRN"
 VERSION = 1
+BLOCK = 64  # enough to read a layer's weights once for many, few enough for their states to stay in a cache
 _HEAD = struct.Struct("<4sB8sI")
 _CHECKSUM = struct.Struct("<I")  # of the file, behind the head
 _START = _HEAD.size + _CHECKSUM.size
@@ -55,6 +57,11 @@ class Contents(NamedTuple):
 def shares(images: int, streams: int) -> list[tuple[int, int]]:
     """The images of each stream: the first one, and one behind the last."""
     return [(images * s // streams, images * (s + 1) // streams) for s in range(streams)]
+
+
+def blocks(first: int, last: int) -> list[tuple[int, int]]:
+    """The images of a stream that are decoded together, a block of :data:`BLOCK` after the other."""
+    return [(i, min(i + BLOCK, last)) for i in range(first, last, BLOCK)]
 
 
 def checksum(groups: Iterable[Tensor]) -> int:

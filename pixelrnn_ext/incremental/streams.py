@@ -22,14 +22,19 @@ class Streams(NamedTuple):
     data: Tensor
 
     @classmethod
-    def opened(cls, shares: list[tuple[int, int]], streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
-        """Of the images of each stream, in order, and its bytes."""
+    def opened(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
+        """At their beginnings, of no images yet."""
         rows, end = [], 0
-        for (first, last), stream in zip(shares, streams):
+        for stream in streams:
             begin, end = end, end + len(stream)
-            rows.append(torch.cat([torch.tensor([first, last]), _fields(Decoder(stream), begin), torch.tensor([end])]))
+            rows.append(torch.cat([torch.tensor([0, 0]), _fields(Decoder(stream), begin), torch.tensor([end])]))
         data = torch.frombuffer(bytearray(b"".join(streams)) or bytearray(1), dtype=torch.uint8)
         return cls(torch.stack(rows) if rows else torch.zeros(0, 6, dtype=torch.int64), data)
+
+    def take(self, images: Sequence[int]) -> None:
+        """Which images are decoded next: so many of each stream, in order."""
+        ends = torch.tensor(images).cumsum(0)
+        self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
     def decode(self, ends: Tensor, known: Tensor) -> Tensor:
         """A value of every image, (N,) of int64, 0 where it is ``known``: for PyTorch's steps.

@@ -223,6 +223,18 @@ def test_streams(streams):
     assert len(file) <= ideal_bytes(model, images) * 1.001 + 27 + 2 * min(streams, 7)
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("n,streams", [(64, 1), (65, 1), (129, 1), (200, 3), (66, 2)])
+def test_blocks_of_images(n, streams, backend):
+    """A stream of more images than are decoded together, and streams of unlike numbers of blocks."""
+    model = model_of("cnn", 3, 5, backend=backend)
+    images = images_of(model, n, 2, 3)
+    codec = Codec(model)
+    file = codec.compress(images, streams=streams, batch_size=50)
+    assert torch.equal(codec.decompress(file), images)
+    assert len(file) <= ideal_bytes(model, images) * 1.001 + 27 + 2 * streams
+
+
 def test_a_stream_of_about_8_kib_each():
     model = model_of("cnn", 3, 256, hidden_channels=3, num_layers=1, head_channels=3)
     images = images_of(model, 22, 24, 24)
@@ -456,4 +468,4 @@ def test_encoding_keeps_what_is_known():
     known[..., ::2, ::2] = True
     encoding(codec._model, px.sampling.Draws(None, known, images, 1.0))
     (part,) = encoding.parts
-    assert part.of_stream(0, 3).numel() == int((~known).sum())
+    assert part.of_block(0, 3).numel() == int((~known).sum())
