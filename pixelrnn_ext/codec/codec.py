@@ -18,7 +18,7 @@ from ..operators.autocast import without_autocast
 from ..sampling import Draws, Sampler
 from . import container, self_check
 from .batches import Report, Sized
-from .coding import Decoding, Encoding, Intervals, Measuring
+from .coding import WRONG, Decoding, Encoding, Intervals, Measuring
 from .container import Bytes, Contents, Group
 from .model import fingerprint, prepared
 
@@ -34,12 +34,11 @@ class Codec:
     decodes, with any instruction set, number of threads, batch size and version of the libraries. It runs on the CPU,
     wherever the model is. A file needs its model for ever: keep the checkpoint with it.
 
+    ``fingerprint``, eight bytes, is the model's: models with the same one decode each other's files.
+
     Args:
         model: a PixelRNN, PixelCNN or MultiScalePixelRNN. A copy is kept: later changes of the model are none of the
             codec.
-
-    Attributes:
-        fingerprint: eight bytes. Models with the same ones decode each other's files.
 
     Raises:
         TypeError: another model.
@@ -66,7 +65,7 @@ class Codec:
         self._grid = PROFILES[PROFILE]
         self._model = prepared(model, self._grid)
         self._native = self._model.backend != "reference" and columns.runs_on(torch.device("cpu"))
-        self.fingerprint = fingerprint(self._model, self._grid)
+        self.fingerprint: bytes = fingerprint(self._model, self._grid)
         self_check.check(self._model.backend, self._grid)
 
     def compress(
@@ -242,8 +241,7 @@ class Codec:
                 self._decode(group, Streams.opened(data), shares, images, report)
             out.append(images)
         if container.checksum(out) != contents.checksum:
-            what = "the file is damaged, the condition is another one, or arithmetic here is not exact"
-            raise ValueError(f"the images do not have the checksum that was written with them: {what}")
+            raise ValueError(f"{WRONG}: the images have not the checksum that was written with them")
         return out
 
     def _plan(
@@ -273,7 +271,7 @@ class Codec:
             streams.take([last - first for first, last in together])
             images[index] = self._run(Decoding(self._grid, streams), group.some(index), report)
         if not streams.finished():
-            raise ValueError("the file is damaged: a stream goes on behind its images")
+            raise ValueError(f"{WRONG}: a stream goes on behind its images")
 
     def _bytes_of_image(self, group: Sized) -> int:
         """What coding one takes, beside its values in the result."""

@@ -16,6 +16,8 @@ from ..layers import DiagonalBiLSTM, RowLSTM
 from ..sampling import Draws, Progress
 
 RECURRENT = (RowLSTM, DiagonalBiLSTM)
+# A file that is whole, of this model, and does not decode.
+WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
 
 
 class Intervals(NamedTuple):
@@ -39,9 +41,11 @@ class Intervals(NamedTuple):
 class Encoding:
     """Draws nothing: ``parts`` gets the intervals of the given images' values, for each network of the model."""
 
+    grid: Grid
+    parts: list[Intervals]
+
     def __init__(self, grid: Grid) -> None:
-        self.grid = grid
-        self.parts: list[Intervals] = []
+        self.grid, self.parts = grid, []
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
@@ -75,6 +79,9 @@ class Decoding:
         ValueError: a stream ends before its images do.
     """
 
+    grid: Grid
+    streams: Streams
+
     def __init__(self, grid: Grid, streams: Streams) -> None:
         self.grid, self.streams = grid, streams
 
@@ -97,7 +104,7 @@ class Decoding:
 
         for r in each_row(model, network, steps, height, begin):
             if self.streams.past_end():
-                raise ValueError("the file is damaged: a stream ends before its images do")
+                raise ValueError(f"{WRONG}: a stream ends before its images do")
             images[:, :, r : r + 1] = rows.map(values)
             if progress:
                 progress(r + 1, height)
@@ -106,6 +113,9 @@ class Decoding:
 
 class Measuring:
     """Draws nothing, of no image: ``bytes`` gets what coding one image of this size takes."""
+
+    grid: Grid
+    bytes: int
 
     def __init__(self, grid: Grid) -> None:
         self.grid, self.bytes = grid, 0

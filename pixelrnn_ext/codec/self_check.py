@@ -15,7 +15,7 @@ from ..incremental.steps import Cell, Encode, Step
 
 # Of all inputs on the grid, in its units of 2^-14, those whose rounded value a wrong digit would change first: nearest
 # to a tie of sigmoid(x) and tanh(x) on the grid, and of exp(-x) in 2^-24 (tests/codec/functions.py).
-NEAREST = {
+NEAREST: dict[str, tuple[int, ...]] = {
     "sigmoid": (
         *range(2, 71, 4), 8065, 14908, 25251, 36849, 40486, 45073, 57762, 66538, 91713, 123920, 134344, 152347, 170347,
         170348

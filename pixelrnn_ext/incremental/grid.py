@@ -25,12 +25,12 @@ class Grid(NamedTuple):
 
     def written(self, x: Tensor) -> Tensor:
         """A layer's output."""
-        return self.clamped(self.rounded(x))
+        return self.rounded(x).clamp_(-self.limit, self.limit)
 
 
 def on_grid(x: Tensor, bits: int) -> Tensor:
     """To the nearest multiple of 2**-bits, ties to even: both factors are powers of two, so only ``round`` rounds."""
-    return (x * 2.0**bits).round() * 2.0**-bits
+    return (x * 2.0**bits).round_().mul_(2.0**-bits)
 
 
 PROFILES = (Grid(),)

@@ -160,7 +160,7 @@ def test_conditional(layer, shape):
     file = codec.compress(images, condition, batch_size=2)
     assert torch.equal(codec.decompress(file, condition, batch_size=1), images)
     assert len(file) <= ideal_bytes(model, images, condition) * 1.001 + 29
-    with pytest.raises(ValueError, match="the condition is another one|damaged"):
+    with pytest.raises(ValueError, match="the condition is not the file's"):
         codec.decompress(file, -condition)
     with pytest.raises(ValueError, match="expected a condition"):
         codec.decompress(file)
