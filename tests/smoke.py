@@ -1,5 +1,5 @@
-"""An installed pixelrnn_ext has its CPU kernels, takes a step forward and backward, and writes the codec's file that every
-other one writes; needs nothing but torch."""
+"""An installed pixelrnn_ext has its CPU kernels, takes a step forward and backward, and writes the file of the codec
+that every other one writes; needs nothing but torch."""
 
 import zlib
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..incremental.grid import Grid
-from ..incremental.network import PixelModel, RowNetwork, trace
+from ..incremental.network import PixelModel, RowNetwork, is_relu, trace
 from ..incremental.rows import Rows
 from ..incremental.run import Network, each_row
 from ..incremental.steps import Decode, Encode, Step
@@ -18,6 +18,7 @@ from ..sampling import Draws, Progress
 RECURRENT = (RowLSTM, DiagonalBiLSTM)
 # A file that is whole, of this model, and does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
+_IN_CACHE = 16  # images of a pass, which reads and writes each map several times
 
 
 class Intervals(NamedTuple):
@@ -146,8 +147,10 @@ class _Pass:
     def __init__(self, model: PixelModel, images: Tensor, condition: Tensor | None, grid: Grid) -> None:
         n, colours, _, width = images.shape
         assert isinstance(model, nn.Module)
-        graph = trace(model, condition is not None)
-        self.logits = _OnGrid(model, grid, graph).run(images, condition)
+        network = _OnGrid(model, grid, trace(model, condition is not None))
+        index = torch.arange(n).split(_IN_CACHE)
+        conditions = [condition if condition is None or len(condition) == 1 else condition[i] for i in index]
+        self.logits = torch.cat([network.run(images[i], told) for i, told in zip(index, conditions)])
         self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
         self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self.logits.shape[1])
 
@@ -165,7 +168,7 @@ class _Pass:
 
 
 class _OnGrid(fx.Interpreter):
-    """Runs a graph whose every value is a layer's output."""
+    """Runs a graph whose every value is a layer's output, which nothing else has."""
 
     def __init__(self, model: nn.Module, grid: Grid, graph: fx.Graph) -> None:
         super().__init__(model, graph=graph)
@@ -173,8 +176,8 @@ class _OnGrid(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        computed = n.op not in ("placeholder", "output") and isinstance(value, Tensor)
-        return self.grid.written(value) if computed else value
+        on_grid = n.op in ("placeholder", "output") or not isinstance(value, Tensor) or is_relu(n, self.submodules)
+        return value if on_grid else self.grid.write_(value)
 
 
 def _scaled(model: PixelModel, values: Tensor, grid: Grid) -> Tensor:

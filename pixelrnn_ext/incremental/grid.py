@@ -17,8 +17,8 @@ class Grid(NamedTuple):
     limit: float = 256.0
 
     def rounded(self, x: Tensor) -> Tensor:
-        """To the nearest multiple of an activation's unit, ties to even."""
-        return on_grid(x, self.activation)
+        """To the nearest multiple of an activation's unit, ties to even, of numbers of less than 2**36 in size."""
+        return (x + self._magic).sub_(self._magic)
 
     def clamped(self, x: Tensor) -> Tensor:
         return x.clamp(-self.limit, self.limit)
@@ -26,6 +26,15 @@ class Grid(NamedTuple):
     def written(self, x: Tensor) -> Tensor:
         """A layer's output."""
         return self.rounded(x).clamp_(-self.limit, self.limit)
+
+    def write_(self, x: Tensor) -> Tensor:
+        """:meth:`written`, in place."""
+        return x.add_(self._magic).sub_(self._magic).clamp_(-self.limit, self.limit)
+
+    @property
+    def _magic(self) -> float:
+        """So large that a sum with it has the unit's multiples alone."""
+        return 1.5 * 2.0 ** (52 - self.activation)
 
 
 def on_grid(x: Tensor, bits: int) -> Tensor:

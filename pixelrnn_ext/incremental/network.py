@@ -95,7 +95,7 @@ class RowNetwork:
             state = _state_of(module, self.rows, *args)
         elif all(isinstance(a, Tensor) and a.dim() == 4 for a in args):
             return self._known(node, module, args)
-        elif isinstance(module, nn.ReLU) or node.target in _RELUS:
+        elif is_relu(node, modules):
             state = PointwiseState(list(args[:1]), self.rows, self.image_channels, relu=True)
         elif node.target in _SUMS and len(args) == 2 and not node.kwargs:
             state = PointwiseState(list(args), self.rows, self.image_channels, relu=False)
@@ -132,6 +132,10 @@ class RowNetwork:
 
     def mirrored_steps(self) -> list[Step]:
         return [step for state in self.states for step in state.mirrored_steps()]
+
+
+def is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return node.target in _RELUS or isinstance(modules.get(str(node.target)), nn.ReLU)
 
 
 def trace(model: PixelModel, conditional: bool) -> fx.Graph:
