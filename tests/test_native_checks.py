@@ -155,3 +155,12 @@ def test_fused_instruction_sets_compute_the_same_bits():
         if "dh0" in name or "dpeepholes" in name:
             del found["neon"]  # their last sums are scalar code, which is fused on AArch64 only
         assert "avx2" in found and len(set(found.values())) == 1, f"{name}: {found}"
+
+
+@pytest.mark.parametrize("compiler", [pytest.param(name, marks=needs(name), id=name) for name in (GCC, CLANG)])
+def test_fast_math_does_not_compile(compiler):
+    """It would delete the rounding to the codec's grid."""
+    command = [compiler, "-std=c++17", "-fsyntax-only", str(ROOT / "csrc" / "cpu" / "columns.cpp")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    done = subprocess.run([*command, "-ffast-math"], capture_output=True, text=True)
+    assert done.returncode != 0 and "-ffast-math deletes the rounding" in done.stderr
