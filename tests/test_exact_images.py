@@ -195,7 +195,7 @@ def test_bytes_that_are_no_level(tmp_path, levels, byte):
 
 def test_what_cannot_be_read_is_said_as_of_any_image(tmp_path):
     (tmp_path / "x.png").write_text("not an image")
-    with pytest.raises(ValueError, match="x.png cannot be read as an image: cannot identify"):
+    with pytest.raises(ValueError, match="x.png cannot be read as an image: it is of no format"):
         read_exact(tmp_path / "x.png", 1, 256)
     Image.fromarray(GRAY).save(tmp_path / "x.png")
     with pixel_limit(23), pytest.raises(ValueError, match="x.png cannot be read as an image: expected at most 23"):

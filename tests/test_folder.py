@@ -151,7 +151,7 @@ def test_names_are_kept_byte_for_byte(tmp_path, monkeypatch):
 
 def test_a_folder_of_nothing_readable_says_why(tmp_path):
     (tmp_path / "x.png").write_text("a text")
-    why = "no images read, 1 skipped as unreadable, the first: .*x.png cannot be read as an image: cannot identify"
+    why = "no images read, 1 skipped as unreadable, the first: .*x.png cannot be read as an image: it is of no format"
     with pytest.raises(ValueError, match=f"expected images in {tmp_path}, got {why}"):
         data.load(f"folder:{tmp_path}")
 

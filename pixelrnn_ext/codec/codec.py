@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -181,6 +181,8 @@ class Codec:
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
         """Each group of images with the intervals of its values."""
         batch_size = integer("batch_size", batch_size)
+        if not isinstance(images, Iterable):  # as tensors are
+            raise TypeError(f"expected images as a Tensor or several, got {type(images).__name__}")
         tensors = [images] if isinstance(images, Tensor) else list(images)
         for tensor in tensors:
             self._model._check_images(tensor)
@@ -297,7 +299,7 @@ class Codec:
         return values
 
     def _with_conditions(self, tensors: list[Tensor], condition: Tensor | Sequence[Tensor] | None) -> list[Sized]:
-        conditions = [condition] if condition is None or isinstance(condition, Tensor) else list(condition)
+        conditions: list[Any] = list(condition) if isinstance(condition, (list, tuple)) else [condition]
         if len(conditions) == 1:
             conditions *= len(tensors)
         if len(conditions) != len(tensors):

@@ -106,5 +106,7 @@ def _reason(error: Exception) -> str:
         number = re.search(r"\d+", str(error))
         got = number.group() if number else "more"
         return f"expected at most {image.MAX_IMAGE_PIXELS} pixels, which --max-pixels can raise, got {got}"
+    if isinstance(error, need("PIL").UnidentifiedImageError):  # which names the stream
+        return "it is of no format that Pillow knows"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())

@@ -178,7 +178,7 @@ def test_streams_and_batches(file, model, tmp_path, capsys):
         ("{broken}", "expected pictures that can be read, got {broken}/link.png: "),
         ("{gray}", "{gray} cannot be kept exactly: expected the 2 bytes .*, got 7"),
         ("{colours}", "{colours} cannot be kept exactly: expected one gray picture .*, got RGB"),
-        ("{text}", "{text} cannot be read as an image: cannot identify"),
+        ("{text}", "{text} cannot be read as an image: it is of no format"),
         ("{gray} --max-pixels 3", "{gray} cannot be read as an image: expected at most 3 pixels, .*, got 4"),
         ("{gray} --label 3", "expected no label for a model without classes, got '3'"),
         ("{bits} --streams 2 --label digits:test", "expected no label for a model without classes, got 'digits:test'"),

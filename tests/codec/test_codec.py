@@ -382,11 +382,23 @@ def test_a_parametrised_model_is_refused():
         (dict(images=torch.full((1, 1, 4, 4), 2)), ValueError, r"expected images of integers in \[0, 2\)"),
         (dict(images=torch.zeros(1, 3, 4, 4, dtype=torch.int64)), ValueError, r"\(N, 1, H, W\)"),
         (dict(condition=torch.zeros(1, 1, 4, 4)), ValueError, "expected no condition"),
+        (dict(images=None), TypeError, "expected images as a Tensor or several, got NoneType"),
+        (dict(condition=5), ValueError, "expected no condition"),
         (dict(streams=0), ValueError, "expected streams >= 1, got 0"),
         (dict(streams=1.5), TypeError, "expected streams to be an int, got float"),
         (dict(batch_size=0), ValueError, "expected batch_size >= 1, got 0"),
     ],
-    ids=["floats", "a level too high", "other channels", "a condition", "no streams", "streams", "batch_size"],
+    ids=[
+        "floats",
+        "a level too high",
+        "other channels",
+        "a condition",
+        "no images",
+        "a number",
+        "no streams",
+        "streams",
+        "batch_size",
+    ],
 )
 def test_arguments_of_compress(arguments, error, message):
     model = model_of()
