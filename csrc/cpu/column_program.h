@@ -96,6 +96,7 @@ template <class T> class ColumnProgram {
     const View& t = tensor(kViewType<U>);
     expect(t.sizes.size() == 3 && t.sizes[0] == columns_ && t.sizes[1] == images_, "expected a buffer [", columns_,
         ", ", images_, ", channels]");
+    expect(t.sizes[2] < int64_t(1) << 31, "expected fewer than 2^31 channels, got ", t.sizes[2]);
     return {static_cast<U*>(t.data), t.sizes[2]};
   }
   RowBuffer<T> optional_buffer() {

@@ -59,6 +59,7 @@ class Codec:
             raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
         if model.levels > range_coder.MAX_LEVELS:
             raise ValueError(f"expected a model of at most {range_coder.MAX_LEVELS} levels, got {model.levels}")
+        model = getattr(model, "_orig_mod", model)  # of torch.compile, which has no part in it
         device = next(model.parameters()).device
         if device.type != "cpu":
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
@@ -66,7 +67,9 @@ class Codec:
         self._model = prepared(model, self._grid)
         self._native = self._model.backend != "reference" and columns.runs_on(torch.device("cpu"))
         self.fingerprint: bytes = fingerprint(self._model, self._grid)
-        self_check.check(self._model.backend, self._grid)
+        for backend in {getattr(module, "backend", "auto") for module in self._model.modules()}:
+            self_check.check(backend, self._grid)
+        self._needs: list[tuple[float, float, float]] = []
 
     def compress(
         self,
@@ -199,10 +202,11 @@ class Codec:
 
     def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
-            size = sum(float(part.bits().sum()) for part in parts) / 8
+            everything = [part.of_block(0, group.n) for part in parts]
+            size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ elsewhere
             together = max(1, MEMORY_OF_STREAM // self._bytes_of_image(group))
             needed = math.ceil(group.n / together) if together < container.BLOCK else 1
-            streams = max(math.floor(size / STREAM), needed)
+            streams = max(size // STREAM, needed)
         data = [
             self._encode(torch.cat([part.of_block(*block) for block in container.blocks(*share) for part in parts]))
             for share in container.shares(group.n, min(streams, group.n))
@@ -277,11 +281,16 @@ class Codec:
 
     def _bytes_of_image(self, group: Sized) -> int:
         """What coding one takes, beside its values in the result."""
-        _, *size = group.images.shape
-        none = None if group.condition is None else group.condition.new_zeros(0, *group.condition.shape[1:])
-        measuring = Measuring(self._grid)
-        self._run(measuring, Sized(torch.zeros(0, *size, dtype=torch.int64), none), None)
-        return measuring.bytes + math.prod(size) * 2 * torch.int64.itemsize
+        _, channels, height, width = group.images.shape
+        if not self._needs:
+            side = getattr(self._model, "factor", 1)
+            measuring = Measuring(self._model, self._grid, side, side)
+            none = None if group.condition is None else torch.zeros(0, group.condition.shape[1], 1, 1)
+            self._run(measuring, Sized(torch.zeros(0, channels, side, side, dtype=torch.int64), none), None)
+            self._needs = measuring.needs
+        pixels = height * width
+        largest = max(fixed + column * width + pixel * pixels for fixed, column, pixel in self._needs)
+        return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     @torch.no_grad()
     def _run(self, sampler: Sampler, group: Sized, report: Report | None) -> Tensor:
@@ -293,7 +302,8 @@ class Codec:
             1.0,
         )
         with without_autocast("cpu"):
-            values = self._model._draw(sampler, draws, group.condition, report and report.of(group.rows))
+            condition = None if group.condition is None else self._grid.written(group.condition.double())
+            values = self._model._draw(sampler, draws, condition, report and report.of(group.rows))
         if report:
             report.end(group.rows)
         return values
@@ -307,15 +317,13 @@ class Codec:
         return [Sized(images, self._condition(images, c)) for images, c in zip(tensors, conditions)]
 
     def _condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
-        """On the grid."""
+        """Checked."""
         condition = condition.cpu() if isinstance(condition, Tensor) else condition
         n, _, height, width = images.shape
         self._model._check_condition(condition, n, height, width)
-        if condition is None:
-            return None
-        if not condition.isfinite().all():
+        if condition is not None and not condition.isfinite().all():
             raise ValueError("expected a finite condition, got infinity or NaN in it")
-        return self._grid.written(condition.double())
+        return condition
 
 
 def _joined(parts: Sequence[Intervals]) -> Intervals:

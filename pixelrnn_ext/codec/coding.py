@@ -1,6 +1,7 @@
 """What coding makes of images and of streams: samplers (pixelrnn_ext.sampling), so that a model's own wiring says in
 what order its networks go over them."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -113,24 +114,42 @@ class Decoding:
 
 
 class Measuring:
-    """Draws nothing, of no image: ``bytes`` gets what coding one image of this size takes."""
+    """Draws nothing, of no image: ``needs`` gets what parts of the coding of an image of ``height`` and ``width`` take.
+
+    Each has bytes that no size changes, those of a column and those of a pixel.
+    """
 
     grid: Grid
-    bytes: int
+    needs: list[tuple[float, float, float]]
 
-    def __init__(self, grid: Grid) -> None:
-        self.grid, self.bytes = grid, 0
+    def __init__(self, model: nn.Module, grid: Grid, height: int, width: int) -> None:
+        self.grid = grid
+        self._width, self._pixels = width, height * width
+        self.needs = [
+            (0.0, 0.0, _bytes_of_transposed(module))
+            for module in model.modules()
+            if isinstance(module, nn.ConvTranspose2d)
+        ]
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
     ) -> Tensor:
         _, colours, height, width = draws.values.shape
         network = RowNetwork(model, 0, width, condition, self.grid)
-        rows, item = network.rows, network.rows.dtype.itemsize
-        maps = network.map_channels + (0 if condition is None else condition.shape[1])
-        row = rows.bytes_of_column + colours * (torch.int64.itemsize + torch.bool.itemsize)
-        self.bytes = max(self.bytes, row * (rows.margin + width) + maps * item * height * width)
+        value = colours * (torch.int64.itemsize + torch.bool.itemsize)
+        column = network.rows.bytes_of_column + value
+        # A condition is made of parts, or copied; the values are, where some are known.
+        maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
+        pixel = maps * network.rows.dtype.itemsize + value
+        part = height * width / self._pixels
+        self.needs.append((column * network.rows.margin, column * width / self._width, pixel * part))
         return draws.values
+
+
+def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> float:
+    """What a pixel of its output takes: torch computes all products before it adds them up."""
+    taps = math.prod(layer.kernel_size) / math.prod(layer.stride)
+    return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
 class _Pass:

@@ -22,7 +22,7 @@ def prepared(model: Model, grid: Grid) -> Model:
 
     Raises:
         ValueError: a parameter is not finite or not a plain one, or a layer's sums could leave the integers that are
-            exact.
+            exact; what a mask removes counts.
     """
     model = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
@@ -30,19 +30,18 @@ def prepared(model: Model, grid: Grid) -> Model:
             raise ValueError(f"expected plain parameters to code with, got a parametrisation of {name}")
         if not parameter.isfinite().all():
             raise ValueError(f"expected finite parameters to code with, got others in {name}")
+        parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(name, module, grid)
         if isinstance(module, nn.ConvTranspose2d):  # of a multi-scale model; the other layers' steps round
             module.register_forward_pre_hook(lambda _, inputs: (grid.written(inputs[0]),))
-            module.register_forward_hook(lambda _, inputs, output: grid.written(output))
-    for name, parameter in model.named_parameters():
-        parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
+            module.register_forward_hook(lambda _, inputs, output: grid.write_(output))
     return model
 
 
 def fingerprint(model: nn.Module, grid: Grid) -> bytes:
     """Eight bytes of a prepared model's: models with equal ones decode each other's files."""
-    wiring = [type(model).__name__, _without_backend(_arguments(model)), grid]
+    wiring = [type(model).__name__, _arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
     unit = 2.0 ** (grid.activation + grid.weight)
     for name, parameter in sorted(model.named_parameters()):
@@ -52,19 +51,17 @@ def fingerprint(model: nn.Module, grid: Grid) -> bytes:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Those of the constructor that are not left to their defaults: one that is added later changes no file."""
+    """Those of the constructor that are not left to their defaults: one that is added later changes no file.
+
+    Without the backend, which is none of what a model computes.
+    """
     parameters = inspect.signature(type(model)).parameters.values()
     values = {p.name: (getattr(model, p.name), p.default) for p in parameters}
-    return {name: value for name, (value, default) in values.items() if value != default}
-
-
-def _without_backend(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Which runs a model, and is none of what it computes."""
-    return {
-        name: _without_backend(value) if isinstance(value, dict) else value
-        for name, value in arguments.items()
-        if name != "backend"
-    }
+    arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
+    if isinstance(arguments.get("small"), dict):  # what a multi-scale model's small one has otherwise
+        small = arguments["small"].items()
+        arguments["small"] = {name: value for name, value in small if value != values[name][0] and name != "backend"}
+    return arguments
 
 
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:

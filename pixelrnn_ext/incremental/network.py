@@ -107,7 +107,10 @@ class RowNetwork:
     def _known(self, node: fx.Node, module: nn.Module | None, args: tuple[Any, ...]) -> Tensor:
         value = self._map(node, module, args)
         self.map_channels += value.shape[1]
-        return value if self.rows.grid is None else self.rows.grid.written(value)
+        grid = self.rows.grid
+        if grid is None:
+            return value
+        return grid.written(value) if module is None else grid.write_(value)  # a module's is nobody else's
 
     def _map(self, node: fx.Node, module: nn.Module | None, args: tuple[Any, ...]) -> Tensor:
         if module is not None:

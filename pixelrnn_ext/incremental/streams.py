@@ -41,7 +41,7 @@ class Streams(NamedTuple):
 
         ``ends`` is what range_coder.cumulative gives, (N, levels + 1).
         """
-        values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().tobytes()
+        values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().data
         for row, (first, last, offset, range_, at, end) in zip(self.state, self.state.tolist()):
             decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, at))
             for i in range(first, last):

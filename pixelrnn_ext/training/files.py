@@ -68,9 +68,10 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         OSError: the block raised one, or the folder cannot take its place; the sentence says that it was not written.
     """
     target = Path(os.path.realpath(path))
-    temporary = _temporary(target)
+    temporary, made = _temporary(target), False
     try:
         temporary.mkdir()
+        made = True
         yield temporary
         for file in temporary.iterdir():
             with _descriptor(file) as descriptor:
@@ -81,7 +82,8 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if made:  # and not by a process of another machine with this one's name
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _temporary(path: Path) -> Path:

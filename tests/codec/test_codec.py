@@ -3,13 +3,14 @@
 import ctypes
 import math
 import platform
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
 from pixelrnn_ext.codec import Codec, self_check
+from pixelrnn_ext.codec.batches import Sized
 from pixelrnn_ext.codec.coding import Encoding
 from pixelrnn_ext.incremental.grid import PROFILES
 from pixelrnn_ext.operators import library
@@ -244,6 +245,15 @@ def test_a_stream_of_about_8_kib_each():
     assert codec.compress(images) == codec.compress(images, streams=4)
 
 
+def test_a_stream_takes_less_than_so_much_memory(monkeypatch):
+    model = model_of()
+    images = images_of(model, 20)
+    codec = Codec(model)
+    image = codec._bytes_of_image(Sized(images, None))
+    monkeypatch.setattr("pixelrnn_ext.codec.codec.MEMORY_OF_STREAM", 3 * image)
+    assert codec.compress(images) == codec.compress(images, streams=7) != codec.compress(images, streams=1)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_bits_are_the_likelihood(layer):
     model = model_of(layer, 3, 17, scale=3)
@@ -305,6 +315,8 @@ def test_the_fingerprint_is_of_the_wiring_alone():
     model = model_of()
     other = model_of(residual=False)
     assert Codec(other).fingerprint != Codec(model).fingerprint
+    assert Codec(multiscale(small=dict(layer="row", kernel_size=3))).fingerprint == Codec(multiscale()).fingerprint
+    assert Codec(multiscale(small=dict(residual=False))).fingerprint != Codec(multiscale()).fingerprint
     same = model_of(backend="reference", residual=True, skip=False)
     assert Codec(same).fingerprint == Codec(model).fingerprint == Codec(model.double()).fingerprint
 
@@ -366,6 +378,75 @@ def test_models_that_cannot_code(model, error, message):
     with pytest.raises(error) as raised:
         Codec(model)
     assert message in str(raised.value)
+
+
+LIMIT = 2**23  # of a layer's sums, 256 times the weights and 256 more
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"blocks.1.layer.{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias") for suffix in ("", "_reverse")]
+    + ["first.weight", "blocks.0.output.bias", "head.3.weight"],
+)
+def test_sums_that_might_not_be_exact_are_refused(name):
+    model = model_of()
+    Codec(model)
+    with torch.no_grad():
+        dict(model.named_parameters())[name].view(-1)[-1] = LIMIT if "bias" in name else LIMIT / 256
+    with pytest.raises(ValueError, match=f"whose sums stay below .* in {name.rpartition('.')[0]}"):
+        Codec(model)
+
+
+def test_sums_of_an_upsampling_that_might_not_be_exact_are_refused():
+    model = multiscale()
+    with torch.no_grad():
+        model.upsampling[0].weight[0, -1] = LIMIT / 256 / 16  # of which an output sums up all 16
+    with pytest.raises(ValueError, match="whose sums stay below .* in upsampling.0"):
+        Codec(model)
+
+
+@pytest.mark.parametrize("below", [300, 200], ids=["accepted", "refused"])
+def test_sums_leave_room_for_a_condition(below):
+    model = model_of(condition_channels=1)
+    with torch.no_grad():
+        model.head[-1].weight.zero_()
+        model.head[-1].bias.fill_(LIMIT - below)
+    with nullcontext() if below > 256 else pytest.raises(ValueError, match="whose sums stay below"):
+        Codec(model)
+
+
+def test_the_grid():
+    """Ties to even, on both sides of zero, and nothing beyond the limit; in place alike."""
+    grid = PROFILES[0]
+    units = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49, 2.0**22 - 0.5, 2.0**22 + 9, -(2.0**36)]).double()
+    expected = torch.tensor([0.0, 2, 2, 0, -2, -2, 0, 2**22, 2**22, -(2**22)]).double() * 2**-14
+    assert torch.equal(grid.written(units * 2**-14), expected)
+    assert torch.equal(grid.write_(units * 2**-14), expected)
+    assert torch.equal(grid.clamped(grid.rounded(units * 2**-14)), expected)
+
+
+def test_the_bound_is_that_of_rounded_weights():
+    """Of weights just above half a unit, which are rounded up."""
+    model = model_of()
+    with torch.no_grad():
+        weight = model.blocks[0].layer.weight_ih
+        weight.fill_(1.5001 * 2**-16)
+        rounded = float(2 * 2**-16 * weight[0].numel() + model.blocks[0].layer.weight_hh.abs().sum((1, 2)).max())
+        model.blocks[0].layer.bias.fill_(LIMIT - 256 - rounded * 256 + 1e-3)
+    with pytest.raises(ValueError, match="whose sums stay below"):
+        Codec(model)
+
+
+def test_an_upsampling_is_of_numbers_on_the_grid():
+    """Those that it reads, too: a pixel's value of 256 levels is not."""
+    codec = Codec(multiscale(levels=256))
+    upsampling, grid = codec._model.upsampling, PROFILES[0]
+    x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(1, 1, 16, 16)
+    with torch.no_grad():
+        upsampling[0].weight.mul_(1024)
+        y = upsampling(x)
+        assert torch.equal(y, upsampling(grid.rounded(x))) and torch.equal(y, grid.written(y))
+        assert not torch.equal(grid.rounded(x), x) and y.abs().max() <= 256
 
 
 def test_a_parametrised_model_is_refused():
@@ -462,6 +543,27 @@ def test_a_function_with_errors_is_noticed(name, monkeypatch):
         monkeypatch.setattr(where, name, lambda x: exact(x) * (1 + 3e-9))
     with pytest.raises(RuntimeError, match=f"files cannot be coded here: {name} is not computed"):
         self_check.check("reference", PROFILES[0])
+
+
+def test_a_product_in_fewer_bits_is_noticed(monkeypatch):
+    self_check.check.cache_clear()
+    monkeypatch.setattr(torch, "addmm", lambda total, left, right: (left.float() @ right.float()).double())
+    with pytest.raises(RuntimeError, match="files cannot be coded here: a matrix product of integers"):
+        self_check.check("auto", PROFILES[0])
+
+
+def test_every_network_is_checked(monkeypatch):
+    checked = []
+    monkeypatch.setattr(self_check, "check", lambda backend, grid: checked.append(backend))
+    Codec(multiscale(small=dict(backend="reference")))
+    assert {"auto", "reference"} <= set(checked)
+
+
+def test_a_compiled_model():
+    model = model_of("cnn")
+    compiled = torch.compile(model)
+    images = images_of(model)
+    assert Codec(compiled).compress(images) == compiled.compress(images) == model.compress(images)
 
 
 def test_another_device_is_left_alone():

@@ -21,7 +21,10 @@ def decompress(options: Namespace) -> int:
     data = options.file.read_bytes()
     try:
         counts = [group.images for group in container.read(data).groups]
-        conditions = coding.conditions(options.label, None, counts, model, facts)
+    except ValueError as error:
+        raise ValueError(f"{options.file} cannot be decoded: {error}") from error
+    conditions = coding.conditions(options.label, None, counts, model, facts)
+    try:
         with bar("rows", what="decoding") as shown:
             groups = codec.decompress_groups(
                 data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=follow(shown)
