@@ -2,13 +2,16 @@
 
 import copy
 import math
+import os
 from argparse import Namespace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ... import models
 from ...codec import Codec
+from .. import checkpoint
 from ..files import write_atomically
 from ..progress import bar, follow
 from . import coding
@@ -20,6 +23,7 @@ PIXELS = 2**18  # of images whose likelihood is computed at once: a pass keeps m
 def compress(options: Namespace) -> int:
     """A file of images, and how its size compares with their likelihood."""
     check_file(options.out)
+    _check_is_no_input(options)
     model, facts = load_model(options)
     codec = Codec(model)
     groups = coding.read(options.images, model, facts, options.max_pixels)
@@ -42,6 +46,16 @@ def compress(options: Namespace) -> int:
         line += f", {abs(more):.2%} {'above' if more >= 0 else 'below'} the likelihood".replace("%", " %")
     say(line, options.out)
     return 0
+
+
+def _check_is_no_input(options: Namespace) -> None:
+    """FileExistsError where --out would replace the checkpoint, without which nothing decodes, or a picture."""
+    if not options.out.exists():
+        return
+    for name in (checkpoint.resolve(options.checkpoint), *map(Path, options.images)):
+        in_folder = name.is_dir() and Path(os.path.realpath(name)) in Path(os.path.realpath(options.out)).parents
+        if in_folder or (name.exists() and os.path.samefile(name, options.out)):
+            raise FileExistsError(f"expected --out to be none of the files that are read, got {options.out}")
 
 
 def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:
