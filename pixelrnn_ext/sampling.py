@@ -69,19 +69,16 @@ def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None
 
 def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Values and logits of each row, as maps of height 1."""
-    n, colours, height, width = draws.values.shape
+    n, colours, _, width = draws.values.shape
     network = RowNetwork(model, n, width, condition)
     rows = network.rows
     uniform, known = rows.buffer(colours, torch.float64), rows.buffer(colours, torch.bool)
     values = rows.buffer(colours, torch.int64)
     scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
     draw_of = partial(Draw, network.output, uniform, known, values, scaled, network.input)
-
-    def begin(r: int) -> None:
-        for buffer, map in ((uniform, draws.uniform), (known, draws.known), (values, draws.values)):
-            rows.fill(buffer, map[:, :, r : r + 1])
-
-    for _ in each_row(model, network, [draw_of(k, draws.temperature) for k in range(colours)], height, begin):
+    steps = [draw_of(k, draws.temperature) for k in range(colours)]
+    given = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
+    for _ in each_row(model, network, steps, given):
         yield rows.map(values).clone(), rows.map(network.output).clone()
 
 
@@ -115,8 +112,12 @@ def _by_passes(
     return images
 
 
-def to_stderr(done: int, rows: int) -> None:
-    """Progress in a line."""
+def reporter(progress: bool | Progress) -> Progress | None:
+    """What to call with (rows done, rows): True writes them to stderr, False nowhere."""
+    return _to_stderr if progress is True else progress or None
+
+
+def _to_stderr(done: int, rows: int) -> None:
     print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
 

@@ -1,6 +1,7 @@
 """Comparison of tensors, and the cases that the tests share."""
 
 import itertools
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch.library import opcheck
 
 import pixelrnn_ext as px
+from pixelrnn_ext.operators import library
 
 # Measured: at most 2e-15 and 7e-7 over all cases here.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
@@ -20,6 +22,16 @@ def assert_close(name, expected, got, ratio):
     error = (got.double() - expected.double()).square().mean().sqrt()
     scale = expected.double().square().mean().sqrt()
     assert got.numel() == 0 or error <= ratio * scale, f"{name}: error ratio {error / scale:.1e}, at most {ratio:.0e}"
+
+
+@contextmanager
+def using_instruction_set(name):
+    before = px.build_config()["instruction_set"]
+    library.set_instruction_set(name)
+    try:
+        yield
+    finally:
+        library.set_instruction_set(before)
 
 
 def opcheck_untraced(operator, arguments):

@@ -96,15 +96,13 @@ def test_incremental_logits_of_wide_layers(name, hidden):
         assert_close("logits", model(images), model.incremental_logits(images), 1e-5)
 
 
-@pytest.mark.parametrize("level", library.instruction_sets())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_instruction_sets(level, dtype):
+def test_instruction_sets(instruction_set, dtype):
     """Every one gives the logits of the full forward, and the same bits with any number of threads."""
-    before, threads = px.build_config()["instruction_set"], torch.get_num_threads()
+    threads = torch.get_num_threads()
     model = make("diagonal", "rgb", dtype, hidden_channels=21)
     images = torch.randint(model.levels, (5, 3, 3, 4))
     try:
-        library.set_instruction_set(level)
         got = []
         for count in (1, 2, 3):
             torch.set_num_threads(count)
@@ -112,7 +110,6 @@ def test_instruction_sets(level, dtype):
         with torch.no_grad():
             full = model(images)
     finally:
-        library.set_instruction_set(before)
         torch.set_num_threads(threads)
     assert_close("logits", full, got[0], 1e-12 if dtype == torch.float64 else 1e-5)
     if dtype == torch.float64:  # torch's own products of a row may depend on the threads in float32

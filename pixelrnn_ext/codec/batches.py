@@ -1,11 +1,10 @@
 """Images of one size with their condition, and how far coding them is."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
-from ..sampling import Progress, to_stderr
+from ..sampling import Progress, reporter
 
 
 class Sized(NamedTuple):
@@ -31,13 +30,10 @@ class Sized(NamedTuple):
 
 
 class Report:
-    """Progress over batches, in rows of images.
-
-    ``progress`` is that of ``model.sample``: True writes to stderr.
-    """
+    """Progress over batches, in rows of images; ``progress`` is that of ``model.sample``."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
-        self._call: Callable[[int, int], None] | None = to_stderr if progress is True else progress or None
+        self._call = reporter(progress)
         self._before, self._total = 0, total
 
     def of(self, rows: int) -> Progress | None:

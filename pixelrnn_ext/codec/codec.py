@@ -12,6 +12,7 @@ from torch import Tensor
 from .._arguments import integer
 from ..incremental import range_coder
 from ..incremental.grid import PROFILES
+from ..incremental.run import runs_native
 from ..incremental.streams import Streams
 from ..operators import columns
 from ..operators.autocast import without_autocast
@@ -65,7 +66,7 @@ class Codec:
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
         self._grid = PROFILES[PROFILE]
         self._model = prepared(model, self._grid)
-        self._native = self._model.backend != "reference" and columns.runs_on(torch.device("cpu"))
+        self._native = runs_native(self._model.backend, torch.device("cpu"))
         self.fingerprint: bytes = fingerprint(self._model, self._grid)
         for backend in {getattr(module, "backend", "auto") for module in self._model.modules()}:
             self_check.check(backend, self._grid)

@@ -11,6 +11,7 @@ from ..incremental.grid import Grid
 from ..incremental.network import PixelModel, RowNetwork, is_relu, trace
 from ..incremental.rows import Rows
 from ..incremental.run import Network, each_row
+from ..incremental.states import State
 from ..incremental.steps import Decode, Encode, Step
 from ..incremental.streams import Streams
 from ..layers import DiagonalBiLSTM, RowLSTM
@@ -66,7 +67,7 @@ class Encoding:
             Encode(network.output, values, intervals, levels, network.input, k) for k in range(colours)
         ]
         all_intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
-        for r in each_row(model, network, steps, height, lambda r: rows.fill(values, draws.values[:, :, r : r + 1])):
+        for r in each_row(model, network, steps, [(values, draws.values)]):
             all_intervals[r] = intervals[rows.margin :]
             if progress:
                 progress(r + 1, height)
@@ -99,12 +100,7 @@ class Decoding:
             Decode(network.output, known, values, levels, network.input, k, self.streams) for k in range(colours)
         ]
         images = torch.empty_like(draws.values)
-
-        def begin(r: int) -> None:
-            for buffer, map in ((known, draws.known), (values, draws.values)):
-                rows.fill(buffer, map[:, :, r : r + 1])
-
-        for r in each_row(model, network, steps, height, begin):
+        for r in each_row(model, network, steps, [(known, draws.known), (values, draws.values)]):
             if self.streams.past_end():
                 raise ValueError(f"{WRONG}: a stream ends before its images do")
             images[:, :, r : r + 1] = rows.map(values)
@@ -152,7 +148,7 @@ def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> float:
     return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
-class _Pass:
+class _Pass(State):
     """A network without recurrences, in one pass over images that are given.
 
     Exact sums have no order, so that its logits are those of the steps.
@@ -160,7 +156,6 @@ class _Pass:
 
     rows: Rows
     input: Tensor
-    output: Tensor
     logits: Tensor
 
     def __init__(self, model: PixelModel, images: Tensor, condition: Tensor | None, grid: Grid) -> None:
@@ -175,15 +170,6 @@ class _Pass:
 
     def begin_row(self, row: int) -> None:
         self.rows.fill(self.output, self.logits[:, :, row : row + 1])
-
-    def steps(self, colour: int) -> list[Step]:
-        return []
-
-    def end_row(self, row: int) -> None:
-        pass
-
-    def mirrored_steps(self) -> list[Step]:
-        return []
 
 
 class _OnGrid(fx.Interpreter):

@@ -8,12 +8,12 @@ from .rows import Rows
 from .steps import Cell, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 from .streams import Streams
 
-# Outputs of a block of packed weights (csrc/cpu/columns.h): of a cell 16 units of four gates.
+# Outputs of a block of packed weights (csrc/cpu/column_kernels.h): of a cell 16 units of four gates.
 _BLOCK = 64
 
 
 class NativeRow:
-    """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/operators/columns.cpp."""
+    """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/cpu/column_program.h."""
 
     rows: Rows
     tensors: list[Tensor]

@@ -1,6 +1,7 @@
 """Buffers of one image row, see pixelrnn_ext.incremental.steps."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -47,8 +48,11 @@ class Rows:
 
     def mirror(self, source: Tensor, target: Tensor) -> None:
         """The columns of the row of one buffer into another, the last one first."""
-        backwards = torch.arange(self.width - 1, -1, -1, device=self.device)
-        torch.index_select(source[self.margin :], 0, backwards, out=target[self.margin :])
+        torch.index_select(source[self.margin :], 0, self._backwards, out=target[self.margin :])
+
+    @cached_property
+    def _backwards(self) -> Tensor:
+        return torch.arange(self.width - 1, -1, -1, device=self.device)
 
     def map(self, buffer: Tensor) -> Tensor:
         """The row as a map (N, channels, 1, W), a view."""

@@ -106,9 +106,7 @@ class AutoregressiveModel(nn.Module):
         """
         draws = sampling.checked_draws(self, n, shape, generator, temperature, given, known)
         self._check_condition(condition, n, *shape[1:])
-        return self._draw(
-            sampling.incremental, draws, condition, sampling.to_stderr if progress is True else progress or None
-        )
+        return self._draw(sampling.incremental, draws, condition, sampling.reporter(progress))
 
     def compress(
         self,

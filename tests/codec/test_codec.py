@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
+from checks import using_instruction_set
 from pixelrnn_ext.codec import Codec, self_check
 from pixelrnn_ext.codec.batches import Sized
 from pixelrnn_ext.codec.coding import Encoding
@@ -53,16 +54,6 @@ def ideal_bytes(model, images, condition=None):
 def multiscale(**options):
     torch.manual_seed(0)
     return px.MultiScalePixelRNN("row", **dict(image_channels=1, levels=5, upsampling_channels=4) | SMALL | options)
-
-
-@contextmanager
-def instruction_set(name):
-    before = library.build_config()["instruction_set"]
-    library.set_instruction_set(name)
-    try:
-        yield
-    finally:
-        library.set_instruction_set(before)
 
 
 @pytest.mark.covering(2)
@@ -116,7 +107,7 @@ def test_same_bytes_whatever_computes_them(layer, colours, levels, scale):
     try:
         for where, name, threads in ways_to_compute():
             torch.set_num_threads(threads)
-            with instruction_set(name):
+            with using_instruction_set(name):
                 codec = Codec(model)
                 for batch_size in (64, 3):
                     files[where, batch_size] = codec.compress(images, streams=2, batch_size=batch_size)

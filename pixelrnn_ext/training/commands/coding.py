@@ -76,19 +76,27 @@ def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixel
             raise FileNotFoundError(f"expected {expected}, got {name}, which is none of them")
         yield _load(*found, model, facts)
         return
-    path = Path(name)
-    files = [path]
-    if path.is_dir():
-        listed, unreadable = folder.list_names(path)
-        if unreadable:
-            raise ValueError(f"expected pictures that can be read, got {next(iter(unreadable.values()))}")
-        files = [path / name for name in listed]
-        if not files:
-            raise ValueError(f"expected pictures in {path}, got none")
+    files = files_of(Path(name))
     with pixel_limit(max_pixels), bar("files", len(files), "reading") as shown:
         for file in files:
             yield data.Split(read_exact(file, model.image_channels, model.levels)[None])
             shown.update()
+
+
+def files_of(path: Path) -> list[Path]:
+    """A picture's, or those of a folder.
+
+    Raises:
+        OSError, ValueError: the folder cannot be listed, or has none or one that cannot be read.
+    """
+    if not path.is_dir():
+        return [path]
+    names, unreadable = folder.list_names(path)
+    if unreadable:
+        raise ValueError(f"expected pictures that can be read, got {next(iter(unreadable.values()))}")
+    if not names:
+        raise ValueError(f"expected pictures in {path}, got none")
+    return [path / name for name in names]
 
 
 def _split_of(text: str) -> tuple[str, str] | None:

@@ -52,9 +52,9 @@ def _check_is_no_input(options: Namespace) -> None:
     """FileExistsError where --out would replace the checkpoint, without which nothing decodes, or a picture."""
     if not options.out.exists():
         return
-    for name in (checkpoint.resolve(options.checkpoint), *map(Path, options.images)):
-        in_folder = name.is_dir() and Path(os.path.realpath(name)) in Path(os.path.realpath(options.out)).parents
-        if in_folder or (name.exists() and os.path.samefile(name, options.out)):
+    pictures = [file for name in map(Path, options.images) if name.exists() for file in coding.files_of(name)]
+    for file in (checkpoint.resolve(options.checkpoint), *pictures):
+        if os.path.samefile(file, options.out):
             raise FileExistsError(f"expected --out to be none of the files that are read, got {options.out}")
 
 
