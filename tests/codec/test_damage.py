@@ -178,9 +178,9 @@ print(high, peak() - before)
     "kind,size",
     [
         pytest.param("diagonal", (8, 2, 900), id="wide images"),
-        pytest.param("diagonal", (300, 900, 3), id="tall images", marks=pytest.mark.sweep),
+        pytest.param("diagonal", (70, 600, 24), id="tall images", marks=pytest.mark.sweep),
         pytest.param("multi-scale", (8, 80, 80), id="multi-scale"),
-        pytest.param("conditional", (8, 80, 80), id="conditional"),
+        pytest.param("conditional", (8, 125, 125), id="conditional"),
     ],
 )
 def test_decoding_takes_the_memory_that_is_allowed(kind, size):
@@ -190,5 +190,5 @@ def test_decoding_takes_the_memory_that_is_allowed(kind, size):
     done = subprocess.run(command, env=one_thread, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     allowed, taken = map(int, done.stdout.split())
-    assert allowed > 10 << 20
+    assert allowed > 30 << 20
     assert taken <= 1.1 * allowed + (2 << 20)
