@@ -101,8 +101,11 @@ def add_coding(parser: argparse.ArgumentParser, more: str = "") -> None:
     parser.set_defaults(device="cpu")
     parser.add_argument(
         "--label",
+        dest="labels",
+        action="append",
+        default=[],
         metavar="CLASS",
-        help="that of all images, for a model of classes, or a split whose labels they have, such as digits:test; the "
-        f"file does not keep it{more}",
+        help="that of all images, for a model of classes; or the labels in the order of the images, each the class of "
+        f"one or a split, such as digits:test, for those of its images; the file does not keep them{more}",
     )
     parser.add_argument("--batch-size", type=whole(1), default=64, help="images at once (%(default)s)")

@@ -147,6 +147,73 @@ def test_one_label_for_all(trained, tmp_path, capsys):
     assert all(numpy.array_equal(pixels_of(out / f"{i}.png"), expected) for i, expected in enumerate(pictures))
 
 
+def given(*labels):
+    return [word for label in labels for word in ("--label", label)]
+
+
+def test_the_labels_of_several_splits(trained, tmp_path, capsys):
+    """Of the images one after the other: in another order they are others."""
+    run, file, out = str(trained[0]), str(tmp_path / "file"), tmp_path / "out"
+    splits = ["digits:validation", "digits:test"]
+    assert cli.main(["compress", run, *splits, "-o", file, "--verify"]) == 0
+    other = refused(capsys, "decompress", run, file, "-o", out, *given(*reversed(splits)))
+    assert re.search("file cannot be decoded: .*(stream|checksum)", other) and not out.exists()
+    assert cli.main(["decompress", run, file, "-o", str(out), *given(*splits)]) == 0
+    found = data.load("digits").splits
+    images = torch.cat([found[split].images for split in ("validation", "test")])
+    assert len(names(out)) == len(images) == 352
+    for i in (0, 175, 176, 351):
+        assert (pixels_of(out / f"{i:03}.png") == (images[i, 0] * (255 / 16)).round().numpy()).all()
+
+
+def test_the_labels_of_a_split_and_of_pictures(trained, tmp_path, capsys):
+    """Each by its name: those of the split are not taken by themselves where others have none."""
+    run, file, out = str(trained[0]), str(tmp_path / "file"), tmp_path / "out"
+    pictures = write_pictures(tmp_path / "pictures", 17)
+    images, labels = ["digits:test", str(tmp_path / "pictures")], given("digits:test", "1", "2", "7", "1")
+    assert "expected --label, a class of 0," in refused(capsys, "compress", run, *images, "-o", file)
+    assert cli.main(["compress", run, *images, "-o", file, *labels]) == 0
+    other = refused(capsys, "decompress", run, file, "-o", out, *given("digits:test", "1", "2", "7", "2"))
+    assert re.search("file cannot be decoded: .*(stream|checksum)", other) and not out.exists()
+    assert cli.main(["decompress", run, file, "-o", str(out), *labels]) == 0
+    assert all(numpy.array_equal(pixels_of(out / f"{176 + i}.png"), expected) for i, expected in enumerate(pictures))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["1", "2", "7"], "expected labels of 4 images, or one class for all, got 3$"),
+        (["1", "2", "7", "1", "2"], "expected labels of 4 images, or one class for all, got 5$"),
+        (["digits:test"], "expected labels of 4 images, or one class for all, got 176$"),
+        (["1", "two", "7", "1"], "expected a class of 0, .*, 9, got 'two'$"),
+        (["1", "digits:two"], "expected a split of a data set, such as digits:test, got digits:two$"),
+    ],
+    ids=["too few", "too many", "a split of more", "a wrong class", "no split"],
+)
+def test_labels_that_are_not_those_of_the_images(trained, tmp_path, capsys, labels, message):
+    run, out, file = trained[0], tmp_path / "out", tmp_path / "file"
+    write_pictures(tmp_path / "pictures", 17)
+    sentence = refused(capsys, "compress", run, tmp_path / "pictures", "-o", out, *given(*labels))
+    assert re.search(message, sentence), sentence
+    assert cli.main(["compress", str(run), str(tmp_path / "pictures"), "-o", str(file), "--label", "1"]) == 0
+    capsys.readouterr()
+    sentence = refused(capsys, "decompress", run, file, "-o", out, *given(*labels))
+    assert re.search(message, sentence), sentence
+    assert not out.exists()
+
+
+def test_the_label_of_a_split_of_one_image_is_not_that_of_all(tmp_path, capsys, monkeypatch):
+    images = tiny_data()
+    images.splits["test"] = data.Split(images.splits["test"].images[:1], images.splits["test"].labels[:1])
+    monkeypatch.setattr(data, "load", lambda spec: images)
+    model = tiny_checkpoint(tmp_path / "model.safetensors", classes=images.classes)
+    write_pictures(tmp_path / "pictures")
+    sentence = refused(
+        capsys, "compress", model, tmp_path / "pictures", "-o", tmp_path / "file", "--label", "digits:test"
+    )
+    assert sentence.endswith("expected labels of 4 images, or one class for all, got 1")
+
+
 def test_a_path_that_is_there_goes_before_a_split(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(numpy.eye(4, dtype=bool)).save("digits:test", "PNG")
@@ -245,7 +312,7 @@ def test_the_classes_of_a_split_are_those_of_the_training(tmp_path, capsys, monk
     model = tiny_checkpoint(tmp_path / "model.safetensors", classes=tiny_data().classes)
     Image.fromarray(numpy.eye(4, dtype=bool)).save(tmp_path / "x.png")
     sentence = refused(capsys, "compress", model, tmp_path / "x.png", "-o", tmp_path / "file", "--label", "digits:test")
-    assert sentence.endswith("expected labels of 1 images, got 5 of digits:test")
+    assert sentence.endswith("expected labels of 1 images, or one class for all, got 5")
 
 
 def test_verify_writes_nothing_that_is_decoded_to_other_images(file, model, tmp_path, capsys, monkeypatch):

@@ -30,7 +30,7 @@ def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_
 
 
 def conditions(
-    label: str | None,
+    names: list[str],
     labels: Tensor | None,
     counts: list[int],
     model: models.AutoregressiveModel,
@@ -39,30 +39,31 @@ def conditions(
     """What a model is told of groups of images, so many in each; None for a model that is told nothing.
 
     Args:
-        label: --label, which goes before the ``labels`` (N,) of the images.
+        names: of --label, classes and splits in the order of the images; a class alone is that of all. They go before
+            the ``labels`` (N,) of the images.
 
     Raises:
         ValueError: there are none, or not as many as images, or the model takes none.
     """
     classes = classes_of(model, facts)
-    if label is not None:
-        labels = _labels(label, classes, model, facts)
+    if names:
+        labels = torch.cat([_labels(name, classes, model, facts) for name in names])
     if not model.condition_channels:
         return None
     if labels is None:
         expected = f"--label, a class of {', '.join(classes)}" if classes else "a model that is told a class"
         raise ValueError(f"expected {expected}, got none")
-    if len(labels) == 1:
+    if len(names) == 1 and names[0] in classes:
         labels = labels.expand(sum(counts))
     if len(labels) != sum(counts):
-        raise ValueError(f"expected labels of {sum(counts)} images, got {len(labels)} of {label}")
+        raise ValueError(f"expected labels of {sum(counts)} images, or one class for all, got {len(labels)}")
     return list(data.conditions(labels, len(classes)).split(counts))
 
 
-def _labels(label: str, classes: list[str], model: models.AutoregressiveModel, facts: Facts) -> Tensor:
-    found = None if label in classes or not classes else _split_of(label)
+def _labels(name: str, classes: list[str], model: models.AutoregressiveModel, facts: Facts) -> Tensor:
+    found = None if name in classes or not classes else _split_of(name)
     if found is None:
-        return torch.tensor([label_of(label, classes)])
+        return torch.tensor([label_of(name, classes)])
     labels = _load(*found, model, facts).labels
     assert labels is not None  # it has classes
     return labels

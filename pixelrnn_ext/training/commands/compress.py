@@ -30,7 +30,7 @@ def compress(options: Namespace) -> int:
     images, counts = [group.images for group in groups], [len(group) for group in groups]
     known = [group.labels for group in groups if group.labels is not None]
     labels = torch.cat(known) if len(known) == len(groups) else None
-    conditions = coding.conditions(options.label, labels, counts, model, facts)
+    conditions = coding.conditions(options.labels, labels, counts, model, facts)
     with bar("rows", what="encoding") as shown:
         data = codec.compress(
             images, conditions, streams=options.streams, batch_size=options.batch_size, progress=follow(shown)

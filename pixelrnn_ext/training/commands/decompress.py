@@ -23,7 +23,7 @@ def decompress(options: Namespace) -> int:
         counts = [group.images for group in container.read(data).groups]
     except ValueError as error:
         raise ValueError(f"{options.file} cannot be decoded: {error}") from error
-    conditions = coding.conditions(options.label, None, counts, model, facts)
+    conditions = coding.conditions(options.labels, None, counts, model, facts)
     try:
         with bar("rows", what="decoding") as shown:
             groups = codec.decompress_groups(
