@@ -52,6 +52,31 @@ def test_a_palette_is_colours(tmp_path, kind):
     assert torch.equal(read_exact(tmp_path / f"x.{kind}", 3, 256), expect(numpy.array(indices.convert("RGB"))))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
+def test_a_palette_may_be_gray(tmp_path, kind):
+    """With colours that no pixel has, and none in the order of its grays."""
+    indices, palette = Image.fromarray(GRAY // 11), numpy.array([GRAY.max() - GRAY.flatten()] * 3).T
+    indices.putpalette(palette.tobytes() + bytes([1, 2, 3]))
+    indices.save(tmp_path / "x", kind)
+    with Image.open(tmp_path / "x") as picture:
+        assert picture.mode == "P"
+    assert torch.equal(read_exact(tmp_path / "x", 1, 256), expect(GRAY.max() - GRAY))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG"])
+def test_colours_may_be_gray(tmp_path, kind):
+    """A lossless WebP has no other gray; of a JPEG it is what it is decoded to."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = dict(exif=exif) if kind in ("PNG", "WEBP", "JPEG") else {}
+    Image.fromarray(GRAY).convert("RGB").save(tmp_path / "x", kind, lossless=True, **turned)
+    with Image.open(tmp_path / "x") as picture:
+        assert picture.mode == "RGB"
+        pixels = numpy.array(picture)[..., 0]
+    assert kind == "JPEG" or numpy.array_equal(pixels, GRAY)
+    assert torch.equal(read_exact(tmp_path / "x", 1, 256), expect(numpy.rot90(pixels, -1) if turned else pixels))
+
+
 @pytest.mark.parametrize(
     ("suffix", "pixels", "options"),
     [
@@ -141,6 +166,8 @@ def several(kind):
 
 
 FADED = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
+RED = GRAY[..., None].repeat(3, 2)
+RED[-1, -1, 0] += 1
 DEEP = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
 REFUSED = {
     "transparent": (3, saved("RGBA", "PNG"), "transparency"),
@@ -167,8 +194,12 @@ REFUSED = {
     "an animation": (1, several("GIF"), "3 pictures in one file"),
     "a moving PNG": (1, several("PNG"), "3 pictures in one file"),
     "pages": (1, several("TIFF"), "3 pictures in one file"),
-    "colours for gray": (1, saved("RGB", "PNG"), "RGB"),
-    "a palette for gray": (1, saved("P", "PNG"), "RGB"),
+    "colours for gray": (1, saved("RGB", "PNG"), "RGB whose channels differ"),
+    "a palette for gray": (1, saved("P", "PNG"), "RGB whose channels differ"),
+    "GIF of colours for gray": (1, saved("RGB", "GIF"), "RGB whose channels differ"),
+    "WebP of colours for gray": (1, saved("RGB", "WEBP", lossless=True), "RGB whose channels differ"),
+    "a red pixel for gray": (1, saved("RGB", "PNG", RED), "RGB whose channels differ"),
+    "a blue pixel for gray": (1, saved("RGB", "PNG", RED[..., ::-1]), "RGB whose channels differ"),
     "gray for colours": (3, saved("L", "PNG"), "gray"),
     "black and white for colours": (3, saved("1", "PNG"), "gray"),
 }

@@ -30,9 +30,12 @@ def check_model(channels: int, levels: int) -> None:
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
     """An image file as levels, uint8 (channels, H, W): what is shown, turned as EXIF says, without other metadata.
 
+    RGB and palettes are gray as well where red, green and blue are equal everywhere: some formats have no other gray.
+
     Raises:
-        ValueError: something of it would be lost: other channels, transparency, more than 8 bits a channel, several
-            pictures, or bytes that are none of the levels; and as images.opened. The sentence names the file.
+        ValueError: something of it would be lost: colours, transparency, more than 8 bits a channel, several pictures,
+            or bytes that are none of the levels; a gray picture for a model of RGB; and as images.opened. The sentence
+            names the file.
         MemoryError: as images.opened.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
@@ -41,7 +44,11 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
     with opened(file) as picture:
         got = _obstacle(picture, channels)
         if got is None:
-            pixels = numpy.array(ops.exif_transpose(picture).convert("L" if channels == 1 else "RGB"))
+            shown = ops.exif_transpose(picture)
+            pixels = numpy.array(shown.convert("L" if _CHANNELS[shown.mode] == 1 else "RGB"))
+    if got is None and channels == 1 and pixels.ndim == 3:
+        red = pixels[..., :1]
+        got, pixels = "RGB whose channels differ" if (pixels != red).any() else None, red[..., 0]
     if got is not None:
         raise ValueError(f"{file} cannot be kept exactly: expected one {kind} picture of 8 bits a channel, got {got}")
     table = numpy.full(256, -1, numpy.int16)
@@ -93,7 +100,7 @@ def _obstacle(picture: Any, channels: int) -> str | None:
         return f"{bits} bits"
     if picture.format == "TIFF" and _EXTRA_SAMPLES in picture.tag_v2:
         return "another channel"
-    if _CHANNELS[picture.mode] != channels:
+    if _CHANNELS[picture.mode] < channels:  # of more, the pixels say whether they are gray
         return _KINDS[_CHANNELS[picture.mode]]
     return None
 
