@@ -88,7 +88,7 @@ def test_pictures_come_back(tmp_path, capsys, levels, channels):
     size = file.stat().st_size
     printed, said = capsys.readouterr().out.splitlines()
     found = re.fullmatch(
-        rf"5 images, {size} bytes, (\d+\.\d{{4}}) bits/dim, (\d+\.\d\d) % above the likelihood", printed
+        rf"5 images, {size} bytes, (\d+\.\d{{4}}) bits/dim, (\d+ bytes|\d\.\d\d %) above the likelihood", printed
     )
     assert found and abs(float(found[1]) - 8 * size / values) < 1e-4
     assert said == f"5 images: {out}"
@@ -123,8 +123,46 @@ def test_the_likelihood_is_that_of_the_model(tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(command, "PIXELS", pixels)
         assert cli.main(compressing) == 0
         lines.append(capsys.readouterr().out.strip())
+    more = (tmp_path / "file").stat().st_size - bits / 8
+    assert lines[0] == lines[1] == f"{lines[2]}, {more:.0f} bytes above the likelihood"
+
+
+def test_a_large_file_is_beside_the_likelihood_by_its_size(tmp_path, capsys):
+    checkpoint = tiny_checkpoint(tmp_path / "model.safetensors", 256)
+    write_pictures(tmp_path / "pictures", 256, sizes=[(30, 30)])
+    assert cli.main(["compress", str(checkpoint), str(tmp_path / "pictures"), "-o", str(tmp_path / "file")]) == 0
+    model, facts = load_model(checkpoint)
+    (group,) = coding.read([str(tmp_path / "pictures")], model, facts, 10**6)
+    with torch.no_grad():
+        bits = -float(model.double().log_prob(group.images).sum()) / numpy.log(2)
     more = 100 * (8 * (tmp_path / "file").stat().st_size / bits - 1)
-    assert lines[0] == lines[1] == f"{lines[2]}, {more:.2f} % above the likelihood"
+    assert 0 < more < 5
+    assert capsys.readouterr().out.endswith(f" bits/dim, {more:.2f} % above the likelihood\n")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected", "said"),
+    [
+        (1050, 1000.0, "5.00 % above"),
+        (1051, 1000.0, "51 bytes above"),
+        (999, 1000.0, "0.10 % below"),
+        (949, 1000.0, "51 bytes below"),
+        (1000, 1000.0, "0.00 % above"),
+        (6, 5.2, "1 byte above"),
+        (27, 0.0, "27 bytes above"),
+    ],
+)
+def test_how_a_size_is_beside_the_likelihood(size, expected, said):
+    assert command._beside_likelihood(size, expected) == f"{said} the likelihood"
+
+
+def test_one_image_is_no_images(model, tmp_path, capsys):
+    Image.fromarray(numpy.eye(4, dtype=bool)).save(tmp_path / "x.png")
+    file, out = tmp_path / "file", tmp_path / "out"
+    assert cli.main(["compress", str(model), str(tmp_path / "x.png"), "-o", str(file)]) == 0
+    assert cli.main(["decompress", str(model), str(file), "-o", str(out)]) == 0
+    compressed, decompressed = capsys.readouterr().out.splitlines()
+    assert compressed.startswith(f"1 image, {file.stat().st_size} bytes, ") and decompressed == f"1 image: {out}"
 
 
 def test_a_split_with_the_labels_of_its_images(trained, tmp_path, capsys):
@@ -229,7 +267,7 @@ def test_a_path_that_is_there_goes_before_a_split(model, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     Image.fromarray(numpy.eye(4, dtype=bool)).save("digits:test", "PNG")
     assert cli.main(["compress", str(model), "digits:test", "-o", "file"]) == 0
-    assert capsys.readouterr().out.startswith("1 images, ")
+    assert capsys.readouterr().out.startswith("1 image, ")
 
 
 def test_streams_and_batches(file, model, tmp_path, capsys):
@@ -323,7 +361,7 @@ def test_the_classes_of_a_split_are_those_of_the_training(tmp_path, capsys, monk
     model = tiny_checkpoint(tmp_path / "model.safetensors", classes=tiny_data().classes)
     Image.fromarray(numpy.eye(4, dtype=bool)).save(tmp_path / "x.png")
     sentence = refused(capsys, "compress", model, tmp_path / "x.png", "-o", tmp_path / "file", "--label", "digits:test")
-    assert sentence.endswith("expected labels of 1 images, or one class for all, got 5")
+    assert sentence.endswith("expected labels of 1 image, or one class for all, got 5")
 
 
 def test_verify_writes_nothing_that_is_decoded_to_other_images(file, model, tmp_path, capsys, monkeypatch):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import models
+from ..._sentences import counted
 from .. import data, folder
 from ..exact_images import read_exact
 from ..images import pixel_limit
@@ -56,7 +57,8 @@ def conditions(
     if len(names) == 1 and names[0] in classes:
         labels = labels.expand(sum(counts))
     if len(labels) != sum(counts):
-        raise ValueError(f"expected labels of {sum(counts)} images, or one class for all, got {len(labels)}")
+        expected = f"labels of {counted(sum(counts), 'image')}, or one class for all"
+        raise ValueError(f"expected {expected}, got {len(labels)}")
     return list(data.conditions(labels, len(classes)).split(counts))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import models
+from ..._sentences import counted
 from ...codec import Codec
 from .. import checkpoint
 from ..files import write_atomically
@@ -17,6 +18,7 @@ from ..progress import bar, follow
 from . import coding
 from .inputs import check_file, load_model, say
 
+NEAR = 0.05  # of the likelihood: a file that is farther from it is hardly more than its head
 PIXELS = 2**18  # of images whose likelihood is computed at once: a pass keeps maps of them
 
 
@@ -40,12 +42,17 @@ def compress(options: Namespace) -> int:
     bits = _likelihood(model, images, conditions, options.batch_size)
     write_atomically(options.out, data)
     values = sum(group.numel() for group in images)
-    line = f"{sum(counts)} images, {len(data)} bytes, {8 * len(data) / values:.4f} bits/dim"
-    if bits:
-        more = 8 * len(data) / bits - 1
-        line += f", {abs(more):.2%} {'above' if more >= 0 else 'below'} the likelihood".replace("%", " %")
-    say(line, options.out)
+    line = f"{counted(sum(counts), 'image')}, {counted(len(data), 'byte')}, {8 * len(data) / values:.4f} bits/dim"
+    say(line if bits is None else f"{line}, {_beside_likelihood(len(data), bits / 8)}", options.out)
     return 0
+
+
+def _beside_likelihood(size: int, expected: float) -> str:
+    """How much larger or smaller a file is than expected, both in bytes."""
+    more = size - expected
+    near = abs(more) <= NEAR * expected
+    said = f"{100 * abs(more) / expected:.2f} %" if near else counted(round(abs(more)), "byte")
+    return f"{said} {'above' if more >= 0 else 'below'} the likelihood"
 
 
 def _check_is_no_input(options: Namespace) -> None:

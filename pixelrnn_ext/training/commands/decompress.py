@@ -4,6 +4,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+from ..._sentences import counted
 from ...codec import Codec, container
 from ..exact_images import check_model, encode_png
 from ..files import folder_atomically
@@ -37,7 +38,7 @@ def decompress(options: Namespace) -> int:
         for number, image in enumerate(image for group in groups for image in group):
             (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
             shown.update()
-    print(f"{count} images: {options.out}")
+    print(f"{counted(count, 'image')}: {options.out}")
     return 0
 
 

@@ -1,0 +1,11 @@
+"""Parts of the sentences that are printed or raised."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things whose plural has an s.
+
+    Example:
+        >>> counted(1, "image"), counted(2, "image")
+        ('1 image', '2 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
