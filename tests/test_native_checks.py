@@ -1,16 +1,20 @@
-"""The CPU kernels without a framework: the programs check_*.cpp by GCC, under the sanitizers; by Clang; on AArch64.
+"""The CPU kernels without a framework: the programs check_*.cpp by GCC, under the sanitizers; by Clang; on AArch64. The
+operators of sampling and coding with torch, under the sanitizers.
 
 Nothing here is built with OpenMP: the checks lend the kernels threads, and shares that run one after the other.
 """
 
+import os
 import platform
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+from torch.utils import cpp_extension
 
 import build_cache
 
@@ -18,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
 CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
 
-ADDRESS_UNDEFINED = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# -fPIC: of a library, too.
+ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
 STATIC = ("-O2", "-static")  # for an emulator, which brings no libraries
 AVX512_ON_AVX2 = ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
@@ -40,18 +45,23 @@ def has_avx2():
 needs_avx2 = pytest.mark.skipif(not has_avx2(), reason="this CPU has no AVX2 with FMA")
 
 
-def call(command, timeout):
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}\n{done.stderr[-12000:]}"
+def call(command, timeout, **variables):
+    environment = os.environ | variables
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, env=environment)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}\n{done.stderr[-30000:]}"
     return done.stdout
+
+
+def objects(compiler, flags, sources):
+    command = [compiler, "-std=c++17", *flags, "-pthread", "-c"]
+    return build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), sources)
 
 
 @cache
 def programs(compiler, flags):
     """The checks, by name."""
-    command = [compiler, "-std=c++17", *flags, "-pthread", "-c"]
-    objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), [*KERNELS, *CHECKS])
-    kernels, checks = objects[: len(KERNELS)], objects[len(KERNELS) :]
+    made = objects(compiler, flags, [*KERNELS, *CHECKS])
+    kernels, checks = made[: len(KERNELS)], made[len(KERNELS) :]
 
     def program(check):
         return build_cache.link([compiler, *flags, "-pthread", *kernels, check], check.stem, suffix="")
@@ -118,6 +128,48 @@ def test_checks_by_clang():
 def test_no_damaged_program_harms_memory():
     """Many more of them than the short list above has."""
     call([programs(GCC, ADDRESS_UNDEFINED)["check_program"]], timeout=900)
+
+
+def sanitized_operators():
+    """The library of csrc/operators/columns.cpp and of all kernels."""
+    includes = [f"-I{path}" for path in cpp_extension.include_paths()]
+    command = [GCC, "-std=c++20", *ADDRESS_UNDEFINED, "-DTORCH_TARGET_VERSION=0x020b000000000000", *includes, "-c"]
+    binding = build_cache.compile(command, ROOT / "csrc" / "operators" / "columns.cpp", ".o")
+    libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch", "-ltorch_cpu", "-lc10"]
+    kernels = objects(GCC, ADDRESS_UNDEFINED, KERNELS)
+    return build_cache.link([GCC, *ADDRESS_UNDEFINED, "-shared", "-pthread", binding, *kernels, *libraries], "coding")
+
+
+@pytest.fixture
+def sanitized():
+    """The variables of a Python whose memory, and torch's, is the address sanitizer's."""
+    if sys.platform != "linux":
+        pytest.skip("LD_PRELOAD is Linux's")
+    # libstdc++, too: the sanitizer looks at its start for what throws exceptions.
+    names = ("libasan.so", "libstdc++.so.6")
+    libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
+    for path in libraries:
+        if not Path(path).is_absolute():
+            pytest.skip(f"{GCC} has no {path}")
+    # Python leaves memory behind when it ends. What is too large is refused, not looked for.
+    options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
+    return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
+
+
+@pytest.mark.sweep
+@needs(GCC)
+def test_the_sanitizer_sees_a_read_behind_a_tensor(sanitized):
+    program = "import ctypes, torch; t = torch.ones(7, dtype=torch.uint8); print(ctypes.string_at(t.data_ptr(), {}))"
+    assert call([sys.executable, "-c", program.format(7)], timeout=300, **sanitized) == f"{bytes([1] * 7)}\n"
+    with pytest.raises(AssertionError, match="heap-buffer-overflow"):
+        call([sys.executable, "-c", program.format(8)], timeout=300, **sanitized)
+
+
+@pytest.mark.sweep
+@needs(GCC)
+def test_no_arguments_of_an_operator_harm_memory(sanitized):
+    fuzz = ROOT / "tests" / "native" / "fuzz_coding.py"
+    call([sys.executable, fuzz, sanitized_operators(), 20_000], timeout=600, **sanitized)
 
 
 @pytest.mark.sweep

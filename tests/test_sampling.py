@@ -2,6 +2,7 @@
 right distribution."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -482,6 +483,35 @@ def test_wrong_streams_are_refused(streams, options, message):
     given = dict(streams=None if streams is None else torch.tensor(streams), bytes=data) | options
     with pytest.raises(RuntimeError, match=message):
         torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, **given)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "code", "message"),
+    [
+        ((5, 2, 0), [2, 0, -1, 0, 0, 3, 0], "channels 0 to 3 are not in a buffer"),
+        ((2**31, 0, 3), [], "expected fewer than 2^31 columns and images, got 2147483648 and 0"),
+        ((5, 2**31, 0), [], "expected fewer than 2^31 columns and images, got 5 and 2147483648"),
+        ((5, 0, 2**30), [0, 0, 0, 0, 1, 0, 0, 2, *[0, 0, 2**30] * 2], "expected taps of fewer than 2^31 channels"),
+    ],
+)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_programs_of_empty_buffers_are_checked_too(sizes, code, message):
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        torch.ops.pixelrnn_ext.run_columns([torch.empty(sizes)], code, 1, 1.0)
+
+
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_no_streams_decode_no_images():
+    def decode(images):
+        buffers = [torch.zeros(3, images, 1, dtype=dtype) for dtype in (torch.float32, torch.bool, torch.int64)]
+        streams, data = torch.empty(0, 6, dtype=torch.int64), torch.zeros(3, dtype=torch.uint8)
+        torch.ops.pixelrnn_ext.run_columns(
+            [*buffers, torch.zeros(2)], [5, 0, 1, 2, 3, 0, 0], 1, 1.0, streams=streams, bytes=data
+        )
+
+    decode(0)
+    with pytest.raises(RuntimeError, match="expected streams to decode"):
+        decode(2)
 
 
 @pytest.mark.parametrize("interval", [(5, 5), (6, 5), (0, 2**24 + 1), (2**24, 2**24)], ids=str)

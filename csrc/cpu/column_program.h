@@ -30,15 +30,15 @@ struct View {
   bool contiguous;
 
   int64_t numel() const {
-    int64_t n = 1;
-    for (int64_t size : sizes) n *= size;
-    return n;
+    uint64_t n = 1;  // it wraps only where another size is 0
+    for (int64_t size : sizes) n *= uint64_t(size);
+    return int64_t(n);
   }
 };
 template <class T> constexpr View::Type kViewType = View::kOther;
 template <> constexpr View::Type kViewType<float> = View::kFloat;
 template <> constexpr View::Type kViewType<double> = View::kDouble;
-template <> constexpr View::Type kViewType<bool> = View::kBool;
+template <> constexpr View::Type kViewType<uint8_t> = View::kBool;  // any byte may be in a tensor of bool
 template <> constexpr View::Type kViewType<int64_t> = View::kInt64;
 
 template <class... Words> void expect(bool right, const Words&... words) {
@@ -56,6 +56,8 @@ template <class T> class ColumnProgram {
       : tensors_(tensors), code_(code), margin_(margin) {
     expect(!tensors.empty() && tensors[0].sizes.size() == 3, "expected buffers");
     columns_ = tensors[0].sizes[0], images_ = tensors[0].sizes[1];
+    expect(columns_ < kMost && images_ < kMost, "expected fewer than 2^31 columns and images, got ", columns_, " and ",
+        images_);
     expect(margin >= 0 && columns_ > margin, "expected 0 <= margin < columns, got ", margin, " and ", columns_);
     while (at_ < code_.size()) steps.push_back(step());
   }
@@ -66,7 +68,7 @@ template <class T> class ColumnProgram {
   ColumnRun run(
       double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
     expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
-    expect(!decodes_ || streams, "expected streams to decode");
+    expect(!decodes_ || images_ == 0 || (streams && !streams->empty()), "expected streams to decode");
     int64_t before = 0;
     if (streams)
       for (const Stream& s : *streams) {
@@ -81,6 +83,8 @@ template <class T> class ColumnProgram {
   }
 
  private:
+  static constexpr int64_t kMost = int64_t(1) << 31;  // of columns, images, channels: products of two do not overflow
+
   int64_t next() {
     expect(at_ < code_.size(), "the program ends within a step");
     return code_[at_++];
@@ -96,11 +100,11 @@ template <class T> class ColumnProgram {
     const View& t = tensor(kViewType<U>);
     expect(t.sizes.size() == 3 && t.sizes[0] == columns_ && t.sizes[1] == images_, "expected a buffer [", columns_,
         ", ", images_, ", channels]");
-    expect(t.sizes[2] < int64_t(1) << 31, "expected fewer than 2^31 channels, got ", t.sizes[2]);
+    expect(t.sizes[2] < kMost, "expected fewer than 2^31 channels, got ", t.sizes[2]);
     return {static_cast<U*>(t.data), t.sizes[2]};
   }
   RowBuffer<T> optional_buffer() {
-    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, 0};
+    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, kMost};  // whatever the range
     return buffer();
   }
   int64_t column_shift() {
@@ -111,8 +115,8 @@ template <class T> class ColumnProgram {
   void range(ColumnStep<T>& s, std::initializer_list<RowBuffer<T>> buffers) {
     s.start = next(), s.stop = next();
     for (const auto& b : buffers)
-      expect(0 <= s.start && s.start <= s.stop && (!b.data || s.stop <= b.channels), "channels ", s.start, " to ",
-          s.stop, " are not in a buffer");
+      expect(0 <= s.start && s.start <= s.stop && s.stop <= b.channels, "channels ", s.start, " to ", s.stop,
+          " are not in a buffer");
   }
   void taps(ColumnStep<T>& s, int64_t outputs_of_block) {
     const View& packed = tensor(kViewType<T>);
@@ -124,6 +128,7 @@ template <class T> class ColumnProgram {
           channels >= 0 && channels <= input.channels, "a tap reads ", channels, " of ", input.channels, " channels");
       s.taps.push_back({input, shift, channels});
       all += channels;
+      expect(all < kMost, "expected taps of fewer than 2^31 channels, got ", all);
     }
     const int64_t blocks = (s.stop - s.start + outputs_of_block - 1) / outputs_of_block;
     expect(packed.numel() == blocks * all * kBlock, "expected ", blocks * all * kBlock, " packed weights, got ",
@@ -178,7 +183,7 @@ template <class T> class ColumnProgram {
         break;
       case 3:
         s.kind = StepKind::kDraw;
-        s.base = buffer(), s.uniform = buffer<double>(), s.known = buffer<bool>(), s.values = buffer<int64_t>();
+        s.base = buffer(), s.uniform = buffer<double>(), s.known = buffer<uint8_t>(), s.values = buffer<int64_t>();
         value(s, {s.uniform.channels, s.known.channels, s.values.channels});
         break;
       case 4:
@@ -188,7 +193,7 @@ template <class T> class ColumnProgram {
         break;
       case 5:
         s.kind = StepKind::kDecode, decodes_ = true;
-        s.base = buffer(), s.known = buffer<bool>(), s.values = buffer<int64_t>();
+        s.base = buffer(), s.known = buffer<uint8_t>(), s.values = buffer<int64_t>();
         value(s, {s.known.channels, s.values.channels});
         break;
       default: expect(false, "there is no step ", kind);

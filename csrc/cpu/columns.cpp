@@ -17,6 +17,7 @@ template <class T> class Images {
       : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), stream_(stream) {}
 
   void run(const std::vector<ColumnStep<T>>& steps) {
+    if (count_ == 0) return;  // their buffers may have no memory
     for (int64_t column = run_.margin; column < run_.margin + run_.width; ++column)
       for (const auto& s : steps) step(s, column);
   }

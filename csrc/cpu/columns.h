@@ -43,7 +43,7 @@ template <class T> struct ColumnStep {
   // Draw and decode: the value is the given one where it is known. Encode: all are, and `intervals` gets what of
   // [0, 2^24) is the value's, start << 32 | stop.
   RowBuffer<double> uniform;
-  RowBuffer<bool> known;
+  RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
   const T* scaled;  // [levels]
   int64_t colour;

@@ -30,10 +30,10 @@ template <class U> struct Owned {
   View view;
 };
 struct Tensors {
-  int64_t columns = 4, images = 3;
+  int64_t columns = 4, images = one_in(8) ? 0 : 3;
   std::vector<Owned<double>> doubles;
   std::vector<Owned<int64_t>> integers;
-  std::vector<Owned<char>> flags;
+  std::vector<Owned<uint8_t>> flags;
   std::vector<View> views;
 
   Tensors() { doubles.reserve(40), integers.reserve(40), flags.reserve(40); }
@@ -58,7 +58,7 @@ struct Tensors {
   }
   int64_t flag_buffer(int64_t channels) {
     const int64_t index = add(flags, View::kBool, {columns, images, channels});
-    for (char& x : flags.back().values) x = one_in(3);
+    for (uint8_t& x : flags.back().values) x = one_in(3);
     return index;
   }
 };
@@ -72,7 +72,7 @@ struct Example {
   std::vector<uint8_t> bytes;
 
   Example() {
-    const int64_t colours = 1 + below(2), levels = 2 + below(6), wide = 1 + below(70), hidden = 1 + below(20);
+    const int64_t colours = 1 + below(2), levels = 2 + below(6), wide = below(71), hidden = below(21);
     const int64_t image = t.buffer(colours), base = t.buffer(wide), out = t.buffer(wide), gates = t.buffer(4 * hidden),
                   c = t.buffer(hidden), h = t.buffer(hidden), sum = t.buffer(hidden),
                   logits = t.buffer(colours * (levels == 2 ? 1 : levels)), values = t.integer_buffer(colours, levels),
@@ -110,6 +110,8 @@ struct Example {
       case 5: code.insert(code.begin() + below(code.size()), awkward()); break;
       case 6: margin = awkward(); break;
       case 7: {
+        if (one_in(8)) streams.clear();
+        if (streams.empty()) break;
         cpu::Stream& s = any_of(streams);
         int64_t* const numbers[] = {&s.first, &s.last, &s.at, &s.end};
         if (one_in(3)) (one_in(2) ? s.offset : s.range) = uint64_t(awkward());
@@ -124,9 +126,10 @@ struct Example {
       case 9:
       case 10: {
         std::vector<int64_t>& values = any_of(t.integers).values;
-        if (one_in(2)) any_of(values) = awkward();
-        else
-          any_of(any_of(t.doubles).values) = one_in(2) ? std::nan("") : std::ldexp(double(awkward()), int(below(960)));
+        std::vector<double>& numbers = any_of(t.doubles).values;
+        if (one_in(2) && !values.empty()) any_of(values) = awkward();
+        if (one_in(2) && !numbers.empty())
+          any_of(numbers) = one_in(2) ? std::nan("") : std::ldexp(double(awkward()), int(below(960)));
         break;
       }
     }
@@ -156,10 +159,18 @@ void check_programs(int64_t count) {
   checks += count;
 }
 
+// The other sizes of a tensor of no values may be immense.
+void check_empty_tensor() {
+  const int64_t immense = int64_t(1) << 40;
+  if (View{View::kDouble, nullptr, {immense, immense, 0}, true}.numel() != 0) fail("an empty tensor has values");
+  ++checks;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   read_arguments(argc, argv);
+  check_empty_tensor();
   check_programs(short_list ? 5'000 : 150'000);
   return passed();
 }

@@ -30,11 +30,10 @@ template <class U> struct Row {
   RowBuffer<U> buffer() { return {values.data(), channels}; }
 };
 
-// std::vector<bool> has no memory of its own.
 struct Flags {
-  std::vector<char> values;
+  std::vector<uint8_t> values;
   int channels;
-  RowBuffer<bool> buffer() { return {reinterpret_cast<bool*>(values.data()), channels}; }
+  RowBuffer<uint8_t> buffer() { return {values.data(), channels}; }
 };
 
 inline int first_of(int channels, int colours, int colour) {  // as torch.tensor_split deals them
@@ -83,7 +82,7 @@ template <class T> struct Network {
         logits_base(s, s.colours * s.levels, 0),
         logits(s, s.colours * s.levels, 0),
         uniform(s, s.colours, 0),
-        known{std::vector<char>(image.values.size()), s.colours},
+        known{std::vector<uint8_t>(image.values.size()), s.colours},
         values(s, s.colours, 0),
         given(s, s.colours, 0) {
     for (Row<T>* row : {&base, &gates}) row->values = numbers(row->values.size(), 1, 30);

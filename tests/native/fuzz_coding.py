@@ -1,0 +1,230 @@
+"""Calls the operators of sampling and coding with arguments that are damaged at random: `python fuzz_coding.py LIBRARY
+CALLS`.
+
+A call works or is refused; what it does to memory is for the sanitizers to see, with which tests/test_native_checks.py
+builds the library.
+"""
+
+import random
+import sys
+from contextlib import suppress
+
+import torch
+
+REFUSALS = (RuntimeError, TypeError, ValueError)  # NotImplementedError is a RuntimeError
+BLOCK = 64  # csrc/cpu/column_kernels.h
+WHOLE = 2**24  # csrc/cpu/range_coder.h
+FULL = -1  # the range of a stream that has just been opened, in 64 bits
+LARGEST = 2**63 - 1
+DTYPES = [torch.float16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int32, torch.int64]
+DTYPES += [torch.complex64, torch.complex128]
+
+chance = random.Random(0)
+
+
+def one_in(n):
+    return chance.randrange(n) == 0
+
+
+def immense():
+    return min(2 ** chance.choice([24, 31, 32, 40, 48, 57, 62, 63]) + chance.randint(-1, 1), LARGEST)
+
+
+def awkward():
+    """What lies at ends of ranges, of buffers and of integers."""
+    kind = chance.randrange(4)
+    return [chance.randint(-2, 9), chance.choice([16, 64, 65, 256, 4096]), immense(), -immense() - 1][kind]
+
+
+def zeros(sizes, dtype):
+    """A tensor with memory of its own; without, where a size is 0 and the others may be immense."""
+    if 0 in sizes:
+        return torch.empty([min(size, 1) for size in sizes], dtype=dtype).expand([min(n, LARGEST) for n in sizes])
+    return torch.zeros(sizes, dtype=dtype)
+
+
+FORMS = [
+    lambda t: t.to(chance.choice(DTYPES)),
+    lambda t: t.to("meta"),
+    lambda t: t.to_sparse(),
+    torch._neg_view,
+    lambda t: t.transpose(0, -1),
+    lambda t: t[..., ::2],
+    lambda t: t[..., :1].expand(t.shape),  # all in the same place
+    lambda t: t.as_strided(t.shape, [1] * t.dim()),  # overlapping
+    lambda t: t[1:].clone(),
+    lambda t: t[..., 1:].clone(),
+    lambda t: t.repeat_interleave(2, chance.randrange(t.dim())),
+    lambda t: t.flatten(),
+    lambda t: t[None],
+    lambda t: t[:0],
+    lambda t: t[..., :0],
+    lambda t: zeros(chance.sample([0, 3, immense(), immense()], t.dim()), t.dtype),
+]
+
+
+def other_form(tensor):
+    return chance.choice(FORMS)(tensor)
+
+
+def spoil(tensor):
+    """Itself, with another number somewhere."""
+    number = tensor[tuple(chance.randrange(size) for size in tensor.shape)]
+    if tensor.dtype == torch.int64:
+        number.fill_(awkward())
+    elif tensor.dtype == torch.bool:
+        number.view(torch.uint8).fill_(chance.randrange(256))
+    elif tensor.is_floating_point():
+        number.fill_(chance.choice([float("nan"), float("inf"), float("-inf"), 6e4, -6e4, 0.0]))
+    return tensor
+
+
+class Columns:
+    """run_columns, with a program of all kinds of steps."""
+
+    def __init__(self):
+        self.dtype = chance.choice([torch.float32, torch.float64])
+        self.margin, self.temperature = chance.randint(0, 2), chance.choice([0.0, 0.7, 1.0])
+        self.on_grid = self.dtype == torch.float64 and one_in(2)
+        self.columns, self.images = self.margin + chance.randint(1, 3), chance.choice([0, 1, 2, 3, 7])
+        self.colours, self.levels = chance.randint(1, 3), chance.choice([2, 2, 3, 7, 300])
+        self.wide, self.hidden = chance.choice([0, 1, 3, 64, 70]), chance.choice([0, 1, 3, 16, 20])
+        if one_in(10):  # one is none
+            first, *others = chance.sample(["columns", "images", "colours", "wide", "hidden"], 3)
+            vars(self).update({first: 0} | {other: immense() for other in others})
+        self.tensors, self.code = [], []
+        self.make_program()
+        self.data = torch.tensor([chance.randrange(256) for _ in range(chance.randrange(40))], dtype=torch.uint8)
+        count, n = chance.randint(1, 3), len(self.data)
+        self.streams = torch.tensor([self.stream(s, count, n) for s in range(count)])
+        if one_in(10):
+            self.streams = self.data = None
+
+    @property
+    def reaches_kernels(self):
+        return self.images > 0 and len(self.code) > 0
+
+    def stream(self, s, count, n):
+        first, last = self.images * s // count, self.images * (s + 1) // count
+        return [first, last, chance.randint(-(2**63), LARGEST), FULL, n * s // count, n * (s + 1) // count]
+
+    def buffer(self, channels, dtype=None, below=None):
+        """The index of a new one, of random numbers."""
+        tensor = zeros([self.columns, self.images, channels], dtype or self.dtype)
+        if 0 not in tensor.shape:
+            tensor.copy_(torch.randint(below, tensor.shape) if below else torch.randn(tensor.shape))
+        return self.add(tensor)
+
+    def packed(self, outputs, outputs_of_block, channels):
+        return self.add(torch.ones(min(-(-outputs // outputs_of_block) * channels * BLOCK, 2**16), dtype=self.dtype))
+
+    def add(self, tensor):
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def make_program(self):
+        wide, hidden, colours, levels = self.wide, self.hidden, self.colours, self.levels
+        image, base, out = self.buffer(colours), self.buffer(wide), self.buffer(wide)
+        gates, c, h, total = (self.buffer(channels) for channels in (4 * hidden, hidden, hidden, hidden))
+        logits, uniform = self.buffer(colours * (levels if levels > 2 else 1)), self.buffer(colours, torch.float64)
+        values, intervals = (self.buffer(colours, torch.int64, below=levels) for _ in range(2))
+        known, scaled = self.buffer(colours, torch.bool, below=2), self.add(torch.ones(levels, dtype=self.dtype))
+        back = -min(self.margin, 1)
+        for k in range(min(colours, 3)):
+            taps = [2, image, back, colours, image, 0, colours]
+            self.code += [0, base, out, 0, wide, chance.randint(0, 1), self.packed(wide, BLOCK, 2 * colours), *taps]
+            taps = [2, out, 0, wide, h, back, hidden]
+            self.code += [1, gates, c, back, c, h, h, total, 0, hidden]
+            self.code += [self.packed(hidden, BLOCK // 4, wide + hidden), *taps]
+            self.code += [2, out, chance.choice([-1, base]), out, 0, wide, chance.randint(0, 1)]
+            self.code += chance.choice([[3, logits, uniform, known], [4, logits], [5, logits, known]])
+            self.code += [values, intervals] if self.code[-2] == 4 else [values]
+            self.code += [scaled, image, k]
+
+    def damage(self):
+        chance.choice([self.damage_code, self.damage_tensors, self.damage_streams, self.damage_rest])()
+
+    def damage_code(self):
+        code, i = self.code, chance.randrange(len(self.code) + 1)
+        number, old = chance.choice([awkward(), chance.randrange(len(self.tensors))]), chance.choice(code)
+        self.code = chance.choice(
+            [
+                [*code[:i], number, *code[i:]],
+                [*code[:i], number, *code[i + 1 :]],
+                [*code[:i], *code[i + 1 :]],
+                [number if x == old else x for x in code],  # a buffer is another one
+                code * 2,  # steps read what others have written
+            ]
+        )
+
+    def damage_tensors(self):
+        i = chance.randrange(len(self.tensors))
+        change = chance.choice([spoil, spoil, other_form, other_form, lambda _: chance.choice(self.tensors)])
+        self.tensors[i] = change(self.tensors[i])
+        if one_in(10):
+            self.tensors = chance.choice([self.tensors[:i], self.tensors[::-1]])
+
+    def damage_streams(self):
+        others = [other_form, lambda _: None, lambda t: t.flip(0), lambda t: torch.cat([t, t]), lambda t: t[:0]]
+        self.streams = chance.choice([spoil, chance.choice(others)])(self.streams)
+
+    def damage_rest(self):
+        name, value = chance.choice(
+            [
+                ("margin", awkward()),
+                ("temperature", chance.choice([float("nan"), float("inf"), -1.0, 1e-300])),
+                ("on_grid", not self.on_grid),
+                ("data", chance.choice([lambda _: None, lambda t: t[:1].clone(), other_form])(self.data)),
+            ]
+        )
+        setattr(self, name, value)
+
+    def run(self):
+        torch.ops.pixelrnn_ext.run_columns(
+            self.tensors, self.code, self.margin, self.temperature, self.on_grid, self.streams, self.data
+        )
+
+
+class RangeEncode:
+    """range_encode, of a few intervals."""
+
+    reaches_kernels = True
+
+    def __init__(self):
+        ends = [sorted(chance.sample(range(WHOLE + 1), 2)) for _ in range(chance.randrange(50))]
+        self.intervals = torch.tensor([start << 32 | stop for start, stop in ends], dtype=torch.int64)
+
+    def damage(self):
+        self.intervals = chance.choice([spoil, other_form])(self.intervals)
+
+    def run(self):
+        torch.ops.pixelrnn_ext.range_encode(self.intervals)
+
+
+def new(kind):
+    while True:
+        with suppress(*REFUSALS):  # of torch, where a buffer is immense
+            return kind()
+
+
+def main(library, calls):
+    torch.ops.load_library(library)
+    torch.manual_seed(0)
+    reached = refused = 0
+    for _ in range(int(calls)):
+        call = new(RangeEncode if one_in(8) else Columns)
+        for _ in range(chance.choice([0, 1, 1, 2, 3])):
+            with suppress(*REFUSALS, IndexError, AttributeError):  # what is none, empty or damaged has not all forms
+                call.damage()
+        try:
+            call.run()
+        except REFUSALS:
+            refused += 1
+        else:
+            reached += call.reaches_kernels
+    print(f"{reached} calls reached the kernels, {refused} were refused")
+    if min(reached, refused) < int(calls) / 5:
+        raise SystemExit("the damage is not what it should be")
+
+
+main(*sys.argv[1:])
