@@ -50,8 +50,8 @@ FORMS = [
     torch._neg_view,
     lambda t: t.transpose(0, -1),
     lambda t: t[..., ::2],
-    lambda t: t[..., :1].expand(t.shape),  # all in the same place
-    lambda t: t.as_strided(t.shape, [1] * t.dim()),  # overlapping
+    lambda t: t[..., :1].clone().expand(t.shape),  # less memory than numbers
+    lambda t: t[:1].clone().expand(t.shape),
     lambda t: t[1:].clone(),
     lambda t: t[..., 1:].clone(),
     lambda t: t.repeat_interleave(2, chance.randrange(t.dim())),
