@@ -113,8 +113,12 @@ def _by_passes(
 
 
 def reporter(progress: bool | Progress) -> Progress | None:
-    """What to call with (rows done, rows): True writes them to stderr, False nowhere."""
-    return _to_stderr if progress is True else progress or None
+    """What to call with (rows done, rows): True writes them to stderr, False nowhere. TypeError: it is neither."""
+    if isinstance(progress, bool):
+        return _to_stderr if progress else None
+    if not callable(progress):
+        raise TypeError(f"expected progress to be a bool or callable, got {type(progress).__name__}")
+    return progress
 
 
 def _to_stderr(done: int, rows: int) -> None:

@@ -277,6 +277,13 @@ GRAY = torch.zeros(2, 1, 4, 6, dtype=torch.int64)
         pytest.param(GRAY[0], ValueError, r"shape \(N, 1, H, W\) with H, W >= 1, got \(1, 4, 6\)", id="rank"),
         pytest.param(GRAY.expand(2, 3, 4, 6), ValueError, r"shape \(N, 1, H, W\) .* got \(2, 3, 4, 6\)", id="colours"),
         pytest.param(GRAY[:, :, :0], ValueError, r"with H, W >= 1, got \(2, 1, 0, 6\)", id="empty"),
+        pytest.param(GRAY.to_sparse(), TypeError, "images as a dense Tensor, got torch.sparse_coo", id="sparse"),
+        pytest.param(
+            torch.nested.nested_tensor([*GRAY], layout=torch.jagged),
+            TypeError,
+            "images as a dense Tensor, got a nested one",
+            id="nested",
+        ),
     ],
 )
 @each_model
@@ -301,6 +308,9 @@ def test_wrong_images(name, images, error, message):
         ),
         pytest.param(
             1.0, TypeError, "expected condition as a Tensor of floating-point numbers, got float", id="number"
+        ),
+        pytest.param(
+            torch.ones(2, 3, 1, 1).to_sparse(), TypeError, "condition as a dense Tensor, got torch.sparse", id="sparse"
         ),
     ],
 )

@@ -276,6 +276,13 @@ def test_progress_on_stderr(capsys):
     assert capsys.readouterr().err == "\rrow 1/2\rrow 2/2\n"
 
 
+@pytest.mark.parametrize("progress", ["x", "", 1, 0, None])
+def test_a_progress_that_cannot_be_called(progress):
+    """Before anything is drawn."""
+    with pytest.raises(TypeError, match=f"expected progress to be a bool or callable, got {type(progress).__name__}"):
+        make("diagonal").sample(0, (1, 2, 2), progress=progress)
+
+
 def test_an_interrupt_passes_through():
     def interrupt(done, rows):
         if done == 2:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from .._arguments import integer
+from .._sentences import counted
 from ..incremental import range_coder
 from ..incremental.grid import PROFILES
 from ..incremental.run import runs_native
 from ..incremental.streams import Streams
 from ..operators import columns
 from ..operators.autocast import without_autocast
+from ..operators.operands import readable
 from ..sampling import Draws, Sampler
 from . import container, self_check
 from .batches import Report, Sized
@@ -190,7 +192,7 @@ class Codec:
         tensors = [images] if isinstance(images, Tensor) else list(images)
         for tensor in tensors:
             self._model._check_images(tensor)
-        groups = self._with_conditions([t.cpu().long() for t in tensors], condition)
+        groups = self._with_conditions([_on_cpu("images", t).long() for t in tensors], condition)
         report = Report(progress, sum(group.rows for group in groups))
         for group in groups:
             batches = []
@@ -205,7 +207,7 @@ class Codec:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
             size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ elsewhere
-            together = max(1, MEMORY_OF_STREAM // self._bytes_of_image(group))
+            together = max(1, MEMORY_OF_STREAM // self._bytes_of_image(*group.images.shape[2:]))
             needed = math.ceil(group.n / together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
         data = [
@@ -227,47 +229,44 @@ class Codec:
         progress: bool | Callable[[int, int], None],
     ) -> list[Tensor]:
         batch_size = integer("batch_size", batch_size)
-        channels, left = self._model.image_channels, integer("max_bytes", max_bytes)
+        channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
         # Of no image, too: its height and width may be anything.
-        left -= sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
-        too_large = _too_large(contents.groups, max_bytes)
-        if left < 0:
-            raise too_large
+        own = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
+        needed = own + max(map(self._bytes_of_block, contents.groups), default=0)
+        if needed > max_bytes:
+            raise _too_large(contents.groups, max_bytes, needed)
         # Views of one number until they are decoded.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._with_conditions(empty, condition)
-        plans = [self._plan(group, g.streams, left, batch_size) for group, g in zip(groups, contents.groups)]
-        if any(group.n and not plan for group, plan in zip(groups, plans)):
-            raise too_large
         report = Report(progress, sum(group.rows for group in groups))
         out = []
-        for group, plan in zip(groups, plans):
+        for group, g in zip(groups, contents.groups):
             images = torch.empty(group.images.shape, dtype=torch.int64)
-            for shares, data in plan:
+            for shares, data in self._plan(g, max_bytes - own, batch_size):
                 self._decode(group, Streams.opened(data), shares, images, report)
             out.append(images)
         if container.checksum(out) != contents.checksum:
             raise ValueError(f"{WRONG}: the images have not the checksum that was written with them")
         return out
 
-    def _plan(
-        self, group: Sized, streams: Sequence[Bytes], memory: int, batch_size: int
-    ) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
-        """The streams that are decoded at once, and the images of each; nothing where ``memory`` does not hold a block.
+    def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
+        """The streams that are decoded at once, and the images of each.
 
-        That is as many as there are threads, or as have ``batch_size`` images in their blocks.
+        That is as many as there are threads, or as have ``batch_size`` images in their blocks, or as ``memory`` holds
+        blocks of, of which it holds one.
         """
+        streams = group.streams
         if not streams:
             return []
-        shares = container.shares(group.n, len(streams))
-        block = min(container.BLOCK, max(last - first for first, last in shares))
-        at_once = min(
-            max(torch.get_num_threads(), batch_size // block), memory // (block * self._bytes_of_image(group))
-        )
-        if not at_once:
-            return []
+        shares = container.shares(group.images, len(streams))
+        wanted = max(torch.get_num_threads(), batch_size // _block(group))
+        at_once = min(wanted, memory // self._bytes_of_block(group))
         return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
+
+    def _bytes_of_block(self, group: Group) -> int:
+        """What decoding a stream takes, beside the images."""
+        return _block(group) * self._bytes_of_image(group.height, group.width)
 
     def _decode(
         self, group: Sized, streams: Streams, shares: list[tuple[int, int]], images: Tensor, report: Report
@@ -280,13 +279,13 @@ class Codec:
         if not streams.finished():
             raise ValueError(f"{WRONG}: a stream goes on behind its images")
 
-    def _bytes_of_image(self, group: Sized) -> int:
+    def _bytes_of_image(self, height: int, width: int) -> int:
         """What coding one takes, beside its values in the result."""
-        _, channels, height, width = group.images.shape
+        channels, told = self._model.image_channels, self._model.condition_channels
         if not self._needs:
             side = getattr(self._model, "factor", 1)
             measuring = Measuring(self._model, self._grid, side, side)
-            none = None if group.condition is None else torch.zeros(0, group.condition.shape[1], 1, 1)
+            none = torch.zeros(0, told, 1, 1) if told else None
             self._run(measuring, Sized(torch.zeros(0, channels, side, side, dtype=torch.int64), none), None)
             self._needs = measuring.needs
         pixels = height * width
@@ -319,7 +318,7 @@ class Codec:
 
     def _condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
         """Checked."""
-        condition = condition.cpu() if isinstance(condition, Tensor) else condition
+        condition = _on_cpu("a condition", condition) if isinstance(condition, Tensor) else condition
         n, _, height, width = images.shape
         self._model._check_condition(condition, n, height, width)
         if condition is not None and not condition.isfinite().all():
@@ -327,12 +326,25 @@ class Codec:
         return condition
 
 
+def _on_cpu(name: str, tensor: Tensor) -> Tensor:
+    """ValueError where there is nothing to copy."""
+    if readable(tensor) is None:
+        raise ValueError(f"expected {name} with values, got a meta tensor, which has none")
+    return tensor.cpu()
+
+
+def _block(group: Group) -> int:
+    """How many images of a stream are decoded at once; 0 of a group without any."""
+    return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
+
+
 def _joined(parts: Sequence[Intervals]) -> Intervals:
     """Of batches."""
     return Intervals(*(torch.cat(tensors, 2) for tensors in zip(*parts)))
 
 
-def _too_large(groups: list[Group], max_bytes: int) -> ValueError:
-    what = ", ".join(f"{n} images of {height}x{width}" for n, height, width, _ in groups[:3])
-    more = f" and {len(groups) - 3} sizes more" if len(groups) > 3 else ""
-    return ValueError(f"expected a file that decodes within max_bytes {max_bytes}, got one of {what}{more}")
+def _too_large(groups: list[Group], max_bytes: int, needed: int) -> ValueError:
+    what = ", ".join(f"{counted(n, 'image')} of {height}x{width}" for n, height, width, _ in groups[:3])
+    more = f" and {counted(len(groups) - 3, 'size')} more" if len(groups) > 3 else ""
+    expected = f"a file that decodes within max_bytes {max_bytes}"
+    return ValueError(f"expected {expected}, got one of {what}{more}, which needs {needed}")

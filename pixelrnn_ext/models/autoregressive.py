@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
 from ..codec import Codec
-from ..operators.operands import check_integers, readable
+from ..operators.operands import check_dense, check_integers, readable
 
 
 class AutoregressiveModel(nn.Module):
@@ -38,7 +38,7 @@ class AutoregressiveModel(nn.Module):
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``.
 
         Raises:
-            TypeError: images that are not integers.
+            TypeError: images that are not integers, or not dense.
             ValueError: a shape or a value out of range (values are not looked at inside torch.compile, nor where there
                 are none: on the meta device and of fake tensors).
 
@@ -185,6 +185,7 @@ class AutoregressiveModel(nn.Module):
         if not isinstance(condition, Tensor) or not condition.is_floating_point():
             got = condition.dtype if isinstance(condition, Tensor) else type(condition).__name__
             raise TypeError(f"expected condition as a Tensor of floating-point numbers, got {got}")
+        check_dense("condition", condition)
         device = next(self.parameters()).device
         if condition.device != device:
             raise ValueError(f"expected condition on the model's device, {device}, got {condition.device}")

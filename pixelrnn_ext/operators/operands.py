@@ -30,12 +30,20 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
             )
 
 
+def check_dense(name: str, tensor: Tensor) -> None:
+    """TypeError of a sparse or nested tensor."""
+    if tensor.is_nested or tensor.layout != torch.strided:
+        got = "a nested one" if tensor.is_nested else tensor.layout
+        raise TypeError(f"expected {name} as a dense Tensor, got {got}")
+
+
 def check_integers(name: str, value: Tensor) -> None:
-    """TypeError unless ``value`` is a tensor of integers that torch computes with."""
+    """TypeError unless ``value`` is a dense tensor of integers that torch computes with."""
     if not isinstance(value, Tensor) or value.dtype not in INTEGERS:
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         expected = "a Tensor of integers (uint8, int8, int16, int32 or int64)"
         raise TypeError(f"expected {name} as {expected}, got {got}")
+    check_dense(name, value)
 
 
 def check_map(input: Tensor) -> None:

@@ -327,7 +327,7 @@ def test_what_is_not_compressed(model, tmp_path, capsys, images, message):
         ("short", "file cannot be decoded: the file is damaged or not complete"),
         ("another file", "file cannot be decoded: expected a file of this codec, got another one"),
         ("nothing", "file: No such file or directory"),
-        ("large", "file cannot be decoded: expected a file that decodes within max_bytes 100, got one of 2 images of"),
+        ("large", "cannot be decoded: expected a file that decodes within --max-bytes 100, got one of 2 images of"),
         ("label", "expected no label for a model without classes, got 'even'"),
     ],
 )
@@ -343,6 +343,15 @@ def test_what_is_not_decompressed(file, model, tmp_path, capsys, kind, message):
     sentence = refused(capsys, "decompress", model, file, "-o", tmp_path / "out", *more)
     assert re.search(message, sentence), sentence
     assert not (tmp_path / "out").exists()
+
+
+def test_the_memory_that_a_file_needs(file, model, tmp_path, capsys):
+    """Just that is accepted."""
+    decompressing = ["decompress", str(model), str(file), "-o", str(tmp_path / "out"), "--max-bytes"]
+    sentence = refused(capsys, *decompressing, 100)
+    needed = int(re.search(r", which needs (\d+)$", sentence)[1])
+    assert f"--max-bytes {needed - 1}, got" in refused(capsys, *decompressing, needed - 1)
+    assert cli.main([*decompressing, str(needed)]) == 0
 
 
 def test_a_model_whose_images_are_no_pictures(tmp_path, capsys):

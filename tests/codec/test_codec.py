@@ -11,7 +11,6 @@ import torch
 import pixelrnn_ext as px
 from checks import using_instruction_set
 from pixelrnn_ext.codec import Codec, self_check
-from pixelrnn_ext.codec.batches import Sized
 from pixelrnn_ext.codec.coding import Encoding
 from pixelrnn_ext.incremental.grid import PROFILES
 from pixelrnn_ext.operators import library
@@ -158,6 +157,10 @@ def test_conditional(layer, shape):
         codec.decompress(file)
     with pytest.raises(ValueError, match="expected a finite condition"):
         codec.compress(images, condition * math.inf)
+    with pytest.raises(ValueError, match="expected a condition with values, got a meta tensor, which has none"):
+        codec.decompress(file, condition.to("meta"))
+    with pytest.raises(TypeError, match="expected condition as a dense Tensor, got torch.sparse_coo"):
+        codec.decompress(file, condition.to_sparse())
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,7 @@ def test_a_stream_takes_less_than_so_much_memory(monkeypatch):
     model = model_of()
     images = images_of(model, 20)
     codec = Codec(model)
-    image = codec._bytes_of_image(Sized(images, None))
+    image = codec._bytes_of_image(5, 4)
     monkeypatch.setattr("pixelrnn_ext.codec.codec.MEMORY_OF_STREAM", 3 * image)
     assert codec.compress(images) == codec.compress(images, streams=7) != codec.compress(images, streams=1)
 
@@ -459,6 +462,17 @@ def test_a_parametrised_model_is_refused():
         (dict(streams=0), ValueError, "expected streams >= 1, got 0"),
         (dict(streams=1.5), TypeError, "expected streams to be an int, got float"),
         (dict(batch_size=0), ValueError, "expected batch_size >= 1, got 0"),
+        (dict(progress="x"), TypeError, "expected progress to be a bool or callable, got str"),
+        (
+            dict(images=torch.zeros(1, 1, 4, 4, dtype=torch.int64).to_sparse()),
+            TypeError,
+            "expected images as a dense Tensor, got torch.sparse_coo",
+        ),
+        (
+            dict(images=torch.zeros(1, 1, 4, 4, dtype=torch.int64, device="meta")),
+            ValueError,
+            "expected images with values, got a meta tensor, which has none",
+        ),
     ],
     ids=[
         "floats",
@@ -470,6 +484,9 @@ def test_a_parametrised_model_is_refused():
         "no streams",
         "streams",
         "batch_size",
+        "progress",
+        "sparse images",
+        "meta images",
     ],
 )
 def test_arguments_of_compress(arguments, error, message):
@@ -494,6 +511,48 @@ def test_arguments_of_decompress(arguments, error, message):
     model = model_of()
     with pytest.raises(error, match=message):
         model.decompress(**dict(data=model.compress(images_of(model))) | arguments)
+
+
+NEEDING = {
+    "one size": (model_of, [(7, 5, 4)]),
+    "several sizes": (lambda: model_of("row", 3, 17), [(2, 5, 4), (70, 2, 3), (1, 3, 9), (0, 8, 8), (3, 6, 6)]),
+    "a pass": (lambda: model_of("cnn", 1, 5), [(5, 6, 7)]),
+    "multi-scale": (multiscale, [(3, 4, 6), (1, 8, 2)]),
+    "conditional": (lambda: model_of(condition_channels=2), [(4, 5, 4)]),
+    "no images": (model_of, [(0, 6, 9)]),
+}
+
+
+@pytest.mark.parametrize("kind", NEEDING)
+@pytest.mark.parametrize("streams", [1, 3])
+def test_just_the_memory_that_is_needed(kind, streams):
+    """As the sentence of a file that is too large says it; a number less is too little."""
+    make, sizes = NEEDING[kind]
+    model = make()
+    groups = [images_of(model, *size) for size in sizes]
+    condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
+    codec = Codec(model)
+    file = codec.compress(groups, condition, streams=streams)
+    with pytest.raises(ValueError, match=r"within max_bytes 1, got one of .*, which needs \d+$") as raised:
+        codec.decompress_groups(file, condition, max_bytes=1)
+    needed = int(str(raised.value).split()[-1])
+    got = codec.decompress_groups(file, condition, max_bytes=needed)
+    assert all(map(torch.equal, got, groups))
+    with pytest.raises(ValueError, match=f"within max_bytes {needed - 1}, got one of .*, which needs {needed}$"):
+        codec.decompress_groups(file, condition, max_bytes=needed - 1)
+
+
+def test_a_file_that_is_too_large_says_of_what():
+    model = model_of("cnn")
+    for count, expected in (
+        (1, "1 image of 1x1, which"),
+        (3, "1 image of 1x1, 2 images of 1x2, 3 images of 1x3, which"),
+        (4, "1 image of 1x1, 2 images of 1x2, 3 images of 1x3 and 1 size more, which"),
+        (5, "1 image of 1x1, 2 images of 1x2, 3 images of 1x3 and 2 sizes more, which"),
+    ):
+        file = model.compress([images_of(model, n, 1, n) for n in range(1, count + 1)])
+        with pytest.raises(ValueError, match=f"got one of {expected} needs"):
+            Codec(model).decompress_groups(file, max_bytes=1)
 
 
 def test_less_memory_means_smaller_batches():

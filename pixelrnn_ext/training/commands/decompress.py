@@ -2,6 +2,8 @@
 
 import os
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..._sentences import counted
@@ -20,18 +22,13 @@ def decompress(options: Namespace) -> int:
     check_model(model.image_channels, model.levels)
     codec = Codec(model)
     data = options.file.read_bytes()
-    try:
+    with _said_of(options.file):
         counts = [group.images for group in container.read(data).groups]
-    except ValueError as error:
-        raise ValueError(f"{options.file} cannot be decoded: {error}") from error
     conditions = coding.conditions(options.labels, None, counts, model, facts)
-    try:
-        with bar("rows", what="decoding") as shown:
-            groups = codec.decompress_groups(
-                data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=follow(shown)
-            )
-    except ValueError as error:
-        raise ValueError(f"{options.file} cannot be decoded: {error}") from error
+    with _said_of(options.file), bar("rows", what="decoding") as shown:
+        groups = codec.decompress_groups(
+            data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=follow(shown)
+        )
     count = sum(counts)
     digits = len(str(count - 1))
     with folder_atomically(options.out) as made, bar("files", count, "writing") as shown:
@@ -40,6 +37,16 @@ def decompress(options: Namespace) -> int:
             shown.update()
     print(f"{counted(count, 'image')}: {options.out}")
     return 0
+
+
+@contextmanager
+def _said_of(file: Path) -> Iterator[None]:
+    """Errors of a file's content name it, and the option in place of the argument."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error).replace("max_bytes", "--max-bytes")
+        raise ValueError(f"{file} cannot be decoded: {said}") from error
 
 
 def _check_folder(path: Path) -> None:
