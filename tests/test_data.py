@@ -7,6 +7,7 @@ import sys
 import tarfile
 import types
 import zlib
+from pathlib import Path
 
 import numpy
 import pytest
@@ -167,6 +168,39 @@ def test_what_cannot_be_downloaded_says_so(monkeypatch, tmp_path, error, message
     monkeypatch.setattr(datasets, "MNIST", unreachable)
     with pytest.raises(OSError, match=f"MNIST is neither in {tmp_path} nor could it be downloaded: {message}"):
         data.load(f"mnist:{tmp_path}")
+
+
+@pytest.mark.parametrize("inside", ["", "MNIST/raw"])
+@pytest.mark.parametrize("there", [True, False], ids=["a folder that is there", "a new folder"])
+@pytest.mark.parametrize("end", [RuntimeError, KeyboardInterrupt])
+def test_what_cannot_be_downloaded_leaves_no_folder(monkeypatch, tmp_path, inside, there, end):
+    from torchvision import datasets
+
+    def unreachable(root, train, download):
+        (Path(root) / inside).mkdir(parents=True, exist_ok=True)
+        raise end
+
+    monkeypatch.setattr(datasets, "MNIST", unreachable)
+    folder = tmp_path if there else tmp_path / "a" / "b"
+    with pytest.raises(KeyboardInterrupt if end is KeyboardInterrupt else OSError):
+        data.load(f"mnist:{folder}")
+    assert tmp_path.exists() and list(tmp_path.iterdir()) == []
+
+
+def test_what_was_downloaded_before_the_network_failed_is_kept(monkeypatch, tmp_path):
+    from torchvision import datasets
+
+    def half(root, train, download):
+        raw = Path(root) / "MNIST" / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        if not train:
+            raise RuntimeError
+        (raw / "train").touch()
+
+    monkeypatch.setattr(datasets, "MNIST", half)
+    with pytest.raises(OSError, match="could it be downloaded"):
+        data.load(f"mnist:{tmp_path}/new")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["train"]
 
 
 def write_batch(file, count, side=32, **changes):

@@ -4,7 +4,7 @@ import argparse
 
 from ..training import images
 from ..training.commands.compress import compress
-from .arguments import add_coding, path, whole
+from .arguments import add_coding, named, path, whole
 
 SUMMARY = "make images a file, without loss"
 EXAMPLES = (
@@ -27,6 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_coding(parser, "; a split has its labels without")
     parser.add_argument(
         "images",
+        type=named,
         metavar="IMAGES",
         nargs="+",
         help="picture files, folders of them, sorted by name, or a split of a data set, such as mnist5k:test",

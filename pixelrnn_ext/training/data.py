@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .files import removed_if_empty
 from .folder import class_of, describe_files, names_of, read_folder, split_of
 from .images import MAX_PIXELS
 from .npz import read_imagenet
@@ -199,10 +200,11 @@ def _photos(path: None) -> DataSet:
 
 
 def _torchvision(name: str, path: str | None) -> list[Any]:
-    """Both halves of a torchvision data set, downloaded once."""
+    """Both halves of a torchvision data set, downloaded once; without network no folder is left."""
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
-        return [kind(str(root), train=train, download=True) for train in (True, False)]
+        with removed_if_empty(root / name / "raw"):  # where some are put
+            return [kind(str(root), train=train, download=True) for train in (True, False)]
     except Exception as error:  # of the network, the archive's format and the disk: http.client, tarfile, zlib, ...
         why = str(error) or type(error).__name__
         raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error

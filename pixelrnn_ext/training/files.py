@@ -86,6 +86,19 @@ def folder_atomically(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Removes a folder and those above it that were not there before the block, as far as they are empty behind it."""
+    folder = folder.resolve()
+    new = [above for above in (folder, *folder.parents) if not above.exists()]
+    try:
+        yield
+    finally:
+        for above in new:
+            with suppress(OSError):  # it holds something now, or was not made
+                above.rmdir()
+
+
 def _temporary(path: Path) -> Path:
     """A name beside ``path`` that no other process uses, without what killed ones left of the same."""
     mine = f".{path.name[:40]}.{platform.node()}."  # no more of a name, which may be as long as a name can be

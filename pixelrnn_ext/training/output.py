@@ -12,7 +12,7 @@ from typing import Any
 
 from .checkpoint import BEST, LAST
 from .curve import CURVE
-from .files import remove_temporary
+from .files import remove_temporary, removed_if_empty
 from .journal import LOG
 from .optional import MissingPackage, need
 from .tensorboard import EVENTS
@@ -37,9 +37,8 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
     """
     folder = folder.resolve()
     lock = _lock(folder)
-    made = [above for above in (folder, *folder.parents) if not above.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with removed_if_empty(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         if lock.is_locked or not _acquire(lock, folder):
             yield
             return
@@ -52,10 +51,6 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             with suppress(OSError):  # while it is held, so that nobody else's is removed
                 (folder / LOCK).unlink()
             lock.release()
-    finally:
-        with suppress(OSError):  # those that hold something now
-            for above in made:
-                above.rmdir()
 
 
 def _lock(folder: Path) -> Any:

@@ -319,6 +319,13 @@ def test_what_is_not_compressed(model, tmp_path, capsys, images, message):
     assert not (tmp_path / "file").exists()
 
 
+def test_images_without_a_name(model, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["compress", str(model), "", "-o", str(tmp_path / "file")])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("argument IMAGES: expected a path, got an empty one\n")
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
