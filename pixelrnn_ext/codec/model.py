@@ -51,17 +51,24 @@ def fingerprint(model: nn.Module, grid: Grid) -> bytes:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Those of the constructor that are not left to their defaults: one that is added later changes no file.
+    """Those of the constructors that are not left to their defaults: one that is added later changes no file.
 
-    Without the backend, which is none of what a model computes.
+    Of all classes that the model is of, since a subclass may give its base what it does not take itself; of one name
+    the nearest class says the default. Without the backend, which is none of what a model computes.
     """
-    parameters = inspect.signature(type(model)).parameters.values()
-    values = {p.name: (getattr(model, p.name), p.default) for p in parameters}
+    defaults = {p.name: p.default for cls in reversed(type(model).__mro__) for p in _parameters(cls)}
+    values = {name: (getattr(model, name), default) for name, default in defaults.items() if hasattr(model, name)}
     arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
     if isinstance(arguments.get("small"), dict):  # what a multi-scale model's small one has otherwise
         small = arguments["small"].items()
         arguments["small"] = {name: value for name, value in small if value != values[name][0] and name != "backend"}
     return arguments
+
+
+def _parameters(cls: type) -> list[inspect.Parameter]:
+    """Those of a constructor that have names: no ``*args``, which is another's attribute."""
+    unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return [p for p in inspect.signature(cls).parameters.values() if p.kind not in unnamed]
 
 
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:

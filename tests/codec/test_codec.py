@@ -315,6 +315,41 @@ def test_the_fingerprint_is_of_the_wiring_alone():
     assert Codec(same).fingerprint == Codec(model).fingerprint == Codec(model.double()).fingerprint
 
 
+class Small(px.PixelCNN):
+    """With a constructor of its own, which keeps nothing; ``args`` is none of its arguments."""
+
+    def __init__(self, size, *, plain=False, **options):
+        super().__init__(image_channels=1, levels=4, hidden_channels=size, num_layers=2, residual=not plain, **options)
+        self.args = torch.nn.Identity()
+
+
+class SmallMultiScale(px.MultiScalePixelRNN):
+    def __init__(self, **options):
+        super().__init__("row", **SMALL, image_channels=1, levels=5, **options)
+
+
+def test_a_subclass_with_a_constructor_of_its_own():
+    """What it gives the base class is part of the wiring, though the parameters are the same."""
+    torch.manual_seed(0)
+    model, other, same = Small(6), Small(6, plain=True), Small(6, backend="reference")
+    for copy in (other, same):
+        copy.load_state_dict(model.state_dict())
+    images = images_of(model)
+    file = model.compress(images)
+    assert torch.equal(model.decompress(file), images) and torch.equal(same.decompress(file), images)
+    assert Codec(other).fingerprint != Codec(model).fingerprint
+    with pytest.raises(ValueError, match="expected a file that was written with this model"):
+        other.decompress(file)
+
+
+def test_a_subclass_of_a_multi_scale_model():
+    model, other = SmallMultiScale(), SmallMultiScale(small=dict(residual=False))
+    other.load_state_dict(model.state_dict())
+    images = images_of(model, 2, 4, 6)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+    assert Codec(other).fingerprint != Codec(model).fingerprint
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_dtypes_of_the_model(dtype):
     model = model_of().to(dtype)
