@@ -15,7 +15,7 @@ from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.native import NativeRow
 from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import Draw
-from pixelrnn_ext.operators import library
+from pixelrnn_ext.operators import columns, library
 
 SIZES = dict(hidden_channels=5, num_layers=2, head_channels=7)
 MODELS = {
@@ -412,7 +412,8 @@ def test_sizes_that_the_multi_scale_model_refuses():
         make("multiscale").sample(2, (1, 4, 5))
 
 
-RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed, one tap
+BLOCK = columns.block(1, torch.float32) if library.why_no_native() is None else 0
+RIGHT = [0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start stop relu packed block, one tap
 
 
 @pytest.mark.parametrize(
@@ -421,14 +422,15 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, 1, 0, -1, 3]  # base output start stop relu packed
         (RIGHT[:-1], "ends within a step"),
         ([9], "there is no step 9"),
         ([0, 99, 1, 0, 3, 0, 2, 0], "there is no tensor 99"),
-        ([0, 0, 1, 0, 4, 0, 2, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
-        ([0, 0, 1, -1, 3, 0, 2, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
-        ([0, 0, 1, 0, 3, 0, 2, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
-        ([0, 0, 1, 0, 3, 0, 2, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
-        ([0, 0, 1, 0, 3, 0, 2, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
-        ([0, 0, 1, 0, 3, 0, 2, 1, 0, 0, 2], "expected 128 packed weights, got 192"),
-        ([0, 0, 3, 0, 3, 0, 2, 1, 0, 0, 3], "wrong dtype"),
-        ([0, 0, 4, 0, 3, 0, 2, 1, 0, 0, 3], "expected a buffer"),
+        ([0, 0, 1, 0, 4, 0, 2, BLOCK, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
+        ([0, 0, 1, -1, 3, 0, 2, BLOCK, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
+        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
+        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
+        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
+        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 2], f"expected {2 * BLOCK} packed weights, got {3 * BLOCK}"),
+        ([0, 0, 1, 0, 3, 0, 2, BLOCK + 1, 1, 0, 0, 3], "packed in blocks of"),
+        ([0, 0, 3, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "wrong dtype"),
+        ([0, 0, 4, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "expected a buffer"),
         ([1, 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
         ([3, 0, 3, 5, 6, 1, 0, 3], "has no logits"),
         ([3, 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
@@ -447,7 +449,7 @@ def test_wrong_programs_are_refused(code, message):
     tensors = [
         torch.zeros(5, 2, 3),
         torch.zeros(5, 2, 3),
-        torch.zeros(1, 3, 1, 64),
+        torch.zeros(1, 3, 1, BLOCK),
         torch.zeros(5, 2, 3, dtype=torch.float64),
         torch.zeros(4, 2, 3),
     ]
@@ -467,10 +469,12 @@ STREAM = [0, 2, 5, FULL, 8, 3]  # first last offset range at end
 @pytest.mark.parametrize(
     "streams,options,message",
     [
-        ([[0, 3, *STREAM[2:]]], {}, "a stream has the images 0 to 3 of 2"),
+        ([[0, 3, *STREAM[2:]]], {}, "there are streams of 3 of 2 images"),
+        ([[0, 1, *STREAM[2:]]], {}, "there are streams of 1 of 2 images"),
+        ([[1, *STREAM[1:]]], {}, "a stream has the images 1 to 2 behind 0"),
         ([[-1, *STREAM[1:]]], {}, "a stream has the images -1 to 2"),
         ([[2, 1, *STREAM[2:]]], {}, "a stream has the images 2 to 1"),
-        ([STREAM, STREAM], {}, "a stream has the images 0 to 2 of 2 behind 2"),
+        ([STREAM, STREAM], {}, "a stream has the images 0 to 2 behind 2"),
         ([[*STREAM[:5], 4]], {}, "not one that was opened in 3 bytes"),
         ([[*STREAM[:4], -1, 3]], {}, "not one that was opened"),
         ([[*STREAM[:3], 2**48 - 1, 8, 3]], {}, "not one that was opened"),

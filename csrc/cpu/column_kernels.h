@@ -4,9 +4,10 @@
 
 namespace pixelrnn::cpu {
 
-// Packed weights of the outputs start .. stop - 1 of a step: [blocks][channels of all taps][kBlock], zeros behind the
-// last output. A block is kBlock outputs, of a cell [4 gates][kBlock / 4 units].
-constexpr int kBlock = 64;
+// Packed weights of the outputs start .. stop - 1 of a step: [blocks][channels of all taps][outputs of a block], of a
+// cell [blocks][channels of all taps][4 gates][units of a block], zeros behind the last one. A block is what a tile
+// computes, so that it reads its weights one after the other.
+struct ColumnBlocks { int outputs, units; };
 
 // Values of the first image; the next one's are `stride` further on.
 template <class T> struct Column {
@@ -29,6 +30,7 @@ template <class T> struct CellColumn {
 };
 // A step for some images; null where an instruction set has none for T.
 template <class T> struct ColumnKernels {
+  ColumnBlocks blocks;
   void (*linear)(
       const ColumnOperand<T>*, int taps, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>&);
   void (*cell)(const ColumnOperand<T>*, int taps, const T* packed, int64_t units, int64_t images, const CellColumn<T>&);

@@ -3,14 +3,14 @@
 //
 // code is one list of integers, a step after the other. Buffers, packed and scaled are indices into the tensors, -1
 // where there is none:
-//   0 base output start stop relu packed taps (input shift channels)*                                   linear
-//   1 base carried shift c h addend output start stop packed taps (input shift channels)*               cell
+//   0 base output start stop relu packed block taps (input shift channels)*                             linear
+//   1 base carried shift c h addend output start stop packed block taps (input shift channels)*         cell
 //   2 left right output start stop relu                                                                 pointwise
 //   3 logits uniform known values scaled image colour                                                   draw
 //   4 logits values intervals scaled image colour                                                       encode
 //   5 logits known values scaled image colour                                                           decode
 // Buffers are [margin + width, N, channels], contiguous: uniform of float64, known of bool, values and intervals of
-// int64, the others of one dtype.
+// int64, the others of one dtype. A block is what column_block gave when the weights were packed.
 #pragma once
 #include <initializer_list>
 #include <sstream>
@@ -52,8 +52,8 @@ template <class... Words> void expect(bool right, const Words&... words) {
 template <class T> class ColumnProgram {
  public:
   // Keeps the pointers of the tensors, not `code`.
-  ColumnProgram(const std::vector<View>& tensors, const std::vector<int64_t>& code, int64_t margin)
-      : tensors_(tensors), code_(code), margin_(margin) {
+  ColumnProgram(const std::vector<View>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
+      : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {
     expect(!tensors.empty() && tensors[0].sizes.size() == 3, "expected buffers");
     columns_ = tensors[0].sizes[0], images_ = tensors[0].sizes[1];
     expect(columns_ < kMost && images_ < kMost, "expected fewer than 2^31 columns and images, got ", columns_, " and ",
@@ -64,7 +64,7 @@ template <class T> class ColumnProgram {
 
   std::vector<ColumnStep<T>> steps;
 
-  // As ColumnRun, whose streams are `streams`, of `bytes` bytes: images of their own each, in order.
+  // As ColumnRun, whose streams are `streams`, of `bytes` bytes: those of all images, in order.
   ColumnRun run(
       double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
     expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
@@ -72,12 +72,13 @@ template <class T> class ColumnProgram {
     int64_t before = 0;
     if (streams)
       for (const Stream& s : *streams) {
-        expect(before <= s.first && s.first <= s.last && s.last <= images_, "a stream has the images ", s.first, " to ",
-            s.last, " of ", images_, " behind ", before);
+        expect(before == s.first && s.first <= s.last, "a stream has the images ", s.first, " to ", s.last, " behind ",
+            before);
         expect(0 <= s.at && s.at <= int64_t(1) << 62 && s.end <= bytes && s.range >= kLeastRange,
             "a stream is not one that was opened in ", bytes, " bytes");
         before = s.last;
       }
+    expect(!streams || before == images_, "there are streams of ", before, " of ", images_, " images");
     return {margin_, columns_ - margin_, images_, temperature, on_grid, streams ? streams->data() : nullptr,
         streams ? int64_t(streams->size()) : 0, data};
   }
@@ -118,8 +119,11 @@ template <class T> class ColumnProgram {
       expect(0 <= s.start && s.start <= s.stop && s.stop <= b.channels, "channels ", s.start, " to ", s.stop,
           " are not in a buffer");
   }
-  void taps(ColumnStep<T>& s, int64_t outputs_of_block) {
+  // Of `gates` gates whose blocks are `size` outputs.
+  void taps(ColumnStep<T>& s, int gates, int size) {
     const View& packed = tensor(kViewType<T>);
+    const int64_t block = next();
+    expect(block == size, "the weights are packed in blocks of ", block, ", and the kernels read blocks of ", size);
     int64_t all = 0;
     for (int64_t n = next(); n > 0; --n) {
       const RowBuffer<T> input = buffer();
@@ -130,9 +134,8 @@ template <class T> class ColumnProgram {
       all += channels;
       expect(all < kMost, "expected taps of fewer than 2^31 channels, got ", all);
     }
-    const int64_t blocks = (s.stop - s.start + outputs_of_block - 1) / outputs_of_block;
-    expect(packed.numel() == blocks * all * kBlock, "expected ", blocks * all * kBlock, " packed weights, got ",
-        packed.numel());
+    const int64_t weights = (s.stop - s.start + size - 1) / size * all * gates * size;
+    expect(packed.numel() == weights, "expected ", weights, " packed weights, got ", packed.numel());
     s.packed = static_cast<const T*>(packed.data);
   }
 
@@ -164,7 +167,7 @@ template <class T> class ColumnProgram {
         s.base = buffer(), s.output = buffer();
         range(s, {s.base, s.output});
         s.relu = next();
-        taps(s, kBlock);
+        taps(s, 1, blocks_.outputs);
         break;
       case 1:
         s.kind = StepKind::kCell;
@@ -173,7 +176,7 @@ template <class T> class ColumnProgram {
         range(s, {s.carried, s.c, s.h, s.addend, s.output});
         expect(s.base.channels == 4 * s.h.channels, "expected ", 4 * s.h.channels, " channels of gates, got ",
             s.base.channels);
-        taps(s, kBlock / 4);
+        taps(s, 4, blocks_.units);
         break;
       case 2:
         s.kind = StepKind::kPointwise;
@@ -204,6 +207,7 @@ template <class T> class ColumnProgram {
   const std::vector<View>& tensors_;
   const std::vector<int64_t>& code_;
   const int64_t margin_;
+  const ColumnBlocks blocks_;
   int64_t columns_, images_;
   size_t at_ = 0;
   bool decodes_ = false;

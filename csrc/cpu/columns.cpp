@@ -9,12 +9,14 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// The columns of a row for the images image0 .. image1 - 1, which a stream may belong to.
+constexpr int64_t kTogether = 64;  // images of streams, see BLOCK in pixelrnn_ext/codec/container.py
+
+// The columns of a row for the images image0 .. image1 - 1, of which `streams` are the streams, if there are any.
 template <class T> class Images {
  public:
   Images(
-      const ColumnKernels<T>& kernels, const ColumnRun& run, int64_t image0, int64_t image1, Stream* stream = nullptr)
-      : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), stream_(stream) {}
+      const ColumnKernels<T>& kernels, const ColumnRun& run, int64_t image0, int64_t image1, Stream* streams = nullptr)
+      : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), streams_(streams) {}
 
   void run(const std::vector<ColumnStep<T>>& steps) {
     if (count_ == 0) return;  // their buffers may have no memory
@@ -39,11 +41,14 @@ template <class T> class Images {
           return drawn(logits, s.stop - s.start, uniform.data[i * uniform.stride]);
         });
       case StepKind::kEncode: return encode(s, column);
-      case StepKind::kDecode:
-        return values(s, column, [&](const T* logits, int64_t) {
+      case StepKind::kDecode: {
+        Stream* stream = streams_;
+        return values(s, column, [&](const T* logits, int64_t i) {
+          while (stream->last <= image0_ + i) ++stream;
           distribution_.set(logits, s.stop - s.start);
-          return stream_->decode(run_.bytes, distribution_);
+          return stream->decode(run_.bytes, distribution_);
         });
+      }
     }
   }
 
@@ -130,7 +135,7 @@ template <class T> class Images {
   const ColumnKernels<T>& kernels_;
   const ColumnRun& run_;
   const int64_t image0_, count_;
-  Stream* const stream_;
+  Stream* const streams_;
   Distribution distribution_;
   std::vector<ColumnOperand<T>> operands_;
   std::vector<double> levels_;
@@ -138,14 +143,24 @@ template <class T> class Images {
 
 }  // namespace
 
+template <class T> ColumnBlocks column_blocks(int instruction_set) {
+  return kernels<T>(instruction_set).columns.blocks;
+}
+template ColumnBlocks column_blocks<float>(int);
+template ColumnBlocks column_blocks<double>(int);
+
 template <class T>
 void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, const Team& team, int instruction_set) {
   const ColumnKernels<T>& chosen =
       run.on_grid ? kernels<T>(instruction_set).grid_columns : kernels<T>(instruction_set).columns;
   if (run.streams)
     return team.parallel(int(run.stream_count), [&](int s0, int s1) {
-      for (Stream* s = run.streams + s0; s < run.streams + s1; ++s)
-        Images<T>(chosen, run, s->first, s->last, s).run(steps);
+      Stream *s = run.streams + s0, *const last = run.streams + s1;
+      while (s < last) {
+        Stream* const first = s++;
+        while (s < last && s->last - first->first <= kTogether) ++s;
+        Images<T>(chosen, run, first->first, s[-1].last, first).run(steps);
+      }
     });
   const int shares = int(std::min<int64_t>(team.threads, run.images));
   team.parallel(shares,

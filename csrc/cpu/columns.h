@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "column_kernels.h"
 #include "range_coder.h"
 #include "team.h"
 
@@ -54,11 +55,14 @@ struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draws; 0 takes the most likely value
   bool on_grid;        // all that is written is rounded to the grid (grid.h); of double alone
-  // Of decode steps: a share of the team takes whole streams, each with its images, and the others are left alone.
+  // Of decode steps: all images belong to streams, one after the other. A share of the team takes whole streams.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;
 };
+
+// That of a level (instruction_set.h).
+template <class T> ColumnBlocks column_blocks(int instruction_set);
 
 template <class T>
 void run_columns(const std::vector<ColumnStep<T>>&, const ColumnRun&, const Team&, int instruction_set);

@@ -53,12 +53,18 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) opened = streams_of(*streams);
   dispatch(tensors[0], [&](auto zero) {
     using T = decltype(zero);
-    const cpu::ColumnProgram<T> program(views, code, margin);
+    const cpu::ColumnProgram<T> program(views, code, margin, cpu::column_blocks<T>(instruction_set));
     cpu::run_columns<T>(program.steps,
         program.run(temperature, on_grid, streams ? &opened : nullptr, in<uint8_t>(bytes), bytes ? bytes->numel() : 0),
         team(), instruction_set);
   });
   if (streams) put_back(opened, *streams);
+}
+
+// Outputs, of each of `gates` gates, of a block of packed weights (../cpu/column_kernels.h).
+int64_t column_block(int64_t gates, bool of_double) {
+  const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
+  return gates == 1 ? blocks.outputs : blocks.units;
 }
 
 // Intervals, start << 32 | stop, to bytes.
@@ -87,6 +93,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
       "run_columns(Tensor(a!)[] tensors, int[] code, int margin, float temperature, bool on_grid=False, "
       "Tensor(b!)? streams=None, Tensor? bytes=None) -> ()");
   m.def("range_encode(Tensor intervals) -> Tensor");
+  m.def("column_block(int gates, bool of_double) -> int");
+}
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
+  m.impl("column_block", TORCH_BOX(&pixelrnn::column_block));
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("run_columns", TORCH_BOX(&pixelrnn::run_columns));

@@ -3,13 +3,10 @@
 import torch
 from torch import Tensor
 
-from ..operators.columns import run_columns
+from ..operators import columns
 from .rows import Rows
 from .steps import Cell, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 from .streams import Streams
-
-# Outputs of a block of packed weights (csrc/cpu/column_kernels.h): of a cell 16 units of four gates.
-_BLOCK = 64
 
 
 class NativeRow:
@@ -32,7 +29,7 @@ class NativeRow:
         if self.code:
             options = {} if self.streams is None else dict(streams=self.streams.state, data=self.streams.data)
             on_grid = self.rows.grid is not None
-            run_columns(
+            columns.run_columns(
                 self.tensors, self.code, self.rows.margin, temperature=self.temperature, on_grid=on_grid, **options
             )
 
@@ -49,28 +46,28 @@ class NativeRow:
     def emit(self, kind: int, *values: int | Tensor | None) -> None:
         self.code += [kind, *(value if isinstance(value, int) else self.index(value) for value in values)]
 
-    def emit_taps(self, taps: list[Tap], packed: Tensor) -> None:
-        self.code += [self.index(packed), len(taps)]
+    def emit_taps(self, taps: list[Tap], gates: int, outputs: int) -> None:
+        block = columns.block(gates, self.rows.dtype)
+        self.code += [self.index(_pack(taps, gates, outputs, block, self.rows.dtype)), block, len(taps)]
         for tap in taps:
             self.code += [self.index(tap.input), tap.shift, tap.channels]
 
 
-def _pack(taps: list[Tap], gates: int, outputs: int, like: Tensor) -> Tensor:
+def _pack(taps: list[Tap], gates: int, outputs: int, block: int, dtype: torch.dtype) -> Tensor:
     """[blocks][all channels][gates][outputs of a block for each gate], zeros behind the last output."""
-    size = _BLOCK // gates
-    weight = torch.cat([like.new_zeros(0, gates * outputs), *(tap.weight for tap in taps)])
-    padded = torch.nn.functional.pad(weight.unflatten(1, (gates, outputs)), (0, -outputs % size))
-    return padded.unflatten(2, (-1, size)).permute(2, 0, 1, 3).contiguous()
+    weight = torch.cat([torch.zeros(0, gates * outputs, dtype=dtype), *(tap.weight for tap in taps)])
+    padded = torch.nn.functional.pad(weight.unflatten(1, (gates, outputs)), (0, -outputs % block))
+    return padded.unflatten(2, (-1, block)).permute(2, 0, 1, 3).contiguous()
 
 
 def _linear(row: NativeRow, s: Linear) -> None:
     row.emit(0, s.base, s.output, s.start, s.stop, int(s.relu))
-    row.emit_taps(s.taps, _pack(s.taps, 1, s.stop - s.start, s.base))
+    row.emit_taps(s.taps, 1, s.stop - s.start)
 
 
 def _cell(row: NativeRow, s: Cell) -> None:
     row.emit(1, s.base, s.carried, s.shift, s.c, s.h, s.addend, s.output, s.start, s.stop)
-    row.emit_taps(s.taps, _pack(s.taps, 4, s.stop - s.start, s.base))
+    row.emit_taps(s.taps, 4, s.stop - s.start)
 
 
 def _pointwise(row: NativeRow, s: Pointwise) -> None:

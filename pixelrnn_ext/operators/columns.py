@@ -28,6 +28,11 @@ def run_columns(
     torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature, on_grid, streams, data)
 
 
+def block(gates: int, dtype: torch.dtype) -> int:
+    """Outputs, of each of 1 or 4 gates, of a block of packed weights (csrc/cpu/column_kernels.h)."""
+    return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
+
+
 def range_encode(intervals: Tensor) -> bytes:
     """As incremental.range_coder.encode."""
     return torch.ops.pixelrnn_ext.range_encode(intervals).numpy().tobytes()

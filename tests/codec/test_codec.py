@@ -218,6 +218,15 @@ def test_streams(streams):
     assert len(file) <= ideal_bytes(model, images) * 1.001 + 27 + 2 * min(streams, 7)
 
 
+@pytest.mark.parametrize("threads", [1, 3], indirect=True)
+def test_streams_of_few_images_are_decoded_together(threads):
+    model = model_of("row", 3, 5)
+    images = images_of(model, 150, 2, 3)
+    codec = Codec(model)
+    file = codec.compress(images, streams=40)
+    assert torch.equal(codec.decompress(file, batch_size=150), images)
+
+
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize("n,streams", [(64, 1), (65, 1), (129, 1), (200, 3), (66, 2)])
 def test_blocks_of_images(n, streams, backend):

@@ -117,9 +117,9 @@ template <class T> double check_case(const Size& size) {
         networks.clear();
         networks.reserve(2);
         generator().seed(7);
-        networks.emplace_back(size);
+        networks.emplace_back(size, level);
         generator().seed(7);
-        networks.emplace_back(size);
+        networks.emplace_back(size, level);
         Network<T>&before = networks[0], &after = networks[1];
         cpu::run_columns<T>(
             after.steps, {kMargin, size.width, size.images, temperature, false, nullptr, 0, nullptr}, team(d), level);

@@ -122,7 +122,7 @@ void check_case(const Case& c, int level, const Deal& d) {
                             std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
   const Size& size = c.size;
   generator().seed(7);
-  Network<double> sent(size, true, c.weights);
+  Network<double> sent(size, level, true, c.weights);
   Row<int64_t> intervals(size, size.colours, 0);
   for (size_t i = 0; i < sent.values.values.size(); ++i) sent.values.values[i] = int64_t(i * i + i / 3) % sent.levels();
   code(sent, intervals, StepKind::kEncode);
@@ -136,7 +136,7 @@ void check_case(const Case& c, int level, const Deal& d) {
     std::vector<cpu::Stream> streams = streams_of(sent, intervals, count, bytes);
     check_hash(size.name + (", streams: " + std::to_string(count)), hash_of(bytes), where);
     generator().seed(7);
-    Network<double> got(size, true, c.weights);
+    Network<double> got(size, level, true, c.weights);
     for (size_t i = 0; i < got.values.values.size(); ++i) {
       const bool given = got.known.values[i] || i < size_t(kMargin * size.images * size.colours);
       got.values.values[i] = given ? sent.values.values[i] : 0;

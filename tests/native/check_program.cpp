@@ -71,20 +71,21 @@ struct Example {
   std::vector<cpu::Stream> streams;
   std::vector<uint8_t> bytes;
 
-  Example() {
+  explicit Example(cpu::ColumnBlocks blocks) {
     const int64_t colours = 1 + below(2), levels = 2 + below(6), wide = below(71), hidden = below(21);
     const int64_t image = t.buffer(colours), base = t.buffer(wide), out = t.buffer(wide), gates = t.buffer(4 * hidden),
                   c = t.buffer(hidden), h = t.buffer(hidden), sum = t.buffer(hidden),
                   logits = t.buffer(colours * (levels == 2 ? 1 : levels)), values = t.integer_buffer(colours, levels),
                   intervals = t.integer_buffer(colours, levels), known = t.flag_buffer(colours),
                   uniform = t.buffer(colours), scaled = t.vector(levels);
-    const auto packed = [&](int64_t outputs, int64_t block, int64_t channels) {
-      return t.vector((outputs + block - 1) / block * channels * cpu::kBlock);
+    const auto packed = [&](int64_t outputs, int64_t gates, int64_t block, int64_t channels) {
+      return t.vector((outputs + block - 1) / block * block * gates * channels);
     };
     for (int64_t k = 0; k < colours; ++k) {
-      emit({0, base, out, 0, wide, below(2), packed(wide, 64, 2 * colours), 2, image, -1, colours, image, 0, colours});
-      emit({1, gates, c, -1, c, h, h, sum, 0, hidden, packed(hidden, 16, wide + hidden), 2, out, 0, wide, h, -1,
-          hidden});
+      emit({0, base, out, 0, wide, below(2), packed(wide, 1, blocks.outputs, 2 * colours), blocks.outputs, 2, image, -1,
+          colours, image, 0, colours});
+      emit({1, gates, c, -1, c, h, h, sum, 0, hidden, packed(hidden, 4, blocks.units, wide + hidden), blocks.units, 2,
+          out, 0, wide, h, -1, hidden});
       emit({2, out, one_in(2) ? -1 : base, out, 0, wide, below(2)});
       switch (below(3)) {
         case 0: emit({3, logits, uniform, known, values, scaled, image, k}); break;
@@ -139,12 +140,13 @@ struct Example {
 void check_programs(int64_t count) {
   int64_t accepted = 0, refused = 0;
   for (int64_t i = 0; i < count; ++i) {
-    Example e;
+    const int level = first_level() + int(below(cpu::best_instruction_set() + 1 - first_level()));
+    const cpu::ColumnBlocks blocks = cpu::column_blocks<double>(level);
+    Example e(blocks);
     for (int64_t n = below(4); n > 0 && !e.code.empty(); --n) e.damage();
     const bool with_streams = !one_in(10);
-    const int level = first_level() + int(below(cpu::best_instruction_set() + 1 - first_level()));
     try {
-      const cpu::ColumnProgram<double> program(e.t.views, e.code, e.margin);
+      const cpu::ColumnProgram<double> program(e.t.views, e.code, e.margin, blocks);
       cpu::run_columns<double>(program.steps,
           program.run(below(2), below(2), with_streams ? &e.streams : nullptr, data(e.bytes), int64_t(e.bytes.size())),
           team(one_in(8) ? Deal{2, 2} : Deal{1, 1}), level);

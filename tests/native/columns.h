@@ -41,9 +41,10 @@ inline int first_of(int channels, int colours, int colour) {  // as torch.tensor
 }
 
 // Weights [channels of all taps][gates][outputs], packed as column_kernels.h says.
-template <class T> std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs) {
-  const int size = cpu::kBlock / gates, blocks = (outputs + size - 1) / size;
-  std::vector<T> p(size_t(blocks) * channels * cpu::kBlock);
+template <class T>
+std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs, int size) {
+  const int blocks = (outputs + size - 1) / size;
+  std::vector<T> p(size_t(blocks) * channels * gates * size);
   for (int b = 0; b < blocks; ++b)
     for (int j = 0; j < channels; ++j)
       for (int g = 0; g < gates; ++g)
@@ -55,6 +56,7 @@ template <class T> std::vector<T> packed(const std::vector<T>& weight, int chann
 // image -> wide (linear, ReLU) -> hidden (cell) -> wide + linear -> logits -> the next values of image
 template <class T> struct Network {
   Size s;
+  cpu::ColumnBlocks blocks;
   bool on_grid;
   double larger;
   Row<T> image, wide, base, gates, c, h, addend, state, sum, logits_base, logits;
@@ -65,9 +67,11 @@ template <class T> struct Network {
   std::vector<std::vector<T>> weights, packs;
   std::vector<ColumnStep<T>> steps;
 
-  // On the grid (csrc/cpu/grid.h) all numbers are, and weights and states may be `larger` than those of a layer.
-  explicit Network(const Size& size, bool on_grid_ = false, double larger_ = 1)
+  // For the kernels of a level. On the grid (csrc/cpu/grid.h) all numbers are, and weights and states may be `larger`
+  // than those of a layer.
+  Network(const Size& size, int level, bool on_grid_ = false, double larger_ = 1)
       : s(size),
+        blocks(cpu::column_blocks<T>(level)),
         on_grid(on_grid_),
         larger(larger_),
         image(s, s.colours, 0),
@@ -112,7 +116,7 @@ template <class T> struct Network {
     for (const auto& tap : step.taps) channels += tap.channels;
     const int outputs = step.stop - step.start;
     weights.push_back(numbers(int64_t(channels) * gates_ * outputs, larger / std::sqrt(channels + 1.), 16));
-    packs.push_back(packed(weights.back(), channels, gates_, outputs));
+    packs.push_back(packed(weights.back(), channels, gates_, outputs, gates_ == 1 ? blocks.outputs : blocks.units));
     steps.push_back(step);
   }
   void add_colour(int k) {

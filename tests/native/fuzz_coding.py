@@ -12,7 +12,6 @@ from contextlib import suppress
 import torch
 
 REFUSALS = (RuntimeError, TypeError, ValueError)  # NotImplementedError is a RuntimeError
-BLOCK = 64  # csrc/cpu/column_kernels.h
 WHOLE = 2**24  # csrc/cpu/range_coder.h
 FULL = -1  # the range of a stream that has just been opened, in 64 bits
 LARGEST = 2**63 - 1
@@ -115,8 +114,11 @@ class Columns:
             tensor.copy_(torch.randint(below, tensor.shape) if below else torch.randn(tensor.shape))
         return self.add(tensor)
 
-    def packed(self, outputs, outputs_of_block, channels):
-        return self.add(torch.ones(min(-(-outputs // outputs_of_block) * channels * BLOCK, 2**16), dtype=self.dtype))
+    def packed(self, outputs, gates, channels):
+        """The index of packed weights, and the size of their blocks."""
+        block = torch.ops.pixelrnn_ext.column_block(gates, self.dtype == torch.float64)
+        weights = -(-outputs // block) * channels * gates * block
+        return self.add(torch.ones(min(weights, 2**16), dtype=self.dtype)), block
 
     def add(self, tensor):
         self.tensors.append(tensor)
@@ -132,10 +134,10 @@ class Columns:
         back = -min(self.margin, 1)
         for k in range(min(colours, 3)):
             taps = [2, image, back, colours, image, 0, colours]
-            self.code += [0, base, out, 0, wide, chance.randint(0, 1), self.packed(wide, BLOCK, 2 * colours), *taps]
+            self.code += [0, base, out, 0, wide, chance.randint(0, 1), *self.packed(wide, 1, 2 * colours), *taps]
             taps = [2, out, 0, wide, h, back, hidden]
             self.code += [1, gates, c, back, c, h, h, total, 0, hidden]
-            self.code += [self.packed(hidden, BLOCK // 4, wide + hidden), *taps]
+            self.code += [*self.packed(hidden, 4, wide + hidden), *taps]
             self.code += [2, out, chance.choice([-1, base]), out, 0, wide, chance.randint(0, 1)]
             self.code += chance.choice([[3, logits, uniform, known], [4, logits], [5, logits, known]])
             self.code += [values, intervals] if self.code[-2] == 4 else [values]

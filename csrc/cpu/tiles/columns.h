@@ -1,5 +1,7 @@
 // Register tiles of run_columns (../column_kernels.h).
 #pragma once
+#include <type_traits>
+
 #include "../../cell.h"
 #include "../grid.h"
 #include "register_tile.h"
@@ -7,17 +9,16 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// acc[R][N] = the operands of R images times N vectors of a block of packed weights, `spacing` values from vector to
-// vector.
-template <class T, int R, int N>
+// acc[R][N] = the operands of R images times the first N vectors of a block of packed weights, which has `all`.
+template <class T, int R, int N, int all>
 INLINE void multiply_operands(
-    const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, int64_t spacing, Vec<T> acc[R][N]) {
+    const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
   for (int k = 0; k < n; ++k) {
     const Column<const T> input = taps[k].input;
     const T* p[R];
     UNROLL for (int m = 0; m < R; ++m) p[m] = input.data + (image + m) * input.stride;
-    w = multiply<T, R, N>(p, 0, taps[k].channels, w, kBlock, spacing, acc);
+    w = multiply<T, R, N>(p, 0, taps[k].channels, w, all * lanes<T>, lanes<T>, acc);
   }
 }
 
@@ -25,6 +26,22 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   int64_t all = 0;
   for (int k = 0; k < n; ++k) all += taps[k].channels;
   return all;
+}
+
+// tile(R, image) for tiles of R images, an integral constant of `most` at most, as equal as can be.
+template <int most, class F> INLINE void tile_images(int64_t images, const F& tile) {
+  for (int64_t image = 0; image < images;) {
+    const int64_t tiles = (images - image + most - 1) / most, count = (images - image + tiles - 1) / tiles;
+    switch (count) {
+#define CASE(R)                                                             \
+  case R:                                                                   \
+    if constexpr (R <= most) tile(std::integral_constant<int, R>{}, image); \
+    break;
+      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+    }
+    image += count;
+  }
 }
 
 // What is written, as it is or on the grid: rounded are the products' sums, sigmoid and tanh, c and h.
@@ -47,12 +64,13 @@ template <class T, bool on_grid> struct ColumnTiles {
   static constexpr int L = lanes<T>;
   static constexpr int kVectors = PIXELRNN_VECTOR_REGISTERS == 32 ? 4 : 2, kImages = kRows;
   static constexpr int kCellImages = PIXELRNN_VECTOR_REGISTERS == 32 ? kRows : 2;
+  static constexpr ColumnBlocks kBlocks{kVectors * L, L};
 
   template <int R, int N>
   static void linear_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
       int64_t image, const LinearColumn<T>& a) {
     Vec<T> acc[R][N];
-    multiply_operands<T, R, N>(taps, n, image, w, L, acc);
+    multiply_operands<T, R, N, kVectors>(taps, n, image, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) {
       const int64_t first = output + v * L, left = outputs - first;
       Vec<T> y =
@@ -61,38 +79,21 @@ template <class T, bool on_grid> struct ColumnTiles {
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }
-  template <int R>
-  static void linear_images(
-      const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t image, const LinearColumn<T>& a) {
-    const int64_t all = all_channels(taps, n);
-    for (int64_t block = 0; block < outputs; block += kBlock, packed += all * kBlock) {
-      const int64_t end = outputs - block < kBlock ? outputs - block : kBlock;
-      for (int64_t o = 0; o < end;) {
-        const int64_t vectors = (end - o + L - 1) / L;
-        const T* w = packed + o;
-        if (kVectors == 4 && vectors >= 3) {
-          linear_tile<R, kVectors>(taps, n, w, block + o, outputs, image, a), o += kVectors * L;
-        } else if (vectors >= 2) {
-          linear_tile<R, 2>(taps, n, w, block + o, outputs, image, a), o += 2 * L;
-        } else {
-          linear_tile<R, 1>(taps, n, w, block + o, outputs, image, a), o += L;
-        }
-      }
-    }
+  // N vectors of outputs of all images, whose weights stay in the cache meanwhile.
+  template <int N>
+  static void linear_block(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
+      int64_t images, const LinearColumn<T>& a) {
+    tile_images<kImages>(
+        images, [&](auto r, int64_t image) { linear_tile<r, N>(taps, n, w, output, outputs, image, a); });
   }
   static void linear(
       const ColumnOperand<T>* taps, int n, const T* packed, int64_t outputs, int64_t images, const LinearColumn<T>& a) {
-    for (int64_t image = 0; image < images;) {
-      const int64_t tiles = (images - image + kImages - 1) / kImages, count = (images - image + tiles - 1) / tiles;
-      switch (count) {
-#define CASE(R)                                                                       \
-  case R:                                                                             \
-    if constexpr (R <= kImages) linear_images<R>(taps, n, packed, outputs, image, a); \
-    break;
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#undef CASE
-      }
-      image += count;
+    const int64_t block = kBlocks.outputs * all_channels(taps, n);
+    for (int64_t o = 0; o < outputs; o += kBlocks.outputs, packed += block) {
+      const int64_t vectors = (outputs - o + L - 1) / L;
+      if (kVectors == 4 && vectors >= 3) linear_block<kVectors>(taps, n, packed, o, outputs, images, a);
+      else if (vectors >= 2) linear_block<2>(taps, n, packed, o, outputs, images, a);
+      else linear_block<1>(taps, n, packed, o, outputs, images, a);
     }
   }
 
@@ -117,36 +118,19 @@ template <class T, bool on_grid> struct ColumnTiles {
   static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image,
       const CellColumn<T>& a) {
     Vec<T> acc[R][4], z[R][4];
-    multiply_operands<T, R, 4>(taps, n, image, w, kBlock / 4, acc);
+    multiply_operands<T, R, 4, 4>(taps, n, image, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < 4; ++g) z[m][g] = acc[m][g];
     ROLL for (int m = 0; m < R; ++m) cell_vector(z[m], unit, units - unit, image + m, a);
   }
-  template <int R>
-  static void cell_images(
-      const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t image, const CellColumn<T>& a) {
-    constexpr int64_t kUnits = kBlock / 4;
-    const int64_t all = all_channels(taps, n);
-    for (int64_t unit = 0; unit < units; unit += L)
-      cell_tile<R>(taps, n, packed + unit / kUnits * all * kBlock + unit % kUnits, unit, units, image, a);
-  }
   static void cell(
       const ColumnOperand<T>* taps, int n, const T* packed, int64_t units, int64_t images, const CellColumn<T>& a) {
-    for (int64_t image = 0; image < images;) {
-      const int64_t tiles = (images - image + kCellImages - 1) / kCellImages,
-                    count = (images - image + tiles - 1) / tiles;
-      switch (count) {
-#define CASE(R)                                                                       \
-  case R:                                                                             \
-    if constexpr (R <= kCellImages) cell_images<R>(taps, n, packed, units, image, a); \
-    break;
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#undef CASE
-      }
-      image += count;
-    }
+    const int64_t block = 4 * kBlocks.units * all_channels(taps, n);
+    for (int64_t unit = 0; unit < units; unit += kBlocks.units, packed += block)
+      tile_images<kCellImages>(
+          images, [&](auto r, int64_t image) { cell_tile<r>(taps, n, packed, unit, units, image, a); });
   }
 
-  static constexpr ColumnKernels<T> kernels{linear, cell};
+  static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA
