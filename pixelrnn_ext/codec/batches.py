@@ -23,10 +23,12 @@ class Sized(NamedTuple):
 
     def some(self, index: Tensor) -> "Sized":
         """Those of an index."""
-        condition = self.condition
-        if condition is not None and condition.shape[0] != 1:
-            condition = condition[index]
-        return Sized(self.images[index], condition)
+        return Sized(self.images[index], condition_of(self.condition, index))
+
+
+def condition_of(condition: Tensor | None, index: Tensor) -> Tensor | None:
+    """That of some images; it may be one for all."""
+    return condition if condition is None or condition.shape[0] == 1 else condition[index]
 
 
 class Report:

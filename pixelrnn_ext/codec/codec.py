@@ -27,7 +27,7 @@ from .model import fingerprint, prepared
 
 PROFILE = 0
 STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
-MEMORY_OF_STREAM = 256 << 20  # bytes that decoding one takes, at most
+MEMORY_AT_ONCE = 256 << 20  # bytes that decoding a stream takes, or encoding a batch; an image may take more
 
 
 class Codec:
@@ -91,7 +91,7 @@ class Codec:
                 sequence of them. It is not in the file: who decompresses has to give it again.
             streams: parts of the file that can be decoded at once, one a thread, for each size of images; None makes
                 one of 8 KiB. Each costs two to four bytes.
-            batch_size: images that are computed at once. The file does not depend on it.
+            batch_size: images that are computed at once, at most. The file does not depend on it.
             progress: called with (done, all) after every row of pixels; True writes them to stderr.
 
         Raises:
@@ -196,8 +196,9 @@ class Codec:
         report = Report(progress, sum(group.rows for group in groups))
         for group in groups:
             batches = []
-            for first in range(0, max(group.n, 1), batch_size):
-                batch = group.some(torch.arange(first, min(first + batch_size, group.n)))
+            together = max(1, min(batch_size, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:])))
+            for index in torch.arange(group.n).split(together):
+                batch = group.some(index)
                 encoding = Encoding(self._grid)
                 self._run(encoding, batch, report)
                 batches.append(encoding.parts)
@@ -207,7 +208,7 @@ class Codec:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
             size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ elsewhere
-            together = max(1, MEMORY_OF_STREAM // self._bytes_of_image(*group.images.shape[2:]))
+            together = max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
             needed = math.ceil(group.n / together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
         data = [

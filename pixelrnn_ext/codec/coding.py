@@ -2,6 +2,7 @@
 what order its networks go over them."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -14,13 +15,14 @@ from ..incremental.run import Network, each_row
 from ..incremental.states import State
 from ..incremental.steps import Decode, Encode, Step
 from ..incremental.streams import Streams
-from ..layers import DiagonalBiLSTM, RowLSTM
+from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from ..sampling import Draws, Progress
+from .batches import condition_of
 
 RECURRENT = (RowLSTM, DiagonalBiLSTM)
 # A file that is whole, of this model, and does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-_IN_CACHE = 16  # images of a pass, which reads and writes each map several times
+_PIXELS = 2**14  # of a pass, which reads and writes each map several times: they should stay in a cache
 
 
 class Intervals(NamedTuple):
@@ -54,25 +56,33 @@ class Encoding:
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
     ) -> Tensor:
         n, colours, height, width = draws.values.shape
-        parallel = not any(isinstance(module, RECURRENT) for _, module in model.named_modules())
-        network: Network
-        if parallel:
-            network = _Pass(model, _scaled(model, draws.values, self.grid), condition, self.grid)
-        else:
-            network = RowNetwork(model, n, width, condition, self.grid)
-        rows = network.rows
+        recurrent = any(isinstance(module, RECURRENT) for _, module in model.named_modules())
+        together = n if recurrent else _PIXELS // (height * width)
+        intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
+        for index in torch.arange(n).split(max(together, 1)):
+            images, told = draws.values[index], condition_of(condition, index)
+            network: Network
+            if recurrent:
+                network = RowNetwork(model, len(index), width, told, self.grid)
+            else:
+                network = _Passes(model, _scaled(model, images, self.grid), told, self.grid)
+            for r, row in self._rows(model, network, images):
+                intervals[r, :, index] = row
+                if progress:
+                    progress(len(index) * (r + 1) + height * int(index[0]), height * n)
+        self.parts.append(Intervals(intervals, ~draws.known.permute(2, 3, 0, 1)))
+        return draws.values
+
+    def _rows(self, model: PixelModel, network: Network, images: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Each row's number, and its intervals (W, N, C)."""
+        rows, colours = network.rows, images.shape[1]
         values, intervals = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
         levels = _scaled(model, torch.arange(model.levels), self.grid)
         steps: list[Step] = [
             Encode(network.output, values, intervals, levels, network.input, k) for k in range(colours)
         ]
-        all_intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
-        for r in each_row(model, network, steps, [(values, draws.values)]):
-            all_intervals[r] = intervals[rows.margin :]
-            if progress:
-                progress(r + 1, height)
-        self.parts.append(Intervals(all_intervals, ~draws.known.permute(2, 3, 0, 1)))
-        return draws.values
+        for r in each_row(model, network, steps, [(values, images)]):
+            yield r, intervals[rows.margin :]
 
 
 class Decoding:
@@ -148,28 +158,44 @@ def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> float:
     return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
-class _Pass(State):
-    """A network without recurrences, in one pass over images that are given.
+class _Passes(State):
+    """A network without recurrences over images that are given: a pass for each band of rows, with the rows above that
+    it reads.
 
     Exact sums have no order, so that its logits are those of the steps.
     """
 
     rows: Rows
     input: Tensor
-    logits: Tensor
+    output: Tensor
 
     def __init__(self, model: PixelModel, images: Tensor, condition: Tensor | None, grid: Grid) -> None:
-        n, colours, _, width = images.shape
         assert isinstance(model, nn.Module)
-        network = _OnGrid(model, grid, trace(model, condition is not None))
-        index = torch.arange(n).split(_IN_CACHE)
-        conditions = [condition if condition is None or len(condition) == 1 else condition[i] for i in index]
-        self.logits = torch.cat([network.run(images[i], told) for i, told in zip(index, conditions)])
+        n, colours, height, width = images.shape
+        graph = trace(model, condition is not None)
+        self._network, self._images = _OnGrid(model, grid, graph), images
+        self._maps = self._network.known(condition)
+        layers = [self._network.submodules.get(str(node.target)) for node in graph.nodes]
+        self._above = sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, MaskedConv2d))
+        # At worst half of a band is computed once more.
+        self._height = height if height * width <= _PIXELS else max(_PIXELS // width, 2 * self._above, 1)
+        self._logits = self._band(0)
         self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
-        self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self.logits.shape[1])
+        self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self._logits.shape[1])
 
     def begin_row(self, row: int) -> None:
-        self.rows.fill(self.output, self.logits[:, :, row : row + 1])
+        within = row % self._height
+        if row and not within:
+            del self._logits  # before there are others
+            self._logits = self._band(row)
+        self.rows.fill(self.output, self._logits[:, :, within : within + 1])
+
+    def _band(self, row: int) -> Tensor:
+        """The logits of the rows from ``row`` on."""
+        top = max(row - self._above, 0)
+        rows = slice(top, row + self._height)
+        maps = {node: map if map is None or map.shape[2] == 1 else map[:, :, rows] for node, map in self._maps.items()}
+        return self._network.run(self._images[:, :, rows], initial_env=maps)[:, :, row - top :]
 
 
 class _OnGrid(fx.Interpreter):
@@ -178,6 +204,18 @@ class _OnGrid(fx.Interpreter):
     def __init__(self, model: nn.Module, grid: Grid, graph: fx.Graph) -> None:
         super().__init__(model, graph=graph)
         self.grid = grid
+
+    def known(self, condition: Tensor | None) -> dict[fx.Node, Any]:
+        """The maps that do not depend on the images, the first of the graph's inputs."""
+        images, *others = self.graph.find_nodes(op="placeholder")
+        self.env = dict.fromkeys(others, condition)
+        depend = {images}
+        for node in self.graph.nodes:
+            if not depend.isdisjoint(node.all_input_nodes):
+                depend.add(node)
+            elif node not in depend and node not in self.env:
+                self.env[node] = self.run_node(node)
+        return self.env
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)

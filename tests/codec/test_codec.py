@@ -139,6 +139,16 @@ def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps(colours, conditional,
     assert Codec(model).compress(images, condition) == one_pass
 
 
+@pytest.mark.parametrize("condition", [None, (3, 2, 40, 1), (1, 2, 40, 4), (3, 2, 1, 1)], ids=str)
+@pytest.mark.parametrize("pixels", [1, 7, 68, 40 * 4, 2 * 40 * 4])
+def test_passes_over_bands_and_over_some_images(pixels, condition, monkeypatch):
+    model = model_of("cnn", 3, 5, scale=20, condition_channels=2 if condition else 0)
+    images, told = images_of(model, 3, 40, 4), condition and torch.randn(condition)
+    at_once = Codec(model).compress(images, told)
+    monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS", pixels)
+    assert Codec(model).compress(images, told) == at_once
+
+
 CONDITIONS = {"for each": (3, 2, 5, 4), "a vector": (3, 2, 1, 1), "one for all": (1, 2, 1, 1), "a row": (1, 2, 1, 4)}
 
 
@@ -253,7 +263,7 @@ def test_a_stream_takes_less_than_so_much_memory(monkeypatch):
     images = images_of(model, 20)
     codec = Codec(model)
     image = codec._bytes_of_image(5, 4)
-    monkeypatch.setattr("pixelrnn_ext.codec.codec.MEMORY_OF_STREAM", 3 * image)
+    monkeypatch.setattr("pixelrnn_ext.codec.codec.MEMORY_AT_ONCE", 3 * image)
     assert codec.compress(images) == codec.compress(images, streams=7) != codec.compress(images, streams=1)
 
 

@@ -137,15 +137,24 @@ import pixelrnn_ext as px
 def peak():
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
+def taken(run, *args, **options):
+    open("/proc/self/clear_refs", "w").write("5")
+    before = peak()
+    run(*args, **options)
+    return peak() - before
+
+torch.manual_seed(0)
+sizes = map(int, sys.argv[2:])
+"""
+DECODING = """
 class Begun(Exception):
     pass
 
 def begin(*_):
     raise Begun
 
-kind, (n, height, width) = sys.argv[1], map(int, sys.argv[2:])
-torch.manual_seed(0)
-sizes, condition = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4), None
+kind, (n, height, width), condition = sys.argv[1], sizes, None
+sizes = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4)
 if kind == "diagonal":
     model = px.PixelRNN("diagonal", **sizes | dict(hidden_channels=16, num_layers=2, head_channels=16))
 elif kind == "multi-scale":
@@ -166,11 +175,33 @@ while high - low > 1 << 16:
         low = middle
 few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
 codec.decompress(codec.compress(*few), few[1])
-open("/proc/self/clear_refs", "w").write("5")
-before = peak()
-codec.decompress(file, condition, max_bytes=high)
-print(high, peak() - before)
+print(high, taken(codec.decompress, file, condition, max_bytes=high))
 """
+ENCODING = """
+height, width = sizes
+options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=3, head_channels=64)
+model = px.PixelCNN(**options) if sys.argv[1] == "pixelcnn" else px.PixelRNN(sys.argv[1], **options)
+codec = px.codec.Codec(model)
+codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+print(taken(codec.compress, torch.zeros(1, 1, height, width, dtype=torch.uint8)))
+"""
+
+
+def bytes_taken(program, kind, *sizes):
+    command = [sys.executable, "-c", PEAK + program, kind, *map(str, sizes)]
+    one_thread = child.environment() | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=one_thread, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return map(int, done.stdout.split())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("kind", ["pixelcnn", "row"])
+def test_encoding_keeps_no_maps_of_a_whole_image(kind):
+    """One of which would take 128 bytes a value with 16 channels, and one of logits 2048."""
+    (low,), (high,) = (bytes_taken(ENCODING, kind, height, 150) for height in (330, 830))
+    assert low > 16 * 330 * 150  # its intervals, at least
+    assert high - low < 100 * 500 * 150 + (16 << 20)  # an allocator's
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -185,10 +216,6 @@ print(high, peak() - before)
 )
 def test_decoding_takes_the_memory_that_is_allowed(kind, size):
     """Of a file that takes just that; within 10 %, and what the memory's own bookkeeping takes."""
-    command = [sys.executable, "-c", PEAK, kind, *map(str, size)]
-    one_thread = child.environment() | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=one_thread, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    allowed, taken = map(int, done.stdout.split())
+    allowed, taken = bytes_taken(DECODING, kind, *size)
     assert allowed > 30 << 20
     assert taken <= 1.1 * allowed + (2 << 20)
