@@ -319,6 +319,7 @@ def test_codec_reports_another_codec_that_is_not_lossless(monkeypatch, capsys):
 def test_codec_requirements():
     case = bench_codec.tiny_cases()[1]
     ratios = {1: {"compress": 3.0, "decompress": 1.5}}
-    verdicts = [str(verdict) for verdict in bench_codec.verdicts(case, 0.05, ratios, {1: ""})]
-    assert verdicts == ["met", "met", "missed"]
-    assert str(bench_codec.verdicts(case, 0.11, ratios, {1: ""})[0]) == "missed"
+    verdicts = [str(verdict) for verdict in bench_codec.verdicts(case, 0.05, -0.02, ratios, {1: ""})]
+    assert verdicts == ["met", "met", "met", "missed"]
+    large = bench_codec.verdicts(case, 0.11, 0.011, ratios, {1: ""})
+    assert [str(verdict) for verdict in large[:2]] == ["missed", "missed"]
