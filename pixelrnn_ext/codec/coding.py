@@ -68,7 +68,7 @@ class Encoding:
                 network = _Passes(model, _scaled(model, images, self.grid), told, self.grid)
             for r, row in self._rows(model, network, images):
                 intervals[r, :, index] = row
-                if progress:
+                if progress and n:
                     progress(len(index) * (r + 1) + height * int(index[0]), height * n)
         self.parts.append(Intervals(intervals, ~draws.known.permute(2, 3, 0, 1)))
         return draws.values

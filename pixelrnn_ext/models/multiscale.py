@@ -156,17 +156,19 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self._check_multiples(*draws.values.shape[2:])
         small_rows, rows = draws.values.shape[2] // self.factor, draws.values.shape[2]
 
-        def report(before: int) -> sampling.Progress | None:
-            return progress and (lambda done, _: progress(before + done, small_rows + rows))
+        def report(before: int, share: int) -> sampling.Progress | None:
+            return progress and (lambda done, of: progress(before + share * done // of, small_rows + rows))
 
         uniform, known, values = (t[..., :: self.factor, :: self.factor] for t in draws[:3])
         of_small = sampling.Draws(uniform, known, values, draws.temperature)
-        small_images = self.small_model._draw(sampler, of_small, self._small_condition(condition), report(0))
+        told = self._small_condition(condition)
+        small_images = self.small_model._draw(sampler, of_small, told, report(0, small_rows))
         known, values = draws.known.clone(), draws.values.clone()
         known[..., :: self.factor, :: self.factor] = True
         values[..., :: self.factor, :: self.factor] = small_images
         rest = draws._replace(known=known, values=values)
-        return self.large_model._draw(sampler, rest, self._large_condition(small_images, condition), report(small_rows))
+        told = self._large_condition(small_images, condition)
+        return self.large_model._draw(sampler, rest, told, report(small_rows, rows))
 
     def _small_condition(self, condition: Tensor | None) -> Tensor | None:
         """The condition of the small model."""

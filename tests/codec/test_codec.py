@@ -395,6 +395,24 @@ def test_progress():
     assert second == [(n, 25) for n in (5, 10, 15, 20, 25)]
 
 
+def test_progress_over_the_networks_of_a_model():
+    """Their rows one after the other, in proportion: 3 images of 2 + 4 rows are 12 of images."""
+    seen = []
+    model = multiscale()
+    model.compress(images_of(model, 3, 4, 2), progress=lambda *at: seen.append(at))
+    assert seen == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
+
+
+@pytest.mark.parametrize("make", [model_of, lambda: model_of("cnn"), multiscale], ids=["rnn", "cnn", "multi-scale"])
+def test_progress_of_no_images(make):
+    """They have no rows; those of another size do."""
+    seen, model = [], make()
+    groups = [images_of(model, n, 2, 2) for n in (0, 3)]
+    file = model.compress(groups, progress=lambda *at: seen.append(at))
+    assert seen[-1] == (6, 6) and all(rows == 6 for _, rows in seen)
+    assert all(map(torch.equal, Codec(model).decompress_groups(file), groups))
+
+
 def test_progress_may_stop_it():
     def stop(done, rows):
         raise KeyboardInterrupt
