@@ -51,12 +51,13 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   for (const Tensor& t : tensors) views.push_back(view(t));
   std::vector<cpu::Stream> opened;
   if (streams) opened = streams_of(*streams);
+  const int level = instruction_set;  // another thread may choose another one meanwhile
   dispatch(tensors[0], [&](auto zero) {
     using T = decltype(zero);
-    const cpu::ColumnProgram<T> program(views, code, margin, cpu::column_blocks<T>(instruction_set));
+    const cpu::ColumnProgram<T> program(views, code, margin, cpu::column_blocks<T>(level));
     cpu::run_columns<T>(program.steps,
         program.run(temperature, on_grid, streams ? &opened : nullptr, in<uint8_t>(bytes), bytes ? bytes->numel() : 0),
-        team(), instruction_set);
+        team(), level);
   });
   if (streams) put_back(opened, *streams);
 }

@@ -26,7 +26,7 @@ class Sized(NamedTuple):
         return Sized(self.images[index], condition_of(self.condition, index))
 
 
-def condition_of(condition: Tensor | None, index: Tensor) -> Tensor | None:
+def condition_of(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
     """That of some images; it may be one for all."""
     return condition if condition is None or condition.shape[0] == 1 else condition[index]
 

@@ -57,19 +57,22 @@ class Encoding:
     ) -> Tensor:
         n, colours, height, width = draws.values.shape
         recurrent = any(isinstance(module, RECURRENT) for _, module in model.named_modules())
-        together = n if recurrent else _PIXELS // (height * width)
+        together = max(n if recurrent else _PIXELS // (height * width), 1)
+        graph = None if recurrent else trace(model, condition is not None)
         intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
-        for index in torch.arange(n).split(max(together, 1)):
-            images, told = draws.values[index], condition_of(condition, index)
+        for first in range(0, max(n, 1), together):
+            some = slice(first, first + together)
+            images, told = draws.values[some], condition_of(condition, some)
             network: Network
-            if recurrent:
-                network = RowNetwork(model, len(index), width, told, self.grid)
+            if graph is None:
+                network = RowNetwork(model, len(images), width, told, self.grid)
             else:
-                network = _Passes(model, _scaled(model, images, self.grid), told, self.grid)
+                assert isinstance(model, nn.Module)
+                network = _Passes(_OnGrid(model, self.grid, graph), _scaled(model, images, self.grid), told)
             for r, row in self._rows(model, network, images):
-                intervals[r, :, index] = row
+                intervals[r, :, some] = row
                 if progress and n:
-                    progress(len(index) * (r + 1) + height * int(index[0]), height * n)
+                    progress(height * first + len(images) * (r + 1), height * n)
         self.parts.append(Intervals(intervals, ~draws.known.permute(2, 3, 0, 1)))
         return draws.values
 
@@ -169,18 +172,16 @@ class _Passes(State):
     input: Tensor
     output: Tensor
 
-    def __init__(self, model: PixelModel, images: Tensor, condition: Tensor | None, grid: Grid) -> None:
-        assert isinstance(model, nn.Module)
+    def __init__(self, network: "_OnGrid", images: Tensor, condition: Tensor | None) -> None:
         n, colours, height, width = images.shape
-        graph = trace(model, condition is not None)
-        self._network, self._images = _OnGrid(model, grid, graph), images
-        self._maps = self._network.known(condition)
-        layers = [self._network.submodules.get(str(node.target)) for node in graph.nodes]
+        self._network, self._images = network, images
+        self._maps = network.known(condition)
+        layers = [network.submodules.get(str(node.target)) for node in network.graph.nodes]
         self._above = sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, MaskedConv2d))
         # At worst half of a band is computed once more.
         self._height = height if height * width <= _PIXELS else max(_PIXELS // width, 2 * self._above, 1)
         self._logits = self._band(0)
-        self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
+        self.rows = Rows(n, width, 0, images.dtype, images.device, network.grid)
         self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self._logits.shape[1])
 
     def begin_row(self, row: int) -> None:
@@ -206,7 +207,7 @@ class _OnGrid(fx.Interpreter):
         self.grid = grid
 
     def known(self, condition: Tensor | None) -> dict[fx.Node, Any]:
-        """The maps that do not depend on the images, the first of the graph's inputs."""
+        """The maps that do not depend on the images, the first of the graph's inputs, and that others read which do."""
         images, *others = self.graph.find_nodes(op="placeholder")
         self.env = dict.fromkeys(others, condition)
         depend = {images}
@@ -215,7 +216,8 @@ class _OnGrid(fx.Interpreter):
                 depend.add(node)
             elif node not in depend and node not in self.env:
                 self.env[node] = self.run_node(node)
-        return self.env
+        inputs = {node for other in depend for node in other.all_input_nodes}
+        return {node: value for node, value in self.env.items() if node in inputs or node in others}
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)

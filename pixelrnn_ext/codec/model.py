@@ -58,6 +58,11 @@ def _arguments(model: nn.Module) -> dict[str, Any]:
     """
     defaults = {p.name: p.default for cls in reversed(type(model).__mro__) for p in _parameters(cls)}
     values = {name: (getattr(model, name), default) for name, default in defaults.items() if hasattr(model, name)}
+    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # a module's parameters count
+    for name, (value, _) in values.items():
+        if not isinstance(value, (bool, int, float, str, tuple, list, dict, type(None))):
+            expected = f"arguments of {type(model).__name__} that are numbers or strings"
+            raise TypeError(f"expected {expected} to code with, got {name}, a {type(value).__name__}")
     arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
     if isinstance(arguments.get("small"), dict):  # what a multi-scale model's small one has otherwise
         small = arguments["small"].items()

@@ -17,7 +17,7 @@ from .steps import Step
 
 Layer = MaskedConv2d | RowLSTM | DiagonalBiLSTM
 _LAYERS = (MaskedConv2d, RowLSTM, DiagonalBiLSTM)
-_RELUS = (F.relu, torch.relu, "relu", "relu_")
+_RELUS = (F.relu, torch.relu, F.relu_, torch.relu_, "relu", "relu_")
 _NO_LAYERS = "expected a network of masked layers, ReLUs and sums, got {}"
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
@@ -142,8 +142,40 @@ def is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def trace(model: PixelModel, conditional: bool) -> fx.Graph:
-    """The network of a model, whose nodes are its layers and the arithmetic between them."""
-    return _Tracer().trace(model, concrete_args=None if conditional else {"condition": None})
+    """The network of a model, whose nodes are its layers and the arithmetic between them.
+
+    Raises:
+        TypeError: a value is changed in place, and it is no sum and no ReLU, or is read later.
+    """
+    graph = _Tracer().trace(model, concrete_args=None if conditional else {"condition": None})
+    modules = dict(model.named_modules())
+    read_later: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        if _is_in_place(node, modules):
+            changed = node.all_input_nodes[0]
+            if changed in read_later or not (is_relu(node, modules) or node.target in _SUMS):
+                raise TypeError(f"expected a network that changes no value in place, got {node.format_node()}")
+            _make_plain(node, modules)
+        read_later.update(node.all_input_nodes)
+    return graph
+
+
+def _is_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    if node.op not in ("call_method", "call_function"):
+        return False
+    if node.target is F.relu:
+        return bool(node.kwargs.get("inplace")) or True in node.args[1:]
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return name == "iadd" or (name.endswith("_") and not name.endswith("__"))
+
+
+def _make_plain(node: fx.Node, modules: dict[str, nn.Module]) -> None:
+    relu = is_relu(node, modules)
+    node.op, node.target = "call_function", F.relu if relu else torch.add
+    if relu:
+        node.args, node.kwargs = node.args[:1], {}
 
 
 def _state_of(layer: Layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None) -> State:

@@ -34,7 +34,7 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 
     Raises:
         ValueError: something of it would be lost: colours, transparency, more than 8 bits a channel, several pictures,
-            or bytes that are none of the levels; a gray picture for a model of RGB; and as images.opened. The sentence
+            or bytes that are none of the levels; one channel for a model of RGB; and as images.opened. The sentence
             names the file.
         MemoryError: as images.opened.
     """

@@ -361,6 +361,22 @@ def test_a_subclass_with_a_constructor_of_its_own():
         other.decompress(file)
 
 
+class WithArguments(px.PixelCNN):
+    """Of which a module is known by its parameters, and a method's name is none of them."""
+
+    def __init__(self, embedding, half=None, scales=None):
+        super().__init__(image_channels=1, levels=4, hidden_channels=6, num_layers=2)
+        self.embedding, self.scales = embedding, scales
+
+
+def test_arguments_of_a_subclass_that_are_no_numbers():
+    model = WithArguments(torch.nn.Linear(2, 2))
+    images = images_of(model)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+    with pytest.raises(TypeError, match="expected arguments of WithArguments that are numbers or strings to code with"):
+        WithArguments(torch.nn.Identity(), scales=torch.ones(2)).compress(images)
+
+
 def test_a_subclass_of_a_multi_scale_model():
     model, other = SmallMultiScale(), SmallMultiScale(small=dict(residual=False))
     other.load_state_dict(model.state_dict())

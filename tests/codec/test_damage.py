@@ -11,6 +11,7 @@ import child
 import pixelrnn_ext as px
 from codec.forged import START, file_of, varint, with_checksum
 from pixelrnn_ext.codec import Codec
+from pixelrnn_ext.operators import library
 
 MEMORY = 1 << 22
 
@@ -196,6 +197,7 @@ def bytes_taken(program, kind, *sizes):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))  # a pixel takes 2 ms
 @pytest.mark.parametrize("kind", ["pixelcnn", "row"])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
     """One of which would take 128 bytes a value with 16 channels, and one of logits 2048."""

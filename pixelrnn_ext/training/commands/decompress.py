@@ -45,7 +45,7 @@ def _said_of(file: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        said = str(error).replace("max_bytes", "--max-bytes")
+        said = str(error).replace("within max_bytes", "within --max-bytes")
         raise ValueError(f"{file} cannot be decoded: {said}") from error
 
 
