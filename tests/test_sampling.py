@@ -560,7 +560,11 @@ def test_wrong_streams_are_refused(streams, options, message):
         ((5, 2, 0), [2, 0, -1, 0, 0, 3, 0], "channels 0 to 3 are not in a buffer"),
         ((2**31, 0, 3), [], "expected fewer than 2^31 columns and images, got 2147483648 and 0"),
         ((5, 2**31, 0), [], "expected fewer than 2^31 columns and images, got 5 and 2147483648"),
-        ((5, 0, 2**30), [0, 0, 0, 0, 1, 0, 0, 2, *[0, 0, 2**30] * 2], "expected taps of fewer than 2^31 channels"),
+        (
+            (5, 0, 2**30),
+            [0, 0, 0, 0, 1, 0, 0, BLOCK, 2, *[0, 0, 2**30] * 2],
+            "expected taps of fewer than 2^31 channels",
+        ),
     ],
 )
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
