@@ -199,7 +199,7 @@ def bytes_taken(folder, program, kind, *sizes):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))  # a pixel takes 2 ms
-@pytest.mark.parametrize("kind", ["pixelcnn", "row"])
+@pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind, tmp_path):
     """One of which would take 128 bytes a value with 16 channels, and one of logits 2048."""
     (low,), (high,) = (bytes_taken(tmp_path, ENCODING, kind, height, 150) for height in (330, 830))
