@@ -196,8 +196,7 @@ class Codec:
         report = Report(progress, sum(group.rows for group in groups))
         for group in groups:
             batches = []
-            together = max(1, min(batch_size, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:])))
-            for index in torch.arange(group.n).split(together):
+            for index in torch.arange(group.n).split(min(batch_size, self._at_once(group))):
                 batch = group.some(index)
                 encoding = Encoding(self._grid)
                 self._run(encoding, batch, report)
@@ -208,7 +207,7 @@ class Codec:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
             size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ elsewhere
-            together = max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
+            together = self._at_once(group)
             needed = math.ceil(group.n / together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
         data = [
@@ -279,6 +278,10 @@ class Codec:
             images[index] = self._run(Decoding(self._grid, streams), group.some(index), report)
         if not streams.finished():
             raise ValueError(f"{WRONG}: a stream goes on behind its images")
+
+    def _at_once(self, group: Sized) -> int:
+        """How many images of a group memory is taken for."""
+        return max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
 
     def _bytes_of_image(self, height: int, width: int) -> int:
         """What coding one takes, beside its values in the result."""

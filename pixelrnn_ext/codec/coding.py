@@ -214,7 +214,7 @@ class _OnGrid(fx.Interpreter):
         for node in self.graph.nodes:
             if not depend.isdisjoint(node.all_input_nodes):
                 depend.add(node)
-            elif node not in depend and node not in self.env:
+            elif node.op != "placeholder":
                 self.env[node] = self.run_node(node)
         inputs = {node for other in depend for node in other.all_input_nodes}
         return {node: value for node, value in self.env.items() if node in inputs or node in others}

@@ -152,10 +152,12 @@ def trace(model: PixelModel, conditional: bool) -> fx.Graph:
     read_later: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         if _is_in_place(node, modules):
-            changed = node.all_input_nodes[0]
-            if changed in read_later or not (is_relu(node, modules) or node.target in _SUMS):
+            relu = is_relu(node, modules)
+            if node.all_input_nodes[0] in read_later or not (relu or node.target in _SUMS):
                 raise TypeError(f"expected a network that changes no value in place, got {node.format_node()}")
-            _make_plain(node, modules)
+            node.op, node.target = "call_function", F.relu if relu else torch.add
+            if relu:
+                node.args, node.kwargs = node.args[:1], {}
         read_later.update(node.all_input_nodes)
     return graph
 
@@ -169,13 +171,6 @@ def _is_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return bool(node.kwargs.get("inplace")) or True in node.args[1:]
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     return name == "iadd" or (name.endswith("_") and not name.endswith("__"))
-
-
-def _make_plain(node: fx.Node, modules: dict[str, nn.Module]) -> None:
-    relu = is_relu(node, modules)
-    node.op, node.target = "call_function", F.relu if relu else torch.add
-    if relu:
-        node.args, node.kwargs = node.args[:1], {}
 
 
 def _state_of(layer: Layer, rows: Rows, input: Tensor, gate_bias: Tensor | None = None) -> State:
