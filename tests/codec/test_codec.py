@@ -1,58 +1,33 @@
 """Files of the codec: what goes in comes out, at the likelihood's size, as the same bytes whatever computes them."""
 
-import ctypes
 import math
-import platform
-from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
 from checks import using_instruction_set
-from pixelrnn_ext.codec import Codec, self_check
+from codec.examples import ideal_bytes, images_of, model_of, multiscale
+from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.codec.coding import Encoding
 from pixelrnn_ext.incremental.grid import PROFILES
 from pixelrnn_ext.operators import library
 
-SMALL = dict(hidden_channels=6, num_layers=2, head_channels=10)
 LEVELS = [2, 5, 17, 256]
+
 LAYERS = ["row", "diagonal", "cnn"]
+
 # Every image of one run of lockstep, one alone, tiles with a rest, none; one pixel, a row, a column.
 SIZES = [(1, 1, 1), (7, 1, 9), (3, 8, 1), (0, 4, 3), (5, 6, 7)]
+
 WAYS = {
     "plain": {},
     "skip": dict(skip=True),
     "no residual": dict(residual=False),
     "wider kernel": dict(kernel_size=5),
 }
+
 native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
-
-
-def model_of(layer="diagonal", colours=1, levels=2, scale=1.0, seed=0, **options):
-    torch.manual_seed(seed)
-    options = SMALL | dict(image_channels=colours, levels=levels) | options
-    model = px.PixelCNN(**options) if layer == "cnn" else px.PixelRNN(layer, **options)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(scale)
-    return model
-
-
-def images_of(model, n=3, height=5, width=4, seed=0):
-    size = n, model.image_channels, height, width
-    return torch.randint(model.levels, size, generator=torch.Generator().manual_seed(seed))
-
-
-def ideal_bytes(model, images, condition=None):
-    condition = condition if condition is None else condition.double()
-    with torch.no_grad():
-        return -float(model.double().log_prob(images, condition).sum()) / math.log(2) / 8
-
-
-def multiscale(**options):
-    torch.manual_seed(0)
-    return px.MultiScalePixelRNN("row", **dict(image_channels=1, levels=5, upsampling_channels=4) | SMALL | options)
 
 
 @pytest.mark.covering(2)
@@ -309,82 +284,6 @@ def test_a_codec_is_of_the_model_as_it_was():
         model.decompress(file)
 
 
-CHANGES = {
-    "a weight": lambda m: m.head[-1].weight.data[0, 0].add_(2**-15),
-    "a bias": lambda m: m.head[-1].bias.data[0].add_(2**-28),
-    "a state": lambda m: m.blocks[0].layer.h0_reverse.data[0].add_(2**-13),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_the_fingerprint_is_of_every_integer(change):
-    model = model_of()
-    before = Codec(model).fingerprint
-    CHANGES[change](model.double())
-    assert Codec(model).fingerprint != before
-
-
-def test_the_fingerprint_is_of_the_wiring_alone():
-    model = model_of()
-    other = model_of(residual=False)
-    assert Codec(other).fingerprint != Codec(model).fingerprint
-    assert Codec(multiscale(small=dict(layer="row", kernel_size=3))).fingerprint == Codec(multiscale()).fingerprint
-    assert Codec(multiscale(small=dict(residual=False))).fingerprint != Codec(multiscale()).fingerprint
-    same = model_of(backend="reference", residual=True, skip=False)
-    assert Codec(same).fingerprint == Codec(model).fingerprint == Codec(model.double()).fingerprint
-
-
-class Small(px.PixelCNN):
-    """With a constructor of its own, which keeps nothing; ``args`` is none of its arguments."""
-
-    def __init__(self, size, *, plain=False, **options):
-        super().__init__(image_channels=1, levels=4, hidden_channels=size, num_layers=2, residual=not plain, **options)
-        self.args = torch.nn.Identity()
-
-
-class SmallMultiScale(px.MultiScalePixelRNN):
-    def __init__(self, **options):
-        super().__init__("row", **SMALL, image_channels=1, levels=5, **options)
-
-
-def test_a_subclass_with_a_constructor_of_its_own():
-    """What it gives the base class is part of the wiring, though the parameters are the same."""
-    torch.manual_seed(0)
-    model, other, same = Small(6), Small(6, plain=True), Small(6, backend="reference")
-    for copy in (other, same):
-        copy.load_state_dict(model.state_dict())
-    images = images_of(model)
-    file = model.compress(images)
-    assert torch.equal(model.decompress(file), images) and torch.equal(same.decompress(file), images)
-    assert Codec(other).fingerprint != Codec(model).fingerprint
-    with pytest.raises(ValueError, match="expected a file that was written with this model"):
-        other.decompress(file)
-
-
-class WithArguments(px.PixelCNN):
-    """Of which a module is known by its parameters, and a method's name is none of them."""
-
-    def __init__(self, embedding, half=None, scales=None):
-        super().__init__(image_channels=1, levels=4, hidden_channels=6, num_layers=2)
-        self.embedding, self.scales = embedding, scales
-
-
-def test_arguments_of_a_subclass_that_are_no_numbers():
-    model = WithArguments(torch.nn.Linear(2, 2))
-    images = images_of(model)
-    assert torch.equal(model.decompress(model.compress(images)), images)
-    with pytest.raises(TypeError, match="expected arguments of WithArguments that are numbers or strings to code with"):
-        WithArguments(torch.nn.Identity(), scales=torch.ones(2)).compress(images)
-
-
-def test_a_subclass_of_a_multi_scale_model():
-    model, other = SmallMultiScale(), SmallMultiScale(small=dict(residual=False))
-    other.load_state_dict(model.state_dict())
-    images = images_of(model, 2, 4, 6)
-    assert torch.equal(model.decompress(model.compress(images)), images)
-    assert Codec(other).fingerprint != Codec(model).fingerprint
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_dtypes_of_the_model(dtype):
     model = model_of().to(dtype)
@@ -436,106 +335,6 @@ def test_progress_may_stop_it():
     model = model_of()
     with pytest.raises(KeyboardInterrupt):
         model.compress(images_of(model), progress=stop)
-
-
-def refused(change):
-    model = model_of()
-    with torch.no_grad():
-        change(model)
-    return model
-
-
-@pytest.mark.parametrize(
-    "model,error,message",
-    [
-        (torch.nn.Linear(2, 2), TypeError, "expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got Linear"),
-        (model_of("cnn", 1, 4097), ValueError, "expected a model of at most 4096 levels, got 4097"),
-        (refused(lambda m: m.head[-1].bias.fill_(math.nan)), ValueError, "finite parameters to code with, got others"),
-        (refused(lambda m: m.head[-1].weight.fill_(1e6)), ValueError, "whose sums stay below 8.38861e+06, got"),
-        (refused(lambda m: m.head[-1].bias.fill_(-1e7)), ValueError, "whose sums stay below 8.38861e+06, got"),
-    ],
-    ids=["no model", "levels", "NaN", "a large weight", "a large bias"],
-)
-def test_models_that_cannot_code(model, error, message):
-    with pytest.raises(error) as raised:
-        Codec(model)
-    assert message in str(raised.value)
-
-
-LIMIT = 2**23  # of a layer's sums, 256 times the weights and 256 more
-
-
-@pytest.mark.parametrize(
-    "name",
-    [f"blocks.1.layer.{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias") for suffix in ("", "_reverse")]
-    + ["first.weight", "blocks.0.output.bias", "head.3.weight"],
-)
-def test_sums_that_might_not_be_exact_are_refused(name):
-    model = model_of()
-    Codec(model)
-    with torch.no_grad():
-        dict(model.named_parameters())[name].view(-1)[-1] = LIMIT if "bias" in name else LIMIT / 256
-    with pytest.raises(ValueError, match=f"whose sums stay below .* in {name.rpartition('.')[0]}"):
-        Codec(model)
-
-
-def test_sums_of_an_upsampling_that_might_not_be_exact_are_refused():
-    model = multiscale()
-    with torch.no_grad():
-        model.upsampling[0].weight[0, -1] = LIMIT / 256 / 16  # of which an output sums up all 16
-    with pytest.raises(ValueError, match="whose sums stay below .* in upsampling.0"):
-        Codec(model)
-
-
-@pytest.mark.parametrize("below", [300, 200], ids=["accepted", "refused"])
-def test_sums_leave_room_for_a_condition(below):
-    model = model_of(condition_channels=1)
-    with torch.no_grad():
-        model.head[-1].weight.zero_()
-        model.head[-1].bias.fill_(LIMIT - below)
-    with nullcontext() if below > 256 else pytest.raises(ValueError, match="whose sums stay below"):
-        Codec(model)
-
-
-def test_the_grid():
-    """Ties to even, on both sides of zero, and nothing beyond the limit; in place alike."""
-    grid = PROFILES[0]
-    units = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49, 2.0**22 - 0.5, 2.0**22 + 9, -(2.0**36)]).double()
-    expected = torch.tensor([0.0, 2, 2, 0, -2, -2, 0, 2**22, 2**22, -(2**22)]).double() * 2**-14
-    assert torch.equal(grid.written(units * 2**-14), expected)
-    assert torch.equal(grid.write_(units * 2**-14), expected)
-    assert torch.equal(grid.clamped(grid.rounded(units * 2**-14)), expected)
-
-
-def test_the_bound_is_that_of_rounded_weights():
-    """Of weights just above half a unit, which are rounded up."""
-    model = model_of()
-    with torch.no_grad():
-        weight = model.blocks[0].layer.weight_ih
-        weight.fill_(1.5001 * 2**-16)
-        rounded = float(2 * 2**-16 * weight[0].numel() + model.blocks[0].layer.weight_hh.abs().sum((1, 2)).max())
-        model.blocks[0].layer.bias.fill_(LIMIT - 256 - rounded * 256 + 1e-3)
-    with pytest.raises(ValueError, match="whose sums stay below"):
-        Codec(model)
-
-
-def test_an_upsampling_is_of_numbers_on_the_grid():
-    """Those that it reads, too: a pixel's value of 256 levels is not."""
-    codec = Codec(multiscale(levels=256))
-    upsampling, grid = codec._model.upsampling, PROFILES[0]
-    x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(1, 1, 16, 16)
-    with torch.no_grad():
-        upsampling[0].weight.mul_(1024)
-        y = upsampling(x)
-        assert torch.equal(y, upsampling(grid.rounded(x))) and torch.equal(y, grid.written(y))
-        assert not torch.equal(grid.rounded(x), x) and y.abs().max() <= 256
-
-
-def test_a_parametrised_model_is_refused():
-    model = model_of()
-    torch.nn.utils.parametrizations.weight_norm(model.head[1])
-    with pytest.raises(ValueError, match="expected plain parameters"):
-        Codec(model)
 
 
 @pytest.mark.parametrize(
@@ -648,53 +447,6 @@ def test_less_memory_means_smaller_batches():
     images = images_of(model, 8)
     file = model.compress(images, streams=8)
     assert torch.equal(model.decompress(file, max_bytes=40_000), images)
-
-
-@contextmanager
-def rounding_mode(direction):
-    library_of_maths = ctypes.CDLL(None)
-    before = library_of_maths.fegetround()
-    assert library_of_maths.fesetround(direction) == 0
-    try:
-        yield
-    finally:
-        library_of_maths.fesetround(before)
-
-
-UPWARD = 0x800 if platform.machine() == "x86_64" else 0x400000
-
-
-@pytest.mark.parametrize("backend", ["auto", "reference"])
-def test_another_rounding_mode_is_noticed(backend):
-    self_check.check.cache_clear()
-    with rounding_mode(UPWARD), pytest.raises(RuntimeError, match="files cannot be coded here"):
-        Codec(model_of(backend=backend))
-    Codec(model_of(backend=backend))
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])
-def test_a_function_with_errors_is_noticed(name, monkeypatch):
-    """As of a libm with nine right digits."""
-    exact = getattr(torch, name)
-    self_check.check.cache_clear()
-    for where in (torch, torch.Tensor):
-        monkeypatch.setattr(where, name, lambda x: exact(x) * (1 + 3e-9))
-    with pytest.raises(RuntimeError, match=f"files cannot be coded here: {name} is not computed"):
-        self_check.check("reference", PROFILES[0])
-
-
-def test_a_product_in_fewer_bits_is_noticed(monkeypatch):
-    self_check.check.cache_clear()
-    monkeypatch.setattr(torch, "addmm", lambda total, left, right: (left.float() @ right.float()).double())
-    with pytest.raises(RuntimeError, match="files cannot be coded here: a matrix product of integers"):
-        self_check.check("auto", PROFILES[0])
-
-
-def test_every_network_is_checked(monkeypatch):
-    checked = []
-    monkeypatch.setattr(self_check, "check", lambda backend, grid: checked.append(backend))
-    Codec(multiscale(small=dict(backend="reference")))
-    assert {"auto", "reference"} <= set(checked)
 
 
 def test_a_compiled_model():

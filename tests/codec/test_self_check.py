@@ -1,0 +1,59 @@
+"""Arithmetic that is not what files depend on is noticed."""
+
+import ctypes
+import platform
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from codec.examples import model_of, multiscale
+from pixelrnn_ext.codec import Codec, self_check
+from pixelrnn_ext.incremental.grid import PROFILES
+
+
+@contextmanager
+def rounding_mode(direction):
+    library_of_maths = ctypes.CDLL(None)
+    before = library_of_maths.fegetround()
+    assert library_of_maths.fesetround(direction) == 0
+    try:
+        yield
+    finally:
+        library_of_maths.fesetround(before)
+
+
+UPWARD = 0x800 if platform.machine() == "x86_64" else 0x400000
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_another_rounding_mode_is_noticed(backend):
+    self_check.check.cache_clear()
+    with rounding_mode(UPWARD), pytest.raises(RuntimeError, match="files cannot be coded here"):
+        Codec(model_of(backend=backend))
+    Codec(model_of(backend=backend))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])
+def test_a_function_with_errors_is_noticed(name, monkeypatch):
+    """As of a libm with nine right digits."""
+    exact = getattr(torch, name)
+    self_check.check.cache_clear()
+    for where in (torch, torch.Tensor):
+        monkeypatch.setattr(where, name, lambda x: exact(x) * (1 + 3e-9))
+    with pytest.raises(RuntimeError, match=f"files cannot be coded here: {name} is not computed"):
+        self_check.check("reference", PROFILES[0])
+
+
+def test_a_product_in_fewer_bits_is_noticed(monkeypatch):
+    self_check.check.cache_clear()
+    monkeypatch.setattr(torch, "addmm", lambda total, left, right: (left.float() @ right.float()).double())
+    with pytest.raises(RuntimeError, match="files cannot be coded here: a matrix product of integers"):
+        self_check.check("auto", PROFILES[0])
+
+
+def test_every_network_is_checked(monkeypatch):
+    checked = []
+    monkeypatch.setattr(self_check, "check", lambda backend, grid: checked.append(backend))
+    Codec(multiscale(small=dict(backend="reference")))
+    assert {"auto", "reference"} <= set(checked)
