@@ -90,12 +90,13 @@ def compile(command, source, suffix):
 
 
 def link(command, name, suffix=".so"):
-    """The path of what `command -o OUTPUT` makes of files that are in the cache."""
+    """The path of what `command -o OUTPUT` makes of files that are in the cache; beside it, what it said, as .log."""
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():
             with tempfile.TemporaryDirectory(dir=folder()) as scratch:
-                _run([*command, "-o", Path(scratch) / target.name])
+                log = _run([*command, "-o", Path(scratch) / target.name])
+                write(target.with_suffix(".log"), log)
                 (Path(scratch) / target.name).replace(target)
     return target
 

@@ -32,7 +32,7 @@ def test_no_kernel_spills(arch):
 
 def test_four_halves_are_loaded_as_whole_registers():
     """As four 16-bit values they would be taken apart, and waited for, where they are prefetched."""
-    for file in toolchain.ptx(library.KERNELS, "sm_90", [library.CSRC]):
+    for file in toolchain.ptx(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident2d_bf16", "resident2d_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 

@@ -2,7 +2,6 @@
 measures nothing."""
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -197,7 +196,7 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="module")
-def code(tmp_path_factory):
+def code():
     """{kernel: its code} of a .cu file, by the model's compiler."""
     from sass_model import sass
 
@@ -206,12 +205,9 @@ def code(tmp_path_factory):
             compiler.nvdisasm()
         except compiler.ToolError as error:
             pytest.skip(f"not even reported: {error}")
-    folder = tmp_path_factory.mktemp("cubins")
 
-    @cache
     def compiled(source):
-        cubin = folder / f"{source.stem}.cubin"
-        compiler.compile(source, cubin)
+        [(cubin, _)] = compiler.cubins([source])
         return sass.kernels(cubin)
 
     return compiled

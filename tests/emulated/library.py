@@ -35,8 +35,10 @@ def build(arch="sm_90", front_end="ptx", checks="race"):
         front_end=front_end,
         arch=arch,
         checks=checks,
-        include_dirs=[CSRC, *cpp_extension.include_paths()],
-        flags=["-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}", "-DTORCH_TARGET_VERSION=0x020b000000000000"],
+        host_flags=[
+            *(f"-I{folder}" for folder in (CSRC, *cpp_extension.include_paths())),
+            *("-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}", "-DTORCH_TARGET_VERSION=0x020b000000000000"),
+        ],
         link_flags=[f"-L{path}" for path in cpp_extension.library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"],
     )
     return path, namespace

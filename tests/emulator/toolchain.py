@@ -61,10 +61,9 @@ def cuda_include():
 
 
 # ---- front end PTX
-def ptx(cu_files, arch="sm_90", include_dirs=(), defines=()):
-    """nvcc's PTX of .cu files."""
-    command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx"]
-    command += [f"-I{folder}" for folder in include_dirs] + [f"-D{define}" for define in defines]
+def ptx(cu_files, arch="sm_90", flags=(), compiler=None):
+    """nvcc's PTX of .cu files; `compiler`: another nvcc."""
+    command = [compiler or nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx", *flags]
     return build_cache.in_parallel(lambda file: build_cache.compile(command, file, ".ptx"), cu_files)
 
 
@@ -82,40 +81,40 @@ def translate(ptx_files):
     return [one(Path(file)) for file in ptx_files]
 
 
-def cubins(cu_files, arch):
-    """[(cubin, what ptxas says of its kernels)]."""
-    command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-Xptxas", "-v", "-cubin"]
-    made = build_cache.in_parallel(lambda file: build_cache.compile(command, file, ".cubin"), cu_files)
+def cubins(cu_files, arch, compiler=None):
+    """[(cubin, what ptxas says of its kernels)], from that PTX."""
+    command = [compiler or nvcc(), f"-arch={arch}", "-lineinfo", "-Xptxas", "-v", "-cubin"]
+    made = build_cache.in_parallel(
+        lambda file: build_cache.link([*command, file], file.stem, ".cubin"), ptx(cu_files, arch, compiler=compiler)
+    )
     return [(cubin, cubin.with_suffix(".log").read_text()) for cubin in made]
 
 
 # ---- libraries
 def library(
-    name, *, kernels=(), host=(), front_end="ptx", arch="sm_90", checks="race", include_dirs=(), flags=(), link_flags=()
+    name, *, kernels=(), host=(), front_end="ptx", arch="sm_90", checks="race", flags=(), host_flags=(), link_flags=()
 ):
     """The path of a shared library of kernels (.cu) and host code (.cpp) that runs without a GPU.
 
     front_end   "ptx": what nvcc emits for `arch`; "source": the same files compiled by g++
     checks      "race": the checks of race_checker.cpp; "plain": none of them; "profile": counts memory transactions;
                 "address": AddressSanitizer and UndefinedBehaviorSanitizer, see environment()
-    include_dirs, flags: of the host code and of kernels from source; kernels from PTX take the -D and -I among them
+    flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries of the same kernels share
+                these
     """
     gxx = shutil.which("g++") or "g++"
     checkers, kernel_flags = CHECKS[front_end, checks]
     sanitizers = ADDRESS if checks == "address" else []
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", cuda_include(), *sanitizers]
-    includes = [f"-I{folder}" for folder in include_dirs]
     kernel = [*common, "-O1", "-w", "-ffp-contract=off", *kernel_flags]
 
     sources = [*RUNTIME, *(HERE / f"{name}.cpp" for name in checkers)]
     jobs = [([*common, "-O2", "-g1"], source) for source in sources]
     if front_end == "ptx":
-        defines = [flag[2:] for flag in flags if flag.startswith("-D")]
-        folders = [*include_dirs, *(flag[2:] for flag in flags if flag.startswith("-I"))]
-        jobs += [(kernel, file) for file in translate(ptx(kernels, arch, folders, defines))]
+        jobs += [(kernel, file) for file in translate(ptx(kernels, arch, flags))]
     else:
-        jobs += [([*kernel, "-x", "c++", "-include", "host_primitives.h", *includes, *flags], file) for file in kernels]
-    jobs += [([*common, "-O1", "-g1", *includes, *flags], file) for file in host]
+        jobs += [([*kernel, "-x", "c++", "-include", "host_primitives.h", *flags], file) for file in kernels]
+    jobs += [([*common, "-O1", "-g1", *flags, *host_flags], file) for file in host]
     made = build_cache.in_parallel(lambda job: build_cache.compile(*job, ".o"), jobs)
 
     link = [gxx, "-shared", "-Wl,-Bsymbolic", *sanitizers, *made, *link_flags, "-ldl"]
@@ -126,10 +125,11 @@ def environment(checks):
     """What a process needs in its environment to load a library with these checks."""
     if checks != "address":
         return {}
-    # libstdc++ too: AddressSanitizer looks for its throw when it starts.
+    # libstdc++ too: AddressSanitizer looks for its throw when it starts. No second stack for every fiber of every
+    # launch, which took most of the time: it would only see a function's variable that is used after its return.
     names = ("libasan.so", "libstdc++.so.6")
     found = [
         subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
         for name in names
     ]
-    return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0"}
+    return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"}

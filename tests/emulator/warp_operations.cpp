@@ -118,13 +118,12 @@ template <MatrixFormat F> static void combine_matrices(const LaneData* in, LaneD
     }
     for (int i = 0; i < 4; ++i) c[q + 8 * (i / 2)][2 * p + i % 2] = x.c[i];
   }
+  for (int row = 0; row < 16; ++row)
+    for (int k = 0; k < kDepth; ++k)
+      for (int column = 0; column < 8; ++column) c[row][column] += a[row][k] * b[k][column];
   for (int l = 0; l < 32; ++l) {
     float d[4];
-    for (int i = 0; i < 4; ++i) {
-      const int row = l / 4 + 8 * (i / 2), column = 2 * (l % 4) + i % 2;
-      d[i] = c[row][column];
-      for (int k = 0; k < kDepth; ++k) d[i] += a[row][k] * b[k][column];
-    }
+    for (int i = 0; i < 4; ++i) d[i] = c[l / 4 + 8 * (i / 2)][2 * (l % 4) + i % 2];
     put(out[l], d);
   }
 }

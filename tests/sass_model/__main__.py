@@ -3,7 +3,6 @@ README.md."""
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -67,12 +66,10 @@ def print_line(kernel, warps, line, top):
 
 def main():
     options = parse()
-    with tempfile.TemporaryDirectory() as scratch:
-        cubin = Path(options.file)
-        if cubin.suffix == ".cu":
-            cubin = Path(scratch, "made.cubin")
-            compiler.compile(options.file, cubin)
-        kernels = sass.kernels(cubin)
+    cubin = Path(options.file)
+    if cubin.suffix == ".cu":
+        [(cubin, _)] = compiler.cubins([cubin])
+    kernels = sass.kernels(cubin)
     if options.kernel == "list":
         print(*sorted(kernels), sep="\n")
         return

@@ -12,6 +12,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import build_cache
+from emulator import toolchain
+
 PINNED = "13.0.88"
 
 
@@ -74,10 +77,12 @@ def _run(*command):
     return done
 
 
-def compile(source, cubin, arch="sm_90"):
-    """Compiles a .cu file, with the places of its lines; returns what ptxas says of its kernels."""
-    flags = ["-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-Xptxas", "-v", "-cubin"]
-    return _run("nice", nvcc(), *flags, source, "-o", cubin).stderr
+def cubins(sources, arch="sm_90"):
+    """[(cubin, what ptxas says of its kernels)] of .cu files, with the places of their lines."""
+    try:
+        return toolchain.cubins(sources, arch, nvcc())
+    except build_cache.BuildError as error:
+        raise ToolError(str(error)) from None
 
 
 def disassemble(cubin):

@@ -76,8 +76,9 @@ _LABEL = re.compile(r"\s*(\.L_[\w$]+|\$[\w$]+):")
 _SECTION = re.compile(r"\.text\.([\w$]+):")
 
 
+@cache
 def kernels(cubin):
-    """{name: Kernel} of every function of a .cubin."""
+    """{name: Kernel} of every function of a .cubin, a Path."""
     return parse(compiler.disassemble(cubin).splitlines())
 
 
@@ -132,7 +133,12 @@ def _source(path):
 
 def frames(instruction):
     """Where an instruction comes from, as "file:line text", innermost first, without the toolkit's own headers."""
-    places = [place for place in instruction.places if "/include/" not in place[0]] or instruction.places
+    return _described(instruction.places)
+
+
+@cache
+def _described(places):
+    places = [place for place in places if "/include/" not in place[0]] or places
     described = []
     for path, number in places:
         lines = _source(path)

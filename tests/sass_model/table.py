@@ -2,8 +2,6 @@
 
 import re
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,30 +15,17 @@ from sass_model import compiler, lines, sass  # noqa: E402
 _REGISTERS = re.compile(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", re.DOTALL)
 
 
-def compile_all(folder, architectures):
-    """({architecture: {kernel: registers}}, {kernel: its code on sm_90})."""
-
-    def compiled(job):
-        arch, source = job
-        cubin = Path(folder, f"{source}.{arch}.cubin")
-        log = compiler.compile(ROOT / "csrc" / "cuda" / f"{source}.cu", cubin, arch)
-        return arch, {kernel: int(count) for kernel, count in _REGISTERS.findall(log)}
-
-    sources = [f"resident{family}_{format}" for family in FAMILY.values() for format in FORMATS]
-    registers = {arch: {} for arch in architectures}
-    with ThreadPoolExecutor(2) as pool:
-        for arch, found in pool.map(compiled, [(arch, source) for arch in architectures for source in sources]):
-            registers[arch].update(found)
-    code = {}
-    for source in sources:
-        code.update(sass.kernels(Path(folder, f"{source}.sm_90.cubin")))
-    return registers, code
+SOURCES = [ROOT / "csrc" / "cuda" / f"resident{family}_{format}.cu" for family in FAMILY.values() for format in FORMATS]
 
 
 def modelled():
     """The Table of all kernels of variants.h."""
-    with tempfile.TemporaryDirectory() as folder:
-        registers, code = compile_all(folder, cost_table.ARCHITECTURES)
+    registers, code = {}, {}
+    for arch in cost_table.ARCHITECTURES:
+        said = "".join(log for _, log in compiler.cubins(SOURCES, arch))
+        registers[arch] = {kernel: int(count) for kernel, count in _REGISTERS.findall(said)}
+    for cubin, _ in compiler.cubins(SOURCES):
+        code |= sass.kernels(cubin)
     rows = []
     for kernel in [*kernels(), *kernels(5)]:
         used = tuple(registers[arch][kernel.name] for arch in cost_table.ARCHITECTURES)

@@ -38,8 +38,7 @@ def build(front_end="ptx", arch="sm_90", checks="race"):
         front_end=front_end,
         arch=arch,
         checks=checks,
-        include_dirs=[CSRC],
-        flags=flags,
+        flags=[f"-I{CSRC}", *flags],
     )
 
 
