@@ -106,8 +106,8 @@ def test_the_microbenchmarks_are_right_on_the_emulator():
     from emulator.control import Emulator
 
     kernels, host = ROOT / "benchmarks/gpu_day/microbenchmarks/kernels.cu", ROOT / "tests/emulated/microbenchmarks.cpp"
-    flags = {"flags": [f"-I{ROOT / 'csrc'}"], "host_flags": ["-DPIXELRNN_EMULATED"]}
-    library = toolchain.library("microbenchmarks", kernels=[kernels], host=[host], arch="sm_90", **flags)
+    flags = [f"-I{ROOT / 'csrc'}", "-DPIXELRNN_EMULATED"]
+    library = toolchain.library("microbenchmarks", kernels=[kernels], host=[host], arch="sm_90", flags=flags)
     emulator = Emulator(library)
     emulator.device("sm_90")
     run = emulator.library.run_microbenchmark

@@ -182,6 +182,19 @@ def test_configuration_round_trip(name):
     assert repr(model) == repr(other) and "skip=True" in repr(model)
 
 
+def test_a_class_of_ones_own_whose_arguments_are_no_attributes():
+    class Wide(models.PixelCNN):
+        def __init__(self, times, hidden_channels=4):
+            super().__init__(image_channels=1, levels=2, hidden_channels=times * hidden_channels, num_layers=1)
+
+    model = Wide(2)
+    assert repr(model).startswith("Wide(\n  hidden_channels=8\n")
+    with pytest.raises(
+        TypeError, match="expected the arguments of Wide to be attributes of the model, got none named 'times'"
+    ):
+        models.to_config(model)
+
+
 @pytest.mark.parametrize("name", models.CONFIGURATIONS)
 def test_models_of_the_paper(name):
     with torch.device("meta"):

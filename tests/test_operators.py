@@ -118,7 +118,7 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(scan, lies):
 
 
 @pytest.mark.parametrize(
-    "wanted", itertools.product([False, True], repeat=5), ids=lambda wanted: "".join(map(str, map(int, wanted)))
+    "wanted", list(itertools.product([False, True], repeat=5)), ids=lambda wanted: "".join(map(str, map(int, wanted)))
 )
 def test_gradients_that_are_not_wanted_have_no_elements_and_change_no_other(wanted):
     with torch.no_grad():

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from pixelrnn_ext._sentences import counted
 from pixelrnn_ext.benchmark.problems import FLOOR, Case
 from pixelrnn_ext.benchmark.reliability import doubt
 from pixelrnn_ext.benchmark.row import Row
-from pixelrnn_ext.benchmark.tables import counted
 
 from .verdict import Verdict
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
+from .._sentences import counted
 from .problems import COMPILED, FLOOR, Case
 from .reliability import doubt
 from .row import Row
-from .tables import counted, grid, number
+from .tables import grid, number
 
 
 @dataclass(frozen=True)

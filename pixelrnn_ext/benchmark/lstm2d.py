@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .._sentences import counted
 from ..cells import CELLS
 from ..lstm2d import LSTM2d
 from .baselines import GemmFloor
 from .loop2d import Lines, lstm2d_good_loop
 from .problems import BASELINE, NATIVE, Case, Differentiable, Problem, Size
 from .sequences import PIXELS, ROWS_AND_COLUMNS, along_rows_and_columns, over_pixels
-from .tables import counted
 
 # Ours on less or on more than the case has: what that part of it costs.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from .._sentences import counted
 from ..operators import library
 from . import peak_memory
 from .extent import Extent, Job
 from .problems import AS_WRITTEN, COMPILED, FLOOR, NATIVE, Case, Differentiable, Provider, compiled, worst_error
 from .reliability import OtherProcesses
 from .row import Row
-from .tables import counted
 from .timing import FEWEST_ROUNDS, paired
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value

@@ -8,10 +8,6 @@ def number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else format(value, form) + unit
 
 
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def grid(header: list[str], lines: list[list[str]], markdown: bool, drop_empty: bool = False) -> str:
     """An aligned table: text and the first column to the left, numbers to the right; ``drop_empty`` leaves out columns
     that say nothing."""

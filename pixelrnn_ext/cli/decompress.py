@@ -9,6 +9,7 @@ SUMMARY = "make pictures of such a file"
 EXAMPLES = (
     "mnist5k-diagonal digits.prnn --out digits",
     "runs/pictures photographs.prnn --out photographs --max-bytes 20000000000",
+    "runs/digits-by-class both.prnn --out both --label digits:validation --label digits:test",
 )
 
 

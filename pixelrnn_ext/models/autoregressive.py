@@ -194,7 +194,8 @@ class AutoregressiveModel(nn.Module):
             raise ValueError(f"expected a condition broadcastable to {expected}, got {tuple(condition.shape)}")
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
+        names = inspect.signature(type(self)).parameters
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names if hasattr(self, name))
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:

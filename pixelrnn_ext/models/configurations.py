@@ -41,9 +41,12 @@ def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
 
 def to_config(model: AutoregressiveModel) -> dict[str, Any]:
     """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal,
-    untrained."""
-    arguments = inspect.signature(type(model)).parameters
-    return {"model": type(model).__name__} | {name: copy.copy(getattr(model, name)) for name in arguments}
+    untrained. TypeError where the constructor of a class of yours has an argument that is no attribute of the model."""
+    kind, arguments = type(model).__name__, inspect.signature(type(model)).parameters
+    for name in arguments:
+        if not hasattr(model, name):
+            raise TypeError(f"expected the arguments of {kind} to be attributes of the model, got none named {name!r}")
+    return {"model": kind} | {name: copy.copy(getattr(model, name)) for name in arguments}
 
 
 def from_config(config: dict[str, Any]) -> AutoregressiveModel:

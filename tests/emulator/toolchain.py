@@ -99,8 +99,7 @@ def library(
     front_end   "ptx": what nvcc emits for `arch`; "source": the same files compiled by g++
     checks      "race": the checks of race_checker.cpp; "plain": none of them; "profile": counts memory transactions;
                 "address": AddressSanitizer and UndefinedBehaviorSanitizer, see environment()
-    flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries of the same kernels share
-                these
+    flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries share compiled kernels
     """
     gxx = shutil.which("g++") or "g++"
     checkers, kernel_flags = CHECKS[front_end, checks]
