@@ -25,11 +25,11 @@ smoke:
 test:
 	pytest
 
-# The long tests, and all combinations of the others.
+# The long tests, and all combinations of the others. One thread: the two processes share the cores.
 sweep:
-	pytest -m sweep
+	OMP_NUM_THREADS=1 pytest -m sweep -n 2 --dist loadgroup
 
-# The CUDA kernels, executed on the CPU, and their cycles by a model; needs nvcc. One thread: the two processes share the cores.
+# The CUDA kernels, executed on the CPU, and their cycles by a model; needs nvcc.
 emulated:
 	OMP_NUM_THREADS=1 pytest -m emulated -n 2 --dist loadgroup
 

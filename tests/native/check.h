@@ -2,12 +2,15 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -113,15 +116,52 @@ double check_close(
   return error;
 }
 
+// Threads that wait for work: under the sanitizers, starting some for every call took longer than the calls. They end
+// with the process.
+class Crew {
+ public:
+  // work(i) for i below `count`, at the same time; the caller's thread does the first.
+  void run(int count, const std::function<void(int)>& work) {
+    for (; hired_ < count - 1; ++hired_)
+      std::thread([this, i = hired_ + 1, round = round_] { serve(i, round); }).detach();
+    {
+      std::lock_guard lock(mutex_);
+      work_ = &work, count_ = count, working_ = count - 1, ++round_;
+    }
+    begin_.notify_all();
+    work(0);
+    std::unique_lock lock(mutex_);
+    end_.wait(lock, [&] { return working_ == 0; });
+  }
+
+ private:
+  void serve(int i, int64_t round) {
+    for (std::unique_lock lock(mutex_);;) {
+      begin_.wait(lock, [&] { return round_ != round; });
+      round = round_;
+      if (i >= count_) continue;
+      const auto& work = *work_;
+      lock.unlock();
+      work(i);
+      lock.lock();
+      if (--working_ == 0) end_.notify_one();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable begin_, end_;
+  const std::function<void(int)>* work_ = nullptr;
+  int hired_ = 0, count_ = 0, working_ = 0;
+  int64_t round_ = 0;
+};
+
 // Ranges of shares, one for each of some threads that run at the same time.
 template <int threads> void deal(int shares, void (*body)(void*, int, int), void* context) {
-  if (threads == 1) return body(context, 0, shares);
-  std::vector<std::thread> started;
-  for (int i = 0; i < threads; ++i) {
-    const int first = shares * i / threads, last = shares * (i + 1) / threads;
-    if (first < last) started.emplace_back(body, context, first, last);
-  }
-  for (std::thread& thread : started) thread.join();
+  static Crew& crew = *new Crew;
+  crew.run(std::min(threads, shares), [&](int i) noexcept {
+    const int ranges = std::min(threads, shares);
+    body(context, shares * i / ranges, shares * (i + 1) / ranges);
+  });
 }
 
 inline void in_turn(int shares, void (*body)(void*, int, int), void* context) {
