@@ -21,9 +21,9 @@ docs:
 smoke:
 	cd tests && python smoke.py && python -m pixelrnn_ext
 
-# `pytest`, not `python -m pytest`, which would take the source folder before the installed package.
+# `pytest`, not `python -m pytest`, which would take the source folder before the installed package. README's command.
 test:
-	pytest
+	pytest -n 2
 
 # The long tests, and all combinations of the others. One thread: the two processes share the cores.
 sweep:
