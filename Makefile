@@ -21,7 +21,7 @@ docs:
 smoke:
 	cd tests && python smoke.py && python -m pixelrnn_ext
 
-# `pytest`, not `python -m pytest`, which would take the source folder before the installed package. README's command.
+# README's command. `pytest`, not `python -m pytest`, which would take the source folder before the installed package.
 test:
 	pytest -n 2
 

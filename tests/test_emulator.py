@@ -48,7 +48,7 @@ def by_row(x):
 EXPECTED = {
     "reverse": lambda x: by_row(x).flip(1),
     "swap": lambda x: by_row(x).view(-1, 32, 2).flip(2),
-    "raise": lambda x: (2 * by_row(x)[:, :1] + 1).expand(-1, 64),
+    "broadcast": lambda x: (2 * by_row(x)[:, :1] + 1).expand(-1, 64),
     "sum": lambda x: x.view(-1, 32, 1).sum(1, keepdim=True).expand(-1, 32, 1),
     "agree": lambda x: x.view(-1, 32) + 256 - x.view(-1, 32)[:, :1],
     "ring": lambda x: by_row(x).view(-1, 2, 64).flip(1) + 3,
@@ -93,7 +93,7 @@ BROKEN = {
     ("reverse", "leaves_out_unwritten"): {"unwritten"},
     ("swap", "no_warp_barrier"): {"race", "uninitialised"},
     ("swap", "vote_instead_of_warp_barrier"): {"race", "uninitialised"},
-    ("raise", "no_block_barrier"): {"race"},
+    ("broadcast", "no_block_barrier"): {"race"},
     ("sum", "absent_lanes"): {"divergence"},
     ("sum", "lane_outside_mask"): {"divergence"},
     ("agree", "absent_lanes"): {"divergence"},

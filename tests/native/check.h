@@ -158,10 +158,8 @@ class Crew {
 // Ranges of shares, one for each of some threads that run at the same time.
 template <int threads> void deal(int shares, void (*body)(void*, int, int), void* context) {
   static Crew& crew = *new Crew;
-  crew.run(std::min(threads, shares), [&](int i) noexcept {
-    const int ranges = std::min(threads, shares);
-    body(context, shares * i / ranges, shares * (i + 1) / ranges);
-  });
+  const int ranges = std::min(threads, shares);
+  crew.run(ranges, [&](int i) noexcept { body(context, shares * i / ranges, shares * (i + 1) / ranges); });
 }
 
 inline void in_turn(int shares, void (*body)(void*, int, int), void* context) {

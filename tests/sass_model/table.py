@@ -15,17 +15,16 @@ from sass_model import compiler, lines, sass  # noqa: E402
 _REGISTERS = re.compile(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", re.DOTALL)
 
 
-SOURCES = [ROOT / "csrc" / "cuda" / f"resident{family}_{format}.cu" for family in FAMILY.values() for format in FORMATS]
-
-
 def modelled():
     """The Table of all kernels of variants.h."""
+    names = [f"resident{family}_{format}.cu" for family in FAMILY.values() for format in FORMATS]
     registers, code = {}, {}
     for arch in cost_table.ARCHITECTURES:
-        said = "".join(log for _, log in compiler.cubins(SOURCES, arch))
-        registers[arch] = {kernel: int(count) for kernel, count in _REGISTERS.findall(said)}
-    for cubin, _ in compiler.cubins(SOURCES):
-        code |= sass.kernels(cubin)
+        registers[arch] = {}
+        for cubin, said in compiler.cubins([ROOT / "csrc" / "cuda" / name for name in names], arch):
+            registers[arch] |= {kernel: int(count) for kernel, count in _REGISTERS.findall(said)}
+            if arch == "sm_90":  # whose machine code the model reads
+                code |= sass.kernels(cubin)
     rows = []
     for kernel in [*kernels(), *kernels(5)]:
         used = tuple(registers[arch][kernel.name] for arch in cost_table.ARCHITECTURES)

@@ -44,8 +44,8 @@ extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Ar
 }
 PIXELRNN_DEFINE_ENTRY(swap, Args);
 
-// All threads read one value, which the last thread then raises.
-extern "C" __global__ void __launch_bounds__(64) raise(const __grid_constant__ Args a) {
+// All threads read one value, which the last thread then changes.
+extern "C" __global__ void __launch_bounds__(64) broadcast(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
   if (t == 0) s[0] = static_cast<const float*>(a.in)[first];
@@ -56,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(64) raise(const __grid_constant__ A
   __syncthreads();
   static_cast<float*>(a.out)[first + t] = v + s[0];
 }
-PIXELRNN_DEFINE_ENTRY(raise, Args);
+PIXELRNN_DEFINE_ENTRY(broadcast, Args);
 
 // Every warp sums its values.
 extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Args a) {

@@ -19,7 +19,7 @@
   X(swap)          \
   X(sum)           \
   X(agree)         \
-  X(raise)         \
+  X(broadcast)     \
   X(strided) X(product_bf16) X(product_fp16) X(product_tf32) X(integers) X(floats) X(functions) CLUSTER_KERNELS(X)
 
 #define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name);
