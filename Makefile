@@ -25,13 +25,13 @@ smoke:
 test:
 	pytest -n 2
 
-# The long tests, and all combinations of the others. One thread: the two processes share the cores.
+# The long tests, and all combinations of the others.
 sweep:
-	OMP_NUM_THREADS=1 pytest -m sweep -n 2 --dist loadgroup
+	pytest -m sweep -n 2 --dist loadgroup
 
 # The CUDA kernels, executed on the CPU, and their cycles by a model; needs nvcc.
 emulated:
-	OMP_NUM_THREADS=1 pytest -m emulated -n 2 --dist loadgroup
+	pytest -m emulated -n 2 --dist loadgroup
 
 # Parts of test and sweep together: the CPU kernels without torch, under the sanitizers, by Clang and on AArch64; the benchmarks,
 # every provider checked.

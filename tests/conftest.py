@@ -1,3 +1,4 @@
+import os
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +20,13 @@ from pixelrnn_ext.operators import library  # noqa: E402  (from the path above)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session):
+    """Of pytest-xdist, each process has one thread: they share the cores, which threads that wait would keep busy."""
+    if hasattr(session.config, "workerinput") and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # of what tests start
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
