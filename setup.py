@@ -183,7 +183,10 @@ def plan():
 
     if no_native:
         return [], {}, build
-    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension, include_paths
+
+    # The operators' messages name source files: csrc/..., not where this machine has them.
+    of_here = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
 
     def common():  # fresh lists: CppExtension and CUDAExtension append to them
         return {
@@ -194,13 +197,13 @@ def plan():
         }
 
     cpu_sources = [*files("operators/*.cpp"), *files("cpu/**/*.cpp")]
-    modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET], **common())]
+    modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET, *of_here], **common())]
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.
         nvcc_flags = ["-O3", "-lineinfo"]
         if int(cuda_version.partition(".")[0]) >= 13:  # drivers before its own do not unpack it
             nvcc_flags.append("--compress-mode=size")  # a fifth of the size, line numbers included
-        flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET], "nvcc": nvcc_flags}
+        flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET, *of_here], "nvcc": nvcc_flags}
         cuda_sources = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), *files("cuda/*.cu")]
         modules.append(CUDAExtension(f"{NAME}._C_cuda", cuda_sources, extra_compile_args=flags, **common()))
     return modules, {"build_ext": BuildExtension}, build

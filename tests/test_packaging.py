@@ -118,6 +118,9 @@ def test_wheel_of_the_sdist_computes(sdist, compiler):
     said = use(wheel)
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert "native: None" in said and f"compiler: {version}\n" in said
+    (module,) = (wheel.parent / "installed").rglob("_C.*")
+    for folder in (sdist, Path(torch.__file__).parent):
+        assert os.fsencode(folder) not in module.read_bytes(), "expected messages that name no folder of this machine"
     assert "cuda: pixelrnn_ext was built without its CUDA kernels: PIXELRNN_CUDA=0" in said
 
 

@@ -164,7 +164,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> line_scan_gra
                 taps = weight.size(1);
   const cpu::Shape s =
       with_input(shape(D, B, H, W, hidden, taps, diagonal, reverse), input, weight_ih, input_kernel, weight);
-  const int64_t channels = s.input_channels, input_taps = s.input_taps;
+  const int64_t channels = s.input_channels;
   check_sizes("weight", weight, {D, taps, hidden, 4, hidden}, weight);
   check_sizes("gates", gates, {D, B, H, W, hidden, 4}, weight);
   const bool merged = D == 2 && dh.dim() == 4;
