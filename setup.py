@@ -30,11 +30,15 @@ BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_whee
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 # Jetson Thor: torch ships code for it on its own platform alone, and it runs no machine code of another architecture.
 THOR = "110"
+# Whose PTX an architecture's machine code is made from, where both are built: PTX takes two thirds of nvcc's time, and
+# the kernels tell these apart by nothing (__CUDA_ARCH__ in csrc/cuda): the instructions are the same.
+PTX_OF = {"86": "80", THOR: "100"}
 # A free-threaded Python has no limited API.
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 # No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
 # run on threads that torch lends them, so that a process has one pool of threads, whichever compiler built this module.
-CPU_FLAGS = ["-O2"]
+# -g0: the link drops what Python's own flags ask for, and which takes a quarter of the compiler's time.
+CPU_FLAGS = ["-O2", "-g0"]
 
 PROBE = """
 #include <Python.h>
@@ -144,6 +148,18 @@ def choose_archs(torch, cuda_root):
     return ";".join(f"{arch[:-1]}.{arch[-1]}" + "+PTX" * (arch in with_ptx) for arch in archs)
 
 
+def code_for(archs):
+    """nvcc's flags for such architectures as choose_archs finds; torch adds none to those that are given."""
+    numbers = {entry.removesuffix("+PTX").replace(".", ""): "+PTX" in entry for entry in archs.split(";")}
+    flags = []
+    for arch, with_ptx in numbers.items():
+        source = PTX_OF.get(arch)
+        flags.append(f"-gencode=arch=compute_{source if source in numbers else arch},code=sm_{arch}")
+        if with_ptx:
+            flags.append(f"-gencode=arch=compute_{arch},code=compute_{arch}")
+    return flags
+
+
 def files(pattern):
     return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob(pattern))
 
@@ -165,6 +181,7 @@ def plan():
         cuda_root, cuda_version, no_cuda = None, None, f"the CPU kernels are not built either: {no_native}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
+    chosen_by_user = os.environ.get("TORCH_CUDA_ARCH_LIST")
     archs = choose_archs(torch, cuda_root) if cuda_root else None
     if cuda_root:
         # torch reads CUDA_HOME when cpp_extension is imported, below.
@@ -185,8 +202,8 @@ def plan():
         return [], {}, build
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension, include_paths
 
-    # The operators' messages name source files: csrc/..., not where this machine has them.
-    of_here = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
+    # Messages of the operators name csrc/...; only the line numbers of CUDA kernels, for profilers, say where that is.
+    relative = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
 
     def common():  # fresh lists: CppExtension and CUDAExtension append to them
         return {
@@ -197,13 +214,13 @@ def plan():
         }
 
     cpu_sources = [*files("operators/*.cpp"), *files("cpu/**/*.cpp")]
-    modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET, *of_here], **common())]
+    modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET, *relative], **common())]
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.
-        nvcc_flags = ["-O3", "-lineinfo"]
+        nvcc_flags = ["-O3", "-lineinfo", *([] if chosen_by_user else code_for(archs))]
         if int(cuda_version.partition(".")[0]) >= 13:  # drivers before its own do not unpack it
             nvcc_flags.append("--compress-mode=size")  # a fifth of the size, line numbers included
-        flags = {"cxx": ["-O2", "-DUSE_CUDA", TARGET, *of_here], "nvcc": nvcc_flags}
+        flags = {"cxx": [*CPU_FLAGS, "-DUSE_CUDA", TARGET, *relative], "nvcc": nvcc_flags}
         cuda_sources = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), *files("cuda/*.cu")]
         modules.append(CUDAExtension(f"{NAME}._C_cuda", cuda_sources, extra_compile_args=flags, **common()))
     return modules, {"build_ext": BuildExtension}, build

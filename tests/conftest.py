@@ -23,9 +23,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
 
 
 def pytest_sessionstart(session):
-    """Of pytest-xdist, each process has one thread: they share the cores, which threads that wait would keep busy."""
+    """With pytest-xdist each process has one thread: processes share the cores, which waiting threads would keep busy.
+    A test of several threads takes the fixture `threads`."""
     if hasattr(session.config, "workerinput") and "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"  # of what tests start
+        os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
         torch.set_num_threads(1)
 
 

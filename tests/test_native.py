@@ -167,7 +167,8 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
         assert torch.equal(a, b) and torch.equal(a, c)
 
 
-def test_without_openmp_no_thread_waits(monkeypatch):
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_without_openmp_no_thread_waits(monkeypatch, threads):
     """Where torch's threads come from a pool, the kernels are told so, and a scan of one image still computes. That
     shares which run in turn end is for tests/native/check_scan.cpp: here they do not."""
     before = library._threads_run_at_once()

@@ -119,8 +119,9 @@ def test_wheel_of_the_sdist_computes(sdist, compiler):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     assert "native: None" in said and f"compiler: {version}\n" in said
     (module,) = (wheel.parent / "installed").rglob("_C.*")
-    for folder in (sdist, Path(torch.__file__).parent):
-        assert os.fsencode(folder) not in module.read_bytes(), "expected messages that name no folder of this machine"
+    if sys.platform == "linux":  # elsewhere the linker may keep names of object files
+        for folder in (sdist, Path(torch.__file__).parent):
+            assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
     assert "cuda: pixelrnn_ext was built without its CUDA kernels: PIXELRNN_CUDA=0" in said
 
 
@@ -190,6 +191,13 @@ def test_instruction_set_from_the_environment(tmp_path):
     assert done.stdout.strip() == "baseline", done.stdout
 
 
+def setup_py():
+    """Its names, without a build."""
+    names = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
+    exec((ROOT / "setup.py").read_text().removesuffix("\nmain()\n"), names)
+    return names
+
+
 SHIPPED = ("75", "80", "86", "90", "100", "120")
 
 
@@ -214,6 +222,21 @@ def test_architectures(visible, known, archs, tmp_path, monkeypatch):
     nvcc.chmod(0o755)
     cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
     built = SimpleNamespace(_cuda_getArchFlags=lambda: " ".join(f"sm_{arch}" for arch in SHIPPED))
-    setup = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
-    exec((ROOT / "setup.py").read_text().removesuffix("\nmain()\n"), setup)
-    assert setup["choose_archs"](SimpleNamespace(cuda=cuda, _C=built), tmp_path) == archs
+    assert setup_py()["choose_archs"](SimpleNamespace(cuda=cuda, _C=built), tmp_path) == archs
+
+
+@pytest.mark.parametrize(
+    ("archs", "codes"),
+    [
+        pytest.param(
+            "8.0;8.6;10.0;11.0+PTX",
+            ("80:sm_80", "80:sm_86", "100:sm_100", "100:sm_110", "110:compute_110"),
+            id="shared",
+        ),
+        pytest.param("8.6+PTX", ("86:sm_86", "86:compute_86"), id="alone"),
+    ],
+)
+def test_code_for_architectures(archs, codes):
+    """PTX:code. Two that nothing tells apart have one PTX."""
+    expected = [f"-gencode=arch=compute_{ptx},code={code}" for ptx, code in (pair.split(":") for pair in codes)]
+    assert setup_py()["code_for"](archs) == expected
