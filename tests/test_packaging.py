@@ -1,6 +1,7 @@
 """The package builds from its sdist, works from another folder, and says what it was built without."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -240,3 +241,14 @@ def test_code_for_architectures(archs, codes):
     """PTX:code. Two that nothing tells apart have one PTX."""
     expected = [f"-gencode=arch=compute_{ptx},code={code}" for ptx, code in (pair.split(":") for pair in codes)]
     assert setup_py()["code_for"](archs) == expected
+
+
+def test_kernels_do_not_tell_apart_what_has_one_ptx():
+    text = "".join(
+        path.read_text() for path in sorted((ROOT / "csrc").rglob("*.*")) if path.suffix in (".cu", ".cuh", ".h")
+    )
+    text = text.replace("defined(__CUDA_ARCH__)", "")
+    bounds = [int(bound) for bound in re.findall(r"__CUDA_ARCH__ (?:<|>=) (\d+)", text)]
+    assert bounds and len(bounds) == text.count("__CUDA_ARCH"), "expected comparisons that are read here"
+    for arch, source in setup_py()["PTX_OF"].items():
+        assert not [bound for bound in bounds if int(source) * 10 < bound <= int(arch) * 10]
