@@ -133,10 +133,22 @@ def find_cuda(torch):
     return root, version, None
 
 
+def code_for(archs, with_ptx):
+    """nvcc's flags for machine code, and PTX."""
+    flags = []
+    for arch in archs:
+        source = PTX_OF.get(arch)
+        flags.append(f"-gencode=arch=compute_{source if source in archs else arch},code=sm_{arch}")
+        if arch in with_ptx:
+            flags.append(f"-gencode=arch=compute_{arch},code=compute_{arch}")
+    return flags
+
+
 def choose_archs(torch, cuda_root):
-    """The value for TORCH_CUDA_ARCH_LIST, without which torch fails where no GPU is visible."""
+    """The value for TORCH_CUDA_ARCH_LIST, without which torch fails where no GPU is visible, and nvcc's flags: none for
+    the user's value, to which torch adds them."""
     if os.environ.get("TORCH_CUDA_ARCH_LIST"):
-        return os.environ["TORCH_CUDA_ARCH_LIST"]
+        return os.environ["TORCH_CUDA_ARCH_LIST"], []
     _, known = run(str(cuda_root / "bin" / "nvcc"), "--list-gpu-arch")
     known = set(re.findall(r"compute_(\d+)", known))
     capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
@@ -145,19 +157,8 @@ def choose_archs(torch, cuda_root):
     archs = sorted(visible & known or (shipped | {THOR}) & known, key=int)
     # PTX for what comes later, and for what lies between: of the first that has clusters of thread blocks.
     with_ptx = {archs[-1], *[arch for arch in archs if int(arch) >= 90][:1]}
-    return ";".join(f"{arch[:-1]}.{arch[-1]}" + "+PTX" * (arch in with_ptx) for arch in archs)
-
-
-def code_for(archs):
-    """nvcc's flags for such architectures as choose_archs finds; torch adds none to those that are given."""
-    numbers = {entry.removesuffix("+PTX").replace(".", ""): "+PTX" in entry for entry in archs.split(";")}
-    flags = []
-    for arch, with_ptx in numbers.items():
-        source = PTX_OF.get(arch)
-        flags.append(f"-gencode=arch=compute_{source if source in numbers else arch},code=sm_{arch}")
-        if with_ptx:
-            flags.append(f"-gencode=arch=compute_{arch},code=compute_{arch}")
-    return flags
+    listed = ";".join(f"{arch[:-1]}.{arch[-1]}" + "+PTX" * (arch in with_ptx) for arch in archs)
+    return listed, code_for(archs, with_ptx)
 
 
 def files(pattern):
@@ -181,8 +182,7 @@ def plan():
         cuda_root, cuda_version, no_cuda = None, None, f"the CPU kernels are not built either: {no_native}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
-    chosen_by_user = os.environ.get("TORCH_CUDA_ARCH_LIST")
-    archs = choose_archs(torch, cuda_root) if cuda_root else None
+    archs, code = choose_archs(torch, cuda_root) if cuda_root else (None, [])
     if cuda_root:
         # torch reads CUDA_HOME when cpp_extension is imported, below.
         os.environ.update(CUDA_HOME=str(cuda_root), TORCH_CUDA_ARCH_LIST=archs)
@@ -217,7 +217,7 @@ def plan():
     modules = [CppExtension(f"{NAME}._C", cpu_sources, extra_compile_args=[*CPU_FLAGS, TARGET, *relative], **common())]
     if cuda_root:
         # USE_CUDA declares torch's stable access to the current stream.
-        nvcc_flags = ["-O3", "-lineinfo", *([] if chosen_by_user else code_for(archs))]
+        nvcc_flags = ["-O3", "-lineinfo", *code]
         if int(cuda_version.partition(".")[0]) >= 13:  # drivers before its own do not unpack it
             nvcc_flags.append("--compress-mode=size")  # a fifth of the size, line numbers included
         flags = {"cxx": [*CPU_FLAGS, "-DUSE_CUDA", TARGET, *relative], "nvcc": nvcc_flags}

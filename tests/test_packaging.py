@@ -223,24 +223,26 @@ def test_architectures(visible, known, archs, tmp_path, monkeypatch):
     nvcc.chmod(0o755)
     cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
     built = SimpleNamespace(_cuda_getArchFlags=lambda: " ".join(f"sm_{arch}" for arch in SHIPPED))
-    assert setup_py()["choose_archs"](SimpleNamespace(cuda=cuda, _C=built), tmp_path) == archs
+    listed, code = setup_py()["choose_archs"](SimpleNamespace(cuda=cuda, _C=built), tmp_path)
+    assert listed == archs and len(code) == len(archs.split(";")) + archs.count("+PTX")
 
 
 @pytest.mark.parametrize(
-    ("archs", "codes"),
+    ("archs", "with_ptx", "codes"),
     [
         pytest.param(
-            "8.0;8.6;10.0;11.0+PTX",
+            ("80", "86", "100", "110"),
+            {"110"},
             ("80:sm_80", "80:sm_86", "100:sm_100", "100:sm_110", "110:compute_110"),
             id="shared",
         ),
-        pytest.param("8.6+PTX", ("86:sm_86", "86:compute_86"), id="alone"),
+        pytest.param(("86",), {"86"}, ("86:sm_86", "86:compute_86"), id="alone"),
     ],
 )
-def test_code_for_architectures(archs, codes):
+def test_code_for_architectures(archs, with_ptx, codes):
     """PTX:code. Two that nothing tells apart have one PTX."""
     expected = [f"-gencode=arch=compute_{ptx},code={code}" for ptx, code in (pair.split(":") for pair in codes)]
-    assert setup_py()["code_for"](archs) == expected
+    assert setup_py()["code_for"](archs, with_ptx) == expected
 
 
 def test_kernels_do_not_tell_apart_what_has_one_ptx():
