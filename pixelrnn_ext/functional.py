@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ._arguments import integer, integers
+from ._recordable import recordable
 from .directions import Direction2d as Direction2d  # which a user makes for lstm2d
 from .masks import MASK_TYPES, Mask, check_colour_groups
 from .operators.lstm2d.run import run_lstm2d
@@ -24,6 +25,7 @@ from .operators.recurrence.run import run_scan
 from .operators.recurrence.scan import Direction, Scan
 
 
+@recordable
 def row_lstm(
     input: Tensor,
     weight_ih: Tensor,
@@ -130,6 +132,7 @@ def diagonal_lstm(
     return run_scan(scan, backend)
 
 
+@recordable
 def diagonal_bilstm(
     input: Tensor,
     weight_ih: Tensor,
@@ -252,6 +255,7 @@ def lstm2d(
     return run_lstm2d(Scan2d(input, list(weights), cell, tuple(corners), sizes, merge), backend)
 
 
+@recordable
 def masked_conv2d(
     input: Tensor,
     weight: Tensor,

@@ -15,6 +15,7 @@ from ..incremental import range_coder
 from ..incremental.grid import PROFILES
 from ..incremental.run import runs_native
 from ..incremental.streams import Streams
+from ..incremental.wrappers import unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
 from ..operators.operands import readable
@@ -23,7 +24,7 @@ from . import container, self_check
 from .batches import Report, Sized
 from .coding import WRONG, Decoding, Encoding, Intervals, Measuring
 from .container import Bytes, Contents, Group
-from .model import fingerprint, prepared
+from .model import fingerprint, prepared, recordings
 
 PROFILE = 0
 STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
@@ -62,12 +63,12 @@ class Codec:
             raise TypeError(f"expected a PixelRNN, PixelCNN or MultiScalePixelRNN, got {type(model).__name__}")
         if model.levels > range_coder.MAX_LEVELS:
             raise ValueError(f"expected a model of at most {range_coder.MAX_LEVELS} levels, got {model.levels}")
-        model = getattr(model, "_orig_mod", model)  # of torch.compile, which has no part in it
         device = next(model.parameters()).device
         if device.type != "cpu":
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
         self._grid = PROFILES[PROFILE]
         self._model = prepared(model, self._grid)
+        self._recordings = recordings(unwrapped(model), self._model)
         self._native = runs_native(self._model.backend, torch.device("cpu"))
         self.fingerprint: bytes = fingerprint(self._model, self._grid)
         for backend in {getattr(module, "backend", "auto") for module in self._model.modules()}:
@@ -198,7 +199,7 @@ class Codec:
             batches = []
             for index in torch.arange(group.n).split(min(batch_size, self._at_once(group))):
                 batch = group.some(index)
-                encoding = Encoding(self._grid)
+                encoding = Encoding(self._grid, self._recordings)
                 self._run(encoding, batch, report)
                 batches.append(encoding.parts)
             yield group, [_joined(parts) for parts in zip(*batches)]
@@ -275,7 +276,7 @@ class Codec:
         for together in itertools.zip_longest(*(container.blocks(*share) for share in shares), fillvalue=(0, 0)):
             index = torch.cat([torch.arange(*block) for block in together])
             streams.take([last - first for first, last in together])
-            images[index] = self._run(Decoding(self._grid, streams), group.some(index), report)
+            images[index] = self._run(Decoding(self._grid, self._recordings, streams), group.some(index), report)
         if not streams.finished():
             raise ValueError(f"{WRONG}: a stream goes on behind its images")
 
@@ -288,7 +289,7 @@ class Codec:
         channels, told = self._model.image_channels, self._model.condition_channels
         if not self._needs:
             side = getattr(self._model, "factor", 1)
-            measuring = Measuring(self._model, self._grid, side, side)
+            measuring = Measuring(self._model, self._grid, self._recordings, side, side)
             none = torch.zeros(0, told, 1, 1) if told else None
             self._run(measuring, Sized(torch.zeros(0, channels, side, side, dtype=torch.int64), none), None)
             self._needs = measuring.needs

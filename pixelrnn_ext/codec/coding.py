@@ -6,20 +6,22 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from .. import functional
 from ..incremental.grid import Grid
-from ..incremental.network import PixelModel, RowNetwork, is_relu, trace
+from ..incremental.network import PixelModel, RowNetwork
+from ..incremental.recording import Operation, Recording
 from ..incremental.rows import Rows
 from ..incremental.run import Network, each_row
 from ..incremental.states import State
 from ..incremental.steps import Decode, Encode, Step
 from ..incremental.streams import Streams
-from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
 from ..sampling import Draws, Progress
 from .batches import condition_of
+from .model import Recordings
 
-RECURRENT = (RowLSTM, DiagonalBiLSTM)
+RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 # A file that is whole, of this model, and does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
 _PIXELS = 2**14  # of a pass, which reads and writes each map several times: they should stay in a cache
@@ -47,28 +49,28 @@ class Encoding:
     """Draws nothing: ``parts`` gets the intervals of the given images' values, for each network of the model."""
 
     grid: Grid
+    recordings: Recordings
     parts: list[Intervals]
 
-    def __init__(self, grid: Grid) -> None:
-        self.grid, self.parts = grid, []
+    def __init__(self, grid: Grid, recordings: Recordings) -> None:
+        self.grid, self.recordings, self.parts = grid, recordings, []
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
     ) -> Tensor:
         n, colours, height, width = draws.values.shape
-        recurrent = any(isinstance(module, RECURRENT) for _, module in model.named_modules())
+        recording = self.recordings[model]
+        recurrent = any(layer.function in RECURRENT for layer in recording.layers())
         together = max(n if recurrent else _PIXELS // (height * width), 1)
-        graph = None if recurrent else trace(model, condition is not None)
         intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
         for first in range(0, max(n, 1), together):
             some = slice(first, first + together)
             images, told = draws.values[some], condition_of(condition, some)
             network: Network
-            if graph is None:
-                network = RowNetwork(model, len(images), width, told, self.grid)
+            if recurrent:
+                network = RowNetwork(model, len(images), width, told, self.grid, recording)
             else:
-                assert isinstance(model, nn.Module)
-                network = _Passes(_OnGrid(model, self.grid, graph), _scaled(model, images, self.grid), told)
+                network = _Passes(recording, self.grid, _scaled(model, images, self.grid), told)
             for r, row in self._rows(model, network, images):
                 intervals[r, :, some] = row
                 if progress and n:
@@ -96,16 +98,17 @@ class Decoding:
     """
 
     grid: Grid
+    recordings: Recordings
     streams: Streams
 
-    def __init__(self, grid: Grid, streams: Streams) -> None:
-        self.grid, self.streams = grid, streams
+    def __init__(self, grid: Grid, recordings: Recordings, streams: Streams) -> None:
+        self.grid, self.recordings, self.streams = grid, recordings, streams
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
     ) -> Tensor:
         n, colours, height, width = draws.values.shape
-        network = RowNetwork(model, n, width, condition, self.grid)
+        network = RowNetwork(model, n, width, condition, self.grid, self.recordings[model])
         rows = network.rows
         known, values = rows.buffer(colours, torch.bool), rows.buffer(colours, torch.int64)
         levels = _scaled(model, torch.arange(model.levels), self.grid)
@@ -129,10 +132,11 @@ class Measuring:
     """
 
     grid: Grid
+    recordings: Recordings
     needs: list[tuple[float, float, float]]
 
-    def __init__(self, model: nn.Module, grid: Grid, height: int, width: int) -> None:
-        self.grid = grid
+    def __init__(self, model: nn.Module, grid: Grid, recordings: Recordings, height: int, width: int) -> None:
+        self.grid, self.recordings = grid, recordings
         self._width, self._pixels = width, height * width
         self.needs = [
             (0.0, 0.0, _bytes_of_transposed(module))
@@ -144,7 +148,7 @@ class Measuring:
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
     ) -> Tensor:
         _, colours, height, width = draws.values.shape
-        network = RowNetwork(model, 0, width, condition, self.grid)
+        network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_of_column + value
         # A condition is made of parts, or copied; the values are, where some are known.
@@ -172,16 +176,21 @@ class _Passes(State):
     input: Tensor
     output: Tensor
 
-    def __init__(self, network: "_OnGrid", images: Tensor, condition: Tensor | None) -> None:
+    def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
         n, colours, height, width = images.shape
-        self._network, self._images = network, images
-        self._maps = network.known(condition)
-        layers = [network.submodules.get(str(node.target)) for node in network.graph.nodes]
-        self._above = sum(layer.kernel_size[0] // 2 for layer in layers if isinstance(layer, MaskedConv2d))
+        self._recording, self._grid, self._images = recording, grid, images
+        maps: dict[Operation, Any] = {} if recording.condition is None else {recording.condition: condition}
+        for operation in recording.operations:
+            if operation not in recording.depends:
+                maps[operation] = self._result(operation, maps)
+        read = {read for operation in recording.depends for read in operation.inputs}
+        self._maps = {operation: map for operation, map in maps.items() if operation in read}
+        self._last_read = recording.last_read()
+        self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
         # At worst half of a band is computed once more.
         self._height = height if height * width <= _PIXELS else max(_PIXELS // width, 2 * self._above, 1)
         self._logits = self._band(0)
-        self.rows = Rows(n, width, 0, images.dtype, images.device, network.grid)
+        self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
         self.input, self.output = self.rows.buffer(colours), self.rows.buffer(self._logits.shape[1])
 
     def begin_row(self, row: int) -> None:
@@ -195,34 +204,23 @@ class _Passes(State):
         """The logits of the rows from ``row`` on."""
         top = max(row - self._above, 0)
         rows = slice(top, row + self._height)
-        maps = {node: map if map is None or map.shape[2] == 1 else map[:, :, rows] for node, map in self._maps.items()}
-        return self._network.run(self._images[:, :, rows], initial_env=maps)[:, :, row - top :]
+        results = {o: map[:, :, rows] if _has_rows(map) else map for o, map in self._maps.items()}
+        results[self._recording.input] = self._images[:, :, rows]
+        for operation in self._recording.operations:
+            if operation in self._recording.depends:
+                results[operation] = self._result(operation, results)
+                for read in self._last_read[operation]:
+                    results.pop(read)
+        return results[self._recording.output][:, :, row - top :]
+
+    def _result(self, operation: Operation, results: dict[Operation, Any]) -> Any:
+        """What an operation gives, on the grid. Nothing else has it, so that it is rounded in place."""
+        result = operation.compute(results, torch.float64)
+        return self._grid.write_(result) if isinstance(result, Tensor) and not operation.is_relu else result
 
 
-class _OnGrid(fx.Interpreter):
-    """Runs a graph whose every value is a layer's output, which nothing else has."""
-
-    def __init__(self, model: nn.Module, grid: Grid, graph: fx.Graph) -> None:
-        super().__init__(model, graph=graph)
-        self.grid = grid
-
-    def known(self, condition: Tensor | None) -> dict[fx.Node, Any]:
-        """The maps that do not depend on the images, the first of the graph's inputs, and that others read which do."""
-        images, *others = self.graph.find_nodes(op="placeholder")
-        self.env = dict.fromkeys(others, condition)
-        depend = {images}
-        for node in self.graph.nodes:
-            if not depend.isdisjoint(node.all_input_nodes):
-                depend.add(node)
-            elif node.op != "placeholder":
-                self.env[node] = self.run_node(node)
-        inputs = {node for other in depend for node in other.all_input_nodes}
-        return {node: value for node, value in self.env.items() if node in inputs or node in others}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        on_grid = n.op in ("placeholder", "output") or not isinstance(value, Tensor) or is_relu(n, self.submodules)
-        return value if on_grid else self.grid.write_(value)
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4 and value.shape[2] > 1
 
 
 def _scaled(model: PixelModel, values: Tensor, grid: Grid) -> Tensor:

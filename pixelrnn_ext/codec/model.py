@@ -5,46 +5,143 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ..incremental.grid import Grid, on_grid
+from ..incremental.recording import Operation, Recording, record
+from ..incremental.wrappers import (
+    REPARAMETRISATIONS,
+    check_whole,
+    has_global_hooks,
+    has_hooks,
+    plain_name,
+    uncompiled,
+    unwrapped,
+)
 
+Recordings = dict[nn.Module, Recording]  # of each network of a model
 _EXACT = 53  # bits of an integer that float64 holds
-Model = TypeVar("Model", bound=nn.Module)
 
 
 @torch.no_grad()
-def prepared(model: Model, grid: Grid) -> Model:
-    """The copy, in float64 on the CPU.
+def prepared(model: nn.Module, grid: Grid) -> Any:
+    """A copy of a model to code with: plain parameters on the grid, in float64 on the CPU, and nothing compiled.
+
+    Parametrisations are computed in float64, so that every machine gets the same parameters.
 
     Raises:
-        ValueError: a parameter is not finite or not a plain one, or a layer's sums could leave the integers that are
+        TypeError: a parameter is a part of one.
+        ValueError: a parameter is not finite or has no values, or a layer's sums could leave the integers that are
             exact; what a mask removes counts.
     """
-    model = copy.deepcopy(model).to("cpu", torch.float64).eval().requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if name.endswith("original") or ".parametrizations." in name:
-            raise ValueError(f"expected plain parameters to code with, got a parametrisation of {name}")
+    check_whole(model)
+    for name, parameter in _named_parameters(model):
+        if parameter.is_meta:
+            raise ValueError(f"expected parameters with values to code with, got a meta tensor, {name}")
+    model = _copied(uncompiled(unwrapped(model))).to("cpu", torch.float64).eval()
+    for module in list(model.modules()):
+        _make_plain(module)
+    for name, parameter in _named_parameters(model.requires_grad_(False)):
         if not parameter.isfinite().all():
             raise ValueError(f"expected finite parameters to code with, got others in {name}")
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
-        _check_sums(name, module, grid)
+        _check_sums(plain_name(name), module, grid)
         if isinstance(module, nn.ConvTranspose2d):  # of a multi-scale model; the other layers' steps round
             module.register_forward_pre_hook(lambda _, inputs: (grid.written(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.write_(output))
     return model
 
 
+def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Parameters with their names in the plain model."""
+    return [(plain_name(name), parameter) for name, parameter in model.named_parameters()]
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy with the same hooks. A weight that a hook computed is copied as its value: torch copies no others."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        memo.update(
+            (id(t), t.detach().clone()) for t in vars(module).values() if isinstance(t, Tensor) and not t.is_leaf
+        )
+        memo.update((id(hook), hook) for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()))
+    return copy.deepcopy(model, memo)
+
+
+def _make_plain(module: nn.Module) -> None:
+    """Replaces parametrisations, and what torch.nn.utils made before there were these, by the weights they give."""
+    if parametrize.is_parametrized(module):
+        # Not by remove_parametrizations, which takes the property from the class that copies share with the original.
+        names: Any = module.parametrizations
+        weights = {name: getattr(module, name).detach().clone() for name in names}
+        module.__class__ = type(module).__bases__[0]
+        del module.parametrizations
+        for name, weight in weights.items():
+            module.register_parameter(name, nn.Parameter(weight))
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, REPARAMETRISATIONS):
+            hook.remove(module)
+            del module._forward_pre_hooks[key]
+
+
+def recordings(original: nn.Module, model: nn.Module) -> Recordings:
+    """The recordings of a prepared model's networks, which hooks that are registered later do not change.
+
+    Raises:
+        TypeError: a network has something else than masked layers, ReLUs and sums, or hooks do to the copy what they
+            do not to the ``original``, or they are where a recording does not see them.
+    """
+    networks, copies = _networks(original), _networks(model)
+    made = {network: record(network, bool(network.condition_channels)) for network in copies.values()}
+    if not has_global_hooks() and not any(map(has_hooks, original.modules())):
+        return made
+    for name, network in copies.items():
+        if not _same(record(networks[name], bool(network.condition_channels)), made[network]):
+            raise TypeError(f"expected hooks that do the same to a copy of the model, got others in {name or 'it'}")
+    recorded = {module for network in networks.values() for module in network.modules()}
+    for name, module in original.named_modules():
+        if module is not original and module not in recorded and (has_hooks(module) or has_global_hooks()):
+            raise TypeError(f"expected no hook of {plain_name(name)} to code with, got one")
+    return made
+
+
+def _networks(model: nn.Module) -> dict[str, Any]:
+    return {plain_name(name): m for name, m in model.named_modules() if hasattr(type(m), "logit_map")}
+
+
+def _same(a: Recording, b: Recording) -> bool:
+    """Whether two recordings have the same operations, and parameters that differ by rounding alone."""
+
+    def described(recording: Recording) -> list[Any]:
+        place = {operation: i for i, operation in enumerate(recording.operations)}
+
+        def argument(a: Any) -> Any:
+            return place.get(a, str(a)) if isinstance(a, Operation) else a.shape if isinstance(a, Tensor) else a
+
+        return [(o.function, tree_map(argument, (o.args, o.kwargs))) for o in recording.operations]
+
+    def tensors(recording: Recording) -> list[Tensor]:
+        leaves = tree_leaves([(o.args, o.kwargs) for o in recording.operations])
+        return [leaf.cpu().double() for leaf in leaves if isinstance(leaf, Tensor)]
+
+    if described(a) != described(b):
+        return False
+    return all(torch.allclose(x, y, rtol=1e-5, atol=2**-14) for x, y in zip(tensors(a), tensors(b)))
+
+
 def fingerprint(model: nn.Module, grid: Grid) -> bytes:
-    """Eight bytes of a prepared model's: models with equal ones decode each other's files."""
+    """Returns eight bytes of a prepared model, of its arguments, the names of its parameters without what wrappers add,
+    and the parameters' values: models with equal ones decode each other's files."""
     wiring = [type(model).__name__, _arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
     unit = 2.0 ** (grid.activation + grid.weight)
-    for name, parameter in sorted(model.named_parameters()):
+    for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
     return digest.digest()[:8]

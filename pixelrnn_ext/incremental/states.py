@@ -1,24 +1,24 @@
 """What each layer remembers of an image while it is made row by row, and its output at a pixel given the pixels before.
 
-A state has an ``output`` buffer. ``begin_row`` computes everything that comes from the rows above, for the whole row at
-once; ``steps`` are what is left for a pixel and a colour; ``end_row`` keeps what later rows read. ``mirrored_steps``
-are of layers that go over the complete row from right to left, on mirrored buffers; they are run after ``end_row``.
-Rows are counted from 0.
+A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. ``begin_row``
+computes everything that comes from the rows above, for the whole row at once; ``steps`` are what is left for a pixel
+and a colour; ``end_row`` keeps what later rows read. ``mirrored_steps`` are of layers that go over the complete row
+from right to left, on mirrored buffers; they are run after ``end_row``. Rows are counted from 0.
 """
 
 import itertools
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..layers import DiagonalBiLSTM, MaskedConv2d, RowLSTM
-from ..masks import colour_range, masked_weight
+from ..masks import Mask, colour_range, masked_weight
+from ..operators.recurrence.scan import Direction
 from .rows import Rows
 from .steps import Cell, Linear, Pointwise, Step, Tap
 
 
 class State:
-    """Of a layer that keeps nothing."""
+    """State of a layer that keeps nothing between pixels."""
 
     output: Tensor
 
@@ -46,9 +46,10 @@ class PointwiseState(State):
 
     def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool) -> None:
         self.rows, self.image_channels, self.relu = rows, image_channels, relu
-        self.maps = [(operand, rows.buffer(operand.shape[1])) if operand.dim() == 4 else None for operand in operands]
+        channels = max(operand.shape[1] if operand.dim() == 4 else operand.shape[2] for operand in operands)
+        self.maps = [(operand, rows.buffer(channels)) if operand.dim() == 4 else None for operand in operands]
         self.operands = [operand if known is None else known[1] for operand, known in zip(operands, self.maps)]
-        self.output: Tensor = rows.buffer(self.operands[0].shape[2])
+        self.output: Tensor = rows.buffer(channels)
 
     def begin_row(self, row: int) -> None:
         for map, buffer in filter(None, self.maps):
@@ -64,28 +65,40 @@ class PointwiseState(State):
 class MaskedConvState(State):
     """Keeps the kernel_size // 2 rows of the input above."""
 
-    layer: MaskedConv2d
     rows: Rows
     input: Tensor
+    mask: Mask
+    relu: bool
     weight: Tensor
     above: list[tuple[Tensor, Tensor]]
     bias: Tensor
     base: Tensor
 
-    def __init__(self, layer: MaskedConv2d, rows: Rows, input: Tensor) -> None:
-        self.rows, self.input, self.layer = rows, input, layer
-        weight = masked_weight(
-            layer.weight.detach().to(rows.dtype), layer.mask_type, image_channels=layer.image_channels
-        )
-        height, width = layer.kernel_size
+    def __init__(
+        self,
+        rows: Rows,
+        input: Tensor,
+        *,
+        weight: Tensor,
+        bias: Tensor | None,
+        mask_type: str,
+        image_channels: int,
+        gates: int,
+        activation: str | None,
+        backend: str,
+    ) -> None:
+        if gates != 1:
+            raise ValueError(f"expected a masked convolution with gates=1 to run it pixel by pixel, got gates={gates}")
+        self.rows, self.input, self.relu = rows, input, activation == "relu"
+        self.mask = Mask(mask_type, image_channels, gates)
+        weight = masked_weight(weight.detach().to(rows.dtype), mask_type, image_channels=image_channels)
+        outputs, channels, height, width = weight.shape
         self.weight = weight[:, :, height // 2]
-        self.above = [
-            (_by_tap(weight[:, :, i]), rows.between(layer.in_channels, width // 2)) for i in range(height // 2)
-        ]
-        bias = None if layer.bias is None else layer.bias.detach().to(rows.dtype)
-        self.bias = rows.vector(layer.out_channels, bias)
-        self.base = rows.bordered(layer.out_channels, bias)
-        self.output: Tensor = rows.buffer(layer.out_channels)
+        self.above = [(_by_tap(weight[:, :, i]), rows.between(channels, width // 2)) for i in range(height // 2)]
+        bias = None if bias is None else bias.detach().to(rows.dtype)
+        self.bias = rows.vector(outputs, bias)
+        self.base = rows.bordered(outputs, bias)
+        self.output: Tensor = rows.buffer(outputs)
 
     def begin_row(self, row: int) -> None:
         if self.above:
@@ -94,17 +107,16 @@ class MaskedConvState(State):
             _add_products(self.base[self.rows.margin :], kept, weight)
 
     def steps(self, colour: int) -> list[Step]:
-        layer = self.layer
-        start, stop = colour_range(layer.out_channels, layer.image_channels, colour)
-        taps = _row_taps(self.input, self.weight[start:stop], layer, colour)
-        return [Linear(taps, self.base, self.output, start, stop, layer.activation == "relu")]
+        start, stop = colour_range(self.output.shape[2], self.mask.image_channels, colour)
+        taps = _row_taps(self.input, self.weight[start:stop], self.mask, colour)
+        return [Linear(taps, self.base, self.output, start, stop, self.relu)]
 
     def end_row(self, row: int) -> None:
         rows = [kept for _, kept in self.above]
         for upper, lower in itertools.pairwise(rows):
             upper.copy_(lower)
         if rows:
-            side = self.layer.kernel_size[1] // 2
+            side = self.weight.shape[2] // 2
             rows[-1][side : side + self.rows.width] = self.input[self.rows.margin :]
 
 
@@ -114,10 +126,24 @@ class RowLSTMState(State):
     scan: "_Scan"
     c_above: Tensor
 
-    def __init__(self, layer: RowLSTM, rows: Rows, input: Tensor, gate_bias: Tensor | None) -> None:
-        self.scan = _Scan(layer, "", rows, input, gate_bias)
-        self.c_above = rows.buffer(layer.hidden_channels)
-        self.output: Tensor = rows.buffer(layer.hidden_channels)
+    def __init__(
+        self,
+        rows: Rows,
+        input: Tensor,
+        *,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias: Tensor | None,
+        h0: Tensor | None,
+        c0: Tensor | None,
+        mask_type: str | None,
+        image_channels: int,
+        gate_bias: Tensor | None,
+        backend: str,
+    ) -> None:
+        mask = _recurrent_mask(mask_type, image_channels)
+        self.scan = _Scan(rows, input, Direction(weight_ih, weight_hh, bias, h0, c0), mask, gate_bias)
+        self.c_above, self.output = rows.buffer(self.scan.hidden), rows.buffer(self.scan.hidden)
 
     def begin_row(self, row: int) -> None:
         scan = self.scan
@@ -141,16 +167,35 @@ class DiagonalBiLSTMState(State):
     right: "_Scan"
     right_above: Tensor
 
-    def __init__(self, layer: DiagonalBiLSTM, rows: Rows, input: Tensor, gate_bias: Tensor | None) -> None:
-        bias, bias_reverse = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
-        self.rows, self.input, self.image_channels = rows, input, layer.image_channels
-        self.mirrored = rows.buffer(layer.in_channels)
-        self.left = _Scan(layer, "", rows, input, bias)
-        self.right = _Scan(
-            layer, "_reverse", rows, self.mirrored, None if bias_reverse is None else bias_reverse.flip(3)
-        )
-        self.right_above = rows.buffer(layer.hidden_channels)
-        self.output: Tensor = rows.buffer(layer.hidden_channels)
+    def __init__(
+        self,
+        rows: Rows,
+        input: Tensor,
+        *,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        weight_ih_reverse: Tensor,
+        weight_hh_reverse: Tensor,
+        bias: Tensor | None,
+        bias_reverse: Tensor | None,
+        h0: Tensor | None,
+        c0: Tensor | None,
+        h0_reverse: Tensor | None,
+        c0_reverse: Tensor | None,
+        mask_type: str | None,
+        image_channels: int,
+        gate_bias: Tensor | None,
+        backend: str,
+    ) -> None:
+        mask = _recurrent_mask(mask_type, image_channels)
+        left = Direction(weight_ih, weight_hh, bias, h0, c0)
+        right = Direction(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse)
+        to_left, to_right = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
+        self.rows, self.input, self.image_channels = rows, input, image_channels
+        self.mirrored = rows.buffer(input.shape[2])
+        self.left = _Scan(rows, input, left, mask, to_left)
+        self.right = _Scan(rows, self.mirrored, right, mask, None if to_right is None else to_right.flip(3))
+        self.right_above, self.output = rows.buffer(self.left.hidden), rows.buffer(self.left.hidden)
 
     def begin_row(self, row: int) -> None:
         if row > 0:
@@ -178,9 +223,9 @@ class DiagonalBiLSTMState(State):
 class _Scan:
     """Parameters of one direction in the run's dtype, its buffers, and what its cells read."""
 
-    layer: RowLSTM | DiagonalBiLSTM
     rows: Rows
     input: Tensor
+    mask: Mask
     gate_bias: Tensor | None
     hidden: int
     weight_ih: Tensor
@@ -192,24 +237,14 @@ class _Scan:
     h: Tensor
     c: Tensor
 
-    def __init__(
-        self, layer: RowLSTM | DiagonalBiLSTM, suffix: str, rows: Rows, input: Tensor, gate_bias: Tensor | None
-    ) -> None:
-        def weight(name: str) -> Tensor:
-            value: nn.Parameter = getattr(layer, name + suffix)
-            return value.detach().to(rows.dtype)
-
-        def parameter(name: str) -> Tensor | None:
-            return None if getattr(layer, name + suffix) is None else weight(name)
-
-        if layer.mask_type is None:
-            raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
-        self.layer, self.rows, self.input, self.gate_bias = layer, rows, input, gate_bias
-        self.hidden = layer.hidden_channels
-        weight_ih = masked_weight(weight("weight_ih"), layer.mask_type, image_channels=layer.image_channels, gates=4)
-        self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight("weight_hh")
-        self.zeros, self.bias = rows.buffer(self.hidden), rows.vector(4 * self.hidden, parameter("bias"))
-        h0, c0 = parameter("h0"), parameter("c0")
+    def __init__(self, rows: Rows, input: Tensor, direction: Direction, mask: Mask, gate_bias: Tensor | None) -> None:
+        weight_ih, weight_hh, bias, h0, c0 = (p if p is None else p.detach().to(rows.dtype) for p in direction)
+        assert weight_ih is not None and weight_hh is not None
+        self.rows, self.input, self.mask, self.gate_bias = rows, input, mask, gate_bias
+        self.hidden = weight_hh.shape[1]
+        weight_ih = masked_weight(weight_ih, mask.mask_type, image_channels=mask.image_channels, gates=mask.gates)
+        self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight_hh
+        self.zeros, self.bias = rows.buffer(self.hidden), rows.vector(4 * self.hidden, bias)
         self.h0 = self.zeros.new_zeros(self.hidden) if h0 is None else h0
         self.base = rows.buffer(4 * self.hidden)
         self.h, self.c = rows.bordered(self.hidden, h0), rows.bordered(self.hidden, c0)
@@ -236,24 +271,32 @@ class _Scan:
         output: Tensor,
     ) -> list[Step]:
         """The cell of the units of a colour, whose state-to-state taps in the row are (buffer, shift, tap)."""
-        start, stop = colour_range(self.hidden, self.layer.image_channels, colour)
+        start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
             return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
 
-        read = _row_taps(self.input, of_units(self.weight_ih), self.layer, colour)
+        read = _row_taps(self.input, of_units(self.weight_ih), self.mask, colour)
         weight_hh = _by_tap(of_units(self.weight_hh))
         read += [Tap(buffer, at, self.hidden, weight_hh[k]) for buffer, at, k in taps]
         return [Cell(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
-def _row_taps(input: Tensor, weight: Tensor, layer: MaskedConv2d | RowLSTM | DiagonalBiLSTM, colour: int) -> list[Tap]:
+def _recurrent_mask(mask_type: str | None, image_channels: int) -> Mask:
+    if mask_type is None:
+        raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
+    return Mask(mask_type, image_channels, 4)
+
+
+def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:
     """What the outputs of a colour read of the row: weight (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
+    if channels != input.shape[2]:
+        raise ValueError(f"expected an input of {channels} channels, got {input.shape[2]}")
     weight = _by_tap(weight)
     taps = [Tap(input, k - width // 2, channels, weight[k]) for k in range(width // 2)]
-    before, own = colour_range(channels, layer.image_channels, colour)
-    alive = own if layer.mask_type == "B" else before
+    before, own = colour_range(channels, mask.image_channels, colour)
+    alive = own if mask.mask_type == "B" else before
     return [*taps, Tap(input, 0, alive, weight[width // 2, :alive])] if alive else taps
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from .. import sampling
 from .._arguments import integer
+from .._recordable import Recorded
+from ..incremental import recording
 from .autoregressive import AutoregressiveModel, head_channels_of
 from .stack import PixelRNN
 
@@ -124,6 +126,8 @@ class MultiScalePixelRNN(AutoregressiveModel):
 
         Arguments and errors as in :meth:`.log_prob`.
         """
+        if isinstance(images, Recorded):
+            return recording.network(lambda x, _: x, images, condition)
         return self._logits(lambda model, *inputs: model(*inputs), images, condition)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -154,6 +158,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         progress: sampling.Progress | None = None,
     ) -> Tensor:
         self._check_multiples(*draws.values.shape[2:])
+        recording.check_untouched(self, condition is not None)
         small_rows, rows = draws.values.shape[2] // self.factor, draws.values.shape[2]
 
         def report(before: int, share: int) -> sampling.Progress | None:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from .. import sampling
 from .._arguments import check_odd, integer, integers
+from .._recordable import Recorded
+from ..incremental import recording
 from ..layers import MaskedConv2d
 from ..likelihood import logit_channels
 from ..operators import backends
@@ -83,6 +85,8 @@ class _Stack(AutoregressiveModel):
 
         Arguments and errors as in :meth:`.log_prob`.
         """
+        if isinstance(images, Recorded):
+            return recording.network(self.logit_map, images, condition)
         self._check_images(images)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it. Cloned: a
@@ -103,7 +107,7 @@ class _Stack(AutoregressiveModel):
         """Scaled images to the logits as channels, a colour's adjacent: the network, from layers and pointwise
         arithmetic alone.
 
-        Sampling traces it, and runs the same graph pixel by pixel.
+        Sampling records it, and runs the same operations pixel by pixel.
         """
         y, skipped = self.first(x), None
         for i, block in enumerate(self.blocks):

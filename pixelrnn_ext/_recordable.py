@@ -1,0 +1,98 @@
+"""Values of a recording (incremental/recording.py), and functions that a recording has as one operation."""
+
+import dis
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+P = ParamSpec("P")
+
+
+class Recorder(Protocol):
+    """Appends operations to a recording."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Recorded": ...
+
+
+class Recorded(Tensor):
+    """A tensor without values: torch's functions and methods of it are recorded instead of computed.
+
+    ``value`` is what the recorder knows it by. Of its properties only those that no operation changes are known.
+    """
+
+    recorder: Recorder
+    value: Any
+
+    @staticmethod
+    def of(recorder: Recorder, value: Any) -> "Recorded":
+        recorded = Tensor._make_subclass(Recorded, torch.empty(0, device="meta"))
+        recorded.recorder, recorded.value = recorder, value
+        return recorded
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        recorders = {id(a.recorder): a.recorder for a in tree_leaves((args, kwargs)) if isinstance(a, Recorded)}
+        if len(recorders) != 1 or torch.compiler.is_compiling():
+            raise TypeError("expected values of one recording that is not compiled")
+        recorder = next(iter(recorders.values()))
+        name = name_of(func)
+        if name in _PROPERTIES:
+            return _PROPERTIES[name](recorder)
+        return recorder.record(func, args, kwargs)
+
+    def __iter__(self) -> Iterator["Recorded"]:  # type: ignore[override]
+        """The parts that ``a, b = recorded`` asks for: how many there are, only the caller's code says."""
+        frame = sys._getframe(1)
+        asking = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
+        if asking.opname != "UNPACK_SEQUENCE":
+            raise TypeError("it reads how many parts a value has")
+        return (self[i] for i in range(asking.argval))
+
+
+_PROPERTIES: dict[str, Callable[[Recorder], Any]] = {
+    "device": lambda recorder: recorder.device,
+    "dtype": lambda recorder: recorder.dtype,
+    "is_cuda": lambda recorder: recorder.device.type == "cuda",
+    "requires_grad": lambda recorder: False,
+    "is_leaf": lambda recorder: True,
+    "grad_fn": lambda recorder: None,
+    "__repr__": lambda recorder: "a recorded value",
+}
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """A function's or method's name; that of a property which it gets."""
+    name = getattr(function, "__name__", str(function))
+    return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
+
+
+def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Decorates a function whose first argument is ``input``: where that is recorded, the call is one operation.
+
+    The operation has the input as its only positional argument, and every other argument, defaults included, by name.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def run_or_record(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        input = args[0] if args else kwargs.get("input")
+        if not isinstance(input, Recorded):
+            return function(*args, **kwargs)
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        options = {name: value for name, value in call.arguments.items() if name != "input"}
+        return input.recorder.record(run_or_record, (input,), options)
+
+    return run_or_record

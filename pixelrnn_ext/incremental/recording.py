@@ -1,0 +1,239 @@
+"""What a model computes between the scaled images and the logits, recorded from the model's own ``forward``.
+
+The model is called with tensors that record what is done with them (_recordable.py). Modules, hooks and
+parametrisations run as in any call, and nothing outside the recording changes. torch.fx's tracer is no choice: while it
+traces, it replaces methods of torch.nn.Module for all threads.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from .. import functional
+from .._recordable import Recorded, name_of
+from .wrappers import check_whole, plain_name, uncompiled
+
+LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bilstm)
+# Functions and methods whose results share no memory with an argument.
+_FRESH = {"add", "relu", "conv2d", "conv_transpose2d"}
+_READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__len__", "__array__"}
+_EXPECTED = "expected a network of masked layers, ReLUs and sums"
+_CALL = nn.Module._call_impl.__code__
+
+
+@dataclass(eq=False, repr=False)
+class Operation:
+    """A call of a function or method. Among its arguments other operations stand for their results."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    module: str
+    inputs: list["Operation"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = [a for a in tree_leaves((self.args, self.kwargs)) if isinstance(a, Operation)]
+
+    def __str__(self) -> str:
+        return f"{name_of(self.function)} in {self.module}"
+
+    @property
+    def is_layer(self) -> bool:
+        return self.function in LAYERS
+
+    @property
+    def is_relu(self) -> bool:
+        return name_of(self.function) == "relu"
+
+    @property
+    def is_sum(self) -> bool:
+        return name_of(self.function) == "add" and len(self.args) == 2 and not self.kwargs
+
+    def unsupported(self) -> TypeError:
+        return TypeError(f"{_EXPECTED}, got {self}")
+
+    def compute(self, values: dict["Operation", Any], dtype: torch.dtype) -> Any:
+        """The result, from the results of its inputs and with parameters in ``dtype``."""
+
+        def parameter(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
+
+        arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
+        args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
+        if name_of(self.function) == "__getitem__":  # which may be of a tuple, as torch.chunk's
+            return args[0][args[1]]
+        return self.function(*args, **kwargs)
+
+
+class Recording(NamedTuple):
+    """The operations that the logits depend on, in order, but for ``input``, the scaled images, and ``condition``.
+
+    ``output`` gives the logits as channels. ``depends`` has those that depend on the images, and ``input``.
+    """
+
+    operations: list[Operation]
+    input: Operation
+    condition: Operation | None
+    output: Operation
+    depends: set[Operation]
+
+    def layers(self) -> list[Operation]:
+        """The masked layers on the way from the images to the logits."""
+        return [operation for operation in self.operations if operation.is_layer and operation in self.depends]
+
+    def last_read(self) -> dict[Operation, list[Operation]]:
+        """For each operation the inputs that nothing reads after it."""
+        reader = {read: operation for operation in self.operations for read in operation.inputs}
+        return {o: [read for read in dict.fromkeys(o.inputs) if reader[read] is o] for o in self.operations}
+
+
+class _Recorder:
+    """Keeps the operations of one call of a model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.operations: list[Operation] = []
+        self._names = {module: plain_name(name) for name, module in model.named_modules()}
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recorded:
+        if name_of(function) in _READS_VALUES:
+            raise TypeError("it reads the values of a map")
+        args, kwargs = tree_map_only(Recorded, lambda recorded: recorded.value, (args, kwargs))
+        operation = Operation(function, args, kwargs, self.module_of(sys._getframe()))
+        self.operations.append(operation)
+        return Recorded.of(self, operation)
+
+    def module_of(self, frame: FrameType | None) -> str:
+        """The name of the innermost module that a stack calls."""
+        while frame and frame.f_code is not _CALL:
+            frame = frame.f_back
+        if frame is None:
+            return "the model"
+        module = frame.f_locals["self"]
+        name, kind = self._names.get(module), type(module).__name__
+        return f"{name} ({kind})" if name else kind
+
+
+def _images() -> None:
+    """Stands in a recording for the images that a model is called with."""
+
+
+def _condition() -> None:
+    """Stands in a recording for the condition that a model is called with."""
+
+
+def _scaled(images: Tensor) -> None:
+    """Stands in a recording for the images as the network reads them."""
+
+
+def _logits(map: Tensor, images: Tensor, condition: Tensor | None) -> None:
+    """Stands in a recording for the logits that a model makes of the network's map."""
+
+
+def network(logit_map: Callable[[Tensor, Tensor | None], Tensor], images: Recorded, condition: Tensor | None) -> Tensor:
+    """What ``forward`` of a model returns for images of a recording."""
+    record = images.recorder.record
+    return record(_logits, (logit_map(record(_scaled, (images,), {}), condition), images, condition), {})
+
+
+def record(model: nn.Module, conditional: bool) -> Recording:
+    """Records the network of a PixelRNN or PixelCNN.
+
+    Raises:
+        TypeError: the model or a hook computes what a recording cannot hold, or changes a value in place that is read
+            later.
+    """
+    operations, images, condition, logits = _call(model, conditional)
+    _check_changes(operations)
+    output = logits.args[0]
+    needed = {output}
+    for operation in reversed(operations):
+        if operation in needed:
+            needed.update(operation.inputs)
+    input = next((o for o in operations if o in needed and o.function is _scaled and o.args == (images,)), None)
+    if input is None or images in {read for o in needed - {input} for read in o.inputs}:
+        raise TypeError(f"expected a {type(model).__name__} that reads its images as they are, got another")
+    needed -= {images, input, condition}
+    depends = {input}
+    kept = [operation for operation in operations if operation in needed]
+    for operation in kept:
+        if not depends.isdisjoint(operation.inputs):
+            if not (operation.is_layer or operation.is_relu or operation.is_sum):
+                raise operation.unsupported()
+            depends.add(operation)
+    return Recording(kept, input, condition, output, depends)
+
+
+def check_untouched(model: nn.Module, conditional: bool) -> None:
+    """TypeError where a hook changes the images, the condition or the logits of a model that consists of several."""
+    _, images, condition, logits = _call(model, conditional)
+    if logits.args[1:] != (images, condition):
+        raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
+
+
+@torch.no_grad()
+def _call(model: nn.Module, conditional: bool) -> tuple[list[Operation], Operation, Operation | None, Operation]:
+    """All operations of a call, those that stand for the images, the condition and the logits among them."""
+    check_whole(model)
+    model = uncompiled(model)
+    recorder = _Recorder(model)
+    images = recorder.record(_images, (), {})
+    condition = recorder.record(_condition, (), {}) if conditional else None
+    try:
+        logits = model(images, condition)
+    except Exception as error:
+        where = recorder.module_of(_innermost_call(error.__traceback__))
+        raise TypeError(f"{_EXPECTED}, got another computation in {where}: {error}") from error
+    if not isinstance(logits, Recorded) or logits.value.function is not _logits:
+        got = logits.value if isinstance(logits, Recorded) else type(logits).__name__
+        raise TypeError(f"expected a {type(model).__name__} that returns what its logit_map gives, got {got}")
+    return recorder.operations, images.value, None if condition is None else condition.value, logits.value
+
+
+def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
+    found = None
+    while traceback:
+        if traceback.tb_frame.f_code is _CALL:
+            found = traceback.tb_frame
+        traceback = traceback.tb_next
+    return found
+
+
+def _check_changes(operations: list[Operation]) -> None:
+    """Replaces sums and ReLUs in place by others, where nothing else has the value that they change.
+
+    Raises:
+        TypeError: another change in place.
+    """
+    read_later: set[Operation] = set()
+    for operation in reversed(operations):
+        if _is_in_place(operation):
+            kind, changed = name_of(operation.function).rstrip("_"), next(iter(operation.args), None)
+            allowed = kind in ("add", "relu") and _is_fresh(changed) and changed not in read_later
+            if not allowed or "out" in operation.kwargs:
+                raise TypeError(f"expected a network that changes no value in place, got {operation}")
+            if kind == "relu":
+                operation.function, operation.args, operation.kwargs = F.relu, operation.args[:1], {}
+            else:
+                operation.function = torch.add
+        read_later.update(operation.inputs)
+
+
+def _is_in_place(operation: Operation) -> bool:
+    name = name_of(operation.function)
+    if operation.kwargs.get("inplace") or "out" in operation.kwargs or name in ("__set__", "__setitem__"):
+        return True
+    return name.split(".")[0].endswith("_") and not name.endswith("__")
+
+
+def _is_fresh(value: Any) -> bool:
+    """Whether a value shares no memory with another one."""
+    return isinstance(value, Operation) and (value.is_layer or name_of(value.function).rstrip("_") in _FRESH)

@@ -1,0 +1,82 @@
+"""What torch and its users put around and onto modules: wrappers, hooks, shards."""
+
+from torch import nn
+from torch.nn.modules import module as torch_module
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+# Pre-hooks that compute a weight from other parameters, and read no input.
+REPARAMETRISATIONS = (WeightNorm, SpectralNorm, BasePruningMethod)
+_COMPILED = "_orig_mod"  # torch.compile(module)'s name for the module
+_WRAPPERS = {_COMPILED, "_checkpoint_wrapped_module"}
+
+
+def plain_name(name: str) -> str:
+    """A module's or parameter's name without the parts that wrappers add."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside the wrappers of torch.compile and of activation checkpoints."""
+    while wrapped := _WRAPPERS & model._modules.keys():
+        inner = model._modules[wrapped.pop()]
+        assert inner is not None
+        model = inner
+    return model
+
+
+def check_whole(model: nn.Module) -> None:
+    """TypeError where a parameter is sharded, as fully_shard leaves it."""
+    for name, parameter in model.named_parameters():
+        if hasattr(parameter, "device_mesh"):
+            raise TypeError(f"expected a model with whole parameters, got a shard of {plain_name(name)}")
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a forward hook or pre-hook runs that is no reparametrisation of torch.nn.utils."""
+    return bool(module._forward_hooks) or any(
+        not isinstance(hook, REPARAMETRISATIONS) for hook in module._forward_pre_hooks.values()
+    )
+
+
+def has_global_hooks() -> bool:
+    return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model itself where nothing in it is compiled: a recording must not enter Dynamo, which would compile it.
+
+    Otherwise the compiled modules, and the modules that contain them, are shallow copies with the same parameters,
+    buffers and hooks. The other modules are the model's own.
+
+    Raises:
+        TypeError: a hook would be given one of the copies, which it may not recognise.
+    """
+    copies: dict[nn.Module, nn.Module] = {}
+    return _uncompiled(model, "", copies)
+
+
+def _uncompiled(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module]) -> nn.Module:
+    if module in copies:
+        return copies[module]
+    children = {
+        key: None if child is None else _uncompiled(child, f"{name}.{key}" if name else key, copies)
+        for key, child in module._modules.items()
+    }
+    inner = children.get(_COMPILED)
+    compiled = module._compiled_call_impl is not None or inner is not None
+    if not compiled and all(children[key] is child for key, child in module._modules.items()):
+        copies[module] = module
+        return module
+    if has_hooks(module) or has_global_hooks():
+        where = plain_name(name) or type(module).__name__
+        raise TypeError(f"expected no forward hook where modules are compiled, got one that {where} calls")
+    if inner is not None:
+        copies[module] = inner
+        return inner
+    copy = object.__new__(type(module))
+    copy.__dict__.update(module.__dict__)
+    copy.__dict__.update(_modules=children, _compiled_call_impl=None)
+    copies[module] = copy
+    return copy
