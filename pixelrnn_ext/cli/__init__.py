@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._command import FAILED, INTERRUPTED
+from ..training.commands import protection
 from ..training.optional import MissingPackage
 from .parser import make
 
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     try:
         options = make(prog).parse_args(argv)
         command = f"{_launched() or prog} {shlex.join(argv)}"
+        protection.check(options)
         with _warnings_in_a_line(prog):
             status: int = options.run(options, command, argv[1:])
             return status

@@ -38,6 +38,21 @@ def whole(least: int) -> Callable[[str], int]:
     return integer
 
 
+def add_out(parser: argparse.ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
+    """Adds ``--out``, which obeys training/commands/protection.py, and ``--force`` where it can replace a file.
+
+    Args:
+        writes: the kind of output, a key of ``protection.REPLACED``.
+    """
+    kind = named if writes == "training" else path  # a checkpoint stores the options of its training as JSON
+    parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
+    parser.set_defaults(writes=writes)
+    if writes != "folder":
+        parser.add_argument(
+            "--force", action="store_true", help="let --out replace an input, a checkpoint or a file of a training"
+        )
+
+
 def add_data(parser: argparse.ArgumentParser, what: str) -> None:
     group = parser.add_argument_group("data set")
     names = ", ".join(data.DATA_SETS)
@@ -76,13 +91,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def add_drawing(parser: argparse.ArgumentParser, count: int) -> None:
     add_checkpoint(parser)
-    parser.add_argument(
-        "--out",
-        type=path,
-        required=True,
-        metavar="FILE.png",
-        help="the picture; .jpg, .webp (lossless), .gif (how it is drawn) too",
-    )
+    add_out(parser, "file", metavar="FILE.png", help="the picture; .jpg, .webp (lossless), .gif (how it is drawn) too")
     parser.add_argument(
         "--animate", action="store_true", help="how it is drawn, a GIF, as where --out ends in .gif: into a pipe, too"
     )

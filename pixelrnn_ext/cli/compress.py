@@ -4,7 +4,7 @@ import argparse
 
 from ..training import images
 from ..training.commands.compress import compress
-from .arguments import add_coding, named, path, whole
+from .arguments import add_coding, add_out, named, whole
 
 SUMMARY = "make images a file, without loss"
 EXAMPLES = (
@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="picture files, folders of them, sorted by name, or a split of a data set, such as mnist5k:test",
     )
-    parser.add_argument("-o", "--out", type=path, required=True, metavar="FILE", help="what is written")
+    add_out(parser, "file", "-o", metavar="FILE", help="what is written")
     parser.add_argument(
         "--streams",
         type=whole(1),

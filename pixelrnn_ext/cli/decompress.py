@@ -3,7 +3,7 @@
 import argparse
 
 from ..training.commands.decompress import decompress
-from .arguments import add_coding, path, whole
+from .arguments import add_coding, add_out, path, whole
 
 SUMMARY = "make pictures of such a file"
 EXAMPLES = (
@@ -21,9 +21,7 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
 def add(parser: argparse.ArgumentParser) -> None:
     add_coding(parser)
     parser.add_argument("file", type=path, metavar="FILE", help="what compress wrote")
-    parser.add_argument(
-        "-o", "--out", type=path, required=True, metavar="DIR", help="the folder, which is not there or empty"
-    )
+    add_out(parser, "folder", "-o", metavar="DIR", help="the folder, which is not there or empty")
     parser.add_argument(
         "--max-bytes",
         type=whole(1),

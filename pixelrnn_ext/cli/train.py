@@ -9,7 +9,7 @@ from ..operators import backends
 from ..training import builder, data, optimiser
 from ..training.commands.train import NOT_STORED, train
 from ..training.settings import Settings
-from .arguments import add_data, add_device, named, whole
+from .arguments import add_data, add_device, add_out, whole
 
 SUMMARY = "train a model"
 EXAMPLES = (
@@ -41,10 +41,9 @@ def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out",
-        type=named,
-        required=True,
+    add_out(
+        parser,
+        "training",
         metavar="DIR",
         help="folder for checkpoints, log and pictures; several machines must all see it",
     )

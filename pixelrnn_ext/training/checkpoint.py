@@ -173,6 +173,33 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, facts
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of this package, by its content: of any format, and damaged behind its head."""
+    return KEY in _metadata(path)
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts of a checkpoint, without a look at its tensors and checksum. ValueError: there are none."""
+    facts: dict[str, Any] = json.loads(str(_metadata(path).get(KEY, "null")))
+    _check(facts, path)
+    return facts
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a safetensors file; empty for any other file, and for one that is not regular."""
+    try:
+        if not path.is_file():  # a pipe could be read only once
+            return {}
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                return {}
+            metadata = json.loads(file.read(length))["__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix`` and a dot, without it."""
     return {

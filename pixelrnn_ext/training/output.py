@@ -81,7 +81,30 @@ def _acquire(lock: Any, folder: Path) -> bool:
 
 def own_files(folder: Path) -> list[Path]:
     """What a training wrote there, if one did."""
-    return [path for pattern in _OWN for path in sorted(folder.glob(pattern)) if path.stat().st_size]
+    return [path for pattern in _OWN for path in sorted(folder.glob(pattern)) if _has_content(path)]
+
+
+def linked_files(folder: Path) -> list[Path]:
+    """The files outside a training's folder that the training replaces, since links in the folder lead to them."""
+    root = os.path.realpath(folder)
+    files = [Path(os.path.realpath(path)) for path in own_files(folder)]
+    return [file for file in files if not file.is_relative_to(root)]
+
+
+def training_of(file: Path) -> Path | None:
+    """Returns the folder of the training that wrote a file; None where no training did.
+
+    A folder is a training's where it holds a checkpoint, a log or a lock: any picture may be called samples-1.png.
+    """
+    for folder in file.absolute().parents[:2]:  # events of TensorBoard are in a folder below the training's
+        own = [*own_files(folder), *filter(_has_content, [folder / LOCK])]
+        if {path.name for path in own} & {LAST, BEST, LOG, LOCK} and any(map(file.samefile, own)):
+            return folder
+    return None
+
+
+def _has_content(path: Path) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def check_unused(folder: Path) -> None:

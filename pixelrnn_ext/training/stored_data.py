@@ -1,13 +1,14 @@
 """The data set that a checkpoint was trained on, found again: of a folder, the same files read in the same way."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from . import data
 from .distributed import World
-from .folder import OtherFiles
+from .folder import OtherFiles, names_of
 
 # What the images of a folder depend on; its other options say what to do with files that cannot be read.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
@@ -32,8 +33,7 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
         ValueError: the checkpoint does not say which data set it was, or says another one or other options.
         OSError, MissingPackage: as :func:`data.load`.
     """
-    folder, arguments = _folder(facts), facts.get("arguments", {})
-    before = arguments.get("data") if folder is None else f"folder:{folder['path']}"
+    folder, arguments, before = _folder(facts), facts.get("arguments", {}), _before(facts)
     if not isinstance(before, str) and (same or spec is None):
         raise ValueError("expected --data, since the checkpoint does not say how its data set is loaded")
     before = data.absolute(before) if isinstance(before, str) else ""
@@ -61,6 +61,20 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
             raise
         loaded = data.load(where, **options)
         return replace(loaded, notes=(*loaded.notes, f"not the images of the training: {error}"))
+
+
+def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
+    """The files that :func:`load_again` reads.
+
+    Raises:
+        OSError: the folder is none. ValueError: the checkpoint does not say which data set it was.
+    """
+    folder, where = _folder(facts), data.absolute(spec or str(_before(facts)))
+    if folder is not None and where.startswith("folder:"):
+        known = [Path(where.removeprefix("folder:")) / name for name in names_of(folder["files"])]
+        if all(path.exists() for path in known):
+            return known
+    return data.paths(where)
 
 
 def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
@@ -92,6 +106,12 @@ def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:
 
 def _readable(value: object) -> object:
     return "x".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _before(facts: dict[str, Any]) -> Any:
+    """The data set of the training as ``NAME`` or ``NAME:PATH``, if the checkpoint says it."""
+    folder = _folder(facts)
+    return facts.get("arguments", {}).get("data") if folder is None else f"folder:{folder['path']}"
 
 
 def _folder(facts: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import shutil
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -498,19 +497,3 @@ def test_a_file_of_no_images_is_an_empty_folder(model, tmp_path):
     (tmp_path / "file").write_bytes(codec.Codec(load_model(model)[0]).compress(torch.zeros(0, 1, 4, 5).long()))
     assert cli.main(["decompress", str(model), str(tmp_path / "file"), "-o", str(tmp_path / "out")]) == 0
     assert names(tmp_path / "out") == []
-
-
-@pytest.mark.parametrize("what", ["checkpoint", "picture", "a picture of the folder"])
-def test_nothing_that_is_read_is_replaced(trained, tmp_path, capsys, what):
-    """A checkpoint above all: a file that had taken its place could never be decoded."""
-    kept, picture = tmp_path / "kept.safetensors", tmp_path / "pictures" / "one.png"
-    shutil.copy(trained[0] / "best.safetensors", kept)
-    picture.parent.mkdir()
-    picture.write_bytes(b"any")
-    out = kept if what == "checkpoint" else picture
-    before = out.read_bytes()
-    images = picture.parent if what == "a picture of the folder" else picture
-    assert "expected --out to be none of the files that are read, got" in refused(
-        capsys, "compress", str(kept), str(images), "-o", str(out)
-    )
-    assert out.read_bytes() == before

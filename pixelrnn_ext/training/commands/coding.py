@@ -86,6 +86,17 @@ def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixel
             shown.update()
 
 
+def paths(name: str) -> list[Path]:
+    """The files that :func:`read` reads for one name. Errors as of :func:`files_of`; ValueError: as of a split."""
+    return files_of(Path(name)) if os.path.lexists(name) else paths_of_split(name)
+
+
+def paths_of_split(name: str) -> list[Path]:
+    """The files of the data set of a split; none where the name is of no split. ValueError: the split is none."""
+    found = _split_of(name)
+    return data.paths(data.absolute(found[0])) if found else []
+
+
 def files_of(path: Path) -> list[Path]:
     """A picture's, or those of a folder.
 

@@ -2,9 +2,7 @@
 
 import copy
 import math
-import os
 from argparse import Namespace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,7 +10,6 @@ from torch import Tensor
 from ... import models
 from ..._sentences import counted
 from ...codec import Codec
-from .. import checkpoint
 from ..files import write_atomically
 from ..progress import bar, follow
 from . import coding
@@ -25,7 +22,6 @@ PIXELS = 2**18  # of images whose likelihood is computed at once: a pass keeps m
 def compress(options: Namespace) -> int:
     """A file of images, and how its size compares with their likelihood."""
     check_file(options.out)
-    _check_is_no_input(options)
     model, facts = load_model(options)
     codec = Codec(model)
     groups = coding.read(options.images, model, facts, options.max_pixels)
@@ -53,16 +49,6 @@ def _beside_likelihood(size: int, expected: float) -> str:
     near = abs(more) <= NEAR * expected
     said = f"{100 * abs(more) / expected:.2f} %" if near else counted(round(abs(more)), "byte")
     return f"{said} {'above' if more >= 0 else 'below'} the likelihood"
-
-
-def _check_is_no_input(options: Namespace) -> None:
-    """FileExistsError where --out would replace the checkpoint, without which nothing decodes, or a picture."""
-    if not options.out.exists():
-        return
-    pictures = [file for name in map(Path, options.images) if name.exists() for file in coding.files_of(name)]
-    for file in (checkpoint.resolve(options.checkpoint), *pictures):
-        if os.path.samefile(file, options.out):
-            raise FileExistsError(f"expected --out to be none of the files that are read, got {options.out}")
 
 
 def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:

@@ -23,7 +23,7 @@ from ..tensorboard import need_tensorboard
 from .evaluate import headline, nats_of, versions
 from .inputs import check_writable, data_options, given, why_slow
 
-NOT_STORED = {"run", "resume", "overwrite"}  # options of one command, not of the training
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not of the training
 MODEL_OPTIONS = (
     "layer",
     "hidden_channels",

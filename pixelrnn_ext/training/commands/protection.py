@@ -1,0 +1,87 @@
+"""What no command replaces without ``--force``: its own inputs, checkpoints, and the files of a training."""
+
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from .. import checkpoint, data, output, stored_data
+from ..drawing import HIDDEN
+from ..files import is_replaceable
+from . import coding
+
+
+def _data_set(options: Namespace) -> list[Path]:
+    """The files of the data set that a command loads: the one that --data names, or the one of a checkpoint."""
+    if hasattr(options, "checkpoint"):
+        trained = checkpoint.resolve(options.checkpoint)
+    elif options.resume:
+        trained = output.resumable(Path(options.out))
+    else:
+        return data.paths(options.data or "")
+    return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
+
+
+# The files that --out replaces, by the kind of output that the command's parser declares (arguments.add_out).
+REPLACED: dict[str, Callable[[Path], list[Path]]] = {
+    "file": lambda out: [out] if is_replaceable(out) and out.exists() else [],
+    "folder": lambda out: [],  # it is new or empty
+    "training": output.linked_files,
+}
+# The files that a command reads, by the name of the option that leads to them.
+INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
+    "checkpoint": lambda options: [checkpoint.resolve(options.checkpoint)],
+    "data": _data_set,
+    "file": lambda options: [options.file],
+    "hide": lambda options: [] if options.hide in HIDDEN else [Path(options.hide)],
+    "images": lambda options: [path for name in options.images for path in coding.paths(name)],
+    "labels": lambda options: [path for name in options.labels for path in coding.paths_of_split(name)],
+}
+
+
+def check(options: Namespace) -> None:
+    """Refuses an ``--out`` that would replace an input of the command, a checkpoint or a file of a training.
+
+    A training may replace the files in its own folder. ``--force`` overrides the rule.
+
+    Raises:
+        FileExistsError: ``--out`` leads to such a file. OSError: nobody can know, as for links in a circle.
+    """
+    if not hasattr(options, "writes") or getattr(options, "force", False):
+        return
+    for file in REPLACED[options.writes](Path(options.out)):
+        if kind := _protected(file, options):
+            expected = "expected --out to replace no input, no checkpoint and no file of a training"
+            raise FileExistsError(f"{expected}, got {file}, {kind}: --force replaces it")
+
+
+def _protected(file: Path, options: Namespace) -> str | None:
+    """The kind of a file that the rule protects; None for any other file."""
+    if checkpoint.is_checkpoint(file):
+        return "a checkpoint"
+    for path in _ways(file):
+        if folder := output.training_of(path):
+            return f"a file of the training in {folder}"
+    status = os.stat(file)
+    for path in _inputs(options):
+        with suppress(OSError):  # it is not there, so the command will say so
+            if os.path.samestat(os.stat(path), status):
+                return "an input of this command"
+    return None
+
+
+def _ways(file: Path) -> Iterator[Path]:
+    """A path, each path that a link there points to, and the path without any link."""
+    yield file
+    while file.is_symlink():
+        file = file.parent / os.readlink(file)
+        yield file
+    yield Path(os.path.realpath(file))
+
+
+def _inputs(options: Namespace) -> Iterator[Path]:
+    for name, paths in INPUTS.items():
+        if hasattr(options, name):
+            with suppress(OSError, ValueError):  # what cannot be read is refused by the command itself
+                yield from paths(options)

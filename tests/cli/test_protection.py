@@ -1,0 +1,204 @@
+"""What no command replaces without --force, whatever leads there: inputs, checkpoints, files of a training."""
+
+import argparse
+import os
+import re
+
+import pytest
+from PIL import Image
+
+from command_line import refused
+from pixelrnn_ext import cli
+from pixelrnn_ext.cli import arguments, parser
+from pixelrnn_ext.models import trained
+from pixelrnn_ext.training import checkpoint, data, output
+from pixelrnn_ext.training.commands import protection
+from pixelrnn_ext.training.folder import describe_files
+from tiny import tiny_checkpoint
+
+# Options that take any text, none of which leads to a file.
+WORDS = {"--label", "--device", "--model", "--only"}
+FREE = (None, str, arguments.path, arguments.named, data.absolute)
+PARSER = parser.make("pixelrnn")
+(SUBPARSERS,) = (action for action in PARSER._actions if isinstance(action, argparse._SubParsersAction))
+COMMANDS = SUBPARSERS.choices
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
+    """A new option that leads to a file must come under the rule."""
+    command = COMMANDS[name]
+    free = [action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE]
+    others = [action for action in free if action.dest not in protection.INPUTS]
+    others = [action.dest for action in others if not WORDS.intersection(action.option_strings)]
+    assert others == (["out"] if command.get_default("writes") in protection.REPLACED else [])
+    assert {action.dest for action in command._actions} >= ({"force"} if others and name != "decompress" else set())
+
+
+FILES = {  # of a training, and the kind that is said
+    checkpoint.LAST: "a checkpoint",
+    checkpoint.BEST: "a checkpoint",
+    "log.jsonl": "a file of the training",
+    "learning-curve.png": "a file of the training",  # here a link to another disk
+    "samples-0000005.png": "a file of the training",
+    "tensorboard/events.out.tfevents.1": "a file of the training",
+    output.LOCK: "a file of the training",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a training, a checkpoint of any name, pictures, and no command that can do any work in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checkpoint, "load_model", None)
+    monkeypatch.setattr(data, "load", None)
+    (tmp_path / "run" / "tensorboard").mkdir(parents=True)
+    for name, kind in FILES.items():
+        if kind == "a checkpoint":
+            tiny_checkpoint(tmp_path / "run" / name)
+        else:
+            (tmp_path / "run" / name).write_text("of days")
+    (tmp_path / "run" / "learning-curve.png").rename(tmp_path / "disk")
+    (tmp_path / "run" / "learning-curve.png").symlink_to("../disk")
+    model = tiny_checkpoint(tmp_path / "model")
+    (tmp_path / "pictures" / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.png", "new.png"):
+        Image.new("1", (5, 4)).save(tmp_path / "pictures" / name)
+    tensors, facts = checkpoint.load(model)
+    options = {"image_size": [4, 5], "fit": "crop", "gray": True, "max_pixels": 99}
+    files = describe_files(["a.png", "below/b.png"])
+    facts["data"]["folder"] = {"path": str(tmp_path / "pictures"), "options": options, "files": files}
+    checkpoint.save(tmp_path / "of-pictures", tensors, facts)
+    for name in ("mask.png", "damaged", "old", "MNIST/raw/images", "val_data.npz", "lower-half", "samples-1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"any")
+    return tmp_path
+
+
+def by_link(file, here):
+    (here / "link.png").symlink_to(file)
+    return here / "link.png"
+
+
+def by_links(file, here):
+    (here / "first").symlink_to(file)
+    (here / "run" / "second").symlink_to("../first")
+    return here / "run" / "second"
+
+
+def by_folder(file, here):
+    (here / "folder").symlink_to(file.parent)
+    return here / "folder" / file.name
+
+
+def by_hard_link(file, here):
+    (here / "other").mkdir()
+    os.link(file, here / "other" / "x.png")
+    return here / "other" / "x.png"
+
+
+WAYS = (
+    lambda file, here: file,
+    lambda file, here: os.path.relpath(file),
+    lambda file, here: file.parent / ".." / file.parent.name / file.name,
+    by_link,
+    by_links,
+    by_folder,
+    by_hard_link,
+)
+REFUSED = [
+    *(("sample model --count 1", f"run/{name}", kind) for name, kind in FILES.items()),
+    ("sample model", "model", "a checkpoint"),
+    ("sample damaged", "damaged", "an input of this command"),
+    ("complete model", "of-pictures", "a checkpoint"),
+    ("complete model --hide mask.png", "mask.png", "an input of this command"),
+    ("complete of-pictures", "pictures/a.png", "an input of this command"),
+    ("complete of-pictures --data folder:pictures", "pictures/below/b.png", "an input of this command"),
+    ("complete model --data folder:pictures", "pictures/new.png", "an input of this command"),
+    ("complete model --data mnist:.", "MNIST/raw/images", "an input of this command"),
+    ("compress model pictures/a.png mask.png", "mask.png", "an input of this command"),
+    ("compress model pictures", "pictures/below/b.png", "an input of this command"),
+    ("compress run pictures", "run/last.safetensors", "a checkpoint"),
+    ("compress model imagenet32:.:test", "val_data.npz", "an input of this command"),
+    ("compress model pictures --label mnist:.:test", "MNIST/raw/images", "an input of this command"),
+]
+
+
+@pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
+def test_what_is_not_replaced(here, capsys, words, file, kind):
+    """Before any work. A hard link of a training's log or picture is a file of its own, and replacing it loses
+    nothing."""
+    before = (here / file).read_bytes()
+    for way in WAYS[:-1] if kind == "a file of the training" else WAYS:
+        out = way(here / file, here)
+        sentence = refused(capsys, *words.split(), "--out", out)
+        expected = f"pixelrnn: expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
+        assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)
+        assert (here / file).read_bytes() == before
+        protection.check(PARSER.parse_args([*words.split(), "--out", str(out), "--force"]))
+
+
+def test_the_files_of_packages_are_not_replaced(here, capsys):
+    for name in trained.PRETRAINED:
+        assert "a checkpoint" in refused(capsys, "sample", "model", "--out", trained.FOLDER / f"{name}.safetensors")
+    for name in ("digits", "mnist5k", "photos"):
+        files = data.paths(name)
+        assert files and {*data.PHOTOS["test"]} <= {file.name for file in data.paths("photos")}
+        assert "an input" in refused(capsys, "complete", "model", "--data", name, "--out", files[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("sample model", "old"),
+        ("sample model", "samples-1.png"),
+        ("sample model", "pictures/a.png"),
+        ("sample run", "run/new.png"),
+        ("complete of-pictures", "pictures/new.png"),
+        ("complete model --data folder:pictures", "pictures/newer.png"),
+        ("complete model", "lower-half"),
+        ("complete nothing --data folder:nothing", "old"),
+        ("compress model pictures nothing", "old"),
+        ("compress model pictures", "/dev/stdout"),
+        ("compress model pictures", "/dev/null"),
+        ("decompress model old", "pictures"),
+        ("info model", None),
+    ],
+)
+def test_what_is_replaced_as_before(here, words, out):
+    """An older output, a file of no input and no training, a device, a new file in a folder of inputs."""
+    more = ["--out", out] if out else []
+    protection.check(PARSER.parse_args([*words.split(), *more]))
+
+
+def test_force_replaces(tmp_path):
+    model = tiny_checkpoint(tmp_path / "model")
+    picture = tmp_path / "a.png"
+    Image.new("1", (5, 4)).save(picture)
+    before = picture.read_bytes()
+    assert cli.main(["compress", str(model), str(picture), "--out", str(picture), "--force"]) == 0
+    assert picture.read_bytes() != before
+
+
+@pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
+def test_a_training_replaces_its_own_files_alone(here, capsys, name):
+    """A link out of its folder leads to no file of another training; a hard link is a file of its own."""
+    train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
+    (here / "new").mkdir()
+    tiny_checkpoint(here / "new" / "best.safetensors")
+    os.link(here / "run" / "log.jsonl", here / "new" / "log.jsonl")
+    protection.check(PARSER.parse_args(train))
+    (here / "new" / name).symlink_to(f"../run/{name}")
+    kind = FILES.get(name, "a file of the training")
+    sentence = refused(capsys, *train)
+    assert f", got {here}/run/{name}" in sentence and f", {kind}" in sentence and "--force" in sentence
+    protection.check(PARSER.parse_args([*train, "--force"]))
+
+
+def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):
+    (here / "new").mkdir()
+    (here / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
+    train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out", "new"]
+    assert "a.png, an input of this command" in refused(capsys, *train)
+    (here / "new" / "last.safetensors").write_bytes((here / "of-pictures").read_bytes())
+    assert "a.png, an input of this command" in refused(capsys, "train", "--resume", "--out", "new")
