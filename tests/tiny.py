@@ -47,9 +47,14 @@ def tiny_checkpoint(path, levels=2, channels=1, classes=(), **options):
     model = models.PixelRNN(
         "row", image_channels=channels, levels=levels, condition_channels=len(classes), **sizes | options
     )
+    return save_untrained(path, model, [channels, 4, 5], classes)
+
+
+def save_untrained(path, model, shape, classes=()):
+    """The path of a model's checkpoint, which says that its images have this shape."""
     facts = {
         "model": models.to_config(model),
-        "data": {"shape": [channels, 4, 5], "classes": list(classes)},
+        "data": {"shape": shape, "classes": list(classes)},
         "progress": {"step": 0, "evaluated": 0, "best_step": 0, "best": 1.0},
     }
     checkpoint.save(path, {f"model.{name}": tensor for name, tensor in model.state_dict().items()}, facts)

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from command_line import refused
-from pixelrnn_ext import cli, codec
+from pixelrnn_ext import cli, codec, models
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.checkpoint import load_model
 from pixelrnn_ext.training.commands import coding
 from pixelrnn_ext.training.commands import compress as command
-from tiny import tiny_checkpoint, tiny_data
+from tiny import save_untrained, tiny_checkpoint, tiny_data
 
 SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures, which make three groups
 
@@ -497,3 +497,16 @@ def test_a_file_of_no_images_is_an_empty_folder(model, tmp_path):
     (tmp_path / "file").write_bytes(codec.Codec(load_model(model)[0]).compress(torch.zeros(0, 1, 4, 5).long()))
     assert cli.main(["decompress", str(model), str(tmp_path / "file"), "-o", str(tmp_path / "out")]) == 0
     assert names(tmp_path / "out") == []
+
+
+def test_a_picture_that_a_multi_scale_model_cannot_take_is_named(tmp_path, capsys):
+    torch.manual_seed(0)
+    model = models.MultiScalePixelRNN(
+        "row", image_channels=1, levels=17, hidden_channels=1, num_layers=1, head_channels=1
+    )
+    save_untrained(tmp_path / "model", model, [1, 4, 6])
+    write_pictures(tmp_path / "pictures", 17, sizes=[(4, 6), (5, 6), (4, 6)])
+    sentence = refused(capsys, "compress", tmp_path / "model", tmp_path / "pictures", "-o", tmp_path / "file")
+    picture = tmp_path / "pictures" / "picture 1.png"
+    expected = "expected H and W to be multiples of factor 2, got 5 x 6"
+    assert sentence == f"pixelrnn: {picture} cannot be compressed: {expected}"

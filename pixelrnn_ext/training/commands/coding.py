@@ -77,13 +77,24 @@ def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixel
         if found is None:
             expected = "a picture, a folder of pictures or a split of a data set, such as mnist5k:test"
             raise FileNotFoundError(f"expected {expected}, got {name}, which is none of them")
-        yield _load(*found, model, facts)
+        yield _of_fitting_size(name, _load(*found, model, facts), model)
         return
     files = files_of(Path(name))
     with pixel_limit(max_pixels), bar("files", len(files), "reading") as shown:
         for file in files:
-            yield data.Split(read_exact(file, model.image_channels, model.levels)[None])
+            image = read_exact(file, model.image_channels, model.levels)
+            yield _of_fitting_size(file, data.Split(image[None]), model)
             shown.update()
+
+
+def _of_fitting_size(name: str | Path, part: data.Split, model: models.AutoregressiveModel) -> data.Split:
+    """Returns ``part``. ValueError, which names it, where a multi-scale model takes no images of this size."""
+    if isinstance(model, models.MultiScalePixelRNN):
+        try:
+            model._check_multiples(*part.images.shape[2:])
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be compressed: {error}") from error
+    return part
 
 
 def paths(name: str) -> list[Path]:
