@@ -160,7 +160,7 @@ def test_the_files_of_packages_are_not_replaced(here, capsys):
         ("complete nothing --data folder:nothing", "old"),
         ("compress model pictures nothing", "old"),
         ("compress model pictures", "/dev/stdout"),
-        ("compress model pictures", "/dev/null"),
+        ("compress model /dev/null", "/dev/null"),
         ("decompress model old", "pictures"),
         ("info model", None),
     ],
