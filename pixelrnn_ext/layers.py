@@ -101,6 +101,9 @@ class RowLSTM(_LineLSTM):
     A pixel sees the triangle above it and the input ``kernel_size // 2`` pixels to its left. With ``kernel_size=1`` and
     ``mask_type=None`` it is torch.nn.LSTM applied down every column.
 
+    The backward pass reads the output, so an activation behind it must not work in place: ``nn.ReLU()``, not
+    ``nn.ReLU(inplace=True)``.
+
     Equivalent to: ``functional.row_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
 
     Args:
@@ -167,6 +170,9 @@ class DiagonalLSTM(_LineLSTM):
 
     A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
     swapped; the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
+
+    The backward pass reads the output, so an activation behind it must not work in place: ``nn.ReLU()``, not
+    ``nn.ReLU(inplace=True)``.
 
     Equivalent to: ``functional.diagonal_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
 
@@ -248,6 +254,8 @@ class DiagonalBiLSTM(_LineLSTM):
 
     The left-to-right scan plus the right-to-left one shifted down by one row: a pixel sees every earlier pixel of the
     raster order and no later one.
+
+    An activation behind it may work in place: the backward pass does not read the output.
 
     Equivalent to: ``left(x) + torch.nn.functional.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with ``left`` a
     :class:`DiagonalLSTM` and ``right`` one with ``reverse=True``.
@@ -334,6 +342,9 @@ class MaskedConv2d(nn.Module):
 
     Stride 1, zeros around the map. The mask acts in the forward on any weight, so no training and no checkpoint can
     undo it.
+
+    An activation behind it may work in place where ``activation`` is None: the backward pass reads the output of the
+    layer's own ReLU alone.
 
     Equivalent to: ``functional.masked_conv2d(x, self.weight, self.bias, self.mask_type, ...)``.
 

@@ -22,6 +22,9 @@ class LSTM2d(Recurrent):
     image. Nothing is masked and nothing shifted: it is for images that are read, not for those that are drawn pixel by
     pixel. Images of a batch may have sizes of their own.
 
+    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``, so an activation behind it must not
+    work in place: ``nn.ReLU()``, not ``nn.ReLU(inplace=True)``.
+
     Equivalent to: ``functional.lstm2d(x, [functional.Direction2d(self.weight_ih, self.weight_hh, ...), ...], ...)``.
     With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``,
     with ``directions=("tl", "tr"), merge=None`` it has the two maps that a

@@ -202,3 +202,44 @@ def test_memory_format_of_the_output(layout):
         dict(kernel_size=1, mask_type="B"),
     ):
         assert px.MaskedConv2d(3, 4, **options)(x).is_contiguous(memory_format=layout)
+
+
+READS_ITS_OUTPUT = {
+    "row": (px.RowLSTM(3, 4), True),
+    "diagonal": (px.DiagonalLSTM(3, 4), True),
+    "bilstm": (px.DiagonalBiLSTM(3, 4), False),
+    "convolution": (px.MaskedConv2d(3, 4, 3, "B"), False),
+    "convolution-relu": (px.MaskedConv2d(3, 4, 3, "B", activation="relu"), True),
+    "lstm2d": (px.LSTM2d(3, 4), True),
+    "lstm2d-none": (px.LSTM2d(3, 4, directions=1, merge=None), True),
+    "lstm2d-sum": (px.LSTM2d(3, 4, directions=1, merge="sum"), False),
+    "lstm2d-mean": (px.LSTM2d(3, 4, directions=2, merge="mean"), False),
+}
+
+
+@pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
+@pytest.mark.parametrize("name", READS_ITS_OUTPUT)
+def test_behind_which_layers_an_activation_works_in_place(name):
+    """As docs/use_a_layer.md says, with what the other activation costs."""
+    (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
+    ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
+
+    def kept(activation):
+        """Bytes that are kept for the backward pass."""
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda nothing: nothing):
+            y = activation(layer(x))
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in saved}
+        return sum(storages.values()), y.nbytes
+
+    def gradients(activation):
+        y = activation(layer(x))
+        return torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+
+    if reads:
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            gradients(in_place)
+        (without, a_map), (memory, _) = kept(torch.nn.Identity()), kept(ordinary)
+        assert memory == without + a_map
+    else:
+        assert all(torch.equal(a, b) for a, b in zip(gradients(ordinary), gradients(in_place)))
