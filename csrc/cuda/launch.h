@@ -2,6 +2,8 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include "relaxed_capture.h"
+
 namespace pixelrnn::cuda {
 
 struct Layout {
@@ -47,6 +49,7 @@ inline cudaError_t allow_all_shared_memory(const void* entry) {
 
 template <class Args> cudaError_t launch(
     const void* entry, const Layout& layout, const Args& args, cudaStream_t stream) {
+  const RelaxedCapture relaxed;
   if (layout.shared_memory)  // 48 KB need no permission, but the static part is among them
     if (const cudaError_t error = allow_all_shared_memory(entry); error != cudaSuccess) return error;
   const LaunchConfig launch(layout, stream);

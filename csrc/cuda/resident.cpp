@@ -8,6 +8,7 @@
 
 #include "entry.h"
 #include "launch.h"
+#include "relaxed_capture.h"
 
 #define PACK(F)                     \
   PIXELRNN_DECLARE_ENTRY(pack_##F); \
@@ -33,8 +34,9 @@ template <class Key, class Value> class Remembered {
  public:
   template <class Ask> Value get(const Key& key, const Ask& ask) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = known_.find(key);
-    return found != known_.end() ? found->second : known_.emplace(key, ask()).first->second;
+    if (const auto found = known_.find(key); found != known_.end()) return found->second;
+    const RelaxedCapture relaxed;
+    return known_.emplace(key, ask()).first->second;
   }
 
  private:
