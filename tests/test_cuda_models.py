@@ -82,6 +82,31 @@ def test_a_convolution_has_the_same_bits_in_another_process():
     assert first and first == second
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_is_captured(name):
+    """Nothing waits for the GPU where the caller has checked the images."""
+    torch.use_deterministic_algorithms(False)
+    model = make(name, "rgb", torch.float32, condition_channels=2).cuda()
+    images = torch.randint(model.levels, (2, 3, 4, 6), device="cuda")
+    condition = torch.randn(2, 2, 1, 1, device="cuda")
+
+    def step():
+        loss = model.bits_per_dim(images, condition, check=False)
+        return loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))
+
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        captured = step()
+    images.random_(model.levels)
+    graph.replay()
+    for expected, got in zip(step(), captured):
+        assert_close("captured", expected, got, 1e-6)
+
+
 def test_a_training_step():
     model = px.from_name("mnist-diagonal").cuda()
     images = torch.randint(2, (4, 1, 28, 28), dtype=torch.uint8, device="cuda")

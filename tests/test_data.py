@@ -70,6 +70,14 @@ def test_score_is_in_the_unit_of_the_data_set():
     assert data.DataSet("binary", "binary", 2, splits).score(79.2) == 79.2
 
 
+def test_a_data_set_refuses_values_that_it_has_no_level_for():
+    splits = {split: data.Split(torch.zeros(2, 1, 3, 3, dtype=torch.uint8)) for split in data.SPLITS}
+    splits["validation"].images[1, 0, 2, 1] = 2
+    data.DataSet("three", "three", 3, splits)
+    with pytest.raises(ValueError, match=r"expected validation images of integers in \[0, 2\), got values from 0 to 2"):
+        data.DataSet("two", "two", 2, splits)
+
+
 def test_dynamic_binarisation_draws_every_batch_and_scores_one_draw():
     static, dynamic = load_once("mnist5k", binarisation="static"), load_once("mnist5k", binarisation="dynamic")
     assert torch.equal(static.splits["test"].images, dynamic.splits["test"].images)

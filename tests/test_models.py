@@ -104,6 +104,26 @@ def test_every_parameter_takes_part(name):
         assert parameter.grad.isfinite().all() and parameter.grad.any(), parameter_name
 
 
+def reads(call):
+    """How often a call and its backward pass look at values of tensors on the host, which waits for a GPU."""
+    waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call().sum().backward()
+    counts = {event.key.removeprefix("aten::"): event.count for event in profile.key_averages()}
+    return {name: counts[name] for name in waits if name in counts}
+
+
+@pytest.mark.parametrize("call", ["forward", "log_prob", "bits_per_dim"])
+@each_model
+def test_values_are_looked_at_once_or_not_at_all(name, call):
+    model = make_model(name, condition_channels=2)
+    images, condition = random_images(model), random_condition(model)
+    checked, unchecked = (partial(getattr(model, call), images, condition, check=check) for check in (True, False))
+    assert reads(checked)["aminmax"] == 1
+    assert reads(unchecked) == {}
+    assert torch.equal(checked(), unchecked())
+
+
 @each_model
 def test_any_size_dtype_and_batch(name):
     model = make_model(name, **RGB)
@@ -305,6 +325,9 @@ def test_wrong_images(name, images, error, message):
     for function in (model, model.log_prob, model.bits_per_dim):
         with pytest.raises(error, match=message):
             function(images)
+        if "got values" not in message:
+            with pytest.raises(error, match=message):
+                function(images, check=False)
 
 
 @pytest.mark.parametrize(

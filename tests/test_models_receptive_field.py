@@ -24,7 +24,7 @@ DEPTH = dict(num_layers=2, kernel_size=3)
 
 @pytest.fixture(autouse=True)
 def _images_may_be_real_numbers(monkeypatch):
-    monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images: None)
+    monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)
 
 
 def make_active(name, **options):

@@ -150,6 +150,21 @@ def test_evaluation_is_the_mean_over_all_images(batch_size):
     assert got == pytest.approx(expected, rel=1e-12) and sum(seen) == 7
 
 
+def test_no_batch_is_checked_again(tmp_path, monkeypatch):
+    """The data set has been checked; to look at a batch's values makes a step wait for the GPU."""
+    training = tiny_training(tmp_path)
+
+    def refuse(values):
+        raise AssertionError("a batch was checked")
+
+    monkeypatch.setattr(torch.Tensor, "aminmax", refuse)
+    assert training._step(0).isfinite()
+    assert nats_per_image(training.model, training.data, "validation", ALONE) > 0
+    training.model.levels = 17
+    with pytest.raises(ValueError, match="1 channels and 17 levels, as the model has, got 1 and 2 of tiny"):
+        nats_per_image(training.model, training.data, "validation", ALONE)
+
+
 def test_learning_rates():
     def rates(schedule, warmup):
         return [optimiser.learning_rate(2.0, schedule, step, 8, warmup) for step in range(8)]

@@ -11,14 +11,14 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
 from ..codec import Codec
-from ..operators.operands import check_dense, check_integers, readable
+from ..operators.operands import check_dense, check_integers, check_levels, readable
 
 
 class AutoregressiveModel(nn.Module):
     """A model of integer images as a product of one distribution for each value (section 2).
 
     A subclass has ``image_channels``, ``levels``, ``condition_channels``, every other argument of its constructor under
-    the argument's name, and a ``forward`` from images and condition to logits.
+    the argument's name, and a ``forward`` from images, condition and ``check`` to logits.
     """
 
     image_channels: int
@@ -28,14 +28,17 @@ class AutoregressiveModel(nn.Module):
 
     if TYPE_CHECKING:  # torch says Any
 
-        def __call__(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
+        def __call__(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor: ...
 
-    def log_prob(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Exact log-likelihood in nats (section 2), (N,), at most 0; what papers report as nats is its negative.
 
         Args:
             images: (N, image_channels, H, W) of integers in [0, levels).
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``.
+            check: False does not look at the images' values. The caller has checked that they are in range; a value
+                that is not gives a wrong result or an error of the device. Nothing then waits for a GPU, so that the
+                call can be captured in a CUDA graph. Types and shapes are checked in any case.
 
         Raises:
             TypeError: images that are not integers, or not dense.
@@ -47,15 +50,15 @@ class AutoregressiveModel(nn.Module):
             >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
             torch.Size([2])
         """
-        return likelihood.log_prob(self(images, condition), images).sum((1, 2, 3))
+        return likelihood.log_prob(self(images, condition, check=check), images).sum((1, 2, 3))
 
-    def bits_per_dim(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def bits_per_dim(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Mean over the images of -log_prob in bits a value, C * H * W values an image; a differentiable scalar
         (section 5.1).
 
         Arguments and errors as in :meth:`log_prob`.
         """
-        return likelihood.bits_per_dim(self.log_prob(images, condition), math.prod(images.shape[1:]))
+        return likelihood.bits_per_dim(self.log_prob(images, condition, check=check), math.prod(images.shape[1:]))
 
     @torch.no_grad()
     def sample(
@@ -158,21 +161,18 @@ class AutoregressiveModel(nn.Module):
         """[0, levels) to [-1, 1], in the model's dtype: what the network reads."""
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
-    def _check_images(self, images: Tensor) -> None:
+    def _check_images(self, images: Tensor, check: bool = True) -> None:
+        """Checks the type and the shape of images, and their values unless ``check`` is False."""
         check_integers("images", images)
         if images.dim() != 4 or images.shape[1] != self.image_channels or 0 in images.shape[2:]:
             expected = f"(N, {self.image_channels}, H, W)"
             raise ValueError(f"expected images of shape {expected} with H, W >= 1, got {tuple(images.shape)}")
-        possible = torch.iinfo(images.dtype)
-        if (possible.min >= 0 and possible.max < self.levels) or not images.numel() or torch.compiler.is_compiling():
-            return  # without asking the device
-        values = readable(images)
-        if values is None:
+        if not check or torch.compiler.is_compiling():
             return
-        with _disable_current_modes():  # a trace has no use for it
-            low, high = (int(value) for value in values.aminmax())
-        if low < 0 or high >= self.levels:
-            raise ValueError(f"expected images of integers in [0, {self.levels}), got values from {low} to {high}")
+        values = readable(images)
+        if values is not None:
+            with _disable_current_modes():  # a trace has no use for it
+                check_levels("images", values, self.levels)
 
     def _check_condition(self, condition: Tensor | None, images: int, height: int, width: int) -> None:
         if not self.condition_channels:

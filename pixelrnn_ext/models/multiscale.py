@@ -120,7 +120,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
             setattr(self, name, getattr(self.large_model, name))
         self.condition_channels = self.small_model.condition_channels
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else
         the large one's.
 
@@ -128,19 +128,22 @@ class MultiScalePixelRNN(AutoregressiveModel):
         """
         if isinstance(images, Recorded):
             return recording.network(lambda x, _: x, images, condition)
-        return self._logits(lambda model, *inputs: model(*inputs), images, condition)
+        return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
-    def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
-        return self._logits(lambda model, *inputs: model.incremental_logits(*inputs), images, condition)
+        return self._logits(
+            lambda model, *inputs: model.incremental_logits(*inputs, check=False), images, condition, check
+        )
 
     def _logits(
         self,
         logits_of: Callable[[PixelRNN, Tensor, Tensor | None], Tensor],
         images: Tensor,
         condition: Tensor | None,
+        check: bool,
     ) -> Tensor:
-        self._check_images(images)
+        self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         self._check_multiples(*images.shape[2:])
         small_images = images[..., :: self.factor, :: self.factor]

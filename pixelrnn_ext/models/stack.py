@@ -80,23 +80,23 @@ class _Stack(AutoregressiveModel):
         self.skips = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
         self.head = Head(width, head_channels, logit_channels(levels), **options)
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Logits of every value, (N, levels, C, H, W), or with two levels the Bernoulli logit, (N, 1, C, H, W).
 
         Arguments and errors as in :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
             return recording.network(self.logit_map, images, condition)
-        self._check_images(images)
+        self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it. Cloned: a
         # map of one channel is contiguous in any order and would keep its strides, which say the other format.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
-    def incremental_logits(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
-        self._check_images(images)
+        self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         return self._by_level(sampling.logit_map(self, images, condition))
 

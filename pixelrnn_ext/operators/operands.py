@@ -46,6 +46,27 @@ def check_integers(name: str, value: Tensor) -> None:
     check_dense(name, value)
 
 
+def check_levels(name: str, values: Tensor, levels: int) -> None:
+    """ValueError where a tensor of integers has a value outside of [0, levels).
+
+    It waits for the tensor's device once, unless the dtype has no other values.
+    """
+    possible = torch.iinfo(values.dtype)
+    if (possible.min >= 0 and possible.max < levels) or not values.numel():
+        return
+    low, high = torch.stack(unrepeated(values).aminmax()).tolist()
+    if low < 0 or high >= levels:
+        raise ValueError(f"expected {name} of integers in [0, {levels}), got values from {low} to {high}")
+
+
+def unrepeated(tensor: Tensor) -> Tensor:
+    """The tensor with one element along each dimension that ``expand`` made, which holds all of its values."""
+    for dim, stride in enumerate(tensor.stride()):
+        if stride == 0 and tensor.shape[dim] > 1:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
+
+
 def check_map(input: Tensor) -> None:
     if input.dim() != 4:
         raise ValueError(f"expected input of shape (N, C, H, W), got {shape(input)}")

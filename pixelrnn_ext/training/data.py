@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..operators.operands import check_levels
 from .files import removed_if_empty
 from .folder import class_of, describe_files, list_names, names_of, read_folder, split_of
 from .images import MAX_PIXELS
@@ -69,6 +70,9 @@ class DataSet:
         notes: lines for the header: files, counts of what was skipped.
         folder: what finds the same images again: the absolute path, the options that they were read with, and
             folder.describe_files; None where the name alone does.
+
+    Raises:
+        ValueError: a value outside of [0, levels); no batch is checked again.
     """
 
     name: str
@@ -79,6 +83,10 @@ class DataSet:
     intensities: Tensor | None = None
     notes: tuple[str, ...] = ()
     folder: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for split, part in self.splits.items():
+            check_levels(f"{split} images", part.images, self.levels)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import torch
 
 from ..models import AutoregressiveModel
 from .batches import select
+from .builder import check_fits
 from .data import DataSet
 from .distributed import World
 
@@ -28,8 +29,9 @@ def nats_per_image(
         progress: called with the number of images that each batch had.
 
     Raises:
-        ValueError: the split is empty.
+        ValueError: the split is empty, or the model is for other images.
     """
+    check_fits(model, data)
     data.check_not_empty(split)
     images = len(data.splits[split])
     total = torch.zeros((), dtype=torch.float64, device=world.device)
@@ -40,6 +42,6 @@ def nats_per_image(
         share = slice(start + world.rank, end, world.size)
         batch, condition = select(data, split, share, world.device, model.condition_channels > 0)
         if len(batch):
-            total -= model.log_prob(batch, condition).double().sum()
+            total -= model.log_prob(batch, condition, check=False).double().sum()
         progress(end - start)
     return float(world.sum(total)) / images

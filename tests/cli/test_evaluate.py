@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import torch
 
@@ -44,7 +45,7 @@ def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monk
 
 
 def test_images_out_of_range(trained, capsys, monkeypatch):
-    """A data set whose values the model cannot have."""
+    """A data set with values that it has no level for."""
     from pixelrnn_ext.training import data
 
     load = data.load
@@ -53,7 +54,7 @@ def test_images_out_of_range(trained, capsys, monkeypatch):
         loaded = load(*args, **kwargs)
         loaded.splits["test"].images[3] += 1
         loaded.splits["test"].images[3, 0, 0, 0] = 17
-        return loaded
+        return replace(loaded)
 
     monkeypatch.setattr(data, "load", broken)
-    assert "expected images of integers in [0, 17)" in refused(capsys, "evaluate", trained[0])
+    assert "expected test images of integers in [0, 17), got" in refused(capsys, "evaluate", trained[0])
