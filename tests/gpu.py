@@ -23,6 +23,30 @@ def skip_without_a_gpu(kernels=True):
         pytest.skip(f"nothing is tested on a GPU: {reason}", allow_module_level=True)
 
 
+REDUCED = "allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction"
+
+
+@contextmanager
+def strict_products():
+    """float32 products are no tf32, and cuBLAS sums the products of halves in float32, as the tests' bounds suppose."""
+    matmul = torch.backends.cuda.matmul
+    before = {name: getattr(matmul, name) for name in ("allow_tf32", *REDUCED)}
+    for name in before:
+        setattr(matmul, name, False)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(matmul, name, value)
+
+
+@pytest.fixture(autouse=True)
+def _strict_products():
+    """Applies to every test of a module that imports this."""
+    with strict_products():
+        yield
+
+
 def use(format):
     """float32 products in tf32, or strictly."""
     torch.backends.cuda.matmul.allow_tf32 = format == "tf32"

@@ -11,7 +11,7 @@ import pixelrnn_ext as px
 import test_operators
 from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 from cuda_bounds import GRADIENT_RATIO, RATIO
-from gpu import skip_without_a_gpu, skips_without_a_kernel, use
+from gpu import _strict_products, skip_without_a_gpu, skips_without_a_kernel, use  # noqa: F401
 from test_gradients import FUNCTIONS, problem
 
 DEVICE = "cuda"
@@ -25,12 +25,6 @@ DTYPES = {
 }  # fmt: skip
 RESIDENT_FORMATS = ("fp32", "tf32", "bf16", "fp16")
 NATIVE = ("native", "step", "resident")
-
-
-@pytest.fixture(autouse=True)
-def _strict_float32():
-    yield use("fp32")
-    use("fp32")
 
 
 def randn(*size, dtype=torch.float32, grad=True):

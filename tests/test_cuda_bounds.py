@@ -3,6 +3,7 @@
 import torch
 
 from cuda_bounds import GRADIENT_RATIO, RATIO
+from gpu import REDUCED, strict_products
 
 CUT = 13  # bits of float32 that tf32 lacks
 
@@ -78,3 +79,11 @@ def test_the_bounds_hold_for_truncated_operands():
     assert h > RATIO["tf32"] / 2 and gradient > GRADIENT_RATIO["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < RATIO["tf32"] / 2 and gradient < GRADIENT_RATIO["tf32"] / 2
+
+
+def test_the_sums_of_halves_are_float32_where_the_bounds_are_asked_for():
+    matmul = torch.backends.cuda.matmul
+    before = [getattr(matmul, name) for name in REDUCED]
+    with strict_products():
+        assert not any(getattr(matmul, name) for name in REDUCED) and not matmul.allow_tf32
+    assert [getattr(matmul, name) for name in REDUCED] == before

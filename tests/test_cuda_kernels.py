@@ -8,7 +8,7 @@ import torch
 import pixelrnn_ext as px
 from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
-from gpu import skip_without_a_gpu
+from gpu import _strict_products, skip_without_a_gpu  # noqa: F401
 from masked_conv_interpreted import expected as masked_convolution
 from pixelrnn_ext.masks import Mask
 from scans import (

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 import lstm2d
 from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
-from gpu import skip_without_a_gpu, skips_without_a_kernel, use
+from gpu import _strict_products, skip_without_a_gpu, skips_without_a_kernel, use  # noqa: F401
 from lstm2d import ragged
 from scans import DTYPES, REFERENCE, Problem2d
 
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.cuda
 
 DEVICE = "cuda"
 BACKENDS = ("native", "step", "resident")
-
-
-@pytest.fixture(autouse=True)
-def _strict_float32():
-    yield use("fp32")
-    use("fp32")
 
 
 def layer_of(variant, hidden, backend, dtype=torch.float32, **options):

@@ -9,7 +9,7 @@ import torch
 
 import pixelrnn_ext as px
 from checks import assert_close
-from gpu import skip_without_a_gpu
+from gpu import _strict_products, skip_without_a_gpu  # noqa: F401
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 from test_sampling import MODELS, generator, make
 
