@@ -5,6 +5,7 @@ of the network for a pixel, :func:`naive` the whole network for every value, :fu
 pixel's.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from .incremental.network import PixelModel, RowNetwork
 from .incremental.run import each_row
 from .incremental.steps import Draw
 from .operators.autocast import without_autocast
+from .operators.operands import check_memory, unrepeated
 
 Progress = Callable[[int, int], None]
 
@@ -152,6 +154,8 @@ def checked_draws(
     if (given is None) != (known is None):
         raise ValueError(f"expected given and known together, got only {'known' if given is None else 'given'}")
     size = n, *sides
+    if parameter.device.type == "cpu":
+        check_memory("images", size, math.prod(size) * (torch.int64.itemsize + torch.float64.itemsize))
     if given is None or known is None:
         values, is_known = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.bool)
     else:
@@ -174,9 +178,9 @@ def _given(model: PixelModel, size: tuple[int, ...], given: Tensor, known: Tenso
         fits = tensor.dim() <= 4 and all(got in (1, want) for got, want in zip(tensor.shape[::-1], size[::-1]))
         if not fits:
             raise ValueError(f"expected {name} broadcastable to {size}, got {tuple(tensor.shape)}")
-    values, is_known = given.long().expand(size), known.to(given.device).expand(size)
+    values, is_known = unrepeated(given).long(), unrepeated(known).to(given.device)
     outside = is_known & ((values < 0) | (values >= model.levels))
     if outside.any():
-        wrong = int(values[outside][0])
+        wrong = int(values.expand_as(outside)[outside][0])
         raise ValueError(f"expected given values in [0, {model.levels}) where known, got {wrong}")
-    return torch.where(is_known, values, 0), is_known
+    return torch.where(is_known, values, 0).expand(size).contiguous(), is_known.expand(size)

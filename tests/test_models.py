@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import time
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ import pixelrnn_ext as px
 from checks import MODELS, make_model, random_images
 from oracle import colour
 from pixelrnn_ext import models
+from pixelrnn_ext.operators import operands
 
 RGB = dict(image_channels=3, levels=5)
 each_model = pytest.mark.parametrize("name", MODELS)
@@ -328,6 +330,45 @@ def test_wrong_images(name, images, error, message):
         if "got values" not in message:
             with pytest.raises(error, match=message):
                 function(images, check=False)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda model, images, condition: model.log_prob(images, condition), id="log_prob"),
+        pytest.param(lambda model, images, condition: model.compress(images, condition), id="compress"),
+        pytest.param(
+            lambda model, images, condition: model.sample(
+                1, images.shape[1:], given=images, known=images[..., :1, :1] == 0, condition=condition
+            ),
+            id="sample",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
+def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
+    """No work is done for each of its pixels: 50000 x 50000 of them took half a minute."""
+    monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
+    model = make_model("pixelcnn", condition_channels=1)
+    images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
+    condition = torch.zeros(1, 1, 1, 1, dtype=torch.float64).expand(images.shape)
+    begun = time.process_time()
+    with pytest.raises(ValueError, match=r"this machine's 16384 MiB of memory, got \(1, 1, 50000, 50000\), which take"):
+        call(model, images, condition)
+    assert time.process_time() - begun < 2
+
+
+def test_one_value_of_an_expanded_map_is_looked_at(monkeypatch):
+    monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
+    model, images = make_model("pixelcnn"), torch.full((1, 1, 1, 1), 3).expand(1, 1, 50000, 50000)
+    with pytest.raises(ValueError, match=r"integers in \[0, 2\), got values from 3 to 3"):
+        model(images)
+    small = torch.full((1, 1, 1, 1), 3)
+    known = torch.tensor([False, True]).expand(2, 1, 2, 2)
+    with pytest.raises(ValueError, match=r"given values in \[0, 2\) where known, got 3"):
+        model.sample(2, (1, 2, 2), given=small, known=known)
+    drawn = model.sample(2, (1, 2, 2), given=small - 2, known=known)
+    assert (drawn[..., 1] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
 from ..codec import Codec
-from ..operators.operands import check_dense, check_integers, check_levels, readable
+from ..operators.operands import check_dense, check_integers, check_levels, check_memory, readable
 
 
 class AutoregressiveModel(nn.Module):
@@ -173,6 +173,10 @@ class AutoregressiveModel(nn.Module):
         if values is not None:
             with _disable_current_modes():  # a trace has no use for it
                 check_levels("images", values, self.levels)
+            if values.is_cpu:
+                channels = 2 * getattr(self, "hidden_channels", 0)  # of one map
+                pixels = images.numel() // self.image_channels
+                check_memory("images", images.shape, pixels * channels * next(self.parameters()).element_size())
 
     def _check_condition(self, condition: Tensor | None, images: int, height: int, width: int) -> None:
         if not self.condition_channels:

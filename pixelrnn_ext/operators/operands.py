@@ -1,6 +1,8 @@
 """The tensors that a function is given: what is asked of them, whichever the function."""
 
+import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -65,6 +67,28 @@ def unrepeated(tensor: Tensor) -> Tensor:
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)
     return tensor
+
+
+@cache
+def memory() -> int | None:
+    """Bytes of the machine's memory, where the system says it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def check_memory(name: str, size: Sequence[int], needed: int) -> None:
+    """ValueError where ``needed``, the bytes that a tensor of that size takes at least, are more than the machine has.
+
+    An expanded tensor takes hardly any memory itself, whatever its size.
+    """
+    available = memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"expected {name} that fit into this machine's {available >> 20} MiB of memory, got {tuple(size)}, "
+            f"which take {needed >> 20} MiB at least"
+        )
 
 
 def check_map(input: Tensor) -> None:
