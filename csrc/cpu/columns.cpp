@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "float_environment.h"
 #include "grid.h"
 #include "kernels.h"
 
@@ -155,6 +156,7 @@ void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, 
       run.on_grid ? kernels<T>(instruction_set).grid_columns : kernels<T>(instruction_set).columns;
   if (run.streams)
     return team.parallel(int(run.stream_count), [&](int s0, int s1) {
+      const DefaultFloatEnvironment environment;
       Stream *s = run.streams + s0, *const last = run.streams + s1;
       while (s < last) {
         Stream* const first = s++;
@@ -163,8 +165,10 @@ void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, 
       }
     });
   const int shares = int(std::min<int64_t>(team.threads, run.images));
-  team.parallel(shares,
-      [&](int s0, int s1) { Images<T>(chosen, run, run.images * s0 / shares, run.images * s1 / shares).run(steps); });
+  team.parallel(shares, [&](int s0, int s1) {
+    const DefaultFloatEnvironment environment;
+    Images<T>(chosen, run, run.images * s0 / shares, run.images * s1 / shares).run(steps);
+  });
 }
 template void run_columns(const std::vector<ColumnStep<float>>&, const ColumnRun&, const Team&, int);
 template void run_columns(const std::vector<ColumnStep<double>>&, const ColumnRun&, const Team&, int);

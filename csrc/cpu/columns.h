@@ -3,7 +3,8 @@
 //
 // A buffer is [margin + width][images][channels]. A step reads and writes the channels start .. stop - 1 of the current
 // column, of every image; images never meet, so that each share of the team takes its own through the whole row. The
-// result depends on the data and the instruction set only, to the bit.
+// result depends on the data and the instruction set only, to the bit: each thread computes in the default
+// floating-point environment (float_environment.h).
 #pragma once
 #include <cstdint>
 #include <vector>

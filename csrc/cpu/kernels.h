@@ -13,7 +13,8 @@ template <class T> struct Kernels {
   ScanKernels<T> scan[kFamilies];
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
-  ColumnKernels<T> columns, grid_columns;  // grid_columns: on the grid (grid.h), of double alone
+  ColumnKernels<T> columns, grid_columns;               // grid_columns: on the grid (grid.h), of double alone
+  void (*round)(T* x, int64_t n, T integral, T limit);  // tiles/rounding.h, of double alone
   // y = sigmoid(x) or tanh(x), for tests.
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };

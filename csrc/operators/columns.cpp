@@ -1,11 +1,12 @@
 // The operators of sampling and coding: run_columns, a program at the columns of one image row, in place
-// (../cpu/column_program.h says what a program is), and range_encode.
+// (../cpu/column_program.h says what a program is), range_encode, and round_to_grid.
 #include <algorithm>
 #include <string>
 #include <vector>
 
 #include "../cpu/column_program.h"
 #include "../cpu/range_coder.h"
+#include "../cpu/rounding.h"
 #include "operators.h"
 
 namespace pixelrnn {
@@ -68,7 +69,7 @@ int64_t column_block(int64_t gates, bool of_double) {
   return gates == 1 ? blocks.outputs : blocks.units;
 }
 
-// Intervals, start << 32 | stop, to bytes.
+// Intervals, start << 32 | stop, to bytes. All of it is integers.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
       "range_encode: expected contiguous intervals of int64");
@@ -86,6 +87,14 @@ Tensor range_encode(Tensor intervals) {
   return bytes;
 }
 
+void round_to_grid(Tensor x, int64_t bits, double limit) {
+  STD_TORCH_CHECK(x.scalar_type() == ScalarType::Double && x.is_contiguous(),
+      "round_to_grid: expected contiguous numbers of float64");
+  STD_TORCH_CHECK(0 <= bits && bits <= 52 && limit >= 0, "round_to_grid: expected 0 to 52 bits and a limit >= 0, got ",
+      bits, " and ", limit);
+  cpu::round_to_grid(out<double>(x), x.numel(), int(bits), limit, team(), instruction_set);
+}
+
 }  // namespace
 }  // namespace pixelrnn
 
@@ -94,6 +103,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
       "run_columns(Tensor(a!)[] tensors, int[] code, int margin, float temperature, bool on_grid=False, "
       "Tensor(b!)? streams=None, Tensor? bytes=None) -> ()");
   m.def("range_encode(Tensor intervals) -> Tensor");
+  m.def("round_to_grid(Tensor(a!) x, int bits, float limit) -> ()");
   m.def("column_block(int gates, bool of_double) -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
@@ -102,4 +112,5 @@ STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("run_columns", TORCH_BOX(&pixelrnn::run_columns));
   m.impl("range_encode", TORCH_BOX(&pixelrnn::range_encode));
+  m.impl("round_to_grid", TORCH_BOX(&pixelrnn::round_to_grid));
 }

@@ -22,7 +22,7 @@ from ..operators.operands import readable
 from ..sampling import Draws, Sampler
 from . import container, self_check
 from .batches import Report, Sized
-from .coding import WRONG, Decoding, Encoding, Intervals, Measuring
+from .coding import WRONG, Decoding, Encoding, Intervals, Measuring, Needs
 from .container import Bytes, Contents, Group
 from .model import fingerprint, prepared, recordings
 
@@ -48,7 +48,8 @@ class Codec:
         TypeError: another model.
         ValueError: a parameter is not finite, weights are so large that sums would not be exact, or the model has more
             than 4096 levels.
-        RuntimeError: arithmetic here is not what it has to be, as where the rounding mode was changed.
+        RuntimeError: arithmetic here is not what it has to be. PyTorch's steps (``backend="reference"``, or no compiled
+            kernels) ask it in every call, too, since they depend on the rounding mode of the threads.
 
     Example:
         >>> from pixelrnn_ext.codec import Codec
@@ -67,13 +68,16 @@ class Codec:
         if device.type != "cpu":
             warnings.warn(f"coding runs on the CPU: the model is copied there from {device}", stacklevel=2)
         self._grid = PROFILES[PROFILE]
+        backends = {getattr(module, "backend", "auto") for module in model.modules()}
+        self._guarded = all(runs_native(backend, torch.device("cpu")) for backend in backends)
+        self._check_threads()
         self._model = prepared(model, self._grid)
         self._recordings = recordings(unwrapped(model), self._model)
         self._native = runs_native(self._model.backend, torch.device("cpu"))
         self.fingerprint: bytes = fingerprint(self._model, self._grid)
-        for backend in {getattr(module, "backend", "auto") for module in self._model.modules()}:
+        for backend in backends:
             self_check.check(backend, self._grid)
-        self._needs: list[tuple[float, float, float]] = []
+        self._needs: list[Needs] = []
 
     def compress(
         self,
@@ -187,6 +191,7 @@ class Codec:
         progress: bool | Callable[[int, int], None],
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
         """Each group of images with the intervals of its values."""
+        self._check_threads()
         batch_size = integer("batch_size", batch_size)
         if not isinstance(images, Iterable):  # as tensors are
             raise TypeError(f"expected images as a Tensor or several, got {type(images).__name__}")
@@ -203,13 +208,14 @@ class Codec:
                 self._run(encoding, batch, report)
                 batches.append(encoding.parts)
             yield group, [_joined(parts) for parts in zip(*batches)]
+        self._check_threads()
 
     def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
             size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ elsewhere
             together = self._at_once(group)
-            needed = math.ceil(group.n / together) if together < container.BLOCK else 1
+            needed = -(-group.n // together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
         data = [
             self._encode(torch.cat([part.of_block(*block) for block in container.blocks(*share) for part in parts]))
@@ -229,6 +235,7 @@ class Codec:
         batch_size: int,
         progress: bool | Callable[[int, int], None],
     ) -> list[Tensor]:
+        self._check_threads()
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
@@ -247,6 +254,7 @@ class Codec:
             for shares, data in self._plan(g, max_bytes - own, batch_size):
                 self._decode(group, Streams.opened(data), shares, images, report)
             out.append(images)
+        self._check_threads()
         if container.checksum(out) != contents.checksum:
             raise ValueError(f"{WRONG}: the images have not the checksum that was written with them")
         return out
@@ -296,6 +304,11 @@ class Codec:
         pixels = height * width
         largest = max(fixed + column * width + pixel * pixels for fixed, column, pixel in self._needs)
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
+
+    def _check_threads(self) -> None:
+        """For PyTorch's steps. The compiled operators set the floating-point environment of their threads."""
+        if not self._guarded:
+            self_check.check_threads()
 
     @torch.no_grad()
     def _run(self, sampler: Sampler, group: Sized, report: Report | None) -> Tensor:

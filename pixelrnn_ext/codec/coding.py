@@ -3,6 +3,7 @@ what order its networks go over them."""
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +25,9 @@ from .model import Recordings
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 # A file that is whole, of this model, and does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
+# What coding an image takes: bytes that no size changes, of a column, and of a pixel. The number of streams depends on
+# them, so they are exact.
+Needs = tuple[Fraction, Fraction, Fraction]
 _PIXELS = 2**14  # of a pass, which reads and writes each map several times: they should stay in a cache
 
 
@@ -133,13 +137,13 @@ class Measuring:
 
     grid: Grid
     recordings: Recordings
-    needs: list[tuple[float, float, float]]
+    needs: list[Needs]
 
     def __init__(self, model: nn.Module, grid: Grid, recordings: Recordings, height: int, width: int) -> None:
         self.grid, self.recordings = grid, recordings
         self._width, self._pixels = width, height * width
         self.needs = [
-            (0.0, 0.0, _bytes_of_transposed(module))
+            (Fraction(), Fraction(), _bytes_of_transposed(module))
             for module in model.modules()
             if isinstance(module, nn.ConvTranspose2d)
         ]
@@ -154,14 +158,15 @@ class Measuring:
         # A condition is made of parts, or copied; the values are, where some are known.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
-        part = height * width / self._pixels
-        self.needs.append((column * network.rows.margin, column * width / self._width, pixel * part))
+        part = Fraction(height * width, self._pixels)
+        whole = Fraction(column * network.rows.margin)
+        self.needs.append((whole, column * Fraction(width, self._width), pixel * part))
         return draws.values
 
 
-def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> float:
+def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> Fraction:
     """What a pixel of its output takes: torch computes all products before it adds them up."""
-    taps = math.prod(layer.kernel_size) / math.prod(layer.stride)
+    taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 

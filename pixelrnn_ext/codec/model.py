@@ -4,6 +4,7 @@ import copy
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -140,7 +141,7 @@ def fingerprint(model: nn.Module, grid: Grid) -> bytes:
     and the parameters' values: models with equal ones decode each other's files."""
     wiring = [type(model).__name__, _arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
-    unit = 2.0 ** (grid.activation + grid.weight)
+    unit = math.ldexp(1, grid.activation + grid.weight)  # a power by pow is not exact in every rounding mode
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
@@ -183,7 +184,7 @@ def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
     """Whether no sum of products of the module's, whatever its input, reaches 2**53 units."""
-    least = 2.0 ** (_EXACT - grid.activation - grid.weight)
+    least = math.ldexp(1, _EXACT - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         weights = list(_weights(module, suffix))
         if not weights:

@@ -1,7 +1,12 @@
 """Whether arithmetic in this process is what files depend on: a changed rounding mode, a library that computes sums in
-fewer bits or a libm with errors in the tenth digit would make files that nothing else can read."""
+fewer bits or a libm with errors in the tenth digit would make files that nothing else can read.
+
+The compiled operators set the floating-point environment of their threads themselves, so :func:`check` asks once a
+process. PyTorch's steps compute in the environment that they find, so :func:`check_threads` asks before and after them.
+"""
 
 import functools
+import math
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 import torch
@@ -32,6 +37,39 @@ NEAREST: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 
+_PART = 2**15  # elements that PyTorch gives a thread at least, before it takes another thread
+# Two numbers and their sum, m * 2**e each, which is another one where a thread rounds up; down or to zero; flushes
+# results to zero; flushes operands to zero.
+_SUMS = (
+    ((1, 0), (1, -60), (1, 0)),
+    ((1, 0), (3, -54), (2**52 + 1, -52)),
+    ((3, -1023), (-1, -1022), (1, -1023)),
+    ((1, -1030), (1, -1030), (1, -1029)),
+)
+
+
+def check_threads() -> None:
+    """Asks the calling thread and PyTorch's other threads for the default floating-point environment, in about 1 ms.
+
+    Raises:
+        RuntimeError: a thread does not round to the nearest number, or flushes subnormal numbers to zero.
+    """
+    size = torch.get_num_threads(), len(_SUMS), _PART // len(_SUMS)
+    left, right, sums = (t[:, None].expand(size) for t in _table())
+    # As integers: a thread that flushes its operands finds a subnormal number equal to zero.
+    if not torch.equal((left + right).view(torch.int64), sums):
+        expected = "expected every thread to round to the nearest number and to keep subnormal numbers"
+        raise RuntimeError(f"files cannot be coded here: {expected}, got another rounding mode or flush-to-zero")
+
+
+@functools.cache
+def _table() -> tuple[Tensor, Tensor, Tensor]:
+    """The columns of _SUMS, the last one as the bits of its numbers."""
+    numbers = [[math.ldexp(*number) for number in numbers] for numbers in _SUMS]
+    left, right, sums = torch.tensor(numbers, dtype=torch.float64).unbind(1)
+    return left, right, sums.contiguous().view(torch.int64)
+
+
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
     """Once a process, milliseconds.
@@ -53,7 +91,7 @@ def check(backend: str, grid: Grid) -> None:
 def _rounds_to_even(grid: Grid) -> bool:
     halves = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.5 + 2**-20, 2.0**21 + 0.5], dtype=torch.float64)
     units = torch.tensor([-2.0, -2.0, 0.0, 0.0, 2.0, 2.0, 1.0, 2.0**21], dtype=torch.float64)
-    unit = 2.0**-grid.activation
+    unit = math.ldexp(1, -grid.activation)
     return torch.equal(grid.rounded(halves * unit), units * unit)
 
 
@@ -66,7 +104,7 @@ def _products_are_exact() -> bool:
 
 
 def _inputs(name: str, grid: Grid) -> Tensor:
-    return torch.tensor(NEAREST[name], dtype=torch.float64) * 2.0**-grid.activation
+    return torch.tensor(NEAREST[name], dtype=torch.float64) * math.ldexp(1, -grid.activation)
 
 
 def _sigmoid(backend: str, grid: Grid) -> Tensor:
@@ -109,7 +147,8 @@ def _run(backend: str, rows: Rows, step: Step) -> None:
 
 def _expected(name: str, bits: int) -> Tensor:
     """On the grid, by decimal numbers of 50 digits."""
-    return torch.tensor([_rounded(_value(name, k), bits) for k in NEAREST[name]], dtype=torch.float64) * 2.0**-bits
+    units = [_rounded(_value(name, k), bits) for k in NEAREST[name]]
+    return torch.tensor([math.ldexp(unit, -bits) for unit in units], dtype=torch.float64)
 
 
 def _expected_ends() -> Tensor:

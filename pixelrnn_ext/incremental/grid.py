@@ -1,8 +1,12 @@
 """Numbers on which arithmetic is exact: what the codec computes with (docs/compression.md)."""
 
+import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from ..operators import columns
 
 
 class Grid(NamedTuple):
@@ -17,29 +21,38 @@ class Grid(NamedTuple):
     limit: float = 256.0
 
     def rounded(self, x: Tensor) -> Tensor:
-        """To the nearest multiple of an activation's unit, ties to even, of numbers of less than 2**36 in size."""
-        return (x + self._magic).sub_(self._magic)
+        """To the nearest multiple of an activation's unit, ties to even."""
+        return on_grid(x, self.activation)
 
     def clamped(self, x: Tensor) -> Tensor:
         return x.clamp(-self.limit, self.limit)
 
     def written(self, x: Tensor) -> Tensor:
         """A layer's output."""
-        return self.rounded(x).clamp_(-self.limit, self.limit)
+        return on_grid(x, self.activation, self.limit)
 
     def write_(self, x: Tensor) -> Tensor:
         """:meth:`written`, in place."""
-        return x.add_(self._magic).sub_(self._magic).clamp_(-self.limit, self.limit)
-
-    @property
-    def _magic(self) -> float:
-        """So large that a sum with it has the unit's multiples alone."""
-        return 1.5 * 2.0 ** (52 - self.activation)
+        return _round(x, self.activation, self.limit)
 
 
-def on_grid(x: Tensor, bits: int) -> Tensor:
-    """To the nearest multiple of 2**-bits, ties to even: both factors are powers of two, so only ``round`` rounds."""
-    return (x * 2.0**bits).round_().mul_(2.0**-bits)
+def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
+    """Returns the nearest multiples of 2**-bits, ties to even, clamped to [-limit, limit]."""
+    return _round(x.clone(memory_format=torch.contiguous_format), bits, limit)
+
+
+def _round(x: Tensor, bits: int, limit: float) -> Tensor:
+    """Rounds in place.
+
+    The compiled operator does not depend on the threads' floating-point environment. PyTorch's arithmetic does; the
+    codec asks for the default environment where only that is there (codec/self_check.py).
+    """
+    if not columns.runs_on(x.device):
+        # Both factors are powers of two, so only ``round_`` rounds.
+        return x.mul_(math.ldexp(1, bits)).round_().mul_(math.ldexp(1, -bits)).clamp_(-limit, limit)
+    contiguous = x.contiguous()
+    columns.round_to_grid(contiguous, bits, limit)
+    return x if contiguous is x else x.copy_(contiguous)
 
 
 PROFILES = (Grid(),)

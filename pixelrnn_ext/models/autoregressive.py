@@ -50,7 +50,8 @@ class AutoregressiveModel(nn.Module):
             >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
             torch.Size([2])
         """
-        return likelihood.log_prob(self(images, condition, check=check), images).sum((1, 2, 3))
+        options = {} if check else {"check": False}  # a forward of a user's own may not have it
+        return likelihood.log_prob(self(images, condition, **options), images).sum((1, 2, 3))
 
     def bits_per_dim(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Mean over the images of -log_prob in bits a value, C * H * W values an image; a differentiable scalar

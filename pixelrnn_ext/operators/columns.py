@@ -36,3 +36,11 @@ def block(gates: int, dtype: torch.dtype) -> int:
 def range_encode(intervals: Tensor) -> bytes:
     """As incremental.range_coder.encode."""
     return torch.ops.pixelrnn_ext.range_encode(intervals).numpy().tobytes()
+
+
+def round_to_grid(x: Tensor, bits: int, limit: float) -> None:
+    """Rounds contiguous float64 in place to multiples of 2**-bits, ties to even, and clamps them to [-limit, limit].
+
+    The result is the same in any floating-point environment of the threads.
+    """
+    torch.ops.pixelrnn_ext.round_to_grid(x, bits, limit)

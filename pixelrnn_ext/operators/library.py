@@ -64,7 +64,7 @@ def _load_native() -> str | None:
         _import("_C")  # registers the operators
     except ImportError as error:
         return _does_not_load("CPU", error)
-    if not hasattr(torch.ops.pixelrnn_ext, "set_threads_at_once"):
+    if not hasattr(torch.ops.pixelrnn_ext, "round_to_grid"):
         return "the CPU kernels beside the package are of other sources: build them again (pip install -e .)"
     return None
 

@@ -146,16 +146,6 @@ def test_sums_leave_room_for_a_condition(below):
         Codec(model)
 
 
-def test_the_grid():
-    """Ties to even, on both sides of zero, and nothing beyond the limit; in place alike."""
-    grid = PROFILES[0]
-    units = torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49, 2.0**22 - 0.5, 2.0**22 + 9, -(2.0**36)]).double()
-    expected = torch.tensor([0.0, 2, 2, 0, -2, -2, 0, 2**22, 2**22, -(2**22)]).double() * 2**-14
-    assert torch.equal(grid.written(units * 2**-14), expected)
-    assert torch.equal(grid.write_(units * 2**-14), expected)
-    assert torch.equal(grid.clamped(grid.rounded(units * 2**-14)), expected)
-
-
 def test_the_bound_is_that_of_rounded_weights():
     """Of weights just above half a unit, which are rounded up."""
     model = model_of()

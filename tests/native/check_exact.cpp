@@ -4,9 +4,12 @@
 //   check_exact [short] [best]    short: nothing less; best: the best instruction set only
 #include "columns.h"
 
+#include <cfenv>
+
 #include "../../csrc/cpu/grid.h"
 #include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/range_coder.h"
+#include "../../csrc/cpu/rounding.h"
 
 namespace {
 
@@ -117,9 +120,68 @@ std::vector<cpu::Stream> streams_of(
   return streams;
 }
 
+// Threads that another library left in an environment of its own: its rounding direction, and flush-to-zero where the
+// processor is an x86-64. They find it again behind their shares.
+int direction = FE_TONEAREST;
+constexpr int kDirections[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
+
+class Environment {
+ public:
+  Environment() {
+    fegetenv(&before_);
+    fesetround(direction);
+#if defined(__x86_64__)
+    if (direction != FE_TONEAREST) _mm_setcsr(_mm_getcsr() | kFlush);
+#endif
+  }
+  ~Environment() {
+    bool found = fegetround() == direction;
+#if defined(__x86_64__)
+    found = found && (direction == FE_TONEAREST || (_mm_getcsr() & kFlush) == kFlush);
+#endif
+    fesetenv(&before_);
+    if (!found) fail("a thread's floating-point environment was not restored");
+  }
+
+ private:
+  static constexpr unsigned kFlush = 0x8040;  // of results and of operands
+  fenv_t before_;
+};
+
+void (*lend)(int, void (*)(void*, int, int), void*);
+cpu::Team team_found(const Deal& d) {
+  cpu::Team lent = team(d);
+  lend = lent.run;
+  lent.run = [](int shares, void (*body)(void*, int, int), void* context) {
+    cpu::Team{0, lend}.parallel(shares, [&](int first, int last) {
+      const Environment environment;
+      body(context, first, last);
+    });
+  };
+  return lent;
+}
+
+std::string place(int level, const Deal& d) {
+  return std::string(cpu::instruction_set_name(level)) + ", " + std::to_string(d.shares) + " shares on " +
+         std::to_string(d.threads) + " threads, rounding direction " + std::to_string(direction);
+}
+
+// Of ties, of their neighbours, and of numbers that are multiples of the unit already.
+void check_rounding(int level, const Deal& d) {
+  std::vector<double> x;
+  for (int k = 0; k < 1 << 17; ++k)
+    for (const double y : {k / 2., std::nextafter(k / 2., -1.), std::nextafter(k / 2., 1e9), k * 0x1p47})
+      for (const double sign : {-1., 1.}) x.push_back(sign * std::ldexp(y, -14));
+  std::vector<double> expected = x;
+  for (double& y : expected) y = std::clamp(std::ldexp(std::nearbyint(std::ldexp(y, 14)), -14), -3., 3.) + 0.;
+  cpu::round_to_grid(x.data(), int64_t(x.size()), 14, 3, team_found(d), level);
+  for (size_t i = 0; i < x.size(); ++i)
+    if (x[i] != expected[i]) fail("round_to_grid, " + place(level, d) + ": " + std::to_string(x[i]));
+  ++checks;
+}
+
 void check_case(const Case& c, int level, const Deal& d) {
-  const std::string where = std::string(c.size.name) + ", " + cpu::instruction_set_name(level) + ", " +
-                            std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
+  const std::string where = std::string(c.size.name) + ", " + place(level, d);
   const Size& size = c.size;
   generator().seed(7);
   Network<double> sent(size, level, true, c.weights);
@@ -127,7 +189,7 @@ void check_case(const Case& c, int level, const Deal& d) {
   for (size_t i = 0; i < sent.values.values.size(); ++i) sent.values.values[i] = int64_t(i * i + i / 3) % sent.levels();
   code(sent, intervals, StepKind::kEncode);
   cpu::run_columns<double>(
-      sent.steps, {kMargin, size.width, size.images, 1, true, nullptr, 0, nullptr}, team(d), level);
+      sent.steps, {kMargin, size.width, size.images, 1, true, nullptr, 0, nullptr}, team_found(d), level);
   check_hash(size.name, hash_of(intervals.values, all_of(sent)), where);
 
   for (int count : {1, 2, 5}) {
@@ -143,8 +205,8 @@ void check_case(const Case& c, int level, const Deal& d) {
     }
     code(got, intervals, StepKind::kDecode);
     cpu::run_columns<double>(got.steps,
-        {kMargin, size.width, size.images, 1, true, streams.data(), int64_t(streams.size()), bytes.data()}, team(d),
-        level);
+        {kMargin, size.width, size.images, 1, true, streams.data(), int64_t(streams.size()), bytes.data()},
+        team_found(d), level);
     if (got.values.values != sent.values.values || all_of(got) != all_of(sent))
       fail(where + ": what was decoded is not what was encoded");
     for (const cpu::Stream& s : streams)
@@ -162,6 +224,13 @@ int main(int argc, char** argv) {
     check_activations(level);
     for (const Case& c : kCases)
       for (const Deal& d : {Deal{1, 1}, Deal{2, 2}, Deal{4, 4}, Deal{3, 0}}) check_case(c, level, d);
+    for (const int other : kDirections) {
+      direction = other;
+      check_rounding(level, {4, 4});
+      if (other != FE_TONEAREST)
+        for (const Case& c : kCases) check_case(c, level, {2, 2});
+    }
+    direction = FE_TONEAREST;
   }
   if (!all_known) fail("a hash is not the one that files were written with");
   return passed();

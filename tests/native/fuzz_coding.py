@@ -203,6 +203,22 @@ class RangeEncode:
         torch.ops.pixelrnn_ext.range_encode(self.intervals)
 
 
+class RoundToGrid:
+    """round_to_grid, of a few numbers."""
+
+    reaches_kernels = True
+
+    def __init__(self):
+        self.x, self.bits, self.limit = torch.randn(chance.randrange(20), dtype=torch.float64), 14, 256.0
+
+    def damage(self):
+        self.x = chance.choice([spoil, other_form])(self.x)
+        self.bits, self.limit = chance.choice([14, awkward()]), chance.choice([256.0, float("nan"), float("inf"), -1.0])
+
+    def run(self):
+        torch.ops.pixelrnn_ext.round_to_grid(self.x, self.bits, self.limit)
+
+
 def new(kind):
     while True:
         with suppress(*REFUSALS):  # of torch, where a buffer is immense
@@ -214,7 +230,7 @@ def main(library, calls):
     torch.manual_seed(0)
     reached = refused = 0
     for _ in range(int(calls)):
-        call = new(RangeEncode if one_in(8) else Columns)
+        call = new(chance.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
         for _ in range(chance.choice([0, 1, 1, 2, 3])):
             with suppress(*REFUSALS, IndexError, AttributeError):  # what is none, empty or damaged has not all forms
                 call.damage()

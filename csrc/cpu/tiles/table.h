@@ -6,6 +6,7 @@
 #pragma once
 #include "columns.h"
 #include "convolution.h"
+#include "rounding.h"
 #include "scan.h"
 #include "simd.h"
 #include "weight_gradient.h"
@@ -28,9 +29,14 @@ template <class T> struct Table {
     return {};
   }
 
+  static constexpr auto rounding() -> void (*)(T*, int64_t, T, T) {
+    if constexpr (sizeof(T) == 8) return round<T>;
+    return nullptr;
+  }
+
   static constexpr Kernels<T> kernels{{ScanTiles<T, Family::kFour>::kernels, ScanTiles<T, Family::kFive>::kernels},
       ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, ColumnTiles<T, false>::kernels, grid_columns(),
-      activation};
+      rounding(), activation};
 };
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA
