@@ -9,7 +9,7 @@ from .arguments import add_coding, add_out, named, whole
 SUMMARY = "make images a file, without loss"
 EXAMPLES = (
     "mnist5k-diagonal mnist5k:test --out digits.prnn",
-    "runs/pictures photographs/ more/one.png --out photographs.prnn --verify",
+    "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
 
@@ -39,7 +39,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="parts that threads decode at once, of images of one size; some 8 KiB each by default",
     )
-    parser.add_argument("--verify", action="store_true", help="decode and compare, before anything is written")
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="decode and compare, before anything is written (the default)",
+    )
     parser.add_argument(
         "--max-pixels",
         type=whole(1),

@@ -81,7 +81,7 @@ def test_pictures_come_back(tmp_path, capsys, levels, channels):
     pictures = write_pictures(tmp_path / "pictures", levels, channels)
     file, out = tmp_path / "file", tmp_path / "out"
     images = [str(tmp_path / "pictures" / "picture 3.png"), str(tmp_path / "pictures")]
-    assert cli.main(["compress", checkpoint, *images, "--out", str(file), "--verify"]) == 0
+    assert cli.main(["compress", checkpoint, *images, "--out", str(file)]) == 0
     assert cli.main(["decompress", checkpoint, str(file), "--out", str(out)]) == 0
     values = channels * sum(height * width for height, width in [SIZES[3], *SIZES])
     size = file.stat().st_size
@@ -388,8 +388,12 @@ def test_verify_writes_nothing_that_is_decoded_to_other_images(file, model, tmp_
         return groups
 
     monkeypatch.setattr(codec.Codec, "decompress_groups", others)
-    sentence = refused(capsys, "compress", model, tmp_path / "pictures" / "picture 2.png", "-o", file, "--verify")
-    assert "expected the same images" in sentence and file.read_bytes() == before
+    words = ["compress", str(model), str(tmp_path / "pictures" / "picture 2.png"), "-o", str(file)]
+    for verifying in ([], ["--verify"]):  # the default, too
+        sentence = refused(capsys, *words, *verifying)
+        assert "expected the same images" in sentence and file.read_bytes() == before
+    assert cli.main([*words, "--no-verify"]) == 0
+    assert file.read_bytes() != before
 
 
 def test_an_existing_file_is_replaced_and_keeps_its_mode(file, model, tmp_path):
@@ -449,7 +453,7 @@ def interrupted(*_, **__):
 )
 def test_ctrl_c_leaves_nothing(file, model, tmp_path, capsys, monkeypatch, name, place, function):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    words = ["pictures", "-o", "new", "--verify"] if name == "compress" else ["file", "-o", "new"]
+    words = ["pictures", "-o", "new"] if name == "compress" else ["file", "-o", "new"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(place, function, interrupted)
     assert cli.main([name, str(model), *words]) == 130

@@ -62,7 +62,7 @@ def outcomes(calls):
     for call in calls:
         try:
             result = call()
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             yield str(error)
         else:
             yield hashlib.sha256(result if isinstance(result, bytes) else result.numpy().tobytes()).hexdigest()[:16]
