@@ -52,7 +52,7 @@ class Recorded(Tensor):
             return _PROPERTIES[name](recorder)
         return recorder.record(func, args, kwargs)
 
-    def __iter__(self) -> Iterator["Recorded"]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Tensor]:
         """The parts that ``a, b = recorded`` asks for: how many there are, only the caller's code says."""
         frame = sys._getframe(1)
         asking = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)

@@ -157,7 +157,8 @@ def checked_draws(
     if parameter.device.type == "cpu":
         check_memory("images", size, math.prod(size) * (torch.int64.itemsize + torch.float64.itemsize))
     if given is None or known is None:
-        values, is_known = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.bool)
+        values = torch.zeros(size, dtype=torch.int64, device=parameter.device)
+        is_known = torch.zeros(size, dtype=torch.bool, device=parameter.device)
     else:
         values, is_known = _given(model, size, given, known)
     # On the generator's device, so that a seed gives the same image on any device that the model is on.

@@ -4,6 +4,8 @@ import copy
 import itertools
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.nn.utils import parametrizations, parametrize, prune
 
+import child
 import pixelrnn_ext as px
 from pixelrnn_ext.codec import Codec
 
@@ -188,7 +191,7 @@ def test_later_hooks_are_none_of_a_codec():
     model = model_of("cnn")
     codec = Codec(model)
     file = codec.compress(IMAGES)
-    model.head[-1].register_forward_hook(lambda module, inputs, output: output.relu())
+    model.first.register_forward_hook(lambda module, inputs, output: output.relu())
     handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output * 2)
     try:
         assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
@@ -273,3 +276,52 @@ def test_hooks_of_the_upsampling_are_drawn_with_and_not_coded():
         torch.testing.assert_close(model.incremental_logits(IMAGES), model(IMAGES))
     with pytest.raises(TypeError, match=re.escape("expected no hook of upsampling.0 to code with, got one")):
         Codec(model)
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_mode_that_makes_tensors_elsewhere_does_not_reach_sampling_and_coding(backend):
+    for model in (model_of("diagonal", backend=backend), px.MultiScalePixelRNN("row", backend=backend, **SIZES)):
+        images = model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+        file = model.compress(IMAGES)
+        with torch.device("meta"):
+            assert torch.equal(model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0)), images)
+            assert model.compress(IMAGES) == file and torch.equal(model.decompress(file), IMAGES)
+            assert Codec(model).bits(IMAGES).device.type == "cpu"
+
+
+SHARDED = """
+import sys
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+import pixelrnn_ext as px
+
+torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+make = lambda: px.PixelCNN(image_channels=1, levels=2, hidden_channels=3, num_layers=1)
+images = torch.zeros(1, 1, 2, 2).long()
+wrapped = DistributedDataParallel(make())
+wrapped(images).sum().backward()
+assert torch.equal(wrapped.module.decompress(wrapped.module.compress(images)), images)
+assert wrapped.module.sample(1, (1, 2, 2)).shape == (1, 1, 2, 2)
+model = make()
+fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+for use in (lambda: model.sample(1, (1, 2, 2)), lambda: model.compress(images)):
+    try:
+        use()
+    except TypeError as error:
+        print(error)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_the_module_of_ddp_and_a_sharded_model(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED, tmp_path / "store"],
+        env=child.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["expected a model with whole parameters, got a shard of first.weight"] * 2

@@ -40,7 +40,7 @@ def uses(model):
     size = (1, 6, 4)
     condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
     images = torch.randint(model.levels, (2, *size), generator=generator(1))
-    known = torch.arange(6).view(6, 1) < 3
+    half = dict(given=images, known=torch.arange(6).view(6, 1) < 3)
     codec = Codec(model)
     file = codec.compress(images, condition)
 
@@ -50,7 +50,7 @@ def uses(model):
 
     return {
         "sample": lambda: model.sample(2, size, generator=generator(), condition=condition),
-        "complete": lambda: model.sample(2, size, generator=generator(), condition=condition, given=images, known=known),
+        "complete": lambda: model.sample(2, size, generator=generator(), condition=condition, **half),
         "compress": lambda: model.compress(images, condition),
         "compress again": lambda: codec.compress(images, condition),
         "decompress": lambda: codec.decompress(file, condition),

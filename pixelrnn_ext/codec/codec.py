@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ..incremental import range_coder
 from ..incremental.grid import PROFILES
 from ..incremental.run import runs_native
 from ..incremental.streams import Streams
-from ..incremental.wrappers import unwrapped
+from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
 from ..operators.operands import readable
@@ -29,6 +30,13 @@ from .model import fingerprint, prepared, recordings
 PROFILE = 0
 STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
 MEMORY_AT_ONCE = 256 << 20  # bytes that decoding a stream takes, or encoding a batch; an image may take more
+
+
+@contextmanager
+def _on_real_tensors() -> Iterator[None]:
+    """Leaves out what a user's mode, such as ``with torch.device("meta")``, does to the tensors that are made here."""
+    with torch._C.DisableTorchFunction():
+        yield
 
 
 class Codec:
@@ -70,15 +78,18 @@ class Codec:
         self._grid = PROFILES[PROFILE]
         backends = {getattr(module, "backend", "auto") for module in model.modules()}
         self._guarded = all(runs_native(backend, torch.device("cpu")) for backend in backends)
-        self._check_threads()
-        self._model = prepared(model, self._grid)
+        with _on_real_tensors():
+            self._check_threads()
+            self._model = prepared(model, self._grid)
         self._recordings = recordings(unwrapped(model), self._model)
         self._native = runs_native(self._model.backend, torch.device("cpu"))
-        self.fingerprint: bytes = fingerprint(self._model, self._grid)
-        for backend in backends:
-            self_check.check(backend, self._grid)
+        with _on_real_tensors():
+            self.fingerprint: bytes = fingerprint(self._model, self._grid)
+            for backend in backends:
+                self_check.check(backend, self._grid)
         self._needs: list[Needs] = []
 
+    @_on_real_tensors()
     def compress(
         self,
         images: Tensor | Sequence[Tensor],
@@ -111,6 +122,7 @@ class Codec:
         contents = Contents(PROFILE, self.fingerprint, container.checksum(given), groups)
         return container.write(contents)
 
+    @_on_real_tensors()
     def bits(
         self,
         images: Tensor | Sequence[Tensor],
@@ -129,6 +141,7 @@ class Codec:
         ]
         return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
+    @_on_real_tensors()
     def decompress(
         self,
         data: bytes | bytearray | memoryview,
@@ -159,6 +172,7 @@ class Codec:
             raise ValueError(f"expected a file of one size of images, got {got}, which decompress_groups gives")
         return self._decoded(contents, condition, max_bytes, batch_size, progress)[0]
 
+    @_on_real_tensors()
     def decompress_groups(
         self,
         data: bytes | bytearray | memoryview,
@@ -312,6 +326,8 @@ class Codec:
 
     @torch.no_grad()
     def _run(self, sampler: Sampler, group: Sized, report: Report | None) -> Tensor:
+        if has_global_hooks() and not any(network is self._model for network in self._recordings):
+            raise TypeError("expected no hook of all modules while a multi-scale model codes, got one")
         images = group.images
         draws = Draws(
             torch.zeros((), dtype=torch.float64).expand(images.shape),

@@ -25,7 +25,7 @@ from ..incremental.wrappers import (
     unwrapped,
 )
 
-Recordings = dict[nn.Module, Recording]  # of each network of a model
+Recordings = dict[Any, Recording]  # of each network of a model
 _EXACT = 53  # bits of an integer that float64 holds
 
 

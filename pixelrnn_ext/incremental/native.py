@@ -55,7 +55,7 @@ class NativeRow:
 
 def _pack(taps: list[Tap], gates: int, outputs: int, block: int, dtype: torch.dtype) -> Tensor:
     """[blocks][all channels][gates][outputs of a block for each gate], zeros behind the last output."""
-    weight = torch.cat([torch.zeros(0, gates * outputs, dtype=dtype), *(tap.weight for tap in taps)])
+    weight = torch.cat([torch.zeros(0, gates * outputs, dtype=dtype, device="cpu"), *(tap.weight for tap in taps)])
     padded = torch.nn.functional.pad(weight.unflatten(1, (gates, outputs)), (0, -outputs % block))
     return padded.unflatten(2, (-1, block)).permute(2, 0, 1, 3).contiguous()
 

@@ -68,6 +68,7 @@ class RowNetwork:
         grid: Grid | None = None,
         recording: Recording | None = None,
     ) -> None:
+        assert isinstance(model, nn.Module)
         recording = recording or record(model, condition is not None)
         parameter = next(model.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
@@ -89,7 +90,7 @@ class RowNetwork:
 
     def _state(self, operation: Operation, values: dict[Operation, Any], depends: set[Operation]) -> State:
         """The state of an operation that depends on the images. TypeError where it has no steps."""
-        operands = [values[a] if isinstance(a, Operation) else None for a in operation.args]
+        operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
         channels = {values[read].shape[2] for read in operation.inputs if read in depends}
         known = [values[read] for read in operation.inputs if read not in depends]
         if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in known):

@@ -143,7 +143,8 @@ class RowLSTMState(State):
     ) -> None:
         mask = _recurrent_mask(mask_type, image_channels)
         self.scan = _Scan(rows, input, Direction(weight_ih, weight_hh, bias, h0, c0), mask, gate_bias)
-        self.c_above, self.output = rows.buffer(self.scan.hidden), rows.buffer(self.scan.hidden)
+        self.c_above = rows.buffer(self.scan.hidden)
+        self.output: Tensor = rows.buffer(self.scan.hidden)
 
     def begin_row(self, row: int) -> None:
         scan = self.scan
@@ -195,7 +196,8 @@ class DiagonalBiLSTMState(State):
         self.mirrored = rows.buffer(input.shape[2])
         self.left = _Scan(rows, input, left, mask, to_left)
         self.right = _Scan(rows, self.mirrored, right, mask, None if to_right is None else to_right.flip(3))
-        self.right_above, self.output = rows.buffer(self.left.hidden), rows.buffer(self.left.hidden)
+        self.right_above = rows.buffer(self.left.hidden)
+        self.output: Tensor = rows.buffer(self.left.hidden)
 
     def begin_row(self, row: int) -> None:
         if row > 0:

@@ -168,10 +168,3 @@ def test_an_upsampling_is_of_numbers_on_the_grid():
         y = upsampling(x)
         assert torch.equal(y, upsampling(grid.rounded(x))) and torch.equal(y, grid.written(y))
         assert not torch.equal(grid.rounded(x), x) and y.abs().max() <= 256
-
-
-def test_a_parametrised_model_is_refused():
-    model = model_of()
-    torch.nn.utils.parametrizations.weight_norm(model.head[1])
-    with pytest.raises(ValueError, match="expected plain parameters"):
-        Codec(model)
