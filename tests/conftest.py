@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if not any((ROOT / "pixelrnn_ext").glob("_C.*")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
-from pixelrnn_ext.operators import library  # noqa: E402  (from the path above)
+from checks import using_instruction_set  # noqa: E402  (which imports the package from the path above)
+from pixelrnn_ext.operators import library  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,10 +43,8 @@ def _fixed_seed_and_poisoned_memory():
 
 @pytest.fixture(params=library.instruction_sets())
 def instruction_set(request):
-    best = library.instruction_sets()[-1]
-    library.set_instruction_set(request.param)
-    yield request.param
-    library.set_instruction_set(best)
+    with using_instruction_set(request.param):
+        yield request.param
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{}threads".format)
