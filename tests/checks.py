@@ -11,7 +11,8 @@ from torch.library import opcheck
 import pixelrnn_ext as px
 from pixelrnn_ext.operators import library
 
-# Measured: at most 2e-15 and 7e-7 over all cases here.
+# Relative to a result in float64. In units of rounding, 2^-53 and 2^-24, these are 90 and 34. A sum of n products errs
+# by about sqrt(n) units, and the longest sum, a weight's gradient, has 840: 29 units, or 41 where both sides err.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
 
 
@@ -49,7 +50,7 @@ SIZES = [
         (1, 6, 7, 9, 4, 3),
         (3, 8, 16, 1, 5, 1),
         (2, 4, 8, 7, 1, 2),
-        (3, 1, 1, 1, 1, 1),  # of one image's single gradient, which may cancel, no relative error can be asked
+        (9, 1, 1, 1, 1, 1),  # a gradient that is one number, a sum over the images, which of these nine does not cancel
         (5, 5, 33, 12, 13, 3),
         (2, 4, 64, 3, 140, 1),
         (0, 3, 5, 4, 6, 1),
@@ -80,11 +81,16 @@ def gate_bias_channels(layer):
     return 4 * layer.hidden_channels * (2 if isinstance(layer, px.DiagonalBiLSTM) else 1)
 
 
+def cotangent_of(y):
+    """Returns random float32 numbers, the same for every map of a shape. Sums over an even ramp would cancel."""
+    return torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y.dtype)
+
+
 def outputs_and_gradients(layer, backend, input, gate_bias=None, cotangent=None):
     """{name: tensor} of the output and the gradient of everything, for one backend."""
     layer.backend = backend
     y = layer(input, gate_bias)
-    cotangent = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape) if cotangent is None else cotangent
+    cotangent = cotangent_of(y) if cotangent is None else cotangent
     leaves = {"input": input, "gate_bias": gate_bias, **dict(layer.named_parameters())}
     leaves = {name: leaf for name, leaf in leaves.items() if leaf is not None and leaf.requires_grad}
     gradients = torch.autograd.grad(y, list(leaves.values()), cotangent)

@@ -6,6 +6,7 @@ A test that takes ``backend`` from BACKENDS holds of every backend.
 import torch
 
 import pixelrnn_ext as px
+from checks import cotangent_of
 
 BACKENDS = ["reference", "native"]
 CORNERS = ("tl", "tr", "bl", "br")
@@ -31,7 +32,7 @@ def results(layer, x, sizes=None, cotangent=None):
     """{name: tensor} of the output and of the gradients of the input and all parameters."""
     x = x.clone().requires_grad_()
     y = layer(x, sizes)
-    cotangent = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape) if cotangent is None else cotangent
+    cotangent = cotangent_of(y) if cotangent is None else cotangent
     leaves = {"input": x, **dict(layer.named_parameters())}
     return {"output": y.detach(), **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from checks import LAYERS, RATIO, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
+from checks import LAYERS, RATIO, assert_close, cotangent_of, gate_bias_channels, make_layer, outputs_and_gradients
 from oracle import layer as oracle_layer
 
 
@@ -23,7 +23,7 @@ def test_layer(name, n, channels, hidden, height, width, colours, mask_type, ini
     gate_bias = torch.randn(n, gate_bias_channels(layer), height, width, dtype=torch.float64, requires_grad=True)
     got = outputs_and_gradients(layer, backend, x, gate_bias)
     y = oracle_layer(layer, x, gate_bias)
-    cotangent = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    cotangent = cotangent_of(y)
     leaves = [x, gate_bias, *layer.parameters()]
     for (key, value), expected in zip(got.items(), [y, *torch.autograd.grad(y, leaves, cotangent)]):
         assert_close(key, expected, value, RATIO[torch.float64])

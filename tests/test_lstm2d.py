@@ -123,7 +123,9 @@ def test_a_corner_is_the_flipped_image(variant, corner, backend):
     other.load_state_dict({name + SUFFIXES[corner]: value for name, value in first.state_dict().items()})
     x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
     axes = [axis for axis, letter in ((2, "b"), (3, "r")) if letter in corner]
-    assert torch.equal(other(x), first(x.flip(axes)).flip(axes))
+    got, want = other(x), first(x.flip(axes)).flip(axes)
+    assert_equal_to_rounding(got, want)  # where a pixel lies may decide how torch's convolution rounds it
+    assert backend == "reference" or torch.equal(got, want)
 
 
 def with_fifth_gate(layer, variant, value):

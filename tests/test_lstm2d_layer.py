@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
+from checks import RATIO, assert_close
 from lstm2d import BACKENDS, VARIANTS, make_layer
 from pixelrnn_ext import functional
 from pixelrnn_ext.cells import CELLS
@@ -107,24 +108,25 @@ def test_initialisation_draws_what_the_other_layers_draw():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_dtypes(dtype, backend):
-    exact = make_layer("stable", backend=backend)
-    layer = copy.deepcopy(exact).to(dtype)
-    x, sizes = torch.randn(2, 2, 4, 6, dtype=torch.float64), torch.tensor([(4, 6), (3, 2)])
-    y = layer(x.to(dtype), sizes)
+    """Halves are computed in float32 and rounded once."""
+    layer = make_layer("stable", backend=backend).to(dtype)
+    x, sizes = torch.randn(2, 2, 4, 6).to(dtype), torch.tensor([(4, 6), (3, 2)])
+    y = layer(x, sizes)
     assert y.dtype == dtype
-    torch.testing.assert_close(y.double(), exact(x, sizes), rtol=0, atol=4 * torch.finfo(dtype).eps)
+    exact = layer.double()(x.double(), sizes)
+    assert_close("output", exact, y, max(torch.finfo(dtype).eps, RATIO[torch.float32]))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_autocast(backend):
-    """As of an input of the autocast dtype, whatever the parameters are."""
+    """The float32 output, rounded once."""
     layer = make_layer("stable", dtype=torch.float32, backend=backend)
     x = torch.randn(2, 2, 4, 6)
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x)
-        assert layer.double()(x.double()).dtype == torch.float64
-    assert y.dtype == torch.bfloat16
-    torch.testing.assert_close(y.float(), layer.float()(x), rtol=0, atol=0.02)
+        exact = layer.double()(x.double())
+    assert y.dtype == torch.bfloat16 and exact.dtype == torch.float64
+    assert_close("output", exact, y, torch.finfo(torch.bfloat16).eps)
 
 
 @pytest.mark.parametrize("backend", ["native", "step", "resident"])

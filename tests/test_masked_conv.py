@@ -9,7 +9,7 @@ from torch import nn
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from checks import assert_close, opcheck_untraced
+from checks import assert_close, cotangent_of, opcheck_untraced
 from oracle import colour
 from pixelrnn_ext import functional
 from pixelrnn_ext.masks import causal_mask
@@ -49,7 +49,7 @@ def leaves(size, kernel, gates=1, dtype=torch.float64, bias=True, layout=CL):
 def run(function, tensors, cotangent=None, **options):
     """[output, gradients of the tensors]"""
     y = function(*tensors, **options)
-    cotangent = torch.linspace(-1, 1, y.numel()).view(y.shape) if cotangent is None else cotangent
+    cotangent = cotangent_of(y) if cotangent is None else cotangent
     return [y.detach(), *torch.autograd.grad(y, tensors, cotangent.to(y.dtype))]
 
 
@@ -99,10 +99,8 @@ def test_halves_are_computed_in_float32(kernel, dtype):
     options = dict(mask_type="B", image_channels=3)
     got = run(functional.masked_conv2d, tensors, **options)
     assert all(t.dtype == dtype for t in got)
-    cotangent = torch.linspace(-1, 1, got[0].numel()).view(got[0].shape).to(dtype).double()
-    exact = run(
-        px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], cotangent, **options
-    )
+    leaves_of_exact = [t.detach().double().requires_grad_() for t in tensors]
+    exact = run(px.reference.masked_conv2d, leaves_of_exact, cotangent_of(got[0]), **options)
     compare(exact, got, torch.finfo(dtype).eps)
 
 
@@ -148,9 +146,7 @@ def test_only_what_is_needed_is_computed(needed, kernel):
     expected = run(px.reference.masked_conv2d, tensors)
     for i, t in enumerate(tensors):
         t.requires_grad_(i in needed)
-    functional.masked_conv2d(*tensors).backward(
-        torch.linspace(-1, 1, expected[0].numel()).view(expected[0].shape).double()
-    )
+    functional.masked_conv2d(*tensors).backward(cotangent_of(expected[0]))
     for i, t in enumerate(tensors):
         assert (t.grad is None) == (i not in needed)
         if i in needed:
@@ -257,15 +253,16 @@ def test_autocast_leaves_float64_alone():
 def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
     kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
     torch.manual_seed(3)
-    plain = nn.Conv2d(4, 6, kernel, padding=(kh // 2, kw // 2), bias=bias)
+    options = dict(bias=bias, dtype=torch.float64)
+    plain = nn.Conv2d(4, 6, kernel, padding=(kh // 2, kw // 2), **options)
     torch.manual_seed(3)
-    masked = px.MaskedConv2d(4, 6, kernel, "B", bias=bias)
+    masked = px.MaskedConv2d(4, 6, kernel, "B", **options)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), masked.parameters(), strict=True))
-    other = px.MaskedConv2d(4, 6, kernel, "B", bias=bias)
+    other = px.MaskedConv2d(4, 6, kernel, "B", **options)
     other.load_state_dict(plain.state_dict())
-    x = torch.randn(2, 4, 5, 6)
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64)
     expected = F.conv2d(x, plain.weight * causal_mask("B", 6, 4, kernel), plain.bias, padding=(kh // 2, kw // 2))
-    torch.testing.assert_close(other(x), expected)
+    assert_close("output", expected, other(x), 1e-14)
     plain.load_state_dict(masked.state_dict())
     assert torch.equal(plain.weight, masked.weight)
 
