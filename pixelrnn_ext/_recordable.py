@@ -52,6 +52,10 @@ class Recorded(Tensor):
             return _PROPERTIES[name](recorder)
         return recorder.record(func, args, kwargs)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
+        """Itself: a hook may keep a value in its module, which is copied later."""
+        return self
+
     def __iter__(self) -> Iterator[Tensor]:
         """The parts that ``a, b = recorded`` asks for: how many there are, only the caller's code says."""
         frame = sys._getframe(1)

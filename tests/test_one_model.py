@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
@@ -127,12 +127,13 @@ def test_a_change(change):
     check(model)
 
 
+@pytest.mark.sweep
+@settings(max_examples=40)
 @given(
     st.sampled_from(["cnn", "row", "diagonal"]),
     st.sets(st.sampled_from(sorted(CHANGES)), min_size=2, max_size=4),
     st.sampled_from(sorted(VIEWS)),
 )
-@pytest.mark.sweep
 def test_changes_together(kind, changes, view):
     model = model_of(kind)
     hooked = {change for change in changes if "hook" in change or change == "statistics"}
@@ -165,6 +166,15 @@ def test_models_that_are_pruned_otherwise_have_other_fingerprints():
     assert first != second
     prune.remove(pruned[0].head[-1], "weight")
     assert Codec(pruned[0]).fingerprint == first
+
+
+def test_a_parametrised_model_is_coded_as_the_plain_one():
+    plain, model = model_of("diagonal"), model_of("diagonal")
+    CHANGES["doubled"](model)
+    with torch.no_grad():
+        for layer, name in (recurrent_weight(plain), (plain.head[-1], "weight")):
+            getattr(layer, name).mul_(2)
+    assert torch.equal(plain.decompress(model.compress(IMAGES)), IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +225,13 @@ HOOKS = {
     "of the model": (lambda m: m.register_forward_hook(doubling), "got mul in PixelRNN"),
     "pre-hook of the model": (
         lambda m: m.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:])),
+        "expected a PixelRNN that reads its images as they are",
+    ),
+    "of the images": (
+        lambda m: (
+            m.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0])),
+            m.blocks[0].register_forward_hook(lambda module, inputs, output: output + m.seen),
+        ),
         "expected a PixelRNN that reads its images as they are",
     ),
     "NaN check": (
