@@ -227,13 +227,6 @@ HOOKS = {
         lambda m: m.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:])),
         "expected a PixelRNN that reads its images as they are",
     ),
-    "of the images": (
-        lambda m: (
-            m.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0])),
-            m.blocks[0].register_forward_hook(lambda module, inputs, output: output + m.seen),
-        ),
-        "expected a PixelRNN that reads its images as they are",
-    ),
     "NaN check": (
         lambda m: m.head.register_forward_hook(lambda module, inputs, output: bool(output.isnan().any())),
         "got another computation in head (Head): it reads the values of a map",
@@ -253,6 +246,17 @@ def test_hooks_that_the_steps_do_not_have_are_refused(hook):
     for run in (lambda: model.sample(1, (1, 2, 2)), lambda: Codec(model)):
         with pytest.raises(TypeError, match=re.escape(message)):
             run()
+
+
+def test_a_hook_that_adds_the_images_is_refused():
+    """A network reads them scaled; and a codec has no values of an earlier recording."""
+    model = model_of("row")
+    model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
+    model.blocks[0].register_forward_hook(lambda module, inputs, output: output + model.seen)
+    with pytest.raises(TypeError, match="expected a PixelRNN that reads its images as they are"):
+        model.sample(1, (1, 2, 2))
+    with pytest.raises(TypeError, match=re.escape("got another computation in blocks.0 (RecurrentBlock)")):
+        Codec(model)
 
 
 def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
