@@ -336,6 +336,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.sweep
 def test_the_module_of_ddp_and_a_sharded_model(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, tmp_path / "store"],

@@ -150,7 +150,7 @@ def without_vectors(folder):
     return script
 
 
-@pytest.mark.parametrize("compiler", [pytest.param("missing", marks=pytest.mark.sweep), "without vectors"])
+@pytest.mark.parametrize("compiler", ["missing", pytest.param("without vectors", marks=pytest.mark.sweep)])
 def test_without_a_compiler_for_the_kernels_the_reference_is_installed(source, tmp_path, compiler):
     if compiler == "missing":
         cxx, why = tmp_path / "no-such-compiler", "does not start"

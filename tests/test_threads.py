@@ -8,16 +8,18 @@ import pytest
 
 import child
 
+SECONDS = 60
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.sweep)], ids="{}s".format)
-def test_models_in_threads_beside_unrelated_modules(seconds, tmp_path):
+
+@pytest.mark.sweep
+def test_models_in_threads_beside_unrelated_modules(tmp_path):
     """Sampling, completing, coding and scoring with shared models, trainings, and modules of others."""
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("threads_of_models.py"), str(seconds)],
+        [sys.executable, Path(__file__).with_name("threads_of_models.py"), str(SECONDS)],
         cwd=tmp_path,
         env=child.environment() | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=seconds + 120,
+        timeout=SECONDS + 180,
     )
     assert done.returncode == 0, done.stdout + done.stderr

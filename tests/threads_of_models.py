@@ -88,7 +88,7 @@ def unrelated():
 
 
 def main(seconds):
-    faulthandler.dump_traceback_later(seconds + 60, exit=True)
+    faulthandler.dump_traceback_later(seconds + 150, exit=True)
     torch.set_num_threads(1)
     work = [uses(model) for model in shared_models()]
     work += [{"train": training}, {"train": training}, {"unrelated": unrelated}, {"unrelated": unrelated}]
