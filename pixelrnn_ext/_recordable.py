@@ -44,13 +44,17 @@ class Recorded(Tensor):
     ) -> Any:
         kwargs = kwargs or {}
         recorders = {id(a.recorder): a.recorder for a in tree_leaves((args, kwargs)) if isinstance(a, Recorded)}
-        if len(recorders) != 1 or torch.compiler.is_compiling():
+        if len(recorders) != 1 or torch.compiler.is_dynamo_compiling():
             raise TypeError("expected values of one recording that is not compiled")
         recorder = next(iter(recorders.values()))
         name = name_of(func)
         if name in _PROPERTIES:
             return _PROPERTIES[name](recorder)
         return recorder.record(func, args, kwargs)
+
+    def set_(self, *args: Any, **kwargs: Any) -> Any:
+        """TypeError: torch does not ask for __torch_function__ here."""
+        raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
         """Itself: a hook may keep a value in its module, which is copied later."""
@@ -73,6 +77,7 @@ _PROPERTIES: dict[str, Callable[[Recorder], Any]] = {
     "is_leaf": lambda recorder: True,
     "grad_fn": lambda recorder: None,
     "__repr__": lambda recorder: "a recorded value",
+    "__format__": lambda recorder: "a recorded value",
 }
 
 

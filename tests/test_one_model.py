@@ -248,6 +248,29 @@ def test_hooks_that_the_steps_do_not_have_are_refused(hook):
             run()
 
 
+def test_a_codec_has_copies_of_what_a_closure_leads_to():
+    class Closed(px.PixelCNN):
+        def __init__(self):
+            super().__init__(**SIZES)
+            layer = px.MaskedConv2d(6, 6, 3, "B")
+            self.layers, self.closed = nn.ModuleList([layer]), lambda x: layer(x).relu()
+
+        def logit_map(self, x, condition):
+            return self.head(self.closed(self.first(x)))
+
+    model = Closed()
+    codec = Codec(model)
+    file = codec.compress(IMAGES)
+    with torch.no_grad():
+        model.layers[0].weight.neg_()
+    assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
+    other = px.MaskedConv2d(6, 6, 3, "B")
+    model.first.register_forward_hook(lambda module, inputs, output: output + other(output))
+    expected = "expected the model's own parameters to code with, got a tensor in masked_conv2d"
+    with pytest.raises(TypeError, match=expected):
+        Codec(model)
+
+
 def test_a_hook_that_adds_the_images_is_refused():
     """A network reads them scaled; and a codec has no values of an earlier recording."""
     model = model_of("row")
@@ -285,7 +308,11 @@ def test_hooks_of_a_multi_scale_model(hook):
     file = model.compress(IMAGES)
     assert torch.equal(model.decompress(file), IMAGES)
     hook(model)
-    for run in (lambda: model.sample(1, (1, 2, 2)), lambda: model.compress(IMAGES)):
+    for run in (
+        lambda: model.sample(1, (1, 2, 2)),
+        lambda: model.incremental_logits(IMAGES),
+        lambda: Codec(model),
+    ):
         with pytest.raises(TypeError, match="expected (no hook that changes|a MultiScale|a PixelRNN|a network)"):
             run()
 

@@ -219,9 +219,13 @@ class _Passes(State):
         return results[self._recording.output][:, :, row - top :]
 
     def _result(self, operation: Operation, results: dict[Operation, Any]) -> Any:
-        """What an operation gives, on the grid. Nothing else has it, so that it is rounded in place."""
+        """Computes an operation on the grid."""
         result = operation.compute(results, torch.float64)
-        return self._grid.write_(result) if isinstance(result, Tensor) and not operation.is_relu else result
+        if not isinstance(result, Tensor) or not result.is_floating_point() or operation.is_relu:
+            return result
+        if operation in self._recording.depends:
+            return self._grid.write_(result)  # no other operation holds the result of a layer or a sum
+        return self._grid.written(result.double())
 
 
 def _has_rows(value: Any) -> bool:

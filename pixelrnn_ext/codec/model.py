@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from ..incremental.grid import Grid, on_grid
-from ..incremental.recording import Operation, Recording, record
+from ..incremental.recording import Operation, Recording, check_untouched, record
 from ..incremental.wrappers import (
     REPARAMETRISATIONS,
     check_whole,
@@ -98,8 +98,12 @@ def recordings(original: nn.Module, model: nn.Module) -> Recordings:
         TypeError: a network has something else than masked layers, ReLUs and sums, or hooks do to the copy what they
             do not to the ``original``, or they are where a recording does not see them.
     """
+    if hasattr(original, "factor"):
+        check_untouched(original, bool(original.condition_channels))
     networks, copies = _networks(original), _networks(model)
     made = {network: record(network, bool(network.condition_channels)) for network in copies.values()}
+    for recording in made.values():
+        _use_parameters_of(model, original, recording)
     if not has_global_hooks() and not any(map(has_hooks, original.modules())):
         return made
     for name, network in copies.items():
@@ -110,6 +114,27 @@ def recordings(original: nn.Module, model: nn.Module) -> Recordings:
         if module is not original and module not in recorded and (has_hooks(module) or has_global_hooks()):
             raise TypeError(f"expected no hook of {plain_name(name)} to code with, got one")
     return made
+
+
+def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
+    """Replaces parameters of the original, to which a closure or a hook leads, by those of the prepared model.
+
+    Raises:
+        TypeError: a tensor is neither's, so that it is not on the grid, and may change later.
+    """
+    own = dict((*_named_parameters(model), *model.named_buffers()))
+    prepared_of: dict[int, Tensor] = {id(tensor): tensor for tensor in own.values()}
+    for name, tensor in (*_named_parameters(original), *original.named_buffers()):
+        if name in own:
+            prepared_of[id(tensor)] = own[name]
+    for operation in recording.operations:
+
+        def prepared_one(tensor: Tensor, operation: Operation = operation) -> Tensor:
+            if id(tensor) not in prepared_of:
+                raise TypeError(f"expected the model's own parameters to code with, got a tensor in {operation}")
+            return prepared_of[id(tensor)]
+
+        operation.args, operation.kwargs = tree_map_only(Tensor, prepared_one, (operation.args, operation.kwargs))
 
 
 def _networks(model: nn.Module) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class RowNetwork:
         known = [values[read] for read in operation.inputs if read not in depends]
         if len(channels) != 1 or not all(isinstance(map, Tensor) and map.dim() == 4 for map in known):
             raise operation.unsupported()
+        if operation.is_sum and any(map.shape[1] > max(channels) for map in known):
+            raise operation.unsupported()
         if operation.is_layer:
             gate_bias = operation.kwargs.get("gate_bias")
             if set(operation.inputs[1:]) - {gate_bias} or isinstance(gate_bias, Tensor) or gate_bias in depends:
@@ -113,7 +115,9 @@ class RowNetwork:
         if not isinstance(result, Tensor):
             return result
         self.map_channels += result.shape[1] if result.dim() == 4 else 0
-        return result if self.rows.grid is None else self.rows.grid.written(result)
+        if self.rows.grid is None or not result.is_floating_point():
+            return result
+        return self.rows.grid.written(result.to(self.rows.dtype))
 
     def begin_row(self, row: int) -> None:
         for state in self.states:

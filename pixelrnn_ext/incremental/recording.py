@@ -23,7 +23,8 @@ from .wrappers import check_whole, plain_name, uncompiled
 LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bilstm)
 # Functions and methods whose results share no memory with an argument.
 _FRESH = {"add", "relu", "conv2d", "conv_transpose2d"}
-_READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__len__", "__array__"}
+_READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__len__", "__array__", "item", "tolist"}
+_OWN = type("OwnDtype", (), {})()  # stands in a recording for the dtype of the model
 _EXPECTED = "expected a network of masked layers, ReLUs and sums"
 _CALL = nn.Module._call_impl.__code__
 
@@ -50,7 +51,7 @@ class Operation:
 
     @property
     def is_relu(self) -> bool:
-        return name_of(self.function) == "relu"
+        return name_of(self.function) == "relu" and len(self.args) == 1
 
     @property
     def is_sum(self) -> bool:
@@ -66,6 +67,7 @@ class Operation:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
 
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
+        arguments = tree_map_only(type(_OWN), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
         if name_of(self.function) == "__getitem__":  # which may be of a tuple, as torch.chunk's
             return args[0][args[1]]
@@ -107,6 +109,7 @@ class _Recorder:
         if name_of(function) in _READS_VALUES:
             raise TypeError("it reads the values of a map")
         args, kwargs = tree_map_only(Recorded, lambda recorded: recorded.value, (args, kwargs))
+        args, kwargs = tree_map_only(torch.dtype, lambda d: _OWN if d == self.dtype else d, (args, kwargs))
         operation = Operation(function, args, kwargs, self.module_of(sys._getframe()))
         self.operations.append(operation)
         return Recorded.of(self, operation)
@@ -134,14 +137,23 @@ def _scaled(images: Tensor) -> None:
     """Stands in a recording for the images as the network reads them."""
 
 
-def _logits(map: Tensor, images: Tensor, condition: Tensor | None) -> None:
-    """Stands in a recording for the logits that a model makes of the network's map."""
+def _logits(map: Tensor, images: Tensor | None = None, condition: Tensor | None = None) -> None:
+    """Stands in a recording for the logits that a model makes of a map, or of several networks."""
 
 
-def network(logit_map: Callable[[Tensor, Tensor | None], Tensor], images: Recorded, condition: Tensor | None) -> Tensor:
-    """What ``forward`` of a model returns for images of a recording."""
-    record = images.recorder.record
-    return record(_logits, (logit_map(record(_scaled, (images,), {}), condition), images, condition), {})
+def scaled(images: Recorded) -> Tensor:
+    """Returns the input of a model's network, where ``forward`` is called to be recorded."""
+    return images.recorder.record(_scaled, (images,), {})
+
+
+def logits(map: Recorded) -> Tensor:
+    """Returns the logits that a model makes of its network's map."""
+    return map.recorder.record(_logits, (map,), {})
+
+
+def logits_of_several(images: Recorded, condition: Tensor | None) -> Tensor:
+    """Returns the logits of a model that consists of several, which :func:`check_untouched` calls."""
+    return images.recorder.record(_logits, (images, images, condition), {})
 
 
 def record(model: nn.Module, conditional: bool) -> Recording:
@@ -158,10 +170,11 @@ def record(model: nn.Module, conditional: bool) -> Recording:
     for operation in reversed(operations):
         if operation in needed:
             needed.update(operation.inputs)
-    input = next((o for o in operations if o in needed and o.function is _scaled and o.args == (images,)), None)
-    if input is None or images in {read for o in needed - {input} for read in o.inputs}:
+    input = next((o for o in operations if o in needed and o.function is _scaled), None)
+    casts = set() if input is None else _casts(input, images)
+    if input is None or images not in casts or casts & {read for o in needed - casts - {input} for read in o.inputs}:
         raise TypeError(f"expected a {type(model).__name__} that reads its images as they are, got another")
-    needed -= {images, input, condition}
+    needed -= {*casts, input, condition}
     depends = {input}
     kept = [operation for operation in operations if operation in needed]
     for operation in kept:
@@ -172,10 +185,19 @@ def record(model: nn.Module, conditional: bool) -> Recording:
     return Recording(kept, input, condition, output, depends)
 
 
+def _casts(input: Operation, images: Operation) -> set[Operation]:
+    """The images and the casts between them and the scaled images."""
+    found = {input.args[0]}
+    while (cast := input.args[0]) is not images and name_of(cast.function) in ("to", "long", "int", "contiguous"):
+        input = cast
+        found.add(input.args[0])
+    return found
+
+
 def check_untouched(model: nn.Module, conditional: bool) -> None:
     """TypeError where a hook changes the images, the condition or the logits of a model that consists of several."""
     _, images, condition, logits = _call(model, conditional)
-    if logits.args[1:] != (images, condition):
+    if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
 
 
@@ -187,15 +209,29 @@ def _call(model: nn.Module, conditional: bool) -> tuple[list[Operation], Operati
     recorder = _Recorder(model)
     images = recorder.record(_images, (), {})
     condition = recorder.record(_condition, (), {}) if conditional else None
+    kept = [(owner, dict(owner)) for module in model.modules() for owner in (vars(module), module._buffers)]
     try:
         logits = model(images, condition)
     except Exception as error:
         where = recorder.module_of(_innermost_call(error.__traceback__))
-        raise TypeError(f"{_EXPECTED}, got another computation in {where}: {error}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise TypeError(f"{_EXPECTED}, got another computation in {where}: {reason}") from error
+    finally:
+        _forget(kept)
     if not isinstance(logits, Recorded) or logits.value.function is not _logits:
         got = logits.value if isinstance(logits, Recorded) else type(logits).__name__
         raise TypeError(f"expected a {type(model).__name__} that returns what its logit_map gives, got {got}")
     return recorder.operations, images.value, None if condition is None else condition.value, logits.value
+
+
+def _forget(kept: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Takes recorded values out of modules, where a hook may have left them, and puts back what was there before."""
+    for owner, before in kept:
+        for name in [name for name, value in owner.items() if isinstance(value, Recorded)]:
+            if name in before:
+                owner[name] = before[name]
+            else:
+                del owner[name]
 
 
 def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
@@ -214,11 +250,12 @@ def _check_changes(operations: list[Operation]) -> None:
         TypeError: another change in place.
     """
     read_later: set[Operation] = set()
+    aliased = {read for operation in operations if not _is_fresh(operation) for read in operation.inputs}
     for operation in reversed(operations):
         if _is_in_place(operation):
             kind, changed = name_of(operation.function).rstrip("_"), next(iter(operation.args), None)
             allowed = kind in ("add", "relu") and _is_fresh(changed) and changed not in read_later
-            if not allowed or "out" in operation.kwargs:
+            if not allowed or changed in aliased or "out" in operation.kwargs:
                 raise TypeError(f"expected a network that changes no value in place, got {operation}")
             if kind == "relu":
                 operation.function, operation.args, operation.kwargs = F.relu, operation.args[:1], {}
@@ -228,10 +265,12 @@ def _check_changes(operations: list[Operation]) -> None:
 
 
 def _is_in_place(operation: Operation) -> bool:
+    if isinstance(operation.function, torch._ops.OpOverload):
+        return operation.function._schema.is_mutable
     name = name_of(operation.function)
     if operation.kwargs.get("inplace") or "out" in operation.kwargs or name in ("__set__", "__setitem__"):
         return True
-    return name.split(".")[0].endswith("_") and not name.endswith("__")
+    return name.endswith("_") and not name.endswith("__")
 
 
 def _is_fresh(value: Any) -> bool:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import likelihood, sampling
+from .._recordable import Recorded
 from ..codec import Codec
+from ..incremental import recording
 from ..operators.operands import check_dense, check_integers, check_levels, check_memory, readable
 
 
@@ -160,15 +162,19 @@ class AutoregressiveModel(nn.Module):
 
     def scaled(self, values: Tensor) -> Tensor:
         """[0, levels) to [-1, 1], in the model's dtype: what the network reads."""
+        if isinstance(values, Recorded):
+            return recording.scaled(values)
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
     def _check_images(self, images: Tensor, check: bool = True) -> None:
         """Checks the type and the shape of images, and their values unless ``check`` is False."""
+        if isinstance(images, Recorded):
+            return
         check_integers("images", images)
         if images.dim() != 4 or images.shape[1] != self.image_channels or 0 in images.shape[2:]:
             expected = f"(N, {self.image_channels}, H, W)"
             raise ValueError(f"expected images of shape {expected} with H, W >= 1, got {tuple(images.shape)}")
-        if not check or torch.compiler.is_compiling():
+        if not check or torch.compiler.is_dynamo_compiling():
             return
         values = readable(images)
         if values is not None:
@@ -180,6 +186,8 @@ class AutoregressiveModel(nn.Module):
                 check_memory("images", images.shape, pixels * channels * next(self.parameters()).element_size())
 
     def _check_condition(self, condition: Tensor | None, images: int, height: int, width: int) -> None:
+        if isinstance(condition, Recorded):
+            return
         if not self.condition_channels:
             if condition is not None:
                 raise ValueError("expected no condition for a model without condition_channels, got one")

@@ -127,11 +127,12 @@ class MultiScalePixelRNN(AutoregressiveModel):
         Arguments and errors as in :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
-            return recording.network(lambda x, _: x, images, condition)
+            return recording.logits_of_several(images, condition)
         return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
+        recording.check_untouched(self, condition is not None)
         return self._logits(
             lambda model, *inputs: model.incremental_logits(*inputs, check=False), images, condition, check
         )

@@ -86,7 +86,7 @@ class _Stack(AutoregressiveModel):
         Arguments and errors as in :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
-            return recording.network(self.logit_map, images, condition)
+            return self._by_level(self.logit_map(self.scaled(images), condition))
         self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it. Cloned: a
@@ -101,6 +101,8 @@ class _Stack(AutoregressiveModel):
         return self._by_level(sampling.logit_map(self, images, condition))
 
     def _by_level(self, logits: Tensor) -> Tensor:
+        if isinstance(logits, Recorded):
+            return recording.logits(logits)
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from .tensorboard import EVENTS
 
 LOCK = ".lock"
 SAMPLES = "samples-{:07d}.png"  # after which step
-_OWN = LAST, BEST, LOG, CURVE, "samples-*.png", EVENTS
+_OWN = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
 _WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
 _PATIENCE = 0.2  # seconds, for one that is just ending
 

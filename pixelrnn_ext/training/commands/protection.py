@@ -43,26 +43,31 @@ INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
 def check(options: Namespace) -> None:
     """Refuses an ``--out`` that would replace an input of the command, a checkpoint or a file of a training.
 
-    A training may replace the files in its own folder. ``--force`` overrides the rule.
+    A training may replace the files in its own folder that it does not read. ``--force`` overrides the rule.
 
     Raises:
         FileExistsError: ``--out`` leads to such a file. OSError: nobody can know, as for links in a circle.
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return
-    for file in REPLACED[options.writes](Path(options.out)):
-        if kind := _protected(file, options):
+    own = output.own_files(Path(options.out)) if options.writes == "training" else []
+    for file in (*REPLACED[options.writes](Path(options.out)), *own):
+        if kind := (None if file in own else _protected(file)) or _input(file, options):
             expected = "expected --out to replace no input, no checkpoint and no file of a training"
             raise FileExistsError(f"{expected}, got {file}, {kind}: --force replaces it")
 
 
-def _protected(file: Path, options: Namespace) -> str | None:
-    """The kind of a file that the rule protects; None for any other file."""
+def _protected(file: Path) -> str | None:
+    """The kind of a file that every command protects; None for any other file."""
     if checkpoint.is_checkpoint(file):
         return "a checkpoint"
     for path in _ways(file):
         if folder := output.training_of(path):
             return f"a file of the training in {folder}"
+    return None
+
+
+def _input(file: Path, options: Namespace) -> str | None:
     status = os.stat(file)
     for path in _inputs(options):
         with suppress(OSError):  # it is not there, so the command will say so
