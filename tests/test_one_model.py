@@ -148,6 +148,16 @@ def test_changes_together(kind, changes, view):
     check(VIEWS[view](model))
 
 
+@pytest.mark.sweep
+def test_a_compiled_function_that_samples():
+    model = model_of("cnn")
+
+    def draw(model):
+        return model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(torch.compile(draw, backend="eager")(model), draw(model))
+
+
 def test_a_state_dict_that_is_loaded_is_drawn_from():
     """Of the older weight_norm, whose weight only a pre-hook makes of the new parameters."""
     trained, model = (nn.utils.weight_norm(m.head[-1]) and m for m in (model_of("cnn"), px.PixelCNN(**SIZES).eval()))

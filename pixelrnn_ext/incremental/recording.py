@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from .. import functional
 from .._recordable import Recorded, name_of
 from .wrappers import check_whole, plain_name, uncompiled
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bilstm)
 # Functions and methods whose results share no memory with an argument.
 _FRESH = {"add", "relu", "conv2d", "conv_transpose2d"}
@@ -163,7 +165,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
         TypeError: the model or a hook computes what a recording cannot hold, or changes a value in place that is read
             later.
     """
-    operations, images, condition, logits = _call(model, conditional)
+    operations, images, condition, logits = _outside_dynamo(_call)(model, conditional)
     _check_changes(operations)
     output = logits.args[0]
     needed = {output}
@@ -196,9 +198,14 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 def check_untouched(model: nn.Module, conditional: bool) -> None:
     """TypeError where a hook changes the images, the condition or the logits of a model that consists of several."""
-    _, images, condition, logits = _call(model, conditional)
+    _, images, condition, logits = _outside_dynamo(_call)(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
+
+
+def _outside_dynamo(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Keeps Dynamo, where a caller is compiled, from compiling a function too. Does not import it."""
+    return torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function
 
 
 @torch.no_grad()
