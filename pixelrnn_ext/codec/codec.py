@@ -351,7 +351,7 @@ class Codec:
         return [Sized(images, self._condition(images, c)) for images, c in zip(tensors, conditions)]
 
     def _condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
-        """Checked."""
+        """Returns the condition on the CPU, after checking it."""
         condition = _on_cpu("a condition", condition) if isinstance(condition, Tensor) else condition
         n, _, height, width = images.shape
         self._model._check_condition(condition, n, height, width)
@@ -373,7 +373,7 @@ def _block(group: Group) -> int:
 
 
 def _joined(parts: Sequence[Intervals]) -> Intervals:
-    """Of batches."""
+    """Concatenates the intervals of batches."""
     return Intervals(*(torch.cat(tensors, 2) for tensors in zip(*parts)))
 
 

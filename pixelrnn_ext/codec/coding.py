@@ -32,19 +32,21 @@ _PIXELS = 2**14  # of a pass, which reads and writes each map several times: the
 
 
 class Intervals(NamedTuple):
-    """What of [0, 2**24) is each value's, start << 32 | stop, and whether it is coded: (H, W, N, C), the order in which
-    a network takes them but for N and C."""
+    """Interval of each value in [0, 2**24), start << 32 | stop, and whether the value is coded.
+
+    Both are (H, W, N, C): a network goes over rows, columns and colours in this order, for all images at once.
+    """
 
     values: Tensor
     coded: Tensor
 
     def bits(self) -> Tensor:
-        """Of each image, (N,) of float64."""
+        """Returns what each image takes, (N,) of float64."""
         widths = (self.values & 0xFFFFFFFF) - (self.values >> 32)
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
     def of_block(self, first: int, last: int) -> Tensor:
-        """Those of some images that are coded, in the order of a stream: row, column, colour, image."""
+        """Returns the coded intervals of some images in the order of a stream: row, column, colour, image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
@@ -165,7 +167,7 @@ class Measuring:
 
 
 def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> Fraction:
-    """What a pixel of its output takes: torch computes all products before it adds them up."""
+    """Returns the bytes that an output pixel takes: torch computes all products before it adds them up."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 

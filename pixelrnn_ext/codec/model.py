@@ -36,7 +36,7 @@ def prepared(model: nn.Module, grid: Grid) -> Any:
     Parametrisations are computed in float64, so that every machine gets the same parameters.
 
     Raises:
-        TypeError: a parameter is a part of one.
+        TypeError: a parameter is sharded.
         ValueError: a parameter is not finite or has no values, or a layer's sums could leave the integers that are
             exact; what a mask removes counts.
     """
@@ -174,7 +174,7 @@ def fingerprint(model: nn.Module, grid: Grid) -> bytes:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Those of the constructors that are not left to their defaults: one that is added later changes no file.
+    """Returns the constructor arguments that differ from their defaults: one that is added later changes no file.
 
     Of all classes that the model is of, since a subclass may give its base what it does not take itself; of one name
     the nearest class says the default. Without the backend, which is none of what a model computes.
@@ -226,7 +226,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
 
 
 def _weights(module: nn.Module, suffix: str) -> Iterable[Tensor]:
-    """What outputs are products with, (outputs, ...)."""
+    """Yields the weights that a layer's sums multiply, (outputs, ...)."""
     for name in ("weight", "weight_ih", "weight_hh"):
         weight = getattr(module, name + suffix, None)
         if isinstance(weight, Tensor):

@@ -113,7 +113,7 @@ def _sigmoid(backend: str, grid: Grid) -> Tensor:
 
 
 def _tanh(backend: str, grid: Grid) -> Tensor:
-    """Of its gate g: c = 0 * 1 + 1 * g."""
+    """Returns tanh as the coding cell computes it, of its gate g: c = 0 * 1 + 1 * g."""
     return _carried(backend, grid, i=100.0, f=-100.0, g=_inputs("tanh", grid))
 
 

@@ -291,7 +291,7 @@ def _recurrent_mask(mask_type: str | None, image_channels: int) -> Mask:
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:
-    """What the outputs of a colour read of the row: weight (outputs, channels, kernel width)."""
+    """Returns the taps in the current row that a colour's outputs read; weight is (outputs, channels, kernel width)."""
     channels, width = weight.shape[1:]
     if channels != input.shape[2]:
         raise ValueError(f"expected an input of {channels} channels, got {input.shape[2]}")

@@ -112,12 +112,12 @@ def readable(tensor: Tensor) -> Tensor | None:
 
 
 def together(tensors: Sequence[Tensor]) -> Tensor:
-    """Those of each direction in one, along a first axis."""
+    """Stacks the tensors of all directions along a new first axis."""
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 def stacked(given: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
-    """As :func:`together`, with zeros of a direction that has none; None where no direction has one."""
+    """Like :func:`together`, with zeros for an absent tensor; None where all are absent."""
     if all(t is None for t in given):
         return None
     return together([like.new_zeros(size) if t is None else t for t in given])

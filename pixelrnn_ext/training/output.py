@@ -118,14 +118,14 @@ def check_unused(folder: Path) -> None:
 
 
 def clear(folder: Path, but: str) -> None:
-    """Removes a training, ``but`` a file of that name; one that holds its lock may do so."""
+    """Removes a training, ``but`` a file of that name. The caller must hold the folder's lock."""
     for path in own_files(folder):
         if path.name != but:
             path.unlink()
 
 
 def remove_left_over(folder: Path) -> None:
-    """Removes what was killed half written; one that holds its lock may do so."""
+    """Removes files that were killed half written. The caller must hold the folder's lock."""
     for pattern in _OWN:
         remove_temporary(folder, f"{pattern}.*")
 

@@ -100,7 +100,7 @@ def train(options: Namespace, command: str, parse_again: Callable[[dict[str, Any
         facts: dict[str, Any] = {"arguments": arguments, "command": command, "version": VERSION}
         training = Training(model, dataset, settings, here, out, facts, say, options.overwrite, options.tensorboard)
         if options.resume and training.resume(last).get("arguments") != stored:
-            raise ValueError(f"{out} was trained in by another process a moment ago: expected nobody else to")
+            raise ValueError(f"expected no other process to train in {out}, got one a moment ago: run --resume again")
         for line in _header(command, training):
             say(line)
         with Interrupt() as stop:
