@@ -84,7 +84,7 @@ class Codec:
         self._recordings = recordings(unwrapped(model), self._model)
         self._native = runs_native(self._model.backend, torch.device("cpu"))
         with _on_real_tensors():
-            self.fingerprint: bytes = fingerprint(self._model, self._grid)
+            self.fingerprint: bytes = fingerprint(self._model, self._grid, self._recordings)
             for backend in backends:
                 self_check.check(backend, self._grid)
         self._needs: list[Needs] = []

@@ -161,15 +161,28 @@ def _same(a: Recording, b: Recording) -> bool:
     return all(torch.allclose(x, y, rtol=1e-5, atol=2**-14) for x, y in zip(tensors(a), tensors(b)))
 
 
-def fingerprint(model: nn.Module, grid: Grid) -> bytes:
-    """Returns eight bytes of a prepared model, of its arguments, the names of its parameters without what wrappers add,
-    and the parameters' values: models with equal ones decode each other's files."""
+def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
+    """Returns eight bytes of a prepared model: models with equal ones decode each other's files.
+
+    They are of its arguments, of its parameters with their names in the plain model, and of the buffers that its
+    recordings read.
+    """
     wiring = [type(model).__name__, _arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
     unit = math.ldexp(1, grid.activation + grid.weight)  # a power by pow is not exact in every rounding mode
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
+    read = {
+        id(leaf)
+        for recording in made.values()
+        for o in recording.operations
+        for leaf in tree_leaves((o.args, o.kwargs))
+    }
+    for name, buffer in sorted(model.named_buffers()):
+        if id(buffer) in read:
+            digest.update(plain_name(name).encode())
+            digest.update(buffer.double().numpy().astype("<f8").tobytes())
     return digest.digest()[:8]
 
 

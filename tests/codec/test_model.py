@@ -36,6 +36,25 @@ def test_the_fingerprint_is_of_the_wiring_alone():
     assert Codec(same).fingerprint == Codec(model).fingerprint == Codec(model.double()).fingerprint
 
 
+class WithBuffers(px.PixelCNN):
+    def __init__(self):
+        super().__init__(image_channels=1, levels=4, hidden_channels=6, num_layers=2, condition_channels=12)
+        self.register_buffer("position", torch.ones(12, 1, 1))
+        self.register_buffer("statistic", torch.ones(1))
+
+    def logit_map(self, x, condition):
+        return self.head(self.first(x) + (condition + self.position))
+
+
+def test_the_fingerprint_is_of_buffers_that_the_network_reads():
+    model = WithBuffers()
+    before = Codec(model).fingerprint
+    model.statistic += 1
+    assert Codec(model).fingerprint == before
+    model.position += 1
+    assert Codec(model).fingerprint != before
+
+
 class Small(px.PixelCNN):
     """With a constructor of its own, which keeps nothing; ``args`` is none of its arguments."""
 
