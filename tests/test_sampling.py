@@ -85,7 +85,13 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
-        assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max()
+        # The last sum may cancel: each of its roundings is of a partial sum as large as its bias.
+        rounding = 2 * torch.finfo(dtype).eps * max(head[-1].bias.abs().max() for head in heads(model))
+        assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
+
+
+def heads(model):
+    return [model.head] if hasattr(model, "head") else [model.small_model.head, model.large_model.head]
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (9, 8)])
