@@ -220,7 +220,7 @@ READS_ITS_OUTPUT = {
 @pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """As docs/use_a_layer.md says, with what the other activation costs."""
+    """Holds docs/use_a_layer.md to what it says, and to what the other activation costs."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 

@@ -45,7 +45,7 @@ def recurrent_weight(model):
 
 
 def on_weights(function):
-    """Of a layer's weight and of a weight of the head."""
+    """Changes a weight of a layer and a weight of the head."""
 
     def change(model):
         function(*recurrent_weight(model))
@@ -159,7 +159,7 @@ def test_a_compiled_function_that_samples():
 
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
-    """Of the older weight_norm, whose weight only a pre-hook makes of the new parameters."""
+    """Only a pre-hook of the older weight_norm makes the weight of the loaded parameters."""
     trained, model = (nn.utils.weight_norm(m.head[-1]) and m for m in (model_of("cnn"), px.PixelCNN(**SIZES).eval()))
     model.load_state_dict(trained.state_dict())
     assert torch.equal(model.incremental_logits(IMAGES), trained.incremental_logits(IMAGES))

@@ -36,7 +36,7 @@ def shared_models():
 
 
 def uses(model):
-    """What a server does with a model, each as a function without arguments."""
+    """Returns what a server does with a model, each as a function without arguments."""
     size = (1, 6, 4)
     condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
     images = torch.randint(model.levels, (2, *size), generator=generator(1))

@@ -25,8 +25,8 @@ from .model import Recordings
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 # A file that is whole, of this model, and does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# What coding an image takes: bytes that no size changes, of a column, and of a pixel. The number of streams depends on
-# them, so they are exact.
+# Bytes that coding an image takes: a constant, and factors of its width and of its pixels. They are exact, because the
+# number of streams depends on them.
 Needs = tuple[Fraction, Fraction, Fraction]
 _PIXELS = 2**14  # of a pass, which reads and writes each map several times: they should stay in a cache
 

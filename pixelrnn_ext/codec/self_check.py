@@ -56,7 +56,7 @@ def check_threads() -> None:
     """
     size = torch.get_num_threads(), len(_SUMS), _PART // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
-    # As integers: a thread that flushes its operands finds a subnormal number equal to zero.
+    # The bits are compared: a thread that flushes its operands finds a subnormal number equal to zero.
     if not torch.equal((left + right).view(torch.int64), sums):
         expected = "expected every thread to round to the nearest number and to keep subnormal numbers"
         raise RuntimeError(f"files cannot be coded here: {expected}, got another rounding mode or flush-to-zero")

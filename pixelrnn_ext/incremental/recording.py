@@ -1,4 +1,4 @@
-"""What a model computes between the scaled images and the logits, recorded from the model's own ``forward``.
+"""Records what a model computes between the scaled images and the logits, by a call of the model's own ``forward``.
 
 The model is called with tensors that record what is done with them (_recordable.py). Modules, hooks and
 parametrisations run as in any call, and nothing outside the recording changes. torch.fx's tracer is no choice: while it

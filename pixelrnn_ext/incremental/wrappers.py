@@ -1,4 +1,4 @@
-"""What torch and its users put around and onto modules: wrappers, hooks, shards."""
+"""Looks through what is put around and onto modules: torch.compile, activation checkpoints, hooks, shards."""
 
 from torch import nn
 from torch.nn.modules import module as torch_module

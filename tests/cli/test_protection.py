@@ -1,4 +1,4 @@
-"""What no command replaces without --force, whatever leads there: inputs, checkpoints, files of a training."""
+"""No command replaces an input, a checkpoint or a file of a training without --force, whatever leads there."""
 
 import argparse
 import os

@@ -166,7 +166,7 @@ std::string place(int level, const Deal& d) {
          std::to_string(d.threads) + " threads, rounding direction " + std::to_string(direction);
 }
 
-// Of ties, of their neighbours, and of numbers that are multiples of the unit already.
+// Checks ties, their neighbours, and numbers that are multiples of the unit already.
 void check_rounding(int level, const Deal& d) {
   std::vector<double> x;
   for (int k = 0; k < 1 << 17; ++k)

@@ -1,4 +1,4 @@
-"""What no command replaces without ``--force``: its own inputs, checkpoints, and the files of a training."""
+"""Protects inputs, checkpoints and the files of a training: no command replaces one without ``--force``."""
 
 import os
 from argparse import Namespace
