@@ -1,4 +1,8 @@
-"""Processes of the tests: they find the package that is being tested, whatever folder they run in."""
+"""Processes of the tests, which have to import the package that is being tested.
+
+`python -c` and `python -m` look in the current folder first. In the repository that is the source folder, which hides
+the installed package: such a process has to run in another folder.
+"""
 
 import os
 from pathlib import Path

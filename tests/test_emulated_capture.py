@@ -39,9 +39,10 @@ print("captured")
 """
 
 
-def test_kernels_are_planned_and_loaded_during_a_capture(arch):
+def test_kernels_are_planned_and_loaded_during_a_capture(arch, tmp_path):
     library.build(arch)
     command = [sys.executable, "-c", CAPTURE, arch]
     environment = child.environment(Path(__file__).parent)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    options = dict(cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, **options)
     assert done.returncode == 0 and done.stdout == "captured\n", done.stdout[-2000:] + done.stderr[-3000:]

@@ -377,6 +377,7 @@ torch.distributed.destroy_process_group()
 def test_the_module_of_ddp_and_a_sharded_model(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, tmp_path / "store"],
+        cwd=tmp_path,
         env=child.environment(),
         capture_output=True,
         text=True,

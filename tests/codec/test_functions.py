@@ -80,7 +80,7 @@ CAPABILITIES = ["default", "avx2", "avx512"]
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("capability", CAPABILITIES)
-def test_torch_by_other_instructions(capability):
+def test_torch_by_other_instructions(capability, tmp_path):
     """torch has three code paths on x86-64, and takes the one that this variable names, whether the processor has its
     instructions or not."""
     best = torch.backends.cpu.get_cpu_capability().lower()
@@ -89,5 +89,6 @@ def test_torch_by_other_instructions(capability):
     here = os.path.dirname(os.path.dirname(__file__))
     variables = child.environment(here) | {"ATEN_CPU_CAPABILITY": capability}
     program = "from codec import test_functions as t\nfor n in t.LARGEST: t.test_torch(n, 'contiguous', 1)"
-    done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True)
+    options = dict(cwd=tmp_path, env=variables, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], **options)
     assert done.returncode == 0, done.stderr

@@ -57,10 +57,11 @@ OTHER_LIBRARIES = {
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("variables", OTHER_LIBRARIES.values(), ids=OTHER_LIBRARIES)
-def test_known_files_by_other_paths_of_the_libraries(variables):
+def test_known_files_by_other_paths_of_the_libraries(variables, tmp_path):
     program = "from codec import test_known_files as t\nfor n in t.FILES: t.check(n, 'auto'), t.check(n, 'reference')"
     environment = child.environment(Path(__file__).parents[1]) | variables | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    options = dict(cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], **options)
     assert done.returncode == 0, done.stderr
 
 
