@@ -1,9 +1,11 @@
 """PEP 517 backend: setuptools, building against the torch that the user already has."""
 
 import importlib.metadata
+import os
 import sys
 import sysconfig
 
+from device_code import PACKAGES as COMPILER_OF_KERNELS
 from setuptools import build_meta as _setuptools
 from setuptools.build_meta import *  # noqa: F403  (the hooks that need no torch)
 
@@ -21,30 +23,22 @@ def _site_packages():
 
 
 def _torch_is_installed():
-    found = importlib.metadata.distributions(name="torch", path=_site_packages())
-    return any(True for _ in found)
-
-
-def _show_torch():
-    if _torch_is_installed():
-        # At the end, so that the setuptools and ninja of the isolated build come first.
-        sys.path.extend(path for path in _site_packages() if path not in sys.path)
+    return any(True for _ in importlib.metadata.distributions(name="torch", path=_site_packages()))
 
 
 def get_requires_for_build_wheel(config_settings=None):
-    return [] if _torch_is_installed() else [TORCH]
+    torch = [] if _torch_is_installed() else [TORCH]
+    return torch + (COMPILER_OF_KERNELS if os.environ.get("PIXELRNN_CUDA") == "1" else [])
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel
 
 
-def get_requires_for_build_sdist(config_settings=None):
-    return []
-
-
 def _with_torch(hook):
     def run(*args, **kwargs):
-        _show_torch()
+        if _torch_is_installed():
+            # At the end, so that the setuptools and ninja of the isolated build come first.
+            sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 
     return run

@@ -46,10 +46,10 @@ def locked(name):
         yield
 
 
-def write(path, text):
-    """At once, since others may use the same cache."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
+def write(path, content):
+    """Writes text or bytes at once, since others may use the same cache."""
+    with tempfile.NamedTemporaryFile("w" if isinstance(content, str) else "wb", dir=path.parent, delete=False) as file:
+        file.write(content)
     os.replace(file.name, path)
 
 

@@ -13,7 +13,7 @@ from summary import pytest_terminal_summary  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts the repository on the path, whose pixelrnn_ext holds no kernels unless it was built in place.
-if not any((ROOT / "pixelrnn_ext").glob("_C.*")):
+if not any((ROOT / "pixelrnn_ext").glob("_C.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 from checks import using_instruction_set  # noqa: E402  (which imports the package from the path above)

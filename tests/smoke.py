@@ -1,5 +1,8 @@
-"""An installed pixelrnn_ext has its CPU kernels, takes a step forward and backward, and writes the file of the codec
-that every other one writes; needs nothing but torch."""
+"""Checks an installed pixelrnn_ext with nothing but torch.
+
+It has its CPU kernels, takes a step forward and backward, plans its CUDA kernels if it has any, and writes the codec's
+known file.
+"""
 
 import zlib
 
@@ -19,6 +22,11 @@ gradients = {name: parameter.grad for name, parameter in layer.named_parameters(
 for name, tensor in {"output": y, "input gradient": images.grad, **gradients}.items():
     if tensor is None or not tensor.isfinite().all():
         raise SystemExit(f"smoke test: expected finite values in {name}, got {tensor}")
+
+if px.build_config()["cuda"]:
+    plan = px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0))
+    if not plan.forward.startswith("forward_bf16_") or not plan.backward.startswith("backward_bf16_"):
+        raise SystemExit(f"smoke test: expected resident kernels for compute capability 9.0, got {plan}")
 
 # Parameters and images that no random numbers of torch make: the same file with every torch, for ever.
 model = px.PixelRNN("diagonal", image_channels=3, levels=5, hidden_channels=6, num_layers=2, head_channels=7)

@@ -65,15 +65,6 @@ def test_a_hook_before_a_commit_is_what_ci_runs():
     assert {hook.strip('"') for hook in hooks} == set(re.findall(r'"(.*?)"', group))
 
 
-def test_the_version_is_one():
-    def found(pattern, name):
-        return re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)[1]
-
-    version = found(r'^version = "(.*)"$', "pyproject.toml")
-    assert version == found(r"^version: (.*)$", "CITATION.cff")
-    assert version == found(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", "CHANGELOG.md")
-
-
 @pytest.mark.parametrize(
     "document", [*DOCUMENTS, ROOT / ".github/pull_request_template.md"], ids=lambda path: path.name
 )

@@ -1,5 +1,5 @@
-"""The CUDA kernels executed on a CPU (tests/emulator), from nvcc's PTX and under its race checker, with the host code
-that launches them: every compiled kernel and every geometry, against the CPU operators in float64.
+"""The CUDA kernels executed on a CPU (tests/emulator), from NVRTC's PTX and under its race checker, with the host
+code that launches them: every compiled kernel and every geometry, against the CPU operators in float64.
 
 A report of the checker (a race, a missing barrier, a deadlock, memory that is not the kernel's, not written or not
 initialised) is the message of the exception that the launch raises.
@@ -14,6 +14,7 @@ from torch.library import opcheck
 from checks import assert_close
 from emulated import library
 from emulated.kernels import FORMATS
+from emulator import toolchain
 from emulator.control import SCHEDULES
 from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
 from test_operators import SCANS_AND_CALLS, laid_out_as_parameters, operator_calls, scan_arguments
@@ -68,6 +69,20 @@ def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, 
         first = first or got
         for tensor, other in zip(first.values(), got.values()):
             assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
+
+
+@pytest.mark.parametrize("path", ["step", "resident", "resident::2"])
+def test_kernels_are_as_right_by_nvcc(path, arch):
+    """A second opinion: what another compiler makes of the same source."""
+    if path == "resident::2" and arch == "sm_80":
+        return  # no clusters
+    try:
+        toolchain.nvcc()
+    except toolchain.ToolchainError as error:
+        pytest.skip(str(error))
+    loaded = library.load(arch, by_nvcc=("resident_bf16", "step_kernels"))
+    loaded.emulator.schedule("burst")
+    compare(Problem("bf16", "bilstm", 16, 2, 5, 9), loaded.ops, path)
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])

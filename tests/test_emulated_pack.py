@@ -1,4 +1,4 @@
-"""The packing of the weights, by the kernels that nvcc makes of csrc/cuda/pack.cuh on the emulator: every value comes
+"""The packing of the weights, by the kernels of csrc/cuda/pack.cuh on the emulator: every value comes
 from where weight_source() of csrc/cuda/tiling.h, the definition that the recurrence's kernels read by, says that it
 does. test_tiling.py says that those are all weights, once."""
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -360,7 +361,24 @@ def test_unknown_instructions_stop_the_translation():
         ptx_to_cpp.translate(known.replace("ret;", "warp.speed.s32 %r1, %r2;"))
 
 
-def test_without_nvcc_there_is_one_clear_error(monkeypatch, tmp_path):
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    with pytest.raises(toolchain.ToolchainError, match="no nvcc"):
-        toolchain.nvcc()
+def test_without_the_released_nvrtc_there_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr(toolchain.device_code, "find", lambda: iter([SimpleNamespace(version="13.2")]))
+    with pytest.raises(toolchain.ToolchainError) as error:
+        toolchain.nvrtc.__wrapped__()
+    packages = "nvidia-cuda-nvrtc-cu12==12.9.* nvidia-cuda-runtime-cu12==12.9.*"
+    assert str(error.value) == f"expected NVRTC 12.9, got 13.2: pip install {packages}"
+
+
+def test_a_kernel_is_compiled_again_when_a_header_of_a_header_changes(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIXELRNN_TEST_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "kernel.cu").write_text('#include "first.h"\nextern "C" __global__ void k(int* a) { *a = VALUE; }\n')
+    (tmp_path / "first.h").write_text("#include <second.h>\n")
+
+    def ptx(value):
+        (tmp_path / "other" / "second.h").write_text(f"#define VALUE {value}\n")
+        [made] = toolchain.compiled([tmp_path / "kernel.cu"], flags=[f"-I{tmp_path}/other"])
+        return made.ptx
+
+    assert ptx(12345) == ptx(12345)
+    assert "12345" in ptx(12345).read_text() and "54321" in ptx(54321).read_text()

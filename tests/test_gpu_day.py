@@ -108,7 +108,9 @@ def test_budget():
 FACTS = {"torch": torch.__version__, "CUDA": "13.0", "card": "a card", "multiprocessors": 132, "architecture": "9.0"}
 
 
-CONFIG = {"cuda_archs": "9.0+PTX", "why_no_cuda": None}
+CONFIG = {"cuda": "12.9", "cuda_archs": "8.6;9.0+PTX", "why_no_cuda": None, "why_no_gpu": None}
+OTHER_GPUS = {**CONFIG, "cuda_archs": "8.6", "why_no_gpu": "expected a GPU of 8.6, got 9.0"}
+NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu"), "PIXELRNN_CUDA=0")
 
 
 @pytest.fixture
@@ -169,6 +171,7 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(with_a_gpu, monkeyp
         raise OSError("no pip")
 
     monkeypatch.setattr(stoppable, "run", broken)
+    monkeypatch.setattr(micro, "measure", broken)
     monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
     assert command.main(["--out", str(tmp_path)]) == 1
     parts = saved(tmp_path)["parts"]
@@ -192,8 +195,6 @@ def all_parts(with_a_gpu, monkeypatch):
 
     def run(command, log, seconds, cwd, **environment):
         log.write_text("1 passed")
-        if "pip" not in command and "pytest" not in command:
-            return microbenchmarks(command, log)
         if "pytest" not in command:
             done.append("build")
             monkeypatch.setattr(card, "probe", lambda folder: (FACTS, CONFIG))
@@ -207,14 +208,12 @@ def all_parts(with_a_gpu, monkeypatch):
         done.append(job)
         return [measurement("resident", case=job.case, precision=job.precision)]
 
-    def microbenchmarks(command, log):
-        if "-O3" in command:
-            done.append("micro")
-        log.write_text("stores" if len(command) == 1 else '{"name": "stores", "cycles": 1.5}')
-        return 0
+    def measure(architecture, seconds, report):
+        done.append("micro")
+        report({"name": "stores", "status": "ok", "cycles": 1.5})
 
-    monkeypatch.setattr(card, "probe", lambda folder: (FACTS, {"cuda_archs": None, "why_no_cuda": "no nvcc"}))
-    monkeypatch.setattr(micro, "nvcc", lambda: "nvcc")
+    monkeypatch.setattr(card, "probe", lambda folder: (FACTS, NO_KERNELS))
+    monkeypatch.setattr(micro, "measure", measure)
     monkeypatch.setattr(stoppable, "run", run)
     monkeypatch.setattr(day, "run_job", run_job)
     return done
@@ -262,8 +261,8 @@ def test_everything_but_logs_and_plots_is_in_one_file(all_parts, tmp_path, capsy
     }
     assert {verdict["verdict"] for verdict in data["verdicts"]} >= {"PASS"}
     files = {file.name for file in tmp_path.iterdir()}
-    logs = {f"{part}.log" for part in ("build", "check", "micro", "tests", "sanitizer")}
-    assert files >= {"results.json", *logs} and len(files) <= 9
+    logs = {f"{part}.log" for part in ("build", "check", "tests", "sanitizer")}
+    assert files >= {"results.json", *logs} and len(files) <= 8
     assert {Path(name).suffix for name in files} <= {".json", ".log", ".png"}
     # The report is printed, and again from that file alone.
     report = capsys.readouterr().out
@@ -306,17 +305,37 @@ def test_a_full_disk_costs_the_file_but_not_the_report(with_a_gpu, monkeypatch, 
     assert "| resident" in printed.out and not list(tmp_path.iterdir())
 
 
+BY, FAILED = "by NVRTC 12.9 for 8.6;9.0+PTX", "failed: pip ended with exit status 0, and"
+
+
 @pytest.mark.parametrize(
-    ("config", "reason"),
+    ("before", "after", "kernels", "outcome"),
     [
-        (CONFIG, None),
-        ({"cuda_archs": "8.0;9.0+PTX;10.0;12.0+PTX", "why_no_cuda": None}, None),
-        ({"cuda_archs": "8.0+PTX", "why_no_cuda": None}, "expected kernels for architecture 9.0, got 8.0+PTX"),
-        ({"cuda_archs": None, "why_no_cuda": "no nvcc"}, "no nvcc"),
+        (CONFIG, None, BY, f"ok: the installed kernels run on this card: {BY}; "),
+        (NO_KERNELS, CONFIG, BY, f"ok: built {BY}, since PIXELRNN_CUDA=0; "),
+        (OTHER_GPUS, CONFIG, BY, f"ok: built {BY}, since expected a GPU of 8.6, got 9.0; "),
+        (NO_KERNELS, OTHER_GPUS, "by NVRTC 12.9 for 8.6", f"{FAILED} expected a GPU of 8.6, got 9.0; "),
+        (NO_KERNELS, NO_KERNELS, "PIXELRNN_CUDA=0", f"{FAILED} PIXELRNN_CUDA=0; "),
     ],
 )
-def test_when_to_build(config, reason):
-    assert card.why_build(FACTS, config) == reason
+def test_kernels_are_built_where_the_installed_ones_do_not_run(
+    before, after, kernels, outcome, with_a_gpu, monkeypatch, tmp_path
+):
+    builds = []
+
+    def run(command, log, seconds, cwd, **environment):
+        builds.append(command)
+        assert (environment["PIXELRNN_CUDA"], environment["PIP_NO_INDEX"], cwd) == ("1", "1", ROOT)
+        return 0
+
+    monkeypatch.setattr(card, "probe", lambda folder: (FACTS, after if builds else before))
+    monkeypatch.setattr(stoppable, "run", run)
+    command.main(["--out", str(tmp_path), "--only", "build"])
+    assert len(builds) == (after is not None)
+    data = saved(tmp_path)
+    part = data["parts"]["build"]
+    assert f"{part['status']}: {part['note']}".startswith(outcome)
+    assert data["environment"]["kernels"] == kernels
 
 
 def junit(tmp_path, tests, failures=0, skipped=0):

@@ -1,29 +1,23 @@
 """The microbenchmarks, and the constants that they measure (benchmarks/gpu_day/micro.py)."""
 
 import ctypes
-import re
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from gpu_day import micro
+from gpu_day import micro, run_micro
+from gpu_day.worker import Gone, TimedOut
+from made_up_day import Scripted
 from sass_model import model
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def microbenchmark_names():
-    header = (micro.FOLDER / "kernels.h").read_text()
-    return re.findall(r"^  X\((\w+), \d", header, re.MULTILINE)
+BENCHMARKS = run_micro.benchmarks()
 
 
 def test_every_microbenchmark_measures_a_constant():
-    names = microbenchmark_names()
-    assert len(names) == len(set(names)) > 30
+    assert len(BENCHMARKS) > 30
     used = {name for constant in micro.CONSTANTS for name in compile(constant.cycles, "", "eval").co_names}
-    assert used | micro.ERRORS.keys() == set(names)
+    assert used | micro.ERRORS.keys() == BENCHMARKS.keys()
 
 
 def test_the_constants_are_those_of_the_model():
@@ -39,80 +33,107 @@ def test_the_constants_are_those_of_the_model():
     }
 
 
-PROGRAM = """#!{python}
-import json, sys, time
-names = sys.argv[1:]
-if not names:
-    print("one two three four five")
-for name in names:
-    if name == "two":
-        sys.exit("an illegal instruction was encountered")
-    if name == "four":
-        sys.stdout.flush()
-        time.sleep(60)
-    print(json.dumps({{"name": name, "cycles": 1.5}}))
-"""
+RAISED, HUNG = Gone("its process raised RuntimeError: broken"), TimedOut("no answer within 30 s")
 
 
-def test_a_microbenchmark_that_fails_or_hangs_costs_no_other(tmp_path, monkeypatch):
-    compiler = tmp_path / "nvcc"  # it "compiles" a program that misbehaves
-    compiler.write_text(f"#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\ncp {tmp_path / 'program'} $1\n")
-    (tmp_path / "program").write_text(PROGRAM.format(python=sys.executable))
-    for file in ("nvcc", "program"):
-        (tmp_path / file).chmod(0o755)
-    monkeypatch.setattr(micro, "nvcc", lambda: str(compiler))
-    monkeypatch.setattr(micro, "TOGETHER", 2.0)
+@pytest.mark.parametrize(
+    ("seconds", "answers", "asked", "statuses"),
+    [
+        (90, [["one", RAISED], ["three", HUNG], ["five"]], [60, 30, 30, 30], ["ok", "failed", "ok", "failed", "ok"]),
+        (20, [["one", HUNG]], [20, 20], ["ok"] + ["not run"] * 4),
+        (0.5, [], [0.5], ["not run"] * 5),
+        (90, [["one", "two", "three", "four", "five", RAISED]], [60, 30], ["ok"] * 5),
+    ],
+    ids=["failures", "at the end of the time", "no time", "a failure after the last"],
+)
+def test_a_microbenchmark_that_fails_or_hangs_costs_no_other(seconds, answers, asked, statuses, monkeypatch):
+    events = [[{"name": event} if isinstance(event, str) else event for event in answer] for answer in answers]
+    worker = Scripted([], *events)  # which first compiles
+    monkeypatch.setattr(micro, "Worker", lambda work: worker)
+    names = ["one", "two", "three", "four", "five"]
+    monkeypatch.setattr(micro, "benchmarks", lambda: dict.fromkeys(names))
     found = []
-    micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
-    assert {r["name"]: (r["status"], r.get("note")) for r in found} == {
-        "one": ("ok", None),
-        "two": ("failed", "an illegal instruction was encountered"),
-        "three": ("ok", None),
-        "four": ("failed", "no answer within 2 s"),
-        "five": ("ok", None),
-    }
-    assert "an illegal instruction" in (tmp_path / "micro.log").read_text()
-    found.clear()
-    micro.measure("9.0", tmp_path / "micro.log", 0.5, found.append)
-    assert {r["status"] for r in found} == {"not run"} and len(found) == 5
-    compiler.write_text("#!/bin/sh\necho broken; exit 1\n")
-    with pytest.raises(RuntimeError, match="do not compile; see micro.log"):
-        micro.measure("9.0", tmp_path / "micro.log", 60, found.append)
+    micro.measure("9.0", seconds, found.append)
+    assert {result["name"]: result["status"] for result in found} == dict(zip(names, statuses))
+    assert {result["note"] for result in found if result["status"] == "failed"} <= {str(RAISED), str(HUNG)}
+    assert [round(limit, 1) for _, limit in worker.requests] == asked
 
 
-def test_without_nvcc_the_microbenchmarks_say_so(monkeypatch):
-    monkeypatch.setattr(micro.shutil, "which", lambda name: None)
-    monkeypatch.setenv("CUDA_HOME", "/nowhere")
-    monkeypatch.delenv("CUDA_PATH", raising=False)
-    with pytest.raises(FileNotFoundError, match="got none as /nowhere/bin/nvcc$"):
-        micro.nvcc()
+def test_without_an_nvrtc_of_the_architecture_the_microbenchmarks_say_so(monkeypatch):
+    other = SimpleNamespace(version="12.9", archs={"80", "90"})
+    for found, known in (([], "none"), ([other], "12.9")):
+        monkeypatch.setattr(run_micro.device_code, "find", lambda found=found: iter(found))
+        with pytest.raises(
+            RuntimeError, match=f"expected an NVRTC that compiles for 13.0, got {known}: pip install nv"
+        ):
+            run_micro.compile_kernels("13.0")
+
+
+@pytest.mark.parametrize(("name", "count", "value"), [("round_trip_8", 4, 2048), ("exchange_2", 512, 1)])
+def test_values_that_were_not_exchanged_are_an_error(name, count, value):
+    memory = np.full(run_micro.MEMORY_WORDS, value, "int32")
+    memory[count:] = 7  # which no block writes
+    run_micro.check_values(BENCHMARKS[name], memory)
+    memory[count - 1] += 1
+    with pytest.raises(RuntimeError, match=f"{name}: expected {value} at {count - 1}, got {value + 1}"):
+        run_micro.check_values(BENCHMARKS[name], memory)
+
+
+class FakeDriver:
+    """A driver whose kernels store their number of cycles and nothing else."""
+
+    cycles = 0, 40, 20, 30, 10, 60, 50  # the first launch warms up
+
+    def __init__(self, machine_code, library):
+        self.left, self.launches = iter(self.cycles), set()
+
+    def launch(self, kernel, blocks, threads, cluster, arguments):
+        self.launches.add((kernel, blocks, threads, cluster))
+        ctypes.c_int64.from_address(arguments.cycles).value = next(self.left) * arguments.steps
+
+
+def test_times_launches_and_what_cannot_run(monkeypatch):
+    monkeypatch.setattr(run_micro, "Driver", FakeDriver)
+    gpu = run_micro.Gpu(b"", 9, "cpu")
+    assert gpu.run(BENCHMARKS["fence"]) == {"name": "fence", "cycles": 40, "least": 10, "most": 60}
+    gpu = run_micro.Gpu(b"", 9, "cpu")
+    with pytest.raises(RuntimeError, match="exchange_8: expected 1 at 0, got 0"):
+        gpu.run(BENCHMARKS["exchange_8"])
+    assert gpu.run(BENCHMARKS["ex2_error"]) == {"name": "ex2_error", "ulp": 0}
+    assert gpu._driver.launches == {("exchange_8", 8, 256, 8), ("ex2_error", 1024, 256, 1)}
+    older = run_micro.Gpu(b"", 8, "cpu")
+    for name in ("wait_cta", "stores", "ex2_error", "cluster_barrier_relaxed_2"):
+        status = older.run(BENCHMARKS[name], 2).get("status", "ok")
+        assert status == ("ok" if name in ("stores", "ex2_error") else "cannot run")
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("arch", [80, 90, 100, 120])
-def test_the_microbenchmarks_compile_without_a_warning(arch, tmp_path):
-    program = tmp_path / "microbenchmarks"
-    command = micro.command(micro.nvcc(), f"{arch / 10}", program)
-    done = subprocess.run(["nice", *command, "-Xcompiler", "-Wall,-Wextra,-Werror"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    listed = subprocess.run([program], capture_output=True, text=True)
-    assert listed.stdout.split() == microbenchmark_names()
+@pytest.mark.parametrize("arch", ["8.0", "9.0", "10.0", "12.0"])
+def test_the_microbenchmarks_compile_without_a_warning(arch):
+    machine_code, log = run_micro.compile_kernels(arch)
+    assert log == ""
+    assert run_micro.device_code.kernels_of(machine_code) == sorted(BENCHMARKS)
 
 
 @pytest.mark.emulated
 def test_the_microbenchmarks_are_right_on_the_emulator():
-    """Their barriers and addresses; its clock stands still. Its approximations are off by what is documented."""
+    """Their barriers, addresses and values, and the launches. The clock of the emulator stands still."""
     from emulator import toolchain
     from emulator.control import Emulator
 
-    kernels, host = ROOT / "benchmarks/gpu_day/microbenchmarks/kernels.cu", ROOT / "tests/emulated/microbenchmarks.cpp"
-    flags = [f"-I{ROOT / 'csrc'}", "-DPIXELRNN_EMULATED"]
-    library = toolchain.library("microbenchmarks", kernels=[kernels], host=[host], arch="sm_90", flags=flags)
-    emulator = Emulator(library)
-    emulator.device("sm_90")
-    run = emulator.library.run_microbenchmark
-    run.restype = ctypes.c_char_p
-    answers = {name: run(name.encode(), 16).decode() for name in microbenchmark_names()}
-    assert set(answers.values()) == {""}, answers
-    emulator.device("sm_80")
-    assert run(b"round_trip_2", 16).decode() == ""  # left out
+    header = (run_micro.KERNELS.parent / "kernels.h").read_text()
+    assert f"kMemoryWords = {run_micro.MEMORY_WORDS}, kMostBlocks = {run_micro.MOST_BLOCKS};" in header
+    host, flags = toolchain.HERE.parent / "emulated/microbenchmarks.cpp", ["-DPIXELRNN_EMULATED"]
+    library = toolchain.library("microbenchmarks", kernels=[run_micro.KERNELS], host=[host], arch="sm_90", flags=flags)
+    Emulator(library).device("sm_90")
+    gpu = run_micro.Gpu(b"", 9, "cpu", str(library))
+    for benchmark in BENCHMARKS.values():
+        few = benchmark._replace(steps=16, blocks=3 if benchmark.is_error else benchmark.blocks)
+        found = gpu.run(few, 2)
+        if few.is_error:
+            # The emulator is off by whole floats. Beyond a power of two they are twice as far apart.
+            assert 0.5 < found["ulp"] <= 2 * micro.ERRORS[few.name] + 0.5
+        else:
+            assert found == {"name": few.name, "cycles": 0, "least": 0, "most": 0}
+    with pytest.raises(RuntimeError, match="^cuModuleGetFunction: "):
+        gpu.run(few._replace(name="nothing"))

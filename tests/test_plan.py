@@ -59,7 +59,7 @@ def test_it_says_why_not(options, reason):
 def test_a_cluster_lies_in_one_gpc():
     """32 clusters of 8 blocks that fill a multiprocessor are two waves, of 4 blocks they are one."""
     for images, blocks in ((8, 8), (16, 4)):
-        plan = px.resident_plan(64, 64, 128, images=images, directions=2, capability=H100)
+        plan = px.resident_plan(64, 64, 128, images=images, directions=2, dtype=torch.bfloat16, capability=H100)
         assert f": {blocks} blocks an image" in plan.forward
 
 
@@ -164,7 +164,7 @@ def test_a_plan_says_what_it_expects_and_how_it_knows(core):
     layout = r"\w+: \d blocks? (an image|for \d images), \d+ threads, \d+ bytes of shared memory, \d+ at once"
     resident = rf"{layout}; expected [\d.]+ ms, \d+ cycles a line(, bound by memory)?, by {{}}"
     step = r"step path: (faster by {}: [\d.]+ ms, \w+ [\d.]+ ms|expected .*|the weights .*|no kernel .*)"
-    source = r"(a model, nvcc [\d.]+|measurements on .+)"
+    source = r"(a model, NVRTC [\d.]+|measurements on .+)"
     for case in CASES:
         plan = described(core, case)
         assert re.fullmatch(f"{resident}|{step}".replace("{}", source), plan), plan

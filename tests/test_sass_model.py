@@ -1,12 +1,12 @@
 """What the kernels' machine code says of their speed, by a model (tests/sass_model): it predicts cycles of a line and
 measures nothing."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from emulator import toolchain
 from gpu_day import cost_table
 from sass_model import compiler, flow, model
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
@@ -145,7 +145,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost = cost_table.Cost
     columns = tuple(cost(100 * w, 10 * w, w) for w in cost_table.WARPS)
     table = cost_table.Table(
-        "a model, nvcc 13.0.88",
+        "a model, NVRTC 12.9.86",
         (cost_table.Row("k1", (1, 2, 3, 4), columns), cost_table.Row("k2", (5, 6, 7, 8), columns)),
     )
     cost_table.write(table, tmp_path / "costs.h")
@@ -172,16 +172,16 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("MNIST h16, forward bf16", "forward_bf16_2_1_256_single", 2, {}, 622, 0),
-    Case("MNIST h16, forward tf32", "forward_tf32_2_1_256_single", 2, {}, 604, 0),
-    Case("28x28 h64, C = 8, forward bf16", "forward_bf16_4_1_256_cluster", 1, {}, 736, 3),
-    Case("CIFAR h128, C = 8, forward bf16", "forward_bf16_8_1_256_cluster", 2, {}, 1122, 3),
-    Case("CIFAR h128, C = 8, forward tf32", "forward_tf32_8s_1_256_cluster", 2, {}, 1551, 5),
-    Case("MNIST h16, backward bf16", "backward_bf16_4_4_256_single", 1, {}, 534, 0),
-    Case("CIFAR h128, four images in C = 8, forward bf16", "forward_bf16_8_1_256_images", 2, {}, 2120, 0),
-    Case("CIFAR h128, C = 8, backward bf16", "backward_bf16_4_1_512_cluster", 4, {}, 1281, 1),
+    Case("MNIST h16, forward bf16", "forward_bf16_2_1_256_single", 2, {}, 647, 0),
+    Case("MNIST h16, forward tf32", "forward_tf32_2_1_256_single", 2, {}, 600, 0),
+    Case("28x28 h64, C = 8, forward bf16", "forward_bf16_4_1_256_cluster", 1, {}, 738, 3),
+    Case("CIFAR h128, C = 8, forward bf16", "forward_bf16_8_1_256_cluster", 2, {}, 1119, 3),
+    Case("CIFAR h128, C = 8, forward tf32", "forward_tf32_8s_1_256_cluster", 2, {}, 1541, 5),
+    Case("MNIST h16, backward bf16", "backward_bf16_4_4_256_single", 1, {}, 545, 0),
+    Case("CIFAR h128, four images in C = 8, forward bf16", "forward_bf16_8_1_256_images", 2, {}, 2374, 0),
+    Case("CIFAR h128, C = 8, backward bf16", "backward_bf16_4_1_512_cluster", 4, {}, 1283, 1),
     Case(
-        "CIFAR h128, one block, backward bf16", "backward_bf16_20s_0_256_single", 2, {"tiles": 4, "cells": 8}, 8961, 3
+        "CIFAR h128, one block, backward bf16", "backward_bf16_20s_0_256_single", 2, {"tiles": 4, "cells": 8}, 8898, 3
     ),
 ]
 
@@ -197,17 +197,11 @@ ALLOWED = {
 
 @pytest.fixture(scope="module")
 def code():
-    """{kernel: its code} of a .cu file, by the model's compiler."""
+    """{kernel: its code} of a .cu file."""
     from sass_model import sass
 
-    if "PIXELRNN_MODEL_NVCC" not in os.environ:  # which .ci/run sets
-        try:
-            compiler.nvdisasm()
-        except compiler.ToolError as error:
-            pytest.skip(f"not even reported: {error}")
-
     def compiled(source):
-        [(cubin, _)] = compiler.cubins([source])
+        [(cubin, *_)] = toolchain.compiled([source])
         return sass.kernels(cubin)
 
     return compiled
@@ -222,9 +216,9 @@ def of_kernel(code):
     return of_name
 
 
-def reported_only():
-    version = compiler.version(compiler.nvcc())
-    return f"reported only: the bounds are for nvcc {compiler.PINNED}, this is {version}; set PIXELRNN_MODEL_NVCC"
+def skip_unless_pinned():
+    if compiler.version() != compiler.PINNED:
+        pytest.skip(f"reported only: the bounds are for NVRTC {compiler.PINNED}, this is {compiler.version()}")
 
 
 @pytest.mark.emulated
@@ -240,8 +234,7 @@ def test_no_line_takes_longer_than_it_did(case, of_kernel, record_property):
         "figure", f"{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}"
     )
     assert line.products, "the way round the product was taken"
-    if not compiler.is_pinned():
-        pytest.skip(reported_only())
+    skip_unless_pinned()
     assert line.cycles <= TOLERANCE * case.reached
     assert divergent <= case.divergent
 
@@ -268,8 +261,7 @@ def test_the_committed_table_is_what_the_model_writes(code):
     from sass_model import table
 
     committed = cost_table.read()
-    if not compiler.is_pinned():
-        pytest.skip(reported_only())
+    skip_unless_pinned()
     modelled = table.modelled()
     if committed.source.startswith("a model"):
         assert cost_table.text(committed) == cost_table.text(modelled)

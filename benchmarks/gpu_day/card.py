@@ -22,7 +22,8 @@ try:
     from pixelrnn_ext import build_config
     config = build_config()
 except Exception as error:
-    config = {"cuda_archs": None, "why_no_cuda": f"pixelrnn_ext cannot be imported: {error}"}
+    why = f"pixelrnn_ext cannot be imported: {error}"
+    config = {"why_no_cuda": why, "why_no_gpu": why}
 print(json.dumps([facts, config]))
 """
 
@@ -36,17 +37,12 @@ def probe(folder: Path) -> tuple[dict, dict]:
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
-def why_build(facts: dict, config: dict) -> str | None:
-    """None where the installed kernels are for this card."""
-    if config["why_no_cuda"]:
-        return config["why_no_cuda"]
-    built = (config["cuda_archs"] or "").replace("+PTX", "").split(";")
-    if facts["architecture"] not in built:
-        return f"expected kernels for architecture {facts['architecture']}, got {config['cuda_archs']}"
-    return None
+def kernels(config: dict) -> str:
+    """Says what compiled the installed kernels, and for which architectures, or why there are none."""
+    return config["why_no_cuda"] or f"by NVRTC {config['cuda']} for {config['cuda_archs']}"
 
 
-def environment(facts: dict, argv: list[str]) -> dict[str, str | None]:
+def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | None]:
     driver = output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     changed = output("git", "-C", str(ROOT), "status", "--porcelain")
     commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
@@ -54,6 +50,7 @@ def environment(facts: dict, argv: list[str]) -> dict[str, str | None]:
         "card": facts["card"],
         "driver": driver and driver.splitlines()[0],
         **{name: facts[name] for name in facts if name != "card"},
+        "kernels": kernels(config),
         "Python": platform.python_version(),
         "commit": commit and commit + ", with changes" * bool(changed),
         "command": shlex.join(["python", "-m", "benchmarks.gpu_day", *argv]),

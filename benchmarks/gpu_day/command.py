@@ -74,11 +74,11 @@ def main(argv: list[str] | None = None) -> int:
     day = Day(options, budget, results)
     try:
         if NEED_A_GPU & set(options.parts):
-            facts, _ = card.probe(options.out)
+            facts, config = card.probe(options.out)
             if facts["card"] is None:
                 say(f"gpu_day: expected a GPU with CUDA, got none that torch {facts['torch']} can use.")
                 return 2
-            start_with(results, card.environment(facts, argv))
+            start_with(results, card.environment(facts, config, argv))
         for name in PARTS:
             if name not in results.data["parts"]:
                 results.part(name, "not run", "" if name in options.parts else "--only left it out")

@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    source: str  # "a model, nvcc 13.0.88", or "measurements on CARD": a plan says "by" it
+    source: str  # "a model, NVRTC 12.9.86", or "measurements on CARD": a plan says "by" it
     rows: tuple[Row, ...]
 
     def measured(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":

@@ -46,20 +46,22 @@ class Day:
         self.record(part, status, f"{note}; {time.monotonic() - start:.0f} s")
 
     def build(self, seconds: float) -> tuple[str, str]:
-        facts, config = card.probe(self.out)
-        reason = card.why_build(facts, config)
+        _, config = card.probe(self.out)
+        reason = config["why_no_gpu"]
         if reason is None:
-            return "ok", f"the installed kernels are for {config['cuda_archs']}"
+            return "ok", f"the installed kernels run on this card: {card.kernels(config)}"
         say(f"build: {reason}")
         command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
         environment = {"PIXELRNN_CUDA": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         status = stoppable.run(command, self.out / "build.log", seconds, ROOT, grace=2, **environment)
         if status is None:
             return "failed", f"stopped after {seconds:.0f} s; see build.log"
-        still = card.why_build(*card.probe(self.out))
+        _, config = card.probe(self.out)
+        self.results.data["environment"]["kernels"] = card.kernels(config)
+        still = config["why_no_gpu"]
         if status or still:
-            return "failed", f"pip ended with exit status {status}, and {still or 'the kernels load'}; see build.log"
-        return "ok", f"built, since {reason}"
+            return "failed", f"pip ended with exit status {status}, and {still or 'the kernels run'}; see build.log"
+        return "ok", f"built {card.kernels(config)}, since {reason}"
 
     def check(self, seconds: float) -> tuple[str, str]:
         return self._pytest("check", pytest_runs.CHECK, seconds)
@@ -98,7 +100,7 @@ class Day:
             self.results.add("micro", [result], "micro")
 
         architecture = self.results.data["environment"]["architecture"]
-        micro.measure(architecture, self.out / "micro.log", seconds, report)
+        micro.measure(architecture, seconds, report)
         return "failed" if counts["failed"] else "ok", ", ".join(f"{n} {status}" for status, n in counts.items())
 
     def operators(self, seconds: float) -> tuple[str, str]:

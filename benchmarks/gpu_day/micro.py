@@ -1,19 +1,15 @@
-"""What single instructions cost: runs benchmarks/gpu_day/microbenchmarks, and names the constants that these
-measure."""
+"""Measures what single instructions cost, and names the constants of the model that the microbenchmarks replace."""
 
-import json
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from . import stoppable
+from .run_micro import benchmarks, work
+from .worker import Gone, TimedOut, Worker
 
-FOLDER = Path(__file__).resolve().parent / "microbenchmarks"
-SOURCES = [FOLDER / "kernels.cu", FOLDER / "main.cpp"]
 COMPILING = 60.0  # seconds at most
 TOGETHER = 30.0  # where none of them hangs
 FLAGGED = 0.2  # of the model's value: what is further off is to be corrected there
@@ -77,58 +73,24 @@ def constants(found: list[dict]) -> list[tuple[Constant, float | None]]:
     return [(constant, value(constant.cycles)) for constant in CONSTANTS]
 
 
-def nvcc() -> str:
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
-    tries = [f"{home}/bin/nvcc" for home in homes if home] or ["nvcc", "/usr/local/cuda/bin/nvcc"]
-    found = next(filter(None, map(shutil.which, tries)), None)
-    if found is None:
-        raise FileNotFoundError(f"expected nvcc to compile the microbenchmarks, got none as {' or '.join(tries)}")
-    return found
+def measure(architecture: str, seconds: float, report: Callable[[dict], None]) -> None:
+    """Reports {"name", "status", "cycles" or "ulp", "note"} of every microbenchmark: one that fails costs no other.
 
-
-def command(compiler: str, architecture: str, program: Path) -> list[str]:
-    """``architecture`` as in 9.0."""
-    options = ["-std=c++17", "-O3", f"-arch=sm_{architecture.replace('.', '')}", "--Werror", "all-warnings"]
-    return [compiler, *options, *map(str, SOURCES), "-o", str(program)]
-
-
-def measure(architecture: str, log: Path, seconds: float, report: Callable[[dict], None]) -> None:
-    """Reports {"name", "status", "cycles" or "ulp", "note"} of every microbenchmark: one that fails costs no other."""
-    end = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as folder:
-        program, output = Path(folder) / "microbenchmarks", Path(folder) / "output"
-        if (
-            stoppable.run(command(nvcc(), architecture, program), log, min(seconds, COMPILING), log.parent, grace=1)
-            != 0
-        ):
-            raise RuntimeError(f"the microbenchmarks do not compile; see {log.name}")
-        names = _names(program, output)
-        while names:
-            left = end - time.monotonic()
-            if left < 1:
-                break
-            status = stoppable.run([str(program), *names], output, min(left, TOGETHER), log.parent, grace=1)
-            lines = output.read_text(errors="replace").splitlines()
-            with log.open("a") as file:
-                file.write("\n".join(lines) + "\n")
-            events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
-            for event in events:
-                if "name" in event:
+    ``architecture`` is the GPU's, as in 9.0.
+    """
+    end, names = time.monotonic() + seconds, list(benchmarks())
+    with tempfile.TemporaryDirectory() as folder, closing(Worker(work)) as worker:
+        file = Path(folder) / "kernels.cubin"
+        list(worker.ask((architecture, file, []), min(seconds, COMPILING)))
+        while names and (left := end - time.monotonic()) >= 1:
+            try:
+                for event in worker.ask((architecture, file, list(names)), min(left, TOGETHER)):
                     report({"status": "ok", **event})
                     names.remove(event["name"])
-            if status == 0 or not names:
-                break
-            # The first without a result was running. In a process of their own, the others can go on.
-            if status is None and left <= TOGETHER:
-                break
-            why = f"no answer within {TOGETHER:.0f} s" if status is None else (lines or ["nothing"])[-1]
-            report({"name": names.pop(0), "status": "failed", "note": why})
-        for name in names:
-            report({"name": name, "status": "not run", "note": "the time ran out"})
-
-
-def _names(program: Path, output: Path) -> list[str]:
-    """The names of all microbenchmarks, which it prints when it is given none."""
-    if stoppable.run([str(program)], output, 10, output.parent, grace=1) != 0:
-        raise RuntimeError(f"expected the names of the microbenchmarks, got {output.read_text(errors='replace')!r}")
-    return output.read_text().split()
+            except Gone as error:
+                if not names or (isinstance(error, TimedOut) and left <= TOGETHER):
+                    break
+                # The first without a result was running. In a process of their own, the others can go on.
+                report({"name": names.pop(0), "status": "failed", "note": str(error)})
+    for name in names:
+        report({"name": name, "status": "not run", "note": "the time ran out"})

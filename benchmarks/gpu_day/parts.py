@@ -12,7 +12,7 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "build": Part(240, 0, "the kernels for this card, where the installed ones are for others"),
+    "build": Part(240, 0, "the kernels for this card, where the installed ones do not run on it"),
     "check": Part(60, 30, "every kernel once, against float64"),
     "layouts": Part(90, 25, "every layout of the small scans: which is the fastest, and which the planner takes"),
     "micro": Part(45, 15, "cycles of barriers, transfers and instructions: the constants of the model"),

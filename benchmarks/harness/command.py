@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pixelrnn_ext as px
 from pixelrnn_ext.benchmark.problems import Case
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.operators import library
@@ -61,8 +60,8 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
     """Runs a benchmark from its command line; 1 if a provider gave wrong numbers."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
-    if options.instruction_set or px.build_config()["instruction_set"]:
-        use_instruction_set(options.instruction_set or px.build_config()["instruction_set"])
+    if instruction_set := options.instruction_set or library.instruction_set():
+        use_instruction_set(instruction_set)
     if options.extent == CHECK:
         cases = list({case.kind: replace(case, size=case.size.tiny()) for case in cases}.values())
     if options.only:

@@ -5,7 +5,6 @@ import csv
 import sys
 from pathlib import Path
 
-import pixelrnn_ext as px
 from pixelrnn_ext.benchmark import peak_memory
 from pixelrnn_ext.benchmark.comparison import Comparison, comparisons, labels
 from pixelrnn_ext.benchmark.problems import FLOOR
@@ -14,6 +13,7 @@ from pixelrnn_ext.benchmark.report import text as report_text
 from pixelrnn_ext.benchmark.row import Row
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.tables import grid, number
+from pixelrnn_ext.operators import library
 
 from .extent import DEFAULT, FULL, VERDICT
 from .plots import horizontal_bars
@@ -72,7 +72,7 @@ def plot(path: Path, lines: list[Comparison], header: dict[str, str]) -> None:
 
 
 def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], options: argparse.Namespace) -> None:
-    rows, level = benchmark.rows, px.build_config()["instruction_set"]
+    rows, level = benchmark.rows, library.instruction_set()
 
     def text(markdown: bool) -> str:
         if options.extent == DEFAULT:

@@ -23,7 +23,7 @@ int64_t estimated_concurrency(const Device&, const Variant&, const Tiling&, int 
 // The best-known card of a capability.
 Device known_device(int capability);
 
-// Where the figures come from: "a model, nvcc ...", or "measurements on ...".
+// Where the figures come from: "a model, NVRTC ...", or "measurements on ...".
 const char* cost_source();
 
 }  // namespace pixelrnn::cuda

@@ -14,7 +14,7 @@ PIXELRNN_DECLARE_ENTRY(border_sums_bfloat16);
 
 namespace pixelrnn::cuda {
 
-cudaError_t gather_neighbours(NeighboursArgs a, int value_bytes, cudaStream_t stream) {
+CUresult gather_neighbours(NeighboursArgs a, int value_bytes, CUstream stream) {
   const MapShape& s = a.shape;
   const int bytes = s.hidden * value_bytes;
   int piece = 16;
@@ -27,7 +27,7 @@ cudaError_t gather_neighbours(NeighboursArgs a, int value_bytes, cudaStream_t st
   return launch(entry, {unsigned(s.images) * s.height, unsigned(s.directions), 128}, a, stream);
 }
 
-cudaError_t sum_border(MapType type, const BorderSumsArgs& a, cudaStream_t stream) {
+CUresult sum_border(MapType type, const BorderSumsArgs& a, CUstream stream) {
   constexpr unsigned threads = 128;
   const void* const entries[] = {
       border_sums_float32_entry, border_sums_float64_entry, border_sums_float16_entry, border_sums_bfloat16_entry};

@@ -2,7 +2,7 @@
 // border of the map that the gradient of the initial state is made of. Maps are
 // [directions][images][height][width][...].
 #pragma once
-#include <cuda_runtime_api.h>
+#include <cuda.h>
 
 #include "../geometry.h"
 
@@ -30,7 +30,7 @@ struct NeighboursArgs {
   int first_tap, count;
   int pieces;  // of one hidden state
 };
-cudaError_t gather_neighbours(NeighboursArgs, int value_bytes, cudaStream_t);
+CUresult gather_neighbours(NeighboursArgs, int value_bytes, CUstream);
 
 // out[direction, image, k, :] = the sum of dx over the cells whose tap k lies outside, always in the same order.
 struct BorderSumsArgs {
@@ -39,6 +39,6 @@ struct BorderSumsArgs {
   MapShape shape;
 };
 enum class MapType { float32, float64, float16, bfloat16 };
-cudaError_t sum_border(MapType, const BorderSumsArgs&, cudaStream_t);
+CUresult sum_border(MapType, const BorderSumsArgs&, CUstream);
 
 }  // namespace pixelrnn::cuda

@@ -4,6 +4,8 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 
 #include "entry.h"
@@ -28,8 +30,7 @@ Layout layout(const Plan& p, int64_t images, int directions) {
       unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
 }
 
-// Questions to the CUDA runtime whose answer never changes, asked once: a layer calls twice in every step of a
-// training.
+// Answers that never change, asked for once: a layer asks twice in every step of a training.
 template <class Key, class Value> class Remembered {
  public:
   template <class Ask> Value get(const Key& key, const Ask& ask) {
@@ -44,9 +45,9 @@ template <class Key, class Value> class Remembered {
   std::map<Key, Value> known_;
 };
 
-bool is_refusal(cudaError_t e) {
-  return e == cudaErrorInvalidValue || e == cudaErrorInvalidConfiguration || e == cudaErrorInvalidClusterSize ||
-         e == cudaErrorLaunchOutOfResources;
+bool is_refusal(CUresult e) {
+  return e == CUDA_ERROR_INVALID_VALUE || e == CUDA_ERROR_INVALID_CLUSTER_SIZE ||
+         e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
 // What the current device answers; it knows the registers, the static shared memory and the GPCs. Throws other errors
@@ -54,51 +55,44 @@ bool is_refusal(cudaError_t e) {
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
   int found = 0;
-  cudaError_t error = allow_all_shared_memory(v.entry);
-  if (error == cudaSuccess && s.blocks > 1) error = cudaOccupancyMaxActiveClusters(&found, v.entry, &one.config);
-  if (error == cudaSuccess && s.blocks == 1) {
-    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&found, v.entry, s.threads(), size_t(shared));
+  CUfunction kernel = nullptr;
+  CUresult error = load_kernel(v.entry, kernel);
+  if (!error && s.blocks > 1) error = driver().cuOccupancyMaxActiveClusters(&found, kernel, &one.config);
+  if (!error && s.blocks == 1) {
+    error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&found, kernel, s.threads(), size_t(shared));
     found *= device.multiprocessors;
   }
-  if (error == cudaSuccess) return found;
-  cudaGetLastError();  // a refusal is an answer; the others are reported by whoever asked
+  if (!error) return found;
   if (!is_refusal(error)) throw error;
   return 0;
 }
 
-// The capability that the code was compiled for: the driver of a newer GPU may have translated older code. 0: it does
-// not run here.
-int code_capability(int device) {
-  static Remembered<int, int> answers;
-  return answers.get(device, [] {
-    cudaFuncAttributes compiled{};
-    return cudaFuncGetAttributes(&compiled, pack_bf16_entry) == cudaSuccess ? compiled.ptxVersion : 0;
-  });
-}
-
 }  // namespace
 
-cudaError_t current_device(Device& d) {
-  int device = 0, major = 0, minor = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  auto ask = [&](int& value, cudaDeviceAttr attribute) {
-    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&value, attribute, device);
+CUresult current_device(Device& d) {
+  CUdevice device = 0;
+  int major = 0, minor = 0;
+  CUresult error = driver().cuCtxGetDevice(&device);
+  auto ask = [&](int& value, CUdevice_attribute attribute) {
+    if (!error) error = driver().cuDeviceGetAttribute(&value, attribute, device);
   };
-  ask(major, cudaDevAttrComputeCapabilityMajor);
-  ask(minor, cudaDevAttrComputeCapabilityMinor);
-  ask(d.shared_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  ask(d.multiprocessors, cudaDevAttrMultiProcessorCount);
-  if (error != cudaSuccess) return error;
-  const int code = code_capability(device);
-  d.capability = std::min(10 * major + minor, code);
-  return code ? cudaSuccess : cudaErrorNoKernelImageForDevice;
+  ask(major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  ask(minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  ask(d.shared_memory, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  ask(d.multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  if (error) return error;
+  static Remembered<int, int> answers;
+  const int capability = 10 * major + minor;
+  d.capability = answers.get(capability, [&] { return code_capability(capability); });
+  if (!d.capability) throw std::runtime_error("pixelrnn_ext: " + why_no_code(capability));
+  return CUDA_SUCCESS;
 }
 
-cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
+CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan& chosen) {
   using Asked = std::tuple<std::array<int64_t, 13>, std::array<int, 4>, std::string>;
   static Remembered<Asked, Plan> answers;
-  int device = 0;
-  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+  CUdevice device = 0;
+  if (const CUresult error = driver().cuCtxGetDevice(&device)) return error;
   const Asked asked{{device, d.capability, d.shared_memory, d.multiprocessors, int(p.format), p.backward, p.hidden,
                         p.taps, p.lines, p.cells, p.images, p.directions, p.gates},
       {r.max_blocks, r.blocks, r.groups, r.step}, r.variant};
@@ -106,13 +100,13 @@ cudaError_t plan_here(const Problem& p, const Device& d, const Restriction& r, P
     chosen = answers.get(asked, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
     });
-  } catch (cudaError_t error) {  // not remembered
+  } catch (CUresult error) {  // not remembered
     return error;
   }
-  return cudaSuccess;
+  return CUDA_SUCCESS;
 }
 
-cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {
+CUresult pack(const PackArgs& a, int directions, CUstream stream) {
   constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
   const void* const entries[2][4] = {{pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry},
       {pack2d_bf16_entry, pack2d_fp16_entry, pack2d_tf32_entry, pack2d_fp32_entry}};
@@ -123,16 +117,16 @@ cudaError_t pack(const PackArgs& a, int directions, cudaStream_t stream) {
   layout.blocks_z = ranks;
   return launch(entries[a.tiling.gates == 5][int(a.tiling.format)], layout, a, stream);
 }
-cudaError_t forward(const Plan& p, const ForwardArgs& a, int directions, cudaStream_t stream) {
+CUresult forward(const Plan& p, const ForwardArgs& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);
 }
-cudaError_t backward(const Plan& p, const BackwardArgs& a, int directions, cudaStream_t stream) {
+CUresult backward(const Plan& p, const BackwardArgs& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);
 }
-cudaError_t forward(const Plan& p, const ForwardArgs2d& a, int directions, cudaStream_t stream) {
+CUresult forward(const Plan& p, const ForwardArgs2d& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
 }
-cudaError_t backward(const Plan& p, const BackwardArgs2d& a, int directions, cudaStream_t stream) {
+CUresult backward(const Plan& p, const BackwardArgs2d& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
 }
 

@@ -1,23 +1,24 @@
 // The resident path: one launch for the whole scan. Chooses the kernel for the current device, packs the weights,
 // launches. No allocation, no synchronisation, no copy to the host: capturable in a CUDA graph.
 #pragma once
-#include <cuda_runtime_api.h>
+#include <cuda.h>
 
 #include "plan.h"
 
 namespace pixelrnn::cuda {
 
-// The device that is current, or the error of asking for it.
-cudaError_t current_device(Device&);
+// Describes the current device. Throws std::runtime_error, whose text is one sentence, where this module has no code
+// for it.
+CUresult current_device(Device&);
 
 // plan() by what the current device, described by the second argument, says that it runs at once.
-cudaError_t plan_here(const Problem&, const Device&, const Restriction&, Plan&);
+CUresult plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 
-cudaError_t pack(const PackArgs&, int directions, cudaStream_t);
-cudaError_t forward(const Plan&, const ForwardArgs&, int directions, cudaStream_t);
-cudaError_t backward(const Plan&, const BackwardArgs&, int directions, cudaStream_t);
+CUresult pack(const PackArgs&, int directions, CUstream);
+CUresult forward(const Plan&, const ForwardArgs&, int directions, CUstream);
+CUresult backward(const Plan&, const BackwardArgs&, int directions, CUstream);
 // Of a plan of five gates, up to four directions.
-cudaError_t forward(const Plan&, const ForwardArgs2d&, int directions, cudaStream_t);
-cudaError_t backward(const Plan&, const BackwardArgs2d&, int directions, cudaStream_t);
+CUresult forward(const Plan&, const ForwardArgs2d&, int directions, CUstream);
+CUresult backward(const Plan&, const BackwardArgs2d&, int directions, CUstream);
 
 }  // namespace pixelrnn::cuda

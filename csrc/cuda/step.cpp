@@ -22,22 +22,25 @@ STEP(bfloat16);
 namespace pixelrnn::cuda {
 namespace {
 
-template <class Args> cudaError_t launch_line(const void* entry, const Args& a, cudaStream_t stream) {
+template <class Args> CUresult launch_line(CUfunction kernel, const Args& a, CUstream stream) {
   constexpr int threads = 256, most_blocks = 1 << 16;
   const int64_t units = int64_t(a.shape.active) * a.shape.images * a.shape.hidden;
   const int64_t blocks = std::min<int64_t>((units + threads - 1) / threads, most_blocks);
-  return launch(entry, {unsigned(blocks), unsigned(a.shape.directions), threads}, a, stream);
+  return launch(kernel, {unsigned(blocks), unsigned(a.shape.directions), threads}, a, stream);
 }
 
 }  // namespace
 
-cudaError_t step_forward(StepType type, int gates, const StepForwardArgs& a, cudaStream_t stream) {
-  const void* const entries[2][4] = {TYPES(forward, 4), TYPES(forward, 5)};
-  return launch_line(entries[gates - 4][int(type)], a, stream);
+CUresult load_step_kernel(StepType type, int gates, bool backward, CUfunction& kernel) {
+  const void* const entries[2][2][4] = {
+      {TYPES(forward, 4), TYPES(forward, 5)}, {TYPES(backward, 4), TYPES(backward, 5)}};
+  return load_kernel(entries[backward][gates - 4][int(type)], kernel);
 }
-cudaError_t step_backward(StepType type, int gates, const StepBackwardArgs& a, cudaStream_t stream) {
-  const void* const entries[2][4] = {TYPES(backward, 4), TYPES(backward, 5)};
-  return launch_line(entries[gates - 4][int(type)], a, stream);
+CUresult step_forward(CUfunction kernel, const StepForwardArgs& a, CUstream stream) {
+  return launch_line(kernel, a, stream);
+}
+CUresult step_backward(CUfunction kernel, const StepBackwardArgs& a, CUstream stream) {
+  return launch_line(kernel, a, stream);
 }
 
 }  // namespace pixelrnn::cuda

@@ -7,7 +7,7 @@
 // read it on the next line, so nothing is gathered. Rows that no active cell writes keep what they hold at the start:
 // h0, or zero.
 #pragma once
-#include <cuda_runtime_api.h>
+#include <cuda.h>
 
 #include <cstdint>
 
@@ -59,7 +59,9 @@ struct StepBackwardArgs {
   void* operand;   // T [directions][cells][images][taps][columns]
 };
 
-cudaError_t step_forward(StepType, int gates, const StepForwardArgs&, cudaStream_t);
-cudaError_t step_backward(StepType, int gates, const StepBackwardArgs&, cudaStream_t);
+// Gives the kernel that the lines of one pass share, so that the loop over the lines looks nothing up.
+CUresult load_step_kernel(StepType, int gates, bool backward, CUfunction& kernel);
+CUresult step_forward(CUfunction kernel, const StepForwardArgs&, CUstream);
+CUresult step_backward(CUfunction kernel, const StepBackwardArgs&, CUstream);
 
 }  // namespace pixelrnn::cuda

@@ -1,15 +1,8 @@
-// The extension module _C, whose import registers the operators of this folder, and how they run.
-#include <Python.h>
-
+// The library _C. Loading it registers the operators of this folder, and how they run.
 #include <string>
 #include <utility>
 
 #include "operators.h"
-
-PyMODINIT_FUNC PyInit__C(void) {
-  static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr};
-  return PyModule_Create(&module);
-}
 
 namespace pixelrnn {
 namespace {

@@ -8,20 +8,19 @@ import torch
 
 from .._command import WAITING
 from ..machine import processor
-from ..operators.library import build_config
+from ..operators import library
 
 
 def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
     """What stands above a table: the command, the machine and the versions, by name."""
-    config = build_config()
     waiting = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
     return {
         "command": command,
         "CPU": processor(),
         "torch": torch.__version__,
-        "pixelrnn_ext": str(config["version"]),
+        "pixelrnn_ext": library.VERSION,
         "threads": ", ".join(map(str, dict.fromkeys(threads))),
         **({"threads wait by": ", ".join(waiting)} if waiting else {}),
-        "instruction set": f"{config['instruction_set'] or 'none'} (torch: {torch.backends.cpu.get_cpu_capability()})",
+        "instruction set": f"{library.instruction_set() or 'none'} (torch: {torch.backends.cpu.get_cpu_capability()})",
         "date": datetime.date.today().isoformat(),
     }

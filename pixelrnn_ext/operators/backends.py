@@ -21,7 +21,7 @@ def why_not_native(device: torch.device) -> str | None:
     if device.type == "cpu":
         return library.why_no_native()
     if device.type == "cuda":
-        return library.why_no_cuda()
+        return library.why_no_cuda() or library.why_no_code(device)
     return f"the native kernels run on CPU and CUDA tensors, got tensors on {device}"
 
 

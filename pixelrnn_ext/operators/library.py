@@ -1,32 +1,37 @@
 """Loads the compiled kernels, says why where they are missing, and chooses the instruction set of the CPU kernels."""
 
 import importlib
-import importlib.util
 import os
 import sys
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import torch
 
-_PACKAGE = "pixelrnn_ext"
-
 try:
-    BUILD: dict[str, str | None] = importlib.import_module(f"{_PACKAGE}._build_info").BUILD  # setup.py writes it
+    BUILD: dict[str, str | None] = importlib.import_module("pixelrnn_ext._build_info").BUILD  # setup.py writes it
 except ImportError:
-    BUILD = dict.fromkeys(("version", "torch", "compiler", "cuda", "cuda_archs", "why_no_native", "why_no_cuda"))
+    _FACTS = ("version", "torch", "compiler", "cuda", "cuda_archs", "glibc", "why_no_native", "why_no_cuda")
+    BUILD = dict.fromkeys(_FACTS)
 
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
 
 
+def _path(module: str) -> Path:
+    """The path of a compiled library. It holds operators for torch and no Python module."""
+    return Path(__file__).resolve().parents[1] / f"{module}.so"
+
+
 def _is_built(module: str) -> bool:
-    return importlib.util.find_spec(f"{_PACKAGE}.{module}") is not None
+    return _path(module).exists()
 
 
-def _import(module: str) -> None:
-    importlib.import_module(f"{_PACKAGE}.{module}")
+def _load(module: str) -> None:
+    """Registers the operators of a library. Raises OSError where the library does not load."""
+    torch.ops.load_library(_path(module))
 
 
 def hidden_installation() -> Path | None:
@@ -52,17 +57,17 @@ def _not_built(kernels: str, reason: str | None) -> str:
     )
 
 
-def _does_not_load(kernels: str, error: ImportError) -> str:
+def _does_not_load(kernels: str, error: OSError) -> str:
     built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
-    return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error}"
+    return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
 
 
 def _load_native() -> str | None:
     if not _is_built("_C"):
         return _not_built("CPU", BUILD["why_no_native"])
     try:
-        _import("_C")  # registers the operators
-    except ImportError as error:
+        _load("_C")
+    except OSError as error:
         return _does_not_load("CPU", error)
     if not hasattr(torch.ops.pixelrnn_ext, "round_to_grid"):
         return "the CPU kernels beside the package are of other sources: build them again (pip install -e .)"
@@ -72,13 +77,11 @@ def _load_native() -> str | None:
 def _load_cuda() -> str | None:
     if not _is_built("_C_cuda"):
         return _not_built("CUDA", BUILD["why_no_cuda"])
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA"
     if _why_no_native:
         return f"the CUDA kernels need the CPU kernels: {_why_no_native}"
     try:
-        _import("_C_cuda")  # registers the operators' CUDA kernels
-    except ImportError as error:
+        _load("_C_cuda")
+    except OSError as error:
         return _does_not_load("CUDA", error)
     return None
 
@@ -93,7 +96,10 @@ def _threads_run_at_once() -> bool:
 
 
 _why_no_native = _load_native()
-_why_no_cuda = _load_cuda()
+_why_no_planner = _load_cuda()
+_why_no_cuda = _why_no_planner
+if _why_no_planner is None and torch.version.cuda is None:
+    _why_no_cuda = f"torch {torch.__version__} is built without CUDA"
 # By level (csrc/cpu/instruction_set.h). The kernels start with the best one of the machine.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
@@ -108,8 +114,47 @@ def why_no_native() -> str | None:
 
 
 def why_no_cuda() -> str | None:
-    """None when the compiled CUDA kernels are loaded, otherwise one sentence."""
+    """None when the compiled CUDA kernels are loaded and torch has CUDA, otherwise one sentence."""
     return _why_no_cuda
+
+
+def why_no_planner() -> str | None:
+    """None when the CUDA kernels' planner is loaded, which needs no CUDA in torch, otherwise one sentence."""
+    return _why_no_planner
+
+
+@cache
+def _why_no_code(index: int) -> str | None:
+    major, minor = torch.cuda.get_device_capability(index)
+    return torch.ops.pixelrnn_ext.why_no_code(10 * major + minor) or None
+
+
+def why_no_code(device: torch.device) -> str | None:
+    """None when the CUDA kernels have code for a GPU, otherwise one sentence.
+
+    None also where torch sees no GPU: fake tensors and exported graphs may name one that is elsewhere.
+    """
+    if not torch.cuda.is_available():
+        return None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return _why_no_code(index) if index < torch.cuda.device_count() else None
+
+
+# Compiled code takes the answer as a constant, as in precision.py.
+why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def why_no_gpu() -> str | None:
+    """None when NVIDIA's driver and torch see a GPU that the CUDA kernels run on, otherwise one sentence."""
+    reason = _why_no_cuda or torch.ops.pixelrnn_ext.why_no_gpu() or None
+    if reason is None and not torch.cuda.is_available():
+        return f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
+    return reason
+
+
+def instruction_set() -> str | None:
+    """The instruction set that the CPU kernels run with; None without the kernels."""
+    return _available[_level()] if _available else None
 
 
 def instruction_sets() -> tuple[str, ...]:
@@ -132,6 +177,9 @@ def set_instruction_set(name: str) -> None:
 def build_config() -> dict[str, object]:
     """What was compiled in, by what and against what, and what is missing and why.
 
+    ``why_no_cuda``: None when the CUDA kernels are loaded. ``why_no_gpu``: None when there is a GPU that they run on.
+    To answer, NVIDIA's driver is initialised, after which a forked process cannot use CUDA.
+
     ``openmp``: whether torch's threads, which the CPU kernels use, are OpenMP's. Of others nobody knows that they run
     at the same time, so that none waits for another: a scan of few images then has fewer threads.
     """
@@ -143,11 +191,12 @@ def build_config() -> dict[str, object]:
         "why_no_native": _why_no_native,
         "compiler": BUILD.get("compiler"),
         "openmp": _threads_run_at_once(),
-        "instruction_set": _available[_level()] if _available else None,
+        "instruction_set": instruction_set(),
         "instruction_sets": _available,
         "cuda": BUILD["cuda"],
         "cuda_archs": BUILD["cuda_archs"],
         "why_no_cuda": _why_no_cuda,
+        "why_no_gpu": why_no_gpu(),
     }
 
 

@@ -13,7 +13,6 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
-import pybind11
 import pytest
 
 import build_cache
@@ -26,6 +25,8 @@ COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 @cache
 def load():
+    import pybind11  # here, since tests on a GPU need no core, and nothing but torch, numpy and pytest
+
     includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
     command = [*COMPILER, "-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)

@@ -2,6 +2,7 @@
 // (csrc/operators/cuda) as operators on CPU tensors.
 #include <torch/csrc/stable/library.h>
 
+#include "cuda/driver.h"
 #include "cuda/entry.h"
 #include "cuda/gradients.h"
 #include "cuda/resident.h"
@@ -223,8 +224,10 @@ static const bool added = [] {
 
 // For tests/test_emulated_pack.py: the packing alone.
 extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* packed, int directions) {
-  const cudaError_t error = pack({weight, packed, *s}, directions, nullptr);
-  return error == cudaSuccess ? "" : cudaGetErrorString(error);
+  const CUresult error = pack({weight, packed, *s}, directions, nullptr);
+  const char* text = "";
+  if (error) driver().cuGetErrorString(error, &text);
+  return text;
 }
 
 // PIXELRNN_NAMESPACE: one for each architecture, so that they can be loaded together.

@@ -1,6 +1,7 @@
 """Builds the emulated operators and loads them as a namespace that has everything of torch.ops.pixelrnn_ext.
 
-Each (architecture, front end, checks) is a namespace of its own, so that they live side by side in one process.
+Each (architecture, front end, checks, files by nvcc) is a namespace of its own, so that they live side by side in one
+process.
 """
 
 from functools import cache
@@ -19,18 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
 HOST = [
-    *sorted((CSRC / "cuda").glob("*.cpp")),
+    *(file for file in sorted((CSRC / "cuda").glob("*.cpp")) if file.name not in ("driver.cpp", "kernel_loader.cpp")),
     *(file for file in sorted((CSRC / "operators" / "cuda").glob("*.cpp")) if file.name != "module.cpp"),
-    ROOT / "tests" / "emulated" / "kernels.cpp",
+    *(ROOT / "tests" / "emulated" / name for name in ("driver.cpp", "kernels.cpp")),
 ]
 
 
-def build(arch="sm_90", front_end="ptx", checks="race"):
-    """The path of the library, and its namespace."""
-    namespace = f"pixelrnn_{arch}_{front_end}_{checks}"
+def build(arch="sm_90", front_end="ptx", checks="race", by_nvcc=()):
+    """The path of the library, and its namespace. `by_nvcc`: the .cu files, by their stems, that nvcc compiles."""
+    namespace = "_".join(("pixelrnn", arch, front_end, checks, *by_nvcc))
     path = toolchain.library(
         namespace,
-        kernels=KERNELS,
+        kernels=[file for file in KERNELS if file.stem not in by_nvcc],
+        by_nvcc=[file for file in KERNELS if file.stem in by_nvcc],
         host=HOST,
         front_end=front_end,
         arch=arch,
@@ -44,14 +46,14 @@ def build(arch="sm_90", front_end="ptx", checks="race"):
     return path, namespace
 
 
-def load(arch="sm_90", front_end="ptx", checks="race"):
+def load(arch="sm_90", front_end="ptx", checks="race", by_nvcc=()):
     """The namespace's operators (`ops`) and the emulator's controls (`emulator`)."""
-    return _load(arch, front_end, checks)  # the same, however they are named
+    return _load(arch, front_end, checks, by_nvcc)  # the same, however they are named
 
 
 @cache
-def _load(arch, front_end, checks):
-    path, namespace = build(arch, front_end, checks)
+def _load(arch, front_end, checks, by_nvcc):
+    path, namespace = build(arch, front_end, checks, by_nvcc)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")
     for name in (*SCAN_OPERATORS, "lstm2d_scan", "lstm2d_gradients"):

@@ -14,7 +14,8 @@ from emulated import library
 from emulated.kernels import kernels
 from emulator import toolchain
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_110", "sm_120")
+# Those of the machine code in a wheel for x86-64: RELEASED of setup.py.
+ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 
 class Resources(NamedTuple):
@@ -27,16 +28,16 @@ class Resources(NamedTuple):
 @cache
 def compiled(arch):
     """({kernel: Resources} as ptxas says, [cubin])."""
-    made = toolchain.cubins(library.KERNELS, arch)
+    made = toolchain.compiled(library.KERNELS, arch)
     entry = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
         r".*?Used (\d+) registers"
     )
     found = {}
-    for _, log in made:
-        for name, stack, stores, loads, registers in re.findall(entry, log, re.DOTALL):
+    for _, _, log in made:
+        for name, stack, stores, loads, registers in re.findall(entry, log.read_text(), re.DOTALL):
             found[name] = Resources(int(registers), int(stack), int(stores), int(loads))
-    return found, [cubin for cubin, _ in made]
+    return found, [cubin for cubin, _, _ in made]
 
 
 # Diagonal LSTM, 16 images of 32 x 32, on compute capability 9.0: the plan's shared memory, by hidden size.

@@ -36,11 +36,6 @@ int emulator_set_device(const char* name, unsigned multiprocessors, unsigned gpc
   return -1;
 }
 void emulator_take_shared_memory(unsigned bytes) { control.taken_shared = bytes; }
-// A capture begins with no kernel loaded. Launches run at once all the same.
-void emulator_capture(int begin) {
-  control.capturing = begin;
-  if (begin) unload_kernels();
-}
 // Of the last launch: switches of fibers, barriers completed, warp operations, memory accesses checked.
 void emulator_statistics(uint64_t values[4]) {
   const Statistics s = last_statistics();

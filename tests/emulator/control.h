@@ -21,11 +21,9 @@ struct Control {
   uint64_t seed = 1;
   unsigned preemption = 0, resident = 2;
   size_t taken_shared = 0;  // bytes of static shared memory that a compiler is said to have taken in every kernel
-  bool capturing = false;   // a CUDA graph is captured
 };
 extern Control control;
 
 const char* last_report();
-void unload_kernels();
 
 }  // namespace emulator

@@ -37,10 +37,6 @@ class Emulator:
         """As if a compiler had taken so much static shared memory in every kernel."""
         self.library.emulator_take_shared_memory(bytes)
 
-    def capture(self, begin):
-        """A CUDA graph is captured until the next call. No kernel is loaded at its beginning."""
-        self.library.emulator_capture(begin)
-
     def statistics(self):
         values = (ctypes.c_uint64 * 4)()
         self.library.emulator_statistics(values)

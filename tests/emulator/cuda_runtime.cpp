@@ -5,7 +5,6 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include "control.h"
@@ -21,16 +20,11 @@ static std::mutex mutex;
 static std::string report;  // of the last launch that failed
 static cudaError_t last_error = cudaSuccess;
 static std::map<const void*, size_t> opted_in;  // by entry: bytes of dynamic shared memory
-static std::set<const void*> loaded;            // entries
-static thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
 static std::map<const void*, Kernel>& kernels() {
   static std::map<const void*, Kernel> kernels;
   return kernels;
 }
 void add_kernel(const Kernel& kernel) { kernels()[kernel.entry] = kernel; }
-void unload_kernels() { loaded.clear(); }
-// Whether this thread may load a kernel, or ask about one.
-static bool may_load() { return !control.capturing || capture_mode == cudaStreamCaptureModeRelaxed; }
 
 static cudaError_t remember(cudaError_t e) {
   if (e != cudaSuccess) last_error = e;
@@ -133,8 +127,6 @@ extern "C" {
 
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* entry, void** args) {
   const std::lock_guard lock(mutex);
-  if (!may_load() && !loaded.count(entry)) return remember(cudaErrorStreamCaptureUnsupported);
-  loaded.insert(entry);
   try {
     run(*config, entry, args[0]);
     return cudaSuccess;
@@ -145,12 +137,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* en
     return remember(cudaErrorLaunchFailure);
   }
 }
-cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
-  std::swap(*mode, capture_mode);
-  return cudaSuccess;
-}
 cudaError_t cudaFuncSetAttribute(const void* entry, cudaFuncAttribute attribute, int value) {
-  if (!may_load()) return remember(cudaErrorStreamCaptureUnsupported);
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0) return remember(cudaErrorInvalidValue);
   if (!kernels().count(entry)) return remember(cudaErrorInvalidDeviceFunction);
   if (value + static_shared(entry) > control.device.shared_per_block) return remember(cudaErrorInvalidValue);
@@ -158,7 +145,6 @@ cudaError_t cudaFuncSetAttribute(const void* entry, cudaFuncAttribute attribute,
   return cudaSuccess;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* entry) {
-  if (!may_load()) return remember(cudaErrorStreamCaptureUnsupported);
   if (!kernels().count(entry)) return remember(cudaErrorInvalidDeviceFunction);
   const Translated* kernel = translated(entry);
   *attributes = {};
@@ -180,12 +166,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   }
 }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* entry, int threads, size_t dynamic) {
-  if (!may_load()) return remember(cudaErrorStreamCaptureUnsupported);
   return remember(together(*blocks, entry, unsigned(threads), dynamic));
 }
 // Within each GPC, of which the last may have fewer multiprocessors.
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* entry, const cudaLaunchConfig_t* config) {
-  if (!may_load()) return remember(cudaErrorStreamCaptureUnsupported);
   const dim3 c = cluster_of(*config);
   const unsigned blocks = c.x * c.y * c.z, threads = config->blockDim.x * config->blockDim.y * config->blockDim.z;
   const unsigned all = control.device.multiprocessors, gpc = control.device.gpc;
@@ -206,7 +190,6 @@ const char* cudaGetErrorName(cudaError_t e) {
     case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
     case cudaErrorInvalidDeviceFunction: return "cudaErrorInvalidDeviceFunction";
     case cudaErrorInvalidClusterSize: return "cudaErrorInvalidClusterSize";
-    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
     default: return "an error that the emulator does not know";
   }
 }

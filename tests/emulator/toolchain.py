@@ -4,14 +4,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import build_cache
 
 from . import ptx_to_cpp
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parents[1] / "build_tools"))
+import device_code  # noqa: E402
+
 RUNTIME = [
     *sorted((HERE / "runtime").glob("*.cpp")),
     *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "cuda_runtime")),
@@ -32,38 +37,70 @@ class ToolchainError(RuntimeError):
 
 
 # ---- tools
-def nvcc():
-    home = os.environ.get("CUDA_HOME")
-    found = shutil.which(str(Path(home) / "bin" / "nvcc")) if home else shutil.which("nvcc")
-    if not found:
-        where = f"in CUDA_HOME ({home})" if home else "on PATH; set CUDA_HOME"
-        raise ToolchainError(f"there is no nvcc {where}")
-    return found
+@cache
+def nvrtc():
+    """Returns the NVRTC that compiles the kernels of a wheel."""
+    found = list(device_code.find())
+    for compiler in found:
+        if compiler.version == "12.9":
+            return compiler
+    known = ", ".join(compiler.version for compiler in found) or "none"
+    raise ToolchainError(f"expected NVRTC 12.9, got {known}: pip install {' '.join(device_code.PACKAGES)}")
 
 
 @cache
-def _toolkit(nvcc_path):
-    """nvcc may be a script that calls another one, which names its root."""
-    listing = subprocess.run(
-        [nvcc_path, "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull], capture_output=True, text=True
-    )
-    root = re.search(r"^#\$ TOP=(.+)$", listing.stderr, re.MULTILINE)
-    return Path(root[1].strip()) if root else Path(nvcc_path).resolve().parents[1]
-
-
-def cuda_include():
+def nvcc():
+    """Returns the nvcc of CUDA_HOME, or else on PATH, which gives a second opinion on the kernels."""
     home = os.environ.get("CUDA_HOME")
-    for root in (lambda: Path(home or os.devnull), lambda: _toolkit(nvcc())):
-        include = root() / "include"
-        if (include / "cuda_runtime_api.h").exists():
-            return include.resolve()
-    raise ToolchainError(f"there is no cuda_runtime_api.h in {include}")
+    name = str(Path(home, "bin", "nvcc")) if home else "nvcc"
+    if not shutil.which(name) or subprocess.run([name, "--version"], capture_output=True).returncode:
+        raise ToolchainError(f"expected an nvcc that answers, got none as {name}")
+    return name
 
 
 # ---- front end PTX
-def ptx(cu_files, arch="sm_90", flags=(), compiler=None):
-    """nvcc's PTX of .cu files; `compiler`: another nvcc."""
-    command = [compiler or nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx", *flags]
+class Compiled(NamedTuple):
+    cubin: Path
+    ptx: Path
+    log: Path  # what ptxas says of the kernels
+
+
+def compiled(cu_files, arch="sm_90", flags=()):
+    """Returns the Compiled of each .cu file: the code that a wheel holds, with line numbers."""
+    compiler, flags = nvrtc(), [*flags, "-lineinfo", "--ptxas-options=-v"]
+    headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
+    compiler_id = compiler.path, compiler.path.stat().st_mtime
+
+    def one(file):
+        file = Path(file).resolve()
+        inputs = build_cache.contents([device_code.__file__, *_included(file, headers)])
+        stem = f"{file.stem}-{build_cache.hash_of(*compiler_id, file, arch, *flags, *inputs)}"
+        made = Compiled(*(build_cache.folder() / f"{stem}.{kind}" for kind in Compiled._fields))
+        with build_cache.locked(stem):
+            if not made.log.exists():
+                cubin, ptx, log = compiler.compile(file, arch, flags)
+                build_cache.write(made.cubin, cubin)
+                build_cache.write(made.ptx, ptx)
+                build_cache.write(made.log, log)
+        return made
+
+    return build_cache.in_parallel(one, cu_files)
+
+
+def _included(file, folders):
+    """Returns a file and all files that it may include, whatever an #if says."""
+    found, rest = set(), [file]
+    while rest:
+        file = rest.pop().resolve()
+        if file not in found:
+            found.add(file)
+            for name in re.findall(r'^ *# *include *["<]([^">]+)', file.read_text(), re.MULTILINE):
+                rest += [path for folder in (file.parent, *folders) if (path := folder / name).exists()][:1]
+    return sorted(found)
+
+
+def ptx_of_nvcc(cu_files, arch="sm_90", flags=()):
+    command = [nvcc(), "-std=c++17", "-O3", f"-arch={arch}", "-lineinfo", "-ptx", *flags]
     return build_cache.in_parallel(lambda file: build_cache.compile(command, file, ".ptx"), cu_files)
 
 
@@ -81,22 +118,24 @@ def translate(ptx_files):
     return [one(Path(file)) for file in ptx_files]
 
 
-def cubins(cu_files, arch, compiler=None):
-    """[(cubin, what ptxas says of its kernels)], from that PTX."""
-    command = [compiler or nvcc(), f"-arch={arch}", "-lineinfo", "-Xptxas", "-v", "-cubin"]
-    made = build_cache.in_parallel(
-        lambda file: build_cache.link([*command, file], file.stem, ".cubin"), ptx(cu_files, arch, compiler=compiler)
-    )
-    return [(cubin, cubin.with_suffix(".log").read_text()) for cubin in made]
-
-
 # ---- libraries
 def library(
-    name, *, kernels=(), host=(), front_end="ptx", arch="sm_90", checks="race", flags=(), host_flags=(), link_flags=()
+    name,
+    *,
+    kernels=(),
+    by_nvcc=(),
+    host=(),
+    front_end="ptx",
+    arch="sm_90",
+    checks="race",
+    flags=(),
+    host_flags=(),
+    link_flags=(),
 ):
     """The path of a shared library of kernels (.cu) and host code (.cpp) that runs without a GPU.
 
-    front_end   "ptx": what nvcc emits for `arch`; "source": the same files compiled by g++
+    by_nvcc     more kernels for the front end "ptx", which nvcc compiles
+    front_end   "ptx": what NVRTC emits for `arch`; "source": the same files compiled by g++
     checks      "race": the checks of race_checker.cpp; "plain": none of them; "profile": counts memory transactions;
                 "address": AddressSanitizer and UndefinedBehaviorSanitizer, see environment()
     flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries share compiled kernels
@@ -104,13 +143,16 @@ def library(
     gxx = shutil.which("g++") or "g++"
     checkers, kernel_flags = CHECKS[front_end, checks]
     sanitizers = ADDRESS if checks == "address" else []
-    common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", cuda_include(), *sanitizers]
+    common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", *sanitizers]
+    common += [f"-I{HERE}", "-isystem", nvrtc().include]
     kernel = [*common, "-O1", "-w", "-ffp-contract=off", *kernel_flags]
 
     sources = [*RUNTIME, *(HERE / f"{name}.cpp" for name in checkers)]
     jobs = [([*common, "-O2", "-g1"], source) for source in sources]
     if front_end == "ptx":
-        jobs += [(kernel, file) for file in translate(ptx(kernels, arch, flags))]
+        files = [made.ptx for made in compiled(kernels, arch, flags)]
+        files += ptx_of_nvcc(by_nvcc, arch, flags) if by_nvcc else []
+        jobs += [(kernel, file) for file in translate(files)]
     else:
         jobs += [([*kernel, "-x", "c++", "-include", "host_primitives.h", *flags], file) for file in kernels]
     jobs += [([*common, "-O1", "-g1", *flags, *host_flags], file) for file in host]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from emulator import toolchain
 from sass_model import compiler, flow, model, sass
 
 
@@ -68,7 +69,7 @@ def main():
     options = parse()
     cubin = Path(options.file)
     if cubin.suffix == ".cu":
-        [(cubin, _)] = compiler.cubins([cubin])
+        [(cubin, *_)] = toolchain.compiled([cubin])
     kernels = sass.kernels(cubin)
     if options.kernel == "list":
         print(*sorted(kernels), sep="\n")
@@ -86,5 +87,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (compiler.ToolError, flow.FlowError) as error:
+    except (toolchain.ToolchainError, compiler.ToolError, flow.FlowError) as error:
         raise SystemExit(f"sass_model: {error}") from None

@@ -9,6 +9,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from emulated.kernels import FAMILY, FORMATS, kernels  # noqa: E402
+from emulator import toolchain  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
 from sass_model import compiler, lines, sass  # noqa: E402
 
@@ -21,16 +22,16 @@ def modelled():
     registers, code = {}, {}
     for arch in cost_table.ARCHITECTURES:
         registers[arch] = {}
-        for cubin, said in compiler.cubins([ROOT / "csrc" / "cuda" / name for name in names], arch):
-            registers[arch] |= {kernel: int(count) for kernel, count in _REGISTERS.findall(said)}
+        for made in toolchain.compiled([ROOT / "csrc" / "cuda" / name for name in names], arch):
+            registers[arch] |= {kernel: int(count) for kernel, count in _REGISTERS.findall(made.log.read_text())}
             if arch == "sm_90":  # whose machine code the model reads
-                code |= sass.kernels(cubin)
+                code |= sass.kernels(made.cubin)
     rows = []
     for kernel in [*kernels(), *kernels(5)]:
         used = tuple(registers[arch][kernel.name] for arch in cost_table.ARCHITECTURES)
         costs = tuple(cost_table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in cost_table.WARPS)
         rows.append(cost_table.Row(kernel.name, used, costs))
-    return cost_table.Table(f"a model, nvcc {compiler.version(compiler.nvcc())}", tuple(rows))
+    return cost_table.Table(f"a model, NVRTC {compiler.version()}", tuple(rows))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // What single instructions cost on this GPU, in cycles of its SM clock, by the primitives that the scans are made of.
 #include "kernels.h"
 
+#include "../../../csrc/cuda/entry.h"
 #include "../../../csrc/cuda/primitives.cuh"
 
 namespace pixelrnn::micro {
@@ -264,48 +265,56 @@ template <class Approximate, class Exact> __device__ __forceinline__ void errors
   }
   a.memory[thread] = __float_as_uint(worst);
 }
+__device__ __forceinline__ void exponential_errors(const Args& a) {
+  errors(a, [](float x) { return exp2_approx(x); }, [](double x) { return exp2(x); });
+}
+__device__ __forceinline__ void reciprocal_errors(const Args& a) {
+  errors(a, [](float x) { return reciprocal_approx(x); }, [](double x) { return 1 / x; });
+}
 
 }  // namespace
 
-#define KERNEL(name, ...)                                                                                 \
+// run_micro.py reads the name and the numbers. The blocks are one cluster; those of an error, the largest over all
+// floats in units of the last place, are none, and its steps are the arguments of a thread.
+#define KERNEL(name, blocks, threads, steps, ...)                                                         \
   extern "C" __global__ void __launch_bounds__(512) name(const __grid_constant__ Args a) { __VA_ARGS__; } \
   PIXELRNN_DEFINE_ENTRY(name, Args);
 
-KERNEL(block_barrier_256, block_barriers(a))
-KERNEL(block_barrier_512, block_barriers(a))
-KERNEL(cluster_barrier_relaxed_2, cluster_barriers<false, false>(a))
-KERNEL(cluster_barrier_relaxed_8, cluster_barriers<false, false>(a))
-KERNEL(cluster_barrier_release_2, cluster_barriers<true, false>(a))
-KERNEL(cluster_barrier_release_8, cluster_barriers<true, false>(a))
-KERNEL(cluster_relaxed_stores_8, cluster_barriers<false, true>(a))
-KERNEL(cluster_release_stores_8, cluster_barriers<true, true>(a))
-KERNEL(stores, fences<false, true>(a))
-KERNEL(fence, fences<true, false>(a))
-KERNEL(fence_stores, fences<true, true>(a))
-KERNEL(wait_cta, own_waits<false>(a))
-KERNEL(wait_cluster, own_waits<true>(a))
-KERNEL(round_trip_2, round_trips(a))
-KERNEL(round_trip_8, round_trips(a))
-KERNEL(exchange_2, exchanges(a))
-KERNEL(exchange_8, exchanges(a))
-KERNEL(branch_every_8, branches<8>(a))
-KERNEL(branch_every_64, branches<64>(a))
-KERNEL(mma_16816_chains_1, products<1>(a, Bf16{}))
-KERNEL(mma_16816_chains_2, products<2>(a, Bf16{}))
-KERNEL(mma_16816_chains_4, products<4>(a, Bf16{}))
-KERNEL(mma_16816_chains_4_warps_2, products<4>(a, Bf16{}))
-KERNEL(mma_1688_chains_1, products<1>(a, Tf32{}))
-KERNEL(mma_1688_chains_2, products<2>(a, Tf32{}))
-KERNEL(mma_1688_chains_4, products<4>(a, Tf32{}))
-KERNEL(mma_1688_chains_4_warps_2, products<4>(a, Tf32{}))
-KERNEL(ex2_chains_1, exponentials<1>(a))
-KERNEL(ex2_chains_4, exponentials<4>(a))
-KERNEL(ex2_chains_4_warps_2, exponentials<4>(a))
-KERNEL(load_global, global_loads(a))
-KERNEL(load_shared, shared_loads(a))
-KERNEL(load_matrix, matrix_loads(a))
-KERNEL(shuffle, shuffles(a))
-KERNEL(ex2_error, errors(a, [](float x) { return exp2_approx(x); }, [](double x) { return exp2(x); }))
-KERNEL(rcp_error, errors(a, [](float x) { return reciprocal_approx(x); }, [](double x) { return 1 / x; }))
+KERNEL(block_barrier_256, 1, 256, 2048, block_barriers(a))
+KERNEL(block_barrier_512, 1, 512, 2048, block_barriers(a))
+KERNEL(cluster_barrier_relaxed_2, 2, 256, 1024, cluster_barriers<false, false>(a))
+KERNEL(cluster_barrier_relaxed_8, 8, 256, 1024, cluster_barriers<false, false>(a))
+KERNEL(cluster_barrier_release_2, 2, 256, 1024, cluster_barriers<true, false>(a))
+KERNEL(cluster_barrier_release_8, 8, 256, 1024, cluster_barriers<true, false>(a))
+KERNEL(cluster_relaxed_stores_8, 8, 256, 1024, cluster_barriers<false, true>(a))
+KERNEL(cluster_release_stores_8, 8, 256, 1024, cluster_barriers<true, true>(a))
+KERNEL(stores, 1, 256, 1024, fences<false, true>(a))
+KERNEL(fence, 1, 256, 1024, fences<true, false>(a))
+KERNEL(fence_stores, 1, 256, 1024, fences<true, true>(a))
+KERNEL(wait_cta, 1, 32, 1024, own_waits<false>(a))
+KERNEL(wait_cluster, 1, 32, 1024, own_waits<true>(a))
+KERNEL(round_trip_2, 2, 32, 1024, round_trips(a))
+KERNEL(round_trip_8, 8, 32, 1024, round_trips(a))
+KERNEL(exchange_2, 2, 256, 1024, exchanges(a))
+KERNEL(exchange_8, 8, 256, 1024, exchanges(a))
+KERNEL(branch_every_8, 1, 32, 8192, branches<8>(a))
+KERNEL(branch_every_64, 1, 32, 8192, branches<64>(a))
+KERNEL(mma_16816_chains_1, 1, 128, 2048, products<1>(a, Bf16{}))
+KERNEL(mma_16816_chains_2, 1, 128, 2048, products<2>(a, Bf16{}))
+KERNEL(mma_16816_chains_4, 1, 128, 2048, products<4>(a, Bf16{}))
+KERNEL(mma_16816_chains_4_warps_2, 1, 256, 2048, products<4>(a, Bf16{}))
+KERNEL(mma_1688_chains_1, 1, 128, 2048, products<1>(a, Tf32{}))
+KERNEL(mma_1688_chains_2, 1, 128, 2048, products<2>(a, Tf32{}))
+KERNEL(mma_1688_chains_4, 1, 128, 2048, products<4>(a, Tf32{}))
+KERNEL(mma_1688_chains_4_warps_2, 1, 256, 2048, products<4>(a, Tf32{}))
+KERNEL(ex2_chains_1, 1, 128, 2048, exponentials<1>(a))
+KERNEL(ex2_chains_4, 1, 128, 2048, exponentials<4>(a))
+KERNEL(ex2_chains_4_warps_2, 1, 256, 2048, exponentials<4>(a))
+KERNEL(load_global, 1, 32, 1024, global_loads(a))
+KERNEL(load_shared, 1, 32, 1024, shared_loads(a))
+KERNEL(load_matrix, 1, 32, 1024, matrix_loads(a))
+KERNEL(shuffle, 1, 32, 1024, shuffles(a))
+KERNEL(ex2_error, 1024, 256, 16384, exponential_errors(a))
+KERNEL(rcp_error, 1024, 256, 16384, reciprocal_errors(a))
 
 }  // namespace pixelrnn::micro

@@ -1,6 +1,6 @@
 // The device and the stream that an operator's tensors live on.
 #pragma once
-#include <cuda_runtime_api.h>
+#include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
 
 #if defined(PIXELRNN_EMULATED)  // tests/emulator: CPU tensors, no device, one stream
@@ -8,28 +8,45 @@
 namespace pixelrnn::cuda {
 struct OnDeviceOf {
   explicit OnDeviceOf(const torch::stable::Tensor&) {}
-  cudaStream_t stream() const { return nullptr; }
+  CUstream stream() const { return nullptr; }
 };
+inline CUresult enter_current_device() { return CUDA_SUCCESS; }
 }  // namespace pixelrnn::cuda
 
 #else
 #include <torch/csrc/stable/accelerator.h>
 
+#include "tensors.h"
+
+// A torch without CUDA lacks it, and has no tensor that would ask for it.
+#pragma weak aoti_torch_get_current_cuda_stream
+
 namespace pixelrnn::cuda {
 // Makes the tensor's device current as long as this lives.
 class OnDeviceOf {
  public:
-  explicit OnDeviceOf(const torch::stable::Tensor& t) : index_(t.get_device_index()), guard_(index_) {}
-  cudaStream_t stream() const {
+  explicit OnDeviceOf(const torch::stable::Tensor& t) : index_(t.get_device_index()), guard_(index_) {
+    check(enter(index_));
+  }
+  CUstream stream() const {
     void* stream = nullptr;
+    STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream, "pixelrnn_ext: torch has no CUDA stream for a tensor of CUDA");
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index_, &stream));
-    return static_cast<cudaStream_t>(stream);
+    return static_cast<CUstream>(stream);
   }
 
  private:
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
+// Makes torch's current device current. In a thread without a context that is the first GPU, and torch is not asked: a
+// torch without CUDA refuses to answer.
+inline CUresult enter_current_device() {
+  CUcontext context = nullptr;
+  if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;
+  const bool chosen = context && aoti_torch_get_current_cuda_stream;
+  return enter(chosen ? torch::stable::accelerator::getCurrentDeviceIndex() : 0);
+}
 }  // namespace pixelrnn::cuda
 
 #endif

@@ -93,7 +93,7 @@ std::tuple<Tensor, Tensor, Tensor> recurrence2d(Tensor x, Tensor weight, Optiona
   Tensor gates = torch::stable::new_empty(x, s.maps(s.columns()), gates_type(s.type));
   if (s.empty()) return {h, c, gates};
   const Plan plan = s.choose(wanted, false);
-  const cudaStream_t stream = device.stream();
+  const CUstream stream = device.stream();
   if (!plan.variant) {
     step_forward_scan(s, s.step_cell(), x, weight, h0, c0, h, c, gates, stream);
     return {h, c, gates};
@@ -135,7 +135,7 @@ std::tuple<Tensor, Tensor, Tensor> recurrence2d_backward(Tensor dh, Tensor weigh
       of_images{s.directions, s.gates == 5 ? s.images : 0, s.hidden};
   if (s.empty()) return {dx, torch::stable::new_zeros(c, of_rows), torch::stable::new_zeros(c, of_images)};
   const Plan plan = s.choose(wanted, true);
-  const cudaStream_t stream = device.stream();
+  const CUstream stream = device.stream();
   if (!plan.variant) {
     const auto [left, above] = step_backward_scan(s, s.step_cell(), dh, weight, c0, c, gates, dx, stream);
     return {dx, call_permute(left, {0, 2, 1, 3}), above};

@@ -1,20 +1,57 @@
-// The extension module _C_cuda, whose import registers the recurrences on a GPU;
-// pixelrnn_ext/operators/{recurrence,lstm2d}/gpu.py make the public operators' CUDA kernels of them.
-#include <Python.h>
+// The library _C_cuda. Loading it registers the recurrences on a GPU, which
+// pixelrnn_ext/operators/{recurrence,lstm2d}/gpu.py make the public operators' CUDA kernels of.
 #include <torch/csrc/stable/library.h>
 
+#include <stdexcept>
+#include <string>
+
+#include "../../cuda/kernel_loader.h"
 #include "gradient_operands.h"
 #include "lstm2d.h"
 #include "recurrence.h"
 #include "schemas.h"
+#include "tensors.h"
 
-PyMODINIT_FUNC PyInit__C_cuda(void) {
-  static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C_cuda", nullptr, -1, nullptr};
-  return PyModule_Create(&module);
+namespace pixelrnn::cuda {
+namespace {
+
+// Returns an empty string where this module has code for a GPU of that capability, otherwise one sentence.
+std::string why_not_on(int64_t capability) {
+  return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) { PIXELRNN_RECURRENCE_SCHEMAS(m); }
+// Returns an empty string where a GPU is there that this module has code for, otherwise one sentence.
+std::string why_no_gpu() try {
+  const Driver& d = driver();
+  int count = 0;
+  check(d.cuDeviceGetCount(&count));
+  std::string why = "expected a GPU, but NVIDIA's driver sees none";
+  for (int i = 0; i < count; ++i) {
+    CUdevice device = 0;
+    int major = 0, minor = 0;
+    check(d.cuDeviceGet(&device, i));
+    check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device));
+    check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device));
+    why = why_not_on(10 * major + minor);
+    if (why.empty()) return why;
+  }
+  return why;
+} catch (const std::runtime_error& error) {
+  const std::string text = error.what(), prefix = "pixelrnn_ext: ";
+  return text.rfind(prefix, 0) ? text : text.substr(prefix.size());
+}
+
+}  // namespace
+}  // namespace pixelrnn::cuda
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
+  PIXELRNN_RECURRENCE_SCHEMAS(m);
+  m.def("why_no_code(int capability) -> str");
+  m.def("why_no_gpu() -> str");
+}
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { PIXELRNN_RECURRENCE_KERNELS(m); }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan));
+  m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_not_on));
+  m.impl("why_no_gpu", TORCH_BOX(&pixelrnn::cuda::why_no_gpu));
 }

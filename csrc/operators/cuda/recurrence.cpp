@@ -47,7 +47,7 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(
       torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden, 4}, gates_type(s.type));
   if (s.empty()) return {h, c, gates};
   const Plan plan = s.choose(wanted, false);
-  const cudaStream_t stream = device.stream();
+  const CUstream stream = device.stream();
   if (!plan.variant) {
     step_forward_scan(s, {}, x, weight, h0, c0, h, c, gates, stream);
     return {h, c, gates};
@@ -75,7 +75,7 @@ std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optiona
   Tensor dx = torch::stable::new_empty(gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
   if (s.empty()) return {dx, torch::stable::new_zeros(c, {s.directions, s.images, 0, s.hidden})};
   const Plan plan = s.choose(wanted, true);
-  const cudaStream_t stream = device.stream();
+  const CUstream stream = device.stream();
   if (!plan.variant) {
     const Tensor by_cell = std::get<0>(step_backward_scan(s, {}, dh, weight, c0, c, gates, dx, stream));
     return {dx, call_permute(by_cell, {0, 2, 1, 3})};
@@ -98,7 +98,10 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
       which != std::end(names), "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
   STD_TORCH_CHECK(gates == 4 || gates == 5, "describe_plan: expected 4 or 5 gates, got ", gates);
   Device device = known_device(int(capability));
-  if (capability == 0) check(current_device(device));
+  if (capability == 0) {
+    check(enter_current_device());
+    check(current_device(device));
+  }
   const Scan s{"describe_plan", directions, images, height, width, hidden, taps, diagonal, false, ScalarType::Float, {},
       int(gates)};
   s.check_sizes();

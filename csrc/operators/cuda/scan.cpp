@@ -70,7 +70,7 @@ Plan Scan::choose(const Path& path, bool backward, const std::string& refusal) c
   return chosen;
 }
 
-Tensor Scan::packed_weight(const Plan& plan, const Tensor& weight, cudaStream_t stream) const {
+Tensor Scan::packed_weight(const Plan& plan, const Tensor& weight, CUstream stream) const {
   Tensor packed = torch::stable::new_empty(weight, {directions, plan.tiling.blocks, plan.tiling.weight_values()});
   check(pack({weight.const_data_ptr(), packed.mutable_data_ptr(), plan.tiling}, int(directions), stream));
   return packed;

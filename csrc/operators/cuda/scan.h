@@ -45,7 +45,7 @@ struct Scan {
   Plan choose(const Path&, bool backward, const std::string& refusal = "") const;
   // Each pass packs its own layout, when it is called: the backward is another call of an operator, which the forward
   // knows nothing of (there may be none, or several), and what it would have to save for it is as large as the weights.
-  Tensor packed_weight(const Plan&, const Tensor& weight, cudaStream_t) const;
+  Tensor packed_weight(const Plan&, const Tensor& weight, CUstream) const;
 };
 
 }  // namespace pixelrnn::cuda

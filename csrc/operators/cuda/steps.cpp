@@ -61,7 +61,7 @@ Tensor initial_operand(const Scan& s, const Optional& h0, const Tensor& like, in
 }  // namespace
 
 void step_forward_scan(const Scan& s, const StepCell& cell, const Tensor& x, const Tensor& weight, const Optional& h0,
-    const Optional& c0, Tensor& h, Tensor& c, Tensor& gates, cudaStream_t stream) {
+    const Optional& c0, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images;
   // [D, taps, to, from] -> [D, taps and from, to]
@@ -69,10 +69,12 @@ void step_forward_scan(const Scan& s, const StepCell& cell, const Tensor& x, con
       call_permute(by_rows(s, weight), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
   const Tensor operand = initial_operand(s, h0, x, rows),
                space = torch::stable::new_empty(x, {s.directions * rows * s.columns()});
+  CUfunction kernel = nullptr;
+  check(load_step_kernel(step_type(s.type), s.gates, false, kernel));
   for (int t = 0; t < g.lines; ++t) {
     const StepShape line = step_shape(s, t);
     const Tensor product = multiply_active(s, line, operand, matrix, space);
-    check(step_forward(step_type(s.type), s.gates,
+    check(step_forward(kernel,
         {line, cell, product.const_data_ptr(), x.const_data_ptr(), in(c0), h.mutable_data_ptr(), c.mutable_data_ptr(),
             gates.mutable_data_ptr(), operand.mutable_data_ptr()},
         stream));
@@ -80,7 +82,7 @@ void step_forward_scan(const Scan& s, const StepCell& cell, const Tensor& x, con
 }
 
 std::tuple<Tensor, Tensor> step_backward_scan(const Scan& s, const StepCell& cell, const Tensor& dh,
-    const Tensor& weight, const Optional& c0, const Tensor& c, const Tensor& gates, Tensor& dx, cudaStream_t stream) {
+    const Tensor& weight, const Optional& c0, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images, columns = s.columns();
   const Tensor matrix = torch::stable::reshape(by_rows(s, weight), {s.directions, s.taps * columns, s.hidden});
@@ -91,11 +93,13 @@ std::tuple<Tensor, Tensor> step_backward_scan(const Scan& s, const StepCell& cel
   Tensor left = torch::stable::new_zeros(c, {s.directions, rows, s.hidden}),
          up = torch::stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          above = torch::stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
+  CUfunction kernel = nullptr;
+  check(load_step_kernel(step_type(s.type), s.gates, true, kernel));
   for (int t = g.lines - 1; t >= 0; --t) {
     const StepShape line = step_shape(s, t);
     Optional product;
     if (t + 1 < g.lines) product = multiply_active(s, line, operand, matrix, space);
-    check(step_backward(step_type(s.type), s.gates,
+    check(step_backward(kernel,
         {line, cell, in(product), dh.const_data_ptr(), gates.const_data_ptr(), c.const_data_ptr(), in(c0),
             dx.mutable_data_ptr(), left.mutable_data_ptr(), up.mutable_data_ptr(), above.mutable_data_ptr(),
             operand.mutable_data_ptr()},

@@ -1,6 +1,5 @@
 // What the operators of a GPU ask of their tensors, and how they report errors of CUDA.
 #pragma once
-#include <cuda_runtime_api.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -12,15 +11,18 @@
 #include <utility>
 #include <vector>
 
+#include "../../cuda/driver.h"
+
 namespace pixelrnn::cuda {
 
 using torch::stable::Tensor;
 using Optional = std::optional<Tensor>;
 
-inline void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  cudaGetLastError();  // it is reported here, not by torch's next launch
-  STD_TORCH_CHECK(false, "pixelrnn_ext: CUDA error: ", cudaGetErrorString(error));
+inline void check(CUresult error) {
+  if (error == CUDA_SUCCESS) return;
+  const char* text = nullptr;
+  driver().cuGetErrorString(error, &text);
+  STD_TORCH_CHECK(false, "pixelrnn_ext: CUDA error: ", text ? std::string(text) : std::to_string(error));
 }
 
 inline std::string place(const Tensor& t) {

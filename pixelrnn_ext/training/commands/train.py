@@ -12,7 +12,7 @@ import torch
 
 from ..._command import INTERRUPTED
 from ...operators import library
-from ...operators.library import VERSION, build_config
+from ...operators.library import VERSION
 from .. import builder, checkpoint, data, distributed, output, stored_data
 from ..interrupt import Interrupt
 from ..loop import Training
@@ -130,7 +130,7 @@ def _header(command: str, training: Training) -> list[str]:
     dataset, here = training.data, training.world
     sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
     processes = f", {here.size} processes" if here.size > 1 else ""
-    kernels = build_config()["instruction_set"] or "no native kernels"
+    kernels = library.instruction_set() or "no native kernels"
     slow = why_slow(training.model, here.device)
     return [
         f"command     {command}",

@@ -1,0 +1,144 @@
+"""Compiles the CUDA kernels by NVRTC, and writes the table of csrc/cuda/device_code.h.
+
+CUDA 12 compiles the code of a release: the drivers of CUDA 12 and of every later CUDA load it. The drivers of CUDA 12
+do not know the format of CUDA 13's code, which serves where the package is built beside a torch for CUDA 13.
+"""
+
+import concurrent.futures
+import ctypes
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+# The packages of PyPI that compile a release, whatever CUDA torch has.
+PACKAGES = ["nvidia-cuda-nvrtc-cu12==12.9.*", "nvidia-cuda-runtime-cu12==12.9.*"]
+
+# The headers of the standard libraries that the kernels and cuda.h include, and that NVRTC does not bring.
+STANDARD_HEADERS = {
+    "cmath": "",
+    "stdlib.h": "",
+    "stdint.h": "#include <cstdint>",
+    "cstdint": """
+        using int8_t = signed char; using int16_t = short; using int32_t = int; using int64_t = long;
+        using uint8_t = unsigned char; using uint16_t = unsigned short; using uint32_t = unsigned;
+        using uint64_t = unsigned long; using uintptr_t = unsigned long;""",
+    "type_traits": """
+        namespace std {
+        template <bool C, class A, class B> struct conditional { using type = A; };
+        template <class A, class B> struct conditional<false, A, B> { using type = B; };
+        template <bool C, class A, class B> using conditional_t = typename conditional<C, A, B>::type;
+        }""",
+}
+
+
+class NVRTC:
+    """A library of NVRTC, and `include`, the folder of the same CUDA's cuda.h and cuda_fp16.h."""
+
+    def __init__(self, library, include):
+        self.path, self.include = Path(library), Path(include)
+        self._library = ctypes.CDLL(str(library))
+        numbers = ctypes.c_int(), ctypes.c_int()
+        self._call("Version", *map(ctypes.byref, numbers))
+        self.version = ".".join(str(number.value) for number in numbers)
+        count = ctypes.c_int()
+        self._call("GetNumSupportedArchs", ctypes.byref(count))
+        known = (ctypes.c_int * count.value)()
+        self._call("GetSupportedArchs", known)
+        self.archs = set(map(str, known))
+
+    def _call(self, name, *arguments):
+        if status := getattr(self._library, f"nvrtc{name}")(*arguments):
+            raise RuntimeError(f"nvrtc{name}: error {status}")
+
+    def _output(self, kind, program):
+        size = ctypes.c_size_t()
+        self._call(f"Get{kind}Size", program, ctypes.byref(size))
+        text = ctypes.create_string_buffer(size.value)
+        self._call(f"Get{kind}", program, text)
+        return text.raw
+
+    def compile(self, source, arch, flags=()):
+        """Returns the machine code and the PTX of a .cu file for an arch such as sm_90, and what NVRTC printed."""
+        headers = [(name.encode(), f"#pragma once\n{text}\n".encode()) for name, text in STANDARD_HEADERS.items()]
+        names, texts = ((ctypes.c_char_p * len(headers))(*column) for column in zip(*headers))
+        program, text, name = ctypes.c_void_p(), source.read_bytes(), str(source).encode()
+        self._call("CreateProgram", ctypes.byref(program), text, name, len(headers), texts, names)
+        options = [f"--gpu-architecture={arch}", "--std=c++17", "--device-as-default-execution-space"]
+        options += [f"-I{source.parent}", f"-I{self.include}", *flags]
+        try:
+            status = self._library.nvrtcCompileProgram(
+                program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options))
+            )
+            log = self._output("ProgramLog", program).rstrip(b"\0").decode()
+            if status:
+                raise RuntimeError(f"{source}: {log}")
+            return self._output("CUBIN", program), self._output("PTX", program).rstrip(b"\0"), log
+        finally:
+            self._call("DestroyProgram", ctypes.byref(program))
+
+
+def find():
+    """Yields the NVRTCs of this environment and machine: those of PyPI's packages, CUDA 12 first, then a toolkit's."""
+    roots = [Path(path, "nvidia") for path in dict.fromkeys(sys.path)]
+    places = [(root / "cuda_nvrtc/lib", root / "cuda_runtime/include") for root in roots]
+    places += [(folder / "lib", folder / "include") for root in roots for folder in sorted(root.glob("cu[0-9]*"))]
+    toolkit = Path(os.environ.get("CUDA_HOME") or "/usr/local/cuda")
+    places += [(toolkit / lib, toolkit / "include") for lib in ("lib64", "lib")]
+    for lib, include in places:
+        libraries = sorted(lib.glob("libnvrtc.so.*"))
+        if libraries and all((include / name).exists() for name in ("cuda.h", "cuda_fp16.h")):
+            try:
+                nvrtc = NVRTC(libraries[0], include)
+            except (OSError, AttributeError, RuntimeError):
+                continue  # it does not load, or is too old to say what it compiles for
+            yield nvrtc
+
+
+def arch_of(gpu):
+    """Returns the architecture that NVRTC knows a GPU by: 90 for 9.0 or 9.0+PTX."""
+    return gpu.removesuffix("+PTX").replace(".", "")
+
+
+def kernels_of(machine_code):
+    return sorted({name.decode() for name in re.findall(rb"\.text\.(\w+)\0", machine_code)})
+
+
+def build(nvrtc, gpus, csrc, folder, flags=()):
+    """Returns a C++ file with the table, which includes the machine code of all kernels for `gpus`, and PTX for "+PTX".
+
+    `folder` keeps the code of earlier calls, which serves again where nothing that it depends on has changed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(Path(__file__).read_bytes() + repr((nvrtc.path.stat().st_size, flags)).encode())
+    for header in sorted([*csrc.glob("*.h"), *csrc.glob("cuda/*.h"), *csrc.glob("cuda/*.cuh")]):
+        digest.update(header.read_bytes())
+
+    def one(job):
+        gpu, source = job
+        inputs = digest.copy()
+        inputs.update(source.read_bytes())
+        stem = f"{source.stem}.{arch_of(gpu)}.{inputs.hexdigest()[:16]}"
+        files = [folder / f"{stem}.{kind}" for kind in ("cubin", "ptx")]
+        if not all(file.exists() for file in files):
+            for file, code in zip(files, nvrtc.compile(source, f"sm_{arch_of(gpu)}", flags)):
+                partial = file.with_suffix(f".{os.getpid()}")
+                partial.write_bytes(code)
+                partial.rename(file)
+        return gpu, *files
+
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("MAX_JOBS") or os.cpu_count())) as pool:
+        compiled = list(pool.map(one, [(gpu, source) for gpu in gpus for source in sorted(csrc.glob("cuda/*.cu"))]))
+    data, rows = [], []
+    for gpu, cubin, ptx in compiled:
+        names = " ".join(kernels_of(cubin.read_bytes()))
+        for file in (cubin, ptx) if gpu.endswith("+PTX") else (cubin,):
+            symbol = f"code_{len(rows)}"
+            rows.append(f'    {{{arch_of(gpu)}, {str(file == ptx).lower()}, " {names} ", {symbol}}},')
+            section = f'.section .rodata\\n.balign 64\\n{symbol}:\\n.incbin \\"{file}\\"\\n.byte 0\\n.previous\\n'
+            data.append(f'asm("{section}");\nextern "C" __attribute__((visibility("hidden"))) const char {symbol}[];')
+    table = ["namespace pixelrnn::cuda {", "extern const DeviceCode device_code[] = {", *rows, "    {},", "};", "}"]
+    target = folder / "device_code.cpp"
+    target.write_text("\n".join(['#include "cuda/device_code.h"', *data, *table, ""]))
+    return target

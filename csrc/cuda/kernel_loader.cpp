@@ -1,0 +1,104 @@
+#include "kernel_loader.h"
+
+#include <map>
+#include <mutex>
+
+#include "device_code.h"
+#include "relaxed_capture.h"
+
+namespace pixelrnn::cuda {
+namespace {
+
+// 11.0 of CUDA 13 is 10.1 of CUDA 12.
+bool is_jetson(int capability) {
+  return capability == 72 || capability == 87 || capability == 101 || capability == 110;
+}
+// PTX runs on its own capability and on every later one, machine code on the later ones of the same major. A Jetson and
+// other GPUs run no machine code of each other.
+bool runs_on(int capability, const DeviceCode& code) {
+  if (code.capability >= capability) return code.capability == capability;
+  const bool has_jetson = is_jetson(capability) || is_jetson(code.capability);
+  return code.ptx || (code.capability / 10 == capability / 10 && !has_jetson);
+}
+bool is_better(const DeviceCode& a, const DeviceCode& b) {
+  return a.ptx != b.ptx ? b.ptx : a.capability > b.capability;
+}
+const DeviceCode* best_code(int capability, const std::string& kernel) {
+  const DeviceCode* best = nullptr;
+  for (const DeviceCode* code = device_code; code->data; ++code)
+    if (runs_on(capability, *code) && (!best || is_better(*code, *best)) &&
+        std::string(code->kernels).find(" " + kernel + " ") != std::string::npos)
+      best = code;
+  return best;
+}
+
+// A block can have what the kernel's own `__shared__` variables leave. Every kernel gets the same permission whatever
+// its next launch needs: threads of the host that launch one kernel with different sizes would otherwise withdraw it
+// from each other.
+CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
+  const Driver& d = driver();
+  int most = 0, taken = 0;
+  CUresult error = d.cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device);
+  if (!error) error = d.cuFuncGetAttribute(&taken, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kernel);
+  if (error) return error;
+  return d.cuFuncSetAttribute(kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, most - taken);
+}
+
+struct LoadedCode {
+  std::map<const void*, CUmodule> modules;    // by the data of the code
+  std::map<const void*, CUfunction> kernels;  // by entry
+};
+
+CUresult load(LoadedCode& loaded, const char* name, CUfunction& kernel) {
+  const RelaxedCapture relaxed;
+  const Driver& d = driver();
+  CUdevice device = 0;
+  int major = 0, minor = 0;
+  CUresult error = d.cuCtxGetDevice(&device);
+  if (!error) error = d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device);
+  if (!error) error = d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device);
+  if (error) return error;
+  const DeviceCode* const code = best_code(10 * major + minor, name);
+  if (!code) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  CUmodule& module = loaded.modules[code->data];
+  if (!module) error = d.cuModuleLoadData(&module, code->data);
+  // With lazy loading, the driver's default, the kernel itself is loaded here, so that its launch loads nothing.
+  if (!error) error = d.cuModuleGetFunction(&kernel, module, name);
+  return error ? error : allow_all_shared_memory(kernel, device);
+}
+
+}  // namespace
+
+CUresult load_kernel(const void* entry, CUfunction& kernel) {
+  // By the context's number, which no later context gets. A context's address may be that of a destroyed one.
+  static std::mutex mutex;
+  static std::map<unsigned long long, LoadedCode> contexts;
+  unsigned long long number = 0;
+  if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;  // of the current context
+  const std::lock_guard<std::mutex> lock(mutex);
+  LoadedCode& loaded = contexts[number];
+  if (const auto found = loaded.kernels.find(entry); found != loaded.kernels.end()) {
+    kernel = found->second;
+    return CUDA_SUCCESS;
+  }
+  const CUresult error = load(loaded, static_cast<const char*>(entry), kernel);
+  if (!error) loaded.kernels[entry] = kernel;
+  return error;
+}
+
+int code_capability(int capability) {
+  const DeviceCode* const code = best_code(capability, "pack_bf16");
+  return code ? code->capability : 0;
+}
+
+std::string why_no_code(int capability) {
+  auto text = [](int c) { return std::to_string(c / 10) + "." + std::to_string(c % 10); };
+  std::map<int, bool> built;  // whether there is PTX, by capability
+  for (const DeviceCode* code = device_code; code->data; ++code) built[code->capability] |= code->ptx;
+  std::string list;
+  for (const auto& [c, ptx] : built) list += (list.empty() ? "" : ", ") + text(c) + (ptx ? " (and later)" : "");
+  return "expected a GPU of a compute capability that the kernels were built for (" + list + "), got " +
+         text(capability);
+}
+
+}  // namespace pixelrnn::cuda

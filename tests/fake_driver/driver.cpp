@@ -1,0 +1,245 @@
+// The functions of the CUDA driver API that csrc/cuda/driver.h names, and what tests need beside them. They refuse what
+// a driver refuses, with its errors. A launch runs nothing.
+#include <cuda.h>
+
+#include <algorithm>
+#include <climits>
+#include <optional>
+
+#include "state.h"
+
+using namespace fake;
+
+namespace {
+
+Function* of(CUfunction f) { return reinterpret_cast<Function*>(f); }
+
+std::optional<unsigned> cluster_of(const CUlaunchConfig& c) {
+  unsigned blocks = 1;
+  for (unsigned i = 0; i < c.numAttrs; ++i) {
+    if (c.attrs[i].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) return std::nullopt;
+    const auto& d = c.attrs[i].value.clusterDim;
+    if (d.y != 1 || d.z != 1) return std::nullopt;
+    blocks = d.x;
+  }
+  return blocks;
+}
+
+// What a launch and a question about its occupancy refuse alike.
+CUresult refuse(Call& call, const Function& f, int64_t threads, int64_t shared) {
+  if (f.context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
+  if (threads < 1 || threads > 1024 || shared < 0 || shared > f.most_dynamic) return CUDA_ERROR_INVALID_VALUE;
+  return CUDA_SUCCESS;
+}
+// The error of a cluster is "cluster misconfiguration" in cuda.h; no GPU was asked which misconfigurations give it.
+CUresult refuse_grid(Call& call, const CUlaunchConfig& c) {
+  if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
+    return CUDA_ERROR_INVALID_VALUE;
+  const std::optional<unsigned> cluster = cluster_of(c);
+  if (!cluster) return CUDA_ERROR_INVALID_VALUE;
+  if (c.numAttrs &&
+      (!call.gpu().has_clusters() || *cluster < 1 || *cluster > kMostClusterBlocks || c.gridDimX % *cluster))
+    return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  return CUDA_SUCCESS;
+}
+CUresult refuse_stream(Call& call, CUstream stream) {
+  if (!stream) {  // the stream that waits for all others of its context
+    for (auto& [other, capture] : call.state().captures) {
+      capture.broken = true;
+      return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+    }
+    return CUDA_SUCCESS;
+  }
+  if (reinterpret_cast<Stream*>(stream)->context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
+  const auto capture = call.state().captures.find(stream);
+  return capture != call.state().captures.end() && capture->second.broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
+                                                                          : CUDA_SUCCESS;
+}
+
+int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.blockDimY * c.blockDimZ; }
+
+}  // namespace
+
+// Begins a function of the driver. A call that every function refuses returns here.
+#define BEGIN(needs)                 \
+  Call call(__func__, Needs::needs); \
+  if (call.refused()) return call.refused()
+
+extern "C" {
+
+CUresult cuInit(unsigned) {
+  BEGIN(nothing);
+  if (gpus().empty()) return call.result(CUDA_ERROR_NO_DEVICE);
+  call.state().initialised = true;
+  call.state().contexts.resize(gpus().size());
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuGetErrorString(CUresult error, const char** text) {
+  switch (error) {
+    case CUDA_ERROR_NO_DEVICE: *text = "no CUDA-capable device is detected"; break;
+    case CUDA_ERROR_NO_BINARY_FOR_GPU: *text = "no kernel image is available for execution on the device"; break;
+    default: *text = "an error of the fake driver";
+  }
+  return CUDA_SUCCESS;
+}
+
+// ---- devices
+CUresult cuDeviceGetCount(int* count) {
+  BEGIN(initialisation);
+  *count = int(gpus().size());
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuDeviceGet(CUdevice* device, int index) {
+  BEGIN(initialisation);
+  if (index < 0 || index >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  *device = index;
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
+  BEGIN(initialisation);
+  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  const Gpu& gpu = gpus()[device];
+  switch (attribute) {
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = gpu.capability / 10; break;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = gpu.capability % 10; break;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *value = gpu.shared_memory; break;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = gpu.multiprocessors; break;
+    default: return call.result(CUDA_ERROR_INVALID_VALUE);
+  }
+  return call.result(CUDA_SUCCESS);
+}
+
+// ---- contexts
+CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
+  BEGIN(initialisation);
+  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  Context& made = call.state().contexts[device];
+  made.device = device;
+  if (!made.number) made.number = ++call.state().contexts_made;
+  *context = reinterpret_cast<CUcontext>(&made);
+  call << device;
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuDevicePrimaryCtxReset(CUdevice device) {
+  BEGIN(initialisation);
+  if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
+  call.state().contexts[device].number = 0;
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuCtxSetCurrent(CUcontext context) {
+  BEGIN(initialisation);
+  this_thread.context = reinterpret_cast<Context*>(context);
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuCtxGetCurrent(CUcontext* context) {
+  BEGIN(initialisation);
+  *context = reinterpret_cast<CUcontext>(this_thread.context);
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuCtxGetDevice(CUdevice* device) {
+  BEGIN(context);
+  *device = call.context().device;
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
+  BEGIN(context);
+  *number = (context ? reinterpret_cast<Context*>(context) : &call.context())->number;
+  return call.result(*number ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED);
+}
+
+// ---- code
+CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+  BEGIN(loading);
+  Code code = read_code(image);
+  call << code.name();
+  if (!code.capability) return call.result(CUDA_ERROR_INVALID_IMAGE);
+  if (!runs_on(code, call.gpu().capability))
+    return call.result(code.ptx ? CUDA_ERROR_INVALID_PTX : CUDA_ERROR_NO_BINARY_FOR_GPU);
+  *module = reinterpret_cast<CUmodule>(new Module{call.context().number, std::move(code)});
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
+  BEGIN(loading);
+  const auto& m = *reinterpret_cast<Module*>(module);
+  call << name;
+  if (m.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
+  if (!m.code.kernels.count(name)) return call.result(CUDA_ERROR_NOT_FOUND);
+  *function = reinterpret_cast<CUfunction>(new Function{m.context, name});
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction function) {
+  BEGIN(loading);
+  call << of(function)->kernel;
+  if (of(function)->context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
+  if (attribute != CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) return call.result(CUDA_ERROR_INVALID_VALUE);
+  *value = Function::kStatic;
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
+  BEGIN(loading);
+  call << of(function)->kernel;
+  if (of(function)->context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
+  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
+      value > call.gpu().shared_memory - Function::kStatic)
+    return call.result(CUDA_ERROR_INVALID_VALUE);
+  of(function)->most_dynamic = value;
+  return call.result(CUDA_SUCCESS);
+}
+
+// ---- occupancy. Registers are not known: shared memory and threads bound it.
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
+  BEGIN(loading);
+  call << of(function)->kernel;
+  if (const CUresult error = refuse(call, *of(function), threads, shared)) return call.result(error);
+  constexpr int reserved = 1024;  // bytes that every block takes besides
+  const int by_memory = (call.gpu().shared_memory + reserved) / (int(shared) + Function::kStatic + reserved);
+  *blocks = std::min(by_memory, 2048 / threads);
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
+  BEGIN(loading);
+  call << of(function)->kernel;
+  CUresult error = refuse(call, *of(function), threads_of(*config), config->sharedMemBytes);
+  if (!error) error = refuse_grid(call, *config);
+  if (!error) *clusters = call.gpu().multiprocessors / *cluster_of(*config);
+  return call.result(error);
+}
+
+// ---- launches and captures
+CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra) {
+  BEGIN(context);
+  const CUlaunchConfig& c = *config;
+  call << of(function)->kernel << "grid" << c.gridDimX << c.gridDimY << c.gridDimZ << "threads" << threads_of(c)
+       << "shared" << c.sharedMemBytes << "cluster" << cluster_of(c).value_or(0);
+  CUresult error = refuse(call, *of(function), threads_of(c), c.sharedMemBytes);
+  if (!error) error = refuse_grid(call, c);
+  if (!error) error = refuse_stream(call, c.hStream);
+  if (!error && (!arguments || !arguments[0] || extra)) error = CUDA_ERROR_INVALID_VALUE;
+  return call.result(error);
+}
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
+  BEGIN(initialisation);
+  std::swap(this_thread.mode, *mode);
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuStreamCreate(CUstream* stream, unsigned) {
+  BEGIN(context);
+  *stream = reinterpret_cast<CUstream>(new Stream{call.context().number});
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode) {
+  BEGIN(context);
+  call.state().captures[stream] = {std::this_thread::get_id(), mode};
+  return call.result(CUDA_SUCCESS);
+}
+CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
+  BEGIN(context);
+  const auto capture = call.state().captures.find(stream);
+  if (capture == call.state().captures.end()) return call.result(CUDA_ERROR_ILLEGAL_STATE);
+  const bool broken = capture->second.broken;
+  call.state().captures.erase(capture);
+  *graph = nullptr;
+  return call.result(broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS);
+}
+
+}  // extern "C"

@@ -1,0 +1,69 @@
+// What a training asks of csrc/cuda: plans, packed weights, scans by one launch and line by line, gradients.
+#pragma once
+#include "../../csrc/cuda/gradients.h"
+#include "../../csrc/cuda/resident.h"
+#include "../../csrc/cuda/step.h"
+#include "check.h"
+
+namespace training {
+
+using namespace pixelrnn::cuda;
+
+constexpr int kHidden = 64, kBatch = 4, kDirections = 2, kLines = 5;
+
+// Returns the plan of the resident path for the current device.
+inline Plan resident_plan(bool backward, int gates) {
+  Device device;
+  SUCCEEDS(current_device(device));
+  Plan chosen;
+  const Problem problem{Format::bf16, backward, kHidden, 2, 63, 32, kBatch, kDirections, gates};
+  SUCCEEDS(plan_here(problem, device, {8, 0, 0, "", false}, chosen));
+  EQUAL(chosen.why_not, "");
+  return chosen;
+}
+
+inline void run_resident(const Plan& plan, CUstream stream) {
+  ForwardArgs forward4{};
+  BackwardArgs backward4{};
+  ForwardArgs2d forward5{};
+  BackwardArgs2d backward5{};
+  forward4.images = backward4.images = forward5.scan.images = backward5.scan.images = kBatch;
+  SUCCEEDS(pack({nullptr, nullptr, plan.tiling}, kDirections, stream));
+  const bool five = plan.variant->gates == 5;
+  if (plan.variant->backward)
+    SUCCEEDS(five ? backward(plan, backward5, kDirections, stream) : backward(plan, backward4, kDirections, stream));
+  else SUCCEEDS(five ? forward(plan, forward5, kDirections, stream) : forward(plan, forward4, kDirections, stream));
+}
+
+inline void run_lines(int gates, CUstream stream) {
+  StepForwardArgs forward{};
+  StepBackwardArgs backward{};
+  forward.shape.directions = backward.shape.directions = kDirections;
+  forward.shape.images = backward.shape.images = kBatch;
+  forward.shape.hidden = backward.shape.hidden = kHidden;
+  forward.shape.active = backward.shape.active = 3;
+  CUfunction kernel = nullptr;
+  SUCCEEDS(load_step_kernel(StepType::float32, gates, false, kernel));
+  for (int line = 0; line < kLines; ++line) SUCCEEDS(step_forward(kernel, forward, stream));
+  SUCCEEDS(load_step_kernel(StepType::float32, gates, true, kernel));
+  for (int line = 0; line < kLines; ++line) SUCCEEDS(step_backward(kernel, backward, stream));
+}
+
+inline void run_gradients(CUstream stream) {
+  NeighboursArgs neighbours{};
+  BorderSumsArgs border{};
+  neighbours.shape = border.shape = {kDirections, kBatch, 32, 32, kHidden, true, false, 2};
+  SUCCEEDS(gather_neighbours(neighbours, 2, stream));
+  SUCCEEDS(sum_border(MapType::bfloat16, border, stream));
+}
+
+inline void run_everything(CUstream stream) {
+  for (int gates : {4, 5}) {
+    for (bool backward : {false, true}) run_resident(resident_plan(backward, gates), stream);
+    run_lines(gates, stream);
+  }
+  run_gradients(stream);
+}
+constexpr int kLaunches = 4 * 2 + 4 * kLines + 2;  // of run_everything
+
+}  // namespace training
