@@ -1,7 +1,7 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: lint types docs smoke test sweep emulated native bench-check pretrained wheel repair
+.PHONY: lint types docs smoke test sweep emulated native bench-check pretrained wheel release-check
 
 lint:
 	ruff check .
@@ -29,7 +29,7 @@ test:
 sweep:
 	pytest -m sweep -n 2 --dist loadgroup
 
-# The CUDA kernels, executed on the CPU, and their cycles by a model; needs nvcc.
+# The CUDA kernels, executed on the CPU, and their cycles by a model; needs `pip install --group device-code`.
 emulated:
 	pytest -m emulated -n 2 --dist loadgroup
 
@@ -51,16 +51,23 @@ pretrained:
 	  python -m pixelrnn_ext.training.export --force runs/mnist5k-$$m mnist5k-$$m || exit 1; \
 	done
 
-# One wheel in dist/ for every Python and every torch that the package takes; `pip install --group wheel` brings the tools.
+# The wheel that is released, in dist/: one file for every Python, every torch and every CUDA; `pip install --group wheel` brings the tools.
+# Linux: GCC 12 is the newest compiler whose symbols csrc/old_libraries.cpp has. macOS has no CUDA.
 wheel:
-	rm -rf build/wheel dist/*.whl
-	PIXELRNN_NATIVE=1 python -m pip wheel --no-deps --wheel-dir build/wheel .
-	$(MAKE) repair WHEEL=build/wheel/*.whl DIST=dist
-	abi3audit --strict dist/*.whl
+	rm -rf build/wheel build/unpacked build/temp.* dist/*.whl
+	if [ "$$(uname)" = Linux ]; then export PIXELRNN_OLD_LIBRARIES=1 PIXELRNN_CUDA=1 CXX=g++-12; else export PIXELRNN_CUDA=0; fi; unset PIXELRNN_LINE_NUMBERS; \
+	  PIXELRNN_NATIVE=1 python -m pip wheel --no-deps --wheel-dir build/wheel .
+	if [ "$$(uname)" = Linux ]; then \
+	  python -m zipfile --extract build/wheel/*.whl build/unpacked && \
+	  python tests/shared_libraries.py build/unpacked build && \
+	  ! grep -rlF "$(CURDIR)" build/unpacked && \
+	  auditwheel repair --only-plat --plat manylinux_2_28_$$(uname -m) --exclude 'libtorch*' --exclude 'libc10*' --wheel-dir dist build/wheel/*.whl; \
+	else mkdir -p dist && cp build/wheel/*.whl dist; fi
 	ls -l dist
 
-# Names the wheel by the oldest glibc that it loads on. The libraries of torch and CUDA stay those of the torch that is installed.
-repair:
-	if [ "$$(uname)" = Linux ]; then \
-	  auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' --exclude 'libcudart*' --wheel-dir "$(DIST)" $(WHEEL); \
-	else mkdir -p "$(DIST)" && cp $(WHEEL) "$(DIST)"; fi
+# What has to hold before the tag of a release: the wheel is in dist/ already. `pip install --group release` brings the tools.
+release-check:
+	rm -f dist/*.tar.gz
+	python -m build --sdist --outdir dist
+	twine check --strict dist/*
+	python .github/release_check.py

@@ -1,0 +1,110 @@
+"""Checks that the tree, and the wheels and the sdist in dist/, are one release: `make release-check`, before the tag.
+
+Prints one sentence for each finding, and fails where there is one.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+NAME = "pixelrnn_ext"
+ROOT = Path(__file__).resolve().parents[1]
+PLATFORM = r"(manylinux_2_28_(x86_64|aarch64)|macosx_\d+_\d+_arm64)"
+
+
+def first(pattern, path):
+    """Returns the group of the first match in a file, or None."""
+    found = re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found and found[1]
+
+
+def version_of(root):
+    return first(r'^version = "(.*)"$', root / "pyproject.toml")
+
+
+def documents(root, ref=""):
+    """Yields where the citation, the changelog or a ref such as refs/tags/v0.1.0 states another version."""
+    version = version_of(root)
+    cited = first(r"^version: (.*)$", root / "CITATION.cff")
+    if cited != version:
+        yield f"CITATION.cff: expected version {version}, got {cited}"
+    top = first(r"^## (.*)$", root / "CHANGELOG.md")
+    if not re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", top or ""):
+        yield f"CHANGELOG.md: expected the top section [{version}] with a date, got {top}"
+    if ref.startswith("refs/tags/") and ref != f"refs/tags/v{version}":
+        yield f"the tag: expected v{version}, got {ref.removeprefix('refs/tags/')}"
+
+
+def wheel_files(path):
+    with zipfile.ZipFile(path) as wheel:
+        return {re.sub(r"^[^/]*\.dist-info/METADATA$", "PKG-INFO", name): wheel.read(name) for name in wheel.namelist()}
+
+
+def sdist_files(path):
+    with tarfile.open(path) as sdist:
+        return {file.name.partition("/")[2]: sdist.extractfile(file).read() for file in sdist if file.isfile()}
+
+
+def distributions(folder, version):
+    """Yields what is wrong with the names of wheels and sdist, and where a wheel and the sdist hold other files."""
+    wheels, sdists = sorted(folder.glob("*.whl")), [path.name for path in folder.glob("*.tar.gz")]
+    if not wheels:
+        yield f"{folder.name}: expected a wheel, got none"
+    if sdists != [f"{NAME}-{version}.tar.gz"]:
+        yield f"{folder.name}: expected the sdist {NAME}-{version}.tar.gz, got {', '.join(sdists) or 'none'}"
+    for wheel in wheels:
+        yield from contents(wheel)
+        if not re.fullmatch(rf"{NAME}-{re.escape(version)}-py3-none-{PLATFORM}\.whl", wheel.name):
+            yield f"{wheel.name}: expected {NAME}-{version}-py3-none and a platform of a release"
+        for sdist in sdists:
+            ours, theirs = wheel_files(wheel), sdist_files(folder / sdist)
+            shared = rf"PKG-INFO|{NAME}/(?!_build_info).*\.py"
+            names = sorted(name for name in ours.keys() | theirs.keys() if re.fullmatch(shared, name))
+            if other := [name for name in names if ours.get(name) != theirs.get(name)]:
+                yield f"{wheel.name}: expected {other[0]} as in {sdist}, got another ({len(other)} files differ)"
+
+
+def contents(wheel):
+    """Yields what a wheel lacks of a release: a library, or on Linux the build for glibc 2.28 and all GPUs."""
+    files, is_linux = wheel_files(wheel), "manylinux" in wheel.name
+    for library in ["_C.so", *["_C_cuda.so"] * is_linux]:
+        if f"{NAME}/{library}" not in files:
+            yield f"{wheel.name}: expected the library {library}, got none"
+    built = re.search(rb"'glibc': ([^,]+)", files.get(f"{NAME}/_build_info.py", b"'glibc': nothing,"))
+    if is_linux and (found := built[1].decode() if built else "nothing") != "'2.28'":
+        yield f"{wheel.name}: expected a build by `make wheel`, for glibc '2.28' and all GPUs, got {found}"
+
+
+def build(sdist):
+    """Yields what fails where the CPU kernels are built from the sdist alone, without git."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.unpack_archive(sdist, folder, filter="data")
+        (source,) = Path(folder).iterdir()
+        installed = Path(folder, "installed")
+        settings = {"PIXELRNN_NATIVE": "1", "PIXELRNN_CUDA": "0", "PYTHONPATH": str(installed)}
+        pip = ["-m", "pip", "install", "--no-deps", "--target", installed, source]
+        for step, command in {"its build": pip, "its smoke test": ["tests/smoke.py"]}.items():
+            status = subprocess.run([sys.executable, *command], cwd=source, env={**os.environ, **settings}).returncode
+            if status:
+                yield f"{sdist.name}: expected {step} to succeed, got exit status {status}"
+                return
+
+
+def main():
+    dist = ROOT / "dist"
+    findings = [*documents(ROOT, os.environ.get("GITHUB_REF", "")), *distributions(dist, version_of(ROOT))]
+    for sdist in dist.glob("*.tar.gz"):
+        findings += build(sdist)
+    for finding in findings:
+        print(f"release-check: {finding}", file=sys.stderr)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
