@@ -25,8 +25,8 @@ def built(request):
     return shared_libraries.Library(path)
 
 
-def test_no_library_needs_python_or_a_cuda(built):
-    for name in ("cuda", "nv", "python", "cupti"):
+def test_no_library_needs_python_openmp_or_a_cuda(built):
+    for name in ("cuda", "nv", "python", "cupti", "omp"):
         assert not [needed for needed in built.needed if name in needed], built.needed
     assert "libtorch.so" in built.needed or "libtorch_cpu.so" in built.needed
     assert not [symbol for symbol in built.imported if symbol.startswith(("Py", "_Py", "cu"))]
