@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 import torch
 
+import child
 import masked_conv_interpreted
 
 triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
@@ -175,7 +176,7 @@ def test_a_cpu_tensor_has_a_reason():
     assert "CUDA tensor" in gpu.why_not(torch.empty(1, 1, 1, 1))
 
 
-def test_without_triton():
+def test_without_triton(tmp_path):
     """The package does not import the kernels (torch may import triton by itself), and they say what they lack."""
     command = """if True:
         import sys, torch, pixelrnn_ext
@@ -184,4 +185,4 @@ def test_without_triton():
         from pixelrnn_ext.operators.masked_conv import gpu
         assert "need Triton" in gpu.why_not(torch.empty(1, 1, 1, 1))
     """
-    subprocess.run([sys.executable, "-c", command], check=True)
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, env=child.environment(), check=True)
