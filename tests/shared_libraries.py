@@ -1,4 +1,4 @@
-"""What a compiled library of the package needs of a system, read from the file.
+"""Reads from a compiled library of the package what it needs of a system.
 
 `python tests/shared_libraries.py FOLDER OBJECTS` fails where a library in FOLDER needs newer system libraries than
 manylinux_2_28 has. It names each such symbol, and the object files in OBJECTS that use it.

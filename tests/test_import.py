@@ -1,4 +1,4 @@
-"""What `import pixelrnn_ext` costs beyond `import torch`, and what is left where the CUDA kernels do not run."""
+"""The import costs little beyond torch's, and works where the CUDA kernels do not run."""
 
 import shutil
 import subprocess

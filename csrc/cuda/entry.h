@@ -1,6 +1,6 @@
-// What host code knows a kernel by: every kernel NAME(Args) of this folder has a NAME_entry, which launch() takes. That
-// is its name, under which kernel_loader.cpp finds it. Host code therefore needs no CUDA compiler. Where tests/emulator
-// runs the kernels, which are then functions of this process, it is the function's address.
+// Host code knows a kernel by its entry: every kernel NAME(Args) of this folder has a NAME_entry, which launch() takes.
+// That is its name, under which kernel_loader.cpp finds it. Host code therefore needs no CUDA compiler. Where
+// tests/emulator runs the kernels, which are then functions of this process, it is the function's address.
 #pragma once
 
 #if defined(PIXELRNN_BY_NAME)  // setup.py

@@ -14,7 +14,7 @@ from emulated import library
 from emulated.kernels import kernels
 from emulator import toolchain
 
-# Those of the machine code in a wheel for x86-64: RELEASED of setup.py.
+# A wheel for x86-64 has machine code for these: RELEASED of setup.py.
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 

@@ -1,4 +1,4 @@
-// What a test asks the fake driver beside its functions.
+// Functions of the fake driver that no driver has. Tests call them.
 #pragma once
 
 extern "C" {

@@ -25,7 +25,7 @@ std::optional<unsigned> cluster_of(const CUlaunchConfig& c) {
   return blocks;
 }
 
-// What a launch and a question about its occupancy refuse alike.
+// Returns the error of arguments that a launch and a question about its occupancy both refuse.
 CUresult refuse(Call& call, const Function& f, int64_t threads, int64_t shared) {
   if (f.context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
   if (threads < 1 || threads > 1024 || shared < 0 || shared > f.most_dynamic) return CUDA_ERROR_INVALID_VALUE;

@@ -1,4 +1,4 @@
-// What the fake driver remembers: contexts, modules, functions, streams, captures, and every call.
+// The state of the fake driver: contexts, modules, functions, streams, captures, and every call.
 #pragma once
 #include <cuda.h>
 
@@ -45,7 +45,7 @@ struct State {
   std::vector<std::string> calls;
 };
 
-// What a function of the driver needs, beside arguments that are right.
+// The state that a function of the driver needs, beside right arguments.
 enum class Needs { nothing, initialisation, context, loading };
 
 // One call of the driver: holds the lock of the state, refuses what every function refuses, and records the call as

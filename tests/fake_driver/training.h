@@ -1,4 +1,4 @@
-// What a training asks of csrc/cuda: plans, packed weights, scans by one launch and line by line, gradients.
+// Calls csrc/cuda as a training does: plans, packed weights, scans by one launch and line by line, gradients.
 #pragma once
 #include "../../csrc/cuda/gradients.h"
 #include "../../csrc/cuda/resident.h"

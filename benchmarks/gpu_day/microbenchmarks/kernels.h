@@ -1,4 +1,4 @@
-// What a launch of a microbenchmark gets. gpu_day/run_micro.py has the same types and sizes.
+// The arguments of a microbenchmark's kernel. gpu_day/run_micro.py has the same types and sizes.
 #pragma once
 #include <cstdint>
 
