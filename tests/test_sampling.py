@@ -391,8 +391,13 @@ def test_sizes_that_the_multi_scale_model_refuses():
         make("multiscale").sample(2, (1, 4, 5))
 
 
+def numbers(program):
+    """Returns a program with numbers in place of the names of its steps."""
+    return [columns.step(word) if isinstance(word, str) else word for word in program]
+
+
 BLOCK = columns.block(1, torch.float32) if library.why_no_native() is None else 0
-RIGHT = [0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start stop relu packed block, one tap
+RIGHT = ["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start stop relu packed block, one tap
 
 
 @pytest.mark.parametrize(
@@ -400,27 +405,29 @@ RIGHT = [0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start stop relu
     [
         (RIGHT[:-1], "ends within a step"),
         ([9], "there is no step 9"),
-        ([0, 99, 1, 0, 3, 0, 2, 0], "there is no tensor 99"),
-        ([0, 0, 1, 0, 4, 0, 2, BLOCK, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
-        ([0, 0, 1, -1, 3, 0, 2, BLOCK, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
-        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
-        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
-        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
-        ([0, 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 2], f"expected {2 * BLOCK} packed weights, got {3 * BLOCK}"),
-        ([0, 0, 1, 0, 3, 0, 2, BLOCK + 1, 1, 0, 0, 3], "packed in blocks of"),
-        ([0, 0, 3, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "wrong dtype"),
-        ([0, 0, 4, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "expected a buffer"),
-        ([1, 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
-        ([3, 0, 3, 5, 6, 1, 0, 3], "has no logits"),
-        ([3, 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
-        ([3, 8, 3, 5, 6, 7, 0, 0], "has no logits"),
-        ([4, 0, 6, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
-        ([4, 0, 9, 5, 7, 0, 0], "wrong dtype"),
-        ([4, 0, 9, 9, 7, 0, 3], "has no logits"),
-        ([5, 0, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
-        ([5, 0, 5, 9, 7, 0, 0], "expected streams to decode"),
-        ([4, 11, 9, 9, 10, 0, 0], "expected 3 colours of 2 levels"),
-        ([4, 12, 9, 9, 13, 0, 0], "expected at most 4096 levels to code, got 4097"),
+        ([2**32], "there is no step 4294967296"),
+        ([-1], "there is no step -1"),
+        (["linear", 99, 1, 0, 3, 0, 2, 0], "there is no tensor 99"),
+        (["linear", 0, 1, 0, 4, 0, 2, BLOCK, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
+        (["linear", 0, 1, -1, 3, 0, 2, BLOCK, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 2], f"expected {2 * BLOCK} packed weights, got {3 * BLOCK}"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK + 1, 1, 0, 0, 3], "packed in blocks of"),
+        (["linear", 0, 3, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "wrong dtype"),
+        (["linear", 0, 4, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "expected a buffer"),
+        (["cell", 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
+        (["draw", 0, 3, 5, 6, 1, 0, 3], "has no logits"),
+        (["draw", 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["draw", 8, 3, 5, 6, 7, 0, 0], "has no logits"),
+        (["encode", 0, 6, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["encode", 0, 9, 5, 7, 0, 0], "wrong dtype"),
+        (["encode", 0, 9, 9, 7, 0, 3], "has no logits"),
+        (["decode", 0, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["decode", 0, 5, 9, 7, 0, 0], "expected streams to decode"),
+        (["encode", 11, 9, 9, 10, 0, 0], "expected 3 colours of 2 levels"),
+        (["encode", 12, 9, 9, 13, 0, 0], "expected at most 4096 levels to code, got 4097"),
     ],
 )
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
@@ -436,9 +443,15 @@ def test_wrong_programs_are_refused(code, message):
     tensors[5][3, 1, 0], tensors[6][3, 1, 0] = True, 9
     tensors += [torch.zeros(2), torch.zeros(5, 2, 2), torch.zeros(5, 2, 3, dtype=torch.int64), torch.zeros(3)]
     tensors += [torch.zeros(5, 2, 6), torch.zeros(5, 2, 3 * 4097), torch.zeros(4097)]
-    torch.ops.pixelrnn_ext.run_columns(tensors, RIGHT, 1, 1.0)
+    torch.ops.pixelrnn_ext.run_columns(tensors, numbers(RIGHT), 1, 1.0)
     with pytest.raises(RuntimeError, match=message):
-        torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0)
+        torch.ops.pixelrnn_ext.run_columns(tensors, numbers(code), 1, 1.0)
+
+
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_a_step_of_another_name_is_refused():
+    with pytest.raises(RuntimeError, match="expected the name of a step, got lin$"):
+        columns.step("lin")
 
 
 FULL = 2**64 - 1 - 2**64  # a range as it is at the beginning, in 64 bits
@@ -468,7 +481,7 @@ def test_wrong_streams_are_refused(streams, options, message):
     integers = [torch.zeros(3, 2, 1, dtype=torch.int64) for _ in range(2)]
     tensors = [torch.zeros(3, 2, 1), torch.zeros(3, 2, 1, dtype=torch.bool), *integers, torch.zeros(2)]
     tensors.append(torch.zeros(3, 2, 1))
-    decode, data = [5, 0, 1, 2, 4, 5, 0], torch.tensor([1, 2, 3], dtype=torch.uint8)
+    decode, data = numbers(["decode", 0, 1, 2, 4, 5, 0]), torch.tensor([1, 2, 3], dtype=torch.uint8)
     torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, streams=torch.tensor([STREAM]), bytes=data)
     given = dict(streams=None if streams is None else torch.tensor(streams), bytes=data) | options
     with pytest.raises(RuntimeError, match=message):
@@ -478,12 +491,12 @@ def test_wrong_streams_are_refused(streams, options, message):
 @pytest.mark.parametrize(
     ("sizes", "code", "message"),
     [
-        ((5, 2, 0), [2, 0, -1, 0, 0, 3, 0], "channels 0 to 3 are not in a buffer"),
+        ((5, 2, 0), ["pointwise", 0, -1, 0, 0, 3, 0], "channels 0 to 3 are not in a buffer"),
         ((2**31, 0, 3), [], "expected fewer than 2^31 columns and images, got 2147483648 and 0"),
         ((5, 2**31, 0), [], "expected fewer than 2^31 columns and images, got 5 and 2147483648"),
         (
             (5, 0, 2**30),
-            [0, 0, 0, 0, 1, 0, 0, BLOCK, 2, *[0, 0, 2**30] * 2],
+            ["linear", 0, 0, 0, 1, 0, 0, BLOCK, 2, *[0, 0, 2**30] * 2],
             "expected taps of fewer than 2^31 channels",
         ),
     ],
@@ -491,7 +504,7 @@ def test_wrong_streams_are_refused(streams, options, message):
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 def test_programs_of_empty_buffers_are_checked_too(sizes, code, message):
     with pytest.raises(RuntimeError, match=re.escape(message)):
-        torch.ops.pixelrnn_ext.run_columns([torch.empty(sizes)], code, 1, 1.0)
+        torch.ops.pixelrnn_ext.run_columns([torch.empty(sizes)], numbers(code), 1, 1.0)
 
 
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
@@ -500,7 +513,7 @@ def test_no_streams_decode_no_images():
         buffers = [torch.zeros(3, images, 1, dtype=dtype) for dtype in (torch.float32, torch.bool, torch.int64)]
         streams, data = torch.empty(0, 6, dtype=torch.int64), torch.zeros(3, dtype=torch.uint8)
         torch.ops.pixelrnn_ext.run_columns(
-            [*buffers, torch.zeros(2)], [5, 0, 1, 2, 3, 0, 0], 1, 1.0, streams=streams, bytes=data
+            [*buffers, torch.zeros(2)], numbers(["decode", 0, 1, 2, 3, 0, 0]), 1, 1.0, streams=streams, bytes=data
         )
 
     decode(0)

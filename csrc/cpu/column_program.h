@@ -1,14 +1,14 @@
 // A program of pixelrnn_ext/incremental/native.py, checked: whatever its integers say, what comes out reads and writes
 // nothing but the buffers that it was given. std::runtime_error, in one sentence, for all else.
 //
-// code is one list of integers, a step after the other. Buffers, packed and scaled are indices into the tensors, -1
-// where there is none:
-//   0 base output start stop relu packed block taps (input shift channels)*                             linear
-//   1 base carried shift c h addend output start stop packed block taps (input shift channels)*         cell
-//   2 left right output start stop relu                                                                 pointwise
-//   3 logits uniform known values scaled image colour                                                   draw
-//   4 logits values intervals scaled image colour                                                       encode
-//   5 logits known values scaled image colour                                                           decode
+// code is one list of integers, a step after the other. A step begins with its kind, a number of StepKind. Buffers,
+// packed and scaled are indices into the tensors, -1 where there is none:
+//   linear base output start stop relu packed block taps (input shift channels)*
+//   cell base carried shift c h addend output start stop packed block taps (input shift channels)*
+//   pointwise left right output start stop relu
+//   draw logits uniform known values scaled image colour
+//   encode logits values intervals scaled image colour
+//   decode logits known values scaled image colour
 // Buffers are [margin + width, N, channels], contiguous: uniform of float64, known of bool, values and intervals of
 // int64, the others of one dtype. A block is what column_block gave when the weights were packed.
 #pragma once
@@ -160,17 +160,15 @@ template <class T> class ColumnProgram {
 
   ColumnStep<T> step() {
     ColumnStep<T> s{};
-    const int64_t kind = next();
-    switch (kind) {
-      case 0:
-        s.kind = StepKind::kLinear;
+    s.kind = StepKind(next());
+    switch (s.kind) {
+      case StepKind::kLinear:
         s.base = buffer(), s.output = buffer();
         range(s, {s.base, s.output});
         s.relu = next();
         taps(s, 1, blocks_.outputs);
         break;
-      case 1:
-        s.kind = StepKind::kCell;
+      case StepKind::kCell:
         s.base = buffer(), s.carried = buffer(), s.shift = column_shift(), s.c = buffer(), s.h = buffer(),
         s.addend = buffer(), s.output = buffer();
         range(s, {s.carried, s.c, s.h, s.addend, s.output});
@@ -178,28 +176,25 @@ template <class T> class ColumnProgram {
             s.base.channels);
         taps(s, 4, blocks_.units);
         break;
-      case 2:
-        s.kind = StepKind::kPointwise;
+      case StepKind::kPointwise:
         s.base = buffer(), s.addend = optional_buffer(), s.output = buffer();
         range(s, {s.base, s.addend, s.output});
         s.relu = next();
         break;
-      case 3:
-        s.kind = StepKind::kDraw;
+      case StepKind::kDraw:
         s.base = buffer(), s.uniform = buffer<double>(), s.known = buffer<uint8_t>(), s.values = buffer<int64_t>();
         value(s, {s.uniform.channels, s.known.channels, s.values.channels});
         break;
-      case 4:
-        s.kind = StepKind::kEncode;
+      case StepKind::kEncode:
         s.base = buffer(), s.values = buffer<int64_t>(), s.intervals = buffer<int64_t>();
         value(s, {s.values.channels, s.intervals.channels});
         break;
-      case 5:
-        s.kind = StepKind::kDecode, decodes_ = true;
+      case StepKind::kDecode:
+        decodes_ = true;
         s.base = buffer(), s.known = buffer<uint8_t>(), s.values = buffer<int64_t>();
         value(s, {s.known.channels, s.values.channels});
         break;
-      default: expect(false, "there is no step ", kind);
+      default: expect(false, "there is no step ", int64_t(s.kind));
     }
     return s;
   }

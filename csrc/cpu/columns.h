@@ -26,7 +26,20 @@ template <class T> struct ColumnTap {
   int64_t channels;  // that it reads: the first ones
 };
 
-enum class StepKind { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
+// The kinds of steps, with the names that programs use (column_program.h).
+#define PIXELRNN_STEPS(_)    \
+  _(kLinear, "linear")       \
+  _(kCell, "cell")           \
+  _(kPointwise, "pointwise") \
+  _(kDraw, "draw")           \
+  _(kEncode, "encode")       \
+  _(kDecode, "decode")
+#define PIXELRNN_STEP_KIND(kind, name) kind,
+#define PIXELRNN_STEP_NAME(kind, name) name,
+enum class StepKind : int64_t { PIXELRNN_STEPS(PIXELRNN_STEP_KIND) };  // 64 bits: a program's integers convert exactly
+constexpr const char* kStepNames[] = {PIXELRNN_STEPS(PIXELRNN_STEP_NAME)};
+#undef PIXELRNN_STEP_KIND
+#undef PIXELRNN_STEP_NAME
 
 template <class T> struct ColumnStep {
   StepKind kind;

@@ -1,6 +1,7 @@
 // The operators of sampling and coding: run_columns, a program at the columns of one image row, in place
 // (../cpu/column_program.h says what a program is), range_encode, and round_to_grid.
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,13 @@ int64_t column_block(int64_t gates, bool of_double) {
   return gates == 1 ? blocks.outputs : blocks.units;
 }
 
+// Returns the number of a kind of step (../cpu/columns.h).
+int64_t column_step(std::string name) {
+  const auto found = std::find(std::begin(cpu::kStepNames), std::end(cpu::kStepNames), name);
+  STD_TORCH_CHECK(found != std::end(cpu::kStepNames), "column_step: expected the name of a step, got ", name);
+  return found - cpu::kStepNames;
+}
+
 // Intervals, start << 32 | stop, to bytes. All of it is integers.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
@@ -105,9 +113,11 @@ STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
   m.def("range_encode(Tensor intervals) -> Tensor");
   m.def("round_to_grid(Tensor(a!) x, int bits, float limit) -> ()");
   m.def("column_block(int gates, bool of_double) -> int");
+  m.def("column_step(str name) -> int");
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("column_block", TORCH_BOX(&pixelrnn::column_block));
+  m.impl("column_step", TORCH_BOX(&pixelrnn::column_step));
 }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
   m.impl("run_columns", TORCH_BOX(&pixelrnn::run_columns));

@@ -43,8 +43,8 @@ class NativeRow:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def emit(self, kind: int, *values: int | Tensor | None) -> None:
-        self.code += [kind, *(value if isinstance(value, int) else self.index(value) for value in values)]
+    def emit(self, kind: str, *values: int | Tensor | None) -> None:
+        self.code += [columns.step(kind), *(v if isinstance(v, int) else self.index(v) for v in values)]
 
     def emit_taps(self, taps: list[Tap], gates: int, outputs: int) -> None:
         block = columns.block(gates, self.rows.dtype)
@@ -61,30 +61,30 @@ def _pack(taps: list[Tap], gates: int, outputs: int, block: int, dtype: torch.dt
 
 
 def _linear(row: NativeRow, s: Linear) -> None:
-    row.emit(0, s.base, s.output, s.start, s.stop, int(s.relu))
+    row.emit("linear", s.base, s.output, s.start, s.stop, int(s.relu))
     row.emit_taps(s.taps, 1, s.stop - s.start)
 
 
 def _cell(row: NativeRow, s: Cell) -> None:
-    row.emit(1, s.base, s.carried, s.shift, s.c, s.h, s.addend, s.output, s.start, s.stop)
+    row.emit("cell", s.base, s.carried, s.shift, s.c, s.h, s.addend, s.output, s.start, s.stop)
     row.emit_taps(s.taps, 4, s.stop - s.start)
 
 
 def _pointwise(row: NativeRow, s: Pointwise) -> None:
-    row.emit(2, s.left, s.right, s.output, s.start, s.stop, int(s.relu))
+    row.emit("pointwise", s.left, s.right, s.output, s.start, s.stop, int(s.relu))
 
 
 def _draw(row: NativeRow, s: Draw) -> None:
-    row.emit(3, s.logits, s.uniform, s.known, s.values, s.scaled, s.image, s.colour)
+    row.emit("draw", s.logits, s.uniform, s.known, s.values, s.scaled, s.image, s.colour)
     row.temperature = s.temperature
 
 
 def _encode(row: NativeRow, s: Encode) -> None:
-    row.emit(4, s.logits, s.values, s.intervals, s.scaled, s.image, s.colour)
+    row.emit("encode", s.logits, s.values, s.intervals, s.scaled, s.image, s.colour)
 
 
 def _decode(row: NativeRow, s: Decode) -> None:
-    row.emit(5, s.logits, s.known, s.values, s.scaled, s.image, s.colour)
+    row.emit("decode", s.logits, s.known, s.values, s.scaled, s.image, s.colour)
     row.streams = s.streams
 
 

@@ -1,6 +1,8 @@
 """The operators of sampling and coding: all steps of an image row in one call of the compiled library
 (csrc/operators/columns.cpp)."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,12 @@ def run_columns(
     ``temperature`` is of draws; ``streams``, in ``data``, are what is decoded.
     """
     torch.ops.pixelrnn_ext.run_columns(tensors, code, margin, temperature, on_grid, streams, data)
+
+
+@functools.cache
+def step(name: str) -> int:
+    """Returns the number of a kind of step in a program (csrc/cpu/column_program.h)."""
+    return torch.ops.pixelrnn_ext.column_step(name)
 
 
 def block(gates: int, dtype: torch.dtype) -> int:

@@ -82,15 +82,15 @@ struct Example {
       return t.vector((outputs + block - 1) / block * block * gates * channels);
     };
     for (int64_t k = 0; k < colours; ++k) {
-      emit({0, base, out, 0, wide, below(2), packed(wide, 1, blocks.outputs, 2 * colours), blocks.outputs, 2, image, -1,
-          colours, image, 0, colours});
-      emit({1, gates, c, -1, c, h, h, sum, 0, hidden, packed(hidden, 4, blocks.units, wide + hidden), blocks.units, 2,
-          out, 0, wide, h, -1, hidden});
-      emit({2, out, one_in(2) ? -1 : base, out, 0, wide, below(2)});
+      emit(StepKind::kLinear, {base, out, 0, wide, below(2), packed(wide, 1, blocks.outputs, 2 * colours),
+                                  blocks.outputs, 2, image, -1, colours, image, 0, colours});
+      emit(StepKind::kCell, {gates, c, -1, c, h, h, sum, 0, hidden, packed(hidden, 4, blocks.units, wide + hidden),
+                                blocks.units, 2, out, 0, wide, h, -1, hidden});
+      emit(StepKind::kPointwise, {out, one_in(2) ? -1 : base, out, 0, wide, below(2)});
       switch (below(3)) {
-        case 0: emit({3, logits, uniform, known, values, scaled, image, k}); break;
-        case 1: emit({4, logits, values, intervals, scaled, image, k}); break;
-        case 2: emit({5, logits, known, values, scaled, image, k}); break;
+        case 0: emit(StepKind::kDraw, {logits, uniform, known, values, scaled, image, k}); break;
+        case 1: emit(StepKind::kEncode, {logits, values, intervals, scaled, image, k}); break;
+        case 2: emit(StepKind::kDecode, {logits, known, values, scaled, image, k}); break;
       }
     }
     bytes.resize(below(40));
@@ -99,7 +99,10 @@ struct Example {
       streams.push_back({t.images * s / count, t.images * (s + 1) / count, generator()(), ~uint64_t(0), n * s / count,
           n * (s + 1) / count});
   }
-  void emit(std::initializer_list<int64_t> integers) { code.insert(code.end(), integers); }
+  void emit(StepKind kind, std::initializer_list<int64_t> operands) {
+    code.push_back(int64_t(kind));
+    code.insert(code.end(), operands);
+  }
 
   void damage() {
     switch (below(11)) {

@@ -125,6 +125,7 @@ class Columns:
         return len(self.tensors) - 1
 
     def make_program(self):
+        step = torch.ops.pixelrnn_ext.column_step
         wide, hidden, colours, levels = self.wide, self.hidden, self.colours, self.levels
         image, base, out = self.buffer(colours), self.buffer(wide), self.buffer(wide)
         gates, c, h, total = (self.buffer(channels) for channels in (4 * hidden, hidden, hidden, hidden))
@@ -134,14 +135,15 @@ class Columns:
         back = -min(self.margin, 1)
         for k in range(min(colours, 3)):
             taps = [2, image, back, colours, image, 0, colours]
-            self.code += [0, base, out, 0, wide, chance.randint(0, 1), *self.packed(wide, 1, 2 * colours), *taps]
+            self.code += [step("linear"), base, out, 0, wide, chance.randint(0, 1)]
+            self.code += [*self.packed(wide, 1, 2 * colours), *taps]
             taps = [2, out, 0, wide, h, back, hidden]
-            self.code += [1, gates, c, back, c, h, h, total, 0, hidden]
+            self.code += [step("cell"), gates, c, back, c, h, h, total, 0, hidden]
             self.code += [*self.packed(hidden, 4, wide + hidden), *taps]
-            self.code += [2, out, chance.choice([-1, base]), out, 0, wide, chance.randint(0, 1)]
-            self.code += chance.choice([[3, logits, uniform, known], [4, logits], [5, logits, known]])
-            self.code += [values, intervals] if self.code[-2] == 4 else [values]
-            self.code += [scaled, image, k]
+            self.code += [step("pointwise"), out, chance.choice([-1, base]), out, 0, wide, chance.randint(0, 1)]
+            value = chance.choice(["draw", "encode", "decode"])
+            operands = dict(draw=[uniform, known, values], encode=[values, intervals], decode=[known, values])[value]
+            self.code += [step(value), logits, *operands, scaled, image, k]
 
     def damage(self):
         chance.choice([self.damage_code, self.damage_tensors, self.damage_streams, self.damage_rest])()
