@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 # The packages of PyPI that compile a release, whatever CUDA torch has.
 PACKAGES = ["nvidia-cuda-nvrtc-cu12==12.9.*", "nvidia-cuda-runtime-cu12==12.9.*"]
@@ -105,12 +106,19 @@ def kernels_of(machine_code):
     return sorted({name.decode() for name in re.findall(rb"\.text\.(\w+)\0", machine_code)})
 
 
-def build(nvrtc, gpus, csrc, folder, flags=()):
-    """Returns a C++ file with the table, which includes the machine code of all kernels for `gpus`, and PTX for "+PTX".
+class Compiled(NamedTuple):
+    cubin: Path
+    ptx: Path
+    log: Path  # what ptxas says of the kernels: registers and spills
+
+
+def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
+    """Returns (GPU, Compiled) of all kernel files for each of `gpus`, such as 9.0 or 9.0+PTX.
 
     `folder` keeps the code of earlier calls, which serves again where nothing that it depends on has changed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    flags = [*flags, "--ptxas-options=-v"]
     digest = hashlib.sha256(Path(__file__).read_bytes() + repr((nvrtc.path.stat().st_size, flags)).encode())
     for header in sorted([*csrc.glob("*.h"), *csrc.glob("cuda/*.h"), *csrc.glob("cuda/*.cuh")]):
         digest.update(header.read_bytes())
@@ -120,18 +128,26 @@ def build(nvrtc, gpus, csrc, folder, flags=()):
         inputs = digest.copy()
         inputs.update(source.read_bytes())
         stem = f"{source.stem}.{arch_of(gpu)}.{inputs.hexdigest()[:16]}"
-        files = [folder / f"{stem}.{kind}" for kind in ("cubin", "ptx")]
+        files = Compiled(*(folder / f"{stem}.{kind}" for kind in Compiled._fields))
         if not all(file.exists() for file in files):
-            for file, code in zip(files, nvrtc.compile(source, f"sm_{arch_of(gpu)}", flags)):
+            cubin, ptx, log = nvrtc.compile(source, f"sm_{arch_of(gpu)}", flags)
+            for file, content in zip(files, (cubin, ptx, log.encode())):
                 partial = file.with_suffix(f".{os.getpid()}")
-                partial.write_bytes(code)
+                partial.write_bytes(content)
                 partial.rename(file)
-        return gpu, *files
+        return gpu, files
 
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("MAX_JOBS") or os.cpu_count())) as pool:
-        compiled = list(pool.map(one, [(gpu, source) for gpu in gpus for source in sorted(csrc.glob("cuda/*.cu"))]))
+        return list(pool.map(one, [(gpu, source) for gpu in gpus for source in sorted(csrc.glob("cuda/*.cu"))]))
+
+
+def build(nvrtc, gpus, csrc, folder, flags=()):
+    """Returns a C++ file with the table, which includes the machine code of all kernels for `gpus`, and PTX for "+PTX".
+
+    `folder` is that of :func:`compile_kernels`.
+    """
     data, rows = [], []
-    for gpu, cubin, ptx in compiled:
+    for gpu, (cubin, ptx, _) in compile_kernels(nvrtc, gpus, csrc, folder, flags):
         names = " ".join(kernels_of(cubin.read_bytes()))
         for file in (cubin, ptx) if gpu.endswith("+PTX") else (cubin,):
             symbol = f"code_{len(rows)}"

@@ -109,11 +109,20 @@ def test_sdist_holds_every_source(sdist):
         assert expected and not missing, f"the sdist lacks {sorted(map(str, missing))}"
 
 
+def with_flag(compiler, flag, folder):
+    """Returns the path of a compiler that has a last flag."""
+    script = folder / "c++"
+    script.write_text(f'#!/bin/sh\nexec {shutil.which(compiler)} "$@" {flag}\n')
+    script.chmod(0o755)
+    return script
+
+
 @pytest.mark.sweep  # compiles the kernels
 def test_wheel_of_the_sdist_computes(sdist):
-    """By Clang where there is one: GCC compiles what the tests run."""
+    """By Clang where there is one: GCC compiles what the tests run. Not optimised, which takes a sixth of the time:
+    test_checks_by_clang runs what Clang makes of the kernels by -O2."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
-    wheel = build("wheel", sdist, CXX=compiler, PIXELRNN_CUDA="0")
+    wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
     said = use(wheel)
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
@@ -132,19 +141,12 @@ def test_unknown_setting_is_refused(source, tmp_path, setting):
     assert f"expected {setting}=auto, 0 or 1, got 'yes'" in done.stdout
 
 
-def without_vectors(folder):
-    script = folder / "c++"
-    script.write_text(f'#!/bin/sh\nexec {shutil.which("c++")} -Dvector_size=no_such_attribute "$@"\n')
-    script.chmod(0o755)
-    return script
-
-
 @pytest.mark.parametrize("compiler", ["missing", pytest.param("without vectors", marks=pytest.mark.sweep)])
 def test_without_a_compiler_for_the_kernels_the_reference_is_installed(source, tmp_path, compiler):
     if compiler == "missing":
         cxx, why = tmp_path / "no-such-compiler", "does not start"
     elif shutil.which("c++"):
-        cxx, why = without_vectors(tmp_path), "does not compile the kernels"
+        cxx, why = with_flag("c++", "-Dvector_size=no_such_attribute", tmp_path), "does not compile the kernels"
     else:
         pytest.skip("needs c++")
     said = use(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
@@ -182,10 +184,48 @@ def test_instruction_set_from_the_environment(tmp_path):
 
 
 @pytest.fixture
-def choose(monkeypatch):
-    """setup.py's choice of a compiler and of GPUs, with made-up GPUs and versions of NVRTC."""
+def setup_names():
     names = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
     exec((ROOT / "setup.py").read_text().removesuffix("\nmain()\n"), names)
+    return names
+
+
+def test_device_code_is_compiled_once(setup_names, tmp_path):
+    """The tests of the kernels take a wheel's code, so nothing that it depends on may be missing from the key."""
+    csrc, compiled = tmp_path / "csrc", []
+
+    class Compiler:
+        path = tmp_path / "compiler"
+
+        def compile(self, source, arch, flags):
+            compiled.append(f"{source.name} {arch}")
+            return source.read_bytes(), b"PTX", f"ptxas on {arch}"
+
+    def compiles(gpus, flags=()):
+        compiled.clear()
+        folder = tmp_path / "build"
+        found = setup_names["device_code"].compile_kernels(Compiler(), gpus, csrc, folder, flags)
+        assert [(gpu, made.log.read_text()) for gpu, made in found] == [
+            (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
+        ]
+        return sorted(compiled)  # in parallel
+
+    (csrc / "cuda").mkdir(parents=True)
+    files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]
+    for file in files:
+        file.write_text("1")
+    assert compiles(["8.6", "9.0+PTX"]) == ["k.cu sm_86", "k.cu sm_90"]
+    assert compiles(["90"]) == []
+    assert compiles(["9.0"], ["-lineinfo"]) == ["k.cu sm_90"]
+    for file in files:
+        file.write_text("22")
+        assert compiles(["9.0"]) == ["k.cu sm_90"], file
+
+
+@pytest.fixture
+def choose(setup_names, monkeypatch):
+    """setup.py's choice of a compiler and of GPUs, with made-up GPUs and versions of NVRTC."""
+    names = setup_names
     for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(variable, raising=False)
 

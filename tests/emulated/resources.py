@@ -28,7 +28,7 @@ class Resources(NamedTuple):
 @cache
 def compiled(arch):
     """({kernel: Resources} as ptxas says, [cubin])."""
-    made = toolchain.compiled(library.KERNELS, arch)
+    made = toolchain.shipped(arch)
     entry = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
         r".*?Used (\d+) registers"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import build_cache
 
@@ -59,14 +58,20 @@ def nvcc():
 
 
 # ---- front end PTX
-class Compiled(NamedTuple):
-    cubin: Path
-    ptx: Path
-    log: Path  # what ptxas says of the kernels
+def shipped(arch):
+    """Returns the Compiled of each file of csrc/cuda as a wheel has it, without line numbers.
+
+    They are `make wheel`'s own where it ran in this folder, which need not be compiled again.
+    """
+    root, built = HERE.parents[1], HERE.parents[1] / "build" / "device_code"
+    with build_cache.locked(f"device_code-{arch}"):
+        folder = built if built.exists() else build_cache.folder() / "device_code"
+        gpu = arch.removeprefix("sm_")
+        return [made for _, made in device_code.compile_kernels(nvrtc(), [gpu], root / "csrc", folder)]
 
 
 def compiled(cu_files, arch="sm_90", flags=()):
-    """Returns the Compiled of each .cu file: the code that a wheel holds, with line numbers."""
+    """Returns the Compiled of each .cu file: the code that a wheel has, with line numbers."""
     compiler, flags = nvrtc(), [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
@@ -75,7 +80,7 @@ def compiled(cu_files, arch="sm_90", flags=()):
         file = Path(file).resolve()
         inputs = build_cache.contents([device_code.__file__, *_included(file, headers)])
         stem = f"{file.stem}-{build_cache.hash_of(*compiler_id, file, arch, *flags, *inputs)}"
-        made = Compiled(*(build_cache.folder() / f"{stem}.{kind}" for kind in Compiled._fields))
+        made = device_code.Compiled(*(build_cache.folder() / f"{stem}.{kind}" for kind in device_code.Compiled._fields))
         with build_cache.locked(stem):
             if not made.log.exists():
                 cubin, ptx, log = compiler.compile(file, arch, flags)

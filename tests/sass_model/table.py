@@ -1,6 +1,5 @@
 """Models the table of csrc/cuda/costs.h, by which the planner chooses: `python tests/sass_model/table.py` writes it."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -9,26 +8,22 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from emulated.kernels import FAMILY, FORMATS, kernels  # noqa: E402
+from emulated.resources import compiled  # noqa: E402
 from emulator import toolchain  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
 from sass_model import compiler, lines, sass  # noqa: E402
-
-_REGISTERS = re.compile(r"Compiling entry function '(\w+)'.*?Used (\d+) registers", re.DOTALL)
 
 
 def modelled():
     """The Table of all kernels of variants.h."""
     names = [f"resident{family}_{format}.cu" for family in FAMILY.values() for format in FORMATS]
-    registers, code = {}, {}
-    for arch in cost_table.ARCHITECTURES:
-        registers[arch] = {}
-        for made in toolchain.compiled([ROOT / "csrc" / "cuda" / name for name in names], arch):
-            registers[arch] |= {kernel: int(count) for kernel, count in _REGISTERS.findall(made.log.read_text())}
-            if arch == "sm_90":  # whose machine code the model reads
-                code |= sass.kernels(made.cubin)
+    resources = {arch: compiled(arch)[0] for arch in cost_table.ARCHITECTURES}
+    code = {}
+    for made in toolchain.compiled([ROOT / "csrc" / "cuda" / name for name in names]):
+        code |= sass.kernels(made.cubin)
     rows = []
     for kernel in [*kernels(), *kernels(5)]:
-        used = tuple(registers[arch][kernel.name] for arch in cost_table.ARCHITECTURES)
+        used = tuple(resources[arch][kernel.name].registers for arch in cost_table.ARCHITECTURES)
         costs = tuple(cost_table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in cost_table.WARPS)
         rows.append(cost_table.Row(kernel.name, used, costs))
     return cost_table.Table(f"a model, NVRTC {compiler.version()}", tuple(rows))
