@@ -15,6 +15,8 @@
 
 namespace pixelrnn {
 
+constexpr int kMostDirections = 4;
+
 // The pixel `up` rows above and `left` columns before, in the order of the scan.
 struct Displacement { int up, left; };
 
@@ -67,7 +69,7 @@ PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) {
   return diagonal ? Displacement{0, 1} : Displacement{1, 0};
 }
 // The pixel whose state a cell with two carries has beside that of carry_tap.
-constexpr Displacement kUpperNeighbour = {1, 0};
+constexpr Displacement kUp = {1, 0};
 // Input-to-state taps: a row of `kernel` pixels centred on the cell itself.
 PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
 

@@ -13,7 +13,7 @@ with without_traceback(running()):
     from .operators import masked_conv
     from .operators.library import VERSION as __version__  # noqa: F401 - public, though not for a star import
     from .operators.library import build_config
-    from .operators.recurrence.plan import resident_plan
+    from .operators.scan.plan import resident_plan
 
 __all__ = [
     "DiagonalBiLSTM",

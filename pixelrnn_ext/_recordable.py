@@ -91,6 +91,7 @@ def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorates a function whose first argument is ``input``: where that is recorded, the call is one operation.
 
     The operation has the input as its only positional argument, and every other argument, defaults included, by name.
+    TypeError with ``sizes``: the images of a recording are all as large as their map.
     """
     signature = inspect.signature(function)
 
@@ -102,6 +103,8 @@ def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         options = {name: value for name, value in call.arguments.items() if name != "input"}
+        if options.pop("sizes", None) is not None:
+            raise TypeError("it gives a layer sizes")
         return input.recorder.record(run_or_record, (input,), options)
 
     return run_or_record

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ._arguments import integer
 
-# Of rows and of columns: 1 forwards, -1 backwards.
+# The step over rows and over columns. The order is that of the operators' numbers: 2 at the bottom plus 1 at the right.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
 # Of the names of parameters.
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
@@ -69,9 +70,14 @@ def flipped(m: Tensor, corner: str) -> Tensor:
 
 
 def merged(maps: Tensor, merge: str | None) -> Tensor:
-    """The maps of all directions (N, D, hidden, H, W) as one, see :func:`pixelrnn_ext.functional.lstm2d`."""
+    """The maps of all directions (N, D, hidden, H, W) as one, see :func:`pixelrnn_ext.functional.lstm2d`.
+
+    ``"shift"`` adds the second direction, moved down by a row, to the first one (section 3.3).
+    """
     if merge is None:
         return maps
+    if merge == "shift":
+        return maps[:, 0] + F.pad(maps[:, 1, :, :-1], (0, 0, 1, 0))
     if merge == "concat":
         return maps.flatten(1, 2)
     pixels = maps.permute(0, 3, 4, 1, 2)  # in whose order a sum is written, so that it is in channels_last

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from ._arguments import integer, integers
 from ._recordable import recordable
+from .directions import SUFFIXES, check_corners, check_merge
 from .directions import Direction2d as Direction2d  # which a user makes for lstm2d
 from .masks import MASK_TYPES, Mask, check_colour_groups
-from .operators.lstm2d.run import run_lstm2d
-from .operators.lstm2d.scan import Scan2d
 from .operators.masked_conv.run import run_masked_conv2d
 from .operators.operands import check_map, check_tensors, shape
-from .operators.recurrence.run import run_scan
-from .operators.recurrence.scan import Direction, Scan
+from .operators.scan.problem import Problem
+from .operators.scan.run import run
 
 
 @recordable
@@ -37,6 +36,7 @@ def row_lstm(
     mask_type: str | None = None,
     image_channels: int = 1,
     gate_bias: Tensor | None = None,
+    sizes: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Row LSTM (section 3.2): the map is swept top to bottom, every pixel reads a row of pixels above it.
@@ -56,16 +56,21 @@ def row_lstm(
         mask_type: ``"A"`` or ``"B"`` masks ``weight_ih`` (section 3.4); None leaves it unmasked.
         image_channels: colours that the channels are divided into, for the mask.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
-        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs. On a GPU also ``"step"`` (a matrix
-            product and a kernel for every line) or ``"resident"`` (one launch for the whole scan), between which native
-            chooses.
+        sizes: (N, 2), integers, the height and width of each image, which lies in the top left corner of its map; on
+            the CPU or where ``input`` is. An image is then as if it were alone: its own far edge is the edge, what lies
+            outside is zero in the result and reaches nothing, whatever it is, nor does its gradient. 0 is an empty
+            image, None: all are H x W. Sizes on a GPU, and those inside torch.compile or torch.vmap, are not checked
+            but clamped to 0 .. H and 0 .. W; the reference reads them, so there they can be in neither.
+        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs, elsewhere plain PyTorch for all
+            images at once. On a GPU also ``"step"`` (a matrix product and a kernel for every line) or ``"resident"``
+            (one launch for the whole scan; no sizes with a cell of four gates), between which native chooses.
 
     Returns:
         h, (N, hidden, H, W), of the dtype of ``input``.
 
     Raises:
-        TypeError: a tensor is not floating point, or dtypes are mixed outside autocast.
-        ValueError: a shape, device or option does not fit.
+        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or sizes are no integers.
+        ValueError: a shape, device, size or option does not fit.
         RuntimeError: the backend that was asked for cannot run here.
 
     Example:
@@ -73,16 +78,19 @@ def row_lstm(
         >>> y.shape
         torch.Size([2, 16, 8, 8])
     """
-    scan = Scan(
+    problem = Problem(
         input,
-        [Direction(weight_ih, weight_hh, bias, h0, c0)],
-        gate_bias,
+        [Direction2d(weight_ih, weight_hh, bias, h0, c0)],
+        corners=("tl",),
+        suffixes=("",),
+        merge="concat",
         diagonal=False,
-        reverse=False,
+        gate_bias=gate_bias,
+        sizes=sizes,
         mask_type=mask_type,
         image_channels=integer("image_channels", image_channels),
     )
-    return run_scan(scan, backend)
+    return run(problem, backend)
 
 
 def diagonal_lstm(
@@ -96,6 +104,7 @@ def diagonal_lstm(
     mask_type: str | None = None,
     image_channels: int = 1,
     gate_bias: Tensor | None = None,
+    sizes: Tensor | None = None,
     reverse: bool = False,
     backend: str = "auto",
 ) -> Tensor:
@@ -120,16 +129,18 @@ def diagonal_lstm(
         >>> y.shape
         torch.Size([2, 16, 8, 8])
     """
-    scan = Scan(
+    problem = Problem(
         input,
-        [Direction(weight_ih, weight_hh, bias, h0, c0)],
-        gate_bias,
-        diagonal=True,
-        reverse=reverse,
+        [Direction2d(weight_ih, weight_hh, bias, h0, c0)],
+        corners=("tr" if reverse else "tl",),
+        suffixes=("",),
+        merge="concat",
+        gate_bias=gate_bias,
+        sizes=sizes,
         mask_type=mask_type,
         image_channels=integer("image_channels", image_channels),
     )
-    return run_scan(scan, backend)
+    return run(problem, backend)
 
 
 @recordable
@@ -149,6 +160,7 @@ def diagonal_bilstm(
     mask_type: str | None = None,
     image_channels: int = 1,
     gate_bias: Tensor | None = None,
+    sizes: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Diagonal BiLSTM (section 3.3): the left-to-right scan plus the right-to-left one shifted down by one row.
@@ -169,19 +181,21 @@ def diagonal_bilstm(
         torch.Size([2, 16, 8, 8])
     """
     directions = [
-        Direction(weight_ih, weight_hh, bias, h0, c0),
-        Direction(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse),
+        Direction2d(weight_ih, weight_hh, bias, h0, c0),
+        Direction2d(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse),
     ]
-    scan = Scan(
+    problem = Problem(
         input,
         directions,
-        gate_bias,
-        diagonal=True,
-        reverse=False,
+        corners=("tl", "tr"),
+        suffixes=("", "_reverse"),
+        merge="shift",
+        gate_bias=gate_bias,
+        sizes=sizes,
         mask_type=mask_type,
         image_channels=integer("image_channels", image_channels),
     )
-    return run_scan(scan, backend)
+    return run(problem, backend)
 
 
 def lstm2d(
@@ -190,6 +204,7 @@ def lstm2d(
     *,
     cell: str = "stable",
     corners: Sequence[str] = ("tl",),
+    gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
     merge: str | None = "concat",
     backend: str = "auto",
@@ -198,7 +213,7 @@ def lstm2d(
 
     ::
 
-        z(r, c) = weight_ih input(r, c) + bias + weight_hh_0 h(r - 1, c) + weight_hh_1 h(r, c - 1)
+        z(r, c) = weight_ih input(r, c) + bias + gate_bias(r, c) + weight_hh_0 h(r - 1, c) + weight_hh_1 h(r, c - 1)
         g = tanh(z_g), every other gate is sigmoid(z);  but for leaky h(r, c) = o * tanh(c(r, c))
 
     =============  =====================  ==================================================================
@@ -229,15 +244,12 @@ def lstm2d(
         corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. Up and left mean
             before: from ``"br"`` up is the row below. A direction is the scan from ``"tl"`` of the flipped image,
             flipped back; nothing is shifted.
-        sizes: (N, 2), integers, the height and width of each image, which lies in the top left corner of its map; on
-            the CPU or where ``input`` is. An image is then as if it were alone, from all corners: its own far edge is
-            the edge, what lies outside is zero in the result and reaches nothing, whatever it is, nor does its
-            gradient. 0 is an empty image, None: all are H x W. Sizes on a GPU, and those inside torch.compile or
-            torch.vmap, are not checked but clamped to 0 .. H and 0 .. W; the reference reads them, and runs in neither.
+        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z; the first direction's G * hidden channels
+            come first, and of those the first gate's.
+        sizes: the height and width of each image, as in :func:`row_lstm`. From every corner an image is as if alone.
         merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
             (N, hidden, H, W); None: (N, D, hidden, H, W).
-        backend: as in :func:`row_lstm`; without kernels ``"auto"`` is plain PyTorch, as the reference is, for all
-            images at once. ``"resident"`` takes neither peepholes nor, with cell ``"pixelrnn"``, sizes.
+        backend: as in :func:`row_lstm`. ``"resident"`` takes no peepholes.
 
     Returns:
         h of all directions, merged, of the dtype of ``input``.
@@ -252,7 +264,12 @@ def lstm2d(
         >>> lstm2d(torch.randn(2, 3, 8, 8), weights, corners=("tl", "br")).shape
         torch.Size([2, 32, 8, 8])
     """
-    return run_lstm2d(Scan2d(input, list(weights), cell, tuple(corners), sizes, merge), backend)
+    corners = tuple(corners)
+    check_corners(corners)
+    check_merge(merge)
+    suffixes = tuple(SUFFIXES[corner] for corner in corners)
+    problem = Problem(input, list(weights), corners, suffixes, merge, cell=cell, gate_bias=gate_bias, sizes=sizes)
+    return run(problem, backend)
 
 
 @recordable

@@ -34,7 +34,7 @@ class _LineLSTM(Recurrent):
 
     if TYPE_CHECKING:  # torch says Any
 
-        def __call__(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor: ...
+        def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
 
     def __init__(
         self,
@@ -158,10 +158,19 @@ class RowLSTM(_LineLSTM):
             dtype=dtype,
         )
 
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor:
-        """``gate_bias``, broadcastable to (N, 4 * hidden, H, W), is added to the input-to-state map."""
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
+        """``gate_bias``, broadcastable to (N, 4 * hidden, H, W), is added to the input-to-state map. ``sizes``, (N, 2)
+        of integers, are the height and width of each image; see :func:`pixelrnn_ext.functional.row_lstm`."""
         return functional.row_lstm(
-            input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, gate_bias=gate_bias, **self._options()
+            input,
+            self.weight_ih,
+            self.weight_hh,
+            self.bias,
+            self.h0,
+            self.c0,
+            gate_bias=gate_bias,
+            sizes=sizes,
+            **self._options(),
         )
 
 
@@ -231,8 +240,8 @@ class DiagonalLSTM(_LineLSTM):
         )
         self.reverse = reverse
 
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor:
-        """``gate_bias``, broadcastable to (N, 4 * hidden, H, W), is added to the input-to-state map."""
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
+        """``gate_bias`` and ``sizes`` as in :meth:`RowLSTM.forward`."""
         return functional.diagonal_lstm(
             input,
             self.weight_ih,
@@ -241,6 +250,7 @@ class DiagonalLSTM(_LineLSTM):
             self.h0,
             self.c0,
             gate_bias=gate_bias,
+            sizes=sizes,
             reverse=self.reverse,
             **self._options(),
         )
@@ -317,9 +327,9 @@ class DiagonalBiLSTM(_LineLSTM):
             dtype=dtype,
         )
 
-    def forward(self, input: Tensor, gate_bias: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
         """``gate_bias``, broadcastable to (N, 8 * hidden, H, W), the left direction's channels first, is added to the
-        input-to-state maps."""
+        input-to-state maps. ``sizes`` as in :meth:`RowLSTM.forward`."""
         return functional.diagonal_bilstm(
             input,
             self.weight_ih,
@@ -333,6 +343,7 @@ class DiagonalBiLSTM(_LineLSTM):
             self.h0_reverse,
             self.c0_reverse,
             gate_bias=gate_bias,
+            sizes=sizes,
             **self._options(),
         )
 

@@ -70,7 +70,7 @@ class LSTM2d(Recurrent):
 
     if TYPE_CHECKING:  # torch says Any
 
-        def __call__(self, input: Tensor, sizes: Tensor | None = None) -> Tensor: ...
+        def __call__(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor: ...
 
     def __init__(
         self,
@@ -129,14 +129,16 @@ class LSTM2d(Recurrent):
                 for gate in kind.forget_gates:
                     nn.init.constant_(direction.bias.view(len(kind.gates), -1)[gate], self.forget_bias)
 
-    def forward(self, input: Tensor, sizes: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor:
         """``sizes``, (N, 2) of integers, are the height and width of each image, which lies in the top left corner of
-        its map; see :func:`pixelrnn_ext.functional.lstm2d`."""
+        its map. ``gate_bias``, broadcastable to (N, D * G * hidden, H, W), is added to the gates of all directions; see
+        :func:`pixelrnn_ext.functional.lstm2d`."""
         return functional.lstm2d(
             input,
             self._weights(),
             cell=self.cell,
             corners=self.directions,
+            gate_bias=gate_bias,
             sizes=sizes,
             merge=self.merge,
             backend=self.backend,

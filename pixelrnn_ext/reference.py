@@ -6,6 +6,7 @@ throughout, and can be differentiated any number of times. Arguments and shapes 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,24 +24,11 @@ def row_lstm(
     bias: Tensor | None = None,
     h0: Tensor | None = None,
     c0: Tensor | None = None,
-    *,
-    mask_type: str | None = None,
-    image_channels: int = 1,
-    gate_bias: Tensor | None = None,
+    **options: Any,
 ) -> Tensor:
     """Row LSTM (section 3.2): top to bottom, every pixel reads a row of pixels above it. See functional.row_lstm."""
-    x = input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias)
-    _, hidden, taps = weight_hh.shape
-    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (taps * hidden, 4 * hidden)
-    border, c = _initial(h0, x, hidden, taps // 2), _initial(c0, x, hidden, x.shape[3])
-    h = _initial(h0, x, hidden, x.shape[3])
-    rows = []
-    for gates in x.permute(2, 0, 3, 1).unbind():  # (N, W, 4 * hidden) each
-        above = torch.cat([border, h, border], 1)
-        neighbours = torch.cat([above[:, k : k + x.shape[3]] for k in range(taps)], 2)
-        h, c = _cell(gates + neighbours @ weight, c)
-        rows.append(h)
-    return torch.stack(rows, 1).permute(0, 3, 1, 2)
+    direction = Direction2d(weight_ih, weight_hh, bias, h0, c0)
+    return scan(input, [direction], corners=("tl",), diagonal=False, **options)
 
 
 def diagonal_lstm(
@@ -51,38 +39,59 @@ def diagonal_lstm(
     h0: Tensor | None = None,
     c0: Tensor | None = None,
     *,
-    mask_type: str | None = None,
-    image_channels: int = 1,
-    gate_bias: Tensor | None = None,
     reverse: bool = False,
+    **options: Any,
 ) -> Tensor:
     """Diagonal LSTM (section 3.3): every pixel reads the one above and the one to its left. See
     functional.diagonal_lstm."""
-    x = input_to_state(input, weight_ih, bias, mask_type, image_channels, gate_bias)
-    return diagonal_scan(x, weight_hh, h0, c0, corner="tr" if reverse else "tl")
+    return scan(
+        input, [Direction2d(weight_ih, weight_hh, bias, h0, c0)], corners=("tr" if reverse else "tl",), **options
+    )
 
 
-def lstm2d(
+def lstm2d(input: Tensor, weights: Sequence[Direction2d], *, cell: str = "stable", **options: Any) -> Tensor:
+    """Two-dimensional LSTM from one corner or several. See functional.lstm2d."""
+    return scan(input, weights, cell=cell, **options)
+
+
+def scan(
     input: Tensor,
-    weights: Sequence[Direction2d],
+    directions: Sequence[Direction2d],
     *,
-    cell: str = "stable",
     corners: Sequence[str] = ("tl",),
-    sizes: Tensor | None = None,
+    diagonal: bool = True,
+    cell: str = "pixelrnn",
     merge: str | None = "concat",
+    mask_type: str | None = None,
+    image_channels: int = 1,
+    gate_bias: Tensor | None = None,
+    sizes: Tensor | None = None,
 ) -> Tensor:
-    """Two-dimensional LSTM from one corner or several; every image of a batch with ``sizes`` runs alone. See
-    functional.lstm2d."""
+    """Every recurrent layer: one direction or several, each from its corner, merged (:func:`directions.merged`).
 
-    def scan(image: Tensor, direction: Direction2d, corner: str) -> Tensor:
-        weight_ih, weight_hh, bias, h0, c0, peephole = direction
-        x = F.conv2d(image, weight_ih, bias)
-        return diagonal_scan(x, weight_hh, h0, c0, peephole, cell=cell, corner=corner)
+    Every image of a batch with ``sizes`` runs alone.
+    """
+    channels = input.shape[1]
 
-    def all_scans(image: Tensor) -> Tensor:
-        return torch.stack([scan(image, direction, corner) for direction, corner in zip(weights, corners)], 1)
+    def direction(image: Tensor, biases: Tensor | None, d: Direction2d, corner: str) -> Tensor:
+        x = input_to_state(image, d.weight_ih, d.bias, mask_type, image_channels, biases, len(CELLS[cell].gates))
+        if diagonal:
+            return diagonal_scan(x, d.weight_hh, d.h0, d.c0, d.peephole, cell=cell, corner=corner)
+        h = torch.stack([h for h, _, _ in _rows(flipped(x, corner), d.weight_hh, d.h0, d.c0)], 1)
+        return flipped(h.permute(0, 3, 1, 2), corner)
 
-    return merged(of_each_image(all_scans, input, sizes), merge)
+    def all_directions(m: Tensor) -> Tensor:
+        biases: Sequence[Tensor | None] = [None] * len(directions)
+        if gate_bias is not None:
+            biases = m[:, channels:].chunk(len(directions), dim=1)
+        image = m[:, :channels]
+        return torch.stack([direction(image, *of_each) for of_each in zip(biases, directions, corners)], 1)
+
+    m = input
+    if gate_bias is not None:  # beside the input, so that both are cut to each image
+        rows = sum(d.weight_hh.shape[0] for d in directions)
+        m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
+    return of_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
 
 
 def masked_conv2d(
@@ -108,9 +117,10 @@ def input_to_state(
     mask_type: str | None,
     image_channels: int,
     gate_bias: Tensor | None,
+    gates: int = 4,
 ) -> Tensor:
-    """The masked 1 x k convolution of the input, (N, 4 * hidden, H, W), plus ``gate_bias``."""
-    weight = masked_weight(weight_ih, mask_type, image_channels=image_channels, gates=4)
+    """The masked 1 x k convolution of the input, (N, gates * hidden, H, W), plus ``gate_bias``."""
+    weight = masked_weight(weight_ih, mask_type, image_channels=image_channels, gates=gates)
     x = F.conv2d(input, weight, bias, padding=(0, weight.shape[3] // 2))
     return x if gate_bias is None else x + gate_bias
 
@@ -130,6 +140,15 @@ def diagonal_scan(
     return flipped(_map_of(columns, x), corner)
 
 
+def row_maps(
+    x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None, *, inside: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns h, c and the activated gates of a Row LSTM from its input-to-state map x, as :func:`diagonal_maps`."""
+    maps = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in _rows(x, weight_hh, h0, c0, inside)))
+    h, c, gates = (torch.stack(rows, 1).permute(0, 3, 1, 2) for rows in maps)
+    return h, c, gates
+
+
 def diagonal_maps(
     x: Tensor,
     weight_hh: Tensor,
@@ -141,10 +160,33 @@ def diagonal_maps(
     inside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As :func:`diagonal_scan` from the top left: h, c, and the activated gates (N, gates * hidden, H, W).
-    ``inside``, (N, 1, H, W): the pixels of the image, in the top left of its map, which alone have a state."""
+
+    ``inside``, (N, 1, H, W): the pixels of the image, in the top left of its map, which alone have a state. The states
+    outside, h0 and c0, are (hidden,), or (N, 1, hidden) of each image.
+    """
     lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
     h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
     return _map_of(h, x), _map_of(c, x), _map_of(gates, x)
+
+
+def _rows(
+    x: Tensor, weight_hh: Tensor, h0: Tensor | None, c0: Tensor | None, inside: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
+    """h, c and the gates of each row, (N, W, hidden)."""
+    _, hidden, taps = weight_hh.shape
+    weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (taps * hidden, 4 * hidden)
+    border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)
+    sides = border.expand(-1, taps // 2, -1)
+    width = x.shape[3]
+    h, c = border.expand(-1, width, -1), c_border.expand(-1, width, -1)
+    for r, gates in enumerate(x.permute(2, 0, 3, 1).unbind()):  # (N, W, 4 * hidden)
+        above = torch.cat([sides, h, sides], 1)
+        neighbours = torch.cat([above[:, k : k + width] for k in range(taps)], 2)
+        h, c, activated = update("pixelrnn", gates + neighbours @ weight, c, c)
+        yield h, c, activated
+        if inside is not None:
+            active = inside[:, 0, r, :, None]
+            h, c = torch.where(active, h, border), torch.where(active, c, c_border)
 
 
 def _diagonals(
@@ -212,8 +254,3 @@ def unskew(x: Tensor, width: int) -> Tensor:
 def _initial(state: Tensor | None, x: Tensor, hidden: int, cells: int) -> Tensor:
     zeros = x.new_zeros(x.shape[0], cells, hidden)
     return zeros if state is None else zeros + state
-
-
-def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """PixelRNN's, which takes on the c of one neighbour."""
-    return update("pixelrnn", gates, c, c)[:2]

@@ -1,8 +1,9 @@
-"""The marker ``covering(strength)``: of a test's combinations of parameters a plain `pytest` runs a few, in which every
-value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. conftest.py makes a
-hook of it.
+"""The marker ``covering(strength, sweep=N)``: of a test's combinations of parameters a plain `pytest` runs a few, in
+which every value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. With a
+number, so many others are, always the same ones, and the rest is left out. conftest.py makes a hook of it.
 """
 
+import random
 from collections import defaultdict
 from itertools import combinations
 
@@ -45,11 +46,16 @@ def pytest_collection_modifyitems(items):
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
-            tests[item.nodeid.partition("[")[0], marker.args[0]][item] = parameters(item)
-    for (test, strength), cases in tests.items():
+            most = marker.kwargs.get("sweep")
+            tests[item.nodeid.partition("[")[0], marker.args[0], most][item] = parameters(item)
+    left_out = set()
+    for (test, strength, most), cases in tests.items():
         kept = chosen(list(cases.values()), strength)
         if not kept:
             raise pytest.UsageError(f"{test}: expected {strength} parameters or more for covering({strength})")
-        for item, case in cases.items():
-            if case not in kept:
-                item.add_marker("sweep")
+        others = [item for item, case in cases.items() if case not in kept]
+        for item in others:
+            item.add_marker("sweep")
+        if most is not None and len(others) > most:
+            left_out.update(set(others) - set(random.Random(0).sample(others, most)))
+    items[:] = [item for item in items if item not in left_out]

@@ -5,8 +5,8 @@ import sys
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from lstm2d import make_layer, ragged
 from pixelrnn_ext.training.distributed import world
+from scans import make_layer, ragged_sizes
 
 IMAGES, HEIGHT, WIDTH, STEPS = 4, 5, 6, 3
 
@@ -15,7 +15,7 @@ def train(here):
     """{name: parameter} after some steps on one batch, of which each process has its part."""
     torch.manual_seed(0)
     layer = make_layer("stable")
-    x, sizes = torch.randn(IMAGES, 2, HEIGHT, WIDTH, dtype=torch.float64), ragged(IMAGES, HEIGHT, WIDTH)
+    x, sizes = torch.randn(IMAGES, 2, HEIGHT, WIDTH, dtype=torch.float64), ragged_sizes(IMAGES, HEIGHT, WIDTH)
     wrapped = DistributedDataParallel(layer) if here.size > 1 else layer
     optimiser = torch.optim.SGD(layer.parameters(), 0.5)
     for _ in range(STEPS):

@@ -1,201 +1,211 @@
-"""Scans through one forced path of the CUDA kernels, for those who run them: tests/emulator or a GPU."""
+"""Scans and layers that the tests share: arguments of the operators ``scan`` and ``scan_gradients`` for any kernels.
 
+A test that takes ``backend`` from BACKENDS holds for every backend.
+"""
+
+from typing import NamedTuple
+
+import pytest
 import torch
 
-import lstm2d
-from checks import assert_close
-from emulated.kernels import kernels, variants
+import checks
+import pixelrnn_ext as px
 from pixelrnn_ext.cells import CELLS
-from pixelrnn_ext.operators.lstm2d.sizes import inside_of
+from pixelrnn_ext.operators.scan import eager
+from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
+from pixelrnn_ext.operators.scan.sizes import inside_of
 
+BACKENDS = ["reference", "native"]
 REFERENCE = torch.ops.pixelrnn_ext
 DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
 }  # fmt: skip
-GEOMETRIES = {  # diagonal, taps, directions, reverse
-    "bilstm": (True, 2, 2, False),
-    "diagonal-reverse": (True, 2, 1, True),
-    "row3": (False, 3, 1, False),
-    "row1": (False, 1, 1, False),
-    "row5": (False, 5, 2, False),
+OUTPUTS = "y", "h", "c", "gates"
+
+
+class DECOMPOSITION:
+    """The operators as PyTorch decomposes them, in place of a namespace of operators."""
+
+    scan = staticmethod(lambda *args: eager.scan(Scan(*args)))
+    scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
+
+
+class Family(NamedTuple):
+    """The options that a kind of layer fixes. ``corners`` and ``merge`` are defaults."""
+
+    diagonal: bool = True
+    taps: int = 2
+    corners: tuple = (0,)
+    cell: str = "pixelrnn"
+    peephole: bool = False
+    merge: str = "none"
+    input_taps: int = 1
+    input_kernel: int = 1
+
+
+# LSTM2d's variants: (cell, peepholes).
+LSTM2D = {cell: (cell, False) for cell in CELLS} | {
+    "graves-peepholes": ("graves", True),
+    "halved-peepholes": ("halved", True),
 }
-SMALLEST = {1: 16, 2: 16, 4: 32, 8: 64}  # hidden size that a cluster of so many blocks takes
-# A map of two tiles on a line whose window starts and ends inside a tile; more columns than rows; rows of two tiles.
-SHAPES = {"bilstm": (12, 9), "diagonal-reverse": (5, 13), "row3": (4, 11)}
-NAMES = {
-    (kernel.backward, kernel.format, kernel.suffix, blocks): kernel.name
-    for kernel in kernels()
-    for blocks in kernel.blocks
+FAMILIES = {
+    "row1": Family(False, 1, input_taps=3, input_kernel=3),
+    "row3": Family(False, 3, input_taps=3, input_kernel=5),
+    "row5": Family(False, 5, (0, 1), input_taps=2, input_kernel=3),
+    "diagonal": Family(),
+    "diagonal-reverse": Family(corners=(1,)),
+    "bilstm": Family(corners=(0, 1), merge="shift"),
+} | {variant: Family(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
+# (corners, merge): every corner, one to four directions, every merge.
+LAYOUTS = {
+    "tl": ((0,), "none"),
+    "tr": ((1,), "none"),
+    "bl-sum": ((2,), "sum"),
+    "br": ((3,), "none"),
+    "bilstm": ((0, 1), "shift"),
+    "tl-br-shift": ((0, 3), "shift"),
+    "tr-bl": ((1, 2), "none"),
+    "three-sum": ((3, 1, 0), "sum"),
+    "four": ((0, 1, 2, 3), "none"),
+    "four-sum": ((0, 1, 2, 3), "sum"),
 }
-# 8 blocks have 64 units at least, which are 4 pairs of tf32 with one tap.
-IMPOSSIBLE = {("tf32", "2_1_256", 8)}
-VARIANTS = variants()
-VARIANT_IDS = ["{}-{}-C{}".format(*variant) for variant in VARIANTS]
+# (x, input): what gives the pre-activations.
+GIVEN = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
+
+
+def scan_cases(strength=2, sweep=400):
+    """Parametrizes a test by the options of :func:`matrix_problem`; a plain run covers every ``strength`` of them, the
+    long tests take ``sweep`` more."""
+
+    def parametrized(test):
+        for names, values in (
+            ("family", ["row3", "row5", *LSTM2D]),
+            ("layout", LAYOUTS),
+            ("given", GIVEN),
+            ("states", [False, True]),
+            ("ragged", [False, True]),
+        ):
+            test = pytest.mark.parametrize(names, list(values))(test)
+        return pytest.mark.covering(strength, sweep=sweep)(test)
+
+    return parametrized
+
+
+def matrix_problem(family, layout, given, states, ragged, hidden=3, maps=(3, 4, 5), **options):
+    """Returns the problem of one of :func:`scan_cases`."""
+    (corners, merge), (x, input) = LAYOUTS[layout], GIVEN[given]
+    sizes = ragged_sizes(*maps) if ragged else None
+    options = dict(corners=corners, merge=merge, x=x, input=input, states=states, sizes=sizes) | options
+    return Problem("fp64", family, hidden, maps, **options)
+
+
+def ragged_sizes(n, height, width):
+    """Sizes of n images. One fills the map, one is smaller, one has one row; then these again."""
+    return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
 
 class Problem:
-    """One scan and its cotangent, in the format's dtype."""
+    """One scan and its cotangent. The values have the precision of ``format``.
 
-    def __init__(self, format, geometry, hidden, images, height, width, *, states=True):
-        self.diagonal, self.taps, self.directions, self.reverse = GEOMETRIES[geometry]
-        self.format, self.dtype = format, DTYPES[format]
-        self.sizes = images, height, width, hidden
+    Args:
+        family: of FAMILIES, whose ``corners`` and ``merge`` others may replace.
+        maps: images, height, width.
+        x, input: which of them the scan has; ``input`` comes with ``weight_ih`` and, by default, ``bias``.
+        sizes: (images, 2). What lies outside of the images is NaN then, in x, input and the cotangent.
+    """
 
-        def draw(*size, scale=1.0):
-            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
-
-        self.inputs = {
-            "x": draw(self.directions, *self.sizes, 4),
-            "weight": draw(self.directions, self.taps, hidden, 4, hidden, scale=0.8 / (self.taps * hidden) ** 0.5),
-        }
-        if states:
-            self.inputs |= {"h0": draw(self.directions, hidden), "c0": draw(self.directions, hidden)}
-        self.cotangent = draw(self.directions, *self.sizes)
-
-    def plan(self, ops, arch, path="auto"):
-        capability = int(arch.removeprefix("sm_"))
-        return ops.describe_plan(self.directions, *self.sizes, self.taps, self.diagonal, self.format, capability, path)
-
-    def run(self, ops, dtype, path="auto", device="cpu"):
-        """{name: tensor} of the outputs and of the gradients of all inputs, chained by autograd."""
-        leaves = {name: t.to(device, dtype).requires_grad_() for name, t in self.inputs.items()}
-        states = leaves.get("h0"), leaves.get("c0")
-        options = None, None, None, 1, self.diagonal, self.reverse, path, self.format == "tf32"
-        outputs = ops.line_scan(leaves["x"], leaves["weight"], *states, *options)
-        gradients = torch.autograd.grad(outputs[0], list(leaves.values()), self.cotangent.to(device, dtype))
-        named = dict(zip(("h", "c", "gates"), outputs)) | {f"d{name}": g for name, g in zip(leaves, gradients)}
-        return {name: t.detach() for name, t in named.items()}
-
-
-class Problem2d:
-    """One scan of LSTM2d and its cotangent, in the format's dtype. `variant`: of lstm2d.VARIANTS."""
-
-    def __init__(self, format, variant, corners, hidden, maps, *, sizes=None, states=True, channels=3):
-        self.cell, has_peepholes = lstm2d.VARIANTS[variant]
-        self.format, self.dtype, self.hidden = format, DTYPES[format], hidden
-        self.sizes = None if sizes is None else torch.tensor(sizes)
-        self.maps, directions, gates = maps, len(corners), len(CELLS[self.cell].gates)
-        self.corners = [lstm2d.CORNERS.index(corner) for corner in corners]
+    def __init__(
+        self, format, family, hidden, maps, *, corners=None, merge=None, x=None, input=True, bias=None, states=True,
+        sizes=None, channels=3,
+    ):  # fmt: skip
+        f = self.family = FAMILIES[family]
+        self.format, self.dtype, self.hidden, self.maps = format, DTYPES[format], hidden, tuple(maps)
+        self.corners, self.merge = list(f.corners if corners is None else corners), f.merge if merge is None else merge
+        self.gates, directions = len(CELLS[f.cell].gates), len(self.corners)
+        self.sizes = None if sizes is None else torch.as_tensor(sizes)
+        has_bias, has_x = input if bias is None else bias, not input if x is None else x
 
         def draw(*size, scale=1.0):
             return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
 
+        def weight(taps, channels, scale):  # it lies as a layer's parameter
+            return draw(directions, self.gates, hidden, channels, taps, scale=scale).permute(0, 4, 2, 1, 3)
+
+        # Larger recurrent weights amplify the last bit of a state beyond any bound.
         self.inputs = {
-            "input": draw(*maps, channels),
-            "weight_ih": draw(directions, 1, hidden, gates, channels, scale=0.8),
-            "weight": draw(directions, 2, hidden, gates, hidden, scale=0.8 / (2 * hidden) ** 0.5),
-            "bias": draw(directions, hidden, gates),
+            "input": draw(*self.maps, channels) if input else None,
+            "weight_ih": weight(f.input_taps, channels, 0.8 / f.input_taps**0.5) if input else None,
+            "bias": draw(directions, self.gates, hidden).transpose(1, 2) if has_bias else None,
+            "x": draw(directions, *self.maps, self.gates * hidden) if has_x else None,
+            "weight_hh": weight(f.taps, hidden, 0.8 / (f.taps * hidden) ** 0.5),
             "h0": draw(directions, hidden) if states else None,
             "c0": draw(directions, hidden) if states else None,
-            "peepholes": draw(directions, 4, hidden, scale=0.5) if has_peepholes else None,
+            "peephole": draw(directions, 4, hidden, scale=0.5) if f.peephole else None,
         }
-        self.cotangent = draw(*maps, directions, hidden)
+        self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
+        # The gradient of y, or of h without a merge.
+        self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
-            for b, (height, width) in enumerate(sizes):  # what is outside reaches nothing
-                for m in (self.inputs["input"], self.cotangent):
-                    m[b, height:], m[b, :, width:] = torch.nan, torch.nan
+            outside = ~inside_of(self.sizes, *self.maps[1:], torch.device("cpu"))
+            for m in (*(self.inputs[name] for name in ("x", "input") if name in self.inputs), self.cotangent):
+                m.masked_fill_(outside.view(*self.maps, *(1,) * (m.dim() - 3 - (m is self.inputs.get("x")))), torch.nan)
 
-    def run(self, ops, dtype, path="auto", device="cpu"):
-        """{name: tensor} of the outputs and of the gradients of all inputs, c and gates within the images."""
-        leaves = {name: t if t is None else t.to(device, dtype).requires_grad_() for name, t in self.inputs.items()}
-        sizes = None if self.sizes is None else self.sizes.to(device)
-        h, c, gates = ops.lstm2d_scan(*leaves.values(), sizes, self.corners, self.cell, path, self.format == "tf32")
-        needed = {name: t for name, t in leaves.items() if t is not None}
-        gradients = torch.autograd.grad(h, list(needed.values()), self.cotangent.to(device, dtype))
-        if sizes is not None:
-            inside = inside_of(sizes, *self.maps[1:], h.device)[..., None]
-            c, gates = (torch.where(inside, m, 0) for m in (c, gates))
-        named = {"h": h, "c": c, "gates": gates} | {f"d{name}": g for name, g in zip(needed, gradients)}
-        return {name: t.detach() for name, t in named.items()}
+    def scan(self, dtype=None, path="auto", device="cpu", requires_grad=False):
+        """Returns the operator's arguments, whose operands may be leaves."""
+        operands = {
+            name: t.to(device, dtype or self.dtype).detach().requires_grad_(requires_grad)
+            for name, t in self.inputs.items()
+        }
+        f, sizes = self.family, None if self.sizes is None else self.sizes.to(device)
+        options = self.corners, f.diagonal, f.input_kernel, f.cell, self.merge, path, self.format == "tf32"
+        return Scan(*(operands.get(name) for name in OPERANDS), sizes, *options)
 
+    def gradients(self, ops, dtype=None, path="auto", device="cpu", wanted=None, shares=True):
+        """Returns the arguments of ``scan_gradients`` after a scan of ``ops``; all gradients are wanted by default."""
+        s = self.scan(dtype, path, device)
+        _, h, c, gates = ops.scan(*s)
+        wanted = [True] * len(OPERANDS) if wanted is None else list(wanted)
+        return Gradients(self.cotangent.to(device, h.dtype), h, c, gates, wanted, shares, s)
 
-def pairs(kernel, hidden, taps, blocks):
-    """Tiling::pairs() of csrc/cuda/tiling.h, for machines that compile nothing; tests/test_tiling.py compares them."""
-    values = kernel.gates * hidden // blocks if kernel.backward else hidden
-    return taps * -(-values * DTYPES[kernel.format].itemsize // 64)
+    def run(self, ops, dtype=None, path="auto", device="cpu"):
+        """Returns {name: tensor} of the outputs and, as "d" + name, of all operands' gradients by autograd.
 
+        c and the gates are zero outside of the images, where the operator leaves anything. y is there with a merge.
+        """
+        s = self.scan(dtype, path, device, requires_grad=True)
+        named = dict(zip(OUTPUTS, ops.scan(*s)))
+        output = named["y"] if s.merges else named["h"]
+        gradients = torch.autograd.grad(output, list(s.operands.values()), self.cotangent.to(device, output.dtype))
+        if s.sizes is not None:
+            inside = inside_of(s.sizes, *self.maps[1:], output.device)[..., None]
+            named |= {name: torch.where(inside, named[name], 0) for name in ("c", "gates")}
+        if not s.merges:
+            del named["y"]
+        return {name: t.detach() for name, t in named.items()} | {f"d{k}": g for k, g in zip(s.operands, gradients)}
 
-def hidden_sizes(kernel, blocks, taps):
-    """That so many blocks take: the smallest one; where weights are both in registers and in shared memory, those that
-    have both."""
-    registers, shared = kernel.pairs
-    if not registers or not shared:
-        return [SMALLEST[blocks]]
-
-    return [
-        hidden
-        for hidden in range(8 * blocks, 257, 8 * blocks)
-        if registers < pairs(kernel, hidden, taps, blocks) <= registers + shared
-    ]
-
-
-def variant(ops, arch, format, suffix, blocks, geometry):
-    """A problem that this variant takes (of other taps where its registers hold no more, or fewer; None: nothing), its
-    path and plans."""
-    path = f"resident:{suffix}:{blocks}"
-    of_either_pass = [k for k in kernels() if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
-    images = 3 if blocks < 4 else 1
-    if any(k.kind == "images" for k in of_either_pass) and GEOMETRIES[geometry][2] == 1:
-        images = 5  # two clusters, of which the last one lacks three
-    for name in (geometry, "row1", "row3"):
-        taps, reverse = GEOMETRIES[name][1], GEOMETRIES[geometry][3]
-        # From the smallest to the largest; in a reversed scan the other way round, so that both run.
-        for hidden in sorted(
-            {size for kernel in of_either_pass for size in hidden_sizes(kernel, blocks, taps)}, reverse=reverse
-        ):
-            problem = Problem(format, name, hidden, images, *SHAPES[geometry])
-            found = problem.plan(ops, arch, path)
-            if not any(plan.startswith("step path: ") for plan in found):
-                return problem, path, found
-    assert (format, suffix, blocks) in IMPOSSIBLE, found
-    return None, path, found
+    def plan(self, ops, arch, path="auto"):
+        """Returns what the planner says of both passes on a GPU of ``arch``."""
+        sizes = len(self.corners), *self.maps, self.hidden, self.family.taps, self.family.diagonal
+        return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
-VARIANTS_2D = variants(5)
-VARIANT_2D_IDS = ["{}-{}-C{}".format(*variant) for variant in VARIANTS_2D]
+def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
+    """Returns a float64 layer, one of checks.LAYERS or LSTM2D; learned states and peepholes are not zero."""
+    options = dict(dtype=torch.float64, initial_state="learned") | options
+    if name not in LSTM2D:
+        return checks.make_layer(name, in_channels, hidden, **options)
+    cell, peepholes = LSTM2D[name]
+    layer = px.LSTM2d(in_channels, hidden, cell=cell, directions=directions, **dict(peepholes=peepholes) | options)
+    for parameter_name, parameter in layer.named_parameters():
+        if parameter_name.startswith(("h0", "c0", "peephole")):
+            torch.nn.init.uniform_(parameter, -1, 1)
+    return layer
 
 
-def variant2d(format, suffix, blocks, images, **options):
-    """A problem of lines of two tiles, whose window starts and ends inside a tile, from two corners, that this variant
-    of five gates takes; its path, and its kernels."""
-    found = [k for k in kernels(5) if (k.format, k.suffix) == (format, suffix) and blocks in k.blocks]
-    hidden = max(size for kernel in found for size in hidden_sizes(kernel, blocks, 2))
-    problem = Problem2d(format, "stable", ("tr", "bl"), hidden, (images, 12, 5), **options)
-    return problem, f"resident:{suffix}:{blocks}", found
-
-
-def check_names(format, suffix, blocks, plans):
-    """A pass that has the variant takes it."""
-    for backward, plan in enumerate(plans):
-        if kernel := NAMES.get((bool(backward), format, suffix, blocks)):
-            assert plan.startswith(f"{kernel}: {blocks} block"), plan
-
-
-def compare_extremes(ops, device, format, path, ratio):
-    """NaN stays in its own cells, infinite and very large values saturate, as in float64."""
-    p = Problem(format, "bilstm", 16, 1, 9, 10)
-    x, largest = p.inputs["x"], torch.finfo(p.dtype).max
-    x[0, 0, 4, 4, 3, 1] = torch.nan
-    x[1, 0, 8, 0, 2], x[1, 0, 3, 3, 1] = torch.inf, -torch.inf
-    x[0, 0, 0, 0, 5] = torch.tensor([-200, 200, -largest, 200])
-    x[0, 0, 1, 1, 6] = torch.tensor([200, -200, 200, -200])
-    expected = REFERENCE.line_scan(*(t.double() for t in p.inputs.values()), None, None, None, 1, True, False)
-    got = ops.recurrence(*(t.to(device) for t in p.inputs.values()), True, False, path, format == "tf32")
-    for name, a, b in zip(("h", "c", "gates"), expected, got):
-        is_nan = a.isnan()
-        assert is_nan.any() and torch.equal(is_nan, b.cpu().isnan()), name
-        assert_close(name, a[~is_nan], b.cpu()[~is_nan], ratio)
-
-
-def same_in_every_launch(ops, device, blocks, launches):
-    """Scans of few lines, whose blocks leave while their peers still work: all launches agree to the bit."""
-    p = Problem("bf16", "bilstm", SMALLEST[blocks], 16, 2, 2)
-    x, weight, h0, c0 = (t.to(device) for t in p.inputs.values())
-    options = True, False, f"resident::{blocks}", False
-
-    def launch():
-        h, c, gates = ops.recurrence(x, weight, h0, c0, *options)
-        return h, c, gates, *ops.recurrence_backward(p.cotangent.to(device), weight, c0, c, gates, *options)
-
-    first = launch()
-    return all(torch.equal(a, b) for _ in range(launches) for a, b in zip(first, launch()))
+def results(layer, x, sizes=None, cotangent=None, gate_bias=None):
+    """Returns {name: tensor} of the output and of the gradients of the maps and all parameters."""
+    maps = {name: m.clone().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
+    y = layer(maps["input"], gate_bias=maps.get("gate_bias"), sizes=sizes)
+    cotangent = checks.cotangent_of(y) if cotangent is None else cotangent
+    leaves = maps | dict(layer.named_parameters())
+    return {"output": y.detach(), **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))}

@@ -113,12 +113,10 @@ def test_a_call_is_broken_down_by_operator():
 @pytest.mark.parametrize(
     ("name", "group"),
     [
-        ("pixelrnn_ext::line_scan", "scan, forward"),
-        ("LineScan", "scan, forward"),
-        ("pixelrnn_ext::line_scan_gradients", "scan, gradients"),
-        ("pixelrnn_ext::line_scan_backward", "scan, gradients"),
-        ("pixelrnn_ext::line_scan_weight_grad", "scan, gradients"),
-        ("LineScanBackward", "scan, gradients"),
+        ("pixelrnn_ext::scan", "scan, forward"),
+        ("Scan", "scan, forward"),
+        ("pixelrnn_ext::scan_gradients", "scan, gradients"),
+        ("ScanBackward", "scan, gradients"),
         ("pixelrnn_ext::masked_conv_backward", "convolutions"),
         ("aten::mkldnn_convolution", "convolutions"),
         ("aten::convolution_backward", "convolutions"),
@@ -126,10 +124,7 @@ def test_a_call_is_broken_down_by_operator():
         ("aten::copy_", "copies"),
         ("aten::threshold_backward", "elementwise, sums"),
         ("aten::as_strided", operators.REST),
-        ("autograd::engine::evaluate_function: LineScanBackward", operators.REST),
-        ("pixelrnn_ext::bilstm_scan", "scan, forward"),
-        ("BilstmScan", "scan, forward"),
-        ("BilstmScanBackward", "scan, gradients"),
+        ("autograd::engine::evaluate_function: ScanBackward", operators.REST),
     ],
 )
 def test_the_group_of_an_operator(name, group):

@@ -1,6 +1,7 @@
 """The benchmarks run, check their providers before they time them, and write what they measured."""
 
 import csv
+import json
 import runpy
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import bench_per_image
 import bench_row
 import bench_sampling
 import child
+import dispatches
 import pixelrnn_ext as px
 from harness import command, extent, image_codecs
 from harness.target import Target
@@ -323,3 +325,21 @@ def test_codec_requirements():
     assert verdicts == ["met", "met", "met", "missed"]
     large = bench_codec.verdicts(case, 0.11, 0.011, ratios, {1: ""})
     assert [str(verdict) for verdict in large[:2]] == ["missed", "missed"]
+
+
+@native
+def test_dispatches_are_counted_and_a_rise_is_told(monkeypatch, tmp_path, capsys):
+    cases = "row, states", "diagonal", "LSTM2d, all of 4, sizes"
+    monkeypatch.setattr(dispatches, "CASES", {case: dispatches.CASES[case] for case in cases})
+    file = tmp_path / "counts.json"
+    assert dispatches.main(["--json", str(file)]) == dispatches.main(["--against", str(file)]) == 0
+    counts = json.loads(file.read_text())
+    # The operator alone: no operand is copied.
+    assert [
+        counts["diagonal"][f"{place} {name}"][0] for place in ("cpu", "gpu") for name in ("forward", "backward")
+    ] == [1] * 4
+    counts["row, states"]["gpu backward"][1] -= 1
+    file.write_text(json.dumps(counts))
+    capsys.readouterr()
+    assert dispatches.main(["--against", str(file)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("row, states, gpu backward: expected at most ")

@@ -53,7 +53,7 @@ def test_the_code_is_a_wheels():
 def test_four_halves_are_loaded_as_whole_registers():
     """As four 16-bit values they would be taken apart, and waited for, where they are prefetched."""
     for _, file, _ in toolchain.compiled(library.KERNELS, "sm_90"):
-        if file.stem.startswith(("resident_bf16", "resident_fp16", "resident2d_bf16", "resident2d_fp16")):
+        if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
 
@@ -77,7 +77,7 @@ def test_tensor_core_instructions_are_there(arch):
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["pack", "pack2d"])
+@pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
     """A division of 64 bits is a call that returns; one of 32 bits goes through a floating-point reciprocal. (To leave
@@ -85,7 +85,7 @@ def test_the_packing_divides_nothing(format, name, arch):
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
     values = 8 if format in ("bf16", "fp16") else 4  # of a piece
-    of_value = 27 if name == "pack2d" else 22
+    of_value = 27 if name == "pack5" else 22
     assert len(code) <= 2 * (120 + of_value * values)
 
 
@@ -129,7 +129,7 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
     emulated = library.load("sm_90", "ptx", "profile")
     emulated.emulator.schedule("forward")
     emulated.emulator.profile()
-    problem = Problem(format, geometry, hidden, 1, 5, 16)
+    problem = Problem(format, geometry, hidden, (1, 5, 16), input=False)
     problem.run(emulated.ops, problem.dtype, f"resident:{suffix}:{blocks}")
     lines = [re.split(r"  +", line.strip(), maxsplit=5) for line in emulated.emulator.profile().splitlines()[1:]]
     products, costly = 0, []

@@ -42,6 +42,12 @@ def threads(request):
 def test_some(threads, a, too, b):
     pass
 
+@pytest.mark.covering(2, sweep=4)
+@pytest.mark.parametrize("a", [0, 1])
+@pytest.mark.parametrize("b", [0, 1])
+def test_fewer(threads, a, b):
+    pass
+
 @pytest.mark.parametrize("b", [0, 1])
 def test_all(b):
     pass
@@ -58,4 +64,5 @@ def test_the_two_runs_share_the_tests(marker, tmp_path):
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", marker]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.count("::test_some[") == 6, done.stdout + done.stderr
+    assert done.stdout.count("::test_fewer[") == (4 if marker == "sweep" else 6), done.stdout
     assert done.stdout.count("::test_all[") == (2 if marker == "not sweep" else 0)

@@ -5,14 +5,14 @@ import copy
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-import test_operators
 from checks import LAYERS, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
 from cuda_bounds import GRADIENT_RATIO, RATIO
 from gpu import _strict_products, skip_without_a_gpu, skips_without_a_kernel, use  # noqa: F401
-from test_gradients import FUNCTIONS, problem
+from scans import DTYPES, Problem
 
 DEVICE = "cuda"
 OPS = torch.ops.pixelrnn_ext
@@ -20,9 +20,6 @@ OPS = torch.ops.pixelrnn_ext
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-DTYPES = {
-    "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
-}  # fmt: skip
 RESIDENT_FORMATS = ("fp32", "tf32", "bf16", "fp16")
 NATIVE = ("native", "step", "resident")
 
@@ -171,17 +168,18 @@ def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else():
         assert torch.equal(by_flag, strict) == (torch.cuda.get_device_capability() < (8, 0))
 
 
-@pytest.mark.parametrize(("function", "options"), FUNCTIONS)
+@pytest.mark.parametrize("name", ["row3", "diagonal", "diagonal-reverse", "bilstm"])
 @pytest.mark.parametrize("checker", [gradcheck, gradgradcheck], ids=["gradcheck", "gradgradcheck"])
-def test_derivatives(checker, function, options):
-    tensors = {name: t.to(DEVICE) for name, t in problem(function).items()}
+def test_derivatives(checker, name):
+    layer = layer_of(name, 2, 2, "step", torch.float64, image_channels=2, initial_state="learned")
+    maps = [randn(1, channels, 2, 3, dtype=torch.float64) for channels in (2, gate_bias_channels(layer))]
+    parameters = dict(layer.named_parameters())
 
-    def run(*values):
-        arguments = dict(zip(tensors, values))
-        return getattr(px.functional, function)(**arguments, mask_type="B", image_channels=2, backend="step", **options)
+    def run(input, gate_bias, *values):
+        return functional_call(layer, dict(zip(parameters, values)), (input, gate_bias))
 
     # Along random directions: the whole Jacobian takes a launch for each step of each column.
-    assert checker(run, [t.requires_grad_() for t in tensors.values()], fast_mode=True)
+    assert checker(run, [*maps, *parameters.values()], fast_mode=True)
 
 
 @pytest.mark.parametrize("backend", ["step", "resident"])
@@ -201,16 +199,11 @@ def test_a_gradient_penalty_in_float32(name, backend):
 
 
 @pytest.mark.parametrize("format", ["fp64", "fp32", "bf16", "fp16"])
-@pytest.mark.parametrize(("scan", "call"), test_operators.SCANS_AND_CALLS)
-def test_opcheck(scan, call, format, monkeypatch):
-    monkeypatch.setattr(test_operators, "h", 16)  # a size of the resident path
-    with torch.device(DEVICE):
-        arguments = [
-            a.detach().to(DTYPES[format]).requires_grad_() if isinstance(a, torch.Tensor) else a
-            for a in test_operators.scan_arguments(**scan)
-        ]
-        operator, arguments = test_operators.operator_calls(tuple(arguments))[call]
-    opcheck(operator, arguments)
+@pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
+def test_opcheck(family, format):
+    problem = Problem(format, family, 16, (2, 3, 4), x=True)  # a size of the resident path
+    opcheck(OPS.scan.default, tuple(problem.scan(device=DEVICE, requires_grad=True)))
+    opcheck(OPS.scan_gradients.default, problem.gradients(OPS, device=DEVICE).flat)
 
 
 def training_step(layer, x, cotangent):
@@ -306,12 +299,17 @@ def test_a_device_that_is_not_the_current_one(backend):
 def test_raw_operators_refuse_tensors_of_two_devices(other):
     if other == "cuda:1" and torch.cuda.device_count() < 2:
         pytest.skip("a second GPU is needed")
+    problem = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), x=True, merge="none", sizes=[(3, 4), (2, 2)])
+    s, g = problem.scan(device=DEVICE), problem.gradients(OPS, device=DEVICE)
+    calls = [
+        (OPS.scan.default, tuple(s)),
+        (OPS.scan_gradients.default, g.flat),
+        (OPS.recurrence.default, tuple(s._replace(input=None, weight_ih=None, bias=None))),
+        (OPS.neighbour_states.default, (g.h, s.h0, s.sizes, s.corners, True, 2, 0, 2)),
+        (OPS.border_sums.default, (s.x, s.sizes, s.corners, True, 2)),
+    ]
     with torch.device(DEVICE):
-        calls = test_operators.operator_calls(test_operators.scan_arguments(directions=2, diagonal=True, reverse=False))
-        x, weight = randn(1, 2, 3, 4, 16, 4), randn(1, 2, 16, 4, 16)
-    calls.append((OPS.recurrence.default, (x, weight, None, None, True, False, "auto", False)))
-    calls.append((OPS.neighbour_states.default, (randn(1, 2, 3, 4, 16), randn(1, 16), 2, 0, 2, True, False)))
-    calls.append((OPS.masked_conv2d.default, (randn(1, 2, 3, 4), randn(5, 2, 3, 3), None, "B", 1, 1, False)))
+        calls.append((OPS.masked_conv2d.default, (randn(1, 2, 3, 4), randn(5, 2, 3, 3), None, "B", 1, 1, False)))
     for operator, arguments in calls:
         places = [i for i, a in enumerate(arguments) if isinstance(a, torch.Tensor)]
         for i in places[1:]:
@@ -429,6 +427,5 @@ def test_errors_say_what_was_expected_and_what_came():
         layer_of("row3", 3, 16)(x.cpu())
     with pytest.raises(TypeError, match="got input of torch.bfloat16 and weight_ih of torch.float32"):
         layer_of("row3", 3, 16)(x.bfloat16())
-    scan = randn(1, 2, 3, 4, 16, 4), randn(1, 2, 16, 4, 16), None, None, None, None, None, 1, True, False
     with pytest.raises(RuntimeError, match="expected path 'auto', 'step' or 'resident', got 'fast'"):
-        OPS.line_scan(*scan, "fast")
+        OPS.scan(*Problem("fp32", "diagonal", 16, (2, 3, 4)).scan(path="fast", device=DEVICE))

@@ -9,23 +9,20 @@ import pixelrnn_ext as px
 from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
 from gpu import _strict_products, skip_without_a_gpu  # noqa: F401
-from masked_conv_interpreted import expected as masked_convolution
-from pixelrnn_ext.masks import Mask
-from scans import (
-    DTYPES,
-    REFERENCE,
-    VARIANT_2D_IDS,
+from kernel_paths import (
+    VARIANT_5_IDS,
     VARIANT_IDS,
     VARIANTS,
-    VARIANTS_2D,
-    Problem,
-    Problem2d,
+    VARIANTS_5,
     check_names,
     compare_extremes,
     same_in_every_launch,
     variant,
-    variant2d,
+    variant5,
 )
+from masked_conv_interpreted import expected as masked_convolution
+from pixelrnn_ext.masks import Mask
+from scans import DTYPES, OUTPUTS, REFERENCE, Problem
 
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
@@ -37,7 +34,7 @@ def check(problem, path):
     expected = problem.run(REFERENCE, torch.float64)  # on the CPU
     got = problem.run(REFERENCE, problem.dtype, path, "cuda")
     for name, tensor in got.items():
-        bounds = RATIO if name in ("h", "c", "gates") else GRADIENT_RATIO
+        bounds = RATIO if name in OUTPUTS else GRADIENT_RATIO
         assert_close(name, expected[name], tensor.cpu(), bounds[problem.format])
 
 
@@ -56,10 +53,10 @@ def test_every_kernel(format, suffix, blocks):
         check(problem, path)
 
 
-@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS_2D, ids=VARIANT_2D_IDS)
+@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS_5, ids=VARIANT_5_IDS)
 def test_every_kernel_of_five_gates(format, suffix, blocks):
     skip_without(blocks)
-    problem, path, _ = variant2d(format, suffix, blocks, 2, sizes=[(12, 5), (5, 3)])
+    problem, path, _ = variant5(format, suffix, blocks, 2, sizes=[(12, 5), (5, 3)])
     check(problem, path)
 
 
@@ -67,13 +64,13 @@ def test_every_kernel_of_five_gates(format, suffix, blocks):
 @pytest.mark.parametrize("format", DTYPES)
 @pytest.mark.parametrize("path", ["step", "auto"])
 def test_other_geometries(path, format, geometry):
-    check(Problem(format, geometry, 16, 2, 5, 9), path)
+    check(Problem(format, geometry, 16, (2, 5, 9)), path)
 
 
 @pytest.mark.parametrize("format", DTYPES)
-@pytest.mark.parametrize("variant", ["pixelrnn", "stable"])
-def test_the_step_path_of_lstm2d(variant, format):
-    check(Problem2d(format, variant, ("tl", "br"), 16, (2, 5, 9), sizes=[(5, 9), (3, 4)]), "step")
+@pytest.mark.parametrize("family", ["row3", "pixelrnn", "stable"])
+def test_the_step_path_of_images_of_their_own_sizes(family, format):
+    check(Problem(format, family, 16, (2, 5, 9), corners=(0, 3), sizes=[(5, 9), (3, 4)]), "step")
 
 
 needs_clusters = pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="the GPU has no clusters")

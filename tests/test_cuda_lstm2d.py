@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-import lstm2d
 from checks import assert_close
 from cuda_bounds import GRADIENT_RATIO, RATIO
 from gpu import _strict_products, skip_without_a_gpu, skips_without_a_kernel, use  # noqa: F401
-from lstm2d import ragged
-from scans import DTYPES, REFERENCE, Problem2d
+from scans import DTYPES, LSTM2D, OUTPUTS, REFERENCE, Problem, make_layer, ragged_sizes
+from scans import results as results_of
 
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
@@ -21,18 +20,18 @@ BACKENDS = ("native", "step", "resident")
 
 
 def layer_of(variant, hidden, backend, dtype=torch.float32, **options):
-    return lstm2d.make_layer(variant, 3, hidden, backend=backend, dtype=dtype, **options).to(DEVICE)
+    return make_layer(variant, 3, hidden, backend=backend, dtype=dtype, **options).to(DEVICE)
 
 
 def results(layer, *args):
     with skips_without_a_kernel(layer.backend):
-        return lstm2d.results(layer, *args)
+        return results_of(layer, *args)
 
 
 @pytest.mark.parametrize("format", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("sizes", [None, ragged(5, 9, 12)], ids=["full", "ragged"])
-@pytest.mark.parametrize("variant", lstm2d.VARIANTS)
+@pytest.mark.parametrize("sizes", [None, ragged_sizes(5, 9, 12)], ids=["full", "ragged"])
+@pytest.mark.parametrize("variant", LSTM2D)
 def test_formats(variant, sizes, backend, format):
     layer = layer_of(variant, 32, backend, DTYPES[format])
     x = torch.randn(5, 3, 9, 12, device=DEVICE, dtype=DTYPES[format])
@@ -48,10 +47,10 @@ def test_formats(variant, sizes, backend, format):
 @pytest.mark.parametrize("path", ["step", "auto"])
 @pytest.mark.parametrize("variant", ["stable", "pixelrnn"])
 def test_operators_with_nan_outside_of_the_images(variant, path, format):
-    p = Problem2d(format, variant, lstm2d.CORNERS, 32, (4, 7, 10), sizes=[(7, 10), (3, 4), (0, 5), (7, 1)])
+    p = Problem(format, variant, 32, (4, 7, 10), corners=(0, 1, 2, 3), sizes=[(7, 10), (3, 4), (0, 5), (7, 1)])
     expected = p.run(REFERENCE, torch.float64)  # on the CPU
     for name, got in p.run(REFERENCE, p.dtype, path, DEVICE).items():
-        bounds = RATIO if name in ("h", "c", "gates") else GRADIENT_RATIO
+        bounds = RATIO if name in OUTPUTS else GRADIENT_RATIO
         assert_close(name, expected[name], got.cpu(), bounds[format])
 
 
@@ -79,7 +78,7 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(backend):
 @pytest.mark.parametrize("backend", ["native", "step"])
 def test_a_cuda_graph_replayed_with_other_sizes(backend, variant):
     layer, x = layer_of(variant, 16, backend), torch.randn(3, 3, 6, 7, device=DEVICE)
-    sizes, leaves = ragged(3, 6, 7).to(DEVICE), list(layer.parameters())
+    sizes, leaves = ragged_sizes(3, 6, 7).to(DEVICE), list(layer.parameters())
 
     def step():
         y = layer(x, sizes)
@@ -105,7 +104,7 @@ def test_a_cuda_graph_replayed_with_other_sizes(backend, variant):
 def test_derivatives(variant):
     layer = layer_of(variant, 2, "step", torch.float64, directions=("tr", "bl"))
     x = torch.randn(2, 3, 3, 4, device=DEVICE, dtype=torch.float64, requires_grad=True)
-    sizes, names = ragged(2, 3, 4), [name for name, _ in layer.named_parameters()]
+    sizes, names = ragged_sizes(2, 3, 4), [name for name, _ in layer.named_parameters()]
 
     def run(x, *parameters):
         return torch.func.functional_call(layer, dict(zip(names, parameters)), (x, sizes))
@@ -123,6 +122,6 @@ def test_autocast(dtype):
 
 
 def test_compile_fullgraph():
-    layer, sizes = layer_of("stable", 16, "native"), ragged(2, 5, 6).to(DEVICE)
+    layer, sizes = layer_of("stable", 16, "native"), ragged_sizes(2, 5, 6).to(DEVICE)
     x = torch.randn(2, 3, 5, 6, device=DEVICE)
     assert_close("output", layer(x, sizes), torch.compile(layer, fullgraph=True)(x, sizes), RATIO["fp32"])

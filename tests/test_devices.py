@@ -3,18 +3,19 @@
 import pytest
 import torch
 
-import test_operators
-from pixelrnn_ext.operators.recurrence import gpu
+from pixelrnn_ext.operators.scan import gpu
+from scans import Problem
 
 CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-OPERATORS = [*test_operators.SCAN_OPERATORS, "masked_conv2d", "masked_conv2d_backward"]
+SCANS = ["scan", "scan_gradients"]
+OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 
 
 @pytest.fixture(scope="module")
 def on_cpu():
     """What runs on a GPU, as operators of a namespace on the CPU; it is not run."""
     library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
-    for name in test_operators.SCAN_OPERATORS:
+    for name in SCANS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         library.define(schema.removeprefix("pixelrnn_ext::"))
     gpu.register("pixelrnn_devices", "cpu")
@@ -24,9 +25,9 @@ def on_cpu():
 
 def arguments(name):
     """The operator's, all tensors given."""
-    if name in test_operators.SCAN_OPERATORS:
-        scan = test_operators.scan_arguments(directions=2, diagonal=True, reverse=False)
-        return test_operators.operator_calls(scan)[OPERATORS.index(name)][1]
+    if name in SCANS:
+        p = Problem("fp64", "graves-peepholes", 3, (2, 3, 4), x=True, sizes=[(3, 4), (1, 2)])
+        return tuple(p.scan()) if name == "scan" else p.gradients(torch.ops.pixelrnn_ext).flat
     x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
     if name == "masked_conv2d":
         return x, weight, torch.randn(5), "B", 1, 1, True
@@ -35,7 +36,7 @@ def arguments(name):
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_tensors_of_two_devices_are_refused(name, on_cpu):
-    operator = getattr(on_cpu if name in test_operators.SCAN_OPERATORS else torch.ops.pixelrnn_ext, name).default
+    operator = getattr(on_cpu if name in SCANS else torch.ops.pixelrnn_ext, name).default
     args = arguments(name)
     tensors = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
     assert len(tensors) >= 3

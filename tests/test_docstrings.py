@@ -14,7 +14,7 @@ import torch
 import pixelrnn_ext as px
 
 # What an example needs that not every machine has: kernels for a GPU, the folder of a training.
-NEEDS_MORE = {"pixelrnn_ext.operators.recurrence.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
+NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
 
 
 def documented():

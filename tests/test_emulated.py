@@ -9,24 +9,23 @@ import re
 
 import pytest
 import torch
-from torch.library import opcheck
 
 from checks import assert_close
 from emulated import library
 from emulated.kernels import FORMATS
 from emulator import toolchain
 from emulator.control import SCHEDULES
-from scans import GEOMETRIES, REFERENCE, SHAPES, VARIANT_IDS, VARIANTS, Problem, check_names, compare_extremes, variant
-from test_operators import SCANS_AND_CALLS, laid_out_as_parameters, operator_calls, scan_arguments
+from kernel_paths import GEOMETRIES, SHAPES, VARIANT_IDS, VARIANTS, check_names, compare_extremes, variant
+from scans import REFERENCE, Problem
 
 pytestmark = pytest.mark.emulated
 
-# RMS of the error over RMS, of the maps: h, c, gates and dx.
+# RMS of the error over RMS, of the maps: y, h, c, gates, dx and dinput.
 RATIO = {"fp64": 1e-14, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-3}
 # The gradients of weights and states are sums over maps that are rounded already, and partly cancel.
 SUM_FACTOR = 2
-KINDS = {"h": "h, c, gates", "c": "h, c, gates", "gates": "h, c, gates", "dx": "dx"}
-SUMS = "dweight, dh0, dc0"
+KINDS = {**dict.fromkeys(("y", "h", "c", "gates"), "h, c, gates"), "dx": "dx"}
+SUMS = "dweight_hh, dh0, dc0"
 
 worst = {}  # (format, kind): the largest error ratio of the test
 
@@ -82,7 +81,7 @@ def test_kernels_are_as_right_by_nvcc(path, arch):
         pytest.skip(str(error))
     loaded = library.load(arch, by_nvcc=("resident_bf16", "step_kernels"))
     loaded.emulator.schedule("burst")
-    compare(Problem("bf16", "bilstm", 16, 2, 5, 9), loaded.ops, path)
+    compare(Problem("bf16", "bilstm", 16, (2, 5, 9), input=False), loaded.ops, path)
 
 
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
@@ -91,24 +90,23 @@ def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated
     images; NaN in one."""
     if arch == "sm_80":
         return  # no clusters
-    p = Problem(format, "diagonal-reverse", 128, 6, 18, 3)
-    i, options = p.inputs, (True, True)
+    p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_1_256:8:3"
     plans = [p.plan(emulated.ops, "sm_90", path)[0] for path in (shared, alone)]
     assert plans[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images") and plans[1].startswith(
         f"forward_{format}_8_1_256_cluster: "
     )
 
-    def run(path, x):
-        return emulated.ops.recurrence(x, i["weight"], i["h0"], i["c0"], *options, path, False)
+    def run(path):
+        h, c, gates = emulated.ops.recurrence(*p.scan(path=path))
+        return h, c[0], gates[0]
 
-    expected = run(alone, i["x"])
-    assert all(torch.equal(a, b) for a, b in zip(expected, run(shared, i["x"])))
-    x = i["x"].clone()
-    x[0, 2, 3, 1, 70] = torch.nan
+    expected = run(alone)
+    assert all(torch.equal(a, b) for a, b in zip(expected, run(shared)))
+    p.inputs["x"][0, 2, 3, 1, 70] = torch.nan
     others = [0, 1, 3, 4, 5]
-    got = run(shared, x)
-    assert all(torch.equal(a[:, others], b[:, others]) for a, b in zip(expected, got)) and got[0][0, 2].isnan().any()
+    got = run(shared)
+    assert all(torch.equal(a[others], b[others]) for a, b in zip(expected, got)) and got[0][2].isnan().any()
 
 
 SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
@@ -119,7 +117,7 @@ SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256]
 @pytest.mark.parametrize("format", FORMATS)
 def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, arch, emulated):
     """What "auto" runs: where the resident kernels do not take a size the step path does, which the plan has to say."""
-    problem = Problem(format, geometry, hidden, 1, 5, 10)
+    problem = Problem(format, geometry, hidden, (1, 5, 10), input=False)
     for plan in problem.plan(emulated.ops, arch):
         assert re.match(
             f"(for|back)ward_{format}|step path: (faster|no kernel is compiled|the weights and lines .* need) ", plan
@@ -148,7 +146,7 @@ MAPS = [(1, 1, 1), (2, 1, 6), (2, 7, 1), (3, 9, 3), (5, 3, 9), (1, 17, 5), (1, 4
 @pytest.mark.parametrize("format", FORMATS)
 def test_maps(format, size, geometry, emulated):
     for hidden, path in ((16, "resident"), (40, "resident"), (16, "resident:s_4_512:1")):
-        compare(Problem(format, geometry, hidden, *size, states=hidden == 16), emulated.ops, path)
+        compare(Problem(format, geometry, hidden, size, input=False, states=hidden == 16), emulated.ops, path)
 
 
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
@@ -156,7 +154,7 @@ def test_the_papers_sizes(format, emulated, arch):
     if arch == "sm_80":
         return  # the same kernels as test_every_kernel: one architecture is enough for the long maps
     for size, hidden in ((28, 16), (32, 128)):
-        compare(Problem(format, "bilstm", hidden, 1, size, size), emulated.ops, "resident")
+        compare(Problem(format, "bilstm", hidden, (1, size, size), input=False), emulated.ops, "resident")
 
 
 @pytest.mark.parametrize("path", ["resident", "resident::2"])
@@ -171,67 +169,44 @@ def test_nan_stays_where_it_belongs_and_large_values_saturate(format, path, emul
 @pytest.mark.parametrize("hidden", [1, 7, 20])
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path(format, hidden, geometry, emulated):
-    for size in MAPS:
-        # The gradient of a state with one unit is one sum, which may cancel to nothing.
-        compare(Problem(format, geometry, hidden, *size, states=hidden > 1), emulated.ops, "step")
+    for images, height, width in MAPS:
+        # The gradients of a state and of a weight of one unit are one sum, which may cancel to nothing: no states then,
+        # and more images.
+        maps = images if hidden > 1 else 4 * images, height, width
+        compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), emulated.ops, "step")
 
 
 def test_step_path_and_resident_path_continue_each_other(emulated):
     """What one saves the other differentiates: the two passes choose their path on their own."""
     for format in FORMATS:
-        p = Problem(format, "bilstm", 16, 2, 5, 9)
-        expected, tf32 = p.run(REFERENCE, torch.float64), format == "tf32"
+        p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
+        expected = p.run(REFERENCE, torch.float64)
         for forward, backward in (("step", "resident"), ("resident", "step")):
-            i = p.inputs
-            _, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, forward, tf32)
-            dx, _ = emulated.ops.recurrence_backward(
-                p.cotangent, i["weight"], i["c0"], c, gates, True, False, backward, tf32
-            )
+            _, c, gates = emulated.ops.recurrence(*p.scan(path=forward))
+            dx, *_ = emulated.ops.recurrence_backward(p.cotangent, c, gates, *p.scan(path=backward))
             assert_close("dx", expected["dx"], dx, RATIO[format])
 
 
-@pytest.mark.parametrize("scan", ["line_scan", "bilstm_scan"])
-def test_input_to_state_and_its_gradients(emulated, scan):
-    """All operands of the operators, laid out as a layer's, where the input's taps are displaced to either side."""
-    for diagonal, taps, kernel, input_taps in ((True, 2, 1, 1), (False, 3, 5, 3), (False, 1, 3, 3)):
-        sizes = {"weight": (2, taps, 16, 4, 16), "h0": (2, 16), "c0": (2, 16), "input": (2, 4, 5, 3)}
-        sizes |= {"weight_ih": (2, input_taps, 16, 4, 3), "bias": (2, 16, 4)}
-        tensors = [torch.randn(size) for size in sizes.values()]
-        # As in Problem: larger ones amplify the last bit of a state beyond any bound.
-        tensors[0] *= 0.8 / (taps * 16) ** 0.5
-        results = []
-        for ops, dtype in ((REFERENCE, torch.float64), (emulated.ops, torch.float32)):
-            leaves = laid_out_as_parameters([None, *(t.to(dtype).requires_grad_() for t in tensors)])[1:]
-            h, *_ = getattr(ops, scan)(None, *leaves, kernel, diagonal, False)
-            results.append([h, *torch.autograd.grad(h.square().sum(), leaves)])
-        for name, expected, got in zip(("h", *sizes), *results):
-            assert_close(name, expected, got, SUM_FACTOR * RATIO["fp32"])
-
-
-def test_no_states_no_gradient_and_no_saved_tensor_changes(emulated):
-    p = Problem("bf16", "bilstm", 16, 2, 5, 9)
-    i = {name: t.clone() for name, t in p.inputs.items()}
-    saved = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], True, False, "auto", False)
-    before = [t.clone() for t in saved]
-    emulated.ops.recurrence_backward(p.cotangent, i["weight"], i["c0"], saved[1], saved[2], True, False, "auto", False)
-    assert all(torch.equal(a, b) for a, b in zip(before, saved))
-    assert all(torch.equal(t, p.inputs[name]) for name, t in i.items())
+def test_no_operand_and_no_saved_tensor_changes(emulated):
+    p = Problem("bf16", "bilstm", 16, (2, 5, 9), merge="none", input=False)
+    s, saved = p.scan(), emulated.ops.recurrence(*p.scan())
+    before = [t.clone() for t in (*saved, *s.operands.values())]
+    emulated.ops.recurrence_backward(p.cotangent, *saved[1:], *s)
+    assert all(torch.equal(a, b) for a, b in zip(before, (*saved, *s.operands.values())))
 
 
 def test_views_that_start_anywhere(emulated):
-    p = Problem("bf16", "row3", 16, 2, 5, 9, states=False)
-    expected = p.run(emulated.ops, p.dtype)
-    x = torch.empty(p.inputs["x"].numel() + 1, dtype=p.dtype)[1:].view_as(p.inputs["x"]).copy_(p.inputs["x"])
+    s = Problem("bf16", "row3", 16, (2, 5, 9), input=False, states=False).scan(path="resident")
+    x = torch.empty(s.x.numel() + 1, dtype=s.x.dtype)[1:].view_as(s.x).copy_(s.x)
     assert x.data_ptr() % 16
-    h, _, _ = emulated.ops.recurrence(x, p.inputs["weight"], None, None, False, False, "resident", False)
-    assert torch.equal(h, expected["h"])
+    assert torch.equal(emulated.ops.recurrence(*s)[0], emulated.ops.recurrence(*s._replace(x=x))[0])
 
 
 def test_empty_batches(emulated):
     for path in ("step", "resident"):
-        p = Problem("bf16", "bilstm", 16, 0, 3, 4)
+        p = Problem("bf16", "bilstm", 16, (0, 3, 4))
         got = p.run(emulated.ops, p.dtype, path)
-        assert got["h"].shape == (2, 0, 3, 4, 16) and all(t.count_nonzero() == 0 for t in got.values())
+        assert got["h"].shape == (0, 3, 4, 2, 16) and all(t.count_nonzero() == 0 for t in got.values())
 
 
 def test_the_plan_says_why_not(emulated):
@@ -260,7 +235,7 @@ def test_the_plan_says_why_not(emulated):
 def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, emulated, arch):
     if arch == "sm_90":
         return  # test_every_kernel
-    problem = Problem(format, "bilstm", 128, 1, 32, 32)
+    problem = Problem(format, "bilstm", 128, (1, 32, 32), input=False)
     forward, backward = problem.plan(emulated.ops, arch)
     assert forward.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
     assert backward.startswith(f"backward_{format}_20s_0_256_single: 1 block an image, 256 threads")
@@ -268,45 +243,30 @@ def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, emulated,
 
 
 def test_a_path_that_cannot_run_says_why(emulated):
-    p = Problem("fp32", "row5", 16, 1, 3, 4)
+    p = Problem("fp32", "row5", 16, (1, 3, 4))
     with pytest.raises(RuntimeError, match="the resident path cannot run: expected at most 3 taps, got 5"):
         p.run(emulated.ops, p.dtype, "resident")
-    p = Problem("fp64", "bilstm", 16, 1, 3, 4)
+    p = Problem("fp64", "bilstm", 16, (1, 3, 4))
     with pytest.raises(RuntimeError, match="expected float32, float16 or bfloat16, got float64"):
         p.run(emulated.ops, p.dtype, "resident")
     with pytest.raises(RuntimeError, match="expected path 'auto', 'step' or 'resident', got 'fast'"):
         p.run(emulated.ops, p.dtype, "fast")
-    p = Problem("bf16", "bilstm", 16, 1, 3, 4)
+    p = Problem("bf16", "bilstm", 16, (1, 3, 4))
     with pytest.raises(RuntimeError, match="expected the name of a compiled kernel in a path, got '8_256'"):
         p.run(emulated.ops, p.dtype, "resident:8_256")
     with pytest.raises(RuntimeError, match="expected at most 4 fields in a path, got 'resident:s_4_512:1:1:2'"):
         p.run(emulated.ops, p.dtype, "resident:s_4_512:1:1:2")
 
 
-@pytest.mark.parametrize(("scan", "call"), SCANS_AND_CALLS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["fp64", "bf16"])
-def test_opcheck(dtype, scan, call):
-    emulated = library.load("sm_90")
-
-    def leaf(t):
-        return t.detach().to(dtype).requires_grad_() if isinstance(t, torch.Tensor) else t
-
-    arguments = [leaf(t) for t in scan_arguments(**scan)]
-    opcheck(
-        *operator_calls(arguments, emulated.ops)[call],
-        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
-    )
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, emulated):
-    p = Problem("fp32", "bilstm", 16, 2, 3, 4)
+    p = Problem("fp32", "bilstm", 16, (2, 3, 4))
     results = []
     for inside in (False, True):
-        leaves = [t.to(dtype).requires_grad_() for t in p.inputs.values()]
-        h, _, _ = emulated.ops.line_scan(*leaves, None, None, None, 1, True, False)
+        s = p.scan(dtype, requires_grad=True)
+        leaves, (y, *_) = list(s.operands.values()), emulated.ops.scan(*s)
         with torch.autocast("cpu", torch.bfloat16, enabled=inside):
-            first = torch.autograd.grad(h, leaves, p.cotangent.to(dtype), create_graph=True)
+            first = torch.autograd.grad(y, leaves, p.cotangent.to(dtype), create_graph=True)
             second = torch.autograd.grad(sum(g.float().square().sum() for g in first), leaves)
         results.append([*first, *second])
     assert all(torch.equal(a, b) for a, b in zip(*results))
@@ -334,9 +294,8 @@ def test_sizes_are_checked_before_they_are_divided_by(emulated):
         "expected lines of at most"
         in emulated.ops.describe_plan(1, 1, 1, 8_000_000, 16, 3, False, "bf16", 90, "auto")[0]
     )
-    weight, x = torch.randn(1, 1, 16, 4, 16), torch.randn(1, 2, 3, 0, 16, 4)
-    h, _, _ = emulated.ops.recurrence(x, weight, None, None, False, False, "auto", False)
-    assert h.shape == (1, 2, 3, 0, 16)
+    h, _, _ = emulated.ops.recurrence(*Problem("fp32", "row1", 16, (2, 3, 0), input=False).scan())
+    assert h.shape == (2, 3, 0, 1, 16)
 
 
 @pytest.fixture
@@ -355,7 +314,7 @@ def h100():
 def test_a_kernel_with_static_shared_memory(hidden, blocks, h100):
     """The operators ask for what it leaves, and where all but a little is used, for a layout that fits."""
     h100.emulator.take_shared_memory(20_000)
-    compare(Problem("fp32", "bilstm", hidden, 1, 4, 6), h100.ops, f"resident::{blocks}")
+    compare(Problem("fp32", "bilstm", hidden, (1, 4, 6), input=False), h100.ops, f"resident::{blocks}")
 
 
 def plans(ops, hidden, size, images, capability=0):
@@ -389,18 +348,29 @@ def test_the_plan_counts_the_clusters_that_run_at_once(h100):
 
 def test_tensors_on_two_devices_are_refused(emulated):
     """The kernel is called past the dispatcher, which would look for one of the other device."""
-    p = Problem("fp32", "row3", 16, 1, 3, 4)
-    i = p.inputs
-    h, c, gates = emulated.ops.recurrence(i["x"], i["weight"], i["h0"], i["c0"], False, False, "auto", False)
-    scan = False, False, "auto", False
+    p = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), input=False, sizes=[(3, 4), (2, 3)])
+    s, (h, c, gates) = p.scan(), emulated.ops.recurrence(*p.scan())
+    read = {name: t for name, t in s._asdict().items() if isinstance(t, torch.Tensor)}
+    sizes, taps = {"sizes": s.sizes}, {"diagonal": True, "taps": 2}
+    states = {"h0": s.h0, **sizes}
     calls = {
-        emulated.ops.recurrence: {"x": i["x"], "weight": i["weight"], "h0": i["h0"], "c0": i["c0"]},
-        emulated.ops.recurrence_backward: {"dh": h, "weight": i["weight"], "c0": i["c0"], "c": c, "gates": gates},
+        emulated.ops.recurrence: ("weight_hh", read, s._asdict()),
+        emulated.ops.recurrence_backward: (
+            "weight_hh",
+            {"dh": h, "c": c, "gates": gates} | {name: read[name] for name in ("c0", "peephole", "sizes")},
+            {"dh": h, "c": c, "gates": gates, **s._asdict()},
+        ),
+        emulated.ops.neighbour_states: (
+            "h",
+            states,
+            {"h": h, **states, "corners": s.corners, **taps, "first": 0, "n": 2},
+        ),
+        emulated.ops.border_sums: ("dx", sizes, {"dx": s.x, **sizes, "corners": s.corners, **taps}),
     }
     cpu = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-    for operator, tensors in calls.items():
-        for name in tensors.keys() - {"weight"}:
-            moved = {**tensors, name: tensors[name].to("meta")}
-            message = f"expected all tensors on one device, got weight on cpu and {name} on another"
+    for operator, (first, tensors, arguments) in calls.items():
+        for name in tensors.keys() - {first}:
+            moved = {**arguments, name: tensors[name].to("meta")}
+            message = f"scan: expected all tensors on one device, got {first} on cpu and {name} on another"
             with pytest.raises(RuntimeError, match=message):
-                operator.default.redispatch(cpu, *moved.values(), *scan)
+                operator.default.redispatch(cpu, *moved.values())

@@ -26,8 +26,8 @@ from test_emulated import MAPS, compare
 
 format, ops = sys.argv[1], library.load(front_end="source", checks="address").ops
 
-def check(path, *problem):
-    compare(Problem(format, *problem), ops, path)
+def check(path, geometry, hidden, *maps):
+    compare(Problem(format, geometry, hidden, maps, input=False), ops, path)
 
 for size in MAPS[1:5]:
     check("step", "row5", 7, *size)

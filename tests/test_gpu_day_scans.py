@@ -5,7 +5,7 @@ import torch
 
 from gpu_day.costs import expected
 from gpu_day.jobs import ScanJob
-from gpu_day.scans import Scan, kernels, measure_layouts, measure_operators
+from gpu_day.scans import Arguments, Scan, kernels, measure_layouts, measure_operators
 
 
 class MadeUpOps:
@@ -26,15 +26,17 @@ class MadeUpOps:
     def _words(self, groups):
         return f"{self.kernel.name}: {self.kernel.blocks[0]} blocks an image, {64 * int(groups)} threads"
 
-    def recurrence(self, x, weight, h0, c0, diagonal, reverse, path, tf32):
-        assert weight.dtype == x.dtype == torch.bfloat16 and (diagonal, reverse, tf32) == (True, False, False)
-        return (self.output(path),) * 3
+    def recurrence(self, *args):
+        s = Arguments(*args)
+        assert s.weight_hh.dtype == s.x.dtype == torch.bfloat16 and (s.diagonal, s.merge, s.tf32) == (
+            True,
+            "none",
+            False,
+        )
+        return (self.output(s.path),) * 3
 
-    def recurrence_backward(self, dh, weight, c0, c, gates, diagonal, reverse, path, tf32):
-        return self.output(path), None
-
-    def line_scan_weight_grad(self, dx, h, *others):
-        return (self.output("weight gradient"),) * 3
+    def recurrence_backward(self, dh, c, gates, *args):
+        return self.output(Arguments(*args).path), None, None
 
 
 def layouts_measured(backward, output, skip=()):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from lstm2d import CORNERS
 from oracle_lstm2d import sigmoid
 from pixelrnn_ext import importers
+from pixelrnn_ext.directions import CORNERS
 
 CHANNELS, HIDDEN, HEIGHT, WIDTH = 3, 4, 4, 6
 

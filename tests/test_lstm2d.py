@@ -7,9 +7,10 @@ import torch.nn.functional as F
 import oracle_lstm2d as oracle
 import pixelrnn_ext as px
 import reach
-from lstm2d import BACKENDS, CORNERS, VARIANTS, make_layer, ragged, results
+from checks import assert_close
 from pixelrnn_ext import cells, reference
-from pixelrnn_ext.directions import SUFFIXES
+from pixelrnn_ext.directions import CORNERS, SUFFIXES
+from scans import BACKENDS, LSTM2D, make_layer, ragged_sizes, results
 
 MERGES = ["concat", "sum", "mean", None]
 # H, W, hidden: one pixel, a row, a column; higher, wider; lines of several tiles of 8 cells.
@@ -39,11 +40,11 @@ def assert_equal_to_rounding(got, want):
 @pytest.mark.parametrize("of_their_own", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 @pytest.mark.parametrize(("height", "width", "hidden"), SIZES, ids=["{}x{}-h{}".format(*size) for size in SIZES])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LSTM2D)
 def test_against_the_oracle(variant, height, width, hidden, initial_state, of_their_own, backend):
     layer = make_layer(variant, 2, hidden, initial_state=initial_state, backend=backend)
     x = torch.randn(3, 2, height, width, dtype=torch.float64)
-    sizes = ragged(3, height, width) if of_their_own else None
+    sizes = ragged_sizes(3, height, width) if of_their_own else None
     assert_equal_to_rounding(layer(x, sizes), expected(layer, x, sizes))
 
 
@@ -53,7 +54,7 @@ def test_against_the_oracle(variant, height, width, hidden, initial_state, of_th
 def test_directions_and_merges(directions, merge, backend):
     layer = make_layer("stable", directions=directions, merge=merge, backend=backend)
     x = torch.randn(2, 2, 4, 3, dtype=torch.float64)
-    for sizes in (None, ragged(2, 4, 3)):
+    for sizes in (None, ragged_sizes(2, 4, 3)):
         assert_equal_to_rounding(layer(x, sizes), expected(layer, x, sizes))
 
 
@@ -114,9 +115,41 @@ def test_nothing_grows_beside_a_narrow_image(backend):
 
 
 # Equivalences.
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("sizes", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("directions", [1, 2, 4])
+@pytest.mark.parametrize("variant", LSTM2D)
+def test_a_gate_bias_is_further_channels_of_the_input(variant, directions, sizes, backend):
+    """Which the weights bring to the gates of every direction, in the order of gate_bias."""
+    layer = make_layer(variant, directions=directions, backend=backend)
+    rows = sum(p.shape[0] for name, p in layer.named_parameters() if name.startswith("weight_ih"))
+    mixed, further = torch.randn(rows, 3, 1, 1, dtype=torch.float64), torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    wide = make_layer(variant, 5, directions=directions, backend=backend)
+    state = layer.state_dict()
+    of_input = [key for key in state if key.startswith("weight_ih")]
+    wide.load_state_dict(state | {k: torch.cat([state[k], m], 1) for k, m in zip(of_input, mixed.chunk(directions))})
+    x, sizes = torch.randn(2, 2, 4, 5, dtype=torch.float64), ragged_sizes(2, 4, 5) if sizes else None
+    want = results(wide, torch.cat([x, further], 1), sizes)
+    got = results(layer, x, sizes, gate_bias=F.conv2d(further, mixed))
+    assert_close("output", want["output"], got["output"], 1e-13)
+    assert_close("input", want["input"][:, :2], got["input"], 1e-13)
+    assert_close("gate_bias", want["input"][:, 2:], F.conv_transpose2d(got["gate_bias"], mixed), 1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_gate_bias_is_broadcast(backend):
+    layer = make_layer("stable", directions=2, backend=backend)
+    x, gate_bias = torch.randn(2, 2, 4, 5, dtype=torch.float64), torch.randn(1, 30, 1, 5, dtype=torch.float64)
+    want, got = (results(layer, x, gate_bias=m) for m in (gate_bias.expand(2, -1, 4, -1), gate_bias))
+    want["gate_bias"] = want["gate_bias"].sum((0, 2), keepdim=True)
+    for name, value in want.items():
+        assert_close(name, value, got[name], 1e-13)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("corner", CORNERS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LSTM2D)
 def test_a_corner_is_the_flipped_image(variant, corner, backend):
     first = make_layer(variant, directions=("tl",), backend=backend)
     other = make_layer(variant, directions=(corner,), backend=backend)
@@ -241,7 +274,7 @@ def influence(layer, height, width, sizes=None):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LSTM2D)
 @pytest.mark.parametrize("corner", CORNERS)
 def test_a_pixel_sees_the_quadrant_of_its_corner_within_its_image(corner, variant, backend):
     layer = make_layer(variant, directions=(corner,), backend=backend)
@@ -275,7 +308,7 @@ def test_c_reaches_where_h_does_not(variant, zeroed, backend):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LSTM2D)
 def test_the_state_stays_small_at_first(variant, monkeypatch):
     """As a layer is initialised, on a map where graves of forget gates that start open would reach 1e26."""
     largest = []
@@ -286,6 +319,6 @@ def test_the_state_stays_small_at_first(variant, monkeypatch):
         return h, c, gates
 
     monkeypatch.setattr(reference, "update", watched)
-    cell, peepholes = VARIANTS[variant]
+    cell, peepholes = LSTM2D[variant]
     px.LSTM2d(8, 16, cell=cell, peepholes=peepholes, backend="reference")(torch.randn(1, 8, 128, 128))
     assert len(largest) == 4 * 255 and max(largest) < 100

@@ -8,11 +8,11 @@ import torch
 
 import pixelrnn_ext as px
 from checks import RATIO, assert_close
-from lstm2d import BACKENDS, VARIANTS, make_layer
 from pixelrnn_ext import functional
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 from pixelrnn_ext.functional import Direction2d
+from scans import BACKENDS, LSTM2D, make_layer
 
 WEIGHTS = dict(weight_ih=(25, 3, 1, 1), weight_hh=(25, 5, 2), bias=(25,))
 STATES = dict(h0=(5,), c0=(5,))
@@ -49,7 +49,7 @@ def test_parameters(options, expected):
     assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == expected
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LSTM2D)
 def test_copy_pickle_state_dict_and_repr(variant):
     layer, fresh = make_layer(variant), make_layer(variant)
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from checks import assert_close
-from lstm2d import VARIANTS, make_layer, results
-from pixelrnn_ext.operators.lstm2d import run
+from pixelrnn_ext.operators.scan import run
+from scans import LSTM2D, make_layer, results
 
 SIZES = torch.tensor([(4, 6), (3, 1), (0, 2)])
 
@@ -23,7 +23,7 @@ def without_kernels(monkeypatch):
 @pytest.mark.parametrize("bias", [False, True], ids=["no-bias", "bias"])
 @pytest.mark.parametrize("sizes", [None, SIZES], ids=["full", "ragged"])
 @pytest.mark.parametrize("directions", [1, 4, ("br", "tr")], ids=str)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LSTM2D)
 def test_the_same_as_the_reference(variant, directions, sizes, bias, initial_state, merge, without_kernels):
     options = dict(directions=directions, bias=bias, initial_state=initial_state, merge=merge)
     layer = make_layer(variant, backend="reference", **options)

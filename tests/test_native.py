@@ -211,11 +211,12 @@ BACKWARD_OF_A_COLUMN = """
 import resource, torch, pixelrnn_ext
 torch.set_num_threads(1)
 ops, n, h = torch.ops.pixelrnn_ext, 20000, 64
-weight, x, dh = torch.zeros(1, 2, h, 4, h), torch.zeros(1, 1, n, 1, h, 4), torch.zeros(1, 1, n, 1, h)
-hs, c, gates = ops.line_scan(x, weight, *(None,) * 5, 1, True, False)
+weight, x, dh = torch.zeros(1, 2, h, 4, h), torch.zeros(1, 1, n, 1, 4 * h), torch.zeros(1, n, 1, 1, h)
+scan = None, None, None, x, weight, None, None, None, None, [0], True, 1, "pixelrnn", "none"
+_, hs, c, gates = ops.scan(*scan)
 used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (used + 3 * gates.numel() * 4,) * 2)
-ops.line_scan_gradients(dh, weight, *(None,) * 4, hs, c, gates, 1, True, False, False, True, False, False, False)
+ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  # of weight_hh alone
 """
 
 

@@ -297,7 +297,7 @@ def test_every_candidate_fits_the_problem_the_kernel_and_the_card(core, sizes, d
             assert s.pass_cells(v.own) >= asked.cells
         assert s.first_offsets == [s.pair_offset(pair) for pair in range(len(s.first_offsets))]
         lines = s.images * s.line_bytes() * (1 if s.backward else 2)
-        used = lines + (0 if v.held.registers else s.weight_bytes()) + s.upper_bytes()
+        used = lines + (0 if v.held.registers else s.weight_bytes()) + s.up_bytes()
         assert used <= plan.shared_memory <= shared_memory
         assert plan.at_once >= 1 and 0 < plan.seconds <= plan.cost < math.inf
 
@@ -393,7 +393,7 @@ def test_a_path_names_a_kernel_of_either_pass(core):
     ],
 )
 def test_what_is_no_path(core, text, error):
-    with pytest.raises(RuntimeError, match=f"line_scan: {error}"):
+    with pytest.raises(RuntimeError, match=f"scan: {error}"):
         core.Path(text).restriction(core.Format.bf16, False)
 
 

@@ -193,6 +193,10 @@ REFUSED = {
     "a custom operator": (changed(halved_in_place), "changes no value in place, got"),
     "ReLU by name": (lambda _, y, told: torch.relu(input=y) + told, "got relu in WithMap"),
     "a map of more channels": (lambda model, y, told: model.one(y) + told, "got add in WithMap"),
+    "images of unlike sizes": (
+        lambda _, y, told: px.RowLSTM(10, 10)(y, sizes=torch.ones(1, 2, dtype=torch.int64)),
+        "another computation in RowLSTM: it gives a layer sizes",
+    ),
     "an LSTM of four corners": (lambda _, y, told: px.LSTM2d(10, 10)(y), "another computation in LSTM2d"),
 }
 

@@ -211,7 +211,7 @@ def code():
 def of_kernel(code):
     def of_name(name):
         one_pass, format = name.split("_")[:2]
-        return code(ROOT / "csrc" / "cuda" / f"resident{'2d' * one_pass.endswith('2d')}_{format}.cu")[name]
+        return code(ROOT / "csrc" / "cuda" / f"resident{'5' * one_pass.endswith('5')}_{format}.cu")[name]
 
     return of_name
 

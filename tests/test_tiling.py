@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import scans
+import kernel_paths
 from emulated.kernels import FORMATS
 
 
@@ -57,7 +57,7 @@ def test_the_tests_count_pairs_alike(core, layout):
     """Those that compile nothing have a copy of Tiling::pairs()."""
     s = tiling(core, layout)
     kernel = SimpleNamespace(backward=s.backward, format=layout["format"], gates=s.gates)
-    assert s.pairs() == scans.pairs(kernel, s.hidden, s.taps, s.blocks)
+    assert s.pairs() == kernel_paths.pairs(kernel, s.hidden, s.taps, s.blocks)
 
 
 @given(layouts())

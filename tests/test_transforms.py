@@ -13,13 +13,17 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
 import pixelrnn_ext as px
-from checks import MODELS, make_layer, make_model, random_images
+from checks import MODELS, make_model, random_images
+from scans import LSTM2D, make_layer
+
+LAYERS = ["row3", "bilstm", "graves-peepholes", "masked"]
 
 
 def layer_of(name):
     if name == "masked":
         return px.MaskedConv2d(2, 3, 3, "B", activation="relu", dtype=torch.float64)
-    return make_layer(name, 2, 3, initial_state="learned", dtype=torch.float64)
+    options = {"directions": 2, "merge": "sum"} if name in LSTM2D else {}  # a sum, so that all parameters interact
+    return make_layer(name, 2, 3, **options)
 
 
 class Problem:
@@ -133,7 +137,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
+@pytest.mark.parametrize("name", LAYERS)
 def test_layers(name, transform):
     p = Problem(name)
     check([p.layer], lambda: TRANSFORMS[transform](p))
@@ -146,7 +150,7 @@ def test_linearize(name):
     check([p.layer], lambda: linearize(p.layer, p.x)[1](p.dx))
 
 
-@pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
+@pytest.mark.parametrize("name", LAYERS)
 def test_halves_have_forward_derivatives(name):
     layer = layer_of(name)
     x, dx = torch.randn(2, 1, 2, 3, 4, dtype=torch.float64)
@@ -158,7 +162,7 @@ def test_halves_have_forward_derivatives(name):
 
 
 @pytest.mark.parametrize("images", [0, 1])
-@pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
+@pytest.mark.parametrize("name", LAYERS)
 def test_few_images(name, images):
     """None at all, too: shapes as of the reference."""
     p = Problem(name)
@@ -258,12 +262,12 @@ def test_gradients_of_every_image_take_one_backward():
         return {event.key: event.count for event in profile.key_averages() if event.key.startswith("pixelrnn_ext::")}
 
     assert calls(2) == calls(5)
-    assert "pixelrnn_ext::line_scan_weight_grad" in calls(2)
+    assert "pixelrnn_ext::scan_gradients" in calls(2)
 
 
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("transform", [per_image, of_jvp], ids=["gradients-of-every-image", "jvp"])
-@pytest.mark.parametrize("name", ["row3", "bilstm", "masked"])
+@pytest.mark.parametrize("name", LAYERS)
 def test_transforms_compile_in_one_graph(name, transform):
     p = Problem(name)
     torch._dynamo.reset()
@@ -300,7 +304,7 @@ def test_compiled_autograd(name):
         torch.testing.assert_close(leaf.grad, gradient)
 
 
-@pytest.mark.parametrize(("name", "node"), [("row3", "LineScan"), ("masked", "MaskedConv2d")])
+@pytest.mark.parametrize(("name", "node"), [("row3", "Scan"), ("masked", "MaskedConv2d")])
 def test_nodes_of_the_graph_have_the_operators_names(name, node):
     y, names = layer_of(name)(torch.randn(1, 2, 3, 3, dtype=torch.float64)), set()
     nodes = [y.grad_fn]
@@ -321,7 +325,7 @@ def _wrapped(layer, x):
 
 
 @pytest.mark.parametrize("call", [_checkpointed, _wrapped], ids=["checkpoint", "wrapper"])
-@pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm", "masked"])
+@pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm", "graves-peepholes", "masked"])
 def test_activation_checkpoints(name, call):
     layer = layer_of(name)
     x = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)

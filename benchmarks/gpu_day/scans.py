@@ -12,6 +12,10 @@ import torch
 
 from emulated.kernels import kernels  # what variants.h compiles, by tests/
 from harness.gpu_timing import DeviceClock, called_seconds
+from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
+from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
+from pixelrnn_ext.operators.scan.gpu import neighbour_states
+from pixelrnn_ext.operators.scan.products import weight_gradients
 
 from . import ROOT
 from .clock import sm_megahertz
@@ -21,7 +25,6 @@ from .measure import recover
 from .providers import PRECISIONS, use
 
 MOST_GROUPS = 8
-DIAGONAL = True, False  # diagonal, reverse
 # Between a layout and the step path, of the largest element: for what a time stands for, as in providers.py.
 TOLERANCE = {"bf16": 1e-1, "fp16": 2e-2, "tf32": 1e-2, "fp32": 1e-4}
 HOPELESS = 3
@@ -37,18 +40,25 @@ class Scan:
         dtype, (batch, height, width, hidden) = PRECISIONS[job.precision].dtype, job.size
         torch.manual_seed(0)
         with torch.device(device):
-            self.x = torch.randn(job.directions, batch, height, width, hidden, 4, dtype=dtype)
-            self.weight = torch.randn(job.directions, 2, hidden, 4, hidden, dtype=dtype) / (2 * hidden) ** 0.5
-            self.dh = torch.randn(job.directions, batch, height, width, hidden, dtype=dtype)
+            self.x = torch.randn(job.directions, batch, height, width, 4 * hidden, dtype=dtype)
+            self.weight_hh = torch.randn(job.directions, 2, hidden, 4, hidden, dtype=dtype) / (2 * hidden) ** 0.5
+            self.dh = torch.randn(batch, height, width, job.directions, hidden, dtype=dtype)
+
+    def arguments(self, path: str) -> Arguments:
+        operands = None, None, None, self.x, self.weight_hh, None, None, None
+        options = None, list(range(self.job.directions)), True, 1, "pixelrnn", "none", path, self.tf32
+        return Arguments(*operands, *options)
 
     def forward(self, path: str):
-        return self.ops.recurrence(self.x, self.weight, None, None, *DIAGONAL, path, self.tf32)
+        return self.ops.recurrence(*self.arguments(path))
 
     def backward(self, path: str, c, gates):
-        return self.ops.recurrence_backward(self.dh, self.weight, None, c, gates, *DIAGONAL, path, self.tf32)
+        return self.ops.recurrence_backward(self.dh, c, gates, *self.arguments(path))
 
-    def weight_gradient(self, dx, h):
-        return self.ops.line_scan_weight_grad(dx, h, None, None, 2, 0, 1, False, *DIAGONAL)
+    def weight_gradient(self, dx, h, c, gates):
+        wanted = [name == "weight_hh" for name in OPERANDS]
+        gradients = Gradients(self.dh, h, c, gates, wanted, False, self.arguments("auto"))
+        return weight_gradients(gradients, dx, 1, partial(neighbour_states, self.ops))["weight_hh"]
 
     def plan(self, path: str) -> str:
         """In words, of the job's pass."""
@@ -100,7 +110,7 @@ def measure_operators(job: ScanJob, skip: set[str], report: Callable[[dict], Non
     functions = {
         "forward": lambda: scan.forward("auto")[0],
         "backward": lambda: scan.backward("auto", c, gates)[0],
-        "weight gradient": lambda: scan.weight_gradient(dx, h)[0],
+        "weight gradient": lambda: scan.weight_gradient(dx, h, c, gates),
         "step forward": lambda: scan.forward("step")[0],
         "step backward": lambda: scan.backward("step", c, gates)[0],
     }

@@ -10,7 +10,7 @@
 namespace pixelrnn::cpu {
 
 template <class T> struct Kernels {
-  ScanKernels<T> scan[kFamilies];
+  ScanKernels<T> scan[2];  // of four gates, of five
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
   ColumnKernels<T> columns, grid_columns;               // grid_columns: on the grid (grid.h), of double alone

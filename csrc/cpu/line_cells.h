@@ -87,7 +87,7 @@ template <class T> class LineCells {
         channels_(taps.channels()),
         sense_(sense),
         extents_(s.extents ? s.extents + image : nullptr),
-        zeros_(s.family == Family::kFive ? s.hidden : 0),
+        zeros_(s.gates == 5 ? s.hidden : 0),
         dc_up_(s) {}
 
   // The active cells of line t of some images.

@@ -15,10 +15,9 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// What the cells of one direction have beside their gates.
-template <class T> TwoCarries<T> of_direction(const Shape& s, TwoCarries<T> cell, int direction, const T* border) {
-  cell.peepholes = part(cell.peepholes, direction, 4 * int64_t(s.hidden));
-  cell.border = border;
+// The cell of one direction.
+template <class T> Cell<T> of_direction(const Shape& s, Cell<T> cell, int direction) {
+  cell.peephole = part(cell.peephole, direction, 4 * int64_t(s.hidden));
   return cell;
 }
 
@@ -32,10 +31,10 @@ template <class T> class BackwardScan {
         chains_(s.geometry(0).cells),
         dc_(buffer<T>(int64_t(s.directions) * s.images * chains_ * s.hidden)),
         up_(s),
-        dc_up_(buffer<T>(s.family == Family::kFive ? s.directions * s.images * up_.size() : 0)) {
+        dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * up_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
   }
-  // A direction from an image on; of that image is dx.
+  // The operands of direction i from an image on, with which dx begins.
   Direction<T, BackwardMaps<T>> at(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
     Direction<T, BackwardMaps<T>> d;
@@ -44,18 +43,21 @@ template <class T> class BackwardScan {
           {dx, s_.columns(), s_.columns(), state_tap(s_.diagonal, s_.taps, k), zeros_.data(), a_.weight.of(i, k)});
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
-    const bool shifted = a_.merged && i == 1;  // it was added to the pixel in the row below
-    d.carried.dh = {a_.dh + (a_.merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden,
-        a_.merged ? s_.hidden : s_.h_stride(), {shifted ? -1 : 0, 0}, zeros_.data()};
-    d.maps = {a_.c + cell, a_.gates + s_.gates() * cell, dc_.get() + first * chains_ * h, dx, s_.h_stride()};
-    if (s_.family == Family::kFive) {
-      d.carried.carry_up = {a_.c + cell, s_.hidden, s_.hidden, kUpperNeighbour, border};
+    const bool merged = a_.merge != Merge::kNone;
+    const bool shifted = a_.merge == Merge::kShift &&
+                         i == 1;  // it was added to the pixel in the row below, which is before or after in the scan
+    const int dh_stride = merged ? s_.hidden : s_.h_stride();
+    d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden, dh_stride,
+        {shifted ? (s_.corner[i].bottom ? 1 : -1) : 0, 0}, zeros_.data()};
+    d.maps = {a_.c + cell, a_.gates + s_.gates * cell, dc_.get() + first * chains_ * h, dx, dh_stride};
+    if (s_.gates == 5) {
+      d.carried.carry_up = {a_.c + cell, s_.hidden, s_.hidden, kUp, border};
       d.carried.dc_up = dc_up_.get() + first * up_.size();
-      d.maps.cell = of_direction(s_, a_.cell, i, border);
+      d.maps.cell = of_direction(s_, a_.cell, i);
     }
     return d;
   }
-  // Of images that the scan is done with.
+  // Writes the gradients of h0, c0 and peephole of images whose scan is complete.
   void states(int i, int64_t image, int images, const T* dx) const {
     const int64_t h = s_.hidden;
     for (int64_t b = 0, scan = i * s_.images + image; b < images; ++b, ++scan) {
@@ -63,7 +65,7 @@ template <class T> class BackwardScan {
       const Geometry g = s_.geometry(i, s_.extent(image + b));
       if (a_.dc0) state_gradient(g, scan, a_.dc0 + scan * h);
       if (a_.dh0) border_gradient(i, g, of_image, a_.dh0 + scan * h);
-      if (a_.dpeepholes) peephole_gradient(i, g, scan, of_image, a_.dpeepholes + scan * 4 * h);
+      if (a_.dpeephole) peephole_gradient(i, g, scan, of_image, a_.dpeephole + scan * 4 * h);
     }
   }
 
@@ -76,7 +78,7 @@ template <class T> class BackwardScan {
     };
     if (g.lines == 0) return;
     for (int chain = 0; chain < g.cells; ++chain) add(dc_.get() + (scan * chains_ + chain) * s_.hidden);
-    if (s_.family != Family::kFive) return;
+    if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(up_.top(dc_up_.get() + scan * up_.size(), column));
   }
   // The gradient of h0 of one image: of each tap, the dx of the cells whose tap lies outside, times the weight.
@@ -99,7 +101,7 @@ template <class T> class BackwardScan {
     }
   }
 
-  // Of one image: of the gates' gradients times the states that they saw.
+  // The sum over an image of the gates' gradients times the c that each gate saw.
   void peephole_gradient(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -109,7 +111,7 @@ template <class T> class BackwardScan {
         const auto neighbour = [&](Displacement d) {
           return inside(g, t, r, d) ? c + g.pixel(t - g.lag(d), r + g.shift(d)) * h : border;
         };
-        const T *up = neighbour(kUpperNeighbour), *left = neighbour(carry_tap(true));
+        const T *up = neighbour(kUp), *left = neighbour(carry_tap(true));
         const T *own = c + g.pixel(t, r) * h, *dz = dx + g.pixel(t, r) * s_.columns();
         for (int64_t u = 0; u < h; ++u) {
           out[u] += dz[4 * u] * (up[u] + left[u]);
@@ -172,26 +174,23 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     d.taps.input(s, part(a.input, image, s.pixels() * s.input_channels), zeros.data(), a.weight_ih, i);
     if (a.bias) d.taps.bias(a.bias, i);
     d.carried.carry = {cs, s.hidden, s.hidden, carry_tap(s.diagonal), border};
-    d.maps = {part(a.x, cell, 4), hs, cs, a.gates + s.gates() * cell, s.h_stride()};
-    if (s.family == Family::kFive) {
-      d.carried.carry_up = {cs, s.hidden, s.hidden, kUpperNeighbour, border};
-      d.maps.cell = of_direction(s, a.cell, i, border);
+    d.maps = {part(a.x, cell, s.gates), hs, cs, a.gates + s.gates * cell, s.h_stride()};
+    if (s.gates == 5) {
+      d.carried.carry_up = {cs, s.hidden, s.hidden, kUp, border};
+      d.maps.cell = of_direction(s, a.cell, i), d.maps.border = border;
     }
     return d;
   };
-  const auto& k = kernels<T>(instruction_set).scan[int(s.family)];
+  const auto& k = kernels<T>(instruction_set).scan[s.gates - 4];
   Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, at);
   const int shares = team.threads;
   // Rows r0 <= r < r1, counted through the images.
-  const auto merge = [&](int64_t r0, int64_t r1) {
-    merge_rows<T>(s.height, int64_t(s.width) * s.hidden, a.h, a.h + s.map() * s.hidden, a.merged, r0, r1);
-  };
+  const auto merge = [&](int64_t r0, int64_t r1) { merge_rows<T>(s, a.merge, a.h, a.merged, r0, r1); };
   const auto prepare = [&](int s0, int s1) {
     sweep.pack(s0, s1);
-    const int maps = s.family == Family::kFour ? s.directions : 1;
-    for (int i = 0; i < maps; ++i) clear_outside(s, a.h + s.h_at(i, 0), s.h_stride(), shares, s0, s1);
+    clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
-  if (!a.merged) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
+  if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
   // Both directions of a few images at a time where a share takes images of its own: merged, they are in its cache.
   const Deal deal(s, 1, shares);
   const bool own_images = deal.balanced();
@@ -226,7 +225,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
 
   const BackwardScan<T> scan(s, a);
   const auto at = [&](int i, int64_t image) { return scan.at(i, image, dx_of(0, i, image)); };
-  const auto& tiles = k.scan[int(s.family)];
+  const auto& tiles = k.scan[s.gates - 4];
   Sweep<T, BackwardMaps<T>> sweep(s, Pass::kBackward, tiles, tiles.backward, team, at);
   const WeightSums<T> sums(s, k.weight_gradient, a.of_weights, shares, own_images);
   const InputGradient<T> input(s, k.convolution, a.dinput ? a.weight_ih : Weights<const T>());
@@ -236,6 +235,8 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     input.pack(s0, s1, shares);
     sums.clear(s0, s1);
     if (a.dinput) clear_outside(s, a.dinput, s.input_channels, shares, s0, s1);
+    for (int i = 0; a.dx && i < s.directions; ++i)
+      clear_outside(s, a.dx + i * s.images * dx_size, s.columns(), shares, s0, s1);
   };
   const auto of_cells = [&](const T* dx, int i, int64_t image) {
     return operands(s, a.h, a.h0, a.input, dx, i, image);
@@ -275,24 +276,9 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
   team.parallel(shares, prepare, scans, rest, [&](int s0, int s1) { sums.total(s0, s1); });
 }
 
-template <class T> void weight_gradient(
-    const Shape& s, const WeightGradient<T>& a, const Team& team, int instruction_set) {
-  const int shares = team.threads;
-  const int64_t dx_size = s.map() * s.columns();
-  const bool own_images = Deal(s, 1, shares).balanced();
-  const WeightSums<T> sums(s, kernels<T>(instruction_set).weight_gradient, a.of_weights, shares, own_images);
-  const auto add = [&](int s0, int s1) {
-    for (int i = 0; i < s.directions; ++i)
-      for (int q = s0; q < s1; ++q) sums.add_share(q, i, operands(s, a.h, a.h0, a.input, a.dx + i * dx_size, i, 0));
-  };
-  const auto clear = [&](int s0, int s1) { sums.clear(s0, s1); };
-  team.parallel(shares, clear, add, [&](int s0, int s1) { sums.total(s0, s1); });
-}
-
-#define INSTANTIATE(T)                                                           \
-  template void forward<T>(const Shape&, const Forward<T>&, const Team&, int);   \
-  template void backward<T>(const Shape&, const Backward<T>&, const Team&, int); \
-  template void weight_gradient<T>(const Shape&, const WeightGradient<T>&, const Team&, int);
+#define INSTANTIATE(T)                                                         \
+  template void forward<T>(const Shape&, const Forward<T>&, const Team&, int); \
+  template void backward<T>(const Shape&, const Backward<T>&, const Team&, int);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

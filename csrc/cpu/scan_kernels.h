@@ -14,39 +14,24 @@ namespace pixelrnn::cpu {
 
 enum class Pass { kForward, kBackward };
 
-// The cells, each with tiles of its own.
-enum class Family {
-  kFour,  // PixelRNN's, which carries on one state
-  kFive,  // LSTM2d's, which carry on both neighbours' and have a fifth gate
-};
-constexpr int kFamilies = 2;
-constexpr int gates(Family family) { return family == Family::kFive ? 5 : 4; }
-
-// What the cells of kFive have beside their gates.
-template <class T> struct TwoCarries {
-  Formula formula = Formula::kStable;
-  T scale = 1;
-  const T* peepholes = nullptr;  // [4][hidden], as in Peepholes, or null
-  const T* border = nullptr;     // the carry_up of the cells that have no upper neighbour
-};
-
-// The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden]. h_stride: values from pixel
-// to pixel of h, and of its gradient: of kFive, where all directions have one map.
+// The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden]. A cell of four gates carries
+// on the state of one neighbour; a cell of five gates carries on the states of both.
 template <class T> struct ForwardMaps {
-  const T* x;  // added to the pre-activations; may be null. Of kFour only
+  const T* x;  // added to the pre-activations; may be null
   T *h, *c, *gates;
-  int64_t h_stride = 0;
-  TwoCarries<T> cell = {};
+  int64_t h_stride;           // values from pixel to pixel of h, which has the units of all directions
+  Cell<T> cell = {};          // of five gates, as is the border
+  const T* border = nullptr;  // the carry_up of the cells without an upper neighbour
 };
 template <class T> struct BackwardMaps {
   const T *c, *gates;
-  T* dc;  // [chains][hidden]: gradient of the running c
-  T* dx;  // gradient of the pre-activations
-  int64_t h_stride = 0;
-  TwoCarries<T> cell = {};
+  T* dc;              // [chains][hidden]: gradient of the running c
+  T* dx;              // gradient of the pre-activations
+  int64_t dh_stride;  // values from pixel to pixel of dh
+  Cell<T> cell = {};  // of five gates
 };
 
-// Of one family.
+// The kernels of an instruction set for cells of four gates, or for cells of five.
 template <class T> struct ScanKernels {
   // Units that a tile computes at once, and cells that it takes at the most.
   int (*block_units)(Pass, int hidden);

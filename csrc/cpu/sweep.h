@@ -101,7 +101,7 @@ template <class T, class Maps> class Sweep {
         apart_(!team.at_once || deal_.balanced()),
         at_(std::move(at)),
         barrier_(shares_) {
-    for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates(), at_(i, 0).taps);
+    for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates, at_(i, 0).taps);
   }
 
   // All that follows needs the weights of all shares.

@@ -1,6 +1,6 @@
 // A cell of the backward: where it is in the maps. With four gates and one carry, then with five and two.
 #pragma once
-#include "../cell2d.h"
+#include "../cell5.h"
 #include "block.cuh"
 #include "lanes.cuh"
 
@@ -8,7 +8,7 @@ namespace pixelrnn::cuda {
 
 // The maps of an image, where a thread's first unit is. Places in them are `at`: first() of a pixel, and from there so
 // many pixels * hidden.
-template <Format F, int GATES> struct BackwardMaps {
+template <Format F, int G> struct BackwardMaps {
   using T = Traits<F>;
   const typename T::Value* dh;
   const typename T::ActiveFour* gates;
@@ -16,7 +16,7 @@ template <Format F, int GATES> struct BackwardMaps {
   typename T::Four* dx;
 
   // `keep`: what the compiler cannot take apart.
-  __device__ __forceinline__ BackwardMaps(const BackwardArgsOf<GATES>& a, const Place& at, int hidden, int, bool keep) {
+  __device__ __forceinline__ BackwardMaps(const BackwardArgsOf<G>& a, const Place& at, int hidden, int, bool keep) {
     const int64_t image = at.map * hidden;
     auto map = [&](auto* first) { return keep ? primitive::as_computed(first + image) : first + image; };
     dh = map(static_cast<const typename T::Value*>(a.dh));
@@ -66,7 +66,7 @@ template <Format F> struct BackwardMaps<F, 5> {
   __device__ __forceinline__ Value* dx_fifth_at(int at) const { return dx + 5 * int64_t(at) + to_fifth; }
 };
 
-template <int N> __device__ __forceinline__ Slopes2d<float> lane(const Slopes2d<Lanes<N>>& s, int k) {
+template <int N> __device__ __forceinline__ Slopes5<float> lane(const Slopes5<Lanes<N>>& s, int k) {
   return {s.c.v[k], s.m.v[k], s.f_of_h.v[k], s.o.v[k], s.m_of_c.v[k], s.i.v[k], s.f.v[k], s.g.v[k], s.up.v[k],
       s.left.v[k], s.above.v[k]};
 }

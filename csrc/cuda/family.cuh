@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cuda {
 
-template <int GATES> struct Family;
+template <int G> struct Family;
 template <> struct Family<4> {
   using Forward = ForwardArgs;
   using Backward = BackwardArgs;
@@ -17,16 +17,13 @@ template <> struct Family<4> {
   static __device__ __forceinline__ int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
 };
 template <> struct Family<5> {
-  using Forward = ForwardArgs2d;
-  using Backward = BackwardArgs2d;
+  using Forward = ForwardArgs5;
+  using Backward = BackwardArgs5;
   template <class Args> static __device__ __forceinline__ const auto& scan(const Args& a) { return a.scan; }
   template <class Args> static __device__ __forceinline__ Geometry geometry(const Args& a, const Place& at) {
-    const RaggedImages& images = a.cell.images;
-    return images.sizes ? images.geometry(at.image, at.direction) : a.scan.geometry[at.direction];
+    return a.ragged.sizes ? a.ragged.diagonal_geometry(at.image, at.direction) : a.scan.geometry[at.direction];
   }
-  static __device__ __forceinline__ int map_cells(const BackwardArgs2d& a, const Geometry&) {
-    return a.cell.images.height;
-  }
+  static __device__ __forceinline__ int map_cells(const BackwardArgs5& a, const Geometry&) { return a.ragged.height; }
 };
 
 }  // namespace pixelrnn::cuda

@@ -2,7 +2,7 @@
 // carry, then with five and two.
 #pragma once
 #include "../cell.h"
-#include "../cell2d.h"
+#include "../cell5.h"
 #include "block.cuh"
 #include "format.cuh"
 #include "lanes.cuh"
@@ -10,7 +10,7 @@
 namespace pixelrnn::cuda {
 
 // The maps of an image, from a thread's unit on. Places in them are `at` = pixel * hidden: 32 bits, by the planner.
-template <Format F, int GATES = 4> struct ForwardMaps {
+template <Format F, int G = 4> struct ForwardMaps {
   using T = Traits<F>;
   using Input = typename T::Four;
   const Input* x;
@@ -19,7 +19,7 @@ template <Format F, int GATES = 4> struct ForwardMaps {
   typename T::ActiveFour* gates;
 
   // `keep`: in registers.
-  __device__ __forceinline__ ForwardMaps(const ForwardArgsOf<GATES>& a, const Place& at, int unit, bool keep) {
+  __device__ __forceinline__ ForwardMaps(const ForwardArgsOf<G>& a, const Place& at, int unit, bool keep) {
     const int64_t first = at.map * a.tiling.hidden + unit;
     x = static_cast<const Input*>(a.x) + first, h = static_cast<typename T::Value*>(a.h) + first, c = a.c + first,
     gates = static_cast<typename T::ActiveFour*>(a.gates) + first;
@@ -36,7 +36,7 @@ template <Format F, int GATES = 4> struct ForwardMaps {
 };
 
 // What a cell comes to.
-template <Format F, int GATES = 4> struct CellResult {
+template <Format F, int G = 4> struct CellResult {
   using T = Traits<F>;
   typename T::Value h;
   typename T::ActiveFour gates;
@@ -101,11 +101,11 @@ template <Format F> struct CellResult<F, 5> {
   typename T::Active fifth;
   // Of a thread's two cells of a tile, from the sums of their gates; the result: their next c.
   template <int ROWS> static __device__ __forceinline__ Lanes<2> compute(CellResult (&results)[2],
-      const CarriesArgs& cell, const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
+      const Cell<float>& cell, const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
     using Math = LanesMath<typename T::Math>;
     auto sum = [&](int gate) { return Lanes<2>{z[gate][0], z[gate][1]}; };
     const CellOutput<Lanes<2>> out =
-        cell2d<Math>(cell.formula, cell.scale, static_cast<const Peepholes<Lanes<2>>*>(nullptr),
+        cell5<Math>(cell.formula, cell.scale, static_cast<const Peepholes<Lanes<2>>*>(nullptr),
             LaneMask<2>{is_first, false}, {sum(0), sum(1), sum(2), sum(3), sum(4)}, c_left, c_up);
     const Lanes<2> h = out.outer * Math::tanh(out.inner);
 #pragma unroll

@@ -14,17 +14,16 @@ PIXELRNN_DECLARE_ENTRY(border_sums_bfloat16);
 
 namespace pixelrnn::cuda {
 
-CUresult gather_neighbours(NeighboursArgs a, int value_bytes, CUstream stream) {
+CUresult gather_neighbours(NeighboursArgs a, int64_t state_bytes, CUstream stream) {
   const MapShape& s = a.shape;
-  const int bytes = s.hidden * value_bytes;
   int piece = 16;
-  while (bytes % piece) piece /= 2;
-  a.pieces = bytes / piece;
+  while (state_bytes % piece) piece /= 2;
+  a.pieces = int(state_bytes / piece);
   const void* const entry = piece == 16  ? neighbours_16_entry
                             : piece == 8 ? neighbours_8_entry
                             : piece == 4 ? neighbours_4_entry
                                          : neighbours_2_entry;
-  return launch(entry, {unsigned(s.images) * s.height, unsigned(s.directions), 128}, a, stream);
+  return launch(entry, {unsigned(s.images) * s.maps.height, unsigned(s.directions), 128}, a, stream);
 }
 
 CUresult sum_border(MapType type, const BorderSumsArgs& a, CUstream stream) {
@@ -32,7 +31,7 @@ CUresult sum_border(MapType type, const BorderSumsArgs& a, CUstream stream) {
   const void* const entries[] = {
       border_sums_float32_entry, border_sums_float64_entry, border_sums_float16_entry, border_sums_bfloat16_entry};
   const MapShape& s = a.shape;
-  Layout layout{unsigned(s.images) * s.taps, (4 * unsigned(s.hidden) + threads - 1) / threads, threads};
+  Layout layout{unsigned(s.images) * s.taps, (unsigned(a.columns) + threads - 1) / threads, threads};
   layout.blocks_z = unsigned(s.directions);
   return launch(entries[int(type)], layout, a, stream);
 }

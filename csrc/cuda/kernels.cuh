@@ -37,16 +37,16 @@ template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __fo
   }                                                                                        \
   PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
 #define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 4>)
-#define PACK2D(F) PIXELRNN_KERNEL(pack2d_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 5>)
+#define PACK5(F) PIXELRNN_KERNEL(pack5_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 5>)
 #define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                      \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND, \
       forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                      \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND, \
       scan_backward<Format::F, 4, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)
-#define FORWARD2D(name, F, HELD, TILES, THREADS, KIND)                                      \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs2d, PIXELRNN_BODY_##KIND, \
+#define FORWARD5(name, F, HELD, TILES, THREADS, KIND)                                      \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs5, PIXELRNN_BODY_##KIND, \
       scan_forward<Format::F, 5, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND == Kind::cluster>)
-#define BACKWARD2D(name, F, HELD, UNITS, THREADS, KIND)                                      \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs2d, PIXELRNN_BODY_##KIND, \
+#define BACKWARD5(name, F, HELD, UNITS, THREADS, KIND)                                      \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs5, PIXELRNN_BODY_##KIND, \
       scan_backward<Format::F, 5, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)

@@ -1,4 +1,4 @@
-// Numbers of several cells or units of a thread at once, for ../cell2d.h: then the choice of a formula is one branch
+// Numbers of several cells or units of a thread at once, for ../cell5.h: then the choice of a formula is one branch
 // for all of them, and their chains of exponentials and reciprocals overlap.
 #pragma once
 #include "neighbours.cuh"

@@ -9,19 +9,19 @@
 
 namespace pixelrnn::cuda {
 
-template <Format F, bool BACKWARD, int GATES> __device__ __forceinline__ void pack_pass(const PackArgs& a) {
+template <Format F, bool BACKWARD, int G> __device__ __forceinline__ void pack_pass(const PackArgs& a) {
   using T = Traits<F>;
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);  // values of a register
   Tiling s = a.tiling;
   // As they are; but now the compiler knows, and divides by shifts.
-  s.format = F, s.backward = BACKWARD, s.gates = GATES;
+  s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
   const int z = blockIdx.z, direction = (z >= s.blocks) + (z >= 2 * s.blocks) + (z >= 3 * s.blocks),
             rank = z - direction * s.blocks;
   const Value* const from =
-      static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * GATES * s.hidden);
+      static_cast<const Value*>(a.weight) + direction * (int64_t(s.taps) * s.hidden * G * s.hidden);
   struct alignas(16) Piece { Value v[4 * kRegister]; };
   Piece* const packed = static_cast<Piece*>(a.packed) + int64_t(blockIdx.z) * (s.weight_bytes() / 16);
 
@@ -48,9 +48,9 @@ template <Format F, bool BACKWARD, int GATES> __device__ __forceinline__ void pa
                    : (tile * size.steps + step) * 32 + lane] = piece;
   }
 }
-template <Format F, int GATES> __device__ __forceinline__ void pack(const PackArgs& a) {
-  if (a.tiling.backward) pack_pass<F, true, GATES>(a);
-  else pack_pass<F, false, GATES>(a);
+template <Format F, int G> __device__ __forceinline__ void pack(const PackArgs& a) {
+  if (a.tiling.backward) pack_pass<F, true, G>(a);
+  else pack_pass<F, false, G>(a);
 }
 
 }  // namespace pixelrnn::cuda

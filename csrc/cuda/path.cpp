@@ -9,7 +9,7 @@ namespace pixelrnn::cuda {
 namespace {
 
 void check(bool holds, const std::string& expected, const std::string& got) {
-  if (!holds) throw std::runtime_error("line_scan: expected " + expected + ", got '" + got + "'");
+  if (!holds) throw std::runtime_error("scan: expected " + expected + ", got '" + got + "'");
 }
 
 int number(const std::string& field) {

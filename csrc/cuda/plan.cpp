@@ -11,13 +11,13 @@
 
 #define FORWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
 #define BACKWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
-#define FORWARD2D FORWARD
-#define BACKWARD2D BACKWARD
+#define FORWARD5 FORWARD
+#define BACKWARD5 BACKWARD
 PIXELRNN_VARIANTS
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD2D
-#undef BACKWARD2D
+#undef FORWARD5
+#undef BACKWARD5
 
 namespace pixelrnn::cuda {
 namespace {
@@ -30,15 +30,15 @@ constexpr int64_t kMostOffset =
   {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 4},
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
   {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 4},
-#define FORWARD2D(name, F, HELD, TILES, THREADS, KIND) \
+#define FORWARD5(name, F, HELD, TILES, THREADS, KIND) \
   {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 5},
-#define BACKWARD2D(name, F, HELD, UNITS, THREADS, KIND) \
+#define BACKWARD5(name, F, HELD, UNITS, THREADS, KIND) \
   {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 5},
 const Variant kVariants[] = {PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD2D
-#undef BACKWARD2D
+#undef FORWARD5
+#undef BACKWARD5
 
 int shared_weights(const Variant& v, const Tiling& s) {
   return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes();
@@ -46,7 +46,7 @@ int shared_weights(const Variant& v, const Tiling& s) {
 
 int shared_memory(const Variant& v, const Tiling& s) {
   const int carried = v.backward && v.own == 0 ? s.carried_bytes(kOwnOfMany) : 0;
-  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + shared_weights(v, s) + carried + s.upper_bytes();
+  return s.lines_bytes() + s.barrier_bytes() + s.parts_bytes() + shared_weights(v, s) + carried + s.up_bytes();
 }
 
 std::string number(int64_t n) { return std::to_string(n); }

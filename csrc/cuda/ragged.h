@@ -9,10 +9,17 @@ namespace pixelrnn::cuda {
 struct RaggedImages {
   const int64_t* sizes = nullptr;  // [images][height, width], clamped to the map's; null: all images fill their maps
   int height = 0, width = 0;       // of the map
-  Corner corner[4] = {};           // by direction
+  bool diagonal = true;            // lines are diagonals, or else rows
+  Corner corner[kMostDirections] = {};  // by direction
 
-  // Of a Diagonal LSTM.
+  PIXELRNN_HOST_DEVICE int height_of(int image) const { return sizes ? clamped(sizes[2 * image], height) : height; }
+  PIXELRNN_HOST_DEVICE int width_of(int image) const { return sizes ? clamped(sizes[2 * image + 1], width) : width; }
   PIXELRNN_HOST_DEVICE Geometry geometry(int image, int direction) const {
+    return diagonal ? diagonal_geometry(image, direction)
+                    : Geometry::row(height_of(image), width_of(image), corner[direction], width);
+  }
+  // The same where lines are known to be diagonals, which takes fewer registers. There are sizes.
+  PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);
   }

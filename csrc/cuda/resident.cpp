@@ -14,7 +14,7 @@
 
 #define PACK(F)                     \
   PIXELRNN_DECLARE_ENTRY(pack_##F); \
-  PIXELRNN_DECLARE_ENTRY(pack2d_##F)
+  PIXELRNN_DECLARE_ENTRY(pack5_##F)
 PACK(bf16);
 PACK(fp16);
 PACK(tf32);
@@ -109,7 +109,7 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
   constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
   const void* const entries[2][4] = {{pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry},
-      {pack2d_bf16_entry, pack2d_fp16_entry, pack2d_tf32_entry, pack2d_fp32_entry}};
+      {pack5_bf16_entry, pack5_fp16_entry, pack5_tf32_entry, pack5_fp32_entry}};
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),
                  ranks = unsigned(directions * a.tiling.blocks);
@@ -123,10 +123,10 @@ CUresult forward(const Plan& p, const ForwardArgs& a, int directions, CUstream s
 CUresult backward(const Plan& p, const BackwardArgs& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.images, directions), a, stream);
 }
-CUresult forward(const Plan& p, const ForwardArgs2d& a, int directions, CUstream stream) {
+CUresult forward(const Plan& p, const ForwardArgs5& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
 }
-CUresult backward(const Plan& p, const BackwardArgs2d& a, int directions, CUstream stream) {
+CUresult backward(const Plan& p, const BackwardArgs5& a, int directions, CUstream stream) {
   return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
 }
 

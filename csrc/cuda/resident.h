@@ -18,7 +18,7 @@ CUresult pack(const PackArgs&, int directions, CUstream);
 CUresult forward(const Plan&, const ForwardArgs&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs&, int directions, CUstream);
 // Of a plan of five gates, up to four directions.
-CUresult forward(const Plan&, const ForwardArgs2d&, int directions, CUstream);
-CUresult backward(const Plan&, const BackwardArgs2d&, int directions, CUstream);
+CUresult forward(const Plan&, const ForwardArgs5&, int directions, CUstream);
+CUresult backward(const Plan&, const BackwardArgs5&, int directions, CUstream);
 
 }  // namespace pixelrnn::cuda

@@ -2,7 +2,7 @@
 #include <type_traits>
 
 #include "../cell.h"
-#include "../cell2d.h"
+#include "../cell5.h"
 #include "convert.cuh"
 #include "math.cuh"
 #include "primitives.cuh"
@@ -29,25 +29,24 @@ struct StepUnit {
   int unit, image, cell, direction;
   int64_t product;  // its cell's row in [directions][active][images]
   int64_t pixel;    // in [directions][images][pixels]
-  int64_t hidden;   // in a map of hidden states
+  int64_t hidden;   // in h, [images][pixels][directions][hidden]
   int64_t row;      // its cell's in [directions][cells][images]
   bool is_active;   // unless its image is smaller than the map
   // The cells of the line before that cell states come from: whether they are active, and the way there in pixels.
   bool has_left, has_up;
   int to_left, to_up;
 
-  __device__ __forceinline__ StepUnit(const StepShape& s, const StepCell& c, uint32_t i, int direction)
-      : direction(direction) {
+  __device__ __forceinline__ StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
     const uint32_t row_of_line = i / s.hidden;
     unit = int(i - row_of_line * s.hidden);
     cell = s.first + int(row_of_line / s.images), image = int(row_of_line % s.images);
-    const Geometry g = c.ragged.sizes ? c.ragged.geometry(image, direction) : s.geometry[direction];
+    const Geometry g = s.ragged.sizes ? s.ragged.geometry(image, direction) : s.geometry[direction];
     product = direction * int64_t(s.active) * s.images + row_of_line;
     row = (int64_t(direction) * s.geometry[direction].cells + cell) * s.images + image;
     is_active = g.active(s.line, cell);
     const int here = g.pixel(s.line, cell);
     pixel = (int64_t(direction) * s.images + image) * s.pixels + here;
-    hidden = (c.joined ? (int64_t(image) * s.pixels + here) * s.directions + direction : pixel) * s.hidden + unit;
+    hidden = ((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit;
     has_left = g.active(s.line - 1, cell), has_up = g.active(s.line - 1, cell - 1);
     to_left = -g.step, to_up = -g.step - g.cell;
   }
@@ -64,36 +63,35 @@ template <class F> __device__ __forceinline__ void for_each_reader(
   }
 }
 
-template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, const StepCell& cell, F f) {
-  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: Scan::check_sizes
+template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, F f) {
+  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: the operator checks it
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) {
-    const StepUnit u(s, cell, i, blockIdx.y);
+    const StepUnit u(s, i, blockIdx.y);
     if (u.is_active) f(u);
   }
 }
 
-template <int GATES, class C> using GatesOf = std::conditional_t<GATES == 4, Gates<C>, FiveGates<C>>;
+template <int G, class C> using GatesOf = std::conditional_t<G == 4, Gates<C>, FiveGates<C>>;
 
 // A unit's gates in a pixel's row.
-template <int GATES, class C, class T> __device__ __forceinline__ GatesOf<GATES, C> load_gates(
+template <int G, class C, class T> __device__ __forceinline__ GatesOf<G, C> load_gates(
     const void* rows, int64_t row, int unit, int hidden) {
-  const T* const first = static_cast<const T*>(rows) + row * (GATES * hidden);
+  const T* const first = static_cast<const T*>(rows) + row * (G * hidden);
   const T* const four = first + 4 * unit;
-  GatesOf<GATES, C> v{widen(four[0]), widen(four[1]), widen(four[2]), widen(four[3])};
-  if constexpr (GATES == 5) v.up = widen(first[4 * hidden + unit]);
+  GatesOf<G, C> v{widen(four[0]), widen(four[1]), widen(four[2]), widen(four[3])};
+  if constexpr (G == 5) v.up = widen(first[4 * hidden + unit]);
   return v;
 }
-template <int GATES, class C, class T> __device__ __forceinline__ void store_gates(
-    void* rows, int64_t row, int unit, int hidden, const GatesOf<GATES, C>& v) {
-  T* const first = static_cast<T*>(rows) + row * (GATES * hidden);
+template <int G, class C, class T> __device__ __forceinline__ void store_gates(
+    void* rows, int64_t row, int unit, int hidden, const GatesOf<G, C>& v) {
+  T* const first = static_cast<T*>(rows) + row * (G * hidden);
   T* const four = first + 4 * unit;
   four[0] = narrow<T>(v.i), four[1] = narrow<T>(v.f), four[2] = narrow<T>(v.g), four[3] = narrow<T>(v.o);
-  if constexpr (GATES == 5) first[4 * hidden + unit] = narrow<T>(v.up);
+  if constexpr (G == 5) first[4 * hidden + unit] = narrow<T>(v.up);
 }
-template <int GATES, class C> __device__ __forceinline__ GatesOf<GATES, C> sum(
-    GatesOf<GATES, C> a, const GatesOf<GATES, C>& b) {
+template <int G, class C> __device__ __forceinline__ GatesOf<G, C> sum(GatesOf<G, C> a, const GatesOf<G, C>& b) {
   a.i += b.i, a.f += b.f, a.g += b.g, a.o += b.o;
-  if constexpr (GATES == 5) a.up += b.up;
+  if constexpr (G == 5) a.up += b.up;
   return a;
 }
 
@@ -107,54 +105,54 @@ template <class T> struct OfUnits {
   template <class F> static __device__ __forceinline__ void with_peepholes(
       const StepCell& cell, const StepUnit& u, int hidden, F f) {
     constexpr const Peepholes<C>* none = nullptr;
-    if (!cell.peepholes) return f(none);
-    const T* const p = static_cast<const T*>(cell.peepholes) + 4 * u.direction * hidden + u.unit;
+    if (!cell.peephole) return f(none);
+    const T* const p = static_cast<const T*>(cell.peephole) + 4 * u.direction * hidden + u.unit;
     const Peepholes<C> peepholes{widen(p[0]), widen(p[hidden]), widen(p[2 * hidden]), widen(p[3 * hidden])};
     f(&peepholes);
   }
 };
 
-template <class T, int GATES> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {
+template <class T, int G> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {
   using C = typename StepTraits<T>::Compute;
   const int hidden = a.shape.hidden;
-  for_each_unit(a.shape, a.cell, [&](const StepUnit& u) {
-    const auto z = sum<GATES, C>(load_gates<GATES, C, T>(a.product, u.product, u.unit, hidden),
-        load_gates<GATES, C, T>(a.x, u.pixel, u.unit, hidden));
+  for_each_unit(a.shape, [&](const StepUnit& u) {
+    const auto z = sum<G, C>(
+        load_gates<G, C, T>(a.product, u.product, u.unit, hidden), load_gates<G, C, T>(a.x, u.pixel, u.unit, hidden));
     C* const c_here = static_cast<C*>(a.c) + u.pixel * hidden + u.unit;
     const C c0 = OfUnits<T>::c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
-    GatesOf<GATES, C> gates;
+    GatesOf<G, C> gates;
     C c, h;
-    if constexpr (GATES == 4) {
+    if constexpr (G == 4) {
       gates = activate<ScalarMath>(z);
       c = next_c(gates, c_left), h = hidden_state<ScalarMath>(gates, c);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
       OfUnits<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
         const CellOutput<C> out =
-            cell2d<ScalarMath>(a.cell.formula, C(a.cell.scale), peepholes, u.cell == 0, z, c_left, c_up);
+            cell5<ScalarMath>(a.cell.formula, C(a.cell.scale), peepholes, u.cell == 0, z, c_left, c_up);
         gates = out.gates, c = out.c, h = out.outer * ScalarMath::tanh(out.inner);
       });
     }
     *c_here = c;
     static_cast<T*>(a.h)[u.hidden] = narrow<T>(h);
-    store_gates<GATES, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden, gates);
+    store_gates<G, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden, gates);
     for_each_reader(
         a.shape, u, 1, [&](int64_t row) { static_cast<T*>(a.operand)[row * hidden + u.unit] = narrow<T>(h); });
   });
 }
 
-template <class T, int GATES> __device__ __forceinline__ void step_backward(const StepBackwardArgs& a) {
+template <class T, int G> __device__ __forceinline__ void step_backward(const StepBackwardArgs& a) {
   using C = typename StepTraits<T>::Compute;
   const int hidden = a.shape.hidden;
-  for_each_unit(a.shape, a.cell, [&](const StepUnit& u) {
+  for_each_unit(a.shape, [&](const StepUnit& u) {
     const C* const c_here = static_cast<const C*>(a.c) + u.pixel * hidden + u.unit;
     const C c0 = OfUnits<T>::c0(a.c0, u, hidden), c_left = u.has_left ? c_here[int64_t(u.to_left) * hidden] : c0;
     C dh = widen(static_cast<const T*>(a.dh)[u.hidden]);
     if (a.product) dh += widen(static_cast<const T*>(a.product)[u.product * hidden + u.unit]);
-    const auto gates = load_gates<GATES, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden);
+    const auto gates = load_gates<G, C, typename StepTraits<T>::Active>(a.gates, u.pixel, u.unit, hidden);
     C& dc = static_cast<C*>(a.dc)[u.row * hidden + u.unit];
-    GatesOf<GATES, C> d;
-    if constexpr (GATES == 4) {
+    GatesOf<G, C> d;
+    if constexpr (G == 4) {
       d = cell_backward<ScalarMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
@@ -166,14 +164,14 @@ template <class T, int GATES> __device__ __forceinline__ void step_backward(cons
       };
       C dc_up = slot(a.shape.line, u.cell + 1);
       OfUnits<T>::with_peepholes(a.cell, u, hidden, [&](const Peepholes<C>* peepholes) {
-        d = cell2d_backward<ScalarMath>(
+        d = cell5_backward<ScalarMath>(
             a.cell.formula, C(a.cell.scale), peepholes, gates, *c_here, c_left, c_up, dh, dc, dc_up);
       });
       if (u.cell > 0) slot(a.shape.line - 1, u.cell) = dc_up;
       else static_cast<C*>(a.dc_above)[(u.direction * images + u.image) * hidden + u.unit] += dc_up;
     }
-    store_gates<GATES, C, T>(a.dx, u.pixel, u.unit, hidden, d);
-    for_each_reader(a.shape, u, -1, [&](int64_t row) { store_gates<GATES, C, T>(a.operand, row, u.unit, hidden, d); });
+    store_gates<G, C, T>(a.dx, u.pixel, u.unit, hidden, d);
+    for_each_reader(a.shape, u, -1, [&](int64_t row) { store_gates<G, C, T>(a.operand, row, u.unit, hidden, d); });
   });
 }
 

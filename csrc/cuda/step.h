@@ -21,17 +21,11 @@ enum class StepType { float32, float64, float16, bfloat16 };
 
 struct StepShape {
   int directions, images, pixels, hidden, taps;
-  int line, first, active;  // the line, its first active cell, the number of them
-  Geometry geometry[4];     // by direction
+  int line, first, active;             // the line, its first active cell, the number of them
+  Geometry geometry[kMostDirections];  // by direction
+  RaggedImages ragged;                 // the product has the cells of the whole map, of which a smaller image has some
 };
-// What only LSTM2d has; its default is a recurrence of PixelRNN.
-struct StepCell {
-  Formula formula = Formula::kForget;  // of five gates, as the scale
-  double scale = 1;
-  const void* peepholes = nullptr;  // T [directions][4][hidden] or null
-  bool joined = false;              // h and dh are [images][pixels][directions][hidden]
-  RaggedImages ragged = {};         // a smaller image's cells are some of its map's; the product has all of those
-};
+using StepCell = Cell<double, void>;  // peephole: T [directions][4][hidden]
 // Columns: a pixel's row has [hidden][4], its gates, then [hidden], the fifth ones where the cell has five.
 struct StepForwardArgs {
   StepShape shape;
@@ -39,7 +33,7 @@ struct StepForwardArgs {
   const void* product;  // T [directions][active][images][columns]
   const void* x;        // T [directions][images][pixels][columns]
   const void* c0;       // T [directions][hidden] or null
-  void* h;              // T [directions][images][pixels][hidden], or joined
+  void* h;              // T [images][pixels][directions][hidden]
   void* c;              // C [directions][images][pixels][hidden]
   void* gates;          // [.., columns] activated: T, but half for bfloat16
   void* operand;        // T [directions][cells][images][taps][hidden]

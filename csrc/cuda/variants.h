@@ -2,7 +2,7 @@
 // image, or clusters that share `images`. They differ in where the weights stay (Held) and in how many threads share
 // the registers; every other size is an argument. FORWARD(format, held, tiles of a warp, threads, kind),
 // BACKWARD(format, held, units of a thread, threads, kind): see forward.cuh and backward.cuh. The numbers are the most
-// that a kernel takes; 0 units of a thread: two of any number of cells. FORWARD2D and BACKWARD2D are of cells of five
+// that a kernel takes; 0 units of a thread: two of any number of cells. FORWARD5 and BACKWARD5 are of cells of five
 // gates, which carry on the states of both neighbours.
 #pragma once
 #include "../host_device.h"
@@ -39,10 +39,10 @@ PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {
   FORWARD(forward_##F##_##HELD##_##TILES##_##THREADS##_##KIND, F, HELD, TILES, THREADS, KIND)
 #define PIXELRNN_BACKWARD(F, HELD, UNITS, THREADS, KIND) \
   BACKWARD(backward_##F##_##HELD##_##UNITS##_##THREADS##_##KIND, F, HELD, UNITS, THREADS, KIND)
-#define PIXELRNN_FORWARD2D(F, HELD, TILES, THREADS, KIND) \
-  FORWARD2D(forward2d_##F##_##HELD##_##TILES##_##THREADS##_##KIND, F, HELD, TILES, THREADS, KIND)
-#define PIXELRNN_BACKWARD2D(F, HELD, UNITS, THREADS, KIND) \
-  BACKWARD2D(backward2d_##F##_##HELD##_##UNITS##_##THREADS##_##KIND, F, HELD, UNITS, THREADS, KIND)
+#define PIXELRNN_FORWARD5(F, HELD, TILES, THREADS, KIND) \
+  FORWARD5(forward5_##F##_##HELD##_##TILES##_##THREADS##_##KIND, F, HELD, TILES, THREADS, KIND)
+#define PIXELRNN_BACKWARD5(F, HELD, UNITS, THREADS, KIND) \
+  BACKWARD5(backward5_##F##_##HELD##_##UNITS##_##THREADS##_##KIND, F, HELD, UNITS, THREADS, KIND)
 
 #define PIXELRNN_HALF_VARIANTS(F)           \
   PIXELRNN_FORWARD(F, 2, 1, 256, single)    \
@@ -96,44 +96,44 @@ PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {
   PIXELRNN_BACKWARD(F, s, 0, 512, single) \
   PIXELRNN_BACKWARD(F, s, 0, 512, cluster)
 
-#define PIXELRNN_HALF_VARIANTS2D(F)           \
-  PIXELRNN_FORWARD2D(F, 2, 1, 256, single)    \
-  PIXELRNN_FORWARD2D(F, 4, 1, 256, single)    \
-  PIXELRNN_FORWARD2D(F, 4, 4, 256, single)    \
-  PIXELRNN_FORWARD2D(F, s, 1, 512, single)    \
-  PIXELRNN_FORWARD2D(F, s, 1, 512, cluster)   \
-  PIXELRNN_FORWARD2D(F, s, 4, 512, single)    \
-  PIXELRNN_FORWARD2D(F, s, 4, 512, cluster)   \
-  PIXELRNN_BACKWARD2D(F, 10, 4, 256, single)  \
-  PIXELRNN_BACKWARD2D(F, 16s, 0, 256, single) \
-  PIXELRNN_BACKWARD2D(F, s, 0, 512, single)   \
-  PIXELRNN_BACKWARD2D(F, s, 0, 512, cluster)
+#define PIXELRNN_HALF_VARIANTS5(F)           \
+  PIXELRNN_FORWARD5(F, 2, 1, 256, single)    \
+  PIXELRNN_FORWARD5(F, 4, 1, 256, single)    \
+  PIXELRNN_FORWARD5(F, 4, 4, 256, single)    \
+  PIXELRNN_FORWARD5(F, s, 1, 512, single)    \
+  PIXELRNN_FORWARD5(F, s, 1, 512, cluster)   \
+  PIXELRNN_FORWARD5(F, s, 4, 512, single)    \
+  PIXELRNN_FORWARD5(F, s, 4, 512, cluster)   \
+  PIXELRNN_BACKWARD5(F, 10, 4, 256, single)  \
+  PIXELRNN_BACKWARD5(F, 16s, 0, 256, single) \
+  PIXELRNN_BACKWARD5(F, s, 0, 512, single)   \
+  PIXELRNN_BACKWARD5(F, s, 0, 512, cluster)
 
-#define PIXELRNN_TF32_VARIANTS2D(F)           \
-  PIXELRNN_FORWARD2D(F, 4, 1, 256, single)    \
-  PIXELRNN_FORWARD2D(F, s, 1, 512, single)    \
-  PIXELRNN_FORWARD2D(F, s, 1, 512, cluster)   \
-  PIXELRNN_FORWARD2D(F, s, 4, 512, single)    \
-  PIXELRNN_FORWARD2D(F, s, 4, 512, cluster)   \
-  PIXELRNN_BACKWARD2D(F, 10, 4, 256, single)  \
-  PIXELRNN_BACKWARD2D(F, 16s, 0, 256, single) \
-  PIXELRNN_BACKWARD2D(F, s, 0, 512, single)   \
-  PIXELRNN_BACKWARD2D(F, s, 0, 512, cluster)
+#define PIXELRNN_TF32_VARIANTS5(F)           \
+  PIXELRNN_FORWARD5(F, 4, 1, 256, single)    \
+  PIXELRNN_FORWARD5(F, s, 1, 512, single)    \
+  PIXELRNN_FORWARD5(F, s, 1, 512, cluster)   \
+  PIXELRNN_FORWARD5(F, s, 4, 512, single)    \
+  PIXELRNN_FORWARD5(F, s, 4, 512, cluster)   \
+  PIXELRNN_BACKWARD5(F, 10, 4, 256, single)  \
+  PIXELRNN_BACKWARD5(F, 16s, 0, 256, single) \
+  PIXELRNN_BACKWARD5(F, s, 0, 512, single)   \
+  PIXELRNN_BACKWARD5(F, s, 0, 512, cluster)
 
-#define PIXELRNN_FP32_VARIANTS2D(F)         \
-  PIXELRNN_FORWARD2D(F, s, 1, 512, single)  \
-  PIXELRNN_FORWARD2D(F, s, 1, 512, cluster) \
-  PIXELRNN_FORWARD2D(F, s, 4, 512, single)  \
-  PIXELRNN_FORWARD2D(F, s, 4, 512, cluster) \
-  PIXELRNN_BACKWARD2D(F, s, 0, 512, single) \
-  PIXELRNN_BACKWARD2D(F, s, 0, 512, cluster)
+#define PIXELRNN_FP32_VARIANTS5(F)         \
+  PIXELRNN_FORWARD5(F, s, 1, 512, single)  \
+  PIXELRNN_FORWARD5(F, s, 1, 512, cluster) \
+  PIXELRNN_FORWARD5(F, s, 4, 512, single)  \
+  PIXELRNN_FORWARD5(F, s, 4, 512, cluster) \
+  PIXELRNN_BACKWARD5(F, s, 0, 512, single) \
+  PIXELRNN_BACKWARD5(F, s, 0, 512, cluster)
 
-#define PIXELRNN_VARIANTS        \
-  PIXELRNN_HALF_VARIANTS(bf16)   \
-  PIXELRNN_HALF_VARIANTS(fp16)   \
-  PIXELRNN_TF32_VARIANTS(tf32)   \
-  PIXELRNN_FP32_VARIANTS(fp32)   \
-  PIXELRNN_HALF_VARIANTS2D(bf16) \
-  PIXELRNN_HALF_VARIANTS2D(fp16) \
-  PIXELRNN_TF32_VARIANTS2D(tf32) \
-  PIXELRNN_FP32_VARIANTS2D(fp32)
+#define PIXELRNN_VARIANTS       \
+  PIXELRNN_HALF_VARIANTS(bf16)  \
+  PIXELRNN_HALF_VARIANTS(fp16)  \
+  PIXELRNN_TF32_VARIANTS(tf32)  \
+  PIXELRNN_FP32_VARIANTS(fp32)  \
+  PIXELRNN_HALF_VARIANTS5(bf16) \
+  PIXELRNN_HALF_VARIANTS5(fp16) \
+  PIXELRNN_TF32_VARIANTS5(tf32) \
+  PIXELRNN_FP32_VARIANTS5(fp32)

@@ -1,22 +1,13 @@
-// What the files that register CPU operators share: memory, checks and types of tensors, and what runs the kernels.
+// Memory of tensors, and what runs the kernels, for the files that register CPU operators.
 #pragma once
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-
-#include <cstdint>
-#include <optional>
-#include <vector>
 
 #include "../cpu/instruction_set.h"
 #include "../cpu/pages.h"
 #include "../cpu/team.h"
+#include "checks.h"
 
 namespace pixelrnn {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-using Optional = std::optional<Tensor>;
 
 // The level (cpu/instruction_set.h) that the CPU kernels use.
 inline int instruction_set = cpu::best_instruction_set();
@@ -43,7 +34,7 @@ inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
   return t;
 }
 
-// As fresh, in memory that is kept (cpu/pages.h), so that its storage cannot be resized.
+// Like `fresh`, but in memory from the page cache (cpu/pages.h). The storage cannot be resized.
 inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
   int64_t bytes = like.element_size();
   for (int64_t size : sizes) bytes *= size;
@@ -61,22 +52,6 @@ inline void contiguous_(Optional& t) {
   if (t) t = torch::stable::contiguous(*t);
 }
 template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
-
-inline void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
-  bool right = t.dim() == int64_t(sizes.size());
-  for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
-  STD_TORCH_CHECK(right, "pixelrnn_ext: ", name, " has the wrong shape");
-  STD_TORCH_CHECK(t.scalar_type() == like.scalar_type(), "pixelrnn_ext: ", name, " has another dtype");
-}
-inline void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
-  if (t) check_sizes(name, *t, sizes, like);
-}
-
-// The kernels count the images of all directions by int.
-inline void check_images(const char* op, int64_t directions, int64_t images) {
-  STD_TORCH_CHECK(images <= ((int64_t(1) << 31) - 1) / directions, op,
-      ": expected fewer than 2^31 images of all directions, got ", images, " images in ", directions, " directions");
-}
 
 // f(float()) or f(double()).
 template <class F> void dispatch(const Tensor& t, const F& f) {

@@ -18,14 +18,14 @@ template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
   return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// For a gradient of those sizes, which the kernels write whole; zeros where there are no cells to make it of. Without
-// elements where it is not wanted.
+// A gradient of those sizes, which the kernels write whole. It is zero where there are no cells to make it of, and has
+// a last axis of 0 where it is not wanted.
 inline Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
-  if (!wanted) sizes[0] = 0;
+  if (!wanted) sizes.back() = 0;
   return cells.numel() ? kept(cells, sizes) : torch::stable::new_zeros(cells, sizes);
 }
-inline Tensor gradient_like(const Tensor& weight, const Tensor& cells, bool wanted) {
-  if (!wanted) return gradient(cells, wanted, {weight.sizes().begin(), weight.sizes().end()});
+// The gradient of a weight, which has the weight's strides.
+inline Tensor gradient_like(const Tensor& weight, const Tensor& cells) {
   Tensor t = torch::stable::empty_like(weight);
   return cells.numel() ? t : torch::stable::zero_(t);
 }

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import reference
+from ..cells import update
 
 
 def diagonal_good_loop(x: Tensor, weight_hh: Tensor) -> Tensor:
@@ -22,7 +23,7 @@ def diagonal_good_loop(x: Tensor, weight_hh: Tensor) -> Tensor:
     columns = []
     for gates in reference.skew(x).permute(3, 0, 2, 1).unbind():
         above = torch.cat([border, h[:, :-1]], 1)
-        h, c = reference._cell(gates + torch.cat([above, h], 2) @ weight, c)
+        h, c, _ = update("pixelrnn", gates + torch.cat([above, h], 2) @ weight, c, c)
         columns.append(h)
     return reference.unskew(torch.stack(columns, 3).transpose(1, 2), width)
 
@@ -37,7 +38,7 @@ def row_good_loop(x: Tensor, weight_hh: Tensor) -> Tensor:
     for gates in x.permute(2, 0, 3, 1).unbind():
         above = torch.cat([border, h, border], 1)
         neighbours = torch.cat([above[:, k : k + width] for k in range(taps)], 2)
-        h, c = reference._cell(gates + neighbours @ weight, c)
+        h, c, _ = update("pixelrnn", gates + neighbours @ weight, c, c)
         rows.append(h)
     return torch.stack(rows, 1).permute(0, 3, 1, 2)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators import library
+from ..operators.scan.arguments import Scan
 from .baselines import GemmFloor
 
 MODES = ("forward", "backward", "forward+backward")
@@ -145,14 +146,31 @@ Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
 def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
-    """The operator under the layers, from x [1, B, H, W, h, 4] and weight [1, taps, h, 4, h] to h [1, B, H, W, h].
+    """The operator under the layers, from x [1, B, H, W, 4 h] and weight [1, taps, h, 4, h] to h [B, H, W, 1, h].
 
     ``path`` and ``tf32`` are those of CUDA tensors.
     """
 
     def native(x: Tensor, weight: Tensor) -> Tensor:
-        nothing = (None,) * 5
-        output: Tensor = torch.ops.pixelrnn_ext.line_scan(x, weight, *nothing, 1, diagonal, False, path, tf32)[0]
+        scan = Scan(
+            input=None,
+            weight_ih=None,
+            bias=None,
+            x=x,
+            weight_hh=weight,
+            h0=None,
+            c0=None,
+            peephole=None,
+            sizes=None,
+            corners=[0],
+            diagonal=diagonal,
+            input_kernel=1,
+            cell="pixelrnn",
+            merge="none",
+            path=path,
+            tf32=tf32,
+        )
+        output: Tensor = torch.ops.pixelrnn_ext.scan(*scan)[1]
         return output
 
     return native
@@ -184,17 +202,17 @@ def recurrence_problem(
 
     def from_native(y: Tensor, dx: Tensor, dweight: Tensor) -> tuple[Tensor, ...]:
         return (
-            y[0].permute(0, 3, 1, 2),
-            dx[0].permute(0, 4, 3, 1, 2).flatten(1, 2),
+            y.squeeze(3).permute(0, 3, 1, 2),
+            dx[0].unflatten(3, (hidden, 4)).permute(0, 4, 3, 1, 2).flatten(1, 2),
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
     loop_x, loop_dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))  # faster for the good loop
     native_inputs = [
-        x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).contiguous()[None],
+        x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None],
         weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None],
     ]
-    native_dy = dy.permute(0, 2, 3, 1).contiguous()[None]
+    native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()
     floors = [GemmFloor(size.cells, taps * hidden, hidden, dtype, into_given_memory=given) for given in (False, True)]
     return Problem(
         [

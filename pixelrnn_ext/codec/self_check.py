@@ -16,7 +16,7 @@ from ..incremental.grid import Grid
 from ..incremental.range_coder import PRECISION
 from ..incremental.rows import Rows
 from ..incremental.run import runner_of
-from ..incremental.steps import Cell, Encode, Step
+from ..incremental.steps import CellStep, Encode, Step
 
 # Of all inputs on the grid, in its units of 2^-14, those whose rounded value a wrong digit would change first: nearest
 # to a tie of sigmoid(x) and tanh(x) on the grid, and of exp(-x) in 2^-24 (tests/codec/functions.py).
@@ -124,7 +124,7 @@ def _carried(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | 
     for gate, value in enumerate((i, f, g)):
         base[:, :, gate * units : (gate + 1) * units] = value
     carried.fill_(1.0)
-    step = Cell([], base, carried, 0, c, h, rows.buffer(units), output, 0, units)
+    step = CellStep([], base, carried, 0, c, h, rows.buffer(units), output, 0, units)
     _run(backend, rows, step)
     return c[-1, 0]
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from .. import likelihood
 from .range_coder import cumulative
 from .rows import Rows
-from .steps import Cell, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
+from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
@@ -73,7 +73,7 @@ def _linear(row: EagerRow, s: Linear) -> None:
     row.write(s.output, s.start, s.stop, y.relu() if s.relu else y)
 
 
-def _cell(row: EagerRow, s: Cell) -> None:
+def _cell(row: EagerRow, s: CellStep) -> None:
     units = slice(s.start, s.stop)
     base = row.read(s.base).unflatten(1, (4, -1))[:, :, units].flatten(1)
     i, f, g, o = row.rounded(row.products(s.taps, base)).chunk(4, 1)
@@ -125,7 +125,7 @@ def _run(row: EagerRow, step: Step) -> None:
     match step:
         case Linear():
             _linear(row, step)
-        case Cell():
+        case CellStep():
             _cell(row, step)
         case Pointwise():
             _pointwise(row, step)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..operators import columns
 from .rows import Rows
-from .steps import Cell, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
+from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 from .streams import Streams
 
 
@@ -65,7 +65,7 @@ def _linear(row: NativeRow, s: Linear) -> None:
     row.emit_taps(s.taps, 1, s.stop - s.start)
 
 
-def _cell(row: NativeRow, s: Cell) -> None:
+def _cell(row: NativeRow, s: CellStep) -> None:
     row.emit("cell", s.base, s.carried, s.shift, s.c, s.h, s.addend, s.output, s.start, s.stop)
     row.emit_taps(s.taps, 4, s.stop - s.start)
 
@@ -92,7 +92,7 @@ def _emit(row: NativeRow, step: Step) -> None:
     match step:
         case Linear():
             _linear(row, step)
-        case Cell():
+        case CellStep():
             _cell(row, step)
         case Pointwise():
             _pointwise(row, step)

@@ -11,10 +11,10 @@ import itertools
 import torch
 from torch import Tensor
 
+from ..directions import Direction2d
 from ..masks import Mask, colour_range, masked_weight
-from ..operators.recurrence.scan import Direction
 from .rows import Rows
-from .steps import Cell, Linear, Pointwise, Step, Tap
+from .steps import CellStep, Linear, Pointwise, Step, Tap
 
 
 class State:
@@ -142,7 +142,7 @@ class RowLSTMState(State):
         backend: str,
     ) -> None:
         mask = _recurrent_mask(mask_type, image_channels)
-        self.scan = _Scan(rows, input, Direction(weight_ih, weight_hh, bias, h0, c0), mask, gate_bias)
+        self.scan = _Scan(rows, input, Direction2d(weight_ih, weight_hh, bias, h0, c0), mask, gate_bias)
         self.c_above = rows.buffer(self.scan.hidden)
         self.output: Tensor = rows.buffer(self.scan.hidden)
 
@@ -189,8 +189,8 @@ class DiagonalBiLSTMState(State):
         backend: str,
     ) -> None:
         mask = _recurrent_mask(mask_type, image_channels)
-        left = Direction(weight_ih, weight_hh, bias, h0, c0)
-        right = Direction(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse)
+        left = Direction2d(weight_ih, weight_hh, bias, h0, c0)
+        right = Direction2d(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse)
         to_left, to_right = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
         self.rows, self.input, self.image_channels = rows, input, image_channels
         self.mirrored = rows.buffer(input.shape[2])
@@ -239,8 +239,8 @@ class _Scan:
     h: Tensor
     c: Tensor
 
-    def __init__(self, rows: Rows, input: Tensor, direction: Direction, mask: Mask, gate_bias: Tensor | None) -> None:
-        weight_ih, weight_hh, bias, h0, c0 = (p if p is None else p.detach().to(rows.dtype) for p in direction)
+    def __init__(self, rows: Rows, input: Tensor, direction: Direction2d, mask: Mask, gate_bias: Tensor | None) -> None:
+        weight_ih, weight_hh, bias, h0, c0, _ = (p if p is None else p.detach().to(rows.dtype) for p in direction)
         assert weight_ih is not None and weight_hh is not None
         self.rows, self.input, self.mask, self.gate_bias = rows, input, mask, gate_bias
         self.hidden = weight_hh.shape[1]
@@ -281,7 +281,7 @@ class _Scan:
         read = _row_taps(self.input, of_units(self.weight_ih), self.mask, colour)
         weight_hh = _by_tap(of_units(self.weight_hh))
         read += [Tap(buffer, at, self.hidden, weight_hh[k]) for buffer, at, k in taps]
-        return [Cell(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
+        return [CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
 
 
 def _recurrent_mask(mask_type: str | None, image_channels: int) -> Mask:

@@ -33,7 +33,7 @@ class Linear(NamedTuple):
     relu: bool
 
 
-class Cell(NamedTuple):
+class CellStep(NamedTuple):
     """The LSTM cell (eq. 3): gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs);
     output = h + addend.
 
@@ -108,4 +108,4 @@ class Decode(NamedTuple):
     streams: Streams
 
 
-Step = Linear | Cell | Pointwise | Draw | Encode | Decode
+Step = Linear | CellStep | Pointwise | Draw | Encode | Decode

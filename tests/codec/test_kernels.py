@@ -11,7 +11,7 @@ from pixelrnn_ext.incremental.grid import Grid
 from pixelrnn_ext.incremental.native import NativeRow
 from pixelrnn_ext.incremental.range_coder import PRECISION, cumulative
 from pixelrnn_ext.incremental.rows import Rows
-from pixelrnn_ext.incremental.steps import Cell, Encode
+from pixelrnn_ext.incremental.steps import CellStep, Encode
 from pixelrnn_ext.operators import library
 
 pytestmark = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
@@ -38,7 +38,7 @@ def run_cell(gates, carried):
     for gate, value in zip(base.chunk(4, 2), gates):
         fill(gate, value)
     fill(before, carried)
-    NativeRow(rows, [Cell([], base, before, 0, c, h, rows.buffer(HIDDEN), output, 0, HIDDEN)]).run()
+    NativeRow(rows, [CellStep([], base, before, 0, c, h, rows.buffer(HIDDEN), output, 0, HIDDEN)]).run()
     return c.flatten()[:count], h.flatten()[:count]
 
 

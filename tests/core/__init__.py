@@ -1,4 +1,4 @@
-"""The core that needs neither torch nor CUDA, as a Python module: csrc/geometry.h, cell.h, cell2d.h,
+"""The core that needs neither torch nor CUDA, as a Python module: csrc/geometry.h, cell.h, cell5.h,
 cuda/{tiling,plan,path}.h.
 
 The tests build it with pybind11; it is no part of the package. Its names are those of the headers.

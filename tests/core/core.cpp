@@ -1,4 +1,4 @@
-// csrc/geometry.h, csrc/cell.h and csrc/cell2d.h for Python, the cells with the functions of the CPU's vectors.
+// csrc/geometry.h, csrc/cell.h and csrc/cell5.h for Python, the cells with the functions of the CPU's vectors.
 #include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -8,7 +8,7 @@
 #include <tuple>
 
 #include "cell.h"
-#include "cell2d.h"
+#include "cell5.h"
 #include "cpu/pages.h"
 #include "geometry.h"
 #define PIXELRNN_ISA baseline
@@ -116,7 +116,7 @@ template <class T> void bind_cell(py::module_ m) {
 }
 
 // Gates are five numbers, in the order i, f, g, o, up; peepholes four, in that of Peepholes, or none.
-template <class T> void bind_cell2d(py::module_ m) {
+template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
   using Given = std::optional<std::array<T, 4>>;
@@ -131,33 +131,33 @@ template <class T> void bind_cell2d(py::module_ m) {
              : Peepholes<Vec<T>>{};
   };
   m.def(
-      "cell2d",
+      "cell5",
       [](Formula formula, T scale, const Given& given, bool is_first, const Numbers& z, T c_left, T c_up) {
         const auto peepholes = peepholes_of(given);
-        const auto out = cell2d<Math, Vec<T>, T>(
+        const auto out = cell5<Math, Vec<T>, T>(
             formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
         return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
       },
       "formula"_a, "scale"_a, "peepholes"_a, "is_first"_a, "z"_a, "c_left"_a, "c_up"_a);
   // The gradients of the pre-activations, of c_left and of c_up; dc_left and dc_up are those of c from its two readers.
   m.def(
-      "cell2d_backward",
+      "cell5_backward",
       [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left,
           T dc_up) {
         const auto peepholes = peepholes_of(given);
         Vec<T> left = spread(dc_left), up = spread(dc_up);
-        const Numbers dz = numbers(cell2d_backward<Math, Vec<T>, T>(formula, scale, given ? &peepholes : nullptr,
+        const Numbers dz = numbers(cell5_backward<Math, Vec<T>, T>(formula, scale, given ? &peepholes : nullptr,
             vectors(a), spread(c), spread(c_left), spread(c_up), spread(dh), left, up));
         return std::tuple(dz, T(left[0]), T(up[0]));
       },
       "formula"_a, "scale"_a, "peepholes"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
   m.def(
-      "cell2d_backward_by_slopes",
+      "cell5_backward_by_slopes",
       [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left, T dc_up) {
         Vec<T> left = spread(dc_left), up = spread(dc_up);
         const auto slopes =
-            slopes2d<Math, Vec<T>, T>(formula, scale, vectors(a), spread(c), spread(c_left), spread(c_up));
-        const Numbers dz = numbers(cell2d_backward(slopes, spread(dh), left, up));
+            slopes5<Math, Vec<T>, T>(formula, scale, vectors(a), spread(c), spread(c_left), spread(c_up));
+        const Numbers dz = numbers(cell5_backward(slopes, spread(dh), left, up));
         return std::tuple(dz, T(left[0]), T(up[0]));
       },
       "formula"_a, "scale"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
@@ -165,7 +165,7 @@ template <class T> void bind_cell2d(py::module_ m) {
 
 template <class T> void bind_cells(py::module_ m) {
   bind_cell<T>(m);
-  bind_cell2d<T>(m);
+  bind_cell5<T>(m);
 }
 
 }  // namespace

@@ -12,13 +12,13 @@
 
 #define FORWARD(name, ...) extern "C" const void* const name##_entry = nullptr;
 #define BACKWARD(name, ...) extern "C" const void* const name##_entry = nullptr;
-#define FORWARD2D FORWARD
-#define BACKWARD2D BACKWARD
+#define FORWARD5 FORWARD
+#define BACKWARD5 BACKWARD
 PIXELRNN_VARIANTS
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD2D
-#undef BACKWARD2D
+#undef FORWARD5
+#undef BACKWARD5
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -69,7 +69,7 @@ void bind_tiling(py::module_& m) {
       .def("stride", &Tiling::stride)
       .def("line_bytes", &Tiling::line_bytes)
       .def("pair_offset", &Tiling::pair_offset)
-      .def("upper_bytes", &Tiling::upper_bytes)
+      .def("up_bytes", &Tiling::up_bytes)
       .def("part_step", &Tiling::part_step)
       .def("part_stride", &Tiling::part_stride)
       .def("part_floats", &Tiling::part_floats)
@@ -122,15 +122,15 @@ void bind_variants(py::module_& m) {
   {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 4},
 #define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
   {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 4},
-#define FORWARD2D(name, F, HELD, TILES, THREADS, KIND) \
+#define FORWARD5(name, F, HELD, TILES, THREADS, KIND) \
   {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 5},
-#define BACKWARD2D(name, F, HELD, UNITS, THREADS, KIND) \
+#define BACKWARD5(name, F, HELD, UNITS, THREADS, KIND) \
   {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 5},
   m.attr("variants") = std::vector<Variant>{PIXELRNN_VARIANTS};
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD2D
-#undef BACKWARD2D
+#undef FORWARD5
+#undef BACKWARD5
 }
 
 void bind_plan(py::module_& m) {

@@ -10,10 +10,7 @@
 #include "cuda/tiling.h"
 #include "cuda/variants.h"
 #include "emulator.h"
-#include "operators/cuda/gradient_operands.h"
-#include "operators/cuda/lstm2d.h"
 #include "operators/cuda/recurrence.h"
-#include "operators/cuda/schemas.h"
 
 namespace {
 
@@ -31,31 +28,35 @@ std::vector<Buffer> pack_buffers(const void* p, dim3 grid) {
   };
 }
 
+Buffer sizes_buffer(const RaggedImages& maps, int images) {
+  return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), Access::in, "sizes"};
+}
+
 // Where images have sizes of their own, a launch writes a part of a map.
-template <int GATES> std::vector<Buffer> scan_buffers(const ForwardArgsOf<GATES>& a, dim3 grid, Access map) {
+template <int G> std::vector<Buffer> scan_buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
-      {a.x, GATES * units * bytes, Access::in, "x"},
+      {a.x, G * units * bytes, Access::in, "x"},
       {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
       {a.h0, states * bytes, Access::in, "h0"},
       {a.c0, states * bytes, Access::in, "c0"},
       {a.h, units * bytes, map, "h"},
       {a.c, units * 4, map, "c"},
-      {a.gates, GATES * units * bytes, map, "gates"},
+      {a.gates, G * units * bytes, map, "gates"},
   };
 }
-template <int GATES>
-std::vector<Buffer> scan_buffers(const BackwardArgsOf<GATES>& a, size_t cells, dim3 grid, Access map) {
+template <int G>
+std::vector<Buffer> scan_buffers(const BackwardArgsOf<G>& a, size_t cells, dim3 grid, Access map) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
       {a.dh, units * bytes, Access::in, "dh"},
-      {a.gates, GATES * units * bytes, Access::in, "gates"},
+      {a.gates, G * units * bytes, Access::in, "gates"},
       {a.c, units * 4, Access::in, "c"},
       {a.packed, grid.y * bytes * s.blocks * s.weight_values(), Access::in, "packed weight"},
       {a.c0, states * bytes, Access::in, "c0"},
-      {a.dx, GATES * units * bytes, map, "dx"},
+      {a.dx, G * units * bytes, map, "dx"},
       {a.dc_first, states * a.images * cells * 4, Access::out, "dc_first"},
   };
 }
@@ -67,19 +68,17 @@ std::vector<Buffer> backward_buffers(const void* p, dim3 grid) {
   const auto& a = *static_cast<const BackwardArgs*>(p);
   return scan_buffers(a, a.geometry[0].cells, grid, Access::out);
 }
-template <class Args2d, class... Cells> std::vector<Buffer> scan_buffers_2d(
-    const Args2d& a, dim3 grid, Cells... cells) {
-  const RaggedImages& images = a.cell.images;
-  auto buffers = scan_buffers(a.scan, cells..., grid, images.sizes ? Access::in_out : Access::out);
-  buffers.push_back({images.sizes, a.scan.images * 2 * sizeof(int64_t), Access::in, "sizes"});
+template <class Args5, class... Cells> std::vector<Buffer> scan_buffers_5(const Args5& a, dim3 grid, Cells... cells) {
+  auto buffers = scan_buffers(a.scan, cells..., grid, a.ragged.sizes ? Access::in_out : Access::out);
+  buffers.push_back(sizes_buffer(a.ragged, a.scan.images));
   return buffers;
 }
-std::vector<Buffer> forward_buffers_2d(const void* p, dim3 grid) {
-  return scan_buffers_2d(*static_cast<const ForwardArgs2d*>(p), grid);
+std::vector<Buffer> forward_buffers_5(const void* p, dim3 grid) {
+  return scan_buffers_5(*static_cast<const ForwardArgs5*>(p), grid);
 }
-std::vector<Buffer> backward_buffers_2d(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const BackwardArgs2d*>(p);
-  auto buffers = scan_buffers_2d(a, grid, size_t(a.cell.images.height));
+std::vector<Buffer> backward_buffers_5(const void* p, dim3 grid) {
+  const auto& a = *static_cast<const BackwardArgs5*>(p);
+  auto buffers = scan_buffers_5(a, grid, size_t(a.ragged.height));
   buffers.push_back({a.dc_up, size_t(grid.y) * a.scan.tiling.hidden * a.scan.images * 4, Access::out, "dc_up"});
   return buffers;
 }
@@ -91,60 +90,59 @@ template <size_t VALUE, size_t COMPUTE> StepSizes step_sizes(const StepShape& s)
   return {VALUE, COMPUTE, states, states * s.images * s.pixels, states * s.images * s.geometry[0].cells,
       states * s.images * s.active};
 }
-Buffer sizes_buffer(const StepShape& s, const StepCell& cell) {
-  return {cell.ragged.sizes, 2 * size_t(s.images) * sizeof(int64_t), Access::in, "sizes"};
-}
-template <size_t VALUE, size_t COMPUTE, size_t GATES> std::vector<Buffer> step_forward_buffers(const void* p, dim3) {
+template <size_t VALUE, size_t COMPUTE, size_t G> std::vector<Buffer> step_forward_buffers(const void* p, dim3) {
   const auto& a = *static_cast<const StepForwardArgs*>(p);
   const StepSizes n = step_sizes<VALUE, COMPUTE>(a.shape);
   return {
-      {a.product, GATES * n.active * VALUE, Access::in, "product"},
-      {a.x, GATES * n.units * VALUE, Access::in, "x"},
+      {a.product, G * n.active * VALUE, Access::in, "product"},
+      {a.x, G * n.units * VALUE, Access::in, "x"},
       {a.c0, n.states * VALUE, Access::in, "c0"},
-      {a.cell.peepholes, 4 * n.states * VALUE, Access::in, "peepholes"},
-      sizes_buffer(a.shape, a.cell),
+      {a.cell.peephole, 4 * n.states * VALUE, Access::in, "peephole"},
+      sizes_buffer(a.shape.ragged, a.shape.images),
       {a.h, n.units * VALUE, Access::in_out, "h"},
       {a.c, n.units * COMPUTE, Access::in_out, "c"},
-      {a.gates, GATES * n.units * VALUE, Access::in_out, "gates"},
+      {a.gates, G * n.units * VALUE, Access::in_out, "gates"},
       {a.operand, n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
   };
 }
-template <size_t VALUE, size_t COMPUTE, size_t GATES> std::vector<Buffer> step_backward_buffers(const void* p, dim3) {
+template <size_t VALUE, size_t COMPUTE, size_t G> std::vector<Buffer> step_backward_buffers(const void* p, dim3) {
   const auto& a = *static_cast<const StepBackwardArgs*>(p);
   const StepSizes n = step_sizes<VALUE, COMPUTE>(a.shape);
   const size_t of_images = n.states * a.shape.images;
   return {
       {a.product, n.active * VALUE, Access::in, "product"},
       {a.dh, n.units * VALUE, Access::in, "dh"},
-      {a.gates, GATES * n.units * VALUE, Access::in, "gates"},
+      {a.gates, G * n.units * VALUE, Access::in, "gates"},
       {a.c, n.units * COMPUTE, Access::in, "c"},
       {a.c0, n.states * VALUE, Access::in, "c0"},
-      {a.cell.peepholes, 4 * n.states * VALUE, Access::in, "peepholes"},
-      sizes_buffer(a.shape, a.cell),
-      {a.dx, GATES * n.units * VALUE, Access::in_out, "dx"},
+      {a.cell.peephole, 4 * n.states * VALUE, Access::in, "peephole"},
+      sizes_buffer(a.shape.ragged, a.shape.images),
+      {a.dx, G * n.units * VALUE, Access::in_out, "dx"},
       {a.dc, n.rows * COMPUTE, Access::in_out, "dc"},
-      {a.dc_up, GATES == 5 ? 2 * (n.rows + of_images) * COMPUTE : 0, Access::in_out, "dc_up"},
-      {a.dc_above, GATES == 5 ? of_images * COMPUTE : 0, Access::in_out, "dc_above"},
-      {a.operand, GATES * n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
+      {a.dc_up, G == 5 ? 2 * (n.rows + of_images) * COMPUTE : 0, Access::in_out, "dc_up"},
+      {a.dc_above, G == 5 ? of_images * COMPUTE : 0, Access::in_out, "dc_above"},
+      {a.operand, G * n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
   };
 }
 
+size_t pixels(const MapShape& s) { return size_t(s.directions) * s.images * s.maps.height * s.maps.width; }
 template <size_t PIECE> std::vector<Buffer> neighbours_buffers(const void* p, dim3) {
   const auto& a = *static_cast<const NeighboursArgs*>(p);
-  const size_t state = a.pieces * PIECE,
-               maps = size_t(a.shape.directions) * a.shape.images * a.shape.height * a.shape.width;
+  const size_t state = a.pieces * PIECE, maps = pixels(a.shape);
   return {
       {a.h, maps * state, Access::in, "h"},
+      sizes_buffer(a.shape.maps, a.shape.images),
       {a.h0, a.shape.directions * state, Access::in, "h0"},
       {a.out, maps * a.count * state, Access::out, "neighbours"},
   };
 }
 template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const void* p, dim3) {
   const auto& a = *static_cast<const BorderSumsArgs*>(p);
-  const size_t gates = size_t(a.shape.directions) * a.shape.images * a.shape.hidden * 4;
   return {
-      {a.dx, gates * a.shape.height * a.shape.width * VALUE, Access::in, "dx"},
-      {a.out, gates * a.shape.taps * COMPUTE, Access::out, "border sums"},
+      {a.dx, pixels(a.shape) * a.columns * VALUE, Access::in, "dx"},
+      sizes_buffer(a.shape.maps, a.shape.images),
+      {a.out, size_t(a.shape.directions) * a.shape.images * a.shape.taps * a.columns * COMPUTE, Access::out,
+          "border sums"},
   };
 }
 
@@ -153,12 +151,12 @@ template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const
 #define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name)
 #define FORWARD(name, ...) DECLARE(name);
 #define BACKWARD(name, ...) DECLARE(name);
-#define FORWARD2D FORWARD
-#define BACKWARD2D BACKWARD
+#define FORWARD5 FORWARD
+#define BACKWARD5 BACKWARD
 PIXELRNN_VARIANTS
 #define PACK(F)      \
   DECLARE(pack_##F); \
-  DECLARE(pack2d_##F)
+  DECLARE(pack5_##F)
 PACK(bf16);
 PACK(fp16);
 PACK(tf32);
@@ -184,8 +182,8 @@ DECLARE(border_sums_float16);
 DECLARE(border_sums_bfloat16);
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD2D
-#undef BACKWARD2D
+#undef FORWARD5
+#undef BACKWARD5
 
 static const bool added = [] {
   auto add = [](const char* name, const void* entry, size_t args_bytes, auto buffers) {
@@ -194,12 +192,12 @@ static const bool added = [] {
 #define ADD(name, Args, buffers) add(#name, name##_entry, sizeof(Args), buffers)
 #define FORWARD(name, ...) ADD(name, ForwardArgs, forward_buffers);
 #define BACKWARD(name, ...) ADD(name, BackwardArgs, backward_buffers);
-#define FORWARD2D(name, ...) ADD(name, ForwardArgs2d, forward_buffers_2d);
-#define BACKWARD2D(name, ...) ADD(name, BackwardArgs2d, backward_buffers_2d);
+#define FORWARD5(name, ...) ADD(name, ForwardArgs5, forward_buffers_5);
+#define BACKWARD5(name, ...) ADD(name, BackwardArgs5, backward_buffers_5);
   PIXELRNN_VARIANTS
 #define PACK(F)                          \
   ADD(pack_##F, PackArgs, pack_buffers); \
-  ADD(pack2d_##F, PackArgs, pack_buffers)
+  ADD(pack5_##F, PackArgs, pack_buffers)
   PACK(bf16);
   PACK(fp16);
   PACK(tf32);
@@ -231,8 +229,8 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
 }
 
 // PIXELRNN_NAMESPACE: one for each architecture, so that they can be loaded together.
-#define REGISTER(name)                                                        \
-  STABLE_TORCH_LIBRARY(name, m) { PIXELRNN_RECURRENCE_SCHEMAS(m); }           \
-  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { PIXELRNN_RECURRENCE_KERNELS(m); } \
+#define REGISTER(name)                                                  \
+  STABLE_TORCH_LIBRARY(name, m) { define_recurrences(m); }              \
+  STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { implement_recurrences(m); } \
   STABLE_TORCH_LIBRARY_IMPL(name, CompositeExplicitAutograd, m) { m.impl("describe_plan", TORCH_BOX(&describe_plan)); }
 REGISTER(PIXELRNN_NAMESPACE)

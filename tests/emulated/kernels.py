@@ -8,7 +8,7 @@ from typing import NamedTuple
 VARIANTS = Path(__file__).resolve().parents[2] / "csrc" / "cuda" / "variants.h"
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
 _MACRO = {"bf16": "HALF", "fp16": "HALF", "tf32": "TF32", "fp32": "FP32"}
-FAMILY = {4: "", 5: "2d"}  # how a kernel's name says the number of gates
+IN_NAMES = {4: "", 5: "5"}  # how names of kernels and of their files say the number of gates
 BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
@@ -39,7 +39,7 @@ class Kernel(NamedTuple):
 
     @property
     def name(self):
-        name = f"{'backward' if self.backward else 'forward'}{FAMILY[self.gates]}_{self.format}_{self.suffix}"
+        name = f"{'backward' if self.backward else 'forward'}{IN_NAMES[self.gates]}_{self.format}_{self.suffix}"
         return name if self.kind == "images" else f"{name}_{self.kind}"
 
 
@@ -55,9 +55,9 @@ def kernels(gates=4):
     text = VARIANTS.read_text()
     found = []
     for format in FORMATS:
-        family = FAMILY[gates].upper()
-        rows = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS{family}\(F\)(.*?)\n\n", text, re.DOTALL)[1]
-        for row in re.findall(rf"PIXELRNN_(FORWARD|BACKWARD){family}\(F, (\w+), (\d+), (\d+), (\w+)\)", rows):
+        number = IN_NAMES[gates]
+        rows = re.search(rf"#define PIXELRNN_{_MACRO[format]}_VARIANTS{number}\(F\)(.*?)\n\n", text, re.DOTALL)[1]
+        for row in re.findall(rf"PIXELRNN_(FORWARD|BACKWARD){number}\(F, (\w+), (\d+), (\d+), (\w+)\)", rows):
             found.append(Kernel(format, row[0] == "BACKWARD", row[1], int(row[2]), int(row[3]), row[4], gates))
     return found
 

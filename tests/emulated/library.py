@@ -13,8 +13,7 @@ from torch.utils import cpp_extension
 
 from emulator import toolchain
 from emulator.control import Emulator
-from pixelrnn_ext.operators import lstm2d, recurrence
-from test_operators import SCAN_OPERATORS
+from pixelrnn_ext.operators.scan import gpu, rules
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
@@ -56,12 +55,11 @@ def _load(arch, front_end, checks, by_nvcc):
     path, namespace = build(arch, front_end, checks, by_nvcc)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")
-    for name in (*SCAN_OPERATORS, "lstm2d_scan", "lstm2d_gradients"):
+    for name in ("scan", "scan_gradients"):
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
         fragment.define(schema.removeprefix("pixelrnn_ext::"))
-    for operators in (recurrence, lstm2d):
-        operators.gpu.register(namespace, "cpu")
-        operators.rules.register_rules(namespace)
+    gpu.register(namespace, "cpu")
+    rules.register_rules(namespace)
     emulator = Emulator(path)
     emulator.device(arch)
     return SimpleNamespace(ops=getattr(torch.ops, namespace), emulator=emulator, fragment=fragment)

@@ -25,8 +25,8 @@ inline Plan resident_plan(bool backward, int gates) {
 inline void run_resident(const Plan& plan, CUstream stream) {
   ForwardArgs forward4{};
   BackwardArgs backward4{};
-  ForwardArgs2d forward5{};
-  BackwardArgs2d backward5{};
+  ForwardArgs5 forward5{};
+  BackwardArgs5 backward5{};
   forward4.images = backward4.images = forward5.scan.images = backward5.scan.images = kBatch;
   SUCCEEDS(pack({nullptr, nullptr, plan.tiling}, kDirections, stream));
   const bool five = plan.variant->gates == 5;
@@ -52,8 +52,9 @@ inline void run_lines(int gates, CUstream stream) {
 inline void run_gradients(CUstream stream) {
   NeighboursArgs neighbours{};
   BorderSumsArgs border{};
-  neighbours.shape = border.shape = {kDirections, kBatch, 32, 32, kHidden, true, false, 2};
-  SUCCEEDS(gather_neighbours(neighbours, 2, stream));
+  neighbours.shape = border.shape = {kDirections, kBatch, 2, {nullptr, 32, 32, true, {}}};
+  border.columns = 4 * kHidden;
+  SUCCEEDS(gather_neighbours(neighbours, 2 * kHidden, stream));
   SUCCEEDS(sum_border(MapType::bfloat16, border, stream));
 }
 

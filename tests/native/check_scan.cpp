@@ -1,26 +1,38 @@
 // Checks of the scan on a CPU (csrc/cpu) against a scalar implementation in double, cell by cell in image coordinates.
+// Each image of a batch is, to the bit, what it is alone.
 // No framework is needed, so this can run under the sanitizers: tests/test_native_checks.py builds and runs it.
 //
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "../../csrc/cpu/kernels.h"
+#include "../../csrc/cpu/sweep.h"
 #include "scalar_scan.h"
 
 namespace {
 
 using namespace check;
+using cpu::Extent;
+using pixelrnn::Corner;
 
 // What is scanned.
 
 struct Kind {
   const char* name;
   bool diagonal;
-  int taps;
+  int taps, gates;
+  Formula formula = Formula::kStable;
+  double scale = 1;
+  bool may_have_peephole = false;
 };
 const Kind kKinds[] = {
-    {"Row, 1 tap", false, 1},
-    {"Row, 3 taps", false, 3},
-    {"Row, 5 taps", false, 5},
-    {"Diagonal", true, 2},
+    {"Row, 1 tap", false, 1, 4},
+    {"Row, 3 taps", false, 3, 4},
+    {"Row, 5 taps", false, 5, 4},
+    {"Diagonal", true, 2, 4},
+    {"stable", true, 2, 5, Formula::kStable},
+    {"forget", true, 2, 5, Formula::kForget, 1, true},
+    {"half of forget", true, 2, 5, Formula::kForget, 0.5, true},
+    {"leaky", true, 2, 5, Formula::kLeaky},
+    {"max", true, 2, 5, Formula::kMax},
 };
 
 struct Size {
@@ -35,109 +47,141 @@ const Size kSizes[] = {
     {"tall", 1, 7, 3, 7, true},
     {"wide", 1, 3, 9, 16, true},
     {"square, many units", 1, 4, 4, 64, false},
-    {"few images together", 3, 2, 3, 16, false},
-    {"images shared out", 7, 4, 4, 7, true},
+    {"few images together", 4, 2, 3, 16, false},
+    {"images shared out", 7, 4, 5, 7, true},
     {"long lines", 2, 2, 131, 1, false},
 };
 
+// Where images do not fill their map: in part, whole or not at all, in no order; or all but one of a few are whole.
+using Extents = Extent (*)(int image, int height, int width);
+Extent unlike(int image, int height, int width) {
+  const Extent kinds[] = {
+      {(height + 1) / 2, width}, {height, (width + 1) / 2}, {0, width}, {height, width}, {1, 1}, {height, 0}};
+  return kinds[image % 6];
+}
+Extent one_empty(int image, int height, int width) { return {image == 2 ? 0 : height, width}; }
+
+constexpr Corner kTopLeft = {}, kTopRight = {false, true}, kBottomLeft = {true, false}, kBottomRight = {true, true};
 struct Options {
   const char* name;
-  int directions;
-  bool reverse;
+  std::vector<Corner> corners;
+  Merge merge;
+  Extents extents;  // null: all images fill the map
   int input_channels, input_taps;
   Given given;
 };
 const Options kOptions[] = {
-    {"x", 1, false, 0, 0, {true}},
-    {"x, h0, reversed", 1, true, 0, 0, {true, false, true}},
-    {"input, bias, c0, reversed", 1, true, 5, 3, {false, true, false, true}},
-    {"input, two directions reversed", 2, true, 3, 1, {}},
-    {"everything, two directions", 2, false, 3, 3, {true, true, true, true}},
+    {"x, h0, top right", {kTopRight}, Merge::kNone, nullptr, 0, 0, {true, false, true}},
+    {"x, top left, one empty", {kTopLeft}, Merge::kNone, one_empty, 0, 0, {true}},
+    {"input, bias, c0, peephole, bottom right, unlike", {kBottomRight}, Merge::kSum, unlike, 5, 3,
+        {false, true, false, true, true}},
+    {"input, two directions, shifted", {kTopRight, kTopLeft}, Merge::kShift, nullptr, 3, 1, {}},
+    {"everything, two directions, shifted, unlike", {kTopLeft, kBottomRight}, Merge::kShift, unlike, 3, 3,
+        {true, true, true, true, true}},
+    {"input, states, two corners", {kTopRight, kBottomLeft}, Merge::kNone, unlike, 1, 1, {false, true, true, true}},
+    {"everything, every corner, unlike", {kTopLeft, kTopRight, kBottomLeft, kBottomRight}, Merge::kSum, unlike, 3, 1,
+        {true, true, true, true, true}},
 };
 
 Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
-  Shape s{options.directions, size.images, size.height, size.width, size.hidden, kind.diagonal, {}, kind.taps,
-      options.input_channels, options.input_taps};
-  set_corners(s, options.reverse);
+  Shape s{int(options.corners.size()), size.images, size.height, size.width, size.hidden, kind.diagonal, {}, kind.taps,
+      options.input_channels, options.input_taps, options.input_taps, kind.gates};
+  std::copy(options.corners.begin(), options.corners.end(), s.corner);
   return s;
 }
 
-// Weights as a layer's parameters lie, [directions][4][hidden][channels][taps].
-template <class T> cpu::Weights<T> parameter(T* data, int64_t taps, int64_t hidden, int64_t channels) {
-  return {data, 4 * hidden * channels * taps, 1, channels * taps, hidden * channels * taps, taps};
-}
-template <class T> std::vector<T> to_parameter(const Shape& s, const std::vector<T>& values, int taps, int channels) {
+// Weights and their gradients may lie as a layer's parameters do: to the bit, all is the same.
+template <class T>
+std::vector<T> to_parameter(const Shape& s, const std::vector<T>& values, int taps, int channels) {
   std::vector<T> out(values.size());
-  const auto from = dense(s, values.data(), taps, channels);
-  const auto to = parameter(out.data(), taps, s.hidden, channels);
+  if (values.empty()) return out;
+  const auto from = weights(s, values.data(), taps, channels);
+  const auto to = weights(s, out.data(), taps, channels, kAsParameters);
   for (int i = 0; i < s.directions; ++i)
     for (int k = 0; k < taps; ++k)
-      for (int column = 0; column < 4 * s.hidden; ++column)
+      for (int column = 0; column < s.columns(); ++column)
         for (int c = 0; c < channels; ++c)
           to.of(i, k).column(column, s.hidden)[c * to.channel] =
               from.of(i, k).column(column, s.hidden)[c * from.channel];
   return out;
 }
-
-// Two directions as a layer has them: weights and their gradients laid out as parameters, the maps of h merged, and dh
-// that of the merged map. All of it is what the scan of the directions gives, to the bit.
 template <class T>
-void check_layer(
-    const Shape& s, const Inputs<T>& in, const Outputs<T>& apart, const Deal& d, int level, const std::string& where) {
-  const int64_t row = int64_t(s.width) * s.hidden, map = int64_t(s.images) * s.height * row;
-  const T nan = std::numeric_limits<T>::quiet_NaN();
-  const auto w = to_parameter(s, in.weight, s.taps, s.hidden),
-             w_ih = to_parameter(s, in.weight_ih, s.input_taps, s.input_channels),
-             b = to_parameter(s, in.bias, in.bias.empty() ? 0 : 1, 1);
-  const auto of = [&](const auto& values) { return parameter(data(values), s.taps, s.hidden, s.hidden); };
-  const auto of_ih = [&](const auto& values) {
-    return parameter(data(values), s.input_taps, s.hidden, s.input_channels);
-  };
-  const auto of_bias = [&](const auto& values) { return parameter(data(values), 1, s.hidden, 1); };
+void check_parameters(
+    const Shape& s, const Inputs<T>& in, Outputs<T> dense, const Deal& d, int level, const std::string& where) {
+  Inputs<T> lying = in;
+  lying.weight = to_parameter(s, in.weight, s.taps, s.hidden);
+  lying.weight_ih = to_parameter(s, in.weight_ih, s.input_taps, s.input_channels);
+  lying.bias = to_parameter(s, in.bias, 1, 1);
+  Outputs<T> out = unwritten(s, in);
+  forward(s, lying, out, d, level, kAsParameters);
+  backward(s, lying, out, d, level, kAsParameters);
+  dense.dweight = to_parameter(s, dense.dweight, s.taps, s.hidden);
+  dense.dweight_ih = to_parameter(s, dense.dweight_ih, s.input_taps, s.input_channels);
+  dense.dbias = to_parameter(s, dense.dbias, 1, 1);
+  check_same_bits(named(of_pixels(s, out)), named(of_pixels(s, dense)), where + ", weights as parameters");
+}
 
-  Outputs<T> out = unwritten(s, in), split = out;
-  std::vector<T> merged(map, nan), expected(map);
-  // None is drawn: what is drawn afterwards would depend on how many instruction sets there are.
-  const std::vector<T> dy(in.dh.begin(), in.dh.begin() + map);
-  cpu::forward<T>(s,
-      {data(in.x), of(w), data(in.h0), data(in.c0), data(in.input), of_ih(w_ih), of_bias(b), data(out.h), data(out.c),
-          data(out.gates), data(merged)},
-      team(d), level);
-  Inputs<T> of_split = in;
-  of_split.dh.assign(2 * map, 0);
-  for (int64_t i = 0; i < map; ++i) {
-    const bool first_row = i / row % s.height == 0, last_row = i / row % s.height == s.height - 1;
-    expected[i] = first_row ? apart.h[i] : apart.h[i] + apart.h[map + i - row];
-    of_split.dh[i] = dy[i];
-    of_split.dh[map + i] = last_row ? T(0) : dy[i + row];
+// Checks images that do not fill their maps.
+
+// Everything but the sums over images.
+template <class T>
+void check_alone(const Shape& s, const Inputs<T>& in, const Outputs<T>& batch, int level, const std::string& where) {
+  for (int b = 0; b < s.images; ++b) {
+    const Extent e = s.extents[b];
+    if (e.height == 0 || e.width == 0) continue;
+    Shape one = s;
+    one.images = 1, one.height = e.height, one.width = e.width, one.extents = nullptr;
+    Inputs<T> of_one = in;
+    of_one.input = image(s, b, in.input, of_input(s));
+    of_one.x = image(s, b, in.x, of_gates(s));
+    of_one.dh = image(s, b, in.dh, of_dh(s, in));
+    Outputs<T> alone = unwritten(one, of_one);
+    forward(one, of_one, alone, {1, 1}, level);
+    backward(one, of_one, alone, {1, 1}, level);
+    Outputs<T> of_batch;
+    of_batch.merged = image(s, b, batch.merged, of_merged(s));
+    of_batch.h = image(s, b, batch.h, of_h(s)), of_batch.c = image(s, b, batch.c, of_c(s));
+    of_batch.gates = image(s, b, batch.gates, of_gates(s)), of_batch.dx = image(s, b, batch.dx, of_gates(s));
+    of_batch.dinput = image(s, b, batch.dinput, of_input(s));
+    of_batch.dh0 = share_of(s, b, batch.dh0, s.hidden), of_batch.dc0 = share_of(s, b, batch.dc0, s.hidden);
+    of_batch.dpeephole = share_of(s, b, batch.dpeephole, in.peephole.empty() ? 0 : 4 * s.hidden);
+    check_same_bits(of_images(of_batch), of_images(alone), where + ", image " + std::to_string(b) + " alone");
   }
-  if (!same_bits(out.h, apart.h) || !same_bits(out.c, apart.c) || !same_bits(out.gates, apart.gates))
-    fail(where + ": h, c or gates depends on how the weights lie, or whether the directions are merged");
-  if (!same_bits(merged, expected)) fail(where + ": the merged map");
+}
 
-  split.h = out.h, split.c = out.c, split.gates = out.gates;
-  scan_all_gradients(s, of_split, split, d, level);
-  cpu::backward<T>(s,
-      {data(dy), of(w), data(in.h0), data(in.c0), data(out.h), data(out.c), data(out.gates), data(in.input),
-          of_ih(w_ih), data(out.dx), data(out.dh0), data(out.dc0), data(out.dinput),
-          {parameter(data(out.dweight), s.taps, s.hidden, s.hidden),
-              parameter(data(out.dweight_ih), s.input_taps, s.hidden, s.input_channels),
-              parameter(data(out.dbias), 1, s.hidden, 1)},
-          true},
-      team(d), level);
-  split.dweight = to_parameter(s, split.dweight, s.taps, s.hidden);
-  split.dweight_ih = to_parameter(s, split.dweight_ih, s.input_taps, s.input_channels);
-  split.dbias = to_parameter(s, split.dbias, 1, 1);
-  check_same_bits(named(out), named(split), where + ", as a layer");
+template <class T> void check_zeros_outside(const Shape& s, Outputs<T> out, const std::string& where) {
+  const auto check_zero = [&](T value) {
+    if (!(value == 0)) fail(where + ": a map is not zero outside the images");
+  };
+  if (!out.merged.empty()) for_outside(s, out.merged, of_merged(s), check_zero);
+  for_outside(s, out.h, of_h(s), check_zero);
+  for_outside(s, out.dx, of_gates(s), check_zero);
+  for_outside(s, out.dinput, of_input(s), check_zero);
+  ++checks;
 }
 
 template <class T> double check_case(const Kind& kind, const Size& size, const Options& options) {
-  const Shape s = shape_of(kind, size, options);
-  const Inputs<T> in = random_inputs<T>(s, options.given);
+  Shape s = shape_of(kind, size, options);
+  std::vector<Extent> extents;
+  for (int b = 0; options.extents && b < s.images; ++b) extents.push_back(options.extents(b, s.height, s.width));
+  s.extents = data(extents);
+  Given given = options.given;
+  given.peephole = given.peephole && kind.may_have_peephole;
+  Inputs<T> in = random_inputs<T>(s, given, options.merge);
+  in.formula = kind.formula, in.scale = kind.scale;
+  if (kind.gates == 5 && kind.formula == Formula::kMax)
+    for (T& c : in.c0) c *= 250;  // so that some are clipped
+  const auto poison = [](T& value) { value = std::numeric_limits<T>::quiet_NaN(); };
+  for_outside(s, in.input, of_input(s), poison);
+  if (given.x) for_outside(s, in.x, of_gates(s), poison);
+  for_outside(s, in.dh, of_dh(s, in), poison);
   const std::string name = std::string(kind.name) + ", " + size.name + ", " + options.name;
   return check_scan(
       s, in, scalar_scan(s, in), name, [&](const Outputs<T>& out, const Deal& d, int level, const std::string& where) {
-        if (s.directions == 2) check_layer(s, in, out, d, level, where);
+        if (s.directions == 2) check_parameters(s, in, out, d, level, where);
+        if (!s.extents) return;
+        check_zeros_outside(s, out, where);
+        if (d.shares == 1) check_alone(s, in, out, level, where);
       });
 }
 
@@ -151,6 +195,29 @@ template <class T> void check_scans() {
     }
     printf("%s, %s: %lld checks, largest error %.1e\n", kTypeName<T>, kind.name, (long long)(checks - before), error);
   }
+}
+
+// Images of unlike sizes are dealt whole, in turn, to shares that have about as many pixels.
+void check_deals() {
+  for (int images : {1, 2, 5, 12})
+    for (int times : {1, 4})
+      for (int shares : {1, 2, 3, 8}) {
+        std::vector<Extent> extents;
+        int64_t all = 0, largest = 0;
+        for (int b = 0; b < images; ++b) extents.push_back(2 * b < images ? Extent{9, 17} : Extent{1, 2});
+        const auto pixels = [&](int64_t i) { return int64_t(extents[i % images].height) * extents[i % images].width; };
+        for (int i = 0; i < times * images; ++i) all += pixels(i), largest = std::max(largest, pixels(i));
+        Shape s{1, images, 9, 17, 1, true, {}, 2};
+        s.extents = extents.data();
+        const cpu::Deal deal(s, times, shares);
+        if (deal.first(0) != 0 || deal.first(shares) != times * images) fail("not all images are dealt");
+        for (int q = 0; q < shares; ++q) {
+          int64_t own = 0;
+          for (int64_t i = deal.first(q); i < deal.first(q + 1); ++i) own += pixels(i);
+          if (own > all / shares + largest) fail("a share has more pixels than another could take");
+        }
+        ++checks;
+      }
 }
 
 // Activations.
@@ -226,6 +293,7 @@ int main(int argc, char** argv) {
   read_arguments(argc, argv);
   check_activations<float>();
   check_activations<double>();
+  check_deals();
   check_scans<float>();
   check_scans<double>();
   return passed();

@@ -35,12 +35,13 @@ for name, (dtype, tf32) in FORMATS.items():
 # Every number of blocks that share an image, also those that the planner does not choose for sizes so small.
 for name, (dtype, tf32) in FORMATS.items():
     for blocks in (1, 2, 4, 8) if CLUSTERS else (1,):
-        x = torch.randn(2, 2, 12, 9, 64, 4, device="cuda", dtype=dtype, requires_grad=True)
+        x = torch.randn(2, 2, 12, 9, 4 * 64, device="cuda", dtype=dtype, requires_grad=True)
         weight = (torch.randn(2, 2, 64, 4, 64, device="cuda") / 12).to(dtype).requires_grad_()
         states = (torch.randn(2, 64, device="cuda").to(dtype).requires_grad_() for _ in range(2))
         path = f"resident::{blocks}"
+        options = None, None, [0, 1], True, 1, "pixelrnn", "none", path, tf32
         try:
-            h, *_ = torch.ops.pixelrnn_ext.line_scan(x, weight, *states, None, None, None, 1, True, False, path, tf32)
+            _, h, *_ = torch.ops.pixelrnn_ext.scan(None, None, None, x, weight, *states, *options)
         except RuntimeError as error:
             if "cannot run" not in str(error):
                 raise

@@ -48,15 +48,15 @@ inline Dual clip(const Dual& x, double limit) {
 
 // A unit of a pixel, from its pre-activations z, the neighbours' c, of which the Row LSTM's is `left`, and peepholes.
 struct Unit {
-  enum Variable { kZ, kLeft = 5, kUp, kPeepholes };
+  enum Variable { kZ, kLeft = 5, kUp, kPeephole };
   Dual gates[5], c, h;
 
-  Unit(const Cell& cell, bool five, bool is_first, const double z[5], double left, double up,
-      const double peepholes[4]) {
+  Unit(Formula formula, double scale, bool five, bool is_first, const double z[5], double left, double up,
+      const double peephole[4]) {
     const auto v = [](int n, double value) { return Dual::variable(n, value); };
     const Dual c_left = v(kLeft, left), c_up = v(kUp, up);
-    const Dual p_i = v(kPeepholes, peepholes[0]), p_f = v(kPeepholes + 1, peepholes[1]),
-               p_up = v(kPeepholes + 2, peepholes[2]), p_o = v(kPeepholes + 3, peepholes[3]);
+    const Dual p_i = v(kPeephole, peephole[0]), p_f = v(kPeephole + 1, peephole[1]),
+               p_up = v(kPeephole + 2, peephole[2]), p_o = v(kPeephole + 3, peephole[3]);
     auto& [i, f, g, o, fifth] = gates;
     i = sigmoid(v(kZ, z[0]) + p_i * (c_up + c_left));
     f = sigmoid(v(kZ + 1, z[1]) + p_f * c_left);
@@ -65,11 +65,11 @@ struct Unit {
     const Dual mean = fifth * c_up + (1 - fifth) * c_left;
     if (!five) {
       c = f * c_left + i * g;
-    } else if (cell.formula == Formula::kStable) {
+    } else if (formula == Formula::kStable) {
       c = f * mean + i * g;
-    } else if (cell.formula == Formula::kForget) {
-      c = cell.scale * (f * c_left + fifth * c_up) + i * g;
-    } else if (cell.formula == Formula::kLeaky) {
+    } else if (formula == Formula::kForget) {
+      c = scale * (f * c_left + fifth * c_up) + i * g;
+    } else if (formula == Formula::kLeaky) {
       c = (1 - i) * mean + i * g;
     } else {
       const bool takes_left = is_first || f.value >= fifth.value;
@@ -77,7 +77,7 @@ struct Unit {
       c = clip((takes_left ? f * c_left : fifth * c_up) + i * g, 100);
     }
     o = sigmoid(v(kZ + 3, z[3]) + p_o * c);
-    h = five && cell.formula == Formula::kLeaky ? tanh(f * mean + o * c) : o * tanh(c);
+    h = five && formula == Formula::kLeaky ? tanh(f * mean + o * c) : o * tanh(c);
   }
 };
 
@@ -86,12 +86,12 @@ struct Unit {
 class ScalarScan {
  public:
   ScalarScan(const Shape& s, int direction, const Inputs<double>& in, Outputs<double>& out)
-      : s_(s), direction_(direction), in_(in), out_(out), z_(out.gates.size()), dh_(in.dh), dc_(out.c.size()) {}
+      : s_(s), direction_(direction), in_(in), out_(out), z_(out.gates.size()), dh_(out.h.size()), dc_(out.c.size()) {
+    for_each_pixel([&](Pixel p) { unmerge(p); });
+  }
 
   void forward() {
-    for (int image = 0; image < s_.images; ++image)
-      for (int row = 0; row < height(image); ++row)
-        for (int column = 0; column < width(image); ++column) forward({image, row, column});
+    for_each_pixel([&](Pixel p) { forward(p), merge(p); });
   }
   void backward() {
     for (int image = 0; image < s_.images; ++image)
@@ -102,8 +102,13 @@ class ScalarScan {
  private:
   struct Pixel { int image, row, column; };
 
-  bool five() const { return s_.family == cpu::Family::kFive; }
-  int gates() const { return five() ? 5 : 4; }
+  template <class F> void for_each_pixel(const F& f) {
+    for (int image = 0; image < s_.images; ++image)
+      for (int row = 0; row < height(image); ++row)
+        for (int column = 0; column < width(image); ++column) f({image, row, column});
+  }
+
+  bool five() const { return s_.gates == 5; }
   int height(int image) const { return s_.extents ? s_.extents[image].height : s_.height; }
   int width(int image) const { return s_.extents ? s_.extents[image].width : s_.width; }
 
@@ -123,13 +128,11 @@ class ScalarScan {
     return (int64_t(p.image) * s_.height + row) * s_.width + column;
   }
   int64_t pixel(Pixel p) const { return int64_t(direction_) * s_.images * s_.height * s_.width + map_index(p); }
-  // Indices of unit u: of c, of h, whose directions have one map where there are five gates, of gate g.
+  // Indices of unit u: of c, of h, of gate g.
   int64_t c_at(Pixel p, int u) const { return pixel(p) * s_.hidden + u; }
-  int64_t h_at(Pixel p, int u) const {
-    return five() ? (map_index(p) * s_.directions + direction_) * s_.hidden + u : c_at(p, u);
-  }
+  int64_t h_at(Pixel p, int u) const { return (map_index(p) * s_.directions + direction_) * s_.hidden + u; }
   int64_t gate_at(Pixel p, int u, int g) const {
-    return pixel(p) * gates() * s_.hidden + (g < 4 ? 4 * u + g : 4 * s_.hidden + u);
+    return pixel(p) * s_.gates * s_.hidden + (g < 4 ? 4 * u + g : 4 * s_.hidden + u);
   }
   int64_t state_at(int u) const { return int64_t(direction_) * s_.hidden + u; }
   int64_t image_state_at(Pixel p, int u) const { return (int64_t(direction_) * s_.images + p.image) * s_.hidden + u; }
@@ -138,10 +141,10 @@ class ScalarScan {
     return ((int64_t(direction_) * s_.images + p.image) * 4 + n) * s_.hidden + u;
   }
   int64_t weight_at(int k, int u, int g, int v) const {
-    return (((int64_t(direction_) * s_.taps + k) * s_.hidden + u) * gates() + g) * s_.hidden + v;
+    return (((int64_t(direction_) * s_.taps + k) * s_.hidden + u) * s_.gates + g) * s_.hidden + v;
   }
   int64_t input_weight_at(int k, int u, int g, int channel) const {
-    return (((int64_t(direction_) * s_.input_taps + k) * s_.hidden + u) * gates() + g) * s_.input_channels + channel;
+    return (((int64_t(direction_) * s_.input_taps + k) * s_.hidden + u) * s_.gates + g) * s_.input_channels + channel;
   }
   double input(Pixel p, int channel) const {
     return inside(p) ? in_.input[map_index(p) * s_.input_channels + channel] : 0;
@@ -151,7 +154,7 @@ class ScalarScan {
 
   double pre_activation(Pixel p, int u, int g) const {
     double z = in_.x.empty() ? 0 : in_.x[gate_at(p, u, g)];
-    if (!in_.bias.empty()) z += in_.bias[state_at(u) * gates() + g];
+    if (!in_.bias.empty()) z += in_.bias[state_at(u) * s_.gates + g];
     for (int k = 0; k < s_.taps; ++k)
       for (int v = 0; v < s_.hidden; ++v) z += in_.weight[weight_at(k, u, g, v)] * h(state_tap(p, k), v);
     for (int k = 0; k < s_.input_taps; ++k)
@@ -160,17 +163,36 @@ class ScalarScan {
     return z;
   }
   Unit unit(Pixel p, int u) const {
-    double z[5] = {}, peepholes[4] = {};
-    for (int g = 0; g < gates(); ++g) z[g] = z_[gate_at(p, u, g)];
-    for (int n = 0; n < 4 && !in_.peepholes.empty(); ++n) peepholes[n] = in_.peepholes[peephole_at(n, u)];
-    return {in_.cell, five(), p.row == 0, z, c(carry(p), u), five() ? c(above(p), u) : 0, peepholes};
+    double z[5] = {}, peephole[4] = {};
+    for (int g = 0; g < s_.gates; ++g) z[g] = z_[gate_at(p, u, g)];
+    for (int n = 0; n < 4 && !in_.peephole.empty(); ++n) peephole[n] = in_.peephole[peephole_at(n, u)];
+    return {in_.formula, in_.scale, five(), p.row == 0, z, c(carry(p), u), five() ? c(above(p), u) : 0, peephole};
+  }
+
+  // Whether this pixel is part of the merged map, and of which value of unit 0.
+  bool merged_at(Pixel p, int64_t* at) const {
+    const bool moves = in_.merge == Merge::kShift && direction_ == 1;  // down by a row of the image
+    const int row = s_.corner[direction_].bottom ? height(p.image) - 1 - p.row : p.row;
+    *at = (map_index(p) + (moves ? s_.width : 0)) * s_.hidden;
+    return !moves || row + 1 < height(p.image);
+  }
+  void merge(Pixel p) {
+    int64_t at;
+    if (in_.merge == Merge::kNone || !merged_at(p, &at)) return;
+    for (int u = 0; u < s_.hidden; ++u) out_.merged[at + u] += out_.h[h_at(p, u)];
+  }
+  void unmerge(Pixel p) {
+    int64_t at;
+    const bool read = merged_at(p, &at);
+    for (int u = 0; u < s_.hidden; ++u)
+      dh_[h_at(p, u)] = in_.merge == Merge::kNone ? in_.dh[h_at(p, u)] : read ? in_.dh[at + u] : 0;
   }
 
   void forward(Pixel p) {
     for (int u = 0; u < s_.hidden; ++u) {
-      for (int g = 0; g < gates(); ++g) z_[gate_at(p, u, g)] = pre_activation(p, u, g);
+      for (int g = 0; g < s_.gates; ++g) z_[gate_at(p, u, g)] = pre_activation(p, u, g);
       const Unit it = unit(p, u);
-      for (int g = 0; g < gates(); ++g) out_.gates[gate_at(p, u, g)] = it.gates[g].value;
+      for (int g = 0; g < s_.gates; ++g) out_.gates[gate_at(p, u, g)] = it.gates[g].value;
       out_.c[c_at(p, u)] = it.c.value;
       out_.h[h_at(p, u)] = it.h.value;
     }
@@ -181,20 +203,20 @@ class ScalarScan {
     for (int u = 0; u < s_.hidden; ++u) {
       const Unit it = unit(p, u);
       const auto by = [&](int n) { return dh_[h_at(p, u)] * it.h.slope[n] + dc_[c_at(p, u)] * it.c.slope[n]; };
-      for (int g = 0; g < gates(); ++g) out_.dx[gate_at(p, u, g)] = by(Unit::kZ + g);
+      for (int g = 0; g < s_.gates; ++g) out_.dx[gate_at(p, u, g)] = by(Unit::kZ + g);
       const auto carried = [&](Pixel from, double dc) {
         (inside(from) ? dc_[c_at(from, u)] : out_.dc0[image_state_at(from, u)]) += dc;
       };
       carried(carry(p), by(Unit::kLeft));
       if (five()) carried(above(p), by(Unit::kUp));
-      for (int n = 0; n < 4 && !out_.dpeepholes.empty(); ++n)
-        out_.dpeepholes[image_peephole_at(p, n, u)] += by(Unit::kPeepholes + n);
+      for (int n = 0; n < 4 && !out_.dpeephole.empty(); ++n)
+        out_.dpeephole[image_peephole_at(p, n, u)] += by(Unit::kPeephole + n);
     }
     for (int u = 0; u < s_.hidden; ++u)
-      for (int g = 0; g < gates(); ++g) backward(p, u, g, out_.dx[gate_at(p, u, g)]);
+      for (int g = 0; g < s_.gates; ++g) backward(p, u, g, out_.dx[gate_at(p, u, g)]);
   }
   void backward(Pixel p, int u, int g, double dz) {
-    out_.dbias[state_at(u) * gates() + g] += dz;
+    out_.dbias[state_at(u) * s_.gates + g] += dz;
     for (int k = 0; k < s_.taps; ++k) {
       const Pixel from = state_tap(p, k);
       for (int v = 0; v < s_.hidden; ++v) {
@@ -221,8 +243,8 @@ class ScalarScan {
 
 template <class T> Outputs<double> scalar_scan(const Shape& s, const Inputs<T>& in) {
   const Inputs<double> exact{to_double(in.x), to_double(in.weight), to_double(in.h0), to_double(in.c0),
-      to_double(in.input), to_double(in.weight_ih), to_double(in.bias), to_double(in.peepholes), to_double(in.dh),
-      in.cell};
+      to_double(in.input), to_double(in.weight_ih), to_double(in.bias), to_double(in.peephole), to_double(in.dh),
+      in.merge, in.formula, in.scale};
   Outputs<double> out = outputs_of(s, in, 0.);
   for (int direction = 0; direction < s.directions; ++direction) {
     ScalarScan scan(s, direction, exact, out);

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from emulated.kernels import FAMILY, FORMATS, kernels  # noqa: E402
+from emulated.kernels import kernels  # noqa: E402
 from emulated.resources import compiled  # noqa: E402
 from emulator import toolchain  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
@@ -16,10 +16,9 @@ from sass_model import compiler, lines, sass  # noqa: E402
 
 def modelled():
     """The Table of all kernels of variants.h."""
-    names = [f"resident{family}_{format}.cu" for family in FAMILY.values() for format in FORMATS]
     resources = {arch: compiled(arch)[0] for arch in cost_table.ARCHITECTURES}
     code = {}
-    for made in toolchain.compiled([ROOT / "csrc" / "cuda" / name for name in names]):
+    for made in toolchain.compiled(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):
         code |= sass.kernels(made.cubin)
     rows = []
     for kernel in [*kernels(), *kernels(5)]:

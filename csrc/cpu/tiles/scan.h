@@ -1,7 +1,7 @@
 // Register tiles of the scan (../scan_kernels.h).
 #pragma once
 #include "../../cell.h"
-#include "../../cell2d.h"
+#include "../../cell5.h"
 #include "register_tile.h"
 #include "simd.h"
 #include "transposition.h"
@@ -13,23 +13,17 @@ constexpr int kForwardGates = 4;
 #else
 constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read than by 3 cells x 4
 #endif
-// Gates of a pass over the values: of five 3 and 2, or 2, 2 and 1.
-template <Family F> constexpr int kPassGates = F == Family::kFive && kForwardGates == 4 ? 3 : kForwardGates;
+// Gates of a pass over the values: five gates take passes of 3 and 2, or of 2, 2 and 1.
+template <int G> constexpr int kPassGates = G == 5 && kForwardGates == 4 ? 3 : kForwardGates;
 // Three gates leave registers for more cells, which use a weight more often.
-template <Family F> constexpr int kForwardCells = kPassGates<F> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
+template <int G> constexpr int kForwardCells = kPassGates<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
 // What the next line needs is fetched a few cache lines at a time: all at once, there would be more misses than the
 // core can have under way.
 
-// Values from pixel to pixel of h.
-template <Family F, class Maps> INLINE auto stride_of_h(const Maps& maps, int hidden) {
-  if constexpr (F == Family::kFour) return hidden;
-  else return maps.h_stride;
-}
-
 // The four gates of unit `unit`, counted through the cells of a map: the fifth gates of the cells before lie between.
-template <Family F, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
-  if constexpr (F == Family::kFive) map += cell * hidden;
+template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
+  if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
 }
 
@@ -49,7 +43,8 @@ template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t h
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Of R cells with five gates, whose pre-activations are z: all but h, of which z is the inner and the outer part.
+// Computes R cells of five gates from their pre-activations z, all but h: z then holds the inner and the outer part of
+// h.
 template <class T, int R> INLINE void five_gates(
     const Rows<T>& rows, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -60,11 +55,16 @@ template <class T, int R> INLINE void five_gates(
     prefetch<L * sizeof(T)>(maps.c + next * hidden + u0);
     prefetch<L * sizeof(T)>(maps.h + next * maps.h_stride + u0);
     Peepholes<Vec<T>> peepholes;
-    if (maps.cell.peepholes) peepholes = load_peepholes(maps.cell.peepholes, hidden, u0, n);
+    if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u0, n);
+    FiveGates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3], z[m][4]};
+    if (maps.x) {
+      const FiveGates<Vec<T>> x = load_five(maps.x, hidden, cell, u0, n);
+      pre = {pre.i + x.i, pre.f + x.f, pre.g + x.g, pre.o + x.o, pre.up + x.up};
+    }
     const T* up = rows.carry_up[i0 + m];
-    const CellOutput<Vec<T>> out = cell2d<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
-        maps.cell.peepholes ? &peepholes : nullptr, up == maps.cell.border,
-        {z[m][0], z[m][1], z[m][2], z[m][3], z[m][4]}, load(rows.carry[i0 + m] + u0, n), load(up + u0, n));
+    const CellOutput<Vec<T>> out =
+        cell5<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale, maps.cell.peephole ? &peepholes : nullptr,
+            up == maps.border, pre, load(rows.carry[i0 + m] + u0, n), load(up + u0, n));
     store_five(maps.gates, hidden, cell, u0, n, out.gates);
     store(maps.c + cell * hidden + u0, out.c, n);
     z[m][0] = out.inner, z[m][1] = out.outer;
@@ -72,29 +72,29 @@ template <class T, int R> INLINE void five_gates(
 }
 
 // R cells x one vector of units.
-template <class T, Family F, int R>
+template <class T, int G, int R>
 void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
-  constexpr int L = lanes<T>, G = kPassGates<F>, rest = gates(F) % G, whole = gates(F) - rest;
+  constexpr int L = lanes<T>, P = kPassGates<G>, rest = G % P, whole = G - rest;
   using Math = VectorMath<T>;
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
-  Vec<T> z[R][gates(F)];
-  UNROLL for (int g0 = 0; g0 < whole; g0 += G) {
-    Vec<T> acc[R][G] = {};  // apart from z: the rolled loop below would keep it out of registers
-    w = multiply_taps<T, R, G>(rows, i0, w, acc);
-    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < G; ++g) z[m][g0 + g] = acc[m][g];
+  Vec<T> z[R][G];
+  UNROLL for (int g0 = 0; g0 < whole; g0 += P) {
+    Vec<T> acc[R][P] = {};  // apart from z: the rolled loop below would keep it out of registers
+    w = multiply_taps<T, R, P>(rows, i0, w, acc);
+    UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < P; ++g) z[m][g0 + g] = acc[m][g];
   }
   if constexpr (rest > 0) {
     Vec<T> acc[R][rest] = {};
     multiply_taps<T, R, rest>(rows, i0, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < rest; ++g) z[m][whole + g] = acc[m][g];
   }
-  if constexpr (F == Family::kFive) five_gates<T, R>(rows, i0, hidden, u0, n, z, maps);
+  if constexpr (G == 5) five_gates<T, R>(rows, i0, hidden, u0, n, z, maps);
   else ROLL for (int m = 0; m < R; ++m) {
       const int64_t at = rows.cell[i0 + m] * hidden + u0, next = at + int64_t(rows.ahead) * hidden;
       if (maps.x) prefetch<4 * L * sizeof(T)>(maps.x + next * 4);
       prefetch<4 * L * sizeof(T)>(maps.gates + next * 4);
       prefetch<L * sizeof(T)>(maps.c + next);
-      prefetch<L * sizeof(T)>(maps.h + next);
+      prefetch<L * sizeof(T)>(maps.h + (rows.cell[i0 + m] + int64_t(rows.ahead)) * maps.h_stride + u0);
       Gates<Vec<T>> pre{z[m][0], z[m][1], z[m][2], z[m][3]};
       if (maps.x) {
         const Gates<Vec<T>> x = load_gates(maps.x + at * 4, n);
@@ -106,24 +106,24 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
       store(maps.c + at, c, n);
       z[m][0] = c, z[m][1] = a.o;
     }
-  // Apart, since tanh(c) waits for all of its cell: here it does so beside those of the other cells.
+  // A second loop, so that the tanh(c) of several cells overlap instead of each waiting for its own cell.
   ROLL for (int m = 0; m < R; ++m) {
     const Gates<Vec<T>> a{{}, {}, {}, z[m][1]};
-    store(maps.h + rows.cell[i0 + m] * stride_of_h<F>(maps, hidden) + u0, hidden_state<Math>(a, z[m][0]), n);
+    store(maps.h + rows.cell[i0 + m] * maps.h_stride + u0, hidden_state<Math>(a, z[m][0]), n);
   }
 }
 
 // R cells x N vectors of units: dh is the outer gradient plus the product, over the cells that read this one, of their
 // dx with the transposed weights.
-template <class T, Family F, int R, int N>
+template <class T, int G, int R, int N>
 void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
   auto ahead = [&](int s) __attribute__((always_inline)) {
     const int64_t next = (rows.cell[i0 + s / N] + rows.ahead) * hidden + u0 + s % N * L;
-    prefetch<4 * L * sizeof(T)>(gates_of<F>(maps.gates, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
-    prefetch<L * sizeof(T)>(rows.dh[i0 + s / N] + int64_t(rows.ahead) * stride_of_h<F>(maps, hidden) + u0 + s % N * L);
+    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.gates, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
+    prefetch<L * sizeof(T)>(rows.dh[i0 + s / N] + int64_t(rows.ahead) * maps.dh_stride + u0 + s % N * L);
     prefetch<L * sizeof(T)>(maps.c + next);
-    prefetch<4 * L * sizeof(T)>(gates_of<F>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
+    prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
   };
   Vec<T> acc[R][N] = {};
   // The epilogue of several vectors is too short for so many misses, the product is long.
@@ -139,13 +139,13 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     T* dc_at = maps.dc + rows.chain[i0 + m] * hidden + u;
     Vec<T> dc = load(dc_at, n);
     const Vec<T> dh = load(rows.dh[i0 + m] + u, n) + product[m][v];
-    if constexpr (F == Family::kFive) {
+    if constexpr (G == 5) {
       const int64_t cell = rows.cell[i0 + m];
       Peepholes<Vec<T>> peepholes;
-      if (maps.cell.peepholes) peepholes = load_peepholes(maps.cell.peepholes, hidden, u, n);
+      if (maps.cell.peephole) peepholes = load_peepholes(maps.cell.peephole, hidden, u, n);
       Vec<T> dc_up = load(rows.dc_below[i0 + m] + u, n);
-      const FiveGates<Vec<T>> dx = cell2d_backward<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
-          maps.cell.peepholes ? &peepholes : nullptr, load_five(maps.gates, hidden, cell, u, n), load(maps.c + at, n),
+      const FiveGates<Vec<T>> dx = cell5_backward<VectorMath<T>, Vec<T>, T>(maps.cell.formula, maps.cell.scale,
+          maps.cell.peephole ? &peepholes : nullptr, load_five(maps.gates, hidden, cell, u, n), load(maps.c + at, n),
           load(rows.carry[i0 + m] + u, n), load(rows.carry_up[i0 + m] + u, n), dh, dc, dc_up);
       store(dc_at, dc, n);
       store(rows.dc_up[i0 + m] + u, dc_up, n);
@@ -159,8 +159,8 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
   }
 }
 
-template <class T, Family F> struct ScanTiles {
-  static constexpr int L = lanes<T>, G = gates(F);
+template <class T, int G> struct ScanTiles {
+  static constexpr int L = lanes<T>;
 
   static int backward_vectors(int hidden) {
     const int vectors = (hidden + L - 1) / L;
@@ -168,7 +168,7 @@ template <class T, Family F> struct ScanTiles {
   }
   static int block_units(Pass pass, int hidden) { return pass == Pass::kForward ? L : L * backward_vectors(hidden); }
   static int max_cells(Pass pass, int hidden) {
-    if (pass == Pass::kForward) return kForwardCells<F>;
+    if (pass == Pass::kForward) return kForwardCells<G>;
     const int v = backward_vectors(hidden);
     return v == 4 || (v == 2 && PIXELRNN_VECTOR_REGISTERS == 16) ? kRows : 8;
   }
@@ -187,8 +187,8 @@ template <class T, Family F> struct ScanTiles {
       for (int g = 0; g < G; ++g) {
         const int64_t u = (int64_t)b * L;
         const int units = hidden - u < L ? hidden - u : L;
-        const int first = g / kPassGates<F> * kPassGates<F>;  // gate of the pass
-        const int64_t step = (G - first < kPassGates<F> ? G - first : kPassGates<F>)*L;
+        const int first = g / kPassGates<G> * kPassGates<G>;  // gate of the pass
+        const int64_t step = (G - first < kPassGates<G> ? G - first : kPassGates<G>)*L;
         T* to = packed + (((int64_t)b * G + first) * all + g - first) * L;
         for (int k = 0; k < taps; to += channels[k++] * step) {
           const Weights<const T>& w = weight[k];
@@ -226,7 +226,7 @@ template <class T, Family F> struct ScanTiles {
     switch (count) {
 #define CASE(R) \
   case R:       \
-    if constexpr (R <= kForwardCells<F>) return forward_tile<T, F, R>(rows, first, hidden, block * L, w, maps);
+    if constexpr (R <= kForwardCells<G>) return forward_tile<T, G, R>(rows, first, hidden, block * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }
@@ -239,7 +239,7 @@ template <class T, Family F> struct ScanTiles {
     switch (count) {
 #define CASE(R) \
   case R:       \
-    if constexpr (R * N <= 4 * kRows) return backward_tile<T, F, R, N>(rows, first, hidden, block * N * L, w, maps);
+    if constexpr (R * N <= 4 * kRows) return backward_tile<T, G, R, N>(rows, first, hidden, block * N * L, w, maps);
       CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
 #undef CASE
     }

@@ -34,7 +34,7 @@ template <class T> struct Table {
     return nullptr;
   }
 
-  static constexpr Kernels<T> kernels{{ScanTiles<T, Family::kFour>::kernels, ScanTiles<T, Family::kFive>::kernels},
+  static constexpr Kernels<T> kernels{{ScanTiles<T, 4>::kernels, ScanTiles<T, 5>::kernels},
       ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, ColumnTiles<T, false>::kernels, grid_columns(),
       rounding(), activation};
 };

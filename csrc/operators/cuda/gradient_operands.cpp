@@ -1,5 +1,7 @@
 #include "gradient_operands.h"
 
+#include <algorithm>
+
 #include "../../cuda/gradients.h"
 #include "device.h"
 #include "tensors.h"
@@ -7,17 +9,6 @@
 namespace pixelrnn::cuda {
 namespace {
 
-using torch::headeronly::ScalarType;
-
-MapShape map_shape(const Tensor& map, int64_t taps, bool diagonal, bool reverse) {
-  const int64_t directions = map.size(0), images = map.size(1), height = map.size(2), width = map.size(3),
-                hidden = map.size(4);
-  constexpr int64_t most = int64_t(1) << 31;
-  STD_TORCH_CHECK(taps > 0 && taps < (1 << 20) && images * height < most && images * taps < most &&
-                      width * taps * hidden < most && height * width < most,
-      "line_scan: the map is too large");
-  return {int(directions), int(images), int(height), int(width), int(hidden), diagonal, reverse, int(taps)};
-}
 std::optional<MapType> map_type(ScalarType t) {
   switch (t) {
     case ScalarType::Float: return MapType::float32;
@@ -27,41 +18,69 @@ std::optional<MapType> map_type(ScalarType t) {
     default: return std::nullopt;
   }
 }
+MapType checked_type(const Tensor& map) {
+  const std::optional<MapType> type = map_type(map.scalar_type());
+  STD_TORCH_CHECK(type, "scan: expected float32, float64, float16 or bfloat16, got ", map.scalar_type());
+  return *type;
+}
+
+// `values`: of all directions of a pixel.
+MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
+    bool diagonal, const Optional& sizes, const std::vector<int64_t>& corners) {
+  constexpr int64_t most = int64_t(1) << 31;
+  STD_TORCH_CHECK(taps > 0 && taps < (1 << 20) && images * height < most && images * taps < most &&
+                      height * width < most && 2 * width * values < most && width * taps * values < most,
+      "scan: the map is too large");
+  STD_TORCH_CHECK(directions <= kMostDirections && directions == int64_t(corners.size()), "scan: expected 1 to ",
+      kMostDirections, " directions and a corner of each, got ", directions, " and ", corners.size());
+  STD_TORCH_CHECK(!sizes || (sizes->dim() == 2 && sizes->size(0) == images && sizes->size(1) == 2 &&
+                                sizes->scalar_type() == ScalarType::Long),
+      "scan: expected sizes [B, 2] of int64");
+  MapShape shape{int(directions), int(images), int(taps),
+      {static_cast<const int64_t*>(in(sizes)), int(height), int(width), diagonal, {}}};
+  for (size_t d = 0; d < corners.size(); ++d) {
+    STD_TORCH_CHECK(corners[d] >= 0 && corners[d] < 4, "scan: expected corners from 0 to 3, got ", corners[d]);
+    shape.maps.corner[d] = {corners[d] >= 2, corners[d] % 2 == 1};
+  }
+  return shape;
+}
 
 }  // namespace
 
-Tensor neighbour_states(
-    Tensor h, Optional h0, int64_t taps, int64_t first, int64_t count, bool diagonal, bool reverse) {
-  check_on_one_device("line_scan", "h", h, {{"h0", h0}});
-  STD_TORCH_CHECK(h.dim() == 5, "line_scan: expected h [D, B, H, W, h]");
-  const bool right = !h0 || (h0->dim() == 2 && h0->size(0) == h.size(0) && h0->size(1) == h.size(4) &&
+Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
+    int64_t taps, int64_t first, int64_t count) {
+  check_on_one_device("scan", "h", h, {{"h0", h0}, {"sizes", sizes}});
+  STD_TORCH_CHECK(h.dim() == 5, "scan: expected h [B, H, W, D, h]");
+  const bool right = !h0 || (h0->dim() == 2 && h0->size(0) == h.size(3) && h0->size(1) == h.size(4) &&
                                 h0->scalar_type() == h.scalar_type());
-  STD_TORCH_CHECK(right, "line_scan: expected h0 [D, h] of the dtype of h");
-  STD_TORCH_CHECK(first >= 0 && count > 0 && first + count <= taps, "line_scan: expected taps below ", taps, ", got ",
-      first, " to ", first + count - 1);
-  STD_TORCH_CHECK(
-      map_type(h.scalar_type()), "line_scan: expected float32, float64, float16 or bfloat16, got ", h.scalar_type());
+  STD_TORCH_CHECK(right, "scan: expected h0 [D, h] of the dtype of h");
+  STD_TORCH_CHECK(first >= 0 && count > 0 && first + count <= taps, "scan: expected taps below ", taps, ", got ", first,
+      " to ", first + count - 1);
+  checked_type(h);
   const OnDeviceOf device(h);
-  h = prepared(h), h0 = prepared(h0);
-  Tensor out = torch::stable::new_empty(h, {h.size(0), h.size(1), h.size(2), h.size(3), count, h.size(4)});
+  h = prepared(h), h0 = prepared(h0), sizes = prepared(sizes);
+  const int64_t images = h.size(0), height = h.size(1), width = h.size(2), directions = h.size(3), hidden = h.size(4);
+  const MapShape shape =
+      map_shape(directions, images, height, width, directions * hidden, taps, diagonal, sizes, corners);
+  Tensor out = torch::stable::new_empty(h, {directions, images, height, width, count, hidden});
   if (!out.numel()) return out;
-  const NeighboursArgs args{h.const_data_ptr(), h0 ? h0->const_data_ptr() : nullptr, out.mutable_data_ptr(),
-      map_shape(h, taps, diagonal, reverse), int(first), int(count), 0};
-  check(gather_neighbours(args, int(h.element_size()), device.stream()));
+  const NeighboursArgs args{h.const_data_ptr(), in(h0), out.mutable_data_ptr(), shape, int(first), int(count), 0};
+  check(gather_neighbours(args, hidden * h.element_size(), device.stream()));
   return out;
 }
 
-Tensor border_sums(Tensor dx, int64_t taps, bool diagonal, bool reverse) {
-  STD_TORCH_CHECK(dx.dim() == 6 && dx.size(5) == 4, "line_scan: expected dx [D, B, H, W, h, 4]");
-  const std::optional<MapType> type = map_type(dx.scalar_type());
-  STD_TORCH_CHECK(type, "line_scan: expected float32, float64, float16 or bfloat16, got ", dx.scalar_type());
+Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps) {
+  check_on_one_device("scan", "dx", dx, {{"sizes", sizes}});
+  STD_TORCH_CHECK(dx.dim() == 5, "scan: expected dx [D, B, H, W, G h]");
+  const MapType type = checked_type(dx);
   const OnDeviceOf device(dx);
-  dx = prepared(dx);
-  const ScalarType wide = *type == MapType::float64 ? ScalarType::Double : ScalarType::Float;
-  Tensor out = torch::stable::new_empty(dx, {dx.size(0), dx.size(1), taps, dx.size(4), 4}, wide);
+  dx = prepared(dx), sizes = prepared(sizes);
+  const int64_t directions = dx.size(0), images = dx.size(1), columns = dx.size(4);
+  const MapShape shape = map_shape(directions, images, dx.size(2), dx.size(3), columns, taps, diagonal, sizes, corners);
+  Tensor out = torch::stable::new_empty(
+      dx, {directions, images, taps, columns}, type == MapType::float64 ? ScalarType::Double : ScalarType::Float);
   if (!out.numel()) return out;
-  check(sum_border(
-      *type, {dx.const_data_ptr(), out.mutable_data_ptr(), map_shape(dx, taps, diagonal, reverse)}, device.stream()));
+  check(sum_border(type, {dx.const_data_ptr(), out.mutable_data_ptr(), shape, int(columns)}, device.stream()));
   return out;
 }
 

@@ -1,15 +1,12 @@
-// The library _C_cuda. Loading it registers the recurrences on a GPU, which
-// pixelrnn_ext/operators/{recurrence,lstm2d}/gpu.py make the public operators' CUDA kernels of.
+// The library _C_cuda. Loading it registers the recurrence on a GPU, of which pixelrnn_ext/operators/scan/gpu.py makes
+// the public operators' CUDA kernels.
 #include <torch/csrc/stable/library.h>
 
 #include <stdexcept>
 #include <string>
 
 #include "../../cuda/kernel_loader.h"
-#include "gradient_operands.h"
-#include "lstm2d.h"
 #include "recurrence.h"
-#include "schemas.h"
 #include "tensors.h"
 
 namespace pixelrnn::cuda {
@@ -45,11 +42,11 @@ std::string why_no_gpu() try {
 }  // namespace pixelrnn::cuda
 
 STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
-  PIXELRNN_RECURRENCE_SCHEMAS(m);
+  pixelrnn::cuda::define_recurrences(m);
   m.def("why_no_code(int capability) -> str");
   m.def("why_no_gpu() -> str");
 }
-STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { PIXELRNN_RECURRENCE_KERNELS(m); }
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CUDA, m) { pixelrnn::cuda::implement_recurrences(m); }
 STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CompositeExplicitAutograd, m) {
   m.impl("describe_plan", TORCH_BOX(&pixelrnn::cuda::describe_plan));
   m.impl("why_no_code", TORCH_BOX(&pixelrnn::cuda::why_not_on));

@@ -1,6 +1,5 @@
 #include "recurrence.h"
 
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
@@ -14,79 +13,85 @@
 namespace pixelrnn::cuda {
 namespace {
 
-Scan scan_of(const Tensor& map, const Tensor& weight, bool diagonal, bool reverse, bool tf32) {
-  STD_TORCH_CHECK(weight.dim() == 5 && map.dim() == 6,
-      "line_scan: expected weight [D, taps, h, 4, h] and x or gates [D, B, H, W, h, 4]");
-  Scan s{"line_scan", map.size(0), map.size(1), map.size(2), map.size(3), map.size(4), weight.size(1), diagonal, tf32,
-      weight.scalar_type(), {}};
-  for (int d = 0; d < 2; ++d) s.corner[d] = {false, reverse != (d == 1)};
-  s.check_type();
-  s.check_sizes();
-  STD_TORCH_CHECK(s.directions == 1 || s.directions == 2, "line_scan: expected 1 or 2 directions, got ", s.directions);
-  s.check_tensor("weight", weight, {s.directions, s.taps, s.hidden, 4, s.hidden}, s.type);
-  return s;
+template <class Args> Args with_geometries(const Scan& s, Args args) {
+  for (int d = 0; d < kMostDirections; ++d) args.geometry[d] = s.geometry(d);
+  return args;
+}
+Cell<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell.scale)}; }
+
+// The resident kernels of four gates have a map of h for each direction, [D, B, H, W, h]: with all directions in one
+// map the compiler runs out of registers on some GPUs. One direction alone is the same memory either way.
+bool is_apart(const Scan& s) { return s.gates == 4 && s.directions > 1; }
+
+template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, Tensor& h, const Tensor& c,
+    const Tensor& gates, CUstream stream) {
+  const Tensor packed = s.packed_weight(plan, stream);
+  const Tensor written = is_apart(s) ? torch::stable::new_empty(h, s.maps(s.hidden)) : h;
+  const auto args = with_geometries(s, ForwardArgsOf<G>{x.const_data_ptr(), packed.const_data_ptr(), in(s.h0), in(s.c0),
+                                           written.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
+                                           gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling, {}});
+  if constexpr (G == 4) check(forward(plan, args, int(s.directions), stream));
+  else check(forward(plan, ForwardArgs5{args, cell(s), s.ragged_images()}, int(s.directions), stream));
+  if (is_apart(s)) torch::stable::copy_(h, call_permute(written, {1, 2, 3, 0, 4}));
+}
+
+template <int G> void resident_backward(const Scan& s, const Plan& plan, const Tensor& dh, const Tensor& c,
+    const Tensor& gates, const Tensor& dx, const Tensor& dc_left, const Tensor& dc_above, CUstream stream) {
+  const Tensor packed = s.packed_weight(plan, stream);
+  const Tensor read = is_apart(s) ? prepared(call_permute(dh, {3, 0, 1, 2, 4})) : dh;
+  const auto args = with_geometries(
+      s, BackwardArgsOf<G>{read.const_data_ptr(), gates.const_data_ptr(), static_cast<const float*>(c.const_data_ptr()),
+             packed.const_data_ptr(), in(s.c0), dx.mutable_data_ptr(), static_cast<float*>(dc_left.mutable_data_ptr()),
+             int(s.images), s.pixels(), plan.tiling, {}});
+  if constexpr (G == 4) check(backward(plan, args, int(s.directions), stream));
+  else
+    check(backward(plan,
+        BackwardArgs5{args, cell(s), s.ragged_images(), static_cast<float*>(dc_above.mutable_data_ptr())},
+        int(s.directions), stream));
 }
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, Tensor> recurrence(
-    Tensor x, Tensor weight, Optional h0, Optional c0, bool diagonal, bool reverse, std::string path, bool tf32) {
-  check_on_one_device("line_scan", "weight", weight, {{"x", x}, {"h0", h0}, {"c0", c0}});
-  const OnDeviceOf device(weight);
-  x = prepared(x), weight = prepared(weight), h0 = prepared(h0), c0 = prepared(c0);
-  const Scan s = scan_of(x, weight, diagonal, reverse, tf32);
-  s.check_tensor("x", x, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
-  s.check_tensor("h0", h0, {s.directions, s.hidden}, s.type);
-  s.check_tensor("c0", c0, {s.directions, s.hidden}, s.type);
-  const Path wanted(path);
-
-  Tensor h = torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden});
-  Tensor c =
-      torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden}, cell_state_type(s.type));
-  Tensor gates =
-      torch::stable::new_empty(x, {s.directions, s.images, s.height, s.width, s.hidden, 4}, gates_type(s.type));
+std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments& a) {
+  STD_TORCH_CHECK(a.x || !a.input || !a.weight_ih, "scan: expected the recurrence to get x");
+  check_on_one_device("scan", "weight_hh", a.weight_hh,
+      {{"x", a.x}, {"h0", a.h0}, {"c0", a.c0}, {"peephole", a.peephole}, {"sizes", a.sizes}});
+  const OnDeviceOf device(a.weight_hh);
+  const Scan s(a);
+  const Tensor x = prepared(*a.x);
+  Tensor h = s.map(s.h()), c = torch::stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
+         gates = torch::stable::new_empty(x, s.maps(s.columns()), gates_type(s.type));
   if (s.empty()) return {h, c, gates};
-  const Plan plan = s.choose(wanted, false);
-  const CUstream stream = device.stream();
-  if (!plan.variant) {
-    step_forward_scan(s, {}, x, weight, h0, c0, h, c, gates, stream);
-    return {h, c, gates};
-  }
-  const Tensor packed = s.packed_weight(plan, weight, stream);
-  const ForwardArgs args{x.const_data_ptr(), packed.const_data_ptr(), in(h0), in(c0), h.mutable_data_ptr(),
-      static_cast<float*>(c.mutable_data_ptr()), gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling,
-      {s.geometry(0), s.geometry(1)}};
-  check(forward(plan, args, int(s.directions), stream));
+  const Plan plan = s.choose(false);
+  if (!plan.variant) step_forward_scan(s, x, h, c, gates, device.stream());
+  else if (s.gates == 4) resident_forward<4>(s, plan, x, h, c, gates, device.stream());
+  else resident_forward<5>(s, plan, x, h, c, gates, device.stream());
   return {h, c, gates};
 }
 
-std::tuple<Tensor, Tensor> recurrence_backward(Tensor dh, Tensor weight, Optional c0, Tensor c, Tensor gates,
-    bool diagonal, bool reverse, std::string path, bool tf32) {
-  check_on_one_device("line_scan", "weight", weight, {{"dh", dh}, {"c0", c0}, {"c", c}, {"gates", gates}});
-  const OnDeviceOf device(weight);
-  dh = prepared(dh), weight = prepared(weight), c0 = prepared(c0), c = prepared(c), gates = prepared(gates);
-  const Scan s = scan_of(gates, weight, diagonal, reverse, tf32);
-  s.check_tensor("gates", gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, gates_type(s.type));
-  s.check_tensor("dh", dh, {s.directions, s.images, s.height, s.width, s.hidden}, s.type);
-  s.check_tensor("c", c, {s.directions, s.images, s.height, s.width, s.hidden}, cell_state_type(s.type));
-  s.check_tensor("c0", c0, {s.directions, s.hidden}, s.type);
-  const Path wanted(path);
-
-  Tensor dx = torch::stable::new_empty(gates, {s.directions, s.images, s.height, s.width, s.hidden, 4}, s.type);
-  if (s.empty()) return {dx, torch::stable::new_zeros(c, {s.directions, s.images, 0, s.hidden})};
-  const Plan plan = s.choose(wanted, true);
-  const CUstream stream = device.stream();
+std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients& g) {
+  const ScanArguments& a = g.scan;
+  check_on_one_device("scan", "weight_hh", a.weight_hh,
+      {{"dh", g.dh}, {"c", g.c}, {"gates", g.gates}, {"c0", a.c0}, {"peephole", a.peephole}, {"sizes", a.sizes}});
+  const OnDeviceOf device(a.weight_hh);
+  const Scan s(a);
+  check_sizes("dh", g.dh, s.h(), s.type);
+  check_sizes("c", g.c, s.maps(s.hidden), cell_state_type(s.type));
+  check_sizes("gates", g.gates, s.maps(s.columns()), gates_type(s.type));
+  const Tensor dh = prepared(g.dh), c = prepared(g.c), gates = prepared(g.gates);
+  Tensor dx = s.map(s.maps(s.columns()));
+  const std::vector<int64_t> left{s.directions, s.images, s.diagonal ? s.height : s.width, s.hidden},
+      above{s.directions, s.gates == 4 ? 0 : s.images, s.hidden};
+  if (s.empty()) return {dx, torch::stable::new_zeros(c, left), torch::stable::new_zeros(c, above)};
+  const Plan plan = s.choose(true);
   if (!plan.variant) {
-    const Tensor by_cell = std::get<0>(step_backward_scan(s, {}, dh, weight, c0, c, gates, dx, stream));
-    return {dx, call_permute(by_cell, {0, 2, 1, 3})};
+    const auto [by_cell, dc_above] = step_backward_scan(s, dh, c, gates, dx, device.stream());
+    return {dx, call_permute(by_cell, {0, 2, 1, 3}), dc_above};
   }
-  Tensor dc = torch::stable::new_empty(c, {s.directions, s.images, s.geometry(0).cells, s.hidden});
-  const Tensor packed = s.packed_weight(plan, weight, stream);
-  const BackwardArgs args{dh.const_data_ptr(), gates.const_data_ptr(), static_cast<const float*>(c.const_data_ptr()),
-      packed.const_data_ptr(), in(c0), dx.mutable_data_ptr(), static_cast<float*>(dc.mutable_data_ptr()), int(s.images),
-      s.pixels(), plan.tiling, {s.geometry(0), s.geometry(1)}};
-  check(backward(plan, args, int(s.directions), stream));
-  return {dx, dc};
+  Tensor dc_left = torch::stable::new_empty(c, left), dc_above = torch::stable::new_empty(c, above);
+  if (s.gates == 4) resident_backward<4>(s, plan, dh, c, gates, dx, dc_left, dc_above, device.stream());
+  else resident_backward<5>(s, plan, dh, c, gates, dx, dc_left, dc_above, device.stream());
+  return {dx, dc_left, dc_above};
 }
 
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
@@ -97,19 +102,20 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
   STD_TORCH_CHECK(
       which != std::end(names), "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
   STD_TORCH_CHECK(gates == 4 || gates == 5, "describe_plan: expected 4 or 5 gates, got ", gates);
+  STD_TORCH_CHECK(directions > 0 && directions <= kMostDirections && images >= 0 && height > 0 && width > 0 &&
+                      hidden > 0 && taps > 0,
+      "describe_plan: expected sizes of 1 or more");
+  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "describe_plan: expected ",
+      diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
+  const ScanSizes sizes{directions, images, height, width, hidden, gates, taps, 0, 0, false};
+  check_lines(sizes, diagonal);
   Device device = known_device(int(capability));
   if (capability == 0) {
     check(enter_current_device());
     check(current_device(device));
   }
-  const Scan s{"describe_plan", directions, images, height, width, hidden, taps, diagonal, false, ScalarType::Float, {},
-      int(gates)};
-  s.check_sizes();
-  STD_TORCH_CHECK(directions > 0 && directions <= kMostDirections && images >= 0 && height > 0 && width > 0 &&
-                      hidden > 0 && taps > 0,
-      "describe_plan: expected sizes of 1 or more");
   auto describe = [&](bool backward) {
-    const Problem p = s.problem(Format(which - names), backward);
+    const Problem p = problem(sizes, diagonal, Format(which - names), backward);
     const Restriction restriction = Path(path).restriction(p.format, backward, p.gates);
     if (capability) return plan(p, device, restriction).describe();
     Plan here;

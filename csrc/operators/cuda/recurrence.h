@@ -1,31 +1,56 @@
-// The recurrence of a map on a GPU: allocates, chooses the path, runs it on the current stream. Registered in
-// module.cpp.
+// The recurrence of all layers on a GPU, without the product of their input: allocates, chooses the path, runs it on
+// the current stream. pixelrnn_ext/operators/scan/gpu.py makes the public operators of it.
 #pragma once
-#include <torch/csrc/stable/tensor.h>
-
-#include <optional>
 #include <string>
 #include <tuple>
 
+#include "../arguments.h"
+#include "gradient_operands.h"
+
 namespace pixelrnn::cuda {
 
-// path: see Path in ../../cuda/path.h. With groups given, only the pass that is called has to run. tf32: float32
-// products may be computed in it.
-std::tuple<torch::stable::Tensor, torch::stable::Tensor, torch::stable::Tensor> recurrence(torch::stable::Tensor x,
-    torch::stable::Tensor weight, std::optional<torch::stable::Tensor> h0, std::optional<torch::stable::Tensor> c0,
-    bool diagonal, bool reverse, std::string path, bool tf32);
+// Returns (h [B, H, W, D, h], c, gates) of a scan whose x holds the input's product and the bias too: of input,
+// weight_ih and bias the shapes alone are checked. sizes are on the device of x, and the host does not read them. c and
+// gates hold anything outside of images that are smaller than their maps. path: see Path in ../../cuda/path.h; with
+// groups given, only the pass that is called has to run. tf32: float32 products may be computed in it.
+std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
-// dc_first [D, B, cells, h]: the gradients of the cell state before each chain of cells; c0's is their sum over images
-// and cells.
-std::tuple<torch::stable::Tensor, torch::stable::Tensor> recurrence_backward(torch::stable::Tensor dh,
-    torch::stable::Tensor weight, std::optional<torch::stable::Tensor> c0, torch::stable::Tensor c,
-    torch::stable::Tensor gates, bool diagonal, bool reverse, std::string path, bool tf32);
+// dh is that of h, whatever is merged. Of the scan's input or x the sizes alone matter.
+struct RecurrenceGradients {
+  Stack& from;
+  Tensor dh = from.tensor(), c = from.tensor(), gates = from.tensor();
+  ScanArguments scan{from};
+};
+// (dx, dc_left, dc_above). dx is [D, B, H, W, G h], and zero outside of the images. dc_left [D, B, chains, h] is the
+// gradient of c before each chain: the cells of a line, or the rows of the map where lines are diagonals. dc_above [D,
+// B, h] is the gradient of c above the first row, summed over the row; a cell of four gates has none, [D, 0, h].
+std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
 
-// What the resident path would do, forward and backward, on a GPU of that compute capability (90 for 9.0; 0: the
-// current GPU), for tensors [D, B, H, W, h] and that path. Where it cannot run the text starts with "step path: " and
-// goes on with the reason. gates: 5 of LSTM2d's cells that have five.
+// Returns what the resident path would do, forward and backward, on a GPU of that compute capability (90 for 9.0; 0:
+// the current GPU). Where it cannot run the text starts with "step path: " and goes on with the reason.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
+
+// The schemas and kernels of this folder, which the CUDA build (module.cpp) and tests/emulated share.
+template <class Library> void define_recurrences(Library& m) {
+  m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
+  m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN
+        ") -> (Tensor dx, Tensor dc_left, Tensor dc_above)");
+  m.def(
+      "neighbour_states(Tensor h, Tensor? h0, Tensor? sizes, int[] corners, bool diagonal, int taps, int first, int "
+      "count) -> Tensor");
+  m.def("border_sums(Tensor dx, Tensor? sizes, int[] corners, bool diagonal, int taps) -> Tensor");
+  m.def(
+      "describe_plan(int directions, int images, int height, int width, int hidden, int taps, bool diagonal, str "
+      "format, int capability, str path, int gates=4) -> (str forward, str backward)");
+}
+// On the device of their tensors.
+template <class Library> void implement_recurrences(Library& m) {
+  m.impl("recurrence", &boxed<ScanArguments, recurrence>);
+  m.impl("recurrence_backward", &boxed<RecurrenceGradients, recurrence_backward>);
+  m.impl("neighbour_states", TORCH_BOX(&neighbour_states));
+  m.impl("border_sums", TORCH_BOX(&border_sums));
+}
 
 }  // namespace pixelrnn::cuda

@@ -1,37 +1,62 @@
 #include "scan.h"
 
+#include <algorithm>
+
 #include "../../cuda/resident.h"
 
 namespace pixelrnn::cuda {
+namespace {
 
-void Scan::check_type() const {
+Geometry geometry_of(const ScanSizes& s, bool diagonal, Corner corner) {
+  return diagonal ? Geometry::diagonal(int(s.height), int(s.width), corner)
+                  : Geometry::row(int(s.height), int(s.width), corner);
+}
+
+}  // namespace
+
+void check_lines(const ScanSizes& s, bool diagonal) {
+  constexpr int64_t most = int64_t(1) << 31;
+  STD_TORCH_CHECK(
+      s.images < (1 << 28) && s.hidden < (1 << 24) && s.height < most && s.width < most && s.height * s.width < most,
+      "scan: the map is too large");
+  const int64_t units = s.images * s.hidden, cells = diagonal ? s.height : s.width;
+  STD_TORCH_CHECK(units < most && units * cells < most, "scan: a line of the map is too large");
+}
+
+Problem problem(const ScanSizes& s, bool diagonal, Format format, bool backward) {
+  const Geometry g = geometry_of(s, diagonal, {});
+  return {format, backward, int(s.hidden), int(s.taps), g.lines, g.cells, s.images, s.directions, int(s.gates)};
+}
+
+Scan::Scan(const ScanArguments& a)
+    : ScanSizes(check(a)),
+      cell(cell_named(a.cell)),
+      diagonal(a.diagonal),
+      tf32(a.tf32),
+      type(a.weight_hh.scalar_type()),
+      corner(corners_of(a)),
+      weight_hh(prepared(a.weight_hh)),
+      h0(prepared(a.h0)),
+      c0(prepared(a.c0)),
+      peephole(prepared(a.peephole)),
+      sizes(prepared(a.sizes)),
+      path(a.path) {
   STD_TORCH_CHECK(type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::Half ||
                       type == ScalarType::BFloat16,
-      name, ": expected float32, float64, float16 or bfloat16, got ", type);
+      "scan: expected float32, float64, float16 or bfloat16, got ", type);
+  check_lines(*this, diagonal);
 }
 
-void Scan::check_sizes() const {
-  STD_TORCH_CHECK(height * width < (int64_t(1) << 31) && images < (int64_t(1) << 28) && hidden < (1 << 24), name,
-      ": the map is too large");
-  STD_TORCH_CHECK(
-      images * hidden * (diagonal ? height : width) < (int64_t(1) << 31), name, ": a line of the map is too large");
-  STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, name, ": expected ",
-      diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
+Geometry Scan::geometry(int direction) const { return geometry_of(*this, diagonal, corner[direction]); }
+
+RaggedImages Scan::ragged_images() const {
+  RaggedImages images{static_cast<const int64_t*>(in(sizes)), int(height), int(width), diagonal, {}};
+  std::copy(corner.begin(), corner.end(), images.corner);
+  return images;
 }
 
-void Scan::check_tensor(
-    const char* tensor, const Optional& t, const std::vector<int64_t>& sizes, ScalarType expected) const {
-  if (!t) return;
-  bool right = t->dim() == int64_t(sizes.size());
-  for (size_t i = 0; right && i < sizes.size(); ++i) right = t->size(i) == sizes[i];
-  STD_TORCH_CHECK(right, name, ": ", tensor, " has the wrong shape");
-  STD_TORCH_CHECK(
-      t->scalar_type() == expected, name, ": expected ", tensor, " of dtype ", expected, ", got ", t->scalar_type());
-}
-
-Problem Scan::problem(Format format, bool backward) const {
-  const Geometry g = geometry(0);
-  return {format, backward, int(hidden), int(taps), g.lines, g.cells, images, directions, gates};
+Tensor Scan::map(const std::vector<int64_t>& shape) const {
+  return sizes ? torch::stable::new_zeros(weight_hh, shape) : torch::stable::new_empty(weight_hh, shape);
 }
 
 std::optional<Format> Scan::format() const {
@@ -43,17 +68,20 @@ std::optional<Format> Scan::format() const {
   }
 }
 
-Plan Scan::choose(const Path& path, bool backward, const std::string& refusal) const {
+Plan Scan::choose(bool backward) const {
   Plan chosen;
   if (path.step) return chosen;
-  chosen.why_not = refusal;
   const auto f = format();
-  if (refusal.empty() && f) {
+  chosen.why_not = !f                    ? "expected float32, float16 or bfloat16, got float64"
+                   : gates == 4 && sizes ? "expected no sizes with a cell of four gates"
+                   : peephole            ? "expected no peepholes"
+                                         : "";
+  if (chosen.why_not.empty()) {
     Device device;
     check(current_device(device));
     auto ask = [&](bool backward) {
       Plan p;
-      check(plan_here(problem(*f, backward), device, path.restriction(*f, backward, gates), p));
+      check(plan_here(problem(*this, diagonal, *f, backward), device, path.restriction(*f, backward, int(gates)), p));
       return p;
     };
     chosen = ask(backward);
@@ -61,18 +89,16 @@ Plan Scan::choose(const Path& path, bool backward, const std::string& refusal) c
     // be measured.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan later = ask(true);
-      STD_TORCH_CHECK(later.variant, name, ": the resident path cannot run backward: ", later.why_not);
+      STD_TORCH_CHECK(later.variant, "scan: the resident path cannot run backward: ", later.why_not);
     }
-  } else if (refusal.empty()) {
-    chosen.why_not = "expected float32, float16 or bfloat16, got float64";
   }
-  STD_TORCH_CHECK(!path.resident || chosen.variant, name, ": the resident path cannot run: ", chosen.why_not);
+  STD_TORCH_CHECK(!path.resident || chosen.variant, "scan: the resident path cannot run: ", chosen.why_not);
   return chosen;
 }
 
-Tensor Scan::packed_weight(const Plan& plan, const Tensor& weight, CUstream stream) const {
-  Tensor packed = torch::stable::new_empty(weight, {directions, plan.tiling.blocks, plan.tiling.weight_values()});
-  check(pack({weight.const_data_ptr(), packed.mutable_data_ptr(), plan.tiling}, int(directions), stream));
+Tensor Scan::packed_weight(const Plan& plan, CUstream stream) const {
+  Tensor packed = torch::stable::new_empty(weight_hh, {directions, plan.tiling.blocks, plan.tiling.weight_values()});
+  check(pack({weight_hh.const_data_ptr(), packed.mutable_data_ptr(), plan.tiling}, int(directions), stream));
   return packed;
 }
 

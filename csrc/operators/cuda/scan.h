@@ -1,51 +1,54 @@
-// One scan on a GPU: its sizes, the type of its maps, the paths that may run it.
+// One scan on a GPU: its sizes, its prepared operands, the paths that may run it.
 #pragma once
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "../../cuda/path.h"
+#include "../../cuda/ragged.h"
+#include "../../cuda/step.h"
 #include "../../geometry.h"
+#include "../arguments.h"
 #include "tensors.h"
 
 namespace pixelrnn::cuda {
 
-using torch::headeronly::ScalarType;
-
-constexpr int kMostDirections = 4;
-
-// Of the cell state and of the activated gates, by the type of the maps.
+// The dtypes of the cell state and of the activated gates, by the dtype of the maps.
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
-struct Scan {
-  const char* name;  // of the operator
-  int64_t directions, images, height, width, hidden, taps;
+// Throws unless the kernels can count the units of a line.
+void check_lines(const ScanSizes&, bool diagonal);
+Problem problem(const ScanSizes&, bool diagonal, Format, bool backward);
+
+struct Scan : ScanSizes {
+  const NamedCell& cell;
   bool diagonal, tf32;
   ScalarType type;
-  Corner corner[kMostDirections];
-  int gates = 4;
+  std::array<Corner, kMostDirections> corner;
+  Tensor weight_hh;
+  Optional h0, c0, peephole, sizes;
+  Path path;
 
-  void check_type() const;
-  void check_sizes() const;  // that its lines and maps are not too large, and its taps those of its kind
-  void check_tensor(
-      const char* tensor, const Optional& t, const std::vector<int64_t>& sizes, ScalarType expected) const;
+  // Checks the arguments. The device of the tensors has to be current, since operands may be copied.
+  explicit Scan(const ScanArguments&);
 
   bool empty() const { return images * height * width * hidden == 0; }
   int pixels() const { return int(height * width); }
-  int64_t columns() const { return gates * hidden; }  // of a pixel's row
-  Geometry geometry(int direction) const {
-    return diagonal ? Geometry::diagonal(int(height), int(width), corner[direction])
-                    : Geometry::row(int(height), int(width), corner[direction]);
-  }
+  Geometry geometry(int direction) const;
+  RaggedImages ragged_images() const;
+  StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
+  // A new map. Kernels write nothing outside of images of their own sizes, where it is zero.
+  Tensor map(const std::vector<int64_t>& shape) const;
 
-  Problem problem(Format, bool backward) const;
+  // The resident plan for this pass, or none for the step path.
+  Plan choose(bool backward) const;
+  // Each pass packs its own layout when it is called. The backward is another call of an operator, which the forward
+  // knows nothing of, and the forward would have to save as much as the weights for it.
+  Tensor packed_weight(const Plan&, CUstream) const;
+
+ private:
   std::optional<Format> format() const;
-  // The resident plan for this pass, or none for the step path. `refusal`: why none can be, where that is known.
-  Plan choose(const Path&, bool backward, const std::string& refusal = "") const;
-  // Each pass packs its own layout, when it is called: the backward is another call of an operator, which the forward
-  // knows nothing of (there may be none, or several), and what it would have to save for it is as large as the weights.
-  Tensor packed_weight(const Plan&, const Tensor& weight, CUstream) const;
 };
 
 }  // namespace pixelrnn::cuda

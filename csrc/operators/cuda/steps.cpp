@@ -15,7 +15,7 @@ StepType step_type(ScalarType t) {
 StepShape step_shape(const Scan& s, int line) {
   const Geometry g = s.geometry(0);  // all directions have the same window
   StepShape shape{int(s.directions), int(s.images), s.pixels(), int(s.hidden), int(s.taps), line, g.first(line),
-      g.last(line) - g.first(line), {}};
+      g.last(line) - g.first(line), {}, s.ragged_images()};
   for (int d = 0; d < kMostDirections; ++d) shape.geometry[d] = s.geometry(d);
   return shape;
 }
@@ -38,7 +38,8 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
 }
 
 // The weight with its gates in the order of a pixel's row, [D, taps, G h, h].
-Tensor by_rows(const Scan& s, Tensor weight) {
+Tensor by_rows(const Scan& s) {
+  Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
   if (s.gates == 4) return torch::stable::view(weight, {s.directions, s.taps, four, h});
   Tensor rows = torch::stable::new_empty(weight, {s.directions, s.taps, s.columns(), h});
@@ -50,42 +51,42 @@ Tensor by_rows(const Scan& s, Tensor weight) {
 }
 
 // Neighbours outside the image have the state h0.
-Tensor initial_operand(const Scan& s, const Optional& h0, const Tensor& like, int64_t rows) {
-  Tensor operand = torch::stable::new_zeros(like, {s.directions, rows, s.taps * s.hidden});
-  if (!h0) return operand;
+Tensor initial_operand(const Scan& s, int64_t rows) {
+  Tensor operand = torch::stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
+  if (!s.h0) return operand;
   Tensor by_tap = torch::stable::view(operand, {s.directions, rows * s.taps, s.hidden});
-  torch::stable::copy_(by_tap, torch::stable::unsqueeze(*h0, 1));
+  torch::stable::copy_(by_tap, torch::stable::unsqueeze(*s.h0, 1));
   return operand;
 }
 
 }  // namespace
 
-void step_forward_scan(const Scan& s, const StepCell& cell, const Tensor& x, const Tensor& weight, const Optional& h0,
-    const Optional& c0, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
+void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images;
   // [D, taps, to, from] -> [D, taps and from, to]
-  const Tensor matrix = torch::stable::reshape(
-      call_permute(by_rows(s, weight), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
-  const Tensor operand = initial_operand(s, h0, x, rows),
+  const Tensor matrix =
+      torch::stable::reshape(call_permute(by_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
+  const Tensor operand = initial_operand(s, rows),
                space = torch::stable::new_empty(x, {s.directions * rows * s.columns()});
+  const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
-  check(load_step_kernel(step_type(s.type), s.gates, false, kernel));
+  check(load_step_kernel(step_type(s.type), int(s.gates), false, kernel));
   for (int t = 0; t < g.lines; ++t) {
     const StepShape line = step_shape(s, t);
     const Tensor product = multiply_active(s, line, operand, matrix, space);
     check(step_forward(kernel,
-        {line, cell, product.const_data_ptr(), x.const_data_ptr(), in(c0), h.mutable_data_ptr(), c.mutable_data_ptr(),
+        {line, cell, product.const_data_ptr(), x.const_data_ptr(), in(s.c0), h.mutable_data_ptr(), c.mutable_data_ptr(),
             gates.mutable_data_ptr(), operand.mutable_data_ptr()},
         stream));
   }
 }
 
-std::tuple<Tensor, Tensor> step_backward_scan(const Scan& s, const StepCell& cell, const Tensor& dh,
-    const Tensor& weight, const Optional& c0, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream stream) {
+std::tuple<Tensor, Tensor> step_backward_scan(
+    const Scan& s, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images, columns = s.columns();
-  const Tensor matrix = torch::stable::reshape(by_rows(s, weight), {s.directions, s.taps * columns, s.hidden});
+  const Tensor matrix = torch::stable::reshape(by_rows(s), {s.directions, s.taps * columns, s.hidden});
   const Tensor operand = torch::stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                space = torch::stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
@@ -93,14 +94,15 @@ std::tuple<Tensor, Tensor> step_backward_scan(const Scan& s, const StepCell& cel
   Tensor left = torch::stable::new_zeros(c, {s.directions, rows, s.hidden}),
          up = torch::stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          above = torch::stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
+  const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
-  check(load_step_kernel(step_type(s.type), s.gates, true, kernel));
+  check(load_step_kernel(step_type(s.type), int(s.gates), true, kernel));
   for (int t = g.lines - 1; t >= 0; --t) {
     const StepShape line = step_shape(s, t);
     Optional product;
     if (t + 1 < g.lines) product = multiply_active(s, line, operand, matrix, space);
     check(step_backward(kernel,
-        {line, cell, in(product), dh.const_data_ptr(), gates.const_data_ptr(), c.const_data_ptr(), in(c0),
+        {line, cell, in(product), dh.const_data_ptr(), gates.const_data_ptr(), c.const_data_ptr(), in(s.c0),
             dx.mutable_data_ptr(), left.mutable_data_ptr(), up.mutable_data_ptr(), above.mutable_data_ptr(),
             operand.mutable_data_ptr()},
         stream));

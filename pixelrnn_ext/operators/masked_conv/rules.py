@@ -43,8 +43,6 @@ def _kernels(tensor: Tensor) -> ModuleType:
     return gpu
 
 
-@runs_without_autocast
-@on_one_device
 def masked_conv2d(
     input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
 ) -> Tensor:
@@ -52,8 +50,6 @@ def masked_conv2d(
     return y.contiguous(memory_format=memory_format(input))
 
 
-@runs_without_autocast  # it is on where backward() is called inside its region
-@on_one_device
 def masked_conv2d_backward(
     grad_output: Tensor,
     output: Tensor | None,
@@ -196,8 +192,10 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
     ("masked_conv2d", masked_conv2d, _fake, _batch),
     ("masked_conv2d_backward", masked_conv2d_backward, _backward_fake, _backward_batch),
 ):
+    # Autocast is on where backward() is called inside its region.
+    _checked = runs_without_autocast(on_one_device(getattr(_OPS, _name).default, _kernel))
     for _device in ("CPU", "CUDA"):
-        _library.impl(_name, _kernel, _device)
+        _library.impl(_name, _checked, _device)
     torch.library.register_fake(f"pixelrnn_ext::{_name}", _fake_kernel, lib=_library)
     torch.library.register_vmap(f"pixelrnn_ext::{_name}", _batching_rule, lib=_library)
 autograd.register(_library, "masked_conv2d", _decomposed, _setup, _gradients)

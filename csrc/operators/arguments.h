@@ -1,0 +1,160 @@
+// The arguments of `scan` and `scan_gradients`: their schema, a struct that reads them from the dispatcher's stack, and
+// the check that every device makes. The recurrences on a GPU take the same list.
+//
+// D directions, B images of height H and width W, h hidden channels, G gates of a unit. Where gates lie side by side,
+// the four gates of each unit come first, then the fifth gates of all units.
+//   input      [B, H, W, channels]           read by all directions
+//   weight_ih  [D, taps, h, G, channels]     the first taps of a kernel that is input_kernel wide; of any strides
+//   bias       [D, h, G]                     of any strides
+//   x          [D, B, H, W, G h]             added to the pre-activations
+//   weight_hh  [D, taps, h, G, h]            of any strides
+//   h0, c0     [D, h]                        states outside of the image; None is zero
+//   peephole   [D, 4, h]                     of i, f_left, f_up, o
+//   sizes      [B, 2] of int64               height and width of each image, in the top left corner of its map, clamped
+//   corners    of each direction, where it starts: 2 at the bottom plus 1 at the right
+//   diagonal   two taps, above and left; otherwise a row of an odd number of taps
+//   cell       a name of cells.h
+//   merge      "none"; "shift", the first direction plus the second one moved down by a row; "sum" of all directions
+//   path       of the CUDA kernels, see Path in ../cuda/path.h; tf32: their float32 products may be computed in it
+// Operands that are not said to have any strides are copied where they are not contiguous. scan.cpp has the outputs,
+// and the arguments of scan_gradients.
+#pragma once
+#include <array>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "../geometry.h"
+#include "cells.h"
+#include "checks.h"
+
+#define PIXELRNN_SCAN                                                                                             \
+  "Tensor? input, Tensor? weight_ih, Tensor? bias, Tensor? x, Tensor weight_hh, Tensor? h0, Tensor? c0, Tensor? " \
+  "peephole, Tensor? sizes, int[] corners, bool diagonal, int input_kernel, str cell, str merge, str "            \
+  "path=\"auto\", bool tf32=False"
+
+namespace pixelrnn {
+
+// Takes the arguments of a call from the dispatcher's stack, one after the other.
+class Stack {
+ public:
+  explicit Stack(const StableIValue* first) : next_(first), first_(first) {}
+  Tensor tensor() { return take<Tensor>(); }
+  Optional optional() { return take<Optional>(); }
+  std::vector<int64_t> integers() { return take<std::vector<int64_t>>(); }
+  std::vector<bool> flags() { return take<std::vector<bool>>(); }
+  int64_t integer() { return take<int64_t>(); }
+  bool flag() { return take<bool>(); }
+  std::string text() { return take<std::string>(); }
+  uint64_t taken() const { return next_ - first_; }
+
+ private:
+  template <class T> T take() { return torch::stable::detail::to<T>(*next_++); }
+  const StableIValue *next_, *first_;
+};
+
+// A kernel whose one argument is a struct with a Stack& as its first member, in the form that the dispatcher calls. The
+// members read themselves in the order of the schema: C++ initialises them in the order of their declaration.
+template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t arguments, uint64_t outputs) {
+  Stack from(stack);
+  auto result = KERNEL(Arguments{from});
+  STD_TORCH_CHECK(from.taken() == arguments && std::tuple_size_v<decltype(result)> == outputs,
+      "pixelrnn_ext: the kernel does not fit the operator's schema");
+  torch::stable::detail::box_from_tuple(stack, std::move(result));
+}
+
+struct ScanArguments {
+  Stack& from;
+  Optional input = from.optional(), weight_ih = from.optional(), bias = from.optional(), x = from.optional();
+  Tensor weight_hh = from.tensor();
+  Optional h0 = from.optional(), c0 = from.optional(), peephole = from.optional(), sizes = from.optional();
+  std::vector<int64_t> corners = from.integers();
+  bool diagonal = from.flag();
+  int64_t input_kernel = from.integer();
+  std::string cell = from.text(), merge = from.text(), path = from.text();
+  bool tf32 = from.flag();
+};
+
+struct GradientsArguments {
+  Stack& from;
+  Tensor dh = from.tensor(), h = from.tensor(), c = from.tensor(), gates = from.tensor();
+  std::vector<bool> wanted = from.flags();  // a flag for each Operand
+  bool shares = from.flag();                // gradients of h0, c0 and peephole by image, or else their sum
+  ScanArguments scan{from};
+};
+enum Operand { kInput, kWeightIh, kBias, kX, kWeightHh, kH0, kC0, kPeephole, kOperands };
+
+// The sizes of a scan whose arguments fit together.
+struct ScanSizes {
+  int64_t directions, images, height, width, hidden, gates, taps, channels, input_taps;
+  bool merged;
+
+  int64_t columns() const { return gates * hidden; }  // values of a pixel's gates
+  std::vector<int64_t> h() const { return {images, height, width, directions, hidden}; }
+  std::vector<int64_t> y() const { return {images, height, width, hidden}; }
+  std::vector<int64_t> dh() const { return merged ? y() : h(); }
+  std::vector<int64_t> maps(int64_t values) const { return {directions, images, height, width, values}; }
+};
+
+constexpr int64_t kMostTaps = 1 << 20;
+
+// Throws in one sentence unless the arguments fit together. The caller checks the dtype of weight_hh, which all share.
+inline ScanSizes check(const ScanArguments& a) {
+  const Tensor& w = a.weight_hh;
+  STD_TORCH_CHECK(w.dim() == 5, "scan: expected weight_hh [D, taps, h, G, h]");
+  STD_TORCH_CHECK(a.x || a.input, "scan: expected x or input");
+  STD_TORCH_CHECK(a.input.has_value() == a.weight_ih.has_value(), "scan: expected input and weight_ih together");
+  STD_TORCH_CHECK(!a.input || (a.input->dim() == 4 && a.weight_ih->dim() == 5),
+      "scan: expected input [B, H, W, channels] and weight_ih [D, taps, h, G, channels]");
+  STD_TORCH_CHECK(!a.x || a.x->dim() == 5, "scan: expected x [D, B, H, W, G h]");
+  const Tensor& map = a.x ? *a.x : *a.input;
+  const int first = a.x ? 1 : 0;
+  const NamedCell& cell = cell_named(a.cell);
+  const ScanSizes s{w.size(0), map.size(first), map.size(first + 1), map.size(first + 2), w.size(2), cell.gates,
+      w.size(1), a.input ? a.input->size(3) : 0, a.input ? a.weight_ih->size(1) : 0, a.merge != "none"};
+  constexpr int64_t most = int64_t(1) << 31;
+  STD_TORCH_CHECK(s.height * s.width < most && s.hidden < (1 << 22) && s.channels < (1 << 24),
+      "scan: expected fewer than 2^31 pixels, 2^22 hidden channels and 2^24 channels of the input");
+  STD_TORCH_CHECK(s.taps < kMostTaps && s.input_taps < kMostTaps && a.input_kernel < kMostTaps,
+      "scan: expected fewer than ", kMostTaps, " taps, and an input_kernel below that");
+  STD_TORCH_CHECK(s.directions >= 1 && s.directions <= kMostDirections && s.directions == int64_t(a.corners.size()),
+      "scan: expected 1 to ", kMostDirections, " directions and a corner of each, got ", s.directions, " and ",
+      a.corners.size());
+  for (int64_t corner : a.corners)
+    STD_TORCH_CHECK(corner >= 0 && corner < 4, "scan: expected corners from 0 to 3, got ", corner);
+  STD_TORCH_CHECK(s.images < most / s.directions, "scan: expected fewer than 2^31 images of all directions, got ",
+      s.images, " images in ", s.directions, " directions");
+  STD_TORCH_CHECK(a.diagonal ? s.taps == 2 : s.taps % 2 == 1, "scan: expected ",
+      a.diagonal ? "2 taps" : "an odd number of taps", ", got ", s.taps);
+  STD_TORCH_CHECK(!a.input || (a.input_kernel % 2 == 1 && a.input_kernel >= s.input_taps),
+      "scan: expected an odd input_kernel of at least ", s.input_taps, ", got ", a.input_kernel);
+  STD_TORCH_CHECK(a.diagonal || s.gates == 4, "scan: expected a diagonal scan with the cell ", a.cell);
+  STD_TORCH_CHECK(a.merge == "none" || a.merge == "sum" || (a.merge == "shift" && s.directions == 2),
+      "scan: expected merge 'none', 'sum', or 'shift' of 2 directions, got '", a.merge, "' of ", s.directions);
+  STD_TORCH_CHECK(!a.peephole || cell.may_have_peepholes, "scan: expected no peephole with the cell ", a.cell);
+  const auto fits = [&](const char* name, const Optional& t, const std::vector<int64_t>& sizes) {
+    check_sizes(name, t, sizes, w);
+  };
+  fits("input", a.input, {s.images, s.height, s.width, s.channels});
+  fits("weight_ih", a.weight_ih, {s.directions, s.input_taps, s.hidden, s.gates, s.channels});
+  fits("bias", a.bias, {s.directions, s.hidden, s.gates});
+  fits("x", a.x, s.maps(s.columns()));
+  fits("weight_hh", w, {s.directions, s.taps, s.hidden, s.gates, s.hidden});
+  fits("h0", a.h0, {s.directions, s.hidden});
+  fits("c0", a.c0, {s.directions, s.hidden});
+  fits("peephole", a.peephole, {s.directions, 4, s.hidden});
+  STD_TORCH_CHECK(!a.sizes || (a.sizes->dim() == 2 && a.sizes->size(0) == s.images && a.sizes->size(1) == 2 &&
+                                  a.sizes->scalar_type() == ScalarType::Long),
+      "scan: expected sizes [B, 2] of int64");
+  return s;
+}
+
+// Where each direction of checked arguments starts.
+inline std::array<Corner, kMostDirections> corners_of(const ScanArguments& a) {
+  std::array<Corner, kMostDirections> corners{};
+  for (size_t d = 0; d < a.corners.size(); ++d) corners[d] = {a.corners[d] >= 2, a.corners[d] % 2 == 1};
+  return corners;
+}
+
+}  // namespace pixelrnn

@@ -1,0 +1,135 @@
+// The operators `scan` and `scan_gradients`: schemas, and the kernels of a CPU. pixelrnn_ext/operators/scan has their
+// fake kernels, derivatives, batching, and the kernels of a GPU.
+//
+// scan gives the merged map y [B, H, W, h], h [B, H, W, D, h], and, for the backward, c [D, B, H, W, h] and the
+// activated gates [D, B, H, W, G h]. Without a merge y has no channels. Outside of an image h and y are zero, c and
+// gates are anything.
+//
+// scan_gradients takes dh, the gradient of y where scan merges and of h where it does not. It gives a gradient for each
+// operand, shaped as the operand is. With shares, those of h0, c0 and peephole are each image's share, [D, B, ...]. The
+// gradient of x is that of the pre-activations; it exists without x. A gradient that is not wanted, or whose operand is
+// absent, has a last axis of 0. The gradients of weights and bias have the strides of their operands, so that nothing
+// is copied.
+#include <algorithm>
+
+#include "../cpu/scan.h"
+#include "arguments.h"
+#include "operators.h"
+#include "weights.h"
+
+namespace pixelrnn {
+namespace {
+
+constexpr int64_t kImagesOfShares[] = {1};  // the axis of images in [D, B, ...]
+
+// The arguments of one call, checked and in the form that the kernels take.
+struct Scan {
+  const ScanSizes sizes;
+  cpu::Shape shape;
+  const NamedCell& cell;
+  const cpu::Merge merge;
+  std::vector<cpu::Extent> extents;
+
+  explicit Scan(ScanArguments& a)
+      : sizes(check(a)),
+        cell(cell_named(a.cell)),
+        merge(a.merge == "none"    ? cpu::Merge::kNone
+              : a.merge == "shift" ? cpu::Merge::kShift
+                                   : cpu::Merge::kSum) {
+    make_contiguous(a.input, a.x, a.h0, a.c0, a.peephole, a.sizes);
+    shape = {int(sizes.directions), int(sizes.images), int(sizes.height), int(sizes.width), int(sizes.hidden),
+        a.diagonal, {}, int(sizes.taps), int(sizes.channels), int(sizes.input_taps), int(a.input_kernel), cell.gates};
+    std::ranges::copy(corners_of(a), shape.corner);
+    if (!a.sizes) return;
+    const int64_t* size = in<int64_t>(*a.sizes);
+    for (int64_t b = 0; b < sizes.images; ++b, size += 2)
+      extents.push_back(
+          {int(std::clamp<int64_t>(size[0], 0, sizes.height)), int(std::clamp<int64_t>(size[1], 0, sizes.width))});
+    shape.extents = extents.data();
+  }
+  Scan(const Scan&) = delete;  // the shape points to the extents
+
+  template <class T> Cell<T> cell_of(const Optional& peephole) const {
+    return {cell.formula, T(cell.scale), in<T>(peephole)};
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> scan(ScanArguments a) {
+  const Scan s(a);
+  std::vector<int64_t> y_sizes = s.sizes.y();
+  if (!s.sizes.merged) y_sizes.back() = 0;
+  const Tensor y = kept(a.weight_hh, y_sizes), h = kept(a.weight_hh, s.sizes.h()),
+               c = kept(a.weight_hh, s.sizes.maps(s.sizes.hidden)),
+               gates = kept(a.weight_hh, s.sizes.maps(s.sizes.columns()));
+  if (gates.numel() == 0) return {y, h, c, gates};
+  dispatch(a.weight_hh, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::forward<T>(s.shape,
+        {in<T>(a.x), weights_in<T>(a.weight_hh), in<T>(a.h0), in<T>(a.c0), in<T>(a.input), weights_in<T>(a.weight_ih),
+            weights_in<T>(a.bias), out<T>(h), out<T>(c), out<T>(gates), s.merge, out_if<T>(s.sizes.merged, y),
+            s.cell_of<T>(a.peephole)},
+        team(), instruction_set);
+  });
+  return {y, h, c, gates};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_gradients(GradientsArguments g) {
+  ScanArguments& a = g.scan;
+  const Scan s(a);
+  make_contiguous(g.dh, g.h, g.c, g.gates);
+  const ScanSizes& n = s.sizes;
+  STD_TORCH_CHECK(g.wanted.size() == kOperands, "scan_gradients: expected ", int(kOperands), " flags in wanted, got ",
+      g.wanted.size());
+  check_sizes("dh", g.dh, n.dh(), a.weight_hh);
+  check_sizes("h", g.h, n.h(), a.weight_hh);
+  check_sizes("c", g.c, n.maps(n.hidden), a.weight_hh);
+  check_sizes("gates", g.gates, n.maps(n.columns()), a.weight_hh);
+  const auto gradient = [&](Operand operand, bool exists, std::vector<int64_t> sizes) {
+    return pixelrnn::gradient(g.gates, g.wanted[operand] && exists, sizes);
+  };
+  const auto weight_gradient = [&](Operand operand, const Optional& weight, std::vector<int64_t> sizes) {
+    return g.wanted[operand] && weight ? gradient_like(*weight, g.gates) : gradient(operand, false, sizes);
+  };
+  const auto share = [&](Operand operand, const Optional& state, std::vector<int64_t> sizes) {
+    if (!g.shares && !(g.wanted[operand] && state)) sizes.erase(sizes.begin() + 1);
+    return gradient(operand, state.has_value(), sizes);
+  };
+  const int64_t D = n.directions, B = n.images, h = n.hidden;
+  const Tensor dinput = gradient(kInput, a.input.has_value(), {B, n.height, n.width, n.channels}),
+               dweight_ih = weight_gradient(kWeightIh, a.weight_ih, {D, n.input_taps, h, n.gates, n.channels}),
+               dbias = weight_gradient(kBias, a.bias, {D, h, n.gates}), dx = gradient(kX, true, n.maps(n.columns())),
+               dweight_hh = weight_gradient(kWeightHh, a.weight_hh, {D, n.taps, h, n.gates, h}),
+               dh0 = share(kH0, a.h0, {D, B, h}), dc0 = share(kC0, a.c0, {D, B, h}),
+               dpeephole = share(kPeephole, a.peephole, {D, B, 4, h});
+  if (g.gates.numel() != 0)
+    dispatch(g.gates, [&](auto zero) {
+      using T = decltype(zero);
+      const auto place = [](const Tensor& t) { return out_if<T>(t.numel() > 0, t); };
+      const auto weights = [](const Tensor& t) { return weights_out<T>(t.numel() > 0, t); };
+      cpu::backward<T>(s.shape,
+          {in<T>(g.dh), weights_in<T>(a.weight_hh), in<T>(a.h0), in<T>(a.c0), in<T>(g.h), in<T>(g.c), in<T>(g.gates),
+              in<T>(a.input), weights_in<T>(a.weight_ih), place(dx), place(dh0), place(dc0), place(dinput),
+              {weights(dweight_hh), weights(dweight_ih), weights(dbias)}, s.merge, s.cell_of<T>(a.peephole),
+              place(dpeephole)},
+          team(), instruction_set);
+    });
+  const auto of_images = [&](Operand operand, const Optional& state, const Tensor& t) {
+    return g.wanted[operand] && state && !g.shares ? torch::stable::sum(t, kImagesOfShares) : t;
+  };
+  return {dinput, dweight_ih, dbias, dx, dweight_hh, of_images(kH0, a.h0, dh0), of_images(kC0, a.c0, dc0),
+      of_images(kPeephole, a.peephole, dpeephole)};
+}
+
+}  // namespace
+}  // namespace pixelrnn
+
+STABLE_TORCH_LIBRARY_FRAGMENT(pixelrnn_ext, m) {
+  m.def("scan(" PIXELRNN_SCAN ") -> (Tensor y, Tensor h, Tensor c, Tensor gates)");
+  m.def("scan_gradients(Tensor dh, Tensor h, Tensor c, Tensor gates, bool[] wanted, bool shares, " PIXELRNN_SCAN
+        ") -> (Tensor dinput, Tensor dweight_ih, Tensor dbias, Tensor dx, Tensor dweight_hh, Tensor dh0, Tensor dc0, "
+        "Tensor dpeephole)");
+}
+STABLE_TORCH_LIBRARY_IMPL(pixelrnn_ext, CPU, m) {
+  m.impl("scan", &pixelrnn::boxed<pixelrnn::ScanArguments, pixelrnn::scan>);
+  m.impl("scan_gradients", &pixelrnn::boxed<pixelrnn::GradientsArguments, pixelrnn::scan_gradients>);
+}

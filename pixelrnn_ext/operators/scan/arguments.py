@@ -1,0 +1,143 @@
+"""The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of their schemas.
+
+csrc/operators/arguments.h says what the arguments are, scan.cpp beside it what scan_gradients takes. An operator's
+kernels, rules and decomposition take one of these tuples. run.py makes them of what a layer is given.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...cells import CELLS
+
+# The first arguments of a scan, which have gradients.
+OPERANDS = "input", "weight_ih", "bias", "x", "weight_hh", "h0", "c0", "peephole"
+# The operands whose gradients ``shares`` gives by image.
+SHARED = "h0", "c0", "peephole"
+
+
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype of the cell state, and of the gradients of initial states and peepholes."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def gates_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype of the activated gates. They lie in (-1, 1), so float16 is the more precise half."""
+    return torch.float16 if dtype == torch.bfloat16 else dtype
+
+
+class Scan(NamedTuple):
+    """Arguments of ``scan``. At least one of ``x`` and ``input`` is present in arguments that were checked."""
+
+    input: Tensor | None
+    weight_ih: Tensor | None
+    bias: Tensor | None
+    x: Tensor | None
+    weight_hh: Tensor
+    h0: Tensor | None
+    c0: Tensor | None
+    peephole: Tensor | None
+    sizes: Tensor | None
+    corners: Sequence[int]
+    diagonal: bool
+    input_kernel: int
+    cell: str
+    merge: str
+    path: str = "auto"
+    tf32: bool = False
+
+    @property
+    def operands(self) -> dict[str, Tensor]:
+        """The operands that are given, by name."""
+        return {name: t for name, t in zip(OPERANDS, self) if isinstance(t, Tensor)}
+
+    def with_operands(self, given: dict[str, Tensor]) -> "Scan":
+        return self._replace(**given)  # type: ignore[arg-type]  # every name is one of OPERANDS
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Images, height and width."""
+        if self.x is not None:
+            return tuple(self.x.shape[1:4])  # type: ignore[return-value]
+        assert self.input is not None  # the operator has checked that there is x or input
+        return tuple(self.input.shape[:3])  # type: ignore[return-value]
+
+    def new_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns new maps (y, h, c, gates), whose values are not set."""
+        directions, images, height, width, columns = self.shapes["x"]
+        hidden, empty, dtype = self.weight_hh.shape[2], self.weight_hh.new_empty, self.weight_hh.dtype
+        return (
+            empty(images, height, width, hidden if self.merges else 0),
+            empty(images, height, width, directions, hidden),
+            empty(directions, images, height, width, hidden, dtype=state_dtype(dtype)),
+            empty(directions, images, height, width, columns, dtype=gates_dtype(dtype)),
+        )
+
+    @property
+    def merges(self) -> bool:
+        return self.merge != "none"
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each operand, and of its gradient. A missing operand has no channels or taps."""
+        directions, taps, hidden, _, _ = self.weight_hh.shape
+        gates, (images, height, width) = len(CELLS[self.cell].gates), self.size
+        channels = 0 if self.input is None else self.input.shape[3]
+        input_taps = 0 if self.weight_ih is None else self.weight_ih.shape[1]
+        return {
+            "input": (images, height, width, channels),
+            "weight_ih": (directions, input_taps, hidden, gates, channels),
+            "bias": (directions, hidden, gates),
+            "x": (directions, images, height, width, gates * hidden),
+            "weight_hh": (directions, taps, hidden, gates, hidden),
+            "h0": (directions, hidden),
+            "c0": (directions, hidden),
+            "peephole": (directions, 4, hidden),
+        }
+
+
+class Gradients(NamedTuple):
+    """Arguments of ``scan_gradients``: what the scan saved, which gradients are wanted, and the scan itself.
+
+    ``dh`` is the gradient of y where the scan merges, and of h where it does not. With ``shares`` the gradients of
+    :data:`SHARED` are each image's share, [D, B, ...]; otherwise they are summed over the images.
+    """
+
+    dh: Tensor
+    h: Tensor
+    c: Tensor
+    gates: Tensor
+    wanted: Sequence[bool]
+    shares: bool
+    scan: Scan
+
+    @classmethod
+    def bind(cls, *args: Any) -> "Gradients":
+        """Builds the tuple from a flat sequence with an item for each argument: values, or dimensions of a batch."""
+        dh, h, c, gates, wanted, shares, *scan = args
+        return cls(dh, h, c, gates, wanted, shares, Scan(*scan))
+
+    @property
+    def flat(self) -> tuple[Any, ...]:
+        """The operator's arguments."""
+        return (*self[:-1], *self.scan)
+
+    def wants(self, operand: str) -> bool:
+        """Returns whether a gradient is wanted and exists. The pre-activations' exists without ``x``, too."""
+        return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
+
+    def shape(self, operand: str) -> tuple[int, ...]:
+        """The shape of a gradient that is wanted."""
+        directions, *rest = self.scan.shapes[operand]
+        return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
+
+    def outputs(self, found: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """The operator's outputs from the gradients that are wanted. Any other gradient has a last axis of 0."""
+        return tuple(found[name] if self.wants(name) else self._unwanted(name) for name in OPERANDS)
+
+    def _unwanted(self, operand: str) -> Tensor:
+        like = self.scan.weight_hh
+        dtype = state_dtype(like.dtype) if operand in SHARED else like.dtype
+        return like.new_empty((*self.shape(operand)[:-1], 0), dtype=dtype)

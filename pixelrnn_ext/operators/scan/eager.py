@@ -1,0 +1,108 @@
+"""The operators in differentiable PyTorch, through the reference: derivatives of any order and mode come from here.
+
+The formulas are in reference.py; here layouts are converted. Halves are computed in float32. ``path`` and ``tf32`` do
+not matter.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ... import reference
+from ...directions import CORNERS
+from .arguments import OPERANDS, SHARED, Gradients, Scan, gates_dtype, state_dtype
+from .merge import merged
+from .products import by_units, gate_rows
+from .sizes import Images
+
+_NAMES = tuple(CORNERS)
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def scan(s: Scan) -> Outputs:
+    """Returns (y, h, c, gates)."""
+    return _scan(_of_each_image(s))
+
+
+def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
+    """Returns the gradients, of a scan computed anew from the operands, so that a derivative depends on these alone."""
+    cotangents = (g.dh, None, None, None) if g.scan.merges else (None, g.dh, None, None)
+    found = pulled_back(cotangents, g.scan, g.wanted)
+    return g.outputs(found if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in found.items()})
+
+
+def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
+    """Returns the wanted gradients of operands from those of y, h, c and the gates, each of which may be None.
+
+    Those of h0, c0 and peephole are each image's share.
+    """
+    s = _of_each_image(s)
+    if wanted[OPERANDS.index("x")] and s.x is None:
+        s = s._replace(x=s.weight_hh.new_zeros(s.shapes["x"]))
+    operands = {name: t for name, t in s.operands.items() if wanted[OPERANDS.index(name)]}
+    if not operands:
+        return {}
+
+    def outputs(operands: dict[str, Tensor]) -> list[Tensor]:
+        found = _scan(s.with_operands(operands))
+        return [output for output, cotangent in zip(found, cotangents) if cotangent is not None]
+
+    _, pull_back = torch.func.vjp(outputs, operands)[:2]
+    return pull_back([cotangent for cotangent in cotangents if cotangent is not None])[0]
+
+
+def _of_each_image(s: Scan) -> Scan:
+    """Returns the scan with h0, c0 and peephole expanded to each image, so that their gradients are by image."""
+    images, wide = s.size[0], state_dtype(s.weight_hh.dtype)
+    given = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
+    return s.with_operands({name: t.expand(-1, images, *t.shape[2:]) for name, t in given.items()})
+
+
+def _scan(s: Scan) -> Outputs:
+    if 0 in s.size[1:]:
+        return s.new_outputs()  # without a pixel, which the reference's loops need
+    dtype = s.weight_hh.dtype
+    s = s.with_operands({name: t.to(state_dtype(dtype)) for name, t in s.operands.items()})
+    images = Images(s.sizes, (s.input if s.input is not None else s.x[0]).permute(0, 3, 1, 2))  # type: ignore[index]
+    directions = zip(*(_direction(s, images, d, _NAMES[corner]) for d, corner in enumerate(s.corners)))
+    h, c, gates = (torch.stack(maps) for maps in directions)
+    h = h.permute(1, 3, 4, 0, 2)
+    y = merged(h, s.merge, s.sizes)
+    c, gates = c.permute(0, 1, 3, 4, 2), _by_unit(gates.permute(0, 1, 3, 4, 2), s.weight_hh.shape[2])
+    return y.contiguous().to(dtype), h.contiguous().to(dtype), c.contiguous(), gates.contiguous().to(gates_dtype(dtype))
+
+
+def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:
+    """h, c and the gates of a direction, (N, channels, H, W)."""
+    x = None
+    if s.weight_ih is not None:
+        kernel = s.weight_ih[d].permute(2, 1, 3, 0).flatten(0, 1).unsqueeze(2)  # (G * h, channels, 1, taps)
+        kernel = F.pad(kernel, (0, s.input_kernel - kernel.shape[3]))
+        x = F.conv2d(images.flipped(images.alone, corner), kernel, padding=(0, s.input_kernel // 2))
+    if s.x is not None:
+        given = images.clear_outside(_by_gate(s.x[d], s.weight_hh.shape[2]).permute(0, 3, 1, 2))
+        given = images.flipped(given, corner)
+        x = given if x is None else x + given
+    assert x is not None  # the operator has checked that there is x or input
+    if s.bias is not None:
+        x = x + s.bias[d].t().flatten()[:, None, None]
+    weight = s.weight_hh[d].permute(2, 1, 3, 0).flatten(0, 1)  # (G * h, h, taps)
+    h0, c0 = (None if t is None else t[d].unsqueeze(1) for t in (s.h0, s.c0))
+    if s.diagonal:
+        peephole = None if s.peephole is None else s.peephole[d].transpose(0, 1).unsqueeze(2)
+        maps = reference.diagonal_maps(x, weight, h0, c0, peephole, cell=s.cell, inside=images.inside)
+    else:
+        maps = reference.row_maps(x, weight, h0, c0, inside=images.inside)
+    return tuple(images.clear_outside(images.flipped(m, corner)) for m in maps)
+
+
+def _by_gate(rows: Tensor, hidden: int) -> Tensor:
+    """[..., G * h], from the kernels' order to a block of each gate."""
+    return by_units(rows, hidden).transpose(-1, -2).flatten(-2)
+
+
+def _by_unit(blocks: Tensor, hidden: int) -> Tensor:
+    """The inverse of :func:`_by_gate`."""
+    return gate_rows(blocks.unflatten(-1, (-1, hidden)).transpose(-1, -2))

@@ -1,0 +1,85 @@
+"""The operators on a GPU: the recurrence, and around it matrix products of torch.
+
+The input-to-state map comes before the recurrence, the gradients of weights and of the initial states after it.
+csrc/operators/arguments.h has the shapes, csrc/operators/cuda/recurrence.h those of the recurrence.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..autocast import runs_without_autocast
+from ..devices import on_one_device
+from .arguments import SHARED, Gradients, Scan
+from .merge import merged, unmerged
+from .products import Neighbours, gate_rows, input_gradient, input_to_state, weight_gradients
+from .sizes import inside_of
+
+
+def register(namespace: str, device: str) -> None:
+    """Makes the operators of ``namespace`` run on tensors of ``device`` through the namespace's ``recurrence``."""
+    ops = getattr(torch.ops, namespace)
+    kernels: dict[str, Callable[..., Any]] = {
+        "scan": lambda *args: scan(ops, Scan(*args)),
+        "scan_gradients": lambda *args: scan_gradients(ops, Gradients.bind(*args)),
+    }
+    for name, kernel in kernels.items():
+        checked = on_one_device(getattr(ops, name).default, kernel)
+        torch.library.impl(f"{namespace}::{name}", device, runs_without_autocast(checked))
+
+
+def scan(ops: Any, s: Scan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    h, c, gates = ops.recurrence(*s._replace(x=input_to_state(s)))
+    return merged(h, s.merge, s.sizes), h, c, gates
+
+
+def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
+    s = g.scan
+    neighbours: Neighbours = partial(neighbour_states, ops)
+    dh = unmerged(g.dh, s.merge, s.sizes, len(s.corners))
+    dx, dc_left, dc_above = ops.recurrence_backward(dh, g.c, g.gates, *s)
+    found = {"x": dx}
+    if g.wants("input"):
+        found["input"] = input_gradient(s, dx)
+    for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
+        found[name] = _laid_out_as(s.operands[name], gradient.squeeze(1))
+    if g.wants("h0"):  # for each tap weight_hh times the sum of dx over the cells whose neighbour is outside
+        outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
+        rows = gate_rows(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
+        found["h0"] = outside @ rows.to(outside.dtype)
+    if g.wants("c0"):
+        found["c0"] = dc_left.sum(2)
+        if dc_above.numel():
+            found["c0"] += dc_above
+    if g.wants("peephole"):
+        found["peephole"] = _peephole_gradient(g, dx, neighbours)
+    if not g.shares:
+        found |= {name: found[name].sum(1) for name in SHARED if name in found}
+    return g.outputs(found)
+
+
+def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
+    """Returns what the taps of each pixel read of a map, as of :data:`Neighbours`, by one kernel."""
+    return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
+
+
+def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tensor:
+    """Returns the sums over each image of the gates' gradients times the c that they see, [D, B, 4, h]."""
+    s, c, hidden = g.scan, g.c, g.c.shape[-1]
+    dx = dx.to(c.dtype)
+    i, f, _, o = dx[..., : 4 * hidden].unflatten(-1, (hidden, 4)).unbind(-1)
+    up = dx[..., 4 * hidden :]
+    border = None if s.c0 is None else s.c0.to(c.dtype)
+    c_up, c_left = neighbours(c.permute(1, 2, 3, 0, 4), border, s, 0, 2).unbind(-2)
+    if s.sizes is not None:
+        c = torch.where(inside_of(s.sizes, c.shape[2], c.shape[3], c.device)[..., None], c, 0)
+    return torch.stack([t.sum((2, 3)) for t in (i * (c_up + c_left), f * c_left, up * c_up, o * c)], 2)
+
+
+def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Returns the gradient of a weight or bias in the memory layout that the fake kernel gives it."""
+    given = torch.empty_like(weight)
+    return gradient if gradient.stride() == given.stride() else given.copy_(gradient)

@@ -1,0 +1,108 @@
+"""The arguments of a layer in the user's names, in one value that checks itself."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...cells import CELLS, check_cell, check_peepholes
+from ...directions import Direction2d, check_corners
+from ...masks import check_colour_groups, check_recurrent_mask_type
+from ..operands import check_map, check_tensors, shape
+from .sizes import check_sizes
+
+
+class Problem(NamedTuple):
+    """One direction or several over a map, each from its corner; shapes as in :mod:`pixelrnn_ext.functional`.
+
+    ``cell`` None is that of PixelRNN's layers, which have no option of that name. Messages end the names of a
+    direction's tensors with its suffix. ``merge``: one of :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"``, the
+    BiLSTM's.
+    """
+
+    input: Tensor
+    directions: list[Direction2d]
+    corners: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    merge: str | None
+    diagonal: bool = True
+    cell: str | None = None
+    gate_bias: Tensor | None = None
+    sizes: Tensor | None = None
+    mask_type: str | None = None
+    image_channels: int = 1
+
+    @property
+    def hidden(self) -> int:
+        return self.directions[0].weight_hh.shape[1]
+
+    @property
+    def gates(self) -> int:
+        return len(CELLS[self.cell or "pixelrnn"].gates)
+
+    def to(self, dtype: torch.dtype) -> "Problem":
+        """Returns the problem in ``dtype``, with a gate_bias expanded to the maps; sizes stay integers."""
+        gate_bias = self.gate_bias
+        if gate_bias is not None:
+            gate_bias = gate_bias.to(dtype).expand(self._gate_bias_shape())
+        directions = [direction.to(dtype) for direction in self.directions]
+        return self._replace(input=self.input.to(dtype), directions=directions, gate_bias=gate_bias)
+
+    def check(self) -> None:
+        """Raises TypeError or ValueError unless all of it fits together."""
+        if self.cell is not None:
+            check_cell(self.cell)
+        check_corners(self.corners)
+        if len(self.directions) != len(self.corners):
+            given = len(self.directions)
+            raise ValueError(f"expected weights of {len(self.corners)} directions, one for each corner, got {given}")
+        for direction in self.directions:
+            if not isinstance(direction, Direction2d):
+                raise TypeError(f"expected weights to be of functional.Direction2d, got {type(direction).__name__}")
+        others = {"gate_bias": self.gate_bias}
+        for suffix, direction in zip(self.suffixes, self.directions):
+            others |= {name + suffix: tensor for name, tensor in direction._asdict().items()}
+        check_tensors(self.input, others)
+        check_map(self.input)
+        check_recurrent_mask_type(self.mask_type)
+        if self.input.shape[1] == 0:
+            raise ValueError(f"expected input with a channel, got {shape(self.input)}")
+        hidden = self.hidden if self.directions[0].weight_hh.dim() == 3 else 0
+        for suffix, direction in zip(self.suffixes, self.directions):
+            self._check_direction(direction, suffix, hidden)
+        if self.mask_type is not None:
+            check_colour_groups(hidden, self.image_channels)
+            check_colour_groups(self.input.shape[1], self.image_channels)
+        if self.gate_bias is not None:
+            whole, given_shape = self._gate_bias_shape(), shape(self.gate_bias)
+            if len(given_shape) != 4 or any(got not in (1, want) for got, want in zip(given_shape, whole)):
+                raise ValueError(f"expected gate_bias broadcastable to {whole}, got {given_shape}")
+        if self.sizes is not None:
+            check_sizes(self.sizes, self.input)
+
+    def _gate_bias_shape(self) -> tuple[int, int, int, int]:
+        n, _, height, width = self.input.shape
+        return n, self.gates * self.hidden * len(self.directions), height, width
+
+    def _check_direction(self, d: Direction2d, suffix: str, hidden: int) -> None:
+        rows, of_cell = self.gates * hidden, "" if self.cell is None else f" for cell {self.cell!r}"
+        fits = d.weight_hh.dim() == 3 and d.weight_hh.shape[:2] == (rows, hidden) and hidden != 0
+        if not fits or (self.diagonal and d.weight_hh.shape[2] != 2):
+            first, taps = d is self.directions[0], "2" if self.diagonal else "taps"
+            expected = f"({self.gates} * hidden, hidden, {taps})" if first else f"({rows}, {hidden}, {taps})"
+            raise ValueError(f"expected weight_hh{suffix} of shape {expected}{of_cell}, got {shape(d.weight_hh)}")
+        if not self.diagonal and d.weight_hh.shape[2] % 2 == 0:
+            raise ValueError(f"expected an odd number of taps in weight_hh{suffix}, got {d.weight_hh.shape[2]}")
+        in_channels, kernel = self.input.shape[1], d.weight_ih.shape[3] if d.weight_ih.dim() == 4 else 0
+        if d.weight_ih.shape != (rows, in_channels, 1, 1 if self.diagonal else kernel) or kernel == 0:
+            expected = f"({rows}, {in_channels}, 1, {'1' if self.diagonal else 'k'})"
+            raise ValueError(f"expected weight_ih{suffix} of shape {expected}, got {shape(d.weight_ih)}")
+        if kernel % 2 == 0:
+            raise ValueError(f"expected an odd kernel in weight_ih{suffix}, got {kernel}")
+        if d.peephole is not None:
+            check_peepholes(self.cell or "pixelrnn")
+        sizes = {"bias": (rows,), "h0": (hidden,), "c0": (hidden,), "peephole": (4, hidden)}
+        for name, size in sizes.items():
+            tensor = getattr(d, name)
+            if tensor is not None and tensor.shape != size:
+                raise ValueError(f"expected {name}{suffix} of shape {size}, got {shape(tensor)}")

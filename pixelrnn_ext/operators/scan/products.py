@@ -1,0 +1,146 @@
+"""The matrix products around a recurrence, in torch: on a GPU all, elsewhere those for gradients of each image.
+
+A pixel's gates are a row of G * h values here: the four gates of each unit, then the fifth gates of all units.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...directions import CORNERS
+from .arguments import Gradients, Scan
+from .sizes import filled
+
+_SENSES = tuple(CORNERS.values())
+_MOST_TAPS = 4  # gathered at once. A unit has at least 4 gates, so 4 gathered states are no larger than dx
+
+# (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> [D, B, H, W, taps, h]: the values
+# that the taps of each pixel read from the map.
+Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
+
+
+def input_to_state(s: Scan) -> Tensor | None:
+    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h]; None where nothing gives them."""
+    if s.input is None or s.weight_ih is None:
+        return s.x if s.x is None or s.bias is None else s.x + gate_rows(s.bias[:, None, None, None])
+    directions, taps = s.weight_ih.shape[:2]
+    channels = s.input.shape[3]
+    matrix = gate_rows(s.weight_ih.permute(0, 1, 4, 2, 3)).reshape(directions, taps * channels, -1)
+    pixels = _input_neighbours(s).reshape(directions, -1, taps * channels)
+    product = torch.bmm(pixels, matrix) if s.bias is None else torch.baddbmm(gate_rows(s.bias[:, None]), pixels, matrix)
+    product = product.view(directions, *s.size, matrix.shape[2])
+    if s.x is None:
+        return product
+    if (s.x.shape, s.x.dtype) != (product.shape, product.dtype):
+        expected, got = f"{product.dtype} {tuple(product.shape)}", f"{s.x.dtype} {tuple(s.x.shape)}"
+        raise ValueError(f"scan: expected x of {expected}, got {got}")
+    return product.add_(s.x)
+
+
+def input_gradient(s: Scan, dx: Tensor) -> Tensor:
+    """Returns the transposed convolution of dx with the input's weights, summed over directions."""
+    assert s.weight_ih is not None
+    _, taps, _, _, channels = s.weight_ih.shape
+    columns = gate_rows(s.weight_ih.permute(0, 1, 4, 2, 3)).flatten(1, 2).transpose(1, 2)  # [D, G * h, taps * channels]
+    total: Tensor | None = None
+    for pixels, matrix, (_, right) in zip(dx.flatten(1, 3), columns, senses(s)):
+        if taps == 1 and s.input_kernel == 1:
+            total = pixels @ matrix if total is None else torch.addmm(total, pixels, matrix)
+            continue
+        products = (pixels @ matrix).view(*s.size, taps, channels)
+        for k in range(taps):
+            moved = displaced(products[:, :, :, k], 0, (k - s.input_kernel // 2) * right)
+            total = moved if total is None else total + moved
+    assert total is not None  # there is a direction
+    return filled(total.reshape(*s.size, channels), s.sizes if s.input_kernel > 1 else None, 0)
+
+
+def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbours) -> dict[str, Tensor]:
+    """Returns the wanted gradients of weight_ih, bias and weight_hh, [D, groups, ...].
+
+    The images are split into ``groups`` equal runs; each gradient is the sum over one run.
+    """
+    s = g.scan
+    directions, taps, hidden, _, _ = s.weight_hh.shape
+    images, height, width = s.size
+    rows = dx.reshape(directions, groups, images // groups * height * width, dx.shape[-1])  # there may be no pixel
+
+    def product(read: Tensor, rows: Tensor) -> Tensor:
+        """Returns the values that the taps read times the gates' gradients, [..., taps, h, G, channels]."""
+        taps, channels = read.shape[-2:]
+        read = read.reshape(*rows.shape[:-1], taps * channels)
+        return by_units(read.transpose(-1, -2) @ rows, hidden).unflatten(-3, (taps, channels)).movedim(-3, -1)
+
+    found = {}
+    if g.wants("weight_ih"):
+        found["weight_ih"] = product(_input_neighbours(s), rows)
+    if g.wants("bias"):
+        found["bias"] = by_units(rows.sum(2), hidden)
+    if g.wants("weight_hh"):
+        counts = [(k, min(_MOST_TAPS, taps - k)) for k in range(0, taps, _MOST_TAPS)]
+        products = [product(neighbours(g.h, s.h0, s, *count), rows) for count in counts]
+        found["weight_hh"] = products[0] if len(products) == 1 else torch.cat(products, 2)
+    return found
+
+
+def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
+    """Returns the map that each tap reads, as of :data:`Neighbours`, by differentiable views and copies."""
+    moves = state_moves(s)[first : first + count]
+
+    def of_direction(d: int, down: int, right: int) -> Tensor:
+        outside = None if border is None else border[d]
+        map = filled(m[..., d, :], s.sizes, 0 if outside is None else outside)
+        return torch.stack([displaced(map, up * down, left * right, outside) for up, left in moves], -2)
+
+    return torch.stack([of_direction(d, *sense) for d, sense in enumerate(senses(s))])
+
+
+def state_moves(s: Scan) -> list[tuple[int, int]]:
+    """The neighbour that each recurrent tap reads: rows above and columns before, in the order of the scan."""
+    taps = s.weight_hh.shape[1]
+    return [(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)]
+
+
+def senses(s: Scan) -> list[tuple[int, int]]:
+    """Returns each direction's step over the rows and over the columns, 1 or -1."""
+    return [_SENSES[corner] for corner in s.corners]
+
+
+def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Tensor:
+    """Returns the pixel ``up`` rows above and ``left`` columns before each pixel of m [B, H, W, C], or the border."""
+    _, height, width, _ = m.shape
+
+    # narrow, not slices: a full slice is aten::alias, for which torch.vmap has no rule here.
+    def move(t: Tensor) -> Tensor:
+        t = F.pad(t, (0, 0, max(left, 0), max(-left, 0), max(up, 0), max(-up, 0)))
+        return t.narrow(1, max(-up, 0), height).narrow(2, max(-left, 0), width)
+
+    return move(m) if border is None else move(m) + border * (1 - move(torch.ones_like(m[:1, ..., :1])))
+
+
+def gate_rows(t: Tensor) -> Tensor:
+    """[..., h, G] -> [..., G * h]."""
+    return t.flatten(-2) if t.shape[-1] == 4 else torch.cat([t[..., :4].flatten(-2), t[..., 4]], -1)
+
+
+def by_units(rows: Tensor, hidden: int) -> Tensor:
+    """[..., G * h] -> [..., h, G]."""
+    if rows.shape[-1] == 4 * hidden:
+        return rows.unflatten(-1, (hidden, 4))
+    return torch.cat([rows[..., : 4 * hidden].unflatten(-1, (hidden, 4)), rows[..., 4 * hidden :, None]], -1)
+
+
+def _input_neighbours(s: Scan) -> Tensor:
+    """Returns what the taps of the input read, [D, B, H, W, taps, channels]."""
+    assert s.input is not None and s.weight_ih is not None
+    directions, taps = s.weight_ih.shape[:2]
+    alone = filled(s.input, s.sizes, 0)
+    if taps == 1 and s.input_kernel == 1:
+        return alone.unsqueeze(-2).expand(directions, -1, -1, -1, -1, -1)
+
+    def of_direction(right: int) -> Tensor:
+        return torch.stack([displaced(alone, 0, (s.input_kernel // 2 - k) * right) for k in range(taps)], -2)
+
+    return torch.stack([of_direction(right) for _, right in senses(s)])

@@ -1,0 +1,136 @@
+"""Registers what the compiled library leaves to Python: fake kernels, derivatives, batching, the autocast rule."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import autograd, batching
+from ..autocast import casts_operands, without_autocast
+from ..library import why_no_cuda, why_no_native
+from . import eager, gpu
+from .arguments import OPERANDS, SHARED, Gradients, Scan, state_dtype
+from .products import displaced_states, weight_gradients
+
+Operator = Callable[..., tuple[Tensor, ...]]
+# The axis of the images, and in the gradients of weights of the groups of images.
+_AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
+_AXES_OF_OUTPUTS = {"y": 0, "h": 0, "c": 1, "gates": 1}
+_AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
+_AXES_OF_GRADIENTS = {name: 0 if name == "input" else 1 for name in OPERANDS}
+_WEIGHTS = "weight_ih", "bias", "weight_hh"
+
+
+def _register() -> None:
+    """Registers everything, once the compiled library has defined the schemas."""
+    library = register_rules("pixelrnn_ext")
+    # On a CPU the state is float32 whatever the autocast dtype is. The CUDA kernels keep c and accumulators in float32
+    # themselves, so there a scan runs in the autocast dtype, as torch's own matrix products do.
+    torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
+    if why_no_cuda() is None:
+        gpu.register("pixelrnn_ext", "cuda")
+        casts_operands(library, "scan", "cuda")
+
+
+def register_rules(namespace: str) -> torch.library.Library:
+    """Registers fake kernels, derivatives and batching of the operators of ``namespace``; returns their library."""
+    ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
+    _libraries.append(library)
+    for name, fake, batch in (
+        ("scan", lambda *args: Scan(*args).new_outputs(), _scan_batch),
+        ("scan_gradients", _gradients_fake, _gradients_batch),
+    ):
+        torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+        torch.library.register_vmap(f"{namespace}::{name}", partial(batch, getattr(ops, name)), lib=library)
+    autograd.register(library, "scan", lambda *args: eager.scan(Scan(*args)), _setup, partial(_backward, ops))
+    autograd.register(library, "scan_gradients", lambda *args: eager.scan_gradients(Gradients.bind(*args)))
+    return library
+
+
+_libraries: list[torch.library.Library] = []  # torch drops a library's registrations with it
+
+
+def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
+    g = Gradients.bind(*args)
+
+    def gradient(name: str) -> Tensor:
+        if name in _WEIGHTS:  # it has the operand's strides
+            return torch.empty_like(g.scan.operands[name])
+        like = g.scan.weight_hh
+        return like.new_empty(g.shape(name), dtype=state_dtype(like.dtype) if name in SHARED else like.dtype)
+
+    return g.outputs({name: gradient(name) for name in OPERANDS if g.wants(name)})
+
+
+def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
+    axes = {Scan._fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
+    return batching.folded(op, axes, tuple(_AXES_OF_OUTPUTS.values()), info, _of_tensors(in_dims), args)
+
+
+def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
+    """Returns the gradients of each member of the batch: one backward of all images, then the weights' products of each
+    member's images."""
+    in_dims = _of_tensors(in_dims)
+    dims = Gradients.bind(*in_dims).scan
+    if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):
+        return batching.each(op, info, in_dims, args)
+    fields = *Gradients._fields[:-1], *Scan._fields
+    saved = {place: _AXES_OF_SAVED[name] for place, name in enumerate(Gradients._fields) if name in _AXES_OF_SAVED}
+    given = {fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
+    folded, images = batching.fold(saved | given, info, in_dims, args)
+    g, groups = Gradients.bind(*folded), info.batch_size
+    of_weights = any(g.wants(name) for name in _WEIGHTS)
+    wanted = [name not in _WEIGHTS and (want or (name == "x" and of_weights)) for name, want in zip(OPERANDS, g.wanted)]
+    found = dict(zip(OPERANDS, op(*g._replace(wanted=wanted, shares=True).flat)))
+    weights = weight_gradients(g, found["x"], groups, displaced_states) if of_weights else {}
+    if not g.wants("x"):
+        found["x"] = found["x"].narrow(-1, 0, 0)
+    for name, axis in _AXES_OF_GRADIENTS.items():
+        if name not in _WEIGHTS:
+            found[name] = found[name].unflatten(axis, (groups, images))
+            if name in SHARED and not g.shares:
+                found[name] = found[name].sum(2)
+        elif name in weights:
+            found[name] = weights[name]
+        else:
+            found[name] = found[name].unsqueeze(1).expand(-1, groups, *found[name].shape[1:])
+    return tuple(found.values()), tuple(_AXES_OF_GRADIENTS.values())
+
+
+def _of_tensors(in_dims: Sequence[Any]) -> batching.Dims:
+    """Returns the dimensions of a batch with None for arguments that are lists."""
+    return [dim if isinstance(dim, int) else None for dim in in_dims]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    tensors = len(OPERANDS) + 1  # with sizes
+    ctx.options = inputs[tensors:]
+    ctx.save_for_backward(*inputs[:tensors], *output[1:])
+
+
+def _backward(
+    ops: Any, ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, dgates: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    *tensors, h, c, gates = ctx.saved_tensors  # read once, as activation checkpoints demand
+    s, wanted = Scan(*tensors, *ctx.options), list(ctx.needs_input_grad[: len(OPERANDS)])
+    dy = dy if s.merges else None
+    outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
+    with without_autocast(h.device.type):  # autocast is on where backward() is called inside its region
+        # Only the operator alone, or a second derivative, has gradients of the other outputs. Within a jvp the
+        # decomposition of scan_gradients would start a torch.func.vjp, which PyTorch forbids in the dispatcher then.
+        if any(t is not None for t in others) or (outer is not None and autograd.within_jvp()):
+            shares: dict[str, Tensor] = eager.pulled_back((dy, dh, dc, dgates), s, wanted)
+            found = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}
+        elif outer is not None:
+            found = dict(zip(OPERANDS, ops.scan_gradients(outer, h, c, gates, wanted, False, *s)))
+        else:
+            found = {}
+        found = {name: t.to(h.dtype) if name in SHARED else t for name, t in found.items()}
+        gradients = (found.get(name) if want else None for name, want in zip(OPERANDS, wanted))
+        return *gradients, *(None for _ in s[len(OPERANDS) :])
+
+
+if why_no_native() is None:
+    _register()

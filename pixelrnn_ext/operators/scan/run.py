@@ -1,0 +1,90 @@
+"""Runs a layer's problem on the backend that was asked for. Only here the operator's arguments are made of it."""
+
+import torch
+from torch import Tensor
+
+from ... import reference
+from ...directions import CORNERS, merged
+from ...masks import masked_weight
+from .. import backends
+from ..autocast import result_dtype, without_autocast
+from ..operands import stacked, together
+from ..precision import allows_tf32
+from . import eager
+from .arguments import Scan
+from .problem import Problem
+from .products import gate_rows
+
+_PLACES = {corner: place for place, corner in enumerate(CORNERS)}
+_SUMS = "shift", "sum"  # merges that the operator computes; the others are made of h here
+
+
+def run(problem: Problem, backend: str) -> Tensor:
+    """Returns the maps of all directions, merged."""
+    problem.check()
+    path = backends.choose(backend, problem.input.device)
+    device, dtype = problem.input.device.type, result_dtype(problem.input)
+    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
+    problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
+    with without_autocast(device):
+        return (_by_reference(problem) if backend == "reference" else _by_operator(problem, path)).to(dtype)
+
+
+def _by_reference(p: Problem) -> Tensor:
+    return reference.scan(
+        p.input,
+        p.directions,
+        corners=p.corners,
+        diagonal=p.diagonal,
+        cell=p.cell or "pixelrnn",
+        merge=p.merge,
+        mask_type=p.mask_type,
+        image_channels=p.image_channels,
+        gate_bias=p.gate_bias,
+        sizes=p.sizes,
+    )
+
+
+def _by_operator(p: Problem, path: str | None) -> Tensor:
+    """Returns what the operator computes; without kernels, where ``path`` is None, what its decomposition computes."""
+    scan = operands_of(p, path or "auto")
+    y, h, _, _ = eager.scan(scan) if path is None else torch.ops.pixelrnn_ext.scan(*scan)
+    if not scan.merges:
+        return merged(h.permute(0, 3, 4, 1, 2), p.merge)
+    return y.permute(0, 3, 1, 2)
+
+
+def operands_of(p: Problem, path: str) -> Scan:
+    """Returns the operator's arguments. The weights of one direction are views of its parameters, but for a mask, which
+    copies weight_ih; those of several directions are stacked copies."""
+    directions, gates, hidden = p.directions, p.gates, p.hidden
+    kernel = directions[0].weight_ih.shape[3]
+    live = kernel if p.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
+    weight_ih = together([d.weight_ih for d in directions])
+    weight_ih = masked_weight(weight_ih, p.mask_type, image_channels=p.image_channels, gates=gates).squeeze(3)
+    weight_hh = together([d.weight_hh for d in directions])
+    x = None if p.gate_bias is None else p.gate_bias.unflatten(1, (len(directions), gates, hidden))
+    bias = stacked([d.bias for d in directions], weight_hh, gates * hidden)
+    return Scan(
+        input=p.input.permute(0, 2, 3, 1),
+        weight_ih=_unit_major(weight_ih.narrow(3, 0, live) if live < kernel else weight_ih, gates),
+        bias=None if bias is None else bias.unflatten(1, (gates, hidden)).transpose(1, 2),
+        x=None if x is None else gate_rows(x.permute(1, 0, 4, 5, 3, 2)),
+        weight_hh=_unit_major(weight_hh, gates),
+        h0=stacked([d.h0 for d in directions], weight_hh, hidden),
+        c0=stacked([d.c0 for d in directions], weight_hh, hidden),
+        peephole=stacked([d.peephole for d in directions], weight_hh, 4, hidden),
+        sizes=None if p.sizes is None else p.sizes.to(p.input.device, torch.int64),
+        corners=[_PLACES[corner] for corner in p.corners],
+        diagonal=p.diagonal,
+        input_kernel=kernel,
+        cell=p.cell or "pixelrnn",
+        merge=p.merge if p.merge in _SUMS else "none",
+        path=path,
+        tf32=p.input.is_cuda and allows_tf32(),
+    )
+
+
+def _unit_major(weights: Tensor, gates: int) -> Tensor:
+    """(directions, gates * hidden, channels, taps) -> [directions, taps, hidden, gates, channels], a view."""
+    return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

@@ -1,0 +1,86 @@
+"""The sizes of images that lie in the top left corner of a larger map."""
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+from ...directions import CORNERS, flipped
+from ..operands import check_integers, readable, shape
+
+
+def check_sizes(sizes: Tensor, input: Tensor) -> None:
+    """TypeError or ValueError unless ``sizes`` may be those of the images of ``input`` (N, C, H, W).
+
+    The values of those on a GPU are not looked at, which would wait for it, nor are those that torch.compile or
+    torch.vmap stands for: what uses them clamps them.
+    """
+    check_integers("sizes", sizes)
+    n, _, height, width = input.shape
+    if sizes.shape != (n, 2):
+        transposed = ", which is transposed" if sizes.shape == (2, n) else ""
+        expected = f"({n}, 2), a height and a width for each image"
+        raise ValueError(f"expected sizes of shape {expected}, got {shape(sizes)}{transposed}")
+    if sizes.device.type != "cpu" and sizes.device != input.device:
+        raise ValueError(f"expected sizes on the CPU or on the input's device, {input.device}, got {sizes.device}")
+    if torch.compiler.is_compiling() or sizes.device.type != "cpu" or readable(sizes) is not sizes:
+        return
+    with _disable_current_modes():  # a trace has no use for it
+        values = sizes.tolist()
+    for image, (h, w) in enumerate(values):
+        if not (0 <= h <= height and 0 <= w <= width):
+            raise ValueError(f"expected sizes from 0 x 0 to {height} x {width}, got {h} x {w} of image {image}")
+
+
+def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
+    """(N, height, width): which pixels of the maps are their images'. Sizes are clamped."""
+    rows, columns = (
+        torch.arange(size, device=device) < sizes[:, axis : axis + 1].to(device)
+        for axis, size in enumerate((height, width))
+    )
+    return rows[:, :, None] & columns[:, None]
+
+
+def filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
+    """m [B, H, W, channels] with ``filling`` outside of the images, where there may be anything."""
+    if sizes is None:
+        return m
+    return torch.where(inside_of(sizes, m.shape[1], m.shape[2], m.device)[..., None], m, filling)
+
+
+class Images:
+    """Images in the top left corners of their maps (N, C, H, W), all at once, whatever their sizes are, which are not
+    read but clamped. What lies outside of them in ``m`` may be NaN."""
+
+    def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
+        self.alone: Tensor = m
+        self.inside: Tensor | None = None
+        self._rows: tuple[Tensor, Tensor]
+        self._columns: tuple[Tensor, Tensor]
+        if sizes is None:
+            return
+        sizes = sizes.to(m.device)
+        self._rows, self._columns = (
+            (torch.arange(size, device=m.device), sizes[:, axis : axis + 1].clamp(0, size))
+            for axis, size in enumerate(m.shape[2:])
+        )
+        self.inside = inside_of(sizes, m.shape[2], m.shape[3], m.device)[:, None]  # (N, 1, H, W)
+        self.alone = self.clear_outside(m)
+
+    def clear_outside(self, m: Tensor) -> Tensor:
+        return m if self.inside is None else torch.where(self.inside, m, 0)
+
+    def flipped(self, m: Tensor, corner: str) -> Tensor:
+        """As :func:`pixelrnn_ext.directions.flipped`, each image in its own rectangle."""
+        if self.inside is None:
+            return flipped(m, corner)
+        down, right = CORNERS[corner]
+        if down < 0:
+            m = m.gather(2, _mirrored(*self._rows)[:, None, :, None].expand_as(m))
+        if right < 0:
+            m = m.gather(3, _mirrored(*self._columns)[:, None, None].expand_as(m))
+        return m
+
+
+def _mirrored(place: Tensor, size: Tensor) -> Tensor:
+    """(N, length): which place comes to each one, when the first ``size`` (N, 1) places are mirrored."""
+    return torch.where(place < size, size - 1 - place, place)
