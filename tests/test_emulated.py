@@ -51,6 +51,18 @@ def report_worst(record_property):
         record_property("error", (f"{format} {kind}", ratio))
 
 
+def compare_schedules(problem, emulated, path):
+    """Right in every schedule of threads, with the same bits."""
+    expected = problem.run(REFERENCE, torch.float64)
+    first = None
+    for seed, schedule in enumerate(SCHEDULES):
+        emulated.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
+        got = compare(problem, emulated.ops, path, expected)
+        first = first or got
+        for tensor, other in zip(first.values(), got.values()):
+            assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
+
+
 @pytest.mark.parametrize("geometry", SHAPES)
 @pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=VARIANT_IDS)
 def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, emulated):
@@ -60,14 +72,7 @@ def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, 
     if problem is None:
         return
     check_names(format, suffix, blocks, plans)
-    expected = problem.run(REFERENCE, torch.float64)
-    first = None
-    for seed, schedule in enumerate(SCHEDULES):
-        emulated.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
-        got = compare(problem, emulated.ops, path, expected)
-        first = first or got
-        for tensor, other in zip(first.values(), got.values()):
-            assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
+    compare_schedules(problem, emulated, path)
 
 
 @pytest.mark.parametrize("path", ["step", "resident", "resident::2"])

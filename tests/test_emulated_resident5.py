@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from emulated.kernels import FORMATS
-from emulator.control import SCHEDULES
 from kernel_paths import VARIANT_5_IDS, VARIANTS_5, variant5
 from scans import REFERENCE, Problem
-from test_emulated import compare
+from test_emulated import compare, compare_schedules
 
 pytestmark = pytest.mark.emulated
 
@@ -38,14 +37,7 @@ def test_every_kernel_in_every_schedule(format, suffix, blocks, sizes, arch, emu
     problem, path, found = variant5(format, suffix, blocks, 1 if blocks == 8 else 2, sizes=sizes)
     for kernel in found:
         assert problem.plan(emulated.ops, arch, path)[kernel.backward].startswith(f"{kernel.name}: {blocks} block")
-    expected = problem.run(REFERENCE, torch.float64)
-    first = None
-    for seed, schedule in enumerate(SCHEDULES):
-        emulated.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
-        got = compare(problem, emulated.ops, path, expected)
-        first = first or got
-        for tensor, other in zip(first.values(), got.values()):
-            assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
+    compare_schedules(problem, emulated, path)
 
 
 @pytest.mark.parametrize("cell", CELLS)

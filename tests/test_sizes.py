@@ -183,7 +183,7 @@ def test_strided_and_expanded_inputs(backend):
 
 
 def test_sizes_that_nobody_has_checked_are_clamped():
-    """As those on a GPU, which are not read."""
+    """The host does not read sizes on a GPU, so nobody checks them."""
     layer = make_layer("stable", backend="reference")
     directions = [d.to(torch.float64) for d in layer._weights()]
     options = dict(cell="stable", corners=layer.directions)

@@ -44,8 +44,8 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    const bool shifted = a_.merge == Merge::kShift &&
-                         i == 1;  // it was added to the pixel in the row below, which is before or after in the scan
+    // It was added to the pixel in the row below, which is before or after in the scan.
+    const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden, dh_stride,
         {shifted ? (s_.corner[i].bottom ? 1 : -1) : 0, 0}, zeros_.data()};

@@ -99,6 +99,25 @@ struct ScanSizes {
 
 constexpr int64_t kMostTaps = 1 << 20;
 
+// Returns where each direction starts. Throws unless there is a corner of each.
+inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
+  STD_TORCH_CHECK(directions >= 1 && directions <= kMostDirections && directions == int64_t(corners.size()),
+      "scan: expected 1 to ", kMostDirections, " directions and a corner of each, got ", directions, " and ",
+      corners.size());
+  std::array<Corner, kMostDirections> read{};
+  for (int64_t d = 0; d < directions; ++d) {
+    STD_TORCH_CHECK(corners[d] >= 0 && corners[d] < 4, "scan: expected corners from 0 to 3, got ", corners[d]);
+    read[d] = {corners[d] >= 2, corners[d] % 2 == 1};
+  }
+  return read;
+}
+
+inline void check_image_sizes(const Optional& sizes, int64_t images) {
+  STD_TORCH_CHECK(!sizes || (sizes->dim() == 2 && sizes->size(0) == images && sizes->size(1) == 2 &&
+                                sizes->scalar_type() == ScalarType::Long),
+      "scan: expected sizes [B, 2] of int64");
+}
+
 // Throws in one sentence unless the arguments fit together. The caller checks the dtype of weight_hh, which all share.
 inline ScanSizes check(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
@@ -118,11 +137,7 @@ inline ScanSizes check(const ScanArguments& a) {
       "scan: expected fewer than 2^31 pixels, 2^22 hidden channels and 2^24 channels of the input");
   STD_TORCH_CHECK(s.taps < kMostTaps && s.input_taps < kMostTaps && a.input_kernel < kMostTaps,
       "scan: expected fewer than ", kMostTaps, " taps, and an input_kernel below that");
-  STD_TORCH_CHECK(s.directions >= 1 && s.directions <= kMostDirections && s.directions == int64_t(a.corners.size()),
-      "scan: expected 1 to ", kMostDirections, " directions and a corner of each, got ", s.directions, " and ",
-      a.corners.size());
-  for (int64_t corner : a.corners)
-    STD_TORCH_CHECK(corner >= 0 && corner < 4, "scan: expected corners from 0 to 3, got ", corner);
+  read_corners(a.corners, s.directions);
   STD_TORCH_CHECK(s.images < most / s.directions, "scan: expected fewer than 2^31 images of all directions, got ",
       s.images, " images in ", s.directions, " directions");
   STD_TORCH_CHECK(a.diagonal ? s.taps == 2 : s.taps % 2 == 1, "scan: expected ",
@@ -144,17 +159,8 @@ inline ScanSizes check(const ScanArguments& a) {
   fits("h0", a.h0, {s.directions, s.hidden});
   fits("c0", a.c0, {s.directions, s.hidden});
   fits("peephole", a.peephole, {s.directions, 4, s.hidden});
-  STD_TORCH_CHECK(!a.sizes || (a.sizes->dim() == 2 && a.sizes->size(0) == s.images && a.sizes->size(1) == 2 &&
-                                  a.sizes->scalar_type() == ScalarType::Long),
-      "scan: expected sizes [B, 2] of int64");
+  check_image_sizes(a.sizes, s.images);
   return s;
-}
-
-// Where each direction of checked arguments starts.
-inline std::array<Corner, kMostDirections> corners_of(const ScanArguments& a) {
-  std::array<Corner, kMostDirections> corners{};
-  for (size_t d = 0; d < a.corners.size(); ++d) corners[d] = {a.corners[d] >= 2, a.corners[d] % 2 == 1};
-  return corners;
 }
 
 }  // namespace pixelrnn

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../../cuda/gradients.h"
+#include "../arguments.h"
 #include "device.h"
 #include "tensors.h"
 
@@ -28,20 +29,14 @@ MapType checked_type(const Tensor& map) {
 MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
     bool diagonal, const Optional& sizes, const std::vector<int64_t>& corners) {
   constexpr int64_t most = int64_t(1) << 31;
-  STD_TORCH_CHECK(taps > 0 && taps < (1 << 20) && images * height < most && images * taps < most &&
+  STD_TORCH_CHECK(taps > 0 && taps < kMostTaps && images * height < most && images * taps < most &&
                       height * width < most && 2 * width * values < most && width * taps * values < most,
       "scan: the map is too large");
-  STD_TORCH_CHECK(directions <= kMostDirections && directions == int64_t(corners.size()), "scan: expected 1 to ",
-      kMostDirections, " directions and a corner of each, got ", directions, " and ", corners.size());
-  STD_TORCH_CHECK(!sizes || (sizes->dim() == 2 && sizes->size(0) == images && sizes->size(1) == 2 &&
-                                sizes->scalar_type() == ScalarType::Long),
-      "scan: expected sizes [B, 2] of int64");
+  check_image_sizes(sizes, images);
   MapShape shape{int(directions), int(images), int(taps),
       {static_cast<const int64_t*>(in(sizes)), int(height), int(width), diagonal, {}}};
-  for (size_t d = 0; d < corners.size(); ++d) {
-    STD_TORCH_CHECK(corners[d] >= 0 && corners[d] < 4, "scan: expected corners from 0 to 3, got ", corners[d]);
-    shape.maps.corner[d] = {corners[d] >= 2, corners[d] % 2 == 1};
-  }
+  const auto read = read_corners(corners, directions);
+  std::copy(read.begin(), read.end(), shape.maps.corner);
   return shape;
 }
 

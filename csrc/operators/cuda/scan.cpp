@@ -34,7 +34,7 @@ Scan::Scan(const ScanArguments& a)
       diagonal(a.diagonal),
       tf32(a.tf32),
       type(a.weight_hh.scalar_type()),
-      corner(corners_of(a)),
+      corner(read_corners(a.corners, directions)),
       weight_hh(prepared(a.weight_hh)),
       h0(prepared(a.h0)),
       c0(prepared(a.c0)),

@@ -38,10 +38,10 @@ def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[b
 
     Those of h0, c0 and peephole are each image's share.
     """
-    s = _of_each_image(s)
-    if wanted[OPERANDS.index("x")] and s.x is None:
+    s, asked = _of_each_image(s), dict(zip(OPERANDS, wanted))
+    if asked["x"] and s.x is None:
         s = s._replace(x=s.weight_hh.new_zeros(s.shapes["x"]))
-    operands = {name: t for name, t in s.operands.items() if wanted[OPERANDS.index(name)]}
+    operands = {name: t for name, t in s.operands.items() if asked[name]}
     if not operands:
         return {}
 

@@ -18,7 +18,7 @@ Operator = Callable[..., tuple[Tensor, ...]]
 # The axis of the images, and in the gradients of weights of the groups of images.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
 _AXES_OF_OUTPUTS = {"y": 0, "h": 0, "c": 1, "gates": 1}
-_AXES_OF_SAVED = {"dh": 0, "h": 0, "c": 1, "gates": 1}
+_AXES_OF_SAVED = _AXES_OF_OUTPUTS | {"dh": 0}
 _AXES_OF_GRADIENTS = {name: 0 if name == "input" else 1 for name in OPERANDS}
 _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
