@@ -69,8 +69,8 @@ template <class T> std::vector<T> random(int64_t n, double amplitude) {
   return values;
 }
 
-// Of the bits of everything that an instruction set has computed, by what it is: tests/test_native_checks.py compares
-// them.
+// Returns the hash of every output's bits, by dtype, instruction set and name: tests/test_native_checks.py compares the
+// instruction sets.
 inline std::map<std::string, uint64_t>& hashes() {
   static std::map<std::string, uint64_t> all;
   return all;
@@ -81,15 +81,15 @@ template <class T> uint64_t hash_of(const std::vector<T>& values, uint64_t hash 
   for (size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
   return hash;
 }
-template <class T> void add_to_hash(const char* name, int level, const std::vector<T>& values) {
+template <class T> void add_to_hash(const std::string& name, int level, const std::vector<T>& values) {
   if (values.empty()) return;
-  const std::string key = std::string(kTypeName<T>) + " " + name + " " + cpu::instruction_set_name(level);
+  const std::string key = std::string(kTypeName<T>) + " " + cpu::instruction_set_name(level) + " " + name;
   uint64_t& hash = hashes().emplace(key, kEmptyHash).first->second;
   hash = hash_of(values, hash);
 }
 
 inline int passed() {
-  for (const auto& [key, hash] : hashes()) printf("hash %s %016llx\n", key.c_str(), (unsigned long long)hash);
+  for (const auto& [key, hash] : hashes()) printf("hash %016llx %s\n", (unsigned long long)hash, key.c_str());
   printf("%lld checks passed\n", (long long)checks);
   return 0;
 }

@@ -175,9 +175,9 @@ template <class T> double check_case(const Kind& kind, const Size& size, const O
   for_outside(s, in.input, of_input(s), poison);
   if (given.x) for_outside(s, in.x, of_gates(s), poison);
   for_outside(s, in.dh, of_dh(s, in), poison);
-  const std::string name = std::string(kind.name) + ", " + size.name + ", " + options.name;
-  return check_scan(
-      s, in, scalar_scan(s, in), name, [&](const Outputs<T>& out, const Deal& d, int level, const std::string& where) {
+  const std::string name = std::string(size.name) + ", " + options.name;
+  return check_scan(s, in, scalar_scan(s, in), kind.name, name,
+      [&](const Outputs<T>& out, const Deal& d, int level, const std::string& where) {
         if (s.directions == 2) check_parameters(s, in, out, d, level, where);
         if (!s.extents) return;
         check_zeros_outside(s, out, where);

@@ -235,12 +235,14 @@ template <class T> void check_unwanted(
 }
 
 // Returns the largest error of all instruction sets and deals. also(out, deal, level, where) checks what else holds of
-// the first scan of every number of shares.
-template <class T, class Also> double check_scan(
-    const Shape& s, const Inputs<T>& in, const Outputs<double>& expected, const std::string& name, const Also& also) {
+// the first scan of every number of shares. Cases of one kind share their hashes.
+template <class T, class Also>
+double check_scan(const Shape& s, const Inputs<T>& in, const Outputs<double>& expected, const std::string& kind,
+    const std::string& name, const Also& also) {
   double error = 0;
   for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
-    const std::string what = std::string(kTypeName<T>) + ", " + name + ", " + cpu::instruction_set_name(level);
+    const std::string what =
+        std::string(kTypeName<T>) + ", " + kind + ", " + name + ", " + cpu::instruction_set_name(level);
     Deal last{0, 0};
     Outputs<T> first_out, last_out;
     for (const Deal& d : kDeals) {
@@ -253,7 +255,7 @@ template <class T, class Also> double check_scan(
         continue;
       }
       error = std::max(error, check_close(of_pixels(s, out), expected, where));
-      for (const auto& a : named(out)) add_to_hash(a.name, level, a.values);
+      for (const auto& a : named(out)) add_to_hash(kind + ": " + a.name, level, a.values);
       if (d.shares == 1) first_out = out;
       check_same_bits(of_images(out), of_images(first_out), where + ", as of one share");
       also(out, d, level, where);
