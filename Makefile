@@ -19,7 +19,7 @@ docs:
 
 # What is installed, from another folder than that of the source.
 smoke:
-	cd tests && python smoke.py && python -m pixelrnn_ext
+	cd tests/repository && python smoke.py && python -m pixelrnn_ext
 
 # README's command. `pytest`, not `python -m pytest`, which would take the source folder before the installed package.
 test:
@@ -36,10 +36,10 @@ emulated:
 # Parts of test and sweep together: the CPU kernels without torch, under the sanitizers, by Clang and on AArch64; the benchmarks,
 # every provider checked.
 native:
-	pytest -m "not emulated" tests/test_native_checks.py
+	pytest -m "not emulated" tests/native/test_checks.py
 
 bench-check:
-	pytest -m "not emulated" tests/test_benchmarks.py
+	pytest -m "not emulated" tests/benchmarks/test_benchmarks.py
 
 # The models of pixelrnn_ext/pretrained, which it replaces: an hour on two cores; the card there is written by hand. The package must be
 # built in place, as `pip install -e .` does: the first line says so where it is not.
@@ -59,7 +59,7 @@ wheel:
 	  PIXELRNN_NATIVE=1 python -m pip wheel --no-deps --wheel-dir build/wheel .
 	if [ "$$(uname)" = Linux ]; then \
 	  python -m zipfile --extract build/wheel/*.whl build/unpacked && \
-	  python tests/shared_libraries.py build/unpacked build && \
+	  python tests/repository/shared_libraries.py build/unpacked build && \
 	  ! grep -rlF "$(CURDIR)" build/unpacked && \
 	  auditwheel repair --only-plat --plat manylinux_2_28_$$(uname -m) --exclude 'libtorch*' --exclude 'libc10*' --wheel-dir dist build/wheel/*.whl; \
 	else mkdir -p dist && cp build/wheel/*.whl dist; fi

@@ -89,7 +89,7 @@ def build(sdist):
         installed = Path(folder, "installed")
         settings = {"PIXELRNN_NATIVE": "1", "PIXELRNN_CUDA": "0", "PYTHONPATH": str(installed)}
         pip = ["-m", "pip", "install", "--no-deps", "--target", installed, source]
-        for step, command in {"its build": pip, "its smoke test": ["tests/smoke.py"]}.items():
+        for step, command in {"its build": pip, "its smoke test": ["tests/repository/smoke.py"]}.items():
             status = subprocess.run([sys.executable, *command], cwd=source, env={**os.environ, **settings}).returncode
             if status:
                 yield f"{sdist.name}: expected {step} to succeed, got exit status {status}"

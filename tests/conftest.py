@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from core import core  # noqa: F401  (pytest finds it here, as the next three)
-from covering import pytest_collection_modifyitems  # noqa: F401
-from properties import pytest_configure, pytest_itemcollected  # noqa: F401
-from summary import pytest_terminal_summary  # noqa: F401
+from helpers.covering import pytest_collection_modifyitems  # noqa: F401
+from helpers.properties import pytest_configure, pytest_itemcollected  # noqa: F401
+from helpers.summary import pytest_terminal_summary  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts the repository on the path, whose pixelrnn_ext holds no kernels unless it was built in place.
 if not any((ROOT / "pixelrnn_ext").glob("_C.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
-from checks import using_instruction_set  # noqa: E402  (which imports the package from the path above)
+from helpers.checks import using_instruction_set  # noqa: E402  (which imports the package from the path above)
 from pixelrnn_ext.operators import library  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
@@ -63,7 +63,7 @@ def arch(request):
 
 @pytest.fixture
 def emulated(arch):
-    from emulated import library as emulated_library  # which needs a compiler of CUDA
+    from helpers.emulated import library as emulated_library  # which needs a compiler of CUDA
 
     loaded = emulated_library.load(arch)
     loaded.emulator.schedule("burst")

@@ -31,7 +31,7 @@ class Precision(NamedTuple):
     tolerance: float  # RMS error over the RMS of the exact value, of h and of every gradient
 
 
-# For the numbers that a time stands for; those that our kernels promise are tighter, and stand in tests/test_cuda.py.
+# Bounds for numbers that a time stands for. tests/scan/cuda/card/test_scan.py has the tighter bounds of our kernels.
 # The loops keep even their cell state in 16 bits.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),

@@ -3,10 +3,10 @@
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-CHECK = ["tests/test_cuda_kernels.py", "tests/test_cuda_models.py::test_a_training_step"]
-SANITIZER = ["tests/test_cuda_sanitizer.py"]
+CHECK = ["tests/scan/cuda/card/test_kernels.py", "tests/models/test_card.py::test_a_training_step"]
+SANITIZER = ["tests/scan/cuda/card/test_sanitizer.py"]
 TOOLS = 3
-OTHERS = [f"--ignore={path}" for path in ("tests/test_cuda_kernels.py", *SANITIZER)]
+OTHERS = [f"--ignore={path}" for path in ("tests/scan/cuda/card/test_kernels.py", *SANITIZER)]
 SLOWEST = 10
 
 

@@ -10,8 +10,8 @@ from functools import partial
 
 import torch
 
-from emulated.kernels import kernels  # what variants.h compiles, by tests/
 from harness.gpu_timing import DeviceClock, called_seconds
+from helpers.kernels import kernels  # what variants.h compiles, by tests/
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
 from pixelrnn_ext.operators.scan.gpu import neighbour_states

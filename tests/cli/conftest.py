@@ -2,7 +2,7 @@
 
 import pytest
 
-from command_line import train
+from .command_line import train
 
 
 @pytest.fixture(scope="session")

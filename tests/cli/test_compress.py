@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from command_line import refused
+from helpers.tiny import save_untrained, tiny_checkpoint, tiny_data
 from pixelrnn_ext import cli, codec, models
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.checkpoint import load_model
 from pixelrnn_ext.training.commands import coding
 from pixelrnn_ext.training.commands import compress as command
-from tiny import save_untrained, tiny_checkpoint, tiny_data
+
+from .command_line import refused
 
 SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures, which make three groups
 

@@ -11,9 +11,10 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from command_line import MODEL, refused
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint
+
+from .command_line import MODEL, refused
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from command_line import MODEL, refused
+from helpers.tiny import tiny_data
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint
-from tiny import tiny_data
+
+from .command_line import MODEL, refused
 
 
 def test_evaluate_repeats_the_score_of_the_training(trained, capsys):

@@ -9,10 +9,11 @@ import signal
 
 import torch
 
-from command_line import train
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint
 from pixelrnn_ext.training.loop import Training
+
+from .command_line import train
 
 
 def test_info_of_a_training(trained, tmp_path, capsys):

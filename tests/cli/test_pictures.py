@@ -9,9 +9,10 @@ import numpy
 import pytest
 from PIL import Image
 
-from command_line import refused
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import animation, files, gif, grid
+
+from .command_line import refused
 
 
 def test_the_suffix_of_out_is_the_format(trained, tmp_path):

@@ -7,14 +7,15 @@ import re
 import pytest
 from PIL import Image
 
-from command_line import refused
+from helpers.tiny import tiny_checkpoint
 from pixelrnn_ext import cli
 from pixelrnn_ext.cli import arguments, parser
 from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
 from pixelrnn_ext.training.commands import protection
 from pixelrnn_ext.training.folder import describe_files
-from tiny import tiny_checkpoint
+
+from .command_line import refused
 
 # Options that take any text, none of which leads to a file.
 WORDS = {"--label", "--device", "--model", "--only"}

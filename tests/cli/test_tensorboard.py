@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from command_line import MODEL, refused, train
 from pixelrnn_ext import cli
 from pixelrnn_ext.training.loop import Training
+
+from .command_line import MODEL, refused, train
 
 
 def board(out):

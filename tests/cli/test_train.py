@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from command_line import MODEL, refused, train
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint, output
 from pixelrnn_ext.training.loop import Training
+
+from .command_line import MODEL, refused, train
 
 
 def test_train_says_what_it_does(trained):

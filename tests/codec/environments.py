@@ -1,4 +1,5 @@
-"""Codes in other floating-point environments: `python environments.py POOL`. test_environments.py runs it.
+"""Codes in other floating-point environments: `python -m codec.environments POOL`, in the folder
+tests. test_environments.py runs it.
 
 POOL is the environment in which PyTorch's threads start, by its name in ENVIRONMENTS. The main thread codes in the
 default environment, and where POOL is that one in all others, too. It prints a JSON object: by environment, backend and
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 
 import torch
 
-from codec.examples import images_of, model_of, multiscale
 from pixelrnn_ext.codec import Codec
+
+from .examples import images_of, model_of, multiscale
 
 DOWN, UP, ZERO = (0x400, 0x800, 0xC00) if platform.machine() == "x86_64" else (0x800000, 0x400000, 0xC00000)
 ENVIRONMENTS = {"default": (0, False), "down": (DOWN, False), "up": (UP, False), "zero": (ZERO, False)}

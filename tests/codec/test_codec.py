@@ -6,12 +6,13 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from checks import using_instruction_set
-from codec.examples import ideal_bytes, images_of, model_of, multiscale
+from helpers.checks import using_instruction_set
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.codec.coding import Encoding
 from pixelrnn_ext.incremental.grid import PROFILES
 from pixelrnn_ext.operators import library
+
+from .examples import ideal_bytes, images_of, model_of, multiscale
 
 LEVELS = [2, 5, 17, 256]
 

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.forged import START, file_of, varint, with_checksum
 from pixelrnn_ext.codec.container import Contents, Group, checksum, read, shares, write
+
+from .forged import START, file_of, varint, with_checksum
 
 COUNT = st.one_of(st.integers(1, 200), st.integers(1, 2**63 - 1))
 STREAMS = st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=4)

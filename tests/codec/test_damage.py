@@ -7,11 +7,12 @@ import sys
 import pytest
 import torch
 
-import child
 import pixelrnn_ext as px
-from codec.forged import START, file_of, varint, with_checksum
+from helpers import child
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.operators import library
+
+from .forged import START, file_of, varint, with_checksum
 
 MEMORY = 1 << 22
 

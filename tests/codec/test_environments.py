@@ -5,13 +5,13 @@ import json
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-import child
-from codec import environments
+from helpers import child
 from pixelrnn_ext.operators import library
+
+from . import environments
 
 REFUSED = "files cannot be coded here: expected every thread to round to the nearest number and to keep subnormal"
 # The backends whose steps are PyTorch's.
@@ -20,9 +20,9 @@ PYTORCH = ("auto", "reference") if library.why_no_native() else ("reference",)
 
 @cache
 def results(pool):
-    variables = child.environment(Path(__file__).parents[1]) | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, environments.__file__, pool]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    variables = child.environment(child.TESTS) | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    command = [sys.executable, "-m", "codec.environments", pool]
+    done = subprocess.run(command, cwd=child.TESTS, env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return {tuple(key.split(", ")): outcomes for key, outcomes in json.loads(done.stdout).items()}
 

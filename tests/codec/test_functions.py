@@ -1,16 +1,14 @@
 """sigmoid, tanh and exp on every argument that the codec can have: rounded, they are the integers of functions.py."""
 
-import os
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
-import child
-from codec import functions
+from helpers import child
+
+from . import functions
 
 LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # in size: a clamped number, and what two of them differ by
 
@@ -86,9 +84,4 @@ def test_torch_by_other_instructions(capability, tmp_path):
     best = torch.backends.cpu.get_cpu_capability().lower()
     if capability != "default" and best not in CAPABILITIES[CAPABILITIES.index(capability) :]:
         pytest.skip(f"the processor has {best} at best")
-    here = os.path.dirname(os.path.dirname(__file__))
-    variables = child.environment(here) | {"ATEN_CPU_CAPABILITY": capability}
-    program = "from codec import test_functions as t\nfor n in t.LARGEST: t.test_torch(n, 'contiguous', 1)"
-    options = dict(cwd=tmp_path, env=variables, capture_output=True, text=True)
-    done = subprocess.run([sys.executable, "-c", program], **options)
-    assert done.returncode == 0, done.stderr
+    child.run_tests(__file__, "test_torch and contiguous and 1", tmp_path, {"ATEN_CPU_CAPABILITY": capability})

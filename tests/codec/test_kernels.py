@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from codec import functions
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.grid import Grid
 from pixelrnn_ext.incremental.native import NativeRow
@@ -13,6 +12,8 @@ from pixelrnn_ext.incremental.range_coder import PRECISION, cumulative
 from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Encode
 from pixelrnn_ext.operators import library
+
+from . import functions
 
 pytestmark = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 

@@ -5,14 +5,12 @@ The models were initialised at random, with weights of twice the size; the image
 the codec is asked whether they are right.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-import child
+from helpers import child
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.training import checkpoint
 
@@ -58,11 +56,7 @@ OTHER_LIBRARIES = {
 @pytest.mark.sweep
 @pytest.mark.parametrize("variables", OTHER_LIBRARIES.values(), ids=OTHER_LIBRARIES)
 def test_known_files_by_other_paths_of_the_libraries(variables, tmp_path):
-    program = "from codec import test_known_files as t\nfor n in t.FILES: t.check(n, 'auto'), t.check(n, 'reference')"
-    environment = child.environment(Path(__file__).parents[1]) | variables | {"OMP_NUM_THREADS": "1"}
-    options = dict(cwd=tmp_path, env=environment, capture_output=True, text=True)
-    done = subprocess.run([sys.executable, "-c", program], **options)
-    assert done.returncode == 0, done.stderr
+    child.run_tests(__file__, "a_known_file_is", tmp_path, variables | {"OMP_NUM_THREADS": "1"})
 
 
 def check(name, backend):

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from codec.examples import SMALL, images_of, model_of, multiscale
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.incremental.grid import PROFILES
+
+from .examples import SMALL, images_of, model_of, multiscale
 
 CHANGES = {
     "a weight": lambda m: m.head[-1].weight.data[0, 0].add_(2**-15),

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from codec.examples import multiscale
 from pixelrnn_ext.codec import Codec, self_check
 from pixelrnn_ext.incremental.grid import PROFILES
+
+from .examples import multiscale
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import build_cache
+from helpers import build_cache
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"

@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import build_cache
+from helpers import build_cache
 
 from . import ptx_to_cpp
 

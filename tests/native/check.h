@@ -69,7 +69,7 @@ template <class T> std::vector<T> random(int64_t n, double amplitude) {
   return values;
 }
 
-// Returns the hash of every output's bits, by dtype, instruction set and name: tests/test_native_checks.py compares the
+// Returns the hash of every output's bits, by dtype, instruction set and name: tests/native/test_checks.py compares the
 // instruction sets.
 inline std::map<std::string, uint64_t>& hashes() {
   static std::map<std::string, uint64_t> all;

@@ -1,5 +1,5 @@
 // Checks of the masked convolutions on a CPU (csrc/cpu/convolution.h) against a scalar implementation in double.
-// No framework is needed, so this can run under the sanitizers: tests/test_native_checks.py builds and runs it.
+// No framework is needed, so this can run under the sanitizers: tests/native/test_checks.py builds and runs it.
 //
 //   check_convolution [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "check.h"

@@ -1,6 +1,6 @@
 // Checks of the scan on a CPU (csrc/cpu) against a scalar implementation in double, cell by cell in image coordinates.
 // Each image of a batch is, to the bit, what it is alone.
-// No framework is needed, so this can run under the sanitizers: tests/test_native_checks.py builds and runs it.
+// No framework is needed, so this can run under the sanitizers: tests/native/test_checks.py builds and runs it.
 //
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "../../csrc/cpu/kernels.h"

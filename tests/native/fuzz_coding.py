@@ -1,7 +1,7 @@
 """Calls the operators of sampling and coding with arguments that are damaged at random: `python fuzz_coding.py LIBRARY
 CALLS`.
 
-A call works or is refused; what it does to memory is for the sanitizers to see, with which tests/test_native_checks.py
+A call works or is refused; what it does to memory is for the sanitizers to see, with which tests/native/test_checks.py
 builds the library.
 """
 

@@ -8,7 +8,7 @@ holds them by kernel and warps.
 from functools import cache
 from typing import NamedTuple
 
-from emulated.kernels import kernels
+from helpers.kernels import kernels
 
 from . import flow, model
 

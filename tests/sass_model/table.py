@@ -7,10 +7,10 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from emulated.kernels import kernels  # noqa: E402
-from emulated.resources import compiled  # noqa: E402
 from emulator import toolchain  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
+from helpers.kernels import kernels  # noqa: E402
+from helpers.resources import compiled  # noqa: E402
 from sass_model import compiler, lines, sass  # noqa: E402
 
 

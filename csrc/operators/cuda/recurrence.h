@@ -32,7 +32,7 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
 
-// The schemas and kernels of this folder, which the CUDA build (module.cpp) and tests/emulated share.
+// The schemas and kernels of this folder, which the CUDA build (module.cpp) and tests/helpers/emulated share.
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
   m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN

@@ -1,0 +1,82 @@
+"""The report and the plots of a GPU day (benchmarks/gpu_day/report.py, scan_tables.py)."""
+
+from gpu_day import report
+from gpu_day.scan_tables import layouts_table, micro_table, operators_table
+
+from .made_up_day import MNIST, START, cells, layout, measurement
+
+
+def test_report(tmp_path):
+    data = {
+        "environment": {"card": "a card", "driver": None},
+        "parts": {"tests": {"status": "not run", "note": "no time"}},
+        "tests": {"tests": None},
+        "measurements": [
+            measurement("resident"),
+            measurement("step", status="failed"),
+            {**measurement(None, status="not run"), "precision": "tf32"},
+        ],
+    }
+    text = report.markdown(data)
+    assert "- card: a card\n- driver: unknown" in text
+    assert f"- {MNIST} fp32, step: failed (because)\n- {MNIST} tf32, all providers: not run (because)" in text
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
+    rows = [row for row in rows if row[1:3] == [MNIST, "fp32"]]
+    assert [row[9] for row in rows[:3]] == ["PASS", "PASS", "not run"]  # its three verdicts
+    assert rows[3][3:5] == ["resident", "100.0"] and len(rows) == 4  # and its measurement
+
+
+def test_plots_need_matplotlib_and_measurements(tmp_path, monkeypatch):
+    data = {"environment": {"card": "a card"}, "parts": {}, "measurements": []}
+    if report.importlib.util.find_spec("matplotlib"):
+        assert report.plot(tmp_path, data) == "no plots, since nothing was measured"
+        data["measurements"] = [measurement("resident"), measurement("good loop")]
+        assert report.plot(tmp_path, data) == "forward_backward.png, over_floor.png"
+        assert all((tmp_path / name).stat().st_size > 1000 for name in ("forward_backward.png", "over_floor.png"))
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    assert report.plot(tmp_path, data) == "no plots, since matplotlib is not installed"
+
+
+def test_the_fastest_layouts_and_the_planners_are_shown():
+    results = [layout(f"2_1_256:1:{g}", us, chosen=g == 5) for g, us in enumerate((22, 20, 40, 25, 30, 50), 1)]
+    rows = cells(layouts_table([*results, layout("8_1_256:1:1", 1.0, status="mismatch", note="wrong")], 132))
+    assert [row[2].split(":")[2] for row in rows] == ["2", "1", "4", "5"]
+    over = [f"{us / 22:.2f}" for us in (22, 24, 27, 32)]  # with the packing
+    assert [row[-2:] for row in rows] == list(map(list, zip(over, ["best", "", "", "the planner's"])))
+    assert rows[0][3:8] == ["20.0", "2.0", "23.0", "20.0", "1.15"]
+    cycles = (20 * 1700 - START) / 55
+    assert rows[0][8:12] == [f"{cycles:.0f}", "600", f"{cycles / 600:.2f}", "132"]
+    assert rows[3][7] == "1.65 !" and rows[3][10] == f"{(30 * 1700 - START) / 55 / 600:.2f} !"
+    (row,) = cells(layouts_table([layout("2_1_256:1:1", 20, times=False, mhz=None, plan="words")], 132))
+    assert row[3:11] == ["-", "-", "23.0", "-", "-", "-", "-", "-"]
+    assert layouts_table([], 132) == "None."
+    step = {**layout("", 30, times=False, chosen=True, plan="step path: expected 0.02 ms"), "provider": "step"}
+    rows = cells(layouts_table([step, layout("2_1_256:1:1", 38)], 132))
+    assert [(row[2], row[-1]) for row in rows] == [("step", "best, the planner's"), ("2_1_256:1:1", "")]  # as called
+
+
+def test_kernels_of_an_operator_are_divided():
+    times = {"pack_bf16": (1, 2.0), "backward_bf16_4_4_256_single": (1, 30.0), "sum": (3, 4.5)}
+    backward = {**layout("", 1, times=False, device_us=None), "provider": "backward", "times": times}
+    (row,) = cells(operators_table([backward]))
+    assert row[2:] == ["backward", "2.0", "30.0", "4.5", "5", "-", "10.0"]
+
+
+def test_constants_of_the_model_beside_what_was_measured():
+    found = [
+        {"name": "block_barrier_256", "status": "ok", "cycles": 30.0},
+        {"name": "block_barrier_512", "status": "ok", "cycles": 31.0},
+        {"name": "branch_every_8", "status": "ok", "cycles": 5.0},
+        {"name": "branch_every_64", "status": "ok", "cycles": 4.125},
+        {"name": "wait_cta", "status": "failed", "note": "hangs"},
+        {"name": "ex2_error", "status": "ok", "ulp": 1.2},
+        {"name": "rcp_error", "status": "ok", "ulp": 1.01},
+    ]
+    rows = {(row[0], row[3]): (row[1], row[2], row[4]) for row in cells(micro_table(found))}
+    assert rows == {
+        ("BLOCK_BARRIER", "bar.sync, 256 threads"): ("25", "30.0", ""),
+        ("BLOCK_BARRIER", "bar.sync, 512 threads"): ("25", "31.0", "off by more than 20%"),
+        ("BRANCH", "taken branch"): ("8", "8.0", ""),
+        ("ex2_error", "largest error of all floats"): ("2 ulp", "1.20 ulp", ""),
+        ("rcp_error", "largest error of all floats"): ("1 ulp", "1.01 ulp", "more than documented"),
+    }

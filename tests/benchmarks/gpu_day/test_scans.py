@@ -1,0 +1,125 @@
+"""How the layouts and the operators of a scan are measured (benchmarks/gpu_day/scans.py)."""
+
+import pytest
+import torch
+
+from gpu_day.costs import expected
+from gpu_day.jobs import ScanJob
+from gpu_day.scans import Arguments, Scan, kernels, measure_layouts, measure_operators
+
+
+class MadeUpOps:
+    """Operators of a scan. Plans have one kernel, and groups of 1 and 2; what a path computes is ``output(path)``."""
+
+    def __init__(self, kernel, output):
+        self.kernel, self.output = kernel, output
+
+    def describe_plan(self, *sizes_and_path):
+        *sizes, format, capability, path = sizes_and_path
+        assert sizes == [1, 2, 3, 4, 8, 2, True] and (format, capability) == ("bf16", 0)
+        if path == "auto":
+            return (self._words(2),) * 2
+        _, suffix, blocks, groups = path.split(":")
+        fits = (suffix, int(blocks)) == (self.kernel.suffix, self.kernel.blocks[0]) and groups in "12"
+        return (self._words(groups) if fits else "step path: no kernel is compiled for it",) * 2
+
+    def _words(self, groups):
+        return f"{self.kernel.name}: {self.kernel.blocks[0]} blocks an image, {64 * int(groups)} threads"
+
+    def recurrence(self, *args):
+        s = Arguments(*args)
+        assert s.weight_hh.dtype == s.x.dtype == torch.bfloat16 and (s.diagonal, s.merge, s.tf32) == (
+            True,
+            "none",
+            False,
+        )
+        return (self.output(s.path),) * 3
+
+    def recurrence_backward(self, dh, c, gates, *args):
+        return self.output(Arguments(*args).path), None, None
+
+
+def layouts_measured(backward, output, skip=()):
+    kernel = next(k for k in kernels() if (k.format, k.backward) == ("bf16", backward))
+    job, events = ScanJob((2, 3, 4, 8), 1, "bf16", backward), []
+    measure_layouts(job, set(skip), events.append, "cpu", MadeUpOps(kernel, output))
+    (providers,) = [event["providers"] for event in events if "providers" in event]
+    assert providers.pop() == "step"
+    assert all(path.startswith(f"resident:{kernel.suffix}:{kernel.blocks[0]}:") for path in providers)
+    running = [event["running"] for event in events if "running" in event]
+    results = {event["provider"]: event for event in events if "provider" in event}
+    assert running == list(results)  # each is announced, and reported before the next one
+    step = results.pop("step")
+    assert (step["status"], step["error"], step["chosen"]) == ("ok", 0, False)
+    return providers, results
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_layouts_are_each_found_once_and_the_planners_comes_first(backward):
+    providers, results = layouts_measured(backward, lambda path: torch.ones(3))
+    assert [path.split(":")[3] for path in providers] == ["2", "1"] and list(results) == providers
+    assert [result["chosen"] for result in results.values()] == [True, False]
+    assert all(result["status"] == "ok" and result["error"] == 0 for result in results.values())
+    _, results = layouts_measured(backward, lambda path: torch.ones(3), skip=providers[:1])
+    assert list(results) == providers[1:]
+
+
+def test_a_layout_that_is_wrong_or_raises_gets_no_time():
+    def output(path):
+        if path.split(":")[3:4] == ["1"]:
+            raise RuntimeError("CUDA error\nmore")
+        return torch.tensor([1.0, 2.0, 2.5 if path.startswith("resident") else 2.0])
+
+    _, results = layouts_measured(False, output)
+    wrong, raised = results.values()
+    assert wrong["status"] == "mismatch" and wrong["note"] == "differs from the step path by 2.5e-01, allowed 1e-01"
+    assert raised["status"] == "failed" and raised["note"] == "RuntimeError: CUDA error"
+    _, results = layouts_measured(False, lambda path: torch.ones(3) * (float("nan") if "resident" in path else 1))
+    assert {result["status"] for result in results.values()} == {"mismatch"}
+
+
+def test_every_operator_is_measured():
+    events = []
+    job = ScanJob((2, 3, 4, 8), 2, "bf16")
+    measure_operators(job, {"backward"}, events.append, "cpu", MadeUpOps(None, lambda path: torch.ones(3)))
+    reported = [event["provider"] for event in events if "provider" in event]
+    assert reported == ["forward", "weight gradient", "step forward", "step backward"]
+    assert events[0]["providers"] == ["forward", "backward", *reported[1:]]
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_every_layout_that_is_named_runs(backward):
+    from helpers.emulated import library
+
+    events = []
+    job = ScanJob((2, 9, 5, 16), 1, "bf16", backward)
+    measure_layouts(job, set(), events.append, "cpu", library.load().ops)
+    found = {event["provider"]: event for event in events if "provider" in event}
+    assert list(found) == events[0]["providers"] and {event["status"] for event in found.values()} == {"ok"}, found
+    assert sum(event["chosen"] for event in found.values()) == 1
+    del found["step"]
+    plans = [(event["plan"], expected(event["plan"])) for event in found.values()]
+    assert all(words and plan.startswith(f"{words.kernel}: {words.blocks} block") for plan, words in plans), plans
+    assert {path.split(":")[2] for path in found} == {"1", "2"}
+
+
+@pytest.mark.emulated
+def test_a_layout_of_the_forward_needs_none_of_the_backward():
+    """The backward has more rows, hence fewer groups of warps."""
+    from helpers.emulated import library
+
+    scan = Scan(ScanJob((1, 57, 1, 128), 1, "bf16", backward=False), "cpu", library.load().ops)
+    (path, *_) = [path for path in scan.layouts() if path.split(":")[2:4] == ["8", "8"]]
+    scan.job = scan.job._replace(backward=True)
+    assert scan.plan(path).startswith("step path: ")
+    assert (scan.forward(path)[0] - scan.forward("step")[0]).abs().max() < 0.05
+
+
+@pytest.mark.emulated
+def test_every_operator_runs():
+    from helpers.emulated import library
+
+    events = []
+    measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), events.append, "cpu", library.load().ops)
+    assert [event["status"] for event in events if "provider" in event] == ["ok"] * 5, events

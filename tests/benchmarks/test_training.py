@@ -1,0 +1,134 @@
+"""The benchmark of a training step: its verdict of made-up times, the core that it keeps busy, and its operators."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import bench_training
+from harness import operators
+from harness.busy import busy_core
+from helpers import child
+from pixelrnn_ext._command import WAITING
+
+
+def test_a_training_step_under_load_is_judged():
+    options = SimpleNamespace(model="mnist-diagonal", batch_size=16)
+    times = {"native": [0.1, 0.1, 0.1], "reference": [1.2, None, 1.2]}
+    loaded, doubts = {"native": [0.3, 0.3], "reference": [2.4, 2.4]}, {"native": "", "reference": ""}
+    lines = [" ".join(line.split()) for line in bench_training.step_table(options, times, loaded, doubts).splitlines()]
+    assert lines[2:] == [
+        "mnist-diagonal native 100.0 160 12.0 300.0 3.0",
+        "mnist-diagonal reference 1200.0 13 1.0 2400.0 2.0",
+    ]
+    lines = [" ".join(line.split()) for line in bench_training.verdicts(options, times, loaded, doubts).splitlines()]
+    assert lines[2].endswith(">= 11 12 met") and lines[3].endswith("<= 2.5 3 missed")
+    options.batch_size = 8
+    assert "none" in bench_training.verdicts(options, times, loaded, doubts)
+
+
+# How its process waits, and that torch has not asked yet.
+AS_THE_COMMAND = """
+import os, sys
+from harness.process import as_the_command
+as_the_command()
+print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
+"""
+
+
+def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
+    environment = child.environment(Path(bench_training.__file__).parent, without=WAITING)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_THE_COMMAND], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1000 False\n"
+
+
+def has_ended(pid, within=10.0):
+    """Soon at the latest; one that nobody has waited for yet has ended."""
+    end, stat = time.monotonic() + within, Path(f"/proc/{pid}/stat")
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+            if stat.exists() and ") Z " in stat.read_text():
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    return False
+
+
+def test_a_busy_core_is_busy_until_its_block_is_left():
+    with pytest.raises(KeyboardInterrupt), busy_core() as process:
+        assert process.poll() is None
+        stat, end = Path(f"/proc/{process.pid}/stat"), time.monotonic() + 10
+        while stat.exists() and int(stat.read_text().rpartition(")")[2].split()[11]) < 3:  # ticks of user time
+            assert time.monotonic() < end
+        raise KeyboardInterrupt
+    try:
+        process.wait(10)
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_busy_core_is_free_again_however_its_user_ends(name):
+    program = "import time\nfrom harness.busy import busy_core\nwith busy_core() as process:\n"
+    program += "    print(process.pid, flush=True)\n    time.sleep(60)"
+    environment = os.environ | {"PYTHONPATH": str(Path(bench_training.__file__).parent)}
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as user:
+        pid = int(user.stdout.readline())
+        os.killpg(user.pid, getattr(signal, name))  # as Ctrl-C does, to all processes of the terminal
+    assert user.returncode != 0 and has_ended(pid)
+
+
+def test_a_call_is_broken_down_by_operator():
+    x = torch.randn(1, 4, 8, 8)
+    weight = torch.nn.Parameter(torch.randn(4, 4, 3, 3))
+    optimiser = torch.optim.RMSprop([weight])
+
+    def call():
+        optimiser.zero_grad()
+        y = torch.nn.functional.conv2d(x, weight, padding=1).flatten(0, 2)
+        (torch.mm(y, y.t()) + 1).sum().backward()
+        optimiser.step()
+
+    shares = operators.shares(call, calls=2)
+    assert list(shares) == [*operators.GROUPS, operators.OPTIMISER, operators.REST]
+    ran = {name for name, share in shares.items() if share.calls}
+    assert ran | {"copies"} == {name for name in shares if not name.startswith("scan")}
+    assert shares["matrix products"].calls == 3 and all(
+        (share.seconds > 0) == (share.calls > 0) for share in shares.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("pixelrnn_ext::scan", "scan, forward"),
+        ("Scan", "scan, forward"),
+        ("pixelrnn_ext::scan_gradients", "scan, gradients"),
+        ("ScanBackward", "scan, gradients"),
+        ("pixelrnn_ext::masked_conv_backward", "convolutions"),
+        ("aten::mkldnn_convolution", "convolutions"),
+        ("aten::convolution_backward", "convolutions"),
+        ("aten::addmm", "matrix products"),
+        ("aten::copy_", "copies"),
+        ("aten::threshold_backward", "elementwise, sums"),
+        ("aten::as_strided", operators.REST),
+        ("autograd::engine::evaluate_function: ScanBackward", operators.REST),
+    ],
+)
+def test_the_group_of_an_operator(name, group):
+    event = SimpleNamespace(name=name, cpu_parent=SimpleNamespace(name="a call", cpu_parent=None))
+    assert operators._group(event) == group
+    event.cpu_parent.name = "Optimizer.step#RMSprop.step"
+    assert operators._group(event) == operators.OPTIMISER

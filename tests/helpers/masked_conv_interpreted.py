@@ -1,0 +1,165 @@
+"""The masked convolution's Triton kernels on the CPU, under Triton's interpreter.
+
+A module of its own, since a process started with TRITON_INTERPRET=1 imports it (test_masked_conv_triton.py).
+"""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from helpers.checks import assert_close
+from pixelrnn_ext.masks import Mask, causal_mask
+from pixelrnn_ext.operators.masked_conv import gpu
+from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels
+from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
+
+if tiles.INTERPRETED:
+    from triton.runtime import interpreter
+
+    _patch_lang_tensor = interpreter._patch_lang_tensor
+
+    def _with_an_index(tensor, scope):
+        """Triton 3.6 makes a number of an array of one value by int(), which NumPy 2.4 refuses."""
+        _patch_lang_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    interpreter._patch_lang_tensor = _with_an_index
+
+
+def expected(input, weight, bias, mask, relu, cotangent):
+    """{name: tensor} of the output and the gradients by autograd, in float64."""
+    leaves = {"dinput": input, "dweight": weight, "dbias": bias}
+    leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
+    alive = causal_mask(
+        mask.mask_type, *weight.shape[:2], tuple(weight.shape[2:]), image_channels=mask.image_channels, gates=mask.gates
+    )
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    masked = torch.where(alive.bool(), leaves["dweight"], 0)
+    output = F.conv2d(leaves["dinput"], masked, leaves.get("dbias"), padding=padding)
+    output = output.relu() if relu else output
+    gradients = torch.autograd.grad(output, list(leaves.values()), cotangent.double())
+    return {"output": output.detach(), **dict(zip(leaves, gradients))}, alive.bool()
+
+
+def check(
+    kernel_size,
+    mask,
+    sizes,
+    *,
+    relu=False,
+    has_bias=True,
+    channels_last=False,
+    dtype=torch.float32,
+    strided=False,
+    ratio,
+):
+    """Forward and all gradients against float64, the dead weights poisoned."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)  # memory that nothing wrote reads as NaN
+    n, in_channels, out_channels, height, width = sizes
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    # Not .to(memory_format=...), which leaves a map of one channel as it is.
+    if channels_last:
+        input = torch.randn(n, height, width + strided, in_channels).permute(0, 3, 1, 2)
+    else:
+        input = torch.randn(n, in_channels, height, width + strided)
+    input = input.to(dtype)[..., int(strided) :]
+    weight = torch.randn(out_channels, in_channels, *kernel_size).to(dtype)
+    bias = torch.randn(out_channels).to(dtype) if has_bias else None
+    cotangent = torch.randn(n, out_channels, height, width).to(dtype)
+    want, alive = expected(input, weight, bias, Mask(*mask), relu, cotangent)
+    poisoned = torch.where(alive, weight, torch.nan)
+
+    assert gpu.why_not(input) is None
+    output = gpu.forward(input, poisoned, bias, Mask(*mask), relu)
+    if relu:  # where rounding decides on which side of zero an output is, its gradient is not comparable
+        mask_of_output = (want["output"] > 0) == (output > 0)
+        assert mask_of_output.double().mean() > 0.99 or n == 0
+        cotangent = cotangent * mask_of_output
+        want = expected(input, weight, bias, Mask(*mask), relu, cotangent)[0]
+    gradients = gpu.backward(cotangent, output, input, poisoned, Mask(*mask), relu, True, True, has_bias)
+    got = {"output": output, **dict(zip(("dinput", "dweight", "dbias"), gradients))}
+    assert has_bias or got.pop("dbias") is None
+    for name in want:
+        assert got[name].dtype == dtype
+        assert_close(name, want[name], got[name], ratio)
+    assert (got["dweight"][~alive] == 0).all()
+    for name in "output", "dinput":
+        assert got[name].is_contiguous(memory_format=memory_format), f"{name}: strides {got[name].stride()}"
+
+
+def check_subsets():
+    """Gradients that are not needed are None, those that are the same, in every combination and run."""
+    torch.manual_seed(0)
+    mask = Mask("B", 3, 1)
+    input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
+    output = gpu.forward(input, weight, torch.randn(5), mask, True)
+    every = gpu.backward(cotangent, output, input, weight, mask, True, True, True, True)
+    for subset in range(8):
+        needed = [bool(subset >> bit & 1) for bit in range(3)]
+        got = gpu.backward(cotangent, output, input, weight, mask, True, *needed)
+        for name, need, full, one in zip(("dinput", "dweight", "dbias"), needed, every, got):
+            assert (one is not None) == need
+            if need:
+                assert_close(name, full, one, 1e-6)
+    again = gpu.backward(cotangent, output, input, weight, mask, True, True, True, True)
+    assert all(torch.equal(*pair) for pair in zip(every, again))
+
+
+def check_parts():
+    """A weight gradient that several programs sum over, and a cotangent without memory of its own."""
+    torch.manual_seed(0)
+    mask = Mask("A", 3, 1)
+    input, weight = torch.randn(3, 3, 19, 23), torch.randn(3, 3, 3, 1)
+    cotangent = torch.ones(()).expand(3, 3, 19, 23)
+    assert input.numel() // 3 >= 2 * gpu._FEWEST_PIXELS
+    want, _ = expected(input, weight, None, mask, False, cotangent)
+    got = gpu.backward(cotangent, None, input, weight, mask, False, True, True, False)
+    assert_close("dinput", want["dinput"], got[0], 1e-6)
+    assert_close("dweight", want["dweight"], got[1], 1e-6)
+
+
+def check_refused():
+    assert "float64" in gpu.why_not(torch.empty(1, 1, 2, 2, dtype=torch.float64))
+    assert "pixels" in gpu.why_not(torch.empty(1, 1, 1, 1).expand(2, 1, 2**15, 2**15))
+
+
+def check_a_capture():
+    """While a graph is captured every launch is in relaxed mode, and none is timed, though that is asked for."""
+    modes, launched_in, mode = [], [], 0
+
+    def exchange(wanted):
+        nonlocal mode
+        mode, wanted.value = wanted.value, mode
+        modes.append(mode)
+
+    class Refusing:
+        def __getitem__(self, grid):
+            raise AssertionError("timed while a graph is captured")
+
+    def launches_of(kernel):
+        original = kernel.run
+
+        def run(*args, **kwargs):
+            launched_in.append(mode)
+            return original(*args, **kwargs)
+
+        return run
+
+    names = ("output_kernel", "input_gradient_kernel", "weight_gradient_kernel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: False)
+        patch.setattr(tiles, "MEASURED", True)
+        patch.setattr(tiles, "_captures", lambda tensor: True)
+        patch.setattr(tiles, "_exchange_capture_mode", exchange)
+        for name in names:
+            patch.setattr(getattr(kernels, name), "tuner", Refusing())
+        for kernel in (kernels.pack_kernel, *(getattr(kernels, name).kernel for name in names)):
+            patch.setattr(kernel, "run", launches_of(kernel))
+        check((3, 3), ("B", 3, 1), (1, 3, 4, 3, 4), relu=True, ratio=1e-6)
+    assert launched_in == [2] * 5  # the weight is packed twice
+    assert modes == [2, 0] * 3
+
+
+def is_interpreted():
+    return tiles.INTERPRETED

@@ -1,0 +1,126 @@
+"""What an output should depend on, searched cell by cell from the definitions, and what it does depend on.
+
+A map is {(row, column, colour): the set of inputs that it depends on}. The functions take maps to maps as layers do.
+"""
+
+import itertools
+import math
+
+import torch
+
+from helpers.oracle import colour
+
+
+def image(height, width, colours):
+    """The input itself."""
+    return {p: {p} for p in itertools.product(range(height), range(width), range(colours))}
+
+
+def added(*maps):
+    return {p: set().union(*(m[p] for m in maps)) for p in maps[0]}
+
+
+def convolved(x, mask_type, height, width):
+    """A masked convolution."""
+
+    def reads(p, q):
+        (r, c, a), (rr, cc, b) = p, q
+        inside = abs(rr - r) <= height // 2 and abs(cc - c) <= width // 2
+        earlier = rr < r or (rr == r and cc < c)
+        return inside and (earlier or ((rr, cc) == (r, c) and (b < a or (mask_type == "B" and b == a))))
+
+    return {p: set().union(*(x[q] for q in x if reads(p, q))) for p in x}
+
+
+def neighbours(name):
+    """Displacements (rows, columns) of the state-to-state taps."""
+    if name.startswith("row"):
+        reach = int(name[3:]) // 2
+        return [(-1, k) for k in range(-reach, reach + 1)]
+    return [(-1, 0), (0, 1 if name == "diagonal-reverse" else -1)]
+
+
+def scanned(x, name, gate_bias=None):
+    """One scan with mask B; ``gate_bias``, a map of one colour, is not masked."""
+    gates = convolved(x, "B", 1, int(name[3:]) if name.startswith("row") else 1)
+    state = {}
+    for r, c, a in sorted(x, key=lambda p: (p[0], -p[1] if name == "diagonal-reverse" else p[1], p[2])):
+        before = [state.get((r + dr, c + dc, b), set()) for dr, dc in neighbours(name) for b in {p[2] for p in x}]
+        state[r, c, a] = gates[r, c, a].union(*before, gate_bias[r, c, 0] if gate_bias else ())
+    return state
+
+
+def layer(x, name, gate_bias=None):
+    """A layer of :data:`checks.LAYERS`."""
+    if name != "bilstm":
+        return scanned(x, name, gate_bias)
+    left, right = (scanned(x, direction, gate_bias) for direction in ("diagonal", "diagonal-reverse"))
+    return {(r, c, a): left[r, c, a] | right.get((r - 1, c, a), set()) for r, c, a in left}
+
+
+def stack(x, layer_name, *, num_layers, kernel_size, residual, skip, condition=None):
+    """PixelRNN, or with ``"pixelcnn"`` PixelCNN (table 1); ``condition``, a map of one colour, is not masked."""
+
+    def pointwise(x):
+        return convolved(x, "B", 1, 1)
+
+    def block(x):
+        if layer_name != "pixelcnn":
+            name = f"row{kernel_size}" if layer_name == "row" else "bilstm"
+            return pointwise(layer(x, name, condition))
+        y = convolved(pointwise(x), "B", kernel_size, kernel_size)
+        return pointwise(y if condition is None else {(r, c, a): y[r, c, a] | condition[r, c, 0] for r, c, a in y})
+
+    y, outputs = convolved(x, "A", 7, 7), []
+    for _ in range(num_layers):
+        y = added(y, block(y)) if residual else block(y)
+        outputs.append(pointwise(y))
+    return pointwise(added(*outputs) if skip else y)
+
+
+def subsampled(x, factor):
+    return {(r // factor, c // factor, a): x[r, c, a] for r, c, a in x if r % factor == c % factor == 0}
+
+
+def upsampled(x, prime):
+    """A transposed convolution, whose kernel is a cell's ``prime`` x ``prime`` pixels and half as many around it."""
+    height, width, _ = (max(side) + 1 for side in zip(*x))
+    margin = prime // 2
+
+    def reads(pixel, cell):
+        return prime * cell - margin <= pixel < prime * (cell + 1) + margin
+
+    return {
+        (r, c, 0): set().union(*(x[q] for q in x if reads(r, q[0]) and reads(c, q[1])))
+        for r, c in itertools.product(range(prime * height), range(prime * width))
+    }
+
+
+def multiscale(x, primes, small_layer, large_layer, **options):
+    """The small image's PixelRNN at its pixels, and at the others a PixelRNN conditioned on its upsampled map."""
+    factor = math.prod(primes)
+    condition = small = subsampled(x, factor)
+    for prime in primes:
+        condition = upsampled(condition, prime)
+    y = stack(x, large_layer, condition=condition, **options)
+    return y | {(factor * r, factor * c, a): s for (r, c, a), s in stack(small, small_layer, **options).items()}
+
+
+def measured(function, x, colours, input_colours=None):
+    """The map of ``function`` where its gradient at ``x`` (1, in, H, W), float64, is not zero.
+
+    One backward: the batch holds a copy of the image for every output, which is a random sum over a colour's channels.
+    """
+    input_colours = input_colours or colours
+    channels, height, width = function(x).shape[1:]
+    outputs = list(itertools.product(range(height), range(width), range(colours)))
+    cotangent = x.new_zeros(len(outputs), channels, height, width)
+    for i, (r, c, a) in enumerate(outputs):
+        members = [k for k in range(channels) if colour(k, channels, colours) == a]
+        cotangent[i, members, r, c] = torch.randn(len(members), dtype=x.dtype)
+    copies = x.repeat(len(outputs), 1, 1, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(function(copies), copies, cotangent)
+    return {
+        p: {(r, c, colour(k, x.shape[1], input_colours)) for k, r, c in gradient[i].nonzero().tolist()}
+        for i, p in enumerate(outputs)
+    }

@@ -1,0 +1,211 @@
+"""Scans and layers that the tests share: arguments of the operators ``scan`` and ``scan_gradients`` for any kernels.
+
+A test that takes ``backend`` from BACKENDS holds for every backend.
+"""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from helpers import checks
+from pixelrnn_ext.cells import CELLS
+from pixelrnn_ext.operators.scan import eager
+from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
+from pixelrnn_ext.operators.scan.sizes import inside_of
+
+BACKENDS = ["reference", "native"]
+REFERENCE = torch.ops.pixelrnn_ext
+DTYPES = {
+    "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
+}  # fmt: skip
+OUTPUTS = "y", "h", "c", "gates"
+
+
+class DECOMPOSITION:
+    """The operators as PyTorch decomposes them, in place of a namespace of operators."""
+
+    scan = staticmethod(lambda *args: eager.scan(Scan(*args)))
+    scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
+
+
+class Family(NamedTuple):
+    """The options that a kind of layer fixes. ``corners`` and ``merge`` are defaults."""
+
+    diagonal: bool = True
+    taps: int = 2
+    corners: tuple = (0,)
+    cell: str = "pixelrnn"
+    peephole: bool = False
+    merge: str = "none"
+    input_taps: int = 1
+    input_kernel: int = 1
+
+
+# LSTM2d's variants: (cell, peepholes).
+LSTM2D = {cell: (cell, False) for cell in CELLS} | {
+    "graves-peepholes": ("graves", True),
+    "halved-peepholes": ("halved", True),
+}
+FAMILIES = {
+    "row1": Family(False, 1, input_taps=3, input_kernel=3),
+    "row3": Family(False, 3, input_taps=3, input_kernel=5),
+    "row5": Family(False, 5, (0, 1), input_taps=2, input_kernel=3),
+    "diagonal": Family(),
+    "diagonal-reverse": Family(corners=(1,)),
+    "bilstm": Family(corners=(0, 1), merge="shift"),
+} | {variant: Family(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
+# (corners, merge): every corner, one to four directions, every merge.
+LAYOUTS = {
+    "tl": ((0,), "none"),
+    "tr": ((1,), "none"),
+    "bl-sum": ((2,), "sum"),
+    "br": ((3,), "none"),
+    "bilstm": ((0, 1), "shift"),
+    "tl-br-shift": ((0, 3), "shift"),
+    "tr-bl": ((1, 2), "none"),
+    "three-sum": ((3, 1, 0), "sum"),
+    "four": ((0, 1, 2, 3), "none"),
+    "four-sum": ((0, 1, 2, 3), "sum"),
+}
+# (x, input): what gives the pre-activations.
+GIVEN = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
+
+
+def scan_cases(strength=2, sweep=400):
+    """Parametrizes a test by the options of :func:`matrix_problem`; a plain run covers every ``strength`` of them, the
+    long tests take ``sweep`` more."""
+
+    def parametrized(test):
+        for names, values in (
+            ("family", ["row3", "row5", *LSTM2D]),
+            ("layout", LAYOUTS),
+            ("given", GIVEN),
+            ("states", [False, True]),
+            ("ragged", [False, True]),
+        ):
+            test = pytest.mark.parametrize(names, list(values))(test)
+        return pytest.mark.covering(strength, sweep=sweep)(test)
+
+    return parametrized
+
+
+def matrix_problem(family, layout, given, states, ragged, hidden=3, maps=(3, 4, 5), **options):
+    """Returns the problem of one of :func:`scan_cases`."""
+    (corners, merge), (x, input) = LAYOUTS[layout], GIVEN[given]
+    sizes = ragged_sizes(*maps) if ragged else None
+    options = dict(corners=corners, merge=merge, x=x, input=input, states=states, sizes=sizes) | options
+    return Problem("fp64", family, hidden, maps, **options)
+
+
+def ragged_sizes(n, height, width):
+    """Sizes of n images. One fills the map, one is smaller, one has one row; then these again."""
+    return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
+
+
+class Problem:
+    """One scan and its cotangent. The values have the precision of ``format``.
+
+    Args:
+        family: of FAMILIES, whose ``corners`` and ``merge`` others may replace.
+        maps: images, height, width.
+        x, input: which of them the scan has; ``input`` comes with ``weight_ih`` and, by default, ``bias``.
+        sizes: (images, 2). What lies outside of the images is NaN then, in x, input and the cotangent.
+    """
+
+    def __init__(
+        self, format, family, hidden, maps, *, corners=None, merge=None, x=None, input=True, bias=None, states=True,
+        sizes=None, channels=3,
+    ):  # fmt: skip
+        f = self.family = FAMILIES[family]
+        self.format, self.dtype, self.hidden, self.maps = format, DTYPES[format], hidden, tuple(maps)
+        self.corners, self.merge = list(f.corners if corners is None else corners), f.merge if merge is None else merge
+        self.gates, directions = len(CELLS[f.cell].gates), len(self.corners)
+        self.sizes = None if sizes is None else torch.as_tensor(sizes)
+        has_bias, has_x = input if bias is None else bias, not input if x is None else x
+
+        def draw(*size, scale=1.0):
+            return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
+
+        def weight(taps, channels, scale):  # it lies as a layer's parameter
+            return draw(directions, self.gates, hidden, channels, taps, scale=scale).permute(0, 4, 2, 1, 3)
+
+        # Larger recurrent weights amplify the last bit of a state beyond any bound.
+        self.inputs = {
+            "input": draw(*self.maps, channels) if input else None,
+            "weight_ih": weight(f.input_taps, channels, 0.8 / f.input_taps**0.5) if input else None,
+            "bias": draw(directions, self.gates, hidden).transpose(1, 2) if has_bias else None,
+            "x": draw(directions, *self.maps, self.gates * hidden) if has_x else None,
+            "weight_hh": weight(f.taps, hidden, 0.8 / (f.taps * hidden) ** 0.5),
+            "h0": draw(directions, hidden) if states else None,
+            "c0": draw(directions, hidden) if states else None,
+            "peephole": draw(directions, 4, hidden, scale=0.5) if f.peephole else None,
+        }
+        self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
+        # The gradient of y, or of h without a merge.
+        self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
+        if sizes is not None:
+            outside = ~inside_of(self.sizes, *self.maps[1:], torch.device("cpu"))
+            for m in (*(self.inputs[name] for name in ("x", "input") if name in self.inputs), self.cotangent):
+                m.masked_fill_(outside.view(*self.maps, *(1,) * (m.dim() - 3 - (m is self.inputs.get("x")))), torch.nan)
+
+    def scan(self, dtype=None, path="auto", device="cpu", requires_grad=False):
+        """Returns the operator's arguments, whose operands may be leaves."""
+        operands = {
+            name: t.to(device, dtype or self.dtype).detach().requires_grad_(requires_grad)
+            for name, t in self.inputs.items()
+        }
+        f, sizes = self.family, None if self.sizes is None else self.sizes.to(device)
+        options = self.corners, f.diagonal, f.input_kernel, f.cell, self.merge, path, self.format == "tf32"
+        return Scan(*(operands.get(name) for name in OPERANDS), sizes, *options)
+
+    def gradients(self, ops, dtype=None, path="auto", device="cpu", wanted=None, shares=True):
+        """Returns the arguments of ``scan_gradients`` after a scan of ``ops``; all gradients are wanted by default."""
+        s = self.scan(dtype, path, device)
+        _, h, c, gates = ops.scan(*s)
+        wanted = [True] * len(OPERANDS) if wanted is None else list(wanted)
+        return Gradients(self.cotangent.to(device, h.dtype), h, c, gates, wanted, shares, s)
+
+    def run(self, ops, dtype=None, path="auto", device="cpu"):
+        """Returns {name: tensor} of the outputs and, as "d" + name, of all operands' gradients by autograd.
+
+        c and the gates are zero outside of the images, where the operator leaves anything. y is there with a merge.
+        """
+        s = self.scan(dtype, path, device, requires_grad=True)
+        named = dict(zip(OUTPUTS, ops.scan(*s)))
+        output = named["y"] if s.merges else named["h"]
+        gradients = torch.autograd.grad(output, list(s.operands.values()), self.cotangent.to(device, output.dtype))
+        if s.sizes is not None:
+            inside = inside_of(s.sizes, *self.maps[1:], output.device)[..., None]
+            named |= {name: torch.where(inside, named[name], 0) for name in ("c", "gates")}
+        if not s.merges:
+            del named["y"]
+        return {name: t.detach() for name, t in named.items()} | {f"d{k}": g for k, g in zip(s.operands, gradients)}
+
+    def plan(self, ops, arch, path="auto"):
+        """Returns what the planner says of both passes on a GPU of ``arch``."""
+        sizes = len(self.corners), *self.maps, self.hidden, self.family.taps, self.family.diagonal
+        return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
+
+
+def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
+    """Returns a float64 layer, one of checks.LAYERS or LSTM2D; learned states and peepholes are not zero."""
+    options = dict(dtype=torch.float64, initial_state="learned") | options
+    if name not in LSTM2D:
+        return checks.make_layer(name, in_channels, hidden, **options)
+    cell, peepholes = LSTM2D[name]
+    layer = px.LSTM2d(in_channels, hidden, cell=cell, directions=directions, **dict(peepholes=peepholes) | options)
+    for parameter_name, parameter in layer.named_parameters():
+        if parameter_name.startswith(("h0", "c0", "peephole")):
+            torch.nn.init.uniform_(parameter, -1, 1)
+    return layer
+
+
+def results(layer, x, sizes=None, cotangent=None, gate_bias=None):
+    """Returns {name: tensor} of the output and of the gradients of the maps and all parameters."""
+    maps = {name: m.clone().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
+    y = layer(maps["input"], gate_bias=maps.get("gate_bias"), sizes=sizes)
+    cotangent = checks.cotangent_of(y) if cotangent is None else cotangent
+    leaves = maps | dict(layer.named_parameters())
+    return {"output": y.detach(), **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))}

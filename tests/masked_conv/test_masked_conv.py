@@ -1,0 +1,353 @@
+"""masked_conv2d and MaskedConv2d: the operator and its CPU path."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.library import opcheck
+
+import pixelrnn_ext as px
+from helpers.checks import assert_close, cotangent_of, opcheck_untraced
+from helpers.oracle import colour
+from pixelrnn_ext import functional
+from pixelrnn_ext.masks import causal_mask
+from pixelrnn_ext.operators import library
+
+OPS = torch.ops.pixelrnn_ext
+CL = torch.channels_last
+KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
+# N, in channels, units, H, W, colours: odd sizes, maps smaller than the kernel, uneven groups, no image, maps that are
+# transposed in whole vectors and taken in several bands
+SIZES = [
+    (2, 4, 5, 5, 6, 1),
+    (1, 7, 5, 9, 4, 3),
+    (3, 3, 4, 1, 5, 3),
+    (2, 2, 3, 7, 1, 1),
+    (1, 1, 1, 1, 1, 1),
+    (0, 3, 5, 4, 6, 3),
+    (2, 37, 18, 23, 19, 3),
+]
+each_size = pytest.mark.parametrize(
+    "size", SIZES, ids="B{0[0]}-in{0[1]}-units{0[2]}-{0[3]}x{0[4]}-colours{0[5]}".format
+)
+each_mask = pytest.mark.parametrize("mask_type", ["A", "B"])
+each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=str)
+each_layout = pytest.mark.parametrize("layout", [torch.contiguous_format, CL], ids=["nchw", "channels_last"])
+
+
+def leaves(size, kernel, gates=1, dtype=torch.float64, bias=True, layout=CL):
+    n, channels, units, height, width, _ = size
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    shapes = [(n, channels, height, width), (gates * units, channels, *kernel)] + [(gates * units,)] * bias
+    x, *parameters = (torch.randn(s, dtype=torch.float64).to(dtype) for s in shapes)
+    x = x.to(memory_format=layout)
+    return [t.requires_grad_() for t in (x, *parameters)]
+
+
+def run(function, tensors, cotangent=None, **options):
+    """[output, gradients of the tensors]"""
+    y = function(*tensors, **options)
+    cotangent = cotangent_of(y) if cotangent is None else cotangent
+    return [y.detach(), *torch.autograd.grad(y, tensors, cotangent.to(y.dtype))]
+
+
+def compare(expected, got, ratio):
+    for name, a, b in zip(("output", "input", "weight", "bias"), expected, got, strict=True):
+        assert_close(name, a, b, ratio)
+
+
+@each_mask
+@each_kernel
+@each_size
+@each_layout
+def test_against_the_reference(mask_type, kernel, size, layout):
+    for gates, activation in [(1, None), (4, "relu")]:
+        tensors = leaves(size, kernel, gates, layout=layout)
+        options = dict(mask_type=mask_type, image_channels=size[5], gates=gates, activation=activation)
+        expected = run(px.reference.masked_conv2d, tensors, **options)
+        compare(expected, run(functional.masked_conv2d, tensors, **options, backend="native"), 1e-14)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("n", [1, 3])
+@each_layout
+def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
+    """Against the reference, and the same to the bit from run to run."""
+    tensors = leaves((n, 19, 35, 13, 17, 3), 5, dtype=torch.float32, layout=layout)
+    options = dict(mask_type="B", image_channels=3, activation="relu")
+    exact = run(px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], **options)
+    got, again = (run(functional.masked_conv2d, tensors, **options) for _ in range(2))
+    compare(exact, got, 1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(got, again))
+
+
+def test_without_the_compiled_kernels(monkeypatch):
+    """auto is the reference, native says what is missing."""
+    monkeypatch.setattr(library, "_why_no_native", "no compiler")
+    x, w, b = leaves((2, 4, 5, 5, 6, 1), 3)
+    assert torch.equal(functional.masked_conv2d(x, w, b), px.reference.masked_conv2d(x, w, b))
+    with pytest.raises(RuntimeError, match="backend='native' cannot run: no compiler"):
+        functional.masked_conv2d(x, w, b, backend="native")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_halves_are_computed_in_float32(kernel, dtype):
+    tensors = leaves((2, 16, 8, 5, 6, 3), kernel, dtype=dtype)
+    options = dict(mask_type="B", image_channels=3)
+    got = run(functional.masked_conv2d, tensors, **options)
+    assert all(t.dtype == dtype for t in got)
+    leaves_of_exact = [t.detach().double().requires_grad_() for t in tensors]
+    exact = run(px.reference.masked_conv2d, leaves_of_exact, cotangent_of(got[0]), **options)
+    compare(exact, got, torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 64])
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+@pytest.mark.parametrize("layout", ["nchw", "channels_last", "slice", "transposed", "expanded"])
+def test_layouts(layout, kernel, channels):
+    """Any strides give the same numbers; channels_last comes back, for the gradient of the input too."""
+    base = torch.randn(2, channels, 6, 7)
+    x = {
+        "nchw": base,
+        "channels_last": base.contiguous(memory_format=CL),
+        "slice": torch.randn(2, channels, 8, 9).contiguous(memory_format=CL)[:, :, 1:7, 1:8],
+        "transposed": torch.randn(2, channels, 7, 6).transpose(2, 3),
+        "expanded": torch.randn(1, channels, 6, 1).expand(2, -1, -1, 7),
+    }[layout]
+    w, b = torch.randn(8, channels, kernel, kernel, requires_grad=True), torch.randn(8, requires_grad=True)
+    strided = x.detach().requires_grad_()
+    y, dx, *_ = got = run(functional.masked_conv2d, [strided, w, b])
+    exact = [t.detach().double().requires_grad_() for t in (x, w, b)]
+    compare(run(px.reference.masked_conv2d, exact), got, 2e-6)
+    kept = CL if layout in ("channels_last", "slice") and channels > 1 else torch.contiguous_format
+    assert y.is_contiguous(memory_format=kept) and dx.is_contiguous(memory_format=kept)
+
+
+def calls(**options):
+    """A function of tensors, and the tensors: with colours and gates."""
+    x, w, b = leaves((1, 3, 3, 2, 3, 3), 3, gates=2)
+    return lambda *t: functional.masked_conv2d(*t, "B", image_channels=3, gates=2, **options), (x, w, b)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_gradcheck_and_gradgradcheck(activation):
+    function, tensors = calls(activation=activation)
+    assert torch.autograd.gradcheck(function, tensors)
+    assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
+
+
+@pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 1), (1, 2)], ids=str)
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_only_what_is_needed_is_computed(needed, kernel):
+    tensors = leaves((2, 4, 5, 5, 6, 1), kernel)
+    expected = run(px.reference.masked_conv2d, tensors)
+    for i, t in enumerate(tensors):
+        t.requires_grad_(i in needed)
+    functional.masked_conv2d(*tensors).backward(cotangent_of(expected[0]))
+    for i, t in enumerate(tensors):
+        assert (t.grad is None) == (i not in needed)
+        if i in needed:
+            assert_close(str(i), expected[1 + i], t.grad, 1e-14)
+
+
+@each_mask
+@pytest.mark.parametrize("kernel", [1, 3, 7, (1, 3)], ids=str)
+@pytest.mark.parametrize(("colours", "channels", "units", "gates"), [(1, 2, 2, 1), (3, 5, 4, 1), (3, 4, 5, 4)])
+def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates):
+    """An output depends on exactly the pixels and colours that the definition names."""
+    height, width = 3, 4
+    kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+    weight = torch.rand(gates * units, channels, kh, kw, dtype=torch.float64) + 0.1
+    x = torch.randn(1, channels, height, width, dtype=torch.float64).to(memory_format=CL)
+    function = lambda x: functional.masked_conv2d(x, weight, None, mask_type, image_channels=colours, gates=gates)[0]  # noqa: E731
+    depends = torch.autograd.functional.jacobian(function, x, vectorize=True)[:, :, :, 0] != 0  # out, r, c, in, r, c
+    r, c, rr, cc = torch.meshgrid(*(torch.arange(side) for side in (height, width, height, width)), indexing="ij")
+    within = ((rr - r).abs() <= kh // 2) & ((cc - c).abs() <= kw // 2)
+    before, same = (rr < r) | ((rr == r) & (cc < c)), (rr == r) & (cc == c)
+    for out, inp in itertools.product(range(gates * units), range(channels)):
+        a, b = colour(out % units, units, colours), colour(inp, channels, colours)
+        centre = b < a or (mask_type == "B" and a == b)
+        assert torch.equal(depends[out, :, :, inp], within & (before | (same & centre)))
+
+
+@each_mask
+@each_kernel
+@pytest.mark.parametrize("dead", [float("nan"), float("inf")])
+def test_masked_weights_have_no_effect_and_no_gradient(mask_type, kernel, dead):
+    x, w, b = leaves((2, 4, 5, 5, 6, 3), kernel)
+    alive = causal_mask(mask_type, *w.shape[:2], w.shape[2:], image_channels=3) > 0
+    poisoned = torch.where(alive, w.detach(), dead).requires_grad_()
+    options = dict(mask_type=mask_type, image_channels=3)
+    clean, got = (run(functional.masked_conv2d, [x, weight, b], **options) for weight in (w, poisoned))
+    assert all(torch.equal(p, q) for p, q in zip(clean, got))
+    assert not got[2][~alive].any() and got[2][alive].all()
+    (dx,) = torch.autograd.grad(
+        functional.masked_conv2d(x, poisoned, b, **options), x, x.new_ones(2, 5, 5, 6), create_graph=True
+    )
+    if alive.any():
+        assert torch.autograd.grad(dx.square().sum(), poisoned)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("check", [opcheck_untraced, pytest.param(opcheck, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])
+@each_layout
+def test_opcheck(check, relu, layout):
+    x, w, b = (t.detach() for t in leaves((2, 4, 3, 4, 5, 3), 3, gates=4))
+    x = x.contiguous(memory_format=layout)
+    for bias in (b.requires_grad_(), None):
+        check(OPS.masked_conv2d.default, (x.requires_grad_(), w.requires_grad_(), bias, "A", 3, 4, relu))
+    y = OPS.masked_conv2d(x, w, b, "A", 3, 4, relu).detach()
+    grad = torch.randn_like(y).requires_grad_()
+    for needs in itertools.product((False, True), repeat=3):
+        check(OPS.masked_conv2d_backward.default, (grad, y if relu else None, x, w, "A", 3, 4, relu, *needs))
+
+
+@pytest.mark.parametrize("kernel", [pytest.param(1, marks=pytest.mark.sweep), 3])
+def test_compile_fullgraph(kernel):
+    layer = px.MaskedConv2d(4, 6, kernel, "B", activation="relu")
+    compiled = torch.compile(layer, fullgraph=True)
+    for layout in (torch.contiguous_format, CL):
+        x = torch.randn(2, 4, 5, 6).contiguous(memory_format=layout).requires_grad_()
+        tensors = [x, *layer.parameters()]
+        expected, got = (run(lambda x, *_: m(x), tensors) for m in (layer, compiled))  # noqa: B023
+        compare(expected, got, 1e-6)
+        assert got[0].is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("kernel", [1, 7])
+def test_export_with_a_dynamic_batch(kernel):
+    layer = px.MaskedConv2d(4, 6, kernel, "A", image_channels=3)
+    exported = torch.export.export(layer, (torch.randn(2, 4, 5, 6),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for n in (1, 2, 7):
+        x = torch.randn(n, 4, 5, 6)
+        assert torch.equal(exported.module()(x), layer(x))
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_autocast_gives_its_dtype_forward_and_backward(dtype, backend):
+    layer = px.MaskedConv2d(4, 6, 3, "B", backend=backend)
+    x = torch.randn(2, 4, 5, 6, requires_grad=True)
+    with torch.autocast("cpu", dtype):
+        y = layer(x)
+        from_half = layer(x.to(dtype))
+        gradients = torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()])
+    assert y.dtype == from_half.dtype == dtype and torch.equal(y, from_half)
+    assert all(g.dtype == torch.float32 for g in gradients)
+    exact = layer.double()(x.double())
+    assert_close("output", exact, y, 2 * torch.finfo(dtype).eps)
+
+
+def test_autocast_leaves_float64_alone():
+    layer, x = px.MaskedConv2d(4, 6, 3, "B", dtype=torch.float64), torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert torch.equal(y, layer(x))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kernel", [3, (1, 5)], ids=str)
+def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
+    kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+    torch.manual_seed(3)
+    options = dict(bias=bias, dtype=torch.float64)
+    plain = nn.Conv2d(4, 6, kernel, padding=(kh // 2, kw // 2), **options)
+    torch.manual_seed(3)
+    masked = px.MaskedConv2d(4, 6, kernel, "B", **options)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), masked.parameters(), strict=True))
+    other = px.MaskedConv2d(4, 6, kernel, "B", **options)
+    other.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    expected = F.conv2d(x, plain.weight * causal_mask("B", 6, 4, kernel), plain.bias, padding=(kh // 2, kw // 2))
+    assert_close("output", expected, other(x), 1e-14)
+    plain.load_state_dict(masked.state_dict())
+    assert torch.equal(plain.weight, masked.weight)
+
+
+def test_on_the_meta_device_and_in_eval():
+    layer = px.MaskedConv2d(4, 6, 3, "A", device="meta", backend="reference")
+    assert layer(torch.empty(2, 4, 5, 6, device="meta")).shape == (2, 6, 5, 6)
+    with pytest.raises(RuntimeError, match="masked convolutions run on CPU and CUDA tensors, got tensors on meta"):
+        functional.masked_conv2d(torch.empty(2, 4, 5, 6, device="meta"), layer.weight, backend="native")
+
+
+X, W = torch.randn(2, 4, 5, 6), torch.randn(8, 4, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        pytest.param(dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(4, 5, 6\)", id="rank"),
+        pytest.param(dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 4, 0, 6\)", id="empty"),
+        pytest.param(
+            dict(input=X[:, :3]),
+            ValueError,
+            r"weight of shape \(out_channels, 3, kh, kw\), got \(8, 4, 3, 3\)",
+            id="channels",
+        ),
+        pytest.param(
+            dict(weight=W[0]), ValueError, r"weight of shape \(out_channels, 4, kh, kw\), got \(4, 3, 3\)", id="weight"
+        ),
+        pytest.param(dict(weight=W[..., :2]), ValueError, "odd kernel in weight, got 3 x 2", id="even"),
+        pytest.param(dict(bias=torch.ones(4)), ValueError, r"bias of shape \(8,\), got \(4,\)", id="bias"),
+        pytest.param(dict(input=X.long()), TypeError, "floating-point dtype .* got torch.int64", id="integers"),
+        pytest.param(
+            dict(input=X.double()),
+            TypeError,
+            "one dtype, got input of torch.float64 and weight of torch.float32",
+            id="dtypes",
+        ),
+        pytest.param(dict(input=X.tolist()), TypeError, "expected input to be a Tensor, got list", id="list"),
+        pytest.param(dict(weight=None), TypeError, "expected weight to be a Tensor, got NoneType", id="missing"),
+        pytest.param(
+            dict(weight=W.to("meta")), ValueError, "one device, got input on cpu and weight on meta", id="device"
+        ),
+        pytest.param(dict(mask_type="C"), ValueError, "mask_type to be 'A' or 'B', got 'C'", id="mask"),
+        pytest.param(dict(mask_type=None), ValueError, "mask_type to be 'A' or 'B', got None", id="no-mask"),
+        pytest.param(dict(image_channels=5), ValueError, "each of 5 image_channels, got 4", id="colours-in"),
+        pytest.param(dict(image_channels=3, gates=4), ValueError, "each of 3 image_channels, got 2", id="colours-out"),
+        pytest.param(dict(image_channels=0), ValueError, "image_channels >= 1, got 0", id="no-colours"),
+        pytest.param(dict(gates=1.0), TypeError, "gates to be an int, got float", id="gates-type"),
+        pytest.param(dict(gates=3), ValueError, "out_channels divisible by 3 gates, got 8", id="gates"),
+        pytest.param(
+            dict(activation="tanh"), ValueError, "activation to be 'relu' or None, got 'tanh'", id="activation"
+        ),
+        pytest.param(
+            dict(backend="step"),
+            ValueError,
+            "backend to be one of 'auto', 'native', 'reference', got 'step'",
+            id="backend",
+        ),
+    ],
+)
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_function_errors(change, error, message, backend):
+    with pytest.raises(error, match=message):
+        functional.masked_conv2d(**(dict(input=X, weight=W, backend=backend) | change))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        pytest.param((4, 6, 2, "A"), {}, ValueError, "expected an odd kernel_size, got 2", id="even"),
+        pytest.param(
+            (4, 6, (3, 3, 3), "A"), {}, ValueError, r"an int or \(height, width\), got \(3, 3, 3\)", id="three"
+        ),
+        pytest.param((4, 6, 3.0, "A"), {}, TypeError, "kernel_size to be an int, got float", id="float"),
+        pytest.param((0, 6, 3, "A"), {}, ValueError, "in_channels >= 1, got 0", id="zero"),
+        pytest.param((4, 6, 3, "C"), {}, ValueError, "mask_type to be 'A' or 'B', got 'C'", id="mask"),
+        pytest.param(
+            (2, 6, 3, "A"), dict(image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"
+        ),
+        pytest.param(
+            (4, 6, 3, "A"), dict(activation="gelu"), ValueError, "activation to be 'relu' or None", id="activation"
+        ),
+        pytest.param((4, 6, 3, "A"), dict(backend="fast"), ValueError, "got 'fast'", id="backend"),
+    ],
+)
+def test_constructor_errors(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        px.MaskedConv2d(*arguments, **options)

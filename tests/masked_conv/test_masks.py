@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from helpers.oracle import colour
+from pixelrnn_ext.masks import causal_mask, colour_groups, masked_weight
+
+
+@pytest.mark.parametrize(("channels", "colours"), [(1, 1), (3, 3), (5, 3), (128, 3), (7, 2)])
+def test_groups_are_those_of_tensor_split(channels, colours):
+    assert colour_groups(channels, colours).tolist() == [colour(i, channels, colours) for i in range(channels)]
+
+
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+@pytest.mark.parametrize("kernel", [1, 3, 7, (1, 3), (3, 1), (5, 3)], ids=str)
+@pytest.mark.parametrize(("units", "channels", "colours"), [(3, 3, 3), (5, 4, 3), (2, 2, 1), (8, 7, 2)])
+@pytest.mark.parametrize("gates", [1, 4])
+def test_every_element(mask_type, kernel, units, channels, colours, gates):
+    height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+    mask = causal_mask(mask_type, gates * units, channels, kernel, image_channels=colours, gates=gates)
+    assert mask.shape == (gates * units, channels, height, width)
+    for out in range(gates * units):
+        for inp in range(channels):
+            a, b = colour(out % units, units, colours), colour(inp, channels, colours)
+            for r in range(height):
+                for c in range(width):
+                    before = r < height // 2 or (r == height // 2 and c < width // 2)
+                    centre = r == height // 2 and c == width // 2
+                    alive = before or (centre and (b < a or (mask_type == "B" and a == b)))
+                    assert mask[out, inp, r, c] == alive
+
+
+def test_masked_weight_keeps_the_live_weights_and_drops_a_nan_that_is_masked():
+    weight = torch.randn(4, 2, 1, 3)
+    weight[..., 2] = float("nan")
+    masked = masked_weight(weight, "B", gates=4)
+    assert torch.equal(masked[..., :2], weight[..., :2]) and not masked[..., 2].any()
+    assert masked_weight(weight, None) is weight
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(("C", 1, 1, 3), "expected mask_type 'A' or 'B', got 'C'", id="type"),
+        pytest.param(("A", 1, 1, 4), "expected an odd kernel_size, got 4", id="even"),
+        pytest.param(("A", 6, 1, 3, dict(gates=4)), "expected out_channels divisible by 4 gates, got 6", id="gates"),
+        pytest.param(("A", 2, 3, 3, dict(image_channels=3)), "at least one channel for each of 3", id="channels"),
+        pytest.param(("A", 2, 3, 3, dict(image_channels=0)), "expected image_channels >= 1, got 0", id="colours"),
+    ],
+)
+def test_errors(arguments, message):
+    options = arguments[-1] if isinstance(arguments[-1], dict) else {}
+    positional = arguments[:-1] if options else arguments
+    with pytest.raises(ValueError, match=message):
+        causal_mask(*positional, **options)

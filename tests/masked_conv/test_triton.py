@@ -1,0 +1,187 @@
+"""The masked convolution's Triton kernels without a GPU: run on the CPU under Triton's interpreter
+(masked_conv_interpreted.py), and compiled for GPUs ahead of time, since the interpreter accepts what the compiler does
+not.
+"""
+
+import math
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+import torch
+
+from helpers import child, masked_conv_interpreted
+
+triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
+
+from pixelrnn_ext.operators.masked_conv import gpu  # noqa: E402
+from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E402
+from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, fixed  # noqa: E402
+
+# In units of rounding, 2^-24, 1e-6 is 17. A sum of n products errs by about sqrt(n) units: a tile's 16 products by 4,
+# and the sum of up to 100 tiles by 10 more. Halves are computed in float32 and rounded once.
+RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
+KERNEL_SIZES = [(1, 1), (3, 3), (5, 5), (7, 7), (1, 3)]
+# N, in channels, out channels, H, W: uneven groups; more output channels and pixels than a tile, and no multiple of it.
+SIZES = (1, 5, 20, 5, 7)
+
+
+def named(values):
+    return [pytest.param(value, id="-".join(map(str, value))) for value in values]
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    """Calls a function of masked_conv_interpreted in a process where Triton interprets: it decides so when imported."""
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = "1"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            assert pool.submit(masked_conv_interpreted.is_interpreted).result(), "TRITON_INTERPRET=1 had no effect"
+        finally:
+            if before is None:
+                del os.environ["TRITON_INTERPRET"]
+            else:
+                os.environ["TRITON_INTERPRET"] = before
+        yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("gates", [1, 4])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+@pytest.mark.parametrize("kernel_size", named(KERNEL_SIZES))
+def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
+    """Both memory formats, ReLU and none, bias and none."""
+    check = masked_conv_interpreted.check
+    mask = mask_type, colours, gates
+    slow = kernel_size[0] > 3  # seconds each: one of the two, by the number of gates
+    if not slow or gates == 1:
+        interpreted(check, kernel_size, mask, SIZES, relu=True, ratio=1e-6)
+    if not slow or gates > 1:
+        interpreted(check, kernel_size, mask, SIZES, has_bias=False, channels_last=True, ratio=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kernel_size", named([(1, 1), (3, 3)]))
+@pytest.mark.parametrize("mask", named([("A", 3, 4), ("B", 1, 1)]))
+def test_halves(interpreted, dtype, mask, kernel_size):
+    interpreted(masked_conv_interpreted.check, kernel_size, mask, SIZES, relu=True, dtype=dtype, ratio=RATIO[dtype])
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize(
+    "sizes", named([(1, 3, 4, 1, 1), (1, 4, 5, 9, 1), (3, 3, 35, 1, 11), (2, 35, 3, 3, 4), (0, 3, 6, 4, 5)])
+)
+def test_sizes(interpreted, sizes, channels_last):
+    check = masked_conv_interpreted.check
+    interpreted(check, (3, 3), ("B", 3, 1), sizes, relu=True, channels_last=channels_last, ratio=1e-6)
+    interpreted(check, (1, 1), ("B", 1, 1), sizes, relu=True, channels_last=channels_last, ratio=1e-6)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+def test_one_channel(interpreted, channels_last):
+    check = masked_conv_interpreted.check
+    for kernel_size in (1, 1), (3, 3):
+        for channels in (1, 6), (6, 1):
+            sizes = (2, *channels, 4, 5)
+            interpreted(check, kernel_size, ("B", 1, 1), sizes, relu=True, channels_last=channels_last, ratio=1e-6)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize("kernel_size", named([(1, 1), (3, 3)]))
+def test_slice_of_a_larger_map(interpreted, kernel_size, channels_last):
+    check = masked_conv_interpreted.check
+    interpreted(check, kernel_size, ("B", 1, 1), SIZES, channels_last=channels_last, strided=True, ratio=1e-6)
+
+
+@pytest.mark.parametrize("check", ["check_subsets", "check_parts", "check_refused", "check_a_capture"])
+def test_interpreted(interpreted, check):
+    interpreted(getattr(masked_conv_interpreted, check))
+
+
+FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
+FP32_POINTERS = {"dweight", "dbias"}  # partial sums of the weight gradient
+POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
+TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
+COLOURS = {"STRICT": False, "COLOURS": 3, "GATES": 4}
+
+
+def compiled(function, arch, dtype, constants, warps=4, stages=3):
+    """A kernel; constants that it does not take are left out."""
+    from triton.backends.compiler import GPUTarget
+
+    constants = {name: value for name, value in constants.items() if name in function.arg_names}
+    signature = {
+        name: "constexpr" if name in constants
+        else "*fp32" if name in FP32_POINTERS
+        else f"*{dtype}" if name in POINTERS
+        else "i32"
+        for name in function.arg_names
+    }  # fmt: skip
+    source = triton.compiler.ASTSource(function, signature, constants)
+    kernel = triton.compile(source, GPUTarget("cuda", arch, 32), {"num_warps": warps, "num_stages": stages})
+    assert f".target sm_{arch}" in kernel.asm["ptx"]
+    return kernel
+
+
+def constants_of(tiled, tiles, precision):
+    return {
+        "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3, "TAPS": 5, **COLOURS,
+        "RELU": True, "HAS_BIAS": True, "PRECISION": precision, "INTERPRETED": False, **tiled.sizes(tiles),
+    }  # fmt: skip
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("arch", TENSOR_CORES)
+@pytest.mark.parametrize("kernel", ["output_kernel", "input_gradient_kernel", "weight_gradient_kernel"])
+def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
+    dtype, precision = FORMATS[format]
+    tiled = getattr(kernels, kernel)
+    constants = constants_of(tiled, min(TILES, key=lambda tiles: math.prod(tiles[:3])), precision)
+    if channels_last:
+        constants |= {"x_c": 1, "y_c": 1}  # the launcher makes a constant of every 1
+    else:
+        constants |= {"x_w": 1, "y_w": 1}
+    ptx = compiled(tiled.kernel, arch, dtype, constants).asm["ptx"]
+    assert bool(re.search(TENSOR_CORES[arch], ptx)) == (format != "fp32")
+    assert ("tf32" in ptx) == (format == "tf32")
+
+
+@pytest.mark.parametrize("kernel", ["output_kernel", "weight_gradient_kernel"])
+@pytest.mark.parametrize("arch", [80, 90])
+def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
+    """The choice reckons with as much as the compiler takes: of a card of 8.6, with 99 KB."""
+    tiled, shared = getattr(kernels, kernel), 99 << 10
+    tiles = fixed(Gemm(10**6, 512, 512), 4, shared)
+    assert tiles[:3] == (128, 128, 32)
+    constants = constants_of(tiled, tiles, "ieee") | {"x_c": 1, "y_c": 1}
+    assert compiled(tiled.kernel, arch, "fp32", constants, tiles.warps, tiles.stages).metadata.shared <= shared
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("arch", TENSOR_CORES)
+def test_the_packing_compiles_ahead_of_time(arch, dtype):
+    compiled(kernels.pack_kernel, arch, dtype, {"CENTRE": 4, **COLOURS, "BLOCK_OUT": 32, "BLOCK_IN": 32})
+
+
+def test_a_cpu_tensor_has_a_reason():
+    assert "CUDA tensor" in gpu.why_not(torch.empty(1, 1, 1, 1))
+
+
+def test_without_triton(tmp_path):
+    """The package does not import the kernels (torch may import triton by itself), and they say what they lack."""
+    command = """if True:
+        import sys, torch, pixelrnn_ext
+        assert "pixelrnn_ext.operators.masked_conv.gpu" not in sys.modules
+        sys.modules["triton"] = None
+        from pixelrnn_ext.operators.masked_conv import gpu
+        assert "need Triton" in gpu.why_not(torch.empty(1, 1, 1, 1))
+    """
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, env=child.environment(), check=True)

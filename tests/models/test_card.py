@@ -1,0 +1,119 @@
+"""The models and their sampling on a GPU, where a pixel is a captured CUDA graph."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from helpers.checks import assert_close
+from helpers.gpu import _strict_products, skip_without_a_gpu  # noqa: F401
+from helpers.random_models import MODELS, generator, make
+from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
+
+skip_without_a_gpu(kernels=False)
+pytestmark = pytest.mark.cuda
+
+
+@pytest.mark.parametrize(("dtype", "ratio"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["fp64", "fp32"])
+@pytest.mark.parametrize("colours", ["gray", "rgb"])
+@pytest.mark.parametrize("name", MODELS)
+def test_incremental_logits(name, colours, dtype, ratio):
+    model = make(name, colours, dtype, condition_channels=2).cuda()
+    images = torch.randint(model.levels, (3, model.image_channels, 4, 6), device="cuda")
+    condition = torch.randn(3, 2, 1, 1, device="cuda", dtype=dtype)
+    with torch.no_grad():
+        full = model(images, condition)
+    assert_close("logits", full, model.incremental_logits(images, condition), ratio)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_gpu_draws_what_a_cpu_draws(name):
+    model = make(name, "rgb")
+    expected = model.sample(3, (3, 4, 6), generator=generator())
+    images = model.cuda().sample(3, (3, 4, 6), generator=generator())
+    assert images.is_cuda
+    assert torch.equal(images.cpu(), expected)
+
+
+@pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
+def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
+    """Its kernels are compiled and loaded, and nothing is timed, meanwhile; other captures go on as before."""
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(tiles, "MEASURED", measured)
+    channels = 37 + measured  # of no other test
+    conv = px.MaskedConv2d(3, channels, 5, "B", backend="native").cuda()
+    x = torch.randn(2, 3, 9, 11, device="cuda", requires_grad=True)
+    cotangent = torch.randn(2, channels, 9, 11, device="cuda")
+
+    def step():
+        y = conv(x)
+        return y.detach(), *torch.autograd.grad(y, [x, *conv.parameters()], cotangent)
+
+    graph, other = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        captured = step()
+    with torch.cuda.graph(other):
+        twice = x.detach() * 2
+    with torch.no_grad():
+        x.normal_()
+    graph.replay(), other.replay()
+    assert torch.equal(twice, 2 * x)
+    for a, b in zip(step(), captured):
+        assert torch.equal(a, b) or (measured and (a - b).norm() <= 1e-6 * a.norm())
+
+
+def test_a_convolution_has_the_same_bits_in_another_process():
+    """What is resumed goes on to the bit: no tile is chosen by time."""
+    command = """if True:
+        import hashlib, torch, pixelrnn_ext as px
+        torch.manual_seed(0)
+        conv, x = px.MaskedConv2d(24, 40, 3, "B").cuda(), torch.randn(3, 24, 17, 19).cuda().requires_grad_()
+        y = conv(x)
+        results = y, *torch.autograd.grad(y.square().sum(), [x, *conv.parameters()])
+        print(hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in results)).hexdigest())
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PIXELRNN_TUNE_TILES"}
+    options = dict(env=environment, capture_output=True, text=True, check=True)
+    first, second = (subprocess.run([sys.executable, "-c", command], **options).stdout for _ in range(2))
+    assert first and first == second
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_is_captured(name):
+    """Nothing waits for the GPU where the caller has checked the images."""
+    torch.use_deterministic_algorithms(False)
+    model = make(name, "rgb", torch.float32, condition_channels=2).cuda()
+    images = torch.randint(model.levels, (2, 3, 4, 6), device="cuda")
+    condition = torch.randn(2, 2, 1, 1, device="cuda")
+
+    def step():
+        loss = model.bits_per_dim(images, condition, check=False)
+        return loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))
+
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        captured = step()
+    images.random_(model.levels)
+    graph.replay()
+    for expected, got in zip(step(), captured):
+        assert_close("captured", expected, got, 1e-6)
+
+
+def test_a_training_step():
+    model = px.from_name("mnist-diagonal").cuda()
+    images = torch.randint(2, (4, 1, 28, 28), dtype=torch.uint8, device="cuda")
+    expected = px.from_name("mnist-diagonal", backend="reference")
+    expected.load_state_dict(model.state_dict())
+    loss, exact = model.bits_per_dim(images), expected.double().bits_per_dim(images.cpu())
+    loss.backward(), exact.backward()
+    assert_close("loss", exact.detach(), loss.detach().cpu(), 1e-6)
+    for (parameter_name, parameter), reference in zip(model.named_parameters(), expected.parameters()):
+        assert_close(parameter_name, reference.grad, parameter.grad.cpu(), 1e-5)

@@ -1,0 +1,160 @@
+"""Likelihoods: of values given logits, and of whole images given models."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Categorical
+
+from helpers.checks import MODELS, make_model, random_images
+from pixelrnn_ext import likelihood
+
+ONE = 1 - 2.0**-53  # the largest uniform number
+INF = math.inf
+
+
+def all_images(levels, colours, height, width):
+    values = itertools.product(range(levels), repeat=colours * height * width)
+    return torch.tensor(list(values)).view(-1, colours, height, width)
+
+
+def random_logits(levels, dtype=torch.float64):
+    values = torch.randint(levels, (2, 3, 4, 5))
+    return torch.randn(2, likelihood.logit_channels(levels), 3, 4, 5, dtype=dtype), values
+
+
+def independent_log_prob(logits, values):
+    if logits.shape[1] == 1:
+        return Bernoulli(logits=logits[:, 0]).log_prob(values.to(logits.dtype))
+    return Categorical(logits=logits.permute(0, 2, 3, 4, 1)).log_prob(values)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 256])
+def test_log_prob_of_values(levels):
+    logits, values = random_logits(levels)
+    expected = independent_log_prob(logits, values)
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        got = likelihood.log_prob(logits.contiguous(memory_format=layout), values.to(torch.uint8))
+        torch.testing.assert_close(got, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("levels", [2, 256])
+def test_log_prob_of_values_is_finite_and_never_positive(levels, dtype):
+    logits, values = random_logits(levels, dtype)
+    for scale in (0, 1, 1e-3, 1e4):
+        got = likelihood.log_prob(logits * scale, values)
+        assert got.dtype == torch.float32 and got.isfinite().all() and (got <= 0).all()
+
+
+@pytest.mark.parametrize("levels", [2, 5])
+def test_log_prob_of_values_has_a_gradient(levels):
+    logits, values = random_logits(levels)
+    logits = logits[..., :2, :2].requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: likelihood.log_prob(x, values[..., :2, :2]), logits)
+
+
+@pytest.mark.parametrize(
+    "wiring",
+    [
+        pytest.param(dict(), id="residual"),
+        pytest.param(dict(skip=True), id="residual-skip"),
+        pytest.param(dict(residual=False), id="plain"),
+        pytest.param(dict(residual=False, skip=True), id="skip"),
+        pytest.param(dict(condition_channels=2), id="condition"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("levels", "colours", "size"),
+    [pytest.param(2, 1, (2, 3), id="binary"), pytest.param(3, 2, (2, 2), id="levels3-colours2")],
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wiring):
+    if name.startswith("multiscale"):
+        size = 2, 4 if size == (2, 3) else 2
+    model = make_model(name, levels=levels, image_channels=colours, **wiring)
+    condition = torch.randn(1, 2, *size, dtype=torch.float64) if model.condition_channels else None
+    with torch.no_grad():
+        log_prob = model.log_prob(all_images(levels, colours, *size), condition)
+    assert (log_prob <= 0).all() and log_prob.std() > 0.01
+    assert abs(log_prob.exp().sum().item() - 1) <= 1e-10
+
+
+@pytest.mark.parametrize(
+    "sizes", [dict(image_channels=1, levels=2), dict(image_channels=3, levels=5)], ids=["binary", "rgb"]
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_log_prob_and_bits_per_dim_of_images(name, sizes):
+    model = make_model(name, **sizes)
+    images = random_images(model, 3)
+    log_prob = model.log_prob(images)
+    expected = independent_log_prob(model(images), images).sum((1, 2, 3))
+    torch.testing.assert_close(log_prob, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(model.log_prob(images[1:2])[0], log_prob[1], rtol=1e-13, atol=0)
+    bits = model.bits_per_dim(images)
+    torch.testing.assert_close(bits * images[0].numel() * math.log(2), -log_prob.mean(), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("colours", [1, 3], ids=["gray", "rgb"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_metric_before_and_after_learning_constant_images(name, colours):
+    """Of 256 levels an untrained model knows nothing, and one that was told nothing but constant images almost all."""
+    sizes = dict(hidden_channels=8, num_layers=1, head_channels=16)
+    model = make_model(name, torch.float32, levels=256, image_channels=colours, **sizes)
+    assert model.bits_per_dim(random_images(model, 8)).item() == pytest.approx(8, rel=0.03)
+    images = torch.full((1, colours, 2, 4), 200)
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(25):
+        optimiser.zero_grad()
+        model.bits_per_dim(images).backward()
+        optimiser.step()
+    assert 0 <= model.bits_per_dim(images).item() < 0.05
+
+
+def test_bits_per_dim_of_a_known_distribution():
+    assert likelihood.bits_per_dim(torch.tensor([-8.0, -16.0]) * math.log(2), 4).item() == pytest.approx(3)
+
+
+UNIFORM_OVER_4 = [0.0, 0.0, 0.0, 0.0]  # its steps are at 1/4, 1/2 and 3/4 exactly
+
+
+@pytest.mark.parametrize(
+    ("logits", "uniform", "value"),
+    [
+        pytest.param(UNIFORM_OVER_4, 0, 0, id="zero"),
+        pytest.param(UNIFORM_OVER_4, 0.25 - 2**-54, 0, id="before-a-step"),
+        pytest.param(UNIFORM_OVER_4, 0.25, 1, id="at-a-step"),
+        pytest.param(UNIFORM_OVER_4, 0.75, 3, id="at-the-last-step"),
+        pytest.param(UNIFORM_OVER_4, ONE, 3, id="close-to-one"),
+        pytest.param([-INF, 0.0, 0.0], 0, 1, id="never-an-impossible-first-value"),
+        pytest.param([0.0, -INF, 0.0], 0.5, 2, id="never-an-impossible-middle-value"),
+        pytest.param([0.3, -0.2, -INF, -INF], ONE, 1, id="never-an-impossible-last-value"),
+        pytest.param([1000.0, 0.0], ONE, 0, id="large-logits"),
+        pytest.param([0.0], 0.5 - 2**-54, 0, id="bernoulli-before-its-step"),
+        pytest.param([0.0], 0.5, 1, id="bernoulli-at-its-step"),
+        pytest.param([-INF], ONE, 0, id="bernoulli-impossible"),
+    ],
+)
+def test_draw_at_the_steps_of_the_distribution(logits, uniform, value):
+    drawn = likelihood.draw(torch.tensor(logits), torch.tensor(uniform, dtype=torch.float64), 1)
+    assert drawn.dtype == torch.int64 and drawn.item() == value
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1, 2])
+@pytest.mark.parametrize("levels", [2, 3, 256])
+def test_draw_has_the_frequencies_of_the_distribution(levels, temperature):
+    """Of n equidistant numbers a value gets its probability's share, to one of them at either end."""
+    n = 20_000
+    logits = torch.randn(likelihood.logit_channels(levels))
+    values = likelihood.draw(logits.expand(n, -1), (torch.arange(n, dtype=torch.float64) + 0.5) / n, temperature)
+    scores = torch.cat([logits.new_zeros(1), logits]) if levels == 2 else logits
+    expected = (scores.double() / temperature).softmax(0)
+    assert ((values.bincount(minlength=levels) / n - expected).abs() <= 1.001 / n).all()
+    assert (values.diff() >= 0).all()
+
+
+def test_draw_at_temperature_zero_is_the_most_likely_value():
+    logits, uniform = torch.randn(2, 3, 5), torch.rand(2, 3, dtype=torch.float64)
+    assert torch.equal(likelihood.draw(logits, uniform, 0), logits.argmax(-1))
+    assert torch.equal(likelihood.draw(logits[..., :1], uniform, 0), (logits[..., 0] > 0).long())

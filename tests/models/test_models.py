@@ -1,0 +1,545 @@
+"""The models as modules: their wiring, conditions, backends, configurations and errors."""
+
+import copy
+import json
+import pickle
+import time
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import pixelrnn_ext as px
+from helpers import oracle
+from helpers.checks import MODELS, make_model, random_images
+from helpers.oracle import colour
+from pixelrnn_ext import models
+from pixelrnn_ext.operators import operands
+
+RGB = dict(image_channels=3, levels=5)
+each_model = pytest.mark.parametrize("name", MODELS)
+each_colours = pytest.mark.parametrize("colours", [pytest.param({}, id="gray"), pytest.param(RGB, id="rgb")])
+
+
+def random_condition(model, n=2, height=4, width=6):
+    channels = model.condition_channels
+    return torch.randn(n, channels, height, width, dtype=torch.float64) if channels else None
+
+
+def masked_conv(x, module, mask_type):
+    """A convolution whose weight is masked element by element."""
+    weight, colours = module.weight.detach().clone(), module.image_channels
+    out, inp, height, width = weight.shape
+    weight[:, :, height // 2, width // 2 + 1 :] = 0
+    weight[:, :, height // 2 + 1 :] = 0
+    for i in range(out):
+        for j in range(inp):
+            a, b = colour(i, out, colours), colour(j, inp, colours)
+            if b > a or (b == a and mask_type == "A"):
+                weight[i, j, height // 2, width // 2] = 0
+    return F.conv2d(x, weight, module.bias, padding=(height // 2, width // 2))
+
+
+def by_hand(model, images, condition):
+    """Table 1 and figure 5, line by line."""
+    x = 2 * images.double() / (model.levels - 1) - 1
+    y, skipped = masked_conv(x, model.first, "A"), 0
+    for i, block in enumerate(model.blocks):
+        bias = 0 if condition is None else F.conv2d(condition, block.condition.weight).expand(len(x), -1, *x.shape[2:])
+        if isinstance(model, px.PixelCNN):
+            u = masked_conv(F.relu(y), block.reduce, "B")
+            u = masked_conv(F.relu(u), block.layer, "B") + bias
+            u = masked_conv(F.relu(u), block.output, "B")
+        else:
+            u = masked_conv(oracle.layer(block.layer, y, None if condition is None else bias), block.output, "B")
+        y = y + u if model.residual else u
+        if model.skip:
+            skipped = skipped + masked_conv(y, model.skips[i], "B")
+    _, first, second, logits = model.head
+    y = masked_conv(F.relu(skipped if model.skip else y), first, "B")
+    y = masked_conv(masked_conv(F.relu(y), second, "B"), logits, "B")
+    return torch.stack(y.chunk(model.image_channels, 1), 2)
+
+
+def by_hand_multiscale(model, images, condition):
+    f = model.factor
+    small = images[:, :, ::f, ::f]
+    upsampled = 2 * small.double() / (model.levels - 1) - 1
+    for i, conv in enumerate(m for m in model.upsampling if isinstance(m, torch.nn.ConvTranspose2d)):
+        upsampled = F.relu(upsampled) if i else upsampled
+        upsampled = F.conv_transpose2d(upsampled, conv.weight, conv.bias, stride=conv.stride, padding=conv.padding)
+    both = upsampled if condition is None else torch.cat([upsampled, condition], 1)
+    y = by_hand(model.large_model, images, both)
+    y[..., ::f, ::f] = by_hand(model.small_model, small, None if condition is None else condition[..., ::f, ::f])
+    return y
+
+
+@pytest.mark.parametrize(
+    "wiring",
+    [
+        dict(residual=True, skip=False),
+        dict(residual=True, skip=True, condition_channels=2),
+        dict(residual=False, skip=True, initial_state="zero"),
+        dict(residual=False, skip=False, condition_channels=2),
+    ],
+    ids=lambda wiring: "-".join(f"{name}={value}" for name, value in wiring.items()),
+)
+@each_colours
+@each_model
+def test_logits_are_those_of_table_1(name, colours, wiring):
+    if name == "pixelcnn":
+        wiring = {key: value for key, value in wiring.items() if key != "initial_state"}
+    model = make_model(name, **colours, **wiring)
+    size = 1, 4, 2
+    images, condition = random_images(model, *size), random_condition(model, *size)
+    expected = (by_hand_multiscale if name.startswith("multiscale") else by_hand)(model, images, condition)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images, condition), expected, rtol=1e-12, atol=1e-12)
+
+
+@each_model
+def test_every_parameter_takes_part(name):
+    model = make_model(name, skip=True, condition_channels=2, **RGB)
+    model.bits_per_dim(random_images(model), random_condition(model)).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), parameter_name
+
+
+def reads(call):
+    """How often a call and its backward pass look at values of tensors on the host, which waits for a GPU."""
+    waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call().sum().backward()
+    counts = {event.key.removeprefix("aten::"): event.count for event in profile.key_averages()}
+    return {name: counts[name] for name in waits if name in counts}
+
+
+@pytest.mark.parametrize("call", ["forward", "log_prob", "bits_per_dim"])
+@each_model
+def test_values_are_looked_at_once_or_not_at_all(name, call):
+    model = make_model(name, condition_channels=2)
+    images, condition = random_images(model), random_condition(model)
+    checked, unchecked = (partial(getattr(model, call), images, condition, check=check) for check in (True, False))
+    assert reads(checked)["aminmax"] == 1
+    assert reads(unchecked) == {}
+    assert torch.equal(checked(), unchecked())
+
+
+@each_model
+def test_any_size_dtype_and_batch(name):
+    model = make_model(name, **RGB)
+    sizes = [(1, 2, 2), (2, 6, 4), (1, 2, 10), (0, 4, 4)]
+    sizes += [] if name.startswith("multiscale") else [(2, 1, 1), (1, 5, 3)]
+    for n, height, width in sizes:
+        images = random_images(model, n, height, width)
+        logits = model(images)
+        assert logits.shape == (n, 5, 3, height, width)
+        assert model.log_prob(images).shape == (n,)
+        assert model.bits_per_dim(images).isnan() == (n == 0)
+        for dtype in (torch.uint8, torch.int8, torch.int32):
+            assert torch.equal(model(images.to(dtype)), logits)
+    gray = make_model(name)
+    assert gray(random_images(gray)).shape == (2, 1, 1, 4, 6)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_images_are_scaled_and_centred(levels):
+    model = make_model("pixelcnn", levels=levels)
+    seen = []
+    model.first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model(torch.tensor([0, levels - 1]).view(1, 1, 1, 2))
+    assert seen[0].flatten().tolist() == pytest.approx([-1, 1], abs=1e-15)
+
+
+@each_model
+def test_condition_steers_and_broadcasts(name):
+    model = make_model(name, condition_channels=3, **RGB)
+    images = random_images(model)
+    logits = {}
+    for n, size in [(1, (1, 1)), (2, (1, 1)), (2, (4, 1)), (2, (4, 6))]:
+        condition = torch.randn(n, 3, *size, dtype=torch.float64)
+        logits[n, size] = model(images, condition)
+        torch.testing.assert_close(model(images, condition.expand(2, 3, 4, 6)), logits[n, size], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(model(images, condition.float()), logits[n, size], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(logits[1, (1, 1)], logits[2, (1, 1)])
+
+
+@each_colours
+@each_model
+def test_backends_agree(name, colours):
+    model = make_model(name, condition_channels=2, **colours)
+    other = models.from_config(models.to_config(model) | {"backend": "reference"}).double()
+    other.load_state_dict(model.state_dict())
+    images, condition = random_images(model), random_condition(model)
+    torch.testing.assert_close(model(images, condition), other(images, condition), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("backend", "of_convolutions"),
+    [("auto", "auto"), ("native", "native"), ("step", "native"), ("resident", "native"), ("reference", "reference")],
+)
+@each_model
+def test_backend_is_mapped_for_each_layer(name, backend, of_convolutions):
+    model = make_model(name, backend=backend)
+    convolutions = {m.backend for m in model.modules() if isinstance(m, px.MaskedConv2d)}
+    recurrent = {m.backend for m in model.modules() if isinstance(m, (px.RowLSTM, px.DiagonalBiLSTM))}
+    assert convolutions == {of_convolutions}
+    assert recurrent == (set() if name == "pixelcnn" else {backend})
+
+
+OPTIONS = dict(skip=True, residual=False, kernel_size=5, condition_channels=2)
+
+
+@each_model
+def test_configuration_round_trip(name):
+    model = make_model(name, **OPTIONS, **RGB)
+    config = json.loads(json.dumps(models.to_config(model)))
+    other = models.from_config(config).double()
+    assert type(other) is type(model) and models.to_config(other) == config
+    other.load_state_dict(model.state_dict())
+    images, condition = random_images(model), random_condition(model)
+    for twin in (other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(twin(images, condition), model(images, condition))
+    assert repr(model) == repr(other) and "skip=True" in repr(model)
+
+
+def test_a_class_of_ones_own_whose_arguments_are_no_attributes():
+    class Wide(models.PixelCNN):
+        def __init__(self, times, hidden_channels=4):
+            super().__init__(image_channels=1, levels=2, hidden_channels=times * hidden_channels, num_layers=1)
+
+    model = Wide(2)
+    assert repr(model).startswith("Wide(\n  hidden_channels=8\n")
+    with pytest.raises(
+        TypeError, match="expected the arguments of Wide to be attributes of the model, got none named 'times'"
+    ):
+        models.to_config(model)
+
+
+@pytest.mark.parametrize("name", models.CONFIGURATIONS)
+def test_models_of_the_paper(name):
+    with torch.device("meta"):
+        model = models.from_name(name, condition_channels=10)
+        again = models.from_config(models.to_config(model))
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+    config = models.to_config(model)
+    assert config == config | models.CONFIGURATIONS[name] | {"condition_channels": 10}
+    assert len(model.blocks) == model.num_layers and model.first.weight.shape[2:] == (7, 7)
+
+
+def test_parameters():
+    sizes = dict(
+        image_channels=3, levels=4, hidden_channels=5, num_layers=1, head_channels=7, skip=True, condition_channels=2
+    )
+    shared = {
+        "first": (10, 3, 7, 7),
+        "blocks.0.output": (10, 5, 1, 1),
+        "skips.0": (10, 10, 1, 1),
+        "head.1": (7, 10, 1, 1),
+        "head.2": (7, 7, 1, 1),
+        "head.3": (12, 7, 1, 1),
+    }
+
+    def shapes(model):
+        return {name: tuple(p.shape) for name, p in model.named_parameters()}
+
+    def convolutions(weights):
+        both = [{f"{name}.weight": size, f"{name}.bias": size[:1]} for name, size in weights.items()]
+        return {name: size for one in both for name, size in one.items()}
+
+    row = {"weight_ih": (20, 10, 1, 3), "weight_hh": (20, 5, 3), "bias": (20,), "h0": (5,), "c0": (5,)}
+    assert shapes(px.PixelRNN("row", **sizes)) == (
+        convolutions(shared)
+        | {"blocks.0.condition.weight": (20, 2, 1, 1)}
+        | {"blocks.0.layer." + name: size for name, size in row.items()}
+    )
+    assert shapes(px.PixelCNN(**sizes)) == (
+        convolutions(shared | {"blocks.0.reduce": (5, 10, 1, 1), "blocks.0.layer": (5, 5, 3, 3)})
+        | {"blocks.0.condition.weight": (5, 2, 1, 1)}
+    )
+    multiscale = px.MultiScalePixelRNN("row", upsampling_channels=4, factor=6, small={"hidden_channels": 3}, **sizes)
+    assert {name.partition(".")[0] for name in shapes(multiscale)} == {"small_model", "upsampling", "large_model"}
+    assert multiscale.upsampling[0].weight.shape == (3, 4, 4, 4) and multiscale.upsampling[2].weight.shape == (
+        4,
+        4,
+        5,
+        5,
+    )
+    assert multiscale.small_model.first.weight.shape == (6, 3, 7, 7)
+    assert multiscale.large_model.blocks[0].condition.weight.shape == (20, 4 + 2, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale-diagonal"])
+def test_compiles_without_a_graph_break(name):
+    model = make_model(name, num_layers=1, condition_channels=2, **RGB)
+    images, condition = random_images(model), random_condition(model)
+    torch._dynamo.reset()
+    loss = torch.compile(model.bits_per_dim, fullgraph=True, backend="aot_eager")(images, condition)
+    torch.testing.assert_close(loss, model.bits_per_dim(images, condition), rtol=1e-12, atol=0)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(loss, list(model.parameters())))
+
+
+@each_model
+def test_autocast(name):
+    model = make_model(name, torch.float32, condition_channels=2, **RGB)
+    images, condition = random_images(model), random_condition(model).float()
+    expected = model(images, condition)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, log_prob = model(images, condition), model.log_prob(images, condition)
+    assert logits.dtype == torch.bfloat16 and log_prob.dtype == torch.float32
+    torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(log_prob, model.log_prob(images, condition), rtol=0.02, atol=0)
+
+
+GRAY = torch.zeros(2, 1, 4, 6, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        pytest.param(GRAY.float(), TypeError, "images as a Tensor of integers .*, got torch.float32", id="float"),
+        pytest.param(GRAY.bool(), TypeError, "images as a Tensor of integers .*, got torch.bool", id="bool"),
+        pytest.param(GRAY.numpy(), TypeError, "images as a Tensor of integers .*, got ndarray", id="numpy"),
+        pytest.param(
+            GRAY.to(torch.uint16),
+            TypeError,
+            r"images as a Tensor of integers \(uint8, int8, int16, int32 or int64\), got torch.uint16",
+            id="uint16",
+        ),
+        pytest.param(GRAY + 2, ValueError, r"integers in \[0, 2\), got values from 2 to 2", id="too-large"),
+        pytest.param(GRAY - 1, ValueError, r"integers in \[0, 2\), got values from -1 to -1", id="negative"),
+        pytest.param(GRAY[0], ValueError, r"shape \(N, 1, H, W\) with H, W >= 1, got \(1, 4, 6\)", id="rank"),
+        pytest.param(GRAY.expand(2, 3, 4, 6), ValueError, r"shape \(N, 1, H, W\) .* got \(2, 3, 4, 6\)", id="colours"),
+        pytest.param(GRAY[:, :, :0], ValueError, r"with H, W >= 1, got \(2, 1, 0, 6\)", id="empty"),
+        pytest.param(GRAY.to_sparse(), TypeError, "images as a dense Tensor, got torch.sparse_coo", id="sparse"),
+        pytest.param(
+            torch.nested.nested_tensor([*GRAY], layout=torch.jagged),
+            TypeError,
+            "images as a dense Tensor, got a nested one",
+            id="nested",
+        ),
+    ],
+)
+@each_model
+def test_wrong_images(name, images, error, message):
+    model = make_model(name)
+    for function in (model, model.log_prob, model.bits_per_dim):
+        with pytest.raises(error, match=message):
+            function(images)
+        if "got values" not in message:
+            with pytest.raises(error, match=message):
+                function(images, check=False)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda model, images, condition: model.log_prob(images, condition), id="log_prob"),
+        pytest.param(lambda model, images, condition: model.compress(images, condition), id="compress"),
+        pytest.param(
+            lambda model, images, condition: model.sample(
+                1, images.shape[1:], given=images, known=images[..., :1, :1] == 0, condition=condition
+            ),
+            id="sample",
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
+def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
+    """No work is done for each of its pixels: 50000 x 50000 of them took half a minute."""
+    monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
+    model = make_model("pixelcnn", condition_channels=1)
+    images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
+    condition = torch.zeros(1, 1, 1, 1, dtype=torch.float64).expand(images.shape)
+    begun = time.process_time()
+    with pytest.raises(ValueError, match=r"this machine's 16384 MiB of memory, got \(1, 1, 50000, 50000\), which take"):
+        call(model, images, condition)
+    assert time.process_time() - begun < 2
+
+
+def test_one_value_of_an_expanded_map_is_looked_at(monkeypatch):
+    monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
+    model, images = make_model("pixelcnn"), torch.full((1, 1, 1, 1), 3).expand(1, 1, 50000, 50000)
+    with pytest.raises(ValueError, match=r"integers in \[0, 2\), got values from 3 to 3"):
+        model(images)
+    small = torch.full((1, 1, 1, 1), 3)
+    known = torch.tensor([False, True]).expand(2, 1, 2, 2)
+    with pytest.raises(ValueError, match=r"given values in \[0, 2\) where known, got 3"):
+        model.sample(2, (1, 2, 2), given=small, known=known)
+    drawn = model.sample(2, (1, 2, 2), given=small - 2, known=known)
+    assert (drawn[..., 1] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("condition", "error", "message"),
+    [
+        pytest.param(None, ValueError, r"condition broadcastable to \(2, 3, 4, 6\), got None", id="missing"),
+        pytest.param(torch.zeros(2, 2, 1, 1), ValueError, r"to \(2, 3, 4, 6\), got \(2, 2, 1, 1\)", id="channels"),
+        pytest.param(torch.zeros(2, 1, 4, 6), ValueError, r"to \(2, 3, 4, 6\), got \(2, 1, 4, 6\)", id="one-channel"),
+        pytest.param(torch.zeros(2, 3, 2, 3), ValueError, r"to \(2, 3, 4, 6\), got \(2, 3, 2, 3\)", id="size"),
+        pytest.param(torch.zeros(3, 3, 1, 1), ValueError, r"to \(2, 3, 4, 6\), got \(3, 3, 1, 1\)", id="batch"),
+        pytest.param(torch.zeros(2, 3), ValueError, r"to \(2, 3, 4, 6\), got \(2, 3\)", id="rank"),
+        pytest.param(
+            torch.zeros(2, 3, 1, 1).long(), TypeError, "floating-point numbers, got torch.int64", id="integers"
+        ),
+        pytest.param(
+            1.0, TypeError, "expected condition as a Tensor of floating-point numbers, got float", id="number"
+        ),
+        pytest.param(
+            torch.ones(2, 3, 1, 1).to_sparse(), TypeError, "condition as a dense Tensor, got torch.sparse", id="sparse"
+        ),
+    ],
+)
+@each_model
+def test_wrong_condition(name, condition, error, message):
+    with pytest.raises(error, match=message):
+        make_model(name, condition_channels=3)(GRAY, condition)
+
+
+@each_model
+def test_a_condition_that_the_model_does_not_take(name):
+    with pytest.raises(ValueError, match="expected no condition for a model without condition_channels, got one"):
+        make_model(name)(GRAY, torch.zeros(2, 3, 1, 1))
+
+
+@each_colours
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
+def test_maps_stay_in_channels_last(name, colours):
+    """In which the kernels compute: else every layer copies its input."""
+    model, formats = make_model(name, **colours), []
+    for layer in model.modules():
+        if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):
+            layer.register_forward_hook(
+                lambda *args: formats.append(args[-1].is_contiguous(memory_format=torch.channels_last))
+            )
+    model(random_images(model, 2, 4, 6))
+    assert formats and all(formats)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 5), (3, 4)])
+def test_sizes_that_the_factor_does_not_divide(height, width):
+    with pytest.raises(ValueError, match=f"expected H and W to be multiples of factor 2, got {height} x {width}"):
+        make_model("multiscale-row").log_prob(torch.zeros(1, 1, height, width, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        pytest.param(dict(levels=1), ValueError, "expected levels >= 2, got 1", id="levels"),
+        pytest.param(dict(levels=2.0), TypeError, "expected levels to be an int, got float", id="float"),
+        pytest.param(dict(hidden_channels=0), ValueError, "expected hidden_channels >= 1, got 0", id="hidden"),
+        pytest.param(dict(num_layers=True), TypeError, "expected num_layers to be an int, got bool", id="bool"),
+        pytest.param(
+            dict(image_channels=7), ValueError, "at least one channel for each of 7 image_channels, got 5", id="colours"
+        ),
+        pytest.param(
+            dict(condition_channels=-1), ValueError, "expected condition_channels >= 0, got -1", id="condition"
+        ),
+        pytest.param(
+            dict(condition_channels=None), TypeError, "condition_channels to be an int, got NoneType", id="none"
+        ),
+        pytest.param(dict(kernel_size="3"), TypeError, "expected kernel_size to be an int, got str", id="kernel"),
+        pytest.param(dict(residual="no"), TypeError, "expected residual to be a bool, got str", id="residual"),
+        pytest.param(dict(skip=1), TypeError, "expected skip to be a bool, got int", id="skip"),
+        pytest.param(dict(backend="fast"), ValueError, "expected backend to be one of .* got 'fast'", id="backend"),
+    ],
+)
+@each_model
+def test_wrong_arguments(name, options, error, message):
+    with pytest.raises(error, match=message):
+        make_model(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        pytest.param("row", dict(kernel_size=2), ValueError, "expected an odd kernel_size, got 2", id="even"),
+        pytest.param("row", dict(initial_state="one"), ValueError, "'zero' or 'learned', got 'one'", id="state"),
+        pytest.param("multiscale-row", dict(factor=1), ValueError, "expected factor >= 2, got 1", id="factor"),
+        pytest.param(
+            "multiscale-row",
+            dict(upsampling_channels=0),
+            ValueError,
+            "upsampling_channels >= 1, got 0",
+            id="upsampling",
+        ),
+        pytest.param("multiscale-row", dict(small=5), TypeError, "expected small to be a dict, got int", id="small"),
+        pytest.param(
+            "multiscale-row",
+            dict(small={"depth": 3}),
+            ValueError,
+            r"may differ, got \['depth'\]",
+            id="unknown-in-small",
+        ),
+        pytest.param(
+            "multiscale-row",
+            dict(small={"levels": 4}),
+            ValueError,
+            r"may differ, got \['levels'\]",
+            id="levels-of-small",
+        ),
+    ],
+)
+def test_wrong_arguments_of_one_model(name, options, error, message):
+    with pytest.raises(error, match=message):
+        make_model(name, **options)
+
+
+@pytest.mark.parametrize("make", [px.PixelRNN, px.MultiScalePixelRNN])
+def test_wrong_layer(make):
+    with pytest.raises(ValueError, match="expected layer to be 'row' or 'diagonal', got 'x'"):
+        make("x", image_channels=1, levels=2, hidden_channels=5, num_layers=1, head_channels=7)
+
+
+SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=1, head_channels=7)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        pytest.param({}, "expected the configuration of a model, one of PixelRNN, .* got {}", id="empty"),
+        pytest.param(None, "expected the configuration of a model, .* got None", id="none"),
+        pytest.param([1], r"expected the configuration of a model, .* got \[1\]", id="list"),
+        pytest.param(
+            {"model": "Module"}, "expected the configuration of a model, .* got {'model': 'Module'}", id="class"
+        ),
+        pytest.param({"model": ["PixelCNN"]}, "expected the configuration of a model", id="unhashable"),
+        pytest.param({"epoch": torch.zeros(1)}, "expected the configuration of a model", id="tensor"),
+        pytest.param({"model": "PixelCNN"}, "expected the arguments of PixelCNN, got others: .*missing", id="missing"),
+        pytest.param(
+            {"model": "PixelCNN", "depth": 1} | SIZES, "got others: .*unexpected keyword argument 'depth'", id="unknown"
+        ),
+        pytest.param(
+            {"model": "PixelCNN", 1: 1} | SIZES, "expected the arguments of PixelCNN, got others", id="number"
+        ),
+        pytest.param(
+            {"model": "PixelCNN"} | SIZES | {"levels": "2"},
+            "got others: expected levels to be an int, got str",
+            id="type",
+        ),
+        pytest.param({"model": "PixelCNN"} | SIZES | {"levels": 0}, "expected levels >= 2, got 0", id="value"),
+    ],
+)
+def test_foreign_configurations(config, message):
+    with pytest.raises(ValueError, match=message):
+        models.from_config(config)
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match="expected the name of a model, one of mnist-diagonal, .* got 'mnist'"):
+        models.from_name("mnist")
+
+
+@pytest.mark.parametrize(("levels", "head"), [(2, 32), (256, 1024)])
+@pytest.mark.parametrize("make", [px.PixelCNN, partial(px.PixelRNN, "row"), partial(px.MultiScalePixelRNN, "row")])
+def test_head_channels_by_default(make, levels, head):
+    """Those of table 1, and the configuration says them."""
+    model = make(image_channels=1, levels=levels, hidden_channels=2, num_layers=1)
+    assert model.head_channels == px.models.to_config(model)["head_channels"] == head
+
+
+@pytest.mark.parametrize("layer", ["row", "diagonal"])
+def test_an_even_kernel_size_is_refused(layer):
+    with pytest.raises(ValueError, match="expected an odd kernel_size, got 4"):
+        px.PixelRNN(layer, image_channels=1, levels=2, hidden_channels=2, num_layers=1, kernel_size=4)

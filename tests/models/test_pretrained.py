@@ -1,0 +1,170 @@
+"""The models that come with the package: their files, what they score, and how a training becomes one."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from helpers import child
+from helpers.root import ROOT
+from helpers.tiny import tiny_data, tiny_training
+from pixelrnn_ext import cli
+from pixelrnn_ext.models import trained
+from pixelrnn_ext.training import checkpoint, data
+from pixelrnn_ext.training.export import export, main
+
+NAMES = ["mnist5k-diagonal", "mnist5k-pixelcnn", "mnist5k-row"]
+# Nats per image of the first 50 of the test split.
+FIRST_50 = {"mnist5k-diagonal": 91.693, "mnist5k-pixelcnn": 98.844, "mnist5k-row": 93.948}
+
+
+def test_the_folder_holds_the_models_a_table_and_a_card():
+    assert sorted(px.models.PRETRAINED) == NAMES
+    sizes = {path.name: path.stat().st_size for path in trained.FOLDER.iterdir()}
+    assert set(sizes) == {f"{name}.safetensors" for name in NAMES} | {"README.md", trained.TABLE}
+    assert max(sizes.values()) < 300_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pretrained_model_is_the_checkpoint_of_its_name(name, monkeypatch):
+    """Which it reads where safetensors is not installed, too."""
+    path = trained.FOLDER / f"{name}.safetensors"
+    tensors, _ = checkpoint.load(path)
+    expected, facts = checkpoint.load_model(name)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    model = px.pretrained(name)
+    assert px.models.to_config(model) == facts["model"]
+    assert not model.training and not any(module.training for module in model.modules())
+    assert tensors.keys() == {f"model.{key}" for key in model.state_dict()}, "it holds more than the parameters"
+    assert all(torch.equal(tensor, expected.state_dict()[key]) for key, tensor in model.state_dict().items())
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="expected the name of a pretrained model, one of mnist5k-.*, got 'mnist'"):
+        px.pretrained("mnist")
+
+
+def test_a_file_that_is_not_the_package_s_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / f"{NAMES[0]}.safetensors"
+    content = bytearray((trained.FOLDER / path.name).read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(trained, "FOLDER", tmp_path)
+    for load in (px.pretrained, checkpoint.load_model):
+        with pytest.raises(
+            ValueError, match=r"expected a file whose SHA-256 is \w{64}, got \w{64}: .*mnist5k-diagonal"
+        ):
+            load(NAMES[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_says_what_the_table_does(name):
+    facts = px.models.PRETRAINED[name]
+    card = (trained.FOLDER / "README.md").read_text()
+    (line,) = re.findall(rf"\| `{name}` \|.*", card)
+    assert f"| {facts['validation']:.2f} | {facts['test']:.2f} |" in line
+    assert f"{facts['sha256']}  {name}.safetensors" in card, "for sha256sum --check"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("document", "model"), [(trained.FOLDER / "README.md", "MODEL"), (ROOT / "Makefile", "$$m")], ids=["card", "make"]
+)
+def test_a_model_was_trained_by_the_command_that_is_stated(name, document, model):
+    command = checkpoint.load(trained.file_of(name))[1]["command"]
+    options = re.search(r" train (.*) --out", command)[1].replace(
+        f"--model {name.partition('-')[2]}", f"--model {model}"
+    )
+    assert options in re.sub(r"\\\n\s+", "", document.read_text())
+
+
+@pytest.mark.sweep  # loads the data set
+def test_the_scores_of_the_first_images():
+    """The whole splits are the next test's."""
+    first = data.load("mnist5k").splits["test"].images[:50]
+    with torch.no_grad():
+        got = {name: -px.pretrained(name).log_prob(first).double().mean().item() for name in NAMES}
+    assert got == pytest.approx(FIRST_50, abs=0.005)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_scores_that_are_stated(name, split, capsys):
+    assert cli.main(["evaluate", name, "--split", split, "--batch-size", "50"]) == 0
+    said = re.match(rf"{split}: (\d+\.\d{{4}}) nats; mnist5k \(.*\), 500 images; ", capsys.readouterr().out)
+    assert float(said[1]) == pytest.approx(px.models.PRETRAINED[name][split], abs=0.005)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_knows_a_model_by_its_name(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["sample", name, "--out", "digits.png", "--count", "2"]) == 0
+    assert cli.main(["info", name]) == 0
+    sampled, *summary = capsys.readouterr().out.splitlines()
+    assert sampled == "2 samples: digits.png" and any("Pixel" in line for line in summary)
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.sweep  # loads the data set
+def test_the_command_completes_images_by_a_model_s_name(tmp_path):
+    assert cli.main(["complete", NAMES[0], "--out", str(tmp_path / "digits.png"), "--count", "2"]) == 0
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_file_comes_before_a_pretrained_model_of_its_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAMES[0]).write_text("a text, and no checkpoint")
+    assert cli.main(["evaluate", NAMES[0]]) == 2
+    assert capsys.readouterr().err.startswith("pixelrnn: mnist5k-diagonal is damaged or not a safetensors file")
+
+
+def test_a_training_becomes_a_pretrained_model(tmp_path, monkeypatch):
+    training = tiny_training(tmp_path / "run", steps=6, ema=0.5)
+    training.facts["arguments"] = {"data": "tiny", "out": "somewhere"}
+    assert training.run()
+    shutil.copy(trained.FOLDER / trained.TABLE, tmp_path)
+    monkeypatch.setattr("pixelrnn_ext.training.export.load_again", lambda facts: tiny_data())
+    path = export(training.out, "tiny", tmp_path)
+    assert path == tmp_path / "tiny.safetensors"
+    table = json.loads((tmp_path / trained.TABLE).read_text())
+    assert set(table) == {*NAMES, "tiny"}
+    assert table["tiny"]["validation"] == pytest.approx(training.progress.best, abs=1e-4)
+    monkeypatch.setattr(trained, "FOLDER", tmp_path)
+    monkeypatch.setitem(trained.PRETRAINED, "tiny", table["tiny"])
+    model, (_, facts) = px.pretrained("tiny"), checkpoint.load(path)
+    assert facts["arguments"] == {"data": "tiny"}, "where it was trained is nobody's business"
+    assert -model.log_prob(tiny_data().splits["test"].images).mean().item() == pytest.approx(
+        table["tiny"]["test"], 1e-4
+    )
+    for name in ("", "../tiny", "Tiny", ".tiny"):
+        with pytest.raises(ValueError, match=f"expected a name of lower-case letters, digits, - and _, got '{name}'"):
+            export(training.out, name, tmp_path)
+    with pytest.raises(ValueError, match=f"expected a name that no model has, got 'tiny' of {tmp_path}: --force"):
+        export(training.out, "tiny", tmp_path)
+    assert export(training.out, "tiny", tmp_path, force=True) == path
+    best, _ = checkpoint.load_model(training.out)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in best.state_dict().items())
+
+
+def test_a_pretrained_model_is_not_replaced_unasked(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "save", None)
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), NAMES[0]])
+    assert ended.value.code == 2
+    assert f"expected a name that no model has, got '{NAMES[0]}' of {trained.FOLDER}" in capsys.readouterr().err
+
+
+def test_make_says_what_it_needs(tmp_path):
+    """A package that was not built in place."""
+    check = re.search(r"^pretrained:\n\t(python .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    (tmp_path / "sitecustomize.py").write_text("import pixelrnn_ext.operators.library as l; l._why_no_native = 'no'")
+    _, *arguments = shlex.split(check)
+    done = subprocess.run([sys.executable, *arguments], env=child.environment(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "no\n")

@@ -1,0 +1,214 @@
+"""The CPU kernels without a framework: the programs check_*.cpp by GCC, under the sanitizers; by Clang; on AArch64. The
+operators of sampling and coding with torch, under the sanitizers.
+
+Nothing here is built with OpenMP: the checks lend the kernels threads, and shares that run one after the other.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from torch.utils import cpp_extension
+
+from helpers import build_cache
+from helpers.root import ROOT
+
+KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
+CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
+
+
+def cpu_has(*features):
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and {*features} <= set(cpuinfo.read_text().split())
+
+
+# Where this CPU has no AVX-512, its tiles run on AVX2.
+STAND_IN = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
+OF_AVX512 = {"avx512", "instruction_set"}  # the sources that it concerns
+# -fPIC: of a library, too.
+ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STAND_IN)
+THREAD = ("-O1", "-g1", "-fsanitize=thread")
+OPTIMISED = ("-O2", *STAND_IN)
+STATIC = (*OPTIMISED, "-static")  # for an emulator, which brings no libraries
+
+GCC, CLANG, AARCH64_GCC = "g++", "clang++", "aarch64-linux-gnu-g++"
+QEMU, QEMU_X86_64 = "qemu-aarch64", "qemu-x86_64"
+
+
+def needs(*programs):
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"no {', no '.join(missing)}")
+
+
+def call(command, timeout, **variables):
+    environment = os.environ | variables
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, env=environment)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}\n{done.stderr[-30000:]}"
+    return done.stdout
+
+
+def objects(compiler, flags, sources):
+    """Without the flags that do not concern a source, so that the sets of flags share what they compile."""
+
+    def compiled(source):
+        others = {"-static"} | (set() if source.stem in OF_AVX512 else {*STAND_IN})
+        mine = [flag for flag in flags if flag not in others]
+        return build_cache.compile([compiler, "-std=c++17", *mine, "-pthread", "-c"], source, ".o")
+
+    return build_cache.in_parallel(compiled, sources)
+
+
+@cache
+def programs(compiler, flags):
+    """The checks, by name."""
+    made = objects(compiler, flags, [*KERNELS, *CHECKS])
+    kernels, checks = made[: len(KERNELS)], made[len(KERNELS) :]
+
+    def program(check):
+        return build_cache.link([compiler, *flags, "-pthread", *kernels, check], check.stem, suffix="")
+
+    return dict(zip((source.stem for source in CHECKS), build_cache.in_parallel(program, checks), strict=True))
+
+
+@cache
+def outputs(compiler, flags, arguments, prefix=()):
+    """What each of the checks prints, by its name, started with `prefix` before it: one after the other, since their
+    threads wait for each other, which is slow where others have the cores."""
+    return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
+
+
+def without_randomised_addresses(folder):
+    """The prefix under which ThreadSanitizer can start: some kernels place programs where it has no shadow."""
+    source = folder / "empty.cpp"
+    source.write_text("int main() {}\n")
+    call([GCC, "-fsanitize=thread", source, "-o", folder / "empty"], timeout=60)
+    for prefix in ((), ("setarch", platform.machine(), "-R")):
+        if prefix and shutil.which(prefix[0]) is None:
+            continue
+        # Placement is by chance, so one start says little.
+        starts = [subprocess.run([*prefix, folder / "empty"], capture_output=True, text=True) for _ in range(8)]
+        if all(start.returncode == 0 for start in starts):
+            return prefix
+    pytest.skip(f"ThreadSanitizer does not start here: {starts[-1].stderr.strip()}")
+
+
+def check(*arguments, **options):
+    done = outputs(*arguments, **options)
+    assert all(re.search(r"\b[1-9]\d* checks passed\n$", output) for output in done.values())
+    return done
+
+
+@pytest.mark.sweep
+@needs(GCC)
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        pytest.param(ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
+        # One instruction set, since it is slow: how threads wait for each other is the same in all.
+        pytest.param(THREAD, ("short", "best"), id="thread"),
+        pytest.param(OPTIMISED, ("best",), id="optimised"),
+    ],
+)
+def test_checks(flags, arguments, tmp_path):
+    check(GCC, flags, arguments, without_randomised_addresses(tmp_path) if flags == THREAD else ())
+
+
+@pytest.mark.sweep
+@needs(CLANG)
+def test_checks_by_clang():
+    check(CLANG, ("-O2",), ())  # no stand-in: what ships compiles, and all sizes run on all that this CPU has
+
+
+@pytest.mark.sweep
+@needs(GCC)
+def test_no_damaged_program_harms_memory():
+    """Many more of them than the short list above has."""
+    call([programs(GCC, ADDRESS_UNDEFINED)["check_program"]], timeout=900)
+
+
+def sanitized_operators():
+    """The library of csrc/operators/columns.cpp and of all kernels."""
+    includes = [f"-I{path}" for path in cpp_extension.include_paths()]
+    command = [GCC, "-std=c++20", *ADDRESS_UNDEFINED, "-DTORCH_TARGET_VERSION=0x020b000000000000", *includes, "-c"]
+    binding = build_cache.compile(command, ROOT / "csrc" / "operators" / "columns.cpp", ".o")
+    libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch", "-ltorch_cpu", "-lc10"]
+    kernels = objects(GCC, ADDRESS_UNDEFINED, KERNELS)
+    return build_cache.link([GCC, *ADDRESS_UNDEFINED, "-shared", "-pthread", binding, *kernels, *libraries], "coding")
+
+
+@pytest.fixture
+def sanitized():
+    """The variables of a Python whose memory, and torch's, is the address sanitizer's."""
+    if sys.platform != "linux":
+        pytest.skip("LD_PRELOAD is Linux's")
+    # libstdc++, too: the sanitizer looks at its start for what throws exceptions.
+    names = ("libasan.so", "libstdc++.so.6")
+    libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
+    for path in libraries:
+        if not Path(path).is_absolute():
+            pytest.skip(f"{GCC} has no {path}")
+    # Python leaves memory behind when it ends. What is too large is refused, not looked for.
+    options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
+    return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
+
+
+@pytest.mark.sweep
+@needs(GCC)
+def test_the_sanitizer_sees_a_read_behind_a_tensor(sanitized):
+    program = "import ctypes, torch; t = torch.ones(7, dtype=torch.uint8); print(ctypes.string_at(t.data_ptr(), {}))"
+    assert call([sys.executable, "-c", program.format(7)], timeout=300, **sanitized) == f"{bytes([1] * 7)}\n"
+    with pytest.raises(AssertionError, match="heap-buffer-overflow"):
+        call([sys.executable, "-c", program.format(8)], timeout=300, **sanitized)
+
+
+@pytest.mark.sweep
+@needs(GCC)
+def test_no_arguments_of_an_operator_harm_memory(sanitized):
+    fuzz = ROOT / "tests" / "native" / "fuzz_coding.py"
+    call([sys.executable, fuzz, sanitized_operators(), 20_000], timeout=600, **sanitized)
+
+
+@pytest.mark.sweep
+@needs(GCC, QEMU_X86_64)
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no x86-64")
+def test_coding_is_the_same_on_x86_64_without_avx():
+    """There the C library takes other functions, too."""
+    call([QEMU_X86_64, "-cpu", "Nehalem", programs(GCC, STATIC)["check_exact"]], timeout=600)
+
+
+@pytest.mark.sweep
+@needs(GCC, AARCH64_GCC, QEMU)
+def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
+    """AVX2, AVX-512 (or its stand-in), NEON: the same fused sums in the same order, the same activations."""
+    on_aarch64 = check(AARCH64_GCC, STATIC, ("short", "best"), (QEMU,))
+    assert " neon " in on_aarch64["check_scan"]
+    if not cpu_has("avx2", "fma"):
+        pytest.skip("the checks passed on AArch64, but this CPU has no AVX2 with FMA to compare their bits with")
+    hashes = {}  # of an output: by instruction set
+    for done in check(GCC, STATIC, ("short",)), on_aarch64:
+        for program, output in done.items():
+            for line in output.splitlines():
+                if line.startswith("hash "):
+                    _, value, dtype, instruction_set, name = line.split(maxsplit=4)
+                    hashes.setdefault(f"{program}: {name}, {dtype}", {})[instruction_set] = value
+    assert len(hashes) >= 200
+    for name, found in hashes.items():
+        del found["baseline"]  # of x86-64, which has no fused multiply-add
+        if "dh0" in name or "dpeephole" in name:
+            del found["neon"]  # their last sums are scalar code, which is fused on AArch64 only
+        assert {"avx2", "avx512"} <= found.keys() and len(set(found.values())) == 1, f"{name}: {found}"
+
+
+@pytest.mark.parametrize("compiler", [pytest.param(name, marks=needs(name), id=name) for name in (GCC, CLANG)])
+def test_fast_math_does_not_compile(compiler):
+    """It would delete the rounding to the codec's grid."""
+    command = [compiler, "-std=c++17", "-fsyntax-only", str(ROOT / "csrc" / "cpu" / "columns.cpp")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    done = subprocess.run([*command, "-ffast-math"], capture_output=True, text=True)
+    assert done.returncode != 0 and "-ffast-math deletes the rounding" in done.stderr

@@ -1,0 +1,40 @@
+"""Prints variables that make torch's libraries and our kernels compute as on another processor.
+
+    env $(python tests/repository/other_processors.py 2) pytest -n 2
+
+The argument is any number; its remainder chooses. `.ci/run` gives the number of commits. Each environment mixes slow
+and fast values, so that none takes much longer than the others. A value that this processor lacks is left out.
+"""
+
+import sys
+
+from pixelrnn_ext.operators import library
+
+NAMES = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "PIXELRNN_INSTRUCTION_SET",
+    "OMP_NUM_THREADS",
+)
+ENVIRONMENTS = [
+    ("default", "AVX512_CORE", "AVX2", "avx2", "1"),
+    ("avx2", "SSE41", "AVX512", "avx512", "2"),
+    ("avx512", "AVX2", "AVX2", "baseline", "1"),
+    ("avx2", "AVX512_CORE", "AVX512", "avx512", "4"),
+]
+
+
+def environment(number):
+    """Returns {variable: value}.
+
+    Threads that wait sleep after 1000 turns, as in the command `pixelrnn`, since pytest's processes share the cores.
+    """
+    lacking = {"avx2", "avx512"}.difference(library.instruction_sets())
+    chosen = zip(NAMES, ENVIRONMENTS[number % len(ENVIRONMENTS)])
+    variables = {name: value for name, value in chosen if not any(word in value.lower() for word in lacking)}
+    return variables | {"GOMP_SPINCOUNT": "1000"}
+
+
+if __name__ == "__main__":
+    print(*(f"{name}={value}" for name, value in environment(int(sys.argv[1])).items()))

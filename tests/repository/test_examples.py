@@ -1,0 +1,72 @@
+"""The examples run, shortened, and show what they say."""
+
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from .example import EXAMPLES, example
+
+
+def test_every_example_is_run():
+    sources = [path.read_text() for path in Path(__file__).parent.glob("test_*.py")]
+    names = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+    assert names and all(any(f'example("{name}")' in source for source in sources) for name in names)
+
+
+def test_the_rectangles_of_drop_in_are_labelled_inside():
+    """What is inside is a part of the image, away from its edges, and nearly nowhere on an outline."""
+    drop_in = example("drop_in")
+    images, inside = drop_in.rectangles(40, 12, torch.Generator().manual_seed(0))
+    outlines = images > 0.65  # noise of 0.3 hides some
+    assert images.shape == inside.shape == (40, 1, 12, 12)
+    assert 0.05 < inside.mean() < 0.5 and not inside[:, :, [0, -1]].any() and not inside[..., [0, -1]].any()
+    assert outlines[inside.bool()].float().mean() < 0.2, "an outline is inside where rectangles overlap, and only there"
+
+
+@pytest.mark.sweep
+def test_drop_in_gains_from_the_context_that_a_layer_sees():
+    scores = example("drop_in").main(["--steps", "120", "--side", "24"])
+    convolutions, lstms = scores.values()
+    assert lstms > convolutions + 0.05
+
+
+@pytest.mark.sweep
+def test_class_conditional_reads_digits_by_their_likelihoods(tmp_path):
+    right = example("class_conditional").main(["--out", str(tmp_path / "x.png"), "--steps", "150"])
+    assert right > 0.5  # a guess is right in a tenth
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.size == (8 * 66 + 2, 10 * 66 + 2)
+
+
+@pytest.mark.sweep
+def test_completion_keeps_what_is_known(tmp_path):
+    from pixelrnn_ext.training import data
+
+    drawn = example("completion").main(["--out", str(tmp_path / "x.png"), "--count", "3", "--completions", "2"])
+    test = data.load("mnist5k").splits["test"].images
+    assert torch.equal(drawn[:3, :, :14], test[[0, 249, 499], :, :14].long()) and torch.equal(
+        drawn[3:, :, :14], drawn[:3, :, :14]
+    )
+    assert not torch.equal(drawn[:3, :, 14:], drawn[3:, :, 14:])
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.sweep
+def test_lightning_trains_a_model():
+    pytest.importorskip("lightning", reason="the test extra brings lightning, which is not installed here")
+    one, three = (example("lightning_module").main(["--epochs", epochs]) for epochs in ("1", "3"))
+    assert three < one - 0.1 and one < 3.5  # a uniform distribution over 17 levels has 4.1 bits
+
+
+def test_an_animation_shows_images_drawn_from_the_top(tmp_path):
+    drawn = example("sampling_animation").main(["--out", str(tmp_path / "x.gif"), "--count", "2"])
+    with Image.open(tmp_path / "x.gif") as picture:
+        frames = [numpy.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(picture)]
+    undrawn = [(frame == 128).mean() for frame in frames]
+    assert undrawn[0] > 0.9 > undrawn[-1] and undrawn == sorted(undrawn, reverse=True)
+    white = [(frame == 255).sum(1).nonzero()[0].max(initial=0) for frame in frames]
+    assert white == sorted(white), "an image is drawn from the top to the bottom"
+    assert set(drawn.unique().tolist()) == {0, 1}

@@ -1,0 +1,123 @@
+"""The import costs little beyond torch's, and works where the CUDA kernels do not run."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import pixelrnn_ext
+from helpers import child
+from pixelrnn_ext.operators import backends, library
+from pixelrnn_ext.operators.precision import allows_tf32
+
+# In processor time, which other processes do not lengthen much.
+IMPORT = """
+import sys, time
+import torch
+before, start = set(sys.modules), time.process_time()
+import pixelrnn_ext
+print(time.process_time() - start, *sorted(set(sys.modules) - before))
+"""
+HEAVY = ("torch._dynamo", "torch._inductor", "sympy", "triton", "pixelrnn_ext.benchmark", "pixelrnn_ext.training")
+
+
+def test_import_is_light(tmp_path):
+    environment = child.environment(without=["PYTHONDONTWRITEBYTECODE"])
+    seconds = []
+    for _ in range(2):  # the first one may have to compile the sources
+        time, *loaded = run(IMPORT, environment, tmp_path).split()
+        seconds.append(float(time))
+        heavy = [name for name in loaded if any(f"{name}.".startswith(f"{module}.") for module in HEAVY)]
+        assert "pixelrnn_ext" in loaded and not heavy, f"expected none of {', '.join(HEAVY)}, got {heavy[:5]}"
+    assert min(seconds) <= 0.1, f"expected at most 0.1 s beyond torch, got {min(seconds):.2f} s"
+
+
+@pytest.mark.parametrize("ask", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
+def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(ask):
+    """torch cannot trace the questions."""
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def compiled(x):
+        return x + 1 if ask() else x - 1
+
+    assert compiled(torch.zeros(1)).item() == (1 if ask() else -1)
+
+
+def test_a_gpu_that_the_kernels_have_no_code_for_gets_the_reference(monkeypatch):
+    monkeypatch.setattr(library, "why_no_cuda", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 9) if index else (7, 0))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    operators = SimpleNamespace(why_no_code=lambda capability: "no code" if capability == 70 else "")
+    monkeypatch.setattr(torch.ops, "pixelrnn_ext", operators)
+    library._why_no_code.cache_clear()
+    chosen = {index: backends.choose("auto", torch.device("cuda", index)) for index in (0, 1, 7, None)}
+    assert chosen == {0: None, 1: "auto", 7: "auto", None: None}, "of the GPU 7, which is elsewhere, nothing is known"
+    with pytest.raises(RuntimeError, match="^backend='native' cannot run: no code$"):
+        backends.choose("native", torch.device("cuda"))
+    library._why_no_code.cache_clear()
+
+
+# Which CUDA torch has is made up; the library is real.
+BESIDE_A_CPU_ONLY_TORCH = """
+import torch
+torch.version.cuda = None
+import pixelrnn_ext as px
+assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
+config = px.build_config()
+print(config["why_no_cuda"], config["why_no_gpu"], sep="|")
+print(px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0)).forward)
+"""
+
+
+@pytest.mark.skipif(library.why_no_planner() is not None, reason=f"{library.why_no_planner()}")
+def test_beside_a_cpu_only_torch_the_cuda_kernels_are_planned_but_not_run(tmp_path):
+    done = run(BESIDE_A_CPU_ONLY_TORCH, child.environment(), tmp_path)
+    reason = f"torch {torch.__version__} is built without CUDA"
+    first, plan = done.splitlines()
+    assert first == f"{reason}|{reason}" and plan.startswith("forward_bf16_")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's driver")
+@pytest.mark.skipif(library.why_no_cuda() is not None, reason=f"{library.why_no_cuda()}")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_one_sentence_says_what_is_missing():
+    why = library.build_config()["why_no_gpu"]
+    assert why.startswith(("expected NVIDIA's driver, got none: libcuda.so.1: ", "expected a GPU, but "))
+    with pytest.raises(RuntimeError) as raised:
+        pixelrnn_ext.resident_plan(3, 4, 8)
+    assert str(raised.value).splitlines()[0].endswith(why)
+
+
+DAMAGED = """
+import sys
+import torch
+import pixelrnn_ext as px
+assert px.__file__.startswith(sys.argv[1]), px.__file__
+assert px.DiagonalLSTM(1, 2)(torch.ones(1, 1, 2, 2)).isfinite().all()
+config = px.build_config()
+assert config["why_no_gpu"] == config["why_no_cuda"]
+print(config["native"], config["why_no_cuda"], sep="|")
+"""
+
+
+def test_cuda_kernels_that_do_not_load_leave_the_cpu_kernels_and_a_reason(tmp_path):
+    package = tmp_path / "pixelrnn_ext"
+    left_out = shutil.ignore_patterns("_C_cuda*", "__pycache__")
+    shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=left_out)
+    (package / "_C_cuda.so").write_text("a stand-in, which does not load")
+    native, reason = run(DAMAGED, child.environment(tmp_path), tmp_path, tmp_path).strip().split("|", 1)
+    assert native == str(pixelrnn_ext.build_config()["native"])
+    assert f"do not load on torch {torch.__version__}: " in reason and "file too short" in reason
+
+
+def run(program, environment, folder, *arguments):
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,94 @@
+"""The package is a tower: what a module imports lies below it, so that each can be read, and imported, without those
+above."""
+
+import ast
+import importlib.util
+import os
+import pkgutil
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pixelrnn_ext
+from helpers.root import ROOT
+
+PACKAGE = Path(pixelrnn_ext.__file__).parent
+# Of the package; compiled modules have no source.
+SOURCES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imports(name):
+    """The modules of the package that a module imports, inside functions too."""
+    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(SOURCES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            for alias in node.names:
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in SOURCES else base
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3], ids=["rooms", "rooms in rooms", "modules"])
+def test_no_import_circle(depth):
+    def room(name):
+        return ".".join(name.split(".")[: depth + 1])
+
+    below = {}
+    for name in SOURCES:
+        below.setdefault(room(name), set()).update(room(other) for other in imports(name) if other in SOURCES)
+    for name, others in below.items():
+        others.discard(name)
+    order = list(TopologicalSorter(below).static_order())  # CycleError shows the circle
+    tower = ["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]
+    for rooms in tower:
+        assert sorted(rooms, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == rooms
+
+
+# A child for each module, whose parent has torch but nothing of the package: not even its __init__, which imports
+# everything.
+ALONE = """
+import importlib, os, sys, types, torch
+package = types.ModuleType("pixelrnn_ext")
+package.__path__ = [sys.argv[1]]
+sys.modules["pixelrnn_ext"] = package
+for name in sys.argv[2:]:
+    if not os.fork():
+        importlib.import_module(f"pixelrnn_ext.{name}")
+        os._exit(0)
+    if os.wait()[1]:
+        print(name)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_every_module_of_the_top_level_imports_alone():
+    names = [module.name for module in pkgutil.iter_modules([str(PACKAGE)]) if f"pixelrnn_ext.{module.name}" in SOURCES]
+    assert {"cli", "codec", "functional", "layers", "masks", "models", "operators"} <= set(names)
+    done = subprocess.run([sys.executable, "-c", ALONE, str(PACKAGE), *names], capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout, f"{done.stdout}\n{done.stderr}"
+
+
+TESTS = ROOT / "tests"
+# What a test may import by an absolute name: the helpers, and the tools that are no helpers.
+SHARED = {"helpers", "core", "emulator", "sass_model"}
+
+
+def test_no_test_imports_from_a_test():
+    """A helper lies in the room of the tests that import it, or in tests/helpers."""
+    rooms = {path.name for path in TESTS.iterdir() if path.is_dir()} - SHARED - {"benchmarks"}  # of the same name: a folder
+    for path in TESTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            module = getattr(node, "module", None) or ""
+            words = [word for name in [module, *names] for word in name.split(".")]
+            where = f"{path.relative_to(TESTS)} imports {module} {names}"
+            assert not any(word.startswith("test_") for word in words), where
+            if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level):
+                assert not rooms & {name.split(".")[0] for name in ([module] if module else names)} - {"benchmarks"}, (
+                    where
+                )

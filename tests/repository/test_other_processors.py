@@ -1,0 +1,30 @@
+"""The environments of other processors: every value is in one of them, and none asks for what a processor lacks."""
+
+import pytest
+
+from pixelrnn_ext.operators import library
+
+from . import other_processors
+
+VALUES = {
+    "ATEN_CPU_CAPABILITY": {"default", "avx2", "avx512"},
+    "ONEDNN_MAX_CPU_ISA": {"SSE41", "AVX2", "AVX512_CORE"},
+    "MKL_ENABLE_INSTRUCTIONS": {"AVX2", "AVX512"},
+    "PIXELRNN_INSTRUCTION_SET": {"baseline", "avx2", "avx512"},
+    "OMP_NUM_THREADS": {"1", "2", "4"},
+    "GOMP_SPINCOUNT": {"1000"},
+}
+
+
+@pytest.mark.parametrize("has", [("baseline",), ("baseline", "avx2"), ("baseline", "avx2", "avx512")], ids="-".join)
+def test_every_value_of_the_processor_is_in_an_environment(has, monkeypatch):
+    monkeypatch.setattr(library, "_available", has)
+    found = {name: set() for name in VALUES}
+    for number in range(100, 100 + len(other_processors.ENVIRONMENTS)):
+        for name, value in other_processors.environment(number).items():
+            found[name].add(value)
+    lacking = {"avx2", "avx512"}.difference(has)
+    assert found == {
+        name: {value for value in values if not any(word in value.lower() for word in lacking)}
+        for name, values in VALUES.items()
+    }

@@ -1,0 +1,301 @@
+"""The package builds from its sdist, works from another folder, and says what it was built without."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from helpers.root import ROOT
+from pixelrnn_ext import build_config
+
+SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+
+# What pip does in an isolated build, without a network: setuptools and ninja are those of this environment.
+HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
+
+# An installation in place has a finder, which would lend the wheel what it lacks.
+USE = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if not getattr(finder, "__module__", "").startswith("__editable__")]
+import pathlib, re, torch
+def openmp():
+    maps = pathlib.Path("/proc/self/maps")
+    return set(re.findall(r"lib(?:gomp|i?omp)[^/\\s]*", maps.read_text())) if maps.exists() else set()
+of_torch = openmp()
+import pixelrnn_ext as px
+assert px.__file__.startswith(sys.argv[1]), f"expected the wheel's package, got {px.__file__}"
+layer = px.DiagonalBiLSTM(3, 8)
+y = layer(torch.randn(2, 3, 5, 6))
+y.sum().backward()
+assert openmp() == of_torch, "expected the kernels to bring no OpenMP of their own"
+assert y.isfinite().all() and all(p.grad.isfinite().all() for p in layer.parameters())
+assert px.pretrained("mnist5k-row").sample(1, (1, 3, 4)).shape == (1, 1, 3, 4)
+from pixelrnn_ext.operators import library
+print("native:", library.why_no_native())
+print("compiler:", px.build_config()["compiler"])
+print("cuda:", library.why_no_cuda())
+"""
+
+
+def python(*arguments, cwd, **environment):
+    # Neither the build settings nor the import path of this process.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PIXELRNN_") and k != "PYTHONPATH"}
+    # The ninja of this environment need not be on PATH.
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**inherited, "PATH": path, "MAX_JOBS": "2", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def build(kind, source, **environment):
+    """The sdist or wheel that the build backend makes of a source folder."""
+    out = source.parent / f"{source.name}-{kind}"
+    done = python("-c", HOOK.format(kind), out, cwd=source, **environment)
+    assert done.returncode == 0, done.stdout
+    (archive,) = out.iterdir()
+    return archive
+
+
+def use(wheel):
+    """What a layer's caller in another folder sees of an unpacked wheel."""
+    target = wheel.parent / "installed"
+    zipfile.ZipFile(wheel).extractall(target)
+    done = python("-c", USE, target, cwd=wheel.parent, PYTHONPATH=str(target))
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of what the repository holds, so that builds leave nothing in it."""
+    copy = tmp_path / "source"
+    copy.mkdir()
+    generated = shutil.ignore_patterns("__pycache__", "*.so", "_build_info.py")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=generated)
+        else:
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture
+def sdist(source, tmp_path):
+    archive = build("sdist", source)
+    shutil.unpack_archive(archive, tmp_path / "unpacked", filter="data")
+    (folder,) = (tmp_path / "unpacked").iterdir()
+    return folder
+
+
+def test_sdist_holds_every_source(sdist):
+    suffixes = {".cpp", ".h", ".cu", ".cuh", ".json", ".md", ".py", ".safetensors", ".typed"}
+    for top in ("csrc", "build_tools", "pixelrnn_ext"):
+        paths = [path.relative_to(ROOT) for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
+        expected = {path for path in paths if path.name != "_build_info.py"}
+        missing = {path for path in expected if not (sdist / path).is_file()}
+        assert expected and not missing, f"the sdist lacks {sorted(map(str, missing))}"
+
+
+def with_flag(compiler, flag, folder):
+    """Returns the path of a compiler that has a last flag."""
+    script = folder / "c++"
+    script.write_text(f'#!/bin/sh\nexec {shutil.which(compiler)} "$@" {flag}\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.sweep  # compiles the kernels
+def test_wheel_of_the_sdist_computes(sdist):
+    """By Clang where there is one: GCC compiles what the tests run. Not optimised, which takes a sixth of the time:
+    test_checks_by_clang runs what Clang makes of the kernels by -O2."""
+    compiler = "clang++" if shutil.which("clang++") else "g++"
+    wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
+    assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
+    said = use(wheel)
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
+    assert "native: None" in said and f"compiler: {version}\n" in said
+    (module,) = (wheel.parent / "installed").rglob("_C*.so")
+    if sys.platform == "linux":  # elsewhere the linker may keep names of object files
+        for folder in (sdist, Path(torch.__file__).parent):
+            assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
+    assert "cuda: pixelrnn_ext was built without its CUDA kernels: PIXELRNN_CUDA=0" in said
+
+
+@pytest.mark.parametrize("setting", ["PIXELRNN_CUDA", "PIXELRNN_NATIVE"])
+def test_unknown_setting_is_refused(source, tmp_path, setting):
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **{setting: "yes"})
+    assert done.returncode != 0
+    assert f"expected {setting}=auto, 0 or 1, got 'yes'" in done.stdout
+
+
+@pytest.mark.parametrize("compiler", ["missing", pytest.param("without vectors", marks=pytest.mark.sweep)])
+def test_without_a_compiler_for_the_kernels_the_reference_is_installed(source, tmp_path, compiler):
+    if compiler == "missing":
+        cxx, why = tmp_path / "no-such-compiler", "does not start"
+    elif shutil.which("c++"):
+        cxx, why = with_flag("c++", "-Dvector_size=no_such_attribute", tmp_path), "does not compile the kernels"
+    else:
+        pytest.skip("needs c++")
+    said = use(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
+    assert f"native: pixelrnn_ext was built without its CPU kernels: the C++ compiler {str(cxx)!r} {why}" in said
+
+
+def test_pixelrnn_native_1_fails_without_a_compiler(source, tmp_path):
+    settings = {"PIXELRNN_NATIVE": "1", "CXX": str(tmp_path / "no-such-compiler")}
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)
+    assert done.returncode != 0
+    assert "PIXELRNN_NATIVE=1, but the CPU kernels cannot be built" in done.stdout
+
+
+def test_python_m_pixelrnn_ext_prints_the_build(tmp_path):
+    done = python("-m", "pixelrnn_ext", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    keys = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert {"version", "torch", "native", "why_no_native", "compiler", "openmp", "cuda", "why_no_cuda"} <= set(keys)
+
+    done = python("-m", "pixelrnn_ext", "--nonsense", cwd=tmp_path)
+    assert done.returncode == 2 and "usage: python -m pixelrnn_ext" in done.stdout
+
+
+def test_instruction_set_from_the_environment(tmp_path):
+    done = python("-c", "import pixelrnn_ext", cwd=tmp_path, PIXELRNN_INSTRUCTION_SET="sse9")
+    assert done.returncode != 0
+    assert "PIXELRNN_INSTRUCTION_SET: expected an instruction set of this machine" in done.stdout
+    assert "got 'sse9'" in done.stdout
+
+    if build_config()["why_no_native"]:
+        return
+    ask = "from pixelrnn_ext import build_config; print(build_config()['instruction_set'])"
+    done = python("-c", ask, cwd=tmp_path, PIXELRNN_INSTRUCTION_SET="baseline")
+    assert done.stdout.strip() == "baseline", done.stdout
+
+
+@pytest.fixture
+def setup_names():
+    names = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
+    exec((ROOT / "setup.py").read_text().removesuffix("\nmain()\n"), names)
+    return names
+
+
+def test_device_code_is_compiled_once(setup_names, tmp_path):
+    """The tests of the kernels take a wheel's code, so nothing that it depends on may be missing from the key."""
+    csrc, compiled = tmp_path / "csrc", []
+
+    class Compiler:
+        path = tmp_path / "compiler"
+
+        def compile(self, source, arch, flags):
+            compiled.append(f"{source.name} {arch}")
+            return source.read_bytes(), b"PTX", f"ptxas on {arch}"
+
+    def compiles(gpus, flags=()):
+        compiled.clear()
+        folder = tmp_path / "build"
+        found = setup_names["device_code"].compile_kernels(Compiler(), gpus, csrc, folder, flags)
+        assert [(gpu, made.log.read_text()) for gpu, made in found] == [
+            (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
+        ]
+        return sorted(compiled)  # in parallel
+
+    (csrc / "cuda").mkdir(parents=True)
+    files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]
+    for file in files:
+        file.write_text("1")
+    assert compiles(["8.6", "9.0+PTX"]) == ["k.cu sm_86", "k.cu sm_90"]
+    assert compiles(["90"]) == []
+    assert compiles(["9.0"], ["-lineinfo"]) == ["k.cu sm_90"]
+    for file in files:
+        file.write_text("22")
+        assert compiles(["9.0"]) == ["k.cu sm_90"], file
+
+
+@pytest.fixture
+def choose(setup_names, monkeypatch):
+    """setup.py's choice of a compiler and of GPUs, with made-up GPUs and versions of NVRTC."""
+    names = setup_names
+    for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def choose(visible, compilers, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        found = [SimpleNamespace(version=version, archs=set(archs)) for version, archs in compilers.items()]
+        monkeypatch.setattr(names["device_code"], "find", lambda: iter(found))
+        cuda = SimpleNamespace(device_count=lambda: len(visible), get_device_capability=lambda i: visible[i])
+        compiler, gpus, why = names["choose_device_code"](SimpleNamespace(cuda=cuda, version=SimpleNamespace(hip=None)))
+        return compiler and compiler.version, gpus, why
+
+    return choose
+
+
+OF_12, OF_13 = ("75", "80", "86", "90", "100", "120"), ("75", "80", "86", "90", "100", "110", "120", "130")
+BOTH = {"12.9": OF_12, "13.2": OF_13}
+
+
+@pytest.mark.parametrize(
+    ("visible", "compilers", "variables", "compiler", "gpus"),
+    [
+        pytest.param([], BOTH, {"PIXELRNN_CUDA": "1"}, "12.9", "7.5 8.0 8.6 9.0+PTX 10.0 12.0+PTX", id="release"),
+        pytest.param([(9, 0), (9, 0)], BOTH, {}, "12.9", "9.0", id="H100"),
+        pytest.param([(9, 0)], {"13.2": OF_13}, {"PIXELRNN_CUDA": "1"}, "13.2", "9.0", id="torch's-NVRTC"),
+        pytest.param([(8, 0), (13, 0)], BOTH, {}, "13.2", "8.0 13.0", id="newer-than-12.9"),
+        pytest.param([(9, 0)], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;12.0+PTX"}, "12.9", "8.0 12.0+PTX", id="listed"),
+        pytest.param([], BOTH, {"TORCH_CUDA_ARCH_LIST": "9.0a 10.0f+PTX"}, "12.9", "9.0 10.0+PTX", id="9.0a"),
+        pytest.param([(6, 1), (9, 0)], BOTH, {}, "12.9", "9.0", id="beside-an-old-one"),
+    ],
+)
+def test_the_compiler_and_the_gpus(visible, compilers, variables, compiler, gpus, choose, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert choose(visible, compilers, **variables) == (compiler, gpus.split(), None)
+
+
+@pytest.mark.parametrize(
+    ("visible", "compilers", "variables", "why"),
+    [
+        pytest.param([(9, 0)], BOTH, {"PIXELRNN_CUDA": "0"}, "PIXELRNN_CUDA=0", id="switched-off"),
+        pytest.param([], BOTH, {"TORCH_CUDA_ARCH_LIST": "8.0;Hopper"}, "'8.0;9.0+PTX', got 'Hopper'", id="a-name"),
+        pytest.param([], BOTH, {}, "no GPU from 7.5 on is visible, and PIXELRNN_CUDA=1", id="no-GPU"),
+        pytest.param(
+            [(9, 0)], {}, {}, "expected an NVRTC that compiles for 9.0, got none: pip install nv", id="no-NVRTC"
+        ),
+        pytest.param(
+            [(14, 0)], BOTH, {}, "an NVRTC that compiles for 14.0, got 12.9, 13.2: pip install nv", id="too-new"
+        ),
+    ],
+)
+def test_why_there_is_no_device_code(visible, compilers, variables, why, choose):
+    assert choose(visible, compilers, **variables)[:2] == (None, None)
+    assert why in choose(visible, compilers, **variables)[2]
+
+
+def test_pixelrnn_cuda_1_fails_without_a_compiler_for_the_gpu(source, tmp_path):
+    settings = {"PIXELRNN_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "99.0", "CUDA_HOME": str(tmp_path)}
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)
+    assert done.returncode != 0
+    why = "PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: expected an NVRTC that compiles for 99.0, got "
+    assert why in done.stdout
+
+
+@pytest.mark.sweep
+def test_what_nvrtc_cannot_compile_is_said(source, tmp_path):
+    header = source / "csrc" / "cuda" / "block.cuh"
+    header.write_text(header.read_text() + '#error "not to be compiled"\n')
+    settings = {"PIXELRNN_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0"}
+    done = python("-c", HOOK.format("wheel"), tmp_path / "wheel", cwd=source, **settings)
+    if ", got none: pip install" in done.stdout:
+        pytest.skip("no NVRTC is installed")
+    assert done.returncode != 0
+    assert re.search(r"the CUDA kernels cannot be built: NVRTC \d+\.\d+ fails: .*not to be compiled", done.stdout)

@@ -1,0 +1,46 @@
+"""README's picture is what docs/picture.py draws, and what it says is true of the layers."""
+
+import runpy
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from helpers.root import ROOT
+
+DOCS = ROOT / "docs"
+PICTURE = runpy.run_path(str(DOCS / "picture.py"))
+HEIGHT, WIDTH = PICTURE["HEIGHT"], PICTURE["WIDTH"]
+
+
+def test_the_picture_is_up_to_date():
+    assert (DOCS / "layers.svg").read_text() == PICTURE["picture"](), "python docs/picture.py draws it anew"
+
+
+def seen(layer, pixel):
+    """The pixels that the layer's output at one depends on."""
+    x = torch.randn(1, 1, HEIGHT, WIDTH, dtype=torch.float64, requires_grad=True)
+    row, column = pixel
+    (gradient,) = torch.autograd.grad(layer(x)[0, :, row, column].sum(), x)
+    return {tuple(cell) for cell in gradient[0, 0].nonzero().tolist()}
+
+
+@pytest.mark.parametrize("pixel", [PICTURE["PIXEL"], (0, 0), (HEIGHT - 1, WIDTH - 1), (3, 0)])
+def test_it_shows_what_a_layer_sees(pixel):
+    torch.manual_seed(0)
+    row, diagonal = (layer(1, 4, dtype=torch.float64) for layer in (px.RowLSTM, px.DiagonalBiLSTM))
+    assert seen(row, pixel) == PICTURE["row_lstm_sees"](pixel)
+    assert seen(diagonal, pixel) == PICTURE["left_to_right_sees"](pixel) | PICTURE["right_to_left_sees"](pixel)
+
+
+def test_the_wavefront_is_that_of_the_kernels(core):
+    """csrc/geometry.h: which cell of which line is which pixel."""
+    geometry = core.Geometry.diagonal(HEIGHT, WIDTH, False)
+    steps = {
+        geometry.pixel(line, cell): line
+        for line in range(geometry.lines)
+        for cell in range(geometry.cells)
+        if geometry.active(line, cell)
+    }
+    assert steps == {row * WIDTH + column: PICTURE["step_of"]((row, column)) for row, column in PICTURE["cells"]()}
+    assert geometry.lines == HEIGHT + WIDTH - 1, "the picture says so"

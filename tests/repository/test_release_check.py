@@ -1,0 +1,121 @@
+"""`make release-check` says what is not of one release (.github/release_check.py)."""
+
+import io
+import re
+import runpy
+import tarfile
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from helpers.root import ROOT
+
+WHEEL = "dist/pixelrnn_ext-1.2.0-py3-none-manylinux_2_28_x86_64.whl"
+FILES = {
+    "pyproject.toml": 'version = "1.2.0"\n',
+    "CITATION.cff": "version: 1.2.0\n",
+    "CHANGELOG.md": "# Changelog\n\n## [1.2.0] - 2030-01-31\n\n## [1.1.0] - 2029-01-31\n",
+}
+
+
+@pytest.fixture
+def check():
+    return SimpleNamespace(**runpy.run_path(str(ROOT / ".github/release_check.py")))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree and its distributions, all of one release."""
+    (tmp_path / "dist").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    write_wheel(tmp_path)
+    write_sdist(tmp_path, "PKG-INFO", "setup.py", "pixelrnn_ext/a.py")
+    return tmp_path
+
+
+def write_wheel(tree, libraries=("_C.so", "_C_cuda.so"), glibc="2.28"):
+    build = f"BUILD = {{'cuda': '12.9', 'glibc': {glibc!r}, 'torch': '2.13'}}\n"
+    with zipfile.ZipFile(tree / WHEEL, "w") as wheel:
+        for name in ("a.py", *libraries):
+            wheel.writestr(f"pixelrnn_ext/{name}", "")
+        wheel.writestr("pixelrnn_ext/_build_info.py", build)
+        wheel.writestr("pixelrnn_ext-1.2.0.dist-info/METADATA", "")
+
+
+def write_sdist(tree, *names, text=b""):
+    with tarfile.open(tree / "dist/pixelrnn_ext-1.2.0.tar.gz", "w:gz") as sdist:
+        for name in names:
+            member = tarfile.TarInfo(f"pixelrnn_ext-1.2.0/{name}")
+            member.size = len(text)
+            sdist.addfile(member, io.BytesIO(text))
+
+
+def write(name, text):
+    return lambda tree: (tree / name).write_text(text)
+
+
+def rename(name):
+    return lambda tree: (tree / WHEEL).rename(tree / "dist" / name)
+
+
+ABI3 = "pixelrnn_ext-1.2.0-cp310-abi3-manylinux_2_28_x86_64.whl"
+NEW = "pixelrnn_ext-1.2.0-py3-none-manylinux_2_34_x86_64.whl"
+OLD = "pixelrnn_ext-1.1.0-py3-none-manylinux_2_28_x86_64.whl"
+OTHER = "expected {} as in pixelrnn_ext-1.2.0.tar.gz, got another ({} files differ)"
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        pytest.param(lambda tree: None, None, id="one release"),
+        pytest.param(write("CITATION.cff", "version: 1.1.0\n"), "expected version 1.2.0, got 1.1.0", id="citation"),
+        pytest.param(write("CHANGELOG.md", "## [Unreleased]\n"), "with a date, got [Unreleased]", id="unreleased"),
+        pytest.param(write("CHANGELOG.md", "## [1.2.0]\n"), "with a date, got [1.2.0]", id="no date"),
+        pytest.param(write("CHANGELOG.md", "## [1.1.0] - 2029-01-31\n"), "with a date, got [1.1.0]", id="older"),
+        pytest.param(lambda tree: (tree / WHEEL).unlink(), "expected a wheel, got none", id="no wheel"),
+        pytest.param(rename(ABI3), f"{ABI3}: expected pixelrnn_ext-1.2.0-py3-none", id="of one Python"),
+        pytest.param(rename(NEW), f"{NEW}: expected pixelrnn_ext-1.2.0-py3-none", id="of a newer glibc"),
+        pytest.param(rename(OLD), f"{OLD}: expected pixelrnn_ext-1.2.0-py3-none", id="of an older version"),
+        pytest.param(
+            lambda tree: write_wheel(tree, ["_C.so"]),
+            "expected the library _C_cuda.so, got none",
+            id="no library",
+        ),
+        pytest.param(lambda tree: write_wheel(tree, glibc=None), "and all GPUs, got None", id="of another build"),
+        pytest.param(
+            lambda tree: (tree / "dist/pixelrnn_ext-1.2.0.tar.gz").unlink(),
+            "expected the sdist pixelrnn_ext-1.2.0.tar.gz, got none",
+            id="no sdist",
+        ),
+        pytest.param(
+            lambda tree: write_sdist(tree, "PKG-INFO", "pixelrnn_ext/a.py", text=b"new"),
+            OTHER.format("PKG-INFO", 2),
+            id="of older files",
+        ),
+        pytest.param(
+            lambda tree: write_sdist(tree, "PKG-INFO", "pixelrnn_ext/a.py", "pixelrnn_ext/b.py"),
+            OTHER.format("pixelrnn_ext/b.py", 1),
+            id="without a new file",
+        ),
+    ],
+)
+def test_findings(check, tree, change, finding):
+    change(tree)
+    said = [*check.documents(tree), *check.distributions(tree / "dist", "1.2.0")]
+    assert len(said) == (finding is not None), said
+    assert finding is None or finding in said[0]
+
+
+@pytest.mark.parametrize("ref", ["", "refs/heads/main", "refs/tags/v1.2.0", "refs/tags/v1.2"])
+def test_a_tag_is_of_the_version(check, tree, ref):
+    expected = ["the tag: expected v1.2.0, got v1.2"] if ref.endswith("v1.2") else []
+    assert list(check.documents(tree, ref)) == expected
+
+
+def test_the_version_stands_in_pyproject_alone(check):
+    """The citation and the newest numbered section of the changelog follow it."""
+    assert not [said for said in check.documents(ROOT) if not said.startswith("CHANGELOG.md")]
+    newest = re.search(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == check.version_of(ROOT)

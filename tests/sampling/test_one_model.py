@@ -1,0 +1,387 @@
+"""Sampling, coding and ``forward`` are of one model, whatever hooks, parametrisations and wrappers its modules have."""
+
+import copy
+import itertools
+import math
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
+from torch.nn.utils import parametrizations, parametrize, prune
+
+import pixelrnn_ext as px
+from helpers import child
+from pixelrnn_ext.codec import Codec
+
+SIZES = dict(image_channels=1, levels=2, hidden_channels=3, num_layers=2, head_channels=4)
+IMAGES = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+
+
+def model_of(kind, **options):
+    torch.manual_seed(1)
+    options = SIZES | options
+    model = px.PixelCNN(**options) if kind == "cnn" else px.PixelRNN(kind, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    return model.eval()
+
+
+class Doubled(nn.Module):
+    def forward(self, weight):
+        return 2 * weight
+
+
+def recurrent_weight(model):
+    layer = model.blocks[0].layer
+    return layer, "weight_hh" if hasattr(layer, "weight_hh") else "weight"
+
+
+def on_weights(function):
+    """Changes a weight of a layer and a weight of the head."""
+
+    def change(model):
+        function(*recurrent_weight(model))
+        function(model.head[-1], "weight")
+
+    return change
+
+
+def compile_block(model, **options):
+    model.blocks[1] = torch.compile(model.blocks[1], backend="eager", **options)
+
+
+def checkpoint_block(model, implementation=CheckpointImpl.NO_REENTRANT):
+    model.blocks[0] = checkpoint_wrapper(model.blocks[0], checkpoint_impl=implementation)
+
+
+def hook_of(hook):
+    return lambda model: model.blocks[0].output.register_forward_hook(hook)
+
+
+CHANGES = {
+    "old weight_norm": on_weights(nn.utils.weight_norm),
+    "weight_norm": on_weights(parametrizations.weight_norm),
+    "old spectral_norm": on_weights(nn.utils.spectral_norm),
+    "spectral_norm": on_weights(parametrizations.spectral_norm),
+    "pruned": on_weights(lambda layer, name: prune.l1_unstructured(layer, name, amount=0.4)),
+    "doubled": on_weights(lambda layer, name: parametrize.register_parametrization(layer, name, Doubled())),
+    "ReLU hook": hook_of(lambda module, inputs, output: output.relu()),
+    "ReLU hook of tensors": hook_of(lambda module, inputs, output: output.relu() if torch.is_tensor(output) else None),
+    "sum hook": hook_of(lambda module, inputs, output: output + output),
+    "ReLU pre-hook": lambda model: model.head[-1].register_forward_pre_hook(lambda module, inputs: (inputs[0].relu(),)),
+    "statistics": hook_of(lambda module, inputs, output: print(output.mean(), output.shape)),
+    "backward hook": lambda model: model.blocks[0].register_full_backward_hook(lambda *_: None),
+    "old backward hook": lambda model: model.blocks[0].output.register_backward_hook(lambda *_: None),
+    "hook of the model": lambda model: model.register_forward_hook(lambda *_: None),
+    "block in place": lambda model: model.blocks[1].compile(backend="eager"),
+    "compiled block": compile_block,
+    "compiled whole": lambda model: compile_block(model, fullgraph=True),
+    "checkpoint": checkpoint_block,
+    "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
+}
+# One of each: a module takes one of them.
+EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
+             {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
+             {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
+VIEWS = {
+    "itself": lambda model: model,
+    "EMA": lambda model: torch.optim.swa_utils.AveragedModel(model).module,
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "copy": copy.deepcopy,
+}
+
+
+def check(model):
+    """Logits, counts of samples, bits and files of all images of 2x2 pixels."""
+    with torch.no_grad():
+        expected = model(IMAGES)
+        log_prob = model.log_prob(IMAGES)
+    got = model.incremental_logits(IMAGES)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 * float(expected.abs().max() + 1))
+    n = 4000
+    samples = model.sample(n, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+    counts = (samples.view(n, 4) * torch.tensor([8, 4, 2, 1])).sum(1).bincount(minlength=16)
+    likely = n * log_prob.double().exp() > 5
+    chi_square = ((counts - n * log_prob.double().exp()) ** 2 / (n * log_prob.double().exp()))[likely].sum()
+    assert chi_square < 37.7  # 15 degrees of freedom: 1 in 1000
+    codec = Codec(model)
+    bits = -log_prob.double() / math.log(2)
+    # A weight is off by 2^-17 at most, and 24 bits a value bound what the rarest costs.
+    torch.testing.assert_close(codec.bits(IMAGES), bits, rtol=1e-2, atol=1e-2)
+    assert torch.equal(codec.decompress(codec.compress(IMAGES)), IMAGES)
+    return codec.fingerprint
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change(change):
+    model = model_of("cnn" if "block" in change else "diagonal")
+    CHANGES[change](model)
+    check(model)
+
+
+@pytest.mark.sweep
+@settings(max_examples=40)
+@given(
+    st.sampled_from(["cnn", "row", "diagonal"]),
+    st.sets(st.sampled_from(sorted(CHANGES)), min_size=2, max_size=4),
+    st.sampled_from(sorted(VIEWS)),
+)
+def test_changes_together(kind, changes, view):
+    model = model_of(kind)
+    hooked = {change for change in changes if "hook" in change or change == "statistics"}
+    for group in EXCLUSIVE:
+        changes = changes - set(sorted(changes & group)[1:])
+    if hooked & changes and any("compiled" in change or "in place" in change for change in changes):
+        changes = changes - hooked
+    for change in sorted(changes, key=list(CHANGES).index):
+        CHANGES[change](model)
+    if view == "EMA" and any("old" in change or change == "pruned" for change in changes):
+        view = "itself"  # torch copies no weight that a pre-hook computed
+    check(VIEWS[view](model))
+
+
+@pytest.mark.sweep
+def test_a_compiled_function_that_samples():
+    model = model_of("cnn")
+
+    def draw(model):
+        return model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(torch.compile(draw, backend="eager")(model), draw(model))
+
+
+def test_a_state_dict_that_is_loaded_is_drawn_from():
+    """Only a pre-hook of the older weight_norm makes the weight of the loaded parameters."""
+    trained, model = (nn.utils.weight_norm(m.head[-1]) and m for m in (model_of("cnn"), px.PixelCNN(**SIZES).eval()))
+    model.load_state_dict(trained.state_dict())
+    assert torch.equal(model.incremental_logits(IMAGES), trained.incremental_logits(IMAGES))
+    assert Codec(model).fingerprint == Codec(trained).fingerprint
+
+
+def test_models_that_are_pruned_otherwise_have_other_fingerprints():
+    pruned = []
+    for amount in (0.3, 0.6):
+        model = model_of("cnn")
+        prune.l1_unstructured(model.head[-1], "weight", amount=amount)
+        pruned.append(model)
+    first, second = (Codec(model).fingerprint for model in pruned)
+    assert first != second
+    prune.remove(pruned[0].head[-1], "weight")
+    assert Codec(pruned[0]).fingerprint == first
+
+
+def test_a_parametrised_model_is_coded_as_the_plain_one():
+    plain, model = model_of("diagonal"), model_of("diagonal")
+    CHANGES["doubled"](model)
+    with torch.no_grad():
+        for layer, name in (recurrent_weight(plain), (plain.head[-1], "weight")):
+            getattr(layer, name).mul_(2)
+    assert torch.equal(plain.decompress(model.compress(IMAGES)), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "wrap", ["compiled block", "compiled whole", "block in place", "checkpoint", "reentrant checkpoint"]
+)
+@pytest.mark.parametrize("kind", ["cnn", "row"])
+def test_a_file_of_a_wrapped_model_is_one_of_the_plain_model(kind, wrap):
+    plain, wrapped = model_of(kind), model_of(kind)
+    CHANGES[wrap](wrapped)
+    for model in (wrapped, torch.compile(wrapped, backend="eager"), checkpoint_wrapper(wrapped)):
+        file = Codec(model).compress(IMAGES)
+        assert file == plain.compress(IMAGES) and torch.equal(plain.decompress(file), IMAGES)
+
+
+def test_a_codec_leaves_a_parametrised_model_as_it_is():
+    model = model_of("diagonal")
+    CHANGES["weight_norm"](model)
+    before = model.incremental_logits(IMAGES)
+    Codec(model)
+    assert parametrize.is_parametrized(model.head[-1]) and torch.equal(model.incremental_logits(IMAGES), before)
+
+
+def test_later_hooks_are_none_of_a_codec():
+    model = model_of("cnn")
+    codec = Codec(model)
+    file = codec.compress(IMAGES)
+    model.first.register_forward_hook(lambda module, inputs, output: output.relu())
+    handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output * 2)
+    try:
+        assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
+        with pytest.raises(TypeError, match="got mul in PixelCNN"):
+            model.sample(1, (1, 2, 2))
+    finally:
+        handle.remove()
+    assert not torch.equal(model.incremental_logits(IMAGES), model_of("cnn").incremental_logits(IMAGES))
+
+
+def doubling(module, inputs, output):
+    return output * 2
+
+
+HOOKS = {
+    "of a layer": (lambda m: m.blocks[0].layer.register_forward_hook(doubling), "got mul in blocks.0.layer (RowLSTM)"),
+    "pre-hook": (
+        lambda m: m.blocks[0].register_forward_pre_hook(lambda module, inputs: (inputs[0] * 2, inputs[1])),
+        "got mul in blocks.0 (RecurrentBlock)",
+    ),
+    "of the model": (lambda m: m.register_forward_hook(doubling), "got mul in PixelRNN"),
+    "pre-hook of the model": (
+        lambda m: m.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:])),
+        "expected a PixelRNN that reads its images as they are",
+    ),
+    "NaN check": (
+        lambda m: m.head.register_forward_hook(lambda module, inputs, output: bool(output.isnan().any())),
+        "got another computation in head (Head): it reads the values of a map",
+    ),
+    "of a compiled block": (
+        lambda m: (m.blocks[0].compile(backend="eager"), m.blocks[0].register_forward_hook(doubling)),
+        "expected no forward hook where modules are compiled, got one that blocks.0 calls",
+    ),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hooks_that_the_steps_do_not_have_are_refused(hook):
+    add, message = HOOKS[hook]
+    model = model_of("row")
+    add(model)
+    for run in (lambda: model.sample(1, (1, 2, 2)), lambda: Codec(model)):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            run()
+
+
+def test_a_codec_has_copies_of_what_a_closure_leads_to():
+    class Closed(px.PixelCNN):
+        def __init__(self):
+            super().__init__(**SIZES)
+            layer = px.MaskedConv2d(6, 6, 3, "B")
+            self.layers, self.closed = nn.ModuleList([layer]), lambda x: layer(x).relu()
+
+        def logit_map(self, x, condition):
+            return self.head(self.closed(self.first(x)))
+
+    model = Closed()
+    codec = Codec(model)
+    file = codec.compress(IMAGES)
+    with torch.no_grad():
+        model.layers[0].weight.neg_()
+    assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
+    other = px.MaskedConv2d(6, 6, 3, "B")
+    model.first.register_forward_hook(lambda module, inputs, output: output + other(output))
+    expected = "expected the model's own parameters to code with, got a tensor in masked_conv2d"
+    with pytest.raises(TypeError, match=expected):
+        Codec(model)
+
+
+def test_a_hook_that_adds_the_images_is_refused():
+    """A network reads them scaled; and a codec has no values of an earlier recording."""
+    model = model_of("row")
+    model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
+    model.blocks[0].register_forward_hook(lambda module, inputs, output: output + model.seen)
+    with pytest.raises(TypeError, match="expected a PixelRNN that reads its images as they are"):
+        model.sample(1, (1, 2, 2))
+    with pytest.raises(TypeError, match=re.escape("got another computation in blocks.0 (RecurrentBlock)")):
+        Codec(model)
+
+
+def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
+    """A codec computes with a copy, whose modules the hook does not know."""
+    model = model_of("cnn")
+    known = model.blocks[0].output
+    model.blocks[0].output.register_forward_hook(lambda module, _, output: output.relu() if module is known else None)
+    with torch.no_grad():
+        torch.testing.assert_close(model.incremental_logits(IMAGES), model(IMAGES))
+    with pytest.raises(TypeError, match="expected hooks that do the same to a copy of the model"):
+        Codec(model)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda model: model.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:])),
+        lambda model: model.register_forward_hook(doubling),
+        lambda model: model.large_model.register_forward_hook(doubling),
+    ],
+    ids=["pre-hook", "hook", "of the large one"],
+)
+def test_hooks_of_a_multi_scale_model(hook):
+    model = px.MultiScalePixelRNN("row", **SIZES)
+    model.register_forward_hook(lambda *_: None)
+    file = model.compress(IMAGES)
+    assert torch.equal(model.decompress(file), IMAGES)
+    hook(model)
+    for run in (
+        lambda: model.sample(1, (1, 2, 2)),
+        lambda: model.incremental_logits(IMAGES),
+        lambda: Codec(model),
+    ):
+        with pytest.raises(TypeError, match="expected (no hook that changes|a MultiScale|a PixelRNN|a network)"):
+            run()
+
+
+def test_hooks_of_the_upsampling_are_drawn_with_and_not_coded():
+    model = px.MultiScalePixelRNN("row", **SIZES).eval()
+    model.upsampling[0].register_forward_hook(doubling)
+    with torch.no_grad():
+        torch.testing.assert_close(model.incremental_logits(IMAGES), model(IMAGES))
+    with pytest.raises(TypeError, match=re.escape("expected no hook of upsampling.0 to code with, got one")):
+        Codec(model)
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_mode_that_makes_tensors_elsewhere_does_not_reach_sampling_and_coding(backend):
+    for model in (model_of("diagonal", backend=backend), px.MultiScalePixelRNN("row", backend=backend, **SIZES)):
+        images = model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+        file = model.compress(IMAGES)
+        with torch.device("meta"):
+            assert torch.equal(model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0)), images)
+            assert model.compress(IMAGES) == file and torch.equal(model.decompress(file), IMAGES)
+            assert Codec(model).bits(IMAGES).device.type == "cpu"
+
+
+SHARDED = """
+import sys
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+import pixelrnn_ext as px
+
+torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+make = lambda: px.PixelCNN(image_channels=1, levels=2, hidden_channels=3, num_layers=1)
+images = torch.zeros(1, 1, 2, 2).long()
+wrapped = DistributedDataParallel(make())
+wrapped(images).sum().backward()
+assert torch.equal(wrapped.module.decompress(wrapped.module.compress(images)), images)
+assert wrapped.module.sample(1, (1, 2, 2)).shape == (1, 1, 2, 2)
+model = make()
+fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+for use in (lambda: model.sample(1, (1, 2, 2)), lambda: model.compress(images)):
+    try:
+        use()
+    except TypeError as error:
+        print(error)
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.sweep
+def test_the_module_of_ddp_and_a_sharded_model(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED, tmp_path / "store"],
+        cwd=tmp_path,
+        env=child.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["expected a model with whole parameters, got a shard of first.weight"] * 2

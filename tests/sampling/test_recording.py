@@ -1,0 +1,275 @@
+"""Recording a network: nothing outside it changes, and what it cannot hold is refused."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import pixelrnn_ext as px
+from helpers.checks import assert_close
+from pixelrnn_ext.incremental.recording import record
+
+SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
+CALLS = {
+    "sample": lambda model: model.sample(2, (1, 2, 4)),
+    "complete": lambda model: model.sample(1, (1, 2, 2), given=torch.ones(1).int(), known=torch.ones(1).bool()),
+    "logits": lambda model: model.incremental_logits(torch.zeros(1, 1, 2, 4).long()),
+    "code": lambda model: model.decompress(model.compress(torch.zeros(1, 1, 2, 4).long())),
+}
+
+
+def snapshot(model):
+    """All that a module refers to, its dictionaries of hooks and of parameters included."""
+    return [
+        {key: tuple(value.items()) if isinstance(value, dict) else value for key, value in vars(module).items()}
+        for module in model.modules()
+    ]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "make", [px.PixelCNN, lambda **o: px.MultiScalePixelRNN("row", **o)], ids=["cnn", "multiscale"]
+)
+def test_nothing_global_changes_at_any_moment(make, call):
+    """Looked at whenever Python calls a function."""
+    model, methods = make(**SIZES), ("__call__", "__getattr__", "__setattr__", "__delattr__")
+    before, own, wrong = [nn.Module.__dict__[name] for name in methods], snapshot(model), []
+
+    def look(frame, event, argument):
+        if event == "call" and any(nn.Module.__dict__[name] is not b for name, b in zip(methods, before)):
+            wrong.append(frame.f_code.co_name)
+
+    sys.setprofile(look)
+    try:
+        CALLS[call](model)
+    finally:
+        sys.setprofile(None)
+    assert not wrong
+    assert all(
+        a.keys() == b.keys() and all(a[k] is b[k] or a[k] == b[k] for k in a) for a, b in zip(own, snapshot(model))
+    )
+
+
+class Wired(px.PixelCNN):
+    """Layers in a list, in a closure, as a bound method, and in a container with a parametrised layer."""
+
+    def __init__(self):
+        super().__init__(**SIZES)
+        width = 2 * SIZES["hidden_channels"]
+        layers = [px.MaskedConv2d(width, width, 3, "B") for _ in range(4)]
+        self.all = nn.ModuleList(layers)
+        self.listed, self.bound = layers[:1], layers[1].forward
+        self.closed = lambda x: F.relu(layers[2](x))
+        self.container = nn.Sequential(nn.ReLU(), nn.utils.parametrizations.weight_norm(layers[3]), nn.Identity())
+
+    def logit_map(self, x, condition):
+        y = self.listed[0](self.first(x))
+        return self.head(self.container(y + self.closed(self.bound(input=y))))
+
+
+def test_a_network_wired_by_lists_closures_bound_methods_and_containers():
+    model, images = Wired().double(), torch.randint(2, (2, 1, 4, 5))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+    convolutions = [operation.module for operation in record(model, False).layers()]
+    assert convolutions[0] == "first (MaskedConv2d)" and convolutions[1] == "all.0 (MaskedConv2d)"
+
+
+class RowThenConvolution(px.PixelRNN):
+    """A convolution of 3x3 reads the Row LSTM's output: zeros outside the image, not its border state."""
+
+    def __init__(self):
+        super().__init__("row", image_channels=3, levels=7, hidden_channels=5, num_layers=1, head_channels=7)
+        self.convolution = px.MaskedConv2d(5, 10, 3, "B", image_channels=3)
+
+    def logit_map(self, x, condition):
+        return self.head(self.convolution(self.blocks[0].layer(self.first(x), None)))
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_network_of_another_wiring(backend):
+    model = RowThenConvolution().double()
+    model.backend = backend
+    nn.init.uniform_(model.blocks[0].layer.h0, -1, 1)
+    images = torch.randint(7, (2, 3, 4, 5))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
+class WithMap(px.PixelCNN):
+    """``change`` says what becomes of the first layer's map y and of a condition's map."""
+
+    def __init__(self, change):
+        super().__init__(**SIZES, condition_channels=2)
+        self.embedding = nn.Conv2d(2, self.first.out_channels, 1)
+        self.one = px.MaskedConv2d(self.first.out_channels, 1, 1, "B")
+        self.relu, self.change = nn.ReLU(inplace=True), change
+
+    def logit_map(self, x, condition):
+        y = self.change(self, self.first(x), self.embedding(condition))
+        return self.head(self.blocks[0](y, condition))
+
+
+def swapped(map):
+    first, second = map.chunk(2, 1)
+    return torch.cat([second, first], 1)
+
+
+CHANGES = {
+    "add_": lambda _, y, told: told.add_(y),
+    "augmented": lambda _, y, told: [y := y, y.__iadd__(told)][1],
+    "relu_": lambda _, y, told: torch.relu_(told) + y,
+    "relu_ of a tensor": lambda _, y, told: told.relu_() + y,
+    "relu, inplace": lambda _, y, told: F.relu(told, inplace=True) + y,
+    "relu, True": lambda _, y, told: F.relu(told, True) + y,
+    "ReLU, inplace": lambda model, y, told: model.relu(told) + model.relu(y),
+    "a map for all pixels": lambda _, y, told: y + told.mean((2, 3), keepdim=True).expand(-1, -1, 14, 5),
+    "casts": lambda _, y, told: y + told.float().to(y.dtype).double(),
+    "a map of one channel": lambda _, y, told: y + told.mean(1, keepdim=True),
+    "a part of the map": lambda _, y, told: told.chunk(2, 1)[0].repeat(1, 2, 1, 1) + y,
+    "parts of the map": lambda _, y, told: swapped(told) + y,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypatch):
+    model = WithMap(CHANGES[change]).double()
+    images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
+    with torch.no_grad():
+        assert_close("logits", model(images, condition), model.incremental_logits(images, condition), 1e-12)
+    if "a map" not in change:  # a mean is not exact
+        monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS", 5)  # bands of a few rows, which read the map
+        assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
+
+
+def changed(function):
+    """The layer's map after a call that may change it in place."""
+    return lambda _, y, told: (function(y), y)[1]
+
+
+def halve(y):
+    y *= 0.5
+
+
+def halve_data(y):
+    y.data = y.data / 2
+
+
+@torch.library.custom_op("tests_recording::halved_in_place", mutates_args={"y"})
+def halved_in_place(y: torch.Tensor) -> None:
+    y.mul_(0.5)
+
+
+REFUSED = {
+    "tanh": (lambda _, y, told: y.tanh(), "got tanh in WithMap"),
+    "a product": (lambda _, y, told: y * told, "got mul in WithMap"),
+    "a number": (lambda _, y, told: y + 1, "got add in WithMap"),
+    "a tensor": (lambda _, y, told: y + torch.ones(1, 10, 1, 1), "got (a tensor in )?add in WithMap"),
+    "a part": (lambda _, y, told: y[:, :5].repeat(1, 2, 1, 1), "got __getitem__ in WithMap"),
+    "values": (lambda _, y, told: y if y.mean() > 0 else told, "another computation in WithMap: it reads the values"),
+    "a relu_ that is read": (lambda _, y, told: torch.relu_(y) + y, "changes no value in place, got relu_"),
+    "an add_ that is read": (lambda _, y, told: y.add_(y) + y, "changes no value in place, got add_"),
+    "mul_": (changed(lambda y: y.mul_(2)), "changes no value in place, got mul_"),
+    "an augmented product": (changed(halve), "changes no value in place, got mul_"),
+    "data": (changed(halve_data), "changes no value in place, got __set__"),
+    "an item": (changed(lambda y: y.__setitem__(0, 0)), "changes no value in place, got __setitem__"),
+    "out": (changed(lambda y: torch.mul(y, 2, out=y)), "changes no value in place, got mul"),
+    "a view": (changed(lambda y: y.permute(0, 2, 3, 1).add_(1)), "changes no value in place, got add_"),
+    "an operator": (changed(lambda y: torch.ops.aten.mul_.Tensor(y, 2)), "changes no value in place, got mul_.Tensor"),
+    "a list": (changed(lambda y: torch._foreach_mul_([y], 2)), "changes no value in place, got _foreach_mul_"),
+    "the condition": (lambda _, y, told: y + told.copy_(told), "changes no value in place, got copy_"),
+    "an alias": (
+        lambda _, y, told: (part := told[:, :10], told.relu_(), y + part)[-1],
+        "changes no value in place, got relu_",
+    ),
+    "what a cast may alias": (
+        lambda _, y, told: (same := told.to(told.dtype), told.add_(told), y + same)[-1],
+        "changes no value in place, got add_",
+    ),
+    "memory": (changed(lambda y: y.set_(y * 2)), "another computation in WithMap: it changes the memory of a map"),
+    "a custom operator": (changed(halved_in_place), "changes no value in place, got"),
+    "ReLU by name": (lambda _, y, told: torch.relu(input=y) + told, "got relu in WithMap"),
+    "a map of more channels": (lambda model, y, told: model.one(y) + told, "got add in WithMap"),
+    "images of unlike sizes": (
+        lambda _, y, told: px.RowLSTM(10, 10)(y, sizes=torch.ones(1, 2, dtype=torch.int64)),
+        "another computation in RowLSTM: it gives a layer sizes",
+    ),
+    "an LSTM of four corners": (lambda _, y, told: px.LSTM2d(10, 10)(y), "another computation in LSTM2d"),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_what_a_recording_cannot_hold_is_refused(change):
+    function, message = REFUSED[change]
+    model, condition = WithMap(function), torch.zeros(1, 2, 1, 1)
+    for run in (
+        lambda: model.sample(1, (1, 2, 2), condition=condition),
+        lambda: model.compress(torch.zeros(1, 1, 2, 2).long(), condition),
+    ):
+        with pytest.raises(TypeError, match=message):
+            run()
+
+
+def test_what_a_recording_cannot_hold_may_be_computed_for_nothing():
+    model = WithMap(lambda _, y, told: (y.std(), y.shape, repr(y), y + told)[-1])
+    assert model.sample(1, (1, 2, 2), condition=torch.zeros(1, 2, 1, 1)).shape == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize("attribute", ["statistic", "kept", "new"])
+def test_no_recorded_value_stays_in_a_module(attribute):
+    model = px.PixelCNN(**SIZES)
+    model.register_buffer("statistic", torch.zeros(10))
+    model.kept = None
+    model.first.register_forward_hook(lambda module, _, output: setattr(model, attribute, output.mean((0, 2, 3))))
+    before = getattr(model, attribute, "nothing")
+    model.sample(1, (1, 2, 2))
+    assert getattr(model, attribute, "nothing") is before
+    model(torch.zeros(1, 1, 2, 2).long())
+    assert torch.is_tensor(getattr(model, attribute))
+
+
+class Own(px.PixelCNN):
+    """A forward of its own, from the parts of the model's."""
+
+    def forward(self, images, condition=None):
+        self._check_images(images)
+        return self._by_level(self.logit_map(self.scaled(images.long()), condition))
+
+
+def test_a_forward_of_the_models_parts():
+    model, images = Own(**SIZES).double(), torch.randint(2, (2, 1, 4, 5))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
+def test_a_cast_to_the_dtype_of_a_bfloat16_model():
+    """Steps compute in float32, and so does what is cast to the model's dtype."""
+    model, images = WithMap(lambda _, y, told: y + told.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
+    condition = torch.ones(1, 2, 1, 1).bfloat16()
+    got = model.incremental_logits(images, condition)
+    with torch.no_grad():
+        assert_close("logits", model.double()(images, condition.double()), got, 1e-5)
+
+
+class Halved(px.PixelCNN):
+    def forward(self, images, condition=None):
+        return super().forward(images, condition) / 2
+
+
+class Shifted(px.PixelCNN):
+    def forward(self, images, condition=None):
+        return super().forward(1 - images, condition)
+
+
+class Other(px.PixelCNN):
+    def forward(self, images, condition=None):
+        return torch.zeros(*images.shape[:1], 1, *images.shape[1:])
+
+
+@pytest.mark.parametrize("kind", [Halved, Shifted, Other])
+def test_a_forward_that_is_more_than_the_network_is_refused(kind):
+    with pytest.raises(TypeError, match=f"expected a {kind.__name__} that|expected a network of"):
+        kind(**SIZES).sample(1, (1, 2, 2))

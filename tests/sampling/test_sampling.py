@@ -1,0 +1,502 @@
+"""Sampling: the incremental path gives the logits of the full forward, all samplers draw the same images, from the
+right distribution."""
+
+import copy
+import itertools
+import re
+
+import pytest
+import torch
+
+from helpers.checks import assert_close
+from helpers.random_models import COLOURS, MODELS, generator, make
+from pixelrnn_ext import likelihood, sampling
+from pixelrnn_ext.incremental.eager import EagerRow
+from pixelrnn_ext.incremental.native import NativeRow
+from pixelrnn_ext.incremental.rows import Rows
+from pixelrnn_ext.incremental.steps import Draw
+from pixelrnn_ext.operators import columns, library
+
+BACKENDS = ["auto", "reference"]
+
+# Relative to the logits computed in float64. The layers in a row sum about 1000 products, which in float32 errs by
+# about sqrt(1000) units of rounding, 2^-24. 2e-6 is 34 units.
+RATIO = {torch.float64: 1e-12, torch.float32: 2e-6}
+
+
+def full_logits(model, images, condition=None):
+    """Returns the logits of the full forward in float64, since torch's float32 differs between processors."""
+    with torch.no_grad():
+        return copy.deepcopy(model).double()(images, condition if condition is None else condition.double())
+
+
+def drawn_by(sampler, model, n, height, width, condition=None, temperature=1.0, given=None, known=None):
+    draws = sampling.checked_draws(
+        model, n, (model.image_channels, height, width), generator(), temperature, given, known
+    )
+    with torch.no_grad():
+        return model._draw(sampler, draws, condition)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize(
+    ("height", "width", "backend"),
+    [(4, 6, "auto"), (4, 2, "reference"), (2, 8, "auto")],
+    ids=["4x6", "4x2-reference", "2x8"],
+)
+@pytest.mark.parametrize("condition", [None, "label", "map"])
+@pytest.mark.parametrize("colours", COLOURS)
+@pytest.mark.parametrize("name", MODELS)
+def test_incremental_logits(name, colours, condition, height, width, backend):
+    """Teacher-forcing gives the logits of the full forward: batch 1 and 16, float64 and float32."""
+    for dtype, n in ((torch.float64, 1), (torch.float64, 16), (torch.float32, 16)):
+        if backend == "reference" and n == 16 and dtype == torch.float64:
+            continue
+        model = make(name, colours, dtype, backend=backend, condition_channels=0 if condition is None else 3)
+        images = torch.randint(model.levels, (n, model.image_channels, height, width), generator=generator())
+        size = {None: None, "label": (n, 3, 1, 1), "map": (n, 3, height, width)}[condition]
+        given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
+        full, got = full_logits(model, images, given), model.incremental_logits(images, given)
+        assert got.dtype == dtype
+        # The last sum may cancel: each of its roundings is of a partial sum as large as its bias.
+        rounding = 2 * torch.finfo(dtype).eps * max(head[-1].bias.abs().max() for head in heads(model))
+        assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
+
+
+def heads(model):
+    return [model.head] if hasattr(model, "head") else [model.small_model.head, model.large_model.head]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (9, 8)])
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
+def test_incremental_logits_of_narrow_and_tall_images(name, height, width):
+    model = make(name, "rgb")
+    images = torch.randint(model.levels, (2, 3, height, width))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
+@pytest.mark.parametrize("hidden", [16, 33, 70], ids="h{}".format)
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
+def test_incremental_logits_of_wide_layers(name, hidden):
+    """More outputs than a block of packed weights, and no multiple of a vector."""
+    model = make(name, "rgb", torch.float32, hidden_channels=hidden, head_channels=2 * hidden)
+    images = torch.randint(model.levels, (7, 3, 3, 4))
+    assert_close("logits", full_logits(model, images), model.incremental_logits(images), RATIO[torch.float32])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_instruction_sets(instruction_set, dtype):
+    """Every one gives the logits of the full forward, and the same bits with any number of threads."""
+    threads = torch.get_num_threads()
+    model = make("diagonal", "rgb", dtype, hidden_channels=21)
+    images = torch.randint(model.levels, (5, 3, 3, 4))
+    try:
+        got = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            got.append(model.incremental_logits(images))
+    finally:
+        torch.set_num_threads(threads)
+    assert_close("logits", full_logits(model, images), got[0], RATIO[dtype])
+    if dtype == torch.float64:  # torch's own products of a row may depend on the threads in float32
+        assert all(torch.allclose(other, got[0], rtol=0, atol=1e-14) for other in got)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("known", [None, "upper half", "box", "one colour"])
+@pytest.mark.parametrize("colours", COLOURS)
+@pytest.mark.parametrize("name", MODELS)
+def test_all_samplers_draw_the_same_images(name, colours, known):
+    model = make(name, colours)
+    shape = 3, model.image_channels, 4, 6
+    given, mask = None, None
+    if known:
+        given, mask = torch.randint(model.levels, shape, generator=generator(5)), torch.zeros(shape, dtype=torch.bool)
+        mask[
+            {
+                "upper half": (..., slice(2), slice(None)),
+                "box": (..., slice(1, 3), slice(2, 5)),
+                "one colour": (slice(None), 0),
+            }[known]
+        ] = True
+    naive, *others = (
+        drawn_by(sampler, make(name, colours, backend=backend), 3, 4, 6, given=given, known=mask)
+        for sampler, backend in [
+            (sampling.naive, "auto"),
+            (sampling.cropped, "auto"),
+            *((sampling.incremental, b) for b in BACKENDS),
+        ]
+    )
+    for other in others:
+        assert torch.equal(other, naive)
+    if known:
+        assert torch.equal(naive[mask], given[mask])
+        assert mask.all() or not torch.equal(naive, given)
+
+
+def test_conditions_steer_all_samplers_alike():
+    model = make("diagonal", "rgb", condition_channels=2)
+    with torch.no_grad():
+        model.head[-1].weight.mul_(10)  # an untrained model's logits hardly depend on anything
+    condition = 5 * torch.randn(2, 2, 1, 1, dtype=torch.float64)
+    images = drawn_by(sampling.incremental, model, 2, 4, 5, condition)
+    assert torch.equal(images, drawn_by(sampling.naive, model, 2, 4, 5, condition))
+    assert torch.equal(images, drawn_by(sampling.cropped, model, 2, 4, 5, condition.expand(-1, -1, 4, 5)))
+    assert not torch.equal(images, drawn_by(sampling.incremental, model, 2, 4, 5, -condition))
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
+def test_frequencies_are_the_models_probabilities(name, temperature):
+    """All 2x2 binary images: counted, against the exact likelihood, at temperature 1, and against the tempered
+    conditionals."""
+    model, n = make(name), 40000
+    images = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
+    with torch.no_grad():
+        logits = model(images) / temperature
+        expected = n * likelihood.log_prob(logits, images).sum((1, 2, 3)).exp()
+    samples = model.sample(n, (1, 2, 2), generator=generator(), temperature=temperature)
+    counts = (samples.view(n, 4) * torch.tensor([8, 4, 2, 1])).sum(1).bincount(minlength=16)
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert chi_square < 37.7  # 15 degrees of freedom: 1 in 1000
+
+
+def test_an_upper_half_is_completed_from_the_conditional_distribution():
+    model, n = make("diagonal"), 20000
+    given = torch.tensor([[1, 0], [0, 0]]).view(1, 1, 2, 2)
+    known = torch.tensor([[True, True], [False, False]])
+    images = torch.tensor([[1, 0, *rest] for rest in itertools.product((0, 1), repeat=2)]).view(-1, 1, 2, 2)
+    with torch.no_grad():
+        expected = n * model.log_prob(images).softmax(0)
+    samples = model.sample(n, (1, 2, 2), generator=generator(), given=given, known=known)
+    counts = (samples.view(n, 4) * torch.tensor([0, 0, 2, 1])).sum(1).bincount(minlength=4)
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom: 1 in 1000
+
+
+def test_the_most_likely_value_at_temperature_0():
+    model = make("diagonal", "rgb")
+    images = model.sample(2, (3, 3, 4), temperature=0)
+    with torch.no_grad():
+        assert torch.equal(model(images).argmax(1), images)
+
+
+def test_randomness_is_one_uniform_tensor_of_the_generator():
+    model = make("row", "rgb")
+    images = model.sample(2, (3, 3, 4), generator=generator(3))
+    assert torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(3)))
+    assert not torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(4)))
+    used = generator(3)
+    model.sample(2, (3, 3, 4), generator=used)
+    expected = generator(3)
+    torch.rand(2, 3, 3, 4, dtype=torch.float64, generator=expected)
+    assert torch.equal(used.get_state(), expected.get_state())
+    torch.manual_seed(3)
+    assert torch.equal(images, model.sample(2, (3, 3, 4)))
+
+
+@pytest.mark.parametrize("runner", [EagerRow, NativeRow])
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("levels", "logits"), [(2, 1), (3, 3), (256, 256)])
+def test_draw_step(runner, temperature, levels, logits):
+    """A row of draws is likelihood.draw: uniform numbers at both ends, equal logits, infinite ones."""
+    rows = Rows(images=9, width=11, margin=1, dtype=torch.float64, device=torch.device("cpu"))
+    buffers = {
+        name: rows.buffer(2, dtype)
+        for name, dtype in dict(uniform=torch.float64, known=torch.bool, values=torch.int64, image=None).items()
+    }
+    all_logits = rows.buffer(2 * logits).normal_(std=3)
+    all_logits[3] = 0
+    all_logits[4, :, ::2] = -torch.inf if logits > 1 else 0
+    uniform = buffers["uniform"].uniform_()
+    uniform[5], uniform[6] = 0, 1 - 2**-53
+    scaled = torch.linspace(-1, 1, levels, dtype=torch.float64)
+    buffers["known"][2:, :3] = True
+    buffers["values"][2:, :3] = levels - 1
+    draws = [Draw(all_logits, scaled=scaled, colour=k, temperature=temperature, **buffers) for k in range(2)]
+    runner(rows, draws).run()
+    expected = likelihood.draw(all_logits.unflatten(2, (2, logits)), uniform, temperature)
+    expected[buffers["known"]] = levels - 1
+    assert torch.equal(buffers["values"][1:], expected[1:])
+    assert torch.equal(buffers["image"][1:], scaled[expected[1:]])
+    assert not buffers["values"][:1].any()
+
+
+def test_a_model_of_bfloat16_samples_in_float32():
+    """From images that are scaled in bfloat16."""
+    model = make("diagonal", "rgb", torch.bfloat16)
+    assert model.sample(2, (3, 2, 3), generator=generator()).dtype == torch.int64
+    images = torch.randint(model.levels, (2, 3, 2, 3))
+    exact = copy.deepcopy(model).double()
+    exact.scaled = lambda values: model.scaled(values).double()
+    assert_close("logits", exact(images).detach(), model.incremental_logits(images), RATIO[torch.float32])
+
+
+def test_no_images():
+    assert make("diagonal").sample(0, (1, 3, 4)).shape == (0, 1, 3, 4)
+
+
+def test_sampling_leaves_the_model_and_its_arguments_as_they_are():
+    model = make("multiscale", "rgb").train()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    given, known = torch.full((3, 4, 4), 6), torch.zeros(4, 4, dtype=torch.bool)
+    known[:2] = True
+    images = model.sample(2, (3, 4, 4), given=given, known=known)
+    assert (images[..., :2, :] == 6).all() and (given == 6).all() and not images.requires_grad
+    assert model.training
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+
+
+@pytest.mark.parametrize(("name", "rows"), [("diagonal", 4), ("multiscale", 6)])
+def test_progress(name, rows):
+    seen = []
+    make(name).sample(1, (1, 4, 4), progress=lambda *args: seen.append(args))
+    assert seen == [(row, rows) for row in range(1, rows + 1)]
+
+
+def test_progress_on_stderr(capsys):
+    make("diagonal").sample(1, (1, 2, 2), progress=True)
+    assert capsys.readouterr().err == "\rrow 1/2\rrow 2/2\n"
+
+
+@pytest.mark.parametrize("progress", ["x", "", 1, 0, None])
+def test_a_progress_that_cannot_be_called(progress):
+    """Before anything is drawn."""
+    with pytest.raises(TypeError, match=f"expected progress to be a bool or callable, got {type(progress).__name__}"):
+        make("diagonal").sample(0, (1, 2, 2), progress=progress)
+
+
+def test_an_interrupt_passes_through():
+    def interrupt(done, rows):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    model = make("row")
+    with pytest.raises(KeyboardInterrupt):
+        model.sample(1, (1, 4, 4), progress=interrupt)
+    assert model.sample(1, (1, 4, 4)).shape == (1, 1, 4, 4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_pixel_may_run_twice(name, monkeypatch):
+    """As it does where a CUDA graph is captured: the warm-up, then the first replay."""
+
+    def every_pixel_twice(row):
+        for column in range(row.rows.width if row.steps else 0):
+            for _ in range(2):
+                row.column.fill_(row.rows.margin + column)
+                row._pixel()
+
+    model = make(name, "rgb", backend="reference")
+    images = model.sample(2, (3, 4, 4), generator=generator())
+    monkeypatch.setattr(EagerRow, "run", every_pixel_twice)
+    assert torch.equal(images, model.sample(2, (3, 4, 4), generator=generator()))
+    with torch.no_grad():
+        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_autocast_does_not_reach_sampling(backend):
+    model = make("diagonal", "rgb", torch.float32, backend=backend, condition_channels=2)
+    images, condition = torch.randint(7, (2, 3, 4, 5)), torch.randn(2, 2, 1, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = model.incremental_logits(images, condition)
+        model.sample(2, (3, 2, 2), condition=condition)
+    assert torch.equal(got, model.incremental_logits(images, condition))
+
+
+def test_a_layer_without_mask_is_refused():
+    model = make("diagonal")
+    model.blocks[0].layer.mask_type = None
+    with pytest.raises(ValueError, match="expected a layer with mask_type 'A' or 'B' to run it pixel by pixel"):
+        model.sample(1, (1, 2, 2))
+
+
+WRONG = {
+    "n": (dict(n=1.5), TypeError, "expected n to be an int, got float"),
+    "negative n": (dict(n=-1), ValueError, "expected n >= 0, got -1"),
+    "channels": (dict(shape=(3, 4, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(3, 4, 4\)"),
+    "2-D shape": (dict(shape=(4, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(4, 4\)"),
+    "empty": (dict(shape=(1, 0, 4)), ValueError, r"expected shape \(1, H, W\) with H, W >= 1, got \(1, 0, 4\)"),
+    "temperature": (dict(temperature=-0.5), ValueError, "expected temperature >= 0 and finite, got -0.5"),
+    "NaN": (dict(temperature=float("nan")), ValueError, "expected temperature >= 0 and finite, got nan"),
+    "text": (dict(temperature="1"), TypeError, "expected temperature to be a number, got str"),
+    "large temperature": (dict(temperature=10**400), ValueError, "expected temperature >= 0 and finite, got 1000"),
+    "shape of one number": (dict(shape=5), TypeError, r"expected shape to be a tuple \(C, H, W\), got int"),
+    "generator": (dict(generator=3), TypeError, "expected generator to be a torch.Generator, got int"),
+    "given alone": (dict(given=torch.zeros(4, 4).long()), ValueError,
+        "expected given and known together, got only given"),
+    "known alone": (dict(known=torch.zeros(4, 4).bool()), ValueError,
+        "expected given and known together, got only known"),
+    "float given": (dict(given=torch.zeros(4, 4), known=torch.ones(4, 4).bool()), TypeError,
+        "expected given as a Tensor of integers, got torch.float32"),
+    "int known": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(4, 4).long()), TypeError,
+        "expected known as a Tensor of bool, got torch.int64"),
+    "given shape": (dict(given=torch.zeros(4, 5).long(), known=torch.ones(4, 4).bool()), ValueError,
+        r"expected given broadcastable to \(2, 1, 4, 4\), got \(4, 5\)"),
+    "known shape": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(3, 1, 4, 4).bool()), ValueError,
+        r"expected known broadcastable to \(2, 1, 4, 4\), got \(3, 1, 4, 4\)"),
+    "given range": (dict(given=torch.full((4, 4), 2), known=torch.ones(4, 4).bool()), ValueError,
+        r"expected given values in \[0, 2\) where known, got 2"),
+    "condition": (dict(condition=torch.zeros(2, 3, 1, 1)), ValueError, "expected no condition"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        make("diagonal", dtype=torch.float32).sample(**dict(n=2, shape=(1, 4, 4)) | arguments)
+
+
+def test_a_missing_condition():
+    with pytest.raises(ValueError, match=r"expected a condition broadcastable to \(2, 3, 4, 4\), got None"):
+        make("diagonal", condition_channels=3).sample(2, (1, 4, 4))
+
+
+def test_values_out_of_range_where_nothing_is_known_do_not_matter():
+    given, known = torch.full((4, 4), 99), torch.zeros(4, 4, dtype=torch.bool)
+    assert make("diagonal").sample(2, (1, 4, 4), given=given, known=known).max() <= 1
+
+
+def test_sizes_that_the_multi_scale_model_refuses():
+    with pytest.raises(ValueError, match="multiples of factor 2, got 4 x 5"):
+        make("multiscale").sample(2, (1, 4, 5))
+
+
+def numbers(program):
+    """Returns a program with numbers in place of the names of its steps."""
+    return [columns.step(word) if isinstance(word, str) else word for word in program]
+
+
+BLOCK = columns.block(1, torch.float32) if library.why_no_native() is None else 0
+RIGHT = ["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start stop relu packed block, one tap
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (RIGHT[:-1], "ends within a step"),
+        ([9], "there is no step 9"),
+        ([2**32], "there is no step 4294967296"),
+        ([-1], "there is no step -1"),
+        (["linear", 99, 1, 0, 3, 0, 2, 0], "there is no tensor 99"),
+        (["linear", 0, 1, 0, 4, 0, 2, BLOCK, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
+        (["linear", 0, 1, -1, 3, 0, 2, BLOCK, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 2], f"expected {2 * BLOCK} packed weights, got {3 * BLOCK}"),
+        (["linear", 0, 1, 0, 3, 0, 2, BLOCK + 1, 1, 0, 0, 3], "packed in blocks of"),
+        (["linear", 0, 3, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "wrong dtype"),
+        (["linear", 0, 4, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "expected a buffer"),
+        (["cell", 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
+        (["draw", 0, 3, 5, 6, 1, 0, 3], "has no logits"),
+        (["draw", 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["draw", 8, 3, 5, 6, 7, 0, 0], "has no logits"),
+        (["encode", 0, 6, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["encode", 0, 9, 5, 7, 0, 0], "wrong dtype"),
+        (["encode", 0, 9, 9, 7, 0, 3], "has no logits"),
+        (["decode", 0, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
+        (["decode", 0, 5, 9, 7, 0, 0], "expected streams to decode"),
+        (["encode", 11, 9, 9, 10, 0, 0], "expected 3 colours of 2 levels"),
+        (["encode", 12, 9, 9, 13, 0, 0], "expected at most 4096 levels to code, got 4097"),
+    ],
+)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_wrong_programs_are_refused(code, message):
+    tensors = [
+        torch.zeros(5, 2, 3),
+        torch.zeros(5, 2, 3),
+        torch.zeros(1, 3, 1, BLOCK),
+        torch.zeros(5, 2, 3, dtype=torch.float64),
+        torch.zeros(4, 2, 3),
+    ]
+    tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]
+    tensors[5][3, 1, 0], tensors[6][3, 1, 0] = True, 9
+    tensors += [torch.zeros(2), torch.zeros(5, 2, 2), torch.zeros(5, 2, 3, dtype=torch.int64), torch.zeros(3)]
+    tensors += [torch.zeros(5, 2, 6), torch.zeros(5, 2, 3 * 4097), torch.zeros(4097)]
+    torch.ops.pixelrnn_ext.run_columns(tensors, numbers(RIGHT), 1, 1.0)
+    with pytest.raises(RuntimeError, match=message):
+        torch.ops.pixelrnn_ext.run_columns(tensors, numbers(code), 1, 1.0)
+
+
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_a_step_of_another_name_is_refused():
+    with pytest.raises(RuntimeError, match="expected the name of a step, got lin$"):
+        columns.step("lin")
+
+
+FULL = 2**64 - 1 - 2**64  # a range as it is at the beginning, in 64 bits
+STREAM = [0, 2, 5, FULL, 8, 3]  # first last offset range at end
+
+
+@pytest.mark.parametrize(
+    "streams,options,message",
+    [
+        ([[0, 3, *STREAM[2:]]], {}, "there are streams of 3 of 2 images"),
+        ([[0, 1, *STREAM[2:]]], {}, "there are streams of 1 of 2 images"),
+        ([[1, *STREAM[1:]]], {}, "a stream has the images 1 to 2 behind 0"),
+        ([[-1, *STREAM[1:]]], {}, "a stream has the images -1 to 2"),
+        ([[2, 1, *STREAM[2:]]], {}, "a stream has the images 2 to 1"),
+        ([STREAM, STREAM], {}, "a stream has the images 0 to 2 behind 2"),
+        ([[*STREAM[:5], 4]], {}, "not one that was opened in 3 bytes"),
+        ([[*STREAM[:4], -1, 3]], {}, "not one that was opened"),
+        ([[*STREAM[:3], 2**48 - 1, 8, 3]], {}, "not one that was opened"),
+        ([[*STREAM[:3], 0, 8, 3]], {}, "not one that was opened"),
+        ([STREAM[:5]], {}, r"expected streams \(n, 6\) of int64"),
+        ([STREAM], dict(on_grid=True), "expected float64 on the grid"),
+        (None, {}, "expected streams and their bytes, got one"),
+    ],
+)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_wrong_streams_are_refused(streams, options, message):
+    integers = [torch.zeros(3, 2, 1, dtype=torch.int64) for _ in range(2)]
+    tensors = [torch.zeros(3, 2, 1), torch.zeros(3, 2, 1, dtype=torch.bool), *integers, torch.zeros(2)]
+    tensors.append(torch.zeros(3, 2, 1))
+    decode, data = numbers(["decode", 0, 1, 2, 4, 5, 0]), torch.tensor([1, 2, 3], dtype=torch.uint8)
+    torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, streams=torch.tensor([STREAM]), bytes=data)
+    given = dict(streams=None if streams is None else torch.tensor(streams), bytes=data) | options
+    with pytest.raises(RuntimeError, match=message):
+        torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, **given)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "code", "message"),
+    [
+        ((5, 2, 0), ["pointwise", 0, -1, 0, 0, 3, 0], "channels 0 to 3 are not in a buffer"),
+        ((2**31, 0, 3), [], "expected fewer than 2^31 columns and images, got 2147483648 and 0"),
+        ((5, 2**31, 0), [], "expected fewer than 2^31 columns and images, got 5 and 2147483648"),
+        (
+            (5, 0, 2**30),
+            ["linear", 0, 0, 0, 1, 0, 0, BLOCK, 2, *[0, 0, 2**30] * 2],
+            "expected taps of fewer than 2^31 channels",
+        ),
+    ],
+)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_programs_of_empty_buffers_are_checked_too(sizes, code, message):
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        torch.ops.pixelrnn_ext.run_columns([torch.empty(sizes)], numbers(code), 1, 1.0)
+
+
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_no_streams_decode_no_images():
+    def decode(images):
+        buffers = [torch.zeros(3, images, 1, dtype=dtype) for dtype in (torch.float32, torch.bool, torch.int64)]
+        streams, data = torch.empty(0, 6, dtype=torch.int64), torch.zeros(3, dtype=torch.uint8)
+        torch.ops.pixelrnn_ext.run_columns(
+            [*buffers, torch.zeros(2)], numbers(["decode", 0, 1, 2, 3, 0, 0]), 1, 1.0, streams=streams, bytes=data
+        )
+
+    decode(0)
+    with pytest.raises(RuntimeError, match="expected streams to decode"):
+        decode(2)
+
+
+@pytest.mark.parametrize("interval", [(5, 5), (6, 5), (0, 2**24 + 1), (2**24, 2**24)], ids=str)
+@pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
+def test_wrong_intervals_are_refused(interval):
+    start, stop = interval
+    with pytest.raises(RuntimeError, match=f"expected 0 <= start < stop <= {2**24}, got {start} and {stop}"):
+        torch.ops.pixelrnn_ext.range_encode(torch.tensor([0 << 32 | 7, start << 32 | stop]))

@@ -1,0 +1,228 @@
+"""The native kernels against the reference: every layer, every gradient, awkward sizes, strides, dtypes and subsets."""
+
+import copy
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from helpers import child
+from helpers.checks import LAYERS, RATIO, SIZES, assert_close, gate_bias_channels, make_layer, outputs_and_gradients
+from pixelrnn_ext.operators import library
+
+
+def in_float64(t):
+    return t if t is None else t.detach().double().requires_grad_(t.requires_grad)
+
+
+def compare(layer, dtype, x, gate_bias=None):
+    """With the reference in float64, since torch's float32 differs between processors."""
+    got = outputs_and_gradients(layer, "native", x, gate_bias)
+    exact = copy.deepcopy(layer).double()
+    expected = outputs_and_gradients(exact, "reference", in_float64(x), in_float64(gate_bias))
+    for name in expected:
+        assert_close(name, expected[name], got[name], RATIO[dtype])
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("n", "channels", "hidden", "height", "width", "colours"), SIZES)
+def test_sizes(name, n, channels, hidden, height, width, colours, dtype):
+    for options in (dict(initial_state="learned"), dict(mask_type=None, bias=False)):
+        layer = make_layer(name, channels, hidden, image_channels=colours, dtype=dtype, **options)
+        x = torch.randn(n, channels, height, width, dtype=dtype, requires_grad=True)
+        compare(layer, dtype, x)
+        gate_bias = torch.randn(n, gate_bias_channels(layer), height, width, dtype=dtype, requires_grad=True)
+        compare(layer, dtype, x, gate_bias)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("name", ["row3", "bilstm"])
+def test_instruction_sets_and_threads(name, n, instruction_set, threads):
+    layer = make_layer(name, 5, 24, initial_state="learned")
+    compare(layer, torch.float32, torch.randn(n, 5, 9, 10, requires_grad=True))
+
+
+def _strided(x):
+    return torch.stack([x, x + 1], -1)[..., 0]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param(lambda x: x.contiguous(memory_format=torch.channels_last), id="channels_last"),
+        pytest.param(_strided, id="strided"),
+        pytest.param(lambda x: x[:1].expand(x.shape), id="expanded"),
+        pytest.param(lambda x: x.transpose(2, 3).contiguous().transpose(2, 3), id="transposed"),
+    ],
+)
+@pytest.mark.parametrize("name", ["row3", "bilstm"])
+def test_strides(name, layout):
+    layer = make_layer(name, 6, 7, dtype=torch.float64)
+    x = layout(torch.randn(3, 6, 5, 4, dtype=torch.float64)).detach().requires_grad_()
+    gate_bias = layout(torch.randn(3, gate_bias_channels(layer), 5, 4, dtype=torch.float64)).detach().requires_grad_()
+    cotangent = layout(torch.randn(3, 7, 5, 4, dtype=torch.float64))
+    got = outputs_and_gradients(layer, "native", x, gate_bias, cotangent)
+    expected = outputs_and_gradients(layer, "reference", x, gate_bias, cotangent)
+    for key in expected:
+        assert_close(key, expected[key], got[key], RATIO[torch.float64])
+    assert got["output"].is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("name", ["row3", "bilstm"])
+def test_half_is_computed_in_float32(name, backend, dtype):
+    """The result is the float32 one of the rounded inputs, rounded once."""
+    layer = make_layer(name, 4, 8).to(dtype)
+    x = torch.randn(2, 4, 6, 5, dtype=dtype, requires_grad=True)
+    exact = make_layer(name, 4, 8)
+    exact.load_state_dict({key: value.float() for key, value in layer.state_dict().items()})
+    cotangent = torch.randn(2, 8, 6, 5).to(dtype)
+    got = outputs_and_gradients(layer, backend, x, cotangent=cotangent)
+    expected = outputs_and_gradients(
+        exact, "reference", x.detach().float().requires_grad_(), cotangent=cotangent.float()
+    )
+    for key in expected:
+        assert got[key].dtype == dtype
+        assert_close(key, expected[key], got[key], torch.finfo(dtype).eps)
+
+
+OPTIONAL = ("bias", "h0", "c0", "gate_bias")
+
+
+@pytest.mark.parametrize(
+    "given", range(16), ids=lambda bits: "+".join(n for i, n in enumerate(OPTIONAL) if bits >> i & 1) or "none"
+)
+@pytest.mark.parametrize("function", ["row_lstm", "diagonal_lstm", "diagonal_bilstm"])
+def test_any_subset_of_the_optional_tensors(function, given):
+    n, channels, hidden, height, width = 2, 3, 4, 3, 5
+    kernel, taps, directions = (3, 3, 1) if function == "row_lstm" else (1, 2, 1 + (function == "diagonal_bilstm"))
+
+    def rand(*size):
+        return torch.randn(size, dtype=torch.float64, requires_grad=True)
+
+    sizes = {
+        "bias": (4 * hidden,),
+        "h0": (hidden,),
+        "c0": (hidden,),
+        "gate_bias": (n, 4 * hidden * directions, height, width),
+    }
+    chosen = [name for i, name in enumerate(OPTIONAL) if given >> i & 1]
+    arguments = {"weight_ih": rand(4 * hidden, channels, 1, kernel), "weight_hh": rand(4 * hidden, hidden, taps)}
+    arguments |= {name: rand(*sizes[name]) for name in chosen}
+    if directions == 2:  # the second direction has the ones that the first one lacks
+        arguments |= {
+            "weight_ih_reverse": rand(4 * hidden, channels, 1, 1),
+            "weight_hh_reverse": rand(4 * hidden, hidden, 2),
+        }
+        arguments |= {name + "_reverse": rand(*sizes[name]) for name in OPTIONAL[:3] if name not in chosen}
+    arguments["input"] = rand(n, channels, height, width)
+    results = {}
+    for backend in ("native", "reference"):
+        y = getattr(px.functional, function)(**arguments, backend=backend)
+        results[backend] = [y, *torch.autograd.grad(y.square().sum(), list(arguments.values()))]
+    for name, expected, got in zip(["output", *arguments], results["reference"], results["native"]):
+        assert_close(name, expected, got, RATIO[torch.float64])
+
+
+@pytest.mark.parametrize("wanted", ["input", "weight_ih", "weight_hh", "bias", "h0", "c0", "gate_bias"])
+def test_gradient_of_one_tensor_alone(wanted):
+    layer = make_layer("bilstm", 3, 4, initial_state="learned", dtype=torch.float64)
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_(name == wanted)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=wanted == "input")
+    gate_bias = torch.randn(2, 32, 4, 5, dtype=torch.float64, requires_grad=wanted == "gate_bias")
+    compare(layer, torch.float64, x, gate_bias)
+
+
+@pytest.mark.parametrize("name", ["row3", "diagonal"])
+def test_gate_bias_broadcasts(name):
+    layer = make_layer(name, 3, 4, dtype=torch.float64)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    bias = torch.randn(1, 16, 1, 1, dtype=torch.float64)
+    assert torch.equal(layer(x, bias), layer(x, bias.expand(2, 16, 4, 5)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_gradient_is_recorded_where_none_is_needed(name):
+    layer = make_layer(name, 3, 4)
+    with torch.no_grad():
+        assert not layer(torch.randn(1, 3, 4, 4)).requires_grad
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
+    layer = make_layer(name, 5, 12, initial_state="learned")
+    x = torch.randn(n, 5, 11, 10, requires_grad=True)
+    y = layer(x)
+    leaves = [x, *layer.parameters()]
+    cotangent = torch.randn_like(y)
+    first = torch.autograd.grad(y, leaves, cotangent, retain_graph=True)
+    second = torch.autograd.grad(y, leaves, cotangent)
+    again = layer(x)
+    third = torch.autograd.grad(again, leaves, cotangent)
+    assert torch.equal(y, again)
+    for a, b, c in zip(first, second, third):
+        assert torch.equal(a, b) and torch.equal(a, c)
+
+
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_without_openmp_no_thread_waits(monkeypatch, threads):
+    """Where torch's threads come from a pool, the kernels are told so, and a scan of one image still computes. That
+    shares which run in turn end is for tests/native/check_scan.cpp: here they do not."""
+    before = library._threads_run_at_once()
+    monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
+    spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    try:
+        for name in ("row3", "bilstm"):
+            layer = make_layer(name, 3, 24, dtype=torch.float64)
+            compare(layer, torch.float64, torch.randn(1, 3, 5, 6, dtype=torch.float64, requires_grad=True))
+    finally:
+        assert torch.ops.pixelrnn_ext.set_threads_at_once(before) is False, "the kernels were not told"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_non_finite_input_reaches_the_same_cells(name, value):
+    """Unmasked: NaN exactly where the reference has it, no crash, and finite cells with the same values."""
+    layer = make_layer(name, 3, 9, mask_type=None, dtype=torch.float64)
+    x = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    x[0, 1, 2, 3] = value
+    layer.backend = "reference"
+    expected = layer(x)
+    layer.backend = "native"
+    got = layer(x)
+    assert torch.equal(expected.isnan(), got.isnan())
+    if value != value:
+        assert expected.isnan().any() and not expected.isnan().all()
+    assert_close("finite cells", expected.nan_to_num(), got.nan_to_num(), RATIO[torch.float64])
+
+
+BACKWARD_OF_A_COLUMN = """
+import resource, torch, pixelrnn_ext
+torch.set_num_threads(1)
+ops, n, h = torch.ops.pixelrnn_ext, 20000, 64
+weight, x, dh = torch.zeros(1, 2, h, 4, h), torch.zeros(1, 1, n, 1, 4 * h), torch.zeros(1, n, 1, 1, h)
+scan = None, None, None, x, weight, None, None, None, None, [0], True, 1, "pixelrnn", "none"
+_, hs, c, gates = ops.scan(*scan)
+used = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 3 * gates.numel() * 4,) * 2)
+ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  # of weight_hh alone
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc, which says what is in use")
+def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
+    """Of one, in lines so short that many would be taken at once: less than three maps of dx are left to it."""
+    options = dict(cwd=tmp_path, env=child.environment(), capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", BACKWARD_OF_A_COLUMN], **options)
+    assert run.returncode == 0, run.stderr

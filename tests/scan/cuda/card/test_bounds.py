@@ -1,0 +1,90 @@
+"""The bounds of tf32 hold whatever a product does with its operands: a Row LSTM in float64, operands cut by hand."""
+
+import torch
+
+from helpers.gpu import REDUCED, strict_products
+
+from .bounds import GRADIENT_RATIO, RATIO
+
+CUT = 13  # bits of float32 that tf32 lacks
+
+
+def exact(t):
+    return t
+
+
+def truncated(t):
+    return (t.float().view(torch.int32) & -(1 << CUT)).view(torch.float32).double()
+
+
+def rounded(t):
+    """To nearest, as csrc/cuda rounds."""
+    return ((t.float().contiguous().view(torch.int32) + (1 << CUT - 1)) & -(1 << CUT)).view(torch.float32).double()
+
+
+class Product(torch.autograd.Function):
+    """a @ b, whose two gradients are products as well; ``cut`` acts on the operands of the three."""
+
+    @staticmethod
+    def forward(ctx, a, b, cut):
+        ctx.save_for_backward(a, b)
+        ctx.cut = cut
+        return cut[0](a) @ cut[0](b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (a, b), (_, cut_a, cut_b) = ctx.saved_tensors, ctx.cut
+        return cut_a(grad) @ cut_a(b).mT, cut_b(a).mT @ cut_b(grad), None
+
+
+def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
+    """Three taps: x [n, H, W, C], weight_hh [3, h, 4h]."""
+    n, height, width, channels = x.shape
+    hidden = weight_hh.shape[1]
+    gates = (Product.apply(x.reshape(-1, channels), weight_ih, input_cut) + bias).view(n, height, width, -1)
+    h = c = x.new_zeros(n, width, hidden)
+    rows = []
+    for row in range(height):
+        padded = torch.nn.functional.pad(h, (0, 0, 1, 1))
+        neighbours = torch.cat([padded[:, k : k + width] for k in range(3)], -1).reshape(n * width, -1)
+        product = Product.apply(neighbours, weight_hh.reshape(3 * hidden, -1), state_cut)
+        i, f, g, o = (gates[:, row] + product.view(n, width, -1)).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        rows.append(h)
+    return torch.stack(rows, 1)
+
+
+def errors(products, hidden, channels):
+    """Of h, and the largest of a gradient."""
+    uniform = [torch.rand(size) * 2 - 1 for size in ((channels, 4 * hidden), (3, hidden, 4 * hidden), (4 * hidden,))]
+    scale = channels**-0.5, hidden**-0.5, hidden**-0.5
+    leaves = [torch.randn(2, 6, 7, channels), *(u * s for u, s in zip(uniform, scale))]
+    leaves = [leaf.double().requires_grad_() for leaf in leaves]
+    cotangent = torch.randn(2, 6, 7, hidden, dtype=torch.float64)
+
+    def run(input_cut, state_cut):
+        h = row_lstm(*leaves, input_cut, state_cut)
+        return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
+
+    # Within the recurrence the operands are ours; the gradient of its weight is a product of the library.
+    pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
+    h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
+    return h, max(gradients)
+
+
+def test_the_bounds_hold_for_truncated_operands():
+    h, gradient = errors(truncated, 16, 3)
+    assert h < RATIO["tf32"] and gradient < GRADIENT_RATIO["tf32"]
+    # They leave no room that is not needed: a product that rounds stays below a half of each.
+    assert h > RATIO["tf32"] / 2 and gradient > GRADIENT_RATIO["tf32"] / 2
+    h, gradient = errors(rounded, 16, 3)
+    assert h < RATIO["tf32"] / 2 and gradient < GRADIENT_RATIO["tf32"] / 2
+
+
+def test_the_sums_of_halves_are_float32_where_the_bounds_are_asked_for():
+    matmul = torch.backends.cuda.matmul
+    before = [getattr(matmul, name) for name in REDUCED]
+    with strict_products():
+        assert not any(getattr(matmul, name) for name in REDUCED) and not matmul.allow_tf32
+    assert [getattr(matmul, name) for name in REDUCED] == before

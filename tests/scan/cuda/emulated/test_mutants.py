@@ -1,0 +1,118 @@
+"""Every synchronisation of every resident kernel, and every address of a peer, is broken in turn: the checks must
+object.
+
+A mutant is a switch in the translated PTX (tests/emulator): no barrier, a block's barrier instead of the cluster's, an
+arrival that releases nothing, no wait, no __syncwarp, the wrong peer, no push; of a barrier in shared memory too few or
+too many arrivals or bytes, the other buffer's barrier, the other parity.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+
+from helpers.emulated import library
+from helpers.kernels import kernels
+from helpers.scans import FAMILIES, Problem
+
+from ..kernel_paths import hidden_sizes
+from .comparison import RATIO
+
+pytestmark = pytest.mark.emulated
+
+
+# What breaks the exchange between blocks.
+OF_CLUSTERS = {
+    ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
+    *(("transfer barrier", mode) for mode in ("dropped", "less", "more")), ("transfer barrier fence", "dropped"),
+    *(("transfer arrive", mode) for mode in ("dropped", "other", "less", "more")),
+    *(("transfer wait", mode) for mode in ("dropped", "other", "parity")),
+    *(("store to a peer", mode) for mode in ("dropped", "other")),
+}  # fmt: skip
+
+
+# By the gates of a unit, in the order in which they are tried: a family, a factor of the smallest hidden size, height
+# and width. Row LSTMs of one tap are for kernels whose registers take no more with so many blocks. Short lines are for
+# kernels whose threads have one cell, three taps for kernels that have weights in registers and in shared memory.
+SCANS = {
+    4: [
+        ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
+        ("bilstm", 2, 4, 3), ("row1", 1, 4, 2), ("row3", 1, 4, 12),
+    ],
+    5: [("stable", 1, 26, 3), ("stable", 1, 12, 3), ("stable", 2, 4, 3)],
+}  # fmt: skip
+
+
+class Launch:
+    """One launch of a kernel, and what it should give, by the step path in float64."""
+
+    def __init__(self, emulated, kernel, blocks):
+        # A forward of several tiles has one group of warps and as long a line as it takes, so that every tile of a warp
+        # is used.
+        path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
+        self.format, ops = kernel.format, emulated.ops
+        for family, times, *size in SCANS[kernel.gates]:
+            hidden = times * hidden_sizes(kernel, blocks, FAMILIES[family].taps)[0]
+            corners = (0, 3) if kernel.gates == 5 else None
+            problem = Problem(kernel.format, family, hidden, (1, *size), corners=corners, merge="none", input=False)
+            plan = problem.plan(ops, "sm_90", path)[kernel.backward]
+            self.exists = plan.startswith(f"{kernel.name}: {blocks} block")
+            if self.exists:
+                break
+        else:
+            return
+        exact, s = problem.scan(torch.float64, "step"), problem.scan(path=path)
+        self.expected = ops.recurrence(*exact)
+        self.launch = partial(ops.recurrence, *s)
+        if kernel.backward:
+            half = problem.dtype.itemsize == 2
+            saved = self.expected[1].float(), self.expected[2].to(torch.float16 if half else torch.float32)
+            wide = (t.double() for t in (problem.cotangent, *saved))
+            self.expected = ops.recurrence_backward(*wide, *exact)
+            self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
+
+    def is_wrong(self):
+        """Whether there is a report, or wrong numbers."""
+        try:
+            got = self.launch()
+        except RuntimeError as error:
+            assert "emulator: " in str(error), error
+            return True
+        return any(not (a - b).norm() <= 4 * RATIO[self.format] * a.norm() for a, b in zip(self.expected, got))
+
+
+@pytest.mark.parametrize("kernel", [*kernels(), *kernels(5)], ids=lambda kernel: kernel.name)
+def test_every_mutant_is_caught(kernel):
+    emulated = library.load("sm_90")
+    emulator = emulated.emulator
+    mutants = [(site, mode) for site in emulator.sites(kernel.name) for mode in site.modes]
+    kinds = {site.instruction for site, _ in mutants}
+    assert "block barrier" in kinds
+    assert (kernel.kind != "single") == (OF_CLUSTERS <= {(site.instruction, mode) for site, mode in mutants})
+    assert kernel.kind != "single" or not {kind for kind, _ in OF_CLUSTERS} & kinds
+    reached, survivors = set(), []
+    launches = {blocks: launch for blocks in kernel.blocks if (launch := Launch(emulated, kernel, blocks)).exists}
+    assert len(launches) >= min(2, len(kernel.blocks))
+    emulator.schedule("burst")
+    try:
+        for blocks, launch in launches.items():
+            emulator.mutate_none()
+            assert not launch.is_wrong(), "the kernel itself"
+            for site, mode in mutants:
+                emulator.mutation_reached()
+                emulator.mutate(kernel.name, site.number, mode)
+                wrong = launch.is_wrong()
+                emulator.mutate_none()
+                if emulator.mutation_reached():
+                    reached.add((site, mode))
+                    if not wrong:
+                        survivors.append((blocks, site.number, site.place, site.instruction, mode))
+    finally:
+        emulator.mutate_none()
+    assert survivors == []
+    # A kernel whose registers hold too little for 8 blocks, which have 64 units at least, never pushes to so many
+    # peers.
+    unreached = {site.instruction for site, _ in set(mutants) - reached}
+    assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), (
+        "not reached"
+    )

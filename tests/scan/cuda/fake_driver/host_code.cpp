@@ -1,0 +1,244 @@
+// Scenarios of csrc/cuda's host code over the fake driver: `host_code NAME` runs one. tests/scan/cuda/fake_driver/test_host_code.py says
+// which GPUs it has.
+#include <cuda.h>
+
+#include <map>
+#include <thread>
+
+#include "../../csrc/cuda/kernel_loader.h"
+#include "training.h"
+
+using namespace training;
+
+namespace {
+
+std::map<std::string, void (*)()>& scenarios() {
+  static std::map<std::string, void (*)()> all;
+  return all;
+}
+#define SCENARIO(name)                                               \
+  void name();                                                       \
+  const bool name##_added = scenarios().emplace(#name, name).second; \
+  void name()
+
+void in_a_thread(void (*work)()) { std::thread(work).join(); }
+
+CUstream new_stream() {
+  CUstream stream = nullptr;
+  SUCCEEDS(cuStreamCreate(&stream, 0));
+  return stream;
+}
+CUstream capturing_stream() {
+  const CUstream stream = new_stream();
+  SUCCEEDS(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+  return stream;
+}
+CUresult end_of_capture(CUstream stream) {
+  CUgraph graph = nullptr;
+  return cuStreamEndCapture(stream, &graph);
+}
+// The calls that were refused. enter() asks for the current context where there may be none.
+int refusals() {
+  std::istringstream calls(fake_calls());
+  int count = 0;
+  for (std::string call; std::getline(calls, call);)
+    count += call.find(" -> ") != std::string::npos && call != "cuCtxGetDevice -> 201";
+  return count;
+}
+
+SCENARIO(each_kernel_is_prepared_once) {
+  SUCCEEDS(enter(0));
+  const CUstream stream = new_stream();
+  run_everything(stream);
+  EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
+  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // one file has the resident kernels, one the others
+  EQUAL(fake_count("cuModuleLoadData "), 2);
+  EQUAL(refusals(), 0);
+  const int loaded = fake_count("cuModuleGetFunction ");
+  EQUAL(fake_count("cuFuncSetAttribute "), loaded);
+  EQUAL(fake_count("cuModuleGetFunction pack_bf16 "), 1);
+  fake_forget();
+  run_everything(stream);
+  EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
+  for (const char* asked : {"cuModule", "cuFunc", "cuOccupancy", "cuThreadExchange", "cuDevicePrimary", "cuDeviceGet "})
+    EQUAL(fake_count(asked), 0);
+}
+
+SCENARIO(the_loop_over_lines_only_launches) {
+  SUCCEEDS(enter(0));
+  StepForwardArgs args{};
+  args.shape.directions = args.shape.images = args.shape.hidden = args.shape.active = 3;
+  CUfunction kernel = nullptr;
+  SUCCEEDS(load_step_kernel(StepType::float64, 5, false, kernel));
+  fake_forget();
+  for (int line = 0; line < kLines; ++line) SUCCEEDS(step_forward(kernel, args, nullptr));
+  EQUAL(fake_count("cuLaunchKernelEx step_forward_float64_5 grid 1 3 1 threads 256 shared 0 cluster 1 @1 "), kLines);
+  EQUAL(fake_count("cu"), kLines);
+}
+
+SCENARIO(a_cluster_is_a_part_of_the_grid) {
+  SUCCEEDS(enter(0));
+  const Plan plan = resident_plan(false, 4);
+  fake_forget();
+  run_resident(plan, nullptr);
+  const int blocks = plan.tiling.blocks;
+  EQUAL(blocks > 1, true);
+  std::ostringstream launch;
+  launch << "cuLaunchKernelEx " << plan.variant->name << " grid " << kBatch / plan.tiling.images * blocks << ' '
+         << kDirections << " 1 threads " << plan.tiling.threads() << " shared " << plan.shared_memory << " cluster "
+         << blocks << " @1 ";
+  EQUAL(fake_count(launch.str().c_str()), 1);
+}
+
+SCENARIO(first_calls_inside_a_capture) {
+  SUCCEEDS(enter(0));
+  const CUstream stream = capturing_stream();
+  run_everything(stream);
+  SUCCEEDS(end_of_capture(stream));
+  EQUAL(refusals(), 0);
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  SUCCEEDS(cuThreadExchangeStreamCaptureMode(&mode));
+  EQUAL(mode, CU_STREAM_CAPTURE_MODE_GLOBAL);
+}
+
+SCENARIO(first_calls_beside_a_capture_of_another_thread) {
+  SUCCEEDS(enter(0));
+  const CUstream stream = capturing_stream();
+  in_a_thread([] {
+    SUCCEEDS(enter(0));
+    run_everything(new_stream());
+  });
+  SUCCEEDS(end_of_capture(stream));
+  EQUAL(refusals(), 0);
+}
+
+// torch makes a context current in the threads that it launches in; a thread of autograd begins without one.
+SCENARIO(a_thread_without_a_context) {
+  SUCCEEDS(enter(0));
+  run_everything(new_stream());
+  fake_forget();
+  in_a_thread([] {
+    Device device;
+    EQUAL(current_device(device), CUDA_ERROR_INVALID_CONTEXT);
+    CUfunction kernel = nullptr;
+    EQUAL(load_step_kernel(StepType::float32, 4, true, kernel), CUDA_ERROR_INVALID_CONTEXT);
+    SUCCEEDS(enter(0));
+    run_everything(new_stream());
+  });
+  EQUAL(fake_count("cuDevicePrimaryCtxRetain 0 "), 1);
+  EQUAL(fake_count("cuModule"), 0);  // the context is the one that the first thread has
+}
+
+SCENARIO(entering_twice_changes_nothing) {
+  SUCCEEDS(enter(0));
+  fake_forget();
+  SUCCEEDS(enter(0));
+  EQUAL(fake_count("cuDevicePrimaryCtxRetain "), 0);
+  EQUAL(fake_count("cuCtxSetCurrent "), 0);
+  EQUAL(enter(1), CUDA_ERROR_INVALID_DEVICE);
+}
+
+// The GPUs are of 8.0 and 9.0.
+SCENARIO(the_second_gpu_first) {
+  Device device;
+  SUCCEEDS(enter(1));
+  SUCCEEDS(current_device(device));
+  EQUAL(device.capability, 90);
+  run_everything(new_stream());
+  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
+  SUCCEEDS(enter(0));
+  SUCCEEDS(current_device(device));
+  EQUAL(device.capability, 80);
+  run_everything(new_stream());
+  EQUAL(fake_count("cuModuleLoadData sm_80 @2 "), 2);
+  EQUAL(fake_count("cuModuleLoadData "), 4);
+  fake_forget();
+  SUCCEEDS(enter(1));
+  run_everything(new_stream());
+  EQUAL(fake_count("cuModule"), 0);
+  EQUAL(refusals(), 0);
+}
+
+SCENARIO(two_threads_on_two_gpus) {
+  auto work = [](int gpu) {
+    SUCCEEDS(enter(gpu));
+    const CUstream stream = new_stream();
+    for (int i = 0; i < 3; ++i) run_everything(stream);
+  };
+  std::thread first(work, 0), second(work, 1);
+  first.join(), second.join();
+  EQUAL(fake_count("cuLaunchKernelEx "), 2 * 3 * kLaunches);
+  EQUAL(fake_count("cuModuleLoadData "), 4);
+  EQUAL(refusals(), 0);
+}
+
+SCENARIO(many_threads_load_one_kernel_once) {
+  SUCCEEDS(enter(0));
+  fake_forget();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i)
+    threads.emplace_back([] {
+      SUCCEEDS(enter(0));
+      run_everything(new_stream());
+    });
+  for (std::thread& thread : threads) thread.join();
+  EQUAL(fake_count("cuModuleLoadData "), 2);
+  EQUAL(fake_count("cuModuleGetFunction pack_bf16 "), 1);
+  EQUAL(fake_count("cuFuncSetAttribute pack_bf16 "), 1);
+  EQUAL(refusals(), 0);
+}
+
+SCENARIO(a_context_made_again_at_the_same_address) {
+  SUCCEEDS(enter(0));
+  CUcontext before = nullptr, after = nullptr;
+  SUCCEEDS(cuCtxGetCurrent(&before));
+  run_everything(new_stream());
+  SUCCEEDS(cuDevicePrimaryCtxReset(0));
+  fake_forget();
+  SUCCEEDS(enter(0));
+  SUCCEEDS(cuCtxGetCurrent(&after));
+  EQUAL(before, after);
+  run_everything(new_stream());
+  EQUAL(fake_count("cuModuleLoadData sm_90 @2 "), 2);
+  EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
+}
+
+// Prints, for each GPU, which code a resident kernel and a kernel of the step path are loaded from, or why none is.
+SCENARIO(code_of_each_gpu) {
+  int count = 0;
+  driver();
+  SUCCEEDS(cuDeviceGetCount(&count));
+  for (int gpu = 0; gpu < count; ++gpu) {
+    SUCCEEDS(enter(gpu));
+    fake_forget();
+    try {
+      Device device;
+      SUCCEEDS(current_device(device));
+      CUfunction kernel = nullptr;
+      SUCCEEDS(load_step_kernel(StepType::float32, 4, false, kernel));
+      const std::string calls = fake_calls(), load = "cuModuleLoadData ";
+      const size_t begin = calls.find(load) + load.size();
+      std::printf(
+          "%s of capability %d\n", calls.substr(begin, calls.find(' ', begin) - begin).c_str(), device.capability);
+    } catch (const std::runtime_error& error) {
+      CUfunction kernel = nullptr;
+      EQUAL(load_step_kernel(StepType::float32, 4, false, kernel), CUDA_ERROR_NO_BINARY_FOR_GPU);
+      EQUAL(fake_count("cuModuleLoadData "), 0);
+      std::printf("%s\n", error.what());
+    }
+  }
+}
+
+SCENARIO(what_the_driver_says) {
+  for (int i = 0; i < 2; ++i) try {
+      driver();
+      std::puts("there is a driver");
+    } catch (const std::runtime_error& error) { std::puts(error.what()); }
+}
+
+}  // namespace
+
+int main(int, char** arguments) {
+  scenarios().at(arguments[1])();
+  return 0;
+}

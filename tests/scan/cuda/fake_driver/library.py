@@ -1,0 +1,90 @@
+"""A driver of NVIDIA GPUs that are not there, and programs of csrc/cuda's host code over it.
+
+``FAKE_GPUS``, such as "8.0 9.0", says which GPUs the driver has.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from helpers import build_cache
+from helpers.root import ROOT
+
+HERE = Path(__file__).resolve().parent
+DRIVER = [HERE / f"{name}.cpp" for name in ("driver", "state", "gpus", "code")]
+# By program: what it is linked from.
+PROGRAMS = {
+    "refusals": [HERE / f"{name}.cpp" for name in ("refusals", "code")],
+    "host_code": [
+        *(HERE / f"{name}.cpp" for name in ("host_code", "made_up_code", "code")),
+        *sorted((ROOT / "csrc" / "cuda").glob("*.cpp")),
+    ],
+}
+
+
+@cache
+def _cuda_include():
+    """The folder of cuda.h, or None."""
+    sys.path.insert(0, str(ROOT / "build_tools"))
+    try:
+        import device_code
+    finally:
+        sys.path.pop(0)
+    found = next(iter(device_code.find()), None)
+    return found and found.include
+
+
+def why_not():
+    """None where the driver and the programs can be built, otherwise one sentence."""
+    if sys.platform != "linux" or shutil.which("g++") is None:
+        return "expected g++ on Linux"
+    if _cuda_include() is None:
+        return "expected cuda.h, which a torch for CUDA brings, and the packages that compile the kernels"
+    return None
+
+
+needs_fake_driver = pytest.mark.skipif(why_not() is not None, reason=f"{why_not()}")
+
+
+def _objects(sources, flags):
+    command = ["g++", "-std=c++17", "-O0", "-g1", "-fPIC", "-pthread", "-DPIXELRNN_BY_NAME", *flags, "-c"]
+    command += ["-isystem", _cuda_include()]
+    return build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), sources)
+
+
+@cache
+def library(without="", flags=()):
+    """The path of the fake libcuda.so.1; ``without`` a function, it is as a driver that is older than the function."""
+    hide = []
+    if without:
+        script = build_cache.folder() / f"without-{without}.map"
+        build_cache.write(script, f"{{ local: {without}; }};\n")
+        hide = [f"-Wl,--version-script={script}"]
+    link = ["g++", "-shared", "-pthread", *flags, "-Wl,-soname,libcuda.so.1", *hide, *_objects(DRIVER, flags)]
+    return build_cache.link(link, "fake_cuda")
+
+
+@cache
+def program(name, flags=()):
+    link = ["g++", "-pthread", *flags, *_objects(PROGRAMS[name], flags), library(flags=flags), "-ldl"]
+    return build_cache.link(link, f"{name}_over_fake_cuda", suffix="")
+
+
+def found_first(folder):
+    """The variables of a process that finds the libcuda.so.1 of a folder before any other."""
+    return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}
+
+
+def run(name, *arguments, gpus, folder, flags=(), without="", timeout=60):
+    """Returns what a program prints. ``folder`` gets the driver, under the name that the program looks for."""
+    (folder / "libcuda.so.1").symlink_to(library(without, flags))
+    environment = os.environ | found_first(folder) | {"FAKE_GPUS": gpus}
+    command = [program(name, flags), *arguments]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
+    return done.stdout

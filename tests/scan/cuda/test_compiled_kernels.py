@@ -1,0 +1,146 @@
+"""What the compilers made of the CUDA kernels: registers, spills, tensor-core instructions; and what their accesses to
+memory cost, counted while they run on the emulator."""
+
+import re
+from functools import cache
+
+import pytest
+
+from emulator import toolchain
+from helpers.emulated import library
+from helpers.kernels import FORMATS, kernels
+from helpers.resources import ARCHITECTURES, compiled
+from helpers.scans import Problem
+from sass_model import sass
+
+pytestmark = pytest.mark.emulated
+
+ALL_KERNELS = [*kernels(), *kernels(5)]
+
+
+# The kernels that NVRTC 12.9 lets spill, and the most bytes of a thread that one stores. nvcc 13.0 spills none of them.
+SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_no_kernel_spills(arch):
+    found, _ = compiled(arch)
+    assert {kernel.name for kernel in ALL_KERNELS} <= found.keys()
+    spilled = {name: use for name, use in found.items() if use.stack or use.spill_stores or use.spill_loads}
+    kernels, most = SPILLS.get(arch, (0, 0))
+    assert len(spilled) <= kernels and all(use.spill_stores <= most for use in spilled.values()), spilled
+
+
+def without_lines(ptx):
+    """Returns the statements of PTX, without comments and what -lineinfo adds: .loc, .file and all that follows."""
+    lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
+    return [line for line in lines if line and not line.startswith((".loc", "//"))]
+
+
+def test_the_code_is_a_wheels():
+    """The emulator and the model read a wheel's code; only line numbers are added."""
+    for source, made, wheel in zip(library.KERNELS, toolchain.compiled(library.KERNELS), toolchain.shipped("sm_90")):
+        assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
+        if source.stem not in ("resident_bf16", "step_kernels"):
+            continue
+        mine, wheels = sass.kernels(made.cubin), sass.kernels(wheel.cubin)
+        assert mine.keys() == wheels.keys()
+        for name, kernel in mine.items():
+            code = [[(i.text, i.stall, i.write, i.read, i.wait) for i in k.code] for k in (kernel, wheels[name])]
+            assert code[0] == code[1], name
+
+
+def test_four_halves_are_loaded_as_whole_registers():
+    """As four 16-bit values they would be taken apart, and waited for, where they are prefetched."""
+    for _, file, _ in toolchain.compiled(library.KERNELS, "sm_90"):
+        if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
+            assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
+
+
+# m16n8k16 of halves, m16n8k8 of tf32, and none in strict float32.
+INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
+
+
+@cache
+def functions(arch):
+    """{kernel: its machine code}."""
+    return {name: kernel.code for cubin in compiled(arch)[1] for name, kernel in sass.kernels(cubin).items()}
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_tensor_core_instructions_are_there(arch):
+    for kernel in ALL_KERNELS:
+        if kernel.kind != "single" and arch == "sm_80":
+            continue  # empty: there are no clusters
+        found = {i.opcode for i in functions(arch)[kernel.name] if i.name == "HMMA"}
+        assert found == {INSTRUCTIONS[kernel.format]} - {None}, kernel.name
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ["pack", "pack5"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_packing_divides_nothing(format, name, arch):
+    """A division of 64 bits is a call that returns; one of 32 bits goes through a floating-point reciprocal. (To leave
+    a kernel NVRTC may call its end.) Both passes are in one kernel. Where a fifth gate lies takes five instructions."""
+    code = functions(arch)[f"{name}_{format}"]
+    assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
+    values = 8 if format in ("bf16", "fp16") else 4  # of a piece
+    of_value = 27 if name == "pack5" else 22
+    assert len(code) <= 2 * (120 + of_value * values)
+
+
+SMALL_PIECES = (
+    "a thread's units are in two places, and with few units in a block neither is whole sectors: "
+    "the other's load has the rest in L1."
+)
+# Accesses that cost more than the least possible, by a piece of their source line, and why they do.
+COSTLY = {
+    "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate "
+    "them makes the pushed 16-byte stores conflict. Once a line, outside the product.",
+    "whole<Gradients>(own_row": "with fewer than 32 units in a block, the gates of two cells share banks; padding that "
+    "would separate them makes the product's loads conflict.",
+    "c[n] = *whole": SMALL_PIECES,
+    "saved.dh[n] = *whole": SMALL_PIECES,
+    "(dc_first +": "the same; once a scan.",
+    "(a.c0)[": "c0 is not prepared for it. Once a scan.",
+    "maps.h[to]": "8 units of a half are half a sector; the other half is another warp's, "
+    "and they meet in the L2 cache.",
+    "const Value weight = from[max(at, 0)]": "the packing gathers. Once a scan, of the weights alone.",
+    "T::line_value(h0[in])": "the first fill of the lines reads h0 across padding. Once a scan.",
+}
+PROFILED = [
+    ("bf16", "4_1_256", 16, 1, "row3"),
+    ("bf16", "8_1_256", 64, 4, "row3"),
+    ("bf16", "16_0_256", 64, 1, "row1"),
+    ("bf16", "20s_0_256", 64, 1, "row3"),
+    ("fp16", "4_1_512", 128, 4, "row1"),
+    ("bf16", "s_0_512", 128, 8, "row3"),
+    ("tf32", "8_2_256", 32, 4, "row3"),
+    ("tf32", "16_0_256", 32, 1, "row1"),
+    ("tf32", "s_1_512", 96, 4, "row3"),
+    ("fp32", "s_1_512", 32, 2, "row3"),
+    ("fp32", "s_0_512", 64, 4, "row1"),
+]
+
+
+@pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
+def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
+    """Rows of whole tiles, so that all lanes of a warp take part all the time."""
+    emulated = library.load("sm_90", "ptx", "profile")
+    emulated.emulator.schedule("forward")
+    emulated.emulator.profile()
+    problem = Problem(format, geometry, hidden, (1, 5, 16), input=False)
+    problem.run(emulated.ops, problem.dtype, f"resident:{suffix}:{blocks}")
+    lines = [re.split(r"  +", line.strip(), maxsplit=5) for line in emulated.emulator.profile().splitlines()[1:]]
+    products, costly = 0, []
+    for line in lines:
+        text = "  ".join(line)
+        place = re.search(r"(\w+\.cuh):(\d+)", text)
+        assert place, text
+        products += "product.cuh" in text and "shared load" in text
+        if " ! " in text:
+            source = (library.CSRC / "cuda" / place[1]).read_text().splitlines()[int(place[2]) - 1]
+            in_product = "product.cuh" in text and "shared load" in text
+            if in_product or not any(piece in source for piece in COSTLY):
+                costly.append(f"{text}: {source.strip()}")
+    assert products and costly == []

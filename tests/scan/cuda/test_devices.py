@@ -1,0 +1,48 @@
+"""The raw operators refuse tensors of two devices, here CPU and meta: the kernels are called past the dispatcher."""
+
+import pytest
+import torch
+
+from helpers.scans import Problem
+from pixelrnn_ext.operators.scan import gpu
+
+CPU = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+SCANS = ["scan", "scan_gradients"]
+OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
+
+
+@pytest.fixture(scope="module")
+def on_cpu():
+    """What runs on a GPU, as operators of a namespace on the CPU; it is not run."""
+    library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
+    for name in SCANS:
+        schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
+        library.define(schema.removeprefix("pixelrnn_ext::"))
+    gpu.register("pixelrnn_devices", "cpu")
+    yield torch.ops.pixelrnn_devices
+    library._destroy()
+
+
+def arguments(name):
+    """The operator's, all tensors given."""
+    if name in SCANS:
+        p = Problem("fp64", "graves-peepholes", 3, (2, 3, 4), x=True, sizes=[(3, 4), (1, 2)])
+        return tuple(p.scan()) if name == "scan" else p.gradients(torch.ops.pixelrnn_ext).flat
+    x, weight, y = torch.randn(1, 2, 3, 4), torch.randn(5, 2, 3, 3), torch.randn(1, 5, 3, 4)
+    if name == "masked_conv2d":
+        return x, weight, torch.randn(5), "B", 1, 1, True
+    return y, y, x, weight, "B", 1, 1, True, True, True, True
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_tensors_of_two_devices_are_refused(name, on_cpu):
+    operator = getattr(on_cpu if name in SCANS else torch.ops.pixelrnn_ext, name).default
+    args = arguments(name)
+    tensors = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
+    assert len(tensors) >= 3
+    names = [argument.name for argument in operator._schema.arguments]
+    for i in tensors[1:]:
+        moved = [a.to("meta") if j == i else a for j, a in enumerate(args)]
+        message = f"{name}: expected all tensors on one device, got {names[tensors[0]]} on cpu and {names[i]} on meta"
+        with pytest.raises(ValueError, match=message):
+            operator.redispatch(CPU, *moved)

@@ -1,0 +1,63 @@
+"""Tests what surrounds the recurrence on a GPU (operators/scan/gpu.py), with a recurrence in Python: products, borders,
+merges and sums, on any machine. tests/scan/cuda/emulated/test_scan.py has the kernels in its place."""
+
+import pytest
+import torch
+
+from helpers.checks import assert_close
+from helpers.scans import DECOMPOSITION, OUTPUTS, Problem, matrix_problem, scan_cases
+from pixelrnn_ext.operators.scan import eager, gpu, rules
+from pixelrnn_ext.operators.scan.arguments import OPERANDS, Scan
+from pixelrnn_ext.operators.scan.sizes import inside_of
+
+from .borders import border_sums, neighbours_of
+
+
+class PythonRecurrence:
+    """The namespace's operators as the decomposition, which leaves NaN where nobody may read."""
+
+    neighbour_states, border_sums = staticmethod(neighbours_of), staticmethod(border_sums)
+
+    def recurrence(self, *args):
+        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x has their product
+        _, h, c, gates = eager.scan(s)
+        inside = True if s.sizes is None else inside_of(s.sizes, *c.shape[2:4], c.device)[..., None]
+        return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
+
+    def recurrence_backward(self, dh, c, gates, *args):
+        """Each image's share of dc0 comes before its first chain."""
+        s, (directions, images, height, width, hidden) = self.s, c.shape
+        assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)
+        wanted = [name in ("x", "c0") for name in OPERANDS]
+        found = eager.pulled_back((None, dh, None, None), s, wanted)
+        dc_left = c.new_zeros(directions, images, height if s.diagonal else width, hidden)
+        if "c0" in found and dc_left.numel():
+            dc_left[:, :, 0] = found["c0"]
+        return found["x"], dc_left, c.new_zeros(directions, images if s.weight_hh.shape[3] == 5 else 0, hidden)
+
+
+def compare(problem):
+    s, ops = problem.scan(), PythonRecurrence()
+    with torch.no_grad():
+        outputs = gpu.scan(ops, s)
+        for name, expected, got in zip(OUTPUTS[:2], eager.scan(s), outputs):
+            assert_close(name, expected, got, 1e-13)
+        saved = problem.gradients(DECOMPOSITION)._replace(h=outputs[1], c=outputs[2], gates=outputs[3])
+        for g in (saved, saved._replace(shares=False)):
+            fakes, expected = rules._gradients_fake(*g.flat), eager.scan_gradients(g)
+            for name, a, b, fake in zip(OPERANDS, expected, gpu.scan_gradients(ops, g), fakes, strict=True):
+                assert (b.shape, b.dtype) == (fake.shape, fake.dtype), name
+                assert not b.numel() or b.stride() == fake.stride(), name
+                assert_close(name, a, b, 1e-12)
+
+
+@scan_cases()
+def test_the_gpus_side_is_the_decomposition(family, layout, given, states, ragged):
+    compare(matrix_problem(family, layout, given, states, ragged))
+
+
+@pytest.mark.parametrize("maps", [(0, 3, 4), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize("family", ["row3", "bilstm", "graves-peepholes"])
+def test_an_empty_batch_and_a_single_pixel(family, maps):
+    """Without an image the gradients of parameters are zero."""
+    compare(Problem("fp64", family, 3, maps))

@@ -1,0 +1,231 @@
+"""Derivatives of the scan, in float64: of every order and mode, of each image, of ensembles, compiled and exported."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call, grad, jvp, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import pixelrnn_ext as px
+from helpers.checks import LAYERS, assert_close, subsets
+from helpers.scans import (
+    BACKENDS,
+    DECOMPOSITION,
+    LSTM2D,
+    REFERENCE,
+    Problem,
+    make_layer,
+    matrix_problem,
+    results,
+    scan_cases,
+)
+from pixelrnn_ext.operators.library import why_no_native
+
+native = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")
+
+SIZES = torch.tensor([(2, 3), (2, 1)])
+
+
+def both_orders(function, leaves, **options):
+    return gradcheck(function, leaves, fast_mode=True, **options) and gradgradcheck(function, leaves, fast_mode=True)
+
+
+@native
+@scan_cases(strength=1, sweep=60)
+def test_the_operator_in_both_modes_and_orders(family, layout, given, states, ragged):
+    """Every output has a derivative. c and the gates are left out where they hold anything outside of an image."""
+    p = matrix_problem(family, layout, given, states, ragged, 2, (2, 2, 3))
+    s = p.scan(requires_grad=True)
+
+    def run(*operands):
+        y, h, c, gates = REFERENCE.scan(*s.with_operands(dict(zip(s.operands, operands))))
+        outputs = [y, h] if s.merges else [h]
+        return tuple(outputs if ragged else [*outputs, c, gates])
+
+    assert both_orders(run, list(s.operands.values()), check_forward_ad=True)
+
+
+def layer_problem(name, backend):
+    """The layer as a function of named tensors, and those: input, gate_bias and the parameters."""
+    layer = make_layer(name, 2, 2, directions=1, backend=backend, **{} if name in LSTM2D else {"image_channels": 2})
+    parameters = {key: p.detach() for key, p in layer.named_parameters()}
+    rows = sum(p.shape[0] for key, p in parameters.items() if key.startswith("weight_hh"))
+    maps = [torch.randn(2, channels, 2, 3, dtype=torch.float64) for channels in (2, rows)]
+    tensors = dict(zip(("input", "gate_bias"), maps)) | parameters
+
+    def run(tensors, sizes=None):
+        of_layer = {key: tensors[key] for key in parameters}
+        return functional_call(layer, of_layer, tensors["input"], dict(gate_bias=tensors["gate_bias"], sizes=sizes))
+
+    return run, tensors
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("checker", [gradcheck, both_orders])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("sizes", [None, SIZES], ids=["full", "ragged"])
+@pytest.mark.parametrize("name", ["row3", "diagonal", "diagonal-reverse", "bilstm", *LSTM2D])
+def test_layers(name, sizes, backend, checker):
+    run, tensors = layer_problem(name, backend)
+    leaves = [t.clone().requires_grad_() for t in tensors.values()]
+    assert checker(lambda *values: run(dict(zip(tensors, values)), sizes), leaves)
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("needed", subsets(["input", "weight_hh", "h0", "c0", "gate_bias"]), ids="+".join)
+@pytest.mark.parametrize("name", ["row3", "diagonal", "graves-peepholes"])
+def test_every_subset_of_the_operands(name, needed):
+    run, tensors = layer_problem(name, "native")
+    needed = [key for key in tensors if key in needed or key.startswith("peephole")]
+    leaves = [tensors[key].clone().requires_grad_() for key in needed]
+    assert both_orders(lambda *values: run(tensors | dict(zip(needed, values))), leaves)
+
+
+def test_third_derivative():
+    layer = px.DiagonalBiLSTM(2, 2, dtype=torch.float64)
+    x = torch.randn(1, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    found = []
+    for layer.backend in BACKENDS:
+        value = layer(x).square().sum()
+        for _ in range(3):
+            (gradient,) = torch.autograd.grad(value, x, create_graph=True)
+            value = gradient.square().sum()
+        found.append(gradient)
+    assert_close("third derivative", *found, 1e-10)
+
+
+class Calls(TorchDispatchMode):
+    """Counts the kernels of this extension that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "pixelrnn_ext":
+            self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+# The axis of the images.
+AXES = {"input": 0, "x": 1, "sizes": 0}
+PER_IMAGE = {
+    "row3": dict(sizes=[(3, 4), (2, 1), (1, 3)]),
+    "row5": dict(input=False),
+    "diagonal-reverse": dict(x=True, bias=False),
+    "bilstm": dict(x=True, sizes=[(3, 4), (2, 4), (1, 3)]),
+    "stable": dict(corners=(0, 3), sizes=[(3, 4), (2, 1), (1, 3)]),
+    "graves-peepholes": dict(corners=(0, 1, 2, 3), merge="sum", x=True),
+}
+
+
+class PerImage:
+    """Gradients of a loss for each image with respect to the parameters, by any implementation of the operator."""
+
+    def __init__(self, name):
+        self.scan = Problem("fp64", name, 3, (3, 3, 4), **PER_IMAGE[name]).scan()
+        self.cotangent = torch.randn(3, 3, 4, len(self.scan.corners), 3, dtype=torch.float64)[:, :, :, -1]
+        self.maps = {key: t for key in AXES if (t := getattr(self.scan, key)) is not None}
+        self.axes = {key: AXES[key] for key in self.maps}
+        self.parameters = {key: t for key, t in self.scan.operands.items() if key not in AXES}
+
+    def loss(self, ops, parameters, maps, cotangent):
+        """The loss of one image, without its axis."""
+        maps = {key: t.unsqueeze(AXES[key]) for key, t in maps.items()}
+        s = self.scan.with_operands(parameters | maps)
+        y, h, *_ = ops.scan(*s)
+        return ((y if s.merges else h[:, :, :, -1]) * cotangent[None]).sum()
+
+    def gradients(self, ops, parameters):
+        of_one = grad(lambda *args: self.loss(ops, *args))
+        return vmap(of_one, (None, self.axes, 0))(parameters, self.maps, self.cotangent)
+
+
+@native
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_gradients_of_every_image_take_one_scan_and_one_backward(name):
+    p = PerImage(name)
+    with Calls() as calls:
+        got = p.gradients(REFERENCE, p.parameters)
+    assert calls.names == ["scan", "scan_gradients"]
+    for n in range(3):
+        maps = {key: t.select(AXES[key], n) for key, t in p.maps.items()}
+        alone = grad(lambda q: p.loss(REFERENCE, q, maps, p.cotangent[n]))(p.parameters)  # noqa: B023
+        for key, expected in alone.items():
+            assert_close(key, expected, got[key][n], 1e-12)
+
+
+@native
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_forward_derivatives_and_graphs_of_the_gradients_of_every_image(name):
+    p = PerImage(name)
+    tangents = {key: torch.randn_like(t) for key, t in p.parameters.items()}
+    got, expected = (
+        jvp(lambda q: p.gradients(ops, q), (p.parameters,), (tangents,))  # noqa: B023
+        for ops in (REFERENCE, DECOMPOSITION)
+    )
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda q: p.gradients(REFERENCE, q), fullgraph=True, backend="aot_eager")(p.parameters)
+    for key in p.parameters:
+        assert_close(key, expected[0][key], got[0][key], 1e-12)
+        assert_close(key, expected[1][key], got[1][key], 1e-11)
+        assert_close(key, got[0][key], compiled[key], 1e-12)
+
+
+@native
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_gradients_of_an_ensemble(name):
+    p = PerImage(name)
+    many = {key: torch.stack([t, 2 * t, -t]) for key, t in p.parameters.items()}
+    got = vmap(lambda q: p.gradients(REFERENCE, q))(many)
+    for k in range(3):
+        for key, expected in p.gradients(REFERENCE, {name: t[k] for name, t in many.items()}).items():
+            assert_close(key, expected, got[key][k], 1e-12)
+
+
+def test_compiled_by_inductor():
+    layer = make_layer("bilstm", 3, 4, image_channels=3, dtype=torch.float32)
+    x, found = torch.randn(2, 3, 4, 5), []
+    for run in (layer, torch.compile(layer, fullgraph=True)):
+        y = run(x)
+        found.append([y, *torch.autograd.grad(y, list(layer.parameters()), torch.ones_like(y))])
+    for expected, got in zip(*found):
+        assert_close("output or gradient", expected, got, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
+def test_compiled_with_sizes_and_its_backward(name):
+    layer = make_layer(name, backend="native")
+    x = torch.randn(2, 2, 2, 3, dtype=torch.float64)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for sizes in (SIZES, SIZES.flip(0)):
+        expected, got = results(layer, x, sizes), results(compiled, x, sizes)
+        for (key, want), value in zip(expected.items(), got.values(), strict=True):
+            assert_close(key, want, value, 1e-12)
+
+
+@native
+@pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
+def test_exported_with_a_dynamic_batch(name):
+    layer = make_layer(name)
+    rows = sum(p.shape[0] for key, p in layer.named_parameters() if key.startswith("weight_hh"))
+
+    def maps(n):
+        return {key: torch.randn(n, channels, 3, 4).double() for key, channels in (("input", 2), ("gate_bias", rows))}
+
+    batch = {0: torch.export.Dim("batch")}
+    exported = torch.export.export(layer, (), maps(2), dynamic_shapes={"input": batch, "gate_bias": batch}).module()
+    for example in map(maps, (1, 2, 7)):
+        assert torch.equal(exported(**example), layer(**example))
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "stable"])
+def test_exported_with_dynamic_sizes(name):
+    layer = make_layer(name)
+    n, height, width = (torch.export.Dim(axis, min=2, max=64) for axis in ("n", "height", "width"))
+    shapes = {"input": {0: n, 2: height, 3: width}, "sizes": {0: n}}
+    example = {"input": torch.randn(2, 2, 3, 4, dtype=torch.float64), "sizes": torch.tensor([(3, 4), (2, 2)])}
+    exported = torch.export.export(layer, (), example, dynamic_shapes=shapes).module()
+    x, sizes = torch.randn(3, 2, 5, 6, dtype=torch.float64), torch.tensor([(5, 6), (0, 3), (4, 1)])
+    assert torch.equal(exported(input=x, sizes=sizes), layer(x, sizes=sizes))

@@ -1,0 +1,322 @@
+"""The operators ``scan`` and ``scan_gradients``: equal to their decomposition, and what torch expects of operators."""
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.library import opcheck
+
+import pixelrnn_ext as px
+from helpers.checks import assert_close, make_layer, opcheck_untraced
+from helpers.scans import DECOMPOSITION, FAMILIES, OUTPUTS, REFERENCE, Problem, matrix_problem, scan_cases
+from pixelrnn_ext.operators.library import why_no_native
+from pixelrnn_ext.operators.scan import merge
+from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
+
+pytestmark = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")
+
+# Every geometry, merge and kind of operand, where a test needs few scans.
+FEW = {
+    "row3": dict(),
+    "row5": dict(input=False, states=False),
+    "diagonal-reverse": dict(x=True, bias=False),
+    "bilstm": dict(x=True),
+    "stable": dict(corners=(0, 1, 2, 3), merge="sum", sizes=[(3, 4), (2, 1)]),
+    "graves-peepholes": dict(corners=(2, 1), states=False, sizes=[(1, 4), (3, 3)]),
+}
+
+
+def few(family, maps=(2, 3, 4), **options):
+    return Problem("fp64", family, 5, maps, **FEW[family] | options)
+
+
+@pytest.mark.parametrize("hidden", [1, 8, 19])
+@scan_cases()
+def test_equals_its_decomposition(family, layout, given, states, ragged, hidden, instruction_set):
+    """By autograd, and by a call of the backward that wants everything. Maps are NaN outside of the images."""
+    p = matrix_problem(family, layout, given, states, ragged, hidden)
+    want, got = p.run(DECOMPOSITION), p.run(REFERENCE)
+    assert want.keys() == got.keys()
+    for name, expected in want.items():
+        assert_close(name, expected, got[name], 1e-11 if name.startswith("d") else 1e-12)
+    for shares in (True, False):
+        g = p.gradients(REFERENCE, shares=shares)
+        for name, w, d in zip(OPERANDS, DECOMPOSITION.scan_gradients(*g.flat), REFERENCE.scan_gradients(*g.flat)):
+            assert w.shape == d.shape == g.shape(name) or not g.wants(name), name
+            assert_close(name, w, d, 1e-11)
+
+
+@pytest.mark.parametrize("sizes", [None, [(3, 4), (2, 2), (1, 4)]], ids=["full", "ragged"])
+def test_the_merge_and_its_adjoint(sizes):
+    """Moved down by a row, the second direction ends with its image."""
+    p = Problem("fp64", "bilstm", 5, (3, 3, 4), sizes=sizes)
+    y, h, *_ = REFERENCE.scan(*p.scan())
+    h = h.clone().requires_grad_()
+    expected = h[:, :, :, 0].clone()
+    expected[:, 1:] += h[:, :-1, :, 1]
+    for n, (height, width) in enumerate(sizes or ()):
+        expected[n, height:] = 0
+        expected[n, :, width:] = 0
+    assert torch.equal(y, expected) and torch.equal(merge.merged(h, "shift", p.sizes), expected)
+    dy = torch.randn_like(expected)
+    (dh,) = torch.autograd.grad(expected, h, dy)
+    assert torch.equal(merge.unmerged(dy, "shift", p.sizes, 2), dh)
+
+
+def test_the_schema_and_the_tuples_name_the_same_arguments():
+    for operator, fields in (("scan", Scan._fields), ("scan_gradients", (*Gradients._fields[:-1], *Scan._fields))):
+        schema = getattr(REFERENCE, operator).default._schema
+        assert tuple(argument.name for argument in schema.arguments) == fields
+        defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+        assert defaults == Scan._field_defaults
+    assert tuple(r.name for r in REFERENCE.scan.default._schema.returns) == OUTPUTS
+    assert tuple(r.name for r in schema.returns) == tuple(f"d{name}" for name in OPERANDS)
+
+
+def dense(s):
+    return s.with_operands({name: t.contiguous() for name, t in s.operands.items()})
+
+
+def as_parameters_lie(s):
+    return s
+
+
+@pytest.mark.parametrize("lies", [dense, as_parameters_lie])
+@pytest.mark.parametrize("wanted", [(True,) * 8, (True, False) * 4], ids=["all", "some"])
+@pytest.mark.parametrize("family", FEW)
+def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(family, wanted, lies):
+    p = few(family)
+    g = p.gradients(REFERENCE, wanted=wanted, shares=all(wanted))
+    s = lies(g.scan)
+    for operator, arguments in ((REFERENCE.scan, s), (REFERENCE.scan_gradients, g._replace(scan=s).flat)):
+        real = operator(*arguments)
+        with FakeTensorMode() as mode:
+            fake = operator(*(mode.from_tensor(a) if isinstance(a, torch.Tensor) else a for a in arguments))
+        for a, b in zip(real, fake, strict=True):
+            assert (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype), operator
+
+
+@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["untraced", "traced"])
+@pytest.mark.parametrize("family", FEW)
+def test_opcheck(family, traced):
+    """Traced on a small map, since the decomposition is traced line by line. All images are full: c and the gates hold
+    anything outside of an image, and not the same twice."""
+    two = FEW[family].get("corners", FAMILIES[family].corners)[:2]
+    p = few(family, (2, 2, 2), corners=two, sizes=[(2, 2)] * 2 if "sizes" in FEW[family] else None)
+    check = opcheck if traced else opcheck_untraced
+    check(REFERENCE.scan.default, tuple(p.scan(requires_grad=True)))
+    g = p.gradients(REFERENCE)
+    leaves = (t.detach().requires_grad_() for t in g[:4])
+    check(REFERENCE.scan_gradients.default, Gradients(*leaves, g.wanted, g.shares, p.scan(requires_grad=True)).flat)
+
+
+@pytest.mark.parametrize("family", FEW)
+def test_a_gradient_that_is_not_wanted_has_a_last_axis_of_0_and_changes_no_other(family):
+    p = few(family)
+    g = p.gradients(REFERENCE)
+    everything = REFERENCE.scan_gradients(*g.flat)
+    alone = [[i == k for i in range(8)] for k in range(8)]
+    for wanted in (*alone, *([not want for want in flags] for flags in alone), [False] * 8):
+        asked = g._replace(wanted=wanted)
+        got, parts = REFERENCE.scan_gradients(*asked.flat), DECOMPOSITION.scan_gradients(*asked.flat)
+        for name, want, a, b, whole in zip(OPERANDS, wanted, got, parts, everything):
+            there = want and (name == "x" or name in p.inputs)
+            assert a.shape == b.shape == (whole.shape if there else (*whole.shape[:-1], 0)), name
+            assert not there or torch.equal(a, whole), name
+
+
+@pytest.mark.parametrize("images", [1, 5])
+@pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
+def test_bits_do_not_depend_on_the_threads(family, images, threads):
+    """Nor on the other images of a batch. Gradients of weights are sums over images, which threads share."""
+    options = dict(corners=(0, 1, 2, 3), merge="sum") if family == "stable" else {}
+    g = Problem("fp32", family, 5, (1, 3, 4), x=True, **options).gradients(REFERENCE)
+
+    def results(count):
+        """[(tensor, its axis of images)] of ``count`` copies of the image."""
+
+        def copies(t, axis):
+            return torch.cat([t] * count, axis)
+
+        s = g.scan._replace(input=copies(g.scan.input, 0), x=copies(g.scan.x, 1))
+        outputs = REFERENCE.scan(*s)
+        dinput, _, _, dx, _, dh0, dc0, _ = REFERENCE.scan_gradients(copies(g.dh, 0), *outputs[1:], g.wanted, True, *s)
+        return list(zip((*outputs, dinput, dx, dh0, dc0), (0, 0, 1, 1, 0, 1, 1, 1), strict=True))
+
+    many = results(images)
+    torch.set_num_threads(1)  # the fixture `threads` restores the number
+    for (one, axis), (all, _) in zip(results(1), many, strict=True):
+        assert torch.equal(all, torch.cat([one] * images, axis))
+
+
+@pytest.mark.parametrize("maps", [(0, 3, 4), (2, 0, 4), (2, 3, 0)], ids=str)
+@pytest.mark.parametrize("family", FEW)
+def test_maps_without_pixels_have_gradients_of_zero(family, maps):
+    p = few(family, maps, sizes=None)
+    for name, value in p.run(REFERENCE).items():
+        assert not value.any(), name
+        assert name[0] != "d" or value.shape == p.inputs[name[1:]].shape, name
+    for name, gradient in zip(OPERANDS, DECOMPOSITION.scan_gradients(*p.gradients(DECOMPOSITION).flat), strict=True):
+        assert not gradient.any(), name
+
+
+def test_sizes_that_nobody_has_checked_are_clamped():
+    p = Problem("fp64", "stable", 3, (3, 4, 5))
+    for ops in (REFERENCE, DECOMPOSITION):
+        got, want = (
+            ops.scan(*p.scan()._replace(sizes=torch.tensor(sizes)))[1]
+            for sizes in ([(9, 3), (-1, 4), (2, 100)], [(4, 3), (0, 4), (2, 5)])
+        )
+        assert torch.equal(got, want)
+
+
+def changed(name, change):
+    return lambda s: s._replace(**{name: change(getattr(s, name))})
+
+
+def fixed(**values):
+    return lambda s: s._replace(**values)
+
+
+def empty(*size):
+    return torch.empty(size, dtype=torch.float64)
+
+
+TOO_LARGE = "expected fewer than 2^31 pixels, 2^22 hidden channels and 2^24 channels of the input"
+OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
+BAD = {  # what is changed in a scan of two directions of `stable`, and the message
+    "weight_hh's axes": (changed("weight_hh", lambda t: t[0]), "expected weight_hh [D, taps, h, G, h]"),
+    "no maps": (fixed(x=None, input=None), "expected x or input"),
+    "input alone": (fixed(weight_ih=None), "expected input and weight_ih together"),
+    "weight_ih alone": (fixed(input=None), "expected input and weight_ih together"),
+    "input's axes": (changed("input", lambda t: t[0]), "expected input [B, H, W, channels]"),
+    "weight_ih's axes": (changed("weight_ih", lambda t: t[0]), "and weight_ih [D, taps, h, G, channels]"),
+    "x's axes": (changed("x", lambda t: t[0]), "expected x [D, B, H, W, G h]"),
+    "cell": (fixed(cell="gru"), "expected the name of a cell, got gru"),
+    "pixels": (fixed(x=empty(2, 0, 1 << 16, 1 << 15, 15), input=empty(0, 1, 1, 2)), TOO_LARGE),
+    "hidden": (fixed(weight_hh=empty(0, 2, 1 << 22, 5, 1 << 22)), TOO_LARGE),
+    "channels": (fixed(input=empty(0, 4, 5, 1 << 24)), TOO_LARGE),
+    "no direction": (changed("weight_hh", lambda t: t[:0]), OF_DIRECTIONS + "0 and 2"),
+    "a corner is missing": (fixed(corners=[0]), OF_DIRECTIONS + "2 and 1"),
+    "five directions": (
+        lambda s: s._replace(weight_hh=torch.cat([s.weight_hh] * 3)[:5], corners=[0] * 5),
+        OF_DIRECTIONS + "5 and 5",
+    ),
+    "corner": (fixed(corners=[0, 4]), "expected corners from 0 to 3, got 4"),
+    "negative corner": (fixed(corners=[-1, 0]), "expected corners from 0 to 3, got -1"),
+    "images": (
+        fixed(x=empty(2, 1 << 30, 0, 1, 15)),
+        "expected fewer than 2^31 images of all directions, got 1073741824 images in 2 directions",
+    ),
+    "taps of a diagonal": (changed("weight_hh", lambda t: t[:, :1]), "expected 2 taps, got 1"),
+    "taps of a row": (fixed(diagonal=False, cell="pixelrnn"), "expected an odd number of taps, got 2"),
+    "taps": (fixed(input_kernel=(1 << 20) + 1), "expected fewer than 1048576 taps"),
+    "even kernel": (fixed(input_kernel=2), "expected an odd input_kernel of at least 1, got 2"),
+    "kernel of fewer taps": (
+        lambda s: s._replace(weight_ih=torch.cat([s.weight_ih] * 3, 1)),
+        "expected an odd input_kernel of at least 3, got 1",
+    ),
+    "five gates of a row": (
+        lambda s: s._replace(diagonal=False, weight_hh=s.weight_hh[:, :1]),
+        "expected a diagonal scan with the cell stable",
+    ),
+    "merge": (fixed(merge="mean"), "expected merge 'none', 'sum', or 'shift' of 2 directions, got 'mean' of 2"),
+    "shift of one": (
+        lambda s: s._replace(merge="shift", weight_hh=s.weight_hh[:1], corners=[0]),
+        "expected merge 'none', 'sum', or 'shift' of 2 directions, got 'shift' of 1",
+    ),
+    "peephole": (fixed(peephole=empty(2, 4, 3)), "expected no peephole with the cell stable"),
+    "peephole's shape": (fixed(cell="graves", peephole=empty(2, 3, 3)), "peephole has the wrong shape"),
+    "input's images": (changed("input", lambda t: t[1:]), "input has the wrong shape"),
+    "gates": (fixed(cell="pixelrnn"), "weight_ih has the wrong shape"),
+    "weight_hh's channels": (changed("weight_hh", lambda t: t[..., 1:]), "weight_hh has the wrong shape"),
+    "sizes' images": (fixed(sizes=torch.ones(2, 2, dtype=torch.int64)), "expected sizes [B, 2] of int64"),
+    "sizes' axes": (fixed(sizes=torch.ones(3, dtype=torch.int64)), "expected sizes [B, 2] of int64"),
+    "sizes' numbers": (fixed(sizes=torch.ones(3, 3, dtype=torch.int64)), "expected sizes [B, 2] of int64"),
+    "sizes' dtype": (fixed(sizes=torch.ones(3, 2, dtype=torch.int32)), "expected sizes [B, 2] of int64"),
+    "halves": (
+        lambda s: s.with_operands({name: t.half() for name, t in s.operands.items()}),
+        "expected float32 or float64, got",
+    ),
+}
+for _name in ("weight_ih", "bias", "x", "h0", "c0"):
+    BAD[f"{_name}'s shape"] = changed(_name, lambda t: t[..., :-1]), f"{_name} has the wrong shape"
+for _name in ("input", "weight_ih", "bias", "x", "h0", "c0"):
+    BAD[f"{_name}'s dtype"] = changed(_name, torch.Tensor.float), f"{_name} has another dtype"
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments(name):
+    """Both operators make the same check."""
+    change, message = BAD[name]
+    g = Problem("fp64", "stable", 3, (3, 4, 5), corners=(0, 3), x=True).gradients(REFERENCE)
+    s = change(g.scan)
+    backward = Gradients(*(t.to(s.weight_hh.dtype) for t in g[:4]), g.wanted, g.shares, s)
+    for call in (lambda: REFERENCE.scan(*s), lambda: REFERENCE.scan_gradients(*backward.flat)):
+        with pytest.raises(RuntimeError) as error:
+            call()
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", Gradients._fields[:-2])
+def test_bad_arguments_of_the_gradients(name):
+    g = Problem("fp64", "bilstm", 3, (3, 4, 5)).gradients(REFERENCE)
+    bad = {"wanted": [True] * 7} if name == "wanted" else {name: getattr(g, name)[..., 1:]}
+    message = "expected 8 flags in wanted, got 7" if name == "wanted" else f"{name} has the wrong shape"
+    with pytest.raises(RuntimeError, match=message):
+        REFERENCE.scan_gradients(*g._replace(**bad).flat)
+    if name != "wanted":
+        with pytest.raises(RuntimeError, match=f"{name} has another dtype"):
+            REFERENCE.scan_gradients(*g._replace(**{name: getattr(g, name).float()}).flat)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_autocast_returns_its_dtype_and_keeps_the_state_in_float32(dtype, backend):
+    layer = make_layer("bilstm", 3, 4, backend=backend)
+    x = torch.randn(2, 3, 4, 5)
+    halves = Problem("fp32", "bilstm", 4, (2, 3, 4)).scan(dtype)
+    with torch.autocast("cpu", dtype):
+        from_float, from_half = layer(x), layer(x.to(dtype))
+        outputs = REFERENCE.scan(*halves)
+    assert from_float.dtype == from_half.dtype == dtype
+    assert all(t.dtype == torch.float32 for t in outputs)
+    assert_close("output", layer(x), from_float, torch.finfo(dtype).eps)
+    assert torch.equal(from_half, layer(x.to(dtype).float()).to(dtype))
+
+
+def test_autocast_leaves_float64_alone():
+    layer = px.RowLSTM(3, 4, dtype=torch.float64)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert torch.equal(y, layer(x))
+
+
+def test_layers_run_on_the_meta_device():
+    layer = px.DiagonalBiLSTM(3, 4, device="meta")
+    assert layer(torch.empty(2, 3, 4, 5, device="meta")).shape == (2, 4, 4, 5)
+
+
+def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
+    """It may lie in memory that the library keeps (csrc/cpu/pages.h)."""
+    layer = px.DiagonalBiLSTM(3, 48).eval()
+    x = torch.randn(8, 3, 28, 28)
+    with torch.no_grad():
+        y, expected = layer(x), layer(x).clone()
+    assert torch.equal(torch.from_numpy(y.numpy()), expected)
+    y.share_memory_()
+    assert torch.equal(y, expected) and y.is_shared()
+    with torch.no_grad():
+        y = layer(x).add_(1)
+        assert torch.equal(y, expected + 1) and torch.equal(layer(x), expected)
+
+
+def test_gradients_lie_as_the_parameters_do():
+    """So that autograd takes them as they are: a layer's weights are copied once, to stand together, and no gradient
+    is."""
+    layer = px.DiagonalBiLSTM(6, 16, bias=False)
+    x, dy = (torch.randn(2, n, 5, 7).contiguous(memory_format=torch.channels_last) for n in (6, 16))
+    with torch.profiler.profile() as profiler:
+        layer(x).backward(dy)
+    copies = [event for event in profiler.events() if event.name in ("aten::copy_", "aten::clone")]
+    assert all(p.grad.is_contiguous() for p in layer.parameters()) and not copies

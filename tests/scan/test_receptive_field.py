@@ -1,0 +1,74 @@
+"""Causality and coverage: an output depends on exactly the pixels and colours that the masks and taps reach.
+
+What should be reached is searched cell by cell from the definitions (reach.py); what is reached is where the gradient
+is not zero, in float64, for every output position and colour.
+"""
+
+import pytest
+import torch
+
+from helpers import reach
+from helpers.checks import LAYERS, gate_bias_channels, make_layer
+
+SHAPES = [
+    pytest.param(4, 4, id="4x4"),
+    pytest.param(5, 3, id="5x3"),
+    pytest.param(3, 5, id="3x5"),
+    pytest.param(1, 4, id="1x4"),
+    pytest.param(4, 1, id="4x1"),
+]
+COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneven")]
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name, height, width, colours, in_channels, hidden, backend):
+    layer = make_layer(name, in_channels, hidden, image_channels=colours, dtype=torch.float64, backend=backend)
+    x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
+    assert reach.measured(layer, x, colours) == reach.layer(reach.image(height, width, colours), name)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
+    """It enters a cell's gates whatever the colour, and goes where the states go."""
+    height, width = 4, 3
+    layer = make_layer(name, in_channels, hidden, image_channels=colours, dtype=torch.float64, backend=backend)
+    x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
+    gate_bias = torch.randn(1, gate_bias_channels(layer), height, width, dtype=torch.float64)
+    nothing = {p: set() for p in reach.image(height, width, colours)}
+    expected = reach.layer(nothing, name, gate_bias=reach.image(height, width, 1))
+    assert reach.measured(lambda g: layer(x.expand(len(g), -1, -1, -1), g), gate_bias, colours, 1) == expected
+
+
+@pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
+@pytest.mark.parametrize(("outer", "inner"), [("bilstm", "bilstm"), ("row3", "row3"), ("bilstm", "row3")])
+def test_stack(outer, inner, colours, in_channels, hidden):
+    height, width = 4, 3
+    options = dict(image_channels=colours, dtype=torch.float64)
+    stack = torch.nn.Sequential(
+        make_layer(inner, in_channels, hidden, **options), make_layer(outer, hidden, hidden, **options)
+    )
+    x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
+    assert reach.measured(stack, x, colours) == reach.layer(
+        reach.layer(reach.image(height, width, colours), inner), outer
+    )
+
+
+def test_the_bilstm_sees_everything_before_and_nothing_after():
+    """The statement of section 3.3, said once without the search above."""
+    for (r, c, a), inputs in reach.layer(reach.image(4, 5, 3), "bilstm").items():
+        position = (r * 5 + c) * 3 + a
+        assert {(rr * 5 + cc) * 3 + b for rr, cc, b in inputs} == set(range(position + 1))
+
+
+def test_the_row_lstm_sees_the_triangle_above_and_to_its_left():
+    for (r, c, _), inputs in reach.layer(reach.image(5, 7, 1), "row3").items():
+        triangle = {
+            (rr, cc, 0) for rr in range(r) for cc in range(7) if abs(cc - c) <= r - rr or cc == c - (r - rr) - 1
+        }
+        assert inputs == triangle | {(r, cc, 0) for cc in (c - 1, c) if cc >= 0}

@@ -1,0 +1,379 @@
+"""torch.func's transforms, both modes of autograd, batches of gradients and activation checkpoints: native against the
+reference, in float64."""
+
+import pytest
+import torch
+from torch._dynamo import compiled_autograd
+from torch._subclasses import FakeTensorMode
+from torch.autograd import forward_ad, functional
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, vjp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.checkpoint import checkpoint
+
+import pixelrnn_ext as px
+from helpers.checks import MODELS, make_model, random_images
+from helpers.scans import LSTM2D, make_layer
+
+LAYERS = ["row3", "bilstm", "graves-peepholes", "masked"]
+
+
+def layer_of(name):
+    if name == "masked":
+        return px.MaskedConv2d(2, 3, 3, "B", activation="relu", dtype=torch.float64)
+    options = {"directions": 2, "merge": "sum"} if name in LSTM2D else {}  # a sum, so that all parameters interact
+    return make_layer(name, 2, 3, **options)
+
+
+class Problem:
+    """A layer, its input, its parameters apart from it, and tangents of both."""
+
+    def __init__(self, name):
+        self.layer = layer_of(name)
+        self.x = torch.randn(2, 2, 3, 4, dtype=torch.float64)
+        self.parameters = {name: p.detach() for name, p in self.layer.named_parameters()}
+        self.dx, self.dparameters = torch.randn_like(self.x), tree_map(torch.randn_like, self.parameters)
+
+    def __call__(self, parameters, x):
+        return functional_call(self.layer, parameters, (x,))
+
+    def loss(self, parameters, x):
+        return self(parameters, x).square().sum()
+
+    def loss_of_one(self, parameters, x):
+        return self.loss(parameters, x[None])
+
+
+def check(modules, function):
+    """The same from both backends, and nothing that is zero."""
+    results = []
+    for backend in ("native", "reference"):
+        for module in modules:
+            if hasattr(module, "backend"):
+                module.backend = backend
+        results.append(tree_leaves(function()))
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
+        assert expected.abs().max() > 0, "a derivative that is zero shows nothing"
+
+
+def per_image(p, argnums=0):
+    return vmap(grad(p.loss_of_one, argnums), (None, 0))
+
+
+def of_jvp(p):
+    return lambda parameters, x: jvp(lambda x: p(parameters, x), (x,), (x.sin(),))
+
+
+def _autograd_jacobian(p, **options):
+    return functional.jacobian(p.layer, p.x, **options)
+
+
+def _forward_ad(p, trainable):
+    leaves = list(p.layer.parameters())
+    for leaf in leaves:
+        leaf.requires_grad_(trainable)
+    with forward_ad.dual_level():
+        y = forward_ad.unpack_dual(p.layer(forward_ad.make_dual(p.x, p.dx)))
+        result = [y.primal, y.tangent]
+        return result + list(torch.autograd.grad(y.tangent.square().sum(), leaves[:1])) if trainable else result
+
+
+def _batch_of_gradients(p):
+    x = p.x.clone().requires_grad_()
+    y = p.layer(x)
+    cotangents = torch.stack([torch.ones_like(y), y.detach()])
+    return torch.autograd.grad(y, [x, *p.layer.parameters()], cotangents, is_grads_batched=True)
+
+
+def _ensemble(p):
+    return tree_map(lambda t: torch.stack([t, 2 * t]), p.parameters)
+
+
+TRANSFORMS = {
+    # Forward mode.
+    "jvp of the input": lambda p: jvp(p.layer, (p.x,), (p.dx,)),
+    "jvp of the parameters": lambda p: jvp(lambda q: p(q, p.x), (p.parameters,), (p.dparameters,)),
+    "jvp of both": lambda p: jvp(p, (p.parameters, p.x), (p.dparameters, p.dx)),
+    "jvp of jvp": lambda p: jvp(lambda x: jvp(p.layer, (x,), (x.sin(),))[1], (p.x,), (p.dx,)),
+    "jacfwd": lambda p: jacfwd(p.layer)(p.x),
+    "forward_ad, frozen": lambda p: _forward_ad(p, False),
+    "forward_ad, trainable": lambda p: _forward_ad(p, True),
+    "jacobian, forward mode": lambda p: _autograd_jacobian(p, vectorize=True, strategy="forward-mode"),
+    # Reverse mode.
+    "grad of the input": lambda p: grad(p.loss, 1)(p.parameters, p.x),
+    "grad of the parameters": lambda p: grad(p.loss)(p.parameters, p.x),
+    "vjp": lambda p: vjp(p, p.parameters, p.x)[1](p(p.parameters, p.x).detach()),
+    "jacrev": lambda p: jacrev(p)(p.parameters, p.x),
+    "jacobian, vectorized": lambda p: _autograd_jacobian(p, vectorize=True),
+    "a batch of gradients": _batch_of_gradients,
+    # Batches.
+    "vmap": lambda p: vmap(p.layer)(torch.stack([p.x, p.dx])),
+    "vmap of the last axis": lambda p: vmap(p.layer, -1, -1)(torch.stack([p.x, p.dx], -1)),
+    "vmap of an ensemble": lambda p: vmap(p, (0, None))(_ensemble(p), p.x),
+    "vmap of an ensemble and its images": lambda p: vmap(p)(_ensemble(p), torch.stack([p.x, p.dx])),
+    "gradients of an ensemble": lambda p: vmap(grad(p.loss), (0, None))(_ensemble(p), p.x),
+    "gradients of every image": lambda p: per_image(p, (0, 1))(p.parameters, p.x),
+    # Compositions.
+    "hessian of the input": lambda p: hessian(p.loss, 1)(p.parameters, p.x),
+    "hessian of the parameters": lambda p: hessian(p.loss)(p.parameters, p.x),
+    "jacrev of jacrev": lambda p: jacrev(jacrev(p.loss, 1), 1)(p.parameters, p.x),
+    "jacfwd of jacfwd": lambda p: jacfwd(jacfwd(p.loss, 1), 1)(p.parameters, p.x),
+    "jacrev of jacfwd": lambda p: jacrev(jacfwd(p.loss, 1), 1)(p.parameters, p.x),
+    "hessian of every image": lambda p: vmap(hessian(p.loss_of_one, 1), (None, 0))(p.parameters, p.x),
+    "vmap of jvp": lambda p: vmap(lambda t: jvp(p.layer, (p.x,), (t,)))(torch.stack([p.dx, p.x])),
+    "grad of jvp": lambda p: grad(lambda q: jvp(lambda x: p.loss(q, x), (p.x,), (p.dx,))[1])(p.parameters),
+    "jvp of the gradients of every image": lambda p: jvp(
+        lambda q: per_image(p)(q, p.x), (p.parameters,), (p.dparameters,)
+    ),
+    "gradient of jvp of every image": lambda p: vmap(
+        grad(lambda x, t: jvp(lambda x: p.loss_of_one(p.parameters, x), (x,), (t,))[1])
+    )(p.x, p.dx),
+    "a gradient inside no_grad inside grad": lambda p: grad(
+        lambda x: (x * torch.no_grad()(grad(p.loss, 1))(p.parameters, x)).sum()
+    )(p.x),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, transform):
+    p = Problem(name)
+    check([p.layer], lambda: TRANSFORMS[transform](p))
+
+
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
+@pytest.mark.parametrize("name", ["row3", "masked"])
+def test_linearize(name):
+    p = Problem(name)
+    check([p.layer], lambda: linearize(p.layer, p.x)[1](p.dx))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_halves_have_forward_derivatives(name):
+    layer = layer_of(name)
+    x, dx = torch.randn(2, 1, 2, 3, 4, dtype=torch.float64)
+    _, expected = jvp(layer, (x,), (dx,))
+    layer.bfloat16()
+    _, got = jvp(layer, (x.bfloat16(),), (dx.bfloat16(),))
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.double(), expected, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("images", [0, 1])
+@pytest.mark.parametrize("name", LAYERS)
+def test_few_images(name, images):
+    """None at all, too: shapes as of the reference."""
+    p = Problem(name)
+    p.x, p.dx = p.x[:images], p.dx[:images]
+    for transform in ("jvp of both", "gradients of an ensemble"):
+        results = []
+        for p.layer.backend in ("native", "reference"):
+            results.append(TRANSFORMS[transform](p))
+        torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
+
+
+class LogProb(torch.nn.Module):
+    """A model's log_prob as a module's forward, which functional_call can call."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model.log_prob(images)
+
+
+class ModelProblem:
+    def __init__(self, name):
+        self.module = LogProb(make_model(name))
+        self.images = random_images(self.module.model, 3)
+        self.parameters = {name: p.detach() for name, p in self.module.named_parameters()}
+        self.dparameters = tree_map(torch.randn_like, self.parameters)
+
+    def __call__(self, parameters, images):
+        return functional_call(self.module, parameters, (images,))
+
+    def total(self, parameters):
+        return self(parameters, self.images).sum()
+
+    def of_every_image(self, parameters):
+        return vmap(grad(lambda q, image: self(q, image[None])[0]), (None, 0))(parameters, self.images)
+
+    def hessian(self):
+        """Of the bias of a first layer."""
+        name = next(name for name in self.parameters if name.endswith("first.bias"))
+        return hessian(lambda bias: self.total(self.parameters | {name: bias}))(self.parameters[name])
+
+
+MODEL_TRANSFORMS = {
+    "gradients of every image": lambda m: m.of_every_image(m.parameters),
+    "jacrev": lambda m: jacrev(m)(m.parameters, m.images),
+    "jvp": lambda m: jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,)),
+    "jvp of the gradients of every image": lambda m: jvp(m.of_every_image, (m.parameters,), (m.dparameters,)),
+    "grad of jvp": lambda m: grad(lambda q: jvp(m.total, (q,), (m.dparameters,))[1])(m.parameters),
+    "hessian": lambda m: m.hessian(),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "transform"),
+    [(name, transform) for name in ("diagonal", "pixelcnn") for transform in MODEL_TRANSFORMS]
+    + [(name, transform) for name in ("row", "multiscale-row") for transform in ("gradients of every image", "jvp")],
+)
+def test_log_prob(name, transform):
+    m = ModelProblem(name)
+    check(m.module.modules(), lambda: MODEL_TRANSFORMS[transform](m))
+
+
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
+@pytest.mark.parametrize("name", ["row", "pixelcnn", pytest.param("multiscale-row", marks=pytest.mark.sweep)])
+def test_log_prob_linearized(name):
+    m = ModelProblem(name)
+    _, expected = jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,))
+    got = linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
+def test_log_prob_traced(mode):
+    m = ModelProblem("row")
+    traced = make_fx(m, tracing_mode=mode)(m.parameters, m.images)
+    torch.testing.assert_close(traced(m.parameters, m.images), m(m.parameters, m.images), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_of_every_image_add_up_to_that_of_the_batch(name):
+    m = ModelProblem(name)
+    total, apart = grad(m.total)(m.parameters), m.of_every_image(m.parameters)
+    for key, expected in total.items():
+        torch.testing.assert_close(apart[key].sum(0), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_every_image_take_one_backward():
+    """As many calls of the operators for five images as for two."""
+    m = ModelProblem("row")
+
+    def calls(images):
+        m.images = random_images(m.module.model, images)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            m.of_every_image(m.parameters)
+        return {event.key: event.count for event in profile.key_averages() if event.key.startswith("pixelrnn_ext::")}
+
+    assert calls(2) == calls(5)
+    assert "pixelrnn_ext::scan_gradients" in calls(2)
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("transform", [per_image, of_jvp], ids=["gradients-of-every-image", "jvp"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_transforms_compile_in_one_graph(name, transform):
+    p = Problem(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(transform(p), fullgraph=True, backend="aot_eager")
+    results = [tree_leaves(run(p.parameters, p.x)) for run in (compiled, transform(p))]
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def _tangent(layer, x, dx):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, dx))).tangent
+
+
+@pytest.mark.parametrize("name", ["row3", "masked"])
+def test_forward_ad_compiles(name):
+    p = Problem(name)
+    p.layer.requires_grad_(False)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, dx: _tangent(p.layer, x, dx), backend="aot_eager")
+    torch.testing.assert_close(compiled(p.x, p.dx), _tangent(p.layer, p.x, p.dx))
+
+
+@pytest.mark.parametrize("name", [pytest.param("row3", marks=pytest.mark.sweep), "bilstm", "masked"])
+def test_compiled_autograd(name):
+    p = Problem(name)
+    leaves = [p.x.requires_grad_(), *p.layer.parameters()]
+    expected = torch.autograd.grad(p.layer(p.x).square().sum(), leaves)
+    loss = p.layer(p.x).square().sum()
+    torch._dynamo.reset()
+    with compiled_autograd._enable(torch.compile(backend="eager")):
+        loss.backward()
+    for leaf, gradient in zip(leaves, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, gradient)
+
+
+@pytest.mark.parametrize(("name", "node"), [("row3", "Scan"), ("masked", "MaskedConv2d")])
+def test_nodes_of_the_graph_have_the_operators_names(name, node):
+    y, names = layer_of(name)(torch.randn(1, 2, 3, 3, dtype=torch.float64)), set()
+    nodes = [y.grad_fn]
+    while nodes:
+        names.add(nodes[-1].name())
+        nodes += [following for following, _ in nodes.pop().next_functions if following]
+    assert f"{node}Backward" in names
+
+
+# Activation checkpoints.
+def _checkpointed(layer, x):
+    return checkpoint(layer, x, use_reentrant=False)
+
+
+def _wrapped(layer, x):
+    """As FSDP's users wrap it."""
+    return checkpoint_wrapper(layer, checkpoint_impl=CheckpointImpl.NO_REENTRANT)(x)
+
+
+@pytest.mark.parametrize("call", [_checkpointed, _wrapped], ids=["checkpoint", "wrapper"])
+@pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm", "graves-peepholes", "masked"])
+def test_activation_checkpoints(name, call):
+    layer = layer_of(name)
+    x = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    leaves = [x, *layer.parameters()]
+    results = []
+    for run in (layer, lambda x: call(layer, x)):
+        first = torch.autograd.grad(run(x).square().sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+        results.append([*first, *second])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_activation_checkpoints_of_a_model(name):
+    model = make_model(name)
+    images, parameters = random_images(model), list(model.parameters())
+    results = []
+    for run in (model.log_prob, lambda images: checkpoint(model.log_prob, images, use_reentrant=False)):
+        results.append(torch.autograd.grad(run(images).sum(), parameters))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+# Images whose values cannot be looked at, and those of a batch, which can.
+@pytest.mark.parametrize("name", MODELS)
+def test_models_on_the_meta_device(name):
+    model = make_model(name).to("meta")
+    images = torch.empty(3, 1, 4, 6, dtype=torch.int64, device="meta")
+    assert model(images).shape == (3, 1, 1, 4, 6)
+    assert model.log_prob(images).shape == (3,)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_fake_tensors(name):
+    with FakeTensorMode():
+        model = MODELS[name](image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
+        images = torch.zeros(3, 1, 4, 6, dtype=torch.int64)
+        assert model(images).shape == (3, 1, 1, 4, 6)
+        assert model.log_prob(images).shape == (3,)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_under_vmap(name):
+    model = make_model(name)
+    images = random_images(model, 3)
+    got = vmap(lambda image: model.log_prob(image[None])[0])(images)
+    torch.testing.assert_close(got, model.log_prob(images), rtol=1e-12, atol=1e-12)
+    assert vmap(lambda image: model(image[None])[0])(images).shape == (3, 1, 1, 4, 6)
+    images[1, 0, 2, 3] = 7
+    with pytest.raises(ValueError, match=r"integers in \[0, 2\), got values from 0 to 7"):
+        vmap(lambda image: model.log_prob(image[None])[0])(images)

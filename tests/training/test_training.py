@@ -1,0 +1,573 @@
+"""The training loop, its evaluation, its optimisers and its checkpoints."""
+
+import errno
+import json
+import math
+import os
+import shutil
+import signal
+import zlib
+
+import pytest
+import safetensors.torch
+import torch
+
+from helpers.tiny import ALONE, stop_before, tiny_data, tiny_training
+from pixelrnn_ext.training import checkpoint, gallery, interrupt, journal, optimiser
+from pixelrnn_ext.training.batches import shifted, training_batch
+from pixelrnn_ext.training.builder import build, count_parameters
+from pixelrnn_ext.training.distributed import World
+from pixelrnn_ext.training.evaluation import nats_per_image
+from pixelrnn_ext.training.interrupt import Interrupt
+from pixelrnn_ext.training.loop import Training
+from pixelrnn_ext.training.settings import Settings
+
+ALL = dict(schedule="cosine", warmup=2, clip=0.1, ema=0.9, flip=True, shift=1, weight_decay=0.1)
+
+
+def tensors_of(folder, name=checkpoint.LAST):
+    return checkpoint.load(folder / name)[0]
+
+
+def assert_same(expected, got):
+    assert expected.keys() == got.keys()
+    different = [name for name in expected if not torch.equal(expected[name], got[name])]
+    assert not different, f"not the same to the bit: {different}"
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("stop", [3, 5, 8], ids=["in-an-epoch", "after-an-epoch", "in-the-second"])
+@pytest.mark.parametrize(
+    "settings",
+    [dict(optimiser="rmsprop"), dict(optimiser="adamw", **ALL), dict(optimiser="rmsprop", bf16=True, **ALL)],
+    ids=["rmsprop", "adamw-all", "rmsprop-all-bf16"],
+)
+def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
+    straight = tiny_training(tmp_path / "straight", conditional=True, steps=11, **settings)
+    assert straight.run()
+
+    first = tiny_training(tmp_path / "resumed", conditional=True, steps=11, **settings)
+    assert not first.run(stop_before(stop, first)) and first.progress.step == stop
+    torch.manual_seed(99)  # nothing depends on torch's own generator
+    second = tiny_training(tmp_path / "resumed", conditional=True, steps=11, **settings)
+    second.resume(tmp_path / "resumed" / checkpoint.LAST)
+    assert second.progress.step == stop and second.run()
+
+    assert straight.progress == second.progress
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        assert_same(tensors_of(tmp_path / "straight", name), tensors_of(tmp_path / "resumed", name))
+    validations = [
+        [entry for entry in journal.read(tmp_path / folder) if entry["event"] == "validation"]
+        for folder in ("straight", "resumed")
+    ]
+    assert validations[0] == validations[1] and [entry["step"] for entry in validations[0]] == [5, 10, 11]
+
+
+def test_an_evaluation_that_was_stopped_is_made_up_for(tmp_path):
+    training = tiny_training(tmp_path / "resumed", steps=6)
+    asked = []
+
+    def stop():
+        asked.append(training.progress.step)
+        return asked.count(5) >= 2  # once in the loop, then inside the evaluation
+
+    assert not training.run(stop) and training.progress.evaluated == 0
+    again = tiny_training(tmp_path / "resumed", steps=6)
+    again.resume(tmp_path / "resumed" / checkpoint.LAST)
+    assert again.run()
+    straight = tiny_training(tmp_path / "straight", steps=6)
+    assert straight.run() and straight.progress == again.progress
+    assert_same(tensors_of(tmp_path / "straight"), tensors_of(tmp_path / "resumed"))
+
+
+def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
+    """Lines after the checkpoint's step, and half a line, are what a crash leaves."""
+    training = tiny_training(tmp_path, steps=4)
+    assert training.run()
+    with (tmp_path / journal.LOG).open("a") as file:
+        file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
+    again = tiny_training(tmp_path, steps=6)
+    again.resume(tmp_path / checkpoint.LAST)
+    assert again.run()
+    entries = [json.loads(line) for line in (tmp_path / journal.LOG).read_text().splitlines()]
+    assert [(entry["event"], entry["step"]) for entry in entries] == [
+        ("train", 4),
+        ("validation", 4),
+        ("train", 5),
+        ("validation", 5),
+        ("train", 6),
+        ("validation", 6),
+    ]
+    assert all(entry["data"] == "tiny (made for a test)" and entry["unit"] == "nats" for entry in entries)
+
+
+@pytest.mark.parametrize("model", ["row", "diagonal", "pixelcnn"])
+def test_training_learns(tmp_path, model):
+    said = []
+    training = tiny_training(tmp_path, model=model, conditional=True, said=said, epochs=6, learning_rate=0.03, ema=0.5)
+    before = nats_per_image(training.model, training.data, "validation", ALONE)
+    assert training.run()
+    assert training.progress.best < before - 1 and training.progress.step == 30
+    assert (
+        f"validation {nats_per_image(training.scored_model, training.data, 'validation', ALONE):.4f} nats" in said[-1]
+    )
+    assert all(line.endswith("tiny (made for a test)") for line in said) and len(said) == 6
+    assert (tmp_path / "learning-curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_samples_are_pictured_after_every_epoch(tmp_path):
+    assert tiny_training(tmp_path, conditional=True, steps=7, samples=5).run()
+    assert sorted(path.name for path in tmp_path.glob("samples-*.png")) == [
+        "samples-0000005.png",
+        "samples-0000007.png",
+    ]
+
+
+@pytest.mark.parametrize("broken", ["write_learning_curve", "write_grid"])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("why\nwhere")], ids=repr
+)
+def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(gallery, broken, fail)
+    said = []
+    assert tiny_training(tmp_path, steps=1, samples=1, said=said).run()
+    name = {"write_learning_curve": "learning-curve.png", "write_grid": "samples-0000001.png"}[broken]
+    why = "why" if isinstance(error, RuntimeError) else "No space left on device"
+    assert said[1:] == [f"training goes on without {tmp_path / name}: {why}"]
+    assert not (tmp_path / name).exists() and len(list(tmp_path.glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_evaluation_is_the_mean_over_all_images(batch_size):
+    images = tiny_data()
+    model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4).double()
+    seen = []
+    got = nats_per_image(model, images, "validation", ALONE, batch_size=batch_size, progress=seen.append)
+    expected = -model.log_prob(images.splits["validation"].images).mean().item()
+    assert got == pytest.approx(expected, rel=1e-12) and sum(seen) == 7
+
+
+def test_no_batch_is_checked_again(tmp_path, monkeypatch):
+    """The data set has been checked; to look at a batch's values makes a step wait for the GPU."""
+    training = tiny_training(tmp_path)
+
+    def refuse(values):
+        raise AssertionError("a batch was checked")
+
+    monkeypatch.setattr(torch.Tensor, "aminmax", refuse)
+    assert training._step(0).isfinite()
+    assert nats_per_image(training.model, training.data, "validation", ALONE) > 0
+    training.model.levels = 17
+    with pytest.raises(ValueError, match="1 channels and 17 levels, as the model has, got 1 and 2 of tiny"):
+        nats_per_image(training.model, training.data, "validation", ALONE)
+
+
+def test_learning_rates():
+    def rates(schedule, warmup):
+        return [optimiser.learning_rate(2.0, schedule, step, 8, warmup) for step in range(8)]
+
+    assert rates("constant", 0) == [2.0] * 8
+    assert rates("constant", 4) == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0, 2.0]
+    assert rates("linear", 0) == [2 - step / 4 for step in range(8)]
+    assert rates("cosine", 4) == pytest.approx([0.5, 1, 1.5, 2, 2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5])
+
+
+def test_the_schedule_and_the_clip_reach_the_optimiser(tmp_path):
+    training = tiny_training(tmp_path, steps=4, schedule="linear", learning_rate=0.1, clip=1e-3)
+    assert training.run()
+    assert training.optimiser.param_groups[0]["lr"] == pytest.approx(0.1 / 4)
+    norm = torch.stack([parameter.grad.norm() for parameter in training.model.parameters()]).norm()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path):
+    training = tiny_training(tmp_path, epochs=3)
+    assert not training.run(stop_before(4, training))
+    before = (tmp_path / checkpoint.LAST).read_bytes()
+    again = tiny_training(tmp_path, epochs=3)
+    again.resume(tmp_path / checkpoint.LAST)
+    again.model.head[-1].weight.data.fill_(math.nan)
+    with pytest.raises(
+        FloatingPointError, match="the loss is nan around step 5; the last checkpoint is of an earlier step"
+    ):
+        again.run()
+    assert (tmp_path / checkpoint.LAST).read_bytes() == before
+
+
+@pytest.mark.parametrize("ema", [0, 0.5])
+def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
+    """The loss, of the parameters before that step, is finite."""
+    training = tiny_training(tmp_path, steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
+    with pytest.raises(FloatingPointError, match="the validation loss is .* around step 1; there is no checkpoint yet"):
+        training.run()
+    training.parameters[0].data[0] = math.nan
+    with pytest.raises(FloatingPointError, match="the norm of the parameters is nan around step 1"):
+        training.save()
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(steps=0), "expected steps >= 1, got 0"),
+        (dict(steps=1, epochs=1), "expected steps or epochs, got both"),
+        (dict(optimiser="sgd"), "expected optimiser to be one of rmsprop, adamw, got 'sgd'"),
+        (dict(schedule="step"), "expected schedule to be one of constant, linear, cosine, got 'step'"),
+        (dict(learning_rate=0.0), "expected learning_rate > 0 and finite, got 0.0"),
+        (dict(learning_rate=math.nan), "expected learning_rate > 0 and finite, got nan"),
+        (dict(seed=2**64), r"expected seed in \[0, 2\*\*63\), got 18446744073709551616"),
+        (dict(ema=1.0), r"expected ema in \[0, 1\), got 1.0"),
+        (dict(clip=-1.0), "expected clip >= 0 and finite, got -1.0"),
+        (dict(shift=-1), "expected shift >= 0 and finite, got -1"),
+        (dict(weight_decay=math.inf), "expected weight_decay >= 0 and finite, got inf"),
+    ],
+    ids=str,
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(steps="5"), r"expected steps to be int \| None, got str"),
+        (dict(seed=True), "expected seed to be int, got bool"),
+        (dict(learning_rate=[]), "expected learning_rate to be float, got list"),
+        (dict(bf16=1), "expected bf16 to be bool, got int"),
+        (dict(shift=1.0), "expected shift to be int, got float"),
+        (dict(weight_decay="0"), r"expected weight_decay to be float \| None, got str"),
+        (dict(optimiser=None), "expected optimiser to be str, got NoneType"),
+    ],
+    ids=str,
+)
+def test_settings_of_wrong_types(settings, message):
+    with pytest.raises(TypeError, match=message):
+        Settings(**settings)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
+    images = tiny_data()
+    model = build("row", images, hidden_channels=3, num_layers=1, head_channels=4)
+    with pytest.raises(ValueError, match="expected a batch size divisible by 2 processes, got 9"):
+        Training(model, images, Settings(batch_size=9), World(0, 2, torch.device("cpu")), tmp_path)
+
+
+def test_a_shift_beyond_the_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a shift smaller than the images' 4 pixels, got 4"):
+        tiny_training(tmp_path, shift=4)
+
+
+def test_shifted_images_are_moved_alike_in_every_channel_and_zeros_come_in():
+    images = torch.randint(1, 9, (200, 3, 5, 4), generator=torch.Generator().manual_seed(0))
+    moved = shifted(images, 2, torch.Generator().manual_seed(1))
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    moves = [(down, right) for down in range(5) for right in range(5)]
+    seen = []
+    for original, got in zip(padded, moved):
+        fits = [move for move in moves if torch.equal(original[:, move[0] : move[0] + 5, move[1] : move[1] + 4], got)]
+        assert len(fits) == 1
+        seen += fits
+    assert set(seen) == set(moves), "some moves are never made"
+
+
+def test_training_images_are_a_function_of_seed_and_step():
+    def batch(step, seed=0, share=slice(None), shift=1):
+        options = dict(flip=True, share=share, device="cpu", conditional=True)
+        return training_batch(tiny_data(), torch.arange(8), step, seed=seed, shift=shift, **options)[0]
+
+    assert torch.equal(batch(3), batch(3))
+    assert torch.equal(batch(3)[1::2], batch(3, share=slice(1, None, 2))), "processes draw alike"
+    assert not any(torch.equal(batch(3), other) for other in (batch(4), batch(3, seed=1), batch(3, shift=0)))
+
+
+def test_weight_decay_is_decoupled_from_the_gradient():
+    """Without a gradient nothing else moves a parameter, and beside one the step is that of an optimiser without it."""
+    for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
+        for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
+            start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+            still, plain, decayed = (torch.nn.Parameter(start.clone()) for _ in range(3))
+            for parameter, wd, gradient in ((still, given, 0.0), (plain, 0.0, 3.0), (decayed, given, 3.0)):
+                parameter.grad = torch.full_like(start, gradient)
+                optimiser.make(name, [parameter], 0.1, wd).step()
+            torch.testing.assert_close(still.data, start * (1 - 0.1 * decay))
+            torch.testing.assert_close(decayed.data - still.data, plain.data - start)
+
+
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
+@pytest.mark.parametrize("parameters", [3000, 20000])
+def test_hidden_channels_for_a_number_of_parameters(name, parameters):
+    images = tiny_data()
+    model = build(name, images, num_layers=2, head_channels=8, parameters=parameters)
+    off = abs(count_parameters(model) - parameters)
+    for hidden in (model.hidden_channels - 1, model.hidden_channels + 1):
+        other = build(name, images, num_layers=2, head_channels=8, hidden_channels=hidden)
+        assert abs(count_parameters(other) - parameters) >= off
+
+
+# Checkpoints
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training of two steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert tiny_training(folder, steps=2, ema=0.5).run()
+    return folder
+
+
+@pytest.fixture
+def saved(trained, tmp_path):
+    """A checkpoint of its own of that training."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path / checkpoint.LAST
+
+
+def test_a_checkpoint_rebuilds_the_averaged_model(saved):
+    model, facts = checkpoint.load_model(saved)
+    tensors, _ = checkpoint.load(saved)
+    assert_same(checkpoint.part(tensors, "average"), model.state_dict())
+    assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
+    assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())  # of a folder the best one
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def other_keys(path):
+    tensors, facts = checkpoint.load(path)
+    tensors["model.extra"] = torch.zeros(1)
+    checkpoint.save(path, {name: tensor for name, tensor in tensors.items() if "average" not in name}, facts)
+
+
+def without(key, name):
+    def change(path):
+        tensors, facts = checkpoint.load(path)
+        del facts[key][name]
+        checkpoint.save(path, tensors, facts)
+
+    return change
+
+
+def with_fact(key, name, value):
+    def change(path):
+        tensors, facts = checkpoint.load(path)
+        facts[key][name] = value
+        checkpoint.save(path, tensors, facts)
+
+    return change
+
+
+def not_finite(path):
+    tensors, facts = checkpoint.load(path)
+    tensors["average.head.1.weight"].view(-1)[1] = math.inf
+    checkpoint.save(path, tensors, facts)
+
+
+def other_model(path):
+    tensors, facts = checkpoint.load(path)
+    checkpoint.save(path, tensors, facts | {"model": {"model": "Transformer"}})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-7]), "is damaged or not a safetensors file"),
+        (lambda path: path.write_bytes(b""), "is damaged or not a safetensors file"),
+        (
+            lambda path: path.write_text("a text, longer than the length of a header"),
+            "is damaged or not a safetensors file",
+        ),
+        (
+            lambda path: safetensors.torch.save_file({"weight": torch.ones(2)}, path),
+            "expected a checkpoint of pixelrnn_ext",
+        ),
+        (
+            lambda path: safetensors.torch.save_file({"weight": torch.ones(2)}, path, {checkpoint.KEY: "{"}),
+            "is damaged or not a safetensors file",
+        ),
+        (flip_a_bit, "is damaged: its content does not have the checksum"),
+        (other_keys, "do not fit the model that it describes.*extra"),
+        (without("data", "shape"), "expected a checkpoint of pixelrnn_ext"),
+        (without("progress", "step"), "expected a checkpoint of pixelrnn_ext"),
+        (other_model, "expected the configuration of a model"),
+        (not_finite, r"expected a model of finite parameters, got others in head.1.weight of .*last.safetensors"),
+        (
+            with_fact("progress", "step", -5),
+            r"expected progress.step to be an integer in \[0, 2\*\*63\), got -5 in .*last",
+        ),
+        (with_fact("progress", "step", 10**30), r"expected progress.step to be an integer in .*, got 10{30} in"),
+        (with_fact("progress", "step", True), "expected progress.step to be an integer in .*, got True in"),
+        (with_fact("progress", "evaluated", 9), "expected progress.best_step <= evaluated <= step, got 2, 9 and 2 in"),
+        (with_fact("progress", "best", math.nan), "expected progress.best to be a number, got nan in"),
+        (with_fact("model", "num_layers", 10**9), r"expected num_layers to be at most \d+ in .*last.*, got 1000000000"),
+        (
+            with_fact("model", "hidden_channels", 10**30),
+            r"expected hidden_channels to be at most 9\d+ in .*, got 10{30}",
+        ),
+        (with_fact("data", "shape", [1, 0, 5]), r"expected data.shape to be three integers >= 1, got \[1, 0, 5\] in"),
+        (
+            with_fact("data", "classes", [1] * 99),
+            r"expected data.classes to be a list of names, got \[1, 1, .*\.\.\. in",
+        ),
+        (lambda path: path.unlink(), "expected a checkpoint, the folder of a training, or .*, got .*last.safetensors"),
+    ],
+    ids=[
+        "truncated",
+        "empty",
+        "text",
+        "foreign",
+        "foreign-json",
+        "bit",
+        "keys",
+        "no-shape",
+        "no-step",
+        "model",
+        "not-finite",
+        "step-5",
+        "step-10**30",
+        "step-true",
+        "evaluated-later",
+        "best-nan",
+        "layers-10**9",
+        "channels-10**30",
+        "shape-0",
+        "classes-numbers",
+        "missing",
+    ],
+)
+def test_a_damaged_or_foreign_checkpoint_is_refused(saved, damage, message):
+    damage(saved)
+    with pytest.raises((ValueError, OSError), match=message):
+        checkpoint.load_model(saved)
+
+
+def save_in_the_first_format(path, tensors, facts):
+    """As this package wrote checkpoints before their checksum covered the facts."""
+    checksum = 0
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].numpy().tobytes(), checksum)
+    safetensors.torch.save_file(tensors, path, {checkpoint.KEY: json.dumps(facts | {"checksum": checksum})})
+
+
+def test_no_flipped_bit_of_a_checkpoint_changes_anything(tmp_path):
+    """Every bit: of the length of the header, of the header with facts, digest and tensors' shapes, of the tensors."""
+    path = tmp_path / "x.safetensors"
+    facts = {
+        "model": {"levels": 2},
+        "data": {"shape": [1, 4, 5], "classes": []},
+        "progress": {"step": 2, "evaluated": 2, "best": 3.5, "best_step": 2},
+        "arguments": {"seed": 1, "learning_rate": 0.001},
+    }
+    checkpoint.save(path, {"model.a": torch.arange(4.0).view(2, 2), "model.b": torch.ones(2, 2).half()}, facts)
+    content = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for position, byte in enumerate(content):
+            for bit in range(8):
+                os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), position)
+                with pytest.raises(ValueError):
+                    checkpoint.load(path)
+            os.pwrite(file.fileno(), bytes([byte]), position)
+    assert checkpoint.load(path)[1] == facts
+
+
+def test_a_checkpoint_of_the_first_format_says_that_its_facts_are_unchecked(saved):
+    tensors, facts = checkpoint.load(saved)
+    save_in_the_first_format(saved, tensors, facts)
+    with pytest.warns(UserWarning, match="last.safetensors is of the first format, whose checksum .* are unchecked"):
+        again, same = checkpoint.load(saved)
+    assert_same(tensors, again)
+    assert same == facts
+    with pytest.warns(UserWarning, match="first format"):
+        tiny_training(saved.parent, steps=2, ema=0.5).resume(saved)
+    flip_a_bit(saved)
+    with pytest.raises(ValueError, match="its tensors do not have the checksum that was written with them"):
+        checkpoint.load(saved)
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused(saved, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", "3")
+    tiny_training(saved.parent, steps=2).save()
+    monkeypatch.undo()
+    with pytest.raises(
+        ValueError, match="expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or"
+    ):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adamw"])
+@pytest.mark.parametrize("lost", ["all", "one", "shape"])
+def test_a_training_is_not_resumed_without_the_state_of_its_optimiser(tmp_path, name, lost):
+    settings = dict(steps=2, optimiser=name)
+    path = tmp_path / checkpoint.LAST
+    training = tiny_training(tmp_path, **settings)
+    assert not training.run(stop_before(1, training))
+    tensors, facts = checkpoint.load(path)
+    state = [key for key in tensors if key.startswith("optimiser.")]
+    for key in state if lost == "all" else state[-1:]:
+        tensors[key] = torch.zeros(2)
+        if lost != "shape":
+            del tensors[key]
+    checkpoint.save(path, tensors, facts)
+    with pytest.raises(
+        ValueError, match=r"last.safetensors cannot be resumed: expected the state of \w+ for every param"
+    ):
+        tiny_training(tmp_path, **settings).resume(path)
+
+
+def test_a_training_that_was_stopped_before_its_first_step_is_resumed(tmp_path):
+    training = tiny_training(tmp_path, steps=1)
+    assert not training.run(lambda: True)
+    again = tiny_training(tmp_path, steps=1)
+    again.resume(tmp_path / checkpoint.LAST)
+    assert again.run()
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        OSError, match=r"last.safetensors could not be written \(No space left on device\); the one that was"
+    ):
+        checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
+    assert saved.read_bytes() == before
+    assert not list(saved.parent.glob(".*")), "a temporary file is left"
+
+
+def test_a_read_only_file_system_says_so(saved, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("builtins.open", read_only)
+    monkeypatch.setattr("pathlib.Path.unlink", read_only)
+    with pytest.raises(OSError, match=r"last.safetensors could not be written \(Read-only file system\); the one"):
+        checkpoint.save(saved, {"model.weight": torch.zeros(9)}, {})
+
+
+@pytest.fixture
+def python_answers_interrupts():
+    """As in a terminal, also where the tests were started in the background, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_ends_at_once(monkeypatch, python_answers_interrupts):
+    with Interrupt() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # passed on by torchrun
+        assert stop()
+        monkeypatch.setattr(interrupt, "SAME", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
