@@ -1,7 +1,7 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: lint types docs smoke test sweep emulated native bench-check pretrained wheel release-check
+.PHONY: lint types docs smoke test sweep emulated all quick build native bench-check pretrained wheel release-check
 
 lint:
 	ruff check .
@@ -25,13 +25,16 @@ smoke:
 test:
 	pytest -n 2
 
-# The long tests, and all combinations of the others.
+# The long tests, and all combinations of the others. SLICE=0 to 4 runs a fifth of them, which CI does.
 sweep:
-	pytest -m sweep -n 2 --dist loadgroup
+	pytest -m sweep -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
-# The CUDA kernels, executed on the CPU, and their cycles by a model; needs `pip install --group device-code`.
+# The CUDA kernels, executed on the CPU, and their cycles by a model; needs `pip install --group device-code`. SLICE as above.
 emulated:
-	pytest -m emulated -n 2 --dist loadgroup
+	pytest -m emulated -n 2 --dist loadgroup $(SLICE:%=--slice %)
+
+# Everything that the environment can check. A change of csrc, of the emulator or of the build ends with it.
+all: lint types docs emulated sweep test
 
 # Parts of test and sweep together: the CPU kernels without torch, under the sanitizers, by Clang and on AArch64; the benchmarks,
 # every provider checked.

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import core  # noqa: F401  (pytest finds it here, as the next three)
-from helpers.covering import pytest_collection_modifyitems  # noqa: F401
-from helpers.properties import pytest_configure, pytest_itemcollected  # noqa: F401
-from helpers.summary import pytest_terminal_summary  # noqa: F401
+from core import core  # noqa: F401  (pytest finds the fixture here)
 
+pytest_plugins = ["helpers.covering", "helpers.properties", "helpers.slices", "helpers.summary"]
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts the repository on the path, whose pixelrnn_ext holds no kernels unless it was built in place.
 if not any((ROOT / "pixelrnn_ext").glob("_C.so")):

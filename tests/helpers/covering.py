@@ -1,6 +1,6 @@
 """The marker ``covering(strength, sweep=N)``: of a test's combinations of parameters a plain `pytest` runs a few, in
 which every value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. With a
-number, so many others are, always the same ones, and the rest is left out. conftest.py makes a hook of it.
+number, so many others are, always the same ones, and the rest is left out.
 """
 
 import random

@@ -1,7 +1,4 @@
-"""How tests of properties draw their examples: always the same, few in a plain `pytest`, many in `pytest -m sweep`.
-
-conftest.py makes hooks of the two functions.
-"""
+"""How tests of properties draw their examples: always the same, few in a plain `pytest`, many in `pytest -m sweep`."""
 
 from hypothesis import is_hypothesis_test, settings
 

@@ -1,6 +1,6 @@
 """What tests found out is printed at the end of a run, also of one that pytest-xdist deals out to several processes. A
 test records ``record_property("figure", text)`` or ``record_property("error", (what, ratio))``, of which the largest is
-printed. conftest.py makes a hook of it.
+printed.
 """
 
 

@@ -80,7 +80,9 @@ SHARED = {"helpers", "core", "emulator", "sass_model"}
 
 def test_no_test_imports_from_a_test():
     """A helper lies in the room of the tests that import it, or in tests/helpers."""
-    rooms = {path.name for path in TESTS.iterdir() if path.is_dir()} - SHARED - {"benchmarks"}  # of the same name: a folder
+    rooms = (
+        {path.name for path in TESTS.iterdir() if path.is_dir()} - SHARED - {"benchmarks"}
+    )  # of the same name: a folder
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []

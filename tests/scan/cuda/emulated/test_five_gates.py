@@ -7,7 +7,8 @@ import torch
 from helpers.kernels import FORMATS
 from helpers.scans import REFERENCE, Problem
 
-from ..kernel_paths import VARIANT_5_IDS, VARIANTS_5, variant5
+from ..kernel_paths import VARIANTS_5, variant5
+from .architectures import paths_on_each, variants_on_each
 from .comparison import compare, compare_schedules
 
 pytestmark = pytest.mark.emulated
@@ -28,17 +29,23 @@ def problem5(format, cell, corners, hidden, maps, **options):
     return problem
 
 
-@pytest.mark.parametrize("sizes", [None, [(12, 5), (5, 7)]], ids=["full", "ragged"])
-@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS_5, ids=VARIANT_5_IDS)
-def test_every_kernel_in_every_schedule(format, suffix, blocks, sizes, arch, emulated):
-    if blocks > 1 and arch == "sm_80":
-        return  # no clusters
-    if blocks == 8 and sizes:
-        return  # images end alike in clusters of any size, and these are the slowest
-    problem, path, found = variant5(format, suffix, blocks, 1 if blocks == 8 else 2, sizes=sizes)
+def compare_kernels(emulated, arch, format, suffix, blocks, images, sizes=None):
+    problem, path, found = variant5(format, suffix, blocks, images, sizes=sizes)
     for kernel in found:
         assert problem.plan(emulated.ops, arch, path)[kernel.backward].startswith(f"{kernel.name}: {blocks} block")
     compare_schedules(problem, emulated, path)
+
+
+@pytest.mark.parametrize("sizes", [None, [(12, 5), (5, 7)]], ids=["full", "ragged"])
+@variants_on_each([variant for variant in VARIANTS_5 if variant[-1] < 8])
+def test_every_kernel_in_every_schedule(format, suffix, blocks, sizes, arch, emulated):
+    compare_kernels(emulated, arch, format, suffix, blocks, 2, sizes)
+
+
+@variants_on_each([variant for variant in VARIANTS_5 if variant[-1] == 8])
+def test_every_kernel_of_eight_blocks_in_every_schedule(format, suffix, blocks, arch, emulated):
+    """Images that fill their maps: images end alike in clusters of any size, and these are the slowest."""
+    compare_kernels(emulated, arch, format, suffix, blocks, 1)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -63,11 +70,9 @@ def test_maps(format, maps, emulated):
 RAGGED = [(99, 99), (0, 5), (9, 0), (1, 1), (1, 5), (11, 1), (9, 4), (-1, 3)]
 
 
-@pytest.mark.parametrize("path", ["resident", "resident:s_4_512", "resident::2"])
+@paths_on_each("resident", "resident:s_4_512", "resident::2")
 @pytest.mark.parametrize("format", FORMATS)
 def test_images_of_their_own_sizes(format, path, arch, emulated):
-    if arch == "sm_80" and path == "resident::2":
-        return  # no clusters
     problem = problem5(
         format, "graves", ALL, 16, (len(RAGGED), 12, 5), sizes=[(min(h, 12), min(w, 5)) for h, w in RAGGED]
     )

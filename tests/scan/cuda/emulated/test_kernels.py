@@ -16,29 +16,24 @@ from helpers.emulated import library
 from helpers.kernels import FORMATS
 from helpers.scans import REFERENCE, Problem
 
-from ..kernel_paths import GEOMETRIES, SHAPES, VARIANT_IDS, VARIANTS, check_names, compare_extremes, variant
+from ..kernel_paths import GEOMETRIES, SHAPES, VARIANTS, check_names, compare_extremes, variant
+from .architectures import ALONE, paths_on_each, variants_on_each
 from .comparison import MAPS, RATIO, compare, compare_schedules
 
 pytestmark = pytest.mark.emulated
 
 
 @pytest.mark.parametrize("geometry", SHAPES)
-@pytest.mark.parametrize(("format", "suffix", "blocks"), VARIANTS, ids=VARIANT_IDS)
+@variants_on_each(VARIANTS)
 def test_every_kernel_in_every_schedule(format, suffix, blocks, geometry, arch, emulated):
-    if blocks > 1 and arch == "sm_80":
-        return  # no clusters: test_the_plan_says_why_not
     problem, path, plans = variant(emulated.ops, arch, format, suffix, blocks, geometry)
-    if problem is None:
-        return
     check_names(format, suffix, blocks, plans)
     compare_schedules(problem, emulated, path)
 
 
-@pytest.mark.parametrize("path", ["step", "resident", "resident::2"])
+@paths_on_each("step", "resident", "resident::2")
 def test_kernels_are_as_right_by_nvcc(path, arch):
     """A second opinion: what another compiler makes of the same source."""
-    if path == "resident::2" and arch == "sm_80":
-        return  # no clusters
     try:
         toolchain.nvcc()
     except toolchain.ToolchainError as error:
@@ -48,12 +43,11 @@ def test_kernels_are_as_right_by_nvcc(path, arch):
     compare(Problem("bf16", "bilstm", 16, (2, 5, 9), input=False), loaded.ops, path)
 
 
+@ALONE["sm_90"]
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
-def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated, arch):
+def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated):
     """All pairs of weights, two slices of warps; tiles that begin late and end early; a last cluster that lacks two
     images; NaN in one."""
-    if arch == "sm_80":
-        return  # no clusters
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_1_256:8:3"
     plans = [p.plan(emulated.ops, "sm_90", path)[0] for path in (shared, alone)]
@@ -110,19 +104,17 @@ def test_maps(format, size, geometry, emulated):
         compare(Problem(format, geometry, hidden, size, input=False, states=hidden == 16), emulated.ops, path)
 
 
+@ALONE["sm_90"]  # the same kernels as test_every_kernel: one architecture is enough for the long maps
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
-def test_the_papers_sizes(format, emulated, arch):
-    if arch == "sm_80":
-        return  # the same kernels as test_every_kernel: one architecture is enough for the long maps
+def test_the_papers_sizes(format, emulated):
     for size, hidden in ((28, 16), (32, 128)):
         compare(Problem(format, "bilstm", hidden, (1, size, size), input=False), emulated.ops, "resident")
 
 
+@ALONE["sm_90"]  # the other one has the same arithmetic, without clusters
 @pytest.mark.parametrize("path", ["resident", "resident::2"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_nan_stays_where_it_belongs_and_large_values_saturate(format, path, emulated, arch):
-    if arch == "sm_80":
-        return  # the same arithmetic, without clusters
+def test_nan_stays_where_it_belongs_and_large_values_saturate(format, path, emulated):
     compare_extremes(emulated.ops, "cpu", format, path, RATIO[format])
 
 
@@ -192,10 +184,9 @@ def test_the_plan_says_why_not(emulated):
         ].startswith(start)
 
 
+@ALONE["sm_80"]
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, emulated, arch):
-    if arch == "sm_90":
-        return  # test_every_kernel
     problem = Problem(format, "bilstm", 128, (1, 32, 32), input=False)
     forward, backward = problem.plan(emulated.ops, arch)
     assert forward.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
