@@ -1,0 +1,102 @@
+"""Proves in a minute what changed files can break: `make quick`, or `make quick FILES="csrc/cpu/scan.cpp"`.
+
+RULES choose by path what is built and which tests run. Tests start until the minute is over. The rest is left to CI,
+and the last lines say so. Without FILES the changed files are those that git sees, or else those of the last commit.
+"""
+
+import fnmatch
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 60
+
+
+class Rule(NamedTuple):
+    pattern: str  # of fnmatch, whose * takes slashes, too
+    tests: str  # what pytest gets; {room} and {stem} are parts of the changed path
+    builds: bool = False  # the CPU library, in place
+
+
+SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
+CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
+COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
+# The first rule that matches a path holds for it.
+RULES = [
+    Rule("csrc/cpu/*scan.*", SCAN, builds=True),
+    Rule("csrc/cpu/*weight*", SCAN, builds=True),
+    Rule("csrc/cpu/*convolution.*", CONVOLUTION, builds=True),
+    Rule("csrc/cpu/*column*", COLUMNS, builds=True),
+    Rule("csrc/cpu/*range_coder*", "tests/codec", builds=True),
+    Rule("csrc/cpu/*", f"{SCAN} {CONVOLUTION} {COLUMNS}", builds=True),
+    Rule("csrc/operators/cuda/*", "tests/scan/cuda/test_gpu_side.py tests/scan/cuda/test_devices.py"),
+    Rule("csrc/operators/columns.cpp", COLUMNS, builds=True),
+    Rule("csrc/operators/convolution.cpp", CONVOLUTION, builds=True),
+    Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_lstm2d_operands.py", builds=True),
+    Rule("csrc/cuda/*", "tests/scan/cuda"),
+    Rule("csrc/*", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
+    Rule("pixelrnn_ext/operators/masked_conv/*", "tests/masked_conv"),
+    Rule("pixelrnn_ext/operators/*", "tests/scan"),
+    Rule("pixelrnn_ext/incremental/*", "tests/sampling"),
+    Rule("pixelrnn_ext/benchmark/*", "tests/benchmarks"),
+    Rule("pixelrnn_ext/*/*", "tests/{room}"),
+    Rule("pixelrnn_ext/sampling.py", "tests/sampling"),
+    Rule("pixelrnn_ext/masks.py", "tests/masked_conv"),
+    Rule("pixelrnn_ext/likelihood.py", "tests/models"),
+    Rule("pixelrnn_ext/*", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
+    Rule("benchmarks/gpu_day/*", "tests/benchmarks/gpu_day"),
+    Rule("benchmarks/*", "tests/benchmarks"),
+    Rule("examples/*", "tests/repository/test_examples.py"),
+    Rule("tests/*test_*.py", "{path}"),
+    Rule("tests/*", "{folder}"),
+    Rule("*.md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),
+    Rule("setup.py", "tests/repository/test_packaging.py"),
+    Rule("build_tools/*", "tests/repository/test_packaging.py"),
+    Rule("*", "tests/repository"),
+]
+
+
+def rule_of(path):
+    return next(rule for rule in RULES if fnmatch.fnmatch(path, rule.pattern))
+
+
+def tests_of(path):
+    parts = {"path": path, "folder": os.path.dirname(path), "room": path.split("/")[1] if "/" in path else ""}
+    return rule_of(path).tests.format(**parts).split()
+
+
+def changed():
+    def files(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+    found = files("diff", "--name-only", "HEAD") + files("ls-files", "--others", "--exclude-standard")
+    return found or files("diff", "--name-only", "HEAD~1", "HEAD")
+
+
+def main(paths):
+    start = time.monotonic()
+    paths = paths or changed()
+    tests = list(dict.fromkeys(test for path in paths for test in tests_of(path) if (ROOT / test).exists()))
+    print(f"changed: {' '.join(paths) or 'nothing'}\ntests: {' '.join(tests) or 'none'}", flush=True)
+    if any(rule_of(path).builds for path in paths):
+        print("built: the CPU library in place; the CUDA library is left to `pip install -e .`", flush=True)
+        if status := subprocess.run(["make", "build"], cwd=ROOT).returncode:
+            return status
+    python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
+    status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
+    left = SECONDS - (time.monotonic() - start) - 8  # the last test to start takes some seconds
+    if tests:
+        command = ["pytest", "-q", "-n", "2", "--budget", str(max(left, 10)), *tests]
+        status = subprocess.run(command, cwd=ROOT).returncode or status
+    print(
+        f"{time.monotonic() - start:.0f} s; skipped tests, the long ones, and all rooms not named above are left to CI"
+    )
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
