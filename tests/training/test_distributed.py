@@ -1,7 +1,6 @@
 """Two processes that torchrun started train as one process does on the joint batch."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers import child
 from helpers.tiny import ALONE
 from pixelrnn_ext.training import checkpoint
 
@@ -23,14 +23,13 @@ OPTIONS += " --samples 0 --device cpu"
 
 
 def torchrun(processes, folder, script, *arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     launcher = (
         ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     )
     return subprocess.run(
         [sys.executable, *launcher, str(HERE / script), *map(str, arguments)],
         cwd=folder,
-        env=environment | {"OMP_NUM_THREADS": "1"},
+        env=child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
