@@ -4,15 +4,13 @@ like that of the command `pixelrnn`. `python benchmarks/bench_codec.py --help`""
 import argparse
 import copy
 import math
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.process import as_the_command
+from harness.alone import as_the_command
 
 if __name__ == "__main__":
     as_the_command()
@@ -22,13 +20,13 @@ from torch import Tensor
 
 import pixelrnn_ext as px
 from harness import image_codecs, range_coders
-from harness.clock import timed
-from harness.environment import environment
-from harness.verdict import Verdict, verdict_table
+from harness.options import CHECK, VERDICT, parser
+from harness.report import finish
+from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext import cli, likelihood
-from pixelrnn_ext.benchmark.reliability import OtherProcesses, doubt, warning
 from pixelrnn_ext.benchmark.tables import grid
-from pixelrnn_ext.benchmark.timing import paired, paired_ratio
+from pixelrnn_ext.benchmark.timing import paired, progress, timed
+from pixelrnn_ext.cli.arguments import whole
 from pixelrnn_ext.codec import Codec, container
 from pixelrnn_ext.training import checkpoint, data, stored_data
 from pixelrnn_ext.training.exact_images import pixels_of
@@ -111,7 +109,7 @@ def trained_case(name: str, run: str, count: int | None) -> Case:
 
 def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
     """What to measure; ``folder`` is for trainings."""
-    if options.check:
+    if options.scope == CHECK:
         yield from tiny_cases()
         return
     for run in [*px.models.PRETRAINED, *options.checkpoint]:
@@ -189,12 +187,12 @@ def speeds(case: Case, options, threads: int) -> tuple[list[str], dict[str, floa
         SAMPLE: lambda: case.model.sample(count, tuple(images.shape[1:]), condition=part["condition"]),
         PASS: lambda: case.model.log_prob(images, part["condition"]),
     }
-    others = OtherProcesses()
-    times = paired(functions, **(dict(seconds=0.0, fewest=2) if options.check else dict(seconds=2.0, limit=60)))
-    doubtful = "" if options.check else doubt([times[COMPRESS], times[DECOMPRESS], times[SAMPLE]], others.busy())
-    ratios = {name: paired_ratio(times[name], times[SAMPLE]) for name in (DECOMPRESS, DEFAULT)}
-    ratios[COMPRESS] = paired_ratio(times[COMPRESS], times[PASS])
-    seconds = {name: statistics.median(t for t in found if t is not None) for name, found in times.items()}
+    check = options.scope == CHECK
+    times = paired(functions, **(dict(seconds=0.0, fewest=2) if check else dict(seconds=2.0, limit=60)))
+    doubtful = "" if check else times.doubt(COMPRESS, DECOMPRESS, SAMPLE)
+    ratios = {name: times.ratio(name, SAMPLE) for name in (DECOMPRESS, DEFAULT)}
+    ratios[COMPRESS] = times.ratio(COMPRESS, PASS)
+    seconds = {name: times.median(name) for name in times}
     line = [case.name, str(threads), *(f"{count / seconds[name]:.0f}" for name in (COMPRESS, DECOMPRESS, SAMPLE))]
     line += [f"{images.numel() / 1e6 / seconds[name]:.3f}" for name in (COMPRESS, DECOMPRESS)]
     return [*line, *(f"{ratios[name]:.2f}" for name in (DECOMPRESS, DEFAULT, COMPRESS)), doubtful], ratios
@@ -215,24 +213,14 @@ def verdicts(
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    extents = parser.add_mutually_exclusive_group()
-    extents.add_argument("--check", action="store_true", help="tiny models: whether everything runs, in seconds")
-    extents.add_argument("--verdict", action="store_true", help="what is required, too, beside what is measured")
-    parser.add_argument(
+    made = parser(__doc__, nargs="+", default=list(THREADS), help="default: 1 2")
+    made.add_argument(
         "--checkpoint", action="append", default=[], metavar="RUN", help="another model, on the data of its training"
     )
-    parser.add_argument("--train", action="store_true", help="train on digits and on photos, too: some minutes")
-    parser.add_argument("--images", type=int, default=64, metavar="N", help="that are timed (%(default)s)")
-    parser.add_argument("--first", type=int, metavar="N", help="images of a test split; all by default")
-    parser.add_argument("--threads", type=int, nargs="+", default=list(THREADS), metavar="N", help="default: 1 2")
-    options = parser.parse_args(argv)
-    for name in ("images", "first", "threads"):
-        value = getattr(options, name)
-        least = min(value) if isinstance(value, list) else value
-        if least is not None and least < 1:
-            parser.error(f"argument --{name}: expected at least 1, got {least}")
-    return options
+    made.add_argument("--train", action="store_true", help="train on digits and on photos, too: some minutes")
+    made.add_argument("--images", type=whole(1), default=64, metavar="N", help="that are timed (%(default)s)")
+    made.add_argument("--first", type=whole(1), metavar="N", help="images of a test split; all by default")
+    return made.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -241,17 +229,16 @@ def main(argv: list[str] | None = None) -> int:
     sizes, lines, mismatches, required, seen = [], [], [], [], set()
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(options, folder):
-            start = time.perf_counter()
-            print(case.name, end=" ... ", file=sys.stderr, flush=True)
             ratios, doubts = {}, {}
             try:
-                torch.set_num_threads(max(options.threads))
-                own, larger, rounded = own_sizes(case)
-                others = [] if case.data in seen else other_sizes(case)
-                for threads in options.threads:
-                    line, ratios[threads] = speeds(case, options, threads)
-                    doubts[threads] = line[-1]
-                    lines.append(line)
+                with progress(case.name):
+                    torch.set_num_threads(max(options.threads))
+                    own, larger, rounded = own_sizes(case)
+                    others = [] if case.data in seen else other_sizes(case)
+                    for threads in options.threads:
+                        line, ratios[threads] = speeds(case, options, threads)
+                        doubts[threads] = line[-1]
+                        lines.append(line)
             except ValueError as error:
                 mismatches.append(f"MISMATCH {case.name}: {error}")
                 continue
@@ -260,29 +247,23 @@ def main(argv: list[str] | None = None) -> int:
             seen.add(case.data)
             sizes += [*own, *others]
             required += verdicts(case, larger, rounded, ratios, doubts)
-            print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
-    for name, value in environment(__file__, argv, options.threads).items():
-        print(f"{name}: {value}")
-    if unreliable := warning([line[-1] for line in lines]):
-        print(f"\n{unreliable}")
+    tables, notes = [], [NOTES.format(threads=max(options.threads))]
     header = ["images", "codec", "bits/value, one file", "a file each", "bytes, one file", "encode MB/s", "decode MB/s"]
     if sizes:
         sizes.sort(key=lambda size: size.data)
-        print(f"\n{grid(header, [size.line() for size in sizes], markdown=False)}")
+        tables.append(grid(header, [size.line() for size in sizes], markdown=False))
     header = ["model", "threads", *(f"{name} images/s" for name in (COMPRESS, DECOMPRESS, SAMPLE))]
     header += [f"{name} MB/s" for name in (COMPRESS, DECOMPRESS)]
     header += [*(f"{name} over {SAMPLE}" for name in (DECOMPRESS, DEFAULT)), f"{COMPRESS} over {PASS}", "unreliable"]
     if lines:
-        print(f"\n{grid(header, lines, markdown=False, drop_empty=True)}")
-    print(f"\n{NOTES.format(threads=max(options.threads))}")
+        tables.append(grid(header, lines, markdown=False, drop_empty=True))
+    if options.scope == VERDICT:
+        tables.append(verdict_table(required, "any processor"))
     for name, there in (("JPEG XL", image_codecs.JPEG_XL), ("constriction", range_coders.CONSTRICTION)):
         if not there:
-            print(f"skipped, not installed (pip install '.[bench]'): {name}")
-    if options.verdict:
-        print(f"\n{verdict_table(required, 'any processor')}")
-    print(*mismatches, sep="\n")
-    return 1 if mismatches else 0
+            notes.append(f"skipped, not installed (pip install '.[bench]'): {name}")
+    return finish(__file__, argv, options.threads, tables, notes, mismatches, [line[-1] for line in lines])
 
 
 if __name__ == "__main__":

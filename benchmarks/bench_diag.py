@@ -3,7 +3,7 @@
 import sys
 
 from harness.command import main
-from harness.target import Target
+from harness.requirements import Target
 from pixelrnn_ext.benchmark.diagonal import CASES
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE
 

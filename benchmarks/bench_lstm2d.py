@@ -5,8 +5,8 @@ import sys
 
 import bench_diag
 from harness.command import main
-from harness.target import Target
-from pixelrnn_ext.benchmark.lstm2d import CASES, FOUR_GATES, ONE_DIRECTION, PADDED, VARIANTS, share_of_area
+from harness.lstm2d import CASES, FOUR_GATES, ONE_DIRECTION, PADDED, VARIANTS, share_of_area
+from harness.requirements import Target
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import pixelrnn_ext as px
 from harness.command import main
-from harness.target import Target
+from harness.requirements import Target
 from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
 
 # What everybody writes, what a careful user would, and ours.

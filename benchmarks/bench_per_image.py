@@ -1,31 +1,28 @@
 """Parameter gradients of every image, by torch.func.vmap(grad), over one backward of the batch.
 `python benchmarks/bench_per_image.py --help`"""
 
-import statistics
 import sys
 
 import torch
 from torch.func import functional_call, grad, vmap
 
 import pixelrnn_ext as px
-from harness.environment import environment
-from harness.model_options import parse
-from harness.verdict import Verdict, verdict_table
+from harness.options import CHECK, VERDICT, of_a_model
+from harness.report import finish
+from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext.benchmark.tables import grid
-from pixelrnn_ext.benchmark.timing import paired, paired_ratio
+from pixelrnn_ext.benchmark.timing import paired
 
 BATCH, APART = "one backward of the batch", "gradients of every image"
-REQUIRED = {"mnist-diagonal": 6}  # times as long, at most, for 64 images
+REQUIRED = {("mnist-diagonal", 64): 6}  # by model and images: how many times as long, at most
 
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    options, side, overrides = parse(argv, __doc__, "--images", 64)
-    torch.manual_seed(0)
-    model = px.from_name(options.model, **overrides)
+    options, build, images = of_a_model(argv, __doc__, "--images", 64)
+    model = build()
     leaves = dict(model.named_parameters())
     parameters = {name: leaf.detach() for name, leaf in leaves.items()}
-    images = torch.randint(model.levels, (options.images, model.image_channels, side, side), dtype=torch.uint8)
 
     def batch():
         return dict(zip(leaves, torch.autograd.grad(model.log_prob(images).sum(), list(leaves.values()))))
@@ -42,25 +39,17 @@ def main(argv: list[str] | None = None) -> int:
         if not error <= 1e-4:
             print(f"MISMATCH: the gradients of {name} add up to that of the batch with an error of {error:.1e}")
             return 1
-    times = paired({BATCH: batch, APART: apart}, seconds=0.1 if options.check else 20, fewest=2 if options.check else 5)
-    ratio = paired_ratio(times[APART], times[BATCH])
-    for name, value in environment(__file__, argv, [options.threads]).items():
-        print(f"{name}: {value}")
-    print()
-    rows = [
-        [name, f"{1e3 * statistics.median(t for t in seconds if t is not None):.0f}"] for name, seconds in times.items()
-    ]
-    print(grid([f"{options.model}, {options.images} images", "median ms"], rows, markdown=False))
-    print(
-        f"\n{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn. "
-        "They add up to the batch's to 1e-4."
-    )
-    if options.verdict:
-        required = REQUIRED.get(options.model) if options.images == 64 else None
-        case = f"{options.model}, {options.images} images"
+    timing = {"seconds": 0.1, "fewest": 2} if options.scope == CHECK else {"seconds": 20}
+    times = paired({BATCH: batch, APART: apart}, **timing)
+    ratio, case = times.ratio(APART, BATCH), f"{options.model}, {options.images} images"
+    tables = [grid([case, "median ms"], [[name, f"{1e3 * times.median(name):.0f}"] for name in times], markdown=False)]
+    if options.scope == VERDICT:
+        required = REQUIRED.get((options.model, options.images))
         verdict = Verdict(case, f"{APART} over {BATCH}", required, ratio, at_most=True)
-        print(f"\n{verdict_table([verdict], 'any processor')}")
-    return 0
+        tables.append(verdict_table([verdict], "any processor"))
+    notes = [f"{APART} take {ratio:.2f} x as long: the median over rounds that time both in turn."]
+    notes.append("They add up to the batch's to 1e-4.")
+    return finish(__file__, argv, [options.threads], tables, notes, [])
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
 """Sampling: passes of the whole network, passes of the rows down to the pixel, and one column a pixel.
 `python benchmarks/bench_sampling.py --help`"""
 
-import argparse
 import statistics
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 import pixelrnn_ext as px
-from harness.environment import environment
-from harness.verdict import Verdict, verdict_table
+from harness.options import CHECK, FULL, VERDICT, parser
+from harness.report import finish
+from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext import sampling
 from pixelrnn_ext.benchmark.tables import grid
-from pixelrnn_ext.benchmark.timing import paired_ratio, wall_seconds
+from pixelrnn_ext.benchmark.timing import Times, progress, wall_seconds
+from pixelrnn_ext.cli.arguments import whole
 
 NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"
 
@@ -83,82 +83,63 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
     """Lines of the table, and how many times as fast as the naive sampler the incremental one is."""
     model, eager = case.build(), case.build(backend="reference")
     draws = sampling.checked_draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
-    clocks = {
-        NAIVE: Passes(model, case, crop=False).seconds,
-        CROPPED: Passes(model, case, crop=True).seconds,
-        INCREMENTAL: lambda: wall_seconds(lambda: sampling.incremental(model, draws)),
-        EAGER: lambda: wall_seconds(lambda: sampling.incremental(eager, draws)),
-    }
-    if options.full:
+    full, clocks = (
+        options.scope == FULL,
+        {
+            NAIVE: Passes(model, case, crop=False).seconds,
+            CROPPED: Passes(model, case, crop=True).seconds,
+            INCREMENTAL: lambda: wall_seconds(lambda: sampling.incremental(model, draws)),
+            EAGER: lambda: wall_seconds(lambda: sampling.incremental(eager, draws)),
+        },
+    )
+    if full:
         clocks[NAIVE] = lambda: wall_seconds(lambda: sampling.naive(model, draws))
         clocks[CROPPED] = lambda: wall_seconds(lambda: sampling.cropped(model, draws))
-    times = {name: [] for name in clocks}
+    times = Times({name: [] for name in clocks})
     with torch.no_grad():
-        for clock in [clocks[INCREMENTAL]] if options.full else clocks.values():
+        for clock in [clocks[INCREMENTAL]] if full else clocks.values():
             clock()
-        for _ in range(options.rounds):
+        for _ in range(options.rounds or (1 if options.scope in (FULL, CHECK) else 3)):
             for name, clock in clocks.items():
                 times[name].append(clock())
     pixels = case.images * case.side**2
     lines = []
-    for name, seconds in times.items():
-        faster, median = paired_ratio(times[NAIVE], seconds), statistics.median(seconds)
+    for name in times:
+        faster, median = times.ratio(NAIVE, name), times.median(name)
         lines.append([case.name, name, f"{median:.3f}", f"{pixels / median:.0f}", f"{faster:.1f}"])
-    return lines, paired_ratio(times[NAIVE], times[INCREMENTAL])
+    return lines, times.ratio(NAIVE, INCREMENTAL)
 
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__)
-    extents = parser.add_mutually_exclusive_group()
-    extents.add_argument(
-        "--full", action="store_true", help="really draw every value by passes, all models: many minutes"
-    )
-    extents.add_argument("--check", action="store_true", help="tiny images: whether everything runs, in seconds")
-    extents.add_argument("--verdict", action="store_true", help="what is required, too, beside what is measured")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default: 3; 1 with --full or --check")
-    parser.add_argument(
-        "--threads", type=int, default=torch.get_num_threads(), metavar="N", help="default: %(default)s"
-    )
-    options = parser.parse_args(argv)
-    for name, value in (("--rounds", options.rounds), ("--threads", options.threads)):
-        if value is not None and value < 1:
-            parser.error(f"argument {name}: expected at least 1, got {value}")
-    options.rounds = options.rounds or (1 if options.full or options.check else 3)
+    full = "really draw every value by passes, all models: many minutes"
+    made = parser(__doc__, full, default=torch.get_num_threads(), help="default: %(default)s")
+    made.add_argument("--rounds", type=whole(1), metavar="N", help="default: 3; 1 with --full or --check")
+    options = made.parse_args(argv)
     torch.set_num_threads(options.threads)
-    cases = CASES + (OTHERS if options.full or options.check else [])
-    if options.check:
-        cases = [
-            Case(c.name, c.images, 4, c.faster, c.model | {"hidden_channels": 8, "head_channels": 8}) for c in cases
-        ]
+    cases = CASES + (OTHERS if options.scope in (FULL, CHECK) else [])
+    if options.scope == CHECK:
+        tiny = {"hidden_channels": 8, "head_channels": 8}
+        cases = [replace(case, side=4, model=case.model | tiny) for case in cases]
 
     lines, verdicts, mismatches = [], [], []
     for case in cases:
-        start = time.perf_counter()
-        print(case.name, end=" ... ", file=sys.stderr, flush=True)
-        if wrong := differing_values(case, min(case.side, 6)):
-            mismatches.append(f"MISMATCH {case.name}: {wrong} values differ between the samplers")
-            continue
-        case_lines, faster = run(case, options)
+        with progress(case.name):
+            if wrong := differing_values(case, min(case.side, 6)):
+                mismatches.append(f"MISMATCH {case.name}: {wrong} values differ between the samplers")
+                continue
+            case_lines, faster = run(case, options)
         lines += case_lines
-        if options.verdict:
-            verdicts.append(Verdict(case.name, f"{INCREMENTAL} faster than {NAIVE}", case.faster, faster))
-        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
-    for name, value in environment(__file__, argv, [options.threads]).items():
-        print(f"{name}: {value}")
-    print()
-    print(grid(["model", "sampler", "median s", "pixels/s", f"faster than {NAIVE}"], lines, markdown=False))
-    print()
-    print(
-        "Before a model was timed, all samplers drew the same small images of it in float64. "
-        "Ratios are medians over rounds that time all in turn."
-    )
-    if not options.full:
-        print(f"By passes: {Passes.__doc__} --full draws every value.")
-    if verdicts:
-        print(f"\n{verdict_table(verdicts, 'any processor')}")
-    print(*mismatches, sep="\n")
-    return 1 if mismatches else 0
+        verdicts.append(Verdict(case.name, f"{INCREMENTAL} faster than {NAIVE}", case.faster, faster))
+    header = ["model", "sampler", "median s", "pixels/s", f"faster than {NAIVE}"]
+    tables = [grid(header, lines, markdown=False)]
+    if options.scope == VERDICT:
+        tables.append(verdict_table(verdicts, "any processor"))
+    notes = ["Before a model was timed, all samplers drew the same small images of it in float64."]
+    notes.append("Ratios are medians over rounds that time all in turn.")
+    if options.scope != FULL:
+        notes.append(f"By passes: {Passes.__doc__} --full draws every value.")
+    return finish(__file__, argv, [options.threads], tables, notes, mismatches)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch
 
 import bench_row
-from pixelrnn_ext.benchmark import diagonal, lstm2d
+from harness import lstm2d
+from harness.compiled import compiled
+from pixelrnn_ext.benchmark import diagonal
 from pixelrnn_ext.benchmark.problems import (
     BASELINE,
     FLOOR,
@@ -16,7 +18,6 @@ from pixelrnn_ext.benchmark.problems import (
     Differentiable,
     Problem,
     Size,
-    compiled,
     native_recurrence,
 )
 
@@ -51,7 +52,7 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# What our layer is timed on besides, see pixelrnn_ext.benchmark.lstm2d.
+# What our layer is timed on besides, see harness/lstm2d.py.
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 

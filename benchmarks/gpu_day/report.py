@@ -3,8 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from harness.alone import grid
 from harness.plots import grouped_bars
-from harness.tables import grid
 
 from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
 from .scan_tables import clocks_table, layouts_table, micro_table, operators_table

@@ -1,6 +1,6 @@
 """What the GPU day says of layouts, operators, microbenchmarks and clocks."""
 
-from harness.tables import grid
+from harness.alone import grid
 
 from .clock import QUERY
 from .costs import expected, line_cycles, scan_us

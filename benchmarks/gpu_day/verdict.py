@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.tables import grid
+from harness.alone import grid
 
 from .floors import (
     BACKWARD_TARGET,

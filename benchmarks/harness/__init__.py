@@ -1,1 +1,1 @@
-"""What the benchmarks share: cases and their providers, how these are timed and checked, tables and plots."""
+"""The harness of the benchmarks above pixelrnn_ext/benchmark; docs/architecture.md has a table of both."""

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixelrnn_ext.benchmark.timing import timed
 from pixelrnn_ext.incremental import range_coder
 from pixelrnn_ext.incremental.grid import PROFILES
 from pixelrnn_ext.operators import columns
-
-from .clock import timed
 
 try:
     from constriction import stream as CONSTRICTION

@@ -1,95 +1,111 @@
-"""What a run of the cases says: a table of its extent, CSV, a picture."""
+"""What a run says: tables of its scope, CSV, a picture."""
 
 import argparse
 import csv
+import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pixelrnn_ext.benchmark import peak_memory
-from pixelrnn_ext.benchmark.comparison import Comparison, comparisons, labels
+from pixelrnn_ext.benchmark.environment import environment
 from pixelrnn_ext.benchmark.problems import FLOOR
-from pixelrnn_ext.benchmark.report import short_report
-from pixelrnn_ext.benchmark.report import text as report_text
-from pixelrnn_ext.benchmark.row import Row
+from pixelrnn_ext.benchmark.report import labels, short_report, text
+from pixelrnn_ext.benchmark.results import Result
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.tables import grid, number
 from pixelrnn_ext.operators import library
 
-from .extent import DEFAULT, FULL, VERDICT
+from .options import DEFAULT, FULL, VERDICT
 from .plots import horizontal_bars
-from .target import Target
-from .verdict import verdict_table
+from .requirements import Target, verdict_table
 
 
-def long_table(rows: list[Row], doubts: list[str], markdown: bool) -> str:
-    """A line a provider and mode."""
-    lines = []
-    for row, doubt in zip(rows, doubts):
-        v = row.values()
-        spread = "mismatch" if v["status"] else f"{v['p20 ms']:.2f}-{v['p80 ms']:.2f}"
-        lines.append(
-            [
-                *(v["case"], v["dtype"], str(v["threads"]), v["mode"], v["provider"]),
-                *(number(v["median ms"], ".2f"), spread),
-                *(number(v[f"speed-up over {row.case.baseline}"], ".2f"), number(v[f"share of {FLOOR}"], ".0%")),
-                *(number(v["peak MiB"], ".1f"), number(v["peak in h maps"], ".1f"), number(v["max error"], ".0e")),
-                doubt,
-            ]
-        )
-    header = ["case", "dtype", "threads", "mode", "provider", "median ms", "p20-p80 ms"]
-    header += [f"speed-up over {rows[0].case.baseline}", f"share of {FLOOR}", "peak MiB", "in h maps", "max error"]
-    return grid([*header, "unreliable"], lines, markdown, drop_empty=True)
+def header(script: str, argv: list[str], threads: Iterable[int]) -> dict[str, str]:
+    return environment(shlex.join(["python", f"benchmarks/{Path(script).name}", *argv]), threads)
 
 
-def explanations() -> list[str]:
-    return [
-        "Every provider's outputs and gradients were compared with the float64 reference before it was timed.",
-        f"Ratios are medians over rounds that time all providers in turn. {FLOOR}: the matrix products alone, one "
-        "torch.mm each; with out= into existing memory. A share above 100% is faster than the floor.",
-        f"{peak_memory.METHOD} For a recurrence alone, gates (4), c, h and one more map of 4 make 10 h maps; the "
-        "weight's gradient comes on top.",
-    ]
+def finish(
+    script: str,
+    argv: list[str],
+    threads: Iterable[int],
+    tables: list[str],
+    notes: list[str],
+    mismatches: list[str],
+    doubts: Iterable[str] = (),
+) -> int:
+    """Prints the report of a benchmark of whole models. Returns its exit status, 1 if a provider gave wrong numbers."""
+    print(text(header(script, argv, threads), [*doubts], tables, [*notes, *mismatches]), end="")
+    return 1 if mismatches else 0
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
+# How the long table prints a column of Result.values.
+FORMS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
+FORMS |= {"max error": ".0e"}
+
+
+def long_table(rows: list[dict], markdown: bool) -> str:
+    """Returns a table with a line for each provider and mode."""
+
+    def cell(name: str, value: float | str | None) -> str:
+        form = next((form for start, form in FORMS.items() if name.startswith(start)), "")
+        return number(value, form)
+
+    return grid(list(rows[0]), [[cell(*item) for item in row.items()] for row in rows], markdown, drop_empty=True)
+
+
+EXPLANATIONS = [
+    "Every provider's outputs and gradients were compared with the float64 reference before it was timed.",
+    f"Ratios are medians over rounds that time all providers in turn. {FLOOR}: the matrix products alone, one torch.mm "
+    "each; with out= into existing memory. A share above 100% is faster than the floor.",
+    f"{peak_memory.METHOD} For a recurrence alone, gates (4), c, h and one more map of 4 make 10 h maps; the weight's "
+    "gradient comes on top.",
+]
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0].values()))
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(row.values() for row in rows)
+        writer.writerows(rows)
 
 
-def plot(path: Path, lines: list[Comparison], header: dict[str, str]) -> None:
-    """How many times faster than the baseline ours is in each case."""
-    baseline = lines[0].case.baseline
-    speeds = {label: speed for label, line in zip(labels(lines), lines) if (speed := line.faster(baseline))}
+def plot(path: Path, results: list[Result], header: dict[str, str]) -> None:
+    """Draws how many times faster than the baseline ours is in each case."""
+    case = results[0].job.case
+    speeds = {
+        label: speed for label, result in zip(labels(results), results) if (speed := result.faster(case.baseline))
+    }
     if not speeds:
-        print(f"no picture: {lines[0].case.ours} was not timed beside the {baseline}", file=sys.stderr)
+        print(f"no picture: {case.ours} was not timed beside the {case.baseline}", file=sys.stderr)
         return
     machine = f"{header['CPU']}, threads: {header['threads']}, torch {header['torch']}, {header['date']}"
-    if any(line.doubt for line in lines):
+    if any(result.doubt for result in results):
         machine += " (UNRELIABLE: the machine was not quiet)"
-    horizontal_bars(path, speeds, f"Times faster than the {baseline}: forward + backward, float32", machine)
+    horizontal_bars(path, speeds, f"Times faster than the {case.baseline}: forward + backward, float32", machine)
 
 
 def report(benchmark: Benchmark, targets: list[Target], header: dict[str, str], options: argparse.Namespace) -> None:
-    rows, level = benchmark.rows, library.instruction_set()
+    results, level = benchmark.results, library.instruction_set()
+    rows = [result.values(provider) for result in results for provider in result.providers]
 
-    def text(markdown: bool) -> str:
-        if options.extent == DEFAULT:
+    def said(markdown: bool) -> str:
+        if options.scope == DEFAULT:
             return short_report(benchmark, header, markdown)
-        if options.extent == VERDICT:
-            verdicts = [target.verdict(rows, level) for target in targets]
-            doubts, explained = [verdict.doubt for verdict in verdicts], []
+        if options.scope == VERDICT:
+            verdicts = [target.verdict(results, level) for target in targets]
+            doubts, notes = [verdict.doubt for verdict in verdicts], []
             table = verdict_table(verdicts, level or "any processor", markdown)
         else:
-            doubts, explained = [row.doubt if options.extent == FULL else "" for row in rows], explanations()
-            table = long_table(rows, doubts, markdown)
-        return report_text(benchmark, header, doubts, table, explained, markdown)
+            shown = rows if options.scope == FULL else [row | {"unreliable": ""} for row in rows]
+            doubts, notes = [row["unreliable"] for row in shown], EXPLANATIONS
+            table = long_table(shown, markdown)
+        return text(header, doubts, [table], [*notes, *benchmark.remarks()], markdown)
 
-    print(text(options.markdown == Path("-")), end="")
+    print(said(options.markdown == Path("-")), end="")
     if options.markdown and options.markdown != Path("-"):
-        options.markdown.write_text(text(True))
+        options.markdown.write_text(said(True))
     if options.csv:
         write_csv(options.csv, rows)
     if options.plot:
-        plot(options.plot, comparisons(rows), header)
+        plot(options.plot, [result for result in results if result.is_training_step], header)

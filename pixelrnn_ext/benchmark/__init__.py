@@ -1,5 +1,4 @@
-"""How fast the kernels are here: cases and their providers, how these are checked and timed, and the short table.
+"""The harness of the benchmarks, as far as ``python -m pixelrnn_ext bench`` needs it: torch alone.
 
-``python -m pixelrnn_ext bench`` runs the cases of diagonal.py; in a checkout, benchmarks/ has more of them, and what is
-required. Needs torch alone.
+In a checkout, benchmarks/harness adds cases, requirements and pictures. docs/architecture.md has a table of the files.
 """

@@ -1,5 +1,6 @@
 """Cases, and the providers that are timed on them."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from ..operators import library
 from ..operators.scan.arguments import Scan
+from ..reference import diagonal_lstm, row_lstm
+from . import baselines
 from .baselines import GemmFloor
 
 MODES = ("forward", "backward", "forward+backward")
@@ -39,33 +43,26 @@ class Size:
         return replace(self, batch=2, height=4, width=5, hidden=min(self.hidden, 16))
 
 
+@dataclass(eq=False)
 class Differentiable:
     """A provider that maps leaf tensors to one tensor, in whatever layout suits it.
 
-    ``to_common`` takes its result and gradients to the layout of the case's reference, in the order of ``names``.
-    ``exact`` gives what it is checked against if it computes another function than the case's reference; it is not
-    compared with the baseline and the floor then.
+    Attributes:
+        to_common: takes its result and gradients to the layout of the case's reference, in the order of ``names``.
+        exact: what it is checked against, if it computes another function than the case's reference. Such a provider is
+            not compared with the baseline and the floor.
     """
 
-    def __init__(
-        self,
-        name: str,
-        run: Callable[..., Tensor],
-        inputs: list[Tensor],
-        cotangent: Tensor,
-        names: list[str],
-        to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors,
-        exact: Callable[[], dict[str, Tensor]] | None = None,
-    ) -> None:
-        self.name: str = name
-        self.run: Callable[..., Tensor] = run
-        self.cotangent: Tensor = cotangent
-        self.names: list[str] = names
-        self.to_common: Callable[..., Sequence[Tensor]] = to_common
-        self.exact: Callable[[], dict[str, Tensor]] | None = exact
-        self.inputs: list[Tensor] = [
-            t.detach().requires_grad_() if not isinstance(t, torch.nn.Parameter) else t for t in inputs
-        ]
+    name: str
+    run: Callable[..., Tensor]
+    inputs: list[Tensor]
+    cotangent: Tensor
+    names: list[str]
+    to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
+    exact: Callable[[], dict[str, Tensor]] | None = None
+
+    def __post_init__(self) -> None:
+        self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
         """A function that does ``mode`` once; the graph of a lone backward is built here."""
@@ -90,6 +87,25 @@ class Differentiable:
 
 
 Provider = Differentiable | GemmFloor
+
+
+def of_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
+    """Returns a layer as a provider with the gradients of x and of all parameters. ``others`` are further arguments."""
+    names = ["input", *dict(layer.named_parameters())]
+    return Differentiable(name, lambda x, *_: layer(x, *others), [x, *layer.parameters()], dy, names)
+
+
+def exact_layer(layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> dict[str, Tensor]:
+    """Returns the results of a layer in float64, computed by the reference."""
+    exact = with_backend(layer, "reference").double()
+    return of_layer("reference", exact, x.double(), dy.double(), *others).results()
+
+
+def with_backend(layer: Module, backend: str) -> Any:
+    """Returns a copy of a layer that runs on another backend."""
+    other: Any = copy.deepcopy(layer)
+    other.backend = backend
+    return other
 
 
 @dataclass
@@ -177,24 +193,24 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
 
 
 def recurrence_problem(
-    size: Size,
-    dtype: torch.dtype,
-    *,
-    taps: int,
-    natives: dict[str, Recurrence],
-    good_loop: Recurrence,
-    loop_as_written: Recurrence,
-    reference: Callable[..., Tensor],
+    size: Size, dtype: torch.dtype, *, diagonal: bool, taps: int, natives: dict[str, Recurrence] | None = None
 ) -> Problem:
-    """A recurrence alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h.
+    """Returns one direction alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h.
 
-    ``natives`` are the functions of native_recurrence by the provider's name.
+    Args:
+        natives: functions of native_recurrence by the provider's name, by default the one on the device's best path.
     """
+    natives = natives or {NATIVE: native_recurrence(diagonal)}
+    reference: Callable[..., Tensor] = diagonal_lstm if diagonal else row_lstm
+    good: Recurrence = baselines.diagonal_good_loop if diagonal else baselines.row_good_loop
+    written = baselines.diagonal_loop_as_written if diagonal else baselines.row_loop_as_written
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(4 * hidden, dtype), size.map(hidden, dtype)
     weight = torch.randn(4 * hidden, hidden, taps, dtype=dtype) / (taps * hidden) ** 0.5
-    names = ["x", "weight_hh"]
+
+    def provider(name: str, run: Recurrence, x: Tensor, weight: Tensor, dy: Tensor, **options: Any) -> Differentiable:
+        return Differentiable(name, run, [x, weight], dy, ["x", "weight_hh"], **options)
 
     def exact(x: Tensor, weight: Tensor) -> Tensor:  # the reference with an input that adds nothing to x
         nothing = x.new_zeros(size.batch, 1, size.height, size.width), x.new_zeros(4 * hidden, 1, 1, 1)
@@ -208,36 +224,19 @@ def recurrence_problem(
         )
 
     loop_x, loop_dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))  # faster for the good loop
-    native_inputs = [
-        x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None],
-        weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None],
-    ]
+    native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
+    native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()
-    floors = [GemmFloor(size.cells, taps * hidden, hidden, dtype, into_given_memory=given) for given in (False, True)]
     return Problem(
         [
-            Differentiable(AS_WRITTEN, loop_as_written, [x, weight], dy, names),
-            Differentiable(BASELINE, good_loop, [loop_x, weight], loop_dy, names),
+            provider(AS_WRITTEN, written, x, weight, dy),
+            provider(BASELINE, good, loop_x, weight, loop_dy),
             *(
-                Differentiable(name, native, native_inputs, native_dy, names, from_native)
-                for name, native in natives.items()
+                provider(*native, native_x, native_weight, native_dy, to_common=from_native)
+                for native in natives.items()
             ),
-            *floors,
+            *baselines.floors(size.cells, taps * hidden, hidden, dtype),
         ],
-        lambda: Differentiable("reference", exact, [x.double(), weight.double()], dy.double(), names).results(),
+        lambda: provider("reference", exact, x.double(), weight.double(), dy.double()).results(),
         compiles=True,
-    )
-
-
-def compiled(problem: Problem) -> Differentiable | None:
-    """torch.compile of the good loop; None where it is not one that compiles."""
-    loop = {p.name: p for p in problem.providers}.get(BASELINE)
-    if not problem.compiles or not isinstance(loop, Differentiable):
-        return None
-    torch._dynamo.reset()
-    import torch._functorch.config as functorch
-
-    functorch.donated_buffer = False  # a lone backward is timed again and again on one graph
-    return Differentiable(
-        COMPILED, torch.compile(loop.run, dynamic=False), loop.inputs, loop.cotangent, loop.names, loop.to_common
     )

@@ -1,27 +1,61 @@
 """What a run of the cases says."""
 
-from .comparison import comparisons, how_to_read, short_table
+from .problems import FLOOR
 from .reliability import warning
+from .results import Result
 from .run import Benchmark
+from .tables import grid, number
 
 
-def text(
-    benchmark: Benchmark, header: dict[str, str], doubts: list[str], table: str, explained: list[str], markdown: bool
-) -> str:
-    """A table with what it was measured by, on what, and with what the run has to say of it."""
+def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: list[str], markdown: bool = False) -> str:
+    """Returns tables below the command and the machine that made them, a warning where a row of theirs is doubtful, and
+    the notes."""
 
     def listed(facts: list[str]) -> str:
         return "\n".join(("- " if markdown else "") + fact for fact in facts)
 
     command, *machine = (f"{name}: {value}" for name, value in header.items())
-    skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in benchmark.skipped.items()]
-    notes = [*explained, *benchmark.notes, *skipped, *benchmark.mismatches]
-    parts = listed([command, "; ".join(machine)]), warning(doubts), table, listed(notes)
+    parts = listed([command, "; ".join(machine)]), warning(doubts), *tables, listed(notes)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def short_report(benchmark: Benchmark, header: dict[str, str], markdown: bool) -> str:
-    """The short table of a run, a line a case."""
-    lines = comparisons(benchmark.rows)
-    doubts, explained = [line.doubt for line in lines], [how_to_read(lines)]
-    return text(benchmark, header, doubts, short_table(lines, markdown), explained, markdown)
+    """Returns the short table of a run, a line a case."""
+    results = [result for result in benchmark.results if result.is_training_step]
+    notes = [how_to_read(results), *benchmark.remarks()]
+    return text(header, [result.doubt for result in results], [short_table(results, markdown)], notes, markdown)
+
+
+def labels(results: list[Result]) -> list[str]:
+    """Returns the names of the cases, with the threads where they differ."""
+    if len({result.job.threads for result in results}) == 1:
+        return [str(result.job.case) for result in results]
+    return [result.job.label for result in results]
+
+
+def short_table(results: list[Result], markdown: bool) -> str:
+    others = list(dict.fromkeys(name for result in results for name in result.job.case.against))
+    cells = []
+    for label, result in zip(labels(results), results):
+        ours = result.job.case.ours
+        v = result.values(ours) if ours in result.providers else {}
+        cells.append(
+            [
+                *(label, number(v.get("median ms"), ".1f")),
+                *(number(result.faster(name), ".1f", " x") for name in others),
+                *(number(v.get(f"share of {FLOOR}"), ".0%"), number(v.get("peak MiB"), ".1f")),
+                *(number(v.get("max error"), ".0e"), result.doubt),
+            ]
+        )
+    header = ["case", "ours, ms", *(f"faster than {name}" for name in others)]
+    header += [f"share of {FLOOR}", "peak MiB", "error", "unreliable"]
+    return grid(header, cells, markdown, drop_empty=True)
+
+
+def how_to_read(results: list[Result]) -> str:
+    floor = f"{FLOOR} is the matrix products alone and 100% as fast as they are, "
+    return (
+        "A training step (forward + backward) in float32, ours and the others in turn: 2.0 x faster is half the time, "
+        f"{floor if any(result.faster(FLOOR) for result in results) else ''}"
+        "error is RMS over RMS against float64."
+    )

@@ -17,13 +17,14 @@ import bench_row
 import bench_sampling
 import dispatches
 import pixelrnn_ext as px
-from harness import command, extent, image_codecs
-from harness.target import Target
+from harness import command, image_codecs, jobs
+from harness.options import DEFAULT, VERDICT
+from harness.requirements import Target
 from helpers import child
 from helpers.root import ROOT
 from pixelrnn_ext import _command, cli
 from pixelrnn_ext.benchmark import baselines, diagonal
-from pixelrnn_ext.benchmark import command as bench
+from pixelrnn_ext.cli import bench
 from pixelrnn_ext.operators import library
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -105,22 +106,12 @@ def test_check(script, run, tmp_path):
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_the_good_loops_are_the_references():
-    x = torch.randn(2, 32, 4, 5)
-    nothing = torch.zeros(2, 1, 4, 5), torch.zeros(32, 1, 1, 1)
-    for loop, taps, reference in (
-        (baselines.diagonal_good_loop, 2, px.reference.diagonal_lstm),
-        (baselines.row_good_loop, 3, px.reference.row_lstm),
-        (baselines.row_good_loop, 1, px.reference.row_lstm),
-    ):
-        weight = torch.randn(32, 8, taps)
-        torch.testing.assert_close(loop(x, weight), reference(*nothing, weight, gate_bias=x), rtol=0, atol=0)
+def wrong(function):
+    return lambda x, weight: function(x, weight * 1.001)
 
 
 def test_a_mismatch_is_reported_without_a_time(monkeypatch, tmp_path, capsys):
-    loop = baselines.diagonal_good_loop
-    wrong = lambda x, weight: loop(x, weight * 1.001)  # noqa: E731
-    monkeypatch.setattr(baselines, "diagonal_loop_as_written", wrong)
+    monkeypatch.setattr(baselines, "diagonal_loop_as_written", wrong(baselines.diagonal_loop_as_written))
     table = tmp_path / "table.csv"
     assert main("--check", "--threads", "1", "--csv", str(table)) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 1 thread, loop as written: error " in capsys.readouterr().out
@@ -169,8 +160,8 @@ def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
     tiny = replace(bench_diag.CASES[0], size=bench_diag.CASES[0].size.tiny())
     other = replace(bench_diag.CASES[1], in_default=False)
     targets = [Target(tiny, "native", "good loop", faster=1e9, threads=n) for n in (1, 2)]
-    for name in (extent.DEFAULT, extent.VERDICT):
-        monkeypatch.setitem(extent.EXTENTS, name, replace(extent.EXTENTS[name], seconds=0.0, fewest=2))
+    for name in (DEFAULT, VERDICT):
+        monkeypatch.setitem(jobs.BUDGETS, name, replace(jobs.BUDGETS[name], seconds=0.0, fewest=2))
 
     def ran(*arguments):
         table = tmp_path / "table.csv"
@@ -228,8 +219,7 @@ def test_the_command_refuses_a_case_that_there_is_not(capsys):
 
 
 def test_the_command_fails_where_numbers_are_wrong(monkeypatch, capsys):
-    loop = baselines.diagonal_good_loop
-    monkeypatch.setattr(baselines, "diagonal_good_loop", lambda x, weight: loop(x, weight * 1.001))
+    monkeypatch.setattr(baselines, "diagonal_good_loop", wrong(baselines.diagonal_good_loop))
     monkeypatch.setattr(bench, "CASES", [replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())])
     monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2))
     assert cli.main(["bench"]) == 1
@@ -252,70 +242,77 @@ def test_requirements():
     assert [target.threads for target in layer] == [1, 2]
 
 
-def test_sampling_check(run):
-    printed = run("bench_sampling", "--check", "--threads", "1")
-    assert "command: python benchmarks/bench_sampling.py --check --threads 1" in printed
-    for sampler in ("naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch"):
-        assert printed.count(f"  {sampler}  ") == 4, sampler
+# By script: further options, and how many times the check prints a text.
+WHOLE_MODELS = {
+    "bench_sampling": (
+        [],
+        {
+            f"  {name}  ": 4
+            for name in ("naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch")
+        },
+    ),
+    "bench_training": (
+        ["--load", "--profile"],
+        {f"mnist-diagonal  {name}": 1 for name in ("native", "reference")}
+        | {"over the quiet time": 1, "scan, gradients": 1, "threads wait by: GOMP_SPINCOUNT=300000;": 1},
+    ),
+    "bench_per_image": ([], {"gradients of every image take ": 1}),
+    "bench_codec": (
+        [],
+        {"  row, -log2 p  ": 1, "  pixelcnn, the range coder alone, ours  ": 1, "  PNG  ": 2, "  xz  ": 2}
+        | {"decompress over sampling": 1},
+    ),
+}
+NEED_KERNELS = "bench_training", "bench_per_image"
 
 
-def test_sampling_reports_images_that_differ(monkeypatch, capsys):
-    monkeypatch.setattr(
-        bench_sampling.sampling, "naive", lambda model, draws: 1 - px.sampling.incremental(model, draws)
-    )
+@pytest.mark.parametrize(
+    "script", [pytest.param(name, marks=native if name in NEED_KERNELS else ()) for name in WHOLE_MODELS]
+)
+def test_check_of_whole_models(script, run):
+    options, times = WHOLE_MODELS[script]
+    printed = run(script, "--check", "--threads", "1", *options)
+    assert f"command: python benchmarks/{script}.py --check --threads 1" in printed
+    assert {text: printed.count(text) for text in times} == times
+
+
+def naive_differs(monkeypatch):
+    wrong = lambda model, draws: 1 - px.sampling.incremental(model, draws)  # noqa: E731
+    monkeypatch.setattr(bench_sampling.sampling, "naive", wrong)
     monkeypatch.setattr(bench_sampling, "CASES", bench_sampling.CASES[:1])
     monkeypatch.setattr(bench_sampling, "OTHERS", [])
-    assert bench_sampling.main(["--check"]) == 1
-    assert "MISMATCH MNIST diagonal" in capsys.readouterr().out
 
 
-@native
-def test_training_check(run):
-    printed = run("bench_training", "--check", "--threads", "1", "--load", "--profile")
-    for backend in ("native", "reference"):
-        assert printed.count(f"mnist-diagonal  {backend}") == 1, printed
-    assert "over the quiet time" in printed and "scan, gradients" in printed
-    assert "threads wait by: GOMP_SPINCOUNT=300000\n" in printed
+def gradients_are_halved(monkeypatch):
+    wrong = lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()}  # noqa: E731
+    monkeypatch.setattr(bench_per_image, "grad", wrong)
 
 
-@native
-def test_per_image_gradients_check(run):
-    printed = run("bench_per_image", "--check", "--threads", "1")
-    assert "gradients of every image take " in printed
-
-
-def test_per_image_gradients_that_do_not_add_up_are_reported(monkeypatch, capsys):
-    monkeypatch.setattr(
-        bench_per_image, "grad", lambda f: lambda *args: {k: v / 2 for k, v in torch.func.grad(f)(*args).items()}
-    )
-    assert bench_per_image.main(["--check"]) == 1
-    assert "MISMATCH" in capsys.readouterr().out
-
-
-def test_codec_check(run):
-    printed = run("bench_codec", "--check", "--threads", "1")
-    assert "command: python benchmarks/bench_codec.py --check --threads 1" in printed
-    for name in ("row, -log2 p", "pixelcnn, the range coder alone, ours"):
-        assert printed.count(f"  {name}  ") == 1, printed
-    for name in ("PNG", "xz"):
-        assert printed.count(f"  {name}  ") == 2, printed
-    assert "decompress over sampling" in printed
-
-
-def test_codec_reports_images_that_differ(monkeypatch, capsys):
+def other_images_come_back(monkeypatch):
     decompress = bench_codec.Codec.decompress
     monkeypatch.setattr(bench_codec.Codec, "decompress", lambda *args, **options: 1 - decompress(*args, **options))
-    assert bench_codec.main(["--check", "--threads", "1"]) == 1
-    assert "MISMATCH pixelcnn: other images come back" in capsys.readouterr().out
 
 
-def test_codec_reports_another_codec_that_is_not_lossless(monkeypatch, capsys):
+def png_is_not_lossless(monkeypatch):
     codec = image_codecs.available()[0]
-    monkeypatch.setattr(
-        image_codecs, "available", lambda: [replace(codec, decode=lambda *args: codec.decode(*args) | 1)]
-    )
-    assert bench_codec.main(["--check", "--threads", "1"]) == 1
-    assert "MISMATCH row: PNG decodes other pixels" in capsys.readouterr().out
+    lossy = replace(codec, decode=lambda *args: codec.decode(*args) | 1)
+    monkeypatch.setattr(image_codecs, "available", lambda: [lossy])
+
+
+@pytest.mark.parametrize(
+    ("script", "break_it", "message"),
+    [
+        (bench_sampling, naive_differs, "MISMATCH MNIST diagonal"),
+        (bench_per_image, gradients_are_halved, "MISMATCH: the gradients of "),
+        (bench_codec, other_images_come_back, "MISMATCH pixelcnn: other images come back"),
+        (bench_codec, png_is_not_lossless, "MISMATCH row: PNG decodes other pixels"),
+    ],
+    ids=["sampling", "per_image", "codec", "PNG"],
+)
+def test_a_mismatch_of_whole_models_is_reported(script, break_it, message, monkeypatch, capsys):
+    break_it(monkeypatch)
+    assert script.main(["--check", "--threads", "1"]) == 1
+    assert message in capsys.readouterr().out
 
 
 def test_codec_requirements():

@@ -1,4 +1,4 @@
-"""What bench_lstm2d.py compares the layer with (pixelrnn_ext/benchmark/loop2d.py, sequences.py), and requires of it."""
+"""What bench_lstm2d.py compares the layer with (harness/loop2d.py, sequences.py), and requires of it."""
 
 from dataclasses import replace
 
@@ -7,20 +7,23 @@ import torch
 
 import bench_lstm2d
 import pixelrnn_ext as px
-from harness.extent import CHECK, EXTENTS
-from pixelrnn_ext.benchmark import diagonal, lstm2d, problems, sequences
-from pixelrnn_ext.benchmark.extent import Job
-from pixelrnn_ext.benchmark.loop2d import Lines, lstm2d_good_loop
+from harness import lstm2d, sequences
+from harness.compiled import compiled
+from harness.jobs import BUDGETS
+from harness.loop2d import Lines, lstm2d_good_loop
+from harness.options import CHECK
+from harness.sequences import PIXELS, ROWS_AND_COLUMNS
+from pixelrnn_ext.benchmark import diagonal, problems
+from pixelrnn_ext.benchmark.jobs import Job
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case, Size
 from pixelrnn_ext.benchmark.run import Benchmark
-from pixelrnn_ext.benchmark.sequences import PIXELS, ROWS_AND_COLUMNS
 
 CORNERS = {"tl": ("tl",), "br": ("br",), "all": ("tl", "tr", "bl", "br")}
 TINY = [replace(case, size=case.size.tiny()) for case in {case.kind: case for case in bench_lstm2d.CASES}.values()]
 
 
 def loop_and_reference(size, corners, sizes):
-    """The results of each in float64, the gradients of all inputs among them, and the loop's input."""
+    """Returns the results of each in float64, the gradients of all inputs among them."""
     torch.manual_seed(0)
     directions, hidden, channels = len(corners), size.hidden, 3
     x = size.map(channels, torch.float64).requires_grad_()
@@ -34,20 +37,18 @@ def loop_and_reference(size, corners, sizes):
 
     weights = [px.functional.Direction2d(*direction) for direction in zip(*parameters)]
     expected = results(px.reference.lstm2d(x, weights, corners=corners, sizes=sizes))
-    return results(lstm2d_good_loop(Lines(size, corners, sizes), x, *parameters)), expected, x
+    return results(lstm2d_good_loop(Lines(size, corners, sizes), x, *parameters)), expected
+
+
+RAGGED = torch.tensor([[5, 9], [5, 4], [2, 9], [1, 1], [0, 3], [4, 5]])
+MAPS = [(1, 1, None), (1, 6, None), (6, 1, None), (5, 9, None), (12, 4, None), (5, 9, RAGGED)]
 
 
 @pytest.mark.parametrize("corners", CORNERS)
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 6), (6, 1), (5, 9), (12, 4)], ids=str)
-def test_the_good_loop_is_the_reference(height, width, corners):
-    got, expected, _ = loop_and_reference(Size(2, height, width, 3), CORNERS[corners], None)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("corners", CORNERS)
-def test_the_good_loop_of_ragged_images_is_the_reference(corners):
-    sizes = torch.tensor([[5, 9], [5, 4], [2, 9], [1, 1], [0, 3], [4, 5]])
-    got, expected, _ = loop_and_reference(Size(6, 5, 9, 3), CORNERS[corners], sizes)
+@pytest.mark.parametrize(("height", "width", "sizes"), MAPS, ids=lambda value: "" if value is None else str(value)[:6])
+def test_the_good_loop_is_the_reference(height, width, sizes, corners):
+    size = Size(2 if sizes is None else len(sizes), height, width, 3)
+    got, expected = loop_and_reference(size, CORNERS[corners], sizes)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
 
 
@@ -103,10 +104,11 @@ def test_an_lstm_instead_does_as_many_products(case, monkeypatch):
 
 def test_another_function_has_its_own_reference(monkeypatch):
     (case,) = [case for case in TINY if case.kind == "LSTM2d, 4 directions"]
-    job = Job(case, torch.float32, 1, {BASELINE, PIXELS, ROWS_AND_COLUMNS, FLOOR})
-    benchmark = Benchmark(replace(EXTENTS[CHECK], memory="none", modes=("forward+backward",)))
+    job = Job(case, 1, {BASELINE, PIXELS, ROWS_AND_COLUMNS, FLOOR})
+    benchmark = Benchmark(replace(BUDGETS[CHECK], memory="none"))
     benchmark.run([job])
-    rows = {row.provider: row.values() for row in benchmark.rows}
+    (result,) = benchmark.results
+    rows = {provider: result.values(provider) for provider in result.providers}
     assert not benchmark.mismatches and all(row["median ms"] for row in rows.values())
     for name in (PIXELS, ROWS_AND_COLUMNS):
         assert rows[name][f"share of {FLOOR}"] is None and rows[name][f"speed-up over {BASELINE}"] is None
@@ -122,13 +124,13 @@ def test_another_function_has_its_own_reference(monkeypatch):
 def test_the_good_loop_compiles():
     (case,) = [case for case in TINY if case.kind == "LSTM2d, 1 direction, ragged"]
     problem = case.problem(torch.float32)
-    error, where = problems.worst_error(problems.compiled(problem).results(), problem.reference())
+    error, where = problems.worst_error(compiled(problem).results(), problem.reference())
     assert error < 1e-5, where
 
 
 def test_the_loop_of_a_layer_is_not_compiled():
     layer = next(case for case in diagonal.CASES if "layer" in case.kind)
-    assert problems.compiled(layer.build(layer.size.tiny(), torch.float32)) is None
+    assert compiled(layer.build(layer.size.tiny(), torch.float32)) is None
 
 
 def test_ragged_images_are_of_all_widths():

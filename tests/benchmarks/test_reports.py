@@ -5,50 +5,48 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 import bench_diag
 import bench_masked_conv
 from harness import report
-from harness.extent import DEFAULT, EXTENTS, FULL, VERDICT, jobs
+from harness.jobs import BUDGETS, jobs
+from harness.options import DEFAULT, FULL, VERDICT
 from harness.plots import horizontal_bars
-from harness.target import Target
-from harness.verdict import Verdict, verdict_table
+from harness.requirements import Target, Verdict, verdict_table
 from pixelrnn_ext.benchmark import reliability
+from pixelrnn_ext.benchmark.jobs import Job
 from pixelrnn_ext.benchmark.problems import AS_WRITTEN, BASELINE, FLOOR, NATIVE
-from pixelrnn_ext.benchmark.row import Row
+from pixelrnn_ext.benchmark.results import Result
 from pixelrnn_ext.benchmark.run import Benchmark
+from pixelrnn_ext.benchmark.timing import Times
 
 QUIET, RESTLESS = [1.0, 1.01, 0.99, 1.0, 1.02], [1.0, 1.4, 0.9, 1.0, 1.6]
 HEADER = {"command": "python benchmarks/bench_diag.py", "CPU": "a CPU", "threads": "2", "torch": "2", "date": "today"}
 FIRST, SECOND = bench_diag.CASES[:2]
 
 
-def row(case, provider, milliseconds, pattern=QUIET, busy=0.0, **others):
-    error = None if provider == FLOOR else 1e-6
-    times = [1e-3 * milliseconds * factor for factor in pattern]
-    return Row(case, torch.float32, 2, "forward+backward", provider, error, times, busy=busy, **others)
+def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
+    """Returns a result of made-up times, those of ours in a pattern of their own."""
+    milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
+    times = Times()
+    for name, typical in milliseconds.items():
+        times[name] = [1e-3 * typical * factor for factor in (pattern if name == case.ours else QUIET)]
+    times.busy = busy
+    errors = {name: 1e-6 for name in milliseconds if name != FLOOR}
+    return Result(Job(case, 2), "forward+backward", times, errors, peak_mib={NATIVE: 12.25})
 
 
-def case_rows(case, *, pattern=QUIET, busy=0.0):
-    rows = [row(case, BASELINE, 50.0, busy=busy), row(case, AS_WRITTEN, 100.0, busy=busy)]
-    rows += [row(case, NATIVE, 5.0, pattern, busy, memory_mib=12.25), row(case, FLOOR, 4.0, busy=busy)]
-    for each in rows:
-        each.baseline, each.floor = rows[0], rows[-1]
-    return rows
-
-
-def said(rows, capsys, extent=DEFAULT, targets=(), markdown=None):
-    benchmark = Benchmark(EXTENTS[extent])
-    benchmark.rows = rows
+def said(results, capsys, scope=DEFAULT, targets=(), markdown=None):
+    benchmark = Benchmark(BUDGETS[scope])
+    benchmark.results = results
     benchmark.skip("out of time", "one case", "another")
-    options = argparse.Namespace(extent=extent, markdown=markdown, csv=None, plot=None)
+    options = argparse.Namespace(scope=scope, markdown=markdown, csv=None, plot=None)
     report.report(benchmark, list(targets), dict(HEADER), options)
     return capsys.readouterr().out
 
 
 def test_a_visitor_sees_one_short_table(capsys):
-    facts, table, notes = said(case_rows(FIRST) + case_rows(SECOND), capsys).split("\n\n")
+    facts, table, notes = said([made_up(FIRST), made_up(SECOND)], capsys).split("\n\n")
     assert facts == "command: python benchmarks/bench_diag.py\nCPU: a CPU; threads: 2; torch: 2; date: today"
     header, _, *lines = table.splitlines()
     assert [" ".join(name.split()) for name in header.split("  ") if name] == [
@@ -65,26 +63,24 @@ def test_a_visitor_sees_one_short_table(capsys):
 
 def test_the_short_table_has_no_column_that_says_nothing(capsys):
     case = bench_masked_conv.CASES[0]
-    ours, masked = row(case, case.ours, 5.0), row(case, case.baseline, 10.0)
-    ours.baseline = masked.baseline = masked
-    printed = said([masked, ours], capsys)
+    printed = said([made_up(case, {case.baseline: 10.0, case.ours: 5.0})], capsys)
     assert "faster than conv2d, masked weight" in printed and "2.0 x" in printed
     assert all(name not in printed for name in (FLOOR, "peak MiB", "cropped", "unreliable"))
 
 
 @pytest.mark.parametrize("markdown", [None, Path("-")], ids=["text", "markdown"])
-@pytest.mark.parametrize("extent", [DEFAULT, FULL])
-def test_a_row_that_was_timed_under_load_is_marked(extent, markdown, capsys):
-    quiet = case_rows(FIRST)
-    assert "nreliable" not in said(quiet, capsys, extent, markdown=markdown).lower()
+@pytest.mark.parametrize("scope", [DEFAULT, FULL])
+def test_a_row_that_was_timed_under_load_is_marked(scope, markdown, capsys):
+    quiet = made_up(FIRST)
+    assert "nreliable" not in said([quiet], capsys, scope, markdown=markdown).lower()
 
-    for rows, why, marked in (
-        (case_rows(SECOND, pattern=RESTLESS), "times spread by 4", 1),
-        (case_rows(SECOND, busy=0.5), "others had 50% of the cores", 1 if extent == DEFAULT else len(quiet)),
+    for result, why, marked in (
+        (made_up(SECOND, pattern=RESTLESS), "times spread by 4", 1),
+        (made_up(SECOND, busy=0.5), "others had 50% of the cores", 1 if scope == DEFAULT else len(quiet.providers)),
     ):
-        printed = said(quiet + rows, capsys, extent, markdown=markdown)
+        printed = said([quiet, result], capsys, scope, markdown=markdown)
         assert f"UNRELIABLE: the machine was not quiet in {marked} of " in printed
-        assert printed.index("UNRELIABLE") < printed.index("ours, ms" if extent == DEFAULT else "median ms")
+        assert printed.index("UNRELIABLE") < printed.index("ours, ms" if scope == DEFAULT else "median ms")
         assert all((why in line) <= (str(SECOND) in line) for line in printed.splitlines())
         assert sum(why in line for line in printed.splitlines()) == marked
 
@@ -122,17 +118,17 @@ def test_what_other_processes_did(monkeypatch, tmp_path):
 def test_targets_stand_in_a_verdict_alone(capsys):
     met, missed = Target(FIRST, NATIVE, BASELINE, faster=9), Target(FIRST, NATIVE, FLOOR, at_most=1.2)
     nowhere = Target(SECOND, NATIVE, BASELINE, faster=9)
-    for extent in (DEFAULT, FULL):
-        printed = said(case_rows(FIRST), capsys, extent, [met, missed])
+    for scope in (DEFAULT, FULL):
+        printed = said([made_up(FIRST)], capsys, scope, [met, missed])
         assert "required" not in printed and "missed" not in printed
 
-    printed = said(case_rows(FIRST), capsys, VERDICT, [met, missed, nowhere])
+    printed = said([made_up(FIRST)], capsys, VERDICT, [met, missed, nowhere])
     lines = [" ".join(line.split()) for line in printed.splitlines() if " >= " in line or " <= " in line]
     assert f"{FIRST}, 2 threads native faster than good loop >= 9 10 met" in lines
     assert f"{SECOND}, 2 threads native faster than good loop >= 9 not timed -" in lines
     assert len(lines) == 3 or "none" in printed  # of other instruction sets than AVX-512 and AVX2 no floor is demanded
 
-    printed = said(case_rows(FIRST, pattern=RESTLESS), capsys, VERDICT, [met])
+    printed = said([made_up(FIRST, pattern=RESTLESS)], capsys, VERDICT, [met])
     assert "UNRELIABLE: the machine was not quiet in 1 of 1 rows" in printed and "met, unreliable" in printed
 
 
@@ -147,23 +143,23 @@ def test_verdicts():
 
 
 def test_a_run_times_what_it_shows():
-    options = argparse.Namespace(extent=DEFAULT, threads=None)
+    options = argparse.Namespace(scope=DEFAULT, threads=None)
     (job,) = jobs([FIRST], bench_diag.TARGETS, options)
-    assert job == (FIRST, torch.float32, 2, {NATIVE, BASELINE, AS_WRITTEN, FLOOR})
-    options.extent = VERDICT
-    timed = {job.case: job.wanted for job in jobs(bench_diag.CASES, bench_diag.TARGETS, options)}
+    assert job == Job(FIRST, 2, {NATIVE, BASELINE, AS_WRITTEN, FLOOR})
+    options.scope = VERDICT
+    timed = {job.case: job.providers for job in jobs(bench_diag.CASES, bench_diag.TARGETS, options)}
     assert timed[FIRST] == {NATIVE, BASELINE, FLOOR} and list(timed) == bench_diag.CASES
 
 
 def test_the_picture(monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr(report, "horizontal_bars", lambda path, speeds, *texts: drawn.append((speeds, *texts)))
-    for rows, warned in ((case_rows(FIRST), False), (case_rows(FIRST, busy=0.5), True)):
-        report.plot(tmp_path / "speed.png", report.comparisons(rows + case_rows(SECOND)), HEADER)
+    for busy in (0.0, 0.5):
+        report.plot(tmp_path / "speed.png", [made_up(FIRST, busy=busy), made_up(SECOND)], HEADER)
         speeds, title, machine = drawn.pop()
         assert speeds == {str(FIRST): pytest.approx(10.0), str(SECOND): pytest.approx(10.0)}
-        assert title.startswith("Times faster than the good loop") and ("UNRELIABLE" in machine) == warned
-    report.plot(tmp_path / "speed.png", report.comparisons(case_rows(FIRST)[:1]), HEADER)
+        assert title.startswith("Times faster than the good loop") and ("UNRELIABLE" in machine) == (busy > 0)
+    report.plot(tmp_path / "speed.png", [made_up(FIRST, {BASELINE: 50.0})], HEADER)
     assert not drawn
 
 

@@ -16,27 +16,30 @@ from harness import operators
 from harness.busy import busy_core
 from helpers import child
 from pixelrnn_ext._command import WAITING
+from pixelrnn_ext.benchmark.timing import Times
 
 
 def test_a_training_step_under_load_is_judged():
-    options = SimpleNamespace(model="mnist-diagonal", batch_size=16)
-    times = {"native": [0.1, 0.1, 0.1], "reference": [1.2, None, 1.2]}
-    loaded, doubts = {"native": [0.3, 0.3], "reference": [2.4, 2.4]}, {"native": "", "reference": ""}
+    options = SimpleNamespace(model="mnist-diagonal", images=16)
+    times = Times(native=[0.1, 0.1, 0.1], reference=[1.2, None, 1.2])
+    loaded, doubts = Times(native=[0.3, 0.3], reference=[2.4, 2.4]), {"native": "", "reference": ""}
     lines = [" ".join(line.split()) for line in bench_training.step_table(options, times, loaded, doubts).splitlines()]
     assert lines[2:] == [
         "mnist-diagonal native 100.0 160 12.0 300.0 3.0",
         "mnist-diagonal reference 1200.0 13 1.0 2400.0 2.0",
     ]
-    lines = [" ".join(line.split()) for line in bench_training.verdicts(options, times, loaded, doubts).splitlines()]
+    lines = [" ".join(line.split()) for line in bench_training.verdicts(options, times, loaded).splitlines()]
     assert lines[2].endswith(">= 11 12 met") and lines[3].endswith("<= 2.5 3 missed")
-    options.batch_size = 8
-    assert "none" in bench_training.verdicts(options, times, loaded, doubts)
+    times["native"][1] = 0.2
+    assert bench_training.verdicts(options, times, loaded).count(", unreliable") == 2
+    options.images = 8
+    assert "none" in bench_training.verdicts(options, times, loaded)
 
 
 # How its process waits, and that torch has not asked yet.
 AS_THE_COMMAND = """
 import os, sys
-from harness.process import as_the_command
+from harness.alone import as_the_command
 as_the_command()
 print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
 """

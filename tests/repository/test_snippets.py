@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.run import get_args_parser
 
-import harness.process
+import harness.alone
 from helpers import child
 from helpers.root import ROOT
 from pixelrnn_ext import cli, models
@@ -95,7 +95,7 @@ def parse_only(monkeypatch):
     def stop(parser, args=None, namespace=None):
         raise Parsed(parse(parser, args, namespace))
 
-    monkeypatch.setattr(harness.process, "as_the_command", lambda: None)
+    monkeypatch.setattr(harness.alone, "as_the_command", lambda: None)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
 

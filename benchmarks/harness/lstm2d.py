@@ -6,12 +6,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._sentences import counted
-from ..cells import CELLS
-from ..lstm2d import LSTM2d
-from .baselines import GemmFloor
+import pixelrnn_ext as px
+from pixelrnn_ext._sentences import counted
+from pixelrnn_ext.benchmark.baselines import floors
+from pixelrnn_ext.benchmark.problems import (
+    BASELINE,
+    NATIVE,
+    Case,
+    Differentiable,
+    Problem,
+    Size,
+    exact_layer,
+    of_layer,
+    with_backend,
+)
+from pixelrnn_ext.cells import CELLS
+
 from .loop2d import Lines, lstm2d_good_loop
-from .problems import BASELINE, NATIVE, Case, Differentiable, Problem, Size
 from .sequences import PIXELS, ROWS_AND_COLUMNS, along_rows_and_columns, over_pixels
 
 # Ours on less or on more than the case has: what that part of it costs.
@@ -42,41 +53,24 @@ def layer(
     sizes = ragged_sizes(size).to(x.device) if ragged else None
     cotangents = size.map(directions * hidden, dtype).contiguous(memory_format=torch.channels_last)
 
-    def make(cell: str = _CELL, directions: int = directions, backend: str = NATIVE) -> LSTM2d:
-        return LSTM2d(hidden, hidden, cell=cell, directions=directions, backend=backend, dtype=dtype)
+    def make(cell: str = _CELL, directions: int = directions) -> px.LSTM2d:
+        return px.LSTM2d(hidden, hidden, cell=cell, directions=directions, backend=NATIVE, dtype=dtype)
 
-    def reference(module: LSTM2d, sizes: Tensor | None) -> dict[str, Tensor]:
-        exact = make(module.cell, len(module.directions), "reference").double()
-        exact.load_state_dict(module.state_dict())
-        return provider("reference", exact, sizes, torch.float64).results()
-
-    def provider(name: str, module: LSTM2d, sizes: Tensor | None, dtype: torch.dtype = dtype) -> Differentiable:
+    def arguments(module: px.LSTM2d, sizes: Tensor | None = sizes) -> tuple[px.LSTM2d, Tensor, Tensor, Tensor | None]:
         dy = cotangents[:, : len(module.directions) * hidden].contiguous(memory_format=torch.channels_last)
-        return Differentiable(
-            name,
-            lambda x, *_: module(x, sizes),
-            [x.to(dtype), *module.parameters()],
-            dy.to(dtype),
-            ["input", *module.state_dict()],
-            exact=None if name in (*backends, "reference") else partial(reference, module, sizes),
-        )
-
-    def as_ours(backend: str) -> LSTM2d:
-        other = make(backend=backend)
-        other.load_state_dict(ours.state_dict())
-        return other
+        return module, x, dy, sizes
 
     ours = make()
-    others = {FOUR_GATES: (make("pixelrnn"), sizes)}
+    others = {FOUR_GATES: arguments(make("pixelrnn"))}
     if directions > 1:
-        others[ONE_DIRECTION] = make(directions=1), sizes
+        others[ONE_DIRECTION] = arguments(make(directions=1))
     if ragged:
-        others[PADDED] = make(), None
-    native = [
-        provider(NATIVE, ours, sizes),
-        *(provider(name, as_ours(name), sizes) for name in backends if name != NATIVE),
-        *(provider(name, *other) for name, other in others.items()),
-    ]
+        others[PADDED] = arguments(make(), None)
+    native = [of_layer(NATIVE, *arguments(ours))]
+    native += [of_layer(name, *arguments(with_backend(ours, name))) for name in backends if name != NATIVE]
+    for name, other in others.items():
+        native.append(of_layer(name, *other))
+        native[-1].exact = partial(exact_layer, *other)
 
     lines = Lines(size, ours.directions, sizes)
 
@@ -87,17 +81,14 @@ def layer(
 
     gates = len(CELLS[_CELL].gates)
     cells = size.cells if sizes is None else int(sizes.prod(1).sum())
-    floors = [
-        GemmFloor(cells, 3 * hidden, hidden, dtype, directions, into_given_memory=given, gates=gates)
-        for given in (False, True)
-    ]
+    gemms = floors(cells, 3 * hidden, hidden, dtype, directions, gates)
     instead = []
     if not ragged:
         products = directions * gates * hidden * 3 * hidden
         instead.append(over_pixels(size, dtype, products, both_ways=directions > 1))
         if directions == 4:
             instead.append(along_rows_and_columns(size, dtype, products))
-    return Problem([good_loop, *instead, *native, *floors], partial(reference, ours, sizes), compiles=True)
+    return Problem([good_loop, *instead, *native, *gemms], partial(exact_layer, *arguments(ours)), compiles=True)
 
 
 class Variant(NamedTuple):

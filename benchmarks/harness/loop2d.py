@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..directions import CORNERS
-from .problems import Size
+from pixelrnn_ext.benchmark.problems import Size
+from pixelrnn_ext.directions import CORNERS
 
 
 class Lines:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .. import reference
-from ..directions import Direction2d
-from .problems import Differentiable, Size
+from pixelrnn_ext import reference
+from pixelrnn_ext.benchmark.problems import Differentiable, Size
+from pixelrnn_ext.directions import Direction2d
 
 PIXELS = "nn.LSTM over pixels (another function)"
 ROWS_AND_COLUMNS = "nn.LSTM along rows and columns (another function)"
