@@ -1,10 +1,12 @@
 """The LSTM2d layer: its usual cell from one corner and from four, for equal images and for ragged ones."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 import pixelrnn_ext as px
 from pixelrnn_ext._sentences import counted
@@ -13,7 +15,6 @@ from pixelrnn_ext.benchmark.problems import (
     BASELINE,
     NATIVE,
     Case,
-    Differentiable,
     Problem,
     Size,
     exact_layer,
@@ -23,7 +24,7 @@ from pixelrnn_ext.benchmark.problems import (
 from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
-from .sequences import PIXELS, ROWS_AND_COLUMNS, along_rows_and_columns, over_pixels
+from .sequences import PIXELS, ROWS_AND_COLUMNS, AlongRowsAndColumns, OverPixels
 
 # Ours on less or on more than the case has: what that part of it costs.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
@@ -60,35 +61,34 @@ def layer(
         dy = cotangents[:, : len(module.directions) * hidden].contiguous(memory_format=torch.channels_last)
         return module, x, dy, sizes
 
+    def instead(module: Module, x: Tensor) -> tuple[Module, Tensor, Tensor]:
+        return module, x, torch.randn_like(module(x))
+
     ours = make()
+    products = directions * len(CELLS[_CELL].gates) * hidden * 3 * hidden
     others = {FOUR_GATES: arguments(make("pixelrnn"))}
     if directions > 1:
         others[ONE_DIRECTION] = arguments(make(directions=1))
     if ragged:
         others[PADDED] = arguments(make(), None)
-    native = [of_layer(NATIVE, *arguments(ours))]
-    native += [of_layer(name, *arguments(with_backend(ours, name))) for name in backends if name != NATIVE]
-    for name, other in others.items():
-        native.append(of_layer(name, *other))
-        native[-1].exact = partial(exact_layer, *other)
+    else:
+        pixels = x.permute(2, 3, 0, 1).flatten(0, 1).contiguous()
+        others[PIXELS] = instead(OverPixels(hidden, products, directions > 1, dtype), pixels)
+    if directions == 4 and not ragged:
+        others[ROWS_AND_COLUMNS] = instead(AlongRowsAndColumns(hidden, products, dtype), x)
+    layers = [of_layer(NATIVE, *arguments(ours))]
+    layers += [of_layer(name, *arguments(with_backend(ours, name))) for name in backends if name != NATIVE]
+    layers += [replace(of_layer(name, *other), exact=partial(exact_layer, *other)) for name, other in others.items()]
 
     lines = Lines(size, ours.directions, sizes)
 
     def loop(x: Tensor, *parameters: Tensor) -> Tensor:
         return lstm2d_good_loop(lines, x, *(torch.stack(parameters[i::3]) for i in range(3)))
 
-    good_loop = Differentiable(BASELINE, loop, native[0].inputs, native[0].cotangent, native[0].names)
-
-    gates = len(CELLS[_CELL].gates)
+    good_loop = replace(layers[0], name=BASELINE, run=loop)
     cells = size.cells if sizes is None else int(sizes.prod(1).sum())
-    gemms = floors(cells, 3 * hidden, hidden, dtype, directions, gates)
-    instead = []
-    if not ragged:
-        products = directions * gates * hidden * 3 * hidden
-        instead.append(over_pixels(size, dtype, products, both_ways=directions > 1))
-        if directions == 4:
-            instead.append(along_rows_and_columns(size, dtype, products))
-    return Problem([good_loop, *instead, *native, *gemms], partial(exact_layer, *arguments(ours)), compiles=True)
+    gemms = floors(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
+    return Problem([good_loop, *layers, *gemms], partial(exact_layer, *arguments(ours)), compiles=True)
 
 
 class Variant(NamedTuple):
