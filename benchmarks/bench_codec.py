@@ -24,8 +24,9 @@ from harness.options import CHECK, VERDICT, parser
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
 from pixelrnn_ext import cli, likelihood
+from pixelrnn_ext._sentences import counted
 from pixelrnn_ext.benchmark.tables import grid
-from pixelrnn_ext.benchmark.timing import paired, progress, timed
+from pixelrnn_ext.benchmark.timing import Times, paired, progress, timed
 from pixelrnn_ext.cli.arguments import whole
 from pixelrnn_ext.codec import Codec, container
 from pixelrnn_ext.training import checkpoint, data, stored_data
@@ -33,6 +34,7 @@ from pixelrnn_ext.training.exact_images import pixels_of
 
 COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams by default"
 SAMPLE, PASS = "sampling", "a pass"
+TIMED = COMPRESS, DECOMPRESS, SAMPLE  # whose times have to be reliable
 THREADS = 1, 2
 BATCH = 32  # images whose probabilities are held at once
 # Short ones. The digits are like those learned from; the photograph is another one.
@@ -53,19 +55,16 @@ sampling, and a pass of log_prob, are in float32."""
 
 @dataclass(frozen=True)
 class Case:
-    """A model and images that it has not seen; ``condition`` is what it is told of them."""
+    """A model and images that it has not seen; ``told`` is the model's condition, if it has one."""
 
     name: str
     data: str
     model: px.models.AutoregressiveModel
     images: Tensor
-    condition: Tensor | None = None
+    told: tuple[Tensor, ...] = ()
 
-    def part(self, images: slice) -> dict[str, Tensor | None]:
-        return dict(images=self.images[images], condition=None if self.condition is None else self.condition[images])
-
-    def batches(self) -> Iterator[dict[str, Tensor | None]]:
-        return (self.part(slice(first, first + BATCH)) for first in range(0, len(self.images), BATCH))
+    def part(self, first: int, count: int) -> tuple[Tensor, ...]:
+        return tuple(t[first : first + count] for t in (self.images, *self.told))
 
 
 @dataclass
@@ -94,7 +93,7 @@ def tiny_cases() -> list[Case]:
     told = data.conditions(torch.arange(6) % 3, 3)
     return [
         Case("row", "colours", row, torch.randint(256, (6, 3, 4, 5))),
-        Case("pixelcnn", "bits", cnn, torch.randint(2, (6, 1, 4, 5)), told),
+        Case("pixelcnn", "bits", cnn, torch.randint(2, (6, 1, 4, 5)), (told,)),
     ]
 
 
@@ -103,7 +102,7 @@ def trained_case(name: str, run: str, count: int | None) -> Case:
     dataset = stored_data.load_again(facts)
     split = dataset.splits["test"]
     images, labels = split.images[:count], split.labels
-    told = data.conditions(labels[:count], len(dataset.classes)) if model.condition_channels else None
+    told = (data.conditions(labels[:count], len(dataset.classes)),) if model.condition_channels else ()
     return Case(name, f"{dataset.name}, {len(images)} images", model, images, told)
 
 
@@ -125,8 +124,7 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 def own_sizes(case: Case) -> tuple[list[Size], float, float]:
     """Of the file and of its likelihood, and of range coders that are given the model's probabilities; by how many per
     cent more than the likelihood says the file has without its head, and the values without their streams' ends."""
-    codec, values = Codec(case.model), case.images.numel()
-    told = [] if case.condition is None else [case.condition]
+    codec, values, told = Codec(case.model), case.images.numel(), case.told
     file, encoding = timed(lambda: codec.compress(case.images, *told))
     images, decoding = timed(lambda: codec.decompress(file, *told))
     if not torch.equal(images, case.images.long()):
@@ -134,9 +132,9 @@ def own_sizes(case: Case) -> tuple[list[Size], float, float]:
     exact = copy.deepcopy(case.model).double()
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in case.batches():
-            condition = batch["condition"]
-            yield batch["images"], exact(batch["images"], None if condition is None else condition.double())
+        for first in range(0, len(case.images), BATCH):
+            images, *told = case.part(first, BATCH)
+            yield images, exact(images, *(t.double() for t in told))
 
     ideal = -sum(likelihood.log_prob(logits, images).sum().item() for images, logits in batches()) / math.log(2) / 8
     coders = range_coders.ours(batches()), range_coders.constrictions(batches)
@@ -167,11 +165,10 @@ def other_sizes(case: Case) -> list[Size]:
 
 
 @torch.no_grad()
-def speeds(case: Case, options, threads: int) -> tuple[list[str], dict[str, float]]:
-    """A line of the table, and the ratios that are required."""
-    count = min(options.images, len(case.images))
-    part, codec = case.part(slice(count)), Codec(case.model)
-    images, told = part["images"], [] if case.condition is None else [part["condition"]]
+def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
+    """Returns a line of the table, and the times that it is made of."""
+    codec, (images, *told) = Codec(case.model), case.part(0, options.images)
+    count, condition = len(images), told[0] if told else None
     torch.set_num_threads(threads)
     batch = dict(batch_size=count)
     file = codec.compress(images, *told, streams=threads, **batch)
@@ -184,31 +181,27 @@ def speeds(case: Case, options, threads: int) -> tuple[list[str], dict[str, floa
         COMPRESS: lambda: codec.compress(images, *told, streams=threads, **batch),
         DECOMPRESS: lambda: codec.decompress(file, *told, **batch),
         DEFAULT: lambda: codec.decompress(usual, *told, **batch),
-        SAMPLE: lambda: case.model.sample(count, tuple(images.shape[1:]), condition=part["condition"]),
-        PASS: lambda: case.model.log_prob(images, part["condition"]),
+        SAMPLE: lambda: case.model.sample(count, tuple(images.shape[1:]), condition=condition),
+        PASS: lambda: case.model.log_prob(images, *told),
     }
     check = options.scope == CHECK
     times = paired(functions, **(dict(seconds=0.0, fewest=2) if check else dict(seconds=2.0, limit=60)))
-    doubtful = "" if check else times.doubt(COMPRESS, DECOMPRESS, SAMPLE)
-    ratios = {name: times.ratio(name, SAMPLE) for name in (DECOMPRESS, DEFAULT)}
-    ratios[COMPRESS] = times.ratio(COMPRESS, PASS)
     seconds = {name: times.median(name) for name in times}
-    line = [case.name, str(threads), *(f"{count / seconds[name]:.0f}" for name in (COMPRESS, DECOMPRESS, SAMPLE))]
+    line = [case.name, str(threads), *(f"{count / seconds[name]:.0f}" for name in TIMED)]
     line += [f"{images.numel() / 1e6 / seconds[name]:.3f}" for name in (COMPRESS, DECOMPRESS)]
-    return [*line, *(f"{ratios[name]:.2f}" for name in (DECOMPRESS, DEFAULT, COMPRESS)), doubtful], ratios
+    line += [f"{times.ratio(*names):.2f}" for names in ((DECOMPRESS, SAMPLE), (DEFAULT, SAMPLE), (COMPRESS, PASS))]
+    return [*line, "" if check else times.doubt(*TIMED)], times
 
 
-def verdicts(
-    case: Case, larger: float, rounded: float, ratios: dict[int, dict[str, float]], doubts: dict[int, str]
-) -> list[Verdict]:
+def verdicts(case: Case, larger: float, rounded: float, by_threads: dict[int, Times]) -> list[Verdict]:
     head = f"% above -log2 p, but for {HEAD} bytes and {OF_STREAM} a stream"
     found = [Verdict(case.name, head, LARGER, larger, at_most=True)]
     found.append(Verdict(case.name, "% above -log2 p, of the values alone", ROUNDED, rounded, at_most=True))
-    for threads, of in ratios.items():
-        on = f"{threads} thread{'s' * (threads > 1)}"
-        found.append(Verdict(case.name, f"{DECOMPRESS} over {SAMPLE}, {on}", 2, of[DECOMPRESS], True, doubts[threads]))
-        if isinstance(case.model, px.models.PixelCNN):
-            found.append(Verdict(case.name, f"{COMPRESS} over {PASS}, {on}", 2, of[COMPRESS], True, doubts[threads]))
+    for threads, times in by_threads.items():
+        for name, other in ((DECOMPRESS, SAMPLE), (COMPRESS, PASS)):
+            if name == DECOMPRESS or isinstance(case.model, px.models.PixelCNN):
+                what = f"{name} over {other}, {counted(threads, 'thread')}"
+                found.append(Verdict(case.name, what, 2, times.ratio(name, other), True, times.doubt(*TIMED)))
     return found
 
 
@@ -229,15 +222,14 @@ def main(argv: list[str] | None = None) -> int:
     sizes, lines, mismatches, required, seen = [], [], [], [], set()
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(options, folder):
-            ratios, doubts = {}, {}
+            times = {}
             try:
                 with progress(case.name):
                     torch.set_num_threads(max(options.threads))
                     own, larger, rounded = own_sizes(case)
                     others = [] if case.data in seen else other_sizes(case)
                     for threads in options.threads:
-                        line, ratios[threads] = speeds(case, options, threads)
-                        doubts[threads] = line[-1]
+                        line, times[threads] = speeds(case, options, threads)
                         lines.append(line)
             except ValueError as error:
                 mismatches.append(f"MISMATCH {case.name}: {error}")
@@ -246,14 +238,14 @@ def main(argv: list[str] | None = None) -> int:
                 torch.set_num_threads(before)
             seen.add(case.data)
             sizes += [*own, *others]
-            required += verdicts(case, larger, rounded, ratios, doubts)
+            required += verdicts(case, larger, rounded, times)
 
     tables, notes = [], [NOTES.format(threads=max(options.threads))]
     header = ["images", "codec", "bits/value, one file", "a file each", "bytes, one file", "encode MB/s", "decode MB/s"]
     if sizes:
         sizes.sort(key=lambda size: size.data)
         tables.append(grid(header, [size.line() for size in sizes], markdown=False))
-    header = ["model", "threads", *(f"{name} images/s" for name in (COMPRESS, DECOMPRESS, SAMPLE))]
+    header = ["model", "threads", *(f"{name} images/s" for name in TIMED)]
     header += [f"{name} MB/s" for name in (COMPRESS, DECOMPRESS)]
     header += [*(f"{name} over {SAMPLE}" for name in (DECOMPRESS, DEFAULT)), f"{COMPRESS} over {PASS}", "unreliable"]
     if lines:

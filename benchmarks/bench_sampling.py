@@ -1,6 +1,7 @@
 """Sampling: passes of the whole network, passes of the rows down to the pixel, and one column a pixel.
 `python benchmarks/bench_sampling.py --help`"""
 
+import math
 import statistics
 import sys
 from dataclasses import dataclass, replace
@@ -61,37 +62,28 @@ def differing_values(case: Case, side: int) -> int:
     return sum(int((image != images[0]).sum()) for image in images)
 
 
-class Passes:
-    """Samplers by passes take minutes: a pass of every fourth height is timed, and counted for all values of four
-    rows."""
+# Samplers by passes take minutes without --full.
+BY_PASSES = "a pass of every fourth height is timed, and counted for all values of four rows"
 
-    def __init__(self, model, case: Case, crop: bool):
-        colours, height, width = case.shape
-        self.model, self.crop, self.height, self.values = model, crop, height, colours * width * height
-        self.images = torch.randint(case.model["levels"], (case.images, *case.shape))
 
-    def seconds(self) -> float:
-        if not self.crop:
-            return self.values * wall_seconds(lambda: self.model(self.images))
-        heights = range(2, self.height + 1, 4)
-        return self.values * statistics.mean(
-            wall_seconds(lambda r=r: self.model(self.images[:, :, :r])) for r in heights
-        )
+def passes(model, case: Case, heights) -> float:
+    """Returns the seconds of a sampler by passes, as BY_PASSES says, with a pass of each of the heights."""
+    images = torch.randint(case.model["levels"], (case.images, *case.shape))
+    of_a_pass = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
+    return math.prod(case.shape) * of_a_pass
 
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
     """Lines of the table, and how many times as fast as the naive sampler the incremental one is."""
     model, eager = case.build(), case.build(backend="reference")
     draws = sampling.checked_draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
-    full, clocks = (
-        options.scope == FULL,
-        {
-            NAIVE: Passes(model, case, crop=False).seconds,
-            CROPPED: Passes(model, case, crop=True).seconds,
-            INCREMENTAL: lambda: wall_seconds(lambda: sampling.incremental(model, draws)),
-            EAGER: lambda: wall_seconds(lambda: sampling.incremental(eager, draws)),
-        },
-    )
+    full = options.scope == FULL
+    clocks = {
+        NAIVE: lambda: passes(model, case, [case.side]),
+        CROPPED: lambda: passes(model, case, range(2, case.side + 1, 4)),
+        INCREMENTAL: lambda: wall_seconds(lambda: sampling.incremental(model, draws)),
+        EAGER: lambda: wall_seconds(lambda: sampling.incremental(eager, draws)),
+    }
     if full:
         clocks[NAIVE] = lambda: wall_seconds(lambda: sampling.naive(model, draws))
         clocks[CROPPED] = lambda: wall_seconds(lambda: sampling.cropped(model, draws))
@@ -138,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     notes = ["Before a model was timed, all samplers drew the same small images of it in float64."]
     notes.append("Ratios are medians over rounds that time all in turn.")
     if options.scope != FULL:
-        notes.append(f"By passes: {Passes.__doc__} --full draws every value.")
+        notes.append(f"By passes: {BY_PASSES}; --full draws every value.")
     return finish(__file__, argv, [options.threads], tables, notes, mismatches)
 
 

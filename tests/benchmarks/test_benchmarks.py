@@ -24,6 +24,7 @@ from helpers import child
 from helpers.root import ROOT
 from pixelrnn_ext import _command, cli
 from pixelrnn_ext.benchmark import baselines, diagonal
+from pixelrnn_ext.benchmark.timing import Times
 from pixelrnn_ext.cli import bench
 from pixelrnn_ext.operators import library
 
@@ -307,10 +308,10 @@ def test_a_mismatch_of_whole_models_is_reported(script, break_it, message, monke
 
 def test_codec_requirements():
     case = bench_codec.tiny_cases()[1]
-    ratios = {1: {"compress": 3.0, "decompress": 1.5}}
-    verdicts = [str(verdict) for verdict in bench_codec.verdicts(case, 0.05, -0.02, ratios, {1: ""})]
+    times = {1: Times({"compress": [3.0] * 2, "a pass": [1.0] * 2, "decompress": [1.5] * 2, "sampling": [1.0] * 2})}
+    verdicts = [str(verdict) for verdict in bench_codec.verdicts(case, 0.05, -0.02, times)]
     assert verdicts == ["met", "met", "met", "missed"]
-    large = bench_codec.verdicts(case, 0.11, 0.011, ratios, {1: ""})
+    large = bench_codec.verdicts(case, 0.11, 0.011, times)
     assert [str(verdict) for verdict in large[:2]] == ["missed", "missed"]
 
 
