@@ -10,10 +10,10 @@ if __name__ == "__main__":
     as_the_command()
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 import pixelrnn_ext as px
 from harness.busy import busy_core
-from harness.operators import shares
 from harness.options import CHECK, VERDICT, of_a_model
 from harness.report import finish
 from harness.requirements import Verdict, verdict_table
@@ -55,13 +55,11 @@ def step_table(options, times: Times, loaded: Times, doubts: dict[str, str]) -> 
 
 
 def operator_table(run, calls: int) -> str:
-    groups = shares(run, calls)
-    whole = sum(share.seconds for share in groups.values())
-    lines = [
-        [name, f"{1e3 * share.seconds:.2f}", f"{share.seconds / whole:.0%}", f"{share.calls:.0f}"]
-        for name, share in groups.items()
-    ]
-    return grid([f"{NATIVE}, under torch's profiler", "ms a step", "share", "operators"], lines, markdown=False)
+    """Returns torch's table of the operators, by the time within each without the operators that it calls."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(calls):
+            run()
+    return profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=30, header=f"{NATIVE}, {calls} steps")
 
 
 def verdicts(options, times: Times, loaded: Times) -> str:

@@ -1,4 +1,4 @@
-"""The benchmark of a training step: its verdict of made-up times, the core that it keeps busy, and its operators."""
+"""The benchmark of a training step: its verdict of made-up times, and the core that it keeps busy."""
 
 import os
 import signal
@@ -9,10 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 import bench_training
-from harness import operators
 from helpers import child
 from pixelrnn_ext._command import WAITING
 from pixelrnn_ext.benchmark.timing import Times
@@ -80,47 +78,3 @@ def test_a_core_is_busy_until_its_user_ends(name):
             assert time.monotonic() < end
         os.killpg(user.pid, getattr(signal, name))  # as Ctrl-C does, to all processes of the terminal
     assert user.returncode != 0 and has_ended(pid)
-
-
-def test_a_call_is_broken_down_by_operator():
-    x = torch.randn(1, 4, 8, 8)
-    weight = torch.nn.Parameter(torch.randn(4, 4, 3, 3))
-    optimiser = torch.optim.RMSprop([weight])
-
-    def call():
-        optimiser.zero_grad()
-        y = torch.nn.functional.conv2d(x, weight, padding=1).flatten(0, 2)
-        (torch.mm(y, y.t()) + 1).sum().backward()
-        optimiser.step()
-
-    shares = operators.shares(call, calls=2)
-    assert list(shares) == [*operators.GROUPS, operators.OPTIMISER, operators.REST]
-    ran = {name for name, share in shares.items() if share.calls}
-    assert ran | {"copies"} == {name for name in shares if not name.startswith("scan")}
-    assert shares["matrix products"].calls == 3 and all(
-        (share.seconds > 0) == (share.calls > 0) for share in shares.values()
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "group"),
-    [
-        ("pixelrnn_ext::scan", "scan, forward"),
-        ("Scan", "scan, forward"),
-        ("pixelrnn_ext::scan_gradients", "scan, gradients"),
-        ("ScanBackward", "scan, gradients"),
-        ("pixelrnn_ext::masked_conv_backward", "convolutions"),
-        ("aten::mkldnn_convolution", "convolutions"),
-        ("aten::convolution_backward", "convolutions"),
-        ("aten::addmm", "matrix products"),
-        ("aten::copy_", "copies"),
-        ("aten::threshold_backward", "elementwise, sums"),
-        ("aten::as_strided", operators.REST),
-        ("autograd::engine::evaluate_function: ScanBackward", operators.REST),
-    ],
-)
-def test_the_group_of_an_operator(name, group):
-    event = SimpleNamespace(name=name, cpu_parent=SimpleNamespace(name="a call", cpu_parent=None))
-    assert operators._group(event) == group
-    event.cpu_parent.name = "Optimizer.step#RMSprop.step"
-    assert operators._group(event) == operators.OPTIMISER
