@@ -42,7 +42,7 @@ TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# What a file may be larger than the likelihood says: so many per cent, a head, and the ends of streams, in bytes.
+# A file may be larger than its likelihood by LARGER per cent, a head, and the ends of its streams, in bytes.
 LARGER, HEAD, OF_STREAM = 0.1, 27, 2
 ROUNDED = 0.01  # per cent: what a rounded model costs
 NOTES = """\
@@ -107,7 +107,7 @@ def trained_case(name: str, run: str, count: int | None) -> Case:
 
 
 def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
-    """What to measure; ``folder`` is for trainings."""
+    """Yields the cases. ``folder`` is for trainings."""
     if options.scope == CHECK:
         yield from tiny_cases()
         return
@@ -122,8 +122,11 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 
 @torch.no_grad()
 def own_sizes(case: Case) -> tuple[list[Size], float, float]:
-    """Of the file and of its likelihood, and of range coders that are given the model's probabilities; by how many per
-    cent more than the likelihood says the file has without its head, and the values without their streams' ends."""
+    """Returns the sizes of the file, of its likelihood, and of range coders that are given the model's probabilities.
+
+    The two numbers are per cent above the likelihood: of the file without its head and its streams' ends, and of the
+    values alone.
+    """
     codec, values, told = Codec(case.model), case.images.numel(), case.told
     file, encoding = timed(lambda: codec.compress(case.images, *told))
     images, decoding = timed(lambda: codec.decompress(file, *told))

@@ -19,7 +19,7 @@ from pixelrnn_ext.benchmark.problems import (
     Differentiable,
     Problem,
     Size,
-    exact_layer,
+    layer_problem,
     of_layer,
     recurrence_problem,
     with_backend,
@@ -36,7 +36,6 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
     torch.manual_seed(0)
     hidden = size.hidden
     x, dy = size.map(hidden, dtype), size.map(hidden, dtype)
-    last = [t.contiguous(memory_format=torch.channels_last) for t in (x, dy)]
     loop = px.RowLSTM(hidden, hidden, kernel_size=1, mask_type=None, backend="reference", dtype=dtype)
 
     lstm = torch.nn.LSTM(hidden, hidden, dtype=dtype)
@@ -54,18 +53,10 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
         return *maps, dw_ih[:, :, None, None], dw_hh[:, :, None], db
 
     names = ["input", "weight_ih", "weight_hh", "bias"]
-    return Problem(
-        [
-            of_layer(BASELINE, loop, x, dy),
-            Differentiable(
-                LSTM, lambda x, *_: lstm(x)[0], [columns(x), *lstm.parameters()], columns(dy), names, to_maps
-            ),
-            *(of_layer(backend, with_backend(loop, backend), *last) for backend in backends),
-            of_layer(f"{NATIVE}, NCHW", with_backend(loop, NATIVE), x, dy),
-            *baselines.floors(size.cells, 2 * hidden, hidden, dtype),
-        ],
-        partial(exact_layer, loop, x, dy),
-    )
+    inputs, nchw = [columns(x), *lstm.parameters()], of_layer(f"{NATIVE}, NCHW", with_backend(loop, NATIVE), x, dy)
+    nn_lstm = Differentiable(LSTM, lambda x, *_: lstm(x)[0], inputs, columns(dy), names, to_maps)
+    others = [nn_lstm, nchw, *baselines.floors(size.cells, 2 * hidden, hidden, dtype)]
+    return layer_problem(loop, x, dy, backends, others)
 
 
 ROW_3 = Case("row k=3", Size(16, 28, 28, 64), partial(recurrence, taps=3))

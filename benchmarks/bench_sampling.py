@@ -52,7 +52,7 @@ OTHERS = [
 
 
 def differing_values(case: Case, side: int) -> int:
-    """How many values of small images are not the same by all samplers, in float64."""
+    """Returns the number of values of small images on which the samplers differ, in float64."""
     model = case.build().double()
     shape = case.shape[0], side, side
     draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
@@ -74,7 +74,7 @@ def passes(model, case: Case, heights) -> float:
 
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
-    """Lines of the table, and how many times as fast as the naive sampler the incremental one is."""
+    """Returns lines of the table, and how many times as fast as the naive sampler the incremental one is."""
     model, eager = case.build(), case.build(backend="reference")
     draws = sampling.checked_draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
     full = options.scope == FULL

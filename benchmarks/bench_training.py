@@ -22,8 +22,8 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# Of the native step on 2 cores, by model and batch: how many times faster than the reference at least, and how many
-# times as long at most as on a quiet machine while another process keeps a core busy.
+# The bounds of the native step on 2 cores, by model and batch: how many times faster than the reference it is at least,
+# and how many times as long as on a quiet machine it takes at most while another process keeps a core busy.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 

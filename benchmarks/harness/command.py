@@ -19,7 +19,7 @@ from .report import header, report
 from .requirements import Target
 
 NOT_DEFAULT = "only with --full"
-# What MKL, torch and oneDNN call an instruction set.
+# The names of an instruction set in MKL, torch and oneDNN.
 ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 

@@ -28,7 +28,7 @@ class ImageCodec:
 
 
 def available() -> list[ImageCodec]:
-    """Those of this machine, each with the effort that makes the smallest files; one thread each."""
+    """Returns the codecs of this machine, each on one thread and with the effort that makes the smallest files."""
     codecs = [_of_pillow("PNG", "PNG", optimize=True)]
     if features.check("webp"):
         codecs.append(_of_pillow("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))
@@ -53,14 +53,14 @@ def _of_pillow(name: str, kind: str, **options) -> ImageCodec:
 
 
 def xz(images: list[Pixels]) -> bytes:
-    """All of them in one file, with a bit for a value where there are two."""
+    """Returns all images in one file, with a bit for a value where there are two."""
     pixels = numpy.stack(images)
     packed = numpy.packbits(pixels) if _is_binary(pixels) else pixels
     return lzma.compress(packed.tobytes(), preset=9 | lzma.PRESET_EXTREME)
 
 
 def mosaic(images: list[Pixels]) -> Pixels:
-    """One picture of them all, as nearly a square as their number allows."""
+    """Returns one picture of all images, as nearly a square as their number allows."""
     rows = max(n for n in range(1, int(len(images) ** 0.5) + 1) if len(images) % n == 0)
     stacked = numpy.stack(images)
     return numpy.concatenate([numpy.concatenate(list(row), 1) for row in numpy.split(stacked, rows)], 0)

@@ -1,4 +1,4 @@
-"""What a benchmark of the layers times, and for how long, by its scope."""
+"""The jobs of a benchmark of the layers, and the time that they may take, by its scope."""
 
 import argparse
 

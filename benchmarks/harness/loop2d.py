@@ -37,7 +37,7 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # Of direction, line, row, image: the pixel. Of pixel, direction: the place in that order.
+        # pixel: by direction, and line, row and image in one. place: by pixel and direction, its index in that order.
         self.pixel: Tensor = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.place: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
         self.output: Tensor = self.pixel * len(corners) + d[:, None]  # the place's row of (N * H * W * D)

@@ -32,7 +32,7 @@ _CELL = "stable"
 
 
 def ragged_sizes(size: Size) -> Tensor:
-    """(N, 2): of full height, of widths from 0.3 of the map's to all of it, in no order."""
+    """Returns (N, 2): the full height, and widths from 0.3 of the map's to all of it, in no order."""
     with torch.device("cpu"):
         widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
         widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
@@ -40,7 +40,7 @@ def ragged_sizes(size: Size) -> Tensor:
 
 
 def share_of_area(size: Size) -> float:
-    """That of ragged images in their map."""
+    """Returns the share of their map that ragged images cover."""
     return int(ragged_sizes(size).prod(1).sum()) / size.cells
 
 

@@ -24,7 +24,7 @@ Coded = tuple[int, tuple[float, float | None]]  # bytes, and seconds to encode a
 
 
 def ours(batches: Batches) -> Coded:
-    """Of intervals that are made before: decoding makes them of the network's logits, as it goes."""
+    """Encodes intervals that are made before. Decoding has no time: it makes them of the network's logits, as it goes."""
     intervals = []
     for values, logits in batches:
         ends, symbols = range_coder.cumulative(PROFILES[0].written(_by_value(logits))), values.flatten().long()
@@ -37,10 +37,10 @@ def ours(batches: Batches) -> Coded:
 
 
 def constrictions(batches: Callable[[], Batches]) -> Coded | None:
-    """Of probabilities, of which it makes integers itself; None where it is not installed.
+    """Codes probabilities, of which constriction makes integers itself. None where it is not installed.
 
     Raises:
-        ValueError: it decodes other values.
+        ValueError: constriction decodes other values.
     """
     if CONSTRICTION is None:
         return None
@@ -61,6 +61,6 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
 
 
 def _by_value(logits: Tensor) -> Tensor:
-    """(values, levels) of (N, levels or 1, ...)."""
+    """Returns (values, levels), made of (N, levels or 1, ...)."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

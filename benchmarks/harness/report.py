@@ -1,4 +1,4 @@
-"""What a run says: tables of its scope, CSV, a picture."""
+"""The report of a run: tables by its scope, CSV, a picture."""
 
 import argparse
 import csv
@@ -39,7 +39,7 @@ def finish(
     return 1 if mismatches else 0
 
 
-# How the long table prints a column of Result.values.
+# The formats of the columns of Result.values in the long table, by the start of their names.
 FORMS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
 FORMS |= {"max error": ".0e"}
 

@@ -1,4 +1,4 @@
-"""What is required, beside what was measured."""
+"""Requirements, and the verdicts on what was measured."""
 
 from dataclasses import dataclass
 
@@ -37,8 +37,8 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 
 @dataclass(frozen=True)
 class Target:
-    """What is required of a training step in float32: the provider's time over that of ``against`` is ``at_most`` so
-    much, or the provider is ``faster`` so many times."""
+    """A requirement of a training step in float32: the provider's time over that of ``against`` is ``at_most`` so much,
+    or the provider is ``faster`` so many times."""
 
     case: Case
     provider: str

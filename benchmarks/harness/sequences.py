@@ -1,4 +1,4 @@
-"""What people use instead of a two-dimensional LSTM: torch.nn.LSTM over a map's pixels, or along its rows and columns.
+"""The usual substitutes for a two-dimensional LSTM: torch.nn.LSTM over a map's pixels, or along its rows and columns.
 
 Each computes another function than LSTM2d, with about as many multiplications a pixel.
 """

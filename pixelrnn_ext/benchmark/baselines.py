@@ -1,4 +1,4 @@
-"""What the kernels are compared with: the recurrences as PyTorch loops, and the bare matrix products in them.
+"""The baselines of the kernels: the recurrences as PyTorch loops, and the bare matrix products in them.
 
 Every loop takes the input-to-state map x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps), as
 pixelrnn_ext.reference does, and returns h (N, hidden, H, W).
@@ -23,7 +23,7 @@ def row_good_loop(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """As people write it: rows assigned into a skewed buffer, indexed in the loop. Its backward is quadratic in T."""
+    """The usual code: rows assigned into a skewed buffer, indexed in the loop. Its backward is quadratic in T."""
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):
@@ -33,7 +33,7 @@ def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """As people write it: the map indexed in the loop, a conv1d a step."""
+    """The usual code: the map indexed in the loop, a conv1d a step."""
     _, hidden, taps = weight_hh.shape
     return _loop_as_written(x, 2, hidden, lambda h: F.conv1d(h, weight_hh, padding=taps // 2))
 

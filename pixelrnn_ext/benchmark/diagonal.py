@@ -6,18 +6,7 @@ import torch
 
 from ..layers import DiagonalBiLSTM
 from .baselines import floors
-from .problems import (
-    AS_WRITTEN,
-    BASELINE,
-    NATIVE,
-    Case,
-    Problem,
-    Size,
-    exact_layer,
-    of_layer,
-    recurrence_problem,
-    with_backend,
-)
+from .problems import AS_WRITTEN, BASELINE, NATIVE, Case, Problem, Size, layer_problem, recurrence_problem
 
 recurrence = partial(recurrence_problem, diagonal=True, taps=2)
 
@@ -28,15 +17,7 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)
     loop = DiagonalBiLSTM(channels, hidden, backend="reference", dtype=dtype)
-    last = [t.contiguous(memory_format=torch.channels_last) for t in (x, dy)]
-    return Problem(
-        [
-            of_layer(BASELINE, loop, x, dy),
-            *(of_layer(backend, with_backend(loop, backend), *last) for backend in backends),
-            *floors(size.cells, 2 * hidden + channels, hidden, dtype, directions=2),
-        ],
-        partial(exact_layer, loop, x, dy),
-    )
+    return layer_problem(loop, x, dy, backends, floors(size.cells, 2 * hidden + channels, hidden, dtype, directions=2))
 
 
 CASES = [

@@ -1,4 +1,4 @@
-"""On what a benchmark ran."""
+"""The machine and the versions that a benchmark ran on."""
 
 import datetime
 import os
@@ -12,7 +12,7 @@ from ..operators import library
 
 
 def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
-    """What stands above a table: the command, the machine and the versions, by name."""
+    """Returns the header of a report by name: the command, the machine and the versions."""
     waiting = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
     return {
         "command": command,

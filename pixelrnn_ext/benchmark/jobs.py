@@ -1,4 +1,4 @@
-"""What a run times, and for how long."""
+"""The jobs of a run, and the time that they may take."""
 
 import math
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from .timing import FEWEST_ROUNDS
 
 @dataclass(frozen=True)
 class Budget:
-    """How long the parts of a run may take.
+    """The time that the parts of a run may take.
 
     Attributes:
         seconds, fewest, limit: the arguments of timing.paired.

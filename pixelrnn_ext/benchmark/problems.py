@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Size:
         return self.batch * self.height * self.width
 
     def map(self, channels: int, dtype: torch.dtype) -> Tensor:
-        """A random (N, channels, H, W)."""
+        """Returns a random (N, channels, H, W)."""
         return torch.randn(self.batch, channels, self.height, self.width, dtype=dtype)
 
     def tiny(self) -> "Size":
@@ -65,7 +66,7 @@ class Differentiable:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """A function that does ``mode`` once; the graph of a lone backward is built here."""
+        """Returns a function that does ``mode`` once. The graph of a lone backward is built here."""
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
@@ -78,7 +79,7 @@ class Differentiable:
         return y.detach(), *torch.autograd.grad(y, self.inputs, self.cotangent)
 
     def named(self, output_and_gradients: Sequence[Tensor]) -> dict[str, Tensor]:
-        """What ``step("forward+backward")`` returns, in the common layout."""
+        """Returns the results of ``step("forward+backward")`` by name, in the common layout."""
         names = ["output", *(f"gradient of {name}" for name in self.names)]
         return dict(zip(names, self.to_common(*output_and_gradients)))
 
@@ -122,8 +123,17 @@ class Problem:
             self.providers = [p for p in self.providers if not p.name.startswith(NATIVE)]
 
 
+def layer_problem(
+    loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
+) -> Problem:
+    """Returns a layer of the reference as the good loop, the layer on ``backends`` in channels_last, and others."""
+    last = [t.contiguous(memory_format=torch.channels_last) for t in (x, dy)]
+    natives = [of_layer(backend, with_backend(loop, backend), *last) for backend in backends]
+    return Problem([of_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
+
+
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
-    """The largest RMS error over the RMS of the exact value, and where it is."""
+    """Returns the largest RMS error over the RMS of the exact value, and the name of the value that has it."""
 
     def error(name: str) -> float:
         if got[name].shape != exact[name].shape:
@@ -162,30 +172,16 @@ Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
 def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
-    """The operator under the layers, from x [1, B, H, W, 4 h] and weight [1, taps, h, 4, h] to h [B, H, W, 1, h].
+    """Returns the operator under the layers, from x and the weight to h.
 
-    ``path`` and ``tf32`` are those of CUDA tensors.
+    x is [1, B, H, W, 4 h], the weight [1, taps, h, 4, h] and h [B, H, W, 1, h]. ``path`` and ``tf32`` matter to CUDA
+    tensors alone.
     """
+    absent: dict[str, Any] = dict.fromkeys(("input", "weight_ih", "bias", "h0", "c0", "peephole", "sizes"))
+    rest: dict[str, Any] = dict(corners=[0], diagonal=diagonal, input_kernel=1, cell="pixelrnn", merge="none")
 
     def native(x: Tensor, weight: Tensor) -> Tensor:
-        scan = Scan(
-            input=None,
-            weight_ih=None,
-            bias=None,
-            x=x,
-            weight_hh=weight,
-            h0=None,
-            c0=None,
-            peephole=None,
-            sizes=None,
-            corners=[0],
-            diagonal=diagonal,
-            input_kernel=1,
-            cell="pixelrnn",
-            merge="none",
-            path=path,
-            tf32=tf32,
-        )
+        scan = Scan(x=x, weight_hh=weight, **absent, **rest, path=path, tf32=tf32)
         output: Tensor = torch.ops.pixelrnn_ext.scan(*scan)[1]
         return output
 

@@ -13,15 +13,17 @@ _STAT = Path("/proc/stat")
 
 
 def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
-    """The 20th, the median and the 80th of the times that are there, two at least."""
+    """Returns the 20th percentile, the median and the 80th of the times that are not None, two at least."""
     ran = [t for t in times if t is not None]
     p20, _, _, p80 = statistics.quantiles(ran, n=5, method="inclusive")
     return p20, statistics.median(ran), p80
 
 
 class OtherProcesses:
-    """What share of the cores others keep busy, from its making on. The load average would not tell: it counts this
-    process, too, and a build that has just ended."""
+    """The share of the cores that other processes keep busy, from its construction on.
+
+    The load average would not tell it: that counts this process, too, and a build that has just ended.
+    """
 
     def __init__(self) -> None:
         self._cores = _cores()
@@ -29,21 +31,21 @@ class OtherProcesses:
         self._before = self._others()
 
     def busy(self) -> float | None:
-        """None where the system does not say."""
+        """Returns the share. None where the system does not tell it."""
         seconds, others = time.perf_counter() - self._start, self._others()
         if others is None or self._before is None:
             return None
         return max(0.0, others - self._before) / (seconds * len(self._cores))
 
     def _others(self) -> float | None:
-        """The seconds that they have used so far."""
+        """Returns the seconds that the other processes have used so far."""
         own = os.times()
         total = busy_seconds(_STAT.read_text(), self._cores) if _STAT.exists() else None
         return None if total is None else total - sum(own[:4])
 
 
 def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
-    """The seconds that some cores have worked, or that their host has taken from them, by the text of /proc/stat."""
+    """Returns the seconds that some cores have worked, or that their host has taken from them. ``stat`` is /proc/stat."""
     lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
     found = [line for line in lines if line]
     if len(found) < len(cores):
@@ -55,7 +57,7 @@ def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
 
 
 def doubt(times: Iterable[Iterable[float | None]], busy: float | None) -> str:
-    """Why a figure made of several providers' times is unreliable; nothing where it is not."""
+    """Returns why a figure made of several providers' times is unreliable. Empty where it is reliable."""
     reasons = []
     p = [percentiles(provider) for provider in times]
     spread = max(((p80 - p20) / median for p20, median, p80 in p), default=0.0)
@@ -67,7 +69,7 @@ def doubt(times: Iterable[Iterable[float | None]], busy: float | None) -> str:
 
 
 def warning(doubts: list[str]) -> str:
-    """What stands above a table whose rows have these doubts."""
+    """Returns the warning above a table whose rows have these doubts. Empty where no row has one."""
     doubtful = sum(map(bool, doubts))
     if not doubtful:
         return ""
@@ -80,7 +82,7 @@ def warning(doubts: list[str]) -> str:
 
 
 def _cores() -> list[int]:
-    """Those that this process may use."""
+    """Returns the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

@@ -1,4 +1,4 @@
-"""What a run of the cases says."""
+"""The report of a run, and the short table."""
 
 from .problems import FLOOR
 from .reliability import warning

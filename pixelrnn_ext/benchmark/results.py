@@ -1,4 +1,4 @@
-"""What was measured of a case's providers in one mode."""
+"""The measurements of a case's providers in one mode."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Result:
 
     @property
     def is_training_step(self) -> bool:
-        """Whether it is of the short table: forward and backward in float32."""
+        """Whether the short table shows it: forward and backward in float32."""
         return (self.job.dtype, self.mode) == (torch.float32, "forward+backward")
 
     @property

@@ -233,7 +233,7 @@ def test_requirements():
     assert [target.threads for target in layer] == [1, 2]
 
 
-# By script: further options, and how many times the check prints a text.
+# Further options by script, and how many times the check prints a text.
 WHOLE_MODELS = {
     "bench_sampling": (
         [],

@@ -1,4 +1,4 @@
-"""What bench_lstm2d.py compares the layer with (harness/loop2d.py, sequences.py), and requires of it."""
+"""The baselines of bench_lstm2d.py (harness/loop2d.py, sequences.py), and its requirements."""
 
 from dataclasses import replace
 

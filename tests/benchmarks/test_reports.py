@@ -1,4 +1,4 @@
-"""What the benchmarks of layers and recurrences say of made-up times."""
+"""The reports that the benchmarks of layers and recurrences make of made-up times."""
 
 import argparse
 import os

@@ -33,7 +33,7 @@ def test_a_training_step_under_load_is_judged():
     assert "none" in bench_training.verdicts(options, times, loaded)
 
 
-# How its process waits, and that torch has not asked yet.
+# Prints how the process waits, and whether torch has read it already.
 AS_THE_COMMAND = """
 import os, sys
 from harness.alone import as_the_command
