@@ -24,7 +24,7 @@ Coded = tuple[int, tuple[float, float | None]]  # bytes, and seconds to encode a
 
 
 def ours(batches: Batches) -> Coded:
-    """Encodes intervals that are made before. Decoding has no time: it makes them of the network's logits, as it goes."""
+    """Encodes intervals that are made before. Decoding has no time: the network makes its intervals as it goes."""
     intervals = []
     for values, logits in batches:
         ends, symbols = range_coder.cumulative(PROFILES[0].written(_by_value(logits))), values.flatten().long()

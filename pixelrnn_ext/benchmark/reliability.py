@@ -45,7 +45,7 @@ class OtherProcesses:
 
 
 def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
-    """Returns the seconds that some cores have worked, or that their host has taken from them. ``stat`` is /proc/stat."""
+    """Returns the seconds that cores have worked, or that their host has taken from them, by /proc/stat's text."""
     lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
     found = [line for line in lines if line]
     if len(found) < len(cores):
