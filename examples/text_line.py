@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 import pixelrnn_ext as px
 from pixelrnn_ext.cli.arguments import whole
+from pixelrnn_ext.cli.pictures import check_out
 from pixelrnn_ext.training import data, distributed
-from pixelrnn_ext.training.commands.pictures import check_out
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 

@@ -1,4 +1,4 @@
-"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``: a file for each command, with its options and examples.
+"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``: a file for each command, what it says and what it does.
 
 Exit status: 0, 2 for whatever the user can mend, with one sentence on stderr, and 130 after Ctrl-C; ``bench`` has 1
 where numbers are wrong.
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._command import FAILED, INTERRUPTED
-from ..training.commands import protection
 from ..training.optional import MissingPackage
+from . import outputs
 from .parser import make
 
 __all__ = ["main"]
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
     try:
         options = make(prog).parse_args(argv)
         command = f"{_launched() or prog} {shlex.join(argv)}"
-        protection.check(options)
+        outputs.check(options)
         with _warnings_in_a_line(prog):
             status: int = options.run(options, command, argv[1:])
             return status

@@ -1,10 +1,14 @@
 """``pixelrnn complete``."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-from ..training import data
-from ..training.commands.complete import complete
-from .arguments import add_data, add_drawing, whole
+import torch
+
+from ..training import data, drawing, grid, images
+from . import pictures
+from .arguments import whole
+from .inputs import add_data, data_of, load_model
 
 SUMMARY = "draw hidden parts of images"
 EXAMPLES = (
@@ -14,13 +18,8 @@ EXAMPLES = (
 )
 
 
-def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Draws what is hidden of images: originals, what is shown of them, and completions, a row each."""
-    return complete(options)
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    add_drawing(parser, 8)
+def add(parser: ArgumentParser) -> None:
+    pictures.add_options(parser, 8)
     parser.add_argument(
         "--hide",
         default="lower-half",
@@ -30,3 +29,48 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--completions", type=whole(1), default=3, help="rows of the picture (%(default)s)")
     add_data(parser, "whose images, by default what it was trained on")
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
+
+
+def run(options: Namespace, command: str, argv: list[str]) -> int:
+    """Draws what is hidden of images: originals, what is shown of them, and completions, a row each."""
+    pictures.check_out(options.out, animate=options.animate)
+    model, facts = load_model(options)
+    dataset = data_of(options, model, facts)
+    split = dataset.splits[options.split]
+    count = min(options.count, len(split))
+    index = torch.linspace(0, len(split) - 1, count).long()  # spread over the split, which may be sorted
+    originals, (_, height, width) = split.images[index], dataset.shape
+    if options.hide in drawing.HIDDEN:
+        known = drawing.known_pixels(options.hide, height, width)
+    else:
+        with images.pixel_limit():
+            mask = images.read_image(Path(options.hide), gray=True)
+        if tuple(mask.shape[1:]) != (height, width):
+            got = "x".join(map(str, mask.shape[1:]))
+            raise ValueError(
+                f"expected a mask of {height}x{width} pixels, as the images have, got {got} in {options.hide}"
+            )
+        known = mask[None] < 128
+    rows = options.completions
+    grid.check_size(options.out, (2 + rows) * count, count, height, width, animate=options.animate)
+    condition = None
+    if model.condition_channels and split.labels is not None:
+        condition = data.conditions(split.labels[index], model.condition_channels).repeat(rows, 1, 1, 1)
+    drawn, finished = pictures.draw(
+        model,
+        options,
+        dataset.shape,
+        rows * count,
+        condition=condition,
+        given=originals.repeat(rows, 1, 1, 1),
+        known=known,
+    )
+    originals = originals / (model.levels - 1)
+    shown = torch.where(known, originals, 0.5)
+    # What Ctrl-C left undone stays hidden.
+    undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
+    if len(drawn):
+        before = torch.cat([originals, shown, shown.repeat(rows, 1, 1, 1)])
+        after = torch.cat([originals, shown, drawn / (model.levels - 1), undone])
+        finished &= pictures.write(options, model, before, after, count, known)
+    return pictures.end(options, len(drawn), finished, "completions")

@@ -1,10 +1,22 @@
 """``pixelrnn compress``."""
 
-import argparse
+import copy
+import math
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 
-from ..training import images
-from ..training.commands.compress import compress
-from .arguments import add_coding, add_out, named, whole
+import torch
+from torch import Tensor
+
+from .. import models
+from .._sentences import counted
+from ..codec import Codec
+from ..training.files import write_atomically
+from ..training.images import MAX_PIXELS
+from ..training.progress import bar, follow
+from . import coding
+from .arguments import named, whole
+from .inputs import load_model
+from .outputs import add_out, check_file, say
 
 SUMMARY = "make images a file, without loss"
 EXAMPLES = (
@@ -12,19 +24,12 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-
-def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Makes images a file, the smaller the better the model predicts them, of which decompress makes the same pixels.
-
-    The file needs its CHECKPOINT for ever: without it, or after another step of its training, nothing can read it.
-    Of a picture the pixels are kept as they are shown, turned as EXIF says; its name, colour profile and other
-    metadata are not. What cannot be kept without loss is refused.
-    """
-    return compress(options)
+NEAR = 0.05  # of the likelihood: a file that is farther from it is hardly more than its head
+PIXELS = 2**18  # of images whose likelihood is computed at once: a pass keeps maps of them
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    add_coding(parser, "; a split has its labels without")
+def add(parser: ArgumentParser) -> None:
+    coding.add_options(parser, "; a split has its labels without")
     parser.add_argument(
         "images",
         type=named,
@@ -41,14 +46,79 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--verify",
-        action=argparse.BooleanOptionalAction,
+        action=BooleanOptionalAction,
         default=True,
         help="decode and compare, before anything is written (the default)",
     )
     parser.add_argument(
         "--max-pixels",
         type=whole(1),
-        default=images.MAX_PIXELS,
+        default=MAX_PIXELS,
         metavar="COUNT",
         help="larger pictures are refused (%(default)s)",
     )
+
+
+def run(options: Namespace, command: str, argv: list[str]) -> int:
+    """Makes images a file, the smaller the better the model predicts them, of which decompress makes the same pixels.
+
+    The file needs its CHECKPOINT for ever: without it, or after another step of its training, nothing can read it.
+    Of a picture the pixels are kept as they are shown, turned as EXIF says; its name, colour profile and other
+    metadata are not. What cannot be kept without loss is refused.
+    """
+    check_file(options.out)
+    model, facts = load_model(options)
+    codec = Codec(model)
+    groups = coding.read(options.images, model, facts, options.max_pixels)
+    images, counts = [group.images for group in groups], [len(group) for group in groups]
+    known = [group.labels for group in groups if group.labels is not None]
+    labels = torch.cat(known) if len(known) == len(groups) else None
+    conditions = coding.conditions(options.labels, labels, counts, model, facts)
+    with bar("rows", what="encoding") as shown:
+        data = codec.compress(
+            images, conditions, streams=options.streams, batch_size=options.batch_size, progress=follow(shown)
+        )
+    if options.verify:
+        _verify(codec, data, images, conditions, options.batch_size)
+    bits = _likelihood(model, images, conditions, options.batch_size)
+    write_atomically(options.out, data)
+    values = sum(group.numel() for group in images)
+    line = f"{counted(sum(counts), 'image')}, {counted(len(data), 'byte')}, {8 * len(data) / values:.4f} bits/dim"
+    say(line if bits is None else f"{line}, {_beside_likelihood(len(data), bits / 8)}", options.out)
+    return 0
+
+
+def _beside_likelihood(size: int, expected: float) -> str:
+    """How much larger or smaller a file is than expected, both in bytes."""
+    more = size - expected
+    near = abs(more) <= NEAR * expected
+    said = f"{100 * abs(more) / expected:.2f} %" if near else counted(round(abs(more)), "byte")
+    return f"{said} {'above' if more >= 0 else 'below'} the likelihood"
+
+
+def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:
+    with bar("rows", what="decoding") as shown:
+        # What the images are known to take is no bound for who made them.
+        decoded = codec.decompress_groups(
+            data, conditions, max_bytes=2**63 - 1, batch_size=batch_size, progress=follow(shown)
+        )
+    if not all(map(torch.equal, (group.long() for group in images), decoded)):
+        raise RuntimeError("expected the same images from what was made of them, got others: nothing was written")
+
+
+@torch.no_grad()
+def _likelihood(
+    model: models.AutoregressiveModel, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int
+) -> float | None:
+    """-log2 of the images' probability, in float64; None where one of them is too large for a pass."""
+    sizes = [math.prod(group.shape[2:]) for group in images]
+    if max(sizes) > PIXELS:
+        return None
+    model, nats = copy.deepcopy(model).double(), 0.0
+    with bar("images", sum(map(len, images)), "likelihood") as shown:
+        for number, (group, size) in enumerate(zip(images, sizes)):
+            for batch in torch.arange(len(group)).split(min(batch_size, PIXELS // size)):
+                told = None if conditions is None else conditions[number][batch].double()
+                nats -= float(model.log_prob(group[batch], told).sum())
+                shown.update(len(batch))
+    return nats / math.log(2)

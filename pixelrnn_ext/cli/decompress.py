@@ -1,9 +1,20 @@
 """``pixelrnn decompress``."""
 
-import argparse
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from ..training.commands.decompress import decompress
-from .arguments import add_coding, add_out, path, whole
+from .._sentences import counted
+from ..codec import Codec, container
+from ..training.exact_images import check_model, encode_png
+from ..training.files import folder_atomically
+from ..training.progress import bar, follow
+from . import coding
+from .arguments import path, whole
+from .inputs import load_model
+from .outputs import add_out, check_writable
 
 SUMMARY = "make pictures of such a file"
 EXAMPLES = (
@@ -13,13 +24,8 @@ EXAMPLES = (
 )
 
 
-def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Makes the images of a file of compress numbered PNG files, in a new folder, with the same CHECKPOINT."""
-    return decompress(options)
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    add_coding(parser)
+def add(parser: ArgumentParser) -> None:
+    coding.add_options(parser)
     parser.add_argument("file", type=path, metavar="FILE", help="what compress wrote")
     add_out(parser, "folder", "-o", metavar="DIR", help="the folder, which is not there or empty")
     parser.add_argument(
@@ -29,3 +35,49 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="COUNT",
         help="of memory that decoding may take (%(default)s); a file that claims to need more is refused",
     )
+
+
+def run(options: Namespace, command: str, argv: list[str]) -> int:
+    """Makes the images of a file of compress numbered PNG files, in a new folder, with the same CHECKPOINT."""
+    _check_folder(options.out)
+    model, facts = load_model(options)
+    check_model(model.image_channels, model.levels)
+    codec = Codec(model)
+    data = options.file.read_bytes()
+    with _said_of(options.file):
+        counts = [group.images for group in container.read(data).groups]
+    conditions = coding.conditions(options.labels, None, counts, model, facts)
+    with _said_of(options.file), bar("rows", what="decoding") as shown:
+        groups = codec.decompress_groups(
+            data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=follow(shown)
+        )
+    count = sum(counts)
+    digits = len(str(count - 1))
+    with folder_atomically(options.out) as made, bar("files", count, "writing") as shown:
+        for number, image in enumerate(image for group in groups for image in group):
+            (made / f"{number:0{digits}}.png").write_bytes(encode_png(image, model.levels))
+            shown.update()
+    print(f"{counted(count, 'image')}: {options.out}")
+    return 0
+
+
+@contextmanager
+def _said_of(file: Path) -> Iterator[None]:
+    """Errors of a file's content name it, and the option in place of the argument."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error).replace("within max_bytes", "within --max-bytes")
+        raise ValueError(f"{file} cannot be decoded: {said}") from error
+
+
+def _check_folder(path: Path) -> None:
+    """OSError where --out cannot become a folder, before minutes of decoding and not after."""
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"expected --out to be a folder that is not there, or empty, got {path}")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"expected --out to name a folder in one that exists, got {path}")
+    if os.path.ismount(target) or target == Path(os.path.realpath(".")):
+        raise FileExistsError(f"expected --out to be a folder that can be replaced, got {path}")
+    check_writable(target.parent)

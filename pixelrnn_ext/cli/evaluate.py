@@ -1,10 +1,18 @@
-"""``pixelrnn evaluate``."""
+"""``pixelrnn evaluate``, and how a score is computed and printed."""
 
-import argparse
+import json
+import platform
+from argparse import ArgumentParser, Namespace
 
-from ..training import data
-from ..training.commands.evaluate import evaluate
-from .arguments import add_checkpoint, add_data, add_device, whole
+import torch
+
+from .. import models
+from ..operators.library import VERSION
+from ..training import builder, checkpoint, data, distributed
+from ..training.evaluation import nats_per_image
+from ..training.progress import bar
+from .arguments import whole
+from .inputs import add_checkpoint, add_data, add_device, data_of, load_model
 
 SUMMARY = "score a model"
 EXAMPLES = (
@@ -14,12 +22,7 @@ EXAMPLES = (
 )
 
 
-def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Prints the likelihood of a split."""
-    return evaluate(options)
-
-
-def add(parser: argparse.ArgumentParser) -> None:
+def add(parser: ArgumentParser) -> None:
     add_checkpoint(parser)
     add_data(parser, "what to score, by default what it was trained on")
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
@@ -27,3 +30,49 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
 
     parser.add_argument("--json", action="store_true", help="one object for programs, instead of a line")
+
+
+def run(options: Namespace, command: str, argv: list[str]) -> int:
+    """Prints the likelihood of a split."""
+    model, facts = load_model(options)
+    dataset = data_of(options, model, facts)
+    here = distributed.World(0, 1, next(model.parameters()).device)
+    score = dataset.score(nats_of(model, dataset, options.split, here, options.batch_size))
+    step = facts["progress"]["step"]
+    if options.json:
+        found = {
+            "score": score,
+            "unit": dataset.unit,
+            "data": dataset.description,
+            "split": options.split,
+            "images": len(dataset.splits[options.split]),
+            "model": models.to_config(model),
+            "parameters": builder.count_parameters(model),
+            "step": step,
+            "checkpoint": str(checkpoint.resolve(options.checkpoint)),
+            "versions": versions(),
+        }
+        print(json.dumps(found, allow_nan=False))
+    else:
+        print(headline(options.split, score, dataset, model, step))
+    return 0
+
+
+def nats_of(
+    model: models.AutoregressiveModel, dataset: data.DataSet, split: str, here: distributed.World, batch_size: int
+) -> float:
+    """Nats per image of a split."""
+    with bar("images", len(dataset.splits[split]), split) as shown:
+        nats = nats_per_image(model, dataset, split, here, batch_size=batch_size, progress=shown.update)
+    assert nats is not None  # nothing stops it
+    return nats
+
+
+def headline(split: str, score: float, dataset: data.DataSet, model: models.AutoregressiveModel, step: int) -> str:
+    count = len(dataset.splits[split])
+    kind = " ".join(filter(None, [getattr(model, "layer", None), type(model).__name__]))
+    return f"{split}: {score:.4f} {dataset.unit}; {dataset.description}, {count} images; {kind}, step {step}"
+
+
+def versions() -> dict[str, str]:
+    return {"pixelrnn_ext": VERSION, "torch": torch.__version__, "Python": platform.python_version()}

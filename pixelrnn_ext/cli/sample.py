@@ -1,9 +1,15 @@
 """``pixelrnn sample``."""
 
-import argparse
+import math
+from argparse import ArgumentParser, Namespace
 
-from ..training.commands.sample import sample
-from .arguments import add_drawing, size, whole
+import torch
+
+from ..training import data, grid
+from ..training.drawing import cycled_classes
+from . import pictures
+from .arguments import size, whole
+from .inputs import classes_of, label_of, load_model
 
 SUMMARY = "draw images"
 EXAMPLES = (
@@ -14,13 +20,28 @@ EXAMPLES = (
 )
 
 
-def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Draws a grid of samples."""
-    return sample(options)
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    add_drawing(parser, 16)
+def add(parser: ArgumentParser) -> None:
+    pictures.add_options(parser, 16)
     parser.add_argument("--size", type=size, metavar="HxW", help="of an image, by default as in training")
     parser.add_argument("--columns", type=whole(1), help="of the picture")
     parser.add_argument("--label", help="class of all images; by default one class after the other")
+
+
+def run(options: Namespace, command: str, argv: list[str]) -> int:
+    """Draws a grid of samples."""
+    pictures.check_out(options.out, animate=options.animate)
+    model, facts = load_model(options)
+    _, *size = facts["data"]["shape"]
+    shape = (model.image_channels, *(options.size or size))
+    condition = cycled_classes(options.count, model.condition_channels)
+    if options.label is not None:
+        classes = classes_of(model, facts)
+        labels = torch.full((options.count,), label_of(options.label, classes))
+        condition = data.conditions(labels, len(classes))
+    columns = options.columns or math.ceil(options.count**0.5)
+    grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
+    drawn, finished = pictures.draw(model, options, shape, options.count, condition=condition)
+    if len(drawn):
+        images = drawn / (model.levels - 1)
+        finished &= pictures.write(options, model, torch.full_like(images, 0.5), images, columns)
+    return pictures.end(options, len(drawn), finished, "samples")

@@ -1,15 +1,28 @@
 """``pixelrnn train``, and what a resumed training may have other than before."""
 
-import argparse
+import shlex
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from contextlib import ExitStack
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from .. import models
-from ..operators import backends
-from ..training import builder, data, optimiser
-from ..training.commands.train import NOT_STORED, train
+from .._command import INTERRUPTED
+from ..operators import backends, library
+from ..training import builder, checkpoint, data, distributed, optimiser, output, stored_data
+from ..training.interrupt import Interrupt
+from ..training.loop import Training
+from ..training.optional import need
 from ..training.settings import Settings
-from .arguments import add_data, add_device, add_out, whole
+from ..training.summary import parameters_in_words
+from ..training.tensorboard import need_tensorboard
+from .arguments import whole
+from .evaluate import headline, nats_of, versions
+from .inputs import add_data, add_device, data_options, given, why_slow
+from .outputs import add_out, check_writable
 
 SUMMARY = "train a model"
 EXAMPLES = (
@@ -18,6 +31,20 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not of the training
+MODEL_OPTIONS = (
+    "layer",
+    "hidden_channels",
+    "num_layers",
+    "head_channels",
+    "kernel_size",
+    "residual",
+    "skip",
+    "initial_state",
+    "factor",
+    "upsampling_channels",
+    "backend",
+)
 # What a resumed training may have other than before.
 MAY_CHANGE = {
     *NOT_STORED,
@@ -35,12 +62,7 @@ MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}  # a folder may move; stored_data.p
 LATER: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
-def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
-    """Trains a model, and scores the best one on the test split."""
-    return train(options, command, lambda stored: _parse_again(argv, stored))
-
-
-def add(parser: argparse.ArgumentParser) -> None:
+def add(parser: ArgumentParser) -> None:
     add_out(
         parser,
         "training",
@@ -49,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tensorboard",
-        action=argparse.BooleanOptionalAction,
+        action=BooleanOptionalAction,
         default=False,
         help="write the log for TensorBoard, too, into a folder of that name in --out",
     )
@@ -76,8 +98,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         ("--upsampling-channels", "multiscale: of the map that conditions the large model (32)"),
     ):
         model.add_argument(option, type=whole(1), help=help)
-    model.add_argument("--residual", action=argparse.BooleanOptionalAction, help="residual connections (yes)")
-    model.add_argument("--skip", action=argparse.BooleanOptionalAction, help="skip connections to the head (no)")
+    model.add_argument("--residual", action=BooleanOptionalAction, help="residual connections (yes)")
+    model.add_argument("--skip", action=BooleanOptionalAction, help="skip connections to the head (no)")
     model.add_argument("--initial-state", choices=("learned", "zero"), help="outside the image (learned)")
     model.add_argument("--backend", choices=backends.BACKENDS, help="of the recurrent layers (auto)")
 
@@ -113,14 +135,90 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**default)
 
 
-def _parse_again(argv: list[str], stored: dict[str, Any]) -> argparse.Namespace:
+def run(options: Namespace, command: str, argv: list[str]) -> int:
+    """Trains a model, and scores the best one on the test split."""
+    for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
+        need(package)
+    out = Path(options.out)
+    last = output.resumable(out)
+    there = next(above for above in last.parents if above.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"expected --out to be a folder, got {there}")
+    check_writable(there)
+    if options.resume:
+        if not last.exists():
+            raise FileNotFoundError(f"expected a training to go on with in --out, got no checkpoint in {out}")
+        before = checkpoint.load(last)[1]
+        stored = before.get("arguments")
+        if stored is None:
+            raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
+        options = _parse_again(argv, stored)
+    if options.tensorboard:
+        need_tensorboard()
+    if options.data is None or options.model is None:
+        raise ValueError("expected --data and --model")
+    _check_kernels(options)
+    if not options.resume:
+        builder.check_options(options.model, given(vars(options), MODEL_OPTIONS))
+    settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+
+    def load() -> data.DataSet:
+        if options.resume:
+            return stored_data.load_again(before, options.data, same=True, **data_options(options))
+        return data.load(options.data, **data_options(options))
+
+    with distributed.world(options.device) as here, ExitStack() as stack:
+        with here.alike():
+            if here.first:  # it writes, and downloads
+                stack.enter_context(output.locked(out, command))
+                if not (options.resume or options.overwrite):
+                    output.check_unused(out)
+                dataset = load()
+        if not here.first:
+            dataset = load()
+        dataset.check_not_empty(*data.SPLITS)
+        torch.manual_seed(settings.seed)
+        torch.backends.cudnn.deterministic = True  # its other kernels add in any order; --resume goes on to the bit
+        model = builder.build(
+            options.model,
+            dataset,
+            conditional=options.conditional,
+            parameters=options.parameters,
+            **given(vars(options), MODEL_OPTIONS),
+        )
+        arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
+        say = need("tqdm").tqdm.write if here.first else lambda line: None
+        facts: dict[str, Any] = {"arguments": arguments, "command": command, "version": library.VERSION}
+        training = Training(model, dataset, settings, here, out, facts, say, options.overwrite, options.tensorboard)
+        if options.resume and training.resume(last).get("arguments") != stored:
+            raise ValueError(f"expected no other process to train in {out}, got one a moment ago: run --resume again")
+        for line in _header(command, training):
+            say(line)
+        with Interrupt() as stop:
+            if not training.run(stop):
+                go_on = f"{command.split(' train ')[0]} train --out {shlex.quote(options.out)} --resume"
+                say(f"stopped after step {training.progress.step}; to go on: {go_on}")
+                return INTERRUPTED
+        here.barrier()
+        best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
+        nats = nats_of(best, dataset, "test", here, settings.batch_size)
+        score = dataset.score(nats)
+        step = facts["progress"]["step"]
+        if training.journal:
+            training.journal.write("test", training.progress.step, score=score, best_step=step)
+            training.journal.close()
+        say(headline("test", score, dataset, best, step) + ", the best on validation")
+    return 0
+
+
+def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
     """The options of a training with those that are given now, which must not contradict it."""
-    parser = argparse.ArgumentParser()
+    parser = ArgumentParser()
     add(parser)
     length = ("steps", "epochs")
     stored = LATER | stored
     others = {name: value for name, value in stored.items() if name not in length}
-    options = parser.parse_args(argv, argparse.Namespace(**others))
+    options = parser.parse_args(argv, Namespace(**others))
     if not any(getattr(options, name) for name in length):
         vars(options).update((name, stored.get(name)) for name in length)
     for name, value in vars(options).items():
@@ -134,3 +232,33 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> argparse.Namespace:
                 raise ValueError(f"expected no {given}, {began}")
             raise ValueError(f"expected --{option} {before}, with which the training began, got {value}")
     return options
+
+
+def _check_kernels(options: Namespace) -> None:
+    """The source folder before the installed package is a mistake, and would cost hours."""
+    if options.backend != "reference" and library.hidden_installation():
+        raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
+
+
+def _header(command: str, training: Training) -> list[str]:
+    dataset, here = training.data, training.world
+    sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
+    processes = f", {here.size} processes" if here.size > 1 else ""
+    kernels = library.instruction_set() or "no native kernels"
+    slow = why_slow(training.model, here.device)
+    return [
+        f"command     {command}",
+        f"data        {dataset.description}: {sizes}; {'x'.join(map(str, dataset.shape))}",
+        *(f"            {note}" for note in dataset.notes),
+        f"model       {type(training.model).__name__}({training.model.extra_repr()})",
+        f"parameters  {parameters_in_words(training.model)}",
+        f"training    {training.steps} steps, {training.order.steps_per_epoch} an epoch"
+        + (f", from step {training.progress.step}" if training.progress.step else ""),
+        f"versions    {', '.join(f'{name} {version}' for name, version in versions().items())}",
+        f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {kernels}{processes}",
+        *([f"slow        by the plain PyTorch backend: {slow}"] if slow else []),
+    ]
+
+
+def _device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

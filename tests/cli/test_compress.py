@@ -14,10 +14,10 @@ from PIL import Image
 
 from helpers.tiny import save_untrained, tiny_checkpoint, tiny_data
 from pixelrnn_ext import cli, codec, models
+from pixelrnn_ext.cli import coding
+from pixelrnn_ext.cli import compress as command
 from pixelrnn_ext.training import data
 from pixelrnn_ext.training.checkpoint import load_model
-from pixelrnn_ext.training.commands import coding
-from pixelrnn_ext.training.commands import compress as command
 
 from .command_line import refused
 

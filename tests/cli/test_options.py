@@ -141,6 +141,6 @@ def test_a_training_takes_the_kernels_of_cudnn_that_repeat_their_bits(tmp_path, 
         raise ValueError(f"deterministic: {torch.backends.cudnn.deterministic}")
 
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
-    monkeypatch.setattr("pixelrnn_ext.training.commands.train.Training", training)
+    monkeypatch.setattr("pixelrnn_ext.cli.train.Training", training)
     assert cli.main(["train", "--data", "digits", *MODEL, "--out", str(tmp_path / "new")]) == 2
     assert capsys.readouterr().err == "pixelrnn: deterministic: True\n"

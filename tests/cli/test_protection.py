@@ -9,10 +9,9 @@ from PIL import Image
 
 from helpers.tiny import tiny_checkpoint
 from pixelrnn_ext import cli
-from pixelrnn_ext.cli import arguments, parser
+from pixelrnn_ext.cli import arguments, outputs, parser
 from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
-from pixelrnn_ext.training.commands import protection
 from pixelrnn_ext.training.folder import describe_files
 
 from .command_line import refused
@@ -30,9 +29,9 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
     """A new option that leads to a file must come under the rule."""
     command = COMMANDS[name]
     free = [action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE]
-    others = [action for action in free if action.dest not in protection.INPUTS]
+    others = [action for action in free if action.dest not in outputs.INPUTS]
     others = [action.dest for action in others if not WORDS.intersection(action.option_strings)]
-    assert others == (["out"] if command.get_default("writes") in protection.REPLACED else [])
+    assert others == (["out"] if command.get_default("writes") in outputs.REPLACED else [])
     assert {action.dest for action in command._actions} >= ({"force"} if others and name != "decompress" else set())
 
 
@@ -136,7 +135,7 @@ def test_what_is_not_replaced(here, capsys, words, file, kind):
         expected = f"pixelrnn: expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
         assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)
         assert (here / file).read_bytes() == before
-        protection.check(PARSER.parse_args([*words.split(), "--out", str(out), "--force"]))
+        outputs.check(PARSER.parse_args([*words.split(), "--out", str(out), "--force"]))
 
 
 def test_the_files_of_packages_are_not_replaced(here, capsys):
@@ -169,7 +168,7 @@ def test_the_files_of_packages_are_not_replaced(here, capsys):
 def test_what_is_replaced_as_before(here, words, out):
     """An older output, a file of no input and no training, a device, a new file in a folder of inputs."""
     more = ["--out", out] if out else []
-    protection.check(PARSER.parse_args([*words.split(), *more]))
+    outputs.check(PARSER.parse_args([*words.split(), *more]))
 
 
 def test_force_replaces(tmp_path):
@@ -188,12 +187,12 @@ def test_a_training_replaces_its_own_files_alone(here, capsys, name):
     (here / "new").mkdir()
     tiny_checkpoint(here / "new" / "best.safetensors")
     os.link(here / "run" / "log.jsonl", here / "new" / "log.jsonl")
-    protection.check(PARSER.parse_args(train))
+    outputs.check(PARSER.parse_args(train))
     (here / "new" / name).symlink_to(f"../run/{name}")
     kind = FILES.get(name, "a file of the training")
     sentence = refused(capsys, *train)
     assert f", got {here}/run/{name}" in sentence and f", {kind}" in sentence and "--force" in sentence
-    protection.check(PARSER.parse_args([*train, "--force"]))
+    outputs.check(PARSER.parse_args([*train, "--force"]))
 
 
 def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):

@@ -17,9 +17,9 @@ import harness.alone
 from helpers import child
 from helpers.root import ROOT
 from pixelrnn_ext import cli, models
+from pixelrnn_ext.cli import inputs
+from pixelrnn_ext.cli.train import MODEL_OPTIONS
 from pixelrnn_ext.training import builder, data, drawing, folder
-from pixelrnn_ext.training.commands import inputs
-from pixelrnn_ext.training.commands.train import MODEL_OPTIONS
 
 TUTORIAL = ROOT / "docs/tutorial.md"
 CARD = ROOT / "pixelrnn_ext/pretrained/README.md"

@@ -1,7 +1,8 @@
-"""What ``pixelrnn compress`` and ``decompress`` have in common: images by name, and what a model is told of them."""
+"""What ``pixelrnn compress`` and ``decompress`` share: options, images by name, and what a model is told of them."""
 
 import itertools
 import os
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import models
-from ..._sentences import counted
-from .. import data, folder
-from ..exact_images import read_exact
-from ..images import pixel_limit
-from ..progress import bar
-from .inputs import check_data, classes_of, label_of
+from .. import models
+from .._sentences import counted
+from ..training import data, folder
+from ..training.exact_images import read_exact
+from ..training.images import pixel_limit
+from ..training.progress import bar
+from .arguments import whole
+from .inputs import add_checkpoint, check_data, classes_of, label_of
 
 Facts = dict[str, Any]
+
+
+def add_options(parser: ArgumentParser, more: str = "") -> None:
+    """Adds the options of both commands, which run on the CPU. ``more`` ends the help of --label."""
+    add_checkpoint(parser)
+    parser.set_defaults(device="cpu")
+    parser.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="that of all images, for a model of classes; or the labels in the order of the images, each the class of "
+        f"one or a split, such as digits:test, for those of its images; the file does not keep them{more}",
+    )
+    parser.add_argument("--batch-size", type=whole(1), default=64, help="images at once (%(default)s)")
 
 
 def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:

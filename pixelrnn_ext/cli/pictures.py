@@ -1,18 +1,35 @@
-"""What ``pixelrnn sample`` and ``complete`` have in common: images are drawn, and written into a file."""
+"""What ``pixelrnn sample`` and ``complete`` share: options, drawing, and the file of the picture."""
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ... import models
-from ..._command import INTERRUPTED
-from .. import animation, drawing, grid
-from ..interrupt import Interrupt
-from ..progress import bar, follow
-from .inputs import check_file, say
+from .. import models
+from .._command import INTERRUPTED
+from ..training import animation, drawing, grid
+from ..training.interrupt import Interrupt
+from ..training.progress import bar, follow
+from .arguments import whole
+from .inputs import add_checkpoint, add_device
+from .outputs import add_out, check_file, say
+
+
+def add_options(parser: ArgumentParser, count: int) -> None:
+    add_checkpoint(parser)
+    add_out(parser, "file", metavar="FILE.png", help="the picture; .jpg, .webp (lossless), .gif (how it is drawn) too")
+    parser.add_argument(
+        "--animate", action="store_true", help="how it is drawn, a GIF, as where --out ends in .gif: into a pipe, too"
+    )
+    parser.add_argument("--count", type=whole(1), default=count, help="images (default %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="the logits are divided by it")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    parser.add_argument(
+        "--batch-size", type=whole(1), default=16, help="images drawn at once; Ctrl-C keeps whole batches"
+    )
+    add_device(parser)
 
 
 def check_out(path: Path, *, animate: bool) -> None:

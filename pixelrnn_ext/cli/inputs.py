@@ -1,19 +1,54 @@
-"""What several commands begin with: a model, a data set, the options that are given, what --out names."""
+"""What several commands read: the options CHECKPOINT, ``--data`` and ``--device``, and what they name."""
 
-import os
 import sys
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ... import models
-from ...operators import backends
-from .. import checkpoint, data, distributed, files, stored_data
-from ..builder import check_fits
+from .. import models
+from ..operators import backends
+from ..training import checkpoint, data, distributed, images, stored_data
+from ..training.builder import check_fits
+from .arguments import size, whole
+
+
+def add_data(parser: ArgumentParser, what: str) -> None:
+    group = parser.add_argument_group("data set")
+    names = ", ".join(data.DATA_SETS)
+    group.add_argument("--data", type=data.absolute, metavar="NAME[:PATH]", help=f"{what}: one of {names}")
+    group.add_argument(
+        "--binarisation", choices=data.BINARISATIONS, help="of mnist and mnist5k: once (default), or for every batch"
+    )
+    group.add_argument("--image-size", type=size, metavar="HxW", help="folder: size of the images, 32x32 by default")
+    group.add_argument(
+        "--fit", choices=images.FITS, help="folder: scale and cut at the centre (default), scale, or cut"
+    )
+    group.add_argument("--gray", action="store_true", default=None, help="folder: one channel instead of three")
+    group.add_argument(
+        "--strict", action="store_true", default=None, help="folder: an unreadable file is an error, not skipped"
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=whole(1),
+        metavar="COUNT",
+        help=f"folder: larger pictures are unreadable, {images.MAX_PIXELS} by default",
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; a GPU by default where there is one")
+
+
+def add_checkpoint(parser: ArgumentParser) -> None:
+    names = ", ".join(models.PRETRAINED)
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help=f"a checkpoint, the folder of a training: its best one, or a pretrained model: {names}",
+    )
 
 
 def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
@@ -73,25 +108,3 @@ def data_options(options: Namespace) -> dict[str, Any]:
 def given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Those of the options by name that are not left to their defaults."""
     return {name: options[name] for name in names if options.get(name) is not None}
-
-
-def check_writable(folder: Path) -> None:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
-
-
-def check_file(path: Path) -> None:
-    """OSError where --out cannot become a file, before minutes of work and not after."""
-    target = Path(os.path.realpath(path))
-    made = files.is_replaceable(path)
-    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
-        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
-    if made:
-        check_writable(target.parent)
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
-
-
-def say(line: str, out: Path) -> None:
-    """A line on the standard output, but not behind what went there as --out."""
-    print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)

@@ -1,15 +1,53 @@
-"""Protects inputs, checkpoints and the files of a training: no command replaces one without ``--force``."""
+"""The option ``--out``: adds it, checks what it names, and protects inputs, checkpoints and the files of a training."""
 
 import os
-from argparse import Namespace
+import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from .. import checkpoint, data, output, stored_data
-from ..drawing import HIDDEN
-from ..files import is_replaceable
-from . import coding
+from ..training import checkpoint, data, files, output, stored_data
+from ..training.drawing import HIDDEN
+from . import arguments, coding
+
+
+def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
+    """Adds ``--out``, which :func:`check` guards, and ``--force`` where it can replace a file.
+
+    Args:
+        writes: the kind of output, a key of ``REPLACED``.
+    """
+    # A checkpoint stores the options of its training as JSON, which has no paths.
+    kind = arguments.named if writes == "training" else arguments.path
+    parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
+    parser.set_defaults(writes=writes)
+    if writes != "folder":
+        parser.add_argument(
+            "--force", action="store_true", help="let --out replace an input, a checkpoint or a file of a training"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"expected --out in a folder that can be written to, got {folder}")
+
+
+def check_file(path: Path) -> None:
+    """OSError where --out cannot become a file, before minutes of work and not after."""
+    target = Path(os.path.realpath(path))
+    made = files.is_replaceable(path)
+    if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
+        raise FileNotFoundError(f"expected --out to name a file in a folder that exists, got {path}")
+    if made:
+        check_writable(target.parent)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"expected --out to name a file that can be written to, got {path}")
+
+
+def say(line: str, out: Path) -> None:
+    """A line on the standard output, but not behind what went there as --out."""
+    print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)
 
 
 def _data_set(options: Namespace) -> list[Path]:
@@ -23,9 +61,9 @@ def _data_set(options: Namespace) -> list[Path]:
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
 
 
-# The files that --out replaces, by the kind of output that the command's parser declares (arguments.add_out).
+# The files that --out replaces, by the kind of output that the command's parser declares (add_out).
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
-    "file": lambda out: [out] if is_replaceable(out) and out.exists() else [],
+    "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
     "folder": lambda out: [],  # it is new or empty
     "training": output.linked_files,
 }
