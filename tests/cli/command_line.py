@@ -5,6 +5,11 @@ from pixelrnn_ext import cli
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
 
 
+def pixelrnn(*arguments):
+    """Runs a command that must succeed."""
+    assert cli.main(list(map(str, arguments))) == 0
+
+
 def train(out, *more):
     """92 steps, two of them in the second epoch, at 90 an epoch."""
     return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
@@ -16,4 +21,5 @@ def refused(capsys, *arguments):
     printed = capsys.readouterr()
     assert status == 2 and "Traceback" not in printed.err
     (line,) = printed.err.splitlines()
-    return line
+    assert line.startswith("pixelrnn: ")
+    return line.removeprefix("pixelrnn: ")

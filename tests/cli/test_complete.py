@@ -4,7 +4,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from pixelrnn_ext import cli
+from .command_line import pixelrnn
 
 
 @pytest.mark.parametrize("hide", ["lower-half", "box", "mask"])
@@ -31,7 +31,7 @@ def test_complete_keeps_what_is_shown(trained, tmp_path, hide):
         "--hide",
         what,
     ]
-    assert cli.main(arguments) == 0
+    pixelrnn(*arguments)
     pixels = numpy.array(Image.open(picture))[..., 0]
     grid = pixels[2:, 2:].reshape(4, 66, 3, 66)[:, 4:64:8, :, 4:64:8].transpose(0, 2, 1, 3)
     originals, shown, *completions = grid

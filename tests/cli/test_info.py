@@ -13,7 +13,7 @@ from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import checkpoint
 from pixelrnn_ext.training.loop import Training
 
-from .command_line import train
+from .command_line import pixelrnn, train
 
 
 def test_info_of_a_training(trained, tmp_path, capsys):
@@ -21,7 +21,7 @@ def test_info_of_a_training(trained, tmp_path, capsys):
     best, last = (str(out / name) for name in (checkpoint.BEST, checkpoint.LAST))
     said = {}
     for run in (str(out), last):
-        assert cli.main(["info", run]) == 0
+        pixelrnn("info", run)
         said[run] = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     found = said[str(out)]
     assert found["model"].startswith("PixelRNN(layer='diagonal'") and re.match(r"\d+ \(.* KiB\)", found["parameters"])
@@ -34,7 +34,7 @@ def test_info_of_a_training(trained, tmp_path, capsys):
     validation = [re.search(r"validation (\S+ \S+),", line)[1] for line in lines if re.search(rf"step {step}: ", line)]
     assert validation == [found["validation"]] and said[last]["validation"] == found["validation"]
     shutil.copy(last, tmp_path)  # alone, without its log
-    assert cli.main(["info", str(tmp_path / checkpoint.LAST)]) == 0
+    pixelrnn("info", tmp_path / checkpoint.LAST)
     alone = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert alone["validation"] == found["validation"] and alone["test"] == alone["log"] == "-"
 
@@ -44,7 +44,7 @@ def test_info_of_a_training_that_went_on_after_its_best_step(trained, tmp_path, 
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     lines[-1]["step"] += 7  # where the training ended; best_step is the one that was scored
     (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert cli.main(["info", str(out)]) == 0
+    pixelrnn("info", out)
     printed = capsys.readouterr().out
     assert re.search(rf"^test: +{lines[-1]['score']:.4f} bits/dim$", printed, re.MULTILINE)
     assert "seed 0" in printed and "flip" not in printed
@@ -55,7 +55,7 @@ def test_info_says_how_far_a_training_went(tmp_path, capsys, monkeypatch):
 
     def said():
         capsys.readouterr()
-        assert cli.main(["info", str(tmp_path)]) == 0
+        pixelrnn("info", tmp_path)
         return re.search(r"^training: +(.*)$", capsys.readouterr().out, re.MULTILINE)[1]
 
     step = Training._step
@@ -64,7 +64,7 @@ def test_info_says_how_far_a_training_went(tmp_path, capsys, monkeypatch):
         patch.setattr(Training, "_step", lambda self, number: (stop.get(number, int)(), step(self, number))[1])
         assert train(tmp_path) == 130
     assert said() == "epoch 1.011 of 1.022, step 91 of 92, unfinished"
-    assert cli.main(["train", "--out", str(tmp_path), "--resume"]) == 0
+    pixelrnn("train", "--out", tmp_path, "--resume")
     assert said() == "epoch 1.022 of 1.022, step 92 of 92, finished"
     tensors, facts = checkpoint.load(tmp_path / checkpoint.LAST)
     del facts["length"]
@@ -76,7 +76,7 @@ def test_info_shows_a_size_as_it_is_given(tmp_path, trained, capsys):
     tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
     facts["arguments"]["image_size"] = [24, 32]
     checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
-    assert cli.main(["info", str(tmp_path / checkpoint.LAST)]) == 0
+    pixelrnn("info", tmp_path / checkpoint.LAST)
     assert "image-size 24x32," in capsys.readouterr().out
 
 
@@ -90,7 +90,7 @@ def test_info_of_a_training_before_its_first_score(trained, tmp_path, capsys):
     tensors, facts = checkpoint.load(trained[0] / checkpoint.LAST)
     facts["progress"] |= {"best": math.inf, "best_step": 0}
     checkpoint.save(tmp_path / checkpoint.LAST, tensors, facts)
-    assert cli.main(["info", str(tmp_path)]) == 0
+    pixelrnn("info", tmp_path)
     printed = capsys.readouterr().out
     assert re.search(r"^training: +epoch .*, unfinished$", printed, re.MULTILINE)
     assert re.search(r"^step: +\d+$", printed, re.MULTILINE) and "best on validation" not in printed
@@ -99,20 +99,20 @@ def test_info_of_a_training_before_its_first_score(trained, tmp_path, capsys):
 
 
 def test_info_of_a_pretrained_model(capsys):
-    assert cli.main(["info", "mnist5k-diagonal"]) == 0
+    pixelrnn("info", "mnist5k-diagonal")
     assert re.search(
         rf"^test: +{models.PRETRAINED['mnist5k-diagonal']['test']:.4f} nats$", capsys.readouterr().out, re.MULTILINE
     )
 
 
 def test_info_is_the_default(capsys):
-    assert cli.main([]) == 0
+    pixelrnn()
     printed = capsys.readouterr().out
     assert cli.main(["info"]) == 0 and capsys.readouterr().out == printed and "why_no_cuda:" in printed
 
 
 def test_info_names_what_a_bug_report_needs(capsys):
-    assert cli.main(["info"]) == 0
+    pixelrnn("info")
     said = dict(re.split(": +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert said["system"].startswith(platform.system()) and said["python"] == platform.python_version()
     assert said["torch"] == torch.__version__ and "logical cores" in said["processor"]

@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from helpers.tiny import tiny_checkpoint
-from pixelrnn_ext import cli
 from pixelrnn_ext.cli import arguments, outputs, parser
 from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
 from pixelrnn_ext.training.folder import describe_files
 
-from .command_line import refused
+from .command_line import pixelrnn, refused
 
 # Options that take any text, none of which leads to a file.
 WORDS = {"--label", "--device", "--model", "--only"}
@@ -132,7 +131,7 @@ def test_what_is_not_replaced(here, capsys, words, file, kind):
     for way in WAYS[:-1] if kind == "a file of the training" else WAYS:
         out = way(here / file, here)
         sentence = refused(capsys, *words.split(), "--out", out)
-        expected = f"pixelrnn: expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
+        expected = f"expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
         assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)
         assert (here / file).read_bytes() == before
         outputs.check(PARSER.parse_args([*words.split(), "--out", str(out), "--force"]))
@@ -176,7 +175,7 @@ def test_force_replaces(tmp_path):
     picture = tmp_path / "a.png"
     Image.new("1", (5, 4)).save(picture)
     before = picture.read_bytes()
-    assert cli.main(["compress", str(model), str(picture), "--out", str(picture), "--force"]) == 0
+    pixelrnn("compress", model, picture, "--out", picture, "--force")
     assert picture.read_bytes() != before
 
 

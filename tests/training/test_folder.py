@@ -53,11 +53,8 @@ def test_folder(pictures, options):
     assert loaded.notes[0].startswith(f"10 images read, 2 skipped as unreadable, the first: {why}")
     labels = torch.cat([split.labels for split in loaded.splits.values()])
     assert labels.bincount().tolist() == [4, 6]
-
-
-def test_folder_says_what_is_wrong_if_strict(pictures):
-    with pytest.raises(ValueError, match=r"truncated.png cannot be read as an image"):
-        data.load(f"folder:{pictures}", strict=True)
+    with pytest.raises(ValueError, match=f"^{why}"):
+        data.load(f"folder:{pictures}", strict=True, **options)
 
 
 def pixels_of(name):
