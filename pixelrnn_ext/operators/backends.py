@@ -1,4 +1,6 @@
-"""Which backend runs: one predicate that chooses, or explains why not."""
+"""Which backend runs. The one rule is :func:`runs`, to which each family of operators says why its kernels cannot."""
+
+from collections.abc import Callable
 
 import torch
 
@@ -30,17 +32,34 @@ def of_convolutions(backend: str) -> str:
     return "native" if backend in ("step", "resident") else backend
 
 
+def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
+    """Returns whether the kernels of an operator run; otherwise plain PyTorch computes the same.
+
+    Args:
+        names: the backends that the operator has.
+        why_not: None where its kernels can run, else one sentence why not. ``"reference"`` does not ask.
+
+    Raises:
+        ValueError: the backend is none of ``names``. RuntimeError: its kernels cannot run, and it is not ``"auto"``.
+    """
+    check_name(backend, names)
+    if backend == "reference":
+        return False
+    reason = why_not()
+    if reason and backend != "auto":
+        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
+    return reason is None
+
+
 def choose(backend: str, device: torch.device) -> str | None:
-    """The operators' path, or None: the reference. RuntimeError when a backend that was asked for cannot run.
+    """Returns the path of a scan's operator, or None for plain PyTorch. Raises as :func:`runs`.
 
     ``"resident"`` may still be refused by the operator, which knows the sizes: see :func:`pixelrnn_ext.resident_plan`.
     """
-    check_name(backend)
-    if backend == "reference":
-        return None
-    reason = why_not_native(device)
-    if backend in ("step", "resident") and device.type != "cuda":
-        reason = f"it is a path of the CUDA kernels, got tensors on {device}"
-    if reason and backend != "auto":
-        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
-    return None if reason else _PATHS[backend]
+
+    def why_not() -> str | None:
+        if backend in ("step", "resident") and device.type != "cuda":
+            return f"it is a path of the CUDA kernels, got tensors on {device}"
+        return why_not_native(device)
+
+    return _PATHS[backend] if runs(backend, BACKENDS, why_not) else None

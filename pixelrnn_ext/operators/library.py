@@ -1,5 +1,6 @@
 """Loads the compiled kernels, says why where they are missing, and chooses the instruction set of the CPU kernels."""
 
+import hashlib
 import importlib
 import os
 import sys
@@ -18,6 +19,9 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
+# The hash of the operators' schemas (csrc/operators) that this package calls, by library: another one is of a stale
+# build. Whoever changes a schema copies the hash that the message has after a build.
+SCHEMAS = {"_C": "bfe5e7ee", "_C_cuda": "31c075a9"}
 
 
 def _path(module: str) -> Path:
@@ -27,11 +31,6 @@ def _path(module: str) -> Path:
 
 def _is_built(module: str) -> bool:
     return _path(module).exists()
-
-
-def _load(module: str) -> None:
-    """Registers the operators of a library. Raises OSError where the library does not load."""
-    torch.ops.load_library(_path(module))
 
 
 def hidden_installation() -> Path | None:
@@ -57,21 +56,40 @@ def _not_built(kernels: str, reason: str | None) -> str:
     )
 
 
-def _does_not_load(kernels: str, error: OSError) -> str:
-    built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
-    return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
+def _operators() -> set[str]:
+    return {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("pixelrnn_ext::")}
+
+
+def _hash_of_schemas(operators: set[str]) -> str:
+    """Returns a hash of what operators take and return, which does not depend on how torch prints a schema."""
+    facts = []
+    for name in sorted(operators):
+        (schema,) = torch._C._jit_get_schemas_for_operator(name)
+        takes = [(argument.name, argument.type.kind(), argument.has_default_value()) for argument in schema.arguments]
+        facts.append((schema.name, takes, [result.type.kind() for result in schema.returns]))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
+
+
+def _load(module: str, kernels: str) -> str | None:
+    """Registers the operators of a library. Returns one sentence why they cannot be used, or None."""
+    before = _operators()
+    try:
+        torch.ops.load_library(_path(module))
+    except OSError as error:
+        built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
+        return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
+    if (found := _hash_of_schemas(_operators() - before)) != SCHEMAS[module]:
+        return (
+            f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "
+            f"got {found}: build them again (pip install -e .)"
+        )
+    return None
 
 
 def _load_native() -> str | None:
     if not _is_built("_C"):
         return _not_built("CPU", BUILD["why_no_native"])
-    try:
-        _load("_C")
-    except OSError as error:
-        return _does_not_load("CPU", error)
-    if not hasattr(torch.ops.pixelrnn_ext, "round_to_grid"):
-        return "the CPU kernels beside the package are of other sources: build them again (pip install -e .)"
-    return None
+    return _load("_C", "CPU")
 
 
 def _load_cuda() -> str | None:
@@ -79,11 +97,7 @@ def _load_cuda() -> str | None:
         return _not_built("CUDA", BUILD["why_no_cuda"])
     if _why_no_native:
         return f"the CUDA kernels need the CPU kernels: {_why_no_native}"
-    try:
-        _load("_C_cuda")
-    except OSError as error:
-        return _does_not_load("CUDA", error)
-    return None
+    return _load("_C_cuda", "CUDA")
 
 
 def _level() -> int:

@@ -17,23 +17,13 @@ def run_masked_conv2d(
         torch.float32,
         torch.float64,
     )
-    if _chooses_operator(backend, input) and not plain:
+    chosen = backends.runs(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(input))
+    if chosen and not plain:
         return torch.ops.pixelrnn_ext.masked_conv2d(input, weight, bias, *mask, activation == "relu")
     mask_type, colours, gates = mask
     return reference.masked_conv2d(
         input, weight, bias, mask_type, image_channels=colours, gates=gates, activation=activation
     )
-
-
-def _chooses_operator(backend: str, input: Tensor) -> bool:
-    """Or else the reference. RuntimeError when ``"native"`` cannot run."""
-    backends.check_name(backend, backends.CONVOLUTION_BACKENDS)
-    if backend == "reference":
-        return False
-    reason = _why_not(input)
-    if reason and backend == "native":
-        raise RuntimeError(f"backend={backend!r} cannot run: {reason}")
-    return reason is None
 
 
 def _why_not(input: Tensor) -> str | None:
