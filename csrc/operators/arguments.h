@@ -112,34 +112,27 @@ inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_
   return read;
 }
 
-inline void check_image_sizes(const Optional& sizes, int64_t images) {
-  STD_TORCH_CHECK(!sizes || (sizes->dim() == 2 && sizes->size(0) == images && sizes->size(1) == 2 &&
-                                sizes->scalar_type() == ScalarType::Long),
-      "scan: expected sizes [B, 2] of int64");
-}
-
 // Throws in one sentence unless the arguments fit together. The caller checks the dtype of weight_hh, which all share.
 inline ScanSizes check(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
-  STD_TORCH_CHECK(w.dim() == 5, "scan: expected weight_hh [D, taps, h, G, h]");
+  check_axes("weight_hh", w, "[D, taps, h, G, h]");
   STD_TORCH_CHECK(a.x || a.input, "scan: expected x or input");
   STD_TORCH_CHECK(a.input.has_value() == a.weight_ih.has_value(), "scan: expected input and weight_ih together");
-  STD_TORCH_CHECK(!a.input || (a.input->dim() == 4 && a.weight_ih->dim() == 5),
-      "scan: expected input [B, H, W, channels] and weight_ih [D, taps, h, G, channels]");
-  STD_TORCH_CHECK(!a.x || a.x->dim() == 5, "scan: expected x [D, B, H, W, G h]");
+  check_axes("input", a.input, "[B, H, W, channels]");
+  check_axes("weight_ih", a.weight_ih, "[D, taps, h, G, channels]");
+  check_axes("x", a.x, "[D, B, H, W, G h]");
   const Tensor& map = a.x ? *a.x : *a.input;
   const int first = a.x ? 1 : 0;
   const NamedCell& cell = cell_named(a.cell);
   const ScanSizes s{w.size(0), map.size(first), map.size(first + 1), map.size(first + 2), w.size(2), cell.gates,
       w.size(1), a.input ? a.input->size(3) : 0, a.input ? a.weight_ih->size(1) : 0, a.merge != "none"};
   constexpr int64_t most = int64_t(1) << 31;
-  STD_TORCH_CHECK(s.height * s.width < most && s.hidden < (1 << 22) && s.channels < (1 << 24),
-      "scan: expected fewer than 2^31 pixels, 2^22 hidden channels and 2^24 channels of the input");
-  STD_TORCH_CHECK(s.taps < kMostTaps && s.input_taps < kMostTaps && a.input_kernel < kMostTaps,
-      "scan: expected fewer than ", kMostTaps, " taps, and an input_kernel below that");
+  check_below("pixels of an image", s.height * s.width, most);
+  check_below("hidden channels", s.hidden, 1 << 22);
+  check_below("channels of the input", s.channels, 1 << 24);
+  for (int64_t taps : {s.taps, s.input_taps, a.input_kernel}) check_below("taps and input_kernel", taps, kMostTaps);
   read_corners(a.corners, s.directions);
-  STD_TORCH_CHECK(s.images < most / s.directions, "scan: expected fewer than 2^31 images of all directions, got ",
-      s.images, " images in ", s.directions, " directions");
+  check_below("images of each direction", s.images, most / s.directions);
   STD_TORCH_CHECK(a.diagonal ? s.taps == 2 : s.taps % 2 == 1, "scan: expected ",
       a.diagonal ? "2 taps" : "an odd number of taps", ", got ", s.taps);
   STD_TORCH_CHECK(!a.input || (a.input_kernel % 2 == 1 && a.input_kernel >= s.input_taps),
@@ -159,7 +152,7 @@ inline ScanSizes check(const ScanArguments& a) {
   fits("h0", a.h0, {s.directions, s.hidden});
   fits("c0", a.c0, {s.directions, s.hidden});
   fits("peephole", a.peephole, {s.directions, 4, s.hidden});
-  check_image_sizes(a.sizes, s.images);
+  check_sizes("sizes", a.sizes, {s.images, 2}, ScalarType::Long);
   return s;
 }
 

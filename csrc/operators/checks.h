@@ -1,10 +1,13 @@
-// Names of torch's types, and the check of a tensor's shape, for the operators of all devices.
+// Names of torch's types, and the check of a tensor's shape and dtype, for the operators of all devices.
 #pragma once
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace pixelrnn {
@@ -13,18 +16,41 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Optional = std::optional<Tensor>;
 
+// Returns "[2, 5, 4]".
+template <class Sizes> std::string shape_text(const Sizes& sizes) {
+  std::string text;
+  for (int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "[" + text + "]";
+}
+
+// Throws in one sentence, "expected bias of shape [2, 5, 4], got [1, 5, 4]", unless the tensor has the sizes and dtype.
 inline void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, ScalarType type) {
-  bool right = t.dim() == int64_t(sizes.size());
-  for (size_t i = 0; right && i < sizes.size(); ++i) right = t.size(i) == sizes[i];
-  STD_TORCH_CHECK(right, "pixelrnn_ext: ", name, " has the wrong shape");
-  STD_TORCH_CHECK(t.scalar_type() == type, "pixelrnn_ext: ", name, " has another dtype, ", t.scalar_type(), " where ",
-      type, " is expected");
+  const auto got = t.sizes();
+  STD_TORCH_CHECK(std::equal(got.begin(), got.end(), sizes.begin(), sizes.end()), "pixelrnn_ext: expected ", name,
+      " of shape ", shape_text(sizes), ", got ", shape_text(got));
+  STD_TORCH_CHECK(
+      t.scalar_type() == type, "pixelrnn_ext: expected ", name, " of dtype ", type, ", got ", t.scalar_type());
 }
 inline void check_sizes(const char* name, const Tensor& t, const std::vector<int64_t>& sizes, const Tensor& like) {
   check_sizes(name, t, sizes, like.scalar_type());
 }
-inline void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Tensor& like) {
-  if (t) check_sizes(name, *t, sizes, like);
+template <class Type>
+void check_sizes(const char* name, const Optional& t, const std::vector<int64_t>& sizes, const Type& type) {
+  if (t) check_sizes(name, *t, sizes, type);
+}
+
+// Throws unless the tensor has an axis for each name in `axes`, such as "[D, h]".
+inline void check_axes(const char* name, const Tensor& t, std::string_view axes) {
+  STD_TORCH_CHECK(t.dim() == 1 + std::count(axes.begin(), axes.end(), ','), "pixelrnn_ext: expected ", name,
+      " of shape ", axes, ", got ", shape_text(t.sizes()));
+}
+inline void check_axes(const char* name, const Optional& t, std::string_view axes) {
+  if (t) check_axes(name, *t, axes);
+}
+
+// Throws unless 0 <= value < limit. A kernel keeps the product of some sizes in 32 bits.
+inline void check_below(const char* name, int64_t value, int64_t limit) {
+  STD_TORCH_CHECK(0 <= value && value < limit, "pixelrnn_ext: expected ", name, " below ", limit, ", got ", value);
 }
 
 }  // namespace pixelrnn

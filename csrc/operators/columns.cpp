@@ -29,9 +29,9 @@ cpu::View view(const Tensor& t) {
 // A row of `streams`: first, last, offset, range, at, end (../cpu/range_coder.h), of which the decoder moves three.
 constexpr int64_t kFields = 6;
 std::vector<cpu::Stream> streams_of(const Tensor& streams) {
-  STD_TORCH_CHECK(streams.scalar_type() == ScalarType::Long && streams.is_contiguous() && streams.dim() == 2 &&
-                      streams.size(1) == kFields,
-      "run_columns: expected streams (n, 6) of int64");
+  check_axes("streams", streams, "[n, 6]");
+  check_sizes("streams", streams, {streams.size(0), kFields}, ScalarType::Long);
+  STD_TORCH_CHECK(streams.is_contiguous(), "run_columns: expected contiguous streams");
   std::vector<cpu::Stream> all;
   const int64_t* row = in<int64_t>(streams);
   for (int64_t i = 0; i < streams.size(0); ++i, row += kFields)

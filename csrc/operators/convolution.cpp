@@ -13,14 +13,17 @@ namespace {
 
 cpu::Convolution convolution(const Tensor& input, const Tensor& weight, bool strict, int64_t colours, int64_t gates,
     bool relu, bool channels_last) {
-  STD_TORCH_CHECK(input.dim() == 4 && weight.dim() == 4, "masked_conv: expected input and weight with four dimensions");
+  check_axes("input", input, channels_last ? "[B, H, W, C]" : "[B, C, H, W]");
+  check_axes("weight", weight, "[out, in, kh, kw]");
   const int64_t B = input.size(0), C = input.size(channels_last ? 3 : 1), H = input.size(channels_last ? 1 : 2),
                 W = input.size(channels_last ? 2 : 3);
   const int64_t out = weight.size(0), kh = weight.size(2), kw = weight.size(3), most = int64_t(1) << 30;
-  STD_TORCH_CHECK(B * H * W < most && kh * kw * C < most && kh * kw * out < most, "masked_conv: the map is too large");
+  check_below("pixels of all images", B * H * W, most);
+  for (int64_t channels : {C, out}) check_below("taps of all channels", kh * kw * channels, most);
   STD_TORCH_CHECK(kh % 2 == 1 && kw % 2 == 1, "masked_conv: expected an odd kernel, got ", kh, " x ", kw);
   STD_TORCH_CHECK(colours >= 1 && gates >= 1 && C >= colours && out % gates == 0 && out / gates >= colours,
-      "masked_conv: expected channels for ", colours, " colours");
+      "masked_conv: expected channels for ", colours, " colours, and outputs for as many in ", gates, " gates, got ", C,
+      " and ", out);
   check_sizes("weight", weight, {out, C, kh, kw}, input);
   return {int(B), int(H), int(W), int(C), int(out), int(kh), int(kw), strict, int(colours), int(gates), relu,
       channels_last};

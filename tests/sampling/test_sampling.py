@@ -444,7 +444,7 @@ STREAM = [0, 2, 5, FULL, 8, 3]  # first last offset range at end
         ([[*STREAM[:4], -1, 3]], {}, "not one that was opened"),
         ([[*STREAM[:3], 2**48 - 1, 8, 3]], {}, "not one that was opened"),
         ([[*STREAM[:3], 0, 8, 3]], {}, "not one that was opened"),
-        ([STREAM[:5]], {}, r"expected streams \(n, 6\) of int64"),
+        ([STREAM[:5]], {}, r"expected streams of shape \[1, 6\], got \[1, 5\]"),
         ([STREAM], dict(on_grid=True), "expected float64 on the grid"),
         (None, {}, "expected streams and their bytes, got one"),
     ],

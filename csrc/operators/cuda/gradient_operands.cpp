@@ -29,10 +29,13 @@ MapType checked_type(const Tensor& map) {
 MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
     bool diagonal, const Optional& sizes, const std::vector<int64_t>& corners) {
   constexpr int64_t most = int64_t(1) << 31;
-  STD_TORCH_CHECK(taps > 0 && taps < kMostTaps && images * height < most && images * taps < most &&
-                      height * width < most && 2 * width * values < most && width * taps * values < most,
-      "scan: the map is too large");
-  check_image_sizes(sizes, images);
+  STD_TORCH_CHECK(taps > 0, "pixelrnn_ext: expected taps of 1 or more, got ", taps);
+  check_below("taps", taps, kMostTaps);
+  check_below("rows of all images", images * height, most);
+  check_below("taps of all images", images * taps, most);
+  check_below("pixels of an image", height * width, most);
+  check_below("values of a row and its taps", width * std::max<int64_t>(2, taps) * values, most);
+  check_sizes("sizes", sizes, {images, 2}, ScalarType::Long);
   MapShape shape{int(directions), int(images), int(taps),
       {static_cast<const int64_t*>(in(sizes)), int(height), int(width), diagonal, {}}};
   const auto read = read_corners(corners, directions);
@@ -45,10 +48,8 @@ MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t w
 Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
     int64_t taps, int64_t first, int64_t count) {
   check_on_one_device("scan", "h", h, {{"h0", h0}, {"sizes", sizes}});
-  STD_TORCH_CHECK(h.dim() == 5, "scan: expected h [B, H, W, D, h]");
-  const bool right = !h0 || (h0->dim() == 2 && h0->size(0) == h.size(3) && h0->size(1) == h.size(4) &&
-                                h0->scalar_type() == h.scalar_type());
-  STD_TORCH_CHECK(right, "scan: expected h0 [D, h] of the dtype of h");
+  check_axes("h", h, "[B, H, W, D, h]");
+  check_sizes("h0", h0, {h.size(3), h.size(4)}, h);
   STD_TORCH_CHECK(first >= 0 && count > 0 && first + count <= taps, "scan: expected taps below ", taps, ", got ", first,
       " to ", first + count - 1);
   checked_type(h);
@@ -66,7 +67,7 @@ Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64
 
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps) {
   check_on_one_device("scan", "dx", dx, {{"sizes", sizes}});
-  STD_TORCH_CHECK(dx.dim() == 5, "scan: expected dx [D, B, H, W, G h]");
+  check_axes("dx", dx, "[D, B, H, W, G h]");
   const MapType type = checked_type(dx);
   const OnDeviceOf device(dx);
   dx = prepared(dx), sizes = prepared(sizes);

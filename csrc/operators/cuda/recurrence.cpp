@@ -104,7 +104,10 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
   STD_TORCH_CHECK(gates == 4 || gates == 5, "describe_plan: expected 4 or 5 gates, got ", gates);
   STD_TORCH_CHECK(directions > 0 && directions <= kMostDirections && images >= 0 && height > 0 && width > 0 &&
                       hidden > 0 && taps > 0,
-      "describe_plan: expected sizes of 1 or more");
+      "describe_plan: expected 1 to ", kMostDirections,
+      " directions, sizes of 1 or more and no fewer than 0 images, got ",
+      shape_text(std::vector<int64_t>{directions, images, height, width, hidden, taps}),
+      " of directions, images, height, width, hidden channels and taps");
   STD_TORCH_CHECK(diagonal ? taps == 2 : taps % 2 == 1, "describe_plan: expected ",
       diagonal ? "2 taps" : "an odd number of taps", ", got ", taps);
   const ScanSizes sizes{directions, images, height, width, hidden, gates, taps, 0, 0, false};

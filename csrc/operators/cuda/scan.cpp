@@ -16,11 +16,13 @@ Geometry geometry_of(const ScanSizes& s, bool diagonal, Corner corner) {
 
 void check_lines(const ScanSizes& s, bool diagonal) {
   constexpr int64_t most = int64_t(1) << 31;
-  STD_TORCH_CHECK(
-      s.images < (1 << 28) && s.hidden < (1 << 24) && s.height < most && s.width < most && s.height * s.width < most,
-      "scan: the map is too large");
-  const int64_t units = s.images * s.hidden, cells = diagonal ? s.height : s.width;
-  STD_TORCH_CHECK(units < most && units * cells < most, "scan: a line of the map is too large");
+  check_below("images", s.images, 1 << 28);
+  check_below("hidden channels", s.hidden, 1 << 24);
+  for (int64_t side : {s.height, s.width}) check_below("height and width", side, most);
+  check_below("pixels of an image", s.height * s.width, most);
+  const int64_t units = s.images * s.hidden;
+  check_below("units of a cell", units, most);
+  check_below("units of a line", units * (diagonal ? s.height : s.width), most);
 }
 
 Problem problem(const ScanSizes& s, bool diagonal, Format format, bool backward) {

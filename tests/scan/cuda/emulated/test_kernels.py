@@ -238,7 +238,9 @@ def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has():
 
 
 def test_sizes_are_checked_before_they_are_divided_by(emulated):
-    with pytest.raises(RuntimeError, match="expected sizes of 1 or more"):
+    with pytest.raises(
+        RuntimeError, match=r"sizes of 1 or more and .*, got \[1, 1, 5, 0, 16, 1\] of directions, images, height, width"
+    ):
         emulated.ops.describe_plan(1, 1, 5, 0, 16, 1, False, "bf16", 90, "auto")
     with pytest.raises(RuntimeError, match="expected an odd number of taps, got 2"):
         emulated.ops.describe_plan(1, 1, 5, 5, 16, 2, False, "bf16", 90, "auto")

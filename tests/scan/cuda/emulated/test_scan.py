@@ -64,7 +64,7 @@ def test_a_recurrence_takes_x_and_checks_the_rest(emulated):
     s = Problem("fp32", "bilstm", 16, (2, 4, 4), x=True).scan()
     for change, message in (
         ({"x": None}, "expected the recurrence to get x"),
-        ({"bias": s.bias[:1]}, "bias has the wrong shape"),
+        ({"bias": s.bias[:1]}, r"expected bias of shape \[2, 16, 4\], got \[1, 16, 4\]"),
         ({"weight_ih": None}, "expected input and weight_ih together"),
     ):
         with pytest.raises(RuntimeError, match=message):
