@@ -67,3 +67,11 @@ def emulated(arch):
     loaded.emulator.schedule("burst")
     loaded.emulator.mutate_none()
     return loaded
+
+
+@pytest.fixture(scope="session")
+def cuda_compiler():
+    """The compiler of CUDA for the self-tests of the emulator."""
+    from helpers import nvrtc
+
+    return nvrtc.compiler()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import build_cache
+from emulator import build_cache
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"

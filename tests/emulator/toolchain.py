@@ -1,21 +1,21 @@
-"""Builds shared libraries that run CUDA kernels on the CPU."""
+"""Builds shared libraries that run CUDA kernels on the CPU.
 
+A compiler of CUDA is handed in: an object with ``include``, the folder of CUDA's headers, ``path``, the file that it
+calls, and ``compile(cu_file, arch, flags)``, which returns the machine code, the PTX and a log.
+"""
+
+import inspect
 import os
 import re
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from helpers import build_cache
-
-from . import ptx_to_cpp
+from . import build_cache, ptx_to_cpp
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parents[1] / "build_tools"))
-import device_code  # noqa: E402
-
 RUNTIME = [
     *sorted((HERE / "runtime").glob("*.cpp")),
     *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "cuda_runtime")),
@@ -35,18 +35,7 @@ class ToolchainError(RuntimeError):
     pass
 
 
-# ---- tools
-@cache
-def nvrtc():
-    """Returns the NVRTC that compiles the kernels of a wheel."""
-    found = list(device_code.find())
-    for compiler in found:
-        if compiler.version == "12.9":
-            return compiler
-    known = ", ".join(compiler.version for compiler in found) or "none"
-    raise ToolchainError(f"expected NVRTC 12.9, got {known}: pip install {' '.join(device_code.PACKAGES)}")
-
-
+# ---- front end PTX
 @cache
 def nvcc():
     """Returns the nvcc of CUDA_HOME, or else on PATH, which gives a second opinion on the kernels."""
@@ -57,36 +46,27 @@ def nvcc():
     return name
 
 
-# ---- front end PTX
-def shipped(arch):
-    """Returns the Compiled of each file of csrc/cuda as a wheel has it, without line numbers.
-
-    They are `make wheel`'s own where it ran in this folder, which need not be compiled again.
-    """
-    root, built = HERE.parents[1], HERE.parents[1] / "build" / "device_code"
-    with build_cache.locked(f"device_code-{arch}"):
-        folder = built if built.exists() else build_cache.folder() / "device_code"
-        gpu = arch.removeprefix("sm_")
-        return [made for _, made in device_code.compile_kernels(nvrtc(), [gpu], root / "csrc", folder)]
+class Compiled(NamedTuple):
+    cubin: Path
+    ptx: Path
+    log: Path
 
 
-def compiled(cu_files, arch="sm_90", flags=()):
-    """Returns the Compiled of each .cu file: the code that a wheel has, with line numbers."""
-    compiler, flags = nvrtc(), [*flags, "-lineinfo", "--ptxas-options=-v"]
+def compiled(compiler, cu_files, arch="sm_90", flags=()):
+    """Returns the Compiled of each .cu file, with line numbers."""
+    flags = [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
 
     def one(file):
         file = Path(file).resolve()
-        inputs = build_cache.contents([device_code.__file__, *_included(file, headers)])
+        inputs = build_cache.contents([inspect.getfile(type(compiler)), *_included(file, headers)])
         stem = f"{file.stem}-{build_cache.hash_of(*compiler_id, file, arch, *flags, *inputs)}"
-        made = device_code.Compiled(*(build_cache.folder() / f"{stem}.{kind}" for kind in device_code.Compiled._fields))
+        made = Compiled(*(build_cache.folder() / f"{stem}.{kind}" for kind in Compiled._fields))
         with build_cache.locked(stem):
             if not made.log.exists():
-                cubin, ptx, log = compiler.compile(file, arch, flags)
-                build_cache.write(made.cubin, cubin)
-                build_cache.write(made.ptx, ptx)
-                build_cache.write(made.log, log)
+                for path, content in zip(made, compiler.compile(file, arch, flags), strict=True):
+                    build_cache.write(path, content)
         return made
 
     return build_cache.in_parallel(one, cu_files)
@@ -127,6 +107,7 @@ def translate(ptx_files):
 def library(
     name,
     *,
+    compiler,
     kernels=(),
     by_nvcc=(),
     host=(),
@@ -139,8 +120,9 @@ def library(
 ):
     """The path of a shared library of kernels (.cu) and host code (.cpp) that runs without a GPU.
 
+    compiler    of CUDA, for the front end "ptx", and its headers for both
     by_nvcc     more kernels for the front end "ptx", which nvcc compiles
-    front_end   "ptx": what NVRTC emits for `arch`; "source": the same files compiled by g++
+    front_end   "ptx": what the compiler emits for `arch`; "source": the same files compiled by g++
     checks      "race": the checks of race_checker.cpp; "plain": none of them; "profile": counts memory transactions;
                 "address": AddressSanitizer and UndefinedBehaviorSanitizer, see environment()
     flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries share compiled kernels
@@ -149,17 +131,17 @@ def library(
     checkers, kernel_flags = CHECKS[front_end, checks]
     sanitizers = ADDRESS if checks == "address" else []
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", *sanitizers]
-    common += [f"-I{HERE}", "-isystem", nvrtc().include]
+    common += [f"-I{HERE}", "-isystem", compiler.include]
     kernel = [*common, "-O1", "-w", "-ffp-contract=off", *kernel_flags]
 
     sources = [*RUNTIME, *(HERE / f"{name}.cpp" for name in checkers)]
     jobs = [([*common, "-O2", "-g1"], source) for source in sources]
     if front_end == "ptx":
-        files = [made.ptx for made in compiled(kernels, arch, flags)]
+        files = [made.ptx for made in compiled(compiler, kernels, arch, flags)]
         files += ptx_of_nvcc(by_nvcc, arch, flags) if by_nvcc else []
         jobs += [(kernel, file) for file in translate(files)]
     else:
-        jobs += [([*kernel, "-x", "c++", "-include", "host_primitives.h", *flags], file) for file in kernels]
+        jobs += [([*kernel, "-x", "c++", "-include", "cuda_cpp.h", *flags], file) for file in kernels]
     jobs += [([*common, "-O1", "-g1", *flags, *host_flags], file) for file in host]
     made = build_cache.in_parallel(lambda job: build_cache.compile(*job, ".o"), jobs)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from emulator import toolchain
+from helpers import nvrtc
 from helpers.emulated import library
 from helpers.kernels import kernels
 
@@ -28,7 +28,7 @@ class Resources(NamedTuple):
 @cache
 def compiled(arch):
     """({kernel: Resources} as ptxas says, [cubin])."""
-    made = toolchain.shipped(arch)
+    made = nvrtc.shipped(arch)
     entry = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
         r".*?Used (\d+) registers"

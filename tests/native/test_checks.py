@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from torch.utils import cpp_extension
 
-from helpers import build_cache
+from emulator import build_cache
 from helpers.root import ROOT
 
 KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))

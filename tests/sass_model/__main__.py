@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from emulator import toolchain
+from helpers import nvrtc
 from sass_model import compiler, flow, model, sass
 
 
@@ -69,7 +70,7 @@ def main():
     options = parse()
     cubin = Path(options.file)
     if cubin.suffix == ".cu":
-        [(cubin, *_)] = toolchain.compiled([cubin])
+        [(cubin, *_)] = nvrtc.compiled([cubin])
     kernels = sass.kernels(cubin)
     if options.kernel == "list":
         print(*sorted(kernels), sep="\n")

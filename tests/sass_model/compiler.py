@@ -10,7 +10,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from emulator import toolchain
+from helpers import nvrtc
 
 PINNED = "12.9.86"
 
@@ -22,7 +22,7 @@ class ToolError(RuntimeError):
 @cache
 def version():
     """Returns NVRTC's version, such as 12.9.86, which its PTX names."""
-    [made] = toolchain.compiled([Path(__file__).with_name("first_generation.cu")])
+    [made] = nvrtc.compiled([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
 

@@ -7,8 +7,8 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from emulator import toolchain  # noqa: E402
 from gpu_day import cost_table  # noqa: E402
+from helpers import nvrtc  # noqa: E402
 from helpers.kernels import kernels  # noqa: E402
 from helpers.resources import compiled  # noqa: E402
 from sass_model import compiler, lines, sass  # noqa: E402
@@ -18,7 +18,7 @@ def modelled():
     """The Table of all kernels of variants.h."""
     resources = {arch: compiled(arch)[0] for arch in cost_table.ARCHITECTURES}
     code = {}
-    for made in toolchain.compiled(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):
+    for made in nvrtc.compiled(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):
         code |= sass.kernels(made.cubin)
     rows = []
     for kernel in [*kernels(), *kernels(5)]:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
-from emulator import toolchain
 from gpu_day import cost_table
+from helpers import nvrtc
 from helpers.root import ROOT
 from sass_model import compiler, flow, model
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
@@ -200,7 +200,7 @@ def code():
     from sass_model import sass
 
     def compiled(source):
-        [(cubin, *_)] = toolchain.compiled([source])
+        [(cubin, *_)] = nvrtc.compiled([source])
         return sass.kernels(cubin)
 
     return compiled

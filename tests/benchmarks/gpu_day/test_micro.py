@@ -122,11 +122,19 @@ def test_the_microbenchmarks_are_right_on_the_emulator():
     """Their barriers, addresses and values, and the launches. The clock of the emulator stands still."""
     from emulator import toolchain
     from emulator.control import Emulator
+    from helpers import nvrtc
 
     header = (run_micro.KERNELS.parent / "kernels.h").read_text()
     assert f"kMemoryWords = {run_micro.MEMORY_WORDS}, kMostBlocks = {run_micro.MOST_BLOCKS};" in header
     host, flags = Path(__file__).with_name("microbenchmarks.cpp"), ["-DPIXELRNN_EMULATED"]
-    library = toolchain.library("microbenchmarks", kernels=[run_micro.KERNELS], host=[host], arch="sm_90", flags=flags)
+    library = toolchain.library(
+        "microbenchmarks",
+        compiler=nvrtc.compiler(),
+        kernels=[run_micro.KERNELS],
+        host=[host],
+        arch="sm_90",
+        flags=flags,
+    )
     Emulator(library).device("sm_90")
     gpu = run_micro.Gpu(b"", 9, "cpu", str(library))
     for benchmark in BENCHMARKS.values():

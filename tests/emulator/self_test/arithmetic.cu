@@ -1,7 +1,6 @@
 // One thread a row. From PTX and from source the results must agree: bit for bit, but for the functions of libm.
-#include "cuda/entry.h"
-#include "cuda/primitives.cuh"
 #include "kernels.h"
+#include "primitives.cuh"
 
 constexpr int kIntegers = 36, kFloats = 22, kFunctions = 6;
 
@@ -27,7 +26,7 @@ extern "C" __global__ void integers(const __grid_constant__ Args args) {
       put(int8_t(c));
   put(uint16_t(a * 3));
 }
-PIXELRNN_DEFINE_ENTRY(integers, Args);
+DEFINE_ENTRY(integers, Args);
 
 extern "C" __global__ void floats(const __grid_constant__ Args args) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
@@ -45,15 +44,15 @@ extern "C" __global__ void floats(const __grid_constant__ Args args) {
       put(__half2float(__hneg(hb)));
   put(__bfloat162float(ba)), put(__bfloat162float(__hadd(ba, bb))), put(__bfloat162float(__hmul(ba, bb))),
       put(__bfloat162float(__hmax(ba, bb)));
-  put(pixelrnn::cuda::primitive::round_tf32(a));
+  put(emulator::primitive::round_tf32(a));
 }
-PIXELRNN_DEFINE_ENTRY(floats, Args);
+DEFINE_ENTRY(floats, Args);
 
 extern "C" __global__ void functions(const __grid_constant__ Args args) {
   const int row = blockIdx.x * blockDim.x + threadIdx.x;
   const float a = static_cast<const float*>(args.in)[row];
   double* const o = static_cast<double*>(args.out) + kFunctions * row;
   o[0] = expf(a), o[1] = tanhf(a), o[2] = exp(double(a)), o[3] = tanh(double(a));
-  o[4] = pixelrnn::cuda::primitive::exp2_approx(a), o[5] = pixelrnn::cuda::primitive::reciprocal_approx(a);
+  o[4] = emulator::primitive::exp2_approx(a), o[5] = emulator::primitive::reciprocal_approx(a);
 }
-PIXELRNN_DEFINE_ENTRY(functions, Args);
+DEFINE_ENTRY(functions, Args);

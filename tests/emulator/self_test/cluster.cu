@@ -1,9 +1,8 @@
 // Thread-block clusters.
-#include "cuda/entry.h"
-#include "cuda/primitives.cuh"
 #include "kernels.h"
+#include "primitives.cuh"
 
-using namespace pixelrnn::cuda::primitive;
+using namespace emulator::primitive;
 
 constexpr int kSteps = 3;
 
@@ -47,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] =
       reinterpret_cast<const float*>(buffers + 256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
-PIXELRNN_DEFINE_ENTRY(ring, Args);
+DEFINE_ENTRY(ring, Args);
 
 #if defined(__CUDACC__)
 // What primitives.cuh does not offer: static shared memory, a load from a peer.
@@ -67,5 +66,5 @@ extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Ar
   cluster_arrive();
   cluster_wait();
 }
-PIXELRNN_DEFINE_ENTRY(pull, Args);
+DEFINE_ENTRY(pull, Args);
 #endif

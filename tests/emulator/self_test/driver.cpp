@@ -1,9 +1,8 @@
-// Launches a kernel by name, for test_emulator.py.
+// Launches a kernel by name, for ../test_emulator.py.
 #include <cuda_runtime_api.h>
 
 #include <cstring>
 
-#include "cuda/entry.h"
 #include "emulator.h"
 #include "kernels.h"
 
@@ -22,7 +21,7 @@
   X(broadcast)     \
   X(strided) X(product_bf16) X(product_fp16) X(product_tf32) X(integers) X(floats) X(functions) CLUSTER_KERNELS(X)
 
-#define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name);
+#define DECLARE(name) extern "C" const void* const name##_entry;
 KERNELS(DECLARE)
 
 static std::vector<emulator::Buffer> buffers(const void* args, dim3) {

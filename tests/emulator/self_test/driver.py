@@ -5,11 +5,10 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from emulator import toolchain
-from emulator.control import Emulator
+from .. import toolchain
+from ..control import Emulator
 
 HERE = Path(__file__).resolve().parent
-CSRC = HERE.parents[2] / "csrc"
 WAYS = [
     line.strip(" ,\n")
     for line in (HERE / "kernels.h").read_text().split("enum Way")[1].split("}")[0].splitlines()[1:]
@@ -27,18 +26,22 @@ class Args(ctypes.Structure):
     ]
 
 
+compiler = None  # of CUDA, which the tests set
+
+
 def build(front_end="ptx", arch="sm_90", checks="race"):
     """The path of a library with all kernels that this front end and architecture can have."""
     kernels = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
     flags = ([] if arch == "sm_90" else ["-DWITHOUT_CLUSTERS"]) + (["-DFROM_SOURCE"] if front_end == "source" else [])
     return toolchain.library(
         f"self_test_{front_end}_{arch}_{checks}",
+        compiler=compiler,
         kernels=[HERE / f"{name}.cu" for name in kernels],
         host=[HERE / "driver.cpp"],
         front_end=front_end,
         arch=arch,
         checks=checks,
-        flags=[f"-I{CSRC}", *flags],
+        flags=flags,
     )
 
 

@@ -1,9 +1,8 @@
 // The tensor core: out[16][8] = a[16][32] b[8][32]^T, of which in holds a and then b, row by row.
-#include "cuda/entry.h"
-#include "cuda/primitives.cuh"
 #include "kernels.h"
+#include "primitives.cuh"
 
-using namespace pixelrnn::cuda::primitive;
+using namespace emulator::primitive;
 
 template <class Value, class Multiply> __device__ __forceinline__ void product(const Args& a, Multiply multiply) {
   constexpr int kRow = 32 * sizeof(Value), kHalf = 16;  // bytes: of a row, of half the depth of a step
@@ -32,11 +31,11 @@ template <class Value, class Multiply> __device__ __forceinline__ void product(c
 extern "C" __global__ void product_bf16(const __grid_constant__ Args a) {
   product<__nv_bfloat16>(a, [](float (&d)[4], uint4 r, uint32_t b0, uint32_t b1) { mma_bf16(d, r, b0, b1); });
 }
-PIXELRNN_DEFINE_ENTRY(product_bf16, Args);
+DEFINE_ENTRY(product_bf16, Args);
 extern "C" __global__ void product_fp16(const __grid_constant__ Args a) {
   product<__half>(a, [](float (&d)[4], uint4 r, uint32_t b0, uint32_t b1) { mma_fp16(d, r, b0, b1); });
 }
-PIXELRNN_DEFINE_ENTRY(product_fp16, Args);
+DEFINE_ENTRY(product_fp16, Args);
 extern "C" __global__ void product_tf32(const __grid_constant__ Args a) {
   product<float>(a, [&](float (&d)[4], uint4 r, uint32_t b0, uint32_t b1) {
     auto round = [&](uint32_t bits) {
@@ -45,4 +44,4 @@ extern "C" __global__ void product_tf32(const __grid_constant__ Args a) {
     mma_tf32(d, {round(r.x), round(r.y), round(r.z), round(r.w)}, round(b0), round(b1));
   });
 }
-PIXELRNN_DEFINE_ENTRY(product_tf32, Args);
+DEFINE_ENTRY(product_tf32, Args);

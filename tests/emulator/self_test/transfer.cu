@@ -1,9 +1,8 @@
 // Barriers in shared memory, and asynchronous stores to a peer, which they count.
-#include "cuda/entry.h"
-#include "cuda/primitives.cuh"
 #include "kernels.h"
+#include "primitives.cuh"
 
-using namespace pixelrnn::cuda::primitive;
+using namespace emulator::primitive;
 
 constexpr int kSteps = 5;
 
@@ -68,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
   }
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
 }
-PIXELRNN_DEFINE_ENTRY(relay, Args);
+DEFINE_ENTRY(relay, Args);
 
 #if defined(__CUDACC__)
 // The block reverses its 64 values, as in block.cu, with arrivals that announce nothing.
@@ -83,5 +82,5 @@ extern "C" __global__ void __launch_bounds__(64) meet(const __grid_constant__ Ar
   if (a.way != no_wait) transfer_wait(barrier, 0);
   static_cast<float*>(a.out)[first + t] = s[63 - t];
 }
-PIXELRNN_DEFINE_ENTRY(meet, Args);
+DEFINE_ENTRY(meet, Args);
 #endif

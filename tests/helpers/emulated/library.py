@@ -13,6 +13,7 @@ from torch.utils import cpp_extension
 
 from emulator import toolchain
 from emulator.control import Emulator
+from helpers import nvrtc
 from helpers.root import ROOT
 from pixelrnn_ext.operators.scan import gpu, rules
 
@@ -30,12 +31,14 @@ def build(arch="sm_90", front_end="ptx", checks="race", by_nvcc=()):
     namespace = "_".join(("pixelrnn", arch, front_end, checks, *by_nvcc))
     path = toolchain.library(
         namespace,
+        compiler=nvrtc.compiler(),
         kernels=[file for file in KERNELS if file.stem not in by_nvcc],
         by_nvcc=[file for file in KERNELS if file.stem in by_nvcc],
         host=HOST,
         front_end=front_end,
         arch=arch,
         checks=checks,
+        flags=[f"-I{Path(__file__).parent}"] * (front_end == "source"),  # of host_primitives.h
         host_flags=[
             *(f"-I{folder}" for folder in (CSRC, *cpp_extension.include_paths())),
             *("-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}", "-DTORCH_TARGET_VERSION=0x020b000000000000"),

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from emulator import toolchain
+from helpers import nvrtc
 from helpers.emulated import library
 from helpers.kernels import FORMATS, kernels
 from helpers.resources import ARCHITECTURES, compiled
@@ -39,7 +39,7 @@ def without_lines(ptx):
 
 def test_the_code_is_a_wheels():
     """The emulator and the model read a wheel's code; only line numbers are added."""
-    for source, made, wheel in zip(library.KERNELS, toolchain.compiled(library.KERNELS), toolchain.shipped("sm_90")):
+    for source, made, wheel in zip(library.KERNELS, nvrtc.compiled(library.KERNELS), nvrtc.shipped("sm_90")):
         assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
         if source.stem not in ("resident_bf16", "step_kernels"):
             continue
@@ -52,7 +52,7 @@ def test_the_code_is_a_wheels():
 
 def test_four_halves_are_loaded_as_whole_registers():
     """As four 16-bit values they would be taken apart, and waited for, where they are prefetched."""
-    for _, file, _ in toolchain.compiled(library.KERNELS, "sm_90"):
+    for _, file, _ in nvrtc.compiled(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 

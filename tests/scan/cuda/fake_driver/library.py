@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import build_cache
+from emulator import build_cache
 from helpers.root import ROOT
 
 HERE = Path(__file__).resolve().parent

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from helpers import build_cache
+from . import build_cache
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 

@@ -1,0 +1,101 @@
+// What the kernels of this folder do that CUDA C++ has no spelling for, in PTX. g++ has it from ../cuda_cpp.h.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define PRIMITIVE __device__ __forceinline__
+
+namespace emulator::primitive {
+
+PRIMITIVE unsigned char* dynamic_shared() {
+  extern __shared__ __align__(16) unsigned char memory[];
+  return memory;
+}
+PRIMITIVE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+PRIMITIVE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+PRIMITIVE float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+PRIMITIVE float round_tf32(float x) {
+  uint32_t rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+  return __uint_as_float(rounded);
+}
+
+// ---- clusters
+PRIMITIVE uint32_t cluster_rank() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+PRIMITIVE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+PRIMITIVE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+PRIMITIVE uint32_t map_rank(uint32_t address, uint32_t rank) {
+  uint32_t mapped;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
+  return mapped;
+}
+PRIMITIVE void store_peer16(uint32_t address, uint4 v) {
+  asm volatile(
+      "st.shared::cluster.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+      : "memory");
+}
+PRIMITIVE void transfer_barrier_init(uint32_t barrier, uint32_t count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+PRIMITIVE void transfer_arrive(uint32_t barrier, uint32_t expected_bytes) {
+  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.expect_tx.shared::cta.b64 state, [%0], %1;\n}" ::"r"(barrier),
+      "r"(expected_bytes)
+      : "memory");
+}
+PRIMITIVE void transfer_wait(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  do {
+    asm volatile(
+        "{\n.reg .pred done;\nmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, done;\n}"
+        : "=r"(done)
+        : "r"(barrier), "r"(parity)
+        : "memory");
+  } while (!done);
+}
+PRIMITIVE void store_peer16_async(bool wanted, uint32_t address, uint4 v, uint32_t barrier) {
+  asm volatile(
+      "{\n.reg .pred %%wanted;\nsetp.ne.u32 %%wanted, %6, 0;\n"
+      "@%%wanted st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];\n}" ::"r"(
+          address),
+      "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(barrier), "r"(uint32_t(wanted))
+      : "memory");
+}
+
+// ---- tensor cores
+PRIMITIVE void load_matrix4(uint32_t (&r)[4], uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+      : "r"(address)
+      : "memory");
+}
+#define MULTIPLY(name, types)                                                                        \
+  PRIMITIVE void name(float (&d)[4], uint4 a, uint32_t b0, uint32_t b1) {                            \
+    asm("mma.sync.aligned." types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                             \
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));                                 \
+  }
+MULTIPLY(mma_bf16, "m16n8k16.row.col.f32.bf16.bf16.f32")
+MULTIPLY(mma_fp16, "m16n8k16.row.col.f32.f16.f16.f32")
+MULTIPLY(mma_tf32, "m16n8k8.row.col.f32.tf32.tf32.f32")
+
+}  // namespace emulator::primitive
+
+#endif

@@ -1,0 +1,39 @@
+"""The NVRTC that compiles the kernels of a wheel, for tests/emulator and tests/sass_model, which read what it makes."""
+
+import sys
+from functools import cache
+
+from emulator import build_cache, toolchain
+
+from .root import ROOT
+
+sys.path.append(str(ROOT / "build_tools"))
+import device_code
+
+
+@cache
+def compiler():
+    """Returns the NVRTC, as the toolchain of the emulator wants it."""
+    found = list(device_code.find())
+    for nvrtc in found:
+        if nvrtc.version == "12.9":
+            return nvrtc
+    known = ", ".join(nvrtc.version for nvrtc in found) or "none"
+    raise toolchain.ToolchainError(f"expected NVRTC 12.9, got {known}: pip install {' '.join(device_code.PACKAGES)}")
+
+
+def compiled(cu_files, arch="sm_90", flags=()):
+    """Returns the cubin, PTX and log of each .cu file: the code that a wheel has, with line numbers."""
+    return toolchain.compiled(compiler(), cu_files, arch, flags)
+
+
+def shipped(arch):
+    """Returns the cubin, PTX and log of each file of csrc/cuda as a wheel has it, without line numbers.
+
+    They are `make wheel`'s own where it ran in this folder, which need not be compiled again.
+    """
+    built = ROOT / "build" / "device_code"
+    with build_cache.locked(f"device_code-{arch}"):
+        folder = built if built.exists() else build_cache.folder() / "device_code"
+        gpu = arch.removeprefix("sm_")
+        return [made for _, made in device_code.compile_kernels(compiler(), [gpu], ROOT / "csrc", folder)]
