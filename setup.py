@@ -28,6 +28,7 @@ from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "build_tools"))
 import device_code
+import source_hash
 
 NAME = "pixelrnn_ext"
 ROOT = Path(__file__).resolve().parent
@@ -143,6 +144,7 @@ def plan():
         "compiler": None if no_native else run(*cxx(), "--version")[1].split("\n")[0],
         "cuda": compiler and compiler.version,
         "cuda_archs": compiler and ";".join(gpus),
+        "csrc": source_hash.hash_of(ROOT / "csrc"),
         "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest that it is built for
         "why_no_native": no_native,
         "why_no_cuda": no_cuda,

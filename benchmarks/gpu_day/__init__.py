@@ -3,3 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILT_IN_PLACE = (ROOT / "pixelrnn_ext" / "_C.so").exists()

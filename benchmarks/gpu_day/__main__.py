@@ -1,17 +1,20 @@
 """`python -m benchmarks.gpu_day`, in the root of the repository."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 
-from . import ROOT
+from . import BUILT_IN_PLACE, ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 # harness and gpu_day are found as by a script in benchmarks/, and in tests/ what reads the list of the kernels.
 # `python -m` puts the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place:
-# the installed one goes first.
+# otherwise the installed one goes first. The processes that are started find the same one.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
-sys.path[:] = [str(BENCHMARKS), *elsewhere, str(ROOT / "tests"), str(ROOT)]
+in_place = [str(ROOT)] * BUILT_IN_PLACE
+sys.path[:] = [str(BENCHMARKS), *in_place, *elsewhere, str(ROOT / "tests"), str(ROOT)]
+os.environ["PYTHONPATH"] = os.pathsep.join([*in_place, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from gpu_day.command import main  # noqa: E402  (from the path above)
 

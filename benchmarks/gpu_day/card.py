@@ -10,6 +10,9 @@ from pathlib import Path
 
 from . import ROOT
 
+sys.path.append(str(ROOT / "build_tools"))
+import source_hash
+
 PROBE = """
 import json, torch
 facts = {"torch": torch.__version__, "CUDA": torch.version.cuda, "card": None}
@@ -37,6 +40,14 @@ def probe(folder: Path) -> tuple[dict, dict]:
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
+def why_not(config: dict) -> str | None:
+    """None where the kernels are this checkout's and run on the card, otherwise one sentence."""
+    mine, theirs = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
+    if config["why_no_gpu"] is None and theirs != mine:
+        return f"expected kernels of this checkout's csrc ({mine}), got those of another ({theirs or 'unknown'})"
+    return config["why_no_gpu"]
+
+
 def kernels(config: dict) -> str:
     """Says what compiled the installed kernels, and for which architectures, or why there are none."""
     return config["why_no_cuda"] or f"by NVRTC {config['cuda']} for {config['cuda_archs']}"
@@ -44,14 +55,17 @@ def kernels(config: dict) -> str:
 
 def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | None]:
     driver = output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    changed = output("git", "-C", str(ROOT), "status", "--porcelain")
-    commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    changed = commit = None
+    if (ROOT / ".git").exists():  # otherwise git would answer for a repository around this folder
+        changed = output("git", "-C", str(ROOT), "status", "--porcelain")
+        commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
     return {
         "card": facts["card"],
         "driver": driver and driver.splitlines()[0],
         **{name: facts[name] for name in facts if name != "card"},
         "kernels": kernels(config),
         "Python": platform.python_version(),
+        "csrc": source_hash.hash_of(ROOT / "csrc"),
         "commit": commit and commit + ", with changes" * bool(changed),
         "command": shlex.join(["python", "-m", "benchmarks.gpu_day", *argv]),
         "date": datetime.date.today().isoformat(),

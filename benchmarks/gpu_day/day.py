@@ -1,18 +1,16 @@
 """What each part of the day does."""
 
-import argparse
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from . import ROOT, card, costs, micro, pytest_runs, report, stoppable
+from . import BUILT_IN_PLACE, ROOT, card, costs, pytest_runs, report, stoppable
 from .clock import Sampler
-from .jobs import LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
-from .parts import CLOCKED, Budget
+from .jobs import EXCHANGE_JOB, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
+from .parts import ALWAYS, CLOCKED, Budget
 from .results import Results
 from .run_job import START, run_job
 from .verdict import counts, verdicts
@@ -20,9 +18,9 @@ from .worker import Worker
 
 
 class Day:
-    def __init__(self, options: argparse.Namespace, budget: Budget, results: Results):
-        self.out, self.budget, self.results = options.out, budget, results
-        self.failed = False
+    def __init__(self, out: Path, results: Results):
+        self.out, self.results = out, results
+        self.failed = self._again = False
 
     def record(self, part: str, status: str, note: str) -> None:
         self.failed |= status == "failed"
@@ -31,14 +29,28 @@ class Day:
         if self.results.unsaved:
             say(f"gpu_day: {self.results.unsaved}")
 
-    def run(self, part: str) -> None:
+    def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
+        """Runs the parts that an earlier run has not finished; ``again``: all of them, afresh. False where the kernels
+        cannot be built, after which nothing else is run."""
+        self._again = again
+        for part in parts:
+            if again or part in ALWAYS or self.results.data["parts"][part]["status"] != "ok":
+                self.run(part, budget.of(part))
+            if part == "build" and self.results.data["parts"][part]["status"] == "failed":
+                for name in parts[1:]:
+                    if self.results.data["parts"][name]["status"] != "ok":
+                        self.record(name, "not run", "the build failed")
+                return False
+        return True
+
+    def run(self, part: str, seconds: float) -> None:
         """One part; its exception is its result."""
         self.results.part(part, "interrupted", "")
         start = time.monotonic()
         sampler = Sampler() if part in CLOCKED else nullcontext()
         try:
             with sampler:
-                status, note = getattr(self, part)(self.budget.of(part))
+                status, note = getattr(self, part)(seconds)
         except Exception as error:
             status, note = "failed", f"{type(error).__name__}: {error}"
         if part in CLOCKED:
@@ -47,20 +59,23 @@ class Day:
 
     def build(self, seconds: float) -> tuple[str, str]:
         _, config = card.probe(self.out)
-        reason = config["why_no_gpu"]
+        reason = card.why_not(config)
         if reason is None:
             return "ok", f"the installed kernels run on this card: {card.kernels(config)}"
         say(f"build: {reason}")
-        command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
+        command = ["-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]
+        if BUILT_IN_PLACE:
+            command = ["setup.py", "build_ext", "--inplace"]
         environment = {"PIXELRNN_CUDA": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        status = stoppable.run(command, self.out / "build.log", seconds, ROOT, grace=2, **environment)
+        log = self.out / "build.log"
+        status = stoppable.run([sys.executable, *command], log, seconds, ROOT, grace=2, **environment)
         if status is None:
             return "failed", f"stopped after {seconds:.0f} s; see build.log"
         _, config = card.probe(self.out)
         self.results.data["environment"]["kernels"] = card.kernels(config)
-        still = config["why_no_gpu"]
+        still = card.why_not(config)
         if status or still:
-            return "failed", f"pip ended with exit status {status}, and {still or 'the kernels run'}; see build.log"
+            return "failed", f"exit status {status}, and {still or 'the kernels run'}; see build.log"
         return "ok", f"built {card.kernels(config)}, since {reason}"
 
     def check(self, seconds: float) -> tuple[str, str]:
@@ -91,17 +106,8 @@ class Day:
         status, note = self._bench("layouts", LAYOUT_JOBS, seconds, _measure_layouts, "layouts")
         return status, f"{note}; {costs.write_costs(self.out, self.results.data)}"
 
-    def micro(self, seconds: float) -> tuple[str, str]:
-        self.results.forget("micro")
-        counts = Counter()
-
-        def report(result):
-            counts[result["status"]] += 1
-            self.results.add("micro", [result], "micro")
-
-        architecture = self.results.data["environment"]["architecture"]
-        micro.measure(architecture, seconds, report)
-        return "failed" if counts["failed"] else "ok", ", ".join(f"{n} {status}" for status, n in counts.items())
+    def exchange(self, seconds: float) -> tuple[str, str]:
+        return self._bench("exchange", [EXCHANGE_JOB], seconds, _measure_exchange, "exchange")
 
     def operators(self, seconds: float) -> tuple[str, str]:
         return self._bench("operators", OPERATOR_JOBS, seconds, _measure_operators, "operators")
@@ -113,27 +119,31 @@ class Day:
         return self._bench("large", LARGE_JOBS, seconds)
 
     def _bench(self, part, jobs, seconds, work=None, table="measurements") -> tuple[str, str]:
+        """Jobs of which an earlier run has all results are not run again."""
         end = time.monotonic() + seconds
-        self.results.forget(part)
+        if self._again:
+            self.results.forget(part)
         worker = Worker(work or _measure)
         ran, broken = 0, 0
         try:
             for job in jobs:
-                keep = partial(self.results.add, part, table=table)
-                measurements = run_job(job, worker, end - time.monotonic(), keep)
-                self.results.add(part, measurements, table)
-                ran += any(m["status"] != "not run" for m in measurements)
+                known = self.results.of(part, job, table)
+                measurements = [m for m in known if m["status"] != "not run"]
+                if not measurements or len(measurements) < len(known):
+                    put = partial(self.results.put, part, job, table=table)
+                    measurements = run_job(job, worker, end - time.monotonic(), put, measurements)
+                    put(measurements)
+                    say(f"{part}: {job}: {summary(measurements)}")
+                ran += all(m["status"] != "not run" for m in measurements)
                 broken += sum(m["status"] in ("failed", "mismatch") for m in measurements)
-                say(f"{part}: {job}: {summary(measurements)}")
         finally:
             worker.close()
-        return "failed" if broken else "ok", f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
+        status = "failed" if broken else "ok" if ran == len(jobs) else "unfinished"
+        return status, f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
 
-    def plots(self, seconds: float) -> tuple[str, str]:
-        return "ok", report.plot(self.out, self.results.data)
-
-    def verdict(self, seconds: float) -> tuple[str, str]:
-        return "ok", counts(verdicts(self.results.data["measurements"]))
+    def report(self, seconds: float) -> tuple[str, str]:
+        plots = report.plot(self.out, self.results.data)
+        return "ok", f"{plots}; {counts(verdicts(self.results.data['measurements']))}"
 
 
 def _measure(request, report):
@@ -152,6 +162,12 @@ def _measure_operators(request, report):
     from .scans import measure_operators
 
     measure_operators(*request, report)
+
+
+def _measure_exchange(request, report):
+    from .exchange import measure_exchange
+
+    measure_exchange(*request, report)
 
 
 def closing_line(log: Path) -> str:

@@ -3,6 +3,7 @@
 import ctypes
 
 CLUSTER_DIMENSION = 4  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+MOST_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
 class _Cluster(ctypes.Structure):
@@ -39,12 +40,16 @@ class Driver:
         self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()
         self._call("cuModuleLoadData", ctypes.byref(self._module), machine_code)
 
-    def launch(self, kernel: str, blocks: int, threads: int, cluster: int, arguments: ctypes.Structure) -> None:
-        """Launches blocks of threads, a cluster of them at a time. The kernel takes one struct by value."""
+    def launch(
+        self, kernel: str, blocks: int, threads: int, cluster: int, arguments: ctypes.Structure, shared_memory: int
+    ) -> None:
+        """Launches blocks of threads with dynamic shared memory, a cluster of them at a time. The kernel takes one
+        struct by value."""
         function = ctypes.c_void_p()
         self._call("cuModuleGetFunction", ctypes.byref(function), self._module, kernel.encode())
+        self._call("cuFuncSetAttribute", function, MOST_SHARED_MEMORY, shared_memory)
         attribute = _Cluster(CLUSTER_DIMENSION, 0, (cluster, 1, 1))
-        config = _Config((blocks, 1, 1), (threads, 1, 1), 0, None, ctypes.pointer(attribute), cluster > 1)
+        config = _Config((blocks, 1, 1), (threads, 1, 1), shared_memory, None, ctypes.pointer(attribute), 1)
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
         self._call("cuLaunchKernelEx", ctypes.byref(config), function, parameters, None)
 

@@ -53,19 +53,33 @@ class ScanJob(NamedTuple):
         return f"{self.case} {self.precision}"
 
 
+class ExchangeJob(NamedTuple):
+    """The exchange between the blocks of a cluster, and a launch (exchange.py)."""
+
+    case: str = "a line's exchange"
+    precision: str = "bf16"
+    seconds: float = 15.0
+
+    compiled = False  # as a Job may be
+
+    def __str__(self):
+        return self.case
+
+
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# A batch of the papers in one direction, and a batch that fills the GPU as a BiLSTM's layer does.
+# A batch that fills the GPU as a BiLSTM's layer does, and a batch of the papers in one direction.
 LAYOUT_JOBS = [
     ScanJob((batch, *sizes), directions, precision, backward, seconds)
-    for batch, directions, seconds in ((16, 1, 5.0), (256, 2, 12.0))
     for precision in ("bf16", "tf32")
+    for batch, directions, seconds in ((256, 2, 12.0), (16, 1, 5.0))
     for backward in (False, True)
     for sizes in MAPS
 ]
+EXCHANGE_JOB = ExchangeJob()
 OPERATOR_JOBS = [
     ScanJob((batch, *sizes), 2, precision)
     for precision in ("bf16", "tf32")
-    for batch in (16, 256)
+    for batch in (256, 16)
     for sizes in (MAPS[0], MAPS[2])
 ]
 SMALL_JOBS = [

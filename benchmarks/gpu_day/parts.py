@@ -1,4 +1,4 @@
-"""The parts of the day, and the time that each gets."""
+"""The parts of the day, the sessions that run them, and the time that each gets."""
 
 import time
 from collections.abc import Callable
@@ -12,27 +12,31 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "build": Part(240, 0, "the kernels for this card, where the installed ones do not run on it"),
-    "check": Part(60, 30, "every kernel once, against float64"),
-    "layouts": Part(90, 25, "every layout of the small scans: which is the fastest, and which the planner takes"),
-    "micro": Part(45, 15, "cycles of barriers, transfers and instructions: the constants of the model"),
+    "build": Part(240, 0, "the kernels of this checkout for this card, where the installed ones are others"),
+    "check": Part(100, 100, "every kernel once, against float64"),
+    "layouts": Part(390, 60, "every layout of the small scans: which is the fastest, and which the planner takes"),
+    "exchange": Part(40, 20, "what blocks of a cluster exchange in a line, and a launch: constants of the planner"),
     "operators": Part(
-        40, 10, "the operators of a scan by kernels: packing, scan, weight gradient; the step path; CUDA graphs"
+        60, 20, "the operators of a scan by kernels: packing, scan, weight gradient; the step path; CUDA graphs"
     ),
-    "small": Part(200, 35, "the small benchmarks, against the loops, the floors and cuDNN"),
-    "tests": Part(150, 40, "the other tests on a GPU"),
-    "large": Part(150, 0, "the large benchmarks, and torch.compile of the loop"),
-    "plots": Part(20, 10, "of the benchmarks"),
-    "verdict": Part(5, 5, "what is demanded of the measurements"),
-    "sanitizer": Part(180, 45, "compute-sanitizer's memcheck, synccheck and racecheck"),
+    "small": Part(300, 100, "the small benchmarks, against the loops, the floors and cuDNN"),
+    "large": Part(240, 0, "the large benchmarks, and torch.compile of the loop"),
+    "tests": Part(150, 50, "the other tests on a GPU"),
+    "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
+    "report": Part(20, 10, "plots, and what is demanded of the measurements"),
 }
-NEED_A_GPU = PARTS.keys() - {"plots", "verdict"}
-CLOCKED = ("layouts", "micro", "operators", "small", "large")
-LEAST = 4.0  # minutes of a whole day
+# Each begins with the build, so that no session measures other kernels than those of this checkout.
+SESSIONS = {
+    1: ["build", "check", "layouts", "exchange", "report"],
+    2: ["build", "operators", "small", "large", "report"],
+    3: ["build", "tests", "sanitizer", "report"],
+}
+ALWAYS = ("build", "report")  # also where an earlier run had them
+CLOCKED = ("layouts", "exchange", "operators", "small", "large")
 
 
 class Budget:
-    """Divides the time of a run over its parts; what one leaves, the later ones have."""
+    """Divides the time of a session over its parts; what one leaves, the later ones have."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds

@@ -7,7 +7,8 @@ from harness.alone import grid
 from harness.plots import grouped_bars
 
 from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
-from .scan_tables import clocks_table, layouts_table, micro_table, operators_table
+from .results import Results
+from .scan_tables import clocks_table, exchange_table, layouts_table, operators_table
 from .verdict import PATHS, counts, verdict_table, verdicts
 
 NOTES = (
@@ -19,7 +20,8 @@ NOTES = (
     "profiler's; a dash where it saw none. Cycles a line: of a wave of clusters, by the clock measured beside it. "
     "Expected: what the plan of the layout says; a ! behind a ratio says that it is off by more than a fifth. A "
     "layout's output was compared with the step path's before.",
-    "Constants: cycles of the SM's own clock, beside what the model of a line (tests/sass_model) assumes.",
+    "Exchange: cycles of the SM's own clock for pushes, arrivals and waits alone, with the strides and volumes of the "
+    "kernels; a piece costs what it does beyond the least exchange of as many blocks.",
     "The floors are a model of an H100 SXM, not measurements; fp16 has bf16's. Backward includes the weight's "
     "gradient. A scan is one direction from its input-to-state map to h; a layer has its convolution, and "
     "DiagonalBiLSTM both directions. The good loop of a layer computes halves as float32 maps.",
@@ -34,15 +36,13 @@ def markdown(results: dict) -> str:
     facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in results["environment"].items()]
     parts = [[name, part["status"], part.get("note", "")] for name, part in results["parts"].items()]
     lines = verdicts(results["measurements"])
-    tables = {table: results.get(table, []) for table in ("layouts", "operators", "measurements")}
+    tables = {table: results.get(table, []) for table in Results.TABLES}
     missing = [
         f"- {m['case']} {m['precision']}, {m['provider'] or 'all providers'}: {m['status']} ({m['note']})"
         for measurements in tables.values()
         for m in measurements
         if m["status"] != "ok"
     ]
-    micro = results.get("micro", [])
-    missing += [f"- {m['name']}: {m['status']} ({m['note']})" for m in micro if m["status"] != "ok"]
     failed = [
         f"- {part}: {test['test']}: {((test['message'] or '').splitlines() or ['no message'])[0]}"
         for part, found in results["tests"].items()
@@ -56,7 +56,7 @@ def markdown(results: dict) -> str:
         f"## Verdict\n\n{counts(lines)}",
         verdict_table(lines, True),
         "## Layouts of a scan\n\n" + layouts_table(tables["layouts"], results["environment"].get("multiprocessors", 1)),
-        "## Constants of the model\n\n" + micro_table(micro),
+        "## Exchange between blocks\n\n" + exchange_table(tables["exchange"]),
         "## Operators\n\n" + operators_table(tables["operators"]),
         "## Measurements\n\n" + measurements_table(results["measurements"]),
         "## Not measured\n\n" + ("\n".join(missing) or "Nothing was left out."),

@@ -8,22 +8,30 @@ from pathlib import Path
 
 class Results:
     """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "clocks": {part: {}}, "tests": {part: {}},
-    "layouts", "micro", "operators", "measurements", "verdicts": [{}]}; the clocks as clock.Sampler has them, the
+    "layouts", "exchange", "operators", "measurements", "verdicts": [{}]}; the clocks as clock.Sampler has them, the
     tests as pytest_runs.read.
     """
 
-    TABLES = ("layouts", "micro", "operators", "measurements")
+    TABLES = ("layouts", "exchange", "operators", "measurements")
 
-    def __init__(self, folder: Path, keep: bool = False):
-        """``keep``: go on with what the folder already holds."""
+    def __init__(self, folder: Path):
+        """Goes on with what the folder already holds."""
         self.path, self.unsaved = folder / "results.json", None
         self.clear()
-        if keep and self.path.exists():
+        if self.path.exists():
             self.data |= json.loads(self.path.read_text())
 
     def clear(self) -> None:
         self.data = {"environment": {}, "parts": {}, "clocks": {}, "tests": {}}
         self.data |= {table: [] for table in (*self.TABLES, "verdicts")}
+
+    def start(self, environment: dict) -> None:
+        """Drops the results of another card or source, which are not mixed with this one's."""
+        same = ("card", "torch", "commit", "csrc")
+        if any(self.data["environment"].get(name) != environment[name] for name in same):
+            self.clear()
+        self.data["environment"] = environment
+        self.save()
 
     def part(self, name: str, status: str, note: str) -> None:
         self.data["parts"][name] = {"status": status, "note": note}
@@ -37,12 +45,18 @@ class Results:
         self.data["tests"][part] = found
         self.save()
 
-    def add(self, part: str, measurements: list[dict], table: str = "measurements") -> None:
-        self.data[table] += [{**m, "part": part} for m in measurements]
+    def of(self, part: str, job, table: str = "measurements") -> list[dict]:
+        """Returns what is known of a part's job."""
+        return [m for m in self.data[table] if _is_of(m, part, job)]
+
+    def put(self, part: str, job, measurements: list[dict], table: str = "measurements") -> None:
+        """Replaces what is known of a part's job."""
+        others = [m for m in self.data[table] if not _is_of(m, part, job)]
+        self.data[table] = others + [{**m, "part": part} for m in measurements]
         self.save()
 
     def forget(self, part: str) -> None:
-        """The measurements of a part that is run again."""
+        """The measurements of a part that is run afresh."""
         for table in self.TABLES:
             self.data[table] = [m for m in self.data[table] if m.get("part") != part]
 
@@ -62,3 +76,7 @@ class Results:
             self.unsaved = f"cannot write {self.path}: {error.strerror}"
             with suppress(OSError):
                 draft.unlink()
+
+
+def _is_of(measurement, part, job):
+    return (measurement["part"], measurement["case"], measurement["precision"]) == (part, job.case, job.precision)

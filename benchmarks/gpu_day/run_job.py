@@ -10,16 +10,19 @@ from .worker import Gone, TimedOut, Worker
 START = 20.0  # seconds that a job is given more, for the start of its process
 
 
-def run_job(job: Job | ScanJob, worker: Worker, seconds: float, keep: Callable[[list[dict]], None]) -> list[dict]:
-    """A result for each provider of the job, however it goes. ``seconds`` are left. Ctrl-C keeps what is there."""
+def run_job(
+    job: Job | ScanJob, worker: Worker, seconds: float, keep: Callable[[list[dict]], None], known: list[dict] = ()
+) -> list[dict]:
+    """Returns a result for each provider of the job, however it goes. ``seconds`` are left; ``known`` results of an
+    earlier run are not measured again. Ctrl-C keeps what is there."""
 
     def result(provider, status, note):
         return {"case": job.case, "precision": job.precision, "provider": provider, "status": status, "note": note}
 
     if seconds < job.seconds:
         note = f"{max(0.0, seconds):.0f} s left, it is given {job.seconds:.0f} s"
-        return [result(LOOP + ", compiled" if job.compiled else None, "not run", note)]
-    end, found, providers = time.monotonic() + seconds, {}, []
+        return [*known, result(LOOP + ", compiled" if job.compiled else None, "not run", note)]
+    end, found, providers = time.monotonic() + seconds, {m["provider"]: m for m in known}, []
     while True:
         running = None
         left = end - time.monotonic()
@@ -31,7 +34,7 @@ def run_job(job: Job | ScanJob, worker: Worker, seconds: float, keep: Callable[[
                 if "provider" in event:
                     found[event["provider"]] = {**result(None, None, ""), **event}
         except KeyboardInterrupt:
-            keep(list(found.values()))
+            keep([*found.values(), result(None, "not run", "interrupted")])
             raise
         except Gone as error:
             if isinstance(error, TimedOut) and limit == left:

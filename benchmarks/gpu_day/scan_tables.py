@@ -1,11 +1,12 @@
-"""What the GPU day says of layouts, operators, microbenchmarks and clocks."""
+"""What the GPU day says of layouts, operators, the exchange between blocks and clocks."""
 
 from harness.alone import grid
 
 from .clock import QUERY
 from .costs import expected, line_cycles, scan_us
-from .micro import ERRORS, FLAGGED, constants
+from .exchange import LAUNCH_US, PIECE
 
+FLAGGED = 0.2  # of what a plan expects: what is further off is marked
 SHOWN = 3  # layouts of a case, and the planner's
 
 
@@ -70,21 +71,23 @@ def operators_table(results: list[dict]) -> str:
     return grid([*header, "as called us"], table, True) if table else "None."
 
 
-def micro_table(results: list[dict]) -> str:
-    """Every constant of the model beside what was measured of it."""
+def exchange_table(results: list[dict]) -> str:
+    """The exchange of a line by its volume, and what its pieces cost beyond the least exchange of as many blocks."""
+    found = [r for r in results if "cycles" in r]
+    least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}
     table = []
-    for constant, cycles in constants(results):
-        if cycles is not None:
-            off = abs(cycles - constant.model) > FLAGGED * constant.model
-            flag = f"off by more than {FLAGGED:.0%}" if off else ""
-            table.append([constant.name, f"{constant.model:g}", f"{cycles:.1f}", constant.what, flag])
-    for r in results:
-        if "ulp" in r:
-            flag = "" if r["ulp"] <= ERRORS[r["name"]] else "more than documented"
-            allowed, found = f"{ERRORS[r['name']]:g} ulp", f"{r['ulp']:.2f} ulp"
-            table.append([r["name"], allowed, found, "largest error of all floats", flag])
-    header = ["constant", "of the model, cycles", "measured", "what", "note"]
-    return grid(header, table, True) if table else "None."
+    for r in found:
+        pieces, cycles = (r[name] - least[r["blocks"]][name] for name in ("pieces", "cycles"))
+        beyond = f"{PIECE * pieces / cycles:.1f}" if cycles > 0 else "-"
+        table.append([r["provider"], str(r["pieces"]), f"{r['cycles']:.0f}", beyond])
+    launch = [
+        f"A launch: {r['device_us']:.2f} us on the GPU, {r['call_us']:.2f} us as called; the planner assumes "
+        f"{LAUNCH_US:g} us."
+        for r in results
+        if "call_us" in r
+    ]
+    header = ["exchange", "pieces of 16 bytes a block", "cycles a line", "bytes a cycle beyond the least"]
+    return "\n\n".join([grid(header, table, True)] * bool(table) + launch) or "None."
 
 
 def clocks_table(clocks: dict[str, dict]) -> str:

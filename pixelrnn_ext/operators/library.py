@@ -13,7 +13,7 @@ import torch
 try:
     BUILD: dict[str, str | None] = importlib.import_module("pixelrnn_ext._build_info").BUILD  # setup.py writes it
 except ImportError:
-    _FACTS = ("version", "torch", "compiler", "cuda", "cuda_archs", "glibc", "why_no_native", "why_no_cuda")
+    _FACTS = ("version", "torch", "compiler", "cuda", "cuda_archs", "csrc", "glibc", "why_no_native", "why_no_cuda")
     BUILD = dict.fromkeys(_FACTS)
 
 VERSION = BUILD["version"] or "unknown"
@@ -196,6 +196,8 @@ def build_config() -> dict[str, object]:
 
     ``openmp``: whether torch's threads, which the CPU kernels use, are OpenMP's. Of others nobody knows that they run
     at the same time, so that none waits for another: a scan of few images then has fewer threads.
+
+    ``csrc``: a hash of the sources of the kernels.
     """
     return {
         "version": VERSION,
@@ -209,6 +211,7 @@ def build_config() -> dict[str, object]:
         "instruction_sets": _available,
         "cuda": BUILD["cuda"],
         "cuda_archs": BUILD["cuda_archs"],
+        "csrc": BUILD.get("csrc"),
         "why_no_cuda": _why_no_cuda,
         "why_no_gpu": why_no_gpu(),
     }

@@ -4,16 +4,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from gpu_day import card, command, day, micro, results, stoppable
-from gpu_day.jobs import JOBS, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
-from gpu_day.parts import LEAST, PARTS, Budget
+from gpu_day import card, command, day, results, stoppable
+from gpu_day.jobs import EXCHANGE_JOB, JOBS, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
+from gpu_day.parts import PARTS, SESSIONS, Budget
 from gpu_day.pytest_runs import judge, read
 from helpers import child
 from helpers.root import ROOT
+from pixelrnn_ext import build_config
 
 from .made_up_day import Scripted, measurement, ok
 
@@ -51,8 +53,10 @@ def test_the_command_imports_nothing_that_it_may_build():
         ([], "--out"),
         (["--out", "{}", "--only", "tests,everything"], "got 'everything'"),
         (["--out", "{}", "--only", ""], "got ''"),
-        (["--out", "{}", "--minutes", "1"], "expected at least 4, got 1"),
-        (["--out", "{}", "--minutes", "nan"], "expected at least 4, got nan"),
+        (["--out", "{}", "--session", "4"], "invalid choice: 4"),
+        (["--out", "{}", "--session", "1", "--only", "tests"], "not allowed with argument --session"),
+        (["--out", "{}", "--minutes", "0"], "expected more than 0, got 0"),
+        (["--out", "{}", "--minutes", "nan"], "expected more than 0, got nan"),
         (["--out", "{}", "--minutes", "soon"], "invalid float value"),
         (["--out", "{}/file/folder"], "cannot create"),
         (["--out", "{}", "more"], "unrecognized arguments: more"),
@@ -71,44 +75,48 @@ def test_list_names_every_part_in_order(capsys):
     with pytest.raises(SystemExit) as stopped:
         command.main(["--list"])
     lines = capsys.readouterr().out.splitlines()
-    assert stopped.value.code == 0 and [line.split()[0] for line in lines] == list(PARTS)
-    assert all(len(line) < 140 and line.split()[3:] for line in lines)
+    listed = [(int(line.split()[0]), line.split()[1]) for line in lines]
+    assert stopped.value.code == 0 and listed == [(n, part) for n, parts in SESSIONS.items() for part in parts]
+    assert {part for _, part in listed} == set(PARTS)
+    assert all(len(line) < 140 and line.split()[4:] for line in lines)
 
 
 @pytest.mark.parametrize("content", [None, "{ torn"])
-def test_a_verdict_alone_needs_earlier_results(content, tmp_path, capsys):
+def test_a_report_alone_needs_earlier_results(content, tmp_path, capsys):
     if content:
         (tmp_path / "results.json").write_text(content)
-    assert command.main(["--out", str(tmp_path), "--only", "verdict"]) == 2
+    assert command.main(["--out", str(tmp_path), "--only", "report"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("gpu_day: expected ") and error.count("\n") == 1
 
 
 def test_budget():
     now = 100.0
-    budget = Budget(530, list(PARTS), lambda: now)
+    budget = Budget(530, SESSIONS[1], lambda: now)
     assert budget.of("build") == 240
-    now += 300  # a slow build leaves what it must to the others
-    assert budget.left() == 230
-    assert budget.of("check") == 230 - 25 - 15 - 10 - 35 - 40 - 0 - 10 - 5 - 45
-    now += 10  # a quick check leaves more to the others
-    assert budget.of("layouts") == 220 - 15 - 10 - 35 - 40 - 0 - 10 - 5 - 45
-    now += 10
-    assert budget.of("micro") == 45
-    assert budget.of("small") == 210 - 40 - 0 - 10 - 5 - 45
-    now += 165
-    assert budget.of("sanitizer") == 45
+    now += 240  # a build takes nothing from the check
+    assert budget.left() == 290 and budget.of("check") == 100
+    now += 40  # a quick check leaves more to the others
+    assert budget.of("layouts") == 250 - 20 - 10
+    now += 230
+    assert budget.of("exchange") == 20 - 10
     now += 300
-    assert budget.of("plots") == 0
-    assert sum(part.least for part in PARTS.values()) <= 60 * LEAST - 10
+    assert budget.of("report") == 0
+    assert Budget(240, SESSIONS[1], lambda: now).of("build") == 240 - 190  # the check's 100 are kept for it
     assert Budget(100, ["tests"], lambda: now).of("tests") == 100
+    for parts in SESSIONS.values():
+        assert sum(PARTS[part].least for part in parts) + PARTS["build"].most <= 530
+    # Where there is nothing to build, each tool of the sanitizer has two minutes.
+    assert Budget(530, SESSIONS[3], lambda: now + 150).of("sanitizer") >= 3 * 120 + stoppable.GRACE + day.START
 
 
 FACTS = {"torch": torch.__version__, "CUDA": "13.0", "card": "a card", "multiprocessors": 132, "architecture": "9.0"}
 
 
-CONFIG = {"cuda": "12.9", "cuda_archs": "8.6;9.0+PTX", "why_no_cuda": None, "why_no_gpu": None}
+MINE = card.source_hash.hash_of(ROOT / "csrc")
+CONFIG = {"cuda": "12.9", "cuda_archs": "8.6;9.0+PTX", "csrc": MINE, "why_no_cuda": None, "why_no_gpu": None}
 OTHER_GPUS = {**CONFIG, "cuda_archs": "8.6", "why_no_gpu": "expected a GPU of 8.6, got 9.0"}
+STALE, OLDER = {**CONFIG, "csrc": "0123"}, {name: CONFIG[name] for name in CONFIG if name != "csrc"}
 NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu"), "PIXELRNN_CUDA=0")
 
 
@@ -116,68 +124,104 @@ NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu")
 def with_a_gpu(monkeypatch):
     monkeypatch.setattr(card, "probe", lambda folder: (FACTS, CONFIG))
     monkeypatch.setattr(card, "output", lambda *command: None)
+    monkeypatch.setattr(day.report, "plot", lambda *_: "no plots")
 
 
 def saved(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-def interrupted_in_the_third_job(monkeypatch):
-    def run_job(job, worker, seconds, keep):
-        if job == JOBS[2]:
+@pytest.fixture
+def jobs_run(monkeypatch):
+    """The jobs that are run, each with one good result; the one in ``interrupted`` raises KeyboardInterrupt."""
+    done = SimpleNamespace(jobs=[], interrupted=None)
+
+    def run_job(job, worker, seconds, keep, known):
+        done.jobs.append(job)
+        if job == done.interrupted:
             raise KeyboardInterrupt
         return [measurement("resident", case=job.case, precision=job.precision)]
 
     monkeypatch.setattr(day, "run_job", run_job)
-    return JOBS[:2]
+    return done
 
 
-def test_an_interrupted_run_keeps_what_it_has(with_a_gpu, monkeypatch, tmp_path, capsys):
-    done = interrupted_in_the_third_job(monkeypatch)
-    assert command.main(["--out", str(tmp_path), "--only", "build,small,verdict"]) == 130
+def statuses(folder):
+    return {name: part["status"] for name, part in saved(folder)["parts"].items()}
+
+
+def test_a_session_goes_on_where_it_was_interrupted(with_a_gpu, jobs_run, monkeypatch, tmp_path, capsys):
+    session = ["--out", str(tmp_path), "--session", "2"]
+    jobs_run.interrupted = JOBS[2]
+    assert command.main(session) == 130
+    assert jobs_run.jobs == [*OPERATOR_JOBS, *JOBS[:3]]
     data = saved(tmp_path)
-    assert [(m["case"], m["precision"]) for m in data["measurements"]] == [job[:2] for job in done]
-    assert {name: part["status"] for name, part in data["parts"].items()} == {
-        "build": "ok", "check": "not run", "layouts": "not run", "micro": "not run", "operators": "not run",
-        "small": "interrupted", "tests": "not run", "large": "not run", "plots": "not run", "verdict": "not run",
-        "sanitizer": "not run",
-    }  # fmt: skip
+    assert [(m["case"], m["precision"]) for m in data["measurements"]] == [job[:2] for job in JOBS[:2]]
+    others = dict.fromkeys(PARTS, "not run")
+    assert statuses(tmp_path) == {**others, "build": "ok", "operators": "ok", "small": "interrupted"}
     assert data["environment"]["card"] == "a card" and "benchmarks.gpu_day --out" in data["environment"]["command"]
     printed = capsys.readouterr().out
     assert "PASS" in printed and "| resident" in printed
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
-    # The other parts can be added, to results of the same card only.
-    assert command.main(["--out", str(tmp_path), "--only", "verdict"]) == 0
-    assert len(saved(tmp_path)["measurements"]) == 2
-    assert command.main(["--out", str(tmp_path), "--only", "build"]) == 0
-    assert len(saved(tmp_path)["measurements"]) == 2
+    # The rest of the session alone is run, and nothing of it twice.
+    jobs_run.interrupted, jobs_run.jobs = None, []
+    assert command.main(session) == 0
+    assert jobs_run.jobs == [*JOBS[2:]] and len(saved(tmp_path)["measurements"]) == len(JOBS)
+    done = dict.fromkeys(SESSIONS[2], "ok")
+    assert statuses(tmp_path) == others | done
+    assert command.main(session) == 0 and jobs_run.jobs == [*JOBS[2:]]
+    # Other parts can be added, to results of the same card and sources only.
+    assert command.main(["--out", str(tmp_path), "--only", "report"]) == 0
+    assert command.main(["--out", str(tmp_path), "--only", "exchange"]) == 0
+    assert len(saved(tmp_path)["measurements"]) == len(JOBS)
     monkeypatch.setattr(card, "probe", lambda folder: ({**FACTS, "card": "another"}, CONFIG))
     assert command.main(["--out", str(tmp_path), "--only", "build"]) == 0
     assert saved(tmp_path)["measurements"] == []
 
 
-def test_ctrl_c_keeps_the_layouts_that_are_there(with_a_gpu, monkeypatch, tmp_path):
-    events = [{"providers": ["a", "b"]}, {"running": "a"}, ok("a"), {"running": "b"}, KeyboardInterrupt()]
-    monkeypatch.setattr(day, "Worker", lambda work: Scripted(events))
-    assert command.main(["--out", str(tmp_path), "--only", "layouts"]) == 130
-    (kept,) = saved(tmp_path)["layouts"]
-    assert (kept["provider"], kept["status"], kept["part"]) == ("a", "ok", "layouts")
-    assert saved(tmp_path)["parts"]["layouts"]["status"] == "interrupted"
+def test_a_job_that_was_not_finished_is_run_again_with_what_is_known(with_a_gpu, monkeypatch, tmp_path):
+    first = [{"providers": ["a", "b"]}, {"running": "a"}, ok("a"), {"running": "b"}, KeyboardInterrupt()]
+    monkeypatch.setattr(day, "Worker", lambda work: Scripted(first))
+    monkeypatch.setattr(day, "LAYOUT_JOBS", LAYOUT_JOBS[:1])
+    checks = []
+    monkeypatch.setattr(day.Day, "check", lambda self, seconds: checks.append(seconds) or ("ok", ""))
+    folder = ["--out", str(tmp_path)]
+    assert command.main([*folder, "--session", "1"]) == 130
+    assert statuses(tmp_path)["layouts"] == "interrupted"
+    kept = [(m["provider"], m["status"], m["part"]) for m in saved(tmp_path)["layouts"]]
+    assert kept == [("a", "ok", "layouts"), (None, "not run", "layouts")]
+    worker = Scripted([{"providers": ["a", "b"]}, {"running": "b"}, ok("b")], [ok("launch")])
+    monkeypatch.setattr(day, "Worker", lambda work: worker)
+    assert command.main([*folder, "--session", "1"]) == 0 and len(checks) == 1
+    assert [(m["provider"], m["status"]) for m in saved(tmp_path)["layouts"]] == [("a", "ok"), ("b", "ok")]
+    assert worker.requests[0][0] == (LAYOUT_JOBS[0], {"a"}) and worker.requests[1][0] == (EXCHANGE_JOB, set())
+    # Without the time for its job a part is not finished.
+    monkeypatch.setattr(day, "Worker", lambda work: Scripted())
+    assert command.main([*folder, "--only", "layouts", "--minutes", "0.2"]) == 0
+    assert statuses(tmp_path)["layouts"] == "unfinished"
 
 
-def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(with_a_gpu, monkeypatch, tmp_path):
+def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(with_a_gpu, jobs_run, monkeypatch, tmp_path):
     def broken(*command, **options):
         raise OSError("no pip")
 
     monkeypatch.setattr(stoppable, "run", broken)
-    monkeypatch.setattr(micro, "measure", broken)
-    monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
     assert command.main(["--out", str(tmp_path)]) == 1
     parts = saved(tmp_path)["parts"]
-    for name in ("check", "micro", "tests", "sanitizer"):
+    for name in ("check", "tests", "sanitizer"):
         assert parts[name]["status"] == "failed" and parts[name]["note"].startswith("OSError: no pip")
-    others = parts.keys() - {"check", "micro", "tests", "sanitizer"}
+    others = parts.keys() - {"check", "tests", "sanitizer"}
     assert {parts[name]["status"] for name in others} == {"ok"}
+
+
+@pytest.mark.parametrize("session", [["--session", "1"], ["--session", "3"], ["--only", "check,report"], []])
+def test_a_build_that_fails_ends_the_day(session, monkeypatch, jobs_run, tmp_path, with_a_gpu):
+    commands = []
+    monkeypatch.setattr(card, "probe", lambda folder: (FACTS, NO_KERNELS))
+    monkeypatch.setattr(stoppable, "run", lambda command, *_, **options: commands.append(command) or 1)
+    assert command.main(["--out", str(tmp_path), *session]) == 1
+    assert len(commands) == 1 and not jobs_run.jobs  # neither a test nor a benchmark
+    assert statuses(tmp_path) == {**dict.fromkeys(PARTS, "not run"), "build": "failed"}
 
 
 PYTEST = """<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1" time="2.5">
@@ -188,7 +232,7 @@ PYTEST = """<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"
 
 
 @pytest.fixture
-def all_parts(with_a_gpu, monkeypatch):
+def all_parts(with_a_gpu, jobs_run, monkeypatch):
     """The order of what a whole run does, and what its tests are given; the card has no kernels yet."""
     done = []
 
@@ -203,18 +247,9 @@ def all_parts(with_a_gpu, monkeypatch):
         Path(next(word for word in command if word.startswith("--junitxml=")).partition("=")[2]).write_text(PYTEST)
         return 1
 
-    def run_job(job, worker, seconds, keep):
-        done.append(job)
-        return [measurement("resident", case=job.case, precision=job.precision)]
-
-    def measure(architecture, seconds, report):
-        done.append("micro")
-        report({"name": "stores", "status": "ok", "cycles": 1.5})
-
+    monkeypatch.setattr(jobs_run, "jobs", done)
     monkeypatch.setattr(card, "probe", lambda folder: (FACTS, NO_KERNELS))
-    monkeypatch.setattr(micro, "measure", measure)
     monkeypatch.setattr(stoppable, "run", run)
-    monkeypatch.setattr(day, "run_job", run_job)
     return done
 
 
@@ -222,10 +257,9 @@ def test_what_tells_most_comes_first(all_parts, tmp_path, capsys):
     assert command.main(["--out", str(tmp_path)]) == 1
     tests = [entry for entry in all_parts if isinstance(entry, tuple) and isinstance(entry[0], list)]
     check, others, sanitizer = tests
-    scans = [*LAYOUT_JOBS, "micro", *OPERATOR_JOBS]
-    assert all_parts == ["build", check, *scans, *SMALL_JOBS, others, *LARGE_JOBS, sanitizer]
-    parts = ["build", "check", "layouts", "micro", "operators", "small", "tests", "large", "plots", "verdict"]
-    assert list(saved(tmp_path)["parts"]) == [*parts, "sanitizer"]
+    benchmarks = [*LAYOUT_JOBS, EXCHANGE_JOB, *OPERATOR_JOBS, *SMALL_JOBS, *LARGE_JOBS]
+    assert all_parts == ["build", check, *benchmarks, others, sanitizer]
+    assert list(saved(tmp_path)["parts"]) == list(PARTS)
     # The three are all tests, and none twice.
     assert check[0][0] == "tests/scan/cuda/card/test_kernels.py" and sanitizer[0] == [
         "tests/scan/cuda/card/test_sanitizer.py"
@@ -235,7 +269,7 @@ def test_what_tells_most_comes_first(all_parts, tmp_path, capsys):
         assert environment["PIXELRNN_TUNE_TILES"] == "0"
         files = [word.removeprefix("--ignore=").partition("::")[0] for word in selection]
         assert all((ROOT / file).exists() for file in files)
-    assert 10 < float(sanitizer[1]["PIXELRNN_SANITIZER_SECONDS"]) < 60
+    assert 120 < float(sanitizer[1]["PIXELRNN_SANITIZER_SECONDS"]) < 170
 
 
 def test_everything_but_logs_and_plots_is_in_one_file(all_parts, tmp_path, capsys):
@@ -268,29 +302,40 @@ def test_everything_but_logs_and_plots_is_in_one_file(all_parts, tmp_path, capsy
     # The report is printed, and again from that file alone.
     report = capsys.readouterr().out
     assert "- check: test_cuda::test_b: AssertionError: h: error ratio 1e-2\n" in report
-    assert command.main(["--out", str(tmp_path), "--only", "verdict"]) == 0
+    assert command.main(["--out", str(tmp_path), "--only", "report"]) == 0
     assert capsys.readouterr().out.partition("## Tests")[2] == report.partition("## Tests")[2]
 
 
-def test_a_part_that_runs_again_replaces_its_measurements_alone(with_a_gpu, monkeypatch, tmp_path):
-    monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("step", case=job.case, precision=job.precision)])
+def test_a_part_that_runs_again_replaces_its_measurements_alone(with_a_gpu, jobs_run, tmp_path):
     for parts in ("small,large", "small"):
         assert command.main(["--out", str(tmp_path), "--only", parts]) == 0
         assert len(saved(tmp_path)["measurements"]) == len(JOBS)
+    assert jobs_run.jobs == [*JOBS, *SMALL_JOBS]
+
+
+@pytest.mark.parametrize("name", ["card", "torch", "commit", "csrc"])
+def test_results_of_another_card_or_source_are_not_mixed(name, tmp_path):
+    kept, facts = results.Results(tmp_path), dict.fromkeys(("card", "torch", "commit", "csrc", "date"), "one")
+    kept.start(facts)
+    kept.put("small", JOBS[0], [measurement("step")])
+    kept = results.Results(tmp_path)  # of the next process
+    kept.start({**facts, "date": "another"})
+    assert len(kept.data["measurements"]) == 1
+    kept.start({**facts, name: "another"})
+    assert kept.data["measurements"] == []
 
 
 def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     kept = results.Results(tmp_path)
-    kept.add("small", [measurement("step")])
+    kept.put("small", JOBS[0], [measurement("step")])
     monkeypatch.setattr(results.json, "dumps", lambda *args, **options: "{ torn" + 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        kept.add("small", [measurement("resident")])
+        kept.put("small", JOBS[0], [measurement("resident")])
     monkeypatch.undo()
     assert len(saved(tmp_path)["measurements"]) == 1
 
 
-def test_a_full_disk_costs_the_file_but_not_the_report(with_a_gpu, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(day, "run_job", lambda job, *_: [measurement("resident", case=job.case)])
+def test_a_full_disk_costs_the_file_but_not_the_report(with_a_gpu, jobs_run, monkeypatch, tmp_path, capsys):
     write = Path.write_text
 
     def full(self, text, *args, **options):
@@ -300,13 +345,14 @@ def test_a_full_disk_costs_the_file_but_not_the_report(with_a_gpu, monkeypatch, 
         return write(self, text, *args, **options)
 
     monkeypatch.setattr(results.Path, "write_text", full)
-    assert command.main(["--out", str(tmp_path), "--only", "small,verdict"]) == 1
+    assert command.main(["--out", str(tmp_path), "--only", "small"]) == 1
     printed = capsys.readouterr()
     assert f"gpu_day: cannot write {tmp_path / 'results.json'}: No space left on device\n" in printed.err
     assert "| resident" in printed.out and not list(tmp_path.iterdir())
 
 
-BY, FAILED = "by NVRTC 12.9 for 8.6;9.0+PTX", "failed: pip ended with exit status 0, and"
+BY, FAILED = "by NVRTC 12.9 for 8.6;9.0+PTX", "failed: exit status 0, and"
+OTHER = f"expected kernels of this checkout's csrc ({MINE}), got those of another"
 
 
 @pytest.mark.parametrize(
@@ -314,6 +360,9 @@ BY, FAILED = "by NVRTC 12.9 for 8.6;9.0+PTX", "failed: pip ended with exit statu
     [
         (CONFIG, None, BY, f"ok: the installed kernels run on this card: {BY}; "),
         (NO_KERNELS, CONFIG, BY, f"ok: built {BY}, since PIXELRNN_CUDA=0; "),
+        (STALE, CONFIG, BY, f"ok: built {BY}, since {OTHER} (0123); "),
+        (OLDER, CONFIG, BY, f"ok: built {BY}, since {OTHER} (unknown); "),
+        (STALE, STALE, BY, f"{FAILED} {OTHER} (0123); "),
         (OTHER_GPUS, CONFIG, BY, f"ok: built {BY}, since expected a GPU of 8.6, got 9.0; "),
         (NO_KERNELS, OTHER_GPUS, "by NVRTC 12.9 for 8.6", f"{FAILED} expected a GPU of 8.6, got 9.0; "),
         (NO_KERNELS, NO_KERNELS, "PIXELRNN_CUDA=0", f"{FAILED} PIXELRNN_CUDA=0; "),
@@ -325,18 +374,58 @@ def test_kernels_are_built_where_the_installed_ones_do_not_run(
     builds = []
 
     def run(command, log, seconds, cwd, **environment):
-        builds.append(command)
+        builds.append(command[1:])
         assert (environment["PIXELRNN_CUDA"], environment["PIP_NO_INDEX"], cwd) == ("1", "1", ROOT)
         return 0
 
     monkeypatch.setattr(card, "probe", lambda folder: (FACTS, after if builds else before))
     monkeypatch.setattr(stoppable, "run", run)
+    monkeypatch.setattr(day, "BUILT_IN_PLACE", False)
     command.main(["--out", str(tmp_path), "--only", "build"])
-    assert len(builds) == (after is not None)
+    assert builds == [["-m", "pip", "install", "--no-build-isolation", "--no-deps", "."]] * (after is not None)
+    if after is not None:
+        builds.clear()
+        monkeypatch.setattr(day, "BUILT_IN_PLACE", True)
+        command.main(["--out", str(tmp_path), "--only", "build"])
+        assert builds == [["setup.py", "build_ext", "--inplace"]]
     data = saved(tmp_path)
     part = data["parts"]["build"]
     assert f"{part['status']}: {part['note']}".startswith(outcome)
     assert data["environment"]["kernels"] == kernels
+
+
+def test_the_build_records_the_hash_of_its_sources(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIXELRNN_NATIVE", "0")
+    monkeypatch.setenv("PIXELRNN_CUDA", "0")
+    names = {"__file__": str(ROOT / "setup.py"), "__name__": "setup"}
+    exec((ROOT / "setup.py").read_text().removesuffix("\nmain()\n"), names)
+    assert names["plan"]()[2]["csrc"] == MINE
+    assert "csrc" in build_config()
+    (tmp_path / "cuda").mkdir()
+    hashes = set()
+    for content in ("1", "2"):
+        (tmp_path / "a.h").write_text(content)
+        hashes.add(card.source_hash.hash_of(tmp_path))
+    for name in ("b.h", "cuda/b.h"):
+        (tmp_path / "a.h").rename(tmp_path / name)
+        hashes.add(card.source_hash.hash_of(tmp_path))
+        (tmp_path / name).rename(tmp_path / "a.h")
+    assert len(hashes) == 4
+
+
+def test_a_checkout_without_git_has_its_sources_alone(monkeypatch, tmp_path):
+    """Nor does a repository answer in which the checkout lies."""
+    nested = tmp_path / "nested"
+    (nested / "csrc").mkdir(parents=True)
+    (nested / "csrc/a.h").touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "outer"]):
+        subprocess.run([*git, *arguments], check=True)
+    monkeypatch.setattr(card, "ROOT", nested)
+    found = card.environment(FACTS, CONFIG, [])
+    assert found["commit"] is None and len(found["csrc"]) == 16
+    monkeypatch.setattr(card, "ROOT", tmp_path)
+    assert card.environment(FACTS, CONFIG, [])["commit"].endswith(", with changes")
 
 
 def junit(tmp_path, tests, failures=0, skipped=0):

@@ -28,7 +28,8 @@ def test_the_scans_of_the_day():
         for precision in ("bf16", "tf32")
         for backward in (False, True)
     }
-    assert LAYOUT_JOBS[0].case == "diagonal B16 28x28 h16, forward" and LAYOUT_JOBS[0].lines == 55
+    assert LAYOUT_JOBS[0].case == "diagonal B256 28x28 h16, both directions, forward" and LAYOUT_JOBS[0].lines == 55
+    assert [job.size[0] for job in LAYOUT_JOBS] == 2 * (6 * [256] + 6 * [16])  # bf16, then tf32
     assert {job.size[0] for job in OPERATOR_JOBS} == {16, 256} and {job.directions for job in OPERATOR_JOBS} == {2}
 
 
@@ -66,6 +67,16 @@ def test_a_provider_that_crashes_costs_the_others_nothing(job):
     assert measurements[0]["note"] == "its process ended with SIGSEGV"
     (_, first), (again, _) = worker.requests
     assert first == 2 * 10 + START and again == (job, {"step"})
+
+
+def test_known_results_are_not_measured_again(job):
+    known = [{"case": MNIST, "precision": "fp32", "provider": "step", "status": "ok", "note": "of an earlier run"}]
+    worker = Scripted([PROVIDERS, {"running": "resident"}, ok("resident"), ok("good loop")])
+    measurements = run_job(job, worker, 100.0, keep, known)
+    assert measurements[0] == known[0]
+    assert statuses(measurements) == {"step": "ok", "resident": "ok", "good loop": "ok"}
+    assert worker.requests[0][0] == (job, {"step"})
+    assert run_job(job, worker, 9.0, keep, known)[0] == known[0]
 
 
 def test_a_crash_of_no_one_in_particular_fails_all(job):

@@ -1,7 +1,7 @@
 """The report and the plots of a GPU day (benchmarks/gpu_day/report.py, scan_tables.py)."""
 
 from gpu_day import report
-from gpu_day.scan_tables import layouts_table, micro_table, operators_table
+from gpu_day.scan_tables import exchange_table, layouts_table, operators_table
 
 from .made_up_day import MNIST, START, cells, layout, measurement
 
@@ -62,21 +62,14 @@ def test_kernels_of_an_operator_are_divided():
     assert row[2:] == ["backward", "2.0", "30.0", "4.5", "5", "-", "10.0"]
 
 
-def test_constants_of_the_model_beside_what_was_measured():
+def test_what_the_pieces_of_an_exchange_cost():
     found = [
-        {"name": "block_barrier_256", "status": "ok", "cycles": 30.0},
-        {"name": "block_barrier_512", "status": "ok", "cycles": 31.0},
-        {"name": "branch_every_8", "status": "ok", "cycles": 5.0},
-        {"name": "branch_every_64", "status": "ok", "cycles": 4.125},
-        {"name": "wait_cta", "status": "failed", "note": "hangs"},
-        {"name": "ex2_error", "status": "ok", "ulp": 1.2},
-        {"name": "rcp_error", "status": "ok", "ulp": 1.01},
+        {"provider": "launch", "status": "ok", "device_us": 2.5, "call_us": 4.25},
+        {"provider": "least, 8 blocks", "status": "ok", "blocks": 8, "pieces": 56, "cycles": 260.0},
+        {"provider": "forward, 8 blocks", "status": "ok", "blocks": 8, "pieces": 456, "cycles": 660.0},
+        {"provider": "forward, 2 blocks", "status": "cannot run", "note": "no clusters"},
     ]
-    rows = {(row[0], row[3]): (row[1], row[2], row[4]) for row in cells(micro_table(found))}
-    assert rows == {
-        ("BLOCK_BARRIER", "bar.sync, 256 threads"): ("25", "30.0", ""),
-        ("BLOCK_BARRIER", "bar.sync, 512 threads"): ("25", "31.0", "off by more than 20%"),
-        ("BRANCH", "taken branch"): ("8", "8.0", ""),
-        ("ex2_error", "largest error of all floats"): ("2 ulp", "1.20 ulp", ""),
-        ("rcp_error", "largest error of all floats"): ("1 ulp", "1.01 ulp", "more than documented"),
-    }
+    table, launch = exchange_table(found).split("\n\n")
+    assert cells(table) == [["least, 8 blocks", "56", "260", "-"], ["forward, 8 blocks", "456", "660", "16.0"]]
+    assert launch == "A launch: 2.50 us on the GPU, 4.25 us as called; the planner assumes 3 us."
+    assert exchange_table(found[:1]) == launch and exchange_table([]) == "None."

@@ -1,0 +1,146 @@
+"""Measures the exchange between the blocks of a cluster, and a launch: what the planner's estimate takes as constants.
+
+worker.py gives it a process of its own. NVRTC compiles the kernel on the spot.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from . import ROOT
+from .driver import Driver
+
+sys.path.append(str(ROOT / "build_tools"))
+import device_code
+
+KERNEL = Path(__file__).with_name("exchange.cu")
+PIECE, THREADS, LINES = 16, 256, 1024
+REPEATS = 7  # the first one warms up
+LAUNCH_US = 3.0  # that csrc/cuda/plan.h assumes
+
+
+class Args(ctypes.Structure):
+    """The Args of exchange.cu."""
+
+    _fields_ = [
+        ("cycles", ctypes.c_void_p),
+        ("is_right", ctypes.c_void_p),
+        *((name, ctypes.c_int) for name in ("lines", "rows", "columns", "stride", "step", "source", "targets")),
+    ]
+
+
+class Exchange(NamedTuple):
+    """Pieces of 16 bytes, in rows and columns, from each block to each target."""
+
+    blocks: int
+    rows: int
+    columns: int
+    stride: int  # bytes, as the next two: from a row to the next
+    step: int  # from a column to the next
+    source: int  # from the place of a block to that of the next
+    targets: int
+
+    @property
+    def pieces(self) -> int:
+        """That a block pushes."""
+        return self.rows * self.columns * self.targets
+
+    @property
+    def shared_memory(self) -> int:
+        return 2 * self.rows * self.stride + 16
+
+
+def forward(blocks: int, images: int = 1) -> Exchange:
+    """The states of 32 cells of 128 halves (csrc/cuda/tiling.h: stride). Those of several images go to the own block,
+    too."""
+    columns, cells = 16 // blocks, 32 * images
+    return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
+
+
+def backward(blocks: int) -> Exchange:
+    """The partial sums of 32 cells of 128 units (csrc/cuda/tiling.h: part_stride, part_step)."""
+    columns, step = 32 // blocks, 16 * blocks + 16
+    return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
+
+
+EXCHANGES = {
+    **{f"least, {blocks} blocks": Exchange(blocks, 8, 1, 272, 16, 16, blocks - 1) for blocks in (2, 4, 8)},
+    **{f"forward h128, {blocks} blocks": forward(blocks) for blocks in (2, 4, 8)},
+    "forward h128 of 4 images, 8 blocks": forward(8, images=4),
+    **{f"backward h128, {blocks} blocks": backward(blocks) for blocks in (2, 4, 8)},
+}
+
+
+def compile_kernel(architecture: str) -> tuple[bytes, str]:
+    """Returns the machine code of the kernel for an architecture such as 9.0, and what NVRTC printed."""
+    found = list(device_code.find())
+    arch = device_code.arch_of(architecture)
+    for nvrtc in found:
+        if arch in nvrtc.archs:
+            machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{arch}")
+            return machine_code, log
+    known, packages = ", ".join(nvrtc.version for nvrtc in found) or "none", " ".join(device_code.PACKAGES)
+    raise RuntimeError(f"expected an NVRTC that compiles for {architecture}, got {known}: pip install {packages}")
+
+
+class Gpu:
+    """Runs the kernel. Tests have the emulator instead of a GPU."""
+
+    def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
+        import torch  # here, since a process that only reports needs none
+
+        # First the tensors: they make the context that the driver loads the code into.
+        self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
+        self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
+        self._driver = Driver(machine_code, library)
+
+    def run(self, e: Exchange, lines: int = LINES, repeats: int = REPEATS) -> dict:
+        """Returns the cycles of a line, and how many pieces a block pushed."""
+        times = []
+        for _ in range(repeats):
+            self._is_right.zero_()
+            pointers = self._cycles.data_ptr(), self._is_right.data_ptr()
+            arguments = Args(*pointers, lines, e.rows, e.columns, e.stride, e.step, e.source, e.targets)
+            self._driver.launch("exchange", e.blocks, THREADS, e.blocks, arguments, e.shared_memory)
+            right = int(self._is_right.sum())
+            if right != e.blocks * THREADS:
+                raise RuntimeError(f"expected {e.blocks * THREADS} threads with all pieces, got {right}")
+            times.append(int(self._cycles[: e.blocks].max()) / lines)
+        times = sorted(times[1:])
+        names = {"blocks": e.blocks, "pieces": e.pieces}
+        return {**names, "cycles": times[len(times) // 2], "least": times[0], "most": times[-1]}
+
+
+def launch() -> dict:
+    """Returns the time of a launch: of the smallest kernels in a row, which wait for the GPU or for the host."""
+    import torch
+
+    from harness.gpu_timing import DeviceClock, called_seconds
+
+    one = torch.zeros(1, device="cuda")
+    function = lambda: one.add_(1)  # noqa: E731
+    return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}
+
+
+def measure_exchange(job, skip: set[str], report: Callable[[dict], None]) -> None:
+    """Reports the cycles of every exchange, and the time of a launch."""
+    import torch
+
+    capability = torch.cuda.get_device_capability()
+    report({"providers": ["launch", *EXCHANGES]})
+    gpu = None
+    for name in ["launch", *EXCHANGES]:
+        if name in skip:
+            continue
+        report({"running": name})
+        if name == "launch":
+            result = {"status": "ok", **launch()}
+        elif capability < (9, 0):
+            note = "expected compute capability 9.0 or later, got {}.{}".format(*capability)
+            result = {"status": "cannot run", "note": note}
+        else:
+            gpu = gpu or Gpu(compile_kernel("{}.{}".format(*capability))[0])
+            result = {"status": "ok", **gpu.run(EXCHANGES[name])}
+        report({"provider": name, **result})

@@ -1,0 +1,102 @@
+"""The exchange between the blocks of a cluster, measured alone (benchmarks/gpu_day/exchange.py)."""
+
+import ctypes
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from gpu_day import exchange
+from gpu_day.exchange import EXCHANGES, Exchange, Gpu
+
+
+def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
+    for blocks in (2, 4, 8):
+        units = 128 // blocks
+        s = core.Tiling(format=core.Format.bf16, backward=False, hidden=128, taps=2, blocks=blocks)
+        own = Exchange(blocks, 32, 2 * units // 16, s.stride(), 16, 2 * units, blocks - 1)
+        assert EXCHANGES[f"forward h128, {blocks} blocks"] == own
+        s = core.Tiling(format=core.Format.bf16, backward=True, hidden=128, taps=2, blocks=blocks)
+        sums = Exchange(blocks, 32, units // 4, 4 * s.part_stride(), 4 * s.part_step(), 16, blocks)
+        assert EXCHANGES[f"backward h128, {blocks} blocks"] == sums
+    pieces = {name: e.pieces for name, e in EXCHANGES.items() if e.blocks == 8}
+    assert list(pieces.values()) == [56, 448, 2048, 1024]
+    assert exchange.LAUNCH_US == pytest.approx(1e6 * core.Constants().launch)
+
+
+def test_without_an_nvrtc_of_the_architecture_there_is_one_sentence(monkeypatch):
+    other = SimpleNamespace(version="12.9", archs={"80", "90"})
+    for found, known in (([], "none"), ([other], "12.9")):
+        monkeypatch.setattr(exchange.device_code, "find", lambda found=found: iter(found))
+        with pytest.raises(
+            RuntimeError, match=f"expected an NVRTC that compiles for 13.0, got {known}: pip install nv"
+        ):
+            exchange.compile_kernel("13.0")
+
+
+class FakeDriver:
+    """A driver whose kernel stores its number of cycles, and that all but some threads have their pieces."""
+
+    lost = 0
+
+    def __init__(self, machine_code, library):
+        self.cycles = iter((0, 40, 20, 30, 10, 60, 50))  # the first launch warms up
+
+    def launch(self, kernel, blocks, threads, cluster, arguments, shared_memory):
+        assert (kernel, threads, cluster) == ("exchange", 256, blocks)
+        ctypes.c_int64.from_address(arguments.cycles).value = next(self.cycles) * arguments.lines
+        for i in range(blocks * threads - self.lost):
+            ctypes.c_int32.from_address(arguments.is_right + 4 * i).value = 1
+
+
+def measured(monkeypatch, capability, skip=()):
+    monkeypatch.setattr(exchange, "Driver", FakeDriver)
+    monkeypatch.setattr(exchange, "Gpu", lambda code: Gpu(code, "cpu"))
+    monkeypatch.setattr(exchange, "compile_kernel", lambda architecture: (b"", ""))
+    monkeypatch.setattr(exchange, "launch", lambda: {"device_us": 2.0, "call_us": 4.0})
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    events = []
+    exchange.measure_exchange(None, {*list(EXCHANGES)[1:], *skip}, events.append)
+    assert events[0] == {"providers": ["launch", *EXCHANGES]}
+    assert [event["running"] for event in events[1::2]] == [event["provider"] for event in events[2::2]]
+    return {event.pop("provider"): event for event in events[2::2]}
+
+
+def test_what_is_reported(monkeypatch):
+    name, e = next(iter(EXCHANGES.items()))
+    launch = {"status": "ok", "device_us": 2.0, "call_us": 4.0}
+    cycles = {"status": "ok", "blocks": 2, "pieces": e.pieces, "cycles": 40, "least": 10, "most": 60}
+    assert measured(monkeypatch, (9, 0)) == {"launch": launch, name: cycles}
+    assert measured(monkeypatch, (9, 0), skip=["launch"]) == {name: cycles}
+    older = {"status": "cannot run", "note": "expected compute capability 9.0 or later, got 8.9"}
+    assert measured(monkeypatch, (8, 9)) == {"launch": launch, name: older}
+    monkeypatch.setattr(FakeDriver, "lost", 1)
+    with pytest.raises(RuntimeError, match="expected 512 threads with all pieces, got 511"):
+        measured(monkeypatch, (9, 0))
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("architecture", ["8.0", "9.0", "10.0", "12.0"])
+def test_the_kernel_compiles_without_a_warning(architecture):
+    machine_code, log = exchange.compile_kernel(architecture)
+    assert log == "" and exchange.device_code.kernels_of(machine_code) == ["exchange"]
+
+
+@pytest.mark.emulated
+def test_the_pieces_come_on_the_emulator():
+    """Addresses, barriers and launches. The clock of the emulator stands still."""
+    from emulator import toolchain
+    from emulator.control import Emulator
+    from helpers import nvrtc
+
+    host, compiler = Path(__file__).with_name("driver.cpp"), nvrtc.compiler()
+    library = toolchain.library("exchange", compiler=compiler, kernels=[exchange.KERNEL], host=[host], arch="sm_90")
+    Emulator(library).device("sm_90")
+    gpu = Gpu(b"", "cpu", str(library))
+    for e in EXCHANGES.values():
+        few = e._replace(rows=min(e.rows, 64))
+        found = gpu.run(few, lines=3, repeats=2)
+        assert found == {"blocks": e.blocks, "pieces": few.pieces, "cycles": 0, "least": 0, "most": 0}
+    with pytest.raises(RuntimeError, match="^cuModuleGetFunction: "):
+        gpu._driver.launch("nothing", 1, 32, 1, exchange.Args(), 0)
