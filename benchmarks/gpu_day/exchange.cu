@@ -14,9 +14,7 @@ struct Args {
   int targets;               // as many as there are blocks: the own one too
 };
 
-}  // namespace
-
-extern "C" __global__ void __launch_bounds__(256) exchange(const __grid_constant__ Args a) {
+__device__ __forceinline__ void exchange(const Args& a) {
   using namespace pixelrnn::cuda::primitive;
   const unsigned blocks = gridDim.x, rank = cluster_rank(), warps = blockDim.x / 32, warp = threadIdx.x / 32,
                  lane = threadIdx.x % 32, first = a.targets == blocks ? 0 : 1, parts = a.rows / 8 * a.columns;
@@ -57,3 +55,14 @@ extern "C" __global__ void __launch_bounds__(256) exchange(const __grid_constant
   cluster_arrive(), cluster_wait();  // no block leaves before its peers have read
   a.is_right[rank * blockDim.x + threadIdx.x] = right;
 }
+
+}  // namespace
+
+#define EXCHANGE(blocks)                                                           \
+  extern "C" __global__ void __cluster_dims__(blocks, 1, 1) __launch_bounds__(256) \
+      exchange_##blocks(const __grid_constant__ Args a) {                          \
+    exchange(a);                                                                   \
+  }
+EXCHANGE(2)
+EXCHANGE(4)
+EXCHANGE(8)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import ROOT
-from .driver import Driver
 
 sys.path.append(str(ROOT / "build_tools"))
 import device_code
 
 KERNEL = Path(__file__).with_name("exchange.cu")
 PIECE, THREADS, LINES = 16, 256, 1024
+MOST_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 REPEATS = 7  # the first one warms up
 LAUNCH_US = 3.0  # that csrc/cuda/plan.h assumes
 
@@ -86,24 +86,38 @@ def compile_kernel(architecture: str) -> tuple[bytes, str]:
 
 
 class Gpu:
-    """Runs the kernel. Tests have the emulator instead of a GPU."""
+    """Launches the kernel by the CUDA driver API, in torch's context. Tests have the emulator instead of a GPU."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
         import torch  # here, since a process that only reports needs none
 
-        # First the tensors: they make the context that the driver loads the code into.
+        # First the tensors: they make the context that the code is loaded into.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
-        self._driver = Driver(machine_code, library)
+        self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()
+        self._call("cuModuleLoadData", ctypes.byref(self._module), machine_code)
+
+    def _call(self, name: str, *arguments) -> None:
+        if error := getattr(self._library, name)(*arguments):
+            text = ctypes.c_char_p()
+            self._library.cuGetErrorString(error, ctypes.byref(text))
+            raise RuntimeError(f"{name}: {text.value.decode() if text.value else f'error {error}'}")
+
+    def launch(self, e: Exchange, lines: int) -> None:
+        """On the default stream, which is also torch's."""
+        pointers, function = (self._cycles.data_ptr(), self._is_right.data_ptr()), ctypes.c_void_p()
+        arguments = Args(*pointers, lines, e.rows, e.columns, e.stride, e.step, e.source, e.targets)
+        self._call("cuModuleGetFunction", ctypes.byref(function), self._module, f"exchange_{e.blocks}".encode())
+        self._call("cuFuncSetAttribute", function, MOST_SHARED_MEMORY, e.shared_memory)
+        size = e.blocks, 1, 1, THREADS, 1, 1, e.shared_memory
+        self._call("cuLaunchKernel", function, *size, None, (ctypes.c_void_p * 1)(ctypes.addressof(arguments)), None)
 
     def run(self, e: Exchange, lines: int = LINES, repeats: int = REPEATS) -> dict:
         """Returns the cycles of a line, and how many pieces a block pushed."""
         times = []
         for _ in range(repeats):
             self._is_right.zero_()
-            pointers = self._cycles.data_ptr(), self._is_right.data_ptr()
-            arguments = Args(*pointers, lines, e.rows, e.columns, e.stride, e.step, e.source, e.targets)
-            self._driver.launch("exchange", e.blocks, THREADS, e.blocks, arguments, e.shared_memory)
+            self.launch(e, lines)
             right = int(self._is_right.sum())
             if right != e.blocks * THREADS:
                 raise RuntimeError(f"expected {e.blocks * THREADS} threads with all pieces, got {right}")

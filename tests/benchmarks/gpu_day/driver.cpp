@@ -1,8 +1,9 @@
-// A libcuda.so.1 over the emulator: the functions that benchmarks/gpu_day/driver.py calls, for exchange.cu.
+// A libcuda.so.1 over the emulator: the functions that benchmarks/gpu_day/exchange.py calls, for exchange.cu.
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
-#include <cstring>
+#include <map>
+#include <string>
 
 #include "emulator.h"
 
@@ -22,11 +23,19 @@ std::vector<emulator::Buffer> buffers(const void* args, dim3) {
       {a.is_right, kBlocks * kThreads * sizeof *a.is_right, emulator::Access::in_out, "is_right"}};
 }
 
+struct Kernel {
+  const void* entry;
+  unsigned cluster;  // its __cluster_dims__
+};
+
 }  // namespace
 
 extern "C" {
 
-extern const void* const exchange_entry;
+extern const void *const exchange_2_entry, *const exchange_4_entry, *const exchange_8_entry;
+
+static const std::map<std::string, Kernel> kernels = {{"exchange_2", {exchange_2_entry, 2}},
+    {"exchange_4", {exchange_4_entry, 4}}, {"exchange_8", {exchange_8_entry, 8}}};
 
 CUresult cuGetErrorString(CUresult error, const char** text) {
   *text = cudaGetErrorString(static_cast<cudaError_t>(error));
@@ -34,31 +43,32 @@ CUresult cuGetErrorString(CUresult error, const char** text) {
 }
 
 CUresult cuModuleLoadData(CUmodule*, const void*) {
-  emulator::add_kernel({"exchange", exchange_entry, sizeof(Args), buffers});
+  for (const auto& [name, kernel] : kernels) emulator::add_kernel({name.c_str(), kernel.entry, sizeof(Args), buffers});
   return CUDA_SUCCESS;
 }
 
 CUresult cuModuleGetFunction(CUfunction* function, CUmodule, const char* name) {
-  if (strcmp(name, "exchange")) return CUDA_ERROR_NOT_FOUND;
-  *function = static_cast<CUfunction>(const_cast<void*>(exchange_entry));
+  const auto found = kernels.find(name);
+  if (found == kernels.end()) return CUDA_ERROR_NOT_FOUND;
+  *function = reinterpret_cast<CUfunction>(const_cast<Kernel*>(&found->second));
   return CUDA_SUCCESS;
 }
 
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) return CUDA_ERROR_INVALID_VALUE;
-  return static_cast<CUresult>(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, value));
+  const void* const entry = reinterpret_cast<const Kernel*>(function)->entry;
+  return static_cast<CUresult>(cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize, value));
 }
 
-CUresult cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction function, void** arguments, void** extra) {
-  if (extra || c->numAttrs != 1 || c->attrs->id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
-    return CUDA_ERROR_INVALID_VALUE;
-  const auto& blocks = c->attrs->value.clusterDim;
+CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads_x, unsigned threads_y,
+    unsigned threads_z, unsigned shared, CUstream stream, void** arguments, void** extra) {
+  if (extra) return CUDA_ERROR_INVALID_VALUE;
+  const Kernel& kernel = *reinterpret_cast<const Kernel*>(function);
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim.x = blocks.x, cluster.val.clusterDim.y = blocks.y, cluster.val.clusterDim.z = blocks.z;
-  cudaLaunchConfig_t config{dim3(c->gridDimX, c->gridDimY, c->gridDimZ), dim3(c->blockDimX, c->blockDimY, c->blockDimZ),
-      c->sharedMemBytes, c->hStream, &cluster, 1};
-  return static_cast<CUresult>(cudaLaunchKernelExC(&config, function, arguments));
+  cluster.val.clusterDim = {kernel.cluster, 1, 1};
+  cudaLaunchConfig_t config{dim3(x, y, z), dim3(threads_x, threads_y, threads_z), shared, stream, &cluster, 1};
+  return static_cast<CUresult>(cudaLaunchKernelExC(&config, kernel.entry, arguments));
 }
 
 }  // extern "C"
