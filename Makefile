@@ -1,7 +1,7 @@
 # The commands of CI, in the environment that is active: .ci/run and the workflow of GitHub make environments, and call these. A
 # Makefile, since a tool that makes environments of its own, such as nox, would have to be told about theirs.
 
-.PHONY: lint types docs smoke test sweep emulated all quick build native bench-check pretrained wheel release-check
+.PHONY: kernels lint types docs smoke test sweep emulated all quick build native bench-check pretrained wheel release-check
 
 lint:
 	ruff check .
@@ -12,6 +12,10 @@ lint:
 types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
+
+# Every file that follows from csrc/cuda/variants.csv; needs `pip install --group device-code`.
+kernels:
+	PYTHONPATH=tests:benchmarks:. python -m scan.cuda.tables
 
 # The site of documents, in build/site; a link that leads nowhere is an error.
 docs:

@@ -1,5 +1,6 @@
 // The functions of the CUDA driver API that host code calls. driver.cpp looks them up in libcuda.so.1 at first use, so
-// this module links to no CUDA library and serves every CUDA that torch is built for. tests/helpers/emulated has its own table.
+// this module links to no CUDA library and serves every CUDA that torch is built for. tests/helpers/emulated has its
+// own table.
 #pragma once
 #include <cuda.h>
 

@@ -23,10 +23,10 @@
 #define PIXELRNN_BODY_images PIXELRNN_BODY_cluster
 
 namespace pixelrnn::cuda {
-template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(
-    const ForwardArgs& a) {
+template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(
+    const typename Family<G>::Forward& a) {
   if constexpr (KIND == Kind::images) scan_forward_images<F, PAIRS>(a);
-  else scan_forward<F, 4, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
+  else scan_forward<F, G, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
 }
 }  // namespace pixelrnn::cuda
 
@@ -36,17 +36,13 @@ template <Format F, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __fo
     BODY(__VA_ARGS__(a);)                                                                  \
   }                                                                                        \
   PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
-#define PACK(F) PIXELRNN_KERNEL(pack_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 4>)
-#define PACK5(F) PIXELRNN_KERNEL(pack5_##F, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, 5>)
-#define FORWARD(name, F, HELD, TILES, THREADS, KIND)                                      \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs, PIXELRNN_BODY_##KIND, \
-      forward_of<Format::F, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND>)
-#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND)                                      \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs, PIXELRNN_BODY_##KIND, \
-      scan_backward<Format::F, 4, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)
-#define FORWARD5(name, F, HELD, TILES, THREADS, KIND)                                      \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), ForwardArgs5, PIXELRNN_BODY_##KIND, \
-      scan_forward<Format::F, 5, kHeld_##HELD.registers, kHeld_##HELD.shared, TILES, Kind::KIND == Kind::cluster>)
-#define BACKWARD5(name, F, HELD, UNITS, THREADS, KIND)                                      \
-  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), BackwardArgs5, PIXELRNN_BODY_##KIND, \
-      scan_backward<Format::F, 5, kHeld_##HELD.registers, kHeld_##HELD.shared, UNITS, Kind::KIND == Kind::cluster>)
+#define PIXELRNN_PACK(name, F, G) PIXELRNN_KERNEL(name, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, G>)
+#define PIXELRNN_PACK_4(F) PIXELRNN_PACK(pack_##F, F, 4)
+#define PIXELRNN_PACK_5(F) PIXELRNN_PACK(pack5_##F, F, 5)
+#define PACK(F, G) PIXELRNN_PACK_##G(F)
+#define FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND)                             \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Forward, PIXELRNN_BODY_##KIND, \
+      forward_of<Format::F, G, REGISTERS, SHARED, TILES, Kind::KIND>)
+#define BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND)                             \
+  PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Backward, PIXELRNN_BODY_##KIND, \
+      scan_backward<Format::F, G, REGISTERS, SHARED, UNITS, Kind::KIND == Kind::cluster>)

@@ -9,15 +9,11 @@
 #include "entry.h"
 #include "estimate.h"
 
-#define FORWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
-#define BACKWARD(name, ...) PIXELRNN_DECLARE_ENTRY(name);
-#define FORWARD5 FORWARD
-#define BACKWARD5 BACKWARD
-PIXELRNN_VARIANTS
+#define FORWARD(G, name, ...) PIXELRNN_DECLARE_ENTRY(name);
+#define BACKWARD FORWARD
+PIXELRNN_KERNELS
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD5
-#undef BACKWARD5
 
 namespace pixelrnn::cuda {
 namespace {
@@ -26,19 +22,13 @@ constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMo
 constexpr int64_t kMostOffset =
     1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
 
-#define FORWARD(name, F, HELD, TILES, THREADS, KIND) \
-  {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 4},
-#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
-  {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 4},
-#define FORWARD5(name, F, HELD, TILES, THREADS, KIND) \
-  {#name, name##_entry, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 5},
-#define BACKWARD5(name, F, HELD, UNITS, THREADS, KIND) \
-  {#name, name##_entry, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 5},
-const Variant kVariants[] = {PIXELRNN_VARIANTS};
+#define FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND) \
+  {#name, name##_entry, Format::F, false, Kind::KIND, {REGISTERS, SHARED}, TILES, THREADS, G},
+#define BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND) \
+  {#name, name##_entry, Format::F, true, Kind::KIND, {REGISTERS, SHARED}, UNITS, THREADS, G},
+const std::vector<Variant> kVariants = {PIXELRNN_KERNELS};
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD5
-#undef BACKWARD5
 
 int shared_weights(const Variant& v, const Tiling& s) {
   return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes();
@@ -57,6 +47,8 @@ std::string milliseconds(double seconds) {
 }
 
 }  // namespace
+
+const std::vector<Variant>& every_variant() { return kVariants; }
 
 std::string Plan::describe() const {
   if (!variant) return "step path: " + why_not;

@@ -25,7 +25,7 @@ struct Device {
   int multiprocessors;
 };
 
-// One compiled kernel, see variants.h.
+// One compiled kernel: a row of variants.csv.
 struct Variant {
   const char* name;
   const void* entry;
@@ -41,6 +41,7 @@ struct Variant {
   // says: "8_1_256".
   bool is(const std::string& suffix) const;
 };
+const std::vector<Variant>& every_variant();
 
 struct Plan {
   const Variant* variant = nullptr;  // null: there is none

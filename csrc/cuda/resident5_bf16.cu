@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK5(bf16)
-PIXELRNN_HALF_VARIANTS5(bf16)
+PACK(bf16, 5)
+PIXELRNN_KERNELS_bf16_5

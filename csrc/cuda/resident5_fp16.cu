@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK5(fp16)
-PIXELRNN_HALF_VARIANTS5(fp16)
+PACK(fp16, 5)
+PIXELRNN_KERNELS_fp16_5

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK5(fp32)
-PIXELRNN_FP32_VARIANTS5(fp32)
+PACK(fp32, 5)
+PIXELRNN_KERNELS_fp32_5

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK5(tf32)
-PIXELRNN_TF32_VARIANTS5(tf32)
+PACK(tf32, 5)
+PIXELRNN_KERNELS_tf32_5

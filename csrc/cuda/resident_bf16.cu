@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK(bf16)
-PIXELRNN_HALF_VARIANTS(bf16)
+PACK(bf16, 4)
+PIXELRNN_KERNELS_bf16_4

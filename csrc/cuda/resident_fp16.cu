@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK(fp16)
-PIXELRNN_HALF_VARIANTS(fp16)
+PACK(fp16, 4)
+PIXELRNN_KERNELS_fp16_4

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK(fp32)
-PIXELRNN_FP32_VARIANTS(fp32)
+PACK(fp32, 4)
+PIXELRNN_KERNELS_fp32_4

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
-PACK(tf32)
-PIXELRNN_TF32_VARIANTS(tf32)
+PACK(tf32, 4)
+PIXELRNN_KERNELS_tf32_4

@@ -10,16 +10,6 @@
 #include "cuda/plan.h"
 #include "cuda/tiling.h"
 
-#define FORWARD(name, ...) extern "C" const void* const name##_entry = nullptr;
-#define BACKWARD(name, ...) extern "C" const void* const name##_entry = nullptr;
-#define FORWARD5 FORWARD
-#define BACKWARD5 BACKWARD
-PIXELRNN_VARIANTS
-#undef FORWARD
-#undef BACKWARD
-#undef FORWARD5
-#undef BACKWARD5
-
 namespace py = pybind11;
 using namespace pybind11::literals;
 
@@ -118,19 +108,7 @@ void bind_variants(py::module_& m) {
       .def_readonly("threads", &Variant::threads)
       .def_readonly("gates", &Variant::gates)
       .def("is_", &Variant::is);
-#define FORWARD(name, F, HELD, TILES, THREADS, KIND) \
-  {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 4},
-#define BACKWARD(name, F, HELD, UNITS, THREADS, KIND) \
-  {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 4},
-#define FORWARD5(name, F, HELD, TILES, THREADS, KIND) \
-  {#name, nullptr, Format::F, false, Kind::KIND, kHeld_##HELD, TILES, THREADS, 5},
-#define BACKWARD5(name, F, HELD, UNITS, THREADS, KIND) \
-  {#name, nullptr, Format::F, true, Kind::KIND, kHeld_##HELD, UNITS, THREADS, 5},
-  m.attr("variants") = std::vector<Variant>{PIXELRNN_VARIANTS};
-#undef FORWARD
-#undef BACKWARD
-#undef FORWARD5
-#undef BACKWARD5
+  m.attr("variants") = every_variant();
 }
 
 void bind_plan(py::module_& m) {
@@ -184,6 +162,7 @@ void bind_plan(py::module_& m) {
       .def_readonly("shared_memory", &Plan::shared_memory)
       .def_readonly("at_once", &Plan::at_once)
       .def_readonly("seconds", &Plan::seconds)
+      .def_readonly("cycles", &Plan::cycles)
       .def_readonly("cost", &Plan::cost)
       .def_readonly("why_not", &Plan::why_not)
       .def("describe", &Plan::describe);

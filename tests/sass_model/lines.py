@@ -8,7 +8,7 @@ holds them by kernel and warps.
 from functools import cache
 from typing import NamedTuple
 
-from helpers.kernels import kernels
+from helpers.kernels import every_kernel
 
 from . import flow, model
 
@@ -38,7 +38,7 @@ def has_one_tile(kernel):
 
 @cache
 def by_name():
-    return {kernel.name: kernel for kernel in [*kernels(), *kernels(5)]}
+    return {kernel.name: kernel for kernel in every_kernel()}
 
 
 def tiles_at_once(kernel):

@@ -1,8 +1,6 @@
 """What the kernels' machine code says of their speed, by a model (tests/sass_model): it predicts cycles of a line and
 measures nothing."""
 
-from typing import NamedTuple
-
 import pytest
 
 from gpu_day import cost_table
@@ -10,8 +8,6 @@ from helpers import nvrtc
 from helpers.root import ROOT
 from sass_model import compiler, flow, model
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
-
-TOLERANCE = 1.05
 
 
 # ---- the model itself, on code made up for it
@@ -159,38 +155,13 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
 
 # ---- the compiled kernels
 # -------------------------------------------------------------------------------------------------
-class Case(NamedTuple):
-    """What a line of a layout came to. Update `reached` and `divergent` when a kernel gets better."""
-
-    name: str
-    kernel: str
-    warps: int  # that share a scheduler
-    layout: dict  # of lines.rules
-    reached: int  # cycles
-    divergent: int  # regions in the loop
-
-
-CASES = [
-    Case("MNIST h16, forward bf16", "forward_bf16_2_1_256_single", 2, {}, 647, 0),
-    Case("MNIST h16, forward tf32", "forward_tf32_2_1_256_single", 2, {}, 600, 0),
-    Case("28x28 h64, C = 8, forward bf16", "forward_bf16_4_1_256_cluster", 1, {}, 738, 3),
-    Case("CIFAR h128, C = 8, forward bf16", "forward_bf16_8_1_256_cluster", 2, {}, 1119, 3),
-    Case("CIFAR h128, C = 8, forward tf32", "forward_tf32_8s_1_256_cluster", 2, {}, 1541, 5),
-    Case("MNIST h16, backward bf16", "backward_bf16_4_4_256_single", 1, {}, 545, 0),
-    Case("CIFAR h128, four images in C = 8, forward bf16", "forward_bf16_8_1_256_images", 2, {}, 2374, 0),
-    Case("CIFAR h128, C = 8, backward bf16", "backward_bf16_4_1_512_cluster", 4, {}, 1283, 1),
-    Case(
-        "CIFAR h128, one block, backward bf16", "backward_bf16_20s_0_256_single", 2, {"tiles": 4, "cells": 8}, 8898, 3
-    ),
-]
-
 # What a line may hold all the same: the fact, of which kernels, and why.
 ALLOWED = {
     **dict.fromkeys(
         (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
         "the wait for what peers stored is acquire.cluster, as the memory model asks for",
     ),
-    ("divergent region", ""): "one lane waits for its warp, lanes push to as many peers as there are: bounded by CASES",
+    ("divergent region", ""): "one lane waits for its warp, lanes push to as many peers as there are: see below",
 }
 
 
@@ -217,35 +188,17 @@ def of_kernel(code):
 
 def skip_unless_pinned():
     if compiler.version() != compiler.PINNED:
-        pytest.skip(f"reported only: the bounds are for NVRTC {compiler.PINNED}, this is {compiler.version()}")
-
-
-@pytest.mark.emulated
-@pytest.mark.xdist_group("the model's compiler")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_no_line_takes_longer_than_it_did(case, of_kernel, record_property):
-    from sass_model import lines
-
-    found = of_kernel(case.kernel)
-    line = model.walk(found, warps=case.warps, rules=lines.rules(lines.by_name()[case.kernel], **case.layout))
-    divergent = flow.facts(found)["divergent region"]
-    record_property(
-        "figure", f"{case.name}: {line.cycles:.0f} cycles a line by a model, {case.reached} reached; {case.kernel}"
-    )
-    assert line.products, "the way round the product was taken"
-    skip_unless_pinned()
-    assert line.cycles <= TOLERANCE * case.reached
-    assert divergent <= case.divergent
+        pytest.skip(f"the table is for NVRTC {compiler.PINNED}, this is {compiler.version()}")
 
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without(of_kernel):
     """On any path, in every resident kernel, with any compiler."""
-    from helpers.kernels import kernels
+    from helpers.kernels import every_kernel
 
     found = {}
-    for kernel in [*kernels(), *kernels(5)]:
+    for kernel in every_kernel():
         for fact, count in flow.facts(of_kernel(kernel.name)).items():
             if count and not any(fact == allowed and part in kernel.name for allowed, part in ALLOWED):
                 found[kernel.name, fact] = count
@@ -254,16 +207,14 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
-def test_the_committed_table_is_what_the_model_writes(code):
-    """`python tests/sass_model/table.py` writes it. What a GPU day measured stays: then only the kernels are
-    compared."""
+def test_the_committed_table_is_what_the_model_writes():
+    """What a GPU day measured stays: then only the kernels and their registers are compared."""
     from sass_model import table
 
-    committed = cost_table.read()
     skip_unless_pinned()
-    modelled = table.modelled()
+    committed, modelled = cost_table.read(), table.modelled()
     if committed.source.startswith("a model"):
-        assert cost_table.text(committed) == cost_table.text(modelled)
+        assert cost_table.text(committed) == cost_table.text(modelled), "expected csrc/cuda/costs.h: run `make kernels`"
     else:
         assert [row[:2] for row in committed.rows] == [row[:2] for row in modelled.rows]
 
@@ -271,9 +222,8 @@ def test_the_committed_table_is_what_the_model_writes(code):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_first_generation_fails(code):
-    """Each fact that a kernel is searched for, and the bound of the smallest cluster, found in what the first kernels
-    did."""
+    """The first kernels held each fact that a kernel is searched for, and their line took twice as long."""
     first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
-    case = next(case for case in CASES if case.kernel == "forward_bf16_4_1_256_cluster")
-    assert model.walk(first, warps=case.warps).cycles > 2 * TOLERANCE * case.reached
+    now = next(row for row in cost_table.read().rows if row.kernel == "forward_bf16_4_1_256_cluster")
+    assert model.walk(first).cycles > 2 * now.costs[0].line

@@ -61,11 +61,13 @@ std::vector<Buffer> scan_buffers(const BackwardArgsOf<G>& a, size_t cells, dim3 
   };
 }
 
-std::vector<Buffer> forward_buffers(const void* p, dim3 grid) {
-  return scan_buffers(*static_cast<const ForwardArgs*>(p), grid, Access::out);
+using ForwardArgs4 = ForwardArgs;
+using BackwardArgs4 = BackwardArgs;
+std::vector<Buffer> forward_buffers_4(const void* p, dim3 grid) {
+  return scan_buffers(*static_cast<const ForwardArgs4*>(p), grid, Access::out);
 }
-std::vector<Buffer> backward_buffers(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const BackwardArgs*>(p);
+std::vector<Buffer> backward_buffers_4(const void* p, dim3 grid) {
+  const auto& a = *static_cast<const BackwardArgs4*>(p);
   return scan_buffers(a, a.geometry[0].cells, grid, Access::out);
 }
 template <class Args5, class... Cells> std::vector<Buffer> scan_buffers_5(const Args5& a, dim3 grid, Cells... cells) {
@@ -149,11 +151,9 @@ template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const
 }  // namespace
 
 #define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name)
-#define FORWARD(name, ...) DECLARE(name);
-#define BACKWARD(name, ...) DECLARE(name);
-#define FORWARD5 FORWARD
-#define BACKWARD5 BACKWARD
-PIXELRNN_VARIANTS
+#define FORWARD(G, name, ...) DECLARE(name);
+#define BACKWARD FORWARD
+PIXELRNN_KERNELS
 #define PACK(F)      \
   DECLARE(pack_##F); \
   DECLARE(pack5_##F)
@@ -182,19 +182,15 @@ DECLARE(border_sums_float16);
 DECLARE(border_sums_bfloat16);
 #undef FORWARD
 #undef BACKWARD
-#undef FORWARD5
-#undef BACKWARD5
 
 static const bool added = [] {
   auto add = [](const char* name, const void* entry, size_t args_bytes, auto buffers) {
     emulator::add_kernel({name, entry, args_bytes, buffers});
   };
 #define ADD(name, Args, buffers) add(#name, name##_entry, sizeof(Args), buffers)
-#define FORWARD(name, ...) ADD(name, ForwardArgs, forward_buffers);
-#define BACKWARD(name, ...) ADD(name, BackwardArgs, backward_buffers);
-#define FORWARD5(name, ...) ADD(name, ForwardArgs5, forward_buffers_5);
-#define BACKWARD5(name, ...) ADD(name, BackwardArgs5, backward_buffers_5);
-  PIXELRNN_VARIANTS
+#define FORWARD(G, name, ...) ADD(name, ForwardArgs##G, forward_buffers_##G);
+#define BACKWARD(G, name, ...) ADD(name, BackwardArgs##G, backward_buffers_##G);
+  PIXELRNN_KERNELS
 #define PACK(F)                          \
   ADD(pack_##F, PackArgs, pack_buffers); \
   ADD(pack5_##F, PackArgs, pack_buffers)

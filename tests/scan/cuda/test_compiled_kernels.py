@@ -8,15 +8,12 @@ import pytest
 
 from helpers import nvrtc
 from helpers.emulated import library
-from helpers.kernels import FORMATS, kernels
+from helpers.kernels import FORMATS, every_kernel
 from helpers.resources import ARCHITECTURES, compiled
 from helpers.scans import Problem
 from sass_model import sass
 
 pytestmark = pytest.mark.emulated
-
-ALL_KERNELS = [*kernels(), *kernels(5)]
-
 
 # The kernels that NVRTC 12.9 lets spill, and the most bytes of a thread that one stores. nvcc 13.0 spills none of them.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
@@ -25,7 +22,7 @@ SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_no_kernel_spills(arch):
     found, _ = compiled(arch)
-    assert {kernel.name for kernel in ALL_KERNELS} <= found.keys()
+    assert {kernel.name for kernel in every_kernel()} <= found.keys()
     spilled = {name: use for name, use in found.items() if use.stack or use.spill_stores or use.spill_loads}
     kernels, most = SPILLS.get(arch, (0, 0))
     assert len(spilled) <= kernels and all(use.spill_stores <= most for use in spilled.values()), spilled
@@ -69,7 +66,7 @@ def functions(arch):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_tensor_core_instructions_are_there(arch):
-    for kernel in ALL_KERNELS:
+    for kernel in every_kernel():
         if kernel.kind != "single" and arch == "sm_80":
             continue  # empty: there are no clusters
         found = {i.opcode for i in functions(arch)[kernel.name] if i.name == "HMMA"}

@@ -4,7 +4,6 @@ import math
 import random
 import re
 from itertools import product
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pixelrnn_ext as px
-from helpers.kernels import FORMATS, kernels
+from helpers.kernels import FORMATS, every_kernel
 from pixelrnn_ext.operators import library
 from sass_model import lines
 
+from .sizes import NAMED, Size
+
 built = pytest.mark.skipif(library.why_no_cuda() is not None, reason=f"{library.why_no_cuda()}")
 H100, A100, TURING = (9, 0), (8, 0), (7, 5)
-KERNELS = [*kernels(), *kernels(5)]
+KERNELS = every_kernel()
 
 
 @pytest.mark.skipif(library.why_no_cuda() is None, reason="the CUDA kernels are built")
@@ -70,94 +71,18 @@ def test_errors():
 
 
 # ---- the planner alone
-class Case(NamedTuple):
-    name: str
-    capability: int
-    format: str
-    backward: bool
-    hidden: int
-    taps: int
-    size: tuple[int, int]
-    images: int
-    directions: int
-    plan: str  # how it begins
-
-
-CASES = [
-    Case("MNIST h16, forward", 90, "bf16", False, 16, 2, (28, 28), 16, 2, "forward_bf16_2_1_256_single: 1 block"),
-    Case("MNIST h16, backward", 90, "bf16", True, 16, 2, (28, 28), 16, 2, "backward_bf16_4_4_256_single: 1 block"),
-    Case("MNIST h16, forward in tf32", 90, "tf32", False, 16, 2, (28, 28), 16, 2,
-         "forward_tf32_2_1_256_single: 1 block"),
-    Case("MNIST h16, backward in fp32", 90, "fp32", True, 16, 2, (28, 28), 16, 2,
-         "backward_fp32_s_0_512_cluster: 2 blocks"),
-    Case("MNIST h16, 256 images", 90, "bf16", False, 16, 2, (28, 28), 256, 2, "forward_bf16_2_1_256_single: 1 block"),
-    Case("28x28 h64, forward of one image", 90, "bf16", False, 64, 2, (28, 28), 1, 2,
-         "forward_bf16_4_1_256_cluster: 8 blocks"),
-    Case("28x28 h64, backward", 90, "bf16", True, 64, 2, (28, 28), 16, 2, "backward_bf16_4_1_512_cluster: 4 blocks"),
-    Case("CIFAR h128, forward of one image", 90, "bf16", False, 128, 2, (32, 32), 1, 2,
-         "forward_bf16_8_4_256_cluster: 8 blocks"),
-    Case("CIFAR h128, backward of one image", 90, "bf16", True, 128, 2, (32, 32), 1, 2,
-         "backward_bf16_4_1_512_cluster: 8 blocks"),
-    Case("CIFAR h128, forward in tf32", 90, "tf32", False, 128, 2, (32, 32), 1, 2,
-         "forward_tf32_8s_1_256_cluster: 8 blocks"),
-    Case("CIFAR h128, forward of 16 images", 90, "bf16", False, 128, 2, (32, 32), 16, 2,
-         "forward_bf16_8_4_256_cluster: 4 blocks"),
-    Case("CIFAR h128, backward in fp32", 90, "fp32", True, 128, 2, (32, 32), 16, 2,
-         "backward_fp32_s_0_512_cluster: 8 blocks"),
-    Case("CIFAR h128, forward of 256 images", 90, "bf16", False, 128, 2, (32, 32), 256, 2,
-         "forward_bf16_8_1_256_images: 8 blocks for 4 images"),
-    Case("CIFAR h128, backward of 256 images", 90, "bf16", True, 128, 2, (32, 32), 256, 2,
-         "backward_bf16_20s_0_256_single: 1 block"),
-    Case("CIFAR h128, 256 images in fp32", 90, "fp32", False, 128, 2, (32, 32), 256, 2, "step path: faster"),
-    Case("Row LSTM h128, forward", 90, "bf16", False, 128, 3, (32, 32), 16, 1,
-         "forward_bf16_s_1_512_cluster: 8 blocks"),
-    Case("64x64 h128, forward", 90, "bf16", False, 128, 2, (64, 64), 16, 2, "forward_bf16_8_4_256_cluster: 4 blocks"),
-    Case("h256, backward", 90, "bf16", True, 256, 2, (32, 32), 16, 2, "backward_bf16_8_4_256_cluster: 8 blocks"),
-    Case("h256 in tf32", 90, "tf32", False, 256, 2, (32, 32), 16, 2,
-         "step path: the weights and lines of hidden size 256, 2 taps and lines of 32 cells need 330800 bytes of "
-         "shared memory, a block may have 232448"),
-    Case("A100, MNIST h16", 80, "bf16", False, 16, 2, (28, 28), 16, 2, "forward_bf16_2_1_256_single: 1 block"),
-    Case("A100, CIFAR h128, forward", 80, "bf16", False, 128, 2, (32, 32), 16, 2,
-         "forward_bf16_4s_4_512_single: 1 block"),
-    Case("A100, CIFAR h128, backward", 80, "bf16", True, 128, 2, (32, 32), 16, 2,
-         "backward_bf16_20s_0_256_single: 1 block"),
-    Case("A100, 64x64 h128, backward", 80, "bf16", True, 128, 2, (64, 64), 16, 2,
-         "step path: the weights and lines of hidden size 128, 2 taps and lines of 64 cells need 232464 bytes of "
-         "shared memory, a block may have 166912 without clusters of thread blocks"),
-    Case("RTX 3090, h32", 86, "fp16", False, 32, 2, (32, 32), 16, 2, "forward_fp16_s_1_512_single: 1 block"),
-    Case("B200, CIFAR h128", 100, "bf16", False, 128, 2, (32, 32), 16, 2, "forward_bf16_8_4_256_cluster: 4 blocks"),
-    Case("RTX 5090, CIFAR h128, backward in fp32", 120, "fp32", True, 128, 2, (32, 32), 16, 2,
-         "step path: the weights and lines of hidden size 128, 2 taps and lines of 32 cells need 114464 bytes of "
-         "shared memory, a block may have 101376"),
-    Case("a hidden size of 20", 90, "bf16", False, 20, 2, (28, 28), 16, 2,
-         "step path: expected a hidden size that is a multiple of 8, got 20"),
-    Case("Turing", 75, "bf16", False, 16, 2, (28, 28), 16, 2,
-         "step path: expected a GPU of compute capability 8.0 or later, got 7.5"),
-]  # fmt: skip
-
-
 def problem(core, format, backward, hidden, taps, size, images, directions, gates=4):
     geometry = (core.Geometry.diagonal if taps == 2 else core.Geometry.row)(*size)
     sizes = geometry.lines, geometry.cells, images, directions, gates
     return core.Problem(core.Format[format], backward, hidden, taps, *sizes)
 
 
-def described(core, case):
-    _, capability, *sizes, _ = case
-    return core.plan(problem(core, *sizes), core.known_device(capability)).describe()
-
-
 def test_a_plan_says_where_memory_bounds_it(core):
     """256 images of 28x28 h16 in tf32, and 16 in bf16; a GPU day takes no cycles from the first
     (benchmarks/gpu_day/costs.py)."""
-    drawn = ("tf32", 256), ("bf16", 16)
-    cases = [Case("", 90, format, False, 16, 2, (28, 28), images, 2, "") for format, images in drawn]
-    assert [" cycles a line, bound by memory, by " in described(core, case) for case in cases] == [True, False]
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_chosen(core, case):
-    assert described(core, case).startswith(case.plan)
+    found = [Size(90, format, False, 16, 2, 28, images, 2) for format, images in (("tf32", 256), ("bf16", 16))]
+    plans = [size.plan(core).describe() for size in found]
+    assert [" cycles a line, bound by memory, by " in plan for plan in plans] == [True, False]
 
 
 def test_a_plan_says_what_it_expects_and_how_it_knows(core):
@@ -165,13 +90,13 @@ def test_a_plan_says_what_it_expects_and_how_it_knows(core):
     resident = rf"{layout}; expected [\d.]+ ms, \d+ cycles a line(, bound by memory)?, by {{}}"
     step = r"step path: (faster by {}: [\d.]+ ms, \w+ [\d.]+ ms|expected .*|the weights .*|no kernel .*)"
     source = r"(a model, NVRTC [\d.]+|measurements on .+)"
-    for case in CASES:
-        plan = described(core, case)
+    for size in NAMED.values():
+        plan = size.plan(core).describe()
         assert re.fullmatch(f"{resident}|{step}".replace("{}", source), plan), plan
 
 
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
-    """`emulated.kernels` reads variants.h itself, since tests are collected without a compiler."""
+    """`helpers.kernels` reads variants.csv, since tests are collected without a compiler."""
 
     def pairs(held):
         return held.registers, None if held.shared == core.held_any else held.shared
@@ -198,7 +123,7 @@ def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
 
 def test_every_kernel_is_chosen_for_some_size(core):
     """On some card, with each constant of the estimate as it is, or 25 % higher or lower, or the kernel's own figures
-    25 % lower. A kernel that never is has no place in variants.h."""
+    25 % lower. A kernel that never is has no place in variants.csv."""
     missing = {(v.format, v.backward, v.gates): set() for v in core.variants}
     for variant in core.variants:
         missing[variant.format, variant.backward, variant.gates].add(variant.name)

@@ -6,10 +6,8 @@
 #include "../../csrc/cuda/variants.h"
 #include "code.h"
 
-#define FORWARD(name, ...) #name,
+#define FORWARD(G, name, ...) #name,
 #define BACKWARD FORWARD
-#define FORWARD5 FORWARD
-#define BACKWARD5 FORWARD
 #define STEP(name)                                                                                                  \
   "step_forward_" #name "_4", "step_backward_" #name "_4", "step_forward_" #name "_5", "step_backward_" #name "_5", \
       "border_sums_" #name
@@ -17,7 +15,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-const std::set<std::string> kResident = {PIXELRNN_VARIANTS "pack_bf16", "pack_fp16", "pack_tf32", "pack_fp32",
+const std::set<std::string> kResident = {PIXELRNN_KERNELS "pack_bf16", "pack_fp16", "pack_tf32", "pack_fp32",
     "pack5_bf16", "pack5_fp16", "pack5_tf32", "pack5_fp32"};
 const std::set<std::string> kOthers = {STEP(float32), STEP(float64), STEP(float16), STEP(bfloat16), "neighbours_2",
     "neighbours_4", "neighbours_8", "neighbours_16"};
