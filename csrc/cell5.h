@@ -119,7 +119,7 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(
   const V m = mean_of_neighbours(a, c_left, c_up);
   const V t = Math::tanh(formula == Formula::kLeaky ? a.f * m + a.o * c : c), of_tanh = 1 - t * t;
   s.g = a.i * (1 - a.g * a.g), s.i = a.g * i_of_z, s.c = a.o * of_tanh;
-  if (formula == Formula::kLeaky) {
+  if (formula == Formula::kLeaky) {  // [branch: formula]
     s.m = a.f * of_tanh, s.m_of_c = 1 - a.i;
     s.i = s.i - m * i_of_z, s.f_of_h = of_tanh * m * f_of_z, s.o = of_tanh * c * o_of_z;
   } else {
@@ -131,7 +131,7 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(
     return s;
   }
   s.f = c_left * f_of_z * scale, s.up = c_up * up_of_z, s.left = a.f, s.above = a.up, s.m_of_c = V{} + scale;
-  if (formula == Formula::kMax) {
+  if (formula == Formula::kMax) {  // [branch: formula]
     const auto is_clipped_up = c >= S(kClip), is_clipped_down = c <= S(-kClip);
     auto cut = [&](V v) { return select(is_clipped_up, V{}, select(is_clipped_down, V{}, v)); };
     s.m_of_c = cut(s.m_of_c), s.i = cut(s.i), s.f = cut(s.f), s.g = cut(s.g);

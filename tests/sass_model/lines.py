@@ -12,13 +12,10 @@ from helpers.kernels import every_kernel
 
 from . import flow, model
 
-# Parts of source lines, in the order in which the code of a product is nested.
-TILE_GUARD = "k * kSide >= s.tiles) break"
-TILE_LOOP = "while (++n < s.tiles)"
-PAIR_LOOPS = {"fp32": "for (int k = 0; k < width; k += 4)", "": "if (pair + 2 < pairs) load(b[0])"}
-CELL_LOOP = "while (!is_last)"
-OTHER_FORMULAS = ("if (formula == Formula::kLeaky) {", "if (formula == Formula::kMax) {")  # taken: round them
-ONE_TILE = "if (is_met || !CLUSTER)"  # taken: into the product
+# Comments in csrc mark the loops and branches of a line, in the order in which the code of a product is nested.
+TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
+OTHER_FORMULAS = "[branch: formula]"  # taken: round them
+ONE_TILE = "[branch: one tile]"  # taken: into the product
 
 
 class Cost(NamedTuple):
@@ -57,11 +54,11 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
         if kernel.own == 0:
             made.append(flow.Rule(CELL_LOOP, str(cells)))
         if kernel.gates == 5:
-            made += [flow.Rule(formula, "taken") for formula in OTHER_FORMULAS]
+            made.append(flow.Rule(OTHER_FORMULAS, "taken"))
     elif kernel.own > 1 and (turns := -(-tiles // tiles_at_once(kernel))) < kernel.own // tiles_at_once(kernel):
         made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # unrolled; the first turn has none
     if kernel.held == "s":
-        made.append(flow.Rule(PAIR_LOOPS.get(kernel.format, PAIR_LOOPS[""]), str(pair_passes)))
+        made.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
     return made
 
 
