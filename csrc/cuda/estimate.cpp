@@ -28,7 +28,7 @@ namespace {
 
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
-constexpr int kSchedulers = 4;
+constexpr int kSchedulers = 4, kPushBytes = 16;
 
 // The best-known card of each capability, by its data sheet: a card that is here is asked for its multiprocessors and
 // shared memory alone.
@@ -99,6 +99,36 @@ double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, doubl
   return low + (high - low) * (warps - kWarpsOfScheduler[i - 1]) / (kWarpsOfScheduler[i] - kWarpsOfScheduler[i - 1]);
 }
 
+// The tensor-core products of a warp in a line, each of 16 rows, 8 cells and half a pair.
+double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
+  if (s.fma()) return 0;
+  const int pairs = v.held.registers ? v.held.most() : s.pairs();
+  return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
+}
+
+// The cycles of a product on a card. The table is for sm_90; a card whose data sheet promises more products is as fast
+// as the table, since its full rate is that of other instructions than mma.sync.
+double cycles_of_product(const Card& card, const Constants& k) {
+  constexpr double operations = 2 * 16 * 8 * 16;  // tf32: half as many, at half the rate
+  return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
+}
+
+// The pieces of 16 bytes that a block pushes in a line, each of which lies in a line of shared memory of its own.
+double pushes_of_line(const Problem& p, const Tiling& s) {
+  if (s.blocks == 1) return 0;
+  const double cells = active_tiles(p, s) * kTileCells * s.groups;
+  if (s.backward) return cells * s.hidden / 4;  // sums in float32, to its own block too
+  const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
+  return s.images * cells * peers * double(divided_up(s.units * s.bytes(), kPushBytes));
+}
+
+// The cycles that an exchange adds to a line of `cycles`. A tile's pushes are under way while the next tile is
+// computed, the pushes of an image while the next images are.
+double exposed_exchange(double cycles, double exchange, double tiles, bool shares_images) {
+  if (shares_images) return std::max(0.0, exchange - cycles);
+  return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
+}
+
 // What a scan reads and writes for each unit of a pixel: x or its gradient, the gates, h or its gradient, c.
 double bytes_of_unit(const Problem& p) {
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
@@ -116,7 +146,11 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   double cycles = 0;
   auto wave = [&](int64_t running, int64_t times) {
     const double blocks = double(divided_up(running * s.blocks, device.multiprocessors));  // of a multiprocessor
-    made.cycles = cycles_of_line(p, v, s, blocks * s.threads() / 32 / kSchedulers, k);
+    const double warps = blocks * s.threads() / 32 / kSchedulers, pushes = blocks * pushes_of_line(p, s);
+    made.cycles = cycles_of_line(p, v, s, warps, k) +
+                  std::max(warps, 1.0) * products_of_line(p, v, s) * (cycles_of_product(card, k) - k.product);
+    const double exchange = std::max(pushes * kPushBytes / k.exchange_bytes, pushes / k.exchange_lines);
+    made.cycles += exposed_exchange(made.cycles, exchange, active_tiles(p, s), s.images > 1);
     const double first_line = k.first_line + blocks * s.weight_bytes() / k.weights_of_cycle;
     cycles += double(times) * (first_line + p.lines * made.cycles);
   };

@@ -10,8 +10,6 @@
   FORWARD(4, forward_bf16_2_1_256_cluster, bf16, 2, 0, 1, 256, cluster) \
   FORWARD(4, forward_bf16_4_1_256_single, bf16, 4, 0, 1, 256, single) \
   FORWARD(4, forward_bf16_4_1_256_cluster, bf16, 4, 0, 1, 256, cluster) \
-  FORWARD(4, forward_bf16_8_1_256_single, bf16, 8, 0, 1, 256, single) \
-  FORWARD(4, forward_bf16_8_1_256_cluster, bf16, 8, 0, 1, 256, cluster) \
   FORWARD(4, forward_bf16_8_4_256_single, bf16, 8, 0, 4, 256, single) \
   FORWARD(4, forward_bf16_8_4_256_cluster, bf16, 8, 0, 4, 256, cluster) \
   FORWARD(4, forward_bf16_8_1_256_images, bf16, 8, 0, 1, 256, images) \
@@ -33,8 +31,6 @@
   FORWARD(4, forward_fp16_2_1_256_cluster, fp16, 2, 0, 1, 256, cluster) \
   FORWARD(4, forward_fp16_4_1_256_single, fp16, 4, 0, 1, 256, single) \
   FORWARD(4, forward_fp16_4_1_256_cluster, fp16, 4, 0, 1, 256, cluster) \
-  FORWARD(4, forward_fp16_8_1_256_single, fp16, 8, 0, 1, 256, single) \
-  FORWARD(4, forward_fp16_8_1_256_cluster, fp16, 8, 0, 1, 256, cluster) \
   FORWARD(4, forward_fp16_8_4_256_single, fp16, 8, 0, 4, 256, single) \
   FORWARD(4, forward_fp16_8_4_256_cluster, fp16, 8, 0, 4, 256, cluster) \
   FORWARD(4, forward_fp16_8_1_256_images, fp16, 8, 0, 1, 256, images) \
@@ -56,8 +52,6 @@
   FORWARD(4, forward_tf32_2_1_256_cluster, tf32, 2, 0, 1, 256, cluster) \
   FORWARD(4, forward_tf32_4_1_256_single, tf32, 4, 0, 1, 256, single) \
   FORWARD(4, forward_tf32_4_1_256_cluster, tf32, 4, 0, 1, 256, cluster) \
-  FORWARD(4, forward_tf32_8_1_256_single, tf32, 8, 0, 1, 256, single) \
-  FORWARD(4, forward_tf32_8_1_256_cluster, tf32, 8, 0, 1, 256, cluster) \
   FORWARD(4, forward_tf32_8_2_256_single, tf32, 8, 0, 2, 256, single) \
   FORWARD(4, forward_tf32_8_2_256_cluster, tf32, 8, 0, 2, 256, cluster) \
   FORWARD(4, forward_tf32_8s_1_256_cluster, tf32, 8, 8, 1, 256, cluster) \
@@ -79,7 +73,6 @@
   BACKWARD(4, backward_fp32_s_0_512_cluster, fp32, 0, Held::kAny, 0, 512, cluster)
 #define PIXELRNN_KERNELS_bf16_5 \
   FORWARD(5, forward5_bf16_2_1_256_single, bf16, 2, 0, 1, 256, single) \
-  FORWARD(5, forward5_bf16_4_1_256_single, bf16, 4, 0, 1, 256, single) \
   FORWARD(5, forward5_bf16_4_4_256_single, bf16, 4, 0, 4, 256, single) \
   FORWARD(5, forward5_bf16_s_1_512_single, bf16, 0, Held::kAny, 1, 512, single) \
   FORWARD(5, forward5_bf16_s_1_512_cluster, bf16, 0, Held::kAny, 1, 512, cluster) \
@@ -91,7 +84,6 @@
   BACKWARD(5, backward5_bf16_s_0_512_cluster, bf16, 0, Held::kAny, 0, 512, cluster)
 #define PIXELRNN_KERNELS_fp16_5 \
   FORWARD(5, forward5_fp16_2_1_256_single, fp16, 2, 0, 1, 256, single) \
-  FORWARD(5, forward5_fp16_4_1_256_single, fp16, 4, 0, 1, 256, single) \
   FORWARD(5, forward5_fp16_4_4_256_single, fp16, 4, 0, 4, 256, single) \
   FORWARD(5, forward5_fp16_s_1_512_single, fp16, 0, Held::kAny, 1, 512, single) \
   FORWARD(5, forward5_fp16_s_1_512_cluster, fp16, 0, Held::kAny, 1, 512, cluster) \

@@ -7,7 +7,7 @@
 namespace pixelrnn::cuda {
 
 // "auto" (resident where it runs and should be faster), "step", or "resident" (both passes, or an error);
-// "resident:8_1_256:4:2" is the variant of that name (Variant::is), where the pass has one, in clusters of 4 blocks
+// "resident:8_4_256:4:2" is the variant of that name (Variant::is), where the pass has one, in clusters of 4 blocks
 // with 2 groups of warps along the line. A field may be empty.
 struct Path {
   bool step, resident;  // forced

@@ -38,7 +38,7 @@ struct Variant {
   int gates;    // of a unit
 
   // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks
-  // says: "8_1_256".
+  // says: "8_4_256".
   bool is(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
@@ -73,6 +73,9 @@ struct Constants {
   double weights_of_cycle = 32;  // bytes that a multiprocessor loads
   double step_products = 0.5;    // of the data sheet's rate, in the step path's matrix products
   double cluster_doubt = 1.1;    // a cluster has to be clearly better: of its exchange the table knows least
+  double product = 6;            // cycles of a tensor-core product of a scheduler, in the table
+  double exchange_bytes = 14;    // bytes a cycle that a multiprocessor pushes to others in its cluster
+  double exchange_lines = 1;     // lines a cycle, of 128 bytes, that shared memory takes from others
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors
 };
 

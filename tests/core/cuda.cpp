@@ -149,6 +149,9 @@ void bind_plan(py::module_& m) {
   constant("weights_of_cycle", &Constants::weights_of_cycle);
   constant("step_products", &Constants::step_products);
   constant("cluster_doubt", &Constants::cluster_doubt);
+  constant("product", &Constants::product);
+  constant("exchange_bytes", &Constants::exchange_bytes);
+  constant("exchange_lines", &Constants::exchange_lines);
   constant("clock", &Constants::clock);
   constant("bandwidth", &Constants::bandwidth);
   constant("line", &Constants::line);

@@ -33,7 +33,7 @@ FAMILIES = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
 SIZES = [
     Size(capability, format, backward, hidden, taps, size, images, directions, gates)
     for capability, format, backward, hidden, (taps, directions, gates), size, images in product(
-        (80, 90, 100, 120), FORMATS, (False, True), (16, 32, 64, 96, 128), FAMILIES, (28, 32, 48, 64), (1, 16, 64, 256)
+        (80, 90, 100, 120), FORMATS, (False, True), (16, 32, 64, 128), FAMILIES, (28, 32, 64), (1, 16, 64, 256)
     )
 ]
 

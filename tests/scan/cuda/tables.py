@@ -1,7 +1,7 @@
 """Writes every file that follows from csrc/cuda/variants.csv: `make kernels`.
 
 csrc/cuda/kernel_list.h is the list of kernels for C++, csrc/cuda/costs.h a model's cycles of their machine code (it
-needs NVRTC 12.9), and the tables in docs/kernels_compiled.md show both.
+needs NVRTC 12.9), and the tables in docs/kernels_compiled.md show both. It prints what each kernel is for.
 """
 
 from gpu_day import cost_table
@@ -56,9 +56,12 @@ def main():
     import core
     from sass_model import table
 
+    from . import losses
+
     KERNEL_LIST.write_text(kernel_list())
     cost_table.write(table.modelled())
     DOCUMENT.write_text(document(core.load()))
+    losses.print_table(core.load())
 
 
 if __name__ == "__main__":

@@ -49,10 +49,10 @@ def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, emulated
     """All pairs of weights, two slices of warps; tiles that begin late and end early; a last cluster that lacks two
     images; NaN in one."""
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
-    shared, alone = "resident:8_1_256_images:8:3", "resident:8_1_256:8:3"
+    shared, alone = "resident:8_1_256_images:8:3", "resident:8_4_256:8:3"
     plans = [p.plan(emulated.ops, "sm_90", path)[0] for path in (shared, alone)]
     assert plans[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images") and plans[1].startswith(
-        f"forward_{format}_8_1_256_cluster: "
+        f"forward_{format}_8_4_256_cluster: "
     )
 
     def run(path):
