@@ -1,7 +1,21 @@
-"""The recurrences cell by cell in image coordinates, from the equations and nothing else. Slow, and independent of
-pixelrnn_ext: no skewing, no convolution, no masks module."""
+"""The recurrent layers pixel by pixel in image coordinates, from the equations and nothing else. Slow, and independent
+of pixelrnn_ext: no skewing, no convolution, no masks module.
+
+Rows of a weight are blocks of ``hidden``, one for each gate, in the order of GATES.
+"""
 
 import torch
+
+GATES = {
+    "pixelrnn": ("i", "f", "g", "o"),
+    "stable": ("i", "f", "g", "o", "lambda"),
+    "graves": ("i", "f_left", "g", "o", "f_up"),
+    "halved": ("i", "f_left", "g", "o", "f_up"),
+    "leaky": ("phi", "o_prev", "g", "o", "lambda"),
+    "max": ("i", "f_left", "g", "o", "f_up"),
+}
+# corner -> the axes of (N, C, H, W) that turn it to the top left, and the suffix of its parameters
+CORNERS = {"tl": ((), ""), "tr": ((3,), "_reverse"), "bl": ((2,), "_up"), "br": ((2, 3), "_up_reverse")}
 
 
 def colour(channel, channels, image_channels):
@@ -24,62 +38,82 @@ def masked(weight_ih, mask_type, image_channels):
     return weight_ih * alive
 
 
-def scan(
-    input, weight_ih, weight_hh, bias, h0, c0, *, mask_type, image_channels, gate_bias, neighbours, carry, columns
-):
-    """neighbours: (up, left) of each tap of weight_hh; carry: the one whose c is taken on; columns: in scanning
-    order."""
-    n, _, height, width = input.shape
-    hidden = weight_hh.shape[1]
-    weight_ih = masked(weight_ih, mask_type, image_channels)
+def step(cell, z, c_up, c_left, is_first_row, peephole):
+    """Returns h and c (N, hidden) of a pixel from its pre-activations z (N, G, hidden) and its neighbours' c."""
+    i, f, g, o, *fifth = z.unbind(1)
+    p_i, p_left, p_up, p_o = z.new_zeros(4, 1) if peephole is None else peephole
+    i, f, g = (i + p_i * (c_up + c_left)).sigmoid(), (f + p_left * c_left).sigmoid(), g.tanh()
+    if cell == "pixelrnn":
+        c = i * g + f * c_left
+    else:
+        fifth = (fifth[0] + p_up * c_up).sigmoid()
+        mix = fifth * c_up + (1 - fifth) * c_left
+    if cell == "stable":
+        c = i * g + f * mix
+    elif cell == "graves":
+        c = i * g + f * c_left + fifth * c_up
+    elif cell == "halved":
+        c = i * g + 0.5 * (f * c_left + fifth * c_up)
+    elif cell == "leaky":
+        c = i * g + (1 - i) * mix
+        return (f * mix + o.sigmoid() * c).tanh(), c
+    elif cell == "max":  # above the image there is no c_up to choose
+        left = (f >= fifth) | is_first_row
+        c = (i * g + torch.where(left, f * c_left, fifth * c_up)).clamp(-100, 100)
+    return (o + p_o * c).sigmoid() * c.tanh(), c
+
+
+def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is_row):
+    """Returns h (N, hidden, H, W) of one direction, from the top left."""
+    n, _, height, width = x.shape
+    hidden, taps = weight_hh.shape[1:]
     kernel = weight_ih.shape[3]
-    zeros = input.new_zeros(n, hidden)
-    border_h = zeros if h0 is None else zeros + h0
-    border_c = zeros if c0 is None else zeros + c0
+    neighbours = [(1, taps // 2 - k) for k in range(taps)] if is_row else [(1, 0), (0, 1)]  # (up, left) of each tap
+    zeros = x.new_zeros(n, hidden)
+    outside_h, outside_c = (zeros if state is None else zeros + state for state in (h0, c0))
     h, c = {}, {}
     for r in range(height):
-        for col in columns:
-            z = zeros.new_zeros(n, 4 * hidden)
+        for col in range(width):
+            z = x.new_zeros(n, weight_hh.shape[0])
             for k in range(kernel):
                 source = col + k - kernel // 2
                 if 0 <= source < width:
-                    z = z + input[:, :, r, source] @ weight_ih[:, :, 0, k].t()
-            if bias is not None:
-                z = z + bias
-            if gate_bias is not None:
-                z = z + gate_bias[:, :, r, col]
+                    z = z + x[:, :, r, source] @ weight_ih[:, :, 0, k].t()
             for k, (up, left) in enumerate(neighbours):
-                z = z + h.get((r - up, col - left), border_h) @ weight_hh[:, :, k].t()
-            i, f, g, o = z.chunk(4, 1)
-            previous = c.get((r - carry[0], col - carry[1]), border_c)
-            c[r, col] = f.sigmoid() * previous + i.sigmoid() * g.tanh()
-            h[r, col] = o.sigmoid() * c[r, col].tanh()
+                z = z + h.get((r - up, col - left), outside_h) @ weight_hh[:, :, k].t()
+            z = z + (0 if bias is None else bias) + (0 if gate_bias is None else gate_bias[:, :, r, col])
+            c_up = c.get((r - 1, col), outside_c)
+            c_left = c_up if is_row else c.get((r, col - 1), outside_c)
+            h[r, col], c[r, col] = step(cell, z.unflatten(1, (-1, hidden)), c_up, c_left, r == 0, peephole)
     return torch.stack([torch.stack([h[r, col] for col in range(width)], 2) for r in range(height)], 2)
 
 
-def layer(module, input, gate_bias=None):
-    """What a layer of pixelrnn_ext should compute."""
-    p = dict(module.named_parameters())
-    options = dict(mask_type=module.mask_type, image_channels=module.image_channels)
-
-    def direction(suffix, gate_bias, reverse):
-        width = input.shape[3]
-        side = -1 if reverse else 1
-        tensors = [p.get(name + suffix) for name in ("weight_ih", "weight_hh", "bias", "h0", "c0")]
-        if type(module).__name__ == "RowLSTM":
-            taps = module.kernel_size
-            neighbours, carry = [(1, taps // 2 - k) for k in range(taps)], (1, 0)
-        else:
-            neighbours, carry = [(1, 0), (0, side)], (0, side)
-        columns = range(width)[::side]
-        return scan(
-            input, *tensors, gate_bias=gate_bias, neighbours=neighbours, carry=carry, columns=columns, **options
-        )
-
-    if type(module).__name__ != "DiagonalBiLSTM":
-        return direction("", gate_bias, getattr(module, "reverse", False))
-    left_bias, right_bias = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
-    left, right = direction("", left_bias, False), direction("_reverse", right_bias, True)
-    shifted = torch.zeros_like(right)
-    shifted[:, :, 1:] = right[:, :, :-1]
-    return left + shifted
+def layer(module, x, gate_bias=None, sizes=None):
+    """Returns what a layer of pixelrnn_ext should compute."""
+    if sizes is not None:  # each image is computed alone
+        y = []
+        for n, (height, width) in enumerate(sizes.tolist()):
+            alone = layer(module, *(None if m is None else m[n : n + 1, :, :height, :width] for m in (x, gate_bias)))
+            y.append(torch.nn.functional.pad(alone, (0, x.shape[3] - width, 0, x.shape[2] - height)))
+        return torch.cat(y)
+    name, parameters = type(module).__name__, dict(module.named_parameters())
+    cell, merge, corners = "pixelrnn", "concat", ["tr" if getattr(module, "reverse", False) else "tl"]
+    if name == "LSTM2d":
+        cell, merge, corners = module.cell, module.merge, module.directions
+    elif name == "DiagonalBiLSTM":
+        merge, corners = "shift", ["tl", "tr"]
+    maps = []
+    for k, corner in enumerate(corners):
+        axes, suffix = CORNERS[corner]
+        suffix = "" if name == "DiagonalLSTM" else suffix
+        names = "weight_ih", "weight_hh", "bias", "h0", "c0", "peephole"
+        weight_ih, *others = (parameters.get(name + suffix) for name in names)
+        if name != "LSTM2d":
+            weight_ih = masked(weight_ih, module.mask_type, module.image_channels)
+        added = None if gate_bias is None else gate_bias.chunk(len(corners), 1)[k].flip(axes)
+        maps.append(scan(x.flip(axes), added, weight_ih, *others, cell=cell, is_row=name == "RowLSTM").flip(axes))
+    if merge == "shift":
+        left, right = maps
+        return left + torch.nn.functional.pad(right[:, :, :-1], (0, 0, 1, 0))
+    maps = torch.stack(maps, 1)
+    return {"concat": maps.flatten(1, 2), "sum": maps.sum(1), "mean": maps.mean(1), None: maps}[merge]

@@ -32,29 +32,26 @@ def convolved(x, mask_type, height, width):
     return {p: set().union(*(x[q] for q in x if reads(p, q))) for p in x}
 
 
-def neighbours(name):
-    """Displacements (rows, columns) of the state-to-state taps."""
-    if name.startswith("row"):
-        reach = int(name[3:]) // 2
-        return [(-1, k) for k in range(-reach, reach + 1)]
-    return [(-1, 0), (0, 1 if name == "diagonal-reverse" else -1)]
+SENSES = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # of rows and columns
 
 
 def scanned(x, name, gate_bias=None):
-    """One scan with mask B; ``gate_bias``, a map of one colour, is not masked."""
-    gates = convolved(x, "B", 1, int(name[3:]) if name.startswith("row") else 1)
-    state = {}
-    for r, c, a in sorted(x, key=lambda p: (p[0], -p[1] if name == "diagonal-reverse" else p[1], p[2])):
-        before = [state.get((r + dr, c + dc, b), set()) for dr, dc in neighbours(name) for b in {p[2] for p in x}]
+    """One scan with mask B, of a Row LSTM or from a corner; ``gate_bias``, a map of one colour, is not masked."""
+    kernel = int(name[3:]) if name.startswith("row") else 1
+    down, right = SENSES.get(name, (1, 1))
+    taps = [(1, k) for k in range(-(kernel // 2), kernel // 2 + 1)] if name not in SENSES else [(down, 0), (0, right)]
+    gates, state = convolved(x, "B", 1, kernel), {}
+    for r, c, a in sorted(x, key=lambda p: (down * p[0], right * p[1], p[2])):
+        before = [state.get((r - up, c - left, b), set()) for up, left in taps for b in {p[2] for p in x}]
         state[r, c, a] = gates[r, c, a].union(*before, gate_bias[r, c, 0] if gate_bias else ())
     return state
 
 
 def layer(x, name, gate_bias=None):
-    """A layer of :data:`checks.LAYERS`."""
+    """A layer of :data:`checks.LAYERS`, or an LSTM2d from the corner ``name``."""
     if name != "bilstm":
-        return scanned(x, name, gate_bias)
-    left, right = (scanned(x, direction, gate_bias) for direction in ("diagonal", "diagonal-reverse"))
+        return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
+    left, right = (scanned(x, corner, gate_bias) for corner in ("tl", "tr"))
     return {(r, c, a): left[r, c, a] | right.get((r - 1, c, a), set()) for r, c, a in left}
 
 

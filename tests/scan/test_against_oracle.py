@@ -1,43 +1,66 @@
-"""Both backends against the cell-by-cell oracle, outputs and gradients, and against torch.nn.LSTM."""
+"""Every layer on every backend against the pixel-by-pixel oracle, outputs and gradients, and against torch.nn.LSTM."""
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import (
-    LAYERS,
-    RATIO,
-    assert_close,
-    cotangent_of,
-    gate_bias_channels,
-    make_layer,
-    outputs_and_gradients,
-)
-from helpers.oracle import layer as oracle_layer
+from helpers import oracle
+from helpers.checks import LAYERS, RATIO, assert_close, cotangent_of
+from helpers.scans import BACKENDS, LSTM2D, make_layer, ragged_sizes, results
+
+# What a layer is given beside its input: (bias, initial_state, gate_bias, sizes).
+GIVEN = {
+    "everything": (True, "learned", True, True),
+    "bias": (True, "zero", False, False),
+    "states-gate_bias": (False, "learned", True, False),
+    "sizes": (False, "zero", False, True),
+}
+of_every_kind = pytest.mark.parametrize("given", GIVEN)
 
 
-@pytest.mark.parametrize("backend", ["native", "reference"])
-@pytest.mark.parametrize("initial_state", ["zero", "learned"])
+def check(name, given, x, hidden, **options):
+    bias, initial_state, has_gate_bias, ragged = GIVEN[given]
+    layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
+    rows = sum(p.shape[0] for key, p in layer.named_parameters() if key.startswith("weight_hh"))
+    gate_bias = torch.randn(len(x), rows, *x.shape[2:], dtype=torch.float64) if has_gate_bias else None
+    sizes = ragged_sizes(len(x), *x.shape[2:]) if ragged else None
+    got = results(layer, x, sizes, gate_bias=gate_bias)
+    maps = [m.requires_grad_() for m in (x, gate_bias) if m is not None]
+    y = oracle.layer(layer, x, gate_bias, sizes)
+    expected = [y, *torch.autograd.grad(y, [*maps, *layer.parameters()], cotangent_of(y))]
+    for (key, value), want in zip(got.items(), expected, strict=True):
+        assert_close(key, want, value, RATIO[torch.float64])
+
+
+@pytest.mark.covering(2, sweep=100)
+@of_every_kind
 @pytest.mark.parametrize("mask_type", [None, "A", "B"], ids="mask{}".format)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize(
     ("n", "channels", "hidden", "height", "width", "colours"),
     [pytest.param(2, 4, 5, 3, 4, 3, id="3x4-rgb"), pytest.param(1, 2, 3, 5, 2, 1, id="5x2-gray")],
 )
-def test_layer(name, n, channels, hidden, height, width, colours, mask_type, initial_state, backend):
-    options = dict(image_channels=colours, mask_type=mask_type, initial_state=initial_state, dtype=torch.float64)
-    layer = make_layer(name, channels, hidden, **options)
-    x = torch.randn(n, channels, height, width, dtype=torch.float64, requires_grad=True)
-    gate_bias = torch.randn(n, gate_bias_channels(layer), height, width, dtype=torch.float64, requires_grad=True)
-    got = outputs_and_gradients(layer, backend, x, gate_bias)
-    y = oracle_layer(layer, x, gate_bias)
-    cotangent = cotangent_of(y)
-    leaves = [x, gate_bias, *layer.parameters()]
-    for (key, value), expected in zip(got.items(), [y, *torch.autograd.grad(y, leaves, cotangent)]):
-        assert_close(key, expected, value, RATIO[torch.float64])
+def test_layer(name, n, channels, hidden, height, width, colours, mask_type, given, backend):
+    x = torch.randn(n, channels, height, width, dtype=torch.float64)
+    check(name, given, x, hidden, image_channels=colours, mask_type=mask_type, backend=backend)
 
 
-@pytest.mark.parametrize("backend", ["native", "reference"])
+# H, W, hidden: one pixel, a row, a column; higher, wider; lines of several tiles of 8 cells.
+SIZES = [(1, 1, 3), (1, 6, 1), (5, 1, 8), (7, 5, 3), (9, 10, 24)]
+LAYOUTS = [(1, "concat"), (("br",), "sum"), (2, "mean"), (("bl", "tr", "tl"), None), (4, "concat"), (4, "sum")]
+
+
+@pytest.mark.covering(2, sweep=100)
+@of_every_kind
+@pytest.mark.parametrize(("directions", "merge"), LAYOUTS, ids=str)
+@pytest.mark.parametrize(("height", "width", "hidden"), SIZES, ids=["{}x{}-h{}".format(*size) for size in SIZES])
+@pytest.mark.parametrize("variant", LSTM2D)
+def test_lstm2d(variant, height, width, hidden, directions, merge, given, backend):
+    x = torch.randn(3, 2, height, width, dtype=torch.float64)
+    check(variant, given, x, hidden, directions=directions, merge=merge, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("learned", [False, True], ids=["zero", "learned"])
 @pytest.mark.parametrize(
     ("n", "channels", "hidden", "height", "width"), [(3, 5, 8, 7, 4), (1, 16, 17, 3, 9), (2, 1, 4, 6, 1)]

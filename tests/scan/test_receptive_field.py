@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from helpers import reach
-from helpers.checks import LAYERS, gate_bias_channels, make_layer
+from helpers.checks import LAYERS, gate_bias_channels
+from helpers.scans import LSTM2D, make_layer
+from pixelrnn_ext.directions import CORNERS
 
 SHAPES = [
     pytest.param(4, 4, id="4x4"),
@@ -20,15 +22,35 @@ SHAPES = [
 COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneven")]
 
 
+def check(layer, name, height, width, ragged, in_channels=2, colours=1):
+    """That each pixel reads what ``reach.layer`` says. A ragged map is larger than its image."""
+    x = torch.randn(1, in_channels, height + ragged, width + 2 * ragged, dtype=torch.float64)
+    sizes = torch.tensor([(height, width)]) if ragged else None
+    expected = {p: set() for p in reach.image(*x.shape[2:], colours)}
+    expected |= reach.layer(reach.image(height, width, colours), name)
+
+    def run(copies):
+        return layer(copies, sizes=sizes if sizes is None else sizes.expand(len(copies), 2))
+
+    assert reach.measured(run, x, colours) == expected
+
+
 @pytest.mark.covering(2)
-@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_layer(name, height, width, colours, in_channels, hidden, backend):
-    layer = make_layer(name, in_channels, hidden, image_channels=colours, dtype=torch.float64, backend=backend)
-    x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
-    assert reach.measured(layer, x, colours) == reach.layer(reach.image(height, width, colours), name)
+def test_layer(name, height, width, colours, in_channels, hidden, ragged, backend):
+    layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
+    check(layer, name, height, width, ragged, in_channels, colours)
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("variant", LSTM2D)
+def test_a_pixel_of_lstm2d_sees_the_quadrant_of_its_corner(variant, corner, ragged, backend):
+    check(make_layer(variant, directions=(corner,), backend=backend), corner, 3, 4, ragged)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
@@ -37,7 +59,7 @@ def test_layer(name, height, width, colours, in_channels, hidden, backend):
 def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
     """It enters a cell's gates whatever the colour, and goes where the states go."""
     height, width = 4, 3
-    layer = make_layer(name, in_channels, hidden, image_channels=colours, dtype=torch.float64, backend=backend)
+    layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
     x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
     gate_bias = torch.randn(1, gate_bias_channels(layer), height, width, dtype=torch.float64)
     nothing = {p: set() for p in reach.image(height, width, colours)}
@@ -49,10 +71,8 @@ def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
 @pytest.mark.parametrize(("outer", "inner"), [("bilstm", "bilstm"), ("row3", "row3"), ("bilstm", "row3")])
 def test_stack(outer, inner, colours, in_channels, hidden):
     height, width = 4, 3
-    options = dict(image_channels=colours, dtype=torch.float64)
-    stack = torch.nn.Sequential(
-        make_layer(inner, in_channels, hidden, **options), make_layer(outer, hidden, hidden, **options)
-    )
+    sizes = (in_channels, hidden), (hidden, hidden)
+    stack = torch.nn.Sequential(*(make_layer(n, *s, image_channels=colours) for n, s in zip((inner, outer), sizes)))
     x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
     assert reach.measured(stack, x, colours) == reach.layer(
         reach.layer(reach.image(height, width, colours), inner), outer

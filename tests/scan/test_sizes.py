@@ -8,21 +8,10 @@ import torch
 from helpers.checks import assert_close
 from helpers.scans import BACKENDS, LSTM2D, make_layer, results
 from pixelrnn_ext import reference
-from pixelrnn_ext.operators.scan import run
 
 HEIGHT, WIDTH = 5, 7
 SIZES = torch.tensor([(5, 7), (3, 6), (1, 7), (5, 1), (0, 4), (2, 0), (4, 2)])
 PIXELRNN = ["row3", "row5", "diagonal", "diagonal-reverse", "bilstm"]
-
-
-@pytest.fixture(params=[*BACKENDS, "without kernels"])
-def backend(request, monkeypatch):
-    """For a layer: the reference, the kernels, or the decomposition that runs where there are no kernels."""
-    if request.param != "without kernels":
-        return request.param
-    choose = run.backends.choose
-    monkeypatch.setattr(run.backends, "choose", lambda backend, device: choose(backend, device) and None)
-    return "auto"
 
 
 def maps(n=7, channels=2):
@@ -96,22 +85,6 @@ def test_what_is_outside_does_not_matter(name, merge, poison, backend):
         check_equal(key, want[key], value, backend)
 
 
-@pytest.mark.parametrize("name", PIXELRNN)
-def test_a_pixel_depends_on_no_later_one_of_its_image_and_on_nothing_outside(name, backend):
-    """Later is below, or further in the row, which a reverse scan goes through from the right."""
-    sense = -1 if name == "diagonal-reverse" else 1
-    place = torch.arange(HEIGHT)[:, None] * WIDTH + sense * torch.arange(WIDTH)
-    layer = make_layer(name, backend=backend)
-    x = maps().requires_grad_()
-    y = layer(x, sizes=SIZES)
-    for row, column in itertools.product(range(HEIGHT), range(WIDTH)):
-        (dx,) = torch.autograd.grad(y[:, :, row, column].sum(), x, retain_graph=True)
-        for image, (h, w) in zip(dx, SIZES.tolist()):
-            later = place > place[row, column]
-            assert not image[:, later].any() and not image[:, h:].any() and not image[:, :, w:].any()
-            assert image[:, row, column].any() == (row < h and column < w)
-
-
 class Network(torch.nn.Module):
     """log p of binary images (N, 1, H, W), each in the top left corner of its map."""
 
@@ -140,22 +113,6 @@ def test_the_likelihood_of_every_image(layers, backend):
     p = network(x, torch.full((16, 2), 2)).sum((1, 2, 3)).exp()
     torch.testing.assert_close(p.sum().item(), 1.0, rtol=1e-13, atol=0)
     assert p.unique().numel() == 16
-
-
-@pytest.mark.parametrize("name", [*PIXELRNN, *LSTM2D])
-def test_full_sizes_are_none(name, backend):
-    layer = make_layer(name, backend=backend)
-    x = maps(3)
-    with_sizes = results(layer, x, torch.tensor([(HEIGHT, WIDTH)] * 3))
-    for key, value in results(layer, x).items():
-        assert_close(key, value, with_sizes[key], 1e-14)
-
-
-@pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
-def test_the_order_of_images_does_not_matter(name, backend):
-    layer = make_layer(name, backend=backend)
-    x, order = maps(), torch.randperm(len(SIZES))
-    check_equal("output", layer(x, sizes=SIZES)[order], layer(x[order], sizes=SIZES[order]), backend)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32], ids=str)
