@@ -190,7 +190,10 @@ class Problem:
 
 
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
-    """Returns a float64 layer, one of checks.LAYERS or LSTM2D; learned states and peepholes are not zero."""
+    """Returns a float64 layer, one of checks.LAYERS, LSTM2D or "masked"; learned states and peepholes are not zero."""
+    if name == "masked":
+        options = dict(dtype=torch.float64, activation="relu") | options
+        return px.MaskedConv2d(in_channels, hidden, 3, "B", **options)
     options = dict(dtype=torch.float64, initial_state="learned") | options
     if name not in LSTM2D:
         return checks.make_layer(name, in_channels, hidden, **options)
@@ -204,8 +207,8 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 def results(layer, x, sizes=None, cotangent=None, gate_bias=None):
     """Returns {name: tensor} of the output and of the gradients of the maps and all parameters."""
-    maps = {name: m.clone().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
-    y = layer(maps["input"], gate_bias=maps.get("gate_bias"), sizes=sizes)
+    maps = {name: m.detach().requires_grad_() for name, m in (("input", x), ("gate_bias", gate_bias)) if m is not None}
+    y = layer(**maps, **({} if sizes is None else {"sizes": sizes}))
     cotangent = checks.cotangent_of(y) if cotangent is None else cotangent
     leaves = maps | dict(layer.named_parameters())
     return {"output": y.detach(), **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))}

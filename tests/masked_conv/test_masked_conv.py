@@ -9,8 +9,8 @@ from torch import nn
 from torch.library import opcheck
 
 import pixelrnn_ext as px
+from helpers import reach
 from helpers.checks import assert_close, cotangent_of, opcheck_untraced
-from helpers.oracle import colour
 from pixelrnn_ext import functional
 from pixelrnn_ext.masks import causal_mask
 from pixelrnn_ext.operators import library
@@ -92,18 +92,6 @@ def test_without_the_compiled_kernels(monkeypatch):
         functional.masked_conv2d(x, w, b, backend="native")
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
-@pytest.mark.parametrize("kernel", [1, 3, 7])
-def test_halves_are_computed_in_float32(kernel, dtype):
-    tensors = leaves((2, 16, 8, 5, 6, 3), kernel, dtype=dtype)
-    options = dict(mask_type="B", image_channels=3)
-    got = run(functional.masked_conv2d, tensors, **options)
-    assert all(t.dtype == dtype for t in got)
-    leaves_of_exact = [t.detach().double().requires_grad_() for t in tensors]
-    exact = run(px.reference.masked_conv2d, leaves_of_exact, cotangent_of(got[0]), **options)
-    compare(exact, got, torch.finfo(dtype).eps)
-
-
 @pytest.mark.parametrize("channels", [1, 4, 64])
 @pytest.mark.parametrize("kernel", [1, 3, 7])
 @pytest.mark.parametrize("layout", ["nchw", "channels_last", "slice", "transposed", "expanded"])
@@ -157,20 +145,16 @@ def test_only_what_is_needed_is_computed(needed, kernel):
 @pytest.mark.parametrize("kernel", [1, 3, 7, (1, 3)], ids=str)
 @pytest.mark.parametrize(("colours", "channels", "units", "gates"), [(1, 2, 2, 1), (3, 5, 4, 1), (3, 4, 5, 4)])
 def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates):
-    """An output depends on exactly the pixels and colours that the definition names."""
-    height, width = 3, 4
-    kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
-    weight = torch.rand(gates * units, channels, kh, kw, dtype=torch.float64) + 0.1
-    x = torch.randn(1, channels, height, width, dtype=torch.float64).to(memory_format=CL)
-    function = lambda x: functional.masked_conv2d(x, weight, None, mask_type, image_channels=colours, gates=gates)[0]  # noqa: E731
-    depends = torch.autograd.functional.jacobian(function, x, vectorize=True)[:, :, :, 0] != 0  # out, r, c, in, r, c
-    r, c, rr, cc = torch.meshgrid(*(torch.arange(side) for side in (height, width, height, width)), indexing="ij")
-    within = ((rr - r).abs() <= kh // 2) & ((cc - c).abs() <= kw // 2)
-    before, same = (rr < r) | ((rr == r) & (cc < c)), (rr == r) & (cc == c)
-    for out, inp in itertools.product(range(gates * units), range(channels)):
-        a, b = colour(out % units, units, colours), colour(inp, channels, colours)
-        centre = b < a or (mask_type == "B" and a == b)
-        assert torch.equal(depends[out, :, :, inp], within & (before | (same & centre)))
+    """An output of each gate depends on exactly the pixels and colours that the definition names."""
+    x, weight = leaves((1, channels, units, 3, 4, colours), kernel, gates, bias=False)
+    options = dict(mask_type=mask_type, image_channels=colours, gates=gates)
+    expected = reach.convolved(reach.image(3, 4, colours), mask_type, *weight.shape[2:])
+    for gate in range(gates):
+
+        def run(x):
+            return functional.masked_conv2d(x, weight, **options).chunk(gates, 1)[gate]  # noqa: B023
+
+        assert reach.measured(run, x.detach(), colours) == expected
 
 
 @each_mask
@@ -217,37 +201,6 @@ def test_compile_fullgraph(kernel):
         assert got[0].is_contiguous(memory_format=layout)
 
 
-@pytest.mark.parametrize("kernel", [1, 7])
-def test_export_with_a_dynamic_batch(kernel):
-    layer = px.MaskedConv2d(4, 6, kernel, "A", image_channels=3)
-    exported = torch.export.export(layer, (torch.randn(2, 4, 5, 6),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    for n in (1, 2, 7):
-        x = torch.randn(n, 4, 5, 6)
-        assert torch.equal(exported.module()(x), layer(x))
-
-
-@pytest.mark.parametrize("backend", ["native", "reference"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
-def test_autocast_gives_its_dtype_forward_and_backward(dtype, backend):
-    layer = px.MaskedConv2d(4, 6, 3, "B", backend=backend)
-    x = torch.randn(2, 4, 5, 6, requires_grad=True)
-    with torch.autocast("cpu", dtype):
-        y = layer(x)
-        from_half = layer(x.to(dtype))
-        gradients = torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()])
-    assert y.dtype == from_half.dtype == dtype and torch.equal(y, from_half)
-    assert all(g.dtype == torch.float32 for g in gradients)
-    exact = layer.double()(x.double())
-    assert_close("output", exact, y, 2 * torch.finfo(dtype).eps)
-
-
-def test_autocast_leaves_float64_alone():
-    layer, x = px.MaskedConv2d(4, 6, 3, "B", dtype=torch.float64), torch.randn(2, 4, 5, 6, dtype=torch.float64)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = layer(x)
-    assert torch.equal(y, layer(x))
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kernel", [3, (1, 5)], ids=str)
 def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
@@ -267,87 +220,53 @@ def test_checkpoints_go_both_ways_with_conv2d(kernel, bias):
     assert torch.equal(plain.weight, masked.weight)
 
 
-def test_on_the_meta_device_and_in_eval():
-    layer = px.MaskedConv2d(4, 6, 3, "A", device="meta", backend="reference")
-    assert layer(torch.empty(2, 4, 5, 6, device="meta")).shape == (2, 6, 5, 6)
-    with pytest.raises(RuntimeError, match="masked convolutions run on CPU and CUDA tensors, got tensors on meta"):
-        functional.masked_conv2d(torch.empty(2, 4, 5, 6, device="meta"), layer.weight, backend="native")
-
-
 X, W = torch.randn(2, 4, 5, 6), torch.randn(8, 4, 3, 3)
+OF_THE_FUNCTION = {
+    "channels": (dict(input=X[:, :3]), ValueError, r"weight of shape \(out_channels, 3, kh, kw\), got \(8, 4, 3, 3\)"),
+    "weight": (dict(weight=W[0]), ValueError, r"weight of shape \(out_channels, 4, kh, kw\), got \(4, 3, 3\)"),
+    "even": (dict(weight=W[..., :2]), ValueError, "odd kernel in weight, got 3 x 2"),
+    "bias": (dict(bias=torch.ones(4)), ValueError, r"bias of shape \(8,\), got \(4,\)"),
+    "missing": (dict(weight=None), TypeError, "expected weight to be a Tensor, got NoneType"),
+    "mask": (dict(mask_type="C"), ValueError, "mask_type to be 'A' or 'B', got 'C'"),
+    "no mask": (dict(mask_type=None), ValueError, "mask_type to be 'A' or 'B', got None"),
+    "colours in": (dict(image_channels=5), ValueError, "each of 5 image_channels, got 4"),
+    "colours out": (dict(image_channels=3, gates=4), ValueError, "each of 3 image_channels, got 2"),
+    "no colours": (dict(image_channels=0), ValueError, "image_channels >= 1, got 0"),
+    "gates type": (dict(gates=1.0), TypeError, "gates to be an int, got float"),
+    "gates": (dict(gates=3), ValueError, "out_channels divisible by 3 gates, got 8"),
+    "activation": (dict(activation="tanh"), ValueError, "activation to be 'relu' or None, got 'tanh'"),
+    "backend": (dict(backend="step"), ValueError, "backend to be one of 'auto', 'native', 'reference', got 'step'"),
+}
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        pytest.param(dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(4, 5, 6\)", id="rank"),
-        pytest.param(dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 4, 0, 6\)", id="empty"),
-        pytest.param(
-            dict(input=X[:, :3]),
-            ValueError,
-            r"weight of shape \(out_channels, 3, kh, kw\), got \(8, 4, 3, 3\)",
-            id="channels",
-        ),
-        pytest.param(
-            dict(weight=W[0]), ValueError, r"weight of shape \(out_channels, 4, kh, kw\), got \(4, 3, 3\)", id="weight"
-        ),
-        pytest.param(dict(weight=W[..., :2]), ValueError, "odd kernel in weight, got 3 x 2", id="even"),
-        pytest.param(dict(bias=torch.ones(4)), ValueError, r"bias of shape \(8,\), got \(4,\)", id="bias"),
-        pytest.param(dict(input=X.long()), TypeError, "floating-point dtype .* got torch.int64", id="integers"),
-        pytest.param(
-            dict(input=X.double()),
-            TypeError,
-            "one dtype, got input of torch.float64 and weight of torch.float32",
-            id="dtypes",
-        ),
-        pytest.param(dict(input=X.tolist()), TypeError, "expected input to be a Tensor, got list", id="list"),
-        pytest.param(dict(weight=None), TypeError, "expected weight to be a Tensor, got NoneType", id="missing"),
-        pytest.param(
-            dict(weight=W.to("meta")), ValueError, "one device, got input on cpu and weight on meta", id="device"
-        ),
-        pytest.param(dict(mask_type="C"), ValueError, "mask_type to be 'A' or 'B', got 'C'", id="mask"),
-        pytest.param(dict(mask_type=None), ValueError, "mask_type to be 'A' or 'B', got None", id="no-mask"),
-        pytest.param(dict(image_channels=5), ValueError, "each of 5 image_channels, got 4", id="colours-in"),
-        pytest.param(dict(image_channels=3, gates=4), ValueError, "each of 3 image_channels, got 2", id="colours-out"),
-        pytest.param(dict(image_channels=0), ValueError, "image_channels >= 1, got 0", id="no-colours"),
-        pytest.param(dict(gates=1.0), TypeError, "gates to be an int, got float", id="gates-type"),
-        pytest.param(dict(gates=3), ValueError, "out_channels divisible by 3 gates, got 8", id="gates"),
-        pytest.param(
-            dict(activation="tanh"), ValueError, "activation to be 'relu' or None, got 'tanh'", id="activation"
-        ),
-        pytest.param(
-            dict(backend="step"),
-            ValueError,
-            "backend to be one of 'auto', 'native', 'reference', got 'step'",
-            id="backend",
-        ),
-    ],
-)
 @pytest.mark.parametrize("backend", ["native", "reference"])
-def test_function_errors(change, error, message, backend):
+@pytest.mark.parametrize("name", OF_THE_FUNCTION)
+def test_function_errors(name, backend):
+    """Those of every function are in tests/scan/test_errors.py."""
+    change, error, message = OF_THE_FUNCTION[name]
     with pytest.raises(error, match=message):
         functional.masked_conv2d(**(dict(input=X, weight=W, backend=backend) | change))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "message"),
-    [
-        pytest.param((4, 6, 2, "A"), {}, ValueError, "expected an odd kernel_size, got 2", id="even"),
-        pytest.param(
-            (4, 6, (3, 3, 3), "A"), {}, ValueError, r"an int or \(height, width\), got \(3, 3, 3\)", id="three"
-        ),
-        pytest.param((4, 6, 3.0, "A"), {}, TypeError, "kernel_size to be an int, got float", id="float"),
-        pytest.param((0, 6, 3, "A"), {}, ValueError, "in_channels >= 1, got 0", id="zero"),
-        pytest.param((4, 6, 3, "C"), {}, ValueError, "mask_type to be 'A' or 'B', got 'C'", id="mask"),
-        pytest.param(
-            (2, 6, 3, "A"), dict(image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"
-        ),
-        pytest.param(
-            (4, 6, 3, "A"), dict(activation="gelu"), ValueError, "activation to be 'relu' or None", id="activation"
-        ),
-        pytest.param((4, 6, 3, "A"), dict(backend="fast"), ValueError, "got 'fast'", id="backend"),
-    ],
-)
-def test_constructor_errors(arguments, options, error, message):
+OF_THE_LAYER = {
+    "even": ((4, 6, 2, "A"), {}, ValueError, "expected an odd kernel_size, got 2"),
+    "three": ((4, 6, (3, 3, 3), "A"), {}, ValueError, r"an int or \(height, width\), got \(3, 3, 3\)"),
+    "float": ((4, 6, 3.0, "A"), {}, TypeError, "kernel_size to be an int, got float"),
+    "zero": ((0, 6, 3, "A"), {}, ValueError, "in_channels >= 1, got 0"),
+    "mask": ((4, 6, 3, "C"), {}, ValueError, "mask_type to be 'A' or 'B', got 'C'"),
+    "colours": ((2, 6, 3, "A"), dict(image_channels=3), ValueError, "each of 3 image_channels, got 2"),
+    "activation": ((4, 6, 3, "A"), dict(activation="gelu"), ValueError, "activation to be 'relu' or None"),
+    "backend": ((4, 6, 3, "A"), dict(backend="fast"), ValueError, "got 'fast'"),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_LAYER)
+def test_constructor_errors(name):
+    arguments, options, error, message = OF_THE_LAYER[name]
     with pytest.raises(error, match=message):
         px.MaskedConv2d(*arguments, **options)
+
+
+def test_the_kernels_run_on_no_meta_tensor():
+    with pytest.raises(RuntimeError, match="masked convolutions run on CPU and CUDA tensors, got tensors on meta"):
+        functional.masked_conv2d(X.to("meta"), W.to("meta"), backend="native")

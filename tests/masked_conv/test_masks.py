@@ -37,18 +37,17 @@ def test_masked_weight_keeps_the_live_weights_and_drops_a_nan_that_is_masked():
     assert masked_weight(weight, None) is weight
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        pytest.param(("C", 1, 1, 3), "expected mask_type 'A' or 'B', got 'C'", id="type"),
-        pytest.param(("A", 1, 1, 4), "expected an odd kernel_size, got 4", id="even"),
-        pytest.param(("A", 6, 1, 3, dict(gates=4)), "expected out_channels divisible by 4 gates, got 6", id="gates"),
-        pytest.param(("A", 2, 3, 3, dict(image_channels=3)), "at least one channel for each of 3", id="channels"),
-        pytest.param(("A", 2, 3, 3, dict(image_channels=0)), "expected image_channels >= 1, got 0", id="colours"),
-    ],
-)
-def test_errors(arguments, message):
-    options = arguments[-1] if isinstance(arguments[-1], dict) else {}
-    positional = arguments[:-1] if options else arguments
+ERRORS = {
+    "type": (("C", 1, 1, 3), {}, "expected mask_type 'A' or 'B', got 'C'"),
+    "even": (("A", 1, 1, 4), {}, "expected an odd kernel_size, got 4"),
+    "gates": (("A", 6, 1, 3), dict(gates=4), "expected out_channels divisible by 4 gates, got 6"),
+    "channels": (("A", 2, 3, 3), dict(image_channels=3), "at least one channel for each of 3"),
+    "colours": (("A", 2, 3, 3), dict(image_channels=0), "expected image_channels >= 1, got 0"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name):
+    arguments, options, message = ERRORS[name]
     with pytest.raises(ValueError, match=message):
-        causal_mask(*positional, **options)
+        causal_mask(*arguments, **options)

@@ -181,97 +181,63 @@ GOOD = torch.zeros(4, 20)
 NAMES = {f"{name}.{kind}": torch.zeros(20, *size) for kind, size in (("weight", (4,)), ("bias", ())) for name in "WUV"}
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        pytest.param(
-            lambda: importers.returnn(GOOD, GOOD.t(), GOOD), r"V_v of shape \(4, 20\), got \(20, 4\)", id="V_v"
-        ),
-        pytest.param(
-            lambda: importers.returnn(GOOD[:, :16], GOOD, GOOD), r"V_h of shape \(4, 20\), got \(4, 16\)", id="V_h"
-        ),
-        pytest.param(lambda: importers.returnn(GOOD, GOOD, GOOD[:, :5]), r"W of shape \(4, 20\), got \(4, 5\)", id="W"),
-        pytest.param(lambda: importers.returnn(GOOD, GOOD, GOOD, GOOD), r"b of shape \(20,\), got \(4, 20\)", id="b"),
-        pytest.param(
-            lambda: importers.returnn(GOOD, GOOD, GOOD, corner="top"), r"corners .* got \('top',\)", id="corner"
-        ),
-        pytest.param(
-            lambda: importers.rnn2d(torch.zeros(961), 4),
-            r"parameters of shape \(80 \* \(in_channels \+ 9\),\), got \(961,\)",
-            id="rnn2d",
-        ),
-        pytest.param(lambda: importers.rnn2d(torch.zeros(720), 4), r"got \(720,\)", id="rnn2d-no-input"),
-        pytest.param(
-            lambda: importers.tesseract([GOOD] * 4), "5 matrices, CI, GI, GF1, GO, GFS, got 4", id="tesseract-1d"
-        ),
-        pytest.param(
-            lambda: importers.tesseract([GOOD, GOOD, GOOD[:3], GOOD, GOOD]),
-            r"GF1 of shape \(4, in_channels \+ 9\), got \(3, 20\)",
-            id="tesseract",
-        ),
-        pytest.param(
-            lambda: importers.pfisterer({"W.weight": GOOD}), "got one without U.weight, V.weight, W.bias", id="names"
-        ),
-        pytest.param(
-            lambda: importers.pfisterer(NAMES | {"V.weight": GOOD}),
-            r"V.weight of shape \(20, 4\), got \(4, 20\)",
-            id="pfisterer",
-        ),
-    ],
-)
-def test_matrices_that_do_not_fit(call, message):
+DO_NOT_FIT = {
+    "V_v": (lambda: importers.returnn(GOOD, GOOD.t(), GOOD), r"V_v of shape \(4, 20\), got \(20, 4\)"),
+    "V_h": (lambda: importers.returnn(GOOD[:, :16], GOOD, GOOD), r"V_h of shape \(4, 20\), got \(4, 16\)"),
+    "W": (lambda: importers.returnn(GOOD, GOOD, GOOD[:, :5]), r"W of shape \(4, 20\), got \(4, 5\)"),
+    "b": (lambda: importers.returnn(GOOD, GOOD, GOOD, GOOD), r"b of shape \(20,\), got \(4, 20\)"),
+    "corner": (lambda: importers.returnn(GOOD, GOOD, GOOD, corner="top"), r"corners .* got \('top',\)"),
+    "rnn2d": (
+        lambda: importers.rnn2d(torch.zeros(961), 4),
+        r"parameters of shape \(80 \* \(in_channels \+ 9\),\), got \(961,\)",
+    ),
+    "rnn2d without input": (lambda: importers.rnn2d(torch.zeros(720), 4), r"got \(720,\)"),
+    "tesseract 1d": (lambda: importers.tesseract([GOOD] * 4), "5 matrices, CI, GI, GF1, GO, GFS, got 4"),
+    "tesseract": (
+        lambda: importers.tesseract([GOOD, GOOD, GOOD[:3], GOOD, GOOD]),
+        r"GF1 of shape \(4, in_channels \+ 9\), got \(3, 20\)",
+    ),
+    "names": (lambda: importers.pfisterer({"W.weight": GOOD}), "got one without U.weight, V.weight, W.bias"),
+    "pfisterer": (
+        lambda: importers.pfisterer(NAMES | {"V.weight": GOOD}),
+        r"V.weight of shape \(20, 4\), got \(4, 20\)",
+    ),
+}
+NO_MATRICES = {
+    "V_h": (lambda: importers.returnn(None, GOOD, GOOD), "V_h to be a Tensor or a numpy array, got NoneType"),
+    "W": (lambda: importers.returnn(GOOD, GOOD, (row for row in GOOD)), "W to be a Tensor .*, got generator"),
+    "b": (lambda: importers.returnn(GOOD, GOOD, GOOD, [0.0] * 20), "b to be a Tensor .*, got list"),
+    "complex": (
+        lambda: importers.returnn(GOOD, GOOD.to(torch.complex64), GOOD),
+        r"V_v of a floating-point dtype .*, got torch.complex64",
+    ),
+    "text": (
+        lambda: importers.returnn(np.full((4, 20), "1"), GOOD, GOOD),
+        "V_h of numbers, got an array of <U1",
+    ),
+    "rnn2d": (lambda: importers.rnn2d(None, 4), "parameters to be a Tensor .*, got NoneType"),
+    "hidden": (lambda: importers.rnn2d(GOOD, None), "hidden_channels to be an int, got NoneType"),
+    "tesseract": (lambda: importers.tesseract(None), "matrices to be a sequence, got NoneType"),
+    "generator": (lambda: importers.tesseract(m for m in [GOOD] * 5), "matrices to be a sequence, got generator"),
+    "GI": (lambda: importers.tesseract([GOOD, None, GOOD, GOOD, GOOD]), "GI to be a Tensor .*, got NoneType"),
+    "int8": (
+        lambda: importers.tesseract([GOOD.to(torch.int8)] * 5),
+        "CI of a floating-point dtype .*, got torch.int8",
+    ),
+    "none": (lambda: importers.pfisterer(None), "state_dict to be a mapping of names to matrices, got NoneType"),
+    "pfisterer": (lambda: importers.pfisterer(NAMES | {"V.bias": None}), "V.bias to be a Tensor .*, got NoneType"),
+}
+
+
+@pytest.mark.parametrize("name", DO_NOT_FIT)
+def test_matrices_that_do_not_fit(name):
+    call, message = DO_NOT_FIT[name]
     with pytest.raises(ValueError, match=f"expected .*{message}"):
         call()
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        pytest.param(
-            lambda: importers.returnn(None, GOOD, GOOD), "V_h to be a Tensor or a numpy array, got NoneType", id="V_h"
-        ),
-        pytest.param(
-            lambda: importers.returnn(GOOD, GOOD, (row for row in GOOD)), "W to be a Tensor .*, got generator", id="W"
-        ),
-        pytest.param(lambda: importers.returnn(GOOD, GOOD, GOOD, [0.0] * 20), "b to be a Tensor .*, got list", id="b"),
-        pytest.param(
-            lambda: importers.returnn(GOOD, GOOD.to(torch.complex64), GOOD),
-            r"V_v of a floating-point dtype .*, got torch.complex64",
-            id="complex",
-        ),
-        pytest.param(
-            lambda: importers.returnn(np.full((4, 20), "1"), GOOD, GOOD),
-            "V_h of numbers, got an array of <U1",
-            id="text",
-        ),
-        pytest.param(lambda: importers.rnn2d(None, 4), "parameters to be a Tensor .*, got NoneType", id="rnn2d"),
-        pytest.param(lambda: importers.rnn2d(GOOD, None), "hidden_channels to be an int, got NoneType", id="hidden"),
-        pytest.param(lambda: importers.tesseract(None), "matrices to be a sequence, got NoneType", id="tesseract"),
-        pytest.param(
-            lambda: importers.tesseract(m for m in [GOOD] * 5),
-            "matrices to be a sequence, got generator",
-            id="generator",
-        ),
-        pytest.param(
-            lambda: importers.tesseract([GOOD, None, GOOD, GOOD, GOOD]), "GI to be a Tensor .*, got NoneType", id="GI"
-        ),
-        pytest.param(
-            lambda: importers.tesseract([GOOD.to(torch.int8)] * 5),
-            "CI of a floating-point dtype .*, got torch.int8",
-            id="int8",
-        ),
-        pytest.param(
-            lambda: importers.pfisterer(None),
-            "state_dict to be a mapping of names to matrices, got NoneType",
-            id="none",
-        ),
-        pytest.param(
-            lambda: importers.pfisterer(NAMES | {"V.bias": None}),
-            "V.bias to be a Tensor .*, got NoneType",
-            id="pfisterer",
-        ),
-    ],
-)
-def test_what_is_no_matrix(call, message):
+@pytest.mark.parametrize("name", NO_MATRICES)
+def test_what_is_no_matrix(name):
+    call, message = NO_MATRICES[name]
     with pytest.raises(TypeError, match=f"expected {message}"):
         call()

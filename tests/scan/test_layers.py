@@ -1,62 +1,117 @@
-"""The modules as modules: parameters, options, errors."""
+"""Layers as modules: parameters, copies, dtypes, autocast, memory."""
 
 import copy
 import pickle
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 import pixelrnn_ext as px
-from helpers.checks import LAYERS, make_layer
-from pixelrnn_ext import functional
+from helpers.checks import LAYERS, assert_close, cotangent_of
+from helpers.scans import BACKENDS, LSTM2D, make_layer, results
+from pixelrnn_ext.cells import CELLS
+from pixelrnn_ext.directions import SUFFIXES
 
-WEIGHTS = dict(weight_ih=(20, 3, 1, 1), weight_hh=(20, 5, 2), bias=(20,))
-STATES = dict(h0=(5,), c0=(5,))
-
-
-@pytest.mark.parametrize(
-    ("layer", "expected"),
-    [
-        pytest.param(px.RowLSTM(3, 5), dict(weight_ih=(20, 3, 1, 3), weight_hh=(20, 5, 3), bias=(20,)), id="row"),
-        pytest.param(px.DiagonalLSTM(3, 5, initial_state="learned"), WEIGHTS | STATES, id="diagonal-learned"),
-        pytest.param(
-            px.DiagonalBiLSTM(3, 5, initial_state="learned"),
-            WEIGHTS | STATES | {name + "_reverse": size for name, size in (WEIGHTS | STATES).items()},
-            id="bilstm-learned",
-        ),
-        pytest.param(
-            px.DiagonalLSTM(3, 5, bias=False), dict(weight_ih=(20, 3, 1, 1), weight_hh=(20, 5, 2)), id="no-bias"
-        ),
-    ],
-)
-def test_parameters(layer, expected):
-    assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == expected
+# One of each function, for what does not depend on the sizes of kernels or on the cell.
+FEW = ["row3", "bilstm", "stable", "masked"]
 
 
-@pytest.mark.parametrize("name", LAYERS)
+def sizes_of(rows, *suffixes, bias=True, learned=False):
+    """Sizes of the parameters of directions that end in ``suffixes``, of 3 channels and 5 hidden ones."""
+    sizes = dict(weight_ih=(rows, 3, 1, 1), weight_hh=(rows, 5, 2))
+    sizes |= dict(bias=(rows,)) if bias else {}
+    sizes |= dict(h0=(5,), c0=(5,)) if learned else {}
+    return {name + end: size for end in suffixes for name, size in sizes.items()}
+
+
+LEARNED = dict(initial_state="learned")
+PARAMETERS = {
+    "row": (px.RowLSTM, {}, dict(weight_ih=(20, 3, 1, 3), weight_hh=(20, 5, 3), bias=(20,))),
+    "diagonal": (px.DiagonalLSTM, LEARNED, sizes_of(20, "", learned=True)),
+    "diagonal-no-bias": (px.DiagonalLSTM, dict(bias=False), sizes_of(20, "", bias=False)),
+    "bilstm": (px.DiagonalBiLSTM, LEARNED, sizes_of(20, "", "_reverse", learned=True)),
+    "one": (px.LSTM2d, dict(directions=1), sizes_of(25, "")),
+    "two-no-bias": (px.LSTM2d, dict(directions=2, bias=False), sizes_of(25, "", "_up_reverse", bias=False)),
+    "four": (px.LSTM2d, {}, sizes_of(25, "", "_reverse", "_up", "_up_reverse")),
+    "peepholes": (
+        px.LSTM2d,
+        dict(directions=("tr",), cell="graves", peepholes=True, initial_state="learned"),
+        sizes_of(25, "_reverse", learned=True) | dict(peephole_reverse=(4, 5)),
+    ),
+    "pixelrnn": (px.LSTM2d, dict(directions=1, cell="pixelrnn"), sizes_of(20, "")),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters(name):
+    layer, options, expected = PARAMETERS[name]
+    assert {name: tuple(p.shape) for name, p in layer(3, 5, **options).named_parameters()} == expected
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *LSTM2D, "masked"])
 def test_copy_pickle_state_dict_and_repr(name):
-    layer = make_layer(name, 3, 4, initial_state="learned")
-    x = torch.randn(1, 3, 4, 4)
-    fresh = make_layer(name, 3, 4, initial_state="learned")
+    layer, fresh = make_layer(name), make_layer(name)
+    x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
     fresh.load_state_dict(layer.state_dict())
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), fresh):
         assert torch.equal(other(x), layer(x))
-    assert repr(layer).startswith(type(layer).__name__ + "(3, 4")
+    assert repr(layer).startswith(type(layer).__name__ + "(2, 3, ")
 
 
-def test_device_dtype_and_initialisation():
-    layer = px.RowLSTM(3, 16, initial_state="learned", device="cpu", dtype=torch.float64)
-    assert all(p.dtype == torch.float64 for p in layer.parameters())
-    assert not layer.h0.any() and not layer.c0.any()
-    assert 0.2 < layer.weight_hh.abs().max() <= 16**-0.5
+def test_repr_says_what_is_unusual():
+    layer = px.LSTM2d(2, 3, cell="halved", directions=1, merge=None, peepholes=True, bias=False)
+    assert repr(layer) == (
+        "LSTM2d(2, 3, cell='halved', directions=('tl',), merge=None, peepholes=True, bias=False, "
+        "initial_state='zero', backend='auto')"
+    )
+
+
+# cell -> what the bias of each gate is at first, None where it is drawn
+INITIAL_BIASES = {
+    "pixelrnn": [None, None, None, None],
+    "stable": [None, 1, None, None, None],
+    "graves": [None, -1, None, None, -1],
+    "halved": [None, 1, None, None, 1],
+    "leaky": [0, 0, 0, 0, 0],
+    "max": [None, 1, None, None, 1],
+}
+
+
+@pytest.mark.parametrize(
+    ("cell", "forget_bias"), [(c, None) for c in CELLS] + [(c, 2.5) for c in CELLS if c != "leaky"]
+)
+def test_initialisation(cell, forget_bias):
+    options = dict(peepholes=True) if CELLS[cell].peepholes else {}
+    layer = px.LSTM2d(3, 16, cell=cell, initial_state="learned", forget_bias=forget_bias, **options)
+    expected = INITIAL_BIASES[cell]
+    if forget_bias is not None:
+        forget_gates = [k for k, gate in enumerate(CELLS[cell].gates) if gate.startswith("f")]
+        expected = [forget_bias if k in forget_gates else value for k, value in enumerate(expected)]
+    for suffix in SUFFIXES.values():
+        for rows, value in zip(getattr(layer, "bias" + suffix).view(-1, 16), expected, strict=True):
+            assert (rows == value).all() if value is not None else 0 < rows.abs().max() <= 0.25
+        for name in ("weight_ih", "weight_hh"):
+            assert 0.2 < getattr(layer, name + suffix).abs().max() <= 0.25
+        for name in ("h0", "c0", *(["peephole"] if options else [])):
+            assert not getattr(layer, name + suffix).any()
+
+
+@pytest.mark.parametrize(
+    ("directions", "other"), [(("tl", "tr"), px.DiagonalBiLSTM), (1, px.DiagonalLSTM)], ids=["two", "one"]
+)
+def test_the_cell_pixelrnn_has_the_parameters_and_the_seeds_of_a_diagonal_lstm(directions, other):
+    torch.manual_seed(1)
+    ours = px.LSTM2d(3, 4, cell="pixelrnn", directions=directions).state_dict()
+    torch.manual_seed(1)
+    theirs = other(3, 4).state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_mask_acts_on_any_weight(name):
     """Training cannot un-mask it: masked weights have no effect and no gradient."""
     layer = make_layer(name, 3, 3, image_channels=3)
-    x = torch.randn(1, 3, 4, 4)
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
     before = layer(x)
     mask = px.masks.causal_mask("B", 12, 3, (1, layer.kernel_size), image_channels=3, gates=4)
     with torch.no_grad():
@@ -66,127 +121,58 @@ def test_mask_acts_on_any_weight(name):
     assert not layer.weight_ih.grad[mask == 0].any() and layer.weight_ih.grad[mask > 0].all()
 
 
-def test_bilstm_is_left_plus_right_shifted_down():
-    layer = px.DiagonalBiLSTM(3, 4)
-    x = torch.randn(2, 3, 5, 6)
-    left = functional.diagonal_lstm(x, layer.weight_ih, layer.weight_hh, layer.bias, mask_type="B")
-    weights = layer.weight_ih_reverse, layer.weight_hh_reverse, layer.bias_reverse
-    right = functional.diagonal_lstm(x, *weights, mask_type="B", reverse=True)
-    mirrored = functional.diagonal_lstm(x.flip(3), *weights, mask_type="B").flip(3)
-    torch.testing.assert_close(right, mirrored, rtol=0, atol=0)
-    torch.testing.assert_close(layer(x), left + F.pad(right[:, :, :-1], (0, 0, 1, 0)), rtol=0, atol=0)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["row3", "diagonal", "stable"])
+def test_a_gate_bias_is_broadcast(name, backend):
+    layer = make_layer(name, directions=2, backend=backend)
+    rows = sum(p.shape[0] for key, p in layer.named_parameters() if key.startswith("weight_hh"))
+    x, gate_bias = torch.randn(2, 2, 4, 5, dtype=torch.float64), torch.randn(1, rows, 1, 5, dtype=torch.float64)
+    want, got = (results(layer, x, gate_bias=m) for m in (gate_bias.expand(2, -1, 4, -1), gate_bias))
+    want["gate_bias"] = want["gate_bias"].sum((0, 2), keepdim=True)
+    for key, value in want.items():
+        assert_close(key, value, got[key], 1e-13)
 
 
-X = torch.randn(2, 3, 4, 5)
-ROW = dict(weight_ih=torch.randn(16, 3, 1, 3), weight_hh=torch.randn(16, 4, 3))
-DIAGONAL = dict(weight_ih=torch.randn(16, 3, 1, 1), weight_hh=torch.randn(16, 4, 2))
+halves = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        pytest.param(
-            dict(input=X[0]), ValueError, r"expected input of shape \(N, C, H, W\), got \(3, 4, 5\)", id="rank"
-        ),
-        pytest.param(
-            dict(input=X[:, :2]), ValueError, r"weight_ih of shape \(16, 2, 1, k\), got \(16, 3, 1, 3\)", id="channels"
-        ),
-        pytest.param(dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 3, 0, 5\)", id="empty"),
-        pytest.param(
-            dict(input=X.double()),
-            TypeError,
-            "one dtype, got input of torch.float64 and weight_ih of torch.float32",
-            id="dtype",
-        ),
-        pytest.param(dict(input=X.long()), TypeError, "floating-point dtype .* got torch.int64", id="integers"),
-        pytest.param(dict(input=X.tolist()), TypeError, "expected input to be a Tensor, got list", id="list"),
-        pytest.param(dict(weight_hh=None), TypeError, "expected weight_hh to be a Tensor, got NoneType", id="missing"),
-        pytest.param(
-            dict(input=X.to("meta")), ValueError, "one device, got input on meta and weight_ih on cpu", id="device"
-        ),
-        pytest.param(
-            dict(weight_hh=torch.randn(16, 4, 2)), ValueError, "odd number of taps in weight_hh, got 2", id="even-taps"
-        ),
-        pytest.param(
-            dict(weight_ih=torch.randn(16, 3, 1, 2)), ValueError, "odd kernel in weight_ih, got 2", id="even-kernel"
-        ),
-        pytest.param(
-            dict(weight_hh=torch.randn(15, 4, 3)),
-            ValueError,
-            r"weight_hh of shape \(4 \* hidden, hidden, taps\), got \(15, 4, 3\)",
-            id="gates",
-        ),
-        pytest.param(dict(bias=torch.randn(4)), ValueError, r"expected bias of shape \(16,\), got \(4,\)", id="bias"),
-        pytest.param(dict(h0=torch.randn(2, 4)), ValueError, r"expected h0 of shape \(4,\), got \(2, 4\)", id="h0"),
-        pytest.param(
-            dict(gate_bias=torch.randn(2, 8, 4, 5)),
-            ValueError,
-            r"gate_bias broadcastable to \(2, 16, 4, 5\), got \(2, 8, 4, 5\)",
-            id="gate_bias",
-        ),
-        pytest.param(dict(mask_type="C"), ValueError, "mask_type to be 'A', 'B' or None, got 'C'", id="mask_type"),
-        pytest.param(
-            dict(mask_type="B", image_channels=5),
-            ValueError,
-            "at least one channel for each of 5 image_channels, got 4",
-            id="image_channels",
-        ),
-        pytest.param(
-            dict(backend="fast"),
-            ValueError,
-            "backend to be one of 'auto', 'native', 'step', 'resident', 'reference', got 'fast'",
-            id="backend",
-        ),
-    ],
-)
-@pytest.mark.parametrize("backend", ["native", "reference"])
-def test_function_errors(change, error, message, backend):
-    with pytest.raises(error, match=message):
-        functional.row_lstm(**(dict(input=X, **ROW, backend=backend) | change))
+@halves
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", FEW)
+def test_halves_are_computed_in_float32(name, backend, dtype):
+    """The result is the float32 one of the rounded inputs, rounded once."""
+    layer = make_layer(name, 4, 8, backend=backend).to(dtype)
+    x = torch.randn(2, 4, 6, 5).to(dtype)
+    exact = copy.deepcopy(layer).float()
+    exact.backend = "reference"
+    got = results(layer, x)
+    expected = results(exact, x.float(), cotangent=cotangent_of(got["output"]).float())
+    for key, value in expected.items():
+        assert got[key].dtype == dtype
+        assert_close(key, value, got[key], torch.finfo(dtype).eps)
 
 
-def test_diagonal_errors():
-    with pytest.raises(ValueError, match=r"weight_hh of shape \(4 \* hidden, hidden, 2\), got \(16, 4, 3\)"):
-        functional.diagonal_lstm(X, DIAGONAL["weight_ih"], ROW["weight_hh"])
-    with pytest.raises(ValueError, match=r"weight_ih_reverse of shape \(16, 3, 1, 1\), got \(16, 3, 1, 3\)"):
-        functional.diagonal_bilstm(X, *DIAGONAL.values(), ROW["weight_ih"], DIAGONAL["weight_hh"])
+@halves
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", FEW)
+def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtype):
+    layer = make_layer(name, dtype=torch.float32, backend=backend)
+    wide = copy.deepcopy(layer).double()
+    x = torch.randn(2, 2, 4, 5, requires_grad=True)
+    with torch.autocast("cpu", dtype):
+        from_float, from_half, exact = layer(x), layer(x.to(dtype)), wide(x.double())
+        gradients = torch.autograd.grad(from_float.float().square().sum(), [x, *layer.parameters()])
+    assert torch.equal(exact, wide(x.double()))
+    assert from_float.dtype == from_half.dtype == dtype and all(g.dtype == torch.float32 for g in gradients)
+    roundings = 2 if name == "masked" else 1  # a convolution's operands are rounded, too
+    assert_close("output", exact, from_float, roundings * torch.finfo(dtype).eps)
+    assert torch.equal(from_half, from_float if name == "masked" else layer(x.to(dtype).float()).to(dtype))
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        pytest.param(lambda: px.RowLSTM(3, 4, 2), ValueError, "expected an odd kernel_size, got 2", id="even"),
-        pytest.param(lambda: px.RowLSTM(3.0, 4), TypeError, "expected in_channels to be an int, got float", id="float"),
-        pytest.param(lambda: px.DiagonalLSTM(3, 0), ValueError, "expected hidden_channels >= 1, got 0", id="zero"),
-        pytest.param(
-            lambda: px.RowLSTM(3, 4, mask_type="C"), ValueError, "mask_type to be 'A', 'B' or None, got 'C'", id="mask"
-        ),
-        pytest.param(
-            lambda: px.RowLSTM(3, 4, initial_state="one"), ValueError, "'zero' or 'learned', got 'one'", id="state"
-        ),
-        pytest.param(
-            lambda: px.RowLSTM(2, 4, image_channels=3), ValueError, "each of 3 image_channels, got 2", id="colours"
-        ),
-        pytest.param(lambda: px.DiagonalBiLSTM(3, 4, backend="cuda"), ValueError, "got 'cuda'", id="backend"),
-    ],
-)
-def test_constructor_errors(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
-
-
-@pytest.mark.parametrize(
-    ("backend", "device", "message"),
-    [
-        ("native", "meta", "the native kernels run on CPU and CUDA tensors, got tensors on meta"),
-        ("step", "cpu", "it is a path of the CUDA kernels, got tensors on cpu"),
-        ("resident", "cpu", "it is a path of the CUDA kernels, got tensors on cpu"),
-    ],
-)
-def test_a_backend_that_cannot_run_says_why(backend, device, message):
-    layer = px.RowLSTM(3, 4, backend=backend, device=device)
-    with pytest.raises(RuntimeError, match=f"backend='{backend}' cannot run: {message}"):
-        layer(torch.empty(2, 3, 4, 5, device=device))
+@pytest.mark.parametrize("name", FEW)
+def test_layers_run_on_the_meta_device(name):
+    layer = make_layer(name, device="meta", directions=1)
+    assert layer(torch.empty(2, 2, 4, 5, device="meta", dtype=torch.float64)).shape == (2, 3, 4, 5)
 
 
 @pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")

@@ -8,7 +8,7 @@ from torch._subclasses import FakeTensorMode
 from torch.library import opcheck
 
 import pixelrnn_ext as px
-from helpers.checks import assert_close, make_layer, opcheck_untraced
+from helpers.checks import assert_close, opcheck_untraced
 from helpers.scans import DECOMPOSITION, FAMILIES, OUTPUTS, REFERENCE, Problem, matrix_problem, scan_cases
 from pixelrnn_ext.operators.library import why_no_native
 from pixelrnn_ext.operators.scan import merge
@@ -291,32 +291,11 @@ def test_bad_arguments_of_the_gradients(name):
             REFERENCE.scan_gradients(*g._replace(**{name: getattr(g, name).float()}).flat)
 
 
-@pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
-def test_autocast_returns_its_dtype_and_keeps_the_state_in_float32(dtype, backend):
-    layer = make_layer("bilstm", 3, 4, backend=backend)
-    x = torch.randn(2, 3, 4, 5)
+def test_autocast_keeps_the_state_in_float32(dtype):
     halves = Problem("fp32", "bilstm", 4, (2, 3, 4)).scan(dtype)
     with torch.autocast("cpu", dtype):
-        from_float, from_half = layer(x), layer(x.to(dtype))
-        outputs = REFERENCE.scan(*halves)
-    assert from_float.dtype == from_half.dtype == dtype
-    assert all(t.dtype == torch.float32 for t in outputs)
-    assert_close("output", layer(x), from_float, torch.finfo(dtype).eps)
-    assert torch.equal(from_half, layer(x.to(dtype).float()).to(dtype))
-
-
-def test_autocast_leaves_float64_alone():
-    layer = px.RowLSTM(3, 4, dtype=torch.float64)
-    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = layer(x)
-    assert torch.equal(y, layer(x))
-
-
-def test_layers_run_on_the_meta_device():
-    layer = px.DiagonalBiLSTM(3, 4, device="meta")
-    assert layer(torch.empty(2, 3, 4, 5, device="meta")).shape == (2, 4, 4, 5)
+        assert all(t.dtype == torch.float32 for t in REFERENCE.scan(*halves))
 
 
 def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
