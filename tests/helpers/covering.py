@@ -10,6 +10,11 @@ from itertools import combinations
 import pytest
 
 
+def swept(*values):
+    """Returns parameters that a plain `pytest` leaves to the long tests."""
+    return [pytest.param(value, marks=pytest.mark.sweep) for value in values]
+
+
 def chosen(cases, strength):
     """Those of ``cases``, each a {parameter: value}, that hold every ``strength`` values that any of them holds.
 

@@ -119,6 +119,7 @@ def test_no_gradient_is_recorded_where_none_is_needed(name):
         assert not layer(torch.randn(1, 3, 4, 4)).requires_grad
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("name", LAYERS)
 def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
