@@ -3,6 +3,7 @@ what order its networks go over them."""
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -51,15 +52,13 @@ class Intervals(NamedTuple):
         return values[coded]
 
 
+@dataclass
 class Encoding:
     """Draws nothing: ``parts`` gets the intervals of the given images' values, for each network of the model."""
 
     grid: Grid
     recordings: Recordings
-    parts: list[Intervals]
-
-    def __init__(self, grid: Grid, recordings: Recordings) -> None:
-        self.grid, self.recordings, self.parts = grid, recordings, []
+    parts: list[Intervals] = field(default_factory=list)
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
@@ -96,6 +95,7 @@ class Encoding:
             yield r, intervals[rows.margin :]
 
 
+@dataclass
 class Decoding:
     """Draws the values that streams say.
 
@@ -106,9 +106,6 @@ class Decoding:
     grid: Grid
     recordings: Recordings
     streams: Streams
-
-    def __init__(self, grid: Grid, recordings: Recordings, streams: Streams) -> None:
-        self.grid, self.recordings, self.streams = grid, recordings, streams
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None

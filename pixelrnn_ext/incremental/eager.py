@@ -1,5 +1,8 @@
 """The steps in PyTorch, on any device: the definition of what csrc/cpu/columns.cpp computes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -45,7 +48,7 @@ class EagerRow:
 
     def _pixel(self) -> None:
         for step in self.steps:
-            _run(self, step)
+            _RUN[type(step)](self, step)
         self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
@@ -121,17 +124,11 @@ def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
     row.write(s.image, k, k + 1, s.scaled[value][:, None])
 
 
-def _run(row: EagerRow, step: Step) -> None:
-    match step:
-        case Linear():
-            _linear(row, step)
-        case CellStep():
-            _cell(row, step)
-        case Pointwise():
-            _pointwise(row, step)
-        case Draw():
-            _draw(row, step)
-        case Encode():
-            _encode(row, step)
-        case Decode():
-            _decode(row, step)
+_RUN: dict[Any, Callable[[EagerRow, Any], None]] = {
+    Linear: _linear,
+    CellStep: _cell,
+    Pointwise: _pointwise,
+    Draw: _draw,
+    Encode: _encode,
+    Decode: _decode,
+}

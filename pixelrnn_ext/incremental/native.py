@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..operators import columns
 from .rows import Rows
-from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
+from .steps import CellStep, Step, Tap
 from .streams import Streams
 
 
@@ -23,7 +23,7 @@ class NativeRow:
         self.tensors, self.code = [], []
         self.temperature, self.streams = 1.0, None
         for step in steps:
-            _emit(self, step)
+            self._emit(step)
 
     def run(self) -> None:
         if self.code:
@@ -33,7 +33,21 @@ class NativeRow:
                 self.tensors, self.code, self.rows.margin, temperature=self.temperature, on_grid=on_grid, **options
             )
 
-    def index(self, tensor: Tensor | None) -> int:
+    def _emit(self, step: Step) -> None:
+        """Appends a step to the program: its name, its fields in their order, then its taps.
+
+        Temperature and streams are no words of a program. They are the same for all of its steps.
+        """
+        fields = step._asdict()
+        taps = fields.pop("taps", None)
+        self.temperature = fields.pop("temperature", self.temperature)
+        self.streams = fields.pop("streams", self.streams)
+        self.code.append(columns.step(type(step).__name__.removesuffix("Step").lower()))
+        self.code += [int(value) if isinstance(value, int) else self._index(value) for value in fields.values()]
+        if taps is not None:
+            self._emit_taps(taps, 4 if isinstance(step, CellStep) else 1, fields["stop"] - fields["start"])
+
+    def _index(self, tensor: Tensor | None) -> int:
         """Where a tensor is in the list; -1 of None."""
         if tensor is None:
             return -1
@@ -43,14 +57,11 @@ class NativeRow:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def emit(self, kind: str, *values: int | Tensor | None) -> None:
-        self.code += [columns.step(kind), *(v if isinstance(v, int) else self.index(v) for v in values)]
-
-    def emit_taps(self, taps: list[Tap], gates: int, outputs: int) -> None:
+    def _emit_taps(self, taps: list[Tap], gates: int, outputs: int) -> None:
         block = columns.block(gates, self.rows.dtype)
-        self.code += [self.index(_pack(taps, gates, outputs, block, self.rows.dtype)), block, len(taps)]
+        self.code += [self._index(_pack(taps, gates, outputs, block, self.rows.dtype)), block, len(taps)]
         for tap in taps:
-            self.code += [self.index(tap.input), tap.shift, tap.channels]
+            self.code += [self._index(tap.input), tap.shift, tap.channels]
 
 
 def _pack(taps: list[Tap], gates: int, outputs: int, block: int, dtype: torch.dtype) -> Tensor:
@@ -58,47 +69,3 @@ def _pack(taps: list[Tap], gates: int, outputs: int, block: int, dtype: torch.dt
     weight = torch.cat([torch.zeros(0, gates * outputs, dtype=dtype, device="cpu"), *(tap.weight for tap in taps)])
     padded = torch.nn.functional.pad(weight.unflatten(1, (gates, outputs)), (0, -outputs % block))
     return padded.unflatten(2, (-1, block)).permute(2, 0, 1, 3).contiguous()
-
-
-def _linear(row: NativeRow, s: Linear) -> None:
-    row.emit("linear", s.base, s.output, s.start, s.stop, int(s.relu))
-    row.emit_taps(s.taps, 1, s.stop - s.start)
-
-
-def _cell(row: NativeRow, s: CellStep) -> None:
-    row.emit("cell", s.base, s.carried, s.shift, s.c, s.h, s.addend, s.output, s.start, s.stop)
-    row.emit_taps(s.taps, 4, s.stop - s.start)
-
-
-def _pointwise(row: NativeRow, s: Pointwise) -> None:
-    row.emit("pointwise", s.left, s.right, s.output, s.start, s.stop, int(s.relu))
-
-
-def _draw(row: NativeRow, s: Draw) -> None:
-    row.emit("draw", s.logits, s.uniform, s.known, s.values, s.scaled, s.image, s.colour)
-    row.temperature = s.temperature
-
-
-def _encode(row: NativeRow, s: Encode) -> None:
-    row.emit("encode", s.logits, s.values, s.intervals, s.scaled, s.image, s.colour)
-
-
-def _decode(row: NativeRow, s: Decode) -> None:
-    row.emit("decode", s.logits, s.known, s.values, s.scaled, s.image, s.colour)
-    row.streams = s.streams
-
-
-def _emit(row: NativeRow, step: Step) -> None:
-    match step:
-        case Linear():
-            _linear(row, step)
-        case CellStep():
-            _cell(row, step)
-        case Pointwise():
-            _pointwise(row, step)
-        case Draw():
-            _draw(row, step)
-        case Encode():
-            _encode(row, step)
-        case Decode():
-            _decode(row, step)

@@ -7,6 +7,7 @@ from right to left, on mirrored buffers; they are run after ``end_row``. Rows ar
 """
 
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,18 +132,14 @@ class RowLSTMState(State):
         rows: Rows,
         input: Tensor,
         *,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        bias: Tensor | None,
-        h0: Tensor | None,
-        c0: Tensor | None,
         mask_type: str | None,
         image_channels: int,
         gate_bias: Tensor | None,
         backend: str,
+        **parameters: Any,
     ) -> None:
         mask = _recurrent_mask(mask_type, image_channels)
-        self.scan = _Scan(rows, input, Direction2d(weight_ih, weight_hh, bias, h0, c0), mask, gate_bias)
+        self.scan = _Scan(rows, input, Direction2d(**parameters), mask, gate_bias)
         self.c_above = rows.buffer(self.scan.hidden)
         self.output: Tensor = rows.buffer(self.scan.hidden)
 
@@ -173,24 +170,15 @@ class DiagonalBiLSTMState(State):
         rows: Rows,
         input: Tensor,
         *,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        weight_ih_reverse: Tensor,
-        weight_hh_reverse: Tensor,
-        bias: Tensor | None,
-        bias_reverse: Tensor | None,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        h0_reverse: Tensor | None,
-        c0_reverse: Tensor | None,
         mask_type: str | None,
         image_channels: int,
         gate_bias: Tensor | None,
         backend: str,
+        **parameters: Any,
     ) -> None:
         mask = _recurrent_mask(mask_type, image_channels)
-        left = Direction2d(weight_ih, weight_hh, bias, h0, c0)
-        right = Direction2d(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse)
+        reverse = {name: parameters.pop(f"{name}_reverse") for name in [*parameters] if f"{name}_reverse" in parameters}
+        left, right = Direction2d(**parameters), Direction2d(**reverse)
         to_left, to_right = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
         self.rows, self.input, self.image_channels = rows, input, image_channels
         self.mirrored = rows.buffer(input.shape[2])

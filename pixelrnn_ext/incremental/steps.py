@@ -4,6 +4,8 @@ A buffer is [margin + W, N, channels]: the columns of a row for all images, behi
 image, which hold zeros or a layer's border state. A step reads and writes the channels start..stop - 1 of the current
 column. They belong to one colour: a value of a pixel depends on the features of its own colour and of those before, so
 that every feature of a pixel is computed once, when the colours before its own are known.
+
+The fields of a step stand in the order of its words in a compiled program (csrc/cpu/column_program.h).
 """
 
 from typing import NamedTuple

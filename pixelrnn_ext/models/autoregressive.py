@@ -14,6 +14,7 @@ from .._recordable import Recorded
 from ..codec import Codec
 from ..incremental import recording
 from ..operators.operands import check_dense, check_integers, check_levels, check_memory, readable
+from ..sampling import Draws, Progress, Sampler
 
 
 class AutoregressiveModel(nn.Module):
@@ -151,11 +152,7 @@ class AutoregressiveModel(nn.Module):
         return codec.decompress(data, condition, max_bytes=max_bytes, batch_size=batch_size, progress=progress)
 
     def _draw(
-        self,
-        sampler: sampling.Sampler,
-        draws: sampling.Draws,
-        condition: Tensor | None,
-        progress: sampling.Progress | None = None,
+        self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
         """By one of the samplers of :mod:`pixelrnn_ext.sampling`."""
         return sampler(self, draws, condition, progress)

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import sampling
 from .._arguments import integer
 from .._recordable import Recorded
 from ..incremental import recording
+from ..sampling import Draws, Progress, Sampler
 from .autoregressive import AutoregressiveModel, head_channels_of
 from .stack import PixelRNN
 
@@ -155,21 +155,17 @@ class MultiScalePixelRNN(AutoregressiveModel):
         return logits.slice_scatter(rows, -2, step=self.factor)
 
     def _draw(
-        self,
-        sampler: sampling.Sampler,
-        draws: sampling.Draws,
-        condition: Tensor | None,
-        progress: sampling.Progress | None = None,
+        self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
         self._check_multiples(*draws.values.shape[2:])
         recording.check_untouched(self, condition is not None)
         small_rows, rows = draws.values.shape[2] // self.factor, draws.values.shape[2]
 
-        def report(before: int, share: int) -> sampling.Progress | None:
+        def report(before: int, share: int) -> Progress | None:
             return progress and (lambda done, of: progress(before + share * done // of, small_rows + rows))
 
         uniform, known, values = (t[..., :: self.factor, :: self.factor] for t in draws[:3])
-        of_small = sampling.Draws(uniform, known, values, draws.temperature)
+        of_small = Draws(uniform, known, values, draws.temperature)
         told = self._small_condition(condition)
         small_images = self.small_model._draw(sampler, of_small, told, report(0, small_rows))
         known, values = draws.known.clone(), draws.values.clone()

@@ -1,7 +1,6 @@
 """The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections,
 head."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,18 +31,17 @@ class _Stack(AutoregressiveModel):
 
     def __init__(
         self,
-        block: Callable[..., nn.Module],
         *,
         image_channels: int,
         levels: int,
         hidden_channels: int,
         num_layers: int,
-        head_channels: int | None,
-        kernel_size: int,
-        residual: bool,
-        skip: bool,
-        condition_channels: int,
-        backend: str,
+        head_channels: int | None = None,
+        kernel_size: int = 3,
+        residual: bool = True,
+        skip: bool = False,
+        condition_channels: int = 0,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         levels = integer("levels", levels, 2)
@@ -73,12 +71,16 @@ class _Stack(AutoregressiveModel):
         width, options = 2 * hidden_channels, SharedOptions(image_channels=image_channels, backend=backend)
         self.first = masked_conv(image_channels, width, 7, "A", **options)
         self.blocks = nn.ModuleList(
-            block(hidden_channels, kernel_size=kernel_size, condition_channels=condition_channels, **options)
+            self._block(hidden_channels, kernel_size=kernel_size, condition_channels=condition_channels, **options)
             for _ in range(num_layers)
         )
         skips = num_layers if skip else 0
         self.skips = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
         self.head = Head(width, head_channels, logit_channels(levels), **options)
+
+    def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
+        """Returns a block from ``hidden_channels`` and the options that the blocks of all models have."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Logits of every value, (N, levels, C, H, W), or with two levels the Bernoulli logit, (N, 1, C, H, W).
@@ -173,12 +175,10 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in RECURRENT_LAYERS:
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-
-        def block(hidden_channels: int, **options: Any) -> RecurrentBlock:
-            return RecurrentBlock(layer, hidden_channels, initial_state=initial_state, **options)
-
+        # The blocks need both. A module may have attributes that are no tensors and no modules before its __init__.
+        self.layer = layer
+        self.initial_state = initial_state
         super().__init__(
-            block,
             image_channels=image_channels,
             levels=levels,
             hidden_channels=hidden_channels,
@@ -190,8 +190,9 @@ class PixelRNN(_Stack):
             condition_channels=condition_channels,
             backend=backend,
         )
-        self.layer = layer
-        self.initial_state = initial_state
+
+    def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
+        return RecurrentBlock(self.layer, hidden_channels, initial_state=self.initial_state, **options)
 
 
 class PixelCNN(_Stack):
@@ -210,30 +211,5 @@ class PixelCNN(_Stack):
         torch.Size([2, 256, 3, 8, 8])
     """
 
-    def __init__(
-        self,
-        *,
-        image_channels: int,
-        levels: int,
-        hidden_channels: int,
-        num_layers: int,
-        head_channels: int | None = None,
-        kernel_size: int = 3,
-        residual: bool = True,
-        skip: bool = False,
-        condition_channels: int = 0,
-        backend: str = "auto",
-    ) -> None:
-        super().__init__(
-            ConvolutionalBlock,
-            image_channels=image_channels,
-            levels=levels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            head_channels=head_channels,
-            kernel_size=kernel_size,
-            residual=residual,
-            skip=skip,
-            condition_channels=condition_channels,
-            backend=backend,
-        )
+    def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
+        return ConvolutionalBlock(hidden_channels, **options)
