@@ -57,19 +57,12 @@ def sent(request):
     return Sent(px.PixelRNN("row", image_channels=3, levels=17, **SIZES), (3, 2, 4), (1, 5, 3), streams=2)
 
 
-def test_the_file_itself(sent):
+def test_nothing_but_the_file_is_accepted(sent):
+    """test_container.py changes every byte, and the length, of a small file."""
     assert sent.got(sent.file)
-
-
-def test_every_byte_may_not_be_another(sent):
-    for at in range(len(sent.file)):
-        for change in (1, 2, 4, 8, 16, 32, 64, 128, 255):
-            assert not sent.got(sent.file[:at] + bytes([sent.file[at] ^ change]) + sent.file[at + 1 :])
-
-
-def test_every_other_length_is_refused(sent):
-    assert not any(sent.got(sent.file[:length]) for length in range(len(sent.file)))
-    assert not any(sent.got(sent.file + bytes(more)) for more in range(1, 20))
+    assert not any(
+        sent.got(file) for file in (sent.file[:-1], sent.file + b"a", sent.file[:-1] + bytes([sent.file[-1] ^ 1]))
+    )
 
 
 def test_bytes_behind_a_stream_are_refused(sent):

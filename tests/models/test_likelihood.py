@@ -55,20 +55,13 @@ def test_log_prob_of_values_has_a_gradient(levels):
     assert torch.autograd.gradcheck(lambda x: likelihood.log_prob(x, values[..., :2, :2]), logits)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     "wiring",
-    [
-        pytest.param(dict(), id="residual"),
-        pytest.param(dict(skip=True), id="residual-skip"),
-        pytest.param(dict(residual=False), id="plain"),
-        pytest.param(dict(residual=False, skip=True), id="skip"),
-        pytest.param(dict(condition_channels=2), id="condition"),
-    ],
+    [{}, dict(skip=True), dict(residual=False), dict(residual=False, skip=True), dict(condition_channels=2)],
+    ids=str,
 )
-@pytest.mark.parametrize(
-    ("levels", "colours", "size"),
-    [pytest.param(2, 1, (2, 3), id="binary"), pytest.param(3, 2, (2, 2), id="levels3-colours2")],
-)
+@pytest.mark.parametrize(("levels", "colours", "size"), [(2, 1, (2, 3)), (3, 2, (2, 2))], ids=str)
 @pytest.mark.parametrize("name", MODELS)
 def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wiring):
     if name.startswith("multiscale"):
@@ -96,6 +89,7 @@ def test_log_prob_and_bits_per_dim_of_images(name, sizes):
     torch.testing.assert_close(bits * images[0].numel() * math.log(2), -log_prob.mean(), rtol=1e-13, atol=0)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("colours", [1, 3], ids=["gray", "rgb"])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_metric_before_and_after_learning_constant_images(name, colours):

@@ -95,6 +95,7 @@ def test_the_diagonal_model_sees_everything_before_and_nothing_after(colours, nu
         assert field[r, c, a] == set(order[:i]) - hidden
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("wiring", WIRINGS)
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
