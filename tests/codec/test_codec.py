@@ -67,6 +67,7 @@ def test_any_integers(dtype):
 
 
 @native
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("scale", [1, 30], ids=["as made", "weights x 30"])
 @pytest.mark.parametrize("layer,colours,levels", [("diagonal", 1, 2), ("row", 3, 256), ("cnn", 3, 5)], ids=str)
 def test_same_bytes_whatever_computes_them(layer, colours, levels, scale):
@@ -214,9 +215,9 @@ def test_a_stream_of_about_8_kib_each():
     model = model_of("cnn", 3, 256, hidden_channels=3, num_layers=1, head_channels=3)
     images = images_of(model, 22, 24, 24)
     codec = Codec(model)
-    size = float(codec.bits(images).sum()) / 8
-    assert 4 * 8192 < size < 5 * 8192
-    assert codec.compress(images) == codec.compress(images, streams=4)
+    file = codec.compress(images)
+    assert 4 * 8192 < len(file) < 5 * 8192
+    assert file == codec.compress(images, streams=4)
 
 
 def test_a_stream_takes_less_than_so_much_memory(monkeypatch):
@@ -399,13 +400,6 @@ def test_a_file_that_is_too_large_says_of_what():
         file = model.compress([images_of(model, n, 1, n) for n in range(1, count + 1)])
         with pytest.raises(ValueError, match=f"got one of {expected} needs"):
             Codec(model).decompress_groups(file, max_bytes=1)
-
-
-def test_a_compiled_model():
-    model = model_of("cnn")
-    compiled = torch.compile(model)
-    images = images_of(model)
-    assert Codec(compiled).compress(images) == compiled.compress(images) == model.compress(images)
 
 
 def test_another_device_is_left_alone():

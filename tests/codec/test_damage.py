@@ -174,7 +174,7 @@ print(high, taken(codec.decompress, file, condition, max_bytes=high))
 """
 ENCODING = """
 height, width = sizes
-options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=3, head_channels=64)
+options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=1, head_channels=16)
 model = px.PixelCNN(**options) if sys.argv[1] == "pixelcnn" else px.PixelRNN(sys.argv[1], **options)
 codec = px.codec.Codec(model)
 codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))

@@ -181,7 +181,8 @@ def test_probabilities_are_integer_arithmetic_of_the_weights(name, levels):
     """Each step by Python's own integers; of exp the rounded value, which test_functions.py proves."""
     logits = logits_of(name, levels)[0].tolist()
     logits = [0.0, *logits] if levels == 2 else logits
-    weights = [math.floor(math.exp(logit - max(logits)) * WHOLE + 0.5) for logit in logits]
+    highest = max(logits)
+    weights = [math.floor(math.exp(logit - highest) * WHOLE + 0.5) for logit in logits]
     sums = list(itertools.accumulate(weights, initial=0))
     expected = [total * (WHOLE - levels) // sums[-1] + i for i, total in enumerate(sums)]
     assert range_coder.cumulative(logits_of(name, levels))[0].tolist() == expected

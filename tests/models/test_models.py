@@ -109,6 +109,7 @@ def reads(call):
     return {name: counts[name] for name in waits if name in counts}
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("call", ["forward", "log_prob", "bits_per_dim"])
 @each_model
 def test_values_are_looked_at_once_or_not_at_all(name, call):
@@ -245,7 +246,11 @@ def test_parameters():
     assert multiscale.large_model.blocks[0].condition.weight.shape == (20, 4 + 2, 1, 1)
 
 
-@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale-diagonal"])
+# Both are in the multi-scale model.
+SMALLER = [pytest.param(name, marks=pytest.mark.sweep) for name in ("row", "diagonal")]
+
+
+@pytest.mark.parametrize("name", ["pixelcnn", "multiscale-diagonal", *SMALLER])
 def test_compiles_without_a_graph_break(name):
     """And every parameter has a gradient."""
     model = make_model(name, num_layers=1, skip=True, condition_channels=2, **RGB)

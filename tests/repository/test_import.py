@@ -33,7 +33,9 @@ def test_import_is_light(tmp_path):
         seconds.append(float(time))
         heavy = [name for name in loaded if any(f"{name}.".startswith(f"{module}.") for module in HEAVY)]
         assert "pixelrnn_ext" in loaded and not heavy, f"expected none of {', '.join(HEAVY)}, got {heavy[:5]}"
-    assert min(seconds) <= 0.1, f"expected at most 0.1 s beyond torch, got {min(seconds):.2f} s"
+        if seconds[-1] <= 0.1:
+            return
+    pytest.fail(f"expected at most 0.1 s beyond torch, got {min(seconds):.2f} s")
 
 
 @pytest.mark.parametrize("ask", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
@@ -107,10 +109,12 @@ print(config["native"], config["why_no_cuda"], sep="|")
 
 
 def test_cuda_kernels_that_do_not_load_leave_the_cpu_kernels_and_a_reason(tmp_path):
+    """Libraries that an older version left, such as _C.abi3.so, are not looked at."""
     package = tmp_path / "pixelrnn_ext"
     left_out = shutil.ignore_patterns("_C_cuda*", "__pycache__")
     shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=left_out)
-    (package / "_C_cuda.so").write_text("a stand-in, which does not load")
+    for name in ("_C_cuda", "_C.abi3", "_C_cuda.abi3"):
+        (package / f"{name}.so").write_text("a stand-in, which does not load")
     native, reason = run(DAMAGED, child.environment(tmp_path), tmp_path, tmp_path).strip().split("|", 1)
     assert native == str(pixelrnn_ext.build_config()["native"])
     assert f"do not load on torch {torch.__version__}: " in reason and "file too short" in reason

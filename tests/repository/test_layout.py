@@ -7,6 +7,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -23,14 +24,16 @@ SOURCES = {
 }
 
 
+@cache
 def imports(name):
     """The modules of the package that a module imports, inside functions too."""
-    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    found, package = set(), name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(SOURCES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
-                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in SOURCES else base
+                found.add(f"{base}.{alias.name}" if f"{base}.{alias.name}" in SOURCES else base)
+    return found
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3], ids=["rooms", "rooms in rooms", "modules"])

@@ -53,14 +53,3 @@ def test_a_newer_symbol_is_named_with_its_user(tmp_path):
     subprocess.run(["gcc", "-shared", "new.o", "old.o", "-lm", "-o", "some.so"], cwd=tmp_path, check=True)
     with pytest.raises(SystemExit, match=r"\nsome.so: arc4random is GLIBC_2.36 of libc.so.6, used by new.o$"):
         shared_libraries.main(tmp_path, tmp_path)
-
-
-def test_what_an_older_version_left_is_not_loaded(tmp_path):
-    """Libraries for one Python, such as _C.abi3.so, lay where the libraries lie now."""
-    package = tmp_path / "pixelrnn_ext"
-    shutil.copytree(FOLDER, package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_C", "_C_cuda"):
-        (package / f"{name}.abi3.so").write_text("not a library")
-    program = "import pixelrnn_ext as px; print(px.__file__, px.build_config()['native'])"
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == [str(package / "__init__.py"), str(library.why_no_native() is None)], done.stderr

@@ -110,19 +110,19 @@ def test_instruction_sets(instruction_set, dtype):
 @pytest.mark.parametrize("name", MODELS)
 def test_all_samplers_draw_the_same_images(name, colours, known):
     model = make(name, colours)
-    shape = 3, model.image_channels, 4, 6
+    shape = 3, model.image_channels, 2, 6
     given, mask = None, None
     if known:
         given, mask = torch.randint(model.levels, shape, generator=generator(5)), torch.zeros(shape, dtype=torch.bool)
         mask[
             {
-                "upper half": (..., slice(2), slice(None)),
-                "box": (..., slice(1, 3), slice(2, 5)),
+                "upper half": (..., slice(1), slice(None)),
+                "box": (..., slice(1, 2), slice(2, 5)),
                 "one colour": (slice(None), 0),
             }[known]
         ] = True
     naive, *others = (
-        drawn_by(sampler, make(name, colours, backend=backend), 3, 4, 6, given=given, known=mask)
+        drawn_by(sampler, make(name, colours, backend=backend), 3, 2, 6, given=given, known=mask)
         for sampler, backend in [
             (sampling.naive, "auto"),
             (sampling.cropped, "auto"),
@@ -153,7 +153,7 @@ def test_conditions_steer_all_samplers_alike():
 def test_frequencies_are_the_models_probabilities(name, temperature):
     """All 2x2 binary images: counted, against the exact likelihood, at temperature 1, and against the tempered
     conditionals."""
-    model, n = make(name), 40000
+    model, n = make(name), 20000
     images = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
     with torch.no_grad():
         logits = model(images) / temperature
