@@ -170,9 +170,6 @@ def _varint(number: int) -> bytes:
 class _Numbers:
     """Reads varints."""
 
-    view: memoryview
-    at: int
-
     def __init__(self, view: memoryview) -> None:
         self.view, self.at = view, 0
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import sampling
-from .._arguments import check_odd, integer, integers
+from .._arguments import check_odd, integer
 from .._recordable import Recorded
 from ..incremental import recording
 from ..layers import MaskedConv2d
@@ -18,6 +18,10 @@ from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, 
 
 
 class _Stack(AutoregressiveModel):
+    image_channels: int
+    levels: int
+    condition_channels: int
+    backend: str
     hidden_channels: int
     num_layers: int
     head_channels: int
@@ -44,39 +48,26 @@ class _Stack(AutoregressiveModel):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        levels = integer("levels", levels, 2)
-        condition_channels = integer("condition_channels", condition_channels, 0)
-        image_channels, hidden_channels, num_layers, head_channels, kernel_size = integers(
-            image_channels=image_channels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            head_channels=head_channels_of(head_channels, levels),
-            kernel_size=kernel_size,
-        )
-        check_odd(kernel_size)
+        self.levels = integer("levels", levels, 2)
+        self.condition_channels = integer("condition_channels", condition_channels, 0)
+        self.image_channels = integer("image_channels", image_channels)
+        self.hidden_channels = integer("hidden_channels", hidden_channels)
+        self.num_layers = integer("num_layers", num_layers)
+        self.head_channels = integer("head_channels", head_channels_of(head_channels, self.levels))
+        self.kernel_size = integer("kernel_size", kernel_size)
+        check_odd(self.kernel_size)
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
         backends.check_name(backend)
-        self.image_channels = image_channels
-        self.levels = levels
-        self.hidden_channels = hidden_channels
-        self.num_layers = num_layers
-        self.head_channels = head_channels
-        self.kernel_size = kernel_size
-        self.residual = residual
-        self.skip = skip
-        self.condition_channels = condition_channels
-        self.backend = backend
-        width, options = 2 * hidden_channels, SharedOptions(image_channels=image_channels, backend=backend)
-        self.first = masked_conv(image_channels, width, 7, "A", **options)
-        self.blocks = nn.ModuleList(
-            self._block(hidden_channels, kernel_size=kernel_size, condition_channels=condition_channels, **options)
-            for _ in range(num_layers)
-        )
-        skips = num_layers if skip else 0
+        self.residual, self.skip, self.backend = residual, skip, backend
+        width, options = 2 * self.hidden_channels, SharedOptions(image_channels=self.image_channels, backend=backend)
+        self.first = masked_conv(self.image_channels, width, 7, "A", **options)
+        block = dict(kernel_size=self.kernel_size, condition_channels=self.condition_channels, **options)
+        self.blocks = nn.ModuleList(self._block(self.hidden_channels, **block) for _ in range(self.num_layers))
+        skips = self.num_layers if skip else 0
         self.skips = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
-        self.head = Head(width, head_channels, logit_channels(levels), **options)
+        self.head = Head(width, self.head_channels, logit_channels(self.levels), **options)
 
     def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
         """Returns a block from ``hidden_channels`` and the options that the blocks of all models have."""

@@ -65,17 +65,19 @@ class Small(px.PixelCNN):
 
 
 class SmallMultiScale(px.MultiScalePixelRNN):
-    def __init__(self, **options):
-        super().__init__("row", **SMALL, image_channels=1, levels=5, **options)
+    def __init__(self, levels, *, plain=False, **options):
+        small = dict(residual=not plain)
+        super().__init__("row", **SMALL, image_channels=1, levels=levels, small=small, **options)
 
 
-def test_a_subclass_with_a_constructor_of_its_own():
+@pytest.mark.parametrize("cls", [Small, SmallMultiScale])
+def test_a_subclass_with_a_constructor_of_its_own(cls):
     """What it gives the base class is part of the wiring, though the parameters are the same."""
     torch.manual_seed(0)
-    model, other, same = Small(6), Small(6, plain=True), Small(6, backend="reference")
+    model, other, same = cls(6), cls(6, plain=True), cls(6, backend="reference")
     for copy in (other, same):
         copy.load_state_dict(model.state_dict())
-    images = images_of(model)
+    images = images_of(model, 2, 4, 6)
     file = model.compress(images)
     assert torch.equal(model.decompress(file), images) and torch.equal(same.decompress(file), images)
     assert Codec(other).fingerprint != Codec(model).fingerprint
@@ -97,14 +99,6 @@ def test_arguments_of_a_subclass_that_are_no_numbers():
     assert torch.equal(model.decompress(model.compress(images)), images)
     with pytest.raises(TypeError, match="expected arguments of WithArguments that are numbers or strings to code with"):
         WithArguments(torch.nn.Identity(), scales=torch.ones(2)).compress(images)
-
-
-def test_a_subclass_of_a_multi_scale_model():
-    model, other = SmallMultiScale(), SmallMultiScale(small=dict(residual=False))
-    other.load_state_dict(model.state_dict())
-    images = images_of(model, 2, 4, 6)
-    assert torch.equal(model.decompress(model.compress(images)), images)
-    assert Codec(other).fingerprint != Codec(model).fingerprint
 
 
 def refused(change):

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.root import ROOT
 
+SDIST = "dist/pixelrnn_ext-1.2.0.tar.gz"
 WHEEL = "dist/pixelrnn_ext-1.2.0-py3-none-manylinux_2_28_x86_64.whl"
 FILES = {
     "pyproject.toml": 'version = "1.2.0"\n',
@@ -30,26 +31,36 @@ def tree(tmp_path):
     (tmp_path / "dist").mkdir()
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    write_wheel(tmp_path)
-    write_sdist(tmp_path, "PKG-INFO", "setup.py", "pixelrnn_ext/a.py")
+    wheel()(tmp_path)
+    sdist("PKG-INFO", "setup.py", "pixelrnn_ext/a.py")(tmp_path)
     return tmp_path
 
 
-def write_wheel(tree, libraries=("_C.so", "_C_cuda.so"), glibc="2.28"):
-    build = f"BUILD = {{'cuda': '12.9', 'glibc': {glibc!r}, 'torch': '2.13'}}\n"
-    with zipfile.ZipFile(tree / WHEEL, "w") as wheel:
-        for name in ("a.py", *libraries):
-            wheel.writestr(f"pixelrnn_ext/{name}", "")
-        wheel.writestr("pixelrnn_ext/_build_info.py", build)
-        wheel.writestr("pixelrnn_ext-1.2.0.dist-info/METADATA", "")
+def wheel(libraries=("_C.so", "_C_cuda.so"), glibc="2.28"):
+    def write(tree):
+        build = f"BUILD = {{'cuda': '12.9', 'glibc': {glibc!r}, 'torch': '2.13'}}\n"
+        with zipfile.ZipFile(tree / WHEEL, "w") as file:
+            for name in ("a.py", *libraries):
+                file.writestr(f"pixelrnn_ext/{name}", "")
+            file.writestr("pixelrnn_ext/_build_info.py", build)
+            file.writestr("pixelrnn_ext-1.2.0.dist-info/METADATA", "")
+
+    return write
 
 
-def write_sdist(tree, *names, text=b""):
-    with tarfile.open(tree / "dist/pixelrnn_ext-1.2.0.tar.gz", "w:gz") as sdist:
-        for name in names:
-            member = tarfile.TarInfo(f"pixelrnn_ext-1.2.0/{name}")
-            member.size = len(text)
-            sdist.addfile(member, io.BytesIO(text))
+def sdist(*names, text=b""):
+    def write(tree):
+        with tarfile.open(tree / SDIST, "w:gz") as file:
+            for name in names:
+                member = tarfile.TarInfo(f"pixelrnn_ext-1.2.0/{name}")
+                member.size = len(text)
+                file.addfile(member, io.BytesIO(text))
+
+    return write
+
+
+def remove(name):
+    return lambda tree: (tree / name).unlink()
 
 
 def write(name, text):
@@ -63,6 +74,7 @@ def rename(name):
 ABI3 = "pixelrnn_ext-1.2.0-cp310-abi3-manylinux_2_28_x86_64.whl"
 NEW = "pixelrnn_ext-1.2.0-py3-none-manylinux_2_34_x86_64.whl"
 OLD = "pixelrnn_ext-1.1.0-py3-none-manylinux_2_28_x86_64.whl"
+A, B = "pixelrnn_ext/a.py", "pixelrnn_ext/b.py"
 OTHER = "expected {} as in pixelrnn_ext-1.2.0.tar.gz, got another ({} files differ)"
 
 
@@ -74,31 +86,15 @@ OTHER = "expected {} as in pixelrnn_ext-1.2.0.tar.gz, got another ({} files diff
         pytest.param(write("CHANGELOG.md", "## [Unreleased]\n"), "with a date, got [Unreleased]", id="unreleased"),
         pytest.param(write("CHANGELOG.md", "## [1.2.0]\n"), "with a date, got [1.2.0]", id="no date"),
         pytest.param(write("CHANGELOG.md", "## [1.1.0] - 2029-01-31\n"), "with a date, got [1.1.0]", id="older"),
-        pytest.param(lambda tree: (tree / WHEEL).unlink(), "expected a wheel, got none", id="no wheel"),
+        pytest.param(remove(WHEEL), "expected a wheel, got none", id="no wheel"),
         pytest.param(rename(ABI3), f"{ABI3}: expected pixelrnn_ext-1.2.0-py3-none", id="of one Python"),
         pytest.param(rename(NEW), f"{NEW}: expected pixelrnn_ext-1.2.0-py3-none", id="of a newer glibc"),
         pytest.param(rename(OLD), f"{OLD}: expected pixelrnn_ext-1.2.0-py3-none", id="of an older version"),
-        pytest.param(
-            lambda tree: write_wheel(tree, ["_C.so"]),
-            "expected the library _C_cuda.so, got none",
-            id="no library",
-        ),
-        pytest.param(lambda tree: write_wheel(tree, glibc=None), "and all GPUs, got None", id="of another build"),
-        pytest.param(
-            lambda tree: (tree / "dist/pixelrnn_ext-1.2.0.tar.gz").unlink(),
-            "expected the sdist pixelrnn_ext-1.2.0.tar.gz, got none",
-            id="no sdist",
-        ),
-        pytest.param(
-            lambda tree: write_sdist(tree, "PKG-INFO", "pixelrnn_ext/a.py", text=b"new"),
-            OTHER.format("PKG-INFO", 2),
-            id="of older files",
-        ),
-        pytest.param(
-            lambda tree: write_sdist(tree, "PKG-INFO", "pixelrnn_ext/a.py", "pixelrnn_ext/b.py"),
-            OTHER.format("pixelrnn_ext/b.py", 1),
-            id="without a new file",
-        ),
+        pytest.param(wheel(["_C.so"]), "expected the library _C_cuda.so, got none", id="no library"),
+        pytest.param(wheel(glibc=None), "and all GPUs, got None", id="of another build"),
+        pytest.param(remove(SDIST), "expected the sdist pixelrnn_ext-1.2.0.tar.gz, got none", id="no sdist"),
+        pytest.param(sdist("PKG-INFO", A, text=b"new"), OTHER.format("PKG-INFO", 2), id="of older files"),
+        pytest.param(sdist("PKG-INFO", A, B), OTHER.format(B, 1), id="without a new file"),
     ],
 )
 def test_findings(check, tree, change, finding):

@@ -17,22 +17,17 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import pixelrnn_ext as px
 from helpers import child
+from helpers.random_models import make
 from pixelrnn_ext import sampling
 from pixelrnn_ext.codec import Codec
 
-SIZES = dict(image_channels=1, levels=2, hidden_channels=3, num_layers=2, head_channels=4)
+SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
 IMAGES = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 
 
 def model_of(kind, **options):
-    torch.manual_seed(1)
-    options = SIZES | options
-    model = px.PixelCNN(**options) if kind == "cnn" else px.PixelRNN(kind, **options)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2)
-    return model.eval()
+    return make("pixelcnn" if kind == "cnn" else kind, dtype=torch.float32, **options).eval()
 
 
 class Doubled(nn.Module):
@@ -252,7 +247,7 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
     class Closed(px.PixelCNN):
         def __init__(self):
             super().__init__(**SIZES)
-            layer = px.MaskedConv2d(6, 6, 3, "B")
+            layer = px.MaskedConv2d(10, 10, 3, "B")
             self.layers, self.closed = nn.ModuleList([layer]), lambda x: layer(x).relu()
 
         def logit_map(self, x, condition):
@@ -264,7 +259,7 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
     with torch.no_grad():
         model.layers[0].weight.neg_()
     assert codec.compress(IMAGES) == file and torch.equal(codec.decompress(file), IMAGES)
-    other = px.MaskedConv2d(6, 6, 3, "B")
+    other = px.MaskedConv2d(10, 10, 3, "B")
     model.first.register_forward_hook(lambda module, inputs, output: output + other(output))
     expected = "expected the model's own parameters to code with, got a tensor in masked_conv2d"
     with pytest.raises(TypeError, match=expected):
