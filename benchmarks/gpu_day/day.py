@@ -3,14 +3,12 @@
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from . import BUILT_IN_PLACE, ROOT, card, costs, pytest_runs, report, stoppable
-from .clock import Sampler
 from .jobs import EXCHANGE_JOB, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
-from .parts import ALWAYS, CLOCKED, Budget
+from .parts import ALWAYS, Budget
 from .results import Results
 from .run_job import START, run_job
 from .verdict import counts, verdicts
@@ -47,14 +45,10 @@ class Day:
         """One part; its exception is its result."""
         self.results.part(part, "interrupted", "")
         start = time.monotonic()
-        sampler = Sampler() if part in CLOCKED else nullcontext()
         try:
-            with sampler:
-                status, note = getattr(self, part)(seconds)
+            status, note = getattr(self, part)(seconds)
         except Exception as error:
             status, note = "failed", f"{type(error).__name__}: {error}"
-        if part in CLOCKED:
-            self.results.clock(part, sampler.found())
         self.record(part, status, f"{note}; {time.monotonic() - start:.0f} s")
 
     def build(self, seconds: float) -> tuple[str, str]:

@@ -32,7 +32,6 @@ SESSIONS = {
     3: ["build", "tests", "sanitizer", "report"],
 }
 ALWAYS = ("build", "report")  # also where an earlier run had them
-CLOCKED = ("layouts", "exchange", "operators", "small", "large")
 
 
 class Budget:

@@ -8,7 +8,7 @@ from harness.plots import grouped_bars
 
 from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
 from .results import Results
-from .scan_tables import clocks_table, exchange_table, layouts_table, operators_table
+from .scan_tables import exchange_table, layouts_table, operators_table
 from .verdict import PATHS, counts, verdict_table, verdicts
 
 NOTES = (
@@ -60,7 +60,6 @@ def markdown(results: dict) -> str:
         "## Operators\n\n" + operators_table(tables["operators"]),
         "## Measurements\n\n" + measurements_table(results["measurements"]),
         "## Not measured\n\n" + ("\n".join(missing) or "Nothing was left out."),
-        "## Clocks\n\n" + clocks_table(results.get("clocks", {})),
         "## How\n\n" + "\n".join(f"- {note}" for note in NOTES),
     ]
     return "\n\n".join(sections) + "\n"

@@ -7,9 +7,8 @@ from pathlib import Path
 
 
 class Results:
-    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "clocks": {part: {}}, "tests": {part: {}},
-    "layouts", "exchange", "operators", "measurements", "verdicts": [{}]}; the clocks as clock.Sampler has them, the
-    tests as pytest_runs.read.
+    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "tests": {part: {}}, "layouts",
+    "exchange", "operators", "measurements", "verdicts": [{}]}; the tests as pytest_runs.read has them.
     """
 
     TABLES = ("layouts", "exchange", "operators", "measurements")
@@ -22,7 +21,7 @@ class Results:
             self.data |= json.loads(self.path.read_text())
 
     def clear(self) -> None:
-        self.data = {"environment": {}, "parts": {}, "clocks": {}, "tests": {}}
+        self.data = {"environment": {}, "parts": {}, "tests": {}}
         self.data |= {table: [] for table in (*self.TABLES, "verdicts")}
 
     def start(self, environment: dict) -> None:
@@ -35,10 +34,6 @@ class Results:
 
     def part(self, name: str, status: str, note: str) -> None:
         self.data["parts"][name] = {"status": status, "note": note}
-        self.save()
-
-    def clock(self, part: str, found: dict) -> None:
-        self.data["clocks"][part] = found
         self.save()
 
     def tests(self, part: str, found: dict | None) -> None:

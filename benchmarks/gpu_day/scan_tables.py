@@ -1,8 +1,7 @@
-"""What the GPU day says of layouts, operators, the exchange between blocks and clocks."""
+"""What the GPU day says of layouts, operators and the exchange between blocks."""
 
 from harness.alone import grid
 
-from .clock import QUERY
 from .costs import expected, line_cycles, scan_us
 from .exchange import LAUNCH_US, PIECE
 
@@ -88,17 +87,6 @@ def exchange_table(results: list[dict]) -> str:
     ]
     header = ["exchange", "pieces of 16 bytes a block", "cycles a line", "bytes a cycle beyond the least"]
     return "\n\n".join([grid(header, table, True)] * bool(table) + launch) or "None."
-
-
-def clocks_table(clocks: dict[str, dict]) -> str:
-    names = [name for name in QUERY.values() if name != "reasons"]
-    table = []
-    for part, found in clocks.items():
-        cells = ["-" if name not in found else "{:g} / {:g} / {:g}".format(*found[name]) for name in names]
-        note = found.get("note", "") or ", ".join(found.get("reasons", []))
-        table.append([part, *cells, note])
-    header = ["part", *(f"{name} (least / median / most)" for name in names), "held down by"]
-    return grid(header, table, True) if table else "None."
 
 
 def _pack_us(result):

@@ -18,9 +18,8 @@ from pixelrnn_ext.operators.scan.gpu import neighbour_states
 from pixelrnn_ext.operators.scan.products import weight_gradients
 
 from . import ROOT
-from .clock import sm_megahertz
 from .jobs import ScanJob
-from .kernels import kernel_microseconds
+from .kernels import kernel_microseconds, sm_megahertz
 from .measure import recover
 from .providers import PRECISIONS, use
 

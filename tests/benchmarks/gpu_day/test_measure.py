@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bench_row
-from gpu_day import measure, providers, verdict
+from gpu_day import kernels, measure, providers, verdict
 from gpu_day.jobs import Job
 from gpu_day.kernels import by_kernel
 from harness import gpu_timing
@@ -123,3 +123,22 @@ def test_times_of_kernels():
     events = [event for call in calls for event in call] + 3 * [Event("aten::mm", 500, "CPU")] + [Event("Memset", 1)]
     assert by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
     assert by_kernel([], 3) == {}
+
+
+def test_the_sm_clock_by_two_pauses(monkeypatch):
+    slept = []
+
+    class Event:
+        def record(self):
+            pass
+
+        synchronize = record
+
+        def elapsed_time(self, end):
+            return (slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
+
+    monkeypatch.setattr(kernels, "events", lambda: (Event(), Event()))
+    monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
+    assert kernels.sm_megahertz() == pytest.approx(1500)
+    monkeypatch.setattr(Event, "elapsed_time", lambda self, end: 0.0)
+    assert kernels.sm_megahertz() is None
