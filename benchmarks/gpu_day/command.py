@@ -7,9 +7,9 @@
     python -m benchmarks.gpu_day --out DIR [--session N]
 
 from the root of the repository. A session first builds the kernels of this checkout where the installed ones are
-others, and ends where that fails. DIR gets results.json, with everything, after every case; the logs and two plots. A
+others, and ends where that fails. DIR gets results.json, with everything, after every case, and the logs. A
 session that was interrupted goes on where it was, when it is started again with the same DIR. The report is printed;
---only report prints it again. Exit status: 0 when everything ran, whatever the verdict; 1 when something failed; 2
+--report prints it again. Exit status: 0 when everything ran, whatever the verdict; 1 when something failed; 2
 without a GPU or with wrong arguments; 130 after Ctrl-C.
 """
 
@@ -44,19 +44,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="created where it is missing")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--session", type=int, choices=SESSIONS, help="default: one after the other")
+    chosen.add_argument("--report", action="store_true", help="print the report of what DIR holds, and end")
     chosen.add_argument("--only", metavar="PART[,PART]", help="these parts alone, and afresh")
     parser.add_argument("--list", action=List, help="print the parts, and the seconds that each may take, and end")
     parser.add_argument("--minutes", type=float, default=9.0, help="for a session (default: %(default)g)")
     options = parser.parse_args(argv)
-    if options.only is None:
+    if options.report:
+        options.sessions = []
+    elif options.only is None:
         options.sessions = [SESSIONS[options.session]] if options.session else list(SESSIONS.values())
     else:
         wanted = options.only.split(",")
         for name in wanted:
             if name not in PARTS:
                 parser.error(f"argument --only: expected some of {', '.join(PARTS)}, got {name!r}")
-        needs_kernels = set(wanted) != {"report"}
-        options.sessions = [[name for name in PARTS if name in wanted or (name == "build" and needs_kernels)]]
+        options.sessions = [[name for name in PARTS if name in (*wanted, "build")]]
     if not options.minutes > 0:
         parser.error(f"argument --minutes: expected more than 0, got {options.minutes:g}")
     try:
@@ -75,19 +77,18 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         say(f"gpu_day: expected JSON in {options.out / 'results.json'}, got {error}")
         return 2
-    if options.sessions == [["report"]] and not results.data["environment"]:
+    if options.report and not results.data["environment"]:
         say(f"gpu_day: expected earlier results in {options.out / 'results.json'}, got none.")
         return 2
     day = Day(options.out, results)
     try:
         for parts in options.sessions:
             budget = Budget(60 * options.minutes - 10, parts)
-            if "build" in parts:
-                facts, config = card.probe(options.out)
-                if facts["card"] is None:
-                    say(f"gpu_day: expected a GPU with CUDA, got none that torch {facts['torch']} can use.")
-                    return 2
-                results.start(card.environment(facts, config, argv))
+            facts, config = card.probe(options.out)
+            if facts["card"] is None:
+                say(f"gpu_day: expected a GPU with CUDA, got none that torch {facts['torch']} can use.")
+                return 2
+            results.start(card.environment(facts, config, argv))
             for name in PARTS:
                 if name not in results.data["parts"]:
                     results.part(name, "not run", "" if name in parts else "of another session")

@@ -6,12 +6,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from . import BUILT_IN_PLACE, ROOT, card, costs, pytest_runs, report, stoppable
+from . import BUILT_IN_PLACE, ROOT, card, costs, pytest_runs, stoppable
 from .jobs import EXCHANGE_JOB, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
-from .parts import ALWAYS, Budget
+from .parts import Budget
 from .results import Results
 from .run_job import START, run_job
-from .verdict import counts, verdicts
 from .worker import Worker
 
 
@@ -32,7 +31,7 @@ class Day:
         cannot be built, after which nothing else is run."""
         self._again = again
         for part in parts:
-            if again or part in ALWAYS or self.results.data["parts"][part]["status"] != "ok":
+            if again or part == "build" or self.results.data["parts"][part]["status"] != "ok":
                 self.run(part, budget.of(part))
             if part == "build" and self.results.data["parts"][part]["status"] == "failed":
                 for name in parts[1:]:
@@ -134,10 +133,6 @@ class Day:
             worker.close()
         status = "failed" if broken else "ok" if ran == len(jobs) else "unfinished"
         return status, f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
-
-    def report(self, seconds: float) -> tuple[str, str]:
-        plots = report.plot(self.out, self.results.data)
-        return "ok", f"{plots}; {counts(verdicts(self.results.data['measurements']))}"
 
 
 def _measure(request, report):

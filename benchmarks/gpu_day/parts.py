@@ -23,15 +23,13 @@ PARTS = {
     "large": Part(240, 0, "the large benchmarks, and torch.compile of the loop"),
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
-    "report": Part(20, 10, "plots, and what is demanded of the measurements"),
 }
 # Each begins with the build, so that no session measures other kernels than those of this checkout.
 SESSIONS = {
-    1: ["build", "check", "layouts", "exchange", "report"],
-    2: ["build", "operators", "small", "large", "report"],
-    3: ["build", "tests", "sanitizer", "report"],
+    1: ["build", "check", "layouts", "exchange"],
+    2: ["build", "operators", "small", "large"],
+    3: ["build", "tests", "sanitizer"],
 }
-ALWAYS = ("build", "report")  # also where an earlier run had them
 
 
 class Budget:

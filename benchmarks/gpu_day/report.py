@@ -1,15 +1,10 @@
-"""The report and the plots of the GPU day, from what results.json holds."""
-
-import importlib.util
-from pathlib import Path
+"""The report of the GPU day, from what results.json holds."""
 
 from harness.alone import grid
-from harness.plots import grouped_bars
 
-from .floors import BACKWARD_TARGET, FLOORS, FORWARD_TARGET, floor
 from .results import Results
 from .scan_tables import exchange_table, layouts_table, operators_table
-from .verdict import PATHS, counts, verdict_table, verdicts
+from .verdict import counts, verdict_table, verdicts
 
 NOTES = (
     "Medians over rounds that time all providers of a case in turn, after a warm-up; caches are warm. As called: CUDA "
@@ -85,41 +80,3 @@ def measurements_table(measurements: list[dict]) -> str:
             line += [m.get("note", "")]
             lines.append(line)
     return grid(header, lines, True) if lines else "None."
-
-
-def plot(folder: Path, results: dict) -> str:
-    """Writes the plots there is something for; says which."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return "no plots, since matplotlib is not installed"
-    good = [m for m in results["measurements"] if m["status"] == "ok"]
-    card = results["environment"].get("card")
-    written = []
-
-    groups = list(dict.fromkeys((m["case"], m["precision"]) for m in good if m["precision"] in ("fp32", "bf16")))
-    if groups:
-        times = {
-            (m["case"], m["precision"], m["provider"]): m["called"]["forward+backward"]["median"] / 1e3 for m in good
-        }
-        series = {m["provider"]: [times.get((*group, m["provider"])) for group in groups] for m in good}
-        labels = [f"{case}\n{precision}".replace(" B", "\nB") for case, precision in groups]
-        name = "forward_backward.png"
-        grouped_bars(folder / name, labels, series, "forward+backward as called, median ms", card)
-        written.append(name)
-
-    groups = [(case, precision) for case in FLOORS for precision in ("fp32", "tf32", "bf16", "fp16")]
-    ratios = {
-        (m["case"], m["precision"], m["provider"], mode): m["device"][mode]["median"] / getattr(least, mode)
-        for m in good
-        if m["provider"] in PATHS and (least := floor(m["case"], m["precision"])) and m.get("device")
-        for mode in ("forward", "backward")
-    }
-    groups = [group for group in groups if any(key[:2] == group for key in ratios)]
-    if groups:
-        pairs = list(dict.fromkeys(key[2:] for key in ratios))
-        series = {f"{path}, {mode}": [ratios.get((*group, path, mode)) for group in groups] for path, mode in pairs}
-        labels = [f"{case}\n{precision}".replace(" B", "\nB") for case, precision in groups]
-        targets = [(FORWARD_TARGET, "target, forward"), (BACKWARD_TARGET, "target, backward")]
-        name = "over_floor.png"
-        grouped_bars(folder / name, labels, series, "time on the GPU over the floor", card, targets)
-        written.append(name)
-    return ", ".join(written) or "no plots, since nothing was measured"

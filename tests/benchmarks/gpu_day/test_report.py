@@ -1,4 +1,4 @@
-"""The report and the plots of a GPU day (benchmarks/gpu_day/report.py, scan_tables.py)."""
+"""The report of a GPU day (benchmarks/gpu_day/report.py, scan_tables.py)."""
 
 from gpu_day import report
 from gpu_day.scan_tables import exchange_table, layouts_table, operators_table
@@ -24,17 +24,6 @@ def test_report(tmp_path):
     rows = [row for row in rows if row[1:3] == [MNIST, "fp32"]]
     assert [row[9] for row in rows[:3]] == ["PASS", "PASS", "not run"]  # its three verdicts
     assert rows[3][3:5] == ["resident", "100.0"] and len(rows) == 4  # and its measurement
-
-
-def test_plots_need_matplotlib_and_measurements(tmp_path, monkeypatch):
-    data = {"environment": {"card": "a card"}, "parts": {}, "measurements": []}
-    if report.importlib.util.find_spec("matplotlib"):
-        assert report.plot(tmp_path, data) == "no plots, since nothing was measured"
-        data["measurements"] = [measurement("resident"), measurement("good loop")]
-        assert report.plot(tmp_path, data) == "forward_backward.png, over_floor.png"
-        assert all((tmp_path / name).stat().st_size > 1000 for name in ("forward_backward.png", "over_floor.png"))
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
-    assert report.plot(tmp_path, data) == "no plots, since matplotlib is not installed"
 
 
 def test_the_fastest_layouts_and_the_planners_are_shown():
