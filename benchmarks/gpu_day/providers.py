@@ -1,5 +1,6 @@
 """The cases of the GPU day, and their providers on one device."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -84,6 +85,25 @@ CASES = {
 }
 
 
+def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
+    """Returns the replay of a function that ``start`` returns, on the stream that captures it."""
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        run = start()
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph, stream=stream):
+        outputs = run()
+
+    def replay():
+        graph.replay()
+        return outputs
+
+    return replay
+
+
 class Graphed:
     """A provider whose steps are captured once and then replayed, without launching anything."""
 
@@ -91,21 +111,7 @@ class Graphed:
         self.name, self._provider = provider.name + GRAPH, provider
 
     def step(self, mode: str):
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            run = self._provider.step(mode)  # here, since a lone backward runs on the stream of its forward
-            for _ in range(3):
-                run()
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph, stream=stream):
-            outputs = run()
-
-        def replay():
-            graph.replay()
-            return outputs
-
-        return replay
+        return captured(lambda: self._provider.step(mode))  # a lone backward runs on the stream of its forward
 
     def results(self) -> dict[str, torch.Tensor]:
         return self._provider.named(self.step("forward+backward")())

@@ -21,7 +21,7 @@ from . import ROOT
 from .jobs import ScanJob
 from .kernels import kernel_microseconds, sm_megahertz
 from .measure import recover
-from .providers import PRECISIONS, use
+from .providers import PRECISIONS, captured, use
 
 MOST_GROUPS = 8
 # Between a layout and the step path, of the largest element: for what a time stands for, as in providers.py.
@@ -158,22 +158,11 @@ def _times(function, best) -> dict:
 
 def graphed(function: Callable[[], object]) -> Callable[[], object]:
     """Captures the function at its first call, and replays it from then on."""
-    graph = outputs = None
+    replay = None
 
-    def replay():
-        nonlocal graph, outputs
-        if graph is None:
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(3):
-                    function()
-            torch.cuda.synchronize()
-            captured = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(captured, stream=stream):
-                outputs = function()
-            graph = captured
-        graph.replay()
-        return outputs
+    def call():
+        nonlocal replay
+        replay = replay or captured(lambda: function)
+        return replay()
 
-    return replay
+    return call
