@@ -8,14 +8,14 @@ import torch
 import bench_lstm2d
 import pixelrnn_ext as px
 from harness import lstm2d, sequences
-from harness.compiled import compiled
+from harness.compiled import compiled, with_compiled
 from harness.jobs import BUDGETS
 from harness.loop2d import Lines, lstm2d_good_loop
 from harness.options import CHECK
 from harness.sequences import PIXELS, ROWS_AND_COLUMNS
 from pixelrnn_ext.benchmark import diagonal, problems
 from pixelrnn_ext.benchmark.jobs import Job
-from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case, Size
+from pixelrnn_ext.benchmark.problems import BASELINE, COMPILED, FLOOR, NATIVE, Case, Size
 from pixelrnn_ext.benchmark.run import Benchmark
 
 CORNERS = {"tl": ("tl",), "br": ("br",), "all": ("tl", "tr", "bl", "br")}
@@ -124,8 +124,10 @@ def test_the_good_loop_compiles():
 
 
 def test_the_loop_of_a_layer_is_not_compiled():
-    layer = next(case for case in diagonal.CASES if "layer" in case.kind)
-    assert compiled(layer.build(layer.size.tiny(), torch.float32)) is None
+    for case in (diagonal.CASES[0], next(case for case in diagonal.CASES if "layer" in case.kind)):
+        added = with_compiled(replace(case, size=case.size.tiny()))
+        providers = [provider.name for provider in added.problem(torch.float32).providers]
+        assert added.against == (*case.against, COMPILED) and (COMPILED in providers) == ("layer" not in case.kind)
 
 
 def test_ragged_images_are_of_all_widths():
