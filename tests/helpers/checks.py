@@ -78,7 +78,7 @@ def make_layer(name, in_channels, hidden, **options):
 
 
 def gate_bias_channels(layer):
-    return 4 * layer.hidden_channels * (2 if isinstance(layer, px.DiagonalBiLSTM) else 1)
+    return sum(p.shape[0] for name, p in layer.named_parameters() if name.startswith("weight_hh"))
 
 
 def cotangent_of(y):

@@ -5,9 +5,9 @@ A module of its own, since a process started with TRITON_INTERPRET=1 imports it 
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from helpers.checks import assert_close
+from pixelrnn_ext import reference
 from pixelrnn_ext.masks import Mask, causal_mask
 from pixelrnn_ext.operators.masked_conv import gpu
 from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels
@@ -30,13 +30,10 @@ def expected(input, weight, bias, mask, relu, cotangent):
     """{name: tensor} of the output and the gradients by autograd, in float64."""
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
-    alive = causal_mask(
-        mask.mask_type, *weight.shape[:2], tuple(weight.shape[2:]), image_channels=mask.image_channels, gates=mask.gates
-    )
-    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-    masked = torch.where(alive.bool(), leaves["dweight"], 0)
-    output = F.conv2d(leaves["dinput"], masked, leaves.get("dbias"), padding=padding)
-    output = output.relu() if relu else output
+    options = dict(image_channels=mask.image_channels, gates=mask.gates)
+    alive = causal_mask(mask.mask_type, *weight.shape[:2], tuple(weight.shape[2:]), **options)
+    operands = leaves["dinput"], leaves["dweight"], leaves.get("dbias")
+    output = reference.masked_conv2d(*operands, mask.mask_type, **options, activation="relu" if relu else None)
     gradients = torch.autograd.grad(output, list(leaves.values()), cotangent.double())
     return {"output": output.detach(), **dict(zip(leaves, gradients))}, alive.bool()
 

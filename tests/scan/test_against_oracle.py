@@ -5,7 +5,7 @@ import torch
 
 import pixelrnn_ext as px
 from helpers import oracle
-from helpers.checks import LAYERS, RATIO, assert_close, cotangent_of
+from helpers.checks import LAYERS, RATIO, assert_close, cotangent_of, gate_bias_channels
 from helpers.scans import BACKENDS, LSTM2D, make_layer, ragged_sizes, results
 
 # What a layer is given beside its input: (bias, initial_state, gate_bias, sizes).
@@ -21,8 +21,7 @@ of_every_kind = pytest.mark.parametrize("given", GIVEN)
 def check(name, given, x, hidden, **options):
     bias, initial_state, has_gate_bias, ragged = GIVEN[given]
     layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
-    rows = sum(p.shape[0] for key, p in layer.named_parameters() if key.startswith("weight_hh"))
-    gate_bias = torch.randn(len(x), rows, *x.shape[2:], dtype=torch.float64) if has_gate_bias else None
+    gate_bias = torch.randn(len(x), gate_bias_channels(layer), *x.shape[2:]).double() if has_gate_bias else None
     sizes = ragged_sizes(len(x), *x.shape[2:]) if ragged else None
     got = results(layer, x, sizes, gate_bias=gate_bias)
     maps = [m.requires_grad_() for m in (x, gate_bias) if m is not None]

@@ -7,7 +7,7 @@ from torch.func import functional_call, grad, jvp, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
-from helpers.checks import assert_close, subsets
+from helpers.checks import assert_close, gate_bias_channels, subsets
 from helpers.covering import swept
 from helpers.scans import (
     BACKENDS,
@@ -50,8 +50,7 @@ def layer_problem(name, backend):
     """The layer as a function of named tensors, and those: input, gate_bias and the parameters."""
     layer = make_layer(name, 2, 2, directions=1, backend=backend, **{} if name in LSTM2D else {"image_channels": 2})
     parameters = {key: p.detach() for key, p in layer.named_parameters()}
-    rows = sum(p.shape[0] for key, p in parameters.items() if key.startswith("weight_hh"))
-    maps = [torch.randn(2, channels, 2, 3, dtype=torch.float64) for channels in (2, rows)]
+    maps = [torch.randn(2, channels, 2, 3, dtype=torch.float64) for channels in (2, gate_bias_channels(layer))]
     tensors = dict(zip(("input", "gate_bias"), maps)) | parameters
 
     def run(tensors, sizes=None):
@@ -220,7 +219,7 @@ def test_exported_with_a_dynamic_batch(name):
 @pytest.mark.parametrize("name", ["row3", "bilstm", "stable", *swept("row1", "row5", "diagonal", "diagonal-reverse")])
 def test_exported_with_dynamic_sizes(name):
     layer = make_layer(name)
-    rows = sum(p.shape[0] for key, p in layer.named_parameters() if key.startswith("weight_hh"))
+    rows = gate_bias_channels(layer)
 
     def maps(n, height, width):
         return {key: torch.randn(n, c, height, width).double() for key, c in (("input", 2), ("gate_bias", rows))}

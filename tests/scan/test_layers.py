@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import LAYERS, assert_close, cotangent_of
+from helpers.checks import LAYERS, assert_close, cotangent_of, gate_bias_channels
 from helpers.scans import BACKENDS, LSTM2D, make_layer, results
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
@@ -125,7 +125,7 @@ def test_mask_acts_on_any_weight(name):
 @pytest.mark.parametrize("name", ["row3", "diagonal", "stable"])
 def test_a_gate_bias_is_broadcast(name, backend):
     layer = make_layer(name, directions=2, backend=backend)
-    rows = sum(p.shape[0] for key, p in layer.named_parameters() if key.startswith("weight_hh"))
+    rows = gate_bias_channels(layer)
     x, gate_bias = torch.randn(2, 2, 4, 5, dtype=torch.float64), torch.randn(1, rows, 1, 5, dtype=torch.float64)
     want, got = (results(layer, x, gate_bias=m) for m in (gate_bias.expand(2, -1, 4, -1), gate_bias))
     want["gate_bias"] = want["gate_bias"].sum((0, 2), keepdim=True)

@@ -11,7 +11,6 @@ import pixelrnn_ext as px
 from helpers.checks import assert_close, opcheck_untraced
 from helpers.scans import DECOMPOSITION, FAMILIES, OUTPUTS, REFERENCE, Problem, matrix_problem, scan_cases
 from pixelrnn_ext.operators.library import why_no_native
-from pixelrnn_ext.operators.scan import merge
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
 
 pytestmark = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")
@@ -45,23 +44,6 @@ def test_equals_its_decomposition(family, layout, given, states, ragged, hidden,
         for name, w, d in zip(OPERANDS, DECOMPOSITION.scan_gradients(*g.flat), REFERENCE.scan_gradients(*g.flat)):
             assert w.shape == d.shape == g.shape(name) or not g.wants(name), name
             assert_close(name, w, d, 1e-11)
-
-
-@pytest.mark.parametrize("sizes", [None, [(3, 4), (2, 2), (1, 4)]], ids=["full", "ragged"])
-def test_the_merge_and_its_adjoint(sizes):
-    """Moved down by a row, the second direction ends with its image."""
-    p = Problem("fp64", "bilstm", 5, (3, 3, 4), sizes=sizes)
-    y, h, *_ = REFERENCE.scan(*p.scan())
-    h = h.clone().requires_grad_()
-    expected = h[:, :, :, 0].clone()
-    expected[:, 1:] += h[:, :-1, :, 1]
-    for n, (height, width) in enumerate(sizes or ()):
-        expected[n, height:] = 0
-        expected[n, :, width:] = 0
-    assert torch.equal(y, expected) and torch.equal(merge.merged(h, "shift", p.sizes), expected)
-    dy = torch.randn_like(expected)
-    (dh,) = torch.autograd.grad(expected, h, dy)
-    assert torch.equal(merge.unmerged(dy, "shift", p.sizes, 2), dh)
 
 
 def test_the_schema_and_the_tuples_name_the_same_arguments():

@@ -67,18 +67,6 @@ def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
     assert reach.measured(lambda g: layer(x.expand(len(g), -1, -1, -1), g), gate_bias, colours, 1) == expected
 
 
-@pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
-@pytest.mark.parametrize(("outer", "inner"), [("bilstm", "bilstm"), ("row3", "row3"), ("bilstm", "row3")])
-def test_stack(outer, inner, colours, in_channels, hidden):
-    height, width = 4, 3
-    sizes = (in_channels, hidden), (hidden, hidden)
-    stack = torch.nn.Sequential(*(make_layer(n, *s, image_channels=colours) for n, s in zip((inner, outer), sizes)))
-    x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
-    assert reach.measured(stack, x, colours) == reach.layer(
-        reach.layer(reach.image(height, width, colours), inner), outer
-    )
-
-
 def test_the_bilstm_sees_everything_before_and_nothing_after():
     """The statement of section 3.3, said once without the search above."""
     for (r, c, a), inputs in reach.layer(reach.image(4, 5, 3), "bilstm").items():
