@@ -293,7 +293,6 @@ GRAY = torch.zeros(2, 1, 4, 6, dtype=torch.int64)
     ],
 )
 @each_model
-@pytest.mark.covering(1)
 def test_wrong_images(name, images, error, message):
     model = make_model(name)
     for function in (model, model.log_prob, model.bits_per_dim):
@@ -348,7 +347,6 @@ def test_one_value_of_an_expanded_map_is_looked_at(monkeypatch):
     ],
 )
 @each_model
-@pytest.mark.covering(1)
 def test_wrong_condition(name, condition, error, message):
     with pytest.raises(error, match=message):
         make_model(name, condition_channels=3)(GRAY, condition)
@@ -401,7 +399,6 @@ def test_sizes_that_the_factor_does_not_divide(height, width):
     ],
 )
 @each_model
-@pytest.mark.covering(1)
 def test_wrong_arguments(name, options, error, message):
     with pytest.raises(error, match=message):
         make_model(name, **options)
