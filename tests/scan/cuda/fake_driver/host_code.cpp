@@ -1,5 +1,5 @@
-// Scenarios of csrc/cuda's host code over the fake driver: `host_code NAME` runs one. tests/scan/cuda/fake_driver/test_host_code.py says
-// which GPUs it has.
+// Scenarios of csrc/cuda's host code over the fake driver: `host_code NAME` runs one.
+// tests/scan/cuda/fake_driver/test_host_code.py says which GPUs it has.
 #include <cuda.h>
 
 #include <map>
