@@ -10,7 +10,7 @@ import bench_diag
 import bench_masked_conv
 from harness import report
 from harness.jobs import BUDGETS, jobs
-from harness.options import DEFAULT, FULL, VERDICT
+from harness.options import CHECK, DEFAULT, FULL, VERDICT
 from harness.plots import horizontal_bars
 from harness.requirements import Target, Verdict, verdict_table
 from pixelrnn_ext.benchmark import reliability
@@ -73,6 +73,7 @@ def test_the_short_table_has_no_column_that_says_nothing(capsys):
 def test_a_row_that_was_timed_under_load_is_marked(scope, markdown, capsys):
     quiet = made_up(FIRST)
     assert "nreliable" not in said([quiet], capsys, scope, markdown=markdown).lower()
+    assert "nreliable" not in said([made_up(FIRST, busy=0.5)], capsys, CHECK).lower()
 
     for result, why, marked in (
         (made_up(SECOND, pattern=RESTLESS), "times spread by 4", 1),
