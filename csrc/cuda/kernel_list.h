@@ -5,117 +5,85 @@
 #pragma once
 
 // clang-format off
-#define PIXELRNN_KERNELS_bf16_4 \
-  FORWARD(4, forward_bf16_2_1_256_single, bf16, 2, 0, 1, 256, single) \
-  FORWARD(4, forward_bf16_2_1_256_cluster, bf16, 2, 0, 1, 256, cluster) \
-  FORWARD(4, forward_bf16_4_1_256_single, bf16, 4, 0, 1, 256, single) \
-  FORWARD(4, forward_bf16_4_1_256_cluster, bf16, 4, 0, 1, 256, cluster) \
-  FORWARD(4, forward_bf16_8_4_256_single, bf16, 8, 0, 4, 256, single) \
-  FORWARD(4, forward_bf16_8_4_256_cluster, bf16, 8, 0, 4, 256, cluster) \
-  FORWARD(4, forward_bf16_8_1_256_images, bf16, 8, 0, 1, 256, images) \
-  FORWARD(4, forward_bf16_4s_4_512_single, bf16, 4, 4, 4, 512, single) \
-  FORWARD(4, forward_bf16_s_1_512_single, bf16, 0, Held::kAny, 1, 512, single) \
-  FORWARD(4, forward_bf16_s_1_512_cluster, bf16, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(4, forward_bf16_s_4_512_single, bf16, 0, Held::kAny, 4, 512, single) \
-  FORWARD(4, forward_bf16_s_4_512_cluster, bf16, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(4, backward_bf16_4_4_256_single, bf16, 4, 0, 4, 256, single) \
-  BACKWARD(4, backward_bf16_8_4_256_single, bf16, 8, 0, 4, 256, single) \
-  BACKWARD(4, backward_bf16_16_0_256_single, bf16, 16, 0, 0, 256, single) \
-  BACKWARD(4, backward_bf16_20s_0_256_single, bf16, 20, 12, 0, 256, single) \
-  BACKWARD(4, backward_bf16_4_1_512_cluster, bf16, 4, 0, 1, 512, cluster) \
-  BACKWARD(4, backward_bf16_8_4_256_cluster, bf16, 8, 0, 4, 256, cluster) \
-  BACKWARD(4, backward_bf16_s_0_512_single, bf16, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(4, backward_bf16_s_0_512_cluster, bf16, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_fp16_4 \
-  FORWARD(4, forward_fp16_2_1_256_single, fp16, 2, 0, 1, 256, single) \
-  FORWARD(4, forward_fp16_2_1_256_cluster, fp16, 2, 0, 1, 256, cluster) \
-  FORWARD(4, forward_fp16_4_1_256_single, fp16, 4, 0, 1, 256, single) \
-  FORWARD(4, forward_fp16_4_1_256_cluster, fp16, 4, 0, 1, 256, cluster) \
-  FORWARD(4, forward_fp16_8_4_256_single, fp16, 8, 0, 4, 256, single) \
-  FORWARD(4, forward_fp16_8_4_256_cluster, fp16, 8, 0, 4, 256, cluster) \
-  FORWARD(4, forward_fp16_8_1_256_images, fp16, 8, 0, 1, 256, images) \
-  FORWARD(4, forward_fp16_4s_4_512_single, fp16, 4, 4, 4, 512, single) \
-  FORWARD(4, forward_fp16_s_1_512_single, fp16, 0, Held::kAny, 1, 512, single) \
-  FORWARD(4, forward_fp16_s_1_512_cluster, fp16, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(4, forward_fp16_s_4_512_single, fp16, 0, Held::kAny, 4, 512, single) \
-  FORWARD(4, forward_fp16_s_4_512_cluster, fp16, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(4, backward_fp16_4_4_256_single, fp16, 4, 0, 4, 256, single) \
-  BACKWARD(4, backward_fp16_8_4_256_single, fp16, 8, 0, 4, 256, single) \
-  BACKWARD(4, backward_fp16_16_0_256_single, fp16, 16, 0, 0, 256, single) \
-  BACKWARD(4, backward_fp16_20s_0_256_single, fp16, 20, 12, 0, 256, single) \
-  BACKWARD(4, backward_fp16_4_1_512_cluster, fp16, 4, 0, 1, 512, cluster) \
-  BACKWARD(4, backward_fp16_8_4_256_cluster, fp16, 8, 0, 4, 256, cluster) \
-  BACKWARD(4, backward_fp16_s_0_512_single, fp16, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(4, backward_fp16_s_0_512_cluster, fp16, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_tf32_4 \
-  FORWARD(4, forward_tf32_2_1_256_single, tf32, 2, 0, 1, 256, single) \
-  FORWARD(4, forward_tf32_2_1_256_cluster, tf32, 2, 0, 1, 256, cluster) \
-  FORWARD(4, forward_tf32_4_1_256_single, tf32, 4, 0, 1, 256, single) \
-  FORWARD(4, forward_tf32_4_1_256_cluster, tf32, 4, 0, 1, 256, cluster) \
-  FORWARD(4, forward_tf32_8_2_256_single, tf32, 8, 0, 2, 256, single) \
-  FORWARD(4, forward_tf32_8_2_256_cluster, tf32, 8, 0, 2, 256, cluster) \
-  FORWARD(4, forward_tf32_8s_1_256_cluster, tf32, 8, 8, 1, 256, cluster) \
-  FORWARD(4, forward_tf32_s_1_512_single, tf32, 0, Held::kAny, 1, 512, single) \
-  FORWARD(4, forward_tf32_s_1_512_cluster, tf32, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(4, forward_tf32_s_4_512_single, tf32, 0, Held::kAny, 4, 512, single) \
-  FORWARD(4, forward_tf32_s_4_512_cluster, tf32, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(4, backward_tf32_8_4_256_single, tf32, 8, 0, 4, 256, single) \
-  BACKWARD(4, backward_tf32_16_0_256_single, tf32, 16, 0, 0, 256, single) \
-  BACKWARD(4, backward_tf32_8_2_256_cluster, tf32, 8, 0, 2, 256, cluster) \
-  BACKWARD(4, backward_tf32_s_0_512_single, tf32, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(4, backward_tf32_s_0_512_cluster, tf32, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_fp32_4 \
-  FORWARD(4, forward_fp32_s_1_512_single, fp32, 0, Held::kAny, 1, 512, single) \
-  FORWARD(4, forward_fp32_s_1_512_cluster, fp32, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(4, forward_fp32_s_4_512_single, fp32, 0, Held::kAny, 4, 512, single) \
-  FORWARD(4, forward_fp32_s_4_512_cluster, fp32, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(4, backward_fp32_s_0_512_single, fp32, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(4, backward_fp32_s_0_512_cluster, fp32, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_bf16_5 \
-  FORWARD(5, forward5_bf16_2_1_256_single, bf16, 2, 0, 1, 256, single) \
-  FORWARD(5, forward5_bf16_4_4_256_single, bf16, 4, 0, 4, 256, single) \
-  FORWARD(5, forward5_bf16_s_1_512_single, bf16, 0, Held::kAny, 1, 512, single) \
-  FORWARD(5, forward5_bf16_s_1_512_cluster, bf16, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(5, forward5_bf16_s_4_512_single, bf16, 0, Held::kAny, 4, 512, single) \
-  FORWARD(5, forward5_bf16_s_4_512_cluster, bf16, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(5, backward5_bf16_10_4_256_single, bf16, 10, 0, 4, 256, single) \
-  BACKWARD(5, backward5_bf16_16s_0_256_single, bf16, 16, 4, 0, 256, single) \
-  BACKWARD(5, backward5_bf16_s_0_512_single, bf16, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(5, backward5_bf16_s_0_512_cluster, bf16, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_fp16_5 \
-  FORWARD(5, forward5_fp16_2_1_256_single, fp16, 2, 0, 1, 256, single) \
-  FORWARD(5, forward5_fp16_4_4_256_single, fp16, 4, 0, 4, 256, single) \
-  FORWARD(5, forward5_fp16_s_1_512_single, fp16, 0, Held::kAny, 1, 512, single) \
-  FORWARD(5, forward5_fp16_s_1_512_cluster, fp16, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(5, forward5_fp16_s_4_512_single, fp16, 0, Held::kAny, 4, 512, single) \
-  FORWARD(5, forward5_fp16_s_4_512_cluster, fp16, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(5, backward5_fp16_10_4_256_single, fp16, 10, 0, 4, 256, single) \
-  BACKWARD(5, backward5_fp16_16s_0_256_single, fp16, 16, 4, 0, 256, single) \
-  BACKWARD(5, backward5_fp16_s_0_512_single, fp16, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(5, backward5_fp16_s_0_512_cluster, fp16, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_tf32_5 \
-  FORWARD(5, forward5_tf32_4_1_256_single, tf32, 4, 0, 1, 256, single) \
-  FORWARD(5, forward5_tf32_s_1_512_single, tf32, 0, Held::kAny, 1, 512, single) \
-  FORWARD(5, forward5_tf32_s_1_512_cluster, tf32, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(5, forward5_tf32_s_4_512_single, tf32, 0, Held::kAny, 4, 512, single) \
-  FORWARD(5, forward5_tf32_s_4_512_cluster, tf32, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(5, backward5_tf32_10_4_256_single, tf32, 10, 0, 4, 256, single) \
-  BACKWARD(5, backward5_tf32_16s_0_256_single, tf32, 16, 4, 0, 256, single) \
-  BACKWARD(5, backward5_tf32_s_0_512_single, tf32, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(5, backward5_tf32_s_0_512_cluster, tf32, 0, Held::kAny, 0, 512, cluster)
-#define PIXELRNN_KERNELS_fp32_5 \
-  FORWARD(5, forward5_fp32_s_1_512_single, fp32, 0, Held::kAny, 1, 512, single) \
-  FORWARD(5, forward5_fp32_s_1_512_cluster, fp32, 0, Held::kAny, 1, 512, cluster) \
-  FORWARD(5, forward5_fp32_s_4_512_single, fp32, 0, Held::kAny, 4, 512, single) \
-  FORWARD(5, forward5_fp32_s_4_512_cluster, fp32, 0, Held::kAny, 4, 512, cluster) \
-  BACKWARD(5, backward5_fp32_s_0_512_single, fp32, 0, Held::kAny, 0, 512, single) \
-  BACKWARD(5, backward5_fp32_s_0_512_cluster, fp32, 0, Held::kAny, 0, 512, cluster)
+#define PIXELRNN_half_4(F) \
+  FORWARD(4, forward_##F##_2_1_256_single, F, 2, 0, 1, 256, single) \
+  FORWARD(4, forward_##F##_2_1_256_cluster, F, 2, 0, 1, 256, cluster) \
+  FORWARD(4, forward_##F##_4_1_256_single, F, 4, 0, 1, 256, single) \
+  FORWARD(4, forward_##F##_4_1_256_cluster, F, 4, 0, 1, 256, cluster) \
+  FORWARD(4, forward_##F##_8_4_256_single, F, 8, 0, 4, 256, single) \
+  FORWARD(4, forward_##F##_8_4_256_cluster, F, 8, 0, 4, 256, cluster) \
+  FORWARD(4, forward_##F##_8_1_256_images, F, 8, 0, 1, 256, images) \
+  FORWARD(4, forward_##F##_4s_4_512_single, F, 4, 4, 4, 512, single) \
+  FORWARD(4, forward_##F##_s_1_512_single, F, 0, Held::kAny, 1, 512, single) \
+  FORWARD(4, forward_##F##_s_1_512_cluster, F, 0, Held::kAny, 1, 512, cluster) \
+  FORWARD(4, forward_##F##_s_4_512_single, F, 0, Held::kAny, 4, 512, single) \
+  FORWARD(4, forward_##F##_s_4_512_cluster, F, 0, Held::kAny, 4, 512, cluster) \
+  BACKWARD(4, backward_##F##_4_4_256_single, F, 4, 0, 4, 256, single) \
+  BACKWARD(4, backward_##F##_8_4_256_single, F, 8, 0, 4, 256, single) \
+  BACKWARD(4, backward_##F##_16_0_256_single, F, 16, 0, 0, 256, single) \
+  BACKWARD(4, backward_##F##_20s_0_256_single, F, 20, 12, 0, 256, single) \
+  BACKWARD(4, backward_##F##_4_1_512_cluster, F, 4, 0, 1, 512, cluster) \
+  BACKWARD(4, backward_##F##_8_4_256_cluster, F, 8, 0, 4, 256, cluster) \
+  BACKWARD(4, backward_##F##_s_0_512_single, F, 0, Held::kAny, 0, 512, single) \
+  BACKWARD(4, backward_##F##_s_0_512_cluster, F, 0, Held::kAny, 0, 512, cluster)
+#define PIXELRNN_tf32_4(F) \
+  FORWARD(4, forward_##F##_2_1_256_single, F, 2, 0, 1, 256, single) \
+  FORWARD(4, forward_##F##_2_1_256_cluster, F, 2, 0, 1, 256, cluster) \
+  FORWARD(4, forward_##F##_4_1_256_single, F, 4, 0, 1, 256, single) \
+  FORWARD(4, forward_##F##_4_1_256_cluster, F, 4, 0, 1, 256, cluster) \
+  FORWARD(4, forward_##F##_8_2_256_single, F, 8, 0, 2, 256, single) \
+  FORWARD(4, forward_##F##_8_2_256_cluster, F, 8, 0, 2, 256, cluster) \
+  FORWARD(4, forward_##F##_8s_1_256_cluster, F, 8, 8, 1, 256, cluster) \
+  FORWARD(4, forward_##F##_s_1_512_single, F, 0, Held::kAny, 1, 512, single) \
+  FORWARD(4, forward_##F##_s_1_512_cluster, F, 0, Held::kAny, 1, 512, cluster) \
+  FORWARD(4, forward_##F##_s_4_512_single, F, 0, Held::kAny, 4, 512, single) \
+  FORWARD(4, forward_##F##_s_4_512_cluster, F, 0, Held::kAny, 4, 512, cluster) \
+  BACKWARD(4, backward_##F##_8_4_256_single, F, 8, 0, 4, 256, single) \
+  BACKWARD(4, backward_##F##_16_0_256_single, F, 16, 0, 0, 256, single) \
+  BACKWARD(4, backward_##F##_8_2_256_cluster, F, 8, 0, 2, 256, cluster) \
+  BACKWARD(4, backward_##F##_s_0_512_single, F, 0, Held::kAny, 0, 512, single) \
+  BACKWARD(4, backward_##F##_s_0_512_cluster, F, 0, Held::kAny, 0, 512, cluster)
+#define PIXELRNN_fp32_4(F) \
+  FORWARD(4, forward_##F##_s_1_512_single, F, 0, Held::kAny, 1, 512, single) \
+  FORWARD(4, forward_##F##_s_1_512_cluster, F, 0, Held::kAny, 1, 512, cluster) \
+  FORWARD(4, forward_##F##_s_4_512_single, F, 0, Held::kAny, 4, 512, single) \
+  FORWARD(4, forward_##F##_s_4_512_cluster, F, 0, Held::kAny, 4, 512, cluster) \
+  BACKWARD(4, backward_##F##_s_0_512_single, F, 0, Held::kAny, 0, 512, single) \
+  BACKWARD(4, backward_##F##_s_0_512_cluster, F, 0, Held::kAny, 0, 512, cluster)
+#define PIXELRNN_half_5(F) \
+  FORWARD(5, forward5_##F##_2_1_256_single, F, 2, 0, 1, 256, single) \
+  FORWARD(5, forward5_##F##_4_4_256_single, F, 4, 0, 4, 256, single) \
+  FORWARD(5, forward5_##F##_s_1_512_single, F, 0, Held::kAny, 1, 512, single) \
+  FORWARD(5, forward5_##F##_s_1_512_cluster, F, 0, Held::kAny, 1, 512, cluster) \
+  FORWARD(5, forward5_##F##_s_4_512_single, F, 0, Held::kAny, 4, 512, single) \
+  FORWARD(5, forward5_##F##_s_4_512_cluster, F, 0, Held::kAny, 4, 512, cluster) \
+  BACKWARD(5, backward5_##F##_10_4_256_single, F, 10, 0, 4, 256, single) \
+  BACKWARD(5, backward5_##F##_16s_0_256_single, F, 16, 4, 0, 256, single) \
+  BACKWARD(5, backward5_##F##_s_0_512_single, F, 0, Held::kAny, 0, 512, single) \
+  BACKWARD(5, backward5_##F##_s_0_512_cluster, F, 0, Held::kAny, 0, 512, cluster)
+#define PIXELRNN_tf32_5(F) \
+  FORWARD(5, forward5_##F##_4_1_256_single, F, 4, 0, 1, 256, single) \
+  FORWARD(5, forward5_##F##_s_1_512_single, F, 0, Held::kAny, 1, 512, single) \
+  FORWARD(5, forward5_##F##_s_1_512_cluster, F, 0, Held::kAny, 1, 512, cluster) \
+  FORWARD(5, forward5_##F##_s_4_512_single, F, 0, Held::kAny, 4, 512, single) \
+  FORWARD(5, forward5_##F##_s_4_512_cluster, F, 0, Held::kAny, 4, 512, cluster) \
+  BACKWARD(5, backward5_##F##_10_4_256_single, F, 10, 0, 4, 256, single) \
+  BACKWARD(5, backward5_##F##_16s_0_256_single, F, 16, 4, 0, 256, single) \
+  BACKWARD(5, backward5_##F##_s_0_512_single, F, 0, Held::kAny, 0, 512, single) \
+  BACKWARD(5, backward5_##F##_s_0_512_cluster, F, 0, Held::kAny, 0, 512, cluster)
+#define PIXELRNN_fp32_5(F) \
+  FORWARD(5, forward5_##F##_s_1_512_single, F, 0, Held::kAny, 1, 512, single) \
+  FORWARD(5, forward5_##F##_s_1_512_cluster, F, 0, Held::kAny, 1, 512, cluster) \
+  FORWARD(5, forward5_##F##_s_4_512_single, F, 0, Held::kAny, 4, 512, single) \
+  FORWARD(5, forward5_##F##_s_4_512_cluster, F, 0, Held::kAny, 4, 512, cluster) \
+  BACKWARD(5, backward5_##F##_s_0_512_single, F, 0, Held::kAny, 0, 512, single) \
+  BACKWARD(5, backward5_##F##_s_0_512_cluster, F, 0, Held::kAny, 0, 512, cluster)
 #define PIXELRNN_KERNELS \
-  PIXELRNN_KERNELS_bf16_4 \
-  PIXELRNN_KERNELS_fp16_4 \
-  PIXELRNN_KERNELS_tf32_4 \
-  PIXELRNN_KERNELS_fp32_4 \
-  PIXELRNN_KERNELS_bf16_5 \
-  PIXELRNN_KERNELS_fp16_5 \
-  PIXELRNN_KERNELS_tf32_5 \
-  PIXELRNN_KERNELS_fp32_5
+  PIXELRNN_half_4(bf16) \
+  PIXELRNN_half_4(fp16) \
+  PIXELRNN_tf32_4(tf32) \
+  PIXELRNN_fp32_4(fp32) \
+  PIXELRNN_half_5(bf16) \
+  PIXELRNN_half_5(fp16) \
+  PIXELRNN_tf32_5(tf32) \
+  PIXELRNN_fp32_5(fp32)

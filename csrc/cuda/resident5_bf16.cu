@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(bf16, 5)
-PIXELRNN_KERNELS_bf16_5
+PIXELRNN_half_5(bf16)

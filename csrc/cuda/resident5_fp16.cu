@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(fp16, 5)
-PIXELRNN_KERNELS_fp16_5
+PIXELRNN_half_5(fp16)

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(fp32, 5)
-PIXELRNN_KERNELS_fp32_5
+PIXELRNN_fp32_5(fp32)

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(tf32, 5)
-PIXELRNN_KERNELS_tf32_5
+PIXELRNN_tf32_5(tf32)

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(bf16, 4)
-PIXELRNN_KERNELS_bf16_4
+PIXELRNN_half_4(bf16)

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(fp16, 4)
-PIXELRNN_KERNELS_fp16_4
+PIXELRNN_half_4(fp16)

@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(fp32, 4)
-PIXELRNN_KERNELS_fp32_4
+PIXELRNN_fp32_4(fp32)

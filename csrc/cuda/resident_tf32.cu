@@ -1,4 +1,4 @@
 #include "kernels.cuh"
 
 PACK(tf32, 4)
-PIXELRNN_KERNELS_tf32_4
+PIXELRNN_tf32_4(tf32)

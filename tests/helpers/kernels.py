@@ -2,6 +2,7 @@
 
 import csv
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 from helpers.root import ROOT
@@ -9,6 +10,7 @@ from helpers.root import ROOT
 VARIANTS = ROOT / "csrc" / "cuda" / "variants.csv"
 KERNEL_LIST = VARIANTS.with_name("kernel_list.h")
 FORMATS = ("bf16", "fp16", "tf32", "fp32")
+FORMAT_GROUPS = {"half": ("bf16", "fp16"), "tf32": ("tf32",), "fp32": ("fp32",)}  # formats that have the same kernels
 IN_NAMES = {4: "", 5: "5"}  # how names of kernels and of their files say the number of gates
 BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
@@ -45,7 +47,7 @@ def every_kernel():
     found = []
     for row in csv.DictReader(VARIANTS.read_text().splitlines()):
         pairs = int(row["registers"]), None if row["shared"] == "any" else int(row["shared"])
-        for format in row["formats"].split():
+        for format in (format for group in row["formats"].split() for format in FORMAT_GROUPS[group]):
             sizes = pairs, int(row["own"]), int(row["threads"]), row["kind"], int(row["gates"])
             found.append(Kernel(format, row["pass"] == "backward", row["held"], *sizes))
     return sorted(found, key=lambda kernel: (kernel.gates, FORMATS.index(kernel.format)))
@@ -71,14 +73,14 @@ def kernel_list():
         "// number of cells.\n"
         "#pragma once\n\n// clang-format off\n"
     )
-    lists = [(format, gates) for gates in IN_NAMES for format in FORMATS]
-    for format, gates in lists:
-        text += f"#define PIXELRNN_KERNELS_{format}_{gates}"
-        for k in every_kernel():
-            if (k.format, k.gates) == (format, gates):
-                shared = "Held::kAny" if k.pairs[1] is None else k.pairs[1]
-                sizes = f"{k.pairs[0]}, {shared}, {k.own}, {k.threads}, {k.kind}"
-                text += f" \\\n  {'BACKWARD' if k.backward else 'FORWARD'}({gates}, {k.name}, {format}, {sizes})"
+    uses = ""
+    for gates, (group, formats) in product(IN_NAMES, FORMAT_GROUPS.items()):
+        text += f"#define PIXELRNN_{group}_{gates}(F)"
+        for k in (kernel for kernel in kernels(gates) if kernel.format == formats[0]):
+            name = k.name.replace(f"_{k.format}_", "_##F##_")
+            shared = "Held::kAny" if k.pairs[1] is None else k.pairs[1]
+            sizes = f"{k.pairs[0]}, {shared}, {k.own}, {k.threads}, {k.kind}"
+            text += f" \\\n  {'BACKWARD' if k.backward else 'FORWARD'}({gates}, {name}, F, {sizes})"
         text += "\n"
-    names = " \\\n  ".join(f"PIXELRNN_KERNELS_{format}_{gates}" for format, gates in lists)
-    return f"{text}#define PIXELRNN_KERNELS \\\n  {names}\n"
+        uses += "".join(f" \\\n  PIXELRNN_{group}_{gates}({format})" for format in formats)
+    return f"{text}#define PIXELRNN_KERNELS{uses}\n"

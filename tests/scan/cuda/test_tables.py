@@ -16,5 +16,5 @@ def test_every_kernel_has_its_costs():
     assert [row.kernel for row in cost_table.read().rows] == [kernel.name for kernel in every_kernel()], STALE
 
 
-def test_the_tables_of_the_document_are_those_of_the_costs(core):
+def test_the_document_shows_what_the_planner_chooses(core):
     assert tables.DOCUMENT.read_text() == tables.document(core), STALE
