@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from harness.gpu_timing import DeviceClock, called_seconds
-from helpers.kernels import kernels  # what variants.h compiles, by tests/
+from helpers.kernels import kernels  # the rows of variants.csv, by tests/
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
 from pixelrnn_ext.operators.scan.gpu import neighbour_states

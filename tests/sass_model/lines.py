@@ -39,7 +39,7 @@ def by_name():
 
 
 def tiles_at_once(kernel):
-    """As in variants.h."""
+    """Returns how many tiles a warp multiplies at once, by the rule of csrc/cuda/variants.h."""
     return 2 if not kernel.backward and kernel.own > 1 and kernel.held == "s" and kernel.format != "fp32" else 1
 
 
