@@ -1,6 +1,6 @@
 """The masked convolution's Triton kernels on the CPU, under Triton's interpreter.
 
-A module of its own, since a process started with TRITON_INTERPRET=1 imports it (test_masked_conv_triton.py).
+A module of its own, since a process started with TRITON_INTERPRET=1 imports it (tests/masked_conv/test_triton.py).
 """
 
 import pytest

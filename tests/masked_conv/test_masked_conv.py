@@ -58,6 +58,7 @@ def compare(expected, got, ratio):
         assert_close(name, a, b, ratio)
 
 
+@pytest.mark.covering(2)
 @each_mask
 @each_kernel
 @each_size
@@ -187,18 +188,6 @@ def test_opcheck(check, relu, layout):
     grad = torch.randn_like(y).requires_grad_()
     for needs in itertools.product((False, True), repeat=3):
         check(OPS.masked_conv2d_backward.default, (grad, y if relu else None, x, w, "A", 3, 4, relu, *needs))
-
-
-@pytest.mark.parametrize("kernel", [pytest.param(1, marks=pytest.mark.sweep), 3])
-def test_compile_fullgraph(kernel):
-    layer = px.MaskedConv2d(4, 6, kernel, "B", activation="relu")
-    compiled = torch.compile(layer, fullgraph=True)
-    for layout in (torch.contiguous_format, CL):
-        x = torch.randn(2, 4, 5, 6).contiguous(memory_format=layout).requires_grad_()
-        tensors = [x, *layer.parameters()]
-        expected, got = (run(lambda x, *_: m(x), tensors) for m in (layer, compiled))  # noqa: B023
-        compare(expected, got, 1e-6)
-        assert got[0].is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("bias", [True, False])

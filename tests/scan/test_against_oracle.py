@@ -29,6 +29,8 @@ def check(name, given, x, hidden, **options):
     expected = [y, *torch.autograd.grad(y, [*maps, *layer.parameters()], cotangent_of(y))]
     for (key, value), want in zip(got.items(), expected, strict=True):
         assert_close(key, want, value, RATIO[torch.float64])
+    if layer.backend != "reference" and y.dim() == 4:
+        assert got["output"].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.covering(2, sweep=100)
