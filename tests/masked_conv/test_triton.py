@@ -10,13 +10,11 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from itertools import product
 
 import pytest
 import torch
 
 from helpers import child, masked_conv_interpreted
-from helpers.covering import swept
 
 triton = pytest.importorskip("triton", reason="the masked convolution's GPU kernels need Triton")
 
@@ -68,27 +66,44 @@ def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gate
         interpreted(check, kernel_size, mask, SIZES, has_bias=False, channels_last=True, ratio=1e-6)
 
 
-SMALL = [(1, 1), (3, 3)]
-# (kernel, mask, sizes, options): halves, awkward sizes, maps of one channel, a slice of a larger map.
-CASES = [
-    (kernel, mask, SIZES, dict(relu=True, dtype=dtype, ratio=RATIO[dtype]))
-    for kernel, mask, dtype in product(SMALL, [("A", 3, 4), ("B", 1, 1)], [torch.bfloat16, torch.float16])
-]
-for _last in (False, True):
-    for _sizes in [(1, 3, 4, 1, 1), (1, 4, 5, 9, 1), (3, 3, 35, 1, 11), (2, 35, 3, 3, 4), (0, 3, 6, 4, 5)]:
-        CASES += [(k, ("B", c, 1), _sizes, dict(relu=True, channels_last=_last)) for k, c in zip(SMALL, (1, 3))]
-    for _kernel, _channels in product(SMALL, [(1, 1), (1, 6), (6, 1)]):
-        CASES.append((_kernel, ("B", 1, 1), (2, *_channels, 4, 5), dict(relu=True, channels_last=_last)))
-    CASES += [(kernel, ("B", 1, 1), SIZES, dict(channels_last=_last, strided=True)) for kernel in SMALL]
+small_kernels = pytest.mark.parametrize("kernel_size", named([(1, 1), (3, 3)]))
+formats = pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "channels_last"])
 
 
-OF_5_X_5 = [((5, 5), (mask, 3, 4), SIZES, dict(relu=mask == "A")) for mask in "AB"]
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@small_kernels
+@pytest.mark.parametrize("mask", named([("A", 3, 4), ("B", 1, 1)]))
+def test_halves(interpreted, dtype, mask, kernel_size):
+    interpreted(masked_conv_interpreted.check, kernel_size, mask, SIZES, relu=True, dtype=dtype, ratio=RATIO[dtype])
 
 
-@pytest.mark.parametrize("case", [*CASES, *swept(*OF_5_X_5)], ids=str)
-def test_sizes_layouts_and_halves(interpreted, case):
-    *sizes, options = case
-    interpreted(masked_conv_interpreted.check, *sizes, **dict(ratio=1e-6) | options)
+FEW_PIXELS = [(1, 3, 4, 1, 1), (1, 4, 5, 9, 1), (3, 3, 35, 1, 11), (2, 35, 3, 3, 4), (0, 3, 6, 4, 5)]
+ONE_CHANNEL = [(2, 1, 1, 4, 5), (2, 1, 6, 4, 5), (2, 6, 1, 4, 5)]
+
+
+@pytest.mark.covering(2)
+@formats
+@small_kernels
+@pytest.mark.parametrize("sizes", named([*FEW_PIXELS, *ONE_CHANNEL]))
+def test_sizes(interpreted, sizes, kernel_size, channels_last):
+    mask = "B", 3 if kernel_size == (3, 3) and sizes in FEW_PIXELS else 1, 1
+    options = dict(relu=True, channels_last=channels_last, ratio=1e-6)
+    interpreted(masked_conv_interpreted.check, kernel_size, mask, sizes, **options)
+
+
+@formats
+@small_kernels
+def test_slice_of_a_larger_map(interpreted, kernel_size, channels_last):
+    options = dict(channels_last=channels_last, strided=True, ratio=1e-6)
+    interpreted(masked_conv_interpreted.check, kernel_size, ("B", 1, 1), SIZES, **options)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+def test_5_x_5(interpreted, mask_type):
+    options = dict(relu=mask_type == "A", ratio=1e-6)
+    interpreted(masked_conv_interpreted.check, (5, 5), (mask_type, 3, 4), SIZES, **options)
 
 
 @pytest.mark.parametrize("check", ["check_subsets", "check_parts", "check_refused", "check_a_capture"])

@@ -263,7 +263,7 @@ OTHERS = [case for case in itertools.product(LAYERS, (per_image, of_jvp)) if cas
 
 @pytest.mark.parametrize("case", [*COMPILED, *swept(*OTHERS)], ids=lambda case: f"{case[0]}-{case[1].__name__}")
 def test_transforms_compile_in_one_graph(case):
-    """test_derivatives.py compiles the gradients of every image of each scan."""
+    """test_derivatives.py compiles the gradients of every image of the scans."""
     name, transform = case
     p = Problem(name, 2, 2)
     torch._dynamo.reset()
