@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from .. import functional
 from ..incremental.grid import Grid
-from ..incremental.network import PixelModel, RowNetwork
+from ..incremental.network import Network, PixelModel, RowNetwork
 from ..incremental.recording import Operation, Recording
 from ..incremental.rows import Rows
-from ..incremental.run import Network, each_row
-from ..incremental.states import State
+from ..incremental.run import each_row
 from ..incremental.steps import Decode, Encode, Step
 from ..incremental.streams import Streams
 from ..sampling import Draws, Progress
@@ -169,16 +168,12 @@ def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> Fraction:
     return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
-class _Passes(State):
+class _Passes(Network):
     """A network without recurrences over images that are given: a pass for each band of rows, with the rows above that
     it reads.
 
     Exact sums have no order, so that its logits are those of the steps.
     """
-
-    rows: Rows
-    input: Tensor
-    output: Tensor
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
         n, colours, height, width = images.shape

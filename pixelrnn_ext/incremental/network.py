@@ -36,7 +36,14 @@ class PixelModel(Protocol):
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
 
 
-class RowNetwork:
+class Network(State):
+    """What gives the logits of an image row by row, in ``output``, from the scaled row in ``input``."""
+
+    rows: Rows
+    input: Tensor
+
+
+class RowNetwork(Network):
     """The network of a model for ``images`` images of ``width`` columns.
 
     ``input`` is the buffer of the scaled image, ``output`` the one of the logits, ``map_channels`` counts those of the

@@ -1,7 +1,6 @@
 """A network from row to row: what samplers and the codec have in common."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,8 +8,7 @@ from torch import Tensor
 from ..operators import columns
 from .eager import EagerRow
 from .native import NativeRow
-from .network import PixelModel
-from .rows import Rows
+from .network import Network, PixelModel
 from .steps import Step
 
 
@@ -21,22 +19,6 @@ def runs_native(backend: str, device: torch.device) -> bool:
 
 def runner_of(backend: str, device: torch.device) -> type[NativeRow] | type[EagerRow]:
     return NativeRow if runs_native(backend, device) else EagerRow
-
-
-class Network(Protocol):
-    """A :class:`.network.RowNetwork`, or what gives a row's logits in another way."""
-
-    rows: Rows
-    input: Tensor
-    output: Tensor
-
-    def begin_row(self, row: int) -> None: ...
-
-    def steps(self, colour: int) -> list[Step]: ...
-
-    def end_row(self, row: int) -> None: ...
-
-    def mirrored_steps(self) -> list[Step]: ...
 
 
 def each_row(
