@@ -104,7 +104,7 @@ def test_instruction_sets(instruction_set, dtype):
         assert all(torch.allclose(other, got[0], rtol=0, atol=1e-14) for other in got)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("known", [None, "upper half", "box", "one colour"])
 @pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", MODELS)
@@ -290,9 +290,9 @@ def test_a_pixel_may_run_twice(name, monkeypatch):
                 row._pixel()
 
     model = make(name, "rgb", backend="reference")
-    images = model.sample(2, (3, 4, 4), generator=generator())
+    images = model.sample(2, (3, 2, 4), generator=generator())
     monkeypatch.setattr(EagerRow, "run", every_pixel_twice)
-    assert torch.equal(images, model.sample(2, (3, 4, 4), generator=generator()))
+    assert torch.equal(images, model.sample(2, (3, 2, 4), generator=generator()))
     with torch.no_grad():
         assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
 
