@@ -36,7 +36,7 @@ RULES = [
     Rule("csrc/operators/cuda/*", "tests/scan/cuda/test_gpu_side.py tests/scan/cuda/test_devices.py"),
     Rule("csrc/operators/columns.cpp", COLUMNS, builds=True),
     Rule("csrc/operators/convolution.cpp", CONVOLUTION, builds=True),
-    Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_lstm2d_operands.py", builds=True),
+    Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
     Rule("csrc/cuda/*", "tests/scan/cuda"),
     Rule("csrc/*", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
     Rule("pixelrnn_ext/operators/masked_conv/*", "tests/masked_conv"),
