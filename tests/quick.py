@@ -20,11 +20,14 @@ class Rule(NamedTuple):
     pattern: str  # of fnmatch, whose * takes slashes, too
     tests: str  # what pytest gets; {room} and {stem} are parts of the changed path
     builds: bool = False  # the CPU library, in place
+    kernels: str = ""  # the resident CUDA kernels that the emulator runs: one architecture, one format
 
 
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
+MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # of a kernel, which is right before it is broken
+SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 # The first rule that matches a path holds for it.
 RULES = [
     Rule("csrc/cpu/*scan.*", SCAN, builds=True),
@@ -37,6 +40,13 @@ RULES = [
     Rule("csrc/operators/columns.cpp", COLUMNS, builds=True),
     Rule("csrc/operators/convolution.cpp", CONVOLUTION, builds=True),
     Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
+    Rule("csrc/cuda/*images*", MUTANTS, kernels="forward_bf16_8_1_256_images"),
+    Rule("csrc/cuda/*5_*.cu", MUTANTS, kernels="forward5_bf16_4_4_256_single backward5_bf16_10_4_256_single"),
+    Rule("csrc/cuda/resident_*.cu", MUTANTS, kernels=SINGLE),
+    Rule("csrc/cuda/*ackward*", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
+    Rule("csrc/cuda/step*.cu*", "tests/scan/cuda/emulated/test_scan.py", kernels=SINGLE),
+    Rule("csrc/cuda/gradients*.cu*", "tests/scan/cuda/emulated/test_scan.py", kernels=SINGLE),
+    Rule("csrc/cuda/*.cu*", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
     Rule("csrc/cuda/*", "tests/scan/cuda"),
     Rule("csrc/*", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
     Rule("pixelrnn_ext/operators/masked_conv/*", "tests/masked_conv"),
@@ -77,24 +87,38 @@ def changed():
     return found or files("diff", "--name-only", "HEAD~1", "HEAD")
 
 
+def run_tests(tests, seconds, kernels):
+    """Runs the tests; with kernels the emulated ones, of these kernels on one architecture."""
+    command = ["pytest", "-q", "-n", "2", "--budget", f"{seconds:.0f}", *tests]
+    environment = dict(os.environ)
+    if kernels:
+        command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]
+        environment["PIXELRNN_ONLY_KERNELS"] = " ".join(kernels)
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode
+
+
 def main(paths):
-    start = time.monotonic()
+    end = time.monotonic() + SECONDS - 8  # the last tests to start take some seconds
     paths = paths or changed()
-    tests = list(dict.fromkeys(test for path in paths for test in tests_of(path) if (ROOT / test).exists()))
-    print(f"changed: {' '.join(paths) or 'nothing'}\ntests: {' '.join(tests) or 'none'}", flush=True)
-    if any(rule_of(path).builds for path in paths):
+    rules = list(dict.fromkeys(rule_of(path) for path in paths))
+    print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
+    if any(rule.builds for rule in rules):
         print("built: the CPU library in place; the CUDA library is left to `pip install -e .`", flush=True)
         if status := subprocess.run(["make", "build"], cwd=ROOT).returncode:
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    left = SECONDS - (time.monotonic() - start) - 8  # the last test to start takes some seconds
-    if tests:
-        command = ["pytest", "-q", "-n", "2", "--budget", str(max(left, 10)), *tests]
-        status = subprocess.run(command, cwd=ROOT).returncode or status
-    print(
-        f"{time.monotonic() - start:.0f} s; skipped tests, the long ones, and all rooms not named above are left to CI"
-    )
+    chosen = {}  # the tests, by whether the emulator runs them
+    kernels = list(dict.fromkeys(name for rule in rules for name in rule.kernels.split()))
+    for path in paths:
+        chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))
+    for emulated, found in chosen.items():
+        tests = list(dict.fromkeys(test for test in found if (ROOT / test).exists()))
+        print(f"tests: {' '.join(tests) or 'none'} {' '.join(kernels) if emulated else ''}", flush=True)
+        if tests:
+            seconds = max(end - time.monotonic(), 10)
+            status = run_tests(tests, seconds, kernels if emulated else []) or status
+    print("Left to CI: the tests that were skipped, the long ones, all kernels and rooms that are not named above.")
     return status
 
 

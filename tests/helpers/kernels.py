@@ -64,6 +64,13 @@ def variants(gates=4):
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
 
 
+def row(k, name, format):
+    """Returns the line that makes a kernel of kernels.cuh."""
+    shared = "Held::kAny" if k.pairs[1] is None else k.pairs[1]
+    sizes = f"{k.pairs[0]}, {shared}, {k.own}, {k.threads}, {k.kind}"
+    return f"{'BACKWARD' if k.backward else 'FORWARD'}({k.gates}, {name}, {format}, {sizes})"
+
+
 def kernel_list():
     """Returns the text of kernel_list.h: FORWARD or BACKWARD of each kernel, by gates and format."""
     text = (
@@ -77,10 +84,14 @@ def kernel_list():
     for gates, (group, formats) in product(IN_NAMES, FORMAT_GROUPS.items()):
         text += f"#define PIXELRNN_{group}_{gates}(F)"
         for k in (kernel for kernel in kernels(gates) if kernel.format == formats[0]):
-            name = k.name.replace(f"_{k.format}_", "_##F##_")
-            shared = "Held::kAny" if k.pairs[1] is None else k.pairs[1]
-            sizes = f"{k.pairs[0]}, {shared}, {k.own}, {k.threads}, {k.kind}"
-            text += f" \\\n  {'BACKWARD' if k.backward else 'FORWARD'}({gates}, {name}, F, {sizes})"
+            text += f" \\\n  {row(k, k.name.replace(f'_{k.format}_', '_##F##_'), 'F')}"
         text += "\n"
         uses += "".join(f" \\\n  PIXELRNN_{group}_{gates}({format})" for format in formats)
     return f"{text}#define PIXELRNN_KERNELS{uses}\n"
+
+
+def source_of(names):
+    """Returns the text of a .cu file that makes these kernels alone."""
+    chosen = [kernel for kernel in every_kernel() if kernel.name in names]
+    packs = sorted({f"PACK({k.format}, {k.gates})" for k in chosen})
+    return "\n".join(['#include "kernels.cuh"', *packs, *(row(k, k.name, k.format) for k in chosen), ""])

@@ -1,9 +1,10 @@
 """Builds the emulated operators and loads them as a namespace that has everything of torch.ops.pixelrnn_ext.
 
 Each (architecture, front end, checks, files by nvcc) is a namespace of its own, so that they live side by side in one
-process.
+process. PIXELRNN_ONLY_KERNELS names kernels: the library then has no other resident ones, and is made in seconds.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,14 +12,16 @@ from types import SimpleNamespace
 import torch
 from torch.utils import cpp_extension
 
-from emulator import toolchain
+from emulator import build_cache, toolchain
 from emulator.control import Emulator
 from helpers import nvrtc
+from helpers.kernels import source_of
 from helpers.root import ROOT
 from pixelrnn_ext.operators.scan import gpu, rules
 
 CSRC = ROOT / "csrc"
 KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
+ONLY = os.environ.get("PIXELRNN_ONLY_KERNELS", "").split()
 HOST = [
     *(file for file in sorted((CSRC / "cuda").glob("*.cpp")) if file.name not in ("driver.cpp", "kernel_loader.cpp")),
     *(file for file in sorted((CSRC / "operators" / "cuda").glob("*.cpp")) if file.name != "module.cpp"),
@@ -29,16 +32,22 @@ HOST = [
 def build(arch="sm_90", front_end="ptx", checks="race", by_nvcc=()):
     """The path of the library, and its namespace. `by_nvcc`: the .cu files, by their stems, that nvcc compiles."""
     namespace = "_".join(("pixelrnn", arch, front_end, checks, *by_nvcc))
+    kernels = [file for file in KERNELS if file.stem not in by_nvcc]
+    if ONLY:
+        few = build_cache.folder() / f"resident_{build_cache.hash_of(*ONLY)}.cu"
+        build_cache.write(few, source_of(ONLY))
+        kernels = [few, *(file for file in kernels if not file.stem.startswith("resident"))]
     path = toolchain.library(
         namespace,
         compiler=nvrtc.compiler(),
-        kernels=[file for file in KERNELS if file.stem not in by_nvcc],
+        kernels=kernels,
         by_nvcc=[file for file in KERNELS if file.stem in by_nvcc],
         host=HOST,
         front_end=front_end,
         arch=arch,
         checks=checks,
-        flags=[f"-I{Path(__file__).parent}"] * (front_end == "source"),  # of host_primitives.h
+        # The folders of host_primitives.h and of kernels.cuh.
+        flags=[f"-I{Path(__file__).parent}"] * (front_end == "source") + [f"-I{CSRC / 'cuda'}"] * bool(ONLY),
         host_flags=[
             *(f"-I{folder}" for folder in (CSRC, *cpp_extension.include_paths())),
             *("-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}", "-DTORCH_TARGET_VERSION=0x020b000000000000"),
