@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import reference
 
-diagonal_good_loop = reference.diagonal_scan
+diagonal_good_loop: Callable[..., Tensor] = reference.diagonal_scan
 
 
 def row_good_loop(x: Tensor, weight_hh: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Diagonal LSTM: the recurrence alone, and the DiagonalBiLSTM layer."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -8,7 +9,7 @@ from ..layers import DiagonalBiLSTM
 from .baselines import floors
 from .problems import AS_WRITTEN, BASELINE, NATIVE, Case, Problem, Size, layer_problem, recurrence_problem
 
-recurrence = partial(recurrence_problem, diagonal=True, taps=2)
+recurrence: Callable[..., Problem] = partial(recurrence_problem, diagonal=True, taps=2)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
