@@ -57,7 +57,7 @@ def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | N
     driver = output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     changed = commit = None
     if (ROOT / ".git").exists():  # otherwise git would answer for a repository around this folder
-        changed = output("git", "-C", str(ROOT), "status", "--porcelain")
+        changed = output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
         commit = output("git", "-C", str(ROOT), "rev-parse", "HEAD")
     return {
         "card": facts["card"],

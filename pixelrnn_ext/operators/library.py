@@ -19,8 +19,8 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# The hash of the operators' schemas (csrc/operators) that this package calls, by library: another one is of a stale
-# build. Whoever changes a schema copies the hash that the message has after a build.
+# The hash of the operators' schemas (csrc/operators), by library. Another hash is that of an older build.
+# After a change of a schema, build, and copy the hash from the error message.
 SCHEMAS = {"_C": "bfe5e7ee", "_C_cuda": "31c075a9"}
 
 
@@ -78,7 +78,9 @@ def _load(module: str, kernels: str) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    if (found := _hash_of_schemas(_operators() - before)) != SCHEMAS[module]:
+    # A library that the process loaded before, as a reload of this module does, brings no operator again.
+    brought = _operators() - before
+    if brought and (found := _hash_of_schemas(brought)) != SCHEMAS[module]:
         return (
             f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "
             f"got {found}: build them again (pip install -e .)"

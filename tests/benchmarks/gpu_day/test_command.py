@@ -417,13 +417,17 @@ def test_a_checkout_without_git_has_its_sources_alone(monkeypatch, tmp_path):
     (nested / "csrc").mkdir(parents=True)
     (nested / "csrc/a.h").touch()
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "outer"]):
+    (tmp_path / "tracked").touch()
+    for arguments in (["init", "-q"], ["add", "tracked"], ["commit", "-q", "-m", "outer"]):
         subprocess.run([*git, *arguments], check=True)
     monkeypatch.setattr(card, "ROOT", nested)
     found = card.environment(FACTS, CONFIG, [])
     assert found["commit"] is None and len(found["csrc"]) == 16
     monkeypatch.setattr(card, "ROOT", tmp_path)
-    assert card.environment(FACTS, CONFIG, [])["commit"].endswith(", with changes")
+    commit = card.environment(FACTS, CONFIG, [])["commit"]
+    assert len(commit) == 40, "a new file, such as a session's results, is no change"
+    (tmp_path / "tracked").write_text("changed")
+    assert card.environment(FACTS, CONFIG, [])["commit"] == f"{commit}, with changes"
 
 
 def junit(tmp_path, tests, failures=0, skipped=0):

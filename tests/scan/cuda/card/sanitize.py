@@ -1,4 +1,4 @@
-"""A few small scans for `compute-sanitizer --tool TOOL python sanitize_cuda.py TOOL`, forward and backward."""
+"""A few small scans for `compute-sanitizer --tool TOOL python sanitize.py TOOL`, forward and backward."""
 
 import sys
 

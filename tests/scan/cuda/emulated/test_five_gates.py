@@ -1,4 +1,4 @@
-"""The resident kernels of cells of five gates, executed on a CPU as in test_emulated.py, against the CPU operators in
+"""The resident kernels of cells of five gates, executed on a CPU as in test_kernels.py, against the CPU operators in
 float64."""
 
 import pytest

@@ -1,4 +1,4 @@
-"""The operators of a scan on the CUDA kernels, executed on a CPU as in test_emulated.py: the step path of every layer,
+"""The operators of a scan on the CUDA kernels, executed on a CPU as in test_kernels.py: the step path of every layer,
 and what surrounds the matrix products of the gradients (csrc/cuda/gradients.cuh)."""
 
 import pytest

@@ -2,8 +2,8 @@
 // table that build_tools/device_code.py writes, the code for one GPU is in several files.
 #include <list>
 
-#include "../../csrc/cuda/device_code.h"
-#include "../../csrc/cuda/variants.h"
+#include "../../../../csrc/cuda/device_code.h"
+#include "../../../../csrc/cuda/variants.h"
 #include "code.h"
 
 #define FORWARD(G, name, ...) #name,

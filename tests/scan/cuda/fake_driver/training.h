@@ -1,8 +1,8 @@
 // Calls csrc/cuda as a training does: plans, packed weights, scans by one launch and line by line, gradients.
 #pragma once
-#include "../../csrc/cuda/gradients.h"
-#include "../../csrc/cuda/resident.h"
-#include "../../csrc/cuda/step.h"
+#include "../../../../csrc/cuda/gradients.h"
+#include "../../../../csrc/cuda/resident.h"
+#include "../../../../csrc/cuda/step.h"
 #include "check.h"
 
 namespace training {
