@@ -1,5 +1,5 @@
-// What the blocks of a cluster exchange in a line of a scan, alone: the pushes, arrivals and waits of the kernels, with
-// their strides and volumes.
+// Measures the exchange between the blocks of a cluster in a line of a scan, alone: the kernels' pushes, arrivals and
+// waits, with their strides and volumes.
 #include "../../csrc/cuda/primitives.cuh"
 
 namespace {

@@ -1,4 +1,4 @@
-"""What single kernels take, by torch's profiler, and at what clock."""
+"""Times single kernels by torch's profiler, and says at what clock they ran."""
 
 import statistics
 from collections.abc import Callable

@@ -53,7 +53,7 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# What our layer is timed on besides, see harness/lstm2d.py.
+# Our layer is timed on these scans, too: see harness/lstm2d.py.
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 

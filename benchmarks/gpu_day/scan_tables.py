@@ -1,4 +1,4 @@
-"""What the GPU day says of layouts, operators and the exchange between blocks."""
+"""Makes the tables of layouts, operators and the exchange between blocks."""
 
 from harness.alone import grid
 

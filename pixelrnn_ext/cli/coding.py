@@ -1,4 +1,4 @@
-"""What ``pixelrnn compress`` and ``decompress`` share: options, images by name, and what a model is told of them."""
+"""Shared by ``pixelrnn compress`` and ``decompress``: options, images by name, and what a model is told of them."""
 
 import itertools
 import os

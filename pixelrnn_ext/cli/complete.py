@@ -67,7 +67,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     )
     originals = originals / (model.levels - 1)
     shown = torch.where(known, originals, 0.5)
-    # What Ctrl-C left undone stays hidden.
+    # Pixels that Ctrl-C left undrawn stay hidden.
     undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
     if len(drawn):
         before = torch.cat([originals, shown, shown.repeat(rows, 1, 1, 1)])

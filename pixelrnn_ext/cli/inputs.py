@@ -1,4 +1,4 @@
-"""What several commands read: the options CHECKPOINT, ``--data`` and ``--device``, and what they name."""
+"""Reads the inputs of several commands: the options CHECKPOINT, ``--data`` and ``--device``, and what they name."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""What ``pixelrnn sample`` and ``complete`` share: options, drawing, and the file of the picture."""
+"""Shared by ``pixelrnn sample`` and ``complete``: options, drawing, and the file of the picture."""
 
 import sys
 from argparse import ArgumentParser, Namespace

@@ -37,7 +37,7 @@ class PixelModel(Protocol):
 
 
 class Network(State):
-    """What gives the logits of an image row by row, in ``output``, from the scaled row in ``input``."""
+    """A network that computes logits row by row: ``input`` has the scaled row of the image, ``output`` its logits."""
 
     rows: Rows
     input: Tensor

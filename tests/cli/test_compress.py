@@ -149,7 +149,7 @@ def given(*labels):
     return [word for label in labels for word in ("--label", label)]
 
 
-# What is compressed, --label of it, --label of decompress, and labels of other images.
+# Columns: the input of compress, its --label, the --label of decompress, and labels of other images.
 LABELLED = {
     "a split": (["digits:test"], [], ["digits:test"], ["3"]),
     "one for all": (["pictures"], ["4"], ["4"], ["3"]),

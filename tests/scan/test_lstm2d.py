@@ -11,8 +11,8 @@ from pixelrnn_ext.directions import CORNERS, SUFFIXES
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_grows_beside_a_narrow_image(backend):
-    """Where the state of graves would double with every line, to infinity, whose product with a gradient of zero is
-    NaN."""
+    """Outside the image the state of graves would double with every line, up to infinity. Infinity times a gradient of
+    zero is NaN."""
     layer = make_layer("graves", 1, 1, directions=1, initial_state="zero", dtype=torch.float32, backend=backend)
     torch.nn.init.constant_(layer.weight_hh, 20)
     for value in results(layer, torch.randn(1, 1, 150, 1)).values():

@@ -9,7 +9,7 @@
 
 namespace {
 
-// As in exchange.cu, whose blocks have 256 threads.
+// The arguments of exchange.cu, whose blocks have 256 threads.
 struct Args {
   long long* cycles;
   unsigned* is_right;

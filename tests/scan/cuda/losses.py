@@ -10,7 +10,7 @@ MOST = 1.05  # a kernel without which no size takes longer by more than this fac
 
 
 class Loss(NamedTuple):
-    """The size that needs a kernel most, and its time without the kernel, of the time with it."""
+    """The size that needs a kernel most, and the time without the kernel over the time with it."""
 
     factor: float = 1.0
     size: Size | None = None
