@@ -187,7 +187,7 @@ def test_the_plan_says_why_not(emulated):
 @ALONE["sm_80"]
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, emulated, arch):
-    problem = Problem(format, "bilstm", 128, (1, 32, 32), input=False)
+    problem = Problem(format, "bilstm", 128, (1, 28, 28), input=False)
     forward, backward = problem.plan(emulated.ops, arch)
     assert forward.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
     assert backward.startswith(f"backward_{format}_20s_0_256_single: 1 block an image, 256 threads")
