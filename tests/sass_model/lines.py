@@ -1,14 +1,6 @@
-"""What a line costs this project's kernels: which loops of their sources run how often, and the cycles that follow.
+"""What a line costs this project's kernels: which loops of their sources run how often, and the cycles that follow."""
 
-A line's cycles are `line`, and for each of its tiles `tile`, for each pair of a tile whose weights are in shared memory
-`pair`, for each cell of a thread whose state is in shared memory `cell` (backward). The table of csrc/cuda/costs.h
-holds them by kernel and warps.
-"""
-
-from functools import cache
-from typing import NamedTuple
-
-from helpers.kernels import every_kernel
+from gpu_day.cost_table import Cost
 
 from . import flow, model
 
@@ -18,24 +10,9 @@ OTHER_FORMULAS = "[branch: formula]"  # taken: round them
 ONE_TILE = "[branch: one tile]"  # taken: into the product
 
 
-class Cost(NamedTuple):
-    line: float
-    tile: float = 0
-    pair: float = 0
-    cell: float = 0
-
-    def of(self, tiles=1, pairs=0, cells=0):
-        return self.line + tiles * (self.tile + pairs * self.pair) + cells * self.cell
-
-
 def has_one_tile(kernel):
     """Of the backward: is_of_one_tile() of csrc/cuda/tiling.h."""
     return kernel.own == 1 or (kernel.own > 0 and kernel.kind == "single")
-
-
-@cache
-def by_name():
-    return {kernel.name: kernel for kernel in every_kernel()}
 
 
 def tiles_at_once(kernel):

@@ -18,6 +18,6 @@ def modelled():
     rows = []
     for kernel in every_kernel():
         used = tuple(resources[arch][kernel.name].registers for arch in cost_table.ARCHITECTURES)
-        costs = tuple(cost_table.Cost(*lines.cost(kernel, code[kernel.name], warps)) for warps in cost_table.WARPS)
+        costs = tuple(lines.cost(kernel, code[kernel.name], warps) for warps in cost_table.WARPS)
         rows.append(cost_table.Row(kernel.name, used, costs))
     return cost_table.Table(f"a model, NVRTC {compiler.version()}", tuple(rows))

@@ -154,6 +154,32 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert measured.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
+# Kernel, warps that share a scheduler, tiles of a warp, cells of a thread, and the cycles of a line that were reached:
+# lower a figure when a kernel gets better.
+REACHED = [
+    ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, h 16
+    ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
+    ("backward_bf16_4_4_256_single", 1, 1, 0, 545),
+    ("forward_bf16_4_1_256_cluster", 1, 1, 0, 738),  # 28 x 28, h 64, 8 blocks
+    ("forward_bf16_8_4_256_cluster", 2, 1, 0, 1098),  # CIFAR, h 128, 8 blocks
+    ("forward_tf32_8s_1_256_cluster", 2, 1, 0, 1541),
+    ("forward_bf16_8_1_256_images", 2, 1, 0, 2374),
+    ("backward_bf16_4_1_512_cluster", 4, 1, 0, 1283),
+    ("backward_bf16_20s_0_256_single", 2, 4, 8, 8898),  # the same in one block
+]
+
+
+@pytest.mark.parametrize(("kernel", "warps", "tiles", "cells", "reached"), REACHED)
+def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
+    """By the committed table, which test_the_committed_table_is_what_the_model_writes compares with the kernels."""
+    table = cost_table.read()
+    if not table.source.startswith("a model"):
+        pytest.skip("the figures are those of the model, and a GPU day has replaced them")
+    costs = next(row.costs for row in table.rows if row.kernel == kernel)
+    cost = costs[cost_table.WARPS.index(warps)]
+    assert cost.line + tiles * cost.tile + cells * cost.cell <= reached
+
+
 # ---- the compiled kernels
 # -------------------------------------------------------------------------------------------------
 # What a line may hold all the same: the fact, of which kernels, and why.
