@@ -28,20 +28,14 @@ int emulator_set_schedule(const char* name, uint64_t seed, unsigned preemption, 
 int emulator_set_device(const char* name, unsigned multiprocessors, unsigned gpc) {
   for (const Device& device : devices)
     if (!strcmp(device.name, name)) {
-      control.device = device;
+      control.device = device, control.context++;
       if (multiprocessors) control.device.multiprocessors = multiprocessors;
       if (gpc) control.device.gpc = gpc;
       return 0;
     }
   return -1;
 }
-void emulator_take_shared_memory(unsigned bytes) { control.taken_shared = bytes; }
-// Of the last launch: switches of fibers, barriers completed, warp operations, memory accesses checked.
-void emulator_statistics(uint64_t values[4]) {
-  const Statistics s = last_statistics();
-  values[0] = s.switches, values[1] = s.barriers, values[2] = s.warp_operations, values[3] = s.accesses;
-}
-const char* emulator_report() { return last_report(); }
+void emulator_take_shared_memory(unsigned bytes) { control.taken_shared = bytes, control.context++; }
 // What the launches since the last call cost, by source line; empty unless built with checks="profile".
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 

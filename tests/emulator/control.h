@@ -1,4 +1,4 @@
-// What control.cpp sets and cuda_runtime.cpp obeys.
+// What control.cpp sets and cuda_driver.cpp obeys.
 #pragma once
 #include "runtime.h"
 
@@ -20,10 +20,9 @@ struct Control {
   Schedule schedule = Schedule::burst;
   uint64_t seed = 1;
   unsigned preemption = 0, resident = 2;
+  unsigned context = 1;     // a number of its own for each device and size of taken_shared
   size_t taken_shared = 0;  // bytes of static shared memory that a compiler is said to have taken in every kernel
 };
 extern Control control;
-
-const char* last_report();
 
 }  // namespace emulator

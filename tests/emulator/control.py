@@ -18,7 +18,7 @@ class Emulator:
     def __init__(self, library):
         """library: the path, which may be loaded already, or a ctypes.CDLL."""
         self.library = library if isinstance(library, ctypes.CDLL) else ctypes.CDLL(str(library))
-        for name in ("report", "profile", "sites"):
+        for name in ("profile", "sites"):
             getattr(self.library, f"emulator_{name}").restype = ctypes.c_char_p
 
     def _call(self, name, *arguments):
@@ -36,15 +36,6 @@ class Emulator:
     def take_shared_memory(self, bytes):
         """As if a compiler had taken so much static shared memory in every kernel."""
         self.library.emulator_take_shared_memory(bytes)
-
-    def statistics(self):
-        values = (ctypes.c_uint64 * 4)()
-        self.library.emulator_statistics(values)
-        return dict(zip(("switches", "barriers", "warp_operations", "accesses"), values, strict=True))
-
-    def report(self):
-        """The report on the last launch that failed."""
-        return self.library.emulator_report().decode()
 
     def profile(self):
         return self.library.emulator_profile().decode()

@@ -1,8 +1,9 @@
-// What a user of the emulator fills in: which kernels there are, and which memory each launch may touch.
+// What a user of the emulator defines: the memory that a launch may touch.
 #pragma once
 #include <vector_types.h>
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 namespace emulator {
@@ -20,14 +21,7 @@ struct Buffer {
   const char* name;
 };
 
-struct Kernel {
-  const char* name;
-  const void* entry;  // NAME_entry
-  size_t args_bytes;  // a kernel takes one struct by value
-  std::vector<Buffer> (*buffers)(const void* args, dim3 grid);
-};
-
-// A later kernel with the same entry replaces the earlier one.
-void add_kernel(const Kernel&);
+// A kernel takes one struct by value, `args`.
+std::vector<Buffer> buffers_of(const std::string& kernel, const void* args, dim3 grid);
 
 }  // namespace emulator

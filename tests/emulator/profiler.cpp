@@ -18,7 +18,7 @@ constexpr unsigned kBanks = 32, kBankBytes = 4, kSector = 32;
 struct Instruction {
   bool shared, write;
   unsigned bytes;
-  const void* place;
+  const char* place;
   auto operator<=>(const Instruction&) const = default;
 };
 struct WarpAccess {
@@ -69,12 +69,11 @@ class Profiler : public Checker {
     incomplete_.clear();
     executions_.clear();
   }
-  void accessed(const void* p, size_t bytes, bool write, const void* place) override {
+  void accessed(const void* p, size_t bytes, bool write, const char* place) override {
     const auto* address = static_cast<const unsigned char*>(p);
     const auto holds = [&](const Region& r) { return address >= r.low && address < r.high; };
     if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds))
       return;  // stack, arguments, constants
-    machine.statistics.accesses++;
     const Instruction instruction{is_shared(p), write, unsigned(bytes), place};
     const unsigned execution = executions_[{self->id, instruction}]++;
     const std::tuple key(instruction, warp_number(), execution);
@@ -92,7 +91,7 @@ class Profiler : public Checker {
     for (const auto& [i, cost] : costs_) {
       char what[64];
       snprintf(what, sizeof what, "%s %-5s %2u", i.shared ? "shared" : "global", i.write ? "store" : "load", i.bytes);
-      rows[what + ("  " + describe_place(i.place))] += cost;
+      rows[what + std::string("  ") + i.place] += cost;
     }
     costs_.clear();
     if (rows.empty()) return "";

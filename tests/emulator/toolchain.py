@@ -18,24 +18,16 @@ from . import build_cache, ptx_to_cpp
 HERE = Path(__file__).resolve().parent
 RUNTIME = [
     *sorted((HERE / "runtime").glob("*.cpp")),
-    *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "cuda_runtime")),
+    *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "cuda_driver")),
 ]
-# By front end and checks: what else belongs to the runtime, and flags of the kernels.
-CHECKS = {
-    ("ptx", "race"): (["race_checker"], ["-DEMULATOR_CHECK_ACCESSES"]),
-    ("ptx", "profile"): (["profiler"], ["-DEMULATOR_CHECK_ACCESSES"]),
-    ("source", "race"): (["race_checker", "access_hooks"], ["-g1", "-fsanitize=thread"]),
-    ("source", "profile"): (["profiler", "access_hooks"], ["-g1", "-fsanitize=thread"]),
-    **{(front_end, checks): ([], []) for front_end in ("ptx", "source") for checks in ("plain", "address")},
-}
-ADDRESS = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all"]
+CHECKERS = {"race": "race_checker.cpp", "profile": "profiler.cpp"}
 
 
 class ToolchainError(RuntimeError):
     pass
 
 
-# ---- front end PTX
+# ---- kernels
 @cache
 def nvcc():
     """Returns the nvcc of CUDA_HOME, or else on PATH, which gives a second opinion on the kernels."""
@@ -111,7 +103,6 @@ def library(
     kernels=(),
     by_nvcc=(),
     host=(),
-    front_end="ptx",
     arch="sm_90",
     checks="race",
     flags=(),
@@ -120,44 +111,16 @@ def library(
 ):
     """The path of a shared library of kernels (.cu) and host code (.cpp) that runs without a GPU.
 
-    compiler    of CUDA, for the front end "ptx", and its headers for both
-    by_nvcc     more kernels for the front end "ptx", which nvcc compiles
-    front_end   "ptx": what the compiler emits for `arch`; "source": the same files compiled by g++
-    checks      "race": the checks of race_checker.cpp; "plain": none of them; "profile": counts memory transactions;
-                "address": AddressSanitizer and UndefinedBehaviorSanitizer, see environment()
+    by_nvcc     more kernels, which nvcc compiles
+    checks      "race": the checks of race_checker.cpp; "profile": counts memory transactions instead
     flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries share compiled kernels
     """
     gxx = shutil.which("g++") or "g++"
-    checkers, kernel_flags = CHECKS[front_end, checks]
-    sanitizers = ADDRESS if checks == "address" else []
-    common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", *sanitizers]
-    common += [f"-I{HERE}", "-isystem", compiler.include]
-    kernel = [*common, "-O1", "-w", "-ffp-contract=off", *kernel_flags]
-
-    sources = [*RUNTIME, *(HERE / f"{name}.cpp" for name in checkers)]
-    jobs = [([*common, "-O2", "-g1"], source) for source in sources]
-    if front_end == "ptx":
-        files = [made.ptx for made in compiled(compiler, kernels, arch, flags)]
-        files += ptx_of_nvcc(by_nvcc, arch, flags) if by_nvcc else []
-        jobs += [(kernel, file) for file in translate(files)]
-    else:
-        jobs += [([*kernel, "-x", "c++", "-include", "cuda_cpp.h", *flags], file) for file in kernels]
+    common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", compiler.include]
+    files = [made.ptx for made in compiled(compiler, kernels, arch, flags)]
+    files += ptx_of_nvcc(by_nvcc, arch, flags) if by_nvcc else []
+    jobs = [([*common, "-O2", "-g1"], source) for source in [*RUNTIME, HERE / CHECKERS[checks]]]
+    jobs += [([*common, "-O1", "-w", "-ffp-contract=off"], file) for file in translate(files)]
     jobs += [([*common, "-O1", "-g1", *flags, *host_flags], file) for file in host]
     made = build_cache.in_parallel(lambda job: build_cache.compile(*job, ".o"), jobs)
-
-    link = [gxx, "-shared", "-Wl,-Bsymbolic", *sanitizers, *made, *link_flags, "-ldl"]
-    return build_cache.link(link, name)
-
-
-def environment(checks):
-    """What a process needs in its environment to load a library with these checks."""
-    if checks != "address":
-        return {}
-    # libstdc++ too: AddressSanitizer looks for its throw when it starts. No second stack for every fiber of every
-    # launch, which took most of the time: it would only see a function's variable that is used after its return.
-    names = ("libasan.so", "libstdc++.so.6")
-    found = [
-        subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
-        for name in names
-    ]
-    return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"}
+    return build_cache.link([gxx, "-shared", "-Wl,-Bsymbolic", *made, *link_flags], name)

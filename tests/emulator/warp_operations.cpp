@@ -1,4 +1,4 @@
-// What the lanes of a warp compute together: shuffles, votes and matrices. Both front ends come here.
+// What the lanes of a warp compute together: shuffles, votes and matrices.
 #include <bit>
 #include <cstring>
 

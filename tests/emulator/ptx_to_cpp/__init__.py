@@ -1,7 +1,7 @@
 """Turns PTX into C++ on runtime.h, as NVRTC and nvcc write it. An instruction that is not known stops the translation.
 
-Every entry NAME becomes `void ptx_NAME(const void* args)`, whose address is NAME_entry, and registers itself with its
-synchronisation sites, which a mutation can break at run time.
+Every entry NAME becomes `void ptx_NAME(const void* args)`, and registers itself with its synchronisation sites, which a
+mutation can break at run time.
 """
 
 from .module import Module

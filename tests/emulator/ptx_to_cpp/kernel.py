@@ -14,9 +14,10 @@ TRANSLATIONS = (control, synchronisation, warp, memory, conversion, arithmetic)
 
 
 class Kernel(Operands):
-    def __init__(self, module, name, parameters):
+    def __init__(self, module, name, parameters, directives):
         super().__init__(module, parameters)
-        self.name = name
+        cluster = re.search(r"\.reqnctapercluster\s+(\d+)", directives)
+        self.name, self.cluster = name, cluster[1] if cluster else 1
         self.code, self.sites = [], []
 
     def translate(self, body):
@@ -59,9 +60,8 @@ class Kernel(Operands):
             *sites,
             "  {}};",
             f"[[maybe_unused]] static const bool added_{n} =",
-            f'    (add_translated({{"{n}", {self.module.target}, ptx_{n}, {self.static_shared}, '
+            f'    (add_translated({{"{n}", ptx_{n}, {self.args_bytes}, {self.static_shared}, {self.cluster}, '
             f"sites_{n}, {count}, mutation_{n}}}), true);",
-            f'extern "C" const void* const {n}_entry = reinterpret_cast<const void*>(ptx_{n});',
             "",
         ]
 

@@ -17,7 +17,7 @@ def memory(kernel, i):
     count, where = len(elements(data)), kernel.address(pointer, i)
     code = f"read_only_load(p, {kernel.place()}); " if i.has("nc") else ""
     if i.space in (None, "global", "shared"):
-        code += f"ACCESS(p, {size * count}, {'true' if i.name == 'st' else 'false'}, {kernel.place()}); "
+        code += f"access(p, {size * count}, {'true' if i.name == 'st' else 'false'}, {kernel.place()}); "
     if i.name == "ld":
         code += kernel.assign_all(data, f"load<{TYPES[t]}>(p + {size} * {{}})", t)
         return f"{{ const unsigned char* p = {where}; {code} }}"

@@ -12,8 +12,6 @@ class Module:
         self.places = Places(text)
         text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).split(".section")[0]
         self.text = text
-        target = re.search(r"\.target\s+sm_(\d+)", text)
-        self.target = target[1] if target else 0
         self.shared = {}  # static variables: alignment and size; size None: the dynamic memory
         for m in re.finditer(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(\[(\d*)\])?", text):
             count = 1 if not m[4] else int(m[5]) if m[5] else None
@@ -32,10 +30,10 @@ class Module:
             *self.constants.values(),
             "",
         ]
-        for m in re.finditer(r"\.entry\s+([\w$]+)\s*\((.*?)\)[^{]*\{", self.text, re.DOTALL):
+        for m in re.finditer(r"\.entry\s+([\w$]+)\s*\((.*?)\)([^{]*)\{", self.text, re.DOTALL):
             end, depth = m.end(), 1
             while depth:
                 depth += (self.text[end] == "{") - (self.text[end] == "}")
                 end += 1
-            lines += Kernel(self, m[1], m[2]).translate(self.text[m.end() : end - 1])
+            lines += Kernel(self, *m.groups()).translate(self.text[m.end() : end - 1])
         return "\n".join(lines) + "\n"

@@ -26,6 +26,7 @@ class Operands:
             offset = (offset + align - 1) // align * align
             self.parameters[m[3]] = offset
             offset += int(m[4] or 1) * size_of(m[2])
+        self.args_bytes = offset
 
     def place_shared(self, body):
         """Lays out the static variables that the kernel names; the dynamic memory follows, as the runtime has it."""

@@ -30,7 +30,6 @@ static void check_aligned(Fiber& f, const char* place) {
 }
 
 void block_barrier(bool aligned, const char* place) {
-  InRuntime guard;
   Fiber& f = *self;
   Block& block = machine.blocks[f.block];
   if (block.exited) fail(Kind::divergence, block.exited, " thread(s) left the kernel before the block barrier ", place);
@@ -44,7 +43,6 @@ void block_barrier(bool aligned, const char* place) {
     wait_as(Status::at_block_barrier, place);
     return;
   }
-  machine.statistics.barriers++;
   checker->threads_joined(block.at_barrier);
   wake_all(std::exchange(block.at_barrier, {}));  // the last one queues up like the others
   suspend();
@@ -55,11 +53,9 @@ static void end_cluster_phase_if_complete(Cluster& c) {
   checker->cluster_phase_ends(unsigned(&c - machine.clusters.data()), c.phase);
   c.arrived = 0;
   c.phase++;
-  machine.statistics.barriers++;
   wake_all(std::exchange(c.waiting, {}));
 }
 void cluster_arrive(bool release, bool aligned, const char* place) {
-  InRuntime guard;
   Fiber& f = *self;
   Cluster& c = machine.clusters[f.cluster];
   if (aligned) check_aligned(f, place);
@@ -73,7 +69,6 @@ void cluster_arrive(bool release, bool aligned, const char* place) {
   maybe_yield();
 }
 void cluster_wait(bool aligned, const char* place) {
-  InRuntime guard;
   Fiber& f = *self;
   Cluster& c = machine.clusters[f.cluster];
   if (std::exchange(f.skip_wait, false)) return;

@@ -8,7 +8,6 @@ namespace emulator {
 
 void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out, size_t out_bytes, unsigned mask,
     bool orders_memory, const char* place) {
-  InRuntime guard;
   Fiber& f = *self;
   Warp& warp = warp_of(f);
   Fiber* const lanes = &f - f.lane;
@@ -49,7 +48,6 @@ void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out
   if (c->arrived != mask) {
     wait_as(Status::at_warp_collective, place);
   } else {
-    machine.statistics.warp_operations++;
     LaneData results[32];
     if (combine) combine(c->in, results, mask);
     std::vector<Fiber*> members;

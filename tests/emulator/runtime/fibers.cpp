@@ -5,10 +5,6 @@
 #include <utility>
 
 #include "parts.h"
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
 
 #if !defined(__x86_64__)
 #error "switching fibers is written for x86-64"
@@ -45,11 +41,7 @@ Fiber* self = nullptr;
 static Fiber scheduler;  // what runs while no thread of the kernel does
 static std::deque<Fiber*> ready;
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kStack = 256 << 10;
-#else
 constexpr size_t kStack = 128 << 10;
-#endif
 
 // ---- stacks
 void allocate_stacks() {
@@ -62,12 +54,6 @@ void allocate_stacks() {
     if (machine.threads <= 16384)  // a guard page each makes two mappings, of which a process may have about 65,000
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
-#if defined(__SANITIZE_ADDRESS__)
-  // A finished fiber leaves the poison of its last frame, one that a failed launch abandoned that of its whole stack.
-  const size_t poisoned = first_error ? kStack - kPage : kPage;
-  for (size_t i = kStack; i <= bytes; i += kStack)
-    __asan_unpoison_memory_region(machine.stacks + i - poisoned, poisoned);
-#endif
 }
 
 void put_on_stack(Fiber& f, void (*function)()) {
@@ -83,27 +69,10 @@ void put_on_stack(Fiber& f, void (*function)()) {
 // ---- switching
 static void switch_fibers(Fiber& from, Fiber& to) {
   self = &to == &scheduler ? nullptr : &to;
-  machine.statistics.switches++;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(
-      from.status == Status::done ? nullptr : &from.fake_stack, to.stack_low, to.stack_high - to.stack_low);
-#endif
   emulator_switch(&from.stack_pointer, to.stack_pointer);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
-#endif
 }
 void suspend() { switch_fibers(*self, scheduler); }
 void resume(Fiber& f) { switch_fibers(scheduler, f); }
-void first_switch_ends() {
-#if defined(__SANITIZE_ADDRESS__)
-  const void* low;
-  size_t bytes;
-  __sanitizer_finish_switch_fiber(nullptr, &low, &bytes);
-  scheduler.stack_low = static_cast<unsigned char*>(const_cast<void*>(low));
-  scheduler.stack_high = scheduler.stack_low + bytes;
-#endif
-}
 
 // ---- schedules
 bool in_order() { return machine.launch.schedule == Schedule::forward || machine.launch.schedule == Schedule::reverse; }

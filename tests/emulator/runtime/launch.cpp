@@ -22,12 +22,8 @@ unsigned cluster_size() noexcept { return machine.cluster_blocks; }
 
 // ---- launch
 static void run_thread() {
-  first_switch_ends();
-  try {
-    entry(machine.args);
-  } catch (std::exception& e) { fail(Kind::bad_use, "a C++ exception in a kernel: ", e.what()); }
+  entry(machine.args);
   Fiber& f = *self;
-  f.in_runtime++;
   check_exit(f);
   Block& block = machine.blocks[f.block];
   threads_done++;
@@ -62,7 +58,6 @@ static void lay_out(const Launch& l) {
   Machine& m = machine;
   const unsigned blocks = l.grid.x * l.grid.y * l.grid.z;
   m.launch = l;
-  m.statistics = {};
   m.random.seed(l.seed * 0x9e3779b97f4a7c15ull + 1);
   m.block_threads = l.block.x * l.block.y * l.block.z;
   m.cluster_blocks = l.cluster.x * l.cluster.y * l.cluster.z;
@@ -108,7 +103,7 @@ static void lay_out(const Launch& l) {
   }
 }
 
-void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes) {
+void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, std::vector<Buffer> buffers) {
   if (self) fail(Kind::bad_use, "a launch within a launch");
   const unsigned cluster_blocks = l.cluster.x * l.cluster.y * l.cluster.z;
   const uint64_t block_threads = uint64_t(l.block.x) * l.block.y * l.block.z;
@@ -117,11 +112,12 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes) 
   if (!cluster_blocks || cluster_blocks > 8 || l.grid.x % l.cluster.x || l.grid.y % l.cluster.y ||
       l.grid.z % l.cluster.z)
     fail(Kind::bad_use, "the grid is not a multiple of the cluster, or the cluster has more than 8 blocks");
+  lay_out_regions(std::move(buffers));
   lay_out(l);
   machine.args = static_cast<const unsigned char*>(args);
   machine.args_bytes = args_bytes;
   entry = kernel;
-  first_error.reset();
+  first_error.clear();
   forget_ready();
   clusters_started = blocks_live = threads_done = 0;
 
@@ -132,32 +128,30 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes) 
 
   checker->launch_begins();
   try {
-    while (threads_done < machine.threads && !first_error) {
+    while (threads_done < machine.threads && first_error.empty()) {
       while (clusters_started < clusters && blocks_live < std::max(1u, l.resident))
         for (unsigned block : machine.clusters[cluster_order[clusters_started++]].blocks) start_block(block);
       if (transfer_is_due()) deliver_some();
       else if (Fiber* f = pick()) resume(*f);
       else fail(Kind::deadlock, "no thread can run" + describe_waiting());
     }
-    while (!machine.transfers.empty() && !first_error) deliver_some();
-  } catch (const Error& e) {  // outside of a kernel
-    first_error = std::make_unique<Error>(e);
+    while (!machine.transfers.empty() && first_error.empty()) deliver_some();
+    for (const Region& r : machine.regions)
+      if (r.access == Access::out && first_error.empty()) checker->require_written(r);
+  } catch (const std::runtime_error& e) {  // outside of a kernel
+    first_error = e.what();
   }
   machine.transfers.clear();
   checker->launch_ends();
   free_shared_memory();
-  if (first_error) throw Error(*first_error);
+  if (!first_error.empty()) throw std::runtime_error(first_error);
 }
-Statistics last_statistics() { return machine.statistics; }
 
 // ---- translated kernels
-std::vector<Translated>& translated_kernels() {
-  static std::vector<Translated> kernels;
+std::deque<Translated>& translated_kernels() {
+  static std::deque<Translated> kernels;
   return kernels;
 }
-void add_translated(const Translated& kernel) {
-  places_are_text = true;
-  translated_kernels().push_back(kernel);
-}
+void add_translated(const Translated& kernel) { translated_kernels().push_back(kernel); }
 
 }  // namespace emulator

@@ -1,17 +1,14 @@
 // Shared memory of blocks and clusters, and the global memory that a launch may touch.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "parts.h"
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#endif
 
 namespace emulator {
 
-static Checker plain_checker;
-Checker* checker = &plain_checker;
+Checker* checker = nullptr;  // each sets it when the library is loaded
 
 constexpr uint32_t kPoison = 0x7fbadbad;  // a NaN
 
@@ -26,17 +23,8 @@ void* map_memory(size_t bytes) {
 
 // ---- shared memory
 void allocate_shared_memory() { machine.shared_low = static_cast<unsigned char*>(map_memory(machine.shared_total)); }
-void start_shared_memory(const Block& block) {
-  poison(block.shared, machine.shared_stride);
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_poison_memory_region(block.shared, machine.shared_stride);
-  __asan_unpoison_memory_region(block.shared, machine.shared_bytes);
-#endif
-}
+void start_shared_memory(const Block& block) { poison(block.shared, machine.shared_stride); }
 void free_shared_memory() {
-#if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(machine.shared_low, machine.shared_total);
-#endif
   munmap(machine.shared_low, machine.shared_total);
   machine.shared_low = nullptr;
 }
@@ -49,7 +37,6 @@ static Block& block_of_rank(unsigned rank) {
   return machine.blocks[machine.clusters[self->cluster].blocks[rank]];
 }
 uint32_t map_rank(uint32_t address, uint32_t rank) {
-  InRuntime guard;
   block_of_rank(rank);
   return (rank + 1) << 24 | (address & kOffsetMask);
 }
@@ -59,7 +46,6 @@ unsigned char* own_shared(uint32_t address) {
   return shared_window() + address;
 }
 unsigned char* cluster_shared(uint32_t address) {
-  InRuntime guard;
   const uint32_t rank = address > kOffsetMask ? (address >> 24) - 1 : self->rank, offset = address & kOffsetMask;
   const Block& block = block_of_rank(rank);
   if (!block.live) fail(Kind::exited, "shared memory of rank ", rank, " is used after that block has left the kernel");
@@ -67,40 +53,30 @@ unsigned char* cluster_shared(uint32_t address) {
   return block.shared + offset;
 }
 unsigned char* shared_window() noexcept { return machine.blocks[self->block].shared; }
-unsigned char* dynamic_shared() noexcept { return shared_window() + machine.dynamic_offset; }
 
 // ---- global memory
-void Checker::require_written(const Region& r) {
-  for (const unsigned char* p = r.low; p + 4 <= r.high; p += 4)
-    if (!memcmp(p, &kPoison, 4)) fail(Kind::unwritten, "'", r.name, "' + ", p - r.low, " was never written");
-}
-void access(const void* p, size_t bytes, bool write, const void* place) {
-  if (self && !self->in_runtime) checker->accessed(p, bytes, write, place);
-}
-static Region* region_at(const void* data) {
-  for (Region& r : machine.regions)
-    if (data >= r.low && data < r.high) return &r;
-  return nullptr;
-}
-void read_only_load(const void* p, const void* place) {
-  const Region* r = region_at(p);
-  if (r && r->access != Access::in)
-    fail(Kind::bad_use, "a read-only load from '", r->name, "', which the launch writes\n  at ", describe_place(place));
-}
-void register_memory(const Buffer& b) {
-  auto* low = static_cast<unsigned char*>(const_cast<void*>(b.data));
+void access(const void* p, size_t bytes, bool write, const char* place) { checker->accessed(p, bytes, write, place); }
+void read_only_load(const void* p, const char* place) {
   for (const Region& r : machine.regions)
-    if (low < r.high && r.low < low + b.bytes) fail(Kind::bad_use, "'", r.name, "' and '", b.name, "' overlap");
-  machine.regions.push_back({low, low + b.bytes, b.access, b.name});
-  if (b.access == Access::out) poison(low, b.bytes);
-  checker->region_added(machine.regions.back());
+    if (p >= r.low && p < r.high && r.access != Access::in)
+      fail(Kind::bad_use, "a read-only load from '", r.name, "', which the launch writes\n  at ", place);
 }
-void unregister_memory(const void* data) {
-  Region* r = region_at(data);
-  if (!r) return;
-  checker->region_removed(*r);
-  machine.regions.erase(machine.regions.begin() + (r - machine.regions.data()));
+void lay_out_regions(std::vector<Buffer> buffers) {
+  std::erase_if(buffers, [](const Buffer& b) { return !b.data || !b.bytes; });
+  std::sort(buffers.begin(), buffers.end(), [](const Buffer& a, const Buffer& b) { return a.data < b.data; });
+  machine.regions.clear();
+  for (const Buffer& b : buffers) {
+    auto* const low = static_cast<unsigned char*>(const_cast<void*>(b.data));
+    Region* const before = machine.regions.empty() ? nullptr : &machine.regions.back();
+    if (!before || low >= before->high) {
+      machine.regions.push_back({low, low + b.bytes, b.access, b.name});
+      if (b.access == Access::out) poison(low, b.bytes);
+    } else if (before->access == Access::in && b.access == Access::in) {
+      before->high = std::max(before->high, low + b.bytes);
+    } else {
+      fail(Kind::bad_use, "'", before->name, "' and '", b.name, "' overlap");
+    }
+  }
 }
-void require_written(const void* data) { checker->require_written(*region_at(data)); }
 
 }  // namespace emulator

@@ -1,5 +1,4 @@
-// What the parts of the runtime are to each other; no access in any of them is the kernel's: of all instrumentation,
-// only AddressSanitizer's may be compiled in.
+// What the parts of the runtime are to each other.
 #pragma once
 #include "runtime_internal.h"
 
@@ -8,14 +7,12 @@ namespace emulator {
 constexpr size_t kPage = 4096;
 
 // ---- reports.cpp
-extern std::unique_ptr<Error> first_error;  // of this launch, or of the last one
-extern bool places_are_text;
+extern std::string first_error;  // the report of this launch, or empty
 std::string describe_waiting();
 
 // ---- fibers.cpp
 void allocate_stacks();                         // for all threads; after a launch that failed, cleans them up
 void put_on_stack(Fiber&, void (*function)());  // what it runs, and must not return from
-void first_switch_ends();                       // what a fiber has to say first
 void suspend();                                 // from a fiber to the scheduler
 void resume(Fiber&);                            // the other way
 void wake_all(std::vector<Fiber*>);
@@ -40,5 +37,6 @@ void* map_memory(size_t bytes);
 void allocate_shared_memory();
 void start_shared_memory(const Block&);
 void free_shared_memory();
+void lay_out_regions(std::vector<Buffer>);
 
 }  // namespace emulator

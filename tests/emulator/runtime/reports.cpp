@@ -1,16 +1,12 @@
 // What went wrong, where, and what everyone waits for.
-#include <dlfcn.h>
-
 #include <cstdio>
-#include <cstring>
 #include <map>
-#include <utility>
 
 #include "parts.h"
 
 namespace emulator {
 
-std::unique_ptr<Error> first_error;
+std::string first_error;
 
 static const char* name_of(Kind kind) {
   static const char* const names[] = {
@@ -52,40 +48,11 @@ std::string describe_waiting() {
   return text;
 }
 
-// Kernels from PTX pass texts. Kernels from source pass addresses of code, or texts of text_of_place(), on the heap.
-bool places_are_text = false;
-const char* text_of_place(const char* file, unsigned line) {
-  static std::map<std::pair<const char*, unsigned>, std::string> texts;
-  std::string& text = texts[{file, line}];
-  if (text.empty()) {
-    const char* slash = strrchr(file, '/');
-    text = std::string(slash ? slash + 1 : file) + ":" + std::to_string(line);
-  }
-  return text.c_str();
-}
-std::string describe_place(const void* place) {
-  Dl_info library;
-  if (places_are_text || !dladdr(place, &library)) return static_cast<const char*>(place);
-  char command[512], line[512];
-  const size_t offset = static_cast<const char*>(place) - static_cast<const char*>(library.dli_fbase) - 1;
-  snprintf(command, sizeof command, "addr2line -s -i -e '%s' 0x%zx 2>/dev/null", library.dli_fname, offset);
-  std::string text;
-  if (FILE* pipe = popen(command, "r")) {
-    while (fgets(line, sizeof line, pipe)) {
-      line[strcspn(line, " \n")] = 0;
-      if (line[0] != '?') text += (text.empty() ? "" : " < ") + std::string(line);
-    }
-    pclose(pipe);
-  }
-  return text.empty() ? "?" : text;
-}
-
 void fail_with(Kind kind, const std::string& what) {
   std::string report = std::string("emulator: ") + name_of(kind) + ": " + what;
-  if (!self) throw Error(kind, report);
-  InRuntime guard;
+  if (!self) throw std::runtime_error(report);
   report += "\n  in " + describe(*self);
-  if (!first_error) first_error = std::make_unique<Error>(kind, report);
+  if (first_error.empty()) first_error = report;
   self->status = Status::done;  // abandoned: its destructors do not run
   suspend();
   __builtin_unreachable();

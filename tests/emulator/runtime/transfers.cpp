@@ -26,11 +26,9 @@ static void end_transfer_phase_if_complete(TransferBarrier& b) {
   checker->transfer_phase_ends(b);
   b.phase++;
   b.pending = b.count;
-  machine.statistics.barriers++;
   wake_all(std::exchange(b.waiting, {}));
 }
 void transfer_barrier_init(uint32_t address, uint32_t count, const char* place) {
-  InRuntime guard;
   const unsigned char* where = own_shared(address);
   if (address % 8) fail(Kind::bad_use, "a misaligned barrier in shared memory: ", place);
   if (!count || count > kMostArrivals)
@@ -42,12 +40,8 @@ void transfer_barrier_init(uint32_t address, uint32_t count, const char* place) 
   if (!fresh) fail(Kind::bad_use, "a barrier in shared memory is initialised again: ", place);
   checker->transfer_barrier_initialised(at->second, where);
 }
-void transfer_barrier_fence() {
-  InRuntime guard;
-  checker->transfer_barriers_fenced(*self);
-}
+void transfer_barrier_fence() { checker->transfer_barriers_fenced(*self); }
 void transfer_barrier_arrive(uint32_t address, int64_t expected_bytes, const char* place) {
-  InRuntime guard;
   TransferBarrier& b = transfer_barrier(own_shared(address), place);
   if (!b.pending) fail(Kind::bad_use, "more arrivals at a barrier in shared memory than it counts: ", place);
   checker->transfer_arrived(b, *self);
@@ -57,7 +51,6 @@ void transfer_barrier_arrive(uint32_t address, int64_t expected_bytes, const cha
   maybe_yield();
 }
 bool transfer_barrier_wait(uint32_t address, uint32_t parity, const char* place) {
-  InRuntime guard;
   Fiber& f = *self;
   TransferBarrier& b = transfer_barrier(own_shared(address), place);
   // Where all lanes of a warp ask, one is enough for all to ask again.
@@ -105,7 +98,6 @@ bool transfer_is_due() {
   }
 }
 void store_async(uint32_t cluster_address, const uint32_t (&data)[4], uint32_t cluster_barrier, const char* place) {
-  InRuntime guard;
   unsigned char* const to = cluster_shared(cluster_address);
   const unsigned char* const where = cluster_shared(cluster_barrier);
   if ((to - machine.shared_low) / machine.shared_stride != (where - machine.shared_low) / machine.shared_stride)

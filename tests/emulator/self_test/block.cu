@@ -30,7 +30,6 @@ extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__
   if (a.way == reads_unwritten_out) v += out[first + t];
   if (a.way != leaves_out_unwritten || t != 63) out[first + t] = v;
 }
-DEFINE_ENTRY(reverse, Args);
 
 // Neighbours swap their values, each warp for itself, through shared memory.
 extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Args a) {
@@ -41,7 +40,6 @@ extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Ar
   else if (a.way != no_warp_barrier) __syncwarp();
   static_cast<float*>(a.out)[first + t] = s[t ^ 1];
 }
-DEFINE_ENTRY(swap, Args);
 
 // All threads read one value, which the last thread then changes.
 extern "C" __global__ void __launch_bounds__(64) broadcast(const __grid_constant__ Args a) {
@@ -55,7 +53,6 @@ extern "C" __global__ void __launch_bounds__(64) broadcast(const __grid_constant
   __syncthreads();
   static_cast<float*>(a.out)[first + t] = v + s[0];
 }
-DEFINE_ENTRY(broadcast, Args);
 
 // Every warp sums its values.
 extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Args a) {
@@ -70,7 +67,6 @@ extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Arg
   }
   static_cast<float*>(a.out)[first + t] = v;
 }
-DEFINE_ENTRY(sum, Args);
 
 // Every warp raises its values together until all are 256 or more.
 extern "C" __global__ void __launch_bounds__(64) agree(const __grid_constant__ Args a) {
@@ -80,7 +76,6 @@ extern "C" __global__ void __launch_bounds__(64) agree(const __grid_constant__ A
     while (!__all_sync(0xffffffff, v >= 256)) ++v;
   static_cast<float*>(a.out)[first + t] = v;
 }
-DEFINE_ENTRY(agree, Args);
 
 // Reads in[32 t]: one sector a lane, and all lanes on one bank.
 extern "C" __global__ void __launch_bounds__(32) strided(const __grid_constant__ Args a) {
@@ -90,4 +85,3 @@ extern "C" __global__ void __launch_bounds__(32) strided(const __grid_constant__
   __syncwarp();
   static_cast<float*>(a.out)[t] = s[32 * (t ^ 1)];
 }
-DEFINE_ENTRY(strided, Args);

@@ -46,9 +46,7 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] =
       reinterpret_cast<const float*>(buffers + 256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
-DEFINE_ENTRY(ring, Args);
 
-#if defined(__CUDACC__)
 // What primitives.cuh does not offer: static shared memory, a load from a peer.
 extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Args a) {
   __shared__ float s[64];
@@ -66,5 +64,3 @@ extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Ar
   cluster_arrive();
   cluster_wait();
 }
-DEFINE_ENTRY(pull, Args);
-#endif

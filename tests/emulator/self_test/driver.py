@@ -1,7 +1,6 @@
-"""Builds and launches the kernels of this folder. Needs no torch: under AddressSanitizer it runs as a program."""
+"""Builds the kernels of this folder, and launches them by the functions of NVIDIA's driver."""
 
 import ctypes
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +13,8 @@ WAYS = [
     for line in (HERE / "kernels.h").read_text().split("enum Way")[1].split("}")[0].splitlines()[1:]
     if "//" not in line
 ]
+CLUSTER_DIMENSION = 4  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+MOST_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
 class Args(ctypes.Structure):
@@ -26,56 +27,64 @@ class Args(ctypes.Structure):
     ]
 
 
+class Attribute(ctypes.Structure):  # CUlaunchAttribute
+    _fields_ = [("id", ctypes.c_int), ("padding", ctypes.c_int), ("value", ctypes.c_uint * 16)]
+
+
+class Config(ctypes.Structure):  # CUlaunchConfig
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared", ctypes.c_uint),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.POINTER(Attribute)),
+        ("count", ctypes.c_uint),
+    ]
+
+
 compiler = None  # of CUDA, which the tests set
 
 
-def build(front_end="ptx", arch="sm_90", checks="race"):
-    """The path of a library with all kernels that this front end and architecture can have."""
-    kernels = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
-    flags = ([] if arch == "sm_90" else ["-DWITHOUT_CLUSTERS"]) + (["-DFROM_SOURCE"] if front_end == "source" else [])
-    return toolchain.library(
-        f"self_test_{front_end}_{arch}_{checks}",
-        compiler=compiler,
-        kernels=[HERE / f"{name}.cu" for name in kernels],
-        host=[HERE / "driver.cpp"],
-        front_end=front_end,
-        arch=arch,
-        checks=checks,
-        flags=flags,
-    )
-
-
 class Kernels(Emulator):
-    def __init__(self, path, arch="sm_90"):
+    def __init__(self, path, arch):
         super().__init__(path)
         self.device(arch)
-        self.library.run.restype = self.library.run_unknown.restype = ctypes.c_char_p
+
+    def _error(self, error):
+        text = ctypes.c_char_p()
+        self.library.cuGetErrorString(error, ctypes.byref(text))
+        return text.value.decode() if error else ""
 
     def run(self, kernel, inputs, outputs, *, way="right", blocks=4, threads=64, cluster=1, shared=256, opt_in=0):
-        """What the launch reports, or "". inputs, outputs: address and bytes."""
-        args = Args(inputs[0], outputs[0], inputs[1], outputs[1], WAYS.index(way))
-        return self.library.run(kernel.encode(), ctypes.byref(args), blocks, threads, cluster, shared, opt_in).decode()
+        """What the driver says of the launch, or "". inputs, outputs: address and bytes."""
+        function = ctypes.c_void_p()
+        error = self.library.cuModuleGetFunction(ctypes.byref(function), None, kernel.encode())
+        if opt_in and not error:
+            error = self.library.cuFuncSetAttribute(function, MOST_SHARED_MEMORY, opt_in)
+        attribute = Attribute(CLUSTER_DIMENSION, 0, (cluster, 1, 1))
+        config = Config((blocks, 1, 1), (threads, 1, 1), shared, None, ctypes.pointer(attribute), cluster > 1)
+        if cluster > 1 and not error:
+            clusters = ctypes.c_int()
+            error = self.library.cuOccupancyMaxActiveClusters(ctypes.byref(clusters), function, ctypes.byref(config))
+            assert error or clusters.value
+        if not error:
+            args = Args(inputs[0], outputs[0], inputs[1], outputs[1], WAYS.index(way))
+            error = self.library.cuLaunchKernelEx(
+                ctypes.byref(config), function, (ctypes.c_void_p * 1)(ctypes.addressof(args)), None
+            )
+        return self._error(error)
 
 
 @cache
-def load(front_end="ptx", arch="sm_90", checks="race"):
-    return Kernels(build(front_end, arch, checks), arch)
-
-
-def main(library, kernel, way, cluster, shared):
-    size = 4 * 4 * 64
-    inputs, outputs = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
-    print(
-        Kernels(library).run(
-            kernel,
-            (ctypes.addressof(inputs), size),
-            (ctypes.addressof(outputs), size),
-            way=way,
-            cluster=cluster,
-            shared=shared,
-        )
+def load(arch="sm_90", checks="race"):
+    """The kernels that an architecture can have, on a device of it."""
+    names = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
+    path = toolchain.library(
+        f"self_test_{arch}_{checks}",
+        compiler=compiler,
+        kernels=[HERE / f"{name}.cu" for name in names],
+        host=[HERE / "driver.cpp"],
+        arch=arch,
+        checks=checks,
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(int, sys.argv[4:6]))
+    return Kernels(path, arch)

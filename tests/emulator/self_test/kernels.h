@@ -63,12 +63,3 @@ struct Args {
   int in_bytes, out_bytes;
   int way;
 };
-
-// Behind each kernel NAME(Args): the address that launches it. The front end "ptx" makes its own.
-#if defined(__CUDACC__)
-#define DEFINE_ENTRY(name, Args) static_assert(true)
-#else
-#define DEFINE_ENTRY(name, Args)                                                      \
-  static void name##_run(const void* args) { name(*static_cast<const Args*>(args)); } \
-  extern "C" const void* const name##_entry = reinterpret_cast<const void*>(name##_run)
-#endif

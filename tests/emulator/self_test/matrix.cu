@@ -31,11 +31,9 @@ template <class Value, class Multiply> __device__ __forceinline__ void product(c
 extern "C" __global__ void product_bf16(const __grid_constant__ Args a) {
   product<__nv_bfloat16>(a, [](float (&d)[4], uint4 r, uint32_t b0, uint32_t b1) { mma_bf16(d, r, b0, b1); });
 }
-DEFINE_ENTRY(product_bf16, Args);
 extern "C" __global__ void product_fp16(const __grid_constant__ Args a) {
   product<__half>(a, [](float (&d)[4], uint4 r, uint32_t b0, uint32_t b1) { mma_fp16(d, r, b0, b1); });
 }
-DEFINE_ENTRY(product_fp16, Args);
 extern "C" __global__ void product_tf32(const __grid_constant__ Args a) {
   product<float>(a, [&](float (&d)[4], uint4 r, uint32_t b0, uint32_t b1) {
     auto round = [&](uint32_t bits) {
@@ -44,4 +42,3 @@ extern "C" __global__ void product_tf32(const __grid_constant__ Args a) {
     mma_tf32(d, {round(r.x), round(r.y), round(r.z), round(r.w)}, round(b0), round(b1));
   });
 }
-DEFINE_ENTRY(product_tf32, Args);

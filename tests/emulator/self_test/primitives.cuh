@@ -1,11 +1,10 @@
-// What the kernels of this folder do that CUDA C++ has no spelling for, in PTX. g++ has it from ../cuda_cpp.h.
+// What the kernels of this folder do that CUDA C++ has no spelling for, in PTX.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
 #define PRIMITIVE __device__ __forceinline__
 
 namespace emulator::primitive {
@@ -97,5 +96,3 @@ MULTIPLY(mma_fp16, "m16n8k16.row.col.f32.f16.f16.f32")
 MULTIPLY(mma_tf32, "m16n8k8.row.col.f32.tf32.tf32.f32")
 
 }  // namespace emulator::primitive
-
-#endif

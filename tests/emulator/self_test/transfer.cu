@@ -6,14 +6,13 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 5;
 
-#if defined(__CUDACC__)  // what primitives.cuh does not offer
+// What primitives.cuh does not offer.
 __device__ __forceinline__ void init_without_fence(uint32_t barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
 __device__ __forceinline__ void arrive(uint32_t barrier) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
 }
-#endif
 
 // Each block hands its 64 values to the other one of its cluster, five times, from one buffer to the other, and adds 1:
 // each warp 8 pieces of 16 bytes. A barrier for each buffer counts the bytes and one arrival a warp.
@@ -28,11 +27,8 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
     reinterpret_cast<float*>(buffers + 256 * b)[t] = static_cast<const float*>(a.in)[blockIdx.x * 64 + t];
   if (t < 2 && (a.way != not_initialised || t == 0)) {
     const int count = a.way == counts_more ? 3 : a.way == counts_none ? 0 : 2;
-#if defined(__CUDACC__)
     if (a.way == no_fence) init_without_fence(barriers + 8 * t, count);
-    else
-#endif
-      transfer_barrier_init(barriers + 8 * t, count);
+    else transfer_barrier_init(barriers + 8 * t, count);
     if (a.way == initialised_twice) transfer_barrier_init(barriers + 8 * t, count);
   }
   if (a.way == no_start) {
@@ -67,9 +63,7 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
   }
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
 }
-DEFINE_ENTRY(relay, Args);
 
-#if defined(__CUDACC__)
 // The block reverses its 64 values, as in block.cu, with arrivals that announce nothing.
 extern "C" __global__ void __launch_bounds__(64) meet(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
@@ -82,5 +76,3 @@ extern "C" __global__ void __launch_bounds__(64) meet(const __grid_constant__ Ar
   if (a.way != no_wait) transfer_wait(barrier, 0);
   static_cast<float*>(a.out)[first + t] = s[63 - t];
 }
-DEFINE_ENTRY(meet, Args);
-#endif

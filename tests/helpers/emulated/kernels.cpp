@@ -3,12 +3,10 @@
 #include <torch/csrc/stable/library.h>
 
 #include "cuda/driver.h"
-#include "cuda/entry.h"
 #include "cuda/gradients.h"
 #include "cuda/resident.h"
 #include "cuda/step.h"
 #include "cuda/tiling.h"
-#include "cuda/variants.h"
 #include "emulator.h"
 #include "operators/cuda/recurrence.h"
 
@@ -18,8 +16,10 @@ using namespace pixelrnn::cuda;
 using emulator::Access;
 using emulator::Buffer;
 
-std::vector<Buffer> pack_buffers(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const PackArgs*>(p);
+struct Type { size_t value, compute; };  // bytes
+template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
+
+std::vector<Buffer> buffers(const PackArgs& a, dim3 grid) {
   const Tiling& s = a.tiling;
   const size_t bytes = grid.z / s.blocks * s.bytes();
   return {
@@ -33,7 +33,7 @@ Buffer sizes_buffer(const RaggedImages& maps, int images) {
 }
 
 // Where images have sizes of their own, a launch writes a part of a map.
-template <int G> std::vector<Buffer> scan_buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map) {
+template <int G> std::vector<Buffer> buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = Access::out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
@@ -47,7 +47,7 @@ template <int G> std::vector<Buffer> scan_buffers(const ForwardArgsOf<G>& a, dim
   };
 }
 template <int G>
-std::vector<Buffer> scan_buffers(const BackwardArgsOf<G>& a, size_t cells, dim3 grid, Access map) {
+std::vector<Buffer> buffers(const BackwardArgsOf<G>& a, dim3 grid, Access map, size_t cells) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
   return {
@@ -61,76 +61,66 @@ std::vector<Buffer> scan_buffers(const BackwardArgsOf<G>& a, size_t cells, dim3 
   };
 }
 
-using ForwardArgs4 = ForwardArgs;
-using BackwardArgs4 = BackwardArgs;
-std::vector<Buffer> forward_buffers_4(const void* p, dim3 grid) {
-  return scan_buffers(*static_cast<const ForwardArgs4*>(p), grid, Access::out);
+std::vector<Buffer> buffers(const BackwardArgs& a, dim3 grid) {
+  return buffers(a, grid, Access::out, a.geometry[0].cells);
 }
-std::vector<Buffer> backward_buffers_4(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const BackwardArgs4*>(p);
-  return scan_buffers(a, a.geometry[0].cells, grid, Access::out);
+template <class Args5, class... Cells> std::vector<Buffer> buffers_5(const Args5& a, dim3 grid, Cells... cells) {
+  auto found = buffers(a.scan, grid, a.ragged.sizes ? Access::in_out : Access::out, cells...);
+  found.push_back(sizes_buffer(a.ragged, a.scan.images));
+  return found;
 }
-template <class Args5, class... Cells> std::vector<Buffer> scan_buffers_5(const Args5& a, dim3 grid, Cells... cells) {
-  auto buffers = scan_buffers(a.scan, cells..., grid, a.ragged.sizes ? Access::in_out : Access::out);
-  buffers.push_back(sizes_buffer(a.ragged, a.scan.images));
-  return buffers;
-}
-std::vector<Buffer> forward_buffers_5(const void* p, dim3 grid) {
-  return scan_buffers_5(*static_cast<const ForwardArgs5*>(p), grid);
-}
-std::vector<Buffer> backward_buffers_5(const void* p, dim3 grid) {
-  const auto& a = *static_cast<const BackwardArgs5*>(p);
-  auto buffers = scan_buffers_5(a, grid, size_t(a.ragged.height));
-  buffers.push_back({a.dc_up, size_t(grid.y) * a.scan.tiling.hidden * a.scan.images * 4, Access::out, "dc_up"});
-  return buffers;
+std::vector<Buffer> buffers(const ForwardArgs5& a, dim3 grid) { return buffers_5(a, grid); }
+std::vector<Buffer> buffers(const BackwardArgs5& a, dim3 grid) {
+  auto found = buffers_5(a, grid, size_t(a.ragged.height));
+  found.push_back({a.dc_up, size_t(grid.y) * a.scan.tiling.hidden * a.scan.images * 4, Access::out, "dc_up"});
+  return found;
 }
 
 // A launch of the step path writes one line of a map, and reads another: the rest of the map is neither.
-struct StepSizes { size_t value, compute, states, units, rows, active; };
-template <size_t VALUE, size_t COMPUTE> StepSizes step_sizes(const StepShape& s) {
-  const size_t states = size_t(s.directions) * s.hidden;
-  return {VALUE, COMPUTE, states, states * s.images * s.pixels, states * s.images * s.geometry[0].cells,
-      states * s.images * s.active};
-}
-template <size_t VALUE, size_t COMPUTE, size_t G> std::vector<Buffer> step_forward_buffers(const void* p, dim3) {
-  const auto& a = *static_cast<const StepForwardArgs*>(p);
-  const StepSizes n = step_sizes<VALUE, COMPUTE>(a.shape);
+struct StepSizes {
+  size_t states, units, rows, active;
+  explicit StepSizes(const StepShape& s)
+      : states(size_t(s.directions) * s.hidden),
+        units(states * s.images * s.pixels),
+        rows(states * s.images * s.geometry[0].cells),
+        active(states * s.images * s.active) {}
+};
+std::vector<Buffer> buffers(const StepForwardArgs& a, Type type, size_t gates) {
+  const StepSizes n(a.shape);
   return {
-      {a.product, G * n.active * VALUE, Access::in, "product"},
-      {a.x, G * n.units * VALUE, Access::in, "x"},
-      {a.c0, n.states * VALUE, Access::in, "c0"},
-      {a.cell.peephole, 4 * n.states * VALUE, Access::in, "peephole"},
+      {a.product, gates * n.active * type.value, Access::in, "product"},
+      {a.x, gates * n.units * type.value, Access::in, "x"},
+      {a.c0, n.states * type.value, Access::in, "c0"},
+      {a.cell.peephole, 4 * n.states * type.value, Access::in, "peephole"},
       sizes_buffer(a.shape.ragged, a.shape.images),
-      {a.h, n.units * VALUE, Access::in_out, "h"},
-      {a.c, n.units * COMPUTE, Access::in_out, "c"},
-      {a.gates, G * n.units * VALUE, Access::in_out, "gates"},
-      {a.operand, n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
+      {a.h, n.units * type.value, Access::in_out, "h"},
+      {a.c, n.units * type.compute, Access::in_out, "c"},
+      {a.gates, gates * n.units * type.value, Access::in_out, "gates"},
+      {a.operand, n.rows * a.shape.taps * type.value, Access::in_out, "operand"},
   };
 }
-template <size_t VALUE, size_t COMPUTE, size_t G> std::vector<Buffer> step_backward_buffers(const void* p, dim3) {
-  const auto& a = *static_cast<const StepBackwardArgs*>(p);
-  const StepSizes n = step_sizes<VALUE, COMPUTE>(a.shape);
+std::vector<Buffer> buffers(const StepBackwardArgs& a, Type type, size_t gates) {
+  const StepSizes n(a.shape);
   const size_t of_images = n.states * a.shape.images;
   return {
-      {a.product, n.active * VALUE, Access::in, "product"},
-      {a.dh, n.units * VALUE, Access::in, "dh"},
-      {a.gates, G * n.units * VALUE, Access::in, "gates"},
-      {a.c, n.units * COMPUTE, Access::in, "c"},
-      {a.c0, n.states * VALUE, Access::in, "c0"},
-      {a.cell.peephole, 4 * n.states * VALUE, Access::in, "peephole"},
+      {a.product, n.active * type.value, Access::in, "product"},
+      {a.dh, n.units * type.value, Access::in, "dh"},
+      {a.gates, gates * n.units * type.value, Access::in, "gates"},
+      {a.c, n.units * type.compute, Access::in, "c"},
+      {a.c0, n.states * type.value, Access::in, "c0"},
+      {a.cell.peephole, 4 * n.states * type.value, Access::in, "peephole"},
       sizes_buffer(a.shape.ragged, a.shape.images),
-      {a.dx, G * n.units * VALUE, Access::in_out, "dx"},
-      {a.dc, n.rows * COMPUTE, Access::in_out, "dc"},
-      {a.dc_up, G == 5 ? 2 * (n.rows + of_images) * COMPUTE : 0, Access::in_out, "dc_up"},
-      {a.dc_above, G == 5 ? of_images * COMPUTE : 0, Access::in_out, "dc_above"},
-      {a.operand, G * n.rows * a.shape.taps * VALUE, Access::in_out, "operand"},
+      {a.dx, gates * n.units * type.value, Access::in_out, "dx"},
+      {a.dc, n.rows * type.compute, Access::in_out, "dc"},
+      {a.dc_up, gates == 5 ? 2 * (n.rows + of_images) * type.compute : 0, Access::in_out, "dc_up"},
+      {a.dc_above, gates == 5 ? of_images * type.compute : 0, Access::in_out, "dc_above"},
+      {a.operand, gates * n.rows * a.shape.taps * type.value, Access::in_out, "operand"},
   };
 }
 
 size_t pixels(const MapShape& s) { return size_t(s.directions) * s.images * s.maps.height * s.maps.width; }
-template <size_t PIECE> std::vector<Buffer> neighbours_buffers(const void* p, dim3) {
-  const auto& a = *static_cast<const NeighboursArgs*>(p);
-  const size_t state = a.pieces * PIECE, maps = pixels(a.shape);
+std::vector<Buffer> buffers(const NeighboursArgs& a, size_t piece) {
+  const size_t state = a.pieces * piece, maps = pixels(a.shape);
   return {
       {a.h, maps * state, Access::in, "h"},
       sizes_buffer(a.shape.maps, a.shape.images),
@@ -138,83 +128,34 @@ template <size_t PIECE> std::vector<Buffer> neighbours_buffers(const void* p, di
       {a.out, maps * a.count * state, Access::out, "neighbours"},
   };
 }
-template <size_t VALUE, size_t COMPUTE> std::vector<Buffer> border_buffers(const void* p, dim3) {
-  const auto& a = *static_cast<const BorderSumsArgs*>(p);
+std::vector<Buffer> buffers(const BorderSumsArgs& a, Type type) {
   return {
-      {a.dx, pixels(a.shape) * a.columns * VALUE, Access::in, "dx"},
+      {a.dx, pixels(a.shape) * a.columns * type.value, Access::in, "dx"},
       sizes_buffer(a.shape.maps, a.shape.images),
-      {a.out, size_t(a.shape.directions) * a.shape.images * a.shape.taps * a.columns * COMPUTE, Access::out,
+      {a.out, size_t(a.shape.directions) * a.shape.images * a.shape.taps * a.columns * type.compute, Access::out,
           "border sums"},
   };
 }
 
 }  // namespace
 
-#define DECLARE(name) PIXELRNN_DECLARE_ENTRY(name)
-#define FORWARD(G, name, ...) DECLARE(name);
-#define BACKWARD FORWARD
-PIXELRNN_KERNELS
-#define PACK(F)      \
-  DECLARE(pack_##F); \
-  DECLARE(pack5_##F)
-PACK(bf16);
-PACK(fp16);
-PACK(tf32);
-PACK(fp32);
-#undef PACK
-#define STEP(name)                   \
-  DECLARE(step_forward_##name##_4);  \
-  DECLARE(step_backward_##name##_4); \
-  DECLARE(step_forward_##name##_5);  \
-  DECLARE(step_backward_##name##_5)
-STEP(float32);
-STEP(float64);
-STEP(float16);
-STEP(bfloat16);
-#undef STEP
-DECLARE(neighbours_2);
-DECLARE(neighbours_4);
-DECLARE(neighbours_8);
-DECLARE(neighbours_16);
-DECLARE(border_sums_float32);
-DECLARE(border_sums_float64);
-DECLARE(border_sums_float16);
-DECLARE(border_sums_bfloat16);
-#undef FORWARD
-#undef BACKWARD
-
-static const bool added = [] {
-  auto add = [](const char* name, const void* entry, size_t args_bytes, auto buffers) {
-    emulator::add_kernel({name, entry, args_bytes, buffers});
-  };
-#define ADD(name, Args, buffers) add(#name, name##_entry, sizeof(Args), buffers)
-#define FORWARD(G, name, ...) ADD(name, ForwardArgs##G, forward_buffers_##G);
-#define BACKWARD(G, name, ...) ADD(name, BackwardArgs##G, backward_buffers_##G);
-  PIXELRNN_KERNELS
-#define PACK(F)                          \
-  ADD(pack_##F, PackArgs, pack_buffers); \
-  ADD(pack5_##F, PackArgs, pack_buffers)
-  PACK(bf16);
-  PACK(fp16);
-  PACK(tf32);
-  PACK(fp32);
-#define STEP_OF(name, value, compute, gates)                                                          \
-  ADD(step_forward_##name##_##gates, StepForwardArgs, (step_forward_buffers<value, compute, gates>)); \
-  ADD(step_backward_##name##_##gates, StepBackwardArgs, (step_backward_buffers<value, compute, gates>))
-#define STEP(name, value, compute)  \
-  STEP_OF(name, value, compute, 4); \
-  STEP_OF(name, value, compute, 5); \
-  ADD(border_sums_##name, BorderSumsArgs, (border_buffers<value, compute>))
-  STEP(float32, 4, 4);
-  STEP(float64, 8, 8);
-  STEP(float16, 2, 4);
-  STEP(bfloat16, 2, 4);
-  ADD(neighbours_2, NeighboursArgs, neighbours_buffers<2>);
-  ADD(neighbours_4, NeighboursArgs, neighbours_buffers<4>);
-  ADD(neighbours_8, NeighboursArgs, neighbours_buffers<8>);
-  ADD(neighbours_16, NeighboursArgs, neighbours_buffers<16>);
-  return true;
-}();
+std::vector<Buffer> emulator::buffers_of(const std::string& kernel, const void* args, dim3 grid) {
+  const auto is = [&](const char* family) { return kernel.starts_with(family); };
+  const Type type = kernel.find("float64") != kernel.npos   ? Type{8, 8}
+                    : kernel.find("float32") != kernel.npos ? Type{4, 4}
+                                                            : Type{2, 4};
+  const size_t gates = kernel.back() - '0';
+  if (is("pack")) return buffers(as<PackArgs>(args), grid);
+  if (is("forward_")) return buffers(as<ForwardArgs>(args), grid);
+  if (is("backward_")) return buffers(as<BackwardArgs>(args), grid);
+  if (is("forward5_")) return buffers(as<ForwardArgs5>(args), grid);
+  if (is("backward5_")) return buffers(as<BackwardArgs5>(args), grid);
+  if (is("step_forward_")) return buffers(as<StepForwardArgs>(args), type, gates);
+  if (is("step_backward_")) return buffers(as<StepBackwardArgs>(args), type, gates);
+  if (is("border_sums_")) return buffers(as<BorderSumsArgs>(args), type);
+  if (is("neighbours_")) return buffers(as<NeighboursArgs>(args), std::stoul(kernel.substr(kernel.find('_') + 1)));
+  throw std::runtime_error("expected a kernel of csrc/cuda, got " + kernel);
+}
 
 // For tests/scan/cuda/emulated/test_pack.py: the packing alone.
 extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* packed, int directions) {

@@ -1,10 +1,11 @@
 """Builds the emulated operators and loads them as a namespace that has everything of torch.ops.pixelrnn_ext.
 
-Each (architecture, front end, checks, files by nvcc) is a namespace of its own, so that they live side by side in one
-process. PIXELRNN_ONLY_KERNELS names kernels: the library then has no other resident ones, and is made in seconds.
+Each (architecture, checks, files by nvcc) is a namespace of its own, so that they live side by side in one process.
+PIXELRNN_ONLY_KERNELS names kernels: the library then has no other resident ones, and is made in seconds.
 """
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,48 +24,63 @@ CSRC = ROOT / "csrc"
 KERNELS = sorted((CSRC / "cuda").glob("*.cu"))
 ONLY = os.environ.get("PIXELRNN_ONLY_KERNELS", "").split()
 HOST = [
-    *(file for file in sorted((CSRC / "cuda").glob("*.cpp")) if file.name not in ("driver.cpp", "kernel_loader.cpp")),
+    *(file for file in sorted((CSRC / "cuda").glob("*.cpp")) if file.name != "driver.cpp"),
     *(file for file in sorted((CSRC / "operators" / "cuda").glob("*.cpp")) if file.name != "module.cpp"),
     *(Path(__file__).with_name(name) for name in ("driver.cpp", "kernels.cpp")),
 ]
 
 
-def build(arch="sm_90", front_end="ptx", checks="race", by_nvcc=()):
+def build(arch="sm_90", checks="race", by_nvcc=()):
     """The path of the library, and its namespace. `by_nvcc`: the .cu files, by their stems, that nvcc compiles."""
-    namespace = "_".join(("pixelrnn", arch, front_end, checks, *by_nvcc))
-    kernels = [file for file in KERNELS if file.stem not in by_nvcc]
+    namespace = "_".join(("pixelrnn", arch, checks, *by_nvcc))
+    files = KERNELS
     if ONLY:
         few = build_cache.folder() / f"resident_{build_cache.hash_of(*ONLY)}.cu"
         build_cache.write(few, source_of(ONLY))
-        kernels = [few, *(file for file in kernels if not file.stem.startswith("resident"))]
+        files = [few, *(file for file in KERNELS if not file.stem.startswith("resident"))]
+    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # the folder of kernels.cuh
     path = toolchain.library(
         namespace,
         compiler=nvrtc.compiler(),
-        kernels=kernels,
-        by_nvcc=[file for file in KERNELS if file.stem in by_nvcc],
-        host=HOST,
-        front_end=front_end,
+        kernels=[file for file in files if file.stem not in by_nvcc],
+        by_nvcc=[file for file in files if file.stem in by_nvcc],
+        host=[*HOST, _device_code(arch, files, flags)],
         arch=arch,
         checks=checks,
-        # The folders of host_primitives.h and of kernels.cuh.
-        flags=[f"-I{Path(__file__).parent}"] * (front_end == "source") + [f"-I{CSRC / 'cuda'}"] * bool(ONLY),
+        flags=flags,
         host_flags=[
             *(f"-I{folder}" for folder in (CSRC, *cpp_extension.include_paths())),
-            *("-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}", "-DTORCH_TARGET_VERSION=0x020b000000000000"),
+            *("-DPIXELRNN_EMULATED", "-DPIXELRNN_BY_NAME", f"-DPIXELRNN_NAMESPACE={namespace}"),
+            "-DTORCH_TARGET_VERSION=0x020b000000000000",
         ],
         link_flags=[f"-L{path}" for path in cpp_extension.library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"],
     )
     return path, namespace
 
 
-def load(arch="sm_90", front_end="ptx", checks="race", by_nvcc=()):
+def _device_code(arch, kernels, flags):
+    """Writes the table of csrc/cuda/device_code.h: all kernels are in the PTX of one architecture, whose text nobody
+    reads."""
+    text = "".join(made.ptx.read_text() for made in nvrtc.compiled(kernels, arch, flags))
+    names = " ".join(re.findall(r"\.entry\s+(\w+)", text))
+    content = (
+        '#include "cuda/device_code.h"\n'
+        "const pixelrnn::cuda::DeviceCode pixelrnn::cuda::device_code[] = "
+        f'{{{{{arch.removeprefix("sm_")}, true, " {names} ", "PTX"}}, {{}}}};\n'
+    )
+    path = build_cache.folder() / f"device_code_{build_cache.hash_of(content)}.cpp"
+    build_cache.write(path, content)
+    return path
+
+
+def load(arch="sm_90", checks="race", by_nvcc=()):
     """The namespace's operators (`ops`) and the emulator's controls (`emulator`)."""
-    return _load(arch, front_end, checks, by_nvcc)  # the same, however they are named
+    return _load(arch, checks, by_nvcc)  # the same, however they are named
 
 
 @cache
-def _load(arch, front_end, checks, by_nvcc):
-    path, namespace = build(arch, front_end, checks, by_nvcc)
+def _load(arch, checks, by_nvcc):
+    path, namespace = build(arch, checks, by_nvcc)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")
     for name in ("scan", "scan_gradients"):
