@@ -123,7 +123,7 @@ PROFILED = [
 @pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
 def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
     """Rows of whole tiles, so that all lanes of a warp take part all the time."""
-    emulated = library.load("sm_90", "ptx", "profile")
+    emulated = library.load("sm_90", "profile")
     emulated.emulator.schedule("forward")
     emulated.emulator.profile()
     problem = Problem(format, geometry, hidden, (1, 5, 16), input=False)
