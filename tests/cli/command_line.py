@@ -1,6 +1,7 @@
 """The command line, called as the console script calls it."""
 
 from pixelrnn_ext import cli
+from pixelrnn_ext.training import checkpoint
 
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
 
@@ -23,3 +24,11 @@ def refused(capsys, *arguments):
     (line,) = printed.err.splitlines()
     assert line.startswith("pixelrnn: ")
     return line.removeprefix("pixelrnn: ")
+
+
+def change_facts(source, path, change):
+    """Writes the checkpoint ``source`` to ``path`` with the facts that ``change`` made of it. Returns ``path``."""
+    tensors, facts = checkpoint.load(source)
+    change(facts)
+    checkpoint.save(path, tensors, facts)
+    return path

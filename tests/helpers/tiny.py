@@ -26,13 +26,32 @@ def tiny_data():
     return data.DataSet("tiny", "tiny (made for a test)", 2, splits, ("falling", "rising", "even"), intensities)
 
 
-def tiny_training(out, images=None, model="diagonal", conditional=False, said=None, **settings):
+def tiny_training(out, images=None, model="diagonal", conditional=False, said=None, world=ALONE, **settings):
     """Batches of 4, so that an epoch has 5 steps."""
     images = images or tiny_data()
     torch.manual_seed(0)
     network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)
     settings = Settings(**dict(batch_size=4, samples=0) | settings)
-    return Training(network, images, settings, ALONE, out, say=[].append if said is None else said.append)
+    return Training(network, images, settings, world, out, say=[].append if said is None else said.append)
+
+
+def resumed_training(out, **options):
+    """Returns a tiny training that goes on from the last checkpoint in its folder."""
+    training = tiny_training(out, **options)
+    training.resume(out / checkpoint.LAST)
+    return training
+
+
+def assert_same_checkpoints(expected, got):
+    """The checkpoints of two trainings' folders hold the same bits."""
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        assert_same(*(checkpoint.load(folder / name)[0] for folder in (expected, got)))
+
+
+def assert_same(expected, got):
+    assert expected.keys() == got.keys()
+    different = [name for name in expected if not torch.equal(expected[name], got[name])]
+    assert not different, f"not the same to the bit: {different}"
 
 
 def stop_before(step, training):

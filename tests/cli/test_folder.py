@@ -1,0 +1,184 @@
+"""The commands of a training on a folder of pictures: they find the pictures again, or say what is wrong."""
+
+import io
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from helpers.folders import NAMES, write_named_pictures
+from pixelrnn_ext import cli
+from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training.folder import names_of
+
+from .command_line import change_facts, pixelrnn, refused
+
+MODEL = ["--model", "row", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "4", "--conditional"]
+SHORT = ["--image-size", "8", "--gray", "--batch-size", "4", "--steps", "1", "--samples", "0", *MODEL]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with pictures, a training on them by a relative path, and the last line that it printed."""
+    root = tmp_path_factory.mktemp("trained")
+    write_named_pictures(root / "pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        lines = []
+        patch.setattr("tqdm.tqdm.write", lines.append)
+        patch.chdir(root)
+        pixelrnn("train", "--data", "folder:pictures", *SHORT, "--out", "run")
+    return root, lines[-1].removesuffix(", the best on validation")
+
+
+@pytest.fixture
+def here(run, tmp_path, monkeypatch):
+    """The working directory, with a copy of the pictures and a training that says that it was trained on it."""
+    shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    change_run(lambda facts: facts["data"]["folder"].update(path=str(tmp_path / "pictures")))
+    change_run(lambda facts: facts["arguments"].update(data=f"folder:{tmp_path / 'pictures'}"))
+    return tmp_path
+
+
+def change_run(change):
+    """Changes the facts of both checkpoints."""
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        change_facts(Path("run") / name, Path("run") / name, change)
+
+
+def damaged(change):
+    """Returns damage of what the checkpoints say of the folder."""
+    return lambda: change_run(lambda facts: change(facts["data"]["folder"]))
+
+
+def evaluated(capsys, *arguments):
+    """Returns what a command prints, and the lines of standard error."""
+    capsys.readouterr()
+    pixelrnn("evaluate", *arguments)
+    printed = capsys.readouterr()
+    return printed.out.strip(), printed.err.splitlines()
+
+
+def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
+    """From another working directory."""
+    root, headline = run
+    assert evaluated(capsys, root / "run") == (headline, ["24 images read"])
+    assert evaluated(capsys, root / "run", "--image-size", "8", "--fit", "crop", "--strict")[0] == headline
+    stored = checkpoint.load(root / "run" / checkpoint.LAST)[1]["data"]
+    assert stored["classes"] == ["cats", "dogs"] and stored["folder"]["path"] == str(root / "pictures")
+    assert names_of(stored["folder"]["files"]) == sorted(NAMES)
+
+
+def refused_by_every_command(capsys, sentence, *options):
+    for command in (["evaluate", "run"], ["complete", "run", "--out", "x.png"], ["train", "--resume", "--out", "run"]):
+        for where in ([], ["--data", "folder:pictures"]):
+            assert refused(capsys, *command, *where, *options).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "used"), [("--image-size", "4x8", "8x8"), ("--fit", "cut", "crop")], ids=["size", "fit"]
+)
+def test_other_image_options_are_refused(here, capsys, option, value, used):
+    sentence = f"expected {option} {used}, with which the training began, got {value}"
+    refused_by_every_command(capsys, sentence, option, value)
+
+
+FEWER = "expected the 24 files of the training in {pictures}, got"
+LIST_IS_DAMAGED = "the checkpoint's list of files is damaged: "
+OTHER_PICTURES = {
+    "a file less": (lambda: Path("pictures/cats/3.png").unlink(), f"{FEWER} 1 fewer: cats/3.png is not there"),
+    "a renamed class": (
+        lambda: Path("pictures/cats").rename("pictures/lions"),
+        f"{FEWER} 12 fewer: cats/0.png is not there",
+    ),
+    "a damaged file": (
+        lambda: Path("pictures/dogs/3.png").write_text("x"),
+        f"{FEWER} 1 fewer: {{pictures}}/dogs/3.png cannot be read as an image",
+    ),
+    "moved": (
+        lambda: Path("pictures").rename("elsewhere"),
+        "expected a folder of images, got {pictures}; --data folder:PATH says where the images of the training are now",
+    ),
+    "no facts": (
+        lambda: change_run(lambda facts: facts["data"].pop("folder")),
+        "expected a checkpoint that names the files it was trained on, got one of an earlier version",
+    ),
+    "no files": (damaged(lambda kept: kept.pop("files")), "the checkpoint is damaged"),
+    "no option": (damaged(lambda kept: kept["options"].pop("fit")), "the checkpoint is damaged"),
+    "path": (damaged(lambda kept: kept.update(path=3)), "the checkpoint is damaged"),
+    "digest": (damaged(lambda kept: kept["files"].update(digest="0" * 64)), LIST_IS_DAMAGED),
+    "names": (damaged(lambda kept: kept["files"].update(names="AAAA")), LIST_IS_DAMAGED),
+    "names-type": (damaged(lambda kept: kept["files"].update(names=["cats/0.png"])), LIST_IS_DAMAGED),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_PICTURES)
+def test_other_pictures_and_damaged_facts_are_refused(here, capsys, kind):
+    change, sentence = OTHER_PICTURES[kind]
+    change()
+    refused_by_every_command(capsys, sentence.format(pictures=here / "pictures"))
+
+
+def test_a_checkpoint_without_its_pictures_draws_all_the_same(here):
+    change_run(lambda facts: facts["data"].pop("folder"))
+    pixelrnn("sample", "run", "--count", "1", "--out", "x.png")
+
+
+@pytest.mark.parametrize("place", ["pictures", "elsewhere"])
+def test_a_folder_may_move_and_new_files_are_left_out_and_said(here, run, capsys, place):
+    Path("pictures").rename(place)
+    write_named_pictures(here / place, [f"birds/{i}.png" for i in range(40)])
+    where = [] if place == "pictures" else ["--data", f"folder:{place}"]
+    out, notes = evaluated(capsys, "run", *where)
+    score = run[1].split(" bits/dim")[0]
+    assert out.startswith(f"{score} bits/dim; {here / place} ") and ", 4 images;" in out
+    assert notes == ["24 images read, 40 left out that the training has not seen"]
+    pixelrnn("train", "--resume", "--steps", "2", "--out", "run", *where)
+    assert "from step 1" in capsys.readouterr().out
+    facts = checkpoint.load(here / "run" / checkpoint.LAST)[1]
+    assert facts["arguments"]["data"] == f"folder:{here / place}"
+    assert facts["data"]["folder"]["path"] == str(here / place) and facts["data"]["folder"]["files"]["count"] == 24
+
+
+def test_another_folder_is_said_to_be_another(here, capsys):
+    """Its own pictures are scored, of the same classes if the model knows classes."""
+    other = write_named_pictures(here / "other", NAMES[2:])
+    out, notes = evaluated(capsys, "run", "--data", "folder:other")
+    assert f"; {other} (8x8 gray, crop), 3 images;" in out
+    expected = f"expected the 24 files of the training in {other}, got 2 fewer: cats/0.png is not there"
+    assert notes == ["22 images read", f"not the images of the training: {expected}"]
+    write_named_pictures(here / "wolves", [name.replace("cats", "wolves") for name in NAMES])
+    write_named_pictures(here / "few", ["cats/0.png", "dogs/1.png"])
+    resume = ["train", "--resume", "--out", "run"]
+    for command, where, sentence in (
+        (resume, "folder:other", expected),
+        (resume, "digits", f"expected --data folder:{here}/pictures, with which the training began, got digits"),
+        (["evaluate", "run"], "folder:wolves", "expected the classes of the training, cats, dogs, got dogs, wolves"),
+        (["evaluate", "run"], "folder:few", "expected images for test, got train 2, validation 0, test 0 of "),
+    ):
+        assert refused(capsys, *command, "--data", where).startswith(sentence)
+
+
+def test_max_pixels(here, capsys):
+    """Of a training, and kept for what comes after it."""
+    Image.new("L", (9, 9)).save("pictures/cats/0.png")
+    pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *SHORT, "--out", "new")
+    expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"
+    skipped = (
+        rf"23 images read, 1 skipped as unreadable, the first: .*cats/0.png cannot be read as an image: {expected}"
+    )
+    assert re.search(skipped, capsys.readouterr().out)
+    assert evaluated(capsys, "new")[1] == ["23 images read, 1 left out that the training has not seen"]
+
+
+def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
+    """On a standard output that takes UTF-8 alone, and in the title of a picture."""
+    write_named_pictures(tmp_path / "caf\udce9")
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
+    assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *SHORT, "--out", f"{tmp_path}/run"]) == 0
+    assert cli.main(["evaluate", f"{tmp_path}/run"]) == 0
+    printed = sys.stdout.buffer.getvalue()
+    assert rf"{tmp_path}/caf\udce9 (8x8 gray, crop), 4 images".encode() in printed.splitlines()[-1]
