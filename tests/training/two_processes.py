@@ -1,0 +1,46 @@
+"""What each process that torchrun started does: some steps of an LSTM2d on unlike images, and the command line."""
+
+import sys
+from contextlib import nullcontext
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from helpers.scans import make_layer, ragged_sizes
+from pixelrnn_ext import cli
+from pixelrnn_ext.training import distributed
+
+IMAGES, HEIGHT, WIDTH, STEPS = 4, 5, 6, 3
+
+
+def train_lstm2d(here):
+    """{name: parameter} after some steps on one batch, of which each process has its part."""
+    torch.manual_seed(0)
+    layer = make_layer("stable")
+    x, sizes = torch.randn(IMAGES, 2, HEIGHT, WIDTH, dtype=torch.float64), ragged_sizes(IMAGES, HEIGHT, WIDTH)
+    wrapped = DistributedDataParallel(layer) if here.size > 1 else layer
+    optimiser = torch.optim.SGD(layer.parameters(), 0.5)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        wrapped(x[here.rank :: here.size], sizes[here.rank :: here.size]).square().mean().backward()
+        optimiser.step()
+    return layer.state_dict()
+
+
+def command_in_float64(arguments):
+    """Returns the status of a command, of whose sums any number of processes differ by no more than rounding."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return cli.main(arguments)
+    finally:
+        torch.set_default_dtype(before)
+
+
+if __name__ == "__main__":
+    folder, *arguments = sys.argv[1:]
+    with distributed.world("cpu") as here:
+        torch.save(train_lstm2d(here), f"{folder}/lstm2d-{here.rank}.pt")
+        distributed.world = lambda device: nullcontext(here)  # processes are joined once
+        status = command_in_float64(arguments)
+    sys.exit(status)
