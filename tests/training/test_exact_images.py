@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 
 import numpy
 import pytest
@@ -12,7 +11,10 @@ from PIL import Image
 from pixelrnn_ext.training.exact_images import check_model, encode_png, read_exact
 from pixelrnn_ext.training.images import pixel_limit
 
+from .raw_png import raw_png
+
 GRAY = numpy.arange(24, dtype=numpy.uint8).reshape(4, 6) * 11
+GRAY_CHANNELS = GRAY[..., None].repeat(3, 2)
 COLOURS = numpy.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=numpy.uint8)
 
 
@@ -22,81 +24,53 @@ def expect(pixels):
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "options", "channels"),
-    [
-        *((suffix, {}, (1, 3)) for suffix in ("png", "bmp", "tif")),
-        *(("tif", dict(compression=compression), (1, 3)) for compression in ("tiff_lzw", "tiff_deflate", "packbits")),
-        ("webp", dict(lossless=True), (3,)),
-        ("pgm", {}, (1,)),
-        ("ppm", {}, (3,)),
-    ],
-)
-def test_formats_without_loss(tmp_path, suffix, options, channels):
-    for count in channels:
-        pixels, file = GRAY if count == 1 else COLOURS, tmp_path / f"x.{suffix}"
-        Image.fromarray(pixels).save(file, **options)
-        assert torch.equal(read_exact(file, count, 256), expect(pixels))
+def with_palette(indices, colours):
+    image = Image.fromarray(indices)
+    image.putpalette(colours.tobytes())
+    return image
 
 
-def test_a_jpeg_is_what_it_is_decoded_to(tmp_path):
-    Image.fromarray(COLOURS).save(tmp_path / "x.jpg")
+# The palette of grays has colours that no pixel has, and its grays are in another order than the indices.
+FEW_COLOURS = with_palette(GRAY // 11, numpy.random.default_rng(1).integers(0, 256, 72, dtype=numpy.uint8))
+REVERSED = GRAY.max() - GRAY
+FEW_GRAYS = with_palette(GRAY // 11, numpy.append(REVERSED.repeat(3), numpy.uint8([1, 2, 3])))
+GRAY_IMAGE, COLOUR_IMAGE, GRAY_IN_RGB = (Image.fromarray(pixels) for pixels in (GRAY, COLOURS, GRAY_CHANNELS))
+LOSSLESS, TURNED = dict(lossless=True), dict(exif=Image.Exif())
+TURNED["exif"][0x0112] = 6  # by a quarter
+KEPT = [
+    *((GRAY_IMAGE, kind, {}, GRAY) for kind in ("PNG", "BMP", "TIFF", "PPM")),
+    *((COLOUR_IMAGE, kind, {}, COLOURS) for kind in ("PNG", "BMP", "TIFF", "PPM")),
+    *((GRAY_IMAGE, "TIFF", dict(compression=how), GRAY) for how in ("tiff_lzw", "tiff_deflate", "packbits")),
+    *((COLOUR_IMAGE, "TIFF", dict(compression=how), COLOURS) for how in ("tiff_lzw", "tiff_deflate", "packbits")),
+    (COLOUR_IMAGE, "WEBP", LOSSLESS, COLOURS),
+    *((FEW_COLOURS, kind, {}, numpy.array(FEW_COLOURS.convert("RGB"))) for kind in ("PNG", "GIF")),
+    *((FEW_GRAYS, kind, {}, REVERSED) for kind in ("PNG", "GIF", "BMP")),
+    *((GRAY_IN_RGB, kind, {}, GRAY) for kind in ("BMP", "PPM", "TIFF")),
+    *((GRAY_IN_RGB, kind, LOSSLESS | TURNED, numpy.rot90(GRAY, -1)) for kind in ("PNG", "WEBP")),
+    (GRAY_IMAGE, "PNG", TURNED, numpy.rot90(GRAY, -1)),
+    (COLOUR_IMAGE, "WEBP", LOSSLESS | TURNED, numpy.rot90(COLOURS, -1)),
+    (GRAY_IMAGE, "TIFF", TURNED, numpy.rot90(GRAY, -1)),
+    (COLOUR_IMAGE, "TIFF", TURNED, numpy.rot90(COLOURS, -1)),
+    (GRAY_IMAGE, "TIFF", dict(compression="tiff_lzw") | TURNED, numpy.rot90(GRAY, -1)),
+]
+
+
+@pytest.mark.parametrize(("image", "kind", "options", "pixels"), KEPT)
+def test_what_is_shown_is_kept(tmp_path, image, kind, options, pixels):
+    """Palettes and RGB may be gray: some formats have no other gray."""
+    image.save(tmp_path / "x", kind, **options)
+    with Image.open(tmp_path / "x") as picture:
+        assert picture.mode == image.mode
+    assert torch.equal(read_exact(tmp_path / "x", 1 if pixels.ndim == 2 else 3, 256), expect(pixels))
+
+
+@pytest.mark.parametrize("image", [COLOUR_IMAGE, GRAY_IN_RGB], ids=["colours", "gray"])
+def test_a_jpeg_is_what_it_is_decoded_to(tmp_path, image):
+    image.save(tmp_path / "x.jpg", **TURNED)
     with Image.open(tmp_path / "x.jpg") as decoded:
-        assert torch.equal(read_exact(tmp_path / "x.jpg", 3, 256), expect(numpy.array(decoded)))
-
-
-@pytest.mark.parametrize("kind", ["png", "gif"])
-def test_a_palette_is_colours(tmp_path, kind):
-    indices = Image.fromarray(GRAY // 11)
-    indices.putpalette(numpy.random.default_rng(1).integers(0, 256, 72, dtype=numpy.uint8).tobytes())
-    assert indices.mode == "P"
-    indices.save(tmp_path / f"x.{kind}")
-    assert torch.equal(read_exact(tmp_path / f"x.{kind}", 3, 256), expect(numpy.array(indices.convert("RGB"))))
-
-
-@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
-def test_a_palette_may_be_gray(tmp_path, kind):
-    """With colours that no pixel has, and none in the order of its grays."""
-    indices, palette = Image.fromarray(GRAY // 11), numpy.array([GRAY.max() - GRAY.flatten()] * 3).T
-    indices.putpalette(palette.tobytes() + bytes([1, 2, 3]))
-    indices.save(tmp_path / "x", kind)
-    with Image.open(tmp_path / "x") as picture:
-        assert picture.mode == "P"
-    assert torch.equal(read_exact(tmp_path / "x", 1, 256), expect(GRAY.max() - GRAY))
-
-
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TIFF", "WEBP", "JPEG"])
-def test_colours_may_be_gray(tmp_path, kind):
-    """A lossless WebP has no other gray; of a JPEG it is what it is decoded to."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    turned = dict(exif=exif) if kind in ("PNG", "WEBP", "JPEG") else {}
-    Image.fromarray(GRAY).convert("RGB").save(tmp_path / "x", kind, lossless=True, **turned)
-    with Image.open(tmp_path / "x") as picture:
-        assert picture.mode == "RGB"
-        pixels = numpy.array(picture)[..., 0]
-    assert kind == "JPEG" or numpy.array_equal(pixels, GRAY)
-    assert torch.equal(read_exact(tmp_path / "x", 1, 256), expect(numpy.rot90(pixels, -1) if turned else pixels))
-
-
-@pytest.mark.parametrize(
-    ("suffix", "pixels", "options"),
-    [
-        ("png", GRAY, {}),
-        ("webp", COLOURS, dict(lossless=True)),
-        ("tif", GRAY, {}),
-        ("tif", COLOURS, {}),
-        ("tif", GRAY, dict(compression="tiff_lzw")),
-    ],
-    ids=["png", "webp", "gray tif", "tif", "compressed tif"],
-)
-def test_what_is_shown_is_kept(tmp_path, suffix, pixels, options):
-    """Turned by a quarter, as EXIF says."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(pixels).save(tmp_path / f"x.{suffix}", exif=exif, **options)
-    channels = 1 if pixels.ndim == 2 else 3
-    assert torch.equal(read_exact(tmp_path / f"x.{suffix}", channels, 256), expect(numpy.rot90(pixels, -1)))
+        pixels = numpy.rot90(numpy.array(decoded), -1)
+    pixels = pixels[..., 0] if image is GRAY_IN_RGB else pixels
+    assert torch.equal(read_exact(tmp_path / "x.jpg", 1 if pixels.ndim == 2 else 3, 256), expect(pixels))
 
 
 @pytest.mark.parametrize("levels", [2, 3, 7, 17, 255, 256])
@@ -118,17 +92,6 @@ def test_two_levels_of_gray_are_a_bit(tmp_path):
         assert made.mode == "1"
         made.convert("L").save(tmp_path / "gray.png")
     assert torch.equal(read_exact(tmp_path / "gray.png", 1, 2), torch.eye(5, dtype=torch.uint8)[None])
-
-
-def png(width, height, depth, kind, rows):
-    """A PNG file, whose bits Pillow cannot write."""
-    chunks = [
-        b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0),
-        b"IDAT" + zlib.compress(b"".join(b"\0" + row for row in rows)),
-        b"IEND",
-    ]
-    framed = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def tiff_of_six_bytes(bits, extra, photometric=2, colours=()):
@@ -168,7 +131,7 @@ def several(kind):
 
 
 FADED = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
-RED = GRAY[..., None].repeat(3, 2)
+RED = GRAY_CHANNELS.copy()
 RED[-1, -1, 0] += 1
 DEEP = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
 REFUSED = {
@@ -185,7 +148,7 @@ REFUSED = {
     "32 bits": (1, saved("I", "TIFF", GRAY), "mode I"),
     "16 bits": (1, saved("I;16", "PNG", DEEP), "mode I;16"),
     "16 bits TIFF": (1, saved("I;16", "TIFF", DEEP), "mode I;16"),
-    "16 bits of colours": (3, lambda: png(1, 1, 16, 2, [b"\1\2\3\4\5\6"]), "16 bits"),
+    "16 bits of colours": (3, lambda: raw_png(1, 1, 16, 2, [b"\1\2\3\4\5\6"]), "16 bits"),
     "16 bits of colours PPM": (3, lambda: b"P6 1 1 65535\n\1\2\3\4\5\6", "16 bits"),
     "10 bits PPM": (3, lambda: b"P3 1 1 1023\n1 2 3\n", "10 bits"),
     "16 bits PGM": (1, lambda: b"P5 1 1 65535\n\1\2", "mode I"),
