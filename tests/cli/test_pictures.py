@@ -1,4 +1,4 @@
-"""What ``pixelrnn sample`` and ``complete`` have in common: formats, animations, pipes, Ctrl-C."""
+"""``pixelrnn sample`` and ``complete``: grids, what is shown of images, formats, animations, pipes, Ctrl-C."""
 
 import os
 import signal
@@ -14,17 +14,56 @@ from pixelrnn_ext.training import animation, files, gif, grid
 
 from .command_line import pixelrnn, refused
 
+SIDE = 66  # of an 8x8 image in a grid: magnified 8 times, with a margin of 2
+
+
+def pixels_of(picture):
+    with Image.open(picture) as opened:
+        return numpy.array(opened.convert("RGB")).astype(int)
+
+
+def test_sample_writes_a_grid(trained, tmp_path, capsys):
+    out, _ = trained
+    grids = []
+    for name, more in {"all": [], "again": [], "other": ["--seed", "1"], "threes": ["--label", "3"]}.items():
+        picture = tmp_path / f"{name}.png"
+        pixelrnn("sample", out, "--out", picture, "--count", "6", "--batch-size", "4", *more)
+        grids.append(pixels_of(picture))
+    assert capsys.readouterr().out.splitlines()[0] == f"6 samples: {tmp_path / 'all.png'}"
+    assert grids[0].shape == (2 * SIDE + 2, 3 * SIDE + 2, 3)
+    assert (grids[0] == grids[1]).all() and (grids[0] != grids[2]).any() and (grids[0] != grids[3]).any()
+    pixelrnn("sample", out, "--out", tmp_path / "size.png", "--count", "1", "--size", "5x16")
+    assert pixels_of(tmp_path / "size.png").shape == (5 * 4, 16 * 4, 3)
+
+
+@pytest.mark.parametrize("hide", ["lower-half", "box", "mask"])
+def test_complete_keeps_what_is_shown(trained, tmp_path, hide):
+    """Rows of originals, of what is shown, of completions."""
+    hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
+    if hide == "lower-half":
+        hidden[4:] = True
+    elif hide == "box":
+        hidden[2:6, 2:6] = True
+    else:
+        hidden[1:3, 5:] = hidden[7, 0] = True
+        hide = tmp_path / "mask.png"
+        Image.fromarray(hidden).save(hide)
+    pixelrnn("complete", trained[0], "--out", picture, "--count", "3", "--completions", "2", "--hide", hide)
+    pixels = pixels_of(picture)[2:, 2:, 0]
+    originals, shown, *completions = pixels.reshape(4, SIDE, 3, SIDE)[:, 4:64:8, :, 4:64:8].transpose(0, 2, 1, 3)
+    assert (shown[:, hidden] == 128).all() and (shown[:, ~hidden] == originals[:, ~hidden]).all()
+    assert all((completion[:, ~hidden] == originals[:, ~hidden]).all() for completion in completions)
+    assert any((completion[:, hidden] != originals[:, hidden]).any() for completion in completions)
+
 
 def test_the_suffix_of_out_is_the_format(trained, tmp_path):
-    pixels = {}
-    for name, format in {"a.png": "PNG", "b.PNG": "PNG", "c": "PNG", "d.webp": "WEBP", "e.jpg": "JPEG"}.items():
+    formats = {"a.png": "PNG", "b.PNG": "PNG", "c": "PNG", "d.webp": "WEBP", "e.jpg": "JPEG"}
+    for name, expected in formats.items():
         picture = tmp_path / name
         pixelrnn("sample", trained[0], "--out", picture, "--count", "1", "--size", "2x2")
         with Image.open(picture) as opened:
-            assert opened.format == format
-            pixels[name] = numpy.array(opened).astype(int)
-    for name, got in pixels.items():
-        assert abs(got - pixels["a.png"]).max() <= (2 if name == "e.jpg" else 0)
+            assert opened.format == expected
+        assert abs(pixels_of(picture) - pixels_of(tmp_path / "a.png")).max() <= (2 if name == "e.jpg" else 0)
 
 
 @pytest.mark.parametrize("command", ["sample", "complete"])
@@ -36,31 +75,27 @@ def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
         frames = []
         for number in range(opened.n_frames):
             opened.seek(number)
-            frames.append(numpy.array(opened.convert("RGB")).astype(int))
+            frames.append(numpy.array(opened.convert("RGB")))
         assert opened.info["loop"] == 0 and opened.info["duration"] == 2000
-    final = numpy.array(Image.open(still)).astype(int)
-    assert (frames[-1] == final).all()
-    drawn = final[:, :66] if command == "sample" else final[2 * 66 :, :66]
-    hidden = 128
+    final = pixels_of(still)
+    assert (frames[-1] == final).all() and 20 < len(frames) <= 65
+    top = 0 if command == "sample" else 2 * SIDE  # of the first image that is drawn, below originals and what is shown
+    first = slice(top + 6, top + SIDE, 8), slice(6, SIDE, 8), 0
+    whole = final[first].flatten()
     for number, frame in enumerate(frames):
-        part = (frame[:, :66] if command == "sample" else frame[2 * 66 :, :66])[2:66, 2:, 0][4::8, 4::8].flatten()
-        whole = drawn[2:66, 2:, 0][4::8, 4::8].flatten()
+        part = frame[first].flatten()
         changed = (part != whole).nonzero()[0]  # those still to come, which are gray
-        assert (part[changed] == hidden).all() and (
-            part[: changed.min(initial=64)] == whole[: changed.min(initial=64)]
-        ).all()
+        drawn = changed.min(initial=64)
+        assert (part[changed] == 128).all() and (part[:drawn] == whole[:drawn]).all()
         assert number < len(frames) - 1 or not len(changed)
-    assert 20 < len(frames) <= 65
 
 
 @pytest.mark.parametrize("command", ["sample", "complete"])
 def test_animate_is_what_a_gif_is(trained, tmp_path, command):
     """Under a name that does not say so, too."""
-    draw = [command, str(trained[0]), "--count", "1", "--out"]
-    names = {"a.gif": [], "b.gif": ["--animate"], "c": ["--animate"]}
     contents = []
-    for name, more in names.items():
-        pixelrnn(*draw, tmp_path / name, *more)
+    for name, more in {"a.gif": [], "b.gif": ["--animate"], "c": ["--animate"]}.items():
+        pixelrnn(command, trained[0], "--count", "1", "--out", tmp_path / name, *more)
         contents.append((tmp_path / name).read_bytes())
     assert contents[0].startswith(b"GIF89a") and contents[1:] == contents[:1] * 2
 
@@ -70,14 +105,15 @@ def test_animate_is_what_a_gif_is(trained, tmp_path, command):
     [
         ("a.png", (grid, "picture"), 1),
         ("a.gif", (animation, "picture"), 1),
-        ("a.gif", (gif.Gif, "add"), 2),
+        ("a.gif", (gif.Gif, "add"), 1),
+        ("a.gif", (gif.Gif, "add"), 5),
         ("a.png", (files, "_replace"), 1),
         ("a.gif", (files, "_replace"), 1),
     ],
 )
 def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, capsys, monkeypatch, name, place, at):
     """But not for all frames of an animation."""
-    draw, path = ["sample", trained[0], "--count", "2", "--out"], tmp_path / name
+    draw, path = ["sample", str(trained[0]), "--count", "2", "--out"], tmp_path / name
     pixelrnn(*draw, tmp_path / "still.png")
     function, calls = getattr(*place), []
 
@@ -88,14 +124,13 @@ def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, caps
         return function(*arguments)
 
     monkeypatch.setattr(*place, interrupted)
-    capsys.readouterr()
-    assert cli.main([*map(str, draw), str(path)]) == 130
+    assert cli.main([*draw, str(path)]) == 130
     assert capsys.readouterr().err == f"interrupted; 2 finished samples are in {path}\n"
-    with Image.open(path) as moving, Image.open(tmp_path / "still.png") as still:
-        assert place[0] is not gif.Gif or moving.n_frames == 3
+    with Image.open(path) as moving:
+        assert place[0] is not gif.Gif or moving.n_frames == at + 1
         if name == "a.gif":
             moving.seek(moving.n_frames - 1)
-        assert (numpy.array(moving.convert("RGB")) == numpy.array(still)).all()
+        assert (numpy.array(moving.convert("RGB")) == pixels_of(tmp_path / "still.png")).all()
 
 
 def test_a_picture_into_a_pipe_and_the_standard_output(trained, tmp_path, capfd):
@@ -135,6 +170,6 @@ def test_ctrl_c_in_sampling_keeps_what_is_finished(trained, tmp_path, capsys, mo
     kept = f"4 finished {what} are in {picture}" if batches else f"no {what} were finished"
     assert capsys.readouterr().err.splitlines()[-1] == f"interrupted; {kept}"
     if batches:
-        assert numpy.array(Image.open(picture)).shape[0] == (2 if command == "sample" else 5) * 66 + 2
+        assert len(pixels_of(picture)) == (2 if command == "sample" else 5) * SIDE + 2
     else:
         assert picture.read_text() == "old"

@@ -74,9 +74,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(Training, "_step", step)
     pixelrnn(*resume[:4])  # it goes on, since it was asked for before
     scalars = shows_the_log(tmp_path)
-    assert (
-        list(scalars["bits/dim/test"]) == [92]
-        and scalars["images per second"].keys() == scalars["bits/dim/train"].keys()
-    )
+    assert list(scalars["bits/dim/test"]) == [92]
+    assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys()
     assert train(tmp_path, "--overwrite", "--steps", "1", "--tensorboard") == 0
     assert list(shows_the_log(tmp_path)["bits/dim/train"]) == [1]
