@@ -1,25 +1,116 @@
-"""Models in many threads, beside other modules, in a process of its own with a time-out."""
+"""Models in many threads, beside threads that train and beside modules that have nothing to do with either."""
 
-import subprocess
-import sys
-from pathlib import Path
+import faulthandler
+import threading
+import time
+import traceback
 
 import pytest
+import torch
+from torch import nn
 
-from helpers import child
+import pixelrnn_ext as px
+from helpers.random_models import generator
+from pixelrnn_ext.codec import Codec
 
 SECONDS = 60
 
 
+def shared_models():
+    """A pretrained one, a conditional one, a multi-scale one, and one whose weight a pre-hook makes."""
+    small = dict(image_channels=1, levels=3, hidden_channels=4, num_layers=1, head_channels=5)
+    models = [px.pretrained("mnist5k-row"), px.PixelCNN(**small, condition_channels=2)]
+    models += [px.MultiScalePixelRNN("diagonal", **small), px.PixelRNN("diagonal", **small)]
+    nn.utils.parametrizations.weight_norm(models[3].head[-1])
+    return [model.eval() for model in models]
+
+
+def uses(model):
+    """Returns what a server does with a model, each as a function without arguments."""
+    size = (1, 6, 4)
+    condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
+    images = torch.randint(model.levels, (2, *size), generator=generator(1))
+    half = dict(given=images, known=torch.arange(6).view(6, 1) < 3)
+    codec = Codec(model)
+    file = codec.compress(images, condition)
+
+    def score():
+        with torch.no_grad():
+            return model.log_prob(images, condition)
+
+    return {
+        "sample": lambda: model.sample(2, size, generator=generator(), condition=condition),
+        "complete": lambda: model.sample(2, size, generator=generator(), condition=condition, **half),
+        "compress": lambda: model.compress(images, condition),
+        "compress again": lambda: codec.compress(images, condition),
+        "decompress": lambda: codec.decompress(file, condition),
+        "score": score,
+    }
+
+
+def initialised(module, own):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.uniform_(-0.3, 0.3, generator=own)
+    return module
+
+
+def train():
+    """Six steps of a model of one's own, from the beginning each time."""
+    own = generator(2)
+    model = px.PixelRNN("row", image_channels=1, levels=2, hidden_channels=3, num_layers=1, head_channels=4)
+    optimiser = torch.optim.SGD(initialised(model, own).parameters(), 0.1)
+    images = torch.randint(2, (4, 1, 6, 5), generator=own)
+    for _ in range(6):
+        optimiser.zero_grad()
+        loss = model.bits_per_dim(images)
+        loss.backward()
+        optimiser.step()
+    return loss.detach()
+
+
+def use_unrelated_modules():
+    """Modules made, called and changed, as any program does."""
+    own = generator(3)
+    module = initialised(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), own)
+    module.register_buffer("more", torch.ones(4))
+    module.name = "a module"
+    return module(torch.rand(2, 4, generator=own)).detach() + module.more
+
+
 @pytest.mark.sweep
-def test_models_in_threads_beside_unrelated_modules(tmp_path):
-    """Sampling, completing, coding and scoring with shared models, trainings, and modules of others."""
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("threads_of_models.py"), str(SECONDS)],
-        cwd=tmp_path,
-        env=child.environment() | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS + 180,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("threads", [1], indirect=True)
+def test_models_in_threads_beside_unrelated_modules(threads):
+    """Each result is that of a single thread. A deadlock ends the process."""
+    faulthandler.dump_traceback_later(SECONDS + 150, exit=True)
+    work = [uses(model) for model in shared_models()]
+    work += 2 * [{"train": train}] + 2 * [{"unrelated": use_unrelated_modules}]
+    expected = [{name: use() for name, use in part.items()} for part in work]
+    wrong, counts, end = [], [0] * (2 * len(work)), time.monotonic() + SECONDS
+
+    def check(part, name):
+        got, right = work[part][name](), expected[part][name]
+        if not (got == right if isinstance(got, bytes) else torch.equal(got, right)):
+            wrong.append(f"{name} gives another result than alone")
+
+    def run(thread):
+        part = thread % len(work)
+        names = sorted(work[part], key=lambda name: hash((name, thread)))
+        while time.monotonic() < end and not wrong:
+            for name in names:
+                try:
+                    check(part, name)
+                except BaseException:
+                    wrong.append(f"{name}\n{traceback.format_exc()}")
+                counts[thread] += 1
+
+    running = [threading.Thread(target=run, args=(i,)) for i in range(len(counts))]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    for part, functions in enumerate(work):
+        for name in functions.keys() & {"train", "unrelated", "score"}:
+            check(part, name)
+    faulthandler.cancel_dump_traceback_later()
+    assert not wrong and min(counts), wrong[:3]
