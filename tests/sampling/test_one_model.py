@@ -4,20 +4,20 @@ import copy
 import itertools
 import math
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import pixelrnn_ext as px
-from helpers import child
-from helpers.random_models import make
+from helpers.random_models import generator, make
 from pixelrnn_ext import sampling
 from pixelrnn_ext.codec import Codec
 
@@ -102,10 +102,10 @@ def check(model):
         log_prob = model.log_prob(IMAGES)
     got = model.incremental_logits(IMAGES)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 * float(expected.abs().max() + 1))
-    draws = sampling.checked_draws(model, 16, (1, 2, 2), torch.Generator().manual_seed(0), 1.0, None, None)
+    draws = sampling.checked_draws(model, 16, (1, 2, 2), generator(), 1.0, None, None)
     with torch.no_grad():
         drawn = sampling.naive(model, draws)
-    assert torch.equal(model.sample(16, (1, 2, 2), generator=torch.Generator().manual_seed(0)), drawn)
+    assert torch.equal(model.sample(16, (1, 2, 2), generator=generator()), drawn)
     codec = Codec(model)
     bits = -log_prob.double() / math.log(2)
     # A weight is off by 2^-17 at most, and 24 bits a value bound what the rarest costs.
@@ -147,7 +147,7 @@ def test_a_compiled_function_that_samples():
     model = model_of("cnn")
 
     def draw(model):
-        return model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+        return model.sample(2, (1, 2, 2), generator=generator())
 
     assert torch.equal(torch.compile(draw, backend="eager")(model), draw(model))
 
@@ -211,6 +211,24 @@ def doubling(module, inputs, output):
     return output * 2
 
 
+def inverted_images(model):
+    model.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:]))
+
+
+def add_the_images(model):
+    """A network reads the images scaled, and a codec has no values of an earlier recording."""
+    model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
+    model.blocks[0].register_forward_hook(lambda module, inputs, output: output + model.seen)
+
+
+def hook_a_compiled_block(model):
+    model.blocks[0].compile(backend="eager")
+    model.blocks[0].register_forward_hook(doubling)
+
+
+READS_IMAGES = "expected a PixelRNN that reads its images as they are"
+NOT_COMPILED = "expected no forward hook where modules are compiled, got one that blocks.0 calls"
+# (adds a hook, what sampling says of it, what a codec says where that is something else)
 HOOKS = {
     "of a layer": (lambda m: m.blocks[0].layer.register_forward_hook(doubling), "got mul in blocks.0.layer (RowLSTM)"),
     "pre-hook": (
@@ -218,27 +236,22 @@ HOOKS = {
         "got mul in blocks.0 (RecurrentBlock)",
     ),
     "of the model": (lambda m: m.register_forward_hook(doubling), "got mul in PixelRNN"),
-    "pre-hook of the model": (
-        lambda m: m.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:])),
-        "expected a PixelRNN that reads its images as they are",
-    ),
+    "pre-hook of the model": (inverted_images, READS_IMAGES),
     "NaN check": (
         lambda m: m.head.register_forward_hook(lambda module, inputs, output: bool(output.isnan().any())),
         "got another computation in head (Head): it reads the values of a map",
     ),
-    "of a compiled block": (
-        lambda m: (m.blocks[0].compile(backend="eager"), m.blocks[0].register_forward_hook(doubling)),
-        "expected no forward hook where modules are compiled, got one that blocks.0 calls",
-    ),
+    "of a compiled block": (hook_a_compiled_block, NOT_COMPILED),
+    "the images": (add_the_images, READS_IMAGES, "got another computation in blocks.0 (RecurrentBlock)"),
 }
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_hooks_that_the_steps_do_not_have_are_refused(hook):
-    add, message = HOOKS[hook]
+    add, *messages = HOOKS[hook]
     model = model_of("row")
     add(model)
-    for run in (lambda: model.sample(1, (1, 2, 2)), lambda: Codec(model)):
+    for run, message in ((lambda: model.sample(1, (1, 2, 2)), messages[0]), (lambda: Codec(model), messages[-1])):
         with pytest.raises(TypeError, match=re.escape(message)):
             run()
 
@@ -266,17 +279,6 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
         Codec(model)
 
 
-def test_a_hook_that_adds_the_images_is_refused():
-    """A network reads them scaled; and a codec has no values of an earlier recording."""
-    model = model_of("row")
-    model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
-    model.blocks[0].register_forward_hook(lambda module, inputs, output: output + model.seen)
-    with pytest.raises(TypeError, match="expected a PixelRNN that reads its images as they are"):
-        model.sample(1, (1, 2, 2))
-    with pytest.raises(TypeError, match=re.escape("got another computation in blocks.0 (RecurrentBlock)")):
-        Codec(model)
-
-
 def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
     """A codec computes with a copy, whose modules the hook does not know."""
     model = model_of("cnn")
@@ -291,7 +293,7 @@ def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
 @pytest.mark.parametrize(
     "hook",
     [
-        lambda model: model.register_forward_pre_hook(lambda module, inputs: (1 - inputs[0], *inputs[1:])),
+        inverted_images,
         lambda model: model.register_forward_hook(doubling),
         lambda model: model.large_model.register_forward_hook(doubling),
     ],
@@ -303,11 +305,7 @@ def test_hooks_of_a_multi_scale_model(hook):
     file = model.compress(IMAGES)
     assert torch.equal(model.decompress(file), IMAGES)
     hook(model)
-    for run in (
-        lambda: model.sample(1, (1, 2, 2)),
-        lambda: model.incremental_logits(IMAGES),
-        lambda: Codec(model),
-    ):
+    for run in (lambda: model.sample(1, (1, 2, 2)), lambda: model.incremental_logits(IMAGES), lambda: Codec(model)):
         with pytest.raises(TypeError, match="expected (no hook that changes|a MultiScale|a PixelRNN|a network)"):
             run()
 
@@ -324,49 +322,27 @@ def test_hooks_of_the_upsampling_are_drawn_with_and_not_coded():
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 def test_a_mode_that_makes_tensors_elsewhere_does_not_reach_sampling_and_coding(backend):
     for model in (model_of("diagonal", backend=backend), px.MultiScalePixelRNN("row", backend=backend, **SIZES)):
-        images = model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+        images = model.sample(2, (1, 2, 2), generator=generator())
         file = model.compress(IMAGES)
         with torch.device("meta"):
-            assert torch.equal(model.sample(2, (1, 2, 2), generator=torch.Generator().manual_seed(0)), images)
+            assert torch.equal(model.sample(2, (1, 2, 2), generator=generator()), images)
             assert model.compress(IMAGES) == file and torch.equal(model.decompress(file), IMAGES)
             assert Codec(model).bits(IMAGES).device.type == "cpu"
 
 
-SHARDED = """
-import sys
-import torch
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.nn.parallel import DistributedDataParallel
-import pixelrnn_ext as px
-
-torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
-make = lambda: px.PixelCNN(image_channels=1, levels=2, hidden_channels=3, num_layers=1)
-images = torch.zeros(1, 1, 2, 2).long()
-wrapped = DistributedDataParallel(make())
-wrapped(images).sum().backward()
-assert torch.equal(wrapped.module.decompress(wrapped.module.compress(images)), images)
-assert wrapped.module.sample(1, (1, 2, 2)).shape == (1, 1, 2, 2)
-model = make()
-fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
-for use in (lambda: model.sample(1, (1, 2, 2)), lambda: model.compress(images)):
-    try:
-        use()
-    except TypeError as error:
-        print(error)
-torch.distributed.destroy_process_group()
-"""
-
-
 @pytest.mark.sweep
 def test_the_module_of_ddp_and_a_sharded_model(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", SHARDED, tmp_path / "store"],
-        cwd=tmp_path,
-        env=child.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["expected a model with whole parameters, got a shard of first.weight"] * 2
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped, sharded = DistributedDataParallel(model_of("cnn")), model_of("cnn")
+        wrapped(IMAGES).sum().backward()
+        assert torch.equal(wrapped.module.decompress(wrapped.module.compress(IMAGES)), IMAGES)
+        assert wrapped.module.sample(1, (1, 2, 2)).shape == (1, 1, 2, 2)
+        fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
+        for use in (lambda: sharded.sample(1, (1, 2, 2)), lambda: sharded.compress(IMAGES)):
+            with pytest.raises(
+                TypeError, match="^expected a model with whole parameters, got a shard of first.weight$"
+            ):
+                use()
+    finally:
+        distributed.destroy_process_group()
