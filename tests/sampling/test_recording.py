@@ -70,34 +70,43 @@ class Wired(px.PixelCNN):
         return self.head(self.container(y + self.closed(self.bound(input=y))))
 
 
-def test_a_network_wired_by_lists_closures_bound_methods_and_containers():
-    model, images = Wired().double(), torch.randint(2, (2, 1, 4, 5))
-    with torch.no_grad():
-        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
-    assert torch.equal(model.decompress(model.compress(images)), images)
-    convolutions = [operation.module for operation in record(model, False).layers()]
-    assert convolutions[0] == "first (MaskedConv2d)" and convolutions[1] == "all.0 (MaskedConv2d)"
-
-
 class RowThenConvolution(px.PixelRNN):
     """A convolution of 3x3 reads the Row LSTM's output: zeros outside the image, not its border state."""
 
     def __init__(self):
         super().__init__("row", image_channels=3, levels=7, hidden_channels=5, num_layers=1, head_channels=7)
         self.convolution = px.MaskedConv2d(5, 10, 3, "B", image_channels=3)
+        nn.init.uniform_(self.blocks[0].layer.h0, -1, 1)
 
     def logit_map(self, x, condition):
         return self.head(self.convolution(self.blocks[0].layer(self.first(x), None)))
 
 
+class Own(px.PixelCNN):
+    """A forward of its own, from the parts of the model's."""
+
+    def __init__(self):
+        super().__init__(**SIZES)
+
+    def forward(self, images, condition=None):
+        self._check_images(images)
+        return self._by_level(self.logit_map(self.scaled(images.long()), condition))
+
+
 @pytest.mark.parametrize("backend", ["auto", "reference"])
-def test_a_network_of_another_wiring(backend):
-    model = RowThenConvolution().double()
+@pytest.mark.parametrize("network", [Wired, RowThenConvolution, Own])
+def test_a_network_of_another_wiring(network, backend):
+    model = network().double()
     model.backend = backend
-    nn.init.uniform_(model.blocks[0].layer.h0, -1, 1)
-    images = torch.randint(7, (2, 3, 4, 5))
+    images = torch.randint(model.levels, (2, model.image_channels, 4, 5))
     with torch.no_grad():
         assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
+    assert torch.equal(model.decompress(model.compress(images)), images)
+
+
+def test_a_recording_names_the_modules_of_a_list():
+    convolutions = [operation.module for operation in record(Wired(), False).layers()]
+    assert convolutions[:2] == ["first (MaskedConv2d)", "all.0 (MaskedConv2d)"]
 
 
 class WithMap(px.PixelCNN):
@@ -230,20 +239,6 @@ def test_no_recorded_value_stays_in_a_module(attribute):
     assert getattr(model, attribute, "nothing") is before
     model(torch.zeros(1, 1, 2, 2).long())
     assert torch.is_tensor(getattr(model, attribute))
-
-
-class Own(px.PixelCNN):
-    """A forward of its own, from the parts of the model's."""
-
-    def forward(self, images, condition=None):
-        self._check_images(images)
-        return self._by_level(self.logit_map(self.scaled(images.long()), condition))
-
-
-def test_a_forward_of_the_models_parts():
-    model, images = Own(**SIZES).double(), torch.randint(2, (2, 1, 4, 5))
-    with torch.no_grad():
-        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
 
 
 def test_a_cast_to_the_dtype_of_a_bfloat16_model():
