@@ -68,40 +68,32 @@ def heads(model):
     return [model.head] if hasattr(model, "head") else [model.small_model.head, model.large_model.head]
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (5, 1), (9, 8)])
+@pytest.mark.parametrize(
+    ("dtype", "size", "hidden"),
+    [
+        *((torch.float64, (2, 3, *size), 5) for size in [(1, 1), (1, 5), (5, 1), (9, 8)]),
+        # More outputs than a block of packed weights, and no multiple of a vector.
+        *((torch.float32, (7, 3, 3, 4), hidden) for hidden in (16, 33, 70)),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
-def test_incremental_logits_of_narrow_and_tall_images(name, height, width):
-    model = make(name, "rgb")
-    images = torch.randint(model.levels, (2, 3, height, width))
-    with torch.no_grad():
-        assert_close("logits", model(images), model.incremental_logits(images), 1e-12)
-
-
-@pytest.mark.parametrize("hidden", [16, 33, 70], ids="h{}".format)
-@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
-def test_incremental_logits_of_wide_layers(name, hidden):
-    """More outputs than a block of packed weights, and no multiple of a vector."""
-    model = make(name, "rgb", torch.float32, hidden_channels=hidden, head_channels=2 * hidden)
-    images = torch.randint(model.levels, (7, 3, 3, 4))
-    assert_close("logits", full_logits(model, images), model.incremental_logits(images), RATIO[torch.float32])
+def test_incremental_logits_of_narrow_and_tall_images_and_of_wide_layers(name, dtype, size, hidden):
+    model = make(name, "rgb", dtype, hidden_channels=hidden, head_channels=2 * hidden)
+    images = torch.randint(model.levels, size)
+    assert_close("logits", full_logits(model, images), model.incremental_logits(images), RATIO[dtype])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_instruction_sets(instruction_set, dtype):
+def test_instruction_sets(instruction_set, threads, dtype):
     """Every one gives the logits of the full forward, and the same bits with any number of threads."""
-    threads = torch.get_num_threads()
     model = make("diagonal", "rgb", dtype, hidden_channels=21)
     images = torch.randint(model.levels, (5, 3, 3, 4))
-    try:
-        got = []
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            got.append(model.incremental_logits(images))
-    finally:
-        torch.set_num_threads(threads)
-    assert_close("logits", full_logits(model, images), got[0], RATIO[dtype])
+    got = model.incremental_logits(images)
+    assert_close("logits", full_logits(model, images), got, RATIO[dtype])
+    torch.set_num_threads(1)
     if dtype == torch.float64:  # torch's own products of a row may depend on the threads in float32
-        assert all(torch.allclose(other, got[0], rtol=0, atol=1e-14) for other in got)
+        torch.testing.assert_close(model.incremental_logits(images), got, rtol=0, atol=1e-14)
 
 
 @pytest.mark.covering(1)
@@ -110,27 +102,22 @@ def test_instruction_sets(instruction_set, dtype):
 @pytest.mark.parametrize("name", MODELS)
 def test_all_samplers_draw_the_same_images(name, colours, known):
     model = make(name, colours)
-    shape = 3, model.image_channels, 2, 6
+    shape = 3, model.image_channels, 4, 6
     given, mask = None, None
     if known:
+        boxes = {
+            "upper half": (..., slice(2), slice(None)),
+            "box": (..., slice(1, 3), slice(2, 5)),
+            "one colour": (slice(None), 0),
+        }
         given, mask = torch.randint(model.levels, shape, generator=generator(5)), torch.zeros(shape, dtype=torch.bool)
-        mask[
-            {
-                "upper half": (..., slice(1), slice(None)),
-                "box": (..., slice(1, 2), slice(2, 5)),
-                "one colour": (slice(None), 0),
-            }[known]
-        ] = True
+        mask[boxes[known]] = True
+    samplers = [(sampling.naive, "auto"), (sampling.cropped, "auto"), *((sampling.incremental, b) for b in BACKENDS)]
     naive, *others = (
-        drawn_by(sampler, make(name, colours, backend=backend), 3, 2, 6, given=given, known=mask)
-        for sampler, backend in [
-            (sampling.naive, "auto"),
-            (sampling.cropped, "auto"),
-            *((sampling.incremental, b) for b in BACKENDS),
-        ]
+        drawn_by(sampler, make(name, colours, backend=backend), 3, 4, 6, given=given, known=mask)
+        for sampler, backend in samplers
     )
-    for other in others:
-        assert torch.equal(other, naive)
+    assert all(torch.equal(other, naive) for other in others)
     if known:
         assert torch.equal(naive[mask], given[mask])
         assert mask.all() or not torch.equal(naive, given)
@@ -148,32 +135,21 @@ def test_conditions_steer_all_samplers_alike():
 
 
 @pytest.mark.covering(1)
+@pytest.mark.parametrize(("known", "limit"), [(0, 37.7), (2, 16.3)], ids=["new images", "upper half known"])
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
-def test_frequencies_are_the_models_probabilities(name, temperature):
-    """All 2x2 binary images: counted, against the exact likelihood, at temperature 1, and against the tempered
-    conditionals."""
-    model, n = make(name), 20000
-    images = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
+def test_frequencies_are_the_models_probabilities(name, temperature, known, limit):
+    """All 2x2 binary images that begin with the known pixels are counted. Chi-square is above `limit` once in 1000."""
+    model, n, first = make(name), 20000, (1, 0)[:known]
+    rests = itertools.product((0, 1), repeat=4 - known)
+    images = torch.tensor([(*first, *rest) for rest in rests]).view(-1, 1, 2, 2)
     with torch.no_grad():
         logits = model(images) / temperature
-        expected = n * likelihood.log_prob(logits, images).sum((1, 2, 3)).exp()
-    samples = model.sample(n, (1, 2, 2), generator=generator(), temperature=temperature)
-    counts = (samples.view(n, 4) * torch.tensor([8, 4, 2, 1])).sum(1).bincount(minlength=16)
-    chi_square = ((counts - expected) ** 2 / expected).sum()
-    assert chi_square < 37.7  # 15 degrees of freedom: 1 in 1000
-
-
-def test_an_upper_half_is_completed_from_the_conditional_distribution():
-    model, n = make("diagonal"), 20000
-    given = torch.tensor([[1, 0], [0, 0]]).view(1, 1, 2, 2)
-    known = torch.tensor([[True, True], [False, False]])
-    images = torch.tensor([[1, 0, *rest] for rest in itertools.product((0, 1), repeat=2)]).view(-1, 1, 2, 2)
-    with torch.no_grad():
-        expected = n * model.log_prob(images).softmax(0)
-    samples = model.sample(n, (1, 2, 2), generator=generator(), given=given, known=known)
-    counts = (samples.view(n, 4) * torch.tensor([0, 0, 2, 1])).sum(1).bincount(minlength=4)
-    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom: 1 in 1000
+        expected = n * likelihood.log_prob(logits, images).sum((1, 2, 3)).softmax(0)
+    options = dict(given=images[:1], known=(torch.arange(4) < known).view(2, 2)) if known else {}
+    samples = model.sample(n, (1, 2, 2), generator=generator(), temperature=temperature, **options)
+    counts = (samples[:, None] == images).all((2, 3, 4)).sum(0)
+    assert counts.sum() == n and ((counts - expected) ** 2 / expected).sum() < limit
 
 
 def test_the_most_likely_value_at_temperature_0():
@@ -314,6 +290,7 @@ def test_a_layer_without_mask_is_refused():
         model.sample(1, (1, 2, 2))
 
 
+GIVEN, KNOWN = torch.zeros(4, 4).long(), torch.ones(4, 4).bool()
 WRONG = {
     "n": (dict(n=1.5), TypeError, "expected n to be an int, got float"),
     "negative n": (dict(n=-1), ValueError, "expected n >= 0, got -1"),
@@ -326,20 +303,15 @@ WRONG = {
     "large temperature": (dict(temperature=10**400), ValueError, "expected temperature >= 0 and finite, got 1000"),
     "shape of one number": (dict(shape=5), TypeError, r"expected shape to be a tuple \(C, H, W\), got int"),
     "generator": (dict(generator=3), TypeError, "expected generator to be a torch.Generator, got int"),
-    "given alone": (dict(given=torch.zeros(4, 4).long()), ValueError,
-        "expected given and known together, got only given"),
-    "known alone": (dict(known=torch.zeros(4, 4).bool()), ValueError,
-        "expected given and known together, got only known"),
-    "float given": (dict(given=torch.zeros(4, 4), known=torch.ones(4, 4).bool()), TypeError,
-        "expected given as a Tensor of integers, got torch.float32"),
-    "int known": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(4, 4).long()), TypeError,
-        "expected known as a Tensor of bool, got torch.int64"),
-    "given shape": (dict(given=torch.zeros(4, 5).long(), known=torch.ones(4, 4).bool()), ValueError,
+    "given alone": (dict(given=GIVEN), ValueError, "expected given and known together, got only given"),
+    "known alone": (dict(known=KNOWN), ValueError, "expected given and known together, got only known"),
+    "float given": (dict(given=GIVEN.float(), known=KNOWN), TypeError, "a Tensor of integers, got torch.float32"),
+    "int known": (dict(given=GIVEN, known=GIVEN), TypeError, "expected known as a Tensor of bool, got torch.int64"),
+    "given shape": (dict(given=torch.zeros(4, 5).long(), known=KNOWN), ValueError,
         r"expected given broadcastable to \(2, 1, 4, 4\), got \(4, 5\)"),
-    "known shape": (dict(given=torch.zeros(4, 4).long(), known=torch.ones(3, 1, 4, 4).bool()), ValueError,
+    "known shape": (dict(given=GIVEN, known=KNOWN.expand(3, 1, 4, 4)), ValueError,
         r"expected known broadcastable to \(2, 1, 4, 4\), got \(3, 1, 4, 4\)"),
-    "given range": (dict(given=torch.full((4, 4), 2), known=torch.ones(4, 4).bool()), ValueError,
-        r"expected given values in \[0, 2\) where known, got 2"),
+    "given range": (dict(given=GIVEN + 2, known=KNOWN), ValueError, r"given values in \[0, 2\) where known, got 2"),
     "condition": (dict(condition=torch.zeros(2, 3, 1, 1)), ValueError, "expected no condition"),
 }  # fmt: skip
 
