@@ -1,59 +1,120 @@
 """Files do not depend on the floating-point environment that another library left in a thread: its rounding mode, and
-whether it flushes subnormal numbers to zero. Processes of their own, since they change their threads' environment."""
+whether it flushes subnormal numbers to zero. The compiled steps give what they give in the default environment, and
+PyTorch's steps refuse."""
 
-import json
-import subprocess
-import sys
+import ctypes
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 
 import pytest
+import torch
 
-from helpers import child
+from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.operators import library
 
-from . import environments
+from .examples import images_of, model_of, multiscale
 
+DOWN, UP, ZERO = (0x400, 0x800, 0xC00) if platform.machine() == "x86_64" else (0x800000, 0x400000, 0xC00000)
+ENVIRONMENTS = {"down": (DOWN, False), "up": (UP, False), "zero": (ZERO, False), "flush": (0, True)}
+MATHS = ctypes.CDLL(None)
 REFUSED = "files cannot be coded here: expected every thread to round to the nearest number and to keep subnormal"
-# The backends whose steps are PyTorch's.
-PYTORCH = ("auto", "reference") if library.why_no_native() else ("reference",)
+# (model of a backend, size of its images). The CNN's images are so large that all threads compute a part of a pass.
+MODELS = {
+    "row": (lambda **backend: model_of("row", 3, 17, **backend), (3, 3, 5)),
+    "diagonal": (lambda **backend: model_of("diagonal", 1, 5, **backend), (3, 3, 5)),
+    "cnn": (lambda **backend: model_of("cnn", 1, 5, hidden_channels=32, **backend), (64, 4, 8)),
+    "conditional": (lambda **backend: model_of("row", condition_channels=2, **backend), (3, 3, 5)),
+    "multi-scale": (lambda **backend: multiscale(levels=256, **backend), (3, 4, 6)),
+}
+each_model = pytest.mark.parametrize("name", MODELS)
+each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
+two_threads = pytest.mark.parametrize("threads", [2], indirect=True)
+
+
+def sums():
+    """Returns sums by all threads, as integers. They differ between any two environments."""
+    left = torch.tensor([1.0, 1.0, -1.0, 1.5 * 2.0**-1022, 2.0**-1030], dtype=torch.float64).repeat(2**16)
+    right = torch.tensor([2.0**-60, 1.5 * 2.0**-53, -(2.0**-60), -(2.0**-1022), 2.0**-1030], dtype=torch.float64)
+    return (left + right.repeat(2**16)).view(torch.int64)
+
+
+@contextmanager
+def environment(name):
+    """Sets the environment of the calling thread. It has to be the same at the end."""
+    direction, flush = ENVIRONMENTS[name]
+    assert MATHS.fesetround(direction) == 0 and torch.set_flush_denormal(flush) in (True, not flush)
+    before = sums()
+    try:
+        yield
+        assert torch.equal(sums(), before), "a thread's environment was not restored"
+    finally:
+        MATHS.fesetround(0)
+        torch.set_flush_denormal(False)
 
 
 @cache
-def results(pool):
-    variables = child.environment(child.TESTS) | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-m", "codec.environments", pool]
-    done = subprocess.run(command, cwd=child.TESTS, env=variables, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return {tuple(key.split(", ")): outcomes for key, outcomes in json.loads(done.stdout).items()}
+def coding(name, backend):
+    """Returns functions that code, and what they return in the default environment."""
+    make, size = MODELS[name]
+    model = make(backend=backend)
+    images = images_of(model, *size)
+    condition = 5 * torch.randn(3, 2, 3, 5) if model.condition_channels else None
+    codec = Codec(model)
+    file = codec.compress(images, condition, streams=3)
+    return (
+        (lambda **options: model.compress(images, condition, streams=3, **options), file),
+        (lambda **options: codec.compress(images, condition, streams=3, **options), file),
+        (lambda **options: codec.decompress(file, condition, **options), images),
+    )
 
 
-def check(name, pool, models):
-    """In an environment the compiled steps give what they do in a clean process, and PyTorch's steps refuse."""
-    clean = {model: outcomes for (where, model), outcomes in results("default").items() if where == "default"}
-    found = {model: outcomes for (where, model), outcomes in results(pool).items() if where == name}
-    assert len(found) == models
-    for model, outcomes in found.items():
-        if name != "default" and model.startswith(PYTORCH):
-            assert all(outcome.startswith(REFUSED) for outcome in outcomes), f"{model}: {outcomes}"
+def check(name, backend, **options):
+    for call, expected in coding(name, backend):
+        if backend == "reference" or library.why_no_native():
+            with pytest.raises(RuntimeError, match=REFUSED):
+                call(**options)
         else:
-            assert outcomes == clean[model][: len(outcomes)], model
+            got = call(**options)
+            assert got == expected if isinstance(got, bytes) else torch.equal(got, expected)
 
 
-def test_backends_agree_in_a_clean_process():
-    clean = {model: outcomes for (where, model), outcomes in results("default").items() if where == "default"}
-    for model, outcomes in clean.items():
-        assert outcomes == clean[model.replace("auto", "reference")] and outcomes[0] == outcomes[1]
-        assert all(len(digest) == 16 for digest in outcomes)
+@pytest.mark.parametrize("where", ENVIRONMENTS)
+@each_backend
+@each_model
+@two_threads
+def test_an_environment_of_the_calling_thread(name, backend, where, threads):
+    coding(name, backend)
+    with environment(where):
+        check(name, backend)
 
 
-@pytest.mark.parametrize("name", environments.ENVIRONMENTS)
-def test_an_environment_of_the_calling_thread(name):
-    check(name, "default", models=10)
+@each_backend
+@each_model
+def test_an_environment_of_the_other_threads(name, backend):
+    """A Python thread has OpenMP threads of its own, which keep the environment in which they start."""
+    coding(name, backend)
+    default = sums()
+
+    def run():
+        torch.set_num_threads(2)
+        with environment("up"):
+            sums()
+        before = sums()
+        assert not torch.equal(before, default)
+        check(name, backend)
+        assert torch.equal(sums(), before), "a thread's environment was not restored"
+
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(run).result()
 
 
-def test_an_environment_of_pytorch_s_threads():
-    check("up", "up", models=10)
-
-
-def test_an_environment_that_changes_during_a_call():
-    check("late", "default", models=2)
+@each_backend
+@two_threads
+def test_an_environment_that_changes_during_a_call(backend, threads):
+    """The last report of progress changes it."""
+    try:
+        check("row", backend, progress=lambda done, rows: MATHS.fesetround(UP if done == rows else 0))
+    finally:
+        MATHS.fesetround(0)
