@@ -1,19 +1,22 @@
 """Damaged and forged files: an error of one sentence, in little time and memory, never images that were not sent."""
 
+import ctypes
+import multiprocessing
 import random
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers import child
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.operators import library
 
 from .forged import START, file_of, varint, with_checksum
 
+# Such small images are faster by one thread, on a busy machine by far.
+pytestmark = [pytest.mark.usefixtures("threads"), pytest.mark.parametrize("threads", [1], indirect=True)]
 MEMORY = 1 << 22
 
 
@@ -37,15 +40,6 @@ class Sent:
         return True
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Such small images are faster by one, on a busy machine by far."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 SIZES = dict(hidden_channels=3, num_layers=1, head_channels=4)
 
 
@@ -57,12 +51,14 @@ def sent(request):
     return Sent(px.PixelRNN("row", image_channels=3, levels=17, **SIZES), (3, 2, 4), (1, 5, 3), streams=2)
 
 
-def test_nothing_but_the_file_is_accepted(sent):
+@pytest.mark.parametrize("bytes_changed", ["last", pytest.param("every", marks=pytest.mark.sweep)])
+def test_nothing_but_the_file_is_accepted(sent, bytes_changed):
     """test_container.py changes every byte, and the length, of a small file."""
-    assert sent.got(sent.file)
-    assert not any(
-        sent.got(file) for file in (sent.file[:-1], sent.file + b"a", sent.file[:-1] + bytes([sent.file[-1] ^ 1]))
-    )
+    file = sent.file
+    assert sent.got(file) and not sent.got(file + b"a")
+    for at in range(len(file) - 1 if bytes_changed == "last" else 0, len(file)):
+        assert not sent.got(file[:at])
+        assert not sent.got(file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :])
 
 
 def test_bytes_behind_a_stream_are_refused(sent):
@@ -125,69 +121,65 @@ def test_huge_images_are_refused_before_anything_is_made(sent):
                 sent.codec.decompress(file_of(*numbers, payload=payload, fingerprint=mark))
 
 
-PEAK = """
-import sys, torch
-import pixelrnn_ext as px
+LIBC = ctypes.CDLL(None)
+M_MMAP_THRESHOLD = -3
+
 
 def peak():
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
-def taken(run, *args, **options):
-    open("/proc/self/clear_refs", "w").write("5")
+
+def growth(call, *arguments, **options):
+    """Returns by how many bytes a call raises the peak of the process's memory."""
+    LIBC.malloc_trim(0)  # or else the call takes what was free already
+    Path("/proc/self/clear_refs").write_text("5")
     before = peak()
-    run(*args, **options)
+    call(*arguments, **options)
     return peak() - before
 
-torch.manual_seed(0)
-sizes = map(int, sys.argv[2:])
-"""
-DECODING = """
-kind, (n, height, width), condition = sys.argv[1], sizes, None
-sizes = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4)
-if kind == "diagonal":
-    model = px.PixelRNN("diagonal", **sizes | dict(hidden_channels=16, num_layers=2, head_channels=16))
-elif kind == "multi-scale":
-    model = px.MultiScalePixelRNN("row", upsampling_channels=32, **sizes)
-else:
-    model, condition = px.PixelRNN("row", condition_channels=10, **sizes), torch.zeros(n, 10, height, width)
-codec = px.codec.Codec(model)
-images = torch.zeros(n, 1, height, width, dtype=torch.uint8)
-file = codec.compress(images, condition, streams=1, batch_size=4 + n // 10)
-try:
-    codec.decompress(file, condition, max_bytes=1)
-except ValueError as error:
-    needed = int(str(error).split()[-1])  # just as much: test_codec.py
-few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
-codec.decompress(codec.compress(*few), few[1])
-print(needed, taken(codec.decompress, file, condition, max_bytes=needed))
-"""
-ENCODING = """
-height, width = sizes
-options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=1, head_channels=16)
-model = px.PixelCNN(**options) if sys.argv[1] == "pixelcnn" else px.PixelRNN(sys.argv[1], **options)
-codec = px.codec.Codec(model)
-codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
-print(taken(codec.compress, torch.zeros(1, 1, height, width, dtype=torch.uint8)))
-"""
+
+def forked(function, *arguments):
+    """Calls a function in a process in which 128 KiB and more go back to the system when they are freed."""
+    with multiprocessing.get_context("fork").Pool(1, LIBC.mallopt, (M_MMAP_THRESHOLD, 1 << 17)) as pool:
+        return pool.apply(function, arguments)
 
 
-def bytes_taken(folder, program, kind, *sizes):
-    """By a process in another folder, since that of the source would hide the package with its kernels."""
-    command = [sys.executable, "-c", PEAK + program, kind, *map(str, sizes)]
-    one_thread = child.environment() | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=one_thread, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return map(int, done.stdout.split())
+def encoding_takes(kind, height, width):
+    options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=1, head_channels=16)
+    codec = Codec(px.PixelCNN(**options) if kind == "pixelcnn" else px.PixelRNN(kind, **options))
+    codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+    return growth(codec.compress, torch.zeros(1, 1, height, width, dtype=torch.uint8))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 @pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))  # a pixel takes 2 ms
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
-def test_encoding_keeps_no_maps_of_a_whole_image(kind, tmp_path):
+def test_encoding_keeps_no_maps_of_a_whole_image(kind):
     """One of which would take 128 bytes a value with 16 channels, and one of logits 2048."""
-    (low,), (high,) = (bytes_taken(tmp_path, ENCODING, kind, height, 150) for height in (230, 530))
+    low, high = (forked(encoding_takes, kind, height, 150) for height in (230, 530))
     assert low > 16 * 230 * 150  # its intervals, at least
     assert high - low < 100 * 300 * 150 + (16 << 20)  # an allocator's
+
+
+def decoding_takes(kind, n, height, width):
+    """Returns the memory that a file needs, as the sentence of a file that is too large says it, and what it takes."""
+    sizes, condition = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4), None
+    if kind == "diagonal":
+        model = px.PixelRNN("diagonal", **sizes | dict(hidden_channels=16, num_layers=2, head_channels=16))
+    elif kind == "multi-scale":
+        model = px.MultiScalePixelRNN("row", upsampling_channels=32, **sizes)
+    else:
+        model, condition = px.PixelRNN("row", condition_channels=10, **sizes), torch.zeros(n, 10, height, width)
+    codec = Codec(model)
+    images = torch.zeros(n, 1, height, width, dtype=torch.uint8)
+    file = codec.compress(images, condition, streams=1, batch_size=4 + n // 10)
+    with pytest.raises(ValueError) as raised:
+        codec.decompress(file, condition, max_bytes=1)
+    needed = int(str(raised.value).split()[-1])  # just as much: test_codec.py
+    few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
+    codec.decompress(codec.compress(*few), few[1])
+    copied = 0 if condition is None else condition.nbytes  # which the sentence does not count
+    return needed + copied, growth(codec.decompress, file, condition, max_bytes=needed)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -200,8 +192,8 @@ def test_encoding_keeps_no_maps_of_a_whole_image(kind, tmp_path):
         pytest.param("conditional", (8, 125, 125), id="conditional"),
     ],
 )
-def test_decoding_takes_the_memory_that_is_allowed(kind, size, tmp_path):
+def test_decoding_takes_the_memory_that_is_allowed(kind, size):
     """Of a file that takes just that; within 10 %, and what the memory's own bookkeeping takes."""
-    allowed, taken = bytes_taken(tmp_path, DECODING, kind, *size)
+    allowed, taken = forked(decoding_takes, kind, *size)
     assert allowed > 30 << 20
     assert taken <= 1.1 * allowed + (2 << 20)
