@@ -5,6 +5,7 @@ import math
 import torch
 
 import pixelrnn_ext as px
+from pixelrnn_ext.codec import Codec
 
 SMALL = dict(hidden_channels=6, num_layers=2, head_channels=10)
 
@@ -33,3 +34,11 @@ def ideal_bytes(model, images, condition=None):
 def multiscale(**options):
     torch.manual_seed(0)
     return px.MultiScalePixelRNN("row", **dict(image_channels=1, levels=5, upsampling_channels=4) | SMALL | options)
+
+
+def round_trip(model, images, condition=None, **options):
+    """Returns the file of images, which has to hold them."""
+    codec = Codec(model)
+    file = codec.compress(images, condition, **options)
+    assert torch.equal(codec.decompress(file, condition), images)
+    return file

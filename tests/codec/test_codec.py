@@ -1,19 +1,17 @@
 """Files of the codec: what goes in comes out, at the likelihood's size, as the same bytes whatever computes them."""
 
-import itertools
 import math
 
 import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import using_instruction_set
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.codec.coding import Encoding
 from pixelrnn_ext.incremental.grid import PROFILES
 from pixelrnn_ext.operators import library
 
-from .examples import ideal_bytes, images_of, model_of, multiscale
+from .examples import ideal_bytes, images_of, model_of, multiscale, round_trip
 
 LEVELS = [2, 5, 17, 256]
 
@@ -41,10 +39,7 @@ native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(libr
 def test_round_trip(layer, colours, levels, size, way):
     model = model_of(layer, colours, levels, **WAYS[way])
     images = images_of(model, *size)
-    codec = Codec(model)
-    file = codec.compress(images)
-    assert torch.equal(codec.decompress(file), images)
-    assert len(file) <= ideal_bytes(model, images) * 1.001 + 29
+    assert len(round_trip(model, images)) <= ideal_bytes(model, images) * 1.001 + 29
 
 
 @pytest.mark.parametrize("layer", ["row", "diagonal"])
@@ -55,8 +50,7 @@ def test_states_outside_the_image(layer, state):
         for name, parameter in model.named_parameters():
             if name.rpartition(".")[2][:2] in ("h0", "c0"):
                 parameter.uniform_(-300, 300)  # some beyond the grid
-    images = images_of(model)
-    assert torch.equal(model.decompress(model.compress(images)), images)
+    round_trip(model, images_of(model))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
@@ -67,29 +61,19 @@ def test_any_integers(dtype):
 
 
 @native
-@pytest.mark.covering(1)
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("threads", [1, 2, 4], indirect=True)
 @pytest.mark.parametrize("scale", [1, 30], ids=["as made", "weights x 30"])
 @pytest.mark.parametrize("layer,colours,levels", [("diagonal", 1, 2), ("row", 3, 256), ("cnn", 3, 5)], ids=str)
-def test_same_bytes_whatever_computes_them(layer, colours, levels, scale):
+def test_same_bytes_whatever_computes_them(layer, colours, levels, scale, instruction_set, threads):
     model = model_of(layer, colours, levels, scale)
     images = images_of(model, 7, 4, 5)
-    files = {}
-    threads_before = torch.get_num_threads()
-    try:
-        for where in itertools.product(library.instruction_sets(), (1, 2, 4)):
-            torch.set_num_threads(where[1])
-            with using_instruction_set(where[0]):
-                codec = Codec(model)
-                for batch_size in (64, 3):
-                    files[where, batch_size] = codec.compress(images, streams=2, batch_size=batch_size)
-                assert torch.equal(codec.decompress(files[where, 3], batch_size=1), images), where
-    finally:
-        torch.set_num_threads(threads_before)
-    model.backend = "reference"
     codec = Codec(model)
-    files["PyTorch"] = codec.compress(images, streams=2)
-    assert torch.equal(codec.decompress(files["PyTorch"]), images)
-    assert len(set(files.values())) == 1
+    files = {codec.compress(images, streams=2, batch_size=batch_size) for batch_size in (64, 3)}
+    for file in files:
+        assert torch.equal(codec.decompress(file, batch_size=1), images)
+    model.backend = "reference"
+    assert files == {round_trip(model, images, streams=2)}
 
 
 def test_without_compiled_kernels_it_is_the_same_file(monkeypatch):
@@ -97,28 +81,24 @@ def test_without_compiled_kernels_it_is_the_same_file(monkeypatch):
     images = images_of(model)
     file = model.compress(images)
     monkeypatch.setattr("pixelrnn_ext.operators.columns.why_no_native", lambda: "none")
-    assert model.compress(images) == file
-    assert torch.equal(model.decompress(file), images)
-
-
-@pytest.mark.parametrize("colours", [1, 3], ids=["gray", "RGB"])
-@pytest.mark.parametrize("conditional", [False, True], ids=["unconditional", "conditional"])
-def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps(colours, conditional, monkeypatch):
-    model = model_of("cnn", colours, 5, scale=20, condition_channels=2 * conditional)
-    images, condition = images_of(model), torch.randn(1, 2, 5, 1) if conditional else None
-    one_pass = Codec(model).compress(images, condition)
-    monkeypatch.setattr("pixelrnn_ext.codec.coding.RECURRENT", (px.functional.masked_conv2d,))
-    assert Codec(model).compress(images, condition) == one_pass
+    assert round_trip(model, images) == file
 
 
 @pytest.mark.parametrize("condition", [None, (3, 2, 40, 1), (1, 2, 40, 4), (3, 2, 1, 1)], ids=str)
-@pytest.mark.parametrize("pixels", [1, 7, 68, 40 * 4, 2 * 40 * 4])
-def test_passes_over_bands_and_over_some_images(pixels, condition, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECURRENT", (px.functional.masked_conv2d,)),
+        *(("_PIXELS", pixels) for pixels in (1, 7, 68, 40 * 4, 2 * 40 * 4)),
+    ],
+    ids=str,
+)
+def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps_and_of_bands(name, value, condition, monkeypatch):
     model = model_of("cnn", 3, 5, scale=20, condition_channels=2 if condition else 0)
     images, told = images_of(model, 3, 40, 4), condition and torch.randn(condition)
-    at_once = Codec(model).compress(images, told)
-    monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS", pixels)
-    assert Codec(model).compress(images, told) == at_once
+    one_pass = Codec(model).compress(images, told)
+    monkeypatch.setattr(f"pixelrnn_ext.codec.coding.{name}", value)
+    assert Codec(model).compress(images, told) == one_pass
 
 
 CONDITIONS = {"for each": (3, 2, 5, 4), "a vector": (3, 2, 1, 1), "one for all": (1, 2, 1, 1), "a row": (1, 2, 1, 4)}
@@ -160,9 +140,7 @@ def test_multi_scale(options):
     model = multiscale(**options)
     images = images_of(model, 5, 2 * model.factor, 3 * model.factor)
     condition = torch.randn(5, 2, 1, 1) if model.condition_channels else None
-    codec = Codec(model)
-    file = codec.compress(images, condition, batch_size=2, streams=2)
-    assert torch.equal(codec.decompress(file, condition), images)
+    file = round_trip(model, images, condition, batch_size=2, streams=2)
     assert len(file) <= ideal_bytes(model, images, condition) * 1.001 + 31
     model.small_model.backend = model.large_model.backend = "reference"
     assert Codec(model).compress(images, condition, streams=2) == file
@@ -193,10 +171,8 @@ def test_conditions_of_several_sizes():
 @pytest.mark.parametrize("threads", [1, 3], indirect=True)
 def test_streams_of_few_images_are_decoded_together(threads):
     model = model_of("row", 3, 5)
-    images = images_of(model, 150, 2, 3)
-    codec = Codec(model)
-    file = codec.compress(images, streams=40)
-    assert torch.equal(codec.decompress(file, batch_size=150), images)
+    images, codec = images_of(model, 150, 2, 3), Codec(model)
+    assert torch.equal(codec.decompress(codec.compress(images, streams=40), batch_size=150), images)
 
 
 @pytest.mark.parametrize("backend", ["auto", "reference"])
@@ -222,8 +198,7 @@ def test_a_stream_of_about_8_kib_each():
 
 def test_a_stream_takes_less_than_so_much_memory(monkeypatch):
     model = model_of()
-    images = images_of(model, 20)
-    codec = Codec(model)
+    images, codec = images_of(model, 20), Codec(model)
     image = codec._bytes_of_image(5, 4)
     monkeypatch.setattr("pixelrnn_ext.codec.codec.MEMORY_AT_ONCE", 3 * image)
     assert codec.compress(images) == codec.compress(images, streams=7) != codec.compress(images, streams=1)
@@ -247,9 +222,8 @@ def test_images_that_are_impossible():
         model.head[-1].weight.zero_()
         model.head[-1].bias.copy_(torch.tensor([200.0, -200, -200, -200, -200]))
     images = torch.full((2, 1, 4, 4), 3)
-    codec = Codec(model)
-    assert codec.bits(images).tolist() == [16 * 24.0] * 2
-    assert torch.equal(codec.decompress(codec.compress(images)), images)
+    assert Codec(model).bits(images).tolist() == [16 * 24.0] * 2
+    round_trip(model, images)
 
 
 def test_a_codec_is_of_the_model_as_it_was():
@@ -267,15 +241,13 @@ def test_a_codec_is_of_the_model_as_it_was():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_dtypes_of_the_model(dtype):
     model = model_of().to(dtype)
-    images = images_of(model)
-    assert torch.equal(model.decompress(model.compress(images)), images)
+    round_trip(model, images_of(model))
 
 
 def test_inside_autocast_and_grad():
     model = model_of("cnn")
-    images = images_of(model)
     with torch.autocast("cpu"):
-        assert torch.equal(model.decompress(model.compress(images)), images)
+        round_trip(model, images_of(model))
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
 
 

@@ -70,6 +70,9 @@ def test_what_is_not_bytes_is_refused(data):
 
 HEAD = write(SMALL)[:START]
 DAMAGED = "the file is damaged: "
+ENDS = DAMAGED + "it ends within its numbers"
+PARTS = DAMAGED + "its parts do not add up to its size"
+NUMBERS = DAMAGED + "its numbers do not fit each other"
 REFUSED = {
     "empty": (b"", "expected a file of this codec, got another one"),
     "another file": (b"\x89PNG\r\n\x1a\n" + bytes(30), "expected a file of this codec, got another one"),
@@ -78,37 +81,28 @@ REFUSED = {
     "format 0": (HEAD[:4] + b"\x10" + HEAD[5:], "expected a file of format 1, got one of format 0"),
     "no end": (write(SMALL)[:-1], "the file is damaged or not complete: its checksum does not fit"),
     "more behind it": (write(SMALL) + b"a", "the file is damaged or not complete: its checksum does not fit"),
-    "no numbers": (file_of(), DAMAGED + "it ends within its numbers"),
-    "half a number": (file_of(varints=b"\x80"), DAMAGED + "it ends within its numbers"),
+    "no numbers": (file_of(), ENDS),
+    "half a number": (file_of(varints=b"\x80"), ENDS),
     "a number with a zero": (
         file_of(varints=varint(1, 2) + bytes([1, 1, 1, 1]), payload=b"a"),
         DAMAGED + "a number in it is longer than it needs to be",
     ),
     "a number of 64 bits": (file_of(2**63), DAMAGED + "a number in it has more than 63 bits"),
     "a number of 70 bytes": (file_of(varints=b"\xff" * 70), DAMAGED + "a number in it has more than 63 bits"),
-    "groups that are not there": (file_of(2, 1, 1, 1, 1, 1, payload=b"a"), DAMAGED + "it ends within its numbers"),
-    "bytes behind no group": (file_of(0, payload=b"a"), DAMAGED + "its parts do not add up to its size"),
-    "bytes behind no image": (file_of(1, 0, 1, 1, 0, payload=b"a"), DAMAGED + "its parts do not add up to its size"),
-    "no stream": (file_of(1, 1, 1, 1, 0), DAMAGED + "its numbers do not fit each other"),
-    "bytes of no stream": (file_of(1, 1, 1, 1, 0, payload=b"a"), DAMAGED + "its parts do not add up to its size"),
-    "a stream of no image": (file_of(1, 0, 1, 1, 1, payload=b"a"), DAMAGED + "its numbers do not fit each other"),
-    "more streams than images": (
-        file_of(1, 1, 1, 1, 2, 1, payload=b"ab"),
-        DAMAGED + "its numbers do not fit each other",
-    ),
-    "a stream without bytes": (file_of(1, 2, 1, 1, 2, 0, payload=b"ab"), DAMAGED + "its numbers do not fit each other"),
-    "a last stream without bytes": (file_of(1, 1, 1, 1, 1), DAMAGED + "its numbers do not fit each other"),
-    "a stream beyond the end": (
-        file_of(1, 2, 1, 1, 2, 5, payload=b"ab"),
-        DAMAGED + "its numbers do not fit each other",
-    ),
-    "parts beyond the end": (
-        file_of(2, 1, 1, 1, 1, 5, 0, 1, 1, 0, payload=b"ab"),
-        DAMAGED + "its parts do not add up to its size",
-    ),
-    "no height": (file_of(1, 1, 0, 1, 1, payload=b"a"), DAMAGED + "its numbers do not fit each other"),
-    "no width": (file_of(1, 1, 1, 0, 1, payload=b"a"), DAMAGED + "its numbers do not fit each other"),
-    "no height of no image": (file_of(1, 0, 0, 1, 0), DAMAGED + "its numbers do not fit each other"),
+    "groups that are not there": (file_of(2, 1, 1, 1, 1, 1, payload=b"a"), ENDS),
+    "bytes behind no group": (file_of(0, payload=b"a"), PARTS),
+    "bytes behind no image": (file_of(1, 0, 1, 1, 0, payload=b"a"), PARTS),
+    "no stream": (file_of(1, 1, 1, 1, 0), NUMBERS),
+    "bytes of no stream": (file_of(1, 1, 1, 1, 0, payload=b"a"), PARTS),
+    "a stream of no image": (file_of(1, 0, 1, 1, 1, payload=b"a"), NUMBERS),
+    "more streams than images": (file_of(1, 1, 1, 1, 2, 1, payload=b"ab"), NUMBERS),
+    "a stream without bytes": (file_of(1, 2, 1, 1, 2, 0, payload=b"ab"), NUMBERS),
+    "a last stream without bytes": (file_of(1, 1, 1, 1, 1), NUMBERS),
+    "a stream beyond the end": (file_of(1, 2, 1, 1, 2, 5, payload=b"ab"), NUMBERS),
+    "parts beyond the end": (file_of(2, 1, 1, 1, 1, 5, 0, 1, 1, 0, payload=b"ab"), PARTS),
+    "no height": (file_of(1, 1, 0, 1, 1, payload=b"a"), NUMBERS),
+    "no width": (file_of(1, 1, 1, 0, 1, payload=b"a"), NUMBERS),
+    "no height of no image": (file_of(1, 0, 0, 1, 0), NUMBERS),
 }
 
 

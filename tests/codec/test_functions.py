@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers import child
+from pixelrnn_ext.codec import self_check
 
 from . import functions
 
@@ -43,6 +44,11 @@ def test_no_value_comes_nearer_to_a_tie_than_any_implementation_errs(name, dista
 
 
 @NAMES
+def test_the_self_check_asks_for_the_values_nearest_to_a_tie(name):
+    assert list(self_check.NEAREST[name]) == functions.nearest_to_ties(name, 32)
+
+
+@NAMES
 def test_the_reference_is_constant_where_it_ends(name):
     values, _ = functions.rounded(name)
     end = {"sigmoid": 2**14, "tanh": 2**14, "exp": 0}[name]
@@ -51,26 +57,16 @@ def test_the_reference_is_constant_where_it_ends(name):
 
 
 @NAMES
-@pytest.mark.parametrize(("layout", "threads"), [("contiguous", 1), ("contiguous", 2), ("strided", 1)])
+@pytest.mark.parametrize(
+    ("layout", "threads"), [("contiguous", 1), ("contiguous", 2), ("strided", 1)], indirect=["threads"]
+)
 def test_torch(name, layout, threads):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    def function(x):
+        x = torch.from_numpy(x)
+        x = x if layout == "contiguous" else torch.stack([x, x], 1)[:, 0]
+        return getattr(torch, name)(x).numpy()
 
-        def function(x):
-            x = torch.from_numpy(x)
-            x = x if layout == "contiguous" else torch.stack([x, x], 1)[:, 0]
-            return getattr(torch, name)(x).numpy()
-
-        assert_rounded(name, function)
-    finally:
-        torch.set_num_threads(before)
-
-
-@NAMES
-def test_numpy(name):
-    formulas = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "exp": np.exp}
-    assert_rounded(name, formulas[name])
+    assert_rounded(name, function)
 
 
 CAPABILITIES = ["default", "avx2", "avx512"]

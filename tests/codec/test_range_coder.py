@@ -164,28 +164,21 @@ LEVELS = pytest.mark.parametrize("levels", [2, 3, 17, 256, MAX_LEVELS])
 @NAMES
 @LEVELS
 def test_probabilities_are_those_of_the_logits(name, levels):
+    """Each step by Python's own integers; of exp the rounded value, which test_functions.py proves."""
     logits = logits_of(name, levels)
     ends = range_coder.cumulative(logits)
-    parts = ends.diff()
-    assert ends.shape == (4, levels + 1) and ends.dtype == torch.int64
-    assert (ends[:, 0] == 0).all() and (ends[:, -1] == WHOLE).all() and (parts >= 1).all()
     both = torch.cat([torch.zeros(4, 1), logits], 1) if levels == 2 else logits
-    expected = both.double().softmax(1) * (WHOLE - levels) + 1
+    assert ends.shape == (4, levels + 1) and ends.dtype == torch.int64
+    for row, found in zip(both.tolist(), ends.tolist()):
+        highest = max(row)
+        weights = [math.floor(math.exp(logit - highest) * WHOLE + 0.5) for logit in row]
+        sums = list(itertools.accumulate(weights, initial=0))
+        assert found == [total * (WHOLE - levels) // sums[-1] + i for i, total in enumerate(sums)]
+        assert found[0] == 0 and found[-1] == WHOLE
+    parts, expected = ends.diff(), both.double().softmax(1) * (WHOLE - levels) + 1
+    assert (parts >= 1).all()
     # A weight is half a part off at most, an end less than one, of their sum and of the whole.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
-
-
-@NAMES
-@LEVELS
-def test_probabilities_are_integer_arithmetic_of_the_weights(name, levels):
-    """Each step by Python's own integers; of exp the rounded value, which test_functions.py proves."""
-    logits = logits_of(name, levels)[0].tolist()
-    logits = [0.0, *logits] if levels == 2 else logits
-    highest = max(logits)
-    weights = [math.floor(math.exp(logit - highest) * WHOLE + 0.5) for logit in logits]
-    sums = list(itertools.accumulate(weights, initial=0))
-    expected = [total * (WHOLE - levels) // sums[-1] + i for i, total in enumerate(sums)]
-    assert range_coder.cumulative(logits_of(name, levels))[0].tolist() == expected
 
 
 def test_an_impossible_symbol_has_one_part_and_can_be_coded():

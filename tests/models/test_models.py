@@ -220,28 +220,20 @@ def test_parameters():
     def shapes(model):
         return {name: tuple(p.shape) for name, p in model.named_parameters()}
 
-    def convolutions(weights):
-        both = [{f"{name}.weight": size, f"{name}.bias": size[:1]} for name, size in weights.items()]
-        return {name: size for one in both for name, size in one.items()}
+    def with_biases(weights):
+        biases = {f"{name}.bias": size[:1] for name, size in weights.items()}
+        return biases | {f"{name}.weight": size for name, size in weights.items()}
 
     row = {"weight_ih": (20, 10, 1, 3), "weight_hh": (20, 5, 3), "bias": (20,), "h0": (5,), "c0": (5,)}
-    assert shapes(px.PixelRNN("row", **sizes)) == (
-        convolutions(shared)
-        | {"blocks.0.condition.weight": (20, 2, 1, 1)}
-        | {"blocks.0.layer." + name: size for name, size in row.items()}
-    )
-    assert shapes(px.PixelCNN(**sizes)) == (
-        convolutions(shared | {"blocks.0.reduce": (5, 10, 1, 1), "blocks.0.layer": (5, 5, 3, 3)})
-        | {"blocks.0.condition.weight": (5, 2, 1, 1)}
-    )
+    row = {f"blocks.0.layer.{name}": size for name, size in row.items()}
+    assert shapes(px.PixelRNN("row", **sizes)) == with_biases(shared) | row | {
+        "blocks.0.condition.weight": (20, 2, 1, 1)
+    }
+    cnn = shared | {"blocks.0.reduce": (5, 10, 1, 1), "blocks.0.layer": (5, 5, 3, 3)}
+    assert shapes(px.PixelCNN(**sizes)) == with_biases(cnn) | {"blocks.0.condition.weight": (5, 2, 1, 1)}
     multiscale = px.MultiScalePixelRNN("row", upsampling_channels=4, factor=6, small={"hidden_channels": 3}, **sizes)
     assert {name.partition(".")[0] for name in shapes(multiscale)} == {"small_model", "upsampling", "large_model"}
-    assert multiscale.upsampling[0].weight.shape == (3, 4, 4, 4) and multiscale.upsampling[2].weight.shape == (
-        4,
-        4,
-        5,
-        5,
-    )
+    assert [multiscale.upsampling[i].weight.shape for i in (0, 2)] == [(3, 4, 4, 4), (4, 4, 5, 5)]
     assert multiscale.small_model.first.weight.shape == (6, 3, 7, 7)
     assert multiscale.large_model.blocks[0].condition.weight.shape == (20, 4 + 2, 1, 1)
 

@@ -90,15 +90,6 @@ def test_the_scores_that_are_stated(name, split, capsys):
     assert float(said[1]) == pytest.approx(px.models.PRETRAINED[name][split], abs=0.005)
 
 
-def test_the_command_knows_a_model_by_its_name(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["sample", NAMES[0], "--out", "digits.png", "--count", "2"]) == 0
-    assert cli.main(["info", NAMES[0]]) == 0
-    sampled, *summary = capsys.readouterr().out.splitlines()
-    assert sampled == "2 samples: digits.png" and any("Pixel" in line for line in summary)
-    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_a_file_comes_before_a_pretrained_model_of_its_name(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / NAMES[0]).write_text("a text, and no checkpoint")
