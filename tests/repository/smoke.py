@@ -1,32 +1,46 @@
 """Checks an installed pixelrnn_ext with nothing but torch.
 
-It has its CPU kernels, takes a step forward and backward, plans its CUDA kernels if it has any, and writes the codec's
-known file.
+It brings no OpenMP beside torch's, takes a step forward and backward, samples from a pretrained model, plans its CUDA
+kernels if it has any, writes the codec's known file, and has its CPU kernels.
 """
 
+import re
 import zlib
+from pathlib import Path
 
 import torch
 
-import pixelrnn_ext as px
 
-if why := px.build_config()["why_no_native"]:
-    raise SystemExit(f"smoke test: expected the CPU kernels, got none: {why}")
+def loaded_openmp():
+    maps = Path("/proc/self/maps")
+    return set(re.findall(r"lib(?:gomp|i?omp)[^/\s]*", maps.read_text())) if maps.exists() else set()
+
+
+of_torch = loaded_openmp()
+import pixelrnn_ext as px  # noqa: E402
+
+
+def expect(right, what, got):
+    if not right:
+        raise SystemExit(f"smoke test: expected {what}, got {got}")
+
 
 layer = px.DiagonalBiLSTM(3, 8)
 images = torch.randn(2, 3, 5, 6, requires_grad=True)
 y = layer(images)
 y.square().mean().backward()
-
+expect(loaded_openmp() == of_torch, f"no OpenMP but torch's {of_torch}", loaded_openmp())
 gradients = {name: parameter.grad for name, parameter in layer.named_parameters()}
 for name, tensor in {"output": y, "input gradient": images.grad, **gradients}.items():
-    if tensor is None or not tensor.isfinite().all():
-        raise SystemExit(f"smoke test: expected finite values in {name}, got {tensor}")
+    expect(tensor is not None and tensor.isfinite().all(), f"finite values in {name}", tensor)
+drawn = px.pretrained("mnist5k-row").sample(1, (1, 3, 4))
+expect(drawn.shape == (1, 1, 3, 4), "a sample of shape (1, 1, 3, 4)", tuple(drawn.shape))
 
-if px.build_config()["cuda"]:
+config = px.build_config()
+if config["cuda"]:
     plan = px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0))
-    if not plan.forward.startswith("forward_bf16_") or not plan.backward.startswith("backward_bf16_"):
-        raise SystemExit(f"smoke test: expected resident kernels for compute capability 9.0, got {plan}")
+    is_resident = plan.forward.startswith("forward_bf16_") and plan.backward.startswith("backward_bf16_")
+    expect(is_resident, "resident kernels for compute capability 9.0", plan)
 
 # Parameters and images that no random numbers of torch make: the same file with every torch, for ever.
 model = px.PixelRNN("diagonal", image_channels=3, levels=5, hidden_channels=6, num_layers=2, head_channels=7)
@@ -35,9 +49,6 @@ with torch.no_grad():
         parameter.copy_(((torch.arange(parameter.numel()) * 37 % 101 - 50) / 64).view(parameter.shape))
 images = (torch.arange(70 * 3 * 4 * 5) ** 2 // 7 % 5).view(70, 3, 4, 5)  # more than a block
 file = model.compress(images)
-if zlib.crc32(file) != 237086900:
-    raise SystemExit(
-        f"smoke test: expected the codec's known file, got one of {len(file)} bytes, CRC-32 {zlib.crc32(file)}"
-    )
-if not torch.equal(model.decompress(file), images):
-    raise SystemExit("smoke test: expected the images that were compressed, got others")
+expect(zlib.crc32(file) == 237086900, "the codec's known file", f"{len(file)} bytes, CRC-32 {zlib.crc32(file)}")
+expect(torch.equal(model.decompress(file), images), "the images that were compressed", "others")
+expect(config["why_no_native"] is None, "the CPU kernels", f"none: {config['why_no_native']}")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -19,29 +20,6 @@ SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", 
 
 # What pip does in an isolated build, without a network: setuptools and ninja are those of this environment.
 HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
-
-# An installation in place has a finder, which would lend the wheel what it lacks.
-USE = """
-import sys
-sys.meta_path = [finder for finder in sys.meta_path if not getattr(finder, "__module__", "").startswith("__editable__")]
-import pathlib, re, torch
-def openmp():
-    maps = pathlib.Path("/proc/self/maps")
-    return set(re.findall(r"lib(?:gomp|i?omp)[^/\\s]*", maps.read_text())) if maps.exists() else set()
-of_torch = openmp()
-import pixelrnn_ext as px
-assert px.__file__.startswith(sys.argv[1]), f"expected the wheel's package, got {px.__file__}"
-layer = px.DiagonalBiLSTM(3, 8)
-y = layer(torch.randn(2, 3, 5, 6))
-y.sum().backward()
-assert openmp() == of_torch, "expected the kernels to bring no OpenMP of their own"
-assert y.isfinite().all() and all(p.grad.isfinite().all() for p in layer.parameters())
-assert px.pretrained("mnist5k-row").sample(1, (1, 3, 4)).shape == (1, 1, 3, 4)
-from pixelrnn_ext.operators import library
-print("native:", library.why_no_native())
-print("compiler:", px.build_config()["compiler"])
-print("cuda:", library.why_no_cuda())
-"""
 
 
 def python(*arguments, cwd, **environment):
@@ -70,12 +48,13 @@ def build(kind, source, **environment):
 
 
 def use(wheel):
-    """What a layer's caller in another folder sees of an unpacked wheel."""
+    """Returns what the smoke test says of an unpacked wheel, and what the wheel says of its build."""
     target = wheel.parent / "installed"
     zipfile.ZipFile(wheel).extractall(target)
-    done = python("-c", USE, target, cwd=wheel.parent, PYTHONPATH=str(target))
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    path = [str(target), *(folder for folder in sys.path if folder.endswith("-packages"))]
+    # -S: an installation in place has a finder, which would lend the wheel what it lacks.
+    smoke = python("-S", ROOT / "tests/repository/smoke.py", cwd=wheel.parent, PYTHONPATH=os.pathsep.join(path))
+    return smoke.stdout, runpy.run_path(str(target / "pixelrnn_ext/_build_info.py"))["BUILD"]
 
 
 @pytest.fixture
@@ -100,13 +79,11 @@ def sdist(source, tmp_path):
     return folder
 
 
-def test_sdist_holds_every_source(sdist):
-    suffixes = {".cpp", ".h", ".cu", ".cuh", ".json", ".md", ".py", ".safetensors", ".typed"}
+def test_sdist_holds_every_source(source, sdist):
     for top in ("csrc", "build_tools", "pixelrnn_ext"):
-        paths = [path.relative_to(ROOT) for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
-        expected = {path for path in paths if path.name != "_build_info.py"}
-        missing = {path for path in expected if not (sdist / path).is_file()}
-        assert expected and not missing, f"the sdist lacks {sorted(map(str, missing))}"
+        paths = [path.relative_to(source) for path in (source / top).rglob("*") if path.is_file()]
+        missing = {path.as_posix() for path in paths if not (sdist / path).is_file()}
+        assert paths and not missing, f"the sdist lacks {sorted(missing)}"
 
 
 def with_flag(compiler, flag, folder):
@@ -124,14 +101,14 @@ def test_wheel_of_the_sdist_computes(sdist):
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
-    said = use(wheel)
+    smoke, build_info = use(wheel)
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
-    assert "native: None" in said and f"compiler: {version}\n" in said
+    assert smoke == "" and build_info["compiler"] == version
     (module,) = (wheel.parent / "installed").rglob("_C*.so")
     if sys.platform == "linux":  # elsewhere the linker may keep names of object files
         for folder in (sdist, Path(torch.__file__).parent):
             assert os.fsencode(folder) not in module.read_bytes(), f"expected messages that do not name {folder}"
-    assert "cuda: pixelrnn_ext was built without its CUDA kernels: PIXELRNN_CUDA=0" in said
+    assert build_info["why_no_cuda"] == "PIXELRNN_CUDA=0"
 
 
 @pytest.mark.parametrize("compiler", ["missing", pytest.param("without vectors", marks=pytest.mark.sweep)])
@@ -142,8 +119,9 @@ def test_without_a_compiler_for_the_kernels_the_reference_is_installed(source, t
         cxx, why = with_flag("c++", "-Dvector_size=no_such_attribute", tmp_path), "does not compile the kernels"
     else:
         pytest.skip("needs c++")
-    said = use(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
-    assert f"native: pixelrnn_ext was built without its CPU kernels: the C++ compiler {str(cxx)!r} {why}" in said
+    smoke, _ = use(build("wheel", source, CXX=str(cxx), PIXELRNN_CUDA="0"))
+    reason = f"pixelrnn_ext was built without its CPU kernels: the C++ compiler {str(cxx)!r} {why}"
+    assert smoke.startswith(f"smoke test: expected the CPU kernels, got none: {reason}")
 
 
 def test_python_m_pixelrnn_ext_prints_the_build(tmp_path):
