@@ -11,27 +11,13 @@ FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "examples", "pixelrnn_ex
 FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
 # Not the change log, which names what was.
-PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md")
+PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md", ".github/*.md")
 DOCUMENTS = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)} - {ROOT / "CHANGELOG.md"})
 
 SOURCE = re.compile(r"(?<![\w./*-])[\w./*-]+\.(?:py|cpp|h|cu|cuh|md|toml|cff)(?![\w*])")
 PLACE = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)}|\.ci|\.github)/[\w./*-]*\w")
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_files_that_a_document_names_exist(document):
-    """By their last parts, as a document is written: ``plan.cpp``, ``cuda/plan.cpp`` and ``csrc/cuda/plan.cpp`` are one
-    file."""
-    # Files of an example, and those that a command leaves in the user's folder, are none of ours.
-    text = re.sub(
-        r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", document.read_text(), flags=re.MULTILINE | re.DOTALL
-    )
-    names = {name.removeprefix("../") for name in SOURCE.findall(text)}
-    missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]
-    missing += [name for name in set(PLACE.findall(text)) if not any(ROOT.glob(name))]
-    missing += [link for link, _ in LINK.findall(text) if not (document.parent / link).exists()]
-    assert not missing, f"{document.name} names what is not there: {', '.join(sorted(missing))}"
+TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def anchors(document):
@@ -41,14 +27,22 @@ def anchors(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_headings_that_a_document_links_exist(document):
-    links = [(link, anchor) for link, anchor in LINK.findall(document.read_text()) if anchor]
-    missing = [
-        f"{link}#{anchor}"
-        for link, anchor in links
-        if anchor not in anchors(document.parent / link if link else document)
-    ]
-    assert not missing, f"{document.name} links what is not there: {', '.join(missing)}"
+def test_what_a_document_names_exists(document):
+    """Files by their last parts, as a document is written: ``plan.cpp``, ``cuda/plan.cpp`` and ``csrc/cuda/plan.cpp``
+    are one file. Links, and the headings that they lead to. Targets of make."""
+    text = document.read_text()
+    # Files of an example, and those that a command leaves in the user's folder, are none of ours.
+    ours = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
+    names = {name.removeprefix("../") for name in SOURCE.findall(ours)}
+    missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]
+    missing += [name for name in set(PLACE.findall(ours)) if not any(ROOT.glob(name))]
+    for link, anchor in LINK.findall(ours):
+        file = document.parent / link if link else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            missing.append(f"{link}#{anchor}")
+    named = re.findall(r"(?:^|`)make ([a-z -]+?)(?:`| *#| *$)", text, re.MULTILINE)
+    missing += {name for names in named for name in names.split()}.difference(TARGETS)
+    assert not missing, f"{document.name} names what is not there: {', '.join(sorted(missing))}"
 
 
 def test_readme_is_short():
@@ -63,12 +57,3 @@ def test_a_hook_before_a_commit_is_what_ci_runs():
     group = re.search(r"^lint = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     hooks = re.findall(r"additional_dependencies: \[(.*)\]", (ROOT / ".pre-commit-config.yaml").read_text())
     assert {hook.strip('"') for hook in hooks} == set(re.findall(r'"(.*?)"', group))
-
-
-@pytest.mark.parametrize(
-    "document", [*DOCUMENTS, ROOT / ".github/pull_request_template.md"], ids=lambda path: path.name
-)
-def test_targets_that_a_document_names_exist(document):
-    named = re.findall(r"(?:^|`)make ([a-z -]+?)(?:`| *#| *$)", document.read_text(), re.MULTILINE)
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert {name for names in named for name in names.split()} <= set(targets)

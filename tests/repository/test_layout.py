@@ -83,17 +83,15 @@ SHARED = {"helpers", "core", "emulator", "sass_model"}
 
 def test_no_test_imports_from_a_test():
     """A helper lies in the room of the tests that import it, or in tests/helpers."""
-    rooms = (
-        {path.name for path in TESTS.iterdir() if path.is_dir()} - SHARED - {"benchmarks"}
-    )  # of the same name: a folder
+    folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
+    rooms = folders - SHARED - {"benchmarks"}  # of which name a folder is on the path
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
-            module = getattr(node, "module", None) or ""
-            words = [word for name in [module, *names] for word in name.split(".")]
-            where = f"{path.relative_to(TESTS)} imports {module} {names}"
-            assert not any(word.startswith("test_") for word in words), where
-            if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level):
-                assert not rooms & {name.split(".")[0] for name in ([module] if module else names)} - {"benchmarks"}, (
-                    where
-                )
+            if not isinstance(node, (ast.Import, ast.ImportFrom)):
+                continue
+            module = f"{'.' * node.level}{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                words = f"{module}{alias.name}".split(".")
+                where = f"{path.relative_to(TESTS)} imports {module}{alias.name}"
+                assert not any(word.startswith("test_") for word in words), where
+                assert words[0] not in rooms, where
