@@ -21,17 +21,15 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
     corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values  # of two: (count, axis, from and to)
     low, high = (corners * (side - 1)).round().unbind(-1)
     at = torch.arange(side)
-    images, inside = torch.zeros(count, side, side, dtype=torch.bool), torch.zeros(count, side, side, dtype=torch.bool)
-    for first, last in zip(low, high):
 
-        def within(margin: int, first: Tensor = first, last: Tensor = last) -> Tensor:
-            spans = [(at >= first[:, i, None] + margin) & (at <= last[:, i, None] - margin) for i in (0, 1)]
-            return spans[0][:, :, None] & spans[1][:, None, :]
+    def boxes(margin: int) -> Tensor:
+        """Where each of the two rectangles is, without the margin, (2, count, side, side)."""
+        spans = (at >= low[..., None] + margin) & (at <= high[..., None] - margin)
+        return spans[:, :, 0, :, None] & spans[:, :, 1, None, :]
 
-        images |= within(0) & ~within(1)
-        inside |= within(1)
+    outlines, inside = (boxes(0) & ~boxes(1)).any(0), boxes(1).any(0)
     noise = 0.3 * torch.randn(count, 1, side, side, generator=generator)
-    return images[:, None].float() + noise, inside[:, None].float()
+    return outlines[:, None].float() + noise, inside[:, None].float()
 
 
 def convolutions(channels: int) -> nn.Module:

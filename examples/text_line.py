@@ -8,8 +8,6 @@ many parameters. Needs the `train` extra; takes two minutes on two cores.
 """
 
 import argparse
-import contextlib
-import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -214,27 +212,12 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
     return figure
 
 
-def check_picture(out: Path) -> None:
-    """Before the training, not after it."""
-    if out.suffix != ".png":
-        raise ValueError(f"expected --out to end in .png, got {out}")
-    check_out(out, animate=False)
-    need("matplotlib.figure")
-
-
-def positive(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) < math.inf:
-            return value
-    raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
-
-
 def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="lstm2d")
     parser.add_argument("--steps", type=whole(1), default=2000, help="(%(default)s)")
     parser.add_argument("--batch", type=whole(1), default=32, help="lines of a step (%(default)s)")
-    parser.add_argument("--learning-rate", type=positive, default=1e-2, help="the highest (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=1e-2, help="the highest (%(default)s)")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose digits are read at last")
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
@@ -243,7 +226,8 @@ def main(arguments: list[str] | None = None) -> float:
     try:
         device = distributed.choose_device(options.device)
         if options.out:
-            check_picture(options.out)
+            check_out(options.out, animate=False)  # before the training, not after it
+            need("matplotlib.figure")
         train_digits, unseen = Digits.of("train"), Digits.of(options.split)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
