@@ -1,4 +1,4 @@
-"""Images of one size with their condition, and how far coding them is."""
+"""Images of one size with their condition, and progress over batches."""
 
 from typing import NamedTuple
 
@@ -21,27 +21,24 @@ class Sized(NamedTuple):
     def rows(self) -> int:
         return self.n * self.images.shape[2]
 
-    def some(self, index: Tensor) -> "Sized":
-        """Those of an index."""
+    def select(self, index: Tensor) -> "Sized":
         return Sized(self.images[index], condition_of(self.condition, index))
 
 
 def condition_of(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
-    """That of some images; it may be one for all."""
+    """Selects the condition of some images. A condition of batch size 1 applies to all images."""
     return condition if condition is None or condition.shape[0] == 1 else condition[index]
 
 
 class Report:
-    """Progress over batches, in rows of images; ``progress`` is that of ``model.sample``."""
+    """Progress over batches, one after the other, in rows of images of ``total``; calls ``progress`` (reporter)."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
         self._call = reporter(progress)
         self._before, self._total = 0, total
 
-    def of(self, rows: int) -> Progress | None:
-        """That of a batch with so many rows of images, which reports its own."""
+    def of_batch(self, rows: int) -> Progress | None:
+        """Returns the callback for the next batch. It maps the batch's progress to ``rows`` of the total."""
         call, before, total = self._call, self._before, self._total
-        return call and (lambda done, of: call(before + rows * done // of, total))
-
-    def end(self, rows: int) -> None:
         self._before += rows
+        return call and (lambda done, of: call(before + rows * done // of, total))

@@ -1,4 +1,4 @@
-"""Images to bytes and back."""
+"""The codec: a model that turns images into bytes and back."""
 
 import itertools
 import math
@@ -28,36 +28,35 @@ from .container import Bytes, Contents, Group
 from .model import fingerprint, prepared, recordings
 
 PROFILE = 0
-STREAM = 8192  # bytes of a stream, about: its end and its length cost three or four
-MEMORY_AT_ONCE = 256 << 20  # bytes that decoding a stream takes, or encoding a batch; an image may take more
+STREAM = 8192  # bytes of a stream, about; its end and its length cost three or four
+MEMORY_AT_ONCE = 256 << 20  # bytes for decoding a stream or encoding a batch; one image may take more
 
 
 @contextmanager
 def _on_real_tensors() -> Iterator[None]:
-    """Leaves out what a user's mode, such as ``with torch.device("meta")``, does to the tensors that are made here."""
+    """Hides a user's mode, such as ``with torch.device("meta")``, from the tensors that are made here."""
     with torch._C.DisableTorchFunction():
         yield
 
 
 class Codec:
-    """A model as a codec of images, lossless, whose files have the size that its likelihood promises.
+    """A lossless codec of images, whose files have the size that a model's likelihood promises.
 
-    All arithmetic that a value's probability depends on is exact (docs/compression.md), so that a file is the same, and
-    decodes, with any instruction set, number of threads, batch size and version of the libraries. It runs on the CPU,
-    wherever the model is. A file needs its model for ever: keep the checkpoint with it.
+    All arithmetic that a value's probability depends on is exact (docs/compression.md). So a file is the same, and
+    decodes, with any instruction set, number of threads, batch size and version of the libraries. The codec runs on the
+    CPU, wherever the model is. A file needs its model for ever: keep the checkpoint with it.
 
-    ``fingerprint``, eight bytes, is the model's: models with the same one decode each other's files.
+    ``fingerprint``, eight bytes, identifies the model: models with the same one decode each other's files.
 
     Args:
-        model: a PixelRNN, PixelCNN or MultiScalePixelRNN. A copy is kept: later changes of the model are none of the
-            codec.
+        model: a PixelRNN, PixelCNN or MultiScalePixelRNN. The codec keeps a copy, which later changes do not reach.
 
     Raises:
         TypeError: another model.
         ValueError: a parameter is not finite, weights are so large that sums would not be exact, or the model has more
             than 4096 levels.
-        RuntimeError: arithmetic here is not what it has to be. PyTorch's steps (``backend="reference"``, or no compiled
-            kernels) ask it in every call, too, since they depend on the rounding mode of the threads.
+        RuntimeError: arithmetic here is not what it has to be. With PyTorch's steps (``backend="reference"``, or no
+            compiled kernels) every call checks it, too, since they depend on the rounding mode of the threads.
 
     Example:
         >>> from pixelrnn_ext.codec import Codec
@@ -99,14 +98,14 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Callable[[int, int], None] = False,
     ) -> bytes:
-        """A file of images.
+        """Returns a file of images.
 
         Args:
-            images: (N, C, H, W) of integers in [0, levels), or a sequence of such tensors, for images of several sizes.
+            images: (N, C, H, W) of integers in [0, levels), or a sequence of such tensors for images of several sizes.
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``, or a
-                sequence of them. It is not in the file: who decompresses has to give it again.
-            streams: parts of the file that can be decoded at once, one a thread, for each size of images; None makes
-                one of 8 KiB. Each costs two to four bytes.
+                sequence of them. The file does not keep it: decompressing needs it again.
+            streams: parts of the file that threads decode at once, for each size of images. Each costs two to four
+                bytes. None makes parts of about 8 KiB.
             batch_size: images that are computed at once, at most. The file does not depend on it.
             progress: called with (done, all) after every row of pixels; True writes them to stderr.
 
@@ -115,12 +114,11 @@ class Codec:
         """
         if streams is not None:
             streams = integer("streams", streams)
-        groups, given = [], []
-        for n, intervals in self._encoded(images, condition, batch_size, progress):
-            given.append(n.images)
-            groups.append(self._group(n, intervals, streams))
-        contents = Contents(PROFILE, self.fingerprint, container.checksum(given), groups)
-        return container.write(contents)
+        tensors, groups = [], []
+        for sized, intervals in self._encoded(images, condition, batch_size, progress):
+            tensors.append(sized.images)
+            groups.append(self._group(sized, intervals, streams))
+        return container.write(Contents(PROFILE, self.fingerprint, container.checksum(tensors), groups))
 
     @_on_real_tensors()
     def bits(
@@ -131,7 +129,7 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Callable[[int, int], None] = False,
     ) -> Tensor:
-        """What each image takes, (N,) of float64, of all sizes: the file's streams without their ends.
+        """Returns the bits of each image, (N,) of float64, in the streams of :meth:`compress` without their ends.
 
         Arguments and errors as in :meth:`compress`.
         """
@@ -151,20 +149,18 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Callable[[int, int], None] = False,
     ) -> Tensor:
-        """The images of a file, (N, C, H, W) of int64.
+        """Returns the images of a file, (N, C, H, W) of int64.
 
         Args:
             data: the file.
-            condition: as it was given to :meth:`compress`.
-            max_bytes: of memory that the images and decoding them may take.
+            condition, progress: as in :meth:`compress`.
+            max_bytes: memory that the images and decoding them may take.
             batch_size: images that are decoded at once, about.
-            progress: as in :meth:`compress`.
 
         Raises:
-            TypeError: not bytes.
+            TypeError: the data are not bytes.
             ValueError: the data are no file of this codec, damaged, or not complete; the file was written with another
-                model or another condition, would take more memory than allowed, or has images of several sizes
-                (:meth:`decompress_groups`).
+                model or condition, needs more memory, or has images of several sizes (:meth:`decompress_groups`).
         """
         contents = self._read(data)
         if len(contents.groups) != 1:
@@ -182,10 +178,7 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Callable[[int, int], None] = False,
     ) -> list[Tensor]:
-        """The images of a file of any sizes: the tensors that it was made of.
-
-        Arguments and errors as in :meth:`decompress`.
-        """
+        """Returns the images of a file, a tensor for each size. Arguments and errors as in :meth:`decompress`."""
         return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
 
     def _read(self, data: bytes | bytearray | memoryview) -> Contents:
@@ -204,7 +197,7 @@ class Codec:
         batch_size: int,
         progress: bool | Callable[[int, int], None],
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
-        """Each group of images with the intervals of its values."""
+        """Yields each group of images with the intervals of its values."""
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
         if not isinstance(images, Iterable):  # as tensors are
@@ -217,9 +210,8 @@ class Codec:
         for group in groups:
             batches = []
             for index in torch.arange(group.n).split(min(batch_size, self._at_once(group))):
-                batch = group.some(index)
                 encoding = Encoding(self._grid, self._recordings)
-                self._run(encoding, batch, report)
+                self._run(encoding, group.select(index), report)
                 batches.append(encoding.parts)
             yield group, [_joined(parts) for parts in zip(*batches)]
         self._check_threads()
@@ -227,7 +219,7 @@ class Codec:
     def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
-            size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ elsewhere
+            size = len(self._encode(torch.cat(everything)))  # exact: a sum of logarithms might differ elsewhere
             together = self._at_once(group)
             needed = -(-group.n // together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
@@ -253,12 +245,12 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # Of no image, too: its height and width may be anything.
+        # At least one image, since the height and width of no image may be anything.
         own = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = own + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large(contents.groups, max_bytes, needed)
-        # Views of one number until they are decoded.
+        # Views of one number, which take no memory until the condition is checked.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._with_conditions(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -274,10 +266,9 @@ class Codec:
         return out
 
     def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
-        """The streams that are decoded at once, and the images of each.
+        """Returns which streams are decoded at once, and the images of each.
 
-        That is as many as there are threads, or as have ``batch_size`` images in their blocks, or as ``memory`` holds
-        blocks of, of which it holds one.
+        They are as many as there are threads, or more if their blocks have ``batch_size`` images, within ``memory``.
         """
         streams = group.streams
         if not streams:
@@ -288,26 +279,26 @@ class Codec:
         return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        """What decoding a stream takes, beside the images."""
+        """Returns the memory for decoding a stream, beside the images."""
         return _block(group) * self._bytes_of_image(group.height, group.width)
 
     def _decode(
         self, group: Sized, streams: Streams, shares: list[tuple[int, int]], images: Tensor, report: Report
     ) -> None:
-        """Fills in the images of some streams, a block of each at once."""
+        """Decodes streams into ``images``, a block of each stream at once."""
         for together in itertools.zip_longest(*(container.blocks(*share) for share in shares), fillvalue=(0, 0)):
             index = torch.cat([torch.arange(*block) for block in together])
             streams.take([last - first for first, last in together])
-            images[index] = self._run(Decoding(self._grid, self._recordings, streams), group.some(index), report)
+            images[index] = self._run(Decoding(self._grid, self._recordings, streams), group.select(index), report)
         if not streams.finished():
             raise ValueError(f"{WRONG}: a stream goes on behind its images")
 
     def _at_once(self, group: Sized) -> int:
-        """How many images of a group memory is taken for."""
+        """Returns how many images of a group are encoded at once, by their memory."""
         return max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
 
     def _bytes_of_image(self, height: int, width: int) -> int:
-        """What coding one takes, beside its values in the result."""
+        """Returns the memory for coding one image, beside its values in the result."""
         channels, told = self._model.image_channels, self._model.condition_channels
         if not self._needs:
             side = getattr(self._model, "factor", 1)
@@ -320,7 +311,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """For PyTorch's steps. The compiled operators set the floating-point environment of their threads."""
+        """Checks the threads of PyTorch's steps. Compiled operators set the environment of their threads."""
         if not self._guarded:
             self_check.check_threads()
 
@@ -337,10 +328,7 @@ class Codec:
         )
         with without_autocast("cpu"):
             condition = None if group.condition is None else self._grid.written(group.condition.double())
-            values = self._model._draw(sampler, draws, condition, report and report.of(group.rows))
-        if report:
-            report.end(group.rows)
-        return values
+            return self._model._draw(sampler, draws, condition, report and report.of_batch(group.rows))
 
     def _with_conditions(self, tensors: list[Tensor], condition: Tensor | Sequence[Tensor] | None) -> list[Sized]:
         conditions: list[Any] = list(condition) if isinstance(condition, (list, tuple)) else [condition]
@@ -361,14 +349,14 @@ class Codec:
 
 
 def _on_cpu(name: str, tensor: Tensor) -> Tensor:
-    """ValueError where there is nothing to copy."""
+    """Returns the tensor on the CPU. ValueError: it has no values."""
     if readable(tensor) is None:
         raise ValueError(f"expected {name} with values, got a meta tensor, which has none")
     return tensor.cpu()
 
 
 def _block(group: Group) -> int:
-    """How many images of a stream are decoded at once; 0 of a group without any."""
+    """Returns how many images of a stream are decoded at once; 0 for a group without images."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 

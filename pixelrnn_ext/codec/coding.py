@@ -1,5 +1,7 @@
-"""What coding makes of images and of streams: samplers (pixelrnn_ext.sampling), so that a model's own wiring says in
-what order its networks go over them."""
+"""Samplers (pixelrnn_ext.sampling) that encode images, or decode streams, in place of drawing random values.
+
+A multi-scale model so runs its networks in its own order.
+"""
 
 import math
 from collections.abc import Iterator
@@ -23,25 +25,22 @@ from .batches import condition_of
 from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
-# A file that is whole, of this model, and does not decode.
+# Why a whole file of this model does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes that coding an image takes: a constant, and factors of its width and of its pixels. They are exact, because the
-# number of streams depends on them.
+# Bytes for coding an image: a constant, and factors of its width and of its pixels. They are exact, because the number
+# of streams depends on them.
 Needs = tuple[Fraction, Fraction, Fraction]
-_PIXELS = 2**14  # of a pass, which reads and writes each map several times: they should stay in a cache
+_PIXELS = 2**14  # of a pass, whose maps are read several times and should stay in a cache
 
 
 class Intervals(NamedTuple):
-    """Interval of each value in [0, 2**24), start << 32 | stop, and whether the value is coded.
-
-    Both are (H, W, N, C): a network goes over rows, columns and colours in this order, for all images at once.
-    """
+    """Intervals of values in [0, 2**24), start << 32 | stop, and whether each value is coded; (H, W, N, C) both."""
 
     values: Tensor
     coded: Tensor
 
     def bits(self) -> Tensor:
-        """Returns what each image takes, (N,) of float64."""
+        """Returns the bits of each image, (N,) of float64."""
         widths = (self.values & 0xFFFFFFFF) - (self.values >> 32)
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
@@ -53,7 +52,7 @@ class Intervals(NamedTuple):
 
 @dataclass
 class Encoding:
-    """Draws nothing: ``parts`` gets the intervals of the given images' values, for each network of the model."""
+    """Collects in ``parts`` the intervals of the given images' values, for each network of the model."""
 
     grid: Grid
     recordings: Recordings
@@ -83,7 +82,7 @@ class Encoding:
         return draws.values
 
     def _rows(self, model: PixelModel, network: Network, images: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Each row's number, and its intervals (W, N, C)."""
+        """Yields each row's number, and its intervals (W, N, C)."""
         rows, colours = network.rows, images.shape[1]
         values, intervals = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
         levels = _scaled(model, torch.arange(model.levels), self.grid)
@@ -96,11 +95,7 @@ class Encoding:
 
 @dataclass
 class Decoding:
-    """Draws the values that streams say.
-
-    Raises:
-        ValueError: a stream ends before its images do.
-    """
+    """Decodes values from streams. ValueError: a stream ends before its images do."""
 
     grid: Grid
     recordings: Recordings
@@ -128,10 +123,7 @@ class Decoding:
 
 
 class Measuring:
-    """Draws nothing, of no image: ``needs`` gets what parts of the coding of an image of ``height`` and ``width`` take.
-
-    Each has bytes that no size changes, those of a column and those of a pixel.
-    """
+    """Collects in ``needs`` the memory for coding an image of ``height`` and ``width``, by a run over no image."""
 
     grid: Grid
     recordings: Recordings
@@ -153,7 +145,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_of_column + value
-        # A condition is made of parts, or copied; the values are, where some are known.
+        # A condition is joined of parts, or copied; so are the values where some are known.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         part = Fraction(height * width, self._pixels)
@@ -163,16 +155,15 @@ class Measuring:
 
 
 def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> Fraction:
-    """Returns the bytes that an output pixel takes: torch computes all products before it adds them up."""
+    """Returns the bytes of an output pixel: torch computes all products before it adds them up."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
 
 
 class _Passes(Network):
-    """A network without recurrences over images that are given: a pass for each band of rows, with the rows above that
-    it reads.
+    """A network without recurrences over given images, by a pass for each band of rows and the rows above it.
 
-    Exact sums have no order, so that its logits are those of the steps.
+    Exact sums have no order, so the logits are the same as with steps.
     """
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
@@ -186,7 +177,7 @@ class _Passes(Network):
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
         self._last_read = recording.last_read()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # At worst half of a band is computed once more.
+        # At worst half of a band is computed twice.
         self._height = height if height * width <= _PIXELS else max(_PIXELS // width, 2 * self._above, 1)
         self._logits = self._band(0)
         self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
@@ -195,12 +186,12 @@ class _Passes(Network):
     def begin_row(self, row: int) -> None:
         within = row % self._height
         if row and not within:
-            del self._logits  # before there are others
+            del self._logits  # frees the memory for the next band
             self._logits = self._band(row)
         self.rows.fill(self.output, self._logits[:, :, within : within + 1])
 
     def _band(self, row: int) -> Tensor:
-        """The logits of the rows from ``row`` on."""
+        """Returns the logits of a band that begins at ``row``."""
         top = max(row - self._above, 0)
         rows = slice(top, row + self._height)
         results = {o: map[:, :, rows] if _has_rows(map) else map for o, map in self._maps.items()}
@@ -227,5 +218,5 @@ def _has_rows(value: Any) -> bool:
 
 
 def _scaled(model: PixelModel, values: Tensor, grid: Grid) -> Tensor:
-    """What the network reads of values."""
+    """Returns values as the network reads them."""
     return grid.rounded(model.scaled(values))

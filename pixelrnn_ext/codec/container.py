@@ -1,4 +1,4 @@
-"""The file of the codec, format 1: what is in it, and what is refused without a model. Numbers are little-endian.
+"""Reads and writes the file of the codec, format 1, and checks all that needs no model. Numbers are little-endian.
 
 | bytes | what |
 |---|---|
@@ -10,10 +10,10 @@
 | varints | the number of groups; for each group N, H, W, the number of streams and the bytes of each stream |
 | rest | the streams, in the order of the groups |
 
-A group is a run of images of one size, a stream a part of a group (`shares`), in the order block of images (`blocks`),
-network (of a multi-scale model the small one first), row, column, colour, image. Of the last group's last stream the
-bytes are not said: it takes the rest. A varint has seven bits in a byte, the low ones first, and the eighth bit where
-another byte follows; it is as short as can be.
+A group is a run of images of one size, and a stream is a part of a group (`shares`). The order in a stream is block of
+images (`blocks`), network (a multi-scale model's small one first), row, column, colour, image. The last group's last
+stream takes the rest, so its size is not in the file. A varint has seven bits in a byte, the low ones first, and the
+eighth bit where another byte follows; it is as short as can be.
 """
 
 import itertools
@@ -46,7 +46,7 @@ class Group(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What is in a file: ``profile`` and ``fingerprint`` are for a model to compare, ``checksum`` is of the images."""
+    """The contents of a file. A model compares ``profile`` and ``fingerprint``; ``checksum`` is of the images."""
 
     profile: int
     fingerprint: bytes
@@ -55,17 +55,17 @@ class Contents(NamedTuple):
 
 
 def shares(images: int, streams: int) -> list[tuple[int, int]]:
-    """The images of each stream: the first one, and one behind the last."""
+    """Returns the range of images of each stream: the first one, and one behind the last."""
     return [(images * s // streams, images * (s + 1) // streams) for s in range(streams)]
 
 
 def blocks(first: int, last: int) -> list[tuple[int, int]]:
-    """The images of a stream that are decoded together, a block of :data:`BLOCK` after the other."""
+    """Returns the ranges of a stream's images that are decoded together, :data:`BLOCK` images each."""
     return [(i, min(i + BLOCK, last)) for i in range(first, last, BLOCK)]
 
 
 def checksum(groups: Iterable[Tensor]) -> int:
-    """CRC-32 of all values, groups of integers (N, C, H, W), as int16 in the order of the tensors."""
+    """Returns the CRC-32 of groups of integers (N, C, H, W), as int16 in the order of the tensors."""
     crc = 0
     for images in groups:
         crc = zlib.crc32(images.to("cpu", torch.int16).contiguous().numpy().astype("<i2", copy=False).data, crc)
@@ -73,10 +73,10 @@ def checksum(groups: Iterable[Tensor]) -> int:
 
 
 def write(contents: Contents) -> bytes:
-    """The file.
+    """Returns the file.
 
     Raises:
-        ValueError: what it would hold could not be read again.
+        ValueError: the contents could not be read again.
 
     Example:
         >>> from pixelrnn_ext.codec.container import Contents, Group, read, write
@@ -105,14 +105,14 @@ def write(contents: Contents) -> bytes:
 
 
 def read(data: Bytes) -> Contents:
-    """What is in a file; its streams are views of the data.
+    """Returns the contents of a file; the streams are views of the data.
 
-    The numbers that a file claims are compared with each other and with its size before anything is made of them.
-    Whether the images fit into memory is for who decodes them.
+    The numbers in a file are compared with each other and with its size before they are used. Whether the images fit
+    into memory is not checked.
 
     Raises:
         TypeError: the data are not bytes.
-        ValueError: they are no file of this format, not a whole one, or one with numbers that do not fit each other.
+        ValueError: they are no file of this format, not complete, or have numbers that do not fit each other.
     """
     try:
         view = memoryview(data).cast("B")
@@ -132,7 +132,7 @@ def read(data: Bytes) -> Contents:
 
 
 def _fit(images: int, height: int, width: int, lengths: list[int]) -> bool:
-    """Whether a group can have streams of these bytes."""
+    """Returns whether a group can have streams of these lengths."""
     streams_fit = 1 <= len(lengths) <= images and min(lengths) >= 1 if lengths else images == 0
     return streams_fit and height >= 1 and width >= 1
 
@@ -168,7 +168,7 @@ def _varint(number: int) -> bytes:
 
 
 class _Numbers:
-    """Reads varints."""
+    """Reads varints from ``view``, from position ``at`` on."""
 
     def __init__(self, view: memoryview) -> None:
         self.view, self.at = view, 0

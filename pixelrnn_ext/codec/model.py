@@ -1,4 +1,4 @@
-"""The model that codes: a copy with parameters on the grid, so that all of its sums are exact."""
+"""Prepares the model that codes: a copy with parameters on the grid, so that all of its sums are exact."""
 
 import copy
 import hashlib
@@ -25,20 +25,20 @@ from ..incremental.wrappers import (
     unwrapped,
 )
 
-Recordings = dict[Any, Recording]  # of each network of a model
-_EXACT = 53  # bits of an integer that float64 holds
+Recordings = dict[Any, Recording]  # {network of a model: its recording}
+_EXACT = 53  # bits of an integer that a float64 holds
 
 
 @torch.no_grad()
 def prepared(model: nn.Module, grid: Grid) -> Any:
-    """A copy of a model to code with: plain parameters on the grid, in float64 on the CPU, and nothing compiled.
+    """Returns a copy of a model to code with: plain parameters on the grid, in float64 on the CPU, nothing compiled.
 
     Parametrisations are computed in float64, so that every machine gets the same parameters.
 
     Raises:
         TypeError: a parameter is sharded.
-        ValueError: a parameter is not finite or has no values, or a layer's sums could leave the integers that are
-            exact; what a mask removes counts.
+        ValueError: a parameter is not finite or has no values, or a layer's sums, with all weights that a mask removes,
+            could be too large to be exact.
     """
     check_whole(model)
     for name, parameter in _named_parameters(model):
@@ -53,19 +53,19 @@ def prepared(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        if isinstance(module, nn.ConvTranspose2d):  # of a multi-scale model; the other layers' steps round
+        if isinstance(module, nn.ConvTranspose2d):  # of a multi-scale model; the steps of other layers round
             module.register_forward_pre_hook(lambda _, inputs: (grid.written(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.write_(output))
     return model
 
 
 def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Parameters with their names in the plain model."""
+    """Returns the parameters with their names in the plain model."""
     return [(plain_name(name), parameter) for name, parameter in model.named_parameters()]
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy with the same hooks. A weight that a hook computed is copied as its value: torch copies no others."""
+    """Returns a deep copy with the same hooks. torch cannot copy a weight that a hook computed: its value is copied."""
     memo: dict[int, Any] = {}
     for module in model.modules():
         memo.update(
@@ -76,9 +76,9 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _make_plain(module: nn.Module) -> None:
-    """Replaces parametrisations, and what torch.nn.utils made before there were these, by the weights they give."""
+    """Replaces parametrisations, also the older ones of torch.nn.utils, by the weights that they compute."""
     if parametrize.is_parametrized(module):
-        # Not by remove_parametrizations, which takes the property from the class that copies share with the original.
+        # remove_parametrizations would remove the property from the class, which the original shares.
         names: Any = module.parametrizations
         weights = {name: getattr(module, name).detach().clone() for name in names}
         module.__class__ = type(module).__bases__[0]
@@ -92,11 +92,11 @@ def _make_plain(module: nn.Module) -> None:
 
 
 def recordings(original: nn.Module, model: nn.Module) -> Recordings:
-    """The recordings of a prepared model's networks, which hooks that are registered later do not change.
+    """Returns the recordings of a prepared model's networks. Hooks that are registered later do not change them.
 
     Raises:
-        TypeError: a network has something else than masked layers, ReLUs and sums, or hooks do to the copy what they
-            do not to the ``original``, or they are where a recording does not see them.
+        TypeError: a network has more than masked layers, ReLUs and sums; hooks treat the copy unlike the ``original``;
+            or a hook is where a recording does not see it.
     """
     if hasattr(original, "factor"):
         check_untouched(original, bool(original.condition_channels))
@@ -117,10 +117,10 @@ def recordings(original: nn.Module, model: nn.Module) -> Recordings:
 
 
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
-    """Replaces parameters of the original, to which a closure or a hook leads, by those of the prepared model.
+    """Replaces parameters of the original, to which a closure or a hook refers, by the prepared model's.
 
     Raises:
-        TypeError: a tensor is neither's, so that it is not on the grid, and may change later.
+        TypeError: a tensor is neither model's, so that it is not on the grid, and may change later.
     """
     own = dict((*_named_parameters(model), *model.named_buffers()))
     prepared_of: dict[int, Tensor] = {id(tensor): tensor for tensor in own.values()}
@@ -142,7 +142,7 @@ def _networks(model: nn.Module) -> dict[str, Any]:
 
 
 def _same(a: Recording, b: Recording) -> bool:
-    """Whether two recordings have the same operations, and parameters that differ by rounding alone."""
+    """Returns whether two recordings have the same operations, and parameters that differ by rounding alone."""
 
     def described(recording: Recording) -> list[Any]:
         place = {operation: i for i, operation in enumerate(recording.operations)}
@@ -162,10 +162,9 @@ def _same(a: Recording, b: Recording) -> bool:
 
 
 def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
-    """Returns eight bytes of a prepared model: models with equal ones decode each other's files.
+    """Returns eight bytes that identify a prepared model: models with equal ones decode each other's files.
 
-    They are of its arguments, of its parameters with their names in the plain model, and of the buffers that its
-    recordings read.
+    They hash its arguments, its parameters with their names in the plain model, and the buffers that recordings read.
     """
     wiring = [type(model).__name__, _arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
@@ -187,27 +186,27 @@ def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Returns the constructor arguments that differ from their defaults: one that is added later changes no file.
+    """Returns the constructor arguments that differ from their defaults, so that a new argument changes no file.
 
-    Of all classes that the model is of, since a subclass may give its base what it does not take itself; of one name
-    the nearest class says the default. Without the backend, which is none of what a model computes.
+    All base classes count, since a subclass may give its base an argument that it does not take itself. The nearest
+    class says the default. The backend does not count: it does not change what a model computes.
     """
     defaults = {p.name: p.default for cls in reversed(type(model).__mro__) for p in _parameters(cls)}
     values = {name: (getattr(model, name), default) for name, default in defaults.items() if hasattr(model, name)}
-    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # a module's parameters count
+    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # modules have parameters
     for name, (value, _) in values.items():
         if not isinstance(value, (bool, int, float, str, tuple, list, dict, type(None))):
             expected = f"arguments of {type(model).__name__} that are numbers or strings"
             raise TypeError(f"expected {expected} to code with, got {name}, a {type(value).__name__}")
     arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
-    if isinstance(arguments.get("small"), dict):  # what a multi-scale model's small one has otherwise
+    if isinstance(arguments.get("small"), dict):  # the arguments that only the small model of two has
         small = arguments["small"].items()
         arguments["small"] = {name: value for name, value in small if value != values[name][0] and name != "backend"}
     return arguments
 
 
 def _parameters(cls: type) -> list[inspect.Parameter]:
-    """Those of a constructor that have names: no ``*args``, which is another's attribute."""
+    """Returns the parameters of a constructor without ``*args`` and ``**kwargs``."""
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     return [p for p in inspect.signature(cls).parameters.values() if p.kind not in unnamed]
 
@@ -215,13 +214,13 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
     if kind.startswith("weight"):
         return on_grid(value, grid.weight)
-    if kind.startswith(("h0", "c0")):  # states, as the layers make them
+    if kind.startswith(("h0", "c0")):  # states are rounded as the layers round them
         return grid.written(value)
     return on_grid(value, grid.activation + grid.weight)
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """Whether no sum of products of the module's, whatever its input, reaches 2**53 units."""
+    """ValueError where a sum of products of a module could reach 2**53 units for some input."""
     least = math.ldexp(1, _EXACT - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         weights = list(_weights(module, suffix))
@@ -230,7 +229,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # A condition is a layer's output, and added to the gates.
+        # The second limit is a condition: the output of a layer that is added to the gates.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < least:
             raise ValueError(

@@ -1,13 +1,14 @@
-"""Whether arithmetic in this process is what files depend on: a changed rounding mode, a library that computes sums in
-fewer bits or a libm with errors in the tenth digit would make files that nothing else can read.
+"""Checks that arithmetic in this process is what files depend on.
 
-The compiled operators set the floating-point environment of their threads themselves, so :func:`check` asks once a
-process. PyTorch's steps compute in the environment that they find, so :func:`check_threads` asks before and after them.
+A changed rounding mode, a library that sums in fewer bits or a libm with errors in the tenth digit would make files
+that nothing else can read. The compiled operators set the floating-point environment of their threads, so
+:func:`check` runs once a process. PyTorch's steps compute in the environment that they find, so :func:`check_threads`
+runs before and after them.
 """
 
 import functools
 import math
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -16,29 +17,35 @@ from ..incremental.grid import Grid
 from ..incremental.range_coder import PRECISION
 from ..incremental.rows import Rows
 from ..incremental.run import runner_of
-from ..incremental.steps import CellStep, Encode, Step
+from ..incremental.steps import CellStep, Encode
 
-# Of all inputs on the grid, in its units of 2^-14, those whose rounded value a wrong digit would change first: nearest
-# to a tie of sigmoid(x) and tanh(x) on the grid, and of exp(-x) in 2^-24 (tests/codec/functions.py).
-NEAREST: dict[str, tuple[int, ...]] = {
-    "sigmoid": (
-        *range(2, 71, 4), 8065, 14908, 25251, 36849, 40486, 45073, 57762, 66538, 91713, 123920, 134344, 152347, 170347,
-        170348
-    ),
-    "tanh": (
-        2512, 3157, 4564, 6250, 6376, 8402, 9074, 12737, 12777, 14067, 25773, 26334, 30164, 30614, 31766, 32325, 32406,
-        40063, 45048, 46829, 51283, 52559, 53364, 64480, 66729, 68666, 77667, 81852, 90851, 90852, 90853, 90854
-    ),
-    "exp": (
-        4, 12345, 15135, 21147, 38618, 50420, 69252, 72983, 76734, 84408, 87007, 105163, 119398, 125011, 125743, 136125,
-        152279, 160613, 166885, 173809, 185067, 204806, 231175, 241889, 244626, 257544, 265913, 265914, 283912, 283913,
-        283914, 283915
-    ),
+# {input: rounded value} of the 32 inputs whose values come nearest to a tie, so that a wrong digit changes them first.
+# Units are 2^-14, for exp(-x) 2^-24 (tests/codec/functions.py).
+NEAREST: dict[str, dict[int, int]] = {
+    "sigmoid": {
+        2: 8192, 6: 8193, 10: 8194, 14: 8195, 18: 8196, 22: 8197, 26: 8198, 30: 8199, 34: 8200, 38: 8201,
+        42: 8202, 46: 8203, 50: 8204, 54: 8205, 58: 8206, 62: 8207, 66: 8208, 70: 8209, 8065: 10169,
+        14908: 11681, 25251: 13495, 36849: 14821, 40486: 15107, 45073: 15400, 57762: 15916, 66538: 16106,
+        91713: 16323, 123920: 16376, 134344: 16379, 152347: 16383, 170347: 16383, 170348: 16384,
+    },
+    "tanh": {
+        2512: 2493, 3157: 3118, 4564: 4450, 6250: 5964, 6376: 6072, 8402: 7736, 9074: 8248, 12737: 10669,
+        12777: 10693, 14067: 11396, 25773: 15033, 26334: 15119, 30164: 15579, 30614: 15622, 31766: 15720,
+        32325: 15762, 32406: 15769, 40063: 16140, 45048: 16250, 46829: 16276, 51283: 16321, 52559: 16331,
+        53364: 16335, 64480: 16371, 66729: 16375, 68666: 16377, 77667: 16381, 81852: 16383, 90851: 16383,
+        90852: 16383, 90853: 16384, 90854: 16384,
+    },
+    "exp": {
+        4: 16773120, 12345: 7897472, 15135: 6660901, 21147: 4614998, 38618: 1588780, 50420: 773081,
+        69252: 244929, 72983: 195049, 76734: 155137, 84408: 97118, 87007: 82871, 105163: 27362, 119398: 11477,
+        125011: 8148, 125743: 7792, 136125: 4135, 152279: 1543, 160613: 927, 166885: 633, 173809: 414,
+        185067: 209, 204806: 62, 231175: 13, 241889: 6, 244626: 5, 257544: 3, 265913: 2, 265914: 1, 283912: 1,
+        283913: 1, 283914: 0, 283915: 0,
+    },
 }  # fmt: skip
 
-
 _PART = 2**15  # elements that PyTorch gives a thread at least, before it takes another thread
-# Two numbers and their sum, m * 2**e each, which is another one where a thread rounds up; down or to zero; flushes
+# Two numbers and their sum, each as m * 2**e. The sum changes where a thread rounds up; rounds down or to zero; flushes
 # results to zero; flushes operands to zero.
 _SUMS = (
     ((1, 0), (1, -60), (1, 0)),
@@ -49,7 +56,7 @@ _SUMS = (
 
 
 def check_threads() -> None:
-    """Asks the calling thread and PyTorch's other threads for the default floating-point environment, in about 1 ms.
+    """Checks the floating-point environment of the calling thread and of PyTorch's other threads, in about 1 ms.
 
     Raises:
         RuntimeError: a thread does not round to the nearest number, or flushes subnormal numbers to zero.
@@ -64,7 +71,7 @@ def check_threads() -> None:
 
 @functools.cache
 def _table() -> tuple[Tensor, Tensor, Tensor]:
-    """The columns of _SUMS, the last one as the bits of its numbers."""
+    """Returns the columns of _SUMS, the last one as the bits of its numbers."""
     numbers = [[math.ldexp(*number) for number in numbers] for numbers in _SUMS]
     left, right, sums = torch.tensor(numbers, dtype=torch.float64).unbind(1)
     return left, right, sums.contiguous().view(torch.int64)
@@ -72,20 +79,30 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
-    """Once a process, milliseconds.
+    """Checks rounding, a matrix product, and the functions as a backend computes them, in milliseconds.
 
     Raises:
         RuntimeError: arithmetic is not what it has to be; the sentence says which.
     """
+    inputs = {name: _on_grid(values, grid) for name, values in NEAREST.items()}
+    # Gates i, f and g of a cell whose carry was 1: the new carry is f * 1 + i * g.
+    sigmoid = _carry(backend, grid, 100.0, inputs["sigmoid"], 0.0)
+    tanh = _carry(backend, grid, 100.0, -100.0, inputs["tanh"])
+    whole = 2**PRECISION
+    ends = [whole * (whole - 2) // (whole + weight) + 1 for weight in NEAREST["exp"].values()]
     for what, right in (
         ("rounding to even", _rounds_to_even(grid)),
         ("a matrix product of integers", _products_are_exact()),
-        ("sigmoid", torch.equal(_sigmoid(backend, grid), _expected("sigmoid", grid.activation))),
-        ("tanh", torch.equal(_tanh(backend, grid), _expected("tanh", grid.activation))),
-        ("exp", torch.equal(_first_ends(backend, grid), _expected_ends())),
+        ("sigmoid", torch.equal(sigmoid, _on_grid(NEAREST["sigmoid"].values(), grid))),
+        ("tanh", torch.equal(tanh, _on_grid(NEAREST["tanh"].values(), grid))),
+        ("exp", _first_ends(backend, grid, inputs["exp"]) == ends),
     ):
         if not right:
             raise RuntimeError(f"files cannot be coded here: {what} is not computed as it is elsewhere")
+
+
+def _on_grid(units: Iterable[int], grid: Grid) -> Tensor:
+    return torch.tensor([math.ldexp(unit, -grid.activation) for unit in units], dtype=torch.float64)
 
 
 def _rounds_to_even(grid: Grid) -> bool:
@@ -96,28 +113,15 @@ def _rounds_to_even(grid: Grid) -> bool:
 
 
 def _products_are_exact() -> bool:
-    """Whether a sum of products that needs all bits of an integer of float64 has them."""
+    """Returns whether a sum of products that needs all 53 bits of a float64 has them."""
     i = torch.arange(512 * 8)
     left, right = (i * 7919 % 2**22).view(8, 512), (i * 104729 % 2**21).view(512, 8)
     product = torch.addmm(torch.zeros(8, 8, dtype=torch.float64), left.double(), right.double())
     return torch.equal(product.long(), (left[:, :, None] * right).sum(1))
 
 
-def _inputs(name: str, grid: Grid) -> Tensor:
-    return torch.tensor(NEAREST[name], dtype=torch.float64) * math.ldexp(1, -grid.activation)
-
-
-def _sigmoid(backend: str, grid: Grid) -> Tensor:
-    """By the cell that codes, of its gate f: c = f * 1 + i * 0."""
-    return _carried(backend, grid, i=100.0, f=_inputs("sigmoid", grid), g=0.0)
-
-
-def _tanh(backend: str, grid: Grid) -> Tensor:
-    """Returns tanh as the coding cell computes it, of its gate g: c = 0 * 1 + 1 * g."""
-    return _carried(backend, grid, i=100.0, f=-100.0, g=_inputs("tanh", grid))
-
-
-def _carried(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | float) -> Tensor:
+def _carry(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | float) -> Tensor:
+    """Returns the carry of a cell with these gates."""
     units = len(NEAREST["sigmoid"])
     rows = Rows(1, 1, 1, torch.float64, torch.device("cpu"), grid)
     base, carried, c, h, output = (rows.buffer(channels) for channels in (4 * units, *[units] * 4))
@@ -125,50 +129,16 @@ def _carried(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | 
         base[:, :, gate * units : (gate + 1) * units] = value
     carried.fill_(1.0)
     step = CellStep([], base, carried, 0, c, h, rows.buffer(units), output, 0, units)
-    _run(backend, rows, step)
+    runner_of(backend, rows.device)(rows, [step]).run()
     return c[-1, 0]
 
 
-def _first_ends(backend: str, grid: Grid) -> Tensor:
-    """Where the first one's interval ends of two symbols that are exp(0) and exp(-x) likely."""
-    inputs = _inputs("exp", grid)
-    count = len(inputs)
-    rows = Rows(count, 1, 0, torch.float64, torch.device("cpu"), grid)
+def _first_ends(backend: str, grid: Grid, inputs: Tensor) -> list[int]:
+    """Returns where the interval of the first of two symbols ends, whose weights are exp(0) and exp(-x)."""
+    rows = Rows(len(inputs), 1, 0, torch.float64, torch.device("cpu"), grid)
     logits, image = rows.buffer(2), rows.buffer(1)
     logits[0, :, 1] = -inputs
     values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
-    _run(backend, rows, Encode(logits, values, intervals, torch.zeros(2, dtype=torch.float64), image, 0))
-    return intervals[0, :, 0] & 0xFFFFFFFF
-
-
-def _run(backend: str, rows: Rows, step: Step) -> None:
+    step = Encode(logits, values, intervals, torch.zeros(2, dtype=torch.float64), image, 0)
     runner_of(backend, rows.device)(rows, [step]).run()
-
-
-def _expected(name: str, bits: int) -> Tensor:
-    """On the grid, by decimal numbers of 50 digits."""
-    units = [_rounded(_value(name, k), bits) for k in NEAREST[name]]
-    return torch.tensor([math.ldexp(unit, -bits) for unit in units], dtype=torch.float64)
-
-
-def _expected_ends() -> Tensor:
-    whole = 2**PRECISION
-    weights = [_rounded(_value("exp", k), PRECISION) for k in NEAREST["exp"]]
-    return torch.tensor([whole * (whole - 2) // (whole + weight) + 1 for weight in weights])
-
-
-def _value(name: str, k: int) -> Decimal:
-    with localcontext() as context:
-        context.prec = 50
-        x = Decimal(k) / 2**14
-        if name == "exp":
-            return (-x).exp()
-        if name == "sigmoid":
-            return 1 / (1 + (-x).exp())
-        return 1 - 2 / ((2 * x).exp() + 1)
-
-
-def _rounded(value: Decimal, bits: int) -> int:
-    with localcontext() as context:
-        context.prec = 50
-        return int((value * 2**bits).to_integral_value(ROUND_HALF_EVEN))
+    return (intervals[0, :, 0] & 0xFFFFFFFF).tolist()

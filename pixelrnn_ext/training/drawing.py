@@ -1,11 +1,11 @@
-"""Samples and completions in batches, of which those that are finished survive Ctrl-C."""
+"""Draws samples and completions in batches. Ctrl-C keeps the batches that are finished."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..codec.batches import Report
 from ..models import AutoregressiveModel
 from .data import conditions
 from .seeds import generator
@@ -14,7 +14,7 @@ HIDDEN = ("lower-half", "box")
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
-    """Conditions for ``count`` images, one class after the other; None for a model without classes."""
+    """Returns conditions for ``count`` images, one class after the other; None for a model without classes."""
     return conditions(torch.arange(count) % classes, classes) if classes else None
 
 
@@ -30,14 +30,14 @@ def draw(
     condition: Tensor | None = None,
     given: Tensor | None = None,
     known: Tensor | None = None,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Tensor, bool]:
     """Draws images with ``model.sample``, ``batch_size`` at once.
 
     Args:
         shape: (C, H, W) of an image.
-        condition, given: for every image, first dimension ``count``; ``known`` (1, 1, H, W): see ``sample``.
-        progress: called with the rows done and the rows in all. KeyboardInterrupt, raised there or by Ctrl-C, ends it.
+        condition, given: first dimension ``count``; ``known``: (1, 1, H, W), see ``sample``.
+        progress: called with the rows done and all rows. KeyboardInterrupt, from there or by Ctrl-C, ends the drawing.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether they are all.
@@ -45,11 +45,10 @@ def draw(
     source = generator("sample", seed)
     drawn: list[Tensor] = []
     rows = shape[1]
-    total = -(-count // batch_size) * rows
+    report = Report(progress, -(-count // batch_size) * rows)
     try:
         for start in range(0, count, batch_size):
             batch = slice(start, min(start + batch_size, count))
-            report = partial(_report, progress, len(drawn) * rows, rows, total)
             images = model.sample(
                 batch.stop - batch.start,
                 shape,
@@ -58,7 +57,7 @@ def draw(
                 condition=None if condition is None else condition[batch],
                 given=None if given is None else given[batch],
                 known=known,
-                progress=report,
+                progress=report.of_batch(rows) or False,
             )
             drawn.append(images.cpu())
     except KeyboardInterrupt:
@@ -67,13 +66,8 @@ def draw(
     return images, len(images) == count
 
 
-def _report(progress: Callable[[int, int], object], before: int, rows: int, total: int, done: int, of: int) -> None:
-    """Rows of a batch, of which a multi-scale model counts those of its small image too, as rows of all."""
-    progress(before + done * rows // of, total)
-
-
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
-    """(1, 1, H, W) of bool: False in the lower half, or in a box in the middle with half the sides."""
+    """Returns bool (1, 1, H, W), False in the lower half, or in a box in the middle with half the sides."""
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
     if hide == "lower-half":
         known[:, :, height // 2 :] = False
