@@ -1,4 +1,4 @@
-"""The command ``pixelrnn``, and ``python -m pixelrnn_ext``; alone, it says what was compiled in and what is missing."""
+"""The command ``pixelrnn``, and ``python -m pixelrnn_ext``."""
 
 import sys
 
@@ -6,7 +6,7 @@ from ._command import without_traceback
 
 
 def main(command: str = "pixelrnn") -> int:
-    """Runs the command line of this process; the exit status."""
+    """Runs the command line of this process. Returns the exit status."""
     with without_traceback(command):
         from . import cli
     return cli.main(prog=command)

@@ -1,7 +1,6 @@
-"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``: a file for each command, what it says and what it does.
+"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``, with a file for each command.
 
-Exit status: 0, 2 for whatever the user can mend, with one sentence on stderr, and 130 after Ctrl-C; ``bench`` has 1
-where numbers are wrong.
+Exit status: 0; 2 for any error, with one sentence on stderr; 130 after Ctrl-C; 1 where ``bench`` finds wrong numbers.
 """
 
 import os
@@ -20,9 +19,9 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
-    """Runs a command; the exit status."""
+    """Runs a command. Returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    if hasattr(sys.stdout, "reconfigure"):  # as standard error does: a path may hold what the terminal cannot show
+    if hasattr(sys.stdout, "reconfigure"):  # a path may hold what the terminal cannot show; stderr does this already
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = make(prog).parse_args(argv)
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # The processes of a machine fail alike, but for those where torch fails, as when the memory of one GPU is full.
+        # The processes of a machine fail alike, except with torch's errors, for example where one GPU's memory is full.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
@@ -43,7 +42,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
 
 @contextmanager
 def _warnings_in_a_line(prog: str) -> Iterator[None]:
-    """Warnings without the line of Python that gave them, from one process of a machine."""
+    """Prints warnings without their line of Python, from one process of a machine."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -55,7 +54,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
 
 
 def _launched() -> str | None:
-    """How torchrun started this process, if it did."""
+    """Returns torchrun's command if torchrun started this process."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]
@@ -64,8 +63,8 @@ def _launched() -> str | None:
 
 
 def _sentence(error: BaseException | str) -> str:
-    """An exception in one line."""
+    """Returns the message of an exception in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]  # what follows it in torch's errors is where in its sources they were raised
+    return lines[0]  # the other lines of torch's errors say where in its sources they were raised

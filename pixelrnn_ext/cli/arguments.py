@@ -1,4 +1,4 @@
-"""Kinds of values that options take."""
+"""Types of options, for argparse."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def size(text: str) -> list[int]:
-    """[height, width] of "24x32", or of "32"."""
+    """Parses "24x32" or "32" as [height, width]."""
     sides = text.split("x")
     if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
         raise ArgumentTypeError(f"expected a size such as 32 or 24x32 (height x width), got {text!r}")
@@ -14,7 +14,7 @@ def size(text: str) -> list[int]:
 
 
 def named(text: str) -> str:
-    """A path that is not empty."""
+    """Refuses an empty path."""
     if not text:
         raise ArgumentTypeError("expected a path, got an empty one")
     return text
@@ -25,7 +25,7 @@ def path(text: str) -> Path:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Type of an option that takes integers of at least ``least``."""
+    """Returns the type of integers of at least ``least``."""
 
     def integer(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) < 2**63:

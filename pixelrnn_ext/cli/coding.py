@@ -1,4 +1,4 @@
-"""Shared by ``pixelrnn compress`` and ``decompress``: options, images by name, and what a model is told of them."""
+"""Shared by ``pixelrnn compress`` and ``decompress``: options, images by name, and their conditions."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ Facts = dict[str, Any]
 
 
 def add_options(parser: ArgumentParser, more: str = "") -> None:
-    """Adds the options of both commands, which run on the CPU. ``more`` ends the help of --label."""
+    """Adds the options of both commands, which run on the CPU. ``more`` ends the help of ``--label``."""
     add_checkpoint(parser)
     parser.set_defaults(device="cpu")
     parser.add_argument(
@@ -39,10 +39,10 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
 
 
 def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:
-    """The images of files, folders and splits of data sets, in the order of the names: runs of images of one size.
+    """Reads images of files, folders and splits of data sets, in the order of the names, as runs of one size.
 
     Raises:
-        OSError, ValueError: there are none of a name, or they cannot be kept exactly; MemoryError: as images.opened.
+        OSError, ValueError: a name has no images, or they cannot be kept exactly. MemoryError: as in images.opened.
     """
     parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
     return [_joined(list(run)) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
@@ -55,14 +55,14 @@ def conditions(
     model: models.AutoregressiveModel,
     facts: Facts,
 ) -> list[Tensor] | None:
-    """What a model is told of groups of images, so many in each; None for a model that is told nothing.
+    """Returns the conditions of groups of ``counts`` images; None for a model without a condition.
 
     Args:
-        names: of --label, classes and splits in the order of the images; a class alone is that of all. They go before
+        names: of --label, classes and splits in the order of the images, or one class for all images. They go before
             the ``labels`` (N,) of the images.
 
     Raises:
-        ValueError: there are none, or not as many as images, or the model takes none.
+        ValueError: labels are missing, are not as many as the images, or the model takes none.
     """
     classes = classes_of(model, facts)
     if names:
@@ -85,7 +85,7 @@ def _labels(name: str, classes: list[str], model: models.AutoregressiveModel, fa
     if found is None:
         return torch.tensor([label_of(name, classes)])
     labels = _load(*found, model, facts).labels
-    assert labels is not None  # it has classes
+    assert labels is not None  # the data set has classes
     return labels
 
 
@@ -116,22 +116,18 @@ def _of_fitting_size(name: str | Path, part: data.Split, model: models.Autoregre
 
 
 def paths(name: str) -> list[Path]:
-    """The files that :func:`read` reads for one name. Errors as of :func:`files_of`; ValueError: as of a split."""
+    """Returns the files that :func:`read` reads for one name. Errors as there."""
     return files_of(Path(name)) if os.path.lexists(name) else paths_of_split(name)
 
 
 def paths_of_split(name: str) -> list[Path]:
-    """The files of the data set of a split; none where the name is of no split. ValueError: the split is none."""
+    """Returns the files of the data set of a split; none where the name is no split. ValueError: no such split."""
     found = _split_of(name)
     return data.paths(data.absolute(found[0])) if found else []
 
 
 def files_of(path: Path) -> list[Path]:
-    """A picture's, or those of a folder.
-
-    Raises:
-        OSError, ValueError: the folder cannot be listed, or has none or one that cannot be read.
-    """
+    """Returns a picture, or the pictures of a folder. OSError, ValueError: the folder has none, or cannot be read."""
     if not path.is_dir():
         return [path]
     names, unreadable = folder.list_names(path)
@@ -143,7 +139,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _split_of(text: str) -> tuple[str, str] | None:
-    """(data set, split) of NAME:SPLIT or NAME:PATH:SPLIT. ValueError where it begins so, and is neither."""
+    """Splits NAME:SPLIT or NAME:PATH:SPLIT into (data set, split); None for another NAME. ValueError: no such split."""
     spec, _, split = text.rpartition(":")
     name = (spec or text).partition(":")[0]
     if name not in data.DATA_SETS:

@@ -38,7 +38,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     dataset = data_of(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
-    index = torch.linspace(0, len(split) - 1, count).long()  # spread over the split, which may be sorted
+    index = torch.linspace(0, len(split) - 1, count).long()  # over the whole split, which may be sorted
     originals, (_, height, width) = split.images[index], dataset.shape
     if options.hide in drawing.HIDDEN:
         known = drawing.known_pixels(options.hide, height, width)

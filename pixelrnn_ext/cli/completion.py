@@ -1,4 +1,4 @@
-"""Scripts for completion by a shell, which shtab writes."""
+"""Scripts for completion by a shell, written by shtab."""
 
 import argparse
 import sys
@@ -8,8 +8,8 @@ from ..training.drawing import HIDDEN
 from ..training.optional import need
 
 SHELLS = ("bash", "zsh", "tcsh")
-_PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}  # what an option takes, where that is a path
-# What --hide takes: one of some words, or a path; tcsh, which has no functions, completes the words.
+_PATHS = {"CHECKPOINT", "DIR", "FILE", "FILE.png", "IMAGES", "RUN"}  # the metavars of paths
+# --hide takes a word or a path. tcsh has no functions, so that it completes the words alone.
 _WORDS = " ".join(HIDDEN)
 _HIDE = {"bash": "_pixelrnn_file_to_hide", "zsh": "_pixelrnn_file_to_hide", "tcsh": f"({_WORDS})"}
 _FUNCTIONS = {
@@ -26,7 +26,7 @@ _FUNCTIONS = {
 
 
 class Print(argparse.Action):
-    """Prints the script of a shell, and ends."""
+    """Prints the script of a shell, and ends the command."""
 
     def __call__(
         self,
@@ -38,15 +38,15 @@ class Print(argparse.Action):
         shtab, prog = need("shtab", "pip install shtab"), parser.prog
         kinds = dict.fromkeys(_PATHS, shtab.FILE) | {"WHAT": _HIDE}
         for each in _all(parser):
-            each.prog = each.prog.replace(prog, "pixelrnn", 1)  # the word that a shell completes, not "python"
+            each.prog = each.prog.replace(prog, "pixelrnn", 1)  # a shell completes this word, not "python"
             for action in each._actions:
                 if action.metavar in kinds:
-                    action.complete = kinds[action.metavar]  # type: ignore[attr-defined]  # where shtab looks for it
+                    action.complete = kinds[action.metavar]  # type: ignore[attr-defined]  # read by shtab
         sys.stdout.write(shtab.complete(parser, values, preamble=_FUNCTIONS))
         parser.exit()
 
 
 def _all(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """It and those of its commands."""
+    """Returns a parser and the parsers of its commands."""
     commands = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     return [parser, *(command for choices in commands for command in choices.values())]

@@ -1,4 +1,4 @@
-"""``pixelrnn evaluate``, and how a score is computed and printed."""
+"""``pixelrnn evaluate``, and how a score is printed."""
 
 import json
 import platform
@@ -9,8 +9,7 @@ import torch
 from .. import models
 from ..operators.library import VERSION
 from ..training import builder, checkpoint, data, distributed
-from ..training.evaluation import nats_per_image
-from ..training.progress import bar
+from ..training.evaluation import split_score
 from .arguments import whole
 from .inputs import add_checkpoint, add_data, add_device, data_of, load_model
 
@@ -28,7 +27,6 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--split", choices=data.SPLITS, default="test", help="%(default)s by default")
     parser.add_argument("--batch-size", type=whole(1), default=16, help="images at once (%(default)s)")
     add_device(parser)
-
     parser.add_argument("--json", action="store_true", help="one object for programs, instead of a line")
 
 
@@ -37,7 +35,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     model, facts = load_model(options)
     dataset = data_of(options, model, facts)
     here = distributed.World(0, 1, next(model.parameters()).device)
-    score = dataset.score(nats_of(model, dataset, options.split, here, options.batch_size))
+    score = split_score(model, dataset, options.split, here, options.batch_size)
     step = facts["progress"]["step"]
     if options.json:
         found = {
@@ -56,16 +54,6 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     else:
         print(headline(options.split, score, dataset, model, step))
     return 0
-
-
-def nats_of(
-    model: models.AutoregressiveModel, dataset: data.DataSet, split: str, here: distributed.World, batch_size: int
-) -> float:
-    """Nats per image of a split."""
-    with bar("images", len(dataset.splits[split]), split) as shown:
-        nats = nats_per_image(model, dataset, split, here, batch_size=batch_size, progress=shown.update)
-    assert nats is not None  # nothing stops it
-    return nats
 
 
 def headline(split: str, score: float, dataset: data.DataSet, model: models.AutoregressiveModel, step: int) -> str:

@@ -1,4 +1,4 @@
-"""``pixelrnn info``: of the installation, or of a training."""
+"""``pixelrnn info``: the installation, or a training."""
 
 import argparse
 

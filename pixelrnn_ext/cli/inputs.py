@@ -52,7 +52,7 @@ def add_checkpoint(parser: ArgumentParser) -> None:
 
 
 def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
-    """The model of the command's checkpoint, and the facts."""
+    """Returns the model of the command's checkpoint, and the checkpoint's facts."""
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
     slow = why_slow(model, device)
@@ -62,14 +62,14 @@ def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str
 
 
 def why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | None:
-    """Why the plain PyTorch backend runs where the kernels were not given up; None where they run."""
+    """Returns why the plain PyTorch backend runs; None where kernels run, or were not wanted."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)
 
 
 def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
-    """The data set of the command, by default that of the checkpoint's training, for this model."""
+    """Returns the data set of the command, by default the one of the checkpoint's training."""
     dataset = stored_data.load_again(facts, options.data, **data_options(options))
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
@@ -80,12 +80,12 @@ def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[s
 
 
 def classes_of(model: models.AutoregressiveModel, facts: dict[str, Any]) -> list[str]:
-    """The names of the classes that a model is told; none of a model that is told none."""
+    """Returns the names of the classes of a conditional model; none for any other model."""
     return facts["data"]["classes"] if model.condition_channels else []
 
 
 def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: dict[str, Any]) -> None:
-    """ValueError where a data set has other images than the model, or other classes than it is told."""
+    """ValueError where a data set has other images or other classes than the model."""
     check_fits(model, dataset)
     before = facts["data"]["classes"]
     if model.condition_channels and list(dataset.classes) != before:
@@ -94,7 +94,7 @@ def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: 
 
 
 def label_of(name: str, classes: list[str]) -> int:
-    """The number of a class. ValueError: there is none of that name."""
+    """Returns the number of a class. ValueError: no class has that name."""
     if name not in classes:
         expected = f"a class of {', '.join(classes)}" if classes else "no label for a model without classes"
         raise ValueError(f"expected {expected}, got {name!r}")
@@ -106,5 +106,5 @@ def data_options(options: Namespace) -> dict[str, Any]:
 
 
 def given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Those of the options by name that are not left to their defaults."""
+    """Returns the options of these names that are not left to their defaults."""
     return {name: options[name] for name in names if options.get(name) is not None}

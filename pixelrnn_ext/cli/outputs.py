@@ -34,7 +34,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """OSError where --out cannot become a file, before minutes of work and not after."""
+    """OSError where --out cannot become a file: before minutes of work, not after."""
     target = Path(os.path.realpath(path))
     made = files.is_replaceable(path)
     if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
@@ -46,12 +46,12 @@ def check_file(path: Path) -> None:
 
 
 def say(line: str, out: Path) -> None:
-    """A line on the standard output, but not behind what went there as --out."""
+    """Prints a line on the standard output, or on the standard error where --out was written to a pipe or device."""
     print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)
 
 
 def _data_set(options: Namespace) -> list[Path]:
-    """The files of the data set that a command loads: the one that --data names, or the one of a checkpoint."""
+    """Returns the files of the data set that a command loads, of --data or of a checkpoint."""
     if hasattr(options, "checkpoint"):
         trained = checkpoint.resolve(options.checkpoint)
     elif options.resume:
@@ -64,7 +64,7 @@ def _data_set(options: Namespace) -> list[Path]:
 # The files that --out replaces, by the kind of output that the command's parser declares (add_out).
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
     "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
-    "folder": lambda out: [],  # it is new or empty
+    "folder": lambda out: [],  # a folder is new or empty
     "training": output.linked_files,
 }
 # The files that a command reads, by the name of the option that leads to them.
@@ -84,7 +84,7 @@ def check(options: Namespace) -> None:
     A training may replace the files in its own folder that it does not read. ``--force`` overrides the rule.
 
     Raises:
-        FileExistsError: ``--out`` leads to such a file. OSError: nobody can know, as for links in a circle.
+        FileExistsError: ``--out`` leads to such a file. OSError: it cannot be followed, for example links in a circle.
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return
@@ -96,7 +96,7 @@ def check(options: Namespace) -> None:
 
 
 def _protected(file: Path) -> str | None:
-    """The kind of a file that every command protects; None for any other file."""
+    """Returns the kind of a file that every command protects; None for any other file."""
     if checkpoint.is_checkpoint(file):
         return "a checkpoint"
     for path in _ways(file):
@@ -108,14 +108,14 @@ def _protected(file: Path) -> str | None:
 def _input(file: Path, options: Namespace) -> str | None:
     status = os.stat(file)
     for path in _inputs(options):
-        with suppress(OSError):  # it is not there, so the command will say so
+        with suppress(OSError):  # the input is missing, which the command will say
             if os.path.samestat(os.stat(path), status):
                 return "an input of this command"
     return None
 
 
 def _ways(file: Path) -> Iterator[Path]:
-    """A path, each path that a link there points to, and the path without any link."""
+    """Yields a path, each path that a link there points to, and the path without any link."""
     yield file
     while file.is_symlink():
         file = file.parent / os.readlink(file)
@@ -126,5 +126,5 @@ def _ways(file: Path) -> Iterator[Path]:
 def _inputs(options: Namespace) -> Iterator[Path]:
     for name, paths in INPUTS.items():
         if hasattr(options, name):
-            with suppress(OSError, ValueError):  # what cannot be read is refused by the command itself
+            with suppress(OSError, ValueError):  # the command itself refuses an input that cannot be read
                 yield from paths(options)

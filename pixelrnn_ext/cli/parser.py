@@ -7,8 +7,8 @@ from types import ModuleType
 from ..operators.library import VERSION
 from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
-# A module has SUMMARY, a line; EXAMPLES, arguments with what they do; add(parser), its options; and
-# run(options, command, argv) -> status, where command is the whole line and argv what follows the command's name.
+# A module has SUMMARY, a line; EXAMPLES, lines of arguments; add(parser), which adds its options; and
+# run(options, command, argv) -> status, where command is the whole line and argv are the arguments of the command.
 COMMANDS: dict[str, ModuleType] = {
     "info": info,
     "train": train,
@@ -20,11 +20,11 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
-FIRST = ("sample", "train", "evaluate")  # of whose examples the first introduces the command
+FIRST = ("sample", "train", "evaluate")  # whose first examples end the help of all commands
 
 
 def make(prog: str) -> argparse.ArgumentParser:
-    """The parser; ``run`` of what it returns is the command's."""
+    """Returns the parser, whose options have the command's ``run``."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Trains, scores and samples PixelRNN and PixelCNN, and compresses images with them.",
@@ -55,5 +55,5 @@ def make(prog: str) -> argparse.ArgumentParser:
 
 
 def _examples(prog: str, lines: list[tuple[str, str]]) -> str:
-    """Of commands with their arguments, as they end a ``--help``."""
+    """Returns the end of a ``--help``."""
     return "examples:\n" + "\n".join(f"  {prog} {name} {arguments}".rstrip() for name, arguments in lines)

@@ -33,7 +33,7 @@ def add_options(parser: ArgumentParser, count: int) -> None:
 
 
 def check_out(path: Path, *, animate: bool) -> None:
-    """Before minutes of sampling, not after."""
+    """Checks --out before minutes of sampling, not after."""
     check_file(path)
     grid.check_format(path, animate=animate)
 
@@ -67,8 +67,7 @@ def write(
     columns: int,
     known: Tensor | None = None,
 ) -> bool:
-    """A grid of images, animated as they are drawn from what was there ``before``; False after Ctrl-C, which waits for
-    the images but not for all frames."""
+    """Writes a grid of images, animated from ``before``. Returns False after Ctrl-C, which leaves frames out."""
     with Interrupt() as stop:
         if options.animate or animation.is_animation(options.out):
             height, width = images.shape[2:]

@@ -1,9 +1,9 @@
-"""``pixelrnn train``, and what a resumed training may have other than before."""
+"""``pixelrnn train``, and the options that a resumed training may change."""
 
 import shlex
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ import torch
 from .. import models
 from .._command import INTERRUPTED
 from ..operators import backends, library
-from ..training import builder, checkpoint, data, distributed, optimiser, output, stored_data
+from ..training import builder, checkpoint, data, distributed, output, stored_data
+from ..training.evaluation import split_score
 from ..training.interrupt import Interrupt
+from ..training.journal import need_tensorboard
 from ..training.loop import Training
 from ..training.optional import need
-from ..training.settings import Settings
+from ..training.settings import POSITIVE, Settings
 from ..training.summary import parameters_in_words
-from ..training.tensorboard import need_tensorboard
 from .arguments import whole
-from .evaluate import headline, nats_of, versions
+from .evaluate import headline, versions
 from .inputs import add_data, add_device, data_options, given, why_slow
 from .outputs import add_out, check_writable
 
@@ -45,20 +46,11 @@ MODEL_OPTIONS = (
     "upsampling_channels",
     "backend",
 )
-# What a resumed training may have other than before.
-MAY_CHANGE = {
-    *NOT_STORED,
-    "out",
-    "steps",
-    "epochs",
-    "samples",
-    "save_every",
-    "tensorboard",
-    "device",
-    "backend",
-}
-MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}  # a folder may move; stored_data.py looks at what is in it
-# Options that older checkpoints do not name, with what was done before there were these.
+LENGTH = ("steps", "epochs")
+# Options that a resumed training may change. A folder of images may move; stored_data.py compares what is in it.
+MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
+MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
+# Options absent from older checkpoints, with the behaviour those versions had.
 LATER: dict[str, Any] = {"shift": 0, "weight_decay": None}
 
 
@@ -103,36 +95,25 @@ def add(parser: ArgumentParser) -> None:
     model.add_argument("--initial-state", choices=("learned", "zero"), help="outside the image (learned)")
     model.add_argument("--backend", choices=backends.BACKENDS, help="of the recurrent layers (auto)")
 
-    default = {field.name: field.default for field in fields(Settings)}
     training = parser.add_argument_group("training")
-    long = training.add_mutually_exclusive_group()
-    long.add_argument("--steps", type=whole(1), help="how many batches")
-    long.add_argument("--epochs", type=whole(1), help="how many times all images (20)")
-    training.add_argument("--batch-size", type=whole(1), help="of all processes together (%(default)s)")
-    training.add_argument("--optimiser", choices=optimiser.OPTIMISERS, help="%(default)s by default")
-    training.add_argument("--learning-rate", type=float, help="(%(default)s)")
-    training.add_argument(
-        "--weight-decay", type=float, help="decoupled; the optimiser's own by default: rmsprop 0, adamw 0.01"
-    )
-    training.add_argument(
-        "--schedule", choices=optimiser.SCHEDULES, help="of the learning rate, %(default)s by default"
-    )
-    training.add_argument("--warmup", type=whole(0), help="steps over which the learning rate rises (%(default)s)")
-    training.add_argument("--clip", type=float, help="largest norm of the gradient (%(default)s; 0: none)")
-    training.add_argument(
-        "--ema", type=float, metavar="DECAY", help="score a moving average of the weights, such as 0.999"
-    )
-    training.add_argument("--bf16", action="store_true", help="train under bfloat16 autocast")
-    training.add_argument("--flip", action="store_true", help="mirror images at random")
-    training.add_argument(
-        "--shift", type=whole(0), metavar="PIXELS", help="move images at random by up to so many (%(default)s)"
-    )
-    training.add_argument("--seed", type=whole(0), help="(%(default)s)")
-    training.add_argument(
-        "--samples", type=whole(0), help="in the picture after each epoch (%(default)s; 0: no picture)"
-    )
-    training.add_argument("--save-every", type=whole(1), help="steps between checkpoints inside an epoch (%(default)s)")
-    parser.set_defaults(**default)
+    length = training.add_mutually_exclusive_group()
+    for setting in sorted(fields(Settings), key=lambda setting: setting.name not in LENGTH):
+        _add_setting(length if setting.name in LENGTH else training, setting)
+
+
+def _add_setting(group: Any, setting: Field) -> None:
+    """Adds the option of a setting to a group of options."""
+    kind: dict[str, Any] = dict(metavar=setting.metadata["metavar"])
+    if setting.type is bool:
+        kind = dict(action="store_true")
+    elif choices := setting.metadata["choices"]:
+        kind |= dict(choices=choices)
+    elif setting.type in (float, float | None):
+        kind |= dict(type=float)
+    else:
+        kind |= dict(type=whole(1 if setting.metadata["allowed"] is POSITIVE else 0))
+    flag = "--" + setting.name.replace("_", "-")
+    group.add_argument(flag, default=setting.default, help=setting.metadata["help"], **kind)
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
@@ -201,8 +182,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
                 return INTERRUPTED
         here.barrier()
         best, facts = checkpoint.load_model(last.with_name(checkpoint.BEST), here.device)
-        nats = nats_of(best, dataset, "test", here, settings.batch_size)
-        score = dataset.score(nats)
+        score = split_score(best, dataset, "test", here, settings.batch_size)
         step = facts["progress"]["step"]
         if training.journal:
             training.journal.write("test", training.progress.step, score=score, best_step=step)
@@ -212,15 +192,14 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
-    """The options of a training with those that are given now, which must not contradict it."""
+    """Returns the stored options of a training, changed by this command's. ValueError: an option must not change."""
     parser = ArgumentParser()
     add(parser)
-    length = ("steps", "epochs")
     stored = LATER | stored
-    others = {name: value for name, value in stored.items() if name not in length}
+    others = {name: value for name, value in stored.items() if name not in LENGTH}
     options = parser.parse_args(argv, Namespace(**others))
-    if not any(getattr(options, name) for name in length):
-        vars(options).update((name, stored.get(name)) for name in length)
+    if not any(getattr(options, name) for name in LENGTH):
+        vars(options).update((name, stored.get(name)) for name in LENGTH)
     for name, value in vars(options).items():
         if name not in MAY_CHANGE and value != stored.get(name):
             option, before = name.replace("_", "-"), stored.get(name)
@@ -235,7 +214,7 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
 
 
 def _check_kernels(options: Namespace) -> None:
-    """The source folder before the installed package is a mistake, and would cost hours."""
+    """ValueError where the source folder hides an installed package with kernels: training would take hours longer."""
     if options.backend != "reference" and library.hidden_installation():
         raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
 
@@ -245,6 +224,7 @@ def _header(command: str, training: Training) -> list[str]:
     sizes = ", ".join(f"{split} {len(part)}" for split, part in dataset.splits.items())
     processes = f", {here.size} processes" if here.size > 1 else ""
     kernels = library.instruction_set() or "no native kernels"
+    device = torch.cuda.get_device_name(here.device) if here.device.type == "cuda" else here.device
     slow = why_slow(training.model, here.device)
     return [
         f"command     {command}",
@@ -255,10 +235,6 @@ def _header(command: str, training: Training) -> list[str]:
         f"training    {training.steps} steps, {training.order.steps_per_epoch} an epoch"
         + (f", from step {training.progress.step}" if training.progress.step else ""),
         f"versions    {', '.join(f'{name} {version}' for name, version in versions().items())}",
-        f"device      {_device(here.device)}, {torch.get_num_threads()} threads, {kernels}{processes}",
+        f"device      {device}, {torch.get_num_threads()} threads, {kernels}{processes}",
         *([f"slow        by the plain PyTorch backend: {slow}"] if slow else []),
     ]
-
-
-def _device(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

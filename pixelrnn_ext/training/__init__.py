@@ -1,8 +1,7 @@
-"""Training, scoring and sampling of the models on real images; needs the packages of the ``train`` extra.
+"""Trains, scores and samples the models on real images. Needs the packages of the ``train`` extra.
 
-The commands of cli/ -> loop.py (the training) -> batches.py (what a step is trained on) -> data.py (the images) ->
-seeds.py, and loop.py -> gallery.py (the pictures that it leaves) -> output.py (where it writes: the lock, what is
-there) -> journal.py, tensorboard.py, curve.py, checkpoint.py -> files.py; settings.py says how to train; evaluation.py,
-drawing.py, grid.py and checkpoint.py (``load_model``) serve both the training and the other commands, animation.py and
-gif.py those that draw, summary.py the one that says what a training did; progress.py has the bars.
+A training reads images (data.py, folder.py, npz.py; stored_data.py for a resumed one), picks each step's (batches.py),
+and runs the steps (loop.py, settings.py, optimiser.py, evaluation.py). It writes checkpoints (checkpoint.py), a log
+(journal.py) and pictures (gallery.py) into a folder that it locks (output.py); files.py makes every write atomic. The
+other commands load a model (checkpoint.py), and draw with drawing.py, grid.py and animation.py.
 """

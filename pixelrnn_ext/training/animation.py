@@ -1,16 +1,18 @@
-"""The order in which pixels are drawn, as a GIF."""
+"""The order in which a model draws pixels, as a GIF."""
 
+import io
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import models
 from .files import write_atomically
-from .gif import Gif
 from .grid import ANIMATED, picture
+from .optional import need
 from .progress import bar
 
 FRAMES = 100  # at most, and one of nothing
@@ -18,20 +20,18 @@ FRAME, LAST_FRAME = 50, 2000  # milliseconds
 
 
 def is_animation(path: Path) -> bool:
-    """Whether a picture of that name moves."""
     return path.suffix.lower() == ANIMATED
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """The pixels that ``model.sample`` draws, as indices into a flattened image, in its order: rows from the top, those
-    of a multi-scale model's small image first.
+    """Returns the pixels that ``model.sample`` draws, as indices into a flattened image, in the order of drawing.
 
     Args:
-        known: bool (1, 1, H, W), of pixels that are given.
+        known: bool (1, 1, H, W), True for a pixel that is given.
     """
     height, width = known.shape[2:]
     index = torch.arange(height * width)
-    if isinstance(model, models.MultiScalePixelRNN):
+    if isinstance(model, models.MultiScalePixelRNN):  # draws its small image first
         small = torch.zeros(height, width, dtype=torch.bool)
         small[:: model.factor, :: model.factor] = True
         index = torch.cat([index[small.flatten()], index[~small.flatten()]])
@@ -39,7 +39,7 @@ def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
 
 
 def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
-    """From images (N, C, H, W) before anything was drawn to the finished ones, some more pixels drawn in each."""
+    """Yields frames from ``before`` to the finished ``images``, (N, C, H, W), with more pixels drawn in each."""
     for done in _pixels_done(order):
         drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
         drawn.view(-1)[order[:done]] = True
@@ -49,10 +49,9 @@ def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
 def write_animation(
     path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """A grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``, over and over.
+    """Writes a grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``, over and over.
 
-    Gray images are exact, colours are reduced to 255. Where ``stop()`` becomes true, frames are left out, but not the
-    last one, of the finished images.
+    Where ``stop()`` becomes true, frames are left out, but not the last frame of the finished images.
     """
     gif = Gif()
 
@@ -73,6 +72,51 @@ def write_animation(
 
 
 def _pixels_done(order: Tensor) -> range:
-    """How many pixels each frame has, in equal steps."""
+    """Returns how many pixels are drawn in each frame, in equal steps."""
     step = -(-len(order) // FRAMES) or 1
     return range(0, len(order) + step, step)
+
+
+class Gif:
+    """An endless animation that is encoded frame by frame, since Pillow's ``save`` keeps all frames in memory.
+
+    Gray frames are exact; the colours that change in a frame are reduced to 255.
+    """
+
+    def __init__(self) -> None:
+        self._encoded = io.BytesIO()
+        self._shown: Any = None
+
+    def add(self, pixels: Any, duration: int) -> None:
+        """Adds a frame, a numpy array of uint8, (H, W) or (H, W, 3), for ``duration`` milliseconds."""
+        image, plugin, numpy = need("PIL.Image"), need("PIL.GifImagePlugin"), need("numpy")
+        changes = numpy.ones(pixels.shape, bool) if self._shown is None else pixels != self._shown
+        changed = image.fromarray(changes.reshape(*pixels.shape[:2], -1).any(2))
+        # The box around all changes is encoded; in it, pixels that stay are transparent.
+        box = changed.getbbox() or (0, 0, 1, 1)
+        changed = changed.crop(box)
+        stays = need("PIL.ImageChops").invert(changed)
+        part = _indexed(image.fromarray(pixels).crop(box), stays)
+        options = {"duration": duration, "include_color_table": pixels.ndim == 3}
+        counts = part.histogram(changed)
+        if 0 in counts:
+            options["transparency"] = counts.index(0)
+            part.paste(counts.index(0), mask=stays)
+        blocks = [] if self._encoded.tell() else plugin.getheader(part, info={"loop": 0})[0]
+        self._encoded.write(b"".join(blocks + plugin.getdata(part, box[:2], **options)))
+        self._shown = pixels
+
+    def finish(self) -> memoryview:
+        """Returns the file."""
+        self._encoded.write(b";")
+        return self._encoded.getbuffer()
+
+
+def _indexed(part: Any, stays: Any) -> Any:
+    """Returns a part of a frame with a palette: all grays, or 255 colours of the changes and an index to spare."""
+    if part.mode == "L":
+        return part.convert("P")
+    part.paste(0, mask=stays)
+    part = part.convert("P", palette=need("PIL.Image").Palette.ADAPTIVE, colors=255)
+    part.putpalette([*part.getpalette(), 0, 0, 0])
+    return part

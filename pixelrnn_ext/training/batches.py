@@ -1,4 +1,4 @@
-"""Which images a step is trained on, and a batch of any split, as functions of seed and step."""
+"""Picks the images of a training step as a function of seed and step, and batches of any split."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from .seeds import generator
 
 
 class Order:
-    """A shuffle for every epoch, cut into joint batches of all processes; what does not fill one is left out."""
+    """A shuffle for every epoch, cut into joint batches of all processes. A last batch that is not full is left out."""
 
     steps_per_epoch: int
 
@@ -31,7 +31,7 @@ class Order:
 def select(
     data: DataSet, split: str, index: Tensor | slice, device: Device, conditional: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Images of a split on the device, and their condition maps where ``conditional``."""
+    """Returns images of a split on the device, and their condition maps where ``conditional``."""
     part = data.splits[split]
     condition = None
     if conditional and part.labels is not None:
@@ -40,7 +40,7 @@ def select(
 
 
 def shifted(images: Tensor, most: int, source: torch.Generator) -> Tensor:
-    """Each image moved by up to ``most`` pixels along both axes, all moves as probable; zeros come in at the edges."""
+    """Moves each image by up to ``most`` pixels along both axes, uniformly at random. Zeros come in at the edges."""
     count, _, height, width = images.shape
     down, right = torch.randint(2 * most + 1, (2, count, 1, 1), generator=source)
     padded = torch.nn.functional.pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
@@ -60,8 +60,7 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """This process's share of the joint batch ``index``, binarised, mirrored and moved alike for any number of
-    processes."""
+    """Returns a process's share of a joint batch. Random changes do not depend on the number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:

@@ -1,4 +1,4 @@
-"""A model from the options of a command and the images of a data set."""
+"""Builds a model from the options of a command and the images of a data set."""
 
 import inspect
 from typing import Any
@@ -18,13 +18,13 @@ SIZES = dict(hidden_channels=16, num_layers=7, head_channels=32)
 
 
 def check_options(name: str, options: dict[str, object]) -> None:
-    """ValueError where there is no model of that name, or it would not use one of the options given for it."""
+    """ValueError where there is no model of that name, or where the model would not use one of the options."""
     if name not in KINDS and name not in models.CONFIGURATIONS:
         raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
     used = set(inspect.signature(getattr(models, config["model"])).parameters)
     if name != "multiscale":
-        used.discard("layer")  # the name says it
+        used.discard("layer")  # the name of the model says the layer
     if (config | options).get("layer") == "diagonal":
         used.discard("kernel_size")
     for option in options:
@@ -35,16 +35,16 @@ def check_options(name: str, options: dict[str, object]) -> None:
 def build(
     name: str, data: DataSet, *, conditional: bool = False, parameters: int | None = None, **options: Any
 ) -> models.AutoregressiveModel:
-    """An untrained model for a data set.
+    """Returns an untrained model for a data set.
 
     Args:
-        name: one of models.CONFIGURATIONS, or of :data:`KINDS`, of the :data:`SIZES` of the paper's MNIST model.
+        name: one of models.CONFIGURATIONS, or of :data:`KINDS` with the :data:`SIZES` of the paper's MNIST model.
         conditional: the model takes the class as its condition.
-        parameters: hidden_channels are chosen such that the model has about so many.
+        parameters: about how many the model has; chooses hidden_channels.
         options: arguments of the model's class.
 
     Raises:
-        TypeError, ValueError: an option that the model does not take, or a model for other images.
+        TypeError, ValueError: the model does not take an option, or is for other images.
 
     Example:
         >>> from pixelrnn_ext.training import data
@@ -68,7 +68,7 @@ def build(
 
 
 def check_fits(model: models.AutoregressiveModel, data: DataSet) -> None:
-    """ValueError where the model is for other images, or its condition not the data set's classes."""
+    """ValueError where the model is for other images or for another number of classes."""
     got = data.shape[0], data.levels
     if (model.image_channels, model.levels) != got:
         expected = f"{model.image_channels} channels and {model.levels} levels"
@@ -83,13 +83,13 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 
 def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
-    """Those with the number of parameters nearest to ``parameters``."""
+    """Returns the hidden channels with which the model's size comes nearest to ``parameters``."""
 
     def count(hidden: int) -> int:
         with torch.device("meta"):
             return count_parameters(models.from_config(config | dict(hidden_channels=hidden)))
 
-    low = config["image_channels"]  # a group of channels for each colour
+    low = config["image_channels"]  # every colour has a group of channels
     high = low + 1
     while count(high) < parameters:
         low, high = high, 2 * high

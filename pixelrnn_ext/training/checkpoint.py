@@ -1,9 +1,9 @@
-"""Checkpoints: one safetensors file with the tensors, and in its metadata all that is needed to rebuild the model.
+"""Checkpoints: one safetensors file with the tensors, and all facts that are needed to rebuild the model.
 
-Names: ``model.*`` the parameters, ``average.*`` their moving average if one is kept, ``optimiser.<parameter>.<state>``.
-Metadata ``pixelrnn_ext``: JSON of the facts: the model's configuration, the data set, the settings, and where training
-stands; ``pixelrnn_ext.format`` and ``pixelrnn_ext.sha256``, a digest of the facts and the tensors. The first format had
-no more than a checksum of the tensors, among the facts.
+Names of tensors: ``model.*`` the parameters, ``average.*`` their moving average, ``optimiser.<parameter>.<state>``.
+Metadata: ``pixelrnn_ext``, JSON of the facts (the model's configuration, the data set, the settings, the progress);
+``pixelrnn_ext.format``; ``pixelrnn_ext.sha256``, a digest of the facts and the tensors. The first format had a checksum
+of the tensors alone, among the facts.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def _is_integer(value: Any, least: int) -> bool:
 
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
-# The facts that are read by name: what each is, and whether a value is that. There may be others beside them.
+# The facts that are read by name: what each has to be, in words and as a predicate. A checkpoint may have more facts.
 FACTS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "model": {},
     "data": {
@@ -58,12 +58,12 @@ FACTS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    # flatten: a view as bytes needs one dimension or more.
+    # A view as bytes needs at least one dimension.
     return tensor.flatten().view(torch.uint8).numpy().data
 
 
 def _checksum(tensors: dict[str, Tensor]) -> int:
-    """Of the first format."""
+    """Returns the checksum of the first format."""
     checksum = 0
     for name in sorted(tensors):
         checksum = zlib.crc32(_bytes(tensors[name]), checksum)
@@ -71,7 +71,7 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
 
 
 def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of the format, the text of the facts, and name, type, shape and bytes of every tensor."""
+    """Returns the SHA-256 of the format, the text of the facts, and name, type, shape and bytes of every tensor."""
     digest = hashlib.sha256(f"{FORMAT}\n{facts}\n".encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -81,7 +81,7 @@ def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _check(facts: Any, path: Path) -> None:
-    """ValueError where the facts are not those that this package writes and reads."""
+    """ValueError where the facts are not of a checkpoint that this package wrote."""
     whole = isinstance(facts, dict) and all(
         isinstance(facts.get(group), dict) and named.keys() <= facts[group].keys() for group, named in FACTS.items()
     )
@@ -98,15 +98,15 @@ def _check(facts: Any, path: Path) -> None:
 
 
 def _check_sizes(facts: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """ValueError before a model of a size is built that nobody could have trained."""
+    """ValueError where a fact is too large for any trained model. Such a model must not be built."""
     for name, value in _integers(facts):
-        most = len(tensors) if name == "num_layers" else 2**63 - 1  # a layer has tensors
+        most = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has a tensor
         if abs(value) > most:
             raise ValueError(f"expected {name} to be at most {most} in {path}, got {_short(value)}")
 
 
 def _integers(facts: object, name: str = "") -> Iterator[tuple[str, int]]:
-    """(name, value) of all integers in nested lists and dictionaries."""
+    """Yields (name, value) of all integers in nested lists and dictionaries."""
     if isinstance(facts, (dict, list)):
         for key, value in facts.items() if isinstance(facts, dict) else ((name, value) for value in facts):
             yield from _integers(value, key)
@@ -120,11 +120,7 @@ def _short(value: object) -> str:
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes a checkpoint; the one that was there is replaced when the new one is whole.
-
-    Raises:
-        OSError: the file cannot be written, for a full disk too; the old one is kept.
-    """
+    """Writes a checkpoint. OSError: it cannot be written, for example on a full disk; an older file is kept."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: _digest(text, tensors)}
@@ -132,14 +128,14 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the facts of a checkpoint; a warning where it is of the first format.
+    """Returns the tensors and the facts of a checkpoint. Warns where it is of the first format.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is damaged, truncated, of a newer format or not a checkpoint of this
-            package.
+        OSError: the file cannot be read.
+        ValueError: it is damaged, truncated, of a newer format or not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    with open(path, "rb"):  # its error names the file; safetensors' need not
+    with open(path, "rb"):  # raises an error that names the file, which safetensors may not do
         pass
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -149,7 +145,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()} if facts else {}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
-    except OSError as error:  # of what is no regular file, such as a device
+    except OSError as error:  # the path is no regular file, for example a device
         raise OSError(f"{path} cannot be read: {error}") from error
     if FORMAT_KEY in metadata:
         if metadata[FORMAT_KEY] != FORMAT:
@@ -158,37 +154,34 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if metadata.get(DIGEST_KEY) != _digest(text, tensors):
             raise ValueError(f"{path} is damaged: its content does not have the checksum that was written with it")
         _check(facts, path)
-        _check_sizes(facts, tensors, path)
-        return tensors, facts
-    _check(facts, path)
-    if "checksum" not in facts:
-        raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
-    if _checksum(tensors) != facts.pop("checksum"):
-        raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
+    else:
+        _check(facts, path)
+        if "checksum" not in facts:
+            raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
+        if _checksum(tensors) != facts.pop("checksum"):
+            raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
+        unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
+        warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)  # once a file, whoever loads it
     _check_sizes(facts, tensors, path)
-    warnings.warn(
-        f"{path} is of the first format, whose checksum covers tensors alone: its facts (settings, step) are unchecked",
-        stacklevel=1,  # one place, so that Python says it once a file
-    )
     return tensors, facts
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of this package, by its content: of any format, and damaged behind its head."""
+    """Returns whether the content of a file is a checkpoint of any format, also one that is damaged behind its head."""
     return KEY in _metadata(path)
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """The facts of a checkpoint, without a look at its tensors and checksum. ValueError: there are none."""
+    """Returns the facts of a checkpoint without reading its tensors or its checksum. ValueError: it has no facts."""
     facts: dict[str, Any] = json.loads(str(_metadata(path).get(KEY, "null")))
     _check(facts, path)
     return facts
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a safetensors file; empty for any other file, and for one that is not regular."""
+    """Returns the metadata of a safetensors file. It is empty for any other file."""
     try:
-        if not path.is_file():  # a pipe could be read only once
+        if not path.is_file():  # a pipe can be read only once
             return {}
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -201,30 +194,30 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix`` and a dot, without it."""
-    return {
-        name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
-    }
+    """Returns the tensors whose names begin with ``prefix`` and a dot, under the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Loads parameters. ValueError, naming the file, where they are not the module's."""
+    """Loads parameters. ValueError: they are not the module's; the sentence names the file."""
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        why = textwrap.shorten(str(error), 300, placeholder=" ...")  # it names every tensor
+        why = textwrap.shorten(str(error), 300, placeholder=" ...")  # the error lists every tensor
         raise ValueError(f"the tensors of {path} do not fit the model that it describes: {why}") from error
 
 
 def resolve(path: str | Path, *, without_score: bool = False) -> Path:
-    """A checkpoint's file: of a training's folder the best one. A path that is there comes before a pretrained model of
-    its name.
+    """Returns the file of a checkpoint. A path that exists goes before a pretrained model of the same name.
 
     Args:
-        without_score: of a training that has not come to its first score, it is the last one.
+        path: a checkpoint, the folder of a training, whose best checkpoint it is then, or the name of a pretrained
+            model.
+        without_score: take the last checkpoint of a training that has not come to its first score.
 
     Raises:
-        FileNotFoundError: it is neither, or a folder without a best checkpoint.
+        FileNotFoundError: there is nothing of that name, or a folder without a best checkpoint.
         ValueError: the pretrained model's file is not the package's.
     """
     if os.path.lexists(path):
@@ -245,14 +238,13 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
 def load_model(
     path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
-    """The trained model, with averaged parameters where there are any, and the facts of its checkpoint.
+    """Returns the model of a checkpoint, with averaged parameters if there are any, and the checkpoint's facts.
 
     Args:
-        path: a checkpoint, the folder of a training, whose best checkpoint it is then, or the name of a pretrained
-            model.
+        path: a checkpoint, a training's folder, or the name of a pretrained model, as in :func:`resolve`.
 
     Raises:
-        OSError, ValueError: as :func:`load` and :func:`resolve`; parameters that are not finite are a ValueError too.
+        OSError, ValueError: as in :func:`load` and :func:`resolve`. ValueError: a parameter is not finite.
 
     Example:
         >>> model, facts = load_model("runs/mnist5k")  # doctest: +SKIP

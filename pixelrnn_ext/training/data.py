@@ -1,4 +1,4 @@
-"""The data sets by name, each with a fixed split into train, validation and test, held in memory as bytes."""
+"""Loads the data sets by name, as bytes in memory, each in a fixed split into train, validation and test."""
 
 import importlib.util
 import math
@@ -22,8 +22,8 @@ from .seeds import generator
 SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 
-# Every photograph in colour that scikit-image ships, with the factor by which large ones are reduced. The motorcycles
-# are one scene seen by two cameras, so they stay together.
+# Every colour photograph that scikit-image ships, and the factor by which it is reduced. The motorcycles are one scene
+# seen by two cameras, so they stay in one split.
 PHOTOS = {
     "train": {
         "astronaut.png": 1,
@@ -38,7 +38,7 @@ PHOTOS = {
     "test": {"chelsea.png": 1},
 }
 PHOTO_SIDE = 32
-# Patches of the training photographs overlap by half, those that are scored do not.
+# Patches of the training photographs overlap by half, patches that are scored do not.
 PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 
 
@@ -58,21 +58,18 @@ Splits = dict[str, Split]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images with what every number about them has to say.
+    """Images in three splits, and the facts that stand beside every score.
 
     Attributes:
-        name: as given to :func:`load`.
-        description: the name and what was done to the images; stands beside every number.
-        levels: values lie in [0, levels).
+        description: the name, and what was done to the images.
         splits: {"train", "validation", "test"} -> :class:`Split`.
         classes: names of the labels; empty where there are none.
-        intensities: uint8 (N, 1, H, W), of which the training images are binarised anew for every batch, or None.
-        notes: lines for the header: files, counts of what was skipped.
-        folder: what finds the same images again: the absolute path, the options that they were read with, and
-            folder.describe_files; None where the name alone does.
+        intensities: uint8 (N, 1, H, W), from which the training images are binarised anew for every batch, or None.
+        notes: lines for the header, such as how many files were skipped.
+        folder: of a folder of images its absolute path, the options that it was read with, and folder.describe_files.
 
     Raises:
-        ValueError: a value outside of [0, levels); no batch is checked again.
+        ValueError: a value is outside of [0, levels). Batches are not checked again.
     """
 
     name: str
@@ -90,7 +87,7 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint says of its data set, for JSON."""
+        """The facts that a checkpoint keeps of its data set, for JSON."""
         facts = {"name": self.name, "description": self.description, "shape": self.shape, "classes": self.classes}
         return facts if self.folder is None else facts | {"folder": self.folder}
 
@@ -105,7 +102,7 @@ class DataSet:
         return unit_of(self.levels)
 
     def score(self, nats: float) -> float:
-        """Nats per image in the data set's unit."""
+        """Converts nats per image to the data set's unit."""
         return score_of(nats, self.levels, self.shape)
 
     def check_not_empty(self, *splits: str) -> None:
@@ -119,32 +116,32 @@ class DataSet:
 
 
 def unit_of(levels: int) -> str:
-    """That in which papers score images of so many levels."""
+    """Returns the unit in which papers score images of so many levels."""
     return "nats" if levels == 2 else "bits/dim"
 
 
 def score_of(nats: float, levels: int, shape: Sequence[int]) -> float:
-    """Nats per image (C, H, W) in that unit."""
+    """Converts nats per image (C, H, W) to :func:`unit_of` their levels."""
     return nats if levels == 2 else nats / (math.prod(shape) * math.log(2))
 
 
 def conditions(labels: Tensor, classes: int) -> Tensor:
-    """Class labels (N,) as maps (N, classes, 1, 1), one-hot, for a model's ``condition``."""
+    """Returns class labels (N,) as one-hot maps (N, classes, 1, 1) for a model's ``condition``."""
     return torch.nn.functional.one_hot(labels, classes).to(torch.get_default_dtype())[:, :, None, None]
 
 
 def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
-    """One Bernoulli draw for every pixel, with probability intensity / 255: uint8 in {0, 1} of the same shape."""
+    """Draws every pixel from a Bernoulli distribution with probability intensity / 255: uint8 in {0, 1}."""
     return (torch.rand(intensities.shape, generator=source) < intensities / 255).to(torch.uint8)
 
 
 def cache_folder() -> Path:
-    """Where downloaded data sets are kept, unless ``NAME:PATH`` says otherwise."""
+    """Returns where downloaded data sets are kept, unless ``NAME:PATH`` says otherwise."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixelrnn_ext"
 
 
 def _stratified(images: Tensor, labels: Tensor) -> Splits:
-    """A tenth of each class for validation, a tenth for test, by a fixed shuffle."""
+    """Splits off a tenth of each class for validation and a tenth for test, by a fixed shuffle."""
     parts: dict[str, list[Tensor]] = {split: [] for split in SPLITS}
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
@@ -158,7 +155,7 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
 
 
 def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation: str | None) -> DataSet:
-    """The splits as binary images, drawn once in either way, so that numbers can be repeated."""
+    """Returns binary images, drawn once; ``dynamic`` keeps the intensities of the training images, too."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
@@ -187,7 +184,7 @@ def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
 
 
 def _patches(picture: Tensor, stride: int) -> Tensor:
-    """(C, H, W) -> (N, C, side, side), rows of patches from the top left."""
+    """Cuts (C, H, W) into patches (N, C, side, side), in rows from the top left."""
     patches = picture.unfold(1, PHOTO_SIDE, stride).unfold(2, PHOTO_SIDE, stride)
     return patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
 
@@ -209,10 +206,10 @@ def _photos(path: None) -> DataSet:
 
 
 def _torchvision(name: str, path: str | None) -> list[Any]:
-    """Both halves of a torchvision data set, downloaded once; without network no folder is left."""
+    """Returns both halves of a torchvision data set, downloaded once. A failed download leaves no folder."""
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
-        with removed_if_empty(root / name / "raw"):  # where some are put
+        with removed_if_empty(root / name / "raw"):
             return [kind(str(root), train=train, download=True) for train in (True, False)]
     except Exception as error:  # of the network, the archive's format and the disk: http.client, tarfile, zlib, ...
         why = str(error) or type(error).__name__
@@ -220,7 +217,7 @@ def _torchvision(name: str, path: str | None) -> list[Any]:
 
 
 def _held_out(images: Tensor, labels: Tensor, count: int, test_images: Tensor, test_labels: Tensor) -> Splits:
-    """The last ``count`` training images for validation."""
+    """Splits off the last ``count`` training images for validation."""
     return {
         "train": Split(images[:-count], labels[:-count]),
         "validation": Split(images[-count:], labels[-count:]),
@@ -266,9 +263,9 @@ def _folder(
     if not where:
         raise ValueError("expected folder:PATH, got no path")
     height, width = image_size or (32, 32)
-    path, size = Path(where).absolute(), (height, width)
+    path = Path(where).absolute()
     only = None if files is None else names_of(files)
-    read = read_folder(path, size, fit=fit, gray=gray, strict=strict, max_pixels=max_pixels, only=only)
+    read = read_folder(path, (height, width), fit=fit, gray=gray, strict=strict, max_pixels=max_pixels, only=only)
     note = f"{len(read.names) or 'no'} images read"
     if read.left_out:
         note += f", {read.left_out} left out that the training has not seen"
@@ -280,14 +277,14 @@ def _folder(
     classes = tuple(sorted(set(folders))) if len(set(folders)) > 1 else ()
     numbers = {name: number for number, name in enumerate(classes)}
     labels = torch.tensor([numbers[name] for name in folders]) if classes else None
-    members: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for i, name in enumerate(read.names):
-        members[split_of(name)].append(i)
-    index = {split: torch.tensor(part, dtype=torch.int64) for split, part in members.items()}
-    splits = {s: Split(read.images[i], None if labels is None else labels[i]) for s, i in index.items()}
+    split_names = [split_of(name) for name in read.names]
+    splits = {}
+    for split in SPLITS:
+        members = torch.tensor([name == split for name in split_names])
+        splits[split] = Split(read.images[members], None if labels is None else labels[members])
     shown = str(path).encode(errors="backslashreplace").decode()  # it need not be UTF-8
-    description = f"{shown} ({size[0]}x{size[1]} {'gray' if gray else 'RGB'}, {fit})"
-    options = {"image_size": list(size), "fit": fit, "gray": gray, "max_pixels": max_pixels}
+    description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
+    options = {"image_size": [height, width], "fit": fit, "gray": gray, "max_pixels": max_pixels}
     kept = {"path": str(path), "options": options, "files": describe_files(read.names)}
     return DataSet("folder", description, 256, splits, classes, notes=(note,), folder=kept)
 
@@ -298,7 +295,7 @@ class Source:
     summary: str
     options: tuple[str, ...] = ()
     package: str | None = None  # the package that ships the data set; a data set without one takes NAME:PATH
-    files: str = ""  # pattern of the files that are read, below the package or PATH
+    files: str = ""  # pattern of the files that are read, below the package's folder or PATH
 
 
 FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels")
@@ -331,7 +328,7 @@ OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option
 
 
 def absolute(spec: str) -> str:
-    """``NAME:PATH`` with a path that is the same from everywhere.
+    """Returns ``NAME:PATH`` with an absolute path.
 
     Example:
         >>> absolute("digits"), absolute("folder:/data/../pictures")
@@ -342,19 +339,17 @@ def absolute(spec: str) -> str:
 
 
 def load(spec: str, **options: Any) -> DataSet:
-    """The data set ``NAME`` or ``NAME:PATH``.
+    """Loads the data set ``NAME`` or ``NAME:PATH``.
 
     Args:
-        spec: one of :data:`DATA_SETS`; PATH is where the files are (or are to be downloaded to).
+        spec: one of :data:`DATA_SETS`; PATH is where the files are, or are downloaded to.
         options: ``binarisation`` (mnist, mnist5k): ``"static"``, drawn once, or ``"dynamic"``, drawn for every batch;
             ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict``, ``max_pixels`` (folder);
-            ``files`` (folder): describe_files of those that it must hold, which alone are read.
+            ``files`` (folder): describe_files of the only files to read, which must all be there.
 
     Raises:
-        ValueError: no such data set, an option that it does not take, files with other contents than expected, or
-            others than ``files``.
-        OSError: files that cannot be read or downloaded.
-        MissingPackage: the package that ships or reads it is not installed.
+        ValueError: no such data set, an option that it does not take, or files with other contents than expected.
+        OSError: files cannot be read or downloaded. MissingPackage: a package is not installed.
 
     Example:
         >>> load("digits").splits["train"].images.shape
@@ -370,11 +365,7 @@ def load(spec: str, **options: Any) -> DataSet:
 
 
 def paths(spec: str) -> list[Path]:
-    """The files of the data set ``NAME`` or ``NAME:PATH``, as far as they are there.
-
-    Raises:
-        ValueError: no such data set. OSError: the folder of pictures is none.
-    """
+    """Returns the files of the data set ``NAME`` or ``NAME:PATH`` that are there. Errors as in :func:`load`."""
     name, path, source = _source(spec)
     if name == "folder":
         return [Path(path) / picture for picture in list_names(Path(path))[0]]
@@ -386,7 +377,7 @@ def paths(spec: str) -> list[Path]:
 
 
 def _source(spec: str) -> tuple[str, str, Source]:
-    """(NAME, PATH, source) of a data set. ValueError: there is none of that name."""
+    """Returns (NAME, PATH, source) of a data set. ValueError: no data set has that name."""
     name, _, path = spec.partition(":")
     if name not in DATA_SETS:
         raise ValueError(f"expected a data set of {', '.join(DATA_SETS)}, got {name!r}")

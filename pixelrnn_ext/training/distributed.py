@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class World:
-    """This process among ``size``; ``control`` is a group on the CPU for flags and sums, None for a single process."""
+    """This process among ``size``. ``control`` is a CPU group for flags and sums, None for a single process."""
 
     rank: int
     size: int
@@ -21,26 +21,26 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that logs and writes files."""
+        """Whether this process logs and writes files."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes, on the CPU."""
+        """Returns the sum over the processes, on the CPU."""
         values = values.detach().cpu()
         if self.control is not None:
             dist.all_reduce(values, group=self.control)
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process, the same answer in all."""
+        """Returns in every process whether the flag is set in any of them."""
         return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
 
     @contextmanager
     def alike(self) -> Iterator[None]:
-        """For what the first process does alone: where that fails, the others fail too, instead of waiting for it.
+        """Lets every process fail where the block fails in one of them, instead of waiting for that process.
 
         Raises:
-            ChildProcessError: in the others; the first process says why.
+            ChildProcessError: the block failed in another process, which says why.
         """
         done = False
         try:
@@ -57,11 +57,7 @@ class World:
 
 
 def choose_device(name: str) -> torch.device:
-    """``"auto"`` is this process's GPU where there is one.
-
-    Raises:
-        ValueError: no such device here.
-    """
+    """Returns a device; ``"auto"`` is this process's GPU where there is one. ValueError: no such device here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
@@ -78,7 +74,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def world(device: str = "auto") -> Iterator[World]:
-    """Joins the processes that torchrun started; alone, it is a world of one."""
+    """Joins the processes that torchrun started. Without torchrun it yields a world of one."""
     chosen = choose_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

@@ -9,6 +9,7 @@ from .batches import select
 from .builder import check_fits
 from .data import DataSet
 from .distributed import World
+from .progress import bar
 
 
 @torch.no_grad()
@@ -20,13 +21,11 @@ def nats_per_image(
     *,
     batch_size: int = 16,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int], object] = lambda images: None,
 ) -> float | None:
-    """Mean of -log_prob over the images of a split in nats, summed in float64; None if ``stop()`` came true somewhere.
+    """Returns the mean of -log_prob over the images of a split in nats; None where ``stop()`` came true in a process.
 
     Args:
         batch_size: images at once, of all processes together.
-        progress: called with the number of images that each batch had.
 
     Raises:
         ValueError: the split is empty, or the model is for other images.
@@ -35,13 +34,21 @@ def nats_per_image(
     data.check_not_empty(split)
     images = len(data.splits[split])
     total = torch.zeros((), dtype=torch.float64, device=world.device)
-    for start in range(0, images, batch_size):
-        if world.any(stop()):
-            return None
-        end = min(start + batch_size, images)
-        share = slice(start + world.rank, end, world.size)
-        batch, condition = select(data, split, share, world.device, model.condition_channels > 0)
-        if len(batch):
-            total -= model.log_prob(batch, condition, check=False).double().sum()
-        progress(end - start)
+    with bar("images", images, split) as shown:
+        for start in range(0, images, batch_size):
+            if world.any(stop()):
+                return None
+            end = min(start + batch_size, images)
+            share = slice(start + world.rank, end, world.size)
+            batch, condition = select(data, split, share, world.device, model.condition_channels > 0)
+            if len(batch):
+                total -= model.log_prob(batch, condition, check=False).double().sum()
+            shown.update(end - start)
     return float(world.sum(total)) / images
+
+
+def split_score(model: AutoregressiveModel, data: DataSet, split: str, world: World, batch_size: int = 16) -> float:
+    """Returns the score of a split in the data set's unit. Errors as in :func:`nats_per_image`."""
+    nats = nats_per_image(model, data, split, world, batch_size=batch_size)
+    assert nats is not None  # nothing stops it
+    return data.score(nats)

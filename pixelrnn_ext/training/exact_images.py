@@ -1,4 +1,4 @@
-"""Image files whose pixels are a model's levels, read and written without loss: what would lose something is refused.
+"""Reads and writes image files whose pixels are a model's levels, and refuses whatever would lose something.
 
 Level v of a model of L levels is the byte round(v * 255 / (L - 1)).
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from .images import opened
 from .optional import need
 
-# Those of which is known whether Pillow, which has 8 bits a channel in RGB, leaves out some of the file's.
+# Formats of which it is known whether a file has more bits than the 8 a channel that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _KINDS = {1: "gray", 3: "RGB"}  # by channels
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # by Pillow's mode; the colours of a palette are RGB
@@ -21,22 +21,20 @@ _BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338  # tags of TIFF
 
 
 def check_model(channels: int, levels: int) -> None:
-    """ValueError where images of a model cannot be pictures of 8 bits a channel, gray or RGB."""
+    """ValueError where a model's images cannot be pictures of 8 bits a channel, gray or RGB."""
     if channels not in _KINDS or levels > 256:
         expected = "a model of 1 or 3 channels and at most 256 levels, which pictures have"
         raise ValueError(f"expected {expected}, got {channels} and {levels}")
 
 
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
-    """An image file as levels, uint8 (channels, H, W): what is shown, turned as EXIF says, without other metadata.
+    """Reads an image file as levels, uint8 (channels, H, W), as it is shown, turned as EXIF says.
 
-    RGB and palettes are gray as well where red, green and blue are equal everywhere: some formats have no other gray.
+    RGB and palettes count as gray where red, green and blue are equal everywhere: some formats have no other gray.
 
     Raises:
-        ValueError: something of it would be lost: colours, transparency, more than 8 bits a channel, several pictures,
-            or bytes that are none of the levels; one channel for a model of RGB; and as images.opened. The sentence
-            names the file.
-        MemoryError: as images.opened.
+        ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is no
+            level, or the model is RGB and the picture gray. ValueError, MemoryError: as in images.opened.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     check_model(channels, levels)
@@ -62,30 +60,30 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 
 
 def encode_png(image: Tensor, levels: int) -> bytes:
-    """Levels, integers (C, H, W), as the bytes of a PNG file of which :func:`read_exact` makes them again."""
+    """Returns levels, integers (C, H, W), as a PNG file, which :func:`read_exact` reads again."""
     check_model(len(image), levels)
     picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
-        picture = picture.convert("1")  # black and white alone, so that there is nothing to dither
+        picture = picture.convert("1")  # one bit a pixel; black and white need no dithering
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
     return encoded.getvalue()
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:
-    """Levels, integers (1 or 3, H, W), as the bytes of a picture: a numpy array of uint8 (H, W) or (H, W, 3)."""
+    """Returns levels, integers (1 or 3, H, W), as the bytes of a picture, a numpy array (H, W) or (H, W, 3)."""
     pixels = _bytes_of(levels)[image.permute(1, 2, 0).numpy()]
     return pixels[..., 0] if len(image) == 1 else pixels
 
 
 def _bytes_of(levels: int) -> Any:
-    """The byte of every level, a numpy array."""
+    """Returns the byte of every level, a numpy array."""
     numpy = need("numpy")
     return numpy.array([round(v * 255 / (levels - 1)) for v in range(levels)], numpy.uint8)
 
 
 def _obstacle(picture: Any, channels: int) -> str | None:
-    """What a picture is other than one whose pixels can be kept; None if it is that."""
+    """Returns why the pixels of a picture cannot be kept, as a noun; None where they can."""
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         return f"{frames} pictures in one file"
@@ -100,18 +98,18 @@ def _obstacle(picture: Any, channels: int) -> str | None:
         return f"{bits} bits"
     if picture.format == "TIFF" and _EXTRA_SAMPLES in picture.tag_v2:
         return "another channel"
-    if _CHANNELS[picture.mode] < channels:  # of more, the pixels say whether they are gray
+    if _CHANNELS[picture.mode] < channels:  # where there are more, the pixels say whether they are gray
         return _KINDS[_CHANNELS[picture.mode]]
     return None
 
 
 def _bits(picture: Any) -> int:
-    """Of a channel in the file, of which Pillow reads the first eight where there are more."""
-    if picture.format == "TIFF":  # whose palettes have 16
+    """Returns the bits of a channel in the file. Pillow reads the first eight of more."""
+    if picture.format == "TIFF":  # the palettes of TIFF have 16 bits
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if picture.format not in ("PNG", "PPM"):
         return 8
-    how = picture.tile[0][3]  # the decoder's arguments: the order of bits, and the largest value of some PPM files
+    how = picture.tile[0][3]  # the decoder's arguments: the raw mode, and the largest value of some PPM files
     if isinstance(how, str):
         return 16 if how.endswith(";16B") else 8
     return max(value.bit_length() for value in how if isinstance(value, int))

@@ -1,7 +1,7 @@
-"""Makes a model of the package of a training: ``python -m pixelrnn_ext.training.export RUN NAME``.
+"""Makes a training's model a pretrained model of the package: ``python -m pixelrnn_ext.training.export RUN NAME``.
 
-It writes NAME.safetensors, a checkpoint of the scored parameters alone, and the model's line of the table beside it.
-The card, README.md in the same folder, is written by hand.
+Writes NAME.safetensors, a checkpoint of the scored parameters alone, and the model's line of the table. The card,
+README.md in the same folder, is written by hand.
 """
 
 import argparse
@@ -15,20 +15,17 @@ import torch
 from ..models.trained import FOLDER, TABLE
 from . import checkpoint
 from .distributed import World
-from .evaluation import nats_per_image
+from .evaluation import split_score
 from .files import write_atomically
 from .stored_data import load_again
 
 
 def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = False) -> Path:
-    """The file made of a training's best checkpoint, or of another one, whose scores go into the table.
-
-    Args:
-        force: a model of that name is replaced.
+    """Writes the model of a training or of a checkpoint, and its scores; returns the file.
 
     Raises:
-        OSError, ValueError: as checkpoint.load_model and stored_data.load_again; the file cannot be written; the
-            name is none, or there is a model of that name.
+        OSError, ValueError: the name is taken, which ``force`` allows, or wrong; the file cannot be written; errors as
+            in checkpoint.load_model and stored_data.load_again.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(f"expected a name of lower-case letters, digits, - and _, got {name!r}")
@@ -38,11 +35,7 @@ def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = F
         raise ValueError(f"expected a name that no model has, got {name!r} of {folder}: --force replaces it")
     model, facts = checkpoint.load_model(run)
     data, here = load_again(facts), World(0, 1, torch.device("cpu"))
-    scores = {}
-    for split in ("validation", "test"):
-        nats = nats_per_image(model, data, split, here)
-        assert nats is not None  # nothing stops it
-        scores[split] = round(data.score(nats), 4)
+    scores = {split: round(split_score(model, data, split, here), 4) for split in ("validation", "test")}
     arguments = {key: value for key, value in facts["arguments"].items() if key != "out"}
     tensors = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     checkpoint.save(path, tensors, facts | {"arguments": arguments})

@@ -1,5 +1,4 @@
-"""Files, and folders of them, that are there whole or not at all, under what they are named: links are followed,
-devices are written into."""
+"""Writes files and folders whole or not at all. Links are followed, devices and pipes are written into."""
 
 import glob
 import os
@@ -13,10 +12,10 @@ from pathlib import Path
 
 
 def is_replaceable(path: Path) -> bool:
-    """Whether what is written to ``path`` makes a file or replaces one: no device, no pipe, not the standard output.
+    """Returns False for a device, a pipe and the standard output: writing there replaces no file.
 
     Raises:
-        OSError: nobody can know, as for links in a circle.
+        OSError: the path cannot be followed, for example through links in a circle.
     """
     try:
         status = os.stat(path)
@@ -26,12 +25,10 @@ def is_replaceable(path: Path) -> bool:
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file beside ``path`` and puts it in its place: whatever fails, a file that was there stays as it was.
-
-    A link stays one, and what it points to is written; a file keeps its mode. What is not replaceable is written into.
+    """Writes a file beside ``path``, then renames it to ``path``. A link stays a link, and a file keeps its mode.
 
     Raises:
-        OSError: it cannot be written, for a full disk too; the sentence says that nothing was replaced.
+        OSError: the file cannot be written, for example on a full disk; a file that was there stays as it was.
     """
     path, kept = Path(path), ""
     try:
@@ -47,10 +44,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes what processes left that were killed while they wrote files of these names, a pattern, into a folder.
-
-    For one who knows that nobody is writing them.
-    """
+    """Removes what killed processes left of files whose names match. No process may be writing such a file."""
     for left in folder.glob(f".{names}.tmp"):
         with suppress(OSError):
             left.unlink()
@@ -58,14 +52,13 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """A folder beside ``path`` for a block to write files into, which takes its place when the block has ended:
-    whatever fails, what was there stays as it was.
+    """Yields a new folder beside ``path``, and renames it to ``path`` after the block.
 
     Args:
-        path: what is not there, or an empty folder, which keeps its mode; a link to one stays a link.
+        path: a name that is free, or an empty folder, which keeps its mode. A link to a folder stays a link.
 
     Raises:
-        OSError: the block raised one, or the folder cannot take its place; the sentence says that it was not written.
+        OSError: the block raised one, or the folder cannot be renamed. Nothing is left of the new folder.
     """
     target = Path(os.path.realpath(path))
     temporary, made = _temporary(target), False
@@ -74,21 +67,20 @@ def folder_atomically(path: Path) -> Iterator[Path]:
         made = True
         yield temporary
         for file in temporary.iterdir():
-            with _descriptor(file) as descriptor:
-                os.fsync(descriptor)
-        with _descriptor(temporary) as descriptor:
-            _inherit(descriptor, target)
+            with open(file, "rb") as written:
+                os.fsync(written.fileno())
+        _inherit(temporary, target)
         os.rename(temporary, target)
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        if made:  # and not by a process of another machine with this one's name
+        if made:  # a process of another machine with this machine's name may own the folder
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def removed_if_empty(folder: Path) -> Iterator[None]:
-    """Removes a folder and those above it that were not there before the block, as far as they are empty behind it."""
+    """Removes ``folder`` and its parents after the block, where the block made them and left them empty."""
     folder = folder.resolve()
     new = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
@@ -100,9 +92,13 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    """A name beside ``path`` that no other process uses, without what killed ones left of the same."""
-    mine = f".{path.name[:40]}.{platform.node()}."  # no more of a name, which may be as long as a name can be
-    _remove_stale(path.parent, mine)
+    """Returns a name beside ``path`` for this process, and removes what killed processes of this machine left there."""
+    mine = f".{path.name[:40]}.{platform.node()}."  # a name may already be as long as the file system allows
+    for left in path.parent.glob(f"{glob.escape(mine)}*.tmp"):
+        process = left.name.removeprefix(mine).removesuffix(".tmp")
+        if process.isdecimal() and not _is_running(int(process)):
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
     return path.with_name(f"{mine}{os.getpid()}.tmp")
 
 
@@ -110,7 +106,7 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
     temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
-            _inherit(file.fileno(), path)
+            _inherit(temporary, path)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -120,32 +116,13 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def _descriptor(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _inherit(descriptor: int, path: Path) -> None:
-    """Owner and mode of the file or folder that is there, as far as this user and this file system can give them."""
-    with suppress(FileNotFoundError):
-        status = os.stat(path)
+def _inherit(new: Path, old: Path) -> None:
+    """Gives ``new`` the owner and mode of ``old``, as far as this user and this file system can."""
+    with suppress(OSError):
+        status = os.stat(old)
         with suppress(OSError):
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        with suppress(OSError):
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-
-
-def _remove_stale(folder: Path, mine: str) -> None:
-    """What a killed process of this machine left of the same file or folder."""
-    for left in folder.glob(f"{glob.escape(mine)}*.tmp"):
-        process = left.name.removeprefix(mine).removesuffix(".tmp")
-        if process.isdecimal() and not _is_running(int(process)):
-            with suppress(OSError):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            os.chown(new, status.st_uid, status.st_gid)
+        os.chmod(new, stat.S_IMODE(status.st_mode))
 
 
 def _is_running(process: int) -> bool:
@@ -166,10 +143,9 @@ def _is_standard_output(status: os.stat_result) -> bool:
 
 
 def _write_into(path: Path, data: bytes | memoryview) -> None:
+    target: Path | int = path
     if _is_standard_output(os.stat(path)):  # a file behind it, opened anew, would be written from its beginning
         sys.stdout.flush()
-        target: Path | int = os.dup(1)
-    else:
-        target = path
+        target = os.dup(1)
     with open(target, "wb") as stream:
         stream.write(data)

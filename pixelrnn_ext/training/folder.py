@@ -1,7 +1,7 @@
-"""A folder of pictures: which of its files are in which split and class, and what finds the same ones again later.
+"""Reads a folder of pictures: the split and class of each file, and a description that finds the same files again.
 
-All follows from a file's *name*, its POSIX path relative to the folder, and never from how many files there are: a
-folder may move, and a new file changes the split of no other.
+All of it follows from a file's *name*, its POSIX path relative to the folder. So the folder may move, and a new file
+changes the split of no other file.
 """
 
 import base64
@@ -28,12 +28,12 @@ class OtherFiles(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was read of a folder.
+    """The pictures of a folder.
 
     Attributes:
-        names: of the files. images: theirs, uint8 (N, C, H, W).
+        names: the files that were read; ``images`` are theirs, uint8 (N, C, H, W).
         unreadable: {name: a sentence that says why} of files and folders.
-        left_out: how many files were not asked for.
+        left_out: the number of files that were not asked for.
     """
 
     names: list[str]
@@ -43,7 +43,7 @@ class Pictures:
 
 
 def split_of(name: str) -> str:
-    """The split of a file: the first 8 bytes of its name's SHA-256, big-endian, modulo 10; 0 is test, 1 validation.
+    """Returns the split of a file: 8 bytes of its name's SHA-256, big-endian, modulo 10; 0 is test, 1 validation.
 
     Example:
         >>> split_of("cats/0.png"), split_of("cats/1.png"), split_of("cats/2.png")
@@ -54,12 +54,12 @@ def split_of(name: str) -> str:
 
 
 def class_of(name: str) -> str:
-    """The name of the folder that the file is in, "." for the folder of all."""
+    """Returns the name of the folder that holds the file, "." for the folder that is read."""
     return PurePosixPath(name).parent.name or "."
 
 
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
-    """Names of the image files below; links are followed, but not into a folder ``above``, which would have no end."""
+    """Yields the names of the image files below. Links are followed, except into a folder ``above``: a circle."""
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -72,16 +72,16 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadab
             elif Path(name).suffix.lower() in SUFFIXES:
                 yield name
             elif entry.is_symlink():
-                entry.stat()  # one that is broken might have been a folder
+                entry.stat()  # raises for a broken link, which might have been a folder
         except OSError as error:
             unreadable[name] = f"{entry.path}: {error.strerror}"
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The names of the image files of a folder and its subfolders, sorted by bytes; {name: why} of unreadable ones.
+    """Returns the names of all image files below a folder, sorted by bytes, and {name: why} of unreadable folders.
 
     Raises:
-        OSError: the folder is none or cannot be listed.
+        OSError: it is no folder, or cannot be listed.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
@@ -99,15 +99,15 @@ def read_folder(
     max_pixels: int = MAX_PIXELS,
     only: Iterable[str] | None = None,
 ) -> Pictures:
-    """The readable image files of a folder and its subfolders.
+    """Reads the image files of a folder and its subfolders, fitted as by images.read_image.
 
     Args:
-        max_pixels: a picture of more is not read.
-        only: names of the files to read; others are left alone.
+        max_pixels: larger pictures count as unreadable.
+        only: names of the files to read, by default all.
 
     Raises:
-        OSError: the folder is none or cannot be listed. ValueError: a file cannot be read, if ``strict``.
-        OtherFiles: one of ``only`` is not there or cannot be read.
+        OSError: it is no folder, or cannot be listed. ValueError: a file cannot be read, if ``strict``.
+        OtherFiles: a file of ``only`` is missing or cannot be read.
     """
     if fit not in FITS:
         raise ValueError(f"expected fit to be one of {', '.join(FITS)}, got {fit!r}")
@@ -150,9 +150,9 @@ def _check_all_there(folder: Path, expected: set[str], got: list[str], unreadabl
 
 
 def describe_files(names: list[str]) -> dict[str, int | str]:
-    """What a checkpoint keeps of the files: how many, the names, and a digest of the names, each ended by NUL.
+    """Returns what a checkpoint keeps of the files: their number, their names, and a digest of the names.
 
-    Of a folder of images alone it is ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
+    The digest is that of ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
     """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     packed = base64.b64encode(zlib.compress(listed)).decode()
@@ -160,7 +160,7 @@ def describe_files(names: list[str]) -> dict[str, int | str]:
 
 
 def names_of(files: dict[str, Any]) -> list[str]:
-    """The names that :func:`describe_files` kept. ValueError: they are damaged."""
+    """Returns the names that :func:`describe_files` kept. ValueError: they are damaged."""
     try:
         listed = zlib.decompress(base64.b64decode(files["names"], validate=True))
     except (KeyError, TypeError, ValueError, zlib.error) as error:

@@ -1,30 +1,25 @@
 """The pictures that a training leaves in its folder."""
 
+import io
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..models import AutoregressiveModel
-from . import output
-from .curve import CURVE, write_learning_curve
 from .data import DataSet
 from .drawing import cycled_classes, draw
+from .files import write_atomically
 from .grid import write_grid
 from .journal import Entry
 from .optional import need
+from .output import CURVE, SAMPLES
 from .progress import bar, follow
 
 
 class Gallery:
-    """The learning curve, and samples; that one cannot be drawn or written ends no training.
-
-    Args:
-        folder: that of the training.
-        samples: images in a picture; 0 for no picture.
-        seed: of the samples.
-        say: prints a line.
-    """
+    """Draws the learning curve and ``samples`` images. A picture that cannot be drawn or written ends no training."""
 
     def __init__(self, folder: Path, data: DataSet, samples: int, seed: int, say: Callable[[str], object]) -> None:
         self._folder, self._data, self._samples, self._seed, self._say = folder, data, samples, seed, say
@@ -32,23 +27,23 @@ class Gallery:
         self._draws_samples = samples > 0 and _can_draw("pictures of samples", "PIL.Image", "torchvision.utils")
 
     def draw(
-        self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], again: bool
+        self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], again: bool = True
     ) -> None:
-        """The pictures of a step; ``again``: those of samples that are there, too."""
-        samples = self._folder / output.SAMPLES.format(step)
-        pictures: dict[Path, Callable[[Path], None]] = {}
+        """Draws the pictures of a step. Without ``again`` a picture of samples that is there stays."""
+        curve, samples = self._folder / CURVE, self._folder / SAMPLES.format(step)
         if self._draws_curve:
-            pictures[self._folder / CURVE] = lambda path: self._write_curve(path, entries)
+            with self._without(curve):
+                write_learning_curve(curve, entries, self._data.description, self._data.unit)
         if self._draws_samples and (again or not samples.exists()):
-            pictures[samples] = lambda path: self._write_samples(path, model, stop)
-        for path, write in pictures.items():
-            try:
-                write(path)
-            except Exception as error:  # of the disk, Pillow, matplotlib or the memory
-                self._say(f"training goes on without {path}: {_reason(error)}")
+            with self._without(samples):
+                self._write_samples(samples, model, stop)
 
-    def _write_curve(self, path: Path, entries: list[Entry]) -> None:
-        write_learning_curve(path, entries, self._data.description, self._data.unit)
+    @contextmanager
+    def _without(self, picture: Path) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of the disk, Pillow, matplotlib or the memory
+            self._say(f"training goes on without {picture}: {_reason(error)}")
 
     def _write_samples(self, path: Path, model: AutoregressiveModel, stop: Callable[[], bool]) -> None:
         count = self._samples
@@ -70,6 +65,26 @@ class Gallery:
             )
         if finished:
             write_grid(path, images / (self._data.levels - 1), math.ceil(count**0.5))
+
+
+def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str) -> None:
+    """Draws the train and validation entries of a journal over the steps, as a PNG."""
+    figure = need("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for event, marker in (("train", ""), ("validation", "o")):
+        points = [(entry["step"], entry["score"]) for entry in entries if entry["event"] == event]
+        if points:
+            axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
+    scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
+    # The scores of the first steps are far above all later ones: they are cut off.
+    axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
+    axes.set(title=title, xlabel="step", ylabel=unit)
+    axes.title.set_fontsize("small")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    write_atomically(path, picture.getbuffer())
 
 
 def _can_draw(what: str, *packages: str) -> bool:

@@ -11,10 +11,10 @@ from torch import Tensor
 from .files import is_replaceable, write_atomically
 from .optional import need
 
-SIDE, MARGIN = 64, 2  # pixels: what a small image is magnified to, about, and what is between images
+SIDE, MARGIN = 64, 2  # pixels: the side to which a small image is magnified, about, and the gap between images
 _JPEG: tuple[str, dict[str, Any], int] = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"  # animation.py
-# By suffix: Pillow's name, how the least is lost, the longest side in pixels.
+# By suffix: Pillow's name of the format, options that lose the least, the longest side in pixels.
 FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".png": ("PNG", {}, 2**31 - 1),
     ".jpg": _JPEG,
@@ -25,7 +25,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 def _format_of(path: Path, *, animate: bool = False) -> tuple[str, dict[str, Any], int]:
-    """Of its suffix; where there is none, or where the name is that of a device or a pipe, PNG, or GIF to animate."""
+    """Returns the format of the suffix. Without a suffix, and for a device or a pipe, it is PNG, or GIF to animate."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
         if animate and suffix != ANIMATED:
@@ -41,12 +41,7 @@ def _zoom(height: int, width: int) -> int:
 
 
 def check_format(path: Path, *, animate: bool = False) -> None:
-    """Whether a grid can be written under that name, or an animation.
-
-    Raises:
-        ValueError: a suffix of another format, or one that the Pillow of this machine cannot write.
-        MissingPackage: Pillow or torchvision is not installed.
-    """
+    """ValueError where the suffix is of another format, or of one that the Pillow of this machine cannot write."""
     image, _ = need("PIL.Image"), need("torchvision.utils")
     image.init()
     name, *_ = _format_of(path, animate=animate)
@@ -55,7 +50,7 @@ def check_format(path: Path, *, animate: bool = False) -> None:
 
 
 def check_size(path: Path, count: int, columns: int, height: int, width: int, *, animate: bool = False) -> None:
-    """ValueError where a grid of ``count`` images of ``height`` x ``width`` is larger than its format can be."""
+    """ValueError where a grid of ``count`` images of ``height`` x ``width`` is larger than its format allows."""
     name, _, longest = _format_of(path, animate=animate)
     columns = min(columns, count)
     zoom = _zoom(height, width)
@@ -67,10 +62,7 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int, *,
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Images in [0, 1], float (N, C, H, W), as one picture in the format of its suffix; JPEG and GIF are not exact.
-
-    Small ones are magnified, each pixel a square.
-    """
+    """Writes images in [0, 1], float (N, C, H, W), as one picture, small ones magnified; JPEG and GIF are not exact."""
     path = Path(path)
     name, options, _ = _format_of(path)
     encoded = io.BytesIO()
@@ -79,7 +71,7 @@ def write_grid(path: Path, images: Tensor, columns: int) -> None:
 
 
 def picture(images: Tensor, columns: int) -> Any:
-    """The pixels of a grid, a numpy array (H, W, 3) of uint8, of images as :func:`write_grid` takes them."""
+    """Returns the pixels of a grid, a numpy array (H, W, 3) of uint8. The images are as in :func:`write_grid`."""
     zoom = _zoom(*images.shape[-2:])
     images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
     grid = need("torchvision.utils").make_grid(images, columns, padding=MARGIN, pad_value=0.5)

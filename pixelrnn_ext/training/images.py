@@ -13,9 +13,9 @@ from torch import Tensor
 
 from .optional import need
 
-# Scaled until it covers the size, then cut at the centre; scaled to the size; cut at the centre alone.
+# Scale until the picture covers the size, then cut at the centre; scale to the size; cut at the centre.
 FITS = ("crop", "squash", "cut")
-MAX_PIXELS = 64_000_000  # of a picture, before it is decoded, which takes up to 20 bytes for each
+MAX_PIXELS = 64_000_000  # decoding takes up to 20 bytes a pixel
 
 
 def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
@@ -32,9 +32,9 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
 
 
 def _in_bytes(picture: Any, file_format: str | None) -> Any:
-    """The picture with 8 bits a channel and on black; ``convert`` would clip deeper ones, and show hidden colours."""
+    """Returns the picture with 8 bits a channel, on black. ``convert`` would clip 16 bits and show hidden colours."""
     image, numpy = need("PIL.Image"), need("numpy")
-    # The 16 bits of these formats may come in integers of 32, which hold anything in others.
+    # Pillow may read the 16 bits of these formats as 32; of other formats 32 bits may hold anything.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
         return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))  # deep / 257, rounded
@@ -48,7 +48,7 @@ def _in_bytes(picture: Any, file_format: str | None) -> Any:
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Within, Pillow refuses larger pictures when it has read their size, also those in a file, as an icon's are."""
+    """Lets Pillow refuse larger pictures, before it decodes them; also pictures inside of a file, such as an icon's."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:
@@ -61,34 +61,33 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """Pillow's picture of a file, for a block whose failures are said of the file.
+    """Yields Pillow's picture of a file. Errors of the block name the file, too.
 
     Raises:
-        ValueError: the file is not an image or no regular file, is damaged or truncated, or larger than a
-            :func:`pixel_limit` around this; or what the block raised; the sentence names it.
-        MemoryError: it does not fit into memory; the sentence names it.
+        ValueError: the file is no image, no regular file, damaged, or larger than the :func:`pixel_limit`; or the block
+            raised an error.
+        MemoryError: the picture does not fit into memory.
     """
     image = need("PIL.Image")
     try:
-        if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for who writes to it
+        if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for its writer
             raise ValueError("it is no regular file")
-        # By name, Pillow would map the file into memory, and turn the rows of some TIFF files into others.
+        # A stream, since Pillow maps a file that it opens by name into memory, and then mixes rows of some TIFF files.
         with open(file, "rb") as stream, image.open(stream) as picture:
             yield picture
-    except MemoryError as error:  # the machine's lack, not the file's damage: none to skip
+    except MemoryError as error:  # not a damaged file, which could be skipped
         raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
-    # Whatever the bytes of a damaged file lead a decoder of Pillow to.
-    except Exception as error:
+    except Exception as error:  # a decoder of Pillow may raise anything on the bytes of a damaged file
         raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
-    """An image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
+    """Reads an image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
 
-    16 bits a channel are scaled to 8; what is transparent shows black; of an animation it is the first picture.
+    16 bits a channel are scaled to 8, transparent pixels are black, and the first picture of an animation counts.
 
     Raises:
-        ValueError, MemoryError: as :func:`opened`; of 32 bits a channel, or too small for fit="cut", too.
+        ValueError: 32 bits a channel, or too small for fit="cut". ValueError, MemoryError: as in :func:`opened`.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     with opened(file) as kept:
@@ -100,7 +99,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "c
 
 
 def _reason(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """Returns the message of an exception in one line."""
     image = need("PIL.Image")
     if isinstance(error, (image.DecompressionBombWarning, image.DecompressionBombError)):
         number = re.search(r"\d+", str(error))

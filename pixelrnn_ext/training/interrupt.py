@@ -1,15 +1,15 @@
-"""Ctrl-C as a question, which a training asks between two steps and an animation between two frames."""
+"""Turns Ctrl-C into a flag, which a training reads between two steps and an animation between two frames."""
 
 import signal
 import time
 from typing import Any
 
-# torchrun passes on a signal that the terminal may have sent to its processes already: one that soon after is the same.
-SAME = 1.0  # seconds
+# Seconds in which a second signal counts as the same: torchrun passes on a signal that the terminal sent already.
+SAME = 1.0
 
 
 class Interrupt:
-    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM; a second one does what it did before."""
+    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM. A second signal acts as without it."""
 
     def __init__(self) -> None:
         self._asked: float | None = None

@@ -1,30 +1,37 @@
-"""The log of a training: one JSON object a line, with the data set's description in each."""
+"""The log of a training: one JSON object a line, with the data set's description in each; for TensorBoard, too."""
 
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
-from .tensorboard import Board, Entry
+from .optional import need
 
 LOG = "log.jsonl"
+BOARD = "tensorboard"  # the folder beside the log
+EVENTS = f"{BOARD}/events.out.tfevents.*"
+
+Entry = dict[str, Any]
 
 
 def _entry(line: bytes) -> Entry | None:
-    """The entry of a line; None where it is none."""
+    """Returns the entry of a line; None where the line is no entry."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
     types: dict[str, type | tuple[type, ...]] = dict(event=str, step=int, score=(int, float))
-    whole = isinstance(entry, dict) and all(isinstance(entry.get(name), of) for name, of in types.items())
+    whole = isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in types.items())
     return entry if whole else None
 
 
 def read(folder: Path, until: int | None = None) -> list[Entry]:
-    """The entries, those after step ``until`` left out, and half a line that a crash left; a warning for other
-    lines."""
+    """Returns the entries of a log up to step ``until``, without half a line that a crash left.
+
+    A line that is no entry is left out with a warning.
+    """
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
@@ -38,26 +45,26 @@ def read(folder: Path, until: int | None = None) -> list[Entry]:
 
 
 class Journal:
-    """Appends to the log of a folder. A resumed training keeps the entries up to its step, and no later ones.
+    """Appends entries to the log of a folder, and to TensorBoard's events if there is a ``board``.
 
-    That of a new training is written from :meth:`begin` on, when there is a checkpoint that it belongs to. A ``board``
-    shows what the log holds.
+    A resumed training keeps the entries up to its step. A new training writes nothing before :meth:`begin`, when its
+    first checkpoint is there.
     """
 
     always: Entry
     entries: list[Entry]
 
-    def __init__(self, folder: Path, step: int, board: Board | None = None, **always: Any) -> None:
+    def __init__(self, folder: Path, step: int, board: "Board | None" = None, **always: Any) -> None:
         self.always = always
         self._board = board
-        # What was the end of the training is none any more.
+        # A resumed training has not ended: its score on the test split is no longer valid.
         self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()
 
     def begin(self) -> None:
-        """Writes what there is so far; a log that was there is replaced."""
+        """Replaces the log by the entries so far; does nothing when called again."""
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
@@ -76,7 +83,44 @@ class Journal:
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-        except OSError as error:  # a full disk does not say where
+        except OSError as error:  # on a full disk the system's error does not name the file
             raise OSError(error.errno, error.strerror, str(self._path)) from error
         if self._board:
             self._board.write(entry)
+
+
+def need_tensorboard() -> Any:
+    """Returns torch.utils.tensorboard. MissingPackage: tensorboard is not installed."""
+    return need("torch.utils.tensorboard", "pip install tensorboard, or --no-tensorboard")
+
+
+class Board:
+    """Writes the entries of the log in ``folder`` as TensorBoard's scalars, each at once, so that a kill loses none."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: Any = None
+        self._purge: int | None = None
+
+    def begin(self, entries: Iterable[Entry]) -> None:
+        """Replaces all events in the folder, which may be of steps that a resumed training repeats."""
+        for old in self._folder.glob(EVENTS):
+            old.unlink()
+        self._purge = 0  # tells a TensorBoard that is open to forget the events it has read
+        for entry in entries:
+            self.write(entry)
+
+    def write(self, entry: Entry) -> None:
+        if self._writer is None:
+            self._writer = need_tensorboard().SummaryWriter(str(self._folder / BOARD), purge_step=self._purge)
+            self._purge = None
+        self._writer.add_scalar(f"{entry['unit']}/{entry['event']}", entry["score"], entry["step"])
+        if "images_per_second" in entry:
+            self._writer.add_scalar("images per second", entry["images_per_second"], entry["step"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file of events. A later entry begins another file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,7 +1,7 @@
-"""The training of a model: steps, evaluations, checkpoints, and a resumption that continues to the bit.
+"""The training of a model: steps, evaluations, checkpoints. A resumed training continues to the bit.
 
-Everything random is a function of the seed and the step (batches.py), the learning rate is one of the step: parameters,
-their average, the optimiser's state and the step's number are all there is to save.
+Everything random is a function of the seed and the step (batches.py), and the learning rate is a function of the step.
+So a checkpoint needs only the parameters, their average, the optimiser's state and the number of the step.
 """
 
 import math
@@ -25,11 +25,10 @@ from .data import DataSet
 from .distributed import World
 from .evaluation import nats_per_image
 from .gallery import Gallery
-from .journal import Journal
+from .journal import Board, Journal
 from .progress import bar
 from .settings import Settings
 from .stored_data import check_same, check_same_everywhere
-from .tensorboard import Board
 
 LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
 
@@ -38,7 +37,7 @@ Stop = Callable[[], bool]
 
 @dataclass
 class Progress:
-    """``evaluated``, ``best_step``: steps after which the model was scored last and best; ``best``: nats per image."""
+    """How far a training is: the steps that are done, the last and the best one that were scored, the best nats."""
 
     step: int = 0
     evaluated: int = 0
@@ -47,10 +46,7 @@ class Progress:
 
 
 class Likelihood(nn.Module):
-    """A model's nats per dimension as a forward, since DistributedDataParallel wraps nothing else.
-
-    The images are a data set's, whose values :class:`DataSet` has checked.
-    """
+    """A model's nats per dimension as a forward pass, since DistributedDataParallel wraps nothing else."""
 
     model: models.AutoregressiveModel
 
@@ -68,9 +64,9 @@ class Training:
 
     Args:
         model: on the CPU; a model with ``condition_channels`` is given the data set's labels.
-        facts: what a checkpoint says besides, such as the command.
+        facts: more facts for the checkpoints, such as the command.
         say: prints a line.
-        overwrite: a training that is in the folder, and is not resumed, gives way to this one's first checkpoint.
+        overwrite: the first checkpoint replaces a training that is in the folder and is not resumed.
         tensorboard: the log is written for TensorBoard, too.
 
     Raises:
@@ -125,10 +121,10 @@ class Training:
         return self.model if self.average is None else cast(models.AutoregressiveModel, self.average.module)
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings; its facts.
+        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings. Returns its facts.
 
         Raises:
-            OSError, ValueError: as checkpoint.load; it is of another model, or without the state of the optimiser.
+            OSError, ValueError: as in checkpoint.load; it has another model or data set, or no state of the optimiser.
         """
         tensors, facts = checkpoint.load(path)
         check_same(facts, self.data)
@@ -141,7 +137,7 @@ class Training:
             checkpoint.fill(self.average.module, checkpoint.part(tensors, "average"), path)
             self.average.n_averaged.fill_(self.progress.step)
         state = checkpoint.part(tensors, "optimiser")
-        if self.progress.step or state:  # there is none before the first step
+        if self.progress.step or state:  # before the first step the optimiser has no state
             try:
                 optimiser.load_state_tensors(self.optimiser, state)
             except ValueError as error:
@@ -168,17 +164,18 @@ class Training:
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
             self._has_checkpoint = True
-            if self.overwrite:  # no earlier: now there is something in its place
+            if self.overwrite:  # not earlier: the old training is kept until a checkpoint replaces it
                 output.clear(self.out, but=name)
         if self.journal:
             self.journal.begin()
 
     def run(self, stop: Stop = lambda: False) -> bool:
-        """Trains to the end; False where ``stop()``, asked before every step, came true: then a checkpoint is written.
+        """Trains to the end. Where ``stop()`` comes true between two steps, it writes a checkpoint and returns False.
 
         Raises:
             FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
-            BlockingIOError: another process trains in the folder. ValueError: it holds a training that is not resumed.
+            BlockingIOError: another process trains in the folder.
+            ValueError: the folder holds a training that is not resumed.
         """
         with ExitStack() as stack:
             with self.world.alike():
@@ -188,7 +185,7 @@ class Training:
             return self._run(stop)
 
     def _begin(self, stack: ExitStack) -> None:
-        """Makes the folder ready, in the first process."""
+        """Prepares the folder, in the first process."""
         if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
         output.remove_left_over(self.out)
@@ -250,7 +247,7 @@ class Training:
         return nats.detach()
 
     def _log_loss(self) -> None:
-        """The mean loss since the last point goes to the log and to the bar."""
+        """Writes the mean loss since the last point to the log and to the bar."""
         if not self._counted:
             return
         step = self.progress.step
@@ -267,11 +264,10 @@ class Training:
 
     def _check_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            saved = (
-                "the last checkpoint is of an earlier step" if self._has_checkpoint else "there is no checkpoint yet"
-            )
-            mend = "try a lower learning rate or clip"
-            raise FloatingPointError(f"{what} is {value} around step {self.progress.step}; {saved}; {mend}")
+            earlier = "the last checkpoint is of an earlier step"
+            saved = earlier if self._has_checkpoint else "there is no checkpoint yet"
+            where = f"around step {self.progress.step}"
+            raise FloatingPointError(f"{what} is {value} {where}; {saved}; try a lower learning rate or clip")
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
@@ -279,29 +275,22 @@ class Training:
         return self._unreported or (at_an_end and step != self.progress.evaluated)
 
     def _make_up(self, stop: Stop) -> None:
-        """What a kill between a checkpoint and the log or the pictures of its step left out."""
+        """Makes up the evaluation or the pictures that are missing after a kill behind a checkpoint."""
         step = self.progress.step
         here_last = self.resumed and 0 < step == self.progress.evaluated
         journal = self.journal
         logged = journal and any((entry["event"], entry["step"]) == ("validation", step) for entry in journal.entries)
         self._unreported = self.world.any(here_last and self.world.first and not logged)
         if journal and here_last and logged:
-            self._draw(journal, stop, again=False)
+            self._gallery.draw(self.scored_model, step, journal.entries, stop, again=False)
 
     def _evaluate(self, stop: Stop) -> None:
-        """Scores the validation split; a stop leaves this to the resumed training."""
+        """Scores the validation split. After a stop the resumed training does it."""
         self._log_loss()
         progress = self.progress
-        with bar("images", len(self.data.splits["validation"]), "validation") as shown:
-            nats = nats_per_image(
-                self.scored_model,
-                self.data,
-                "validation",
-                self.world,
-                batch_size=self.settings.batch_size,
-                stop=stop,
-                progress=shown.update,
-            )
+        nats = nats_per_image(
+            self.scored_model, self.data, "validation", self.world, batch_size=self.settings.batch_size, stop=stop
+        )
         if nats is None:
             return
         self._check_finite("the validation loss", nats)
@@ -312,7 +301,7 @@ class Training:
         self.save()
         if self.journal:
             self._report(self.journal, nats)
-            self._draw(self.journal, stop)
+            self._gallery.draw(self.scored_model, progress.step, self.journal.entries, stop)
         self._since = time.monotonic()
 
     def _report(self, journal: Journal, nats: float) -> None:
@@ -327,6 +316,3 @@ class Training:
             f"epoch {epoch:.4g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"
             f"{speed}; {data.description}"
         )
-
-    def _draw(self, journal: Journal, stop: Stop, again: bool = True) -> None:
-        self._gallery.draw(self.scored_model, self.progress.step, journal.entries, stop, again)

@@ -1,4 +1,4 @@
-"""Downsampled ImageNet as it is distributed: train_data_batch_1.npz ... and val_data.npz, keys data and labels."""
+"""Reads downsampled ImageNet as it is distributed: train_data_batch_1.npz ... and val_data.npz, keys data, labels."""
 
 import zipfile
 import zlib
@@ -16,7 +16,7 @@ def _read(file: Path, side: int) -> tuple[Tensor, Tensor]:
     try:
         with numpy.load(file) as arrays:
             data, labels = arrays["data"], arrays["labels"]
-    # RuntimeError: a compression or encryption that zipfile does not know.
+    # zipfile raises RuntimeError for a compression or encryption that it does not know.
     except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
     if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
@@ -30,18 +30,17 @@ def _read(file: Path, side: int) -> tuple[Tensor, Tensor]:
 
 
 def read_imagenet(path: str | None, side: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(images uint8 (N, 3, side, side), labels in [0, 1000)) of the training batches and of the validation file."""
+    """Returns images, uint8 (N, 3, side, side), and labels in [0, 1000), of the training and validation files."""
     if not path:
         raise ValueError(f"expected imagenet{side}:PATH, got no path")
     folder = Path(path)
     files = sorted(folder.glob("train_data_batch_*.npz"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
-    images, labels = [], []
+    batches = []
     with bar("files", len(files), "reading") as shown:
         for file in files:
-            read = _read(file, side)
-            images.append(read[0])
-            labels.append(read[1])
+            batches.append(_read(file, side))
             shown.update()
-    return (torch.cat(images), torch.cat(labels)), _read(folder / "val_data.npz", side)
+    images, labels = map(torch.cat, zip(*batches))
+    return (images, labels), _read(folder / "val_data.npz", side)

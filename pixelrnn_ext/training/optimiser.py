@@ -11,7 +11,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 class RMSprop(torch.optim.RMSprop):
-    """torch's, whose ``weight_decay`` is a part of the gradient, with one that is decoupled from it, as AdamW's is."""
+    """torch's RMSprop with a decoupled weight decay, as AdamW has it. torch adds ``weight_decay`` to the gradient."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float) -> None:
         super().__init__(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
@@ -25,7 +25,7 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# What they keep for every parameter: the number of steps, and what has the parameter's shape.
+# The state of every parameter: the number of steps, and tensors of the parameter's shape.
 _STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
     RMSprop: ("step", "square_avg"),
     torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
@@ -35,11 +35,11 @@ _STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
 def make(
     name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float | None = None
 ) -> torch.optim.Optimizer:
-    """RMSProp, the paper's (section 5.1), or AdamW.
+    """Returns RMSProp, as in the paper (section 5.1), or AdamW.
 
     Args:
-        weight_decay: a step first multiplies every parameter by 1 - its learning rate * this. None is 0 for RMSProp and
-            torch's 0.01 for AdamW.
+        weight_decay: a step first multiplies every parameter by 1 - learning rate * weight_decay. None is 0 for
+            RMSProp, and 0.01 for AdamW as in torch.
     """
     if name == "rmsprop":
         return RMSprop(parameters, learning_rate, weight_decay or 0.0)
@@ -49,7 +49,7 @@ def make(
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
-    """Of a step in [0, steps): a linear rise over ``warmup`` steps, then constant, or down to 0 at ``steps``."""
+    """Returns the rate of a step in [0, steps): a linear rise over ``warmup`` steps, then constant or down to 0."""
     if step < warmup:
         return base * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -57,17 +57,13 @@ def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int
 
 
 def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state as ``<parameter's number>.<name>``."""
+    """Returns the optimiser's state as {"<parameter's number>.<name>": tensor}."""
     state = optimiser.state_dict()["state"]
-    return {f"{number}.{name}": value for number, of in state.items() for name, value in of.items()}
+    return {f"{number}.{name}": value for number, kept in state.items() for name, value in kept.items()}
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """What :func:`state_tensors` gave after a step.
-
-    Raises:
-        ValueError: it is not the whole state of the optimiser, or of one for other parameters.
-    """
+    """Loads what :func:`state_tensors` returned. ValueError: it is not the whole state for these parameters."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     expected = {
         f"{number}.{kept}": torch.Size() if kept == "step" else parameter.shape

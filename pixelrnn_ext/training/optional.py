@@ -1,5 +1,4 @@
-"""The packages of the ``train`` extra, imported when one is first needed: ``import pixelrnn_ext`` needs torch and numpy
-alone."""
+"""Imports packages of the ``train`` extra when they are first needed, since the package needs only torch and numpy."""
 
 import importlib
 from typing import Any
@@ -13,11 +12,7 @@ class MissingPackage(ImportError):
 
 
 def need(module: str, install: str = INSTALL) -> Any:
-    """The module of that name, which a type checker need not find.
-
-    Raises:
-        MissingPackage: it cannot be imported; the sentence says how to ``install`` it.
-    """
+    """Imports a module that a type checker need not find. MissingPackage: it says how to ``install`` the package."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

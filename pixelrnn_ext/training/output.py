@@ -1,4 +1,4 @@
-"""The folder of a training: which files are a training's own, and that no two write them at once."""
+"""The folder of a training: the names of its files, and a lock so that no two trainings write them at once."""
 
 import errno
 import os
@@ -11,29 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import BEST, LAST
-from .curve import CURVE
 from .files import remove_temporary, removed_if_empty
-from .journal import LOG
+from .journal import EVENTS, LOG
 from .optional import MissingPackage, need
-from .tensorboard import EVENTS
 
 LOCK = ".lock"
+CURVE = "learning-curve.png"
 SAMPLES = "samples-{:07d}.png"  # after which step
 _OWN = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
 _WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
-_PATIENCE = 0.2  # seconds, for one that is just ending
+_PATIENCE = 0.2  # seconds, for a training that is just ending
 
 
 @contextmanager
 def locked(folder: Path, command: str = "a training") -> Iterator[None]:
-    """Makes the folder where there is none, and keeps other processes from training there; a crash lets go of it too.
+    """Makes the folder, and locks it against trainings of other processes. A crash releases the lock.
 
-    Whoever holds it may enter again. What was made and is still empty at the end is removed.
+    A process may lock a folder twice. A folder that was made here is removed if it is empty at the end.
 
     Raises:
-        BlockingIOError: another process holds it; the sentence says which, on what machine, since when and with what
-            ``command``. MissingPackage: there is no filelock, or an old one.
-        OSError: the folder cannot be made or written to.
+        BlockingIOError: another process holds the lock; the sentence says which, where, since when, and its command.
+        MissingPackage: filelock is missing or too old. OSError: the folder cannot be made or written to.
     """
     folder = folder.resolve()
     lock = _lock(folder)
@@ -48,7 +46,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))  # a path need not be UTF-8
             yield
         finally:
-            with suppress(OSError):  # while it is held, so that nobody else's is removed
+            with suppress(OSError):  # before the release, so that no other training's file is removed
                 (folder / LOCK).unlink()
             lock.release()
 
@@ -57,13 +55,13 @@ def _lock(folder: Path) -> Any:
     filelock = need("filelock")
     try:
         return filelock.FileLock(folder / LOCK, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
-    except TypeError as error:  # torch is content with one that overwrites who holds it
+    except TypeError as error:  # an older filelock, which overwrites the name of who holds it
         got = getattr(filelock, "__version__", "an older one")
         raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
 
 
 def _acquire(lock: Any, folder: Path) -> bool:
-    """False, with a warning, on a file system that has no locks."""
+    """Returns False, with a warning, on a file system without locks."""
     try:
         lock.acquire()
     except TimeoutError as error:
@@ -80,12 +78,12 @@ def _acquire(lock: Any, folder: Path) -> bool:
 
 
 def own_files(folder: Path) -> list[Path]:
-    """What a training wrote there, if one did."""
+    """Returns the files in the folder that a training wrote, without empty ones."""
     return [path for pattern in _OWN for path in sorted(folder.glob(pattern)) if _has_content(path)]
 
 
 def linked_files(folder: Path) -> list[Path]:
-    """The files outside a training's folder that the training replaces, since links in the folder lead to them."""
+    """Returns the files outside a training's folder to which links in it lead: the training replaces them."""
     root = os.path.realpath(folder)
     files = [Path(os.path.realpath(path)) for path in own_files(folder)]
     return [file for file in files if not file.is_relative_to(root)]
@@ -108,7 +106,7 @@ def _has_content(path: Path) -> bool:
 
 
 def check_unused(folder: Path) -> None:
-    """ValueError where the folder holds a training, or what a crash left of one."""
+    """ValueError where the folder holds a training, or what a crash left of a training."""
     if own := own_files(folder):
         names = ", ".join(path.name for path in own[:3])
         ways = "--overwrite to begin anew in its place, or another --out"
@@ -118,20 +116,19 @@ def check_unused(folder: Path) -> None:
 
 
 def clear(folder: Path, but: str) -> None:
-    """Removes a training, ``but`` a file of that name. The caller must hold the folder's lock."""
+    """Removes a training except the file named ``but``. The caller must hold the folder's lock."""
     for path in own_files(folder):
         if path.name != but:
             path.unlink()
 
 
 def remove_left_over(folder: Path) -> None:
-    """Removes files that were killed half written. The caller must hold the folder's lock."""
+    """Removes half-written files of killed processes. The caller must hold the folder's lock."""
     for pattern in _OWN:
         remove_temporary(folder, f"{pattern}.*")
 
 
 def resumable(folder: Path) -> Path:
-    """The checkpoint to go on from, if there is one: the last, or the best where a crash came before there was a
-    last."""
+    """Returns the checkpoint to resume: the last one, or the best one where a crash left no last one."""
     last, best = folder / LAST, folder / BEST
     return best if best.exists() and not last.exists() else last

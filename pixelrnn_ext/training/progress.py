@@ -1,4 +1,4 @@
-"""Bars on standard error for what takes longer than a moment."""
+"""Bars on standard error for work that takes longer than a moment."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,9 +10,9 @@ from .optional import need
 
 @contextmanager
 def bar(unit: str, total: int | None = None, what: str | None = None, delay: float = 1.0, **more: Any) -> Iterator[Any]:
-    """A bar of tqdm with an estimate of the time left, after ``delay`` seconds; it is gone at the end.
+    """Yields a bar of tqdm, which appears after ``delay`` seconds and vanishes at the end.
 
-    None is shown where standard error is no terminal, nor by any but the first process of a training.
+    It stays hidden where standard error is no terminal, and in all processes of a training but the first.
     """
     hidden = None if os.environ.get("RANK", "0") == "0" else True  # None: tqdm asks whether it is a terminal
     options = dict(total=total, unit=f" {unit}", desc=what, delay=delay, leave=False, dynamic_ncols=True)
@@ -21,7 +21,7 @@ def bar(unit: str, total: int | None = None, what: str | None = None, delay: flo
 
 
 def follow(shown: Any) -> Callable[[int, int], None]:
-    """What sets a bar to (done, total), as ``model.sample`` and drawing.draw report them."""
+    """Returns a callback that sets a bar to (done, total), for example for ``model.sample``."""
 
     def progress(done: int, total: int) -> None:
         shown.total = total

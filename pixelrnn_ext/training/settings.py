@@ -1,76 +1,76 @@
-"""How to train."""
+"""How to train: a table of settings with their defaults, ranges and options of the command."""
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from . import optimiser
+from .optimiser import OPTIMISERS, SCHEDULES
+
+# What a number has to be, in words and as a predicate.
+Range = tuple[str, Callable[[Any], bool]]
+POSITIVE: Range = (">= 1", lambda value: value >= 1)
+NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)
+RATE: Range = ("> 0 and finite", lambda value: 0 < value < math.inf)
+DECAY: Range = ("in [0, 1)", lambda value: 0 <= value < 1)
+SEED: Range = ("in [0, 2**63)", lambda value: 0 <= value < 2**63)
+
+
+def _setting(
+    default: Any, help: str, *, allowed: Range | None = None, choices: tuple[str, ...] = (), metavar: str | None = None
+) -> Any:
+    return field(default=default, metadata=dict(help=help, allowed=allowed, choices=choices, metavar=metavar))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. ``batch_size`` is that of all processes together.
+    """How to train. ``steps`` or ``epochs`` is how long, 20 epochs by default.
 
-    Attributes:
-        steps, epochs: how long; one of them, 20 epochs if neither is given.
-        optimiser, weight_decay, schedule, warmup: see optimiser.py.
-        clip: largest norm of the gradient of the nats per dimension; 0 leaves it as it is.
-        ema: decay of the moving average of the parameters, which is then what is scored; 0 keeps none.
-        bf16: autocast of the training steps to bfloat16. flip: images are mirrored at random. shift: they
-            are moved at random by up to so many pixels.
-        samples: images in the picture after each epoch. save_every: steps between checkpoints inside an epoch.
+    Raises:
+        TypeError, ValueError: a setting has another type or is out of its range, or both lengths are given.
     """
 
-    batch_size: int = 16
-    steps: int | None = None
-    epochs: int | None = None
-    optimiser: str = "rmsprop"
-    learning_rate: float = 1e-3
-    weight_decay: float | None = None
-    schedule: str = "constant"
-    warmup: int = 0
-    clip: float = 1.0
-    ema: float = 0.0
-    bf16: bool = False
-    flip: bool = False
-    shift: int = 0
-    seed: int = 0
-    samples: int = 16
-    save_every: int = 1000
+    batch_size: int = _setting(16, "of all processes together (%(default)s)", allowed=POSITIVE)
+    steps: int | None = _setting(None, "how many batches", allowed=POSITIVE)
+    epochs: int | None = _setting(None, "how many times all images (20)", allowed=POSITIVE)
+    optimiser: str = _setting("rmsprop", "%(default)s by default", choices=OPTIMISERS)
+    learning_rate: float = _setting(1e-3, "(%(default)s)", allowed=RATE)
+    weight_decay: float | None = _setting(
+        None, "decoupled; the optimiser's own by default: rmsprop 0, adamw 0.01", allowed=NOT_NEGATIVE
+    )
+    schedule: str = _setting("constant", "of the learning rate, %(default)s by default", choices=SCHEDULES)
+    warmup: int = _setting(0, "steps over which the learning rate rises (%(default)s)", allowed=NOT_NEGATIVE)
+    clip: float = _setting(1.0, "largest norm of the gradient (%(default)s; 0: none)", allowed=NOT_NEGATIVE)
+    ema: float = _setting(0.0, "score a moving average of the weights, such as 0.999", allowed=DECAY, metavar="DECAY")
+    bf16: bool = _setting(False, "train under bfloat16 autocast")
+    flip: bool = _setting(False, "mirror images at random")
+    shift: int = _setting(
+        0, "move images at random by up to so many (%(default)s)", allowed=NOT_NEGATIVE, metavar="PIXELS"
+    )
+    seed: int = _setting(0, "(%(default)s)", allowed=SEED)
+    samples: int = _setting(16, "in the picture after each epoch (%(default)s; 0: no picture)", allowed=NOT_NEGATIVE)
+    save_every: int = _setting(1000, "steps between checkpoints inside an epoch (%(default)s)", allowed=POSITIVE)
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            kind: Any = each.type  # a class or a union, since annotations are not postponed here
-            value, of = getattr(self, each.name), (kind | int if kind in (float, float | None) else kind)
-            if not isinstance(value, of) or (isinstance(value, bool) and of is not bool):
-                expected = getattr(kind, "__name__", kind)
-                raise TypeError(f"expected {each.name} to be {expected}, got {type(value).__name__}")
+        for setting in fields(self):
+            _check(setting.name, setting.type, getattr(self, setting.name), **setting.metadata)
         if self.steps is not None and self.epochs is not None:
             raise ValueError("expected steps or epochs, got both")
-        if self.optimiser not in optimiser.OPTIMISERS:
-            raise ValueError(
-                f"expected optimiser to be one of {', '.join(optimiser.OPTIMISERS)}, got {self.optimiser!r}"
-            )
-        if self.schedule not in optimiser.SCHEDULES:
-            raise ValueError(f"expected schedule to be one of {', '.join(optimiser.SCHEDULES)}, got {self.schedule!r}")
-        for name in ("batch_size", "steps", "epochs", "save_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"expected {name} >= 1, got {value}")
-        for name in ("warmup", "clip", "shift", "samples", "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"expected {name} >= 0 and finite, got {value}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"expected learning_rate > 0 and finite, got {self.learning_rate}")
         if self.steps is not None:
             self.check_warmup(self.steps)
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"expected seed in [0, 2**63), got {self.seed}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"expected ema in [0, 1), got {self.ema}")
 
     def check_warmup(self, steps: int) -> None:
         """ValueError where a training of so many steps would end before its learning rate has risen."""
         if self.warmup > steps:
             raise ValueError(f"expected a warmup within the {steps} steps of the training, got {self.warmup}")
+
+
+def _check(name: str, kind: Any, value: Any, allowed: Range | None, choices: tuple[str, ...], **_: Any) -> None:
+    accepted = kind | int if kind in (float, float | None) else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        expected = getattr(kind, "__name__", kind)
+        raise TypeError(f"expected {name} to be {expected}, got {type(value).__name__}")
+    if choices and value not in choices:
+        raise ValueError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+    if allowed and value is not None and not allowed[1](value):
+        raise ValueError(f"expected {name} {allowed[0]}, got {value}")

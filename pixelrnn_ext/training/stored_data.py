@@ -1,4 +1,4 @@
-"""The data set that a checkpoint was trained on, found again: of a folder, the same files read in the same way."""
+"""Finds the data set again that a checkpoint was trained on. Of a folder it reads the same files in the same way."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from . import data
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# What the images of a folder depend on; its other options say what to do with files that cannot be read.
+# The options on which the images of a folder depend. The others say what to do with files that cannot be read.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
@@ -19,19 +19,19 @@ OLD = (
 
 
 def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
-    """The data set of a checkpoint's training, or another.
+    """Loads the data set of a checkpoint's training, or another one.
 
     Files that were added to the folder of the training are left out, and a note says so.
 
     Args:
         facts: the checkpoint's.
         spec: another data set, or where the same one is now; by default where it was.
-        same: no other one will do. Otherwise a note says where a folder lacks files of the training.
-        options: for :func:`data.load`, by default those of the training, which of a folder they may not contradict.
+        same: refuse another data set. Otherwise a note says where a folder lacks files of the training.
+        options: for :func:`data.load`, by default the training's. They must not change how a folder is read.
 
     Raises:
-        ValueError: the checkpoint does not say which data set it was, or says another one or other options.
-        OSError, MissingPackage: as :func:`data.load`.
+        ValueError: the checkpoint does not say which data set it was, or contradicts ``spec`` or ``options``.
+        OSError, MissingPackage: as in :func:`data.load`.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _before(facts)
     if not isinstance(before, str) and (same or spec is None):
@@ -64,11 +64,7 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
 
 
 def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
-    """The files that :func:`load_again` reads.
-
-    Raises:
-        OSError: the folder is none. ValueError: the checkpoint does not say which data set it was.
-    """
+    """Returns the files that :func:`load_again` reads. Errors as there."""
     folder, where = _folder(facts), data.absolute(spec or str(_before(facts)))
     if folder is not None and where.startswith("folder:"):
         known = [Path(where.removeprefix("folder:")) / name for name in names_of(folder["files"])]
@@ -78,7 +74,7 @@ def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
 
 
 def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
-    """ValueError where a training would go on with a folder that has other files than before, or is read otherwise."""
+    """ValueError where a training would go on with a folder of other files, or with a folder that is read otherwise."""
     before, stored = _folder(facts), facts["data"]
     if _identity(before) == _identity(now.folder):
         return
@@ -89,16 +85,16 @@ def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
-    """ValueError where the processes of a training read a folder with other files, on machines that do not share it."""
+    """ValueError where the processes of a training read different files, on machines that do not share a folder."""
     if now.folder is None:
         return
-    digest = int(now.folder["files"]["digest"][:12], 16)  # their sum has 64 bits
+    digest = int(now.folder["files"]["digest"][:12], 16)  # 48 bits, since the sum of all processes has 64
     if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
 
 
 def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:
-    """What two folders have in common that have the same files, read in the same way."""
+    """Returns a value that is equal for two folders with the same files, read in the same way."""
     if folder is None:
         return None
     return folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS)
@@ -109,13 +105,13 @@ def _readable(value: object) -> object:
 
 
 def _before(facts: dict[str, Any]) -> Any:
-    """The data set of the training as ``NAME`` or ``NAME:PATH``, if the checkpoint says it."""
+    """Returns the data set of the training as ``NAME`` or ``NAME:PATH``, if the checkpoint says it."""
     folder = _folder(facts)
     return facts.get("arguments", {}).get("data") if folder is None else f"folder:{folder['path']}"
 
 
 def _folder(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """DataSet.folder of the training, None for other data and older checkpoints. ValueError: it is damaged."""
+    """Returns DataSet.folder of the training; None for other data and older checkpoints. ValueError: it is damaged."""
     folder = facts["data"].get("folder")
     if folder is None:
         return None

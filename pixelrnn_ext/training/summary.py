@@ -1,4 +1,4 @@
-"""What a training did, read from its checkpoint and its log."""
+"""Describes a training for a person, from its checkpoint and its log."""
 
 import math
 from pathlib import Path
@@ -10,51 +10,51 @@ from .. import models
 from ..models import trained
 from . import checkpoint
 from .builder import count_parameters
-from .curve import CURVE
 from .data import score_of, unit_of
 from .journal import LOG, read
+from .output import CURVE
 
 
 def of_run(path: str | Path) -> dict[str, object]:
-    """The facts of a training by name, for a person.
+    """Returns the facts of a training by name. Errors as in checkpoint.load and checkpoint.resolve.
 
     Args:
         path: the folder of a training, a checkpoint, or the name of a pretrained model.
-
-    Raises:
-        OSError, ValueError: as checkpoint.load and checkpoint.resolve.
     """
     file = checkpoint.resolve(path, without_score=True)
     _, facts = checkpoint.load(file)
     with torch.device("meta"):
         model = models.from_config(facts["model"])
     folder, data, progress = file.parent, facts["data"], facts["progress"]
-    has_score = math.isfinite(progress["best"])
-    there = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
+    best_step = f", the best on validation {progress['best_step']}" if math.isfinite(progress["best"]) else ""
+    beside = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
+    log, curve = folder / LOG, folder / CURVE
     return {
         "model": f"{type(model).__name__}({model.extra_repr()})",
         "parameters": parameters_in_words(model),
         "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
         **_scores(file, progress, model.levels, data["shape"]),
-        "step": str(progress["step"]) + f", the best on validation {progress['best_step']}" * has_score,
+        "step": f"{progress['step']}{best_step}",
         "training": _how_far(folder),
         "command": facts.get("command"),
         "options": _options(facts),
         "versions": f"pixelrnn_ext {facts.get('version', 'unknown')}",
-        "checkpoints": ", ".join(f"{each} ({in_bytes(each.stat().st_size)})" for each in dict.fromkeys([*there, file])),
-        "log": _if_there(folder / LOG),
-        "learning curve": _if_there(folder / CURVE),
+        "checkpoints": ", ".join(
+            f"{path} ({in_bytes(path.stat().st_size)})" for path in dict.fromkeys([*beside, file])
+        ),
+        "log": log if log.exists() else None,
+        "learning curve": curve if curve.exists() else None,
     }
 
 
 def parameters_in_words(model: torch.nn.Module) -> str:
-    """How many, and how much memory they take."""
+    """Returns the number of parameters and their memory."""
     size = sum(parameter.nbytes for parameter in model.parameters())
     return f"{count_parameters(model)} ({in_bytes(size)})"
 
 
 def in_bytes(size: float) -> str:
-    """Example: 2048 is "2.0 KiB"."""
+    """Returns a size in words, for example "2.0 KiB" for 2048."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
@@ -63,7 +63,7 @@ def in_bytes(size: float) -> str:
 
 
 def _scores(file: Path, progress: dict[str, Any], levels: int, shape: list[int]) -> dict[str, object]:
-    """On validation by the checkpoint; of the best one on the test split by the log, or the table of the pretrained."""
+    """Returns the validation score of the checkpoint, and the test score of the log or of the pretrained models."""
     found: dict[str, object] = {"validation": None}
     if math.isfinite(progress["best"]):
         found["validation"] = f"{score_of(progress['best'], levels, shape):.4f} {unit_of(levels)}"
@@ -77,14 +77,13 @@ def _scores(file: Path, progress: dict[str, Any], levels: int, shape: list[int])
 
 
 def _how_far(folder: Path) -> str | None:
-    """What of a training is done, by its last checkpoint; by the log, whose end is the test score, whether that is
-    all."""
+    """Returns how far a training is by its last checkpoint, and whether its log ends with a test score."""
     last = folder / checkpoint.LAST
     if not last.exists():
         return None
     _, facts = checkpoint.load(last)
     step, length = facts["progress"]["step"], facts.get("length")
-    done = f"step {step}"  # older checkpoints do not say of how many
+    done = f"step {step}"  # older checkpoints do not have the length
     if length:
         epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
         done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"
@@ -93,14 +92,10 @@ def _how_far(folder: Path) -> str | None:
 
 
 def _options(facts: dict[str, Any]) -> str:
-    """The settings of a training by name, but for what is off."""
+    """Returns the options of a training in words, without options that are off."""
     options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
         f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in options.items()
         if value is not None and value is not False
     )
-
-
-def _if_there(path: Path) -> Path | None:
-    return path if path.exists() else None
