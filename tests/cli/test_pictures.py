@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pixelrnn_ext import cli, models
-from pixelrnn_ext.training import animation, files, gif, grid
+from pixelrnn_ext.training import animation, files, grid
 
 from .command_line import pixelrnn, refused
 
@@ -105,8 +105,8 @@ def test_animate_is_what_a_gif_is(trained, tmp_path, command):
     [
         ("a.png", (grid, "picture"), 1),
         ("a.gif", (animation, "picture"), 1),
-        ("a.gif", (gif.Gif, "add"), 1),
-        ("a.gif", (gif.Gif, "add"), 5),
+        ("a.gif", (animation.Gif, "add"), 1),
+        ("a.gif", (animation.Gif, "add"), 5),
         ("a.png", (files, "_replace"), 1),
         ("a.gif", (files, "_replace"), 1),
     ],
@@ -127,7 +127,7 @@ def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, caps
     assert cli.main([*draw, str(path)]) == 130
     assert capsys.readouterr().err == f"interrupted; 2 finished samples are in {path}\n"
     with Image.open(path) as moving:
-        assert place[0] is not gif.Gif or moving.n_frames == at + 1
+        assert place[0] is not animation.Gif or moving.n_frames == at + 1
         if name == "a.gif":
             moving.seek(moving.n_frames - 1)
         assert (numpy.array(moving.convert("RGB")) == pixels_of(tmp_path / "still.png")).all()

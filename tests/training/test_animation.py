@@ -11,7 +11,7 @@ from PIL import Image
 
 from pixelrnn_ext import models
 from pixelrnn_ext.training import animation
-from pixelrnn_ext.training.gif import Gif
+from pixelrnn_ext.training.animation import Gif
 
 SIZES = dict(image_channels=1, levels=2, hidden_channels=4, num_layers=1, head_channels=4)
 NOTHING = torch.zeros(1, 1, 4, 6, dtype=torch.bool)

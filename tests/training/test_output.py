@@ -11,7 +11,7 @@ import pytest
 
 from helpers.folders import names_in
 from helpers.tiny import ALONE, resumed_training, tiny_training
-from pixelrnn_ext.training import checkpoint, curve, files, gallery, journal, loop, output
+from pixelrnn_ext.training import checkpoint, files, gallery, journal, loop, output
 from pixelrnn_ext.training.distributed import World
 from pixelrnn_ext.training.interrupt import Interrupt
 from pixelrnn_ext.training.optional import MissingPackage
@@ -95,7 +95,7 @@ def test_processes_fail_alike(monkeypatch, first):
     assert said == [first]
 
 
-@pytest.mark.parametrize("name", [checkpoint.LAST, checkpoint.BEST, journal.LOG, curve.CURVE, "samples-0000005.png"])
+@pytest.mark.parametrize("name", [checkpoint.LAST, checkpoint.BEST, journal.LOG, output.CURVE, "samples-0000005.png"])
 def test_what_is_left_of_a_training_is_not_replaced(tmp_path, name):
     (tmp_path / name).write_text("what took days")
     resume = "--resume .*" if name.endswith(".safetensors") else ""
@@ -199,7 +199,7 @@ def content(out):
     return {
         "validation": [entry for entry in log if entry[0] == "validation"],
         "train": sorted({entry[1] for entry in log if entry[0] == "train"} & {5, 7}),
-        "curve": json.loads((out / curve.CURVE).read_text())[-1],
+        "curve": json.loads((out / output.CURVE).read_text())[-1],
         "samples": {path.name: path.read_bytes() for path in sorted(out.glob("samples-*"))},
         "names": names_in(out),
         "facts": [facts for _, facts in loaded],
@@ -241,7 +241,7 @@ def test_what_a_stop_between_two_writes_left_out_is_made_up(tmp_path, straight, 
 
 def test_a_picture_of_the_last_step_that_is_missing_is_made_up(tmp_path, straight):
     train(tmp_path, lambda number: None)
-    for lost in ("samples-0000007.png", curve.CURVE):
+    for lost in ("samples-0000007.png", output.CURVE):
         (tmp_path / lost).unlink()
         train(tmp_path, lambda number: None)
         assert content(tmp_path) == straight
