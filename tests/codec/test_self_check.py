@@ -6,7 +6,16 @@ import torch
 from pixelrnn_ext.codec import Codec, self_check
 from pixelrnn_ext.incremental.grid import PROFILES
 
+from . import functions
 from .examples import multiscale
+
+
+@pytest.mark.parametrize("name", functions.COUNT)
+def test_the_values_nearest_to_a_tie_are_checked(name):
+    """The table has the 32 inputs that a wrong digit would change first, with their values by integers alone."""
+    values, _ = functions.rounded(name)
+    nearest = [k for k in functions.nearest_to_ties(name, 33) if k][:32]
+    assert self_check.NEAREST[name] == {k: values[k] for k in nearest}
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])
