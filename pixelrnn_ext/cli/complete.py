@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..training import data, drawing, grid, images
 from . import pictures
@@ -46,31 +47,22 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         with images.pixel_limit():
             mask = images.read_image(Path(options.hide), gray=True)
         if tuple(mask.shape[1:]) != (height, width):
-            got = "x".join(map(str, mask.shape[1:]))
-            raise ValueError(
-                f"expected a mask of {height}x{width} pixels, as the images have, got {got} in {options.hide}"
-            )
+            expected = f"a mask of {height}x{width} pixels, as the images have"
+            raise ValueError(f"expected {expected}, got {'x'.join(map(str, mask.shape[1:]))} in {options.hide}")
         known = mask[None] < 128
     rows = options.completions
     grid.check_size(options.out, (2 + rows) * count, count, height, width, animate=options.animate)
     condition = None
     if model.condition_channels and split.labels is not None:
         condition = data.conditions(split.labels[index], model.condition_channels).repeat(rows, 1, 1, 1)
-    drawn, finished = pictures.draw(
-        model,
-        options,
-        dataset.shape,
-        rows * count,
-        condition=condition,
-        given=originals.repeat(rows, 1, 1, 1),
-        known=known,
-    )
+    given = originals.repeat(rows, 1, 1, 1)
     originals = originals / (model.levels - 1)
     shown = torch.where(known, originals, 0.5)
-    # Pixels that Ctrl-C left undrawn stay hidden.
-    undone = shown.repeat(rows, 1, 1, 1)[len(drawn) :]
-    if len(drawn):
-        before = torch.cat([originals, shown, shown.repeat(rows, 1, 1, 1)])
-        after = torch.cat([originals, shown, drawn / (model.levels - 1), undone])
-        finished &= pictures.write(options, model, before, after, count, known)
-    return pictures.end(options, len(drawn), finished, "completions")
+    hidden = shown.repeat(rows, 1, 1, 1)
+
+    def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
+        undone = hidden[len(drawn) :]  # the images that Ctrl-C left out stay hidden
+        return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
+
+    inputs = dict(condition=condition, given=given, known=known)
+    return pictures.make("completions", options, model, dataset.shape, rows * count, count, compose, **inputs)

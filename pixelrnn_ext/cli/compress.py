@@ -12,7 +12,7 @@ from .._sentences import counted
 from ..codec import Codec
 from ..training.files import write_atomically
 from ..training.images import MAX_PIXELS
-from ..training.progress import bar, follow
+from ..training.progress import bar, rows_bar
 from . import coding
 from .arguments import named, whole
 from .inputs import load_model
@@ -74,9 +74,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     known = [group.labels for group in groups if group.labels is not None]
     labels = torch.cat(known) if len(known) == len(groups) else None
     conditions = coding.conditions(options.labels, labels, counts, model, facts)
-    with bar("rows", what="encoding") as shown:
+    with rows_bar("encoding") as progress:
         data = codec.compress(
-            images, conditions, streams=options.streams, batch_size=options.batch_size, progress=follow(shown)
+            images, conditions, streams=options.streams, batch_size=options.batch_size, progress=progress
         )
     if options.verify:
         _verify(codec, data, images, conditions, options.batch_size)
@@ -97,10 +97,10 @@ def _beside_likelihood(size: int, expected: float) -> str:
 
 
 def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:
-    with bar("rows", what="decoding") as shown:
+    with rows_bar("decoding") as progress:
         # The images fit into memory already, so that no bound is needed.
         decoded = codec.decompress_groups(
-            data, conditions, max_bytes=2**63 - 1, batch_size=batch_size, progress=follow(shown)
+            data, conditions, max_bytes=2**63 - 1, batch_size=batch_size, progress=progress
         )
     if not all(map(torch.equal, (group.long() for group in images), decoded)):
         raise RuntimeError("expected the same images from what was made of them, got others: nothing was written")

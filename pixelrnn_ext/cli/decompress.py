@@ -10,7 +10,7 @@ from .._sentences import counted
 from ..codec import Codec, container
 from ..training.exact_images import check_model, encode_png
 from ..training.files import folder_atomically
-from ..training.progress import bar, follow
+from ..training.progress import bar, rows_bar
 from . import coding
 from .arguments import path, whole
 from .inputs import load_model
@@ -47,9 +47,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     with _said_of(options.file):
         counts = [group.images for group in container.read(data).groups]
     conditions = coding.conditions(options.labels, None, counts, model, facts)
-    with _said_of(options.file), bar("rows", what="decoding") as shown:
+    with _said_of(options.file), rows_bar("decoding") as progress:
         groups = codec.decompress_groups(
-            data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=follow(shown)
+            data, conditions, max_bytes=options.max_bytes, batch_size=options.batch_size, progress=progress
         )
     count = sum(counts)
     digits = len(str(count - 1))

@@ -1,10 +1,20 @@
-"""``pixelrnn info``: the installation, or a training."""
+"""``pixelrnn info``: the installation, or a training by its checkpoint and its log."""
 
 import argparse
+import math
+from pathlib import Path
+from typing import Any
 
-from .. import machine
+import torch
+
+from .. import machine, models
+from ..models import trained
 from ..operators.library import build_config
-from ..training import summary
+from ..training import checkpoint
+from ..training.builder import count_parameters
+from ..training.data import score_of, unit_of
+from ..training.journal import LOG, read
+from ..training.output import CURVE
 
 SUMMARY = "what was compiled in (the default), or what a training did"
 EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
@@ -12,7 +22,7 @@ EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Says what a training did; without RUN what a bug report needs: versions, the machine, what was compiled in."""
-    facts = summary.of_run(path) if (path := getattr(options, "checkpoint", None)) else _of_installation()
+    facts = _of_training(path) if (path := getattr(options, "checkpoint", None)) else _of_installation()
     width = max(map(len, facts)) + 1
     for key, value in facts.items():
         print(f"{key + ':':<{width}} {_readable(value)}")
@@ -38,3 +48,83 @@ def _readable(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     return str(value)
+
+
+def _of_training(path: str) -> dict[str, object]:
+    file = checkpoint.resolve(path, without_score=True)
+    _, facts = checkpoint.load(file)
+    with torch.device("meta"):
+        model = models.from_config(facts["model"])
+    folder, data, progress = file.parent, facts["data"], facts["progress"]
+    step, validation, unit = str(progress["step"]), None, unit_of(model.levels)
+    if math.isfinite(progress["best"]):
+        step += f", the best on validation {progress['best_step']}"
+        validation = f"{score_of(progress['best'], model.levels, data['shape']):.4f} {unit}"
+    test = _test_score(file, progress["step"])
+    beside = [folder / name for name in (checkpoint.BEST, checkpoint.LAST) if (folder / name).exists()]
+    log, curve = folder / LOG, folder / CURVE
+    return {
+        "model": f"{type(model).__name__}({model.extra_repr()})",
+        "parameters": parameters_in_words(model),
+        "data": f"{data.get('description', '?')}; {'x'.join(map(str, data['shape']))}",
+        "validation": validation,
+        "test": None if test is None else f"{test:.4f} {unit}",
+        "step": step,
+        "training": _how_far(folder),
+        "command": facts.get("command"),
+        "options": _options(facts),
+        "versions": f"pixelrnn_ext {facts.get('version', 'unknown')}",
+        "checkpoints": ", ".join(
+            f"{path} ({in_bytes(path.stat().st_size)})" for path in dict.fromkeys([*beside, file])
+        ),
+        "log": log if log.exists() else None,
+        "learning curve": curve if curve.exists() else None,
+    }
+
+
+def parameters_in_words(model: torch.nn.Module) -> str:
+    """Returns the number of parameters and their memory."""
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    return f"{count_parameters(model)} ({in_bytes(size)})"
+
+
+def in_bytes(size: float) -> str:
+    """Returns a size in words, for example "2.0 KiB" for 2048."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _test_score(file: Path, step: int) -> float | None:
+    """Returns the test score of a checkpoint, by the log beside it or by the table of the pretrained models."""
+    if file.parent == trained.FOLDER:
+        return models.PRETRAINED[file.stem]["test"]
+    entries = [entry for entry in read(file.parent) if entry["event"] == "test" and entry.get("best_step") == step]
+    return entries[-1]["score"] if entries else None
+
+
+def _how_far(folder: Path) -> str | None:
+    """Returns how far a training is by its last checkpoint, and whether its log ends with a test score."""
+    last = folder / checkpoint.LAST
+    if not last.exists():
+        return None
+    _, facts = checkpoint.load(last)
+    step, length = facts["progress"]["step"], facts.get("length")
+    done = f"step {step}"  # older checkpoints do not have the length
+    if length:
+        epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
+        done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"
+    finished = any((entry["event"], entry["step"]) == ("test", step) for entry in read(folder))
+    return f"{done}, {'finished' if finished else 'unfinished'}"
+
+
+def _options(facts: dict[str, Any]) -> str:
+    """Returns the options of a training in words, without options that are off."""
+    options = facts.get("arguments") or facts.get("settings", {})
+    return ", ".join(
+        f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in options.items()
+        if value is not None and value is not False
+    )

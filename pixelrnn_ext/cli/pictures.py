@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from .. import models
 from .._command import INTERRUPTED
 from ..training import animation, drawing, grid
 from ..training.interrupt import Interrupt
-from ..training.progress import bar, follow
+from ..training.progress import rows_bar
 from .arguments import whole
 from .inputs import add_checkpoint, add_device
 from .outputs import add_out, check_file, say
@@ -38,51 +39,49 @@ def check_out(path: Path, *, animate: bool) -> None:
     grid.check_format(path, animate=animate)
 
 
-def draw(
-    model: models.AutoregressiveModel,
+def make(
+    what: str,
     options: Namespace,
+    model: models.AutoregressiveModel,
     shape: tuple[int, int, int],
     count: int,
+    columns: int,
+    compose: Callable[[Tensor], tuple[Tensor, Tensor]],
     **inputs: Tensor | None,
-) -> tuple[Tensor, bool]:
+) -> int:
+    """Draws images and writes their picture. Ctrl-C keeps the finished images. Returns the exit status.
+
+    Args:
+        what: what the images are, in the plural.
+        compose: takes finished images in [0, 1]; returns all images of the picture before and after they were drawn.
+        inputs: condition, given and known pixels for drawing.draw.
+    """
     device = next(model.parameters()).device
-    with bar("rows") as shown:
-        return drawing.draw(
+    with rows_bar() as progress:
+        drawn, finished = drawing.draw(
             model,
             count,
             shape,
             seed=options.seed,
             batch_size=options.batch_size,
             temperature=options.temperature,
-            progress=follow(shown),
+            progress=progress,
             **{name: tensor if tensor is None else tensor.to(device) for name, tensor in inputs.items()},
         )
-
-
-def write(
-    options: Namespace,
-    model: models.AutoregressiveModel,
-    before: Tensor,
-    images: Tensor,
-    columns: int,
-    known: Tensor | None = None,
-) -> bool:
-    """Writes a grid of images, animated from ``before``. Returns False after Ctrl-C, which leaves frames out."""
-    with Interrupt() as stop:
-        if options.animate or animation.is_animation(options.out):
-            height, width = images.shape[2:]
-            known = torch.zeros(1, 1, height, width, dtype=torch.bool) if known is None else known
-            order = animation.drawing_order(model, known)
-            animation.write_animation(options.out, before, images, order, columns, stop)
-        else:
-            grid.write_grid(options.out, images, columns)
-        return not stop()
-
-
-def end(options: Namespace, drawn: int, finished: bool, what: str) -> int:
+    if len(drawn):
+        before, after = compose(drawn / (model.levels - 1))
+        with Interrupt() as stop:  # a signal waits for the images, but not for all frames
+            if options.animate or animation.is_animation(options.out):
+                known = inputs.get("known")
+                nothing = torch.zeros(1, 1, *shape[1:], dtype=torch.bool)
+                order = animation.drawing_order(model, nothing if known is None else known)
+                animation.write_animation(options.out, before, after, order, columns, stop)
+            else:
+                grid.write_grid(options.out, after, columns)
+            finished &= not stop()
     if finished:
-        say(f"{drawn} {what}: {options.out}", options.out)
+        say(f"{len(drawn)} {what}: {options.out}", options.out)
         return 0
-    kept = f"{drawn} finished {what} are in {options.out}" if drawn else f"no {what} were finished"
+    kept = f"{len(drawn)} finished {what} are in {options.out}" if len(drawn) else f"no {what} were finished"
     print(f"interrupted; {kept}", file=sys.stderr)
     return INTERRUPTED

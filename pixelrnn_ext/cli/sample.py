@@ -4,6 +4,7 @@ import math
 from argparse import ArgumentParser, Namespace
 
 import torch
+from torch import Tensor
 
 from ..training import data, grid
 from ..training.drawing import cycled_classes
@@ -40,8 +41,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         condition = data.conditions(labels, len(classes))
     columns = options.columns or math.ceil(options.count**0.5)
     grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
-    drawn, finished = pictures.draw(model, options, shape, options.count, condition=condition)
-    if len(drawn):
-        images = drawn / (model.levels - 1)
-        finished &= pictures.write(options, model, torch.full_like(images, 0.5), images, columns)
-    return pictures.end(options, len(drawn), finished, "samples")
+
+    def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full_like(drawn, 0.5), drawn
+
+    return pictures.make("samples", options, model, shape, options.count, columns, compose, condition=condition)

@@ -19,9 +19,9 @@ from ..training.journal import need_tensorboard
 from ..training.loop import Training
 from ..training.optional import need
 from ..training.settings import POSITIVE, Settings
-from ..training.summary import parameters_in_words
 from .arguments import whole
 from .evaluate import headline, versions
+from .info import parameters_in_words
 from .inputs import add_data, add_device, data_options, given, why_slow
 from .outputs import add_out, check_writable
 

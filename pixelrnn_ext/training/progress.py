@@ -20,11 +20,13 @@ def bar(unit: str, total: int | None = None, what: str | None = None, delay: flo
         yield shown
 
 
-def follow(shown: Any) -> Callable[[int, int], None]:
-    """Returns a callback that sets a bar to (done, total), for example for ``model.sample``."""
+@contextmanager
+def rows_bar(what: str | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Yields a callback that sets a bar to (rows done, all rows), for example for ``model.sample``."""
+    with bar("rows", what=what) as shown:
 
-    def progress(done: int, total: int) -> None:
-        shown.total = total
-        shown.update(done - shown.n)
+        def progress(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
 
-    return progress
+        yield progress
