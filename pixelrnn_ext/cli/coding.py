@@ -41,8 +41,7 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
 def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:
     """Reads images of files, folders and splits of data sets, in the order of the names, as runs of one size.
 
-    Raises:
-        OSError, ValueError: a name has no images, or they cannot be kept exactly. MemoryError: as in images.opened.
+    Errors as in :func:`files_of`, exact_images.read_exact and data.load.
     """
     parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
     return [_joined(list(run)) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
@@ -58,8 +57,7 @@ def conditions(
     """Returns the conditions of groups of ``counts`` images; None for a model without a condition.
 
     Args:
-        names: of --label, classes and splits in the order of the images, or one class for all images. They go before
-            the ``labels`` (N,) of the images.
+        names: classes and splits in the order of the images, or one class for all. They replace the images' ``labels``.
 
     Raises:
         ValueError: labels are missing, are not as many as the images, or the model takes none.

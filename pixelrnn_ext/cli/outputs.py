@@ -13,11 +13,7 @@ from . import arguments, coding
 
 
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
-    """Adds ``--out``, which :func:`check` guards, and ``--force`` where it can replace a file.
-
-    Args:
-        writes: the kind of output, a key of ``REPLACED``.
-    """
+    """Adds ``--out``, which writes a kind of output of ``REPLACED``, and ``--force`` where it can replace a file."""
     # A checkpoint stores the options of its training as JSON, which has no paths.
     kind = arguments.named if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._arguments import integer
 from .._sentences import counted
@@ -23,7 +23,7 @@ from ..operators.operands import readable
 from ..sampling import Draws, Sampler
 from . import container, self_check
 from .batches import Report, Sized
-from .coding import WRONG, Decoding, Encoding, Intervals, Measuring, Needs
+from .coding import WRONG, Decoding, Encoding, Intervals, Measuring, Needs, needs_of_transposed
 from .container import Bytes, Contents, Group
 from .model import fingerprint, prepared, recordings
 
@@ -302,10 +302,11 @@ class Codec:
         channels, told = self._model.image_channels, self._model.condition_channels
         if not self._needs:
             side = getattr(self._model, "factor", 1)
-            measuring = Measuring(self._model, self._grid, self._recordings, side, side)
+            measuring = Measuring(self._grid, self._recordings, side)
             none = torch.zeros(0, told, 1, 1) if told else None
             self._run(measuring, Sized(torch.zeros(0, channels, side, side, dtype=torch.int64), none), None)
-            self._needs = measuring.needs
+            transposed = [layer for layer in self._model.modules() if isinstance(layer, nn.ConvTranspose2d)]
+            self._needs = [*measuring.needs, *map(needs_of_transposed, transposed)]
         pixels = height * width
         largest = max(fixed + column * width + pixel * pixels for fixed, column, pixel in self._needs)
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize

@@ -122,21 +122,14 @@ class Decoding:
         return images
 
 
+@dataclass
 class Measuring:
-    """Collects in ``needs`` the memory for coding an image of ``height`` and ``width``, by a run over no image."""
+    """Collects in ``needs`` the memory for coding an image, by a run over no image of ``side`` x ``side``."""
 
     grid: Grid
     recordings: Recordings
-    needs: list[Needs]
-
-    def __init__(self, model: nn.Module, grid: Grid, recordings: Recordings, height: int, width: int) -> None:
-        self.grid, self.recordings = grid, recordings
-        self._width, self._pixels = width, height * width
-        self.needs = [
-            (Fraction(), Fraction(), _bytes_of_transposed(module))
-            for module in model.modules()
-            if isinstance(module, nn.ConvTranspose2d)
-        ]
+    side: int
+    needs: list[Needs] = field(default_factory=list)
 
     def __call__(
         self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
@@ -148,16 +141,16 @@ class Measuring:
         # A condition is joined of parts, or copied; so are the values where some are known.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
-        part = Fraction(height * width, self._pixels)
-        whole = Fraction(column * network.rows.margin)
-        self.needs.append((whole, column * Fraction(width, self._width), pixel * part))
+        columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
+        self.needs.append((Fraction(column * network.rows.margin), column * columns, pixel * pixels))
         return draws.values
 
 
-def _bytes_of_transposed(layer: nn.ConvTranspose2d) -> Fraction:
-    """Returns the bytes of an output pixel: torch computes all products before it adds them up."""
+def needs_of_transposed(layer: nn.ConvTranspose2d) -> Needs:
+    """Returns the memory for an output: torch computes all products before it adds them up."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
-    return (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
+    pixel = (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
+    return Fraction(), Fraction(), pixel
 
 
 class _Passes(Network):

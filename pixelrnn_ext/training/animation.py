@@ -24,11 +24,7 @@ def is_animation(path: Path) -> bool:
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """Returns the pixels that ``model.sample`` draws, as indices into a flattened image, in the order of drawing.
-
-    Args:
-        known: bool (1, 1, H, W), True for a pixel that is given.
-    """
+    """Returns the pixels of a flattened image in the order of drawing, without ``known`` ones, bool (1, 1, H, W)."""
     height, width = known.shape[2:]
     index = torch.arange(height * width)
     if isinstance(model, models.MultiScalePixelRNN):  # draws its small image first

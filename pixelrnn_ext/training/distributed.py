@@ -37,11 +37,7 @@ class World:
 
     @contextmanager
     def alike(self) -> Iterator[None]:
-        """Lets every process fail where the block fails in one of them, instead of waiting for that process.
-
-        Raises:
-            ChildProcessError: the block failed in another process, which says why.
-        """
+        """Raises ChildProcessError where the block fails in another process, instead of waiting for that process."""
         done = False
         try:
             yield

@@ -24,11 +24,7 @@ def nats_per_image(
 ) -> float | None:
     """Returns the mean of -log_prob over the images of a split in nats; None where ``stop()`` came true in a process.
 
-    Args:
-        batch_size: images at once, of all processes together.
-
-    Raises:
-        ValueError: the split is empty, or the model is for other images.
+    The batch size is that of all processes together. ValueError: the split is empty, or the model for other images.
     """
     check_fits(model, data)
     data.check_not_empty(split)

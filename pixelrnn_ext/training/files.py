@@ -12,11 +12,7 @@ from pathlib import Path
 
 
 def is_replaceable(path: Path) -> bool:
-    """Returns False for a device, a pipe and the standard output: writing there replaces no file.
-
-    Raises:
-        OSError: the path cannot be followed, for example through links in a circle.
-    """
+    """Returns False for a device, a pipe and the standard output. OSError: links form a circle, for example."""
     try:
         status = os.stat(path)
     except FileNotFoundError:

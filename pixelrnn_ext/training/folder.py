@@ -78,11 +78,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadab
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Returns the names of all image files below a folder, sorted by bytes, and {name: why} of unreadable folders.
-
-    Raises:
-        OSError: it is no folder, or cannot be listed.
-    """
+    """Returns the names of all image files below a folder, sorted by bytes, and {name: why} of unreadable folders."""
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
     unreadable: dict[str, str] = {}

@@ -146,7 +146,8 @@ class Training:
         return facts
 
     def save(self, name: str = checkpoint.LAST) -> None:
-        """Writes a checkpoint into the folder, in the first process. FloatingPointError: a parameter is not finite."""
+        """Writes the log and a checkpoint, in the first process. FloatingPointError: a parameter is not finite."""
+        self._log_loss()
         self._check_finite("the norm of the parameters", float(nn.utils.get_total_norm(self.parameters)))
         if not self.world.first:
             return
@@ -204,7 +205,6 @@ class Training:
                 if self._evaluation_is_due():
                     self._evaluate(stop)
                 if self.world.any(stop()):
-                    self._log_loss()
                     self.save()
                     return False
                 if progress.step >= self.steps:
@@ -216,7 +216,6 @@ class Training:
                 if progress.step % LOG_EVERY == 0:
                     self._log_loss()
                 if progress.step % self.settings.save_every == 0:
-                    self._log_loss()
                     self.save()
 
     def _step(self, step: int) -> Tensor:
