@@ -1,12 +1,14 @@
-"""Loads the compiled kernels, says why where they are missing, and chooses the instruction set of the CPU kernels."""
+"""Loads the compiled kernels, says why they are missing, and chooses the instruction set of the CPU kernels."""
 
 import hashlib
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,14 +21,18 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# The hash of the operators' schemas (csrc/operators), by library. Another hash is that of an older build.
+# The hash of the operators' schemas (csrc/operators), by library: a library with another hash is of other sources.
 # After a change of a schema, build, and copy the hash from the error message.
-SCHEMAS = {"_C": "bfe5e7ee", "_C_cuda": "31c075a9"}
+SCHEMAS = {"_C": "f3aed640", "_C_cuda": "8193580c"}
+
+
+def _package() -> Path:
+    return Path(__file__).resolve().parents[1]
 
 
 def _path(module: str) -> Path:
-    """The path of a compiled library. It holds operators for torch and no Python module."""
-    return Path(__file__).resolve().parents[1] / f"{module}.so"
+    """Returns the path of a compiled library, which holds operators for torch and no Python module."""
+    return _package() / f"{module}.so"
 
 
 def _is_built(module: str) -> bool:
@@ -34,10 +40,10 @@ def _is_built(module: str) -> bool:
 
 
 def hidden_installation() -> Path | None:
-    """The folder of an installed pixelrnn_ext that this one, a source folder which was not built, hides from Python."""
-    here = Path(__file__).resolve().parents[1]
+    """Returns the folder of an installed pixelrnn_ext that this source folder, which was not built, hides."""
     if _is_built("_C") or BUILD["why_no_native"]:
         return None
+    here = _package()
     others = [entry for entry in sys.path if Path(entry or ".").resolve() != here.parent]
     found = PathFinder.find_spec(here.name, others)
     return Path(found.origin).parent.parent if found and found.origin else None
@@ -46,7 +52,7 @@ def hidden_installation() -> Path | None:
 def _not_built(kernels: str, reason: str | None) -> str:
     if reason:
         return f"pixelrnn_ext was built without its {kernels} kernels: {reason}"
-    source, installed = Path(__file__).resolve().parents[2], hidden_installation()
+    source, installed = _package().parent, hidden_installation()
     build = f"pip install -e {source}"
     if installed is None:
         return f"the source folder {source} was not built: {build} builds it in place"
@@ -57,16 +63,30 @@ def _not_built(kernels: str, reason: str | None) -> str:
 
 
 def _operators() -> set[str]:
-    return {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("pixelrnn_ext::")}
+    """Returns the names of the package's operators. Empty where torch does not list operators."""
+    names: list[str] = getattr(torch._C, "_dispatch_get_all_op_names", list)()
+    return {name for name in names if name.startswith("pixelrnn_ext::")}
 
 
-def _hash_of_schemas(operators: set[str]) -> str:
-    """Returns a hash of what operators take and return, which does not depend on how torch prints a schema."""
+def _hash_of_schemas(operators: Iterable[str]) -> str | None:
+    """Returns a hash of what operators take and return, which does not depend on how torch prints a schema.
+
+    None where this torch does not have the private functions that describe a schema.
+    """
+
+    def kinds(type: Any) -> tuple[Any, ...]:
+        return type.kind(), *map(kinds, type.containedTypes())
+
     facts = []
-    for name in sorted(operators):
-        (schema,) = torch._C._jit_get_schemas_for_operator(name)
-        takes = [(argument.name, argument.type.kind(), argument.has_default_value()) for argument in schema.arguments]
-        facts.append((schema.name, takes, [result.type.kind() for result in schema.returns]))
+    try:
+        for name in sorted(operators):
+            (schema,) = torch._C._jit_get_schemas_for_operator(name)
+            takes = [
+                (argument.name, kinds(argument.type), argument.has_default_value()) for argument in schema.arguments
+            ]
+            facts.append((schema.name, takes, [kinds(result.type) for result in schema.returns]))
+    except AttributeError:
+        return None
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
 
 
@@ -78,9 +98,10 @@ def _load(module: str, kernels: str) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # A library that the process loaded before, as a reload of this module does, brings no operator again.
-    brought = _operators() - before
-    if brought and (found := _hash_of_schemas(brought)) != SCHEMAS[module]:
+    brought = (
+        _operators() - before
+    )  # empty where the process loaded the library before, as a reload of this module does
+    if brought and (found := _hash_of_schemas(brought)) not in (None, SCHEMAS[module]):
         return (
             f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "
             f"got {found}: build them again (pip install -e .)"
@@ -107,7 +128,7 @@ def _level() -> int:
 
 
 def _threads_run_at_once() -> bool:
-    """Whether torch's threads are OpenMP's, a team. Those of a pool may run in turn, and then none may wait."""
+    """Returns whether torch's threads are a team of OpenMP. Threads of a pool may run in turn, so none may wait."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
@@ -116,7 +137,7 @@ _why_no_planner = _load_cuda()
 _why_no_cuda = _why_no_planner
 if _why_no_planner is None and torch.version.cuda is None:
     _why_no_cuda = f"torch {torch.__version__} is built without CUDA"
-# By level (csrc/cpu/instruction_set.h). The kernels start with the best one of the machine.
+# Names of the instruction sets by level (csrc/cpu/instruction_set.h). The kernels start with the machine's best one.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_level() + 1)))
@@ -125,17 +146,17 @@ if _why_no_native is None:
 
 
 def why_no_native() -> str | None:
-    """None when the compiled CPU kernels are loaded, otherwise one sentence."""
+    """Returns None when the compiled CPU kernels are loaded, otherwise one sentence."""
     return _why_no_native
 
 
 def why_no_cuda() -> str | None:
-    """None when the compiled CUDA kernels are loaded and torch has CUDA, otherwise one sentence."""
+    """Returns None when the compiled CUDA kernels are loaded and torch has CUDA, otherwise one sentence."""
     return _why_no_cuda
 
 
 def why_no_planner() -> str | None:
-    """None when the CUDA kernels' planner is loaded, which needs no CUDA in torch, otherwise one sentence."""
+    """Returns None when the CUDA kernels' planner is loaded, otherwise one sentence. It needs no CUDA in torch."""
     return _why_no_planner
 
 
@@ -146,9 +167,9 @@ def _why_no_code(index: int) -> str | None:
 
 
 def why_no_code(device: torch.device) -> str | None:
-    """None when the CUDA kernels have code for a GPU, otherwise one sentence.
+    """Returns None when the CUDA kernels have code for a GPU, otherwise one sentence.
 
-    None also where torch sees no GPU: fake tensors and exported graphs may name one that is elsewhere.
+    None also where torch sees no such GPU: fake tensors and exported graphs may name a GPU of another machine.
     """
     if not torch.cuda.is_available():
         return None
@@ -156,12 +177,12 @@ def why_no_code(device: torch.device) -> str | None:
     return _why_no_code(index) if index < torch.cuda.device_count() else None
 
 
-# Compiled code takes the answer as a constant, as in precision.py.
+# Compiled code takes the result as a constant, as in precision.py.
 why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def why_no_gpu() -> str | None:
-    """None when NVIDIA's driver and torch see a GPU that the CUDA kernels run on, otherwise one sentence."""
+    """Returns None when NVIDIA's driver and torch see a GPU that the CUDA kernels run on, otherwise one sentence."""
     reason = _why_no_cuda or torch.ops.pixelrnn_ext.why_no_gpu() or None
     if reason is None and not torch.cuda.is_available():
         return f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
@@ -169,12 +190,12 @@ def why_no_gpu() -> str | None:
 
 
 def instruction_set() -> str | None:
-    """The instruction set that the CPU kernels run with; None without the kernels."""
+    """Returns the instruction set that the CPU kernels run with; None without the kernels."""
     return _available[_level()] if _available else None
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """The instruction sets of the CPU kernels that this machine has, the best one last."""
+    """Returns the instruction sets of the CPU kernels that this machine has, the best one last."""
     return _available
 
 
@@ -186,18 +207,18 @@ def _set_instruction_set(name: str, source: str) -> None:
 
 
 def set_instruction_set(name: str) -> None:
-    """Chooses the instruction set of the CPU kernels, for tests and benchmarks. It holds for the whole process."""
+    """Chooses the instruction set of the CPU kernels in the whole process, for tests and benchmarks."""
     _set_instruction_set(name, "set_instruction_set")
 
 
 def build_config() -> dict[str, object]:
-    """What was compiled in, by what and against what, and what is missing and why.
+    """Returns what was compiled in, by what and against what, and what is missing and why.
 
     ``why_no_cuda``: None when the CUDA kernels are loaded. ``why_no_gpu``: None when there is a GPU that they run on.
-    To answer, NVIDIA's driver is initialised, after which a forked process cannot use CUDA.
+    The call initialises NVIDIA's driver, after which a forked process cannot use CUDA.
 
-    ``openmp``: whether torch's threads, which the CPU kernels use, are OpenMP's. Of others nobody knows that they run
-    at the same time, so that none waits for another: a scan of few images then has fewer threads.
+    ``openmp``: whether torch's threads, which the CPU kernels use, are OpenMP's. Other threads may not run at the same
+    time, so none waits for another: a scan of few images then uses fewer threads.
 
     ``csrc``: a hash of the sources of the kernels.
     """
