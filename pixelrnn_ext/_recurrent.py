@@ -1,4 +1,4 @@
-"""What the recurrent layers share: the parameters of one direction or several, and how they start."""
+"""The base class of the recurrent layers: the parameters of one direction or several, and their initial values."""
 
 from collections.abc import Iterable
 
@@ -13,12 +13,7 @@ INITIAL_STATES = ("zero", "learned")
 
 
 class Recurrent(nn.Module):
-    """Parameters of the directions, whose names end in ``suffixes``; a subclass resets them, and has a forward."""
-
-    in_channels: int
-    hidden_channels: int
-    initial_state: str
-    backend: str
+    """Holds the directions' parameters, whose names end in ``suffixes``. A subclass initialises and uses them."""
 
     def __init__(
         self,
@@ -41,10 +36,10 @@ class Recurrent(nn.Module):
             raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
         backends.check_name(backend)
         check_dtype("dtype", dtype)
-        self.in_channels = in_channels
-        self.hidden_channels = hidden_channels
-        self.initial_state = initial_state
-        self.backend = backend
+        self.in_channels: int = in_channels
+        self.hidden_channels: int = hidden_channels
+        self.initial_state: str = initial_state
+        self.backend: str = backend
         learned, rows = initial_state == "learned", gates * hidden_channels
 
         def parameter(wanted: bool, *size: int) -> nn.Parameter | None:
@@ -60,8 +55,8 @@ class Recurrent(nn.Module):
                 self.register_parameter("peephole" + suffix, parameter(True, 4, hidden_channels))
 
     def reset_parameters(self) -> None:
-        """Weights and biases uniform in +-1/sqrt(hidden_channels), as in torch.nn.LSTM; learned initial states and
-        peepholes zero."""
+        """Draws weights and biases uniformly in +-1/sqrt(hidden_channels), as torch.nn.LSTM does. Learned initial
+        states and peepholes start at zero."""
         bound = self.hidden_channels**-0.5
         for name, parameter in self.named_parameters(recurse=False):
             if name.startswith(("h0", "c0", "peephole")):

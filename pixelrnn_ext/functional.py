@@ -1,24 +1,24 @@
 """The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
 1601.06759), and a two-dimensional LSTM that reads an image from its corners.
 
-All maps are (N, C, H, W), inputs of any strides. The gates of the recurrences are in the order i, f, g, o of
-torch.nn.LSTM, and their result is in channels_last memory format from the native backend, which computes in that
-layout; a masked convolution keeps the format of its input. float32 and float64 are computed as they are (float32 in
-tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and returned in their
-own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32. Under autocast
-the result has the autocast dtype, as that of a convolution has, and is computed as an input of that dtype is.
+All maps are (N, C, H, W), inputs of any strides. The native backend returns a recurrence's result in channels_last
+memory format; a masked convolution keeps the format of its input. float32 and float64 are computed as they are (float32
+in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and returned in
+their own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32. Under
+autocast input and result have the autocast dtype, as in a convolution.
 """
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from ._arguments import integer, integers
+from ._arguments import integers
 from ._recordable import recordable
 from .directions import SUFFIXES, check_corners, check_merge
-from .directions import Direction2d as Direction2d  # which a user makes for lstm2d
-from .masks import MASK_TYPES, Mask, check_colour_groups
-from .operators.masked_conv.run import run_masked_conv2d
+from .directions import Direction2d as Direction2d  # an argument of lstm2d
+from .masks import MASK_TYPES, check_colour_groups
+from .operators.masked_conv import run as masked_conv
+from .operators.masked_conv.arguments import Convolution
 from .operators.operands import check_map, check_tensors, shape
 from .operators.scan.problem import Problem
 from .operators.scan.run import run
@@ -39,7 +39,7 @@ def row_lstm(
     sizes: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Row LSTM (section 3.2): the map is swept top to bottom, every pixel reads a row of pixels above it.
+    """Row LSTM (section 3.2): the scan runs from top to bottom, every pixel reads a row of pixels above it.
 
     ::
 
@@ -56,41 +56,30 @@ def row_lstm(
         mask_type: ``"A"`` or ``"B"`` masks ``weight_ih`` (section 3.4); None leaves it unmasked.
         image_channels: colours that the channels are divided into, for the mask.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
-        sizes: (N, 2), integers, the height and width of each image, which lies in the top left corner of its map; on
-            the CPU or where ``input`` is. An image is then as if it were alone: its own far edge is the edge, what lies
-            outside is zero in the result and reaches nothing, whatever it is, nor does its gradient. 0 is an empty
-            image, None: all are H x W. Sizes on a GPU, and those inside torch.compile or torch.vmap, are not checked
-            but clamped to 0 .. H and 0 .. W; the reference reads them, so there they can be in neither.
+        sizes: (N, 2), integers, on the CPU or on the input's device: the height and width of each image, which lies in
+            the top left corner of its map. Each image is computed as if it were alone: outside it the input is
+            ignored, the result and all gradients are zero. 0 is an empty image; None: all are H x W. Sizes on a GPU,
+            and inside torch.compile or torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. The reference
+            reads the sizes, so it takes none inside torch.compile or torch.vmap.
         backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs, elsewhere plain PyTorch for all
-            images at once. On a GPU also ``"step"`` (a matrix product and a kernel for every line) or ``"resident"``
-            (one launch for the whole scan; no sizes with a cell of four gates), between which native chooses.
+            images at once. On a GPU native chooses between ``"step"`` (a matrix product and a kernel for every line)
+            and ``"resident"`` (one launch for the whole scan; no sizes with a cell of four gates).
 
     Returns:
-        h, (N, hidden, H, W), of the dtype of ``input``.
+        h, (N, hidden, H, W), in the dtype of ``input``.
 
     Raises:
         TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or sizes are no integers.
         ValueError: a shape, device, size or option does not fit.
-        RuntimeError: the backend that was asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
 
     Example:
         >>> y = row_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 3), torch.randn(64, 16, 3), mask_type="B")
         >>> y.shape
         torch.Size([2, 16, 8, 8])
     """
-    problem = Problem(
-        input,
-        [Direction2d(weight_ih, weight_hh, bias, h0, c0)],
-        corners=("tl",),
-        suffixes=("",),
-        merge="concat",
-        diagonal=False,
-        gate_bias=gate_bias,
-        sizes=sizes,
-        mask_type=mask_type,
-        image_channels=integer("image_channels", image_channels),
-    )
-    return run(problem, backend)
+    directions = [Direction2d(weight_ih, weight_hh, bias, h0, c0)]
+    return run(Problem(input, directions, gate_bias, sizes, mask_type, image_channels, diagonal=False), backend)
 
 
 def diagonal_lstm(
@@ -119,8 +108,8 @@ def diagonal_lstm(
     Args:
         weight_ih: (4 * hidden, in_channels, 1, 1).
         weight_hh: (4 * hidden, hidden, 2): above, left.
-        reverse: sweep from right to left: the same on the mirrored map, mirrored back. It is not shifted down, so alone
-            it is causal in the mirrored order, not in raster order.
+        reverse: scan from right to left: the same on the mirrored map, mirrored back. The result is not shifted down,
+            so it is causal in the mirrored order, not in raster order.
 
     The other arguments, the result and the errors are those of :func:`row_lstm`.
 
@@ -129,18 +118,8 @@ def diagonal_lstm(
         >>> y.shape
         torch.Size([2, 16, 8, 8])
     """
-    problem = Problem(
-        input,
-        [Direction2d(weight_ih, weight_hh, bias, h0, c0)],
-        corners=("tr" if reverse else "tl",),
-        suffixes=("",),
-        merge="concat",
-        gate_bias=gate_bias,
-        sizes=sizes,
-        mask_type=mask_type,
-        image_channels=integer("image_channels", image_channels),
-    )
-    return run(problem, backend)
+    directions, corners = [Direction2d(weight_ih, weight_hh, bias, h0, c0)], ("tr" if reverse else "tl",)
+    return run(Problem(input, directions, gate_bias, sizes, mask_type, image_channels, corners), backend)
 
 
 @recordable
@@ -169,8 +148,8 @@ def diagonal_bilstm(
 
         diagonal_lstm(input, ...) + shift_down(diagonal_lstm(input, ..._reverse, reverse=True))
 
-    so that every pixel depends on all earlier pixels and on no later one. Arguments as in :func:`diagonal_lstm`, the
-    second direction's with the suffix ``_reverse``.
+    so that every pixel depends on all earlier pixels and on no later one. Arguments, result and errors as in
+    :func:`diagonal_lstm`; the second direction's arguments have the suffix ``_reverse``.
 
     Args:
         gate_bias: broadcastable to (N, 8 * hidden, H, W), the left direction's 4 * hidden channels first.
@@ -184,17 +163,8 @@ def diagonal_bilstm(
         Direction2d(weight_ih, weight_hh, bias, h0, c0),
         Direction2d(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse),
     ]
-    problem = Problem(
-        input,
-        directions,
-        corners=("tl", "tr"),
-        suffixes=("", "_reverse"),
-        merge="shift",
-        gate_bias=gate_bias,
-        sizes=sizes,
-        mask_type=mask_type,
-        image_channels=integer("image_channels", image_channels),
-    )
+    corners, suffixes = ("tl", "tr"), ("", "_reverse")
+    problem = Problem(input, directions, gate_bias, sizes, mask_type, image_channels, corners, suffixes, "shift")
     return run(problem, backend)
 
 
@@ -209,12 +179,12 @@ def lstm2d(
     merge: str | None = "concat",
     backend: str = "auto",
 ) -> Tensor:
-    """Two-dimensional LSTM: a pixel reads the one above and the one to its left, as it is seen from a corner.
+    """Two-dimensional LSTM: seen from a corner, a pixel reads the one above it and the one to its left.
 
     ::
 
         z(r, c) = weight_ih input(r, c) + bias + gate_bias(r, c) + weight_hh_0 h(r - 1, c) + weight_hh_1 h(r, c - 1)
-        g = tanh(z_g), every other gate is sigmoid(z);  but for leaky h(r, c) = o * tanh(c(r, c))
+        g = tanh(z_g), every other gate is sigmoid(z);  h(r, c) = o * tanh(c(r, c)), except for leaky
 
     =============  =====================  ==================================================================
     cell           gates                  c(r, c), from c_up = c(r - 1, c) and c_left = c(r, c - 1)
@@ -229,35 +199,31 @@ def lstm2d(
                                           equal, and in the first row), between -100 and 100
     =============  =====================  ==================================================================
 
-    With peepholes p, of ``graves`` and ``halved`` alone: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
+    Only ``graves`` and ``halved`` take peepholes p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
     ``z_f_up += p_2 c_up``, ``z_o += p_3 c``.
 
-    c of ``graves`` grows by a factor of f_up + f_left with every line, up to 2: on large maps it may overflow.
+    c of ``graves`` grows by a factor of f_up + f_left <= 2 with every line, so on large maps it may overflow.
 
     Args:
         input: (N, in_channels, H, W).
         weights: a :class:`functional.Direction2d <pixelrnn_ext.directions.Direction2d>` for each corner: weight_ih (G *
-            hidden, in_channels, 1, 1); weight_hh (G * hidden, hidden, 2): up, left; and, or None, bias (G * hidden,);
-            h0 and c0 (hidden,), the state of every pixel outside the image, None is zero; peephole (4, hidden). Of the
-            cell's G gates each has a block of hidden rows, in their order.
+            hidden, in_channels, 1, 1), for the cell's G gates in their order; weight_hh (G * hidden, hidden, 2): up,
+            left; bias (G * hidden,) or None; h0 and c0 (hidden,) or None for zero, the state of every pixel outside the
+            image; peephole (4, hidden) or None.
         cell: as above.
-        corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. Up and left mean
-            before: from ``"br"`` up is the row below. A direction is the scan from ``"tl"`` of the flipped image,
-            flipped back; nothing is shifted.
-        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z; the first direction's G * hidden channels
-            come first, and of those the first gate's.
-        sizes: the height and width of each image, as in :func:`row_lstm`. From every corner an image is as if alone.
+        corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. A direction is
+            the scan from ``"tl"`` of the flipped image, flipped back: from ``"br"``, up is the row below.
+        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z: a block for each direction, in it a block for
+            each gate.
+        sizes: the height and width of each image, as in :func:`row_lstm`.
         merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
             (N, hidden, H, W); None: (N, D, hidden, H, W).
         backend: as in :func:`row_lstm`. ``"resident"`` takes no peepholes.
 
     Returns:
-        h of all directions, merged, of the dtype of ``input``.
+        h of all directions, merged, in the dtype of ``input``.
 
-    Raises:
-        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or sizes are no integers.
-        ValueError: a shape, device, size or option does not fit.
-        RuntimeError: the backend that was asked for cannot run here.
+    The errors are those of :func:`row_lstm`.
 
     Example:
         >>> weights = [functional.Direction2d(torch.randn(80, 3, 1, 1), torch.randn(80, 16, 2)) for _ in range(2)]
@@ -268,7 +234,9 @@ def lstm2d(
     check_corners(corners)
     check_merge(merge)
     suffixes = tuple(SUFFIXES[corner] for corner in corners)
-    problem = Problem(input, list(weights), corners, suffixes, merge, cell=cell, gate_bias=gate_bias, sizes=sizes)
+    problem = Problem(
+        input, list(weights), gate_bias, sizes, corners=corners, suffixes=suffixes, merge=merge, cell=cell
+    )
     return run(problem, backend)
 
 
@@ -286,29 +254,27 @@ def masked_conv2d(
 ) -> Tensor:
     """Masked convolution (sections 2.2 and 3.4), stride 1, zeros around the map: a pixel reads the pixels before it.
 
-    Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))``, ReLU on top if asked
-    for, without the multiplications by taps that are dead. Masked weights have no effect, whatever they are, and zero
-    gradients.
+    Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))`` and the activation,
+    without the multiplications by dead taps. Masked weights have no effect, whatever their values, and zero gradients.
 
     Args:
-        input: (N, in_channels, H, W), any N, H >= 1, W >= 1, of any strides.
+        input: (N, in_channels, H, W), any N, H >= 1, W >= 1.
         weight: (out_channels, in_channels, kh, kw), kh and kw odd.
         bias: (out_channels,).
         mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: before and its own.
         image_channels: colours that the channels are divided into, see :func:`pixelrnn_ext.masks.colour_groups`.
-        gates: the mask is made for ``out_channels / gates`` units and repeated for every gate.
+        gates: number of times that the mask of ``out_channels / gates`` units is repeated.
         activation: ``"relu"`` or None.
         backend: ``"native"`` (on a CPU the compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d
             with the masked weight), or ``"auto"``: native where it runs.
 
     Returns:
-        (N, out_channels, H, W) of the dtype of ``input`` (float32, float64, float16 or bfloat16), in channels_last
-        where ``input`` is. Under autocast of the autocast dtype. On a CPU halves are computed in float32.
+        (N, out_channels, H, W) in the dtype and the memory format of ``input``.
 
     Raises:
-        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or an option is of a wrong type.
+        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or an option has a wrong type.
         ValueError: a shape, device or option does not fit.
-        RuntimeError: the backend that was asked for cannot run here.
+        RuntimeError: the requested backend cannot run here.
 
     Example:
         >>> masked_conv2d(torch.randn(2, 3, 8, 8), torch.randn(16, 3, 7, 7), mask_type="A", image_channels=3).shape
@@ -329,11 +295,12 @@ def masked_conv2d(
         raise ValueError(f"expected out_channels divisible by {gates} gates, got {out_channels}")
     check_colour_groups(out_channels // gates, image_channels)
     check_colour_groups(in_channels, image_channels)
-    return run_masked_conv2d(input, weight, bias, Mask(mask_type, image_channels, gates), activation, backend)
+    convolution = Convolution(input, weight, bias, mask_type, image_channels, gates, activation == "relu")
+    return masked_conv.run(convolution, backend)
 
 
 def check_masked_conv2d_options(mask_type: str, activation: str | None) -> None:
-    """ValueError where one of the two is none that there is."""
+    """Raises ValueError unless both are known."""
     if mask_type not in MASK_TYPES:
         raise ValueError(f"expected mask_type to be 'A' or 'B', got {mask_type!r}")
     if activation not in (None, "relu"):

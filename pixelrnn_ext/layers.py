@@ -1,6 +1,5 @@
 """The layers of PixelRNN as modules (sections 3.2 to 3.4 of the paper), used like torch.nn.Conv2d."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypedDict
 
 import torch
@@ -15,17 +14,18 @@ from .operators import backends
 
 
 class _Options(TypedDict):
+    gate_bias: Tensor | None
+    sizes: Tensor | None
     mask_type: str | None
     image_channels: int
     backend: str
 
 
 class _LineLSTM(Recurrent):
-    """Parameters of one or two scans."""
+    """A layer of one scan or two, whose parameters end in ``_suffixes``."""
 
-    kernel_size: int
-    image_channels: int
-    mask_type: str | None
+    _suffixes: tuple[str, ...] = ("",)
+    _diagonal = True
     weight_ih: nn.Parameter
     weight_hh: nn.Parameter
     bias: nn.Parameter | None
@@ -41,9 +41,6 @@ class _LineLSTM(Recurrent):
         in_channels: int,
         hidden_channels: int,
         kernel_size: int,
-        taps: int,
-        suffixes: Iterable[str],
-        *,
         image_channels: int,
         mask_type: str | None,
         bias: bool,
@@ -52,11 +49,10 @@ class _LineLSTM(Recurrent):
         device: Device,
         dtype: torch.dtype | None,
     ) -> None:
-        in_channels, hidden_channels, kernel_size, taps, image_channels = integers(
+        in_channels, hidden_channels, kernel_size, image_channels = integers(
             in_channels=in_channels,
             hidden_channels=hidden_channels,
             kernel_size=kernel_size,
-            taps=taps,
             image_channels=image_channels,
         )
         check_odd(kernel_size)
@@ -66,9 +62,9 @@ class _LineLSTM(Recurrent):
         super().__init__(
             in_channels,
             hidden_channels,
-            suffixes,
+            self._suffixes,
             gates=4,
-            taps=taps,
+            taps=2 if self._diagonal else kernel_size,
             kernel_size=kernel_size,
             bias=bias,
             initial_state=initial_state,
@@ -76,9 +72,9 @@ class _LineLSTM(Recurrent):
             device=device,
             dtype=dtype,
         )
-        self.kernel_size = kernel_size
-        self.image_channels = image_channels
-        self.mask_type = mask_type
+        self.kernel_size: int = kernel_size
+        self.image_channels: int = image_channels
+        self.mask_type: str | None = mask_type
         self.reset_parameters()
 
     def extra_repr(self) -> str:
@@ -91,17 +87,23 @@ class _LineLSTM(Recurrent):
         parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
         return ", ".join(parts)
 
-    def _options(self) -> _Options:
-        return _Options(mask_type=self.mask_type, image_channels=self.image_channels, backend=self.backend)
+    def _options(self, gate_bias: Tensor | None, sizes: Tensor | None) -> _Options:
+        return _Options(
+            gate_bias=gate_bias,
+            sizes=sizes,
+            mask_type=self.mask_type,
+            image_channels=self.image_channels,
+            backend=self.backend,
+        )
 
 
 class RowLSTM(_LineLSTM):
     """Row LSTM layer (section 3.2): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
     A pixel sees the triangle above it and the input ``kernel_size // 2`` pixels to its left. With ``kernel_size=1`` and
-    ``mask_type=None`` it is torch.nn.LSTM applied down every column.
+    ``mask_type=None`` the layer is torch.nn.LSTM applied down every column.
 
-    The backward pass reads the output, so an activation behind it must not work in place: ``nn.ReLU()``, not
+    The backward pass reads the output, so an activation after this layer must not work in place: ``nn.ReLU()``, not
     ``nn.ReLU(inplace=True)``.
 
     Equivalent to: ``functional.row_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
@@ -129,6 +131,8 @@ class RowLSTM(_LineLSTM):
         torch.Size([16, 32, 28, 28])
     """
 
+    _diagonal = False
+
     def __init__(
         self,
         in_channels: int,
@@ -143,34 +147,20 @@ class RowLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            in_channels,
-            hidden_channels,
-            kernel_size,
-            kernel_size,
-            ("",),
-            image_channels=image_channels,
-            mask_type=mask_type,
-            bias=bias,
-            initial_state=initial_state,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-        )
+        options = image_channels, mask_type, bias, initial_state, backend, device, dtype
+        super().__init__(in_channels, hidden_channels, kernel_size, *options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """``gate_bias``, broadcastable to (N, 4 * hidden, H, W), is added to the input-to-state map. ``sizes``, (N, 2)
-        of integers, are the height and width of each image; see :func:`pixelrnn_ext.functional.row_lstm`."""
+        """Runs the layer.
+
+        Args:
+            input: (N, in_channels, H, W).
+            gate_bias: added to the input-to-state map; broadcastable to (N, 4 * hidden, H, W).
+            sizes: (N, 2) of integers, the height and width of each image, see
+                :func:`pixelrnn_ext.functional.row_lstm`.
+        """
         return functional.row_lstm(
-            input,
-            self.weight_ih,
-            self.weight_hh,
-            self.bias,
-            self.h0,
-            self.c0,
-            gate_bias=gate_bias,
-            sizes=sizes,
-            **self._options(),
+            input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, **self._options(gate_bias, sizes)
         )
 
 
@@ -180,24 +170,17 @@ class DiagonalLSTM(_LineLSTM):
     A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
     swapped; the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
 
-    The backward pass reads the output, so an activation behind it must not work in place: ``nn.ReLU()``, not
-    ``nn.ReLU(inplace=True)``.
+    The backward pass reads the output: see :class:`RowLSTM`.
 
     Equivalent to: ``functional.diagonal_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
 
     Args:
-        in_channels: channels of the input.
-        hidden_channels: channels of the state and of the output.
+        in_channels, hidden_channels: as in :class:`RowLSTM`.
         reverse: sweep from right to left.
-        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
-        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4), None leaves it unmasked.
-        bias: whether the input-to-state convolution has a bias.
-        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,).
-        backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
-        device, dtype: of the parameters.
+        image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`.
 
-    Its parameters: ``weight_ih`` (4 * hidden, in, 1, 1), ``weight_hh`` (4 * hidden, hidden, 2) with the taps (above,
-    left), ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
+    Its parameters: those of :class:`RowLSTM` with ``weight_ih`` (4 * hidden, in, 1, 1) and ``weight_hh`` (4 * hidden,
+    hidden, 2), whose taps are (above, left).
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -207,8 +190,6 @@ class DiagonalLSTM(_LineLSTM):
         >>> layer(torch.randn(16, 64, 28, 28)).shape
         torch.Size([16, 32, 28, 28])
     """
-
-    reverse: bool
 
     def __init__(
         self,
@@ -224,35 +205,15 @@ class DiagonalLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            in_channels,
-            hidden_channels,
-            1,
-            2,
-            ("",),
-            image_channels=image_channels,
-            mask_type=mask_type,
-            bias=bias,
-            initial_state=initial_state,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-        )
-        self.reverse = reverse
+        options = image_channels, mask_type, bias, initial_state, backend, device, dtype
+        super().__init__(in_channels, hidden_channels, 1, *options)
+        self.reverse: bool = reverse
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """``gate_bias`` and ``sizes`` as in :meth:`RowLSTM.forward`."""
+        """Runs the layer. Arguments as in :meth:`RowLSTM.forward`."""
+        options = self._options(gate_bias, sizes)
         return functional.diagonal_lstm(
-            input,
-            self.weight_ih,
-            self.weight_hh,
-            self.bias,
-            self.h0,
-            self.c0,
-            gate_bias=gate_bias,
-            sizes=sizes,
-            reverse=self.reverse,
-            **self._options(),
+            input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, reverse=self.reverse, **options
         )
 
     def extra_repr(self) -> str:
@@ -262,10 +223,10 @@ class DiagonalLSTM(_LineLSTM):
 class DiagonalBiLSTM(_LineLSTM):
     """Diagonal BiLSTM layer (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
-    The left-to-right scan plus the right-to-left one shifted down by one row: a pixel sees every earlier pixel of the
-    raster order and no later one.
+    The output is the left-to-right scan plus the right-to-left one shifted down by one row: a pixel sees every earlier
+    pixel of the raster order and no later one.
 
-    An activation behind it may work in place: the backward pass does not read the output.
+    The backward pass does not read the output, so an activation after this layer may work in place.
 
     Equivalent to: ``left(x) + torch.nn.functional.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with ``left`` a
     :class:`DiagonalLSTM` and ``right`` one with ``reverse=True``.
@@ -273,13 +234,8 @@ class DiagonalBiLSTM(_LineLSTM):
     Args:
         in_channels: channels of the input.
         hidden_channels: channels of each direction's state, and of the output.
-        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
-        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolutions (section 3.4), None leaves them unmasked.
-        bias: whether the input-to-state convolutions have biases.
-        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,)
-            of each direction.
-        backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
-        device, dtype: of the parameters.
+        image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`, for both
+            directions.
 
     Its parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in
     torch.nn.LSTM.
@@ -293,6 +249,7 @@ class DiagonalBiLSTM(_LineLSTM):
         torch.Size([16, 64, 28, 28])
     """
 
+    _suffixes = ("", "_reverse")
     weight_ih_reverse: nn.Parameter
     weight_hh_reverse: nn.Parameter
     bias_reverse: nn.Parameter | None
@@ -312,24 +269,12 @@ class DiagonalBiLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            in_channels,
-            hidden_channels,
-            1,
-            2,
-            ("", "_reverse"),
-            image_channels=image_channels,
-            mask_type=mask_type,
-            bias=bias,
-            initial_state=initial_state,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-        )
+        options = image_channels, mask_type, bias, initial_state, backend, device, dtype
+        super().__init__(in_channels, hidden_channels, 1, *options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """``gate_bias``, broadcastable to (N, 8 * hidden, H, W), the left direction's channels first, is added to the
-        input-to-state maps. ``sizes`` as in :meth:`RowLSTM.forward`."""
+        """Runs the layer. Arguments as in :meth:`RowLSTM.forward`, with ``gate_bias`` broadcastable to (N, 8 * hidden,
+        H, W), the left direction's channels first."""
         return functional.diagonal_bilstm(
             input,
             self.weight_ih,
@@ -342,9 +287,7 @@ class DiagonalBiLSTM(_LineLSTM):
             self.c0,
             self.h0_reverse,
             self.c0_reverse,
-            gate_bias=gate_bias,
-            sizes=sizes,
-            **self._options(),
+            **self._options(gate_bias, sizes),
         )
 
 
@@ -354,8 +297,8 @@ class MaskedConv2d(nn.Module):
     Stride 1, zeros around the map. The mask acts in the forward on any weight, so no training and no checkpoint can
     undo it.
 
-    An activation behind it may work in place where ``activation`` is None: the backward pass reads the output of the
-    layer's own ReLU alone.
+    The backward pass reads the output only where the layer has its own ReLU. Without it an activation after this layer
+    may work in place.
 
     Equivalent to: ``functional.masked_conv2d(x, self.weight, self.bias, self.mask_type, ...)``.
 
@@ -364,7 +307,7 @@ class MaskedConv2d(nn.Module):
         kernel_size: odd, an integer or (height, width).
         mask_type: ``"A"`` for the first layer, ``"B"`` for all others.
         image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
-        bias: whether there is a bias.
+        bias: whether the layer has a bias.
         activation: ``"relu"`` or None.
         backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`.
         device, dtype: of the parameters.
@@ -381,14 +324,6 @@ class MaskedConv2d(nn.Module):
         torch.Size([16, 64, 32, 32])
     """
 
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, int]
-    mask_type: str
-    image_channels: int
-    activation: str | None
-    backend: str
-    weight: nn.Parameter
     bias: nn.Parameter | None
 
     if TYPE_CHECKING:  # torch says Any
@@ -419,22 +354,24 @@ class MaskedConv2d(nn.Module):
         check_colour_groups(out_channels, image_channels)
         backends.check_name(backend, backends.CONVOLUTION_BACKENDS)
         check_dtype("dtype", dtype)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = size
-        self.mask_type = mask_type
-        self.image_channels = image_channels
-        self.activation = activation
-        self.backend = backend
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *size, device=device, dtype=dtype))
+        self.in_channels: int = in_channels
+        self.out_channels: int = out_channels
+        self.kernel_size: tuple[int, int] = size
+        self.mask_type: str = mask_type
+        self.image_channels: int = image_channels
+        self.activation: str | None = activation
+        self.backend: str = backend
+        self.weight: nn.Parameter = nn.Parameter(
+            torch.empty(out_channels, in_channels, *size, device=device, dtype=dtype)
+        )
         self.register_parameter(
             "bias", nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """As in torch.nn.Conv2d."""
-        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]  # it asks for weight and bias alone
+        """Initialises the parameters as torch.nn.Conv2d does."""
+        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]  # it reads weight and bias alone
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.masked_conv2d(
@@ -448,10 +385,8 @@ class MaskedConv2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        parts = [
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}"
-        ]
-        parts.append(f"image_channels={self.image_channels}")
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
+        parts += [f"mask_type={self.mask_type!r}", f"image_channels={self.image_channels}"]
         if self.bias is None:
             parts.append("bias=False")
         parts += [f"activation={self.activation!r}", f"backend={self.backend!r}"]

@@ -18,37 +18,37 @@ from .directions import SUFFIXES, Direction2d, check_merge, corners_of
 class LSTM2d(Recurrent):
     """Two-dimensional LSTM from one corner or several: (N, in_channels, H, W) -> (N, D * hidden_channels, H, W).
 
-    A pixel of a direction sees all pixels between it and the direction's corner, so with four directions the whole
-    image. Nothing is masked and nothing shifted: it is for images that are read, not for those that are drawn pixel by
-    pixel. Images of a batch may have sizes of their own.
+    In each direction a pixel sees all pixels between it and the direction's corner, so four directions see the whole
+    image. Nothing is masked and nothing shifted: the layer is for images that are read, not for images that are drawn
+    pixel by pixel. Images of a batch may have different sizes.
 
-    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``, so an activation behind it must not
-    work in place: ``nn.ReLU()``, not ``nn.ReLU(inplace=True)``.
+    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``. An activation after this layer must
+    then not work in place: ``nn.ReLU()``, not ``nn.ReLU(inplace=True)``.
 
     Equivalent to: ``functional.lstm2d(x, [functional.Direction2d(self.weight_ih, self.weight_hh, ...), ...], ...)``.
-    With ``cell="pixelrnn", directions=1`` it is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``,
-    with ``directions=("tl", "tr"), merge=None`` it has the two maps that a
-    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds; their state_dicts load.
+    With ``cell="pixelrnn", directions=1`` the layer is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with
+    ``mask_type=None``. With ``cell="pixelrnn", directions=("tl", "tr"), merge=None`` it returns the two maps that a
+    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The state_dicts of both load.
 
     Args:
         in_channels: channels of the input.
         hidden_channels: channels of each direction's state.
         cell: ``"stable"``, ``"graves"``, ``"halved"``, ``"leaky"``, ``"max"`` or ``"pixelrnn"``, see
-            :func:`pixelrnn_ext.functional.lstm2d`. The state of graves may overflow on large maps.
+            :func:`pixelrnn_ext.functional.lstm2d`.
         directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of different corners.
         merge: ``"concat"``, ``"sum"``, ``"mean"``, or None for (N, D, hidden_channels, H, W).
-        peepholes: whether gates see c; of graves and halved.
-        bias: whether there is a bias.
+        peepholes: whether gates see c; only for graves and halved.
+        bias: whether the layer has a bias.
         initial_state: state of the pixels outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,)
-            of each direction.
-        forget_bias: what the bias of each forget gate is at first. None: 1 of stable, halved and max, -1 of graves; of
-            pixelrnn it is drawn as the others. leaky has no forget gate, its biases start at zero.
+            for each direction.
+        forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, and random
+            like the other biases for pixelrnn. leaky has no forget gate, its biases start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
         device, dtype: of the parameters.
 
-    Its parameters, of a cell with G gates: ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden, 2)
-    with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden); those from
-    ``"tr"`` have the suffix ``_reverse``, from ``"bl"`` ``_up``, from ``"br"`` ``_up_reverse``.
+    Its parameters, for a cell with G gates: ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden, 2)
+    with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden). Their suffix
+    is ``_reverse`` for ``"tr"``, ``_up`` for ``"bl"`` and ``_up_reverse`` for ``"br"``.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -61,12 +61,6 @@ class LSTM2d(Recurrent):
         >>> layer(images, sizes=torch.tensor([[24, 40], [20, 13]]))[1, :, :, 13:].any()
         tensor(False)
     """
-
-    cell: str
-    directions: tuple[str, ...]
-    merge: str | None
-    peepholes: bool
-    forget_bias: float | None
 
     if TYPE_CHECKING:  # torch says Any
 
@@ -108,16 +102,15 @@ class LSTM2d(Recurrent):
             device=device,
             dtype=dtype,
         )
-        self.cell = cell
-        self.directions = corners
-        self.merge = merge
-        self.peepholes = bool(peepholes)
-        self.forget_bias = CELLS[cell].forget_bias if forget_bias is None else float(forget_bias)
+        self.cell: str = cell
+        self.directions: tuple[str, ...] = corners
+        self.merge: str | None = merge
+        self.peepholes: bool = bool(peepholes)
+        self.forget_bias: float | None = CELLS[cell].forget_bias if forget_bias is None else float(forget_bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Weights and biases uniform in +-1/sqrt(hidden_channels), as in torch.nn.LSTM; learned initial states and
-        peepholes zero; then the bias of each forget gate is ``forget_bias``, and each of leaky zero."""
+        """Initialises as the other recurrent layers, then sets forget biases to ``forget_bias`` and leaky's to 0."""
         super().reset_parameters()
         kind = CELLS[self.cell]
         for direction in self._weights():
@@ -130,9 +123,14 @@ class LSTM2d(Recurrent):
                     nn.init.constant_(direction.bias.view(len(kind.gates), -1)[gate], self.forget_bias)
 
     def forward(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor:
-        """``sizes``, (N, 2) of integers, are the height and width of each image, which lies in the top left corner of
-        its map. ``gate_bias``, broadcastable to (N, D * G * hidden, H, W), is added to the gates of all directions; see
-        :func:`pixelrnn_ext.functional.lstm2d`."""
+        """Runs the layer.
+
+        Args:
+            input: (N, in_channels, H, W).
+            sizes: (N, 2) of integers, the height and width of each image, which lies in the top left corner of its map.
+            gate_bias: added to the gates of all directions, broadcastable to (N, D * G * hidden, H, W); see
+                :func:`pixelrnn_ext.functional.lstm2d`.
+        """
         return functional.lstm2d(
             input,
             self._weights(),
@@ -145,8 +143,8 @@ class LSTM2d(Recurrent):
         )
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.hidden_channels}, cell={self.cell!r}, directions={self.directions}"]
-        parts.append(f"merge={self.merge!r}")
+        parts = [f"{self.in_channels}, {self.hidden_channels}, cell={self.cell!r}"]
+        parts += [f"directions={self.directions}", f"merge={self.merge!r}"]
         if self.peepholes:
             parts.append("peepholes=True")
         parts.append("bias=False" if self._weights()[0].bias is None else f"forget_bias={self.forget_bias}")

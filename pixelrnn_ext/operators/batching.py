@@ -1,7 +1,7 @@
-"""What the operators' rules for torch.vmap share: a batch of images is more images, a batch of parameters is a loop.
+"""Batches operators for torch.vmap: a batch of images is more images, a batch of parameters is a loop.
 
-``info``, ``in_dims`` and ``args`` are those of torch.library.register_vmap, and a rule returns outputs and their batch
-dimensions. ``axes`` are the axes of images, by the place of the argument.
+``info``, ``in_dims`` and ``args`` are the arguments of a rule of torch.library.register_vmap, which returns outputs and
+their batch dimensions. ``axes`` are the axes of images, by the place of the argument.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,10 @@ def folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """``op``, all of whose outputs have images, once on those of the whole batch; on one member after the other where
-    an argument without images is batched."""
+    """Runs ``op``, all of whose outputs have images, once on the images of the whole batch.
+
+    Where an argument without images is batched, ``op`` runs on one member of the batch after the other.
+    """
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return each(op, info, in_dims, args)
     args, images = fold(axes, info, in_dims, args)
@@ -36,16 +38,8 @@ def folded(
     return tuple(out.unflatten(axis, (info.batch_size, images)) for out, axis in outputs), output_axes
 
 
-def folded_one(
-    op: Callable[..., Tensor], axes: dict[int, int], output_axis: int, info: Info, in_dims: Dims, args: Sequence[Any]
-) -> tuple[Tensor, int]:
-    """As :func:`folded`, of an operator with one output."""
-    (output,), (dim,) = folded(lambda *args: (op(*args),), axes, (output_axis,), info, in_dims, args)
-    return output, dim
-
-
 def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
-    """``op`` on one member of the batch after the other."""
+    """Runs ``op`` on one member of the batch after the other."""
     dims = (*in_dims, *(None for _ in args[len(in_dims) :]))
     members = [[a if dim is None else a.select(dim, n) for a, dim in zip(args, dims)] for n in range(info.batch_size)]
     outputs = [torch.stack(outputs) for outputs in zip(*(op(*member) for member in members))]
@@ -53,7 +47,7 @@ def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: S
 
 
 def fold(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """The arguments with the batch among their images, as the outer index, and the number of images of a member."""
+    """Returns the arguments with the batch as the outer index of the images, and the number of images of a member."""
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

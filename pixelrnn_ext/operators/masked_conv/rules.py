@@ -1,23 +1,20 @@
-"""The operator under masked_conv2d: its paths by device, fake kernels, derivatives, batching, and the autocast rule.
+"""Defines the operators under masked_conv2d: paths by device, fake kernels, derivatives, batching, the autocast rule.
 
-``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward`` are Python operators: on a CPU the compiled
-kernels compute them (:mod:`pixelrnn_ext.operators.masked_conv.cpu`), on a GPU Triton kernels, which need no compiled
-library.
+Both are Python operators. On a CPU the compiled kernels compute them (cpu.py), on a GPU Triton kernels, which need no
+compiled library (gpu.py).
 """
 
 from types import ModuleType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ... import reference
-from ...masks import Mask, masked_weight
 from .. import autograd, batching
 from ..autocast import casts_operands, runs_without_autocast
 from ..devices import on_one_device
-from . import cpu
+from . import cpu, eager
+from .arguments import Convolution, Gradients
 from .cpu import memory_format
 
 _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
@@ -43,63 +40,39 @@ def _kernels(tensor: Tensor) -> ModuleType:
     return gpu
 
 
-def masked_conv2d(
-    input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
-) -> Tensor:
-    y = _kernels(input).forward(input, weight, bias, Mask(mask_type, image_channels, gates), relu)
-    return y.contiguous(memory_format=memory_format(input))
+def masked_conv2d(*args: Any) -> Tensor:
+    """Computes the operator from the arguments of its schema."""
+    c = Convolution(*args)
+    return _kernels(c.input).forward(c).contiguous(memory_format=memory_format(c.input))
 
 
-def masked_conv2d_backward(
-    grad_output: Tensor,
-    output: Tensor | None,
-    input: Tensor,
-    weight: Tensor,
-    mask_type: str,
-    image_channels: int,
-    gates: int,
-    relu: bool,
-    need_input: bool,
-    need_weight: bool,
-    need_bias: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the input, the weight and the bias, each without elements where it is not needed."""
-    mask, needs = Mask(mask_type, image_channels, gates), (need_input, need_weight, need_bias)
-    grads = _kernels(input).backward(grad_output, output, input, weight, mask, relu, *needs)
-    formats = memory_format(input), memory_format(weight), torch.contiguous_format
+def masked_conv2d_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Computes the gradients of the input, the weight and the bias. A gradient that is not needed is empty."""
+    g = Gradients(*args)
+    formats = memory_format(g.input), memory_format(g.weight), torch.contiguous_format
     dinput, dweight, dbias = (
-        input.new_empty(0) if grad is None else grad.contiguous(memory_format=layout)
-        for grad, layout in zip(grads, formats)
+        g.input.new_empty(0) if grad is None else grad.contiguous(memory_format=layout)
+        for grad, layout in zip(_kernels(g.input).backward(g), formats)
     )
     return dinput, dweight, dbias
 
 
-def _fake(
-    input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
-) -> Tensor:
-    size = input.shape[0], weight.shape[0], input.shape[2], input.shape[3]
-    return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format(input))
+def _fake(*args: Any) -> Tensor:
+    c = Convolution(*args)
+    n, _, height, width = c.input.shape
+    return _new_map(c.input, (n, c.weight.shape[0], height, width))
 
 
-def _backward_fake(
-    grad_output: Tensor,
-    output: Tensor | None,
-    input: Tensor,
-    weight: Tensor,
-    mask_type: str,
-    image_channels: int,
-    gates: int,
-    relu: bool,
-    need_input: bool,
-    need_weight: bool,
-    need_bias: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    def like(tensor: Tensor, needed: bool) -> Tensor:
-        if not needed:
-            return tensor.new_empty(0)
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device, memory_format=memory_format(tensor))
+def _backward_fake(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    g = Gradients(*args)
+    dinput = _new_map(g.input, g.input.shape) if g.need_input else g.input.new_empty(0)
+    dweight = _new_map(g.weight, g.weight.shape) if g.need_weight else g.weight.new_empty(0)
+    return dinput, dweight, g.input.new_empty(g.weight.shape[0] if g.need_bias else 0)
 
-    return like(input, need_input), like(weight, need_weight), input.new_empty(weight.shape[0] if need_bias else 0)
+
+def _new_map(like: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Returns a new tensor of that size in the memory format of ``like``."""
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -117,74 +90,28 @@ def _gradients(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
     return *(grad if need else None for grad, need in zip(grads, needs)), None, None, None, None
 
 
-def _decomposed(
-    input: Tensor, weight: Tensor, bias: Tensor | None, mask_type: str, image_channels: int, gates: int, relu: bool
-) -> Tensor:
-    """What the operator computes, in PyTorch that has derivatives."""
-    activation = "relu" if relu else None
-    return reference.masked_conv2d(
-        input, weight, bias, mask_type, image_channels=image_channels, gates=gates, activation=activation
-    )
-
-
-def _decomposed_backward(
-    grad_output: Tensor,
-    output: Tensor | None,
-    input: Tensor,
-    weight: Tensor,
-    mask_type: str,
-    image_channels: int,
-    gates: int,
-    relu: bool,
-    need_input: bool,
-    need_weight: bool,
-    need_bias: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """In convolutions and products, since torch.func of torch 2.11 does not trace the derivative of aten's own
-    backward."""
-    options = dict(image_channels=image_channels, gates=gates)
-    grad = torch.where(output > 0, grad_output, 0) if relu and output is not None else grad_output
-    dinput, dweight, dbias = (input.new_empty(0) for _ in range(3))
-    if need_input:
-        flipped = masked_weight(weight, mask_type, **options).flip(2, 3).transpose(0, 1)
-        dinput = F.conv2d(grad, flipped, padding=[side // 2 for side in weight.shape[2:]])
-    if need_weight:
-        dweight = masked_weight(_weight_sums(grad, input, weight, 1).squeeze(0), mask_type, **options)
-    if need_bias:
-        dbias = grad.sum((0, 2, 3))
-    return dinput, dweight, dbias
-
-
-def _weight_sums(grad: Tensor, input: Tensor, weight: Tensor, groups: int) -> Tensor:
-    """(groups, *weight.shape): for each group of images that follow one another the unmasked gradient of the weight,
-    from the patches that the convolution reads."""
-    size, images = weight.shape[2:], grad.shape[0] // groups
-    patches = F.unfold(input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
-    sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)
-    return sums.unflatten(2, weight.shape[1:])
-
-
-# Batching. The gradients of weight and bias are sums over images; a batch of those sums comes from one batched product.
 def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Tensor, int]:
-    return batching.folded_one(_OPS.masked_conv2d, {0: 0}, 0, info, in_dims, args)
+    outputs, dims = batching.folded(lambda *args: (_OPS.masked_conv2d(*args),), {0: 0}, (0,), info, in_dims, args)
+    return outputs[0], dims[0]
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    if in_dims[3] is not None:  # of weights too
+    """The gradients of weight and bias are sums over images: the sums of all members come from one batched product."""
+    if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
-    folded, images = batching.fold({0: 0, 1: 0, 2: 0}, info, in_dims, args)
-    grad, output, input, weight, mask_type, image_channels, gates, relu, *needs = folded
-    dinput, dweight, dbias = (input.new_empty(info.batch_size, 0) for _ in needs)
-    if needs[0]:
-        dinput = _OPS.masked_conv2d_backward(*folded[:-3], True, False, False)[0].unflatten(
-            0, (info.batch_size, images)
-        )
-    grad = torch.where(output > 0, grad, 0) if relu and (needs[1] or needs[2]) else grad
-    if needs[1]:
-        sums = _weight_sums(grad, input, weight, info.batch_size)
-        dweight = masked_weight(sums, mask_type, image_channels=image_channels, gates=gates)
-    if needs[2]:
-        dbias = grad.unflatten(0, (info.batch_size, images)).sum((1, 3, 4))
+    axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}
+    folded, images = batching.fold(axes, info, in_dims, args)
+    g, members = Gradients(*folded), (info.batch_size, images)
+    dinput, dweight, dbias = (g.input.new_empty(info.batch_size, 0) for _ in range(3))
+    if g.need_input:
+        of_input = g._replace(need_weight=False, need_bias=False)
+        dinput = _OPS.masked_conv2d_backward(*of_input)[0].unflatten(0, members)
+    if g.need_weight or g.need_bias:
+        grad = eager.relu_gradient(g)
+    if g.need_weight:
+        dweight = eager.weight_gradients(grad, g, info.batch_size)
+    if g.need_bias:
+        dbias = grad.unflatten(0, members).sum((1, 3, 4))
     return (dinput, dweight, dbias), (0, 0, 0)
 
 
@@ -198,7 +125,7 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
         _library.impl(_name, _checked, _device)
     torch.library.register_fake(f"pixelrnn_ext::{_name}", _fake_kernel, lib=_library)
     torch.library.register_vmap(f"pixelrnn_ext::{_name}", _batching_rule, lib=_library)
-autograd.register(_library, "masked_conv2d", _decomposed, _setup, _gradients)
-autograd.register(_library, "masked_conv2d_backward", _decomposed_backward)
+autograd.register(_library, "masked_conv2d", lambda *args: eager.masked_conv2d(Convolution(*args)), _setup, _gradients)
+autograd.register(_library, "masked_conv2d_backward", lambda *args: eager.masked_conv2d_backward(Gradients(*args)))
 for _device in ("cpu", "cuda"):
     casts_operands(_library, "masked_conv2d", _device)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..._arguments import integer
 from ...cells import CELLS, check_cell, check_peepholes
-from ...directions import Direction2d, check_corners
+from ...directions import Direction2d
 from ...masks import check_colour_groups, check_recurrent_mask_type
 from ..operands import check_map, check_tensors, shape
 from .sizes import check_sizes
@@ -15,22 +16,22 @@ from .sizes import check_sizes
 class Problem(NamedTuple):
     """One direction or several over a map, each from its corner; shapes as in :mod:`pixelrnn_ext.functional`.
 
-    ``cell`` None is that of PixelRNN's layers, which have no option of that name. Messages end the names of a
-    direction's tensors with its suffix. ``merge``: one of :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"``, the
-    BiLSTM's.
+    Messages end the names of a direction's tensors with its suffix. ``merge`` is one of
+    :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"`` for the BiLSTM. ``cell`` is None for PixelRNN's layers, which
+    have no option of that name.
     """
 
     input: Tensor
     directions: list[Direction2d]
-    corners: tuple[str, ...]
-    suffixes: tuple[str, ...]
-    merge: str | None
-    diagonal: bool = True
-    cell: str | None = None
     gate_bias: Tensor | None = None
     sizes: Tensor | None = None
     mask_type: str | None = None
     image_channels: int = 1
+    corners: tuple[str, ...] = ("tl",)
+    suffixes: tuple[str, ...] = ("",)
+    merge: str | None = "concat"
+    diagonal: bool = True
+    cell: str | None = None
 
     @property
     def hidden(self) -> int:
@@ -49,10 +50,10 @@ class Problem(NamedTuple):
         return self._replace(input=self.input.to(dtype), directions=directions, gate_bias=gate_bias)
 
     def check(self) -> None:
-        """Raises TypeError or ValueError unless all of it fits together."""
+        """Raises TypeError or ValueError unless all arguments fit together."""
         if self.cell is not None:
             check_cell(self.cell)
-        check_corners(self.corners)
+        integer("image_channels", self.image_channels)
         if len(self.directions) != len(self.corners):
             given = len(self.directions)
             raise ValueError(f"expected weights of {len(self.corners)} directions, one for each corner, got {given}")

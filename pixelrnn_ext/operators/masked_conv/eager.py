@@ -1,0 +1,58 @@
+"""The operators in differentiable PyTorch: derivatives of any order and mode come from here."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ... import reference
+from ...masks import masked_weight
+from .arguments import Convolution, Gradients
+
+
+def masked_conv2d(c: Convolution) -> Tensor:
+    return reference.masked_conv2d(
+        c.input,
+        c.weight,
+        c.bias,
+        c.mask_type,
+        image_channels=c.image_channels,
+        gates=c.gates,
+        activation="relu" if c.relu else None,
+    )
+
+
+def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients by convolutions and products.
+
+    torch.func of torch 2.11 does not trace the derivative of aten's own backward.
+    """
+    grad = relu_gradient(g)
+    dinput, dweight, dbias = (g.input.new_empty(0) for _ in range(3))
+    if g.need_input:
+        flipped = _live(g.weight, g).flip(2, 3).transpose(0, 1)
+        dinput = F.conv2d(grad, flipped, padding=[side // 2 for side in g.weight.shape[2:]])
+    if g.need_weight:
+        dweight = weight_gradients(grad, g, 1).squeeze(0)
+    if g.need_bias:
+        dbias = grad.sum((0, 2, 3))
+    return dinput, dweight, dbias
+
+
+def relu_gradient(g: Gradients) -> Tensor:
+    """Returns the gradient of the convolution before its ReLU, if it has one."""
+    return torch.where(g.output > 0, g.grad_output, 0) if g.relu and g.output is not None else g.grad_output
+
+
+def weight_gradients(grad: Tensor, g: Gradients, groups: int) -> Tensor:
+    """Returns the weight's gradient for each of ``groups`` equal runs of images, (groups, *weight.shape).
+
+    ``grad`` is the gradient of the convolution before its ReLU.
+    """
+    size, images = g.weight.shape[2:], grad.shape[0] // groups
+    patches = F.unfold(g.input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))
+    sums = torch.einsum("nbop,nbip->noi", grad.flatten(2).unflatten(0, (groups, images)), patches)
+    return _live(sums.unflatten(2, g.weight.shape[1:]), g)
+
+
+def _live(weight: Tensor, g: Gradients) -> Tensor:
+    return masked_weight(weight, g.mask_type, image_channels=g.image_channels, gates=g.gates)
