@@ -12,6 +12,7 @@ from pixelrnn_ext.masks import Mask, causal_mask
 from pixelrnn_ext.operators.masked_conv import gpu
 from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
+from pixelrnn_ext.operators.masked_conv.arguments import Convolution, Gradients
 
 if tiles.INTERPRETED:
     from triton.runtime import interpreter
@@ -68,13 +69,13 @@ def check(
     poisoned = torch.where(alive, weight, torch.nan)
 
     assert gpu.why_not(input) is None
-    output = gpu.forward(input, poisoned, bias, Mask(*mask), relu)
+    output = gpu.forward(Convolution(input, poisoned, bias, *mask, relu))
     if relu:  # where rounding decides on which side of zero an output is, its gradient is not comparable
         mask_of_output = (want["output"] > 0) == (output > 0)
         assert mask_of_output.double().mean() > 0.99 or n == 0
         cotangent = cotangent * mask_of_output
         want = expected(input, weight, bias, Mask(*mask), relu, cotangent)[0]
-    gradients = gpu.backward(cotangent, output, input, poisoned, Mask(*mask), relu, True, True, has_bias)
+    gradients = gpu.backward(Gradients(cotangent, output, input, poisoned, *mask, relu, True, True, has_bias))
     got = {"output": output, **dict(zip(("dinput", "dweight", "dbias"), gradients))}
     assert has_bias or got.pop("dbias") is None
     for name in want:
@@ -90,16 +91,16 @@ def check_subsets():
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
-    output = gpu.forward(input, weight, torch.randn(5), mask, True)
-    every = gpu.backward(cotangent, output, input, weight, mask, True, True, True, True)
+    output = gpu.forward(Convolution(input, weight, torch.randn(5), *mask, True))
+    every = gpu.backward(Gradients(cotangent, output, input, weight, *mask, True, True, True, True))
     for subset in range(8):
         needed = [bool(subset >> bit & 1) for bit in range(3)]
-        got = gpu.backward(cotangent, output, input, weight, mask, True, *needed)
+        got = gpu.backward(Gradients(cotangent, output, input, weight, *mask, True, *needed))
         for name, need, full, one in zip(("dinput", "dweight", "dbias"), needed, every, got):
             assert (one is not None) == need
             if need:
                 assert_close(name, full, one, 1e-6)
-    again = gpu.backward(cotangent, output, input, weight, mask, True, True, True, True)
+    again = gpu.backward(Gradients(cotangent, output, input, weight, *mask, True, True, True, True))
     assert all(torch.equal(*pair) for pair in zip(every, again))
 
 
@@ -111,7 +112,7 @@ def check_parts():
     cotangent = torch.ones(()).expand(3, 3, 19, 23)
     assert input.numel() // 3 >= 2 * gpu._FEWEST_PIXELS
     want, _ = expected(input, weight, None, mask, False, cotangent)
-    got = gpu.backward(cotangent, None, input, weight, mask, False, True, True, False)
+    got = gpu.backward(Gradients(cotangent, None, input, weight, *mask, False, True, True, False))
     assert_close("dinput", want["dinput"], got[0], 1e-6)
     assert_close("dweight", want["dweight"], got[1], 1e-6)
 

@@ -257,5 +257,5 @@ def test_constructor_errors(name):
 
 
 def test_the_kernels_run_on_no_meta_tensor():
-    with pytest.raises(RuntimeError, match="masked convolutions run on CPU and CUDA tensors, got tensors on meta"):
+    with pytest.raises(RuntimeError, match="the native kernels run on CPU and CUDA tensors, got tensors on meta"):
         functional.masked_conv2d(X.to("meta"), W.to("meta"), backend="native")
