@@ -1,7 +1,7 @@
-"""The models pixel by pixel, each layer with its state: what sampling runs.
+"""Runs models pixel by pixel, each layer with its state, for sampling and coding.
 
-A model is recorded (recording.py). A network makes of the recording layer states (network.py, states.py) and steps over
-buffers of one image row (steps.py, rows.py). What comes from the rows above is computed for a whole row at once; the
-steps are what is left for a pixel. They run in PyTorch (eager.py) or compiled (native.py, csrc/cpu/columns.cpp), and
-the same steps end in the draw of the value.
+A model is recorded (recording.py). A network turns the recording into layer states (network.py, states.py) and steps
+over buffers of one image row (steps.py, rows.py). The states compute everything that comes from the rows above for a
+whole row at once. The steps compute the rest for a pixel and draw its value. They run in PyTorch (eager.py) or compiled
+(native.py, csrc/cpu/columns.cpp).
 """

@@ -1,4 +1,4 @@
-"""The steps in PyTorch, on any device: the definition of what csrc/cpu/columns.cpp computes."""
+"""Runs the steps in PyTorch, on any device: the definition of csrc/cpu/columns.cpp."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,24 +13,21 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
-    """Runs the steps at the columns of a row. The column is a tensor, so that a captured CUDA graph serves for all."""
+    """Runs the steps at the columns of a row. The column is a tensor, so that one captured CUDA graph serves all."""
 
     rows: Rows
-    steps: list[Step]
-    column: Tensor
-    graph: torch.cuda.CUDAGraph | None
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
-        self.rows, self.steps = rows, steps
-        self.column = torch.zeros(1, dtype=torch.int64, device=rows.device)
-        self.graph = None
+        self.rows, self._steps = rows, steps
+        self._column = torch.zeros(1, dtype=torch.int64, device=rows.device)
+        self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self) -> None:
-        self.column.fill_(self.rows.margin)
-        if self.rows.device.type == "cuda" and self.graph is None and self.steps:
+        self._column.fill_(self.rows.margin)
+        if self.rows.device.type == "cuda" and self._graph is None and self._steps:
             self._capture()
-        for _ in range(self.rows.width if self.steps else 0):
-            self.graph.replay() if self.graph else self._pixel()
+        for _ in range(self.rows.width if self._steps else 0):
+            self._graph.replay() if self._graph else self._pixel()
 
     def _capture(self) -> None:
         device = self.rows.device
@@ -39,27 +36,27 @@ class EagerRow:
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._pixel()  # the warm-up: a pixel that runs twice writes the same values twice
-                self.column.fill_(self.rows.margin)
+                self._column.fill_(self.rows.margin)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
                 self._pixel()
-            self.graph = graph
+            self._graph = graph
 
     def _pixel(self) -> None:
-        for step in self.steps:
+        for step in self._steps:
             _RUN[type(step)](self, step)
-        self.column += 1
+        self._column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
-        """(N, channels) of a column."""
-        return buffer.index_select(0, self.column + shift).squeeze(0)
+        """Returns the column at ``shift`` of a buffer, (N, channels)."""
+        return buffer.index_select(0, self._column + shift).squeeze(0)
 
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
-        buffer[:, :, start:stop].index_copy_(0, self.column, value.unsqueeze(0))
+        buffer[:, :, start:stop].index_copy_(0, self._column, value.unsqueeze(0))
 
     def rounded(self, x: Tensor) -> Tensor:
-        """To the grid, if there is one."""
+        """Rounds to the grid, if there is one."""
         return x if self.rows.grid is None else self.rows.grid.rounded(x)
 
     def clamped(self, x: Tensor) -> Tensor:
@@ -112,12 +109,12 @@ def _decode(row: EagerRow, s: Decode) -> None:
 
 
 def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
-    """Of a value, (N, levels or 1)."""
+    """Returns the logits of the step's value, (N, levels or 1)."""
     return row.read(s.logits).unflatten(1, (s.image.shape[2], -1))[:, s.colour]
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """The value where it is not known, and what the network reads of it."""
+    """Writes the new value where none is known, and the scaled value that the network reads."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

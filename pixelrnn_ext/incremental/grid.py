@@ -1,4 +1,4 @@
-"""Numbers on which arithmetic is exact: what the codec computes with (docs/compression.md)."""
+"""Numbers on which arithmetic is exact, for the codec (docs/compression.md)."""
 
 import math
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from ..operators import columns
 class Grid(NamedTuple):
     """Multiples of 2**-activation up to ``limit`` in size, with weights that are multiples of 2**-weight.
 
-    All are held in float64, in which no sum of a layer leaves the integers that are exact: no order, batch, thread
-    count, instruction set or library can change a bit. csrc/cpu/grid.h has the same numbers.
+    Every sum of a layer is exact in float64, so no order, batch, thread count, instruction set or library can change a
+    bit. csrc/cpu/grid.h has the same numbers.
     """
 
     activation: int = 14
@@ -21,14 +21,14 @@ class Grid(NamedTuple):
     limit: float = 256.0
 
     def rounded(self, x: Tensor) -> Tensor:
-        """To the nearest multiple of an activation's unit, ties to even."""
+        """Rounds to the nearest multiple of an activation's unit, ties to even."""
         return on_grid(x, self.activation)
 
     def clamped(self, x: Tensor) -> Tensor:
         return x.clamp(-self.limit, self.limit)
 
     def written(self, x: Tensor) -> Tensor:
-        """A layer's output."""
+        """Rounds and clamps a layer's output."""
         return on_grid(x, self.activation, self.limit)
 
     def write_(self, x: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
 def _round(x: Tensor, bits: int, limit: float) -> Tensor:
     """Rounds in place.
 
-    The compiled operator does not depend on the threads' floating-point environment. PyTorch's arithmetic does; the
-    codec asks for the default environment where only that is there (codec/self_check.py).
+    The compiled operator does not depend on the threads' floating-point environment. PyTorch's arithmetic does, so
+    without the operator the codec requires the default environment (codec/self_check.py).
     """
     if not columns.runs_on(x.device):
         # Both factors are powers of two, so only ``round_`` rounds.
@@ -55,5 +55,4 @@ def _round(x: Tensor, bits: int, limit: float) -> Tensor:
     return x if contiguous is x else x.copy_(contiguous)
 
 
-PROFILES = (Grid(),)
-"""By the number that a file has of them."""
+PROFILES = (Grid(),)  # by the profile number of a file

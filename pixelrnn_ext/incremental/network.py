@@ -1,4 +1,4 @@
-"""A network of masked layers, run row by row: the operations of its recording as layer states and steps."""
+"""Runs a network of masked layers row by row: turns the operations of its recording into layer states and steps."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ _STATES: dict[Any, Any] = {
 
 
 class PixelModel(Protocol):
-    """What sampling asks of a model, which is a torch.nn.Module."""
+    """A model that can be sampled: a torch.nn.Module with these attributes."""
 
     image_channels: int
     levels: int
@@ -37,7 +37,7 @@ class PixelModel(Protocol):
 
 
 class Network(State):
-    """A network that computes logits row by row: ``input`` has the scaled row of the image, ``output`` its logits."""
+    """A network that computes logits row by row, from the buffer ``input`` of the scaled image to ``output``."""
 
     rows: Rows
     input: Tensor
@@ -46,25 +46,14 @@ class Network(State):
 class RowNetwork(Network):
     """The network of a model for ``images`` images of ``width`` columns.
 
-    ``input`` is the buffer of the scaled image, ``output`` the one of the logits, ``map_channels`` counts those of the
-    whole maps that do not depend on the image. Between :meth:`begin_row` and
-    :meth:`end_row` of a row, running ``steps(colour)`` at a column gives the logits of that colour, once the pixels and
-    colours before it are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row before the next one
-    begins.
+    Between :meth:`begin_row` and :meth:`end_row` of a row, ``steps(colour)`` at a column compute the logits of that
+    colour, once the pixels and colours before it are in ``input``. ``mirrored_steps()`` run over the row after
+    :meth:`end_row`, before the next row begins. ``map_channels`` counts the channels of whole maps, which do not depend
+    on the images.
 
-    Args:
-        recording: the model's. None records it, so that the steps are of the model as it is now.
-
-    Raises:
-        TypeError: the network has something else than masked layers, ReLUs and sums.
+    ``recording`` None records the model as it is now. Raises TypeError if the network has an operation other than
+    masked layers, ReLUs and sums.
     """
-
-    rows: Rows
-    image_channels: int
-    states: list[State]
-    input: Tensor
-    output: Tensor
-    map_channels: int
 
     def __init__(
         self,
@@ -79,24 +68,25 @@ class RowNetwork(Network):
         recording = recording or record(model, condition is not None)
         parameter = next(model.parameters())
         dtype = torch.promote_types(parameter.dtype, torch.float32)
-        self.rows = Rows(images, width, _margin(recording), dtype, parameter.device, grid)
-        self.image_channels = model.image_channels
-        self.states, self.map_channels = [], 0
-        self.input = self.rows.buffer(model.image_channels)
+        self.rows: Rows = Rows(images, width, _margin(recording), dtype, parameter.device, grid)
+        self._image_channels = model.image_channels
+        self._states: list[State] = []
+        self.map_channels: int = 0
+        self.input: Tensor = self.rows.buffer(model.image_channels)
         values: dict[Operation, Any] = {recording.input: self.input}
         if recording.condition is not None and condition is not None:
             values[recording.condition] = condition.to(dtype)
         for operation in recording.operations:
             if operation in recording.depends:
                 state = self._state(operation, values, recording.depends)
-                self.states.append(state)
+                self._states.append(state)
                 values[operation] = state.output
             else:
                 values[operation] = self._map(operation, values)
-        self.output = values[recording.output]
+        self.output: Tensor = values[recording.output]
 
     def _state(self, operation: Operation, values: dict[Operation, Any], depends: set[Operation]) -> State:
-        """The state of an operation that depends on the images. TypeError where it has no steps."""
+        """Returns the state of an operation that depends on the images. Raises TypeError if it has no steps."""
         operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
         channels = {values[read].shape[2] for read in operation.inputs if read in depends}
         known = [values[read] for read in operation.inputs if read not in depends]
@@ -111,13 +101,13 @@ class RowNetwork(Network):
             options = operation.kwargs | ({"gate_bias": values[gate_bias]} if gate_bias is not None else {})
             return _STATES[operation.function](self.rows, operands[0], **options)
         if operation.is_relu:
-            return PointwiseState(operands[:1], self.rows, self.image_channels, relu=True)
+            return PointwiseState(operands[:1], self.rows, self._image_channels, relu=True)
         if operation.is_sum and all(isinstance(operand, Tensor) for operand in operands):
-            return PointwiseState(operands, self.rows, self.image_channels, relu=False)
+            return PointwiseState(operands, self.rows, self._image_channels, relu=False)
         raise operation.unsupported()
 
     def _map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
-        """The result of an operation that does not depend on the images: whole maps."""
+        """Returns the result of an operation that does not depend on the images, a whole map."""
         result = operation.compute(values, self.rows.dtype)
         if not isinstance(result, Tensor):
             return result
@@ -127,22 +117,22 @@ class RowNetwork(Network):
         return self.rows.grid.written(result.to(self.rows.dtype))
 
     def begin_row(self, row: int) -> None:
-        for state in self.states:
+        for state in self._states:
             state.begin_row(row)
 
     def steps(self, colour: int) -> list[Step]:
-        return [step for state in self.states for step in state.steps(colour)]
+        return [step for state in self._states for step in state.steps(colour)]
 
     def end_row(self, row: int) -> None:
-        for state in self.states:
+        for state in self._states:
             state.end_row(row)
 
     def mirrored_steps(self) -> list[Step]:
-        return [step for state in self.states for step in state.mirrored_steps()]
+        return [step for state in self._states for step in state.mirrored_steps()]
 
 
 def _margin(recording: Recording) -> int:
-    """How many columns to the left of its own a layer may read, of the row or of the states."""
+    """Returns how many columns to the left of its own a layer may read, in the row or in the states."""
     weights = [layer.kwargs.get("weight", layer.kwargs.get("weight_ih")) for layer in recording.layers()]
     widths = [weight.shape[3] for weight in weights if isinstance(weight, Tensor)]
     return max(3, *widths) // 2

@@ -1,8 +1,8 @@
-"""A range coder in plain Python integers, and the integer probabilities that it codes with, in PyTorch: the definition
-of csrc/cpu/range_coder.h, which gives the same bytes.
+"""A range coder in plain Python integers, and its integer probabilities in PyTorch.
 
-The interval of a symbol is start .. stop - 1 of 2^24 parts. A stream is the shortest number of bytes, at least one, of
-a number that lies in the interval of all its symbols; the decoder reads zeros behind it.
+This is the definition of csrc/cpu/range_coder.h, which writes the same bytes. The interval of a symbol is start ..
+stop - 1 of 2^24 parts. A stream is the shortest number of bytes, at least one, of a number in the interval of all its
+symbols. The decoder reads zeros after it.
 """
 
 from bisect import bisect_right
@@ -18,26 +18,15 @@ _FURTHEST = 18.0  # e^-18 of 2^24 rounds to 0
 
 _WORD = 64
 _MASK = 2**_WORD - 1
-_SMALLEST = 2**48  # of a range before the next symbol: what its 2^24 parts leave over is below 2^-24 of it
+_SMALLEST = 2**48  # range before a symbol: dividing it into 2^24 parts wastes less than 2^-24 of it
 
 
 def cumulative(logits: Tensor) -> Tensor:
-    """The integers at which the intervals of the symbols begin and end, (..., levels + 1): from 0 to 2^24.
+    """Returns where the intervals of the symbols begin and end, (..., levels + 1): increasing integers from 0 to 2^24.
 
-    Every symbol has one part at least, whatever its logit.
-
-    Args:
-        logits: (..., levels) of float64, finite, on the grid of the coded model, so that exp, rounded to 2^-24, is the
-            same number everywhere. A single one is the logit of the symbol 1, beside 0.
-
-    Raises:
-        TypeError: the logits are of another dtype.
-        ValueError: there are none, or more than MAX_LEVELS.
-
-    Example:
-        >>> from pixelrnn_ext.incremental import range_coder
-        >>> range_coder.cumulative(torch.tensor([0.0], dtype=torch.float64)).tolist()
-        [0, 8388608, 16777216]
+    The logits are (..., levels) of float64, finite, on the grid of the coded model, so that exp, rounded to 2^-24, is
+    the same everywhere. A single logit belongs to the symbol 1; the symbol 0 has the logit 0. Raises TypeError for
+    another dtype, and ValueError unless there are 1 to MAX_LEVELS levels.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -53,7 +42,7 @@ def cumulative(logits: Tensor) -> Tensor:
 
 
 class Encoder:
-    """Symbols to a stream.
+    """Encodes symbols to a stream.
 
     Example:
         >>> from pixelrnn_ext.incremental.range_coder import Decoder, Encoder
@@ -65,19 +54,11 @@ class Encoder:
         [1, 1, 0]
     """
 
-    _low: int  # the last 64 bits of where the interval begins: those before are out
-    _range: int
-    _out: bytearray
-
     def __init__(self) -> None:
-        self._low, self._range, self._out = 0, _MASK, bytearray()
+        self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: the bits of the interval's start after _out
 
     def encode(self, start: int, stop: int) -> None:
-        """Appends the symbol whose interval is ``start`` to ``stop - 1``.
-
-        Raises:
-            ValueError: that is no interval.
-        """
+        """Appends the symbol whose interval is ``start`` to ``stop - 1``. Raises ValueError if that is no interval."""
         if not 0 <= start < stop <= 2**PRECISION:
             raise ValueError(f"expected 0 <= start < stop <= {2**PRECISION}, got {start} and {stop}")
         part = self._range >> PRECISION
@@ -88,7 +69,7 @@ class Encoder:
             self._range <<= 8
 
     def finish(self) -> bytes:
-        """The stream, at the end of all symbols."""
+        """Returns the stream, after the last symbol."""
         for left in range(_WORD - 8, -1, -8):  # bits that need not be written
             up = -self._low % 2**left
             if up < self._range:
@@ -105,7 +86,7 @@ class Encoder:
             self._carry()
 
     def _carry(self) -> None:
-        """Adds one to the bytes that are out. There is one that it fits in: the interval ends below 1."""
+        """Adds one to the written bytes. They cannot overflow, because the interval ends below 1."""
         last = len(self._out) - 1
         while self._out[last] == 255:
             self._out[last] = 0
@@ -118,23 +99,14 @@ class Encoder:
 
 
 class Decoder:
-    """A stream to symbols. It cannot fail: any bytes are some symbols, and ``past_end`` and ``finished`` say whether
-    they were too few or too many of them.
+    """Decodes a stream to symbols. Any bytes are some symbols: ``past_end`` and ``finished`` tell a wrong length.
 
-    Args:
-        data: the stream; bytes, or a view of them.
-        state: ``state`` of a decoder of the same stream, to go on where that one is.
-
-    Example: see Encoder.
+    ``state`` of another decoder of the same stream continues from its place.
     """
 
-    _data: bytes | bytearray | memoryview
-    _at: int  # bytes read, with zeros behind the last one
-    _offset: int  # of the stream's number in the interval of what has been read
-    _range: int
-
     def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
-        self._data, self._at, self._offset, self._range = data, 0, 0, _MASK
+        self._data, self._at = data, 0  # _at: bytes read, with the zeros after the stream
+        self._offset, self._range = 0, _MASK  # _offset: the stream's number minus the start of the current interval
         if state:
             self._offset, self._range, self._at = state
         else:
@@ -147,12 +119,7 @@ class Decoder:
         return self._offset, self._range, self._at
 
     def decode(self, cumulative: Sequence[int]) -> int:
-        """The next symbol.
-
-        Args:
-            cumulative: where the intervals of the symbols begin and end, as the encoder had them: levels + 1 integers,
-                increasing, from 0 to 2^24.
-        """
+        """Returns the next symbol, from the encoder's result of :func:`cumulative`."""
         part = self._range >> PRECISION
         place = min(self._offset // part, 2**PRECISION - 1)
         symbol = bisect_right(cumulative, place) - 1
@@ -166,12 +133,12 @@ class Decoder:
 
     @property
     def past_end(self) -> bool:
-        """Whether more symbols were read than the stream holds: further behind its end than the shortest one lies."""
+        """Whether more symbols were read than the stream holds: the decoder reads at most 7 zeros for the last one."""
         return self._at > len(self._data) + 7
 
     @property
     def finished(self) -> bool:
-        """Whether all bytes were read, as they are behind the last symbol."""
+        """Whether all bytes were read. They are after the last symbol."""
         return self._at >= len(self._data)
 
     def _read(self) -> None:
@@ -181,13 +148,7 @@ class Decoder:
 
 
 def encode(intervals: Tensor) -> bytes:
-    """The stream of symbols, given as start << 32 | stop of int64, in the order of the tensor.
-
-    Example:
-        >>> from pixelrnn_ext.incremental import range_coder
-        >>> len(range_coder.encode(torch.full((3, 100), 2**23 << 32 | 2**24)))  # a bit each
-        38
-    """
+    """Returns the stream of symbols whose intervals are start << 32 | stop of int64, in the order of the tensor."""
     encoder = Encoder()
     for interval in intervals.flatten().tolist():
         encoder.encode(interval >> 32, interval & 0xFFFFFFFF)

@@ -1,8 +1,8 @@
 """Records what a model computes between the scaled images and the logits, by a call of the model's own ``forward``.
 
-The model is called with tensors that record what is done with them (_recordable.py). Modules, hooks and
-parametrisations run as in any call, and nothing outside the recording changes. torch.fx's tracer is no choice: while it
-traces, it replaces methods of torch.nn.Module for all threads.
+The model is called with tensors that record their operations (_recordable.py). Modules, hooks and parametrisations run
+as in any call, and nothing outside the recording changes. torch.fx's tracer would replace methods of torch.nn.Module
+for all threads.
 """
 
 import sys
@@ -26,14 +26,14 @@ LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bil
 # Functions and methods whose results share no memory with an argument.
 _FRESH = {"add", "relu", "conv2d", "conv_transpose2d"}
 _READS_VALUES = {"__bool__", "__float__", "__int__", "__index__", "__len__", "__array__", "item", "tolist"}
-_OWN = type("OwnDtype", (), {})()  # stands in a recording for the dtype of the model
+_OWN = type("OwnDtype", (), {})()  # stands for the model's dtype in a recording
 _EXPECTED = "expected a network of masked layers, ReLUs and sums"
 _CALL = nn.Module._call_impl.__code__
 
 
 @dataclass(eq=False, repr=False)
 class Operation:
-    """A call of a function or method. Among its arguments other operations stand for their results."""
+    """A call of a function or method. Operations among its arguments stand for their results."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -63,7 +63,7 @@ class Operation:
         return TypeError(f"{_EXPECTED}, got {self}")
 
     def compute(self, values: dict["Operation", Any], dtype: torch.dtype) -> Any:
-        """The result, from the results of its inputs and with parameters in ``dtype``."""
+        """Returns the result from ``values``, the results of the inputs, with parameters in ``dtype``."""
 
         def parameter(tensor: Tensor) -> Tensor:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
@@ -71,15 +71,15 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_OWN), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if name_of(self.function) == "__getitem__":  # which may be of a tuple, as torch.chunk's
+        if name_of(self.function) == "__getitem__":  # Tensor's method, but torch.chunk returns a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
 
 class Recording(NamedTuple):
-    """The operations that the logits depend on, in order, but for ``input``, the scaled images, and ``condition``.
+    """The operations that the logits depend on, in order, without ``input``, the scaled images, and ``condition``.
 
-    ``output`` gives the logits as channels. ``depends`` has those that depend on the images, and ``input``.
+    ``output`` computes the logits as channels. ``depends`` holds ``input`` and the operations that depend on images.
     """
 
     operations: list[Operation]
@@ -89,11 +89,11 @@ class Recording(NamedTuple):
     depends: set[Operation]
 
     def layers(self) -> list[Operation]:
-        """The masked layers on the way from the images to the logits."""
+        """Returns the masked layers between the images and the logits."""
         return [operation for operation in self.operations if operation.is_layer and operation in self.depends]
 
     def last_read(self) -> dict[Operation, list[Operation]]:
-        """For each operation the inputs that nothing reads after it."""
+        """Returns for each operation the inputs that no later operation reads."""
         reader = {read: operation for operation in self.operations for read in operation.inputs}
         return {o: [read for read in dict.fromkeys(o.inputs) if reader[read] is o] for o in self.operations}
 
@@ -117,7 +117,7 @@ class _Recorder:
         return Recorded.of(self, operation)
 
     def module_of(self, frame: FrameType | None) -> str:
-        """The name of the innermost module that a stack calls."""
+        """Returns the name of the innermost module that a stack calls."""
         while frame and frame.f_code is not _CALL:
             frame = frame.f_back
         if frame is None:
@@ -127,43 +127,32 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-def _images() -> None:
-    """Stands in a recording for the images that a model is called with."""
-
-
-def _condition() -> None:
-    """Stands in a recording for the condition that a model is called with."""
-
-
-def _scaled(images: Tensor) -> None:
-    """Stands in a recording for the images as the network reads them."""
-
-
-def _logits(map: Tensor, images: Tensor | None = None, condition: Tensor | None = None) -> None:
-    """Stands in a recording for the logits that a model makes of a map, or of several networks."""
+# The functions of operations that are no computation: a model's arguments, its scaled images, its logits.
+def _images() -> None: ...
+def _condition() -> None: ...
+def _scaled(images: Tensor) -> None: ...
+def _logits(map: Tensor, images: Tensor | None = None, condition: Tensor | None = None) -> None: ...
 
 
 def scaled(images: Recorded) -> Tensor:
-    """Returns the input of a model's network, where ``forward`` is called to be recorded."""
+    """Records the input of a model's network."""
     return images.recorder.record(_scaled, (images,), {})
 
 
 def logits(map: Recorded) -> Tensor:
-    """Returns the logits that a model makes of its network's map."""
+    """Records the logits that a model makes of its network's map."""
     return map.recorder.record(_logits, (map,), {})
 
 
 def logits_of_several(images: Recorded, condition: Tensor | None) -> Tensor:
-    """Returns the logits of a model that consists of several, which :func:`check_untouched` calls."""
+    """Records the logits of a model that consists of several, for :func:`check_untouched`."""
     return images.recorder.record(_logits, (images, images, condition), {})
 
 
 def record(model: nn.Module, conditional: bool) -> Recording:
     """Records the network of a PixelRNN or PixelCNN.
 
-    Raises:
-        TypeError: the model or a hook computes what a recording cannot hold, or changes a value in place that is read
-            later.
+    Raises TypeError if the model or a hook computes anything else, or changes a value in place that is read later.
     """
     operations, images, condition, logits = _outside_dynamo(_call)(model, conditional)
     _check_changes(operations)
@@ -188,7 +177,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
 
 
 def _casts(input: Operation, images: Operation) -> set[Operation]:
-    """The images and the casts between them and the scaled images."""
+    """Returns the images and the casts between them and the scaled images."""
     found = {input.args[0]}
     while (cast := input.args[0]) is not images and name_of(cast.function) in ("to", "long", "int", "contiguous"):
         input = cast
@@ -197,20 +186,20 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 
 def check_untouched(model: nn.Module, conditional: bool) -> None:
-    """TypeError where a hook changes the images, the condition or the logits of a model that consists of several."""
+    """Raises TypeError if a hook changes images, condition or logits of a model that consists of several."""
     _, images, condition, logits = _outside_dynamo(_call)(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
 
 
 def _outside_dynamo(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Keeps Dynamo, where a caller is compiled, from compiling a function too. Does not import it."""
+    """Keeps Dynamo from compiling a function where the caller is compiled. Does not import Dynamo."""
     return torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function
 
 
 @torch.no_grad()
 def _call(model: nn.Module, conditional: bool) -> tuple[list[Operation], Operation, Operation | None, Operation]:
-    """All operations of a call, those that stand for the images, the condition and the logits among them."""
+    """Returns all operations of a call, and the operations that stand for images, condition and logits."""
     check_whole(model)
     model = uncompiled(model)
     recorder = _Recorder(model)
@@ -232,7 +221,7 @@ def _call(model: nn.Module, conditional: bool) -> tuple[list[Operation], Operati
 
 
 def _forget(kept: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Takes recorded values out of modules, where a hook may have left them, and puts back what was there before."""
+    """Removes recorded values from modules, where a hook may have left them, and restores the values before."""
     for owner, before in kept:
         for name in [name for name, value in owner.items() if isinstance(value, Recorded)]:
             if name in before:
@@ -251,10 +240,9 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
 
 
 def _check_changes(operations: list[Operation]) -> None:
-    """Replaces sums and ReLUs in place by others, where nothing else has the value that they change.
+    """Replaces in-place sums and ReLUs by ordinary ones if nothing else reads the value that they change.
 
-    Raises:
-        TypeError: another change in place.
+    Raises TypeError for any other change in place.
     """
     read_later: set[Operation] = set()
     aliased = {read for operation in operations if not _is_fresh(operation) for read in operation.inputs}
@@ -281,5 +269,5 @@ def _is_in_place(operation: Operation) -> bool:
 
 
 def _is_fresh(value: Any) -> bool:
-    """Whether a value shares no memory with another one."""
+    """Returns whether a value shares no memory with another value."""
     return isinstance(value, Operation) and (value.is_layer or name_of(value.function).rstrip("_") in _FRESH)

@@ -1,4 +1,4 @@
-"""Buffers of one image row, see pixelrnn_ext.incremental.steps."""
+"""Makes buffers of one image row, see pixelrnn_ext.incremental.steps."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,8 @@ from .grid import Grid
 class Rows:
     """Makes the buffers of one run: ``images`` images of ``width`` columns behind ``margin`` columns.
 
-    ``grid`` is what everything is rounded to that a layer gives, if to anything; ``bytes_of_column`` what the buffers
-    take that were made, for each column of an image.
+    Layers round their outputs to ``grid``, if there is one. ``bytes_of_column`` counts the bytes of all buffers for one
+    column of an image.
     """
 
     images: int
@@ -26,11 +26,11 @@ class Rows:
     bytes_of_column: int = 0
 
     def buffer(self, channels: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Zeros."""
+        """Returns a buffer of zeros."""
         return self._columns(self.margin + self.width, channels, dtype or self.dtype)
 
     def between(self, channels: int, side: int) -> Tensor:
-        """Zeros for the columns of a row and for ``side`` columns on either side of them."""
+        """Returns zeros for the columns of a row and for ``side`` columns on either side of them."""
         return self._columns(side + self.width + side, channels, self.dtype)
 
     def _columns(self, columns: int, channels: int, dtype: torch.dtype) -> Tensor:
@@ -38,16 +38,16 @@ class Rows:
         return torch.zeros(columns, self.images, channels, dtype=dtype, device=self.device)
 
     def bordered(self, channels: int, border: Tensor | None) -> Tensor:
-        """Every column holds ``border`` (channels,), or zeros: a state before the first pixel."""
+        """Returns a buffer with ``border`` (channels,), or zeros, in every column: a state before the first pixel."""
         buffer = self.buffer(channels)
         return buffer if border is None else buffer.copy_(border.detach())
 
     def vector(self, channels: int, values: Tensor | None) -> Tensor:
-        """``values`` (channels,), or zeros."""
+        """Returns ``values`` (channels,), or zeros."""
         return torch.zeros(channels, dtype=self.dtype, device=self.device) if values is None else values.detach()
 
     def mirror(self, source: Tensor, target: Tensor) -> None:
-        """The columns of the row of one buffer into another, the last one first."""
+        """Copies the columns of a row from one buffer to another, in reverse order."""
         torch.index_select(source[self.margin :], 0, self._backwards, out=target[self.margin :])
 
     @cached_property
@@ -55,9 +55,9 @@ class Rows:
         return torch.arange(self.width - 1, -1, -1, device=self.device)
 
     def map(self, buffer: Tensor) -> Tensor:
-        """The row as a map (N, channels, 1, W), a view."""
+        """Returns the row of a buffer as a map (N, channels, 1, W), a view."""
         return buffer[self.margin :].permute(1, 2, 0).unsqueeze(2)
 
     def fill(self, buffer: Tensor, map: Tensor) -> None:
-        """From a map of one row, broadcastable to (N, channels, 1, W)."""
+        """Copies a map of one row, broadcastable to (N, channels, 1, W), to a buffer."""
         self.map(buffer).copy_(map)

@@ -1,4 +1,4 @@
-"""A network from row to row: what samplers and the codec have in common."""
+"""Runs a network over the rows of images, for samplers and the codec."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from .steps import Step
 
 
 def runs_native(backend: str, device: torch.device) -> bool:
-    """Whether the compiled steps run a model with this backend."""
+    """Returns whether the compiled steps run a model with this backend."""
     return backend != "reference" and columns.runs_on(device)
 
 
@@ -22,21 +22,21 @@ def runner_of(backend: str, device: torch.device) -> type[NativeRow] | type[Eage
 
 
 def each_row(
-    model: PixelModel, network: Network, values: Sequence[Step], given: Sequence[tuple[Tensor, Tensor]]
+    model: PixelModel, network: Network, values: Sequence[Step], filled: Sequence[tuple[Tensor, Tensor]]
 ) -> Iterator[int]:
-    """Runs the rows of images, and gives each one's number when its buffers are complete.
+    """Runs the rows of images, and yields each row's number when its buffers are complete.
 
     Args:
-        model: the one that ``network`` is of.
-        values: the last step of each colour, which needs its logits and leaves its value in ``network.input``.
-        given: buffers, and the maps (N, channels, H, W) of which each gets a row before that is run.
+        model: the model of ``network``.
+        values: the last step of each colour, which reads the logits and writes the value to ``network.input``.
+        filled: buffers, and for each the map (N, channels, H, W) whose row it gets before the row runs.
     """
     steps = [step for colour, value in enumerate(values) for step in (*network.steps(colour), value)]
     runner = runner_of(model.backend, network.rows.device)
     row, mirrored = runner(network.rows, steps), runner(network.rows, network.mirrored_steps())
-    height = given[0][1].shape[2]
+    height = filled[0][1].shape[2]
     for r in range(height):
-        for buffer, map in given:
+        for buffer, map in filled:
             network.rows.fill(buffer, map[:, :, r : r + 1])
         network.begin_row(r)
         row.run()

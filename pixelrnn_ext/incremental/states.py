@@ -1,9 +1,9 @@
-"""What each layer remembers of an image while it is made row by row, and its output at a pixel given the pixels before.
+"""The state that each layer keeps of an image while it is made row by row, and its output at a pixel.
 
 A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. ``begin_row``
-computes everything that comes from the rows above, for the whole row at once; ``steps`` are what is left for a pixel
-and a colour; ``end_row`` keeps what later rows read. ``mirrored_steps`` are of layers that go over the complete row
-from right to left, on mirrored buffers; they are run after ``end_row``. Rows are counted from 0.
+computes everything that comes from the rows above, for the whole row at once. ``steps`` compute the rest for a pixel
+and a colour. ``end_row`` keeps what later rows read. ``mirrored_steps`` run after ``end_row``, for layers that go over
+the complete row from right to left, on mirrored buffers. Rows are counted from 0.
 """
 
 import itertools
@@ -39,41 +39,26 @@ class State:
 class PointwiseState(State):
     """A ReLU or a sum, of buffers (three dimensions) and of maps that are known from the start (four)."""
 
-    rows: Rows
-    image_channels: int
-    relu: bool
-    operands: list[Tensor]
-    maps: list[tuple[Tensor, Tensor] | None]
-
     def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool) -> None:
-        self.rows, self.image_channels, self.relu = rows, image_channels, relu
+        self._rows, self._image_channels, self._relu = rows, image_channels, relu
         channels = max(operand.shape[1] if operand.dim() == 4 else operand.shape[2] for operand in operands)
-        self.maps = [(operand, rows.buffer(channels)) if operand.dim() == 4 else None for operand in operands]
-        self.operands = [operand if known is None else known[1] for operand, known in zip(operands, self.maps)]
+        self._maps = [(operand, rows.buffer(channels)) if operand.dim() == 4 else None for operand in operands]
+        self._operands = [operand if known is None else known[1] for operand, known in zip(operands, self._maps)]
         self.output: Tensor = rows.buffer(channels)
 
     def begin_row(self, row: int) -> None:
-        for map, buffer in filter(None, self.maps):
-            self.rows.fill(buffer, _row_of(map, row))
+        for map, buffer in filter(None, self._maps):
+            self._rows.fill(buffer, _row_of(map, row))
 
     def steps(self, colour: int) -> list[Step]:
-        left, *others = self.operands
+        left, *others = self._operands
         right = others[0] if others else None
-        start, stop = colour_range(self.output.shape[2], self.image_channels, colour)
-        return [Pointwise(left, right, self.output, start, stop, self.relu)]
+        start, stop = colour_range(self.output.shape[2], self._image_channels, colour)
+        return [Pointwise(left, right, self.output, start, stop, self._relu)]
 
 
 class MaskedConvState(State):
     """Keeps the kernel_size // 2 rows of the input above."""
-
-    rows: Rows
-    input: Tensor
-    mask: Mask
-    relu: bool
-    weight: Tensor
-    above: list[tuple[Tensor, Tensor]]
-    bias: Tensor
-    base: Tensor
 
     def __init__(
         self,
@@ -90,42 +75,39 @@ class MaskedConvState(State):
     ) -> None:
         if gates != 1:
             raise ValueError(f"expected a masked convolution with gates=1 to run it pixel by pixel, got gates={gates}")
-        self.rows, self.input, self.relu = rows, input, activation == "relu"
-        self.mask = Mask(mask_type, image_channels, gates)
+        self._rows, self._input, self._relu = rows, input, activation == "relu"
+        self._mask = Mask(mask_type, image_channels, gates)
         weight = masked_weight(weight.detach().to(rows.dtype), mask_type, image_channels=image_channels)
         outputs, channels, height, width = weight.shape
-        self.weight = weight[:, :, height // 2]
-        self.above = [(_by_tap(weight[:, :, i]), rows.between(channels, width // 2)) for i in range(height // 2)]
+        self._weight = weight[:, :, height // 2]
+        self._above = [(_by_tap(weight[:, :, i]), rows.between(channels, width // 2)) for i in range(height // 2)]
         bias = None if bias is None else bias.detach().to(rows.dtype)
-        self.bias = rows.vector(outputs, bias)
-        self.base = rows.bordered(outputs, bias)
+        self._bias = rows.vector(outputs, bias)
+        self._base = rows.bordered(outputs, bias)
         self.output: Tensor = rows.buffer(outputs)
 
     def begin_row(self, row: int) -> None:
-        if self.above:
-            self.base.copy_(self.bias)
-        for weight, kept in self.above:
-            _add_products(self.base[self.rows.margin :], kept, weight)
+        if self._above:
+            self._base.copy_(self._bias)
+        for weight, kept in self._above:
+            _add_products(self._base[self._rows.margin :], kept, weight)
 
     def steps(self, colour: int) -> list[Step]:
-        start, stop = colour_range(self.output.shape[2], self.mask.image_channels, colour)
-        taps = _row_taps(self.input, self.weight[start:stop], self.mask, colour)
-        return [Linear(taps, self.base, self.output, start, stop, self.relu)]
+        start, stop = colour_range(self.output.shape[2], self._mask.image_channels, colour)
+        taps = _row_taps(self._input, self._weight[start:stop], self._mask, colour)
+        return [Linear(taps, self._base, self.output, start, stop, self._relu)]
 
     def end_row(self, row: int) -> None:
-        rows = [kept for _, kept in self.above]
+        rows = [kept for _, kept in self._above]
         for upper, lower in itertools.pairwise(rows):
             upper.copy_(lower)
         if rows:
-            side = self.weight.shape[2] // 2
-            rows[-1][side : side + self.rows.width] = self.input[self.rows.margin :]
+            side = self._weight.shape[2] // 2
+            rows[-1][side : side + self._rows.width] = self._input[self._rows.margin :]
 
 
 class RowLSTMState(State):
     """Keeps h and c of the row above."""
-
-    scan: "_Scan"
-    c_above: Tensor
 
     def __init__(
         self,
@@ -139,31 +121,22 @@ class RowLSTMState(State):
         **parameters: Any,
     ) -> None:
         mask = _recurrent_mask(mask_type, image_channels)
-        self.scan = _Scan(rows, input, Direction2d(**parameters), mask, gate_bias)
-        self.c_above = rows.buffer(self.scan.hidden)
-        self.output: Tensor = rows.buffer(self.scan.hidden)
+        self._scan = _Scan(rows, input, Direction2d(**parameters), mask, gate_bias)
+        self._c_above = rows.buffer(self._scan.hidden)
+        self.output: Tensor = rows.buffer(self._scan.hidden)
 
     def begin_row(self, row: int) -> None:
-        scan = self.scan
+        scan = self._scan
         border = scan.h0.expand(scan.weight_hh.shape[2] // 2, scan.rows.images, -1)
         scan.begin_row(row, torch.cat([border, scan.columns_of_h(), border]), _by_tap(scan.weight_hh))
-        self.c_above.copy_(scan.c)
+        self._c_above.copy_(scan.c)
 
     def steps(self, colour: int) -> list[Step]:
-        return self.scan.steps(colour, [], self.c_above, 0, self.scan.zeros, self.output)
+        return self._scan.steps(colour, [], self._c_above, 0, self._scan.zeros, self.output)
 
 
 class DiagonalBiLSTMState(State):
-    """The left-to-right direction goes along with the pixels; the other one runs over a row once that is complete, on a
-    mirrored copy."""
-
-    rows: Rows
-    input: Tensor
-    image_channels: int
-    mirrored: Tensor
-    left: "_Scan"
-    right: "_Scan"
-    right_above: Tensor
+    """Runs the left-to-right direction with the pixels, the other direction on a mirrored copy of a complete row."""
 
     def __init__(
         self,
@@ -180,52 +153,38 @@ class DiagonalBiLSTMState(State):
         reverse = {name: parameters.pop(f"{name}_reverse") for name in [*parameters] if f"{name}_reverse" in parameters}
         left, right = Direction2d(**parameters), Direction2d(**reverse)
         to_left, to_right = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
-        self.rows, self.input, self.image_channels = rows, input, image_channels
-        self.mirrored = rows.buffer(input.shape[2])
-        self.left = _Scan(rows, input, left, mask, to_left)
-        self.right = _Scan(rows, self.mirrored, right, mask, None if to_right is None else to_right.flip(3))
-        self.right_above = rows.buffer(self.left.hidden)
-        self.output: Tensor = rows.buffer(self.left.hidden)
+        self._rows, self._input, self._image_channels = rows, input, image_channels
+        self._mirrored = rows.buffer(input.shape[2])
+        self._left = _Scan(rows, input, left, mask, to_left)
+        self._right = _Scan(rows, self._mirrored, right, mask, None if to_right is None else to_right.flip(3))
+        self._right_above = rows.buffer(self._left.hidden)
+        self.output: Tensor = rows.buffer(self._left.hidden)
 
     def begin_row(self, row: int) -> None:
         if row > 0:
-            self.rows.mirror(self.right.h, self.right_above)
-        self._begin(self.left, row)
+            self._rows.mirror(self._right.h, self._right_above)
+        self._begin(self._left, row)
 
     def _begin(self, scan: "_Scan", row: int) -> None:
         scan.begin_row(row, scan.columns_of_h(), _by_tap(scan.weight_hh[:, :, :1]))
 
     def steps(self, colour: int) -> list[Step]:
-        return self._steps(self.left, colour, self.right_above, self.output)
+        return self._steps(self._left, colour, self._right_above, self.output)
 
     def _steps(self, scan: "_Scan", colour: int, addend: Tensor, output: Tensor) -> list[Step]:
         return scan.steps(colour, [(scan.h, -1, 1)], scan.c, -1, addend, output)
 
     def end_row(self, row: int) -> None:
-        self.rows.mirror(self.input, self.mirrored)
-        self._begin(self.right, row)
+        self._rows.mirror(self._input, self._mirrored)
+        self._begin(self._right, row)
 
     def mirrored_steps(self) -> list[Step]:
-        right = self.right
-        return [s for colour in range(self.image_channels) for s in self._steps(right, colour, right.zeros, right.h)]
+        right = self._right
+        return [s for k in range(self._image_channels) for s in self._steps(right, k, right.zeros, right.h)]
 
 
 class _Scan:
-    """Parameters of one direction in the run's dtype, its buffers, and what its cells read."""
-
-    rows: Rows
-    input: Tensor
-    mask: Mask
-    gate_bias: Tensor | None
-    hidden: int
-    weight_ih: Tensor
-    weight_hh: Tensor
-    zeros: Tensor
-    bias: Tensor
-    h0: Tensor
-    base: Tensor
-    h: Tensor
-    c: Tensor
+    """Parameters of one direction in the run's dtype, its buffers, and the operands of its cells."""
 
     def __init__(self, rows: Rows, input: Tensor, direction: Direction2d, mask: Mask, gate_bias: Tensor | None) -> None:
         weight_ih, weight_hh, bias, h0, c0, _ = (p if p is None else p.detach().to(rows.dtype) for p in direction)
@@ -240,12 +199,11 @@ class _Scan:
         self.h, self.c = rows.bordered(self.hidden, h0), rows.bordered(self.hidden, c0)
 
     def columns_of_h(self) -> Tensor:
-        """h of the last row, (W, N, hidden); before the first one the border state."""
+        """Returns h of the last row, (W, N, hidden), or the border state before the first row."""
         return self.h[self.rows.margin :]
 
     def begin_row(self, row: int, above: Tensor, weight: Tensor) -> None:
-        """What every cell's gates get from outside the row: bias, condition, and the product with the states
-        ``above``."""
+        """Computes the part of every cell's gates from outside the row: bias, condition, products with ``above``."""
         self.base.copy_(self.bias)
         if self.gate_bias is not None:
             self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
@@ -260,7 +218,7 @@ class _Scan:
         addend: Tensor,
         output: Tensor,
     ) -> list[Step]:
-        """The cell of the units of a colour, whose state-to-state taps in the row are (buffer, shift, tap)."""
+        """Returns the cell of a colour's units. Its state-to-state taps in the row are (buffer, shift, tap)."""
         start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
@@ -296,13 +254,13 @@ def _by_tap(weight: Tensor) -> Tensor:
 
 
 def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:
-    """base (W, N, outputs) += a convolution of columns (W + taps - 1, N, channels) with weight (taps, channels,
+    """Adds to base (W, N, outputs) a convolution of columns (W + taps - 1, N, channels) with weight (taps, channels,
     outputs)."""
     for k, tap in enumerate(weight):
         base.flatten(0, 1).addmm_(columns[k : k + len(base)].flatten(0, 1), tap)
 
 
 def _row_of(map: Tensor, row: int) -> Tensor:
-    """One row of a map whose height may be 1, (N, channels, 1, W or 1)."""
+    """Returns one row of a map whose height may be 1, (N, channels, 1, W or 1)."""
     row = min(row, map.shape[2] - 1)
     return map[:, :, row : row + 1]

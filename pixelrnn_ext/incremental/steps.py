@@ -1,11 +1,10 @@
-"""What is computed at one pixel: steps over buffers of one image row.
+"""The steps that compute one pixel, over buffers of one image row.
 
-A buffer is [margin + W, N, channels]: the columns of a row for all images, behind a margin of columns outside the
-image, which hold zeros or a layer's border state. A step reads and writes the channels start..stop - 1 of the current
-column. They belong to one colour: a value of a pixel depends on the features of its own colour and of those before, so
-that every feature of a pixel is computed once, when the colours before its own are known.
+A buffer is [margin + W, N, channels]: the columns of a row for all images, after a margin of columns outside the image,
+which hold zeros or a layer's border state. A step reads and writes the channels start..stop - 1 of the current column,
+which belong to one colour. The step runs once the colours before it are known, so every feature is computed once.
 
-The fields of a step stand in the order of its words in a compiled program (csrc/cpu/column_program.h).
+The fields of a step are in the order of its words in a compiled program (csrc/cpu/column_program.h).
 """
 
 from typing import NamedTuple
@@ -25,7 +24,7 @@ class Tap(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """output = base + the taps' products, then ReLU if asked for."""
+    """output = base + the taps' products, then ReLU if ``relu``."""
 
     taps: list[Tap]
     base: Tensor
@@ -36,10 +35,9 @@ class Linear(NamedTuple):
 
 
 class CellStep(NamedTuple):
-    """The LSTM cell (eq. 3): gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs);
-    output = h + addend.
+    """The LSTM cell (eq. 3), with the old c from the column at ``shift`` of ``carried``, and output = h + addend.
 
-    c is carried on from the column at ``shift`` of the buffer ``carried``.
+    Gates i, f, g, o are base (4 * hidden channels) plus the taps' products (4 * outputs).
     """
 
     taps: list[Tap]
@@ -55,7 +53,7 @@ class CellStep(NamedTuple):
 
 
 class Pointwise(NamedTuple):
-    """output = left + right (None: zero), then ReLU if asked for."""
+    """output = left + right (None: zero), then ReLU if ``relu``."""
 
     left: Tensor
     right: Tensor | None
@@ -66,9 +64,9 @@ class Pointwise(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """The value of one colour, int64: the given one where it is known, else the one that likelihood.draw takes.
+    """Writes the value of one colour, int64: kept where it is known, elsewhere drawn by likelihood.draw.
 
-    ``scaled`` (levels) is what the network reads of a value, from ``image``.
+    Writes ``scaled`` (levels) of the value to ``image``, which the network reads.
     """
 
     logits: Tensor
@@ -82,9 +80,9 @@ class Draw(NamedTuple):
 
 
 class Encode(NamedTuple):
-    """What of [0, 2**24) is a value's, for the range coder: start << 32 | stop, int64.
+    """Writes the interval of a value in [0, 2**24) for the range coder: start << 32 | stop, int64.
 
-    ``scaled`` and ``image`` as of Draw.
+    ``scaled`` and ``image`` as in Draw.
     """
 
     logits: Tensor
@@ -96,9 +94,9 @@ class Encode(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """The value of one colour: the given one where it is known, else the next one of the image's stream.
+    """Writes the value of one colour: kept where it is known, elsewhere the next value of the image's stream.
 
-    ``scaled`` and ``image`` as of Draw.
+    ``scaled`` and ``image`` as in Draw.
     """
 
     logits: Tensor

@@ -1,4 +1,4 @@
-"""Streams of the range coder while they are decoded, each of some images."""
+"""Streams of the range coder while they are decoded. Each stream holds several images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,10 +12,10 @@ _MASK = 2**64 - 1
 
 
 class Streams(NamedTuple):
-    """Streams that are being decoded, by compiled steps or by PyTorch's.
+    """Streams that are being decoded, by compiled steps or in PyTorch.
 
-    ``state`` is (streams, 6) of int64: the images first..last - 1, the decoder's offset and range (whose 64 bits are
-    unsigned), where it is in ``data``, and where the stream ends there.
+    ``state`` is (streams, 6) of int64: the images first..last - 1, the decoder's offset and range (unsigned 64 bits),
+    its place in ``data``, and the stream's end in ``data``.
     """
 
     state: Tensor
@@ -23,7 +23,7 @@ class Streams(NamedTuple):
 
     @classmethod
     def opened(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
-        """At their beginnings, of no images yet."""
+        """Returns streams at their beginnings, with no images yet."""
         rows, end = [], 0
         for stream in streams:
             begin, end = end, end + len(stream)
@@ -32,14 +32,14 @@ class Streams(NamedTuple):
         return cls(torch.stack(rows) if rows else torch.zeros(0, 6, dtype=torch.int64), data)
 
     def take(self, images: Sequence[int]) -> None:
-        """Which images are decoded next: so many of each stream, in order."""
+        """Chooses the images that are decoded next: ``images`` counts them for each stream, in order."""
         ends = torch.tensor(images).cumsum(0)
         self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
     def decode(self, ends: Tensor, known: Tensor) -> Tensor:
-        """A value of every image, (N,) of int64, 0 where it is ``known``: for PyTorch's steps.
+        """Decodes a value of every image, (N,) of int64, 0 where the value is ``known``, for the steps in PyTorch.
 
-        ``ends`` is what range_coder.cumulative gives, (N, levels + 1).
+        ``ends`` is the result of range_coder.cumulative, (N, levels + 1).
         """
         values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().data
         for row, (first, last, offset, range_, at, end) in zip(self.state, self.state.tolist()):
@@ -51,20 +51,20 @@ class Streams(NamedTuple):
         return torch.tensor(values, dtype=torch.int64)
 
     def past_end(self) -> bool:
-        """Whether values were read that a stream does not hold: further behind its end than its last bytes may lie."""
+        """Returns whether values were read that a stream does not hold, see range_coder.Decoder.past_end."""
         return bool((self.state[:, 4] > self.state[:, 5] + 7).any())
 
     def finished(self) -> bool:
-        """Whether all bytes of all streams were read."""
+        """Returns whether all bytes of all streams were read."""
         return bool((self.state[:, 4] >= self.state[:, 5]).all())
 
 
 def _fields(decoder: Decoder, begin: int) -> Tensor:
-    """Offset, range and place of a decoder whose stream begins at ``begin``."""
+    """Returns offset, range and place of a decoder whose stream begins at ``begin``."""
     offset, range_, at = decoder.state
     return torch.tensor([_signed(offset), _signed(range_), begin + at])
 
 
 def _signed(number: int) -> int:
-    """The integer of 64 bits that has the bits of an unsigned one."""
+    """Returns the signed integer with the 64 bits of an unsigned integer."""
     return number - (number >> 63 << 64)

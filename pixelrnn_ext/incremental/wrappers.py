@@ -1,4 +1,4 @@
-"""Looks through what is put around and onto modules: torch.compile, activation checkpoints, hooks, shards."""
+"""Handles wrappers and hooks of modules: torch.compile, activation checkpoints, forward hooks, shards."""
 
 from torch import nn
 from torch.nn.modules import module as torch_module
@@ -6,19 +6,19 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-# Pre-hooks that compute a weight from other parameters, and read no input.
+# Pre-hooks that compute a weight from other parameters and read no input.
 REPARAMETRISATIONS = (WeightNorm, SpectralNorm, BasePruningMethod)
 _COMPILED = "_orig_mod"  # torch.compile(module)'s name for the module
 _WRAPPERS = {_COMPILED, "_checkpoint_wrapped_module"}
 
 
 def plain_name(name: str) -> str:
-    """A module's or parameter's name without the parts that wrappers add."""
+    """Returns a module's or parameter's name without the parts that wrappers add."""
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside the wrappers of torch.compile and of activation checkpoints."""
+    """Returns the model inside the wrappers of torch.compile and of activation checkpoints."""
     while wrapped := _WRAPPERS & model._modules.keys():
         inner = model._modules[wrapped.pop()]
         assert inner is not None
@@ -27,14 +27,14 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def check_whole(model: nn.Module) -> None:
-    """TypeError where a parameter is sharded, as fully_shard leaves it."""
+    """Raises TypeError if a parameter is sharded, as by fully_shard."""
     for name, parameter in model.named_parameters():
         if hasattr(parameter, "device_mesh"):
             raise TypeError(f"expected a model with whole parameters, got a shard of {plain_name(name)}")
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a forward hook or pre-hook runs that is no reparametrisation of torch.nn.utils."""
+    """Returns whether a forward hook or pre-hook runs that is no reparametrisation of torch.nn.utils."""
     return bool(module._forward_hooks) or any(
         not isinstance(hook, REPARAMETRISATIONS) for hook in module._forward_pre_hooks.values()
     )
@@ -45,16 +45,12 @@ def has_global_hooks() -> bool:
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """The model itself where nothing in it is compiled: a recording must not enter Dynamo, which would compile it.
+    """Returns the model without compiled modules, because Dynamo would compile a recording.
 
-    Otherwise the compiled modules, and the modules that contain them, are shallow copies with the same parameters,
-    buffers and hooks. The other modules are the model's own.
-
-    Raises:
-        TypeError: a hook would be given one of the copies, which it may not recognise.
+    Compiled modules, and the modules that contain them, are replaced by shallow copies with the same parameters,
+    buffers and hooks. Raises TypeError if a hook would be called with a copy, which it may not recognise.
     """
-    copies: dict[nn.Module, nn.Module] = {}
-    return _uncompiled(model, "", copies)
+    return _uncompiled(model, "", {})
 
 
 def _uncompiled(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module]) -> nn.Module:
