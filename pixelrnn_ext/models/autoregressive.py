@@ -1,4 +1,4 @@
-"""What all models share: images in, likelihoods, logits and samples out."""
+"""The base class of all models: images in, likelihoods, logits and samples out."""
 
 import inspect
 import math
@@ -20,8 +20,8 @@ from ..sampling import Draws, Progress, Sampler
 class AutoregressiveModel(nn.Module):
     """A model of integer images as a product of one distribution for each value (section 2).
 
-    A subclass has ``image_channels``, ``levels``, ``condition_channels``, every other argument of its constructor under
-    the argument's name, and a ``forward`` from images, condition and ``check`` to logits.
+    A subclass has ``image_channels``, ``levels``, ``condition_channels``, an attribute for every other argument of its
+    constructor, and a ``forward`` from images, condition and ``check`` to logits.
     """
 
     image_channels: int
@@ -34,19 +34,19 @@ class AutoregressiveModel(nn.Module):
         def __call__(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor: ...
 
     def log_prob(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Exact log-likelihood in nats (section 2), (N,), at most 0; what papers report as nats is its negative.
+        """Returns the exact log-likelihood in nats (section 2), (N,), at most 0. Papers report the negative.
 
         Args:
             images: (N, image_channels, H, W) of integers in [0, levels).
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``.
-            check: False does not look at the images' values. The caller has checked that they are in range; a value
-                that is not gives a wrong result or an error of the device. Nothing then waits for a GPU, so that the
-                call can be captured in a CUDA graph. Types and shapes are checked in any case.
+            check: False does not check the images' values, only types and shapes. Then nothing waits for a GPU, so that
+                the call can be captured in a CUDA graph; a value out of range gives a wrong result or an error of the
+                device.
 
         Raises:
             TypeError: images that are not integers, or not dense.
-            ValueError: a shape or a value out of range (values are not looked at inside torch.compile, nor where there
-                are none: on the meta device and of fake tensors).
+            ValueError: a shape does not fit, or a value is out of range. Values are not checked inside torch.compile,
+                on the meta device and in fake tensors.
 
         Example:
             >>> model = from_name("mnist-diagonal")
@@ -57,8 +57,7 @@ class AutoregressiveModel(nn.Module):
         return likelihood.log_prob(self(images, condition, **options), images).sum((1, 2, 3))
 
     def bits_per_dim(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Mean over the images of -log_prob in bits a value, C * H * W values an image; a differentiable scalar
-        (section 5.1).
+        """Returns the mean over the images of -log_prob in bits per value, a differentiable scalar (section 5.1).
 
         Arguments and errors as in :meth:`log_prob`.
         """
@@ -77,23 +76,22 @@ class AutoregressiveModel(nn.Module):
         condition: Tensor | None = None,
         progress: bool | Callable[[int, int], None] = False,
     ) -> Tensor:
-        """Images drawn from the model, pixel by pixel in raster order, colour by colour (section 2).
+        """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
         Every layer keeps its state, so that a pixel costs one column of the network. All randomness is one tensor of
-        float64 uniform numbers (n, C, H, W), drawn first; a value is where the cumulative distribution passes its
+        float64 uniform numbers (n, C, H, W), drawn first: a value is where the cumulative distribution passes its
         number.
 
-        Values that are known are kept and the others drawn, each given the known and drawn values *before* it. That is
-        the exact conditional distribution only where the known values precede all unknown ones in the model's order (an
-        upper half); elsewhere (a left half, a box) later known values are met, not foreseen. The order of a multi-scale
-        model is the small image first.
+        Known values are kept. Every other value is drawn given the known and drawn values *before* it, in a multi-scale
+        model the small image first. This is the exact conditional distribution only where the known values precede all
+        unknown values in the model's order (an upper half), not elsewhere (a left half, a box).
 
         Args:
-            n: how many images.
+            n: number of images.
             shape: (C, H, W) of an image.
-            generator: of the uniform numbers; torch's global one of the CPU if None. The same seed of a generator gives
-                the same images on any device, up to rounding.
-            temperature: the logits are divided by it; 0 takes the most likely value every time.
+            generator: source of the uniform numbers, None for torch's global generator of the CPU. A seed gives the
+                same images on any device, up to rounding.
+            temperature: divides the logits; 0 takes the most likely value every time.
             given: integers in [0, levels) where known, broadcastable to (n, C, H, W).
             known: bool, broadcastable to (n, C, H, W): True where ``given`` is kept.
             condition: broadcastable to (n, condition_channels, H, W), for a model with ``condition_channels``.
@@ -103,8 +101,7 @@ class AutoregressiveModel(nn.Module):
             (n, C, H, W) of int64, on the model's device.
 
         Raises:
-            TypeError, ValueError: an argument does not fit. An exception of ``progress``, or KeyboardInterrupt, passes
-                through.
+            TypeError, ValueError: an argument does not fit.
 
         Example:
             >>> model = from_name("mnist-diagonal")
@@ -124,10 +121,10 @@ class AutoregressiveModel(nn.Module):
         batch_size: int = 64,
         progress: bool | Callable[[int, int], None] = False,
     ) -> bytes:
-        """Images as a file, lossless, of the size that their likelihood promises.
+        """Compresses images to a file, lossless, of the size that their likelihood promises.
 
-        A shortcut of :meth:`pixelrnn_ext.codec.Codec.compress`, which says more; a Codec that is kept does not prepare
-        the model again.
+        A shortcut of :meth:`pixelrnn_ext.codec.Codec.compress`, which describes the arguments. A Codec that is kept
+        prepares the model only once.
 
         Example:
             >>> model = PixelCNN(image_channels=1, levels=2, hidden_channels=8, num_layers=1)
@@ -146,25 +143,27 @@ class AutoregressiveModel(nn.Module):
         batch_size: int = 64,
         progress: bool | Callable[[int, int], None] = False,
     ) -> Tensor:
-        """The images of a file that :meth:`compress` made, (N, C, H, W) of int64: a shortcut of
-        :meth:`pixelrnn_ext.codec.Codec.decompress`."""
+        """Returns the images of a file of :meth:`compress`, (N, C, H, W) of int64.
+
+        A shortcut of :meth:`pixelrnn_ext.codec.Codec.decompress`, which describes the arguments.
+        """
         codec = Codec(self)
         return codec.decompress(data, condition, max_bytes=max_bytes, batch_size=batch_size, progress=progress)
 
     def _draw(
         self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
-        """By one of the samplers of :mod:`pixelrnn_ext.sampling`."""
+        """Draws images by one of the samplers of :mod:`pixelrnn_ext.sampling`."""
         return sampler(self, draws, condition, progress)
 
     def scaled(self, values: Tensor) -> Tensor:
-        """[0, levels) to [-1, 1], in the model's dtype: what the network reads."""
+        """Maps values in [0, levels) to [-1, 1] in the model's dtype, the network's input."""
         if isinstance(values, Recorded):
             return recording.scaled(values)
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
     def _check_images(self, images: Tensor, check: bool = True) -> None:
-        """Checks the type and the shape of images, and their values unless ``check`` is False."""
+        """Checks the type and the shape of images, and unless ``check`` is False their values."""
         if isinstance(images, Recorded):
             return
         check_integers("images", images)
@@ -175,10 +174,10 @@ class AutoregressiveModel(nn.Module):
             return
         values = readable(images)
         if values is not None:
-            with _disable_current_modes():  # a trace has no use for it
+            with _disable_current_modes():  # keeps the check out of traces
                 check_levels("images", values, self.levels)
             if values.is_cpu:
-                channels = 2 * getattr(self, "hidden_channels", 0)  # of one map
+                channels = 2 * getattr(self, "hidden_channels", 0)  # in one map
                 pixels = images.numel() // self.image_channels
                 check_memory("images", images.shape, pixels * channels * next(self.parameters()).element_size())
 
@@ -209,5 +208,5 @@ class AutoregressiveModel(nn.Module):
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:
-    """Those of the paper's MNIST or CIFAR-10 models where None is given (table 1)."""
+    """Returns the head channels; None stands for those of the paper's MNIST or CIFAR-10 models (table 1)."""
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels

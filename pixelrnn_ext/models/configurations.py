@@ -24,7 +24,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
-    """A model of the paper (section 5), untrained.
+    """Returns a model of the paper (section 5), untrained.
 
     Args:
         name: one of ``CONFIGURATIONS``.
@@ -40,8 +40,11 @@ def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
 
 
 def to_config(model: AutoregressiveModel) -> dict[str, Any]:
-    """The class and the arguments of a model, as values that JSON can hold; :func:`from_config` makes its equal,
-    untrained. TypeError where the constructor of a class of yours has an argument that is no attribute of the model."""
+    """Returns the class and the arguments of a model as values for JSON; :func:`from_config` makes an untrained equal.
+
+    Raises:
+        TypeError: an argument of the model's class is no attribute of the model.
+    """
     kind, arguments = type(model).__name__, inspect.signature(type(model)).parameters
     for name in arguments:
         if not hasattr(model, name):
@@ -50,12 +53,11 @@ def to_config(model: AutoregressiveModel) -> dict[str, Any]:
 
 
 def from_config(config: dict[str, Any]) -> AutoregressiveModel:
-    """The model that :func:`to_config` described. ValueError where it is no such description."""
+    """Returns an untrained model from the result of :func:`to_config`. Raises ValueError for anything else."""
     name = config.get("model") if isinstance(config, dict) else None
     if not isinstance(name, str) or name not in _CLASSES:
-        raise ValueError(
-            f"expected the configuration of a model, one of {', '.join(_CLASSES)}, got {repr(config)[:200]}"
-        )
+        expected = f"the configuration of a model, one of {', '.join(_CLASSES)}"
+        raise ValueError(f"expected {expected}, got {repr(config)[:200]}")
     try:
         return _CLASSES[name](**{key: value for key, value in config.items() if key != "model"})
     except TypeError as error:

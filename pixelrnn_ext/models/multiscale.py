@@ -15,8 +15,7 @@ from .stack import PixelRNN
 
 
 class Upsampling(nn.Sequential):
-    """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution for each prime factor, ReLUs between
-    them."""
+    """(N, in, H, W) -> (N, out, factor * H, factor * W): a transposed convolution per prime factor, ReLUs between."""
 
     def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
         layers: list[nn.Module] = []
@@ -32,17 +31,18 @@ class MultiScalePixelRNN(AutoregressiveModel):
     """Multi-scale PixelRNN (section 3.6).
 
     A PixelRNN without condition models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions
-    upsample it to a map that conditions every layer of a second PixelRNN, which models the other pixels of the whole
-    image in raster order. The pixels of the small image are given there, neither scored nor drawn again, so that
-    probabilities sum to one.
+    upsample the small image to a map that conditions every layer of a second PixelRNN, which models the other pixels of
+    the whole image in raster order. The second model is given the pixels of the small image and neither scores nor
+    draws them again, so that probabilities sum to one.
 
     Args:
-        factor: by which the small image is smaller, 2 or more; height and width of the images are multiples of it.
-        upsampling_channels: of the upsampled map.
-        small: arguments of the small model that differ from the large one's.
-        condition_channels: of a condition that both models take, the small one ``condition[..., ::factor, ::factor]``.
+        factor: ratio of the images' sides to the small image's, 2 or more; height and width are multiples of it.
+        upsampling_channels: channels of the upsampled map.
+        small: arguments of the small model that differ from the large model's.
+        condition_channels: channels of a condition that both models take, the small model ``condition[..., ::factor,
+            ::factor]``.
 
-    The other arguments are those of the large model, and they and the errors are as in :class:`PixelRNN`.
+    The other arguments are the large model's. They and the errors are as in :class:`PixelRNN`.
 
     Example:
         >>> sizes = dict(hidden_channels=16, num_layers=2, head_channels=32)
@@ -55,17 +55,10 @@ class MultiScalePixelRNN(AutoregressiveModel):
     hidden_channels: int
     num_layers: int
     head_channels: int
-    factor: int
-    upsampling_channels: int
-    small: dict[str, Any]
     kernel_size: int
     residual: bool
     skip: bool
     initial_state: str
-    condition_channels: int
-    small_model: PixelRNN
-    upsampling: Upsampling
-    large_model: PixelRNN
 
     def __init__(
         self,
@@ -87,8 +80,8 @@ class MultiScalePixelRNN(AutoregressiveModel):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        upsampling_channels = integer("upsampling_channels", upsampling_channels)
-        factor = integer("factor", factor, 2)
+        self.upsampling_channels: int = integer("upsampling_channels", upsampling_channels)
+        self.factor: int = integer("factor", factor, 2)
         if small is not None and not isinstance(small, dict):
             raise TypeError(f"expected small to be a dict, got {type(small).__name__}")
         options: dict[str, Any] = dict(
@@ -109,29 +102,28 @@ class MultiScalePixelRNN(AutoregressiveModel):
         unknown = small.keys() - (options.keys() - {"image_channels", "levels", "condition_channels"})
         if unknown:
             raise ValueError(f"expected small to have arguments of PixelRNN that may differ, got {sorted(unknown)}")
-        self.factor = factor
-        self.upsampling_channels = upsampling_channels
-        self.small_model = PixelRNN(**options | small)
-        self.upsampling = Upsampling(image_channels, upsampling_channels, factor)
-        self.large_model = PixelRNN(**options | {"condition_channels": upsampling_channels + condition_channels})
-        # As the two have checked them.
-        self.small = {name: getattr(self.small_model, name) for name in small}
+        self.small_model: PixelRNN = PixelRNN(**options | small)
+        self.upsampling: Upsampling = Upsampling(image_channels, self.upsampling_channels, self.factor)
+        large = {"condition_channels": self.upsampling_channels + condition_channels}
+        self.large_model: PixelRNN = PixelRNN(**options | large)
+        # The two models have checked and converted the arguments.
+        self.small: dict[str, Any] = {name: getattr(self.small_model, name) for name in small}
         for name in options:
             setattr(self, name, getattr(self.large_model, name))
-        self.condition_channels = self.small_model.condition_channels
+        self.condition_channels: int = self.small_model.condition_channels
 
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W): the small model's where its pixels are, else
-        the large one's.
+        """Returns the logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W).
 
-        Arguments and errors as in :meth:`.log_prob`.
+        The small model gives the logits of its pixels, the large model all others. Arguments and errors as in
+        :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
             return recording.logits_of_several(images, condition)
         return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
+        """Returns the logits of :meth:`forward` as sampling computes them, pixel by pixel."""
         recording.check_untouched(self, condition is not None)
         return self._logits(
             lambda model, *inputs: model.incremental_logits(*inputs, check=False), images, condition, check
@@ -176,11 +168,11 @@ class MultiScalePixelRNN(AutoregressiveModel):
         return self.large_model._draw(sampler, rest, told, report(small_rows, rows))
 
     def _small_condition(self, condition: Tensor | None) -> Tensor | None:
-        """The condition of the small model."""
+        """Returns the condition of the small model."""
         return None if condition is None else condition[..., :: self.factor, :: self.factor]
 
     def _large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:
-        """The condition of the large model: the upsampled small images, and the condition of both."""
+        """Returns the condition of the large model: the upsampled small images, and the condition of both models."""
         upsampled = self.upsampling(self.scaled(small_images))
         if condition is None:
             return upsampled

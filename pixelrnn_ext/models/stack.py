@@ -1,5 +1,4 @@
-"""The wiring of PixelRNN and PixelCNN (table 1 of the paper), once: first layer, blocks, residual and skip connections,
-head."""
+"""PixelRNN and PixelCNN (table 1 of the paper): first layer, blocks, residual and skip connections, head."""
 
 from typing import Any
 
@@ -14,24 +13,11 @@ from ..layers import MaskedConv2d
 from ..likelihood import logit_channels
 from ..operators import backends
 from .autoregressive import AutoregressiveModel, head_channels_of
-from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, SharedOptions, masked_conv
+from .blocks import RECURRENT_LAYERS, ConvolutionalBlock, Head, RecurrentBlock, masked_conv
 
 
 class _Stack(AutoregressiveModel):
-    image_channels: int
-    levels: int
-    condition_channels: int
-    backend: str
-    hidden_channels: int
-    num_layers: int
-    head_channels: int
-    kernel_size: int
-    residual: bool
-    skip: bool
-    first: MaskedConv2d
     blocks: nn.ModuleList
-    skips: nn.ModuleList
-    head: Head
 
     def __init__(
         self,
@@ -48,33 +34,36 @@ class _Stack(AutoregressiveModel):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        self.levels = integer("levels", levels, 2)
-        self.condition_channels = integer("condition_channels", condition_channels, 0)
-        self.image_channels = integer("image_channels", image_channels)
-        self.hidden_channels = integer("hidden_channels", hidden_channels)
-        self.num_layers = integer("num_layers", num_layers)
-        self.head_channels = integer("head_channels", head_channels_of(head_channels, self.levels))
-        self.kernel_size = integer("kernel_size", kernel_size)
+        self.levels: int = integer("levels", levels, 2)
+        self.condition_channels: int = integer("condition_channels", condition_channels, 0)
+        self.image_channels: int = integer("image_channels", image_channels)
+        self.hidden_channels: int = integer("hidden_channels", hidden_channels)
+        self.num_layers: int = integer("num_layers", num_layers)
+        self.head_channels: int = integer("head_channels", head_channels_of(head_channels, self.levels))
+        self.kernel_size: int = integer("kernel_size", kernel_size)
         check_odd(self.kernel_size)
         for name, value in (("residual", residual), ("skip", skip)):
             if not isinstance(value, bool):
                 raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
         backends.check_name(backend)
-        self.residual, self.skip, self.backend = residual, skip, backend
-        width, options = 2 * self.hidden_channels, SharedOptions(image_channels=self.image_channels, backend=backend)
-        self.first = masked_conv(self.image_channels, width, 7, "A", **options)
+        self.residual: bool = residual
+        self.skip: bool = skip
+        self.backend: str = backend
+        options: dict[str, Any] = dict(image_channels=self.image_channels, backend=backend)
+        width = 2 * self.hidden_channels
+        self.first: MaskedConv2d = masked_conv(self.image_channels, width, 7, "A", **options)
         block = dict(kernel_size=self.kernel_size, condition_channels=self.condition_channels, **options)
         self.blocks = nn.ModuleList(self._block(self.hidden_channels, **block) for _ in range(self.num_layers))
         skips = self.num_layers if skip else 0
-        self.skips = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
-        self.head = Head(width, self.head_channels, logit_channels(self.levels), **options)
+        self.skips: nn.ModuleList = nn.ModuleList(masked_conv(width, width, 1, "B", **options) for _ in range(skips))
+        self.head: Head = Head(width, self.head_channels, logit_channels(self.levels), **options)
 
     def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
-        """Returns a block from ``hidden_channels`` and the options that the blocks of all models have."""
+        """Returns a block from ``hidden_channels`` and the options of all models' blocks."""
         raise NotImplementedError
 
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Logits of every value, (N, levels, C, H, W), or with two levels the Bernoulli logit, (N, 1, C, H, W).
+        """Returns the logits of every value, (N, levels, C, H, W), or with two levels (N, 1, C, H, W) for the value 1.
 
         Arguments and errors as in :meth:`.log_prob`.
         """
@@ -82,13 +71,13 @@ class _Stack(AutoregressiveModel):
             return self._by_level(self.logit_map(self.scaled(images), condition))
         self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
-        # In channels_last, in which the recurrent layers compute; torch.vmap does not take that name of it. Cloned: a
-        # map of one channel is contiguous in any order and would keep its strides, which say the other format.
+        # The recurrent layers compute in channels_last, a name that torch.vmap does not take. A map of one channel is
+        # contiguous in either format, so only a clone gets the strides of channels_last.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """The logits of :meth:`forward` as sampling computes them: pixel by pixel, the image given."""
+        """Returns the logits of :meth:`forward` as sampling computes them, pixel by pixel."""
         self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         return self._by_level(sampling.logit_map(self, images, condition))
@@ -99,10 +88,9 @@ class _Stack(AutoregressiveModel):
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Scaled images to the logits as channels, a colour's adjacent: the network, from layers and pointwise
-        arithmetic alone.
+        """Returns the logits of scaled images as channels, a colour's adjacent.
 
-        Sampling records it, and runs the same operations pixel by pixel.
+        This is the network: layers and pointwise arithmetic, which sampling records and runs pixel by pixel.
         """
         y, skipped = self.first(x), None
         for i, block in enumerate(self.blocks):
@@ -115,26 +103,24 @@ class _Stack(AutoregressiveModel):
 
 
 class PixelRNN(_Stack):
-    """PixelRNN (section 3): a 7x7 mask A convolution, residual blocks of Row LSTMs or Diagonal BiLSTMs, a softmax for
-    each value.
+    """PixelRNN (section 3): a 7x7 mask A convolution, blocks of Row LSTMs or Diagonal BiLSTMs, a softmax per value.
 
     Args:
         layer: ``"row"`` or ``"diagonal"``.
         image_channels: 1 gray, 3 RGB; a pixel's values are modelled in their order.
         levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
         hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
-        num_layers: recurrent layers.
-        head_channels: of the two 1x1 convolutions before the logits; None takes 32 with two levels, 1024 otherwise
-            (table 1).
-        kernel_size: of the Row LSTM.
+        num_layers: number of recurrent layers.
+        head_channels: channels of the two 1x1 convolutions before the logits; None takes 32 with two levels, 1024
+            otherwise (table 1).
+        kernel_size: kernel size of the Row LSTM.
         residual: each block's input is added to its output (section 3.5).
-        skip: the head reads the sum of a 1x1 convolution of every block's output, instead of the last one (section
-            3.5).
-        initial_state: ``"learned"`` or ``"zero"``, outside the image.
-        condition_channels: of a condition, which an unmasked 1x1 convolution takes to every layer's gates (section
-            3.6).
-        backend: of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`; the convolutions take the
-            nearest of theirs.
+        skip: the head reads the sum of 1x1 convolutions of all blocks' outputs, not the last output (section 3.5).
+        initial_state: ``"learned"`` or ``"zero"``, the state outside the image.
+        condition_channels: channels of a condition, which an unmasked 1x1 convolution adds to every layer's gates
+            (section 3.6).
+        backend: backend of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`. The convolutions have
+            no ``"step"`` and ``"resident"`` and take ``"native"`` for them.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -166,9 +152,7 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in RECURRENT_LAYERS:
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        # The blocks need both. A module may have attributes that are no tensors and no modules before its __init__.
-        self.layer = layer
-        self.initial_state = initial_state
+        self.layer, self.initial_state = layer, initial_state  # before __init__, which makes the blocks
         super().__init__(
             image_channels=image_channels,
             levels=levels,
@@ -187,12 +171,12 @@ class PixelRNN(_Stack):
 
 
 class PixelCNN(_Stack):
-    """PixelCNN (section 3.4): as :class:`PixelRNN`, with blocks of masked convolutions. It has a blind spot.
+    """PixelCNN (section 3.4): a :class:`PixelRNN` with blocks of masked convolutions. It has a blind spot.
 
     Args:
-        kernel_size: of the blocks' spatial convolution.
-        condition_channels: of a condition, which an unmasked 1x1 convolution adds to the map after every spatial
-            convolution.
+        kernel_size: kernel size of the blocks' spatial convolution.
+        condition_channels: channels of a condition, which an unmasked 1x1 convolution adds to the map after every
+            spatial convolution.
 
     The other arguments and the errors are those of :class:`PixelRNN`.
 

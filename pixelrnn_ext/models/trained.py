@@ -1,7 +1,4 @@
-"""The models that the package ships trained.
-
-Their files, a table and a card lie in ``pixelrnn_ext/pretrained``; training/export.py makes them.
-"""
+"""The trained models that come with the package, in ``pixelrnn_ext/pretrained``; training/export.py makes them."""
 
 import hashlib
 import json
@@ -16,18 +13,18 @@ from .configurations import from_config
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 TABLE = "models.json"
-# Of each model: the checksum of its file, and its nats on the validation and the test split.
+# For each model the checksum of its file, and its nats on the validation and the test split.
 PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
 
 
 def pretrained(name: str) -> AutoregressiveModel:
-    """A trained model that comes with the package, on the CPU, in eval mode.
+    """Returns a trained model that comes with the package, on the CPU, in eval mode.
 
     Args:
-        name: one of ``px.models.PRETRAINED``, a dictionary that says how good each is.
+        name: one of ``px.models.PRETRAINED``, a dictionary with each model's likelihoods.
 
     Raises:
-        ValueError: there is no model of that name, or its file is not the one that came with the package.
+        ValueError: there is no model of that name, or its file is not the package's.
 
     Example:
         >>> model = pretrained("mnist5k-diagonal")
@@ -41,7 +38,7 @@ def pretrained(name: str) -> AutoregressiveModel:
 
 
 def file_of(name: str) -> Path:
-    """The checkpoint of a pretrained model. Errors as of :func:`pretrained`."""
+    """Returns the checkpoint's path of a pretrained model. Errors as in :func:`pretrained`."""
     if name not in PRETRAINED:
         raise ValueError(f"expected the name of a pretrained model, one of {', '.join(PRETRAINED)}, got {name!r}")
     path = FOLDER / f"{name}.safetensors"
@@ -52,9 +49,9 @@ def file_of(name: str) -> Path:
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Parameters and configuration of a model, from a checkpoint of float32 whose checksum is right.
+    """Returns parameters and configuration from a checkpoint of float32 whose checksum is right.
 
-    The safetensors package, which checks files that anybody may have written, comes with an extra alone.
+    The safetensors package, which can also check files of unknown origin, is only an extra dependency.
     """
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
