@@ -1,4 +1,4 @@
-"""Arguments that are checked alike everywhere: integers, kernel sizes and dtypes."""
+"""Checks of arguments that many functions take: integers, kernel sizes and dtypes."""
 
 import operator
 from typing import SupportsIndex
@@ -9,11 +9,7 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
-    """``value`` as an int, where torch.nn.Conv2d takes it for one: numpy's integers too.
-
-    Raises:
-        TypeError: it is no integer. ValueError: it is less than ``minimum``.
-    """
+    """Returns an int for any integer, numpy's too, of at least ``minimum``. Raises TypeError or ValueError."""
     if not isinstance(value, (int, torch.SymInt)):  # a traced size stays one
         try:
             value = operator.index(value)
@@ -27,7 +23,7 @@ def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
 
 
 def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
-    """:func:`integer` of each, in their order."""
+    """Converts several values by :func:`integer`, in their order."""
     return tuple(integer(name, value, minimum) for name, value in values.items())
 
 
@@ -37,7 +33,7 @@ def check_odd(kernel_size: int) -> None:
 
 
 def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """``kernel_size``, odd, an integer or (height, width), as (height, width). TypeError, ValueError: it is neither."""
+    """Returns (height, width) of a kernel size that is an odd integer or two. Raises TypeError or ValueError."""
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if len(sides) != 2:
         raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")
@@ -48,6 +44,6 @@ def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def check_dtype(name: str, dtype: torch.dtype | None) -> None:
-    """TypeError unless parameters and maps may have it; None is torch's default."""
+    """Raises TypeError unless parameters and maps may have the dtype. None is torch's default."""
     if dtype is not None and dtype not in DTYPES:
         raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {dtype}")

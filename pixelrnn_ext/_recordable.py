@@ -1,4 +1,4 @@
-"""Values of a recording (incremental/recording.py), and functions that a recording has as one operation."""
+"""Values of a recording (incremental/recording.py), and functions that a recording holds as one operation."""
 
 import dis
 import functools
@@ -24,9 +24,9 @@ class Recorder(Protocol):
 
 
 class Recorded(Tensor):
-    """A tensor without values: torch's functions and methods of it are recorded instead of computed.
+    """A tensor without values: torch's functions and methods are recorded instead of computed.
 
-    ``value`` is what the recorder knows it by. Of its properties only those that no operation changes are known.
+    ``value`` is the recorder's key. Only properties that no operation changes are known.
     """
 
     recorder: Recorder
@@ -53,15 +53,15 @@ class Recorded(Tensor):
         return recorder.record(func, args, kwargs)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
-        """TypeError: torch does not ask for __torch_function__ here."""
+        """Raises TypeError. torch does not call __torch_function__ here."""
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
-        """Itself: a hook may keep a value in its module, which is copied later."""
+        """Returns the value itself: a hook may keep a value in its module, which is copied later."""
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """The parts that ``a, b = recorded`` asks for: how many there are, only the caller's code says."""
+        """Yields the parts for ``a, b = recorded``. Only the caller's code tells how many there are."""
         frame = sys._getframe(1)
         asking = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
         if asking.opname != "UNPACK_SEQUENCE":
@@ -82,16 +82,16 @@ _PROPERTIES: dict[str, Callable[[Recorder], Any]] = {
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """A function's or method's name; that of a property which it gets."""
+    """Returns a function's or method's name, or the name of the property that it gets."""
     name = getattr(function, "__name__", str(function))
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
 
 
 def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Decorates a function whose first argument is ``input``: where that is recorded, the call is one operation.
+    """Decorates a function whose first argument is ``input``: a call with a recorded input is one operation.
 
     The operation has the input as its only positional argument, and every other argument, defaults included, by name.
-    TypeError with ``sizes``: the images of a recording are all as large as their map.
+    ``sizes`` raise TypeError, because the images of a recording fill their maps.
     """
     signature = inspect.signature(function)
 

@@ -1,8 +1,8 @@
-"""Parts of the sentences that are printed or raised."""
+"""Parts of printed and raised sentences."""
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things whose plural has an s.
+    """Returns a number with its noun, whose plural has an s.
 
     Example:
         >>> counted(1, "image"), counted(2, "image")

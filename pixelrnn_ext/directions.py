@@ -1,7 +1,7 @@
-"""The directions of a two-dimensional LSTM: the corners that they start from, their parameters, their maps in one.
+"""The directions of a two-dimensional LSTM: their corners, their parameters and the merge of their maps.
 
-A direction is named by its corner, ``"tl"`` for the top left one. *Up* and *left* mean before in its scan: from
-``"br"``, up is the row below. It is the scan from ``"tl"`` of the flipped image, flipped back.
+A direction is named by the corner where it starts, ``"tl"`` for top left. It is the scan from ``"tl"`` of the flipped
+image, flipped back. *Up* and *left* mean before in this scan: from ``"br"``, up is the row below.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ._arguments import integer
 
-# The step over rows and over columns. The order is that of the operators' numbers: 2 at the bottom plus 1 at the right.
+# The step over rows and over columns. The operators number corners in this order: 2 at the bottom plus 1 at the right.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
-# Of the names of parameters.
+# The ends of the parameters' names.
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
-# What a number of directions means.
+# The corners that a number of directions stands for.
 NUMBERED: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
 MERGES = ("concat", "sum", "mean", None)
 
@@ -37,8 +37,7 @@ class Direction2d(NamedTuple):
 
 
 def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
-    """The corners that a number of directions means, or those that are given. TypeError, ValueError: there are none
-    such."""
+    """Returns the corners of a number or a tuple of directions. Raises TypeError or ValueError."""
     if isinstance(directions, (tuple, list)):
         check_corners(tuple(directions))
         return tuple(directions)
@@ -51,28 +50,28 @@ def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
 
 
 def check_corners(corners: tuple[str, ...]) -> None:
-    """ValueError unless they are corners, one at least and none of them twice."""
+    """Raises ValueError unless there is at least one corner, all are known and none stands twice."""
     known = all(isinstance(corner, str) and corner in CORNERS for corner in corners)
     if not corners or not known or len(set(corners)) < len(corners):
         raise ValueError(f"expected different corners of {', '.join(map(repr, CORNERS))}, got {corners!r}")
 
 
 def check_merge(merge: str | None) -> None:
-    """ValueError unless there is such a merge."""
+    """Raises ValueError unless the merge is one of :data:`MERGES`."""
     if merge not in MERGES:
         raise ValueError(f"expected merge to be 'concat', 'sum', 'mean' or None, got {merge!r}")
 
 
 def flipped(m: Tensor, corner: str) -> Tensor:
-    """A map (..., H, W) that starts from a corner as one that starts from the top left, and the other way round."""
+    """Flips a map (..., H, W) so that a scan from ``corner`` becomes a scan from the top left, and back."""
     axes = [axis for axis, sense in zip((-2, -1), CORNERS[corner]) if sense < 0]
     return m.flip(axes) if axes else m
 
 
 def merged(maps: Tensor, merge: str | None) -> Tensor:
-    """The maps of all directions (N, D, hidden, H, W) as one, see :func:`pixelrnn_ext.functional.lstm2d`.
+    """Merges the maps of all directions (N, D, hidden, H, W), see :func:`pixelrnn_ext.functional.lstm2d`.
 
-    ``"shift"`` adds the second direction, moved down by a row, to the first one (section 3.3).
+    ``"shift"`` adds the second direction, moved down by a row, to the first direction (section 3.3).
     """
     if merge is None:
         return maps
@@ -80,5 +79,5 @@ def merged(maps: Tensor, merge: str | None) -> Tensor:
         return maps[:, 0] + F.pad(maps[:, 1, :, :-1], (0, 0, 1, 0))
     if merge == "concat":
         return maps.flatten(1, 2)
-    pixels = maps.permute(0, 3, 4, 1, 2)  # in whose order a sum is written, so that it is in channels_last
+    pixels = maps.permute(0, 3, 4, 1, 2)  # reductions keep this order, so the result is in channels_last
     return (pixels.sum(3) if merge == "sum" else pixels.mean(3)).permute(0, 3, 1, 2)

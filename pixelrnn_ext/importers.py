@@ -1,8 +1,8 @@
-"""Weights of other two-dimensional LSTMs, as a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
+"""Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
-A function takes the matrices of one program as that program has them, tensors or numpy arrays, and says which layer
-they are for; what it returns are copies. Of a program with one scan a layer, ``corner`` names the direction that its
-weights become; the state_dicts of several are one by ``first | second``.
+Each function takes the matrices of one program in that program's layout, tensors or numpy arrays of floating-point
+numbers, and names the layer that they are for. It returns copies. ``corner`` is the direction that the weights of one
+scan become; ``first | second`` joins the state_dicts of several.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# For each of our gates the place of theirs. rnn2d's and tesseract's corners are in the order of their maps.
+# The place in the other program's matrices of each gate of ours. rnn2d's corners are in the order of its maps.
 _RETURNN = (0, 1, 4, 3, 2)  # i, f, lambda, o, g
 _RNN2D_HALVED = (0, 2, 4, 3, 1)  # i, f_up, f_left, o, g
 _RNN2D_CORNERS = ("tl", "bl", "tr", "br")
@@ -30,14 +30,13 @@ _TESSERACT = (1, 2, 0, 3, 4)  # CI, GI, GF1, GO, GFS: g, i, f_left, o, f_up
 
 
 def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, corner: str = "tl") -> dict[str, Tensor]:
-    """RETURNN's TwoDLSTM, for ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``, with
-    ``bias=False`` where ``b`` is None: in RETURNN it is zero and not trained.
+    """Converts RETURNN's TwoDLSTM for ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``.
 
     Args:
-        V_h, V_v: (hidden, 5 * hidden), of the pixel to the left and of the one above.
+        V_h, V_v: (hidden, 5 * hidden), for the pixel to the left and the pixel above.
         W: (in_channels, 5 * hidden).
-        b: (5 * hidden,).
-        corner: the direction that they become.
+        b: (5 * hidden,); None for a layer with ``bias=False``, because RETURNN's bias is zero and not trained.
+        corner: the layer's direction.
 
     Raises:
         TypeError: a matrix is no tensor or array of floating-point numbers.
@@ -60,20 +59,20 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
 
 
 def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dict[str, Tensor]:
-    """The parameters of rnn2d's LSTM, for ``LSTM2d(in_channels, hidden_channels, cell="halved")``, or
-    ``cell="stable"``, with ``directions=("tl", "bl", "tr", "br")``, the order of its maps.
+    """Converts rnn2d's LSTM for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr",
+    "br"))``, the order of its maps.
 
-    The layout is that of its later revisions, whose gates are i, f_y, f_x, o, g (stable: i, f, lambda, o, g), and whose
-    second direction starts at the bottom left; its first revisions had another one.
+    The layout is that of rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g), and a second
+    direction that starts at the bottom left.
 
     Args:
-        parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,), of each direction bias, input
-            weights, those of the neighbour in x, those of the neighbour in y.
-        hidden_channels: of each direction.
-        stable: which of the two cells.
+        parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,): for each direction the bias,
+            the input weights, and the weights of the neighbours in x and in y.
+        hidden_channels: channels of each direction.
+        stable: the parameters are for ``cell="stable"``.
 
     Raises:
-        TypeError, ValueError: the parameters are not those of a layer with so many channels.
+        TypeError, ValueError: the parameters do not fit a layer with ``hidden_channels``.
 
     Example:
         >>> layer = LSTM2d(3, 4, cell="halved", directions=("tl", "bl", "tr", "br"))
@@ -95,16 +94,16 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
 
 
 def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[str, Tensor]:
-    """The cell of FlorianPfisterer/2D-LSTM-Seq2Seq, whose lambda weighs the pixel to the left, for
-    ``LSTM2d(in_channels, hidden_channels, cell="stable", directions=(corner,))``.
+    """Converts the cell of FlorianPfisterer/2D-LSTM-Seq2Seq for ``LSTM2d(in_channels, hidden_channels, cell="stable",
+    directions=(corner,))``. Its lambda weighs the pixel to the left.
 
     Args:
-        state_dict: ``W.weight`` (5 * hidden, in_channels), ``U.weight`` (of the pixel to the left) and ``V.weight`` (of
-            the one above) (5 * hidden, hidden), and a bias (5 * hidden,) of each.
-        corner: the direction that they become.
+        state_dict: ``W.weight`` (5 * hidden, in_channels), ``U.weight`` for the pixel to the left and ``V.weight`` for
+            the pixel above (5 * hidden, hidden), and the bias (5 * hidden,) of each.
+        corner: the layer's direction.
 
     Raises:
-        TypeError: it is no mapping of tensors or arrays of floating-point numbers.
+        TypeError: the state_dict is no mapping of tensors or arrays of floating-point numbers.
         ValueError: a name is missing, a shape or the corner does not fit.
 
     Example:
@@ -132,18 +131,19 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
 
 
 def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Tensor]:
-    """The float weights of one two-dimensional LSTM of Tesseract, for ``LSTM2d(in_channels, hidden_channels,
-    cell="max", directions=(corner,))``. Of its four in parallel, with reversals, the corners are ``"tl"``, ``"tr"``,
-    ``"br"``, ``"bl"``, which is the order of their maps. Tesseract takes its activations from tables, which differ from
-    tanh and sigmoid by at most 1.5e-6.
+    """Converts the float weights of one two-dimensional LSTM of Tesseract for ``LSTM2d(in_channels, hidden_channels,
+    cell="max", directions=(corner,))``.
+
+    Tesseract's four parallel LSTMs, with reversals, have the corners ``"tl"``, ``"tr"``, ``"br"``, ``"bl"``, in the
+    order of their maps. Tesseract's tables of activations differ from tanh and sigmoid by at most 1.5e-6.
 
     Args:
-        matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns of the input, of the pixel
-            to the left, of the one above, and the bias.
-        corner: the direction that they become.
+        matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns for the input, the pixel to
+            the left, the pixel above, and the bias.
+        corner: the layer's direction.
 
     Raises:
-        TypeError: they are no sequence of tensors or arrays of floating-point numbers.
+        TypeError: the matrices are no sequence of tensors or arrays of floating-point numbers.
         ValueError: the number of matrices, a shape or the corner does not fit.
 
     Example:
@@ -153,11 +153,11 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
     """
     names = ("CI", "GI", "GF1", "GO", "GFS")
     try:
-        given = len(matrices)
+        count = len(matrices)
     except TypeError:
         raise TypeError(f"expected matrices to be a sequence, got {type(matrices).__name__}") from None
-    if given != len(names):
-        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {given}")
+    if count != len(names):
+        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {count}")
     tensors = [_tensor(name, m) for name, m in zip(names, matrices)]
     hidden, columns = tensors[0].shape[0], tensors[0].shape[-1]
     channels = columns - 1 - 2 * hidden
@@ -172,7 +172,7 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
 def _direction(
     corner: str, order: Sequence[int], input: Tensor, up: Tensor, left: Tensor, bias: Tensor | None
 ) -> dict[str, Tensor]:
-    """Of matrices (gates * hidden, columns), whose blocks of rows are taken in ``order``."""
+    """Returns the parameters of a direction from matrices (gates * hidden, columns), their gates taken in ``order``."""
     check_corners((corner,))
 
     def ours(rows: Tensor) -> Tensor:
@@ -185,13 +185,13 @@ def _direction(
 
 
 def _tensor(name: str, matrix: Matrix) -> Tensor:
-    if not hasattr(matrix, "__array__"):  # tensors have it, too, and numpy need not be there
+    if not hasattr(matrix, "__array__"):  # arrays and tensors have it; numpy may be missing
         raise TypeError(f"expected {name} to be a Tensor or a numpy array, got {type(matrix).__name__}")
     try:
         tensor = torch.as_tensor(matrix).detach()
-    except TypeError:  # an array of what torch has no dtype for
+    except TypeError:  # torch has no such dtype
         raise TypeError(f"expected {name} of numbers, got an array of {matrix.dtype}") from None
-    check_dtype(name, tensor.dtype)  # weights that are quantised need their scales
+    check_dtype(name, tensor.dtype)  # quantised weights would need their scales
     if tensor.dim() == 0:
         raise ValueError(f"expected {name} to be a matrix, got a number")
     return tensor

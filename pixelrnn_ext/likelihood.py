@@ -1,5 +1,4 @@
-"""The distribution of a value given its logits (sections 2 and 3.6): a softmax over the levels, a Bernoulli where there
-are two.
+"""The distribution of a value given its logits (sections 2 and 3.6): softmax over the levels, Bernoulli for two levels.
 
 Logits are (N, levels, C, H, W), or (N, 1, C, H, W) with two levels: the logit of the value 1. Values are integers (N,
 C, H, W).
@@ -13,34 +12,33 @@ from torch import Tensor
 
 
 def logit_channels(levels: int) -> int:
-    """How many logits a value has: one for each of ``levels``, a single one for two."""
+    """Returns how many logits a value has: one for each level, but a single one for two levels."""
     return 1 if levels == 2 else levels
 
 
 def log_prob(logits: Tensor, values: Tensor) -> Tensor:
-    """Log-probability of every value in nats, (N, C, H, W), in float32 at least."""
+    """Returns the log-probability of every value in nats, (N, C, H, W), in float32 at least."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if logits.shape[1] == 1:
         return -F.binary_cross_entropy_with_logits(logits[:, 0], values.to(logits.dtype), reduction="none")
-    # A pixel's levels are adjacent in memory where the model computes in channels_last: nothing is copied then.
+    # A model that computes in channels_last has a pixel's levels adjacent in memory, so this copies nothing.
     by_pixel = logits.permute(0, 3, 4, 2, 1).log_softmax(-1)
     chosen = by_pixel.gather(-1, values.long().permute(0, 2, 3, 1).unsqueeze(-1))
     return chosen.squeeze(-1).permute(0, 3, 1, 2)
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
-    """The mean over images of -log_prob (N,), which is in nats, in bits for each of ``dimensions`` values of an
-    image."""
+    """Returns the mean of -log_prob (N,), in nats an image, as bits for each of an image's ``dimensions`` values."""
     return -log_prob.mean() / (dimensions * math.log(2))
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """The value at which the cumulative distribution passes ``uniform``, in [0, 1): int64.
+    """Returns the values at which the cumulative distributions pass ``uniform``, (...) of int64, computed in float64.
 
     Args:
-        logits: (..., levels or 1), computed in float64.
-        uniform: (...) of float64.
-        temperature: the logits are divided by it; 0 gives the most likely value.
+        logits: (..., levels or 1).
+        uniform: (...) of float64, in [0, 1).
+        temperature: divides the logits; 0 gives the most likely value.
     """
     logits = logits.double()
     if logits.shape[-1] == 1:

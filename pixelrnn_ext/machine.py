@@ -1,4 +1,4 @@
-"""The machine in words, for a report or beside a time."""
+"""Describes the machine, for reports and measurements."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import torch
 
 
 def processor() -> str:
-    """The processor's name, where the system says it."""
+    """Returns the processor's name, if the system tells it, and the number of cores."""
     try:
         names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -18,16 +18,16 @@ def processor() -> str:
 
 
 def gpus() -> str:
-    """The GPUs that torch sees."""
+    """Returns the names of the GPUs that torch sees."""
     return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none"
 
 
 def facts() -> dict[str, str]:
-    """What a report says of the machine and of Python, by name."""
+    """Returns the facts of a report about the machine and Python, by name."""
     return {"system": system(), "python": platform.python_version(), "processor": processor(), "gpus": gpus()}
 
 
 def system() -> str:
-    """The operating system, its version and the architecture; of Linux the C library, too."""
+    """Returns the operating system, its version, the architecture, and on Linux the C library."""
     libc = " ".join(platform.libc_ver()).strip()
     return ", ".join(filter(None, [f"{platform.system()} {platform.release()}", platform.machine(), libc]))

@@ -1,6 +1,6 @@
 """Masks A and B of PixelRNN and PixelCNN (sections 2.2 and 3.4 of the paper)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ MASK_TYPES = ("A", "B")
 
 
 class Mask(NamedTuple):
-    """Which mask a convolution has: the arguments of :func:`causal_mask` that no shape gives."""
+    """The mask of a convolution: the arguments of :func:`causal_mask` that are not in a shape."""
 
     mask_type: str
     image_channels: int
@@ -20,13 +20,13 @@ class Mask(NamedTuple):
 
 
 def check_recurrent_mask_type(mask_type: str | None) -> None:
-    """ValueError unless a recurrence's input-to-state map may have it; None leaves that unmasked."""
+    """Raises ValueError unless a recurrence's input-to-state map may have the mask; None leaves the map unmasked."""
     if mask_type is not None and mask_type not in MASK_TYPES:
         raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
 
 
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
-    """Both as ints. TypeError or ValueError where ``channels`` features cannot be divided into so many colours."""
+    """Returns both as ints. Raises TypeError or ValueError unless the channels can be divided into the colours."""
     channels, image_channels = integers(channels=channels, image_channels=image_channels)
     if channels < image_channels:
         raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
@@ -34,7 +34,7 @@ def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
 
 
 def colour_groups(channels: int, image_channels: int, *, device: Device = None) -> Tensor:
-    """The colour that each of ``channels`` features belongs to, (channels,) of int64.
+    """Returns the colour that each of ``channels`` features belongs to, (channels,) of int64.
 
     Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
     """
@@ -45,7 +45,7 @@ def colour_groups(channels: int, image_channels: int, *, device: Device = None) 
 
 
 def colour_range(channels: int, image_channels: int, colour: int) -> tuple[int, int]:
-    """First and last + 1 of the features that belong to ``colour``, see :func:`colour_groups`."""
+    """Returns first and last + 1 of the features that belong to ``colour``, see :func:`colour_groups`."""
     size, larger = divmod(channels, image_channels)
     return colour * size + min(colour, larger), (colour + 1) * size + min(colour + 1, larger)
 
@@ -61,10 +61,10 @@ def causal_mask(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """What a masked convolution may read: 1 where its weight is alive, 0 where it is not.
+    """Returns the mask of a convolution's weight: 1 where the weight is alive, 0 where it is dead.
 
-    The rows above and the pixels to the left are alive; at the centre those input channels are whose colour comes
-    before the output's (mask A), or before or at it (mask B).
+    The rows above and the pixels to the left are alive. At the centre an input channel is alive if its colour comes
+    before the output's (mask A), or is not after the output's (mask B).
 
     Args:
         mask_type: ``"A"`` or ``"B"``.
@@ -72,8 +72,8 @@ def causal_mask(
         in_channels: input channels.
         kernel_size: odd, an integer or (height, width).
         image_channels: colours that the channels are divided into, see :func:`colour_groups`.
-        gates: the mask is made for ``out_channels / gates`` units and repeated, so that all gates of a unit belong to
-            the unit's colour.
+        gates: number of times that the mask of ``out_channels / gates`` units is repeated, so that all gates of a unit
+            have the unit's colour.
 
     Returns:
         (out_channels, in_channels, height, width), the shape of the weight.
@@ -98,25 +98,15 @@ def causal_mask(
 
 
 def removes_nothing(weight: Tensor, mask_type: str, image_channels: int) -> bool:
-    """Whether all of the weight is alive: the convolution is an ordinary one."""
+    """Returns whether the whole weight is alive, so that the convolution is an ordinary one."""
     return mask_type == "B" and image_channels == weight.shape[-2] == weight.shape[-1] == 1
 
 
 def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
-    """``weight``, which may have leading axes, times its :func:`causal_mask`; ``mask_type=None`` leaves it as it is."""
-    if mask_type is None:
+    """Returns the weight, which may have leading axes, times its :func:`causal_mask`; None masks nothing."""
+    if mask_type is None or removes_nothing(weight, mask_type, image_channels):
         return weight
     out_channels, in_channels, height, width = weight.shape[-4:]
-    if removes_nothing(weight, mask_type, image_channels):
-        return weight
-    mask = causal_mask(
-        mask_type,
-        out_channels,
-        in_channels,
-        (height, width),
-        image_channels=image_channels,
-        gates=gates,
-        device=weight.device,
-        dtype=torch.bool,
-    )
+    options: dict[str, Any] = dict(image_channels=image_channels, gates=gates, device=weight.device, dtype=torch.bool)
+    mask = causal_mask(mask_type, out_channels, in_channels, (height, width), **options)
     return torch.where(mask, weight, 0)

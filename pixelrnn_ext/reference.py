@@ -1,8 +1,7 @@
 """The layers in plain PyTorch: the definition that the kernels are tested against.
 
-A recurrence is a loop over the lines of the map. Each runs on any device and in any floating dtype, in that dtype
-throughout, and can be differentiated any number of times. Arguments and shapes are those of
-:mod:`pixelrnn_ext.functional`.
+A recurrence is a loop over the lines of the map. All functions run on any device, compute in the dtype of their input,
+and can be differentiated any number of times. Arguments and shapes are those of :mod:`pixelrnn_ext.functional`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,11 +41,9 @@ def diagonal_lstm(
     reverse: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Diagonal LSTM (section 3.3): every pixel reads the one above and the one to its left. See
-    functional.diagonal_lstm."""
-    return scan(
-        input, [Direction2d(weight_ih, weight_hh, bias, h0, c0)], corners=("tr" if reverse else "tl",), **options
-    )
+    """Diagonal LSTM (section 3.3): every pixel reads the pixels above and to its left. See functional.diagonal_lstm."""
+    direction = Direction2d(weight_ih, weight_hh, bias, h0, c0)
+    return scan(input, [direction], corners=("tr" if reverse else "tl",), **options)
 
 
 def lstm2d(input: Tensor, weights: Sequence[Direction2d], *, cell: str = "stable", **options: Any) -> Tensor:
@@ -67,14 +64,16 @@ def scan(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """Every recurrent layer: one direction or several, each from its corner, merged (:func:`directions.merged`).
+    """Computes every recurrent layer: one direction or several, each from its corner, merged.
 
     Every image of a batch with ``sizes`` runs alone.
     """
     channels = input.shape[1]
+    masking: dict[str, Any] = dict(image_channels=image_channels, gates=len(CELLS[cell].gates))
 
     def direction(image: Tensor, biases: Tensor | None, d: Direction2d, corner: str) -> Tensor:
-        x = input_to_state(image, d.weight_ih, d.bias, mask_type, image_channels, biases, len(CELLS[cell].gates))
+        x = masked_conv2d(image, d.weight_ih, d.bias, mask_type, **masking)
+        x = x if biases is None else x + biases
         if diagonal:
             return diagonal_scan(x, d.weight_hh, d.h0, d.c0, d.peephole, cell=cell, corner=corner)
         h = torch.stack([h for h, _, _ in _rows(flipped(x, corner), d.weight_hh, d.h0, d.c0)], 1)
@@ -85,10 +84,10 @@ def scan(
         if gate_bias is not None:
             biases = m[:, channels:].chunk(len(directions), dim=1)
         image = m[:, :channels]
-        return torch.stack([direction(image, *of_each) for of_each in zip(biases, directions, corners)], 1)
+        return torch.stack([direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    if gate_bias is not None:  # beside the input, so that both are cut to each image
+    if gate_bias is not None:  # the same map as the input, so that both are cut to each image
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
     return of_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
@@ -98,31 +97,19 @@ def masked_conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    mask_type: str = "B",
+    mask_type: str | None = "B",
     *,
     image_channels: int = 1,
     gates: int = 1,
     activation: str | None = None,
 ) -> Tensor:
-    """Masked convolution (section 3.4): F.conv2d with the weight times its mask. See functional.masked_conv2d."""
+    """Masked convolution (section 3.4): F.conv2d with the weight times its mask, None for no mask.
+
+    See functional.masked_conv2d.
+    """
     live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
     y = F.conv2d(input, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
     return y.relu() if activation == "relu" else y
-
-
-def input_to_state(
-    input: Tensor,
-    weight_ih: Tensor,
-    bias: Tensor | None,
-    mask_type: str | None,
-    image_channels: int,
-    gate_bias: Tensor | None,
-    gates: int = 4,
-) -> Tensor:
-    """The masked 1 x k convolution of the input, (N, gates * hidden, H, W), plus ``gate_bias``."""
-    weight = masked_weight(weight_ih, mask_type, image_channels=image_channels, gates=gates)
-    x = F.conv2d(input, weight, bias, padding=(0, weight.shape[3] // 2))
-    return x if gate_bias is None else x + gate_bias
 
 
 def diagonal_scan(
@@ -159,10 +146,10 @@ def diagonal_maps(
     cell: str = "pixelrnn",
     inside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As :func:`diagonal_scan` from the top left: h, c, and the activated gates (N, gates * hidden, H, W).
+    """Returns h, c and the activated gates (N, gates * hidden, H, W) of :func:`diagonal_scan` from the top left.
 
-    ``inside``, (N, 1, H, W): the pixels of the image, in the top left of its map, which alone have a state. The states
-    outside, h0 and c0, are (hidden,), or (N, 1, hidden) of each image.
+    ``inside``, (N, 1, H, W), marks the pixels of the image, in the top left of its map. Only these have a state. The
+    states outside, h0 and c0, are (hidden,), or (N, 1, hidden) for each image.
     """
     lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
     h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
@@ -172,10 +159,10 @@ def diagonal_maps(
 def _rows(
     x: Tensor, weight_hh: Tensor, h0: Tensor | None, c0: Tensor | None, inside: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
-    """h, c and the gates of each row, (N, W, hidden)."""
+    """Yields h, c and the gates of each row, (N, W, hidden)."""
     _, hidden, taps = weight_hh.shape
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (taps * hidden, 4 * hidden)
-    border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)
+    border, c_border = _initial(h0, x, hidden), _initial(c0, x, hidden)
     sides = border.expand(-1, taps // 2, -1)
     width = x.shape[3]
     h, c = border.expand(-1, width, -1), c_border.expand(-1, width, -1)
@@ -198,11 +185,11 @@ def _diagonals(
     cell: str,
     inside: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, ...]]]:
-    """h, c and the gates of each line, (N, H, hidden): pixels (r, t - r) of line t."""
+    """Yields h, c and the gates of each line, (N, H, hidden): pixels (r, t - r) of line t."""
     hidden, carries_up = weight_hh.shape[1], CELLS[cell].carries_up
     weight = weight_hh.permute(2, 1, 0).flatten(0, 1)  # (up and left, gates * hidden)
     height, width = x.shape[2:]
-    border, c_border = _initial(h0, x, hidden, 1), _initial(c0, x, hidden, 1)
+    border, c_border = _initial(h0, x, hidden), _initial(c0, x, hidden)
     h, c = border.expand(-1, height, -1), c_border.expand(-1, height, -1)
     row = torch.arange(height, device=x.device)[:, None]
     top = row == 0
@@ -212,7 +199,7 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # PixelRNN's zeros stay zeros by themselves to the left of the image; to its right two carries may overflow.
+        # Without initial states the pixels left of the image stay zero. Right of it, a c that carries up may overflow.
         if h0 is not None or c0 is not None or carries_up or window is not None:
             active = (row <= t) & (t < row + width) if window is None else window[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)
@@ -223,12 +210,14 @@ def _map_of(columns: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
-    """``run``, which makes (N, ..., H, W) of (N, C, H, W), on each image of ``m`` alone, a rectangle in the top left
-    corner of its map, of height and width ``sizes`` (N, 2). Outside it the result is zero."""
+    """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Outside images the result is 0.
+
+    The images are rectangles in the top left corners of their maps, with heights and widths ``sizes`` (N, 2).
+    """
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]
-    none = run(m[:0, :, :1, :1])  # of no image: what gives empty ones, too, their shape and their gradients
+    none = run(m[:0, :, :1, :1])  # the result of no image gives empty images their shape and their gradients
     maps = [F.pad(none, (0, width - 1, 0, height - 1))]
     for image, (h, w) in zip(m.split(1), sizes.tolist()):
         alone = image[:, :, : max(h, 0), : max(w, 0)]
@@ -239,18 +228,18 @@ def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | No
 
 
 def skew(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H, W + H - 1), row r moved right by r, zeros around it (section 3.3)."""
+    """(N, C, H, W) -> (N, C, H, W + H - 1): moves row r right by r, with zeros around it (section 3.3)."""
     n, channels, height, width = x.shape
     skewed_width = width + height - 1
     return F.pad(x, (0, height)).flatten(2)[..., : height * skewed_width].view(n, channels, height, skewed_width)
 
 
 def unskew(x: Tensor, width: int) -> Tensor:
-    """The inverse of :func:`skew`."""
+    """Inverts :func:`skew`."""
     n, channels, height, _ = x.shape
     return F.pad(x.flatten(2), (0, height)).view(n, channels, height, width + height)[..., :width]
 
 
-def _initial(state: Tensor | None, x: Tensor, hidden: int, cells: int) -> Tensor:
-    zeros = x.new_zeros(x.shape[0], cells, hidden)
+def _initial(state: Tensor | None, x: Tensor, hidden: int) -> Tensor:
+    zeros = x.new_zeros(x.shape[0], 1, hidden)
     return zeros if state is None else zeros + state

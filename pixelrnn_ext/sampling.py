@@ -1,14 +1,11 @@
 """Exact ancestral sampling: pixel by pixel in raster order, colour by colour (section 2).
 
-All samplers draw the same image from the same uniform numbers, up to rounding: :func:`incremental` computes one column
-of the network for a pixel, :func:`naive` the whole network for every value, :func:`cropped` the rows down to the
-pixel's.
+All samplers draw the same image from the same uniform numbers, up to rounding. They take the same arguments.
 """
 
 import math
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from numbers import Real
 from typing import NamedTuple
 
@@ -27,8 +24,10 @@ Progress = Callable[[int, int], None]
 
 
 class Draws(NamedTuple):
-    """What a sampler is asked for, (N, C, H, W) each: uniform numbers of float64, which values are known, and those
-    values, int64."""
+    """A request to a sampler: uniform numbers of float64, which values are known, and the known values, int64.
+
+    All are (N, C, H, W).
+    """
 
     uniform: Tensor
     known: Tensor
@@ -46,6 +45,7 @@ def incremental(
 
     Args:
         model: a PixelRNN or PixelCNN.
+        draws: the uniform numbers and the known values.
         condition: broadcastable to (N, condition_channels, H, W).
         progress: called with (rows done, rows) after every row.
 
@@ -62,7 +62,7 @@ def incremental(
 
 
 def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None) -> Tensor:
-    """Logits of given images on the way of :func:`incremental`, (N, C * levels, H, W), a colour's adjacent."""
+    """Returns the logits of images as :func:`incremental` computes them, (N, C * levels, H, W), a colour's adjacent."""
     everything = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), everything, images.long(), 1.0)
     with torch.no_grad(), without_autocast(images.device.type):
@@ -70,29 +70,29 @@ def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None
 
 
 def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Values and logits of each row, as maps of height 1."""
+    """Yields the values and the logits of each row, as maps of height 1."""
     n, colours, _, width = draws.values.shape
     network = RowNetwork(model, n, width, condition)
     rows = network.rows
     uniform, known = rows.buffer(colours, torch.float64), rows.buffer(colours, torch.bool)
     values = rows.buffer(colours, torch.int64)
     scaled = model.scaled(torch.arange(model.levels, device=rows.device)).to(rows.dtype)
-    draw_of = partial(Draw, network.output, uniform, known, values, scaled, network.input)
-    steps = [draw_of(k, draws.temperature) for k in range(colours)]
-    given = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
-    for _ in each_row(model, network, steps, given):
+    operands = network.output, uniform, known, values, scaled, network.input
+    steps = [Draw(*operands, colour, draws.temperature) for colour in range(colours)]
+    filled = (uniform, draws.uniform), (known, draws.known), (values, draws.values)
+    for _ in each_row(model, network, steps, filled):
         yield rows.map(values).clone(), rows.map(network.output).clone()
 
 
 def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
-    """Draws with a pass of the whole network over the whole image for every value: for tests and benchmarks."""
+    """Draws with a pass of the network over the whole image for every value: for tests and benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=False)
 
 
 def cropped(
     model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
 ) -> Tensor:
-    """Draws with a pass over the rows down to the pixel's for every value: for benchmarks."""
+    """Draws with a pass of the network over the rows down to the pixel for every value: for benchmarks."""
     return _by_passes(model, draws, condition, progress, crop=True)
 
 
@@ -115,7 +115,7 @@ def _by_passes(
 
 
 def reporter(progress: bool | Progress) -> Progress | None:
-    """What to call with (rows done, rows): True writes them to stderr, False nowhere. TypeError: it is neither."""
+    """Returns the callback for (rows done, rows); True writes them to stderr. Raises TypeError for other arguments."""
     if isinstance(progress, bool):
         return _to_stderr if progress else None
     if not callable(progress):
@@ -136,7 +136,7 @@ def checked_draws(
     given: Tensor | None,
     known: Tensor | None,
 ) -> Draws:
-    """The arguments of ``model.sample``, checked, on the model's device."""
+    """Checks the arguments of ``model.sample``, draws the uniform numbers, and puts all on the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
     n = integer("n", n, 0)
@@ -160,17 +160,14 @@ def checked_draws(
         values = torch.zeros(size, dtype=torch.int64, device=parameter.device)
         is_known = torch.zeros(size, dtype=torch.bool, device=parameter.device)
     else:
-        values, is_known = _given(model, size, given, known)
-    # On the generator's device, so that a seed gives the same image on any device that the model is on.
-    uniform = torch.rand(
-        size, dtype=torch.float64, generator=generator, device=generator.device if generator else "cpu"
-    )
-    return Draws(
-        uniform.to(parameter.device), is_known.to(parameter.device), values.to(parameter.device), float(temperature)
-    )
+        values, is_known = _known_values(model, size, given, known)
+    # Drawn on the generator's device, so that a seed gives the same image on every device of the model.
+    device = generator.device if generator else "cpu"
+    uniform = torch.rand(size, dtype=torch.float64, generator=generator, device=device)
+    return Draws(*(t.to(parameter.device) for t in (uniform, is_known, values)), float(temperature))
 
 
-def _given(model: PixelModel, size: tuple[int, ...], given: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def _known_values(model: PixelModel, size: tuple[int, ...], given: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(given, Tensor) or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         raise TypeError(f"expected given as a Tensor of integers, got {getattr(given, 'dtype', type(given).__name__)}")
     if not isinstance(known, Tensor) or known.dtype != torch.bool:

@@ -1,4 +1,4 @@
-"""Whether autocast is on for a device, and switching it off: the recurrences choose their dtypes themselves."""
+"""Asks whether autocast is on for a device, and switches it off: the recurrences choose their dtypes themselves."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types that have none. torch.amp.is_autocast_available says so, but torch 2.11 does not compile it in
-# torch.func.
+# Device types without autocast. torch 2.11 does not compile torch.amp.is_autocast_available in torch.func.
 _WITHOUT = ("meta", "lazy", "vulkan")
 
 
@@ -18,7 +17,7 @@ def autocasts(device: str) -> bool:
 
 
 def result_dtype(input: torch.Tensor) -> torch.dtype:
-    """That of the result of a function of ``input``, as of a convolution."""
+    """Returns the dtype of a function's result, which autocast chooses as for a convolution of ``input``."""
     device = input.device.type
     return torch.get_autocast_dtype(device) if autocasts(device) and input.dtype != torch.float64 else input.dtype
 
@@ -28,7 +27,7 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 
 def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
-    """For an operator or a rule: off for the device of the first tensor among its arguments."""
+    """Decorates an operator or a rule: autocast is off for the device of the first tensor among its arguments."""
 
     @wraps(function)
     def run(*args: object) -> Result:
@@ -40,8 +39,7 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
 
 
 def casts_operands(library: torch.library.Library, name: str, device: str) -> None:
-    """Registers torch's rule of matrix products and convolutions: floating-point operands in the autocast dtype, but
-    float64."""
+    """Registers torch's rule of matrix products and convolutions: all floating-point operands but float64 are cast."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:

@@ -1,11 +1,10 @@
-"""Derivatives of the operators, right under every transform of torch: autograd in both modes, torch.func,
-torch.compile.
+"""Derivatives of the operators under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
-``torch.library.register_autograd`` gives an operator a backward and nothing else: forward-mode derivatives are then
-zero, in silence, and torch.func refuses it. Here an operator has a *decomposition*, the same in differentiable PyTorch,
-and perhaps a faster backward. Where an operand carries a tangent the decomposition runs, so that derivatives of any
-order and in any nesting of the modes are those of PyTorch itself; elsewhere the operator does, and its backward is the
-faster one, or else the vector-Jacobian product of the decomposition.
+``torch.library.register_autograd`` gives an operator only a backward: forward-mode derivatives are then zero, without
+an error, and torch.func refuses the operator. Here an operator has a *decomposition*, which computes the same in
+differentiable PyTorch, and perhaps a faster backward. Where an operand carries a tangent the decomposition runs, so
+PyTorch itself takes derivatives of any order and in any nesting of the modes. Elsewhere the operator runs. Its backward
+is the faster one, or else the vector-Jacobian product of the decomposition.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,13 +29,9 @@ def register(
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> None:
-    """Registers the derivatives of an operator.
+    """Registers the derivatives of an operator, which ``decomposition`` computes from the same arguments.
 
-    Args:
-        library: of the operator's namespace.
-        name: of the operator.
-        decomposition: takes its arguments and returns its outputs.
-        setup_context, backward: as of ``torch.library.register_autograd``; both None are the decomposition's.
+    ``setup_context`` and ``backward`` are as for ``torch.library.register_autograd``; None takes the decomposition's.
     """
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
@@ -49,7 +44,7 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # A Function switches derivatives off: those of its level, which must not be those of the levels around it.
+        # A Function switches derivatives off for its own level. The levels around it still need them.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return below(keyset, args)
 
@@ -63,12 +58,12 @@ def register(
         "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
-    # Of one level of torch.func's transforms: the dispatcher brings the others here too. The name is that of its nodes.
+    # The Function serves one level of torch.func's transforms: the dispatcher calls the kernel once for each level.
     function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
     def kernel(keyset: Any, *args: Any) -> Any:
-        args = (*args, *defaults[len(args) :])  # the dispatcher drops those that are the default
+        args = (*args, *defaults[len(args) :])  # the dispatcher drops arguments that equal the default
         transformed = torch._C._are_functorch_transforms_active()
         if any(isinstance(a, Tensor) and _has_tangent(a, transformed) for a in args):
             return decomposition(*args)
@@ -81,13 +76,13 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # The level is 0 whenever there is one, but while torch.func or torch.compile runs PyTorch may not say so.
+    # There is at most level 0, but while torch.func or torch.compile runs PyTorch may not report it.
     unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
 
 
 def within_jvp() -> bool:
-    """Whether torch.func takes a forward-mode derivative at any level."""
+    """Returns whether torch.func takes a forward-mode derivative at any level."""
     levels = torch._C._functorch.get_interpreter_stack() or ()
     return any(level.key() == TransformType.Jvp for level in levels)
 
@@ -98,16 +93,16 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Gradients of ``function``, which returns a tuple, from the inputs that are saved in ``ctx``."""
+    """Returns the gradients of ``function``, which returns a tuple, from the inputs that are saved in ``ctx``."""
     args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.rest)]
     needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
 
-    def of_needed(*values: Tensor) -> Any:
-        given = dict(zip(needed, values))
-        return function(*(given.get(i, a) for i, a in enumerate(args)))
+    def needed_inputs_to_outputs(*values: Tensor) -> Any:
+        replaced = dict(zip(needed, values))
+        return function(*(replaced.get(i, a) for i, a in enumerate(args)))
 
     with without_autocast(next(a.device.type for a in args if isinstance(a, Tensor))):
-        outputs, pull_back = torch.func.vjp(of_needed, *(args[i] for i in needed))[:2]  # the third is of has_aux
+        outputs, pull_back = torch.func.vjp(needed_inputs_to_outputs, *(args[i] for i in needed))[:2]
         gradients = pull_back(
             tuple(torch.zeros_like(out) if grad is None else grad for out, grad in zip(outputs, grads))
         )

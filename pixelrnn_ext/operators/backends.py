@@ -1,4 +1,4 @@
-"""Which backend runs. The one rule is :func:`runs`, to which each family of operators says why its kernels cannot."""
+"""Chooses the backend. :func:`runs` is the only rule; each family of operators tells it why its kernels cannot run."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,18 @@ from . import library
 
 BACKENDS = ("auto", "native", "step", "resident", "reference")
 CONVOLUTION_BACKENDS = ("auto", "native", "reference")
-# The path of the operators (csrc/operators/cuda/recurrence.h) by backend.
+# The operators' path (csrc/operators/cuda/recurrence.h) by backend.
 _PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
 
 
 def check_name(backend: str, names: tuple[str, ...] = BACKENDS) -> None:
-    """ValueError unless ``backend`` is one of ``names``."""
+    """Raises ValueError unless ``backend`` is one of ``names``."""
     if backend not in names:
         raise ValueError(f"expected backend to be one of {', '.join(map(repr, names))}, got {backend!r}")
 
 
 def why_not_native(device: torch.device) -> str | None:
-    """None when the compiled kernels run on tensors of ``device``, else one sentence why not."""
+    """Returns None when the compiled kernels run on tensors of ``device``, else one sentence why not."""
     if device.type == "cpu":
         return library.why_no_native()
     if device.type == "cuda":
@@ -28,19 +28,15 @@ def why_not_native(device: torch.device) -> str | None:
 
 
 def of_convolutions(backend: str) -> str:
-    """The backend of a model's masked convolutions, whose recurrent layers have ``backend``."""
+    """Returns the backend of the masked convolutions of a model whose recurrent layers have ``backend``."""
     return "native" if backend in ("step", "resident") else backend
 
 
 def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns whether the kernels of an operator run; otherwise plain PyTorch computes the same.
+    """Returns whether the kernels of an operator with the backends ``names`` run; otherwise plain PyTorch runs.
 
-    Args:
-        names: the backends that the operator has.
-        why_not: None where its kernels can run, else one sentence why not. ``"reference"`` does not ask.
-
-    Raises:
-        ValueError: the backend is none of ``names``. RuntimeError: its kernels cannot run, and it is not ``"auto"``.
+    ``why_not`` returns None if the kernels can run, else one sentence. Raises ValueError for an unknown backend, and
+    RuntimeError for any but ``"auto"`` and ``"reference"`` if the kernels cannot run.
     """
     check_name(backend, names)
     if backend == "reference":
@@ -52,9 +48,9 @@ def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]
 
 
 def choose(backend: str, device: torch.device) -> str | None:
-    """Returns the path of a scan's operator, or None for plain PyTorch. Raises as :func:`runs`.
+    """Returns the path of a scan's operator, or None for plain PyTorch. Errors as in :func:`runs`.
 
-    ``"resident"`` may still be refused by the operator, which knows the sizes: see :func:`pixelrnn_ext.resident_plan`.
+    The operator, which knows the sizes, may still refuse ``"resident"``: see :func:`pixelrnn_ext.resident_plan`.
     """
 
     def why_not() -> str | None:

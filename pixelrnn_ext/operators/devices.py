@@ -1,4 +1,4 @@
-"""A kernel reads the addresses of all its tensors on one device, and would not find out that some are another's."""
+"""Checks that all tensors are on one device: a kernel would read addresses of other devices without an error."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
-    """For a kernel of ``operator``: ValueError unless its tensors are on the device of the first one."""
+    """Wraps a kernel of ``operator``: it raises ValueError unless all tensors are on the device of the first one."""
     name, schema = operator._schema.name.partition("::")[2], operator._schema
 
     @wraps(kernel)

@@ -1,4 +1,4 @@
-"""The tensors that a function is given: what is asked of them, whichever the function."""
+"""Checks and views of the tensors that a function is called with, for all functions."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,14 @@ from torch._subclasses.fake_tensor import is_fake
 from .._arguments import check_dtype
 from .autocast import autocasts
 
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch clamps no larger unsigned ones
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch cannot clamp wider unsigned dtypes
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
-    """That the others, by their names, are on the input's device and of its dtype; all but weights may be None."""
+    """Raises TypeError or ValueError unless all tensors have the input's device and dtype. All but weights may be None.
+
+    ``others`` are by name. Under autocast dtypes may be mixed.
+    """
     for name, tensor in {"input": input, **others}.items():
         if tensor is None and name != "input" and not name.startswith("weight"):
             continue
@@ -33,14 +36,14 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
 
 
 def check_dense(name: str, tensor: Tensor) -> None:
-    """TypeError of a sparse or nested tensor."""
+    """Raises TypeError for a sparse or nested tensor."""
     if tensor.is_nested or tensor.layout != torch.strided:
         got = "a nested one" if tensor.is_nested else tensor.layout
         raise TypeError(f"expected {name} as a dense Tensor, got {got}")
 
 
 def check_integers(name: str, value: Tensor) -> None:
-    """TypeError unless ``value`` is a dense tensor of integers that torch computes with."""
+    """Raises TypeError unless ``value`` is a dense tensor of one of the dtypes INTEGERS."""
     if not isinstance(value, Tensor) or value.dtype not in INTEGERS:
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         expected = "a Tensor of integers (uint8, int8, int16, int32 or int64)"
@@ -49,9 +52,9 @@ def check_integers(name: str, value: Tensor) -> None:
 
 
 def check_levels(name: str, values: Tensor, levels: int) -> None:
-    """ValueError where a tensor of integers has a value outside of [0, levels).
+    """Raises ValueError if a tensor of integers has a value outside [0, levels).
 
-    It waits for the tensor's device once, unless the dtype has no other values.
+    Waits for the tensor's device once, unless the dtype has no value outside.
     """
     possible = torch.iinfo(values.dtype)
     if (possible.min >= 0 and possible.max < levels) or not values.numel():
@@ -62,7 +65,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unrepeated(tensor: Tensor) -> Tensor:
-    """The tensor with one element along each dimension that ``expand`` made, which holds all of its values."""
+    """Returns the tensor with one element along each dimension that ``expand`` made. It holds all values."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)
@@ -71,7 +74,7 @@ def unrepeated(tensor: Tensor) -> Tensor:
 
 @cache
 def memory() -> int | None:
-    """Bytes of the machine's memory, where the system says it."""
+    """Returns the bytes of the machine's memory, or None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -79,9 +82,9 @@ def memory() -> int | None:
 
 
 def check_memory(name: str, size: Sequence[int], needed: int) -> None:
-    """ValueError where ``needed``, the bytes that a tensor of that size takes at least, are more than the machine has.
+    """Raises ValueError if a tensor of that size takes at least ``needed`` bytes, and the machine has less memory.
 
-    An expanded tensor takes hardly any memory itself, whatever its size.
+    An expanded tensor itself may take hardly any.
     """
     available = memory()
     if available is not None and needed > available:
@@ -99,13 +102,12 @@ def check_map(input: Tensor) -> None:
 
 
 def shape(tensor: Tensor) -> tuple[int, ...]:
-    """As messages show it."""
+    """Returns the shape as messages show it."""
     return tuple(tensor.shape)
 
 
 def readable(tensor: Tensor) -> Tensor | None:
-    """All values of a tensor, inside torch.func's transforms those of the whole batch; None of a tensor that has
-    none."""
+    """Returns the values of a tensor, inside torch.func's transforms of the whole batch; None if it has no values."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return None if tensor.is_meta or is_fake(tensor) else tensor
@@ -116,8 +118,8 @@ def together(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 
-def stacked(given: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
+def stacked(tensors: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
     """Like :func:`together`, with zeros for an absent tensor; None where all are absent."""
-    if all(t is None for t in given):
+    if all(t is None for t in tensors):
         return None
-    return together([like.new_zeros(size) if t is None else t for t in given])
+    return together([like.new_zeros(size) if t is None else t for t in tensors])

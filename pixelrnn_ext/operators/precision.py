@@ -1,12 +1,12 @@
-"""In which precision torch lets the operators multiply."""
+"""Asks torch in which precision the operators may multiply."""
 
 import torch
 
 
 def allows_tf32() -> bool:
-    """Whether torch may compute float32 matrix products in tf32, by whichever of its settings."""
+    """Returns whether torch may compute float32 matrix products in tf32, by whichever of its settings."""
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
-# All that torch.compiler.assume_constant_result does, which imports the whole compiler first: a second, and sympy.
+# torch.compiler.assume_constant_result only sets this, but first imports the whole compiler and sympy: one second.
 allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it on the function

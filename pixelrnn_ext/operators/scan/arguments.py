@@ -1,7 +1,7 @@
 """The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of their schemas.
 
-csrc/operators/arguments.h says what the arguments are, scan.cpp beside it what scan_gradients takes. An operator's
-kernels, rules and decomposition take one of these tuples. run.py makes them of what a layer is given.
+csrc/operators/arguments.h describes the arguments of scan, scan.cpp beside it those of scan_gradients. An operator's
+kernels, rules and decomposition take one of these tuples, which run.py makes of a Problem.
 """
 
 from collections.abc import Sequence
@@ -50,11 +50,11 @@ class Scan(NamedTuple):
 
     @property
     def operands(self) -> dict[str, Tensor]:
-        """The operands that are given, by name."""
+        """The operands that are present, by name."""
         return {name: t for name, t in zip(OPERANDS, self) if isinstance(t, Tensor)}
 
-    def with_operands(self, given: dict[str, Tensor]) -> "Scan":
-        return self._replace(**given)  # type: ignore[arg-type]  # every name is one of OPERANDS
+    def with_operands(self, operands: dict[str, Tensor]) -> "Scan":
+        return self._replace(**operands)  # type: ignore[arg-type]  # every name is one of OPERANDS
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -99,7 +99,7 @@ class Scan(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Arguments of ``scan_gradients``: what the scan saved, which gradients are wanted, and the scan itself.
+    """Arguments of ``scan_gradients``: the outputs that the scan saved, which gradients are wanted, and the scan.
 
     ``dh`` is the gradient of y where the scan merges, and of h where it does not. With ``shares`` the gradients of
     :data:`SHARED` are each image's share, [D, B, ...]; otherwise they are summed over the images.
@@ -125,7 +125,7 @@ class Gradients(NamedTuple):
         return (*self[:-1], *self.scan)
 
     def wants(self, operand: str) -> bool:
-        """Returns whether a gradient is wanted and exists. The pre-activations' exists without ``x``, too."""
+        """Returns whether a gradient is wanted and exists. The gradient of ``x`` exists even where ``x`` is absent."""
         return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
 
     def shape(self, operand: str) -> tuple[int, ...]:

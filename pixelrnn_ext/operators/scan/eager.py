@@ -1,7 +1,7 @@
 """The operators in differentiable PyTorch, through the reference: derivatives of any order and mode come from here.
 
-The formulas are in reference.py; here layouts are converted. Halves are computed in float32. ``path`` and ``tf32`` do
-not matter.
+This module converts layouts; the formulas are in reference.py. Halves are computed in float32. ``path`` and ``tf32``
+have no effect.
 """
 
 from collections.abc import Sequence
@@ -27,21 +27,21 @@ def scan(s: Scan) -> Outputs:
 
 
 def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
-    """Returns the gradients, of a scan computed anew from the operands, so that a derivative depends on these alone."""
+    """Returns the gradients. The scan is computed again, so that their derivatives depend on the operands alone."""
     cotangents = (g.dh, None, None, None) if g.scan.merges else (None, g.dh, None, None)
     found = pulled_back(cotangents, g.scan, g.wanted)
     return g.outputs(found if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in found.items()})
 
 
 def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
-    """Returns the wanted gradients of operands from those of y, h, c and the gates, each of which may be None.
+    """Returns the wanted gradients of operands from the gradients of y, h, c and the gates, any of which may be None.
 
-    Those of h0, c0 and peephole are each image's share.
+    The gradients of h0, c0 and peephole are by image.
     """
-    s, asked = _of_each_image(s), dict(zip(OPERANDS, wanted))
-    if asked["x"] and s.x is None:
+    s, wants = _of_each_image(s), dict(zip(OPERANDS, wanted))
+    if wants["x"] and s.x is None:
         s = s._replace(x=s.weight_hh.new_zeros(s.shapes["x"]))
-    operands = {name: t for name, t in s.operands.items() if asked[name]}
+    operands = {name: t for name, t in s.operands.items() if wants[name]}
     if not operands:
         return {}
 
@@ -56,13 +56,13 @@ def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[b
 def _of_each_image(s: Scan) -> Scan:
     """Returns the scan with h0, c0 and peephole expanded to each image, so that their gradients are by image."""
     images, wide = s.size[0], state_dtype(s.weight_hh.dtype)
-    given = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
-    return s.with_operands({name: t.expand(-1, images, *t.shape[2:]) for name, t in given.items()})
+    shared = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
+    return s.with_operands({name: t.expand(-1, images, *t.shape[2:]) for name, t in shared.items()})
 
 
 def _scan(s: Scan) -> Outputs:
     if 0 in s.size[1:]:
-        return s.new_outputs()  # without a pixel, which the reference's loops need
+        return s.new_outputs()  # the reference's loops need a pixel
     dtype = s.weight_hh.dtype
     s = s.with_operands({name: t.to(state_dtype(dtype)) for name, t in s.operands.items()})
     images = Images(s.sizes, (s.input if s.input is not None else s.x[0]).permute(0, 3, 1, 2))  # type: ignore[index]
@@ -75,16 +75,16 @@ def _scan(s: Scan) -> Outputs:
 
 
 def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:
-    """h, c and the gates of a direction, (N, channels, H, W)."""
+    """Returns h, c and the gates of a direction, (N, channels, H, W)."""
     x = None
     if s.weight_ih is not None:
         kernel = s.weight_ih[d].permute(2, 1, 3, 0).flatten(0, 1).unsqueeze(2)  # (G * h, channels, 1, taps)
         kernel = F.pad(kernel, (0, s.input_kernel - kernel.shape[3]))
         x = F.conv2d(images.flipped(images.alone, corner), kernel, padding=(0, s.input_kernel // 2))
     if s.x is not None:
-        given = images.clear_outside(_by_gate(s.x[d], s.weight_hh.shape[2]).permute(0, 3, 1, 2))
-        given = images.flipped(given, corner)
-        x = given if x is None else x + given
+        added = images.clear_outside(_by_gate(s.x[d], s.weight_hh.shape[2]).permute(0, 3, 1, 2))
+        added = images.flipped(added, corner)
+        x = added if x is None else x + added
     assert x is not None  # the operator has checked that there is x or input
     if s.bias is not None:
         x = x + s.bias[d].t().flatten()[:, None, None]
@@ -99,10 +99,10 @@ def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ..
 
 
 def _by_gate(rows: Tensor, hidden: int) -> Tensor:
-    """[..., G * h], from the kernels' order to a block of each gate."""
+    """Converts [..., G * h] from the kernels' order to a block for each gate."""
     return by_units(rows, hidden).transpose(-1, -2).flatten(-2)
 
 
 def _by_unit(blocks: Tensor, hidden: int) -> Tensor:
-    """The inverse of :func:`_by_gate`."""
+    """Inverts :func:`_by_gate`."""
     return gate_rows(blocks.unflatten(-1, (-1, hidden)).transpose(-1, -2))

@@ -1,7 +1,7 @@
-"""The operators on a GPU: the recurrence, and around it matrix products of torch.
+"""The operators on a GPU: a compiled recurrence, and matrix products of torch before and after it.
 
 The input-to-state map comes before the recurrence, the gradients of weights and of the initial states after it.
-csrc/operators/arguments.h has the shapes, csrc/operators/cuda/recurrence.h those of the recurrence.
+Shapes are in csrc/operators/arguments.h and csrc/operators/cuda/recurrence.h.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
         found["input"] = input_gradient(s, dx)
     for name, gradient in weight_gradients(g, dx, 1, neighbours).items():
         found[name] = _laid_out_as(s.operands[name], gradient.squeeze(1))
-    if g.wants("h0"):  # for each tap weight_hh times the sum of dx over the cells whose neighbour is outside
+    if g.wants("h0"):  # for each tap: weight_hh times the sum of dx over the pixels whose neighbour is outside
         outside = ops.border_sums(dx, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1]).flatten(2)
         rows = gate_rows(s.weight_hh.permute(0, 4, 1, 2, 3)).flatten(2).transpose(1, 2)
         found["h0"] = outside @ rows.to(outside.dtype)
@@ -62,12 +62,12 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Returns what the taps of each pixel read of a map, as of :data:`Neighbours`, by one kernel."""
+    """Returns the values that the taps of each pixel read, as a function of type :data:`Neighbours`, by one kernel."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 
 def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tensor:
-    """Returns the sums over each image of the gates' gradients times the c that they see, [D, B, 4, h]."""
+    """Returns the sums over each image of the gates' gradients times the c that each gate sees, [D, B, 4, h]."""
     s, c, hidden = g.scan, g.c, g.c.shape[-1]
     dx = dx.to(c.dtype)
     i, f, _, o = dx[..., : 4 * hidden].unflatten(-1, (hidden, 4)).unbind(-1)
@@ -81,5 +81,5 @@ def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tens
 
 def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
     """Returns the gradient of a weight or bias in the memory layout that the fake kernel gives it."""
-    given = torch.empty_like(weight)
-    return gradient if gradient.stride() == given.stride() else given.copy_(gradient)
+    expected = torch.empty_like(weight)
+    return gradient if gradient.stride() == expected.stride() else expected.copy_(gradient)

@@ -1,4 +1,4 @@
-"""The merge of a scan's directions, in torch, and its adjoint. ``"shift"`` moves the second direction down by a row."""
+"""Merges a scan's directions, in torch, and the adjoint. ``"shift"`` moves the second direction down by a row."""
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,10 @@ def merged(h: Tensor, merge: str, sizes: Tensor | None) -> Tensor:
 
 
 def unmerged(dy: Tensor, merge: str, sizes: Tensor | None, count: int) -> Tensor:
-    """Returns the gradient of the h of ``count`` directions, [B, H, W, D, h], from that of the merged map.
+    """Returns the gradient of h [B, H, W, D, h] of ``count`` directions from the gradient of the merged map.
 
-    The shift moves no gradient into an image from below it. Otherwise the recurrence ignores what is outside.
+    Gradients outside the images are cleared only for the shift, which would move them inside. The recurrence ignores
+    them.
     """
     if merge == "none":
         return dy

@@ -1,4 +1,4 @@
-"""Which CUDA kernel a recurrence gets, and how it is laid out: what the planner (csrc/cuda/plan.h) says."""
+"""Asks the planner (csrc/cuda/plan.h) which CUDA kernel a recurrence gets, and how the kernel is laid out."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ from .. import library
 
 
 class ResidentPlan(NamedTuple):
-    """What ``backend="native"`` launches on a GPU, in words.
+    """Describes what ``backend="native"`` launches on a GPU.
 
-    A kernel, its layout and the time that it should take; or ``"step path: "`` and the reason, which may be that it
-    should be faster. A time is expected by a model, unless it says that it comes from measurements on a card.
+    Either a kernel, its layout and its expected time, or ``"step path: "`` and the reason, for example that the step
+    path should be faster. A time comes from a model, unless the text says that a card was measured.
     """
 
     forward: str
@@ -34,7 +34,7 @@ def resident_plan(
     capability: tuple[int, int] | None = None,
     cell: str | None = None,
 ) -> ResidentPlan:
-    """Whether the resident CUDA kernels take a scan, which one, and how it is laid out; if not, why.
+    """Returns which resident CUDA kernel takes a scan and how it is laid out, or why none does.
 
     Args:
         height, width: of the map.
@@ -42,12 +42,13 @@ def resident_plan(
         diagonal, taps: the Diagonal LSTM has 2 taps, the Row LSTM an odd number.
         images, directions: the batch; 2 directions for a Diagonal BiLSTM, up to 4 with ``cell``.
         dtype: float32, float16 or bfloat16 (float64 always takes the step path). tf32: float32 maps, products in tf32.
-        capability: of the GPU, such as (9, 0); None is the current one, which no other number needs.
-        cell: of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes; None is PixelRNN's layers. ``diagonal`` and
-            ``taps`` are as they are by default then.
+        capability: of the GPU, such as (9, 0), which need not be there; None is the current GPU.
+        cell: of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes, with the default ``diagonal`` and ``taps``;
+            None is PixelRNN's layers.
 
     Raises:
         RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
+        TypeError, ValueError: an argument does not fit.
 
     Example:
         >>> resident_plan(32, 32, 128, images=1, dtype=torch.bfloat16, capability=(9, 0)).forward  # doctest: +SKIP

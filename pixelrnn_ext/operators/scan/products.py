@@ -1,4 +1,4 @@
-"""The matrix products around a recurrence, in torch: on a GPU all, elsewhere those for gradients of each image.
+"""The matrix products before and after a recurrence, in torch. A CPU needs them only for gradients of each image.
 
 A pixel's gates are a row of G * h values here: the four gates of each unit, then the fifth gates of all units.
 """
@@ -14,15 +14,15 @@ from .arguments import Gradients, Scan
 from .sizes import filled
 
 _SENSES = tuple(CORNERS.values())
-_MOST_TAPS = 4  # gathered at once. A unit has at least 4 gates, so 4 gathered states are no larger than dx
+_MOST_TAPS = 4  # gathered at once: a unit has at least 4 gates, so 4 gathered states are no larger than dx
 
-# (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> [D, B, H, W, taps, h]: the values
-# that the taps of each pixel read from the map.
+# (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> [D, B, H, W, taps, h]: returns the
+# values that the taps of each pixel read from the map.
 Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
 def input_to_state(s: Scan) -> Tensor | None:
-    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h]; None where nothing gives them."""
+    """Returns the pre-activations without the recurrent product, [D, B, H, W, G * h]; None without input and x."""
     if s.input is None or s.weight_ih is None:
         return s.x if s.x is None or s.bias is None else s.x + gate_rows(s.bias[:, None, None, None])
     directions, taps = s.weight_ih.shape[:2]
@@ -86,7 +86,7 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Returns the map that each tap reads, as of :data:`Neighbours`, by differentiable views and copies."""
+    """Returns the values that the taps read, as a function of type :data:`Neighbours`, by differentiable operations."""
     moves = state_moves(s)[first : first + count]
 
     def of_direction(d: int, down: int, right: int) -> Tensor:
@@ -133,7 +133,7 @@ def by_units(rows: Tensor, hidden: int) -> Tensor:
 
 
 def _input_neighbours(s: Scan) -> Tensor:
-    """Returns what the taps of the input read, [D, B, H, W, taps, channels]."""
+    """Returns the values that the taps of the input read, [D, B, H, W, taps, channels]."""
     assert s.input is not None and s.weight_ih is not None
     directions, taps = s.weight_ih.shape[:2]
     alone = filled(s.input, s.sizes, 0)

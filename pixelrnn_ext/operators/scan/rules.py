@@ -15,7 +15,7 @@ from .arguments import OPERANDS, SHARED, Gradients, Scan, state_dtype
 from .products import displaced_states, weight_gradients
 
 Operator = Callable[..., tuple[Tensor, ...]]
-# The axis of the images, and in the gradients of weights of the groups of images.
+# The axis of the images. In the gradients of weights it is the axis of the groups of images.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
 _AXES_OF_OUTPUTS = {"y": 0, "h": 0, "c": 1, "gates": 1}
 _AXES_OF_SAVED = _AXES_OF_OUTPUTS | {"dh": 0}
@@ -24,10 +24,10 @@ _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
 
 def _register() -> None:
-    """Registers everything, once the compiled library has defined the schemas."""
+    """Registers all rules. The compiled library must have defined the schemas."""
     library = register_rules("pixelrnn_ext")
-    # On a CPU the state is float32 whatever the autocast dtype is. The CUDA kernels keep c and accumulators in float32
-    # themselves, so there a scan runs in the autocast dtype, as torch's own matrix products do.
+    # On a CPU autocast leaves a scan in float32, for the precision of the state. The CUDA kernels keep c and
+    # accumulators in float32, so there a scan runs in the autocast dtype, as torch's own matrix products do.
     torch.library.register_autocast("pixelrnn_ext::scan", "cpu", torch.float32, lib=library)
     if why_no_cuda() is None:
         gpu.register("pixelrnn_ext", "cuda")
@@ -56,7 +56,7 @@ def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
     g = Gradients.bind(*args)
 
     def gradient(name: str) -> Tensor:
-        if name in _WEIGHTS:  # it has the operand's strides
+        if name in _WEIGHTS:  # whose gradients have the strides of the operands
             return torch.empty_like(g.scan.operands[name])
         like = g.scan.weight_hh
         return like.new_empty(g.shape(name), dtype=state_dtype(like.dtype) if name in SHARED else like.dtype)
@@ -78,13 +78,15 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
         return batching.each(op, info, in_dims, args)
     fields = *Gradients._fields[:-1], *Scan._fields
     saved = {place: _AXES_OF_SAVED[name] for place, name in enumerate(Gradients._fields) if name in _AXES_OF_SAVED}
-    given = {fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
-    folded, images = batching.fold(saved | given, info, in_dims, args)
+    operands = {fields.index(name): axis for name, axis in _AXES_OF_SCAN.items()}
+    folded, images = batching.fold(saved | operands, info, in_dims, args)
     g, groups = Gradients.bind(*folded), info.batch_size
-    of_weights = any(g.wants(name) for name in _WEIGHTS)
-    wanted = [name not in _WEIGHTS and (want or (name == "x" and of_weights)) for name, want in zip(OPERANDS, g.wanted)]
+    weights_wanted = any(g.wants(name) for name in _WEIGHTS)
+    wanted = [
+        name not in _WEIGHTS and (want or (name == "x" and weights_wanted)) for name, want in zip(OPERANDS, g.wanted)
+    ]
     found = dict(zip(OPERANDS, op(*g._replace(wanted=wanted, shares=True).flat)))
-    weights = weight_gradients(g, found["x"], groups, displaced_states) if of_weights else {}
+    weights = weight_gradients(g, found["x"], groups, displaced_states) if weights_wanted else {}
     if not g.wants("x"):
         found["x"] = found["x"].narrow(-1, 0, 0)
     for name, axis in _AXES_OF_GRADIENTS.items():
@@ -118,8 +120,8 @@ def _backward(
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
     with without_autocast(h.device.type):  # autocast is on where backward() is called inside its region
-        # Only the operator alone, or a second derivative, has gradients of the other outputs. Within a jvp the
-        # decomposition of scan_gradients would start a torch.func.vjp, which PyTorch forbids in the dispatcher then.
+        # The other outputs have gradients only in a second derivative, or where the operator is called by itself.
+        # Within a jvp PyTorch forbids the torch.func.vjp that scan_gradients' decomposition would start.
         if any(t is not None for t in others) or (outer is not None and autograd.within_jvp()):
             shares: dict[str, Tensor] = eager.pulled_back((dy, dh, dc, dgates), s, wanted)
             found = {name: t.sum(1) if name in SHARED else t for name, t in shares.items()}

@@ -1,4 +1,4 @@
-"""Runs a layer's problem on the backend that was asked for. Only here the operator's arguments are made of it."""
+"""Runs a layer's problem on the requested backend. Only this module makes the operator's arguments of it."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .problem import Problem
 from .products import gate_rows
 
 _PLACES = {corner: place for place, corner in enumerate(CORNERS)}
-_SUMS = "shift", "sum"  # merges that the operator computes; the others are made of h here
+_SUMS = "shift", "sum"  # merges that the operator computes; this module makes the others of h
 
 
 def run(problem: Problem, backend: str) -> Tensor:
@@ -24,7 +24,7 @@ def run(problem: Problem, backend: str) -> Tensor:
     problem.check()
     path = backends.choose(backend, problem.input.device)
     device, dtype = problem.input.device.type, result_dtype(problem.input)
-    # The CUDA kernels store halves and compute in float32; elsewhere halves are computed as float32 maps.
+    # The CUDA kernels store halves and compute in float32. Elsewhere maps of halves become float32 maps.
     problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         return (_by_reference(problem) if backend == "reference" else _by_operator(problem, path)).to(dtype)
@@ -46,7 +46,7 @@ def _by_reference(p: Problem) -> Tensor:
 
 
 def _by_operator(p: Problem, path: str | None) -> Tensor:
-    """Returns what the operator computes; without kernels, where ``path`` is None, what its decomposition computes."""
+    """Returns the result of the operator, or of its decomposition where ``path`` is None, without kernels."""
     scan = operands_of(p, path or "auto")
     y, h, _, _ = eager.scan(scan) if path is None else torch.ops.pixelrnn_ext.scan(*scan)
     if not scan.merges:
@@ -55,8 +55,11 @@ def _by_operator(p: Problem, path: str | None) -> Tensor:
 
 
 def operands_of(p: Problem, path: str) -> Scan:
-    """Returns the operator's arguments. The weights of one direction are views of its parameters, but for a mask, which
-    copies weight_ih; those of several directions are stacked copies."""
+    """Returns the operator's arguments.
+
+    The weights of one direction are views of its parameters, except that a mask copies weight_ih. The weights of
+    several directions are stacked copies.
+    """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
     live = kernel if p.mask_type is None else kernel // 2 + 1  # the mask removes the taps to the right
@@ -86,5 +89,5 @@ def operands_of(p: Problem, path: str) -> Scan:
 
 
 def _unit_major(weights: Tensor, gates: int) -> Tensor:
-    """(directions, gates * hidden, channels, taps) -> [directions, taps, hidden, gates, channels], a view."""
+    """Views (directions, gates * hidden, channels, taps) as [directions, taps, hidden, gates, channels]."""
     return weights.unflatten(1, (gates, -1)).permute(0, 4, 2, 1, 3)

@@ -9,10 +9,10 @@ from ..operands import check_integers, readable, shape
 
 
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
-    """TypeError or ValueError unless ``sizes`` may be those of the images of ``input`` (N, C, H, W).
+    """Raises TypeError or ValueError unless ``sizes`` may be the sizes of the images of ``input`` (N, C, H, W).
 
-    The values of those on a GPU are not looked at, which would wait for it, nor are those that torch.compile or
-    torch.vmap stands for: what uses them clamps them.
+    Values on a GPU are not read, which would wait for it, nor values that torch.compile or torch.vmap traces. Whoever
+    uses sizes clamps them.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape
@@ -24,7 +24,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
         raise ValueError(f"expected sizes on the CPU or on the input's device, {input.device}, got {sizes.device}")
     if torch.compiler.is_compiling() or sizes.device.type != "cpu" or readable(sizes) is not sizes:
         return
-    with _disable_current_modes():  # a trace has no use for it
+    with _disable_current_modes():  # keeps the reading out of traces
         values = sizes.tolist()
     for image, (h, w) in enumerate(values):
         if not (0 <= h <= height and 0 <= w <= width):
@@ -32,7 +32,7 @@ def check_sizes(sizes: Tensor, input: Tensor) -> None:
 
 
 def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
-    """(N, height, width): which pixels of the maps are their images'. Sizes are clamped."""
+    """Returns which pixels of the maps lie inside their images, (N, height, width). Sizes are clamped."""
     rows, columns = (
         torch.arange(size, device=device) < sizes[:, axis : axis + 1].to(device)
         for axis, size in enumerate((height, width))
@@ -41,21 +41,22 @@ def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> T
 
 
 def filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
-    """m [B, H, W, channels] with ``filling`` outside of the images, where there may be anything."""
+    """Returns m [B, H, W, channels] with ``filling`` outside the images, where m may hold any value, even NaN."""
     if sizes is None:
         return m
     return torch.where(inside_of(sizes, m.shape[1], m.shape[2], m.device)[..., None], m, filling)
 
 
 class Images:
-    """Images in the top left corners of their maps (N, C, H, W), all at once, whatever their sizes are, which are not
-    read but clamped. What lies outside of them in ``m`` may be NaN."""
+    """Images in the top left corners of their maps m (N, C, H, W), which are processed all at once.
+
+    Sizes are clamped and not read. ``alone`` is m with zeros outside the images, where m may be NaN. ``inside`` is
+    (N, 1, H, W), or None where all images fill their maps.
+    """
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
         self.alone: Tensor = m
         self.inside: Tensor | None = None
-        self._rows: tuple[Tensor, Tensor]
-        self._columns: tuple[Tensor, Tensor]
         if sizes is None:
             return
         sizes = sizes.to(m.device)
@@ -63,14 +64,14 @@ class Images:
             (torch.arange(size, device=m.device), sizes[:, axis : axis + 1].clamp(0, size))
             for axis, size in enumerate(m.shape[2:])
         )
-        self.inside = inside_of(sizes, m.shape[2], m.shape[3], m.device)[:, None]  # (N, 1, H, W)
+        self.inside = inside_of(sizes, m.shape[2], m.shape[3], m.device)[:, None]
         self.alone = self.clear_outside(m)
 
     def clear_outside(self, m: Tensor) -> Tensor:
         return m if self.inside is None else torch.where(self.inside, m, 0)
 
     def flipped(self, m: Tensor, corner: str) -> Tensor:
-        """As :func:`pixelrnn_ext.directions.flipped`, each image in its own rectangle."""
+        """Flips each image in its own rectangle, see :func:`pixelrnn_ext.directions.flipped`."""
         if self.inside is None:
             return flipped(m, corner)
         down, right = CORNERS[corner]
@@ -82,5 +83,5 @@ class Images:
 
 
 def _mirrored(place: Tensor, size: Tensor) -> Tensor:
-    """(N, length): which place comes to each one, when the first ``size`` (N, 1) places are mirrored."""
+    """Returns the indices that mirror the first ``size`` (N, 1) places, (N, length)."""
     return torch.where(place < size, size - 1 - place, place)
