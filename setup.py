@@ -5,7 +5,8 @@ The libraries hold no Python: torch loads them into every Python.
 PIXELRNN_NATIVE=auto|0|1     auto: _C is built where the C++ compiler takes the kernels, as GCC and Clang do. 0: pure
                              PyTorch. 1: fail where auto would leave _C out.
 PIXELRNN_CUDA=auto|0|1       auto: _C_cuda is built for the visible GPUs, where there is an NVRTC, as beside a torch for
-                             CUDA. 0: never. 1: fail where there is no NVRTC; without a GPU, build for all GPUs.
+                             CUDA. 0: never; `build_ext --inplace` leaves an earlier _C_cuda as it is. 1: fail where
+                             there is no NVRTC; without a GPU, build for all GPUs.
 TORCH_CUDA_ARCH_LIST         such as "8.0;9.0+PTX": builds _C_cuda for these, whatever is visible.
 PIXELRNN_OLD_LIBRARIES=1     the released wheel: for all GPUs, and for glibc 2.28 although it is built on a newer one.
 PIXELRNN_LINE_NUMBERS=1      the CUDA kernels name their source lines to profilers.
@@ -15,6 +16,7 @@ CUDA_HOME, CXX, MAX_JOBS     a toolkit with an NVRTC; the C++ compiler; how many
 import os
 import platform
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -41,7 +43,7 @@ TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
 # No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
 # run on threads that torch lends them, so that a process has one pool of threads, whichever compiler built this module.
-# -g0: the link drops what Python's own flags ask for, and which takes a quarter of the compiler's time.
+# -g0: Python's own flags ask for debugging information, which takes a quarter of the time, and which the link drops.
 CPU_FLAGS = ["-O2", "-g0"]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
@@ -54,7 +56,7 @@ def setting(variable):
 
 
 def run(*command):
-    """Exit status (None: it cannot be started) and everything the command printed."""
+    """Returns the exit status (None: it cannot be started) and everything that the command printed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
@@ -63,23 +65,23 @@ def run(*command):
 
 
 def cxx():
-    """The C++ compiler, which is the one that torch takes."""
+    """Returns the command of the C++ compiler, which is the one that torch takes."""
     return shlex.split(os.environ.get("CXX", "c++"))
 
 
 def why_not_native():
-    """None when the CPU kernels can be compiled, otherwise one sentence."""
+    """Returns None when the CPU kernels can be compiled, otherwise one sentence."""
     choice = setting("PIXELRNN_NATIVE")
     if choice == "0":
         return "PIXELRNN_NATIVE=0"
     compiler = cxx()
     name = shlex.join(compiler)
     with tempfile.TemporaryDirectory() as folder:
-        for what, arguments in {
-            "a library": [str(ROOT / "csrc/cpu/instruction_set.cpp"), "-shared", "-o", str(Path(folder, "library.so"))],
-            # The vectors, their shuffles and the instruction sets of single functions, as the kernels write them.
-            "the kernels": ["-fsyntax-only", *(str(ROOT / path) for path in files("cpu/tiles/*.cpp"))],
-        }.items():
+        library = [str(ROOT / "csrc/cpu/instruction_set.cpp"), "-shared", "-o", str(Path(folder, "library.so"))]
+        probes = {"a library": library}
+        if choice == "auto":  # with 1 the build itself says what the compiler does not take
+            probes["the kernels"] = ["-fsyntax-only", *(str(ROOT / path) for path in files("cpu/tiles/*.cpp"))]
+        for what, arguments in probes.items():
             status, output = run(*compiler, *CPU_FLAGS, "-std=c++17", "-fPIC", *arguments)
             if status is None:
                 return f"the C++ compiler {name!r} does not start ({output})"
@@ -91,7 +93,7 @@ def why_not_native():
 
 
 def choose_device_code(torch):
-    """(the compiler, the GPUs that it compiles for, None), or (None, None, why there is no device code)."""
+    """Returns (the compiler, the GPUs that it compiles for, None), or (None, None, why there is no device code)."""
     if setting("PIXELRNN_CUDA") == "0":
         return None, None, "PIXELRNN_CUDA=0"
     # 9.0a is 9.0 with instructions that the kernels do not use.
@@ -119,7 +121,7 @@ def files(pattern):
 
 
 def plan():
-    """The extension modules to build, and what pixelrnn_ext.build_config() will say of them."""
+    """Returns the modules to build, their commands, and what pixelrnn_ext.build_config() will say of them."""
     try:
         import torch
     except ImportError:
@@ -192,6 +194,16 @@ def record(package, distribution, build):
     (package / "_build_info.py").write_text(f"# Written by setup.py.\nBUILD = {info!r}\n")
 
 
+def facts_of_cuda_in_place():
+    """Returns the facts of the CUDA library that an earlier build in place left, or nothing where it left none.
+
+    The hash of the sources is among them: where the CUDA library is the older one, it must not pass for current.
+    """
+    library, info = ROOT / NAME / "_C_cuda.so", ROOT / NAME / "_build_info.py"
+    built = runpy.run_path(str(info))["BUILD"] if library.exists() and info.exists() else {}
+    return {fact: built[fact] for fact in ("cuda", "cuda_archs", "csrc", "why_no_cuda")} if built.get("cuda") else {}
+
+
 class BuildPy(build_py):
     """Records the build beside the Python files, and drops what an earlier build with other settings left there."""
 
@@ -218,12 +230,18 @@ def main():
         return
     ext_modules, commands, build = plan()
     BuildPy.build = build
-    if {"--inplace", "editable_wheel", "develop"} & set(sys.argv):
-        for name in {f"{NAME}._C", f"{NAME}._C_cuda"} - {module.name for module in ext_modules}:
-            Path(ROOT, *name.split(".")).with_suffix(".so").unlink(missing_ok=True)  # an earlier build's
+    in_place = "--inplace" in sys.argv
+    made = {module.name.rpartition(".")[2] for module in ext_modules}
+    if in_place and made and setting("PIXELRNN_CUDA") == "0" and (facts := facts_of_cuda_in_place()):
+        print(f"{NAME}: the CUDA library in place stays as it is", file=sys.stderr)
+        build |= facts
+        made.add("_C_cuda")
+    if in_place or {"editable_wheel", "develop"} & set(sys.argv):
+        for name in {"_C", "_C_cuda"} - made:
+            (ROOT / NAME / f"{name}.so").unlink(missing_ok=True)  # an earlier build's
     cmdclass = {"build_py": BuildPy, "bdist_wheel": Wheel, **commands}
     distribution = setup(ext_modules=ext_modules, cmdclass=cmdclass)
-    if "--inplace" in sys.argv:
+    if in_place:
         record(ROOT / NAME, distribution, build)
 
 
