@@ -148,6 +148,26 @@ def setup_names():
     return names
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monkeypatch):
+    """With its facts, since the older library has not the sources of the new one. It needs the CPU library."""
+    package = tmp_path / "pixelrnn_ext"
+    package.mkdir()
+    library, info = package / "_C_cuda.so", package / "_build_info.py"
+    earlier = {"cuda": "12.9", "cuda_archs": "9.0", "csrc": "old", "why_no_cuda": None}
+    new = {"cuda": None, "cuda_archs": None, "csrc": "new", "why_no_cuda": "PIXELRNN_CUDA=0"}
+    library.touch()
+    info.write_text(f"BUILD = {earlier}")
+    modules = [SimpleNamespace(name="pixelrnn_ext._C")] * native
+    distribution = SimpleNamespace(get_version=lambda: "1.0")
+    setup_names |= {"ROOT": tmp_path, "plan": lambda: (modules, {}, dict(new)), "setup": lambda **_: distribution}
+    monkeypatch.setenv("PIXELRNN_CUDA", "0")
+    monkeypatch.setattr("sys.argv", ["setup.py", "build_ext", "--inplace"])
+    setup_names["main"]()
+    assert library.exists() == native
+    assert runpy.run_path(str(info))["BUILD"] == {"version": "1.0"} | (earlier if native else new)
+
+
 def test_device_code_is_compiled_once(setup_names, tmp_path):
     """The tests of the kernels take a wheel's code, so nothing that it depends on may be missing from the key."""
     csrc, compiled = tmp_path / "csrc", []
