@@ -7,7 +7,7 @@
     python -m benchmarks.gpu_day --out DIR [--session N]
 
 from the root of the repository. A session first builds the kernels of this checkout where the installed ones are
-others, and ends where that fails. DIR gets results.json, with everything, after every case, and the logs. A
+others, and ends where that fails. DIR gets results.json, with everything, after every part, and the logs. A
 session that was interrupted goes on where it was, when it is started again with the same DIR. The report is printed;
 --report prints it again. Exit status: 0 when everything ran, whatever the verdict; 1 when something failed; 2
 without a GPU or with wrong arguments; 130 after Ctrl-C.
@@ -18,37 +18,28 @@ import sys
 from pathlib import Path
 
 from . import card, report
-from .day import Day, say
-from .parts import PARTS, SESSIONS, Budget
+from .child import say
+from .day import PARTS, SESSIONS, Budget, Day
 from .results import Results
 from .verdict import verdicts
-
-
-class List(argparse.Action):
-    """Needs no other argument, as --help."""
-
-    def __init__(self, **options):
-        super().__init__(nargs=0, **options)
-
-    def __call__(self, parser, *_):
-        for session, names in SESSIONS.items():
-            for name in names:
-                print(f"{session}  {name:10} {PARTS[name].most:4} s  {PARTS[name].what}")
-        parser.exit()
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_day", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="created where it is missing")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="created where it is missing")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--session", type=int, choices=SESSIONS, help="default: one after the other")
     chosen.add_argument("--report", action="store_true", help="print the report of what DIR holds, and end")
     chosen.add_argument("--only", metavar="PART[,PART]", help="these parts alone, and afresh")
-    parser.add_argument("--list", action=List, help="print the parts, and the seconds that each may take, and end")
+    parser.add_argument("--list", action="store_true", help="print the parts, and the seconds that each may take")
     parser.add_argument("--minutes", type=float, default=9.0, help="for a session (default: %(default)g)")
     options = parser.parse_args(argv)
+    if options.list:
+        return options
+    if options.out is None:
+        parser.error("the following arguments are required: --out")
     if options.report:
         options.sessions = []
     elif options.only is None:
@@ -72,6 +63,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     options = parse(argv)
+    if options.list:
+        for session, names in SESSIONS.items():
+            for name in names:
+                print(f"{session}  {name:10} {PARTS[name].most:4} s  {PARTS[name].what}")
+        return 0
     try:
         results = Results(options.out)
     except ValueError as error:
@@ -99,6 +95,6 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         if results.data["environment"]:
-            results.verdicts(verdicts(results.data["measurements"]))
-            print(report.markdown(results.data))
+            results.verdicts(verdicts(results.of("small", "large")))
+            print(report.markdown(results))
     return 1 if day.failed or results.unsaved else 0

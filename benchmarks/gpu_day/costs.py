@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import cost_table
-from .jobs import LAYOUT_JOBS
+from .jobs import JOBS
 
 # Until a block's first line begins, in cycles and in bytes of weights a cycle: the planner counts it apart
 # (csrc/cuda/plan.h).
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
 FULL = 0.75  # of a last wave of clusters: where it is emptier, a line's cycles cannot be told from the scan's time
-JOBS = {(job.case, job.precision): job for job in LAYOUT_JOBS}
+LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class Expected(NamedTuple):
@@ -50,7 +50,7 @@ def scan_us(result: dict) -> float | None:
 
 def clusters(result: dict, plan: Expected) -> int:
     """Of the whole scan."""
-    job = JOBS[result["case"], result["precision"]]
+    job = LAYOUT_JOBS[result["job"]]
     return -(-job.size[0] // plan.images) * job.directions
 
 
@@ -68,7 +68,7 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
     if whole and 0 < rest < FULL * plan.at_once:
         return None
     waves = whole + bool(rest)
-    job = JOBS[result["case"], result["precision"]]
+    job = LAYOUT_JOBS[result["job"]]
     # The weights of two taps.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
@@ -91,10 +91,9 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
     return cost_table.read().measured(card, figures), len(figures)
 
 
-def write_costs(folder: Path, results: dict) -> str:
+def write_costs(folder: Path, environment: dict, results: list[dict]) -> str:
     """Writes the table for csrc/cuda/costs.h; says how much of it was measured."""
-    card = results["environment"]["card"].split(",")[0]
-    table, count = measured_table(results["layouts"], card, results["environment"]["multiprocessors"])
+    table, count = measured_table(results, environment["card"].split(",")[0], environment["multiprocessors"])
     if not count:
         return "no table for the planner, since no layout's cycles are known"
     cost_table.write(table, folder / "costs.h")

@@ -1,27 +1,77 @@
-"""What each part of the day does."""
+"""The parts of the day, the sessions that run them, and the time that each gets."""
 
 import sys
-import tempfile
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from . import BUILT_IN_PLACE, ROOT, card, costs, pytest_runs, stoppable
-from .jobs import EXCHANGE_JOB, LARGE_JOBS, LAYOUT_JOBS, OPERATOR_JOBS, SMALL_JOBS
-from .parts import Budget
+from . import BUILT_IN_PLACE, ROOT, card, child, costs
+from .child import say
+from .jobs import JOBS
 from .results import Results
-from .run_job import START, run_job
-from .worker import Worker
+
+
+class Part(NamedTuple):
+    most: int  # seconds that it gets
+    least: int  # seconds that earlier parts leave to it
+    what: str
+
+
+PARTS = {
+    "build": Part(240, 0, "the kernels of this checkout for this card, where the installed ones are others"),
+    "check": Part(100, 100, "every kernel once, against float64"),
+    "layouts": Part(390, 60, "every layout of the small scans: which is the fastest, and which the planner takes"),
+    "exchange": Part(40, 20, "what blocks of a cluster exchange in a line, and a launch: constants of the planner"),
+    "operators": Part(
+        60, 20, "the operators of a scan by kernels: packing, scan, weight gradient; the step path; CUDA graphs"
+    ),
+    "small": Part(300, 100, "the small benchmarks, against the loops, the floors and cuDNN"),
+    "large": Part(240, 0, "the large benchmarks, and torch.compile of the loop"),
+    "tests": Part(150, 50, "the other tests on a GPU"),
+    "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
+}
+# Each begins with the build, so that no session measures other kernels than those of this checkout.
+SESSIONS = {
+    1: ["build", "check", "layouts", "exchange"],
+    2: ["build", "operators", "small", "large"],
+    3: ["build", "tests", "sanitizer"],
+}
+SCANS, MODELS = "tests/scan/cuda/card", "tests/models/test_card.py"
+KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/test_sanitizer.py"
+# What pytest runs, by part.
+TESTS = {
+    "check": [KERNELS, f"{MODELS}::test_a_training_step"],
+    "tests": [SCANS, MODELS, f"--ignore={KERNELS}", f"--ignore={SANITIZER}"],
+    "sanitizer": [SANITIZER],
+}
+TOOLS = 3  # of the sanitizer
+NO_TESTS = 5  # pytest's exit status
+
+
+class Budget:
+    """Divides the time of a session over its parts; what one leaves, the later ones have."""
+
+    def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
+        self._clock, self._parts, self._end = clock, parts, clock() + seconds
+
+    def left(self) -> float:
+        return self._end - self._clock()
+
+    def of(self, part: str) -> float:
+        """Seconds for a part that begins now."""
+        later = self._parts[self._parts.index(part) + 1 :]
+        return max(0.0, min(PARTS[part].most, self.left() - sum(PARTS[name].least for name in later)))
 
 
 class Day:
     def __init__(self, out: Path, results: Results):
         self.out, self.results = out, results
-        self.failed = self._again = False
+        self.failed = False
 
-    def record(self, part: str, status: str, note: str) -> None:
+    def record(self, part: str, status: str, note: str, **facts) -> None:
         self.failed |= status == "failed"
-        self.results.part(part, status, note)
+        self.results.part(part, status, note, **facts)
         say(f"{part}: {status}" + f", {note}" * bool(note))
         if self.results.unsaved:
             say(f"gpu_day: {self.results.unsaved}")
@@ -29,8 +79,9 @@ class Day:
     def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
         """Runs the parts that an earlier run has not finished; ``again``: all of them, afresh. False where the kernels
         cannot be built, after which nothing else is run."""
-        self._again = again
         for part in parts:
+            if again:
+                self.results.forget(part)
             if again or part == "build" or self.results.data["parts"][part]["status"] != "ok":
                 self.run(part, budget.of(part))
             if part == "build" and self.results.data["parts"][part]["status"] == "failed":
@@ -43,14 +94,14 @@ class Day:
     def run(self, part: str, seconds: float) -> None:
         """One part; its exception is its result."""
         self.results.part(part, "interrupted", "")
-        start = time.monotonic()
+        start, work = time.monotonic(), self.build if part == "build" else self.test if part in TESTS else self.measure
         try:
-            status, note = getattr(self, part)(seconds)
+            status, note, *failed = work(part, seconds)
         except Exception as error:
-            status, note = "failed", f"{type(error).__name__}: {error}"
-        self.record(part, status, f"{note}; {time.monotonic() - start:.0f} s")
+            status, note, failed = "failed", child.first_line(error), []
+        self.record(part, status, f"{note}; {time.monotonic() - start:.0f} s", failed=failed)
 
-    def build(self, seconds: float) -> tuple[str, str]:
+    def build(self, part: str, seconds: float) -> tuple[str, ...]:
         _, config = card.probe(self.out)
         reason = card.why_not(config)
         if reason is None:
@@ -60,8 +111,7 @@ class Day:
         if BUILT_IN_PLACE:
             command = ["setup.py", "build_ext", "--inplace"]
         environment = {"PIXELRNN_CUDA": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        log = self.out / "build.log"
-        status = stoppable.run([sys.executable, *command], log, seconds, ROOT, grace=2, **environment)
+        status = child.run([sys.executable, *command], self._log(part), seconds, ROOT, grace=2, **environment)
         if status is None:
             return "failed", f"stopped after {seconds:.0f} s; see build.log"
         _, config = card.probe(self.out)
@@ -71,105 +121,40 @@ class Day:
             return "failed", f"exit status {status}, and {still or 'the kernels run'}; see build.log"
         return "ok", f"built {card.kernels(config)}, since {reason}"
 
-    def check(self, seconds: float) -> tuple[str, str]:
-        return self._pytest("check", pytest_runs.CHECK, seconds)
+    def test(self, part: str, seconds: float) -> tuple[str, ...]:
+        """Returns the status, pytest's last line with the reasons of what was skipped, and its line of each failure."""
+        limit = max(1.0, seconds - child.GRACE)
+        environment = {
+            "COLUMNS": "300",  # of the lines on failures
+            "PIXELRNN_TUNE_TILES": "0",  # tiles that are measured would be others in every run
+            # A tool that takes longer is skipped.
+            "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
+        }
+        command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]
+        command += ["--continue-on-collection-errors", *TESTS[part]]  # of other modules
+        status = child.run(command, self._log(part), limit, ROOT, **environment)
+        lines = self._log(part).read_text(errors="replace").strip().splitlines() or ["nothing"]
+        skipped = [line for line in lines if line.startswith("SKIPPED ")]
+        failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+        note = "; ".join([lines[-1], *skipped])
+        if status is None:
+            return "failed", f"stopped after {limit:.0f} s; {note}", *failed
+        if status not in (0, NO_TESTS):
+            return "failed", note, *failed
+        # Tests that were skipped cover nothing, and a run that only skips is no run.
+        return "ok" if " passed" in lines[-1] else "not run", note
 
-    def tests(self, seconds: float) -> tuple[str, str]:
-        return self._pytest("tests", pytest_runs.OTHERS, seconds)
-
-    def sanitizer(self, seconds: float) -> tuple[str, str]:
-        each = (seconds - stoppable.GRACE - START) / pytest_runs.TOOLS  # a tool that takes longer is skipped
-        limit = {"PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, each):.0f}"}
-        return self._pytest("sanitizer", pytest_runs.SANITIZER, seconds, **limit)
-
-    def _pytest(self, part: str, selection: list[str], seconds: float, **environment: str) -> tuple[str, str]:
-        log, limit = self.out / f"{part}.log", max(1.0, seconds - stoppable.GRACE)
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder) / "report.xml"
-            command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", f"--junitxml={report}"]
-            command += ["--continue-on-collection-errors", *selection]  # of other modules
-            # Tiles that are measured would be others in every run.
-            status = stoppable.run(command, log, limit, ROOT, PIXELRNN_TUNE_TILES="0", **environment)
-            found = pytest_runs.read(report)
-        self.results.tests(part, found)
-        stopped = f"stopped after {limit:.0f} s; " if status is None else ""
-        return pytest_runs.judge(found, stopped, closing_line(log))
-
-    def layouts(self, seconds: float) -> tuple[str, str]:
-        status, note = self._bench("layouts", LAYOUT_JOBS, seconds, _measure_layouts, "layouts")
-        return status, f"{note}; {costs.write_costs(self.out, self.results.data)}"
-
-    def exchange(self, seconds: float) -> tuple[str, str]:
-        return self._bench("exchange", [EXCHANGE_JOB], seconds, _measure_exchange, "exchange")
-
-    def operators(self, seconds: float) -> tuple[str, str]:
-        return self._bench("operators", OPERATOR_JOBS, seconds, _measure_operators, "operators")
-
-    def small(self, seconds: float) -> tuple[str, str]:
-        return self._bench("small", SMALL_JOBS, seconds)
-
-    def large(self, seconds: float) -> tuple[str, str]:
-        return self._bench("large", LARGE_JOBS, seconds)
-
-    def _bench(self, part, jobs, seconds, work=None, table="measurements") -> tuple[str, str]:
+    def measure(self, part: str, seconds: float) -> tuple[str, ...]:
         """Jobs of which an earlier run has all results are not run again."""
-        end = time.monotonic() + seconds
-        if self._again:
-            self.results.forget(part)
-        worker = Worker(work or _measure)
-        ran, broken = 0, 0
-        try:
-            for job in jobs:
-                known = self.results.of(part, job, table)
-                measurements = [m for m in known if m["status"] != "not run"]
-                if not measurements or len(measurements) < len(known):
-                    put = partial(self.results.put, part, job, table=table)
-                    measurements = run_job(job, worker, end - time.monotonic(), put, measurements)
-                    put(measurements)
-                    say(f"{part}: {job}: {summary(measurements)}")
-                ran += all(m["status"] != "not run" for m in measurements)
-                broken += sum(m["status"] in ("failed", "mismatch") for m in measurements)
-        finally:
-            worker.close()
+        jobs = JOBS[part]
+        child.measure(part, jobs, self.results, seconds)
+        ran = sum(self.results.has(part, job) for job in jobs)
+        broken = sum(m["status"] in ("failed", "mismatch") for m in self.results.of(part))
         status = "failed" if broken else "ok" if ran == len(jobs) else "unfinished"
-        return status, f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
+        note = f"{ran} of {len(jobs)} jobs ran, {broken} results failed"
+        if part == "layouts":
+            note += f"; {costs.write_costs(self.out, self.results.data['environment'], self.results.of(part))}"
+        return status, note
 
-
-def _measure(request, report):
-    from .measure import measure  # here, in the worker: it imports the package that was just built
-
-    measure(*request, report)
-
-
-def _measure_layouts(request, report):
-    from .scans import measure_layouts
-
-    measure_layouts(*request, report)
-
-
-def _measure_operators(request, report):
-    from .scans import measure_operators
-
-    measure_operators(*request, report)
-
-
-def _measure_exchange(request, report):
-    from .exchange import measure_exchange
-
-    measure_exchange(*request, report)
-
-
-def closing_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].strip("= ") if lines else "nothing"
-
-
-def summary(measurements: list[dict]) -> str:
-    statuses = [m["status"] for m in measurements]
-    bad = [m for m in measurements if m["status"] in ("failed", "mismatch", "not run")]
-    notes = [f"{m['provider'] or 'all'}: {m['note']}" for m in bad]
-    return "; ".join([", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses)), *notes])
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    def _log(self, part: str) -> Path:
+        return self.out / f"{part}.log"

@@ -1,6 +1,6 @@
 """Measures the exchange between the blocks of a cluster, and a launch: what the planner's estimate takes as constants.
 
-worker.py gives it a process of its own. NVRTC compiles the kernel on the spot.
+NVRTC compiles the kernel on the spot.
 """
 
 import ctypes
@@ -131,30 +131,29 @@ def launch() -> dict:
     """Returns the time of a launch: of the smallest kernels in a row, which wait for the GPU or for the host."""
     import torch
 
-    from harness.gpu_timing import DeviceClock, called_seconds
+    from .clocks import DeviceClock, called_seconds
 
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}
 
 
-def measure_exchange(job, skip: set[str], report: Callable[[dict], None]) -> None:
+def measure_exchange(known: set[str], report: Callable[..., None], device: str = "cuda") -> None:
     """Reports the cycles of every exchange, and the time of a launch."""
     import torch
 
+    from .measure import attempt
+
     capability = torch.cuda.get_device_capability()
-    report({"providers": ["launch", *EXCHANGES]})
     gpu = None
-    for name in ["launch", *EXCHANGES]:
-        if name in skip:
+    for name in ("launch", *EXCHANGES):
+        if name in known:
             continue
-        report({"running": name})
-        if name == "launch":
-            result = {"status": "ok", **launch()}
-        elif capability < (9, 0):
-            note = "expected compute capability 9.0 or later, got {}.{}".format(*capability)
-            result = {"status": "cannot run", "note": note}
-        else:
-            gpu = gpu or Gpu(compile_kernel("{}.{}".format(*capability))[0])
-            result = {"status": "ok", **gpu.run(EXCHANGES[name])}
-        report({"provider": name, **result})
+        with attempt(name, report, device):
+            if name == "launch":
+                report(name, "ok", **launch())
+            elif capability < (9, 0):
+                report(name, "cannot run", "expected compute capability 9.0 or later, got {}.{}".format(*capability))
+            else:
+                gpu = gpu or Gpu(compile_kernel("{}.{}".format(*capability))[0])
+                report(name, "ok", **gpu.run(EXCHANGES[name]))

@@ -1,5 +1,12 @@
-"""What the GPU day measures: every case in every precision that it is timed in, the most important first."""
+"""What the GPU day measures: every case in every precision that it is timed in, the most important first.
 
+A job has a name, the seconds that it needs, and ``measure(known, report)``, which a process of its own runs
+(child.py). It measures the providers that are not ``known``, and calls ``report(provider, status, note="", **facts)``
+with "running" before a provider's first call, and with its result at once. It imports the package, which the day may
+have to build first.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .floors import FLOORS
@@ -26,6 +33,11 @@ class Job(NamedTuple):
     def __str__(self):
         return f"{self.case} {self.precision}{', compiled' * self.compiled}"
 
+    def measure(self, known: set[str], report: Callable[..., None]) -> None:
+        from .measure import measure
+
+        measure(self, known, report)
+
 
 class ScanJob(NamedTuple):
     """The operators of a Diagonal (Bi)LSTM's scan alone, or every layout of one of its passes."""
@@ -35,8 +47,6 @@ class ScanJob(NamedTuple):
     precision: str
     backward: bool | None = None  # which pass; None: all operators
     seconds: float = 5.0
-
-    compiled = False  # as a Job may be
 
     @property
     def lines(self) -> int:
@@ -52,47 +62,58 @@ class ScanJob(NamedTuple):
     def __str__(self):
         return f"{self.case} {self.precision}"
 
+    def measure(self, known: set[str], report: Callable[..., None]) -> None:
+        from .scans import measure_layouts, measure_operators
+
+        work = measure_operators if self.backward is None else measure_layouts
+        work(self, known, report)
+
 
 class ExchangeJob(NamedTuple):
-    """The exchange between the blocks of a cluster, and a launch (exchange.py)."""
+    """The exchange between the blocks of a cluster, and a launch."""
 
     case: str = "a line's exchange"
     precision: str = "bf16"
     seconds: float = 15.0
 
-    compiled = False  # as a Job may be
-
     def __str__(self):
         return self.case
 
+    def measure(self, known: set[str], report: Callable[..., None]) -> None:
+        from .exchange import measure_exchange
+
+        measure_exchange(known, report)
+
 
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# A batch that fills the GPU as a BiLSTM's layer does, and a batch of the papers in one direction.
-LAYOUT_JOBS = [
-    ScanJob((batch, *sizes), directions, precision, backward, seconds)
-    for precision in ("bf16", "tf32")
-    for batch, directions, seconds in ((256, 2, 12.0), (16, 1, 5.0))
-    for backward in (False, True)
-    for sizes in MAPS
-]
-EXCHANGE_JOB = ExchangeJob()
-OPERATOR_JOBS = [
-    ScanJob((batch, *sizes), 2, precision)
-    for precision in ("bf16", "tf32")
-    for batch in (256, 16)
-    for sizes in (MAPS[0], MAPS[2])
-]
-SMALL_JOBS = [
-    *(Job(case, precision) for precision in ("fp32", "bf16") for case in SMALL),
-    *(Job(case, precision) for precision in ("fp32", "bf16") for case in LIKE_LSTM),
-    *(Job(case, precision) for precision in ("fp32", "bf16") for case in LAYERS),
-    *(Job(case, precision) for precision in ("bf16", "fp32") for case in LSTM2D),
-    *(Job(case, precision) for precision in ("tf32", "fp16") for case in SMALL),
-]
-LARGE_JOBS = [
-    Job("diagonal B256 32x32 h128", "bf16", 20.0),
-    *(Job(case, precision, 20.0) for precision in ("bf16", "fp32") for case in LARGE),
-    Job("row k=3 B16 28x28 h16", "fp32", 60.0, compiled=True),
-    Job("diagonal B16 28x28 h16", "fp32", 90.0, compiled=True),
-]
-JOBS = SMALL_JOBS + LARGE_JOBS
+# By part. Layouts: a batch that fills the GPU as a BiLSTM's layer does, and a batch of the papers in one direction.
+JOBS = {
+    "layouts": [
+        ScanJob((batch, *sizes), directions, precision, backward, seconds)
+        for precision in ("bf16", "tf32")
+        for batch, directions, seconds in ((256, 2, 12.0), (16, 1, 5.0))
+        for backward in (False, True)
+        for sizes in MAPS
+    ],
+    "exchange": [ExchangeJob()],
+    "operators": [
+        ScanJob((batch, *sizes), 2, precision)
+        for precision in ("bf16", "tf32")
+        for batch in (256, 16)
+        for sizes in (MAPS[0], MAPS[2])
+    ],
+    "small": [
+        *(Job(case, precision) for precision in ("fp32", "bf16") for case in SMALL),
+        *(Job(case, precision) for precision in ("fp32", "bf16") for case in LIKE_LSTM),
+        *(Job(case, precision) for precision in ("fp32", "bf16") for case in LAYERS),
+        *(Job(case, precision) for precision in ("bf16", "fp32") for case in LSTM2D),
+        *(Job(case, precision) for precision in ("tf32", "fp16") for case in SMALL),
+    ],
+    "large": [
+        Job("diagonal B256 32x32 h128", "bf16", 20.0),
+        *(Job(case, precision, 20.0) for precision in ("bf16", "fp32") for case in LARGE),
+        Job("row k=3 B16 28x28 h16", "fp32", 60.0, compiled=True),
+        Job("diagonal B16 28x28 h16", "fp32", 90.0, compiled=True),
+    ],
+}
+BENCHMARKS = JOBS["small"] + JOBS["large"]

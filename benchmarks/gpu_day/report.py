@@ -27,22 +27,18 @@ NOTES = (
 )
 
 
-def markdown(results: dict) -> str:
-    facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in results["environment"].items()]
-    parts = [[name, part["status"], part.get("note", "")] for name, part in results["parts"].items()]
-    lines = verdicts(results["measurements"])
-    tables = {table: results.get(table, []) for table in Results.TABLES}
+def markdown(results: Results) -> str:
+    environment = results.data["environment"]
+    facts = [f"- {name}: {'unknown' if value is None else value}" for name, value in environment.items()]
+    parts = [[name, part["status"], part["note"]] for name, part in results.data["parts"].items()]
+    benchmarks = results.of("small", "large")
+    lines = verdicts(benchmarks)
     missing = [
-        f"- {m['case']} {m['precision']}, {m['provider'] or 'all providers'}: {m['status']} ({m['note']})"
-        for measurements in tables.values()
-        for m in measurements
+        f"- {m['job']}, {m['provider'] or 'the rest'}: {m['status']} ({m['note']})"
+        for m in results.data["measurements"]
         if m["status"] != "ok"
     ]
-    failed = [
-        f"- {part}: {test['test']}: {((test['message'] or '').splitlines() or ['no message'])[0]}"
-        for part, found in results["tests"].items()
-        for test in (found or {"failed": []})["failed"]
-    ]
+    failed = [f"- {name}: {test}" for name, part in results.data["parts"].items() for test in part.get("failed", [])]
     sections = [
         "# PixelRNN kernels on a GPU",
         "\n".join(facts),
@@ -50,10 +46,10 @@ def markdown(results: dict) -> str:
         "## Tests that failed\n\n" + ("\n".join(failed) or "None."),
         f"## Verdict\n\n{counts(lines)}",
         verdict_table(lines, True),
-        "## Layouts of a scan\n\n" + layouts_table(tables["layouts"], results["environment"].get("multiprocessors", 1)),
-        "## Exchange between blocks\n\n" + exchange_table(tables["exchange"]),
-        "## Operators\n\n" + operators_table(tables["operators"]),
-        "## Measurements\n\n" + measurements_table(results["measurements"]),
+        "## Layouts of a scan\n\n" + layouts_table(results.of("layouts"), environment.get("multiprocessors", 1)),
+        "## Exchange between blocks\n\n" + exchange_table(results.of("exchange")),
+        "## Operators\n\n" + operators_table(results.of("operators")),
+        "## Measurements\n\n" + measurements_table(benchmarks),
         "## Not measured\n\n" + ("\n".join(missing) or "Nothing was left out."),
         "## How\n\n" + "\n".join(f"- {note}" for note in NOTES),
     ]
@@ -71,7 +67,7 @@ def measurements_table(measurements: list[dict]) -> str:
     header += ["p20-p80, us", "peak MiB", "max error", "note"]
     lines = []
     for m in measurements:
-        if m["status"] == "ok":
+        if m["status"] == "ok" and m["provider"]:
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")
             line = [m["case"], m["precision"], m["provider"]]
             line += [cell(m, kind, mode) for kind in ("called", "device") for mode in modes]

@@ -2,16 +2,32 @@
 
 import json
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+PENDING = ("running", "checked", "not run")  # statuses of what a later run measures
+
+
+class Journal:
+    """Lines of JSON that a process adds to a file: what became of a job, and of its providers."""
+
+    def __init__(self, path: Path, job):
+        self._path, self._names = path, {"job": str(job), "case": job.case, "precision": job.precision}
+        self.statuses = {}  # the last of each provider; None is the job itself
+
+    def report(self, provider: str | None, status: str, note: str = "", **facts) -> None:
+        self.statuses[provider] = status
+        entry = {**self._names, "provider": provider, "status": status, "note": note, **facts}
+        with self._path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
 
 class Results:
-    """results.json: {"environment": {}, "parts": {name: {"status", "note"}}, "tests": {part: {}}, "layouts",
-    "exchange", "operators", "measurements", "verdicts": [{}]}; the tests as pytest_runs.read has them.
-    """
+    """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
 
-    TABLES = ("layouts", "exchange", "operators", "measurements")
+    A measurement is what a Journal has last of a provider. "failed" are pytest's lines on tests that failed.
+    """
 
     def __init__(self, folder: Path):
         """Goes on with what the folder already holds."""
@@ -19,10 +35,12 @@ class Results:
         self.clear()
         if self.path.exists():
             self.data |= json.loads(self.path.read_text())
+        for journal in folder.glob("*.jsonl"):  # of a day that was killed
+            self.merge(journal.stem)
+            self.stop(journal.stem)
 
     def clear(self) -> None:
-        self.data = {"environment": {}, "parts": {}, "tests": {}}
-        self.data |= {table: [] for table in (*self.TABLES, "verdicts")}
+        self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
         """Drops the results of another card or source, which are not mixed with this one's."""
@@ -32,28 +50,59 @@ class Results:
         self.data["environment"] = environment
         self.save()
 
-    def part(self, name: str, status: str, note: str) -> None:
-        self.data["parts"][name] = {"status": status, "note": note}
+    def part(self, name: str, status: str, note: str, **facts) -> None:
+        self.data["parts"][name] = {"status": status, "note": note, **facts}
         self.save()
 
-    def tests(self, part: str, found: dict | None) -> None:
-        self.data["tests"][part] = found
-        self.save()
-
-    def of(self, part: str, job, table: str = "measurements") -> list[dict]:
-        """Returns what is known of a part's job."""
-        return [m for m in self.data[table] if _is_of(m, part, job)]
-
-    def put(self, part: str, job, measurements: list[dict], table: str = "measurements") -> None:
-        """Replaces what is known of a part's job."""
-        others = [m for m in self.data[table] if not _is_of(m, part, job)]
-        self.data[table] = others + [{**m, "part": part} for m in measurements]
-        self.save()
+    def of(self, *parts: str) -> list[dict]:
+        return [m for m in self.data["measurements"] if m["part"] in parts]
 
     def forget(self, part: str) -> None:
-        """The measurements of a part that is run afresh."""
-        for table in self.TABLES:
-            self.data[table] = [m for m in self.data[table] if m.get("part") != part]
+        self.data["measurements"] = [m for m in self.data["measurements"] if m["part"] != part]
+
+    def journal(self, part: str) -> Path:
+        return self.path.with_name(f"{part}.jsonl")
+
+    def merge(self, part: str) -> None:
+        """Takes over what a part's process has written."""
+        journal = self.journal(part)
+        if journal.exists():
+            found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
+            for line in journal.read_text().splitlines():
+                with suppress(ValueError):  # the last line may be torn
+                    entry = {"part": part, **json.loads(line)}
+                    found[part, entry["job"], entry["provider"]] = entry
+            self.data["measurements"] = list(found.values())
+            self.save()
+            if self.unsaved is None:
+                journal.unlink()
+
+    def has(self, part: str, job) -> bool:
+        """Whether a job was finished."""
+        return any(m["provider"] is None for m in self._finished(part, job))
+
+    def known(self, part: str, job) -> set[str]:
+        """The providers whose results are there."""
+        return {m["provider"] for m in self._finished(part, job)}
+
+    def _finished(self, part: str, job) -> Iterator[dict]:
+        return (m for m in self.of(part) if m["job"] == str(job) and m["status"] not in PENDING)
+
+    def stop(self, part: str) -> None:
+        """What a part was stopped at has not run."""
+        self._settle([m for m in self.of(part) if m["status"] in PENDING[:2]], "not run", "stopped")
+
+    def fail(self, part: str, why: str) -> None:
+        """The providers that ran when the process ended have failed; the job where none ran."""
+        running = [m for m in self.of(part) if m["status"] == "running"]
+        self._settle([m for m in running if m["provider"]] or running, "failed", why)
+        if not running:
+            raise RuntimeError(why)
+
+    def _settle(self, measurements: list[dict], status: str, note: str) -> None:
+        for m in measurements:
+            m.update(status=status, note=m["note"] or note)
+        self.save()
 
     def verdicts(self, lines: list) -> None:
         self.data["verdicts"] = [line._asdict() for line in lines]
@@ -71,7 +120,3 @@ class Results:
             self.unsaved = f"cannot write {self.path}: {error.strerror}"
             with suppress(OSError):
                 draft.unlink()
-
-
-def _is_of(measurement, part, job):
-    return (measurement["part"], measurement["case"], measurement["precision"]) == (part, job.case, job.precision)

@@ -1,8 +1,4 @@
-"""Measures the operators of a scan for the GPU day: every layout of one pass, or each operator's kernels.
-
-worker.py gives it a process of its own. Both report {"providers": names}, {"running": name} before a provider's first
-call, and its result at once, so that one that breaks the GPU costs no other.
-"""
+"""Measures the operators of a scan for the GPU day: every layout of one pass, or each operator's kernels."""
 
 import math
 from collections.abc import Callable
@@ -10,17 +6,15 @@ from functools import partial
 
 import torch
 
-from harness.gpu_timing import DeviceClock, called_seconds
 from helpers.kernels import kernels  # the rows of variants.csv, by tests/
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
 from pixelrnn_ext.operators.scan.gpu import neighbour_states
 from pixelrnn_ext.operators.scan.products import weight_gradients
 
-from . import ROOT
+from .clocks import DeviceClock, called_seconds, kernel_microseconds, sm_megahertz
 from .jobs import ScanJob
-from .kernels import kernel_microseconds, sm_megahertz
-from .measure import recover
+from .measure import attempt
 from .providers import PRECISIONS, captured, use
 
 MOST_GROUPS = 8
@@ -79,70 +73,55 @@ class Scan:
         return found
 
 
-def measure_layouts(job: ScanJob, skip: set[str], report: Callable[[dict], None], device="cuda", ops=None) -> None:
+def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], device="cuda", ops=None) -> None:
     """A result has "plan", "chosen", "error", "call_us", "device_us", "mhz", "times": {kernel: [launches, us]}."""
     scan = Scan(job, device, ops)
     chosen = scan.plan("auto")
     layouts = scan.layouts() | {"step": chosen if chosen.startswith("step path") else "step path"}
-    providers = sorted(layouts, key=lambda path: layouts[path] != chosen)  # the planner's choice first
-    report({"providers": providers})
     h, c, gates = scan.forward("step")
     expected = scan.backward("step", c, gates)[0] if job.backward else h
+    best, bound = math.inf, TOLERANCE[job.precision]
+    for path in sorted(layouts, key=lambda path: layouts[path] != chosen):  # the planner's choice first
+        if path in known:
+            continue
+        run = partial(scan.backward, path, c, gates) if job.backward else partial(scan.forward, path)
+        with attempt(path, report, device):
+            error = ((run()[0] - expected).abs().max().float() / expected.abs().max().float()).item()
+            result = {"plan": layouts[path], "chosen": layouts[path] == chosen, "error": error}
+            if error <= bound:
+                result |= _times(run, device, best)
+                report(path, "ok", **result)
+                best = min(best, result.get("call_us", math.inf))
+            else:
+                note = f"differs from the step path by {error:.1e}, allowed {bound:.0e}"
+                report(path, "mismatch", note, **result)
 
-    def run(path):
-        return scan.backward(path, c, gates)[0] if job.backward else scan.forward(path)[0]
 
-    best = math.inf
-    for path in providers:
-        if path not in skip:
-            result = {"plan": layouts[path], "chosen": layouts[path] == chosen}
-            bound = TOLERANCE[job.precision]
-            result = _provider(path, partial(run, path), report, device, result, expected, bound, best)
-            best = min(best, result.get("call_us", math.inf))
-
-
-def measure_operators(job: ScanJob, skip: set[str], report: Callable[[dict], None], device="cuda", ops=None) -> None:
+def measure_operators(job: ScanJob, known: set[str], report: Callable[..., None], device="cuda", ops=None) -> None:
     """A result has "call_us", "device_us", "mhz", "times": {kernel: [launches, microseconds]}."""
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")
     dx = scan.backward("step", c, gates)[0]
     functions = {
-        "forward": lambda: scan.forward("auto")[0],
-        "backward": lambda: scan.backward("auto", c, gates)[0],
+        "forward": lambda: scan.forward("auto"),
+        "backward": lambda: scan.backward("auto", c, gates),
         "weight gradient": lambda: scan.weight_gradient(dx, h, c, gates),
-        "step forward": lambda: scan.forward("step")[0],
-        "step backward": lambda: scan.backward("step", c, gates)[0],
+        "step forward": lambda: scan.forward("step"),
+        "step backward": lambda: scan.backward("step", c, gates),
     }
     if device == "cuda":
         functions |= {f"{name}, CUDA graph": graphed(functions[name]) for name in list(functions)}
-    report({"providers": list(functions)})
     for name, function in functions.items():
-        if name not in skip:
-            _provider(name, function, report, device, {})
+        if name not in known:
+            with attempt(name, report, device):
+                function()
+                report(name, "ok", **_times(function, device))
 
 
-def _provider(name, function, report, device, result, expected=None, bound=None, best=math.inf):
-    """What was reported."""
-    report({"running": name})
-    try:
-        output = function()
-        if expected is not None:
-            result["error"] = ((output - expected).abs().max().float() / expected.abs().max().float()).item()
-        if expected is not None and not result["error"] <= bound:
-            note = f"differs from the step path by {result['error']:.1e}, allowed {bound:.0e}"
-            result |= {"status": "mismatch", "note": note}
-        else:
-            result |= {"status": "ok", **(_times(function, best) if device == "cuda" else {})}
-    except Exception as error:
-        line = (str(error).replace(f"{ROOT}/", "").strip().splitlines() or ["no message"])[0]
-        result |= {"status": "failed", "note": f"{type(error).__name__}: {line}"[:300]}
-        recover(device)
-    report({"provider": name, **result})
-    return result
-
-
-def _times(function, best) -> dict:
+def _times(function, device, best=math.inf) -> dict:
     """Of a function that was called before. One that takes far longer than ``best`` microseconds is timed once."""
+    if device != "cuda":
+        return {}
     once = 1e6 * called_seconds(function, 1)
     if once > HOPELESS * best:
         return {"call_us": once, "note": f"more than {HOPELESS} times the best: called once"}

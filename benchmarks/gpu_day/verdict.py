@@ -5,18 +5,8 @@ from typing import NamedTuple
 
 from harness.alone import grid
 
-from .floors import (
-    BACKWARD_TARGET,
-    DIRECTIONS_TARGET,
-    FLOORS,
-    FORWARD_TARGET,
-    GATES_TARGET,
-    LOOP_TARGET,
-    LSTM_TARGET,
-    RAGGED_TARGET,
-    floor,
-)
-from .jobs import JOBS, LIKE_LSTM, LSTM2D
+from . import floors
+from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
 
 PATHS = ("resident", "step")  # the first of them that ran is judged
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
@@ -37,11 +27,10 @@ class Verdict(NamedTuple):
 
 def verdicts(measurements: list[dict]) -> list[Verdict]:
     """One line for everything that is demanded, run or not."""
-    found = {(m["case"], m["precision"], m["provider"]): m for m in measurements}
+    found = {(m["job"], m["provider"]): m for m in measurements}
     lines = []
-    jobs = dict.fromkeys((job.case, job.precision) for job in JOBS if not job.compiled)
-    for case, precision in jobs:
-        if case in FLOORS:
+    for case, precision, *_ in (job for job in BENCHMARKS if not job.compiled):
+        if case in floors.FLOORS:
             lines += _scan(case, precision, found)
         elif case in LIKE_LSTM:
             lines += _like_lstm(case, precision, found)
@@ -53,33 +42,33 @@ def verdicts(measurements: list[dict]) -> list[Verdict]:
 def _scan(case, precision, found) -> Iterator[Verdict]:
     paths = [_measurement(case, precision, path, found) for path in PATHS]
     judged = next((m for m in paths if m["status"] != "cannot run"), paths[-1])
-    required = FLOORS[case].required
-    least = floor(case, precision)
-    for mode, target in (("forward", FORWARD_TARGET), ("backward", BACKWARD_TARGET)):
-        microseconds, bound = getattr(least, mode), target if required else None
+    by_precision, required = floors.FLOORS[case]
+    for mode, target in (("forward", floors.FORWARD_TARGET), ("backward", floors.BACKWARD_TARGET)):
+        microseconds, bound = getattr(by_precision[precision], mode), target if required else None
         yield _line(case, precision, mode, judged, f"floor {microseconds:g} us", ("device", mode), microseconds, bound)
-    bound = LOOP_TARGET if required else None
+    bound = floors.LOOP_TARGET if required else None
     yield _line(case, precision, "forward+backward", judged, LOOP, ("called", "forward+backward"), None, bound)
 
 
 def _like_lstm(case, precision, found) -> Iterator[Verdict]:
     layer = _measurement(case, precision, LAYER, found)
     for kind, name in (("called", "forward+backward, as called"), ("device", "forward+backward, on the GPU")):
-        yield _line(case, precision, name, layer, LSTM, (kind, "forward+backward"), None, LSTM_TARGET)
+        yield _line(case, precision, name, layer, LSTM, (kind, "forward+backward"), None, floors.LSTM_TARGET)
 
 
 def _lstm2d(case, precision, found) -> Iterator[Verdict]:
     layer = _measurement(case, precision, LAYER, found)
-    targets = [(FOUR_GATES, GATES_TARGET)]
-    targets += [(ONE_DIRECTION, DIRECTIONS_TARGET)] if "4 directions" in case else []
-    targets += [(PADDED, RAGGED_TARGET)] if "ragged" in case else []
+    targets = [(FOUR_GATES, floors.GATES_TARGET)]
+    targets += [(ONE_DIRECTION, floors.DIRECTIONS_TARGET)] if "4 directions" in case else []
+    targets += [(PADDED, floors.RAGGED_TARGET)] if "ragged" in case else []
     for other, target in targets:
         yield _line(case, precision, "forward+backward", layer, other, ("device", "forward+backward"), None, target)
 
 
 def _measurement(case, precision, provider, found) -> dict:
-    whole_case = found.get((case, precision, None), {"status": "not run"})
-    return found.get((case, precision, provider), {**whole_case, "provider": provider})
+    job = f"{case} {precision}"
+    whole_job = found.get((job, None), {"status": "not run"})
+    return found.get((job, provider), {**whole_job, "provider": provider})
 
 
 def _line(case, precision, quantity, measurement, against, where, floor_us, target) -> Verdict:

@@ -1,21 +1,39 @@
-"""Work for benchmarks/gpu_day/worker.py that goes wrong. A module of its own, since a spawned process imports it."""
+"""A job of benchmarks/gpu_day that goes wrong. A module of its own, since a spawned process imports it."""
 
 import os
 import signal
 import time
+from typing import NamedTuple
 
 
-def work(request, report):
-    """Reports each item, and does what it says."""
-    for item in request:
-        report(item)
-        if item == "exit":
-            os._exit(3)
-        if item == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if item == "hang":
-            time.sleep(60)
-        if item == "raise":
-            raise SystemExit(4)
-        if item == "error":
-            raise RuntimeError("broken\nin many words")
+class Work(NamedTuple):
+    """Measures a provider for each word, and does what the word says."""
+
+    words: str
+    case: str = "a case"
+    precision: str = "fp32"
+    seconds: float = 0.5
+
+    def __str__(self):
+        return self.words
+
+    def measure(self, known, report):
+        for word in self.words.split():
+            if word in known:
+                continue
+            report(word, "running")
+            if word == "exit":
+                os._exit(3)
+            if word == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if word == "hang":
+                time.sleep(60)
+            if word == "raise":
+                raise SystemExit(4)
+            if word == "error":
+                raise RuntimeError("broken\nin many words")
+            report(word, "checked" if word == "later" else "ok")
+        if "nobody" in self.words:
+            os._exit(5)
+        if "later" in self.words:
+            report("later", "ok")

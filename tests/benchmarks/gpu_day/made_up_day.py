@@ -10,29 +10,23 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
         entry = {"median": median, "p20": median, "p80": median, "rounds": 5, "over": over or {}, "bound": bound}
         return dict.fromkeys(("forward", "backward", "forward+backward"), entry)
 
-    result = {"case": case, "precision": precision, "provider": provider, "status": status, "note": "because"}
+    names = {"part": "small", "job": f"{case} {precision}", "case": case, "precision": precision, "provider": provider}
+    result = {**names, "status": status, "note": "because"}
     return {**result, "called": modes(called), "device": modes(device)} if status == "ok" else result
 
 
-def ok(name):
-    return {"provider": name, "status": "ok"}
+class Report:
+    """What a job reports: ``results`` {provider: {}} without the empty notes, each announced before."""
 
+    def __init__(self):
+        self.results, self.running = {}, []
 
-class Scripted:
-    """A worker that answers each request from a list: events, and perhaps an exception in the end."""
-
-    def __init__(self, *answers):
-        self.answers, self.requests = list(answers), []
-
-    def ask(self, request, seconds):
-        self.requests.append((request, seconds))
-        for event in self.answers.pop(0):
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-
-    def close(self):
-        pass
+    def __call__(self, provider, status, note="", **facts):
+        if status == "running":
+            self.running.append(provider)
+        else:
+            assert provider in self.running
+            self.results[provider] = {"status": status, **({"note": note} if note else {}), **facts}
 
 
 PLAN = (
@@ -49,7 +43,7 @@ def plan_text(kernel="forward_bf16_2_1_256_single", blocks=1, threads=256, at_on
 def layout(provider, us, *, chosen=False, times=True, case="diagonal B16 28x28 h16, forward", **others):
     plan = others.setdefault("plan", plan_text())
     kernels = {"pack_bf16": (1, 2.0), plan.partition(":")[0]: (1, us)} if times else {}
-    names = {"case": case, "precision": "bf16", "provider": f"resident:{provider}"}
+    names = {"job": f"{case} bf16", "case": case, "precision": "bf16", "provider": f"resident:{provider}"}
     measured = {"times": kernels, "call_us": us + 9, "device_us": us + 3, "mhz": 1700.0, "error": 1e-3}
     return {**names, "status": "ok", "chosen": chosen, **measured, **others}
 

@@ -50,10 +50,10 @@ def test_the_planners_table_from_measurements(tmp_path):
     assert new[kernel][1].line == pytest.approx(1.5 * old[kernel][1].line)
     assert new[other][0].line == pytest.approx(2 * old[other][0].line)
 
-    data = {"environment": {"card": "a card, 80 GiB", "multiprocessors": 132}, "layouts": results}
-    said = write_costs(tmp_path, data)
+    environment = {"card": "a card, 80 GiB", "multiprocessors": 132}
+    said = write_costs(tmp_path, environment, results)
     assert said == f"2 of {4 * len(before.rows)} figures of the planner's table measured: costs.h, for csrc/cuda"
     written = cost_table.read(tmp_path / "costs.h")
     assert written.source == after.source and [row.kernel for row in written.rows] == list(old)
-    nothing = write_costs(tmp_path, {**data, "layouts": [layout("2_1_256:1:4", exact, times=False)]})
+    nothing = write_costs(tmp_path, environment, [layout("2_1_256:1:4", exact, times=False)])
     assert nothing == "no table for the planner, since no layout's cycles are known"

@@ -1,121 +1,110 @@
-"""The jobs of a GPU day, and the process that runs them (benchmarks/gpu_day/jobs.py, run_job.py, worker.py)."""
+"""The jobs of a GPU day, and the processes that run them (benchmarks/gpu_day/jobs.py, child.py, results.py)."""
+
+import sys
+import time
 
 import pytest
 
+from gpu_day import child
 from gpu_day.floors import FLOORS
-from gpu_day.jobs import JOBS, LAYOUT_JOBS, OPERATOR_JOBS, Job
+from gpu_day.jobs import BENCHMARKS, JOBS
 from gpu_day.providers import CASES, PRECISIONS
-from gpu_day.run_job import START, run_job
-from gpu_day.worker import Gone, TimedOut, Worker
-from helpers.workers import work
-
-from .made_up_day import MNIST, Scripted, ok
+from gpu_day.results import Journal, Results
+from helpers.workers import Work
 
 
 def test_every_job_has_a_case_and_every_floor_its_jobs():
-    assert len(set(JOBS)) == len(JOBS)
-    assert {job.case for job in JOBS} == set(CASES) and {job.precision for job in JOBS} == set(PRECISIONS)
-    assert {(case, p) for case in FLOORS for p in ("fp32", "bf16")} <= {(job.case, job.precision) for job in JOBS}
-    assert [job.precision for job in JOBS[:8]] == ["fp32"] * 4 + ["bf16"] * 4
+    assert len(set(BENCHMARKS)) == len(BENCHMARKS)
+    assert {job.case for job in BENCHMARKS} == set(CASES) and {job.precision for job in BENCHMARKS} == set(PRECISIONS)
+    assert {(case, p) for case in FLOORS for p in ("fp32", "bf16")} <= {(job.case, job.precision) for job in BENCHMARKS}
+    assert [job.precision for job in BENCHMARKS[:8]] == ["fp32"] * 4 + ["bf16"] * 4
+    for jobs in JOBS.values():
+        assert len({str(job) for job in jobs}) == len(jobs)
 
 
 def test_the_scans_of_the_day():
-    assert len({job.case + job.precision for job in LAYOUT_JOBS}) == len(LAYOUT_JOBS)
-    assert {(job.size[0], job.size[1:], job.precision, job.backward) for job in LAYOUT_JOBS} == {
+    layouts, operators = JOBS["layouts"], JOBS["operators"]
+    assert {(job.size[0], job.size[1:], job.precision, job.backward) for job in layouts} == {
         (batch, sizes, precision, backward)
         for batch in (16, 256)
         for sizes in ((28, 28, 16), (28, 28, 64), (32, 32, 128))
         for precision in ("bf16", "tf32")
         for backward in (False, True)
     }
-    assert LAYOUT_JOBS[0].case == "diagonal B256 28x28 h16, both directions, forward" and LAYOUT_JOBS[0].lines == 55
-    assert [job.size[0] for job in LAYOUT_JOBS] == 2 * (6 * [256] + 6 * [16])  # bf16, then tf32
-    assert {job.size[0] for job in OPERATOR_JOBS} == {16, 256} and {job.directions for job in OPERATOR_JOBS} == {2}
+    assert str(layouts[0]) == "diagonal B256 28x28 h16, both directions, forward bf16" and layouts[0].lines == 55
+    assert [job.size[0] for job in layouts] == 2 * (6 * [256] + 6 * [16])  # bf16, then tf32
+    assert {job.size[0] for job in operators} == {16, 256} and {job.directions for job in operators} == {2}
 
 
-def keep(results):
-    raise AssertionError(f"expected no Ctrl-C, got one that keeps {results}")
+def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
+    """Runs jobs that go wrong, and need so many seconds. Returns {job: {provider: (status, note)}}."""
+    results = Results(folder)
+    child.measure("small", [Work(job, seconds=needed) for job in words], results, seconds, start)
+    assert not list(folder.glob("*.jsonl"))
+    found = {}
+    for m in Results(folder).of("small"):
+        assert (m["case"], m["precision"]) == ("a case", "fp32")
+        found.setdefault(m["job"], {})[m["provider"]] = m["status"], m["note"]
+    return found
 
 
-@pytest.fixture
-def job():
-    return Job(MNIST, "fp32", seconds=10.0)
-
-
-PROVIDERS = {"providers": ["good loop", "step", "resident"]}
-
-
-def statuses(measurements):
-    assert all((m["case"], m["precision"]) == (MNIST, "fp32") for m in measurements)
-    return {m["provider"]: m["status"] for m in measurements}
-
-
-def test_a_job_without_time_is_listed_as_not_run(job):
-    worker = Scripted()
-    (result,) = run_job(job, worker, 9.0, keep)
-    assert (result["status"], result["provider"], result["note"]) == ("not run", None, "9 s left, it is given 10 s")
-    assert not worker.requests
-
-
-def test_a_provider_that_crashes_costs_the_others_nothing(job):
-    worker = Scripted(
-        [PROVIDERS, {"running": "good loop"}, {"running": "step"}, Gone("its process ended with SIGSEGV")],
-        [{"running": "resident"}, {"running": None}, ok("good loop"), ok("resident")],
-    )
-    measurements = run_job(job, worker, 100.0, keep)
-    assert statuses(measurements) == {"step": "failed", "good loop": "ok", "resident": "ok"}
-    assert measurements[0]["note"] == "its process ended with SIGSEGV"
-    (_, first), (again, _) = worker.requests
-    assert first == 2 * 10 + START and again == (job, {"step"})
-
-
-def test_known_results_are_not_measured_again(job):
-    known = [{"case": MNIST, "precision": "fp32", "provider": "step", "status": "ok", "note": "of an earlier run"}]
-    worker = Scripted([PROVIDERS, {"running": "resident"}, ok("resident"), ok("good loop")])
-    measurements = run_job(job, worker, 100.0, keep, known)
-    assert measurements[0] == known[0]
-    assert statuses(measurements) == {"step": "ok", "resident": "ok", "good loop": "ok"}
-    assert worker.requests[0][0] == (job, {"step"})
-    assert run_job(job, worker, 9.0, keep, known)[0] == known[0]
-
-
-def test_a_crash_of_no_one_in_particular_fails_all(job):
-    gone = Gone("its process ended with exit status 1")
-    assert statuses(run_job(job, Scripted([gone]), 100.0, keep)) == {None: "failed"}
-    during_timing = [PROVIDERS, {"provider": "step", "status": "cannot run"}, {"running": None}, gone]
-    expected = {"step": "cannot run", "good loop": "failed", "resident": "failed"}
-    assert statuses(run_job(job, Scripted(during_timing), 100.0, keep)) == expected
-    # A job that its own limit ends has failed; one that the end of the part ends has not run.
-    hung = [PROVIDERS, {"running": None}, TimedOut("no answer within 40 s")]
-    assert set(statuses(run_job(job, Scripted(hung), 100.0, keep)).values()) == {"failed"}
-    assert set(statuses(run_job(job, Scripted(hung), 30.0, keep)).values()) == {"not run"}
-
-
-def test_the_loop_beside_the_compiled_one_is_not_listed_twice(job):
-    name = "good loop, compiled"
-    worker = Scripted([{"providers": ["good loop", name]}, ok("good loop"), ok(name)])
-    assert statuses(run_job(job._replace(compiled=True), worker, 100.0, keep)) == {name: "ok"}
-    assert statuses(run_job(job._replace(compiled=True), worker, 0.0, keep)) == {name: "not run"}
+OK = ("ok", "")
 
 
 @pytest.mark.parametrize(
-    ("item", "seconds", "message"),
+    ("words", "expected"),
     [
-        ("exit", 30, "its process ended with exit status 3"),
-        ("crash", 30, "its process ended with SIGSEGV"),
-        ("raise", 30, "its process ended with exit status 4"),
-        ("error", 30, "its process raised RuntimeError: broken"),
-        ("hang", 1, "no answer within 1 s"),
+        ("a exit b", {"exit": ("failed", "its process ended with exit status 3"), "b": OK, None: OK}),
+        ("a crash b", {"crash": ("failed", "its process ended with SIGSEGV"), "b": OK, None: OK}),
+        ("a raise b", {"raise": ("failed", "its process ended with exit status 4"), "b": OK, None: OK}),
+        # Nobody in particular ended the process.
+        ("a nobody", {"nobody": OK, None: ("failed", "its process ended with exit status 5")}),
+        # One whose result is not there yet is measured again.
+        ("later a exit", {"later": OK, "exit": ("failed", "its process ended with exit status 3"), None: OK}),
     ],
 )
-def test_worker(item, seconds, message):
-    worker = Worker(work)
-    try:
-        assert list(worker.ask(["a", "b"], 30)) == ["a", "b"]
-        got = []
-        with pytest.raises(Gone) as gone:
-            got.extend(worker.ask([item], seconds))
-        assert str(gone.value) == message and isinstance(gone.value, TimedOut) == (item == "hang")
-        assert list(worker.ask(["c"], 30)) == ["c"]
-    finally:
-        worker.close()
+def test_a_provider_that_ends_its_process_costs_the_others_nothing(words, expected, tmp_path):
+    assert measured(tmp_path, words, "c") == {words: {"a": OK, **expected}, "c": {"c": OK, None: OK}}
+
+
+def test_a_job_that_raises_or_hangs_has_failed(tmp_path):
+    found = measured(tmp_path, "hang b", "a error b", start=0.0)
+    assert found["hang b"] == {"hang": ("failed", "its process ended with SIGALRM"), "b": OK, None: OK}
+    assert found["a error b"]["error"] == ("failed", "its process ended with exit status 1")
+
+
+def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
+    found = measured(tmp_path, "a later hang", "c", seconds=4.0, start=60.0)
+    stopped = ("not run", "stopped")
+    assert found == {"a later hang": {"a": OK, "later": stopped, "hang": stopped, None: stopped}}
+    # Without the time for its job a part is not finished.
+    found = measured(tmp_path, "a later hang", "c", needed=40)
+    assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
+    journal = Journal(tmp_path / "small.jsonl", Work("a later hang"))
+    journal.report("hang", "ok")
+    journal.report("a", "running")  # of another run, which was killed
+    with (tmp_path / "small.jsonl").open("a") as file:
+        file.write('{"torn')
+    assert Results(tmp_path).known("small", Work("a later hang")) == {"hang"}
+    found = measured(tmp_path, "a later hang", "c")
+    assert found == {"a later hang": {"a": OK, "later": OK, "hang": OK, None: OK}, "c": {"c": OK, None: OK}}
+
+
+def test_a_command_that_takes_too_long_may_report_before_it_is_killed(tmp_path):
+    report = tmp_path / "report"
+    tidy = f"""
+import time
+try:
+    print("started", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    open({str(report)!r}, "w").write("interrupted")
+"""
+    stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    log, start = tmp_path / "log", time.monotonic()
+    assert child.run([sys.executable, "-c", "print(1); exit(7)"], log, 30, tmp_path) == 7
+    assert log.read_text() == "1\n"
+    assert child.run([sys.executable, "-c", tidy], log, 1, tmp_path) is None
+    assert report.read_text() == "interrupted"
+    assert child.run([sys.executable, "-c", stubborn], log, 0.5, tmp_path, grace=0.2) is None
+    assert time.monotonic() - start < 30

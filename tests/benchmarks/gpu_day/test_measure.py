@@ -1,4 +1,4 @@
-"""How the providers of a case are measured (benchmarks/gpu_day/measure.py, kernels.py)."""
+"""How the providers of a case are measured (benchmarks/gpu_day/measure.py, clocks.py)."""
 
 from dataclasses import replace
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import bench_row
-from gpu_day import kernels, measure, providers, verdict
+from gpu_day import clocks, measure, providers, verdict
 from gpu_day.jobs import Job
-from gpu_day.kernels import by_kernel
-from harness import gpu_timing
 from pixelrnn_ext.benchmark.problems import Differentiable
+
+from .made_up_day import Report
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def tiny(monkeypatch):
 
 
 def measured(module, case, precision="fp32", skip=()):
-    found = []
-    module.measure(Job(case, precision), set(skip), found.append, device="cpu")
-    return {event["provider"]: event for event in found if "provider" in event}
+    report = Report()
+    module.measure(Job(case, precision), set(skip), report, device="cpu")
+    return report.results
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
 
     monkeypatch.setattr(Differentiable, "step", raises)
     found = measured(tiny, "RowLSTM layer k=1 B16 28x28 h16", skip={"native", "step", "resident"})
-    assert found["nn.LSTM"] == {"provider": "nn.LSTM", "status": "failed", "note": "RuntimeError: out of"}
+    assert found["nn.LSTM"] == {"status": "failed", "note": "RuntimeError: out of"}
     assert found["good loop"]["status"] == "ok"
 
 
@@ -100,12 +100,12 @@ def test_device_clock(monkeypatch):
             return 6.0
 
     needed = 4 << 20
-    monkeypatch.setattr(gpu_timing, "events", lambda: (Event(needed), Event(needed)))
+    monkeypatch.setattr(clocks, "events", lambda: (Event(needed), Event(needed)))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "_sleep", pauses.append)
     calls = []
     function = lambda: calls.append(1)  # noqa: E731
-    clock = gpu_timing.DeviceClock(calls=3)
+    clock = clocks.DeviceClock(calls=3)
     assert clock(function) == 2e-3
     assert pauses == [1 << 20, 2 << 20, 4 << 20] and len(calls) == 9 and not clock.bounds
     assert clock(function) == 2e-3 and pauses[3:] == [4 << 20]
@@ -121,8 +121,8 @@ def test_times_of_kernels():
 
     calls = [[Event("pack_bf16", 2), Event("forward_x", us), Event("gemm", 1), Event("gemm", 3)] for us in (20, 90, 22)]
     events = [event for call in calls for event in call] + 3 * [Event("aten::mm", 500, "CPU")] + [Event("Memset", 1)]
-    assert by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
-    assert by_kernel([], 3) == {}
+    assert clocks.by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
+    assert clocks.by_kernel([], 3) == {}
 
 
 def test_the_sm_clock_by_two_pauses(monkeypatch):
@@ -137,8 +137,9 @@ def test_the_sm_clock_by_two_pauses(monkeypatch):
         def elapsed_time(self, end):
             return (slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
 
-    monkeypatch.setattr(kernels, "events", lambda: (Event(), Event()))
+    monkeypatch.setattr(clocks, "events", lambda: (Event(), Event()))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
-    assert kernels.sm_megahertz() == pytest.approx(1500)
+    assert clocks.sm_megahertz() == pytest.approx(1500)
     monkeypatch.setattr(Event, "elapsed_time", lambda self, end: 0.0)
-    assert kernels.sm_megahertz() is None
+    assert clocks.sm_megahertz() is None

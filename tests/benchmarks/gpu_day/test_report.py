@@ -1,25 +1,27 @@
 """The report of a GPU day (benchmarks/gpu_day/report.py, scan_tables.py)."""
 
 from gpu_day import report
+from gpu_day.results import Results
 from gpu_day.scan_tables import exchange_table, layouts_table, operators_table
 
 from .made_up_day import MNIST, START, cells, layout, measurement
 
 
 def test_report(tmp_path):
-    data = {
+    results = Results(tmp_path)
+    results.data |= {
         "environment": {"card": "a card", "driver": None},
         "parts": {"tests": {"status": "not run", "note": "no time"}},
-        "tests": {"tests": None},
         "measurements": [
             measurement("resident"),
             measurement("step", status="failed"),
-            {**measurement(None, status="not run"), "precision": "tf32"},
+            measurement(None),
+            measurement(None, status="not run", precision="tf32"),
         ],
     }
-    text = report.markdown(data)
+    text = report.markdown(results)
     assert "- card: a card\n- driver: unknown" in text
-    assert f"- {MNIST} fp32, step: failed (because)\n- {MNIST} tf32, all providers: not run (because)" in text
+    assert f"- {MNIST} fp32, step: failed (because)\n- {MNIST} tf32, the rest: not run (because)" in text
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     rows = [row for row in rows if row[1:3] == [MNIST, "fp32"]]
     assert [row[9] for row in rows[:3]] == ["PASS", "PASS", "not run"]  # its three verdicts

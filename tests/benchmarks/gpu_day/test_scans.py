@@ -7,6 +7,8 @@ from gpu_day.costs import expected
 from gpu_day.jobs import ScanJob
 from gpu_day.scans import Arguments, Scan, kernels, measure_layouts, measure_operators
 
+from .made_up_day import Report
+
 
 class MadeUpOps:
     """Operators of a scan. Plans have one kernel, and groups of 1 and 2; what a path computes is ``output(path)``."""
@@ -39,29 +41,25 @@ class MadeUpOps:
         return self.output(Arguments(*args).path), None, None
 
 
-def layouts_measured(backward, output, skip=()):
+def layouts_measured(backward, output, known=()):
     kernel = next(k for k in kernels() if (k.format, k.backward) == ("bf16", backward))
-    job, events = ScanJob((2, 3, 4, 8), 1, "bf16", backward), []
-    measure_layouts(job, set(skip), events.append, "cpu", MadeUpOps(kernel, output))
-    (providers,) = [event["providers"] for event in events if "providers" in event]
-    assert providers.pop() == "step"
-    assert all(path.startswith(f"resident:{kernel.suffix}:{kernel.blocks[0]}:") for path in providers)
-    running = [event["running"] for event in events if "running" in event]
-    results = {event["provider"]: event for event in events if "provider" in event}
-    assert running == list(results)  # each is announced, and reported before the next one
-    step = results.pop("step")
+    report = Report()
+    job = ScanJob((2, 3, 4, 8), 1, "bf16", backward)
+    measure_layouts(job, set(known), report, "cpu", MadeUpOps(kernel, output))
+    step = report.results.pop("step")
     assert (step["status"], step["error"], step["chosen"]) == ("ok", 0, False)
-    return providers, results
+    assert all(path.startswith(f"resident:{kernel.suffix}:{kernel.blocks[0]}:") for path in report.results)
+    return report.results
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_layouts_are_each_found_once_and_the_planners_comes_first(backward):
-    providers, results = layouts_measured(backward, lambda path: torch.ones(3))
-    assert [path.split(":")[3] for path in providers] == ["2", "1"] and list(results) == providers
+    results = layouts_measured(backward, lambda path: torch.ones(3))
+    assert [path.split(":")[3] for path in results] == ["2", "1"]
     assert [result["chosen"] for result in results.values()] == [True, False]
     assert all(result["status"] == "ok" and result["error"] == 0 for result in results.values())
-    _, results = layouts_measured(backward, lambda path: torch.ones(3), skip=providers[:1])
-    assert list(results) == providers[1:]
+    first, second = results
+    assert list(layouts_measured(backward, lambda path: torch.ones(3), known=[first])) == [second]
 
 
 def test_a_layout_that_is_wrong_or_raises_gets_no_time():
@@ -70,21 +68,18 @@ def test_a_layout_that_is_wrong_or_raises_gets_no_time():
             raise RuntimeError("CUDA error\nmore")
         return torch.tensor([1.0, 2.0, 2.5 if path.startswith("resident") else 2.0])
 
-    _, results = layouts_measured(False, output)
-    wrong, raised = results.values()
+    wrong, raised = layouts_measured(False, output).values()
     assert wrong["status"] == "mismatch" and wrong["note"] == "differs from the step path by 2.5e-01, allowed 1e-01"
     assert raised["status"] == "failed" and raised["note"] == "RuntimeError: CUDA error"
-    _, results = layouts_measured(False, lambda path: torch.ones(3) * (float("nan") if "resident" in path else 1))
+    results = layouts_measured(False, lambda path: torch.ones(3) * (float("nan") if "resident" in path else 1))
     assert {result["status"] for result in results.values()} == {"mismatch"}
 
 
 def test_every_operator_is_measured():
-    events = []
+    report = Report()
     job = ScanJob((2, 3, 4, 8), 2, "bf16")
-    measure_operators(job, {"backward"}, events.append, "cpu", MadeUpOps(None, lambda path: torch.ones(3)))
-    reported = [event["provider"] for event in events if "provider" in event]
-    assert reported == ["forward", "weight gradient", "step forward", "step backward"]
-    assert events[0]["providers"] == ["forward", "backward", *reported[1:]]
+    measure_operators(job, {"backward"}, report, "cpu", MadeUpOps(None, lambda path: torch.ones(3)))
+    assert list(report.results) == ["forward", "weight gradient", "step forward", "step backward"]
 
 
 @pytest.mark.emulated
@@ -92,11 +87,11 @@ def test_every_operator_is_measured():
 def test_every_layout_that_is_named_runs(backward):
     from helpers.emulated import library
 
-    events = []
+    report = Report()
     job = ScanJob((2, 9, 5, 16), 1, "bf16", backward)
-    measure_layouts(job, set(), events.append, "cpu", library.load().ops)
-    found = {event["provider"]: event for event in events if "provider" in event}
-    assert list(found) == events[0]["providers"] and {event["status"] for event in found.values()} == {"ok"}, found
+    measure_layouts(job, set(), report, "cpu", library.load().ops)
+    found = report.results
+    assert {event["status"] for event in found.values()} == {"ok"}, found
     assert sum(event["chosen"] for event in found.values()) == 1
     del found["step"]
     plans = [(event["plan"], expected(event["plan"])) for event in found.values()]
@@ -120,6 +115,6 @@ def test_a_layout_of_the_forward_needs_none_of_the_backward():
 def test_every_operator_runs():
     from helpers.emulated import library
 
-    events = []
-    measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), events.append, "cpu", library.load().ops)
-    assert [event["status"] for event in events if "provider" in event] == ["ok"] * 5, events
+    report = Report()
+    measure_operators(ScanJob((2, 5, 4, 16), 2, "bf16"), set(), report, "cpu", library.load().ops)
+    assert [result["status"] for result in report.results.values()] == ["ok"] * 5, report.results

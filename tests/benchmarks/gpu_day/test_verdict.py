@@ -2,43 +2,28 @@
 
 import pytest
 
-from gpu_day.floors import FLOORS, floor
-from gpu_day.providers import CASES
+from gpu_day.floors import FLOORS
 from gpu_day.verdict import FOUR_GATES, ONE_DIRECTION, PADDED, counts, verdicts
 
 from .made_up_day import MNIST, measurement
 
-# As the project's document of the kernels has it: microseconds, in brackets with clusters.
-TABLE = """
-| MNIST diagonal, B16 28x28 h16 | 55 | 12 / 12 / 12 | 18 / 18 / 17 |
-| MNIST row | 28 | 6 / 6 / 6 | 10 / 10 / 9 |
-| CIFAR diagonal, B16 32x32 h128 | 63 | 64 / 25 / 14 (25 with clusters) | 128 / 43 / 25 (36) |
-| CIFAR row | 32 | 96 / 25 / 13 | 192 / 38 / 22 |
-| large diagonal, B64 64x64 h256 | 127 | 4100 / 800 / 400 | 8200 / 1360 / 680 |
-| large row | 64 | 6150 / 830 / 420 | 12300 / 1670 / 830 |
-"""
+# Microseconds of the forward and the backward, by FP32, TF32 and 16 bits.
+MODEL = {
+    "diagonal B16 28x28 h16": [(12, 12, 12), (18, 18, 17)],
+    "row k=3 B16 28x28 h16": [(6, 6, 6), (10, 10, 9)],
+    "diagonal B16 32x32 h128": [(64, 25, 25), (128, 43, 36)],
+    "row k=3 B16 32x32 h128": [(96, 25, 13), (192, 38, 22)],
+    "diagonal B64 64x64 h256": [(4100, 800, 400), (8200, 1360, 680)],
+    "row k=3 B64 64x64 h256": [(6150, 830, 420), (12300, 1670, 830)],
+}
 
 
 def test_floors():
-    sizes = {"MNIST": "B16 28x28 h16", "CIFAR": "B16 32x32 h128", "large": "B64 64x64 h256"}
-    expected = {}
-    for line in TABLE.strip().splitlines():
-        name, steps, *times = (cell.strip() for cell in line.strip("|").split("|"))
-        data, kind = name.split(",")[0].split()
-        case = f"{'row k=3' if kind == 'row' else kind} {sizes[data]}"
-        # The last number of the last cell is that of clusters, where there is one.
-        columns = [[float(cell.strip(" ()").split()[0]) for cell in t.replace("(", "/").split("/")] for t in times]
-        for precision, i in (("fp32", 0), ("tf32", 1), ("bf16", -1), ("fp16", -1)):
-            expected[case, precision] = (int(steps), columns[0][i], columns[1][i])
-    got = {(case, p): (FLOORS[case].steps, *floor(case, p)) for case in FLOORS for p in FLOORS[case].by_precision}
-    assert got == expected
-    assert floor("DiagonalBiLSTM layer B16 28x28 h16", "fp32") is None
-
-
-def test_steps_are_those_of_the_sizes():
-    for name, case in FLOORS.items():
-        size = CASES[name].size
-        assert case.steps == (size.height if name.startswith("row") else size.height + size.width - 1)
+    for case, passes in MODEL.items():
+        floors = FLOORS[case].by_precision
+        assert [tuple(f[i] for f in map(floors.get, ("fp32", "tf32", "bf16"))) for i in (0, 1)] == passes
+        assert floors["fp16"] == floors["bf16"]
+    assert MODEL.keys() == FLOORS.keys()
 
 
 def judge(*measurements, case=MNIST, precision="fp32"):

@@ -1,0 +1,104 @@
+"""Child processes of the day, which may crash, hang or be interrupted: commands, and jobs that measure."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from .results import Journal, Results
+
+GRACE = 15.0  # seconds to write a report after the interrupt
+START = 20.0
+
+
+def run(
+    command: list[str], log: Path, seconds: float, cwd: Path, grace: float = GRACE, **environment: str
+) -> int | None:
+    """Runs a command, whose output goes to ``log``. Returns its exit status, None where it was stopped.
+
+    It is stopped after ``seconds`` or by Ctrl-C, with everything that it started: by an interrupt, which pytest answers
+    with its report, and killed after ``grace`` seconds more.
+    """
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                try:
+                    process.wait(grace)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+
+def measure(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
+    """Runs the jobs of a part that an earlier run has not finished, in a process that is replaced when it ends early.
+
+    A provider that ends the process has failed, and is not run again. SIGALRM ends a process whose job takes more than
+    twice its seconds, and ``start`` seconds for the start of the process.
+    """
+    # A fresh interpreter: a GPU's state does not survive a fork.
+    context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
+    while todo := [(job, results.known(part, job)) for job in jobs if not results.has(part, job)]:
+        code = None
+        process = context.Process(target=_run_jobs, args=(todo, results.journal(part), end, start), daemon=True)
+        process.start()
+        try:
+            process.join(max(0.0, end - time.monotonic()))
+            code = process.exitcode
+        finally:
+            process.kill()
+            process.join()
+            results.merge(part)
+            if not code:
+                results.stop(part)
+        if not code:
+            return
+        ending = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        results.fail(part, f"its process ended with {ending}")
+
+
+def _run_jobs(todo: list, journal: Path, end: float, start: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for job, known in todo:
+        log = Journal(journal, job)
+        left = end - time.monotonic()
+        if left < job.seconds:
+            log.report(None, "not run", f"{max(0.0, left):.0f} s left, it is given {job.seconds:.0f} s")
+            continue
+        log.report(None, "running")
+        signal.setitimer(signal.ITIMER_REAL, 2 * job.seconds + start)
+        try:
+            job.measure(known, log.report)
+        except Exception as error:
+            log.report(None, "running", first_line(error))
+            raise
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        log.report(None, "ok")
+        found = Counter(status for provider, status in log.statuses.items() if provider)
+        say(f"{job}: {', '.join(f'{count} {status}' for status, count in found.items())}")
+
+
+def first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"[:300]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
