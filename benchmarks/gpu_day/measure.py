@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import torch
 
 from pixelrnn_ext.benchmark.peak_memory import MIB
-from pixelrnn_ext.benchmark.problems import BASELINE, COMPILED, FLOOR, LSTM, MODES, worst_error
+from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, LSTM, MODES, worst_error
 from pixelrnn_ext.benchmark.timing import paired, paired_ratio, wall_seconds
 
 from . import ROOT
 from .child import first_line
 from .clocks import DeviceClock, called_seconds
 from .jobs import Job
-from .providers import CASES, OTHER_WORK, PRECISIONS, providers, use
+from .providers import CASES, COMPILED, OTHER_WORK, PRECISIONS, providers, use
 
 TIMING = {"seconds": 0.1, "limit": 2.0}
 AGAINST = (BASELINE, LSTM, *OTHER_WORK)  # ratios to them are medians over the rounds that timed both

@@ -2,23 +2,29 @@
 
 import argparse
 import importlib.util
-import math
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pixelrnn_ext.benchmark.problems import Case
+import torch
+
+from pixelrnn_ext.benchmark.jobs import SHORT, Budget, Job, short_jobs
+from pixelrnn_ext.benchmark.problems import MODES, Case
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.operators import library
 
-from .compiled import with_compiled
-from .jobs import BUDGETS, jobs
-from .options import CHECK, DEFAULT, VERDICT, parser
+from .options import CHECK, DEFAULT, FULL, VERDICT, parser
 from .report import header, report
 from .requirements import Target
 
 NOT_DEFAULT = "only with --full"
+BUDGETS = {
+    DEFAULT: SHORT,
+    FULL: Budget(seconds=0.35, memory_of_all=True),
+    CHECK: Budget(seconds=0.0, fewest=2, memory=1),
+    VERDICT: Budget(seconds=2.0, memory=0),
+}
 # The names of an instruction set in MKL, torch and oneDNN.
 ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
@@ -26,7 +32,6 @@ ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", 
 def parse(description: str, argv: list[str]) -> argparse.Namespace:
     full = "all sizes, modes and providers, 1 and 2 threads, float64 too, percentiles: many minutes"
     made = parser(description, full, help="default: those of the case")
-    made.add_argument("--compile", action="store_true", help="add torch.compile of the good loop: minutes a case")
     made.add_argument("--only", metavar="TEXT", help="the cases whose name contains it, the default run's or not")
     made.add_argument("--instruction-set", metavar="NAME", choices=library.instruction_sets(), help="%(choices)s")
     made.add_argument("--csv", type=Path, metavar="FILE")
@@ -35,8 +40,6 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
         "--plot", type=Path, metavar="FILE", help="times faster than the baseline, as bars; needs matplotlib"
     )
     options = made.parse_args(argv)
-    if options.compile and options.scope == VERDICT:
-        made.error("--verdict requires nothing of --compile")
     for path in filter(None, (options.csv, options.markdown, options.plot)):
         if path.is_dir() or not path.parent.is_dir():
             made.error(f"cannot write to {path}")
@@ -60,6 +63,24 @@ def use_instruction_set(name: str) -> None:
         os.environ |= {"MKL_ENABLE_INSTRUCTIONS": mkl, "ATEN_CPU_CAPABILITY": aten, "ONEDNN_MAX_CPU_ISA": onednn}
 
 
+def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
+    """Returns the jobs of the cases: for a verdict those that the targets name, by default those of the short table."""
+    if options.scope == VERDICT:
+        wanted: dict[tuple[Case, int], set[str]] = {}
+        for target in targets:
+            wanted.setdefault((target.case, target.threads), set()).update((target.provider, target.against))
+        return [Job(case, threads, names) for (case, threads), names in wanted.items()]
+    if options.scope == DEFAULT:
+        return short_jobs(cases, options.threads)
+    is_full = options.scope == FULL
+    return [
+        Job(case, threads, dtype=dtype, modes=MODES)
+        for case in cases
+        for dtype in (torch.float32, *[torch.float64] * is_full)
+        for threads in ((options.threads,) if options.threads else (1, 2) if is_full else case.threads)
+    ]
+
+
 def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
     """Runs a benchmark from its command line. Returns 1 if a provider gave wrong numbers."""
     argv = sys.argv[1:] if argv is None else argv
@@ -78,10 +99,7 @@ def main(script: str, description: str, cases: list[Case], targets: list[Target]
         print(f"{Path(script).name}: nothing is required of these cases and numbers of threads", file=sys.stderr)
         return 2
 
-    budget = BUDGETS[options.scope]
-    if options.compile:
-        cases, budget = [with_compiled(case) for case in cases], replace(budget, total=math.inf)
-    benchmark = Benchmark(budget, otherwise=" without --full")
+    benchmark = Benchmark(BUDGETS[options.scope], otherwise=" without --full")
     if options.scope == DEFAULT and not options.only:
         benchmark.skip(NOT_DEFAULT, *(str(case) for case in cases if not case.in_default))
         cases = [case for case in cases if case.in_default]

@@ -1,12 +1,12 @@
 """The LSTM2d layer: its usual cell from one corner and from four, for equal images and for ragged ones."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn import Module
+from torch import Tensor, nn
 
 import pixelrnn_ext as px
 from pixelrnn_ext._sentences import counted
@@ -24,10 +24,12 @@ from pixelrnn_ext.benchmark.problems import (
 from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
-from .sequences import PIXELS, ROWS_AND_COLUMNS, AlongRowsAndColumns, OverPixels
 
 # Ours on less or on more than the case has: what that part of it costs.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
+# The usual substitutes, with about as many multiplications a pixel.
+PIXELS = "nn.LSTM over pixels (another function)"
+ROWS_AND_COLUMNS = "nn.LSTM along rows and columns (another function)"
 _CELL = "stable"
 
 
@@ -42,6 +44,39 @@ def ragged_sizes(size: Size) -> Tensor:
 def share_of_area(size: Size) -> float:
     """Returns the share of their map that ragged images cover."""
     return int(ragged_sizes(size).prod(1).sum()) / size.cells
+
+
+class OverPixels(nn.Module):
+    """One sequence for each image, row by row. It reads sequences (H * W, N, C), without a copy."""
+
+    def __init__(self, channels: int, products: int, both_ways: bool, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.along_image = _lstm(channels, products, both_ways, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.along_image(x)[0]
+
+
+class AlongRowsAndColumns(nn.Module):
+    """Both ways along every row and every column of a map in channels_last, as four sequences that share nothing."""
+
+    def __init__(self, channels: int, products: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.along_row, self.along_column = (_lstm(channels, products / 2, True, dtype) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        by_row, by_column = x.permute(3, 0, 2, 1), x.permute(2, 0, 3, 1)  # (W, N, H, C), (H, N, W, C)
+        rows = self.along_row(by_row.flatten(1, 2))[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)
+        columns = self.along_column(by_column.flatten(1, 2))[0].unflatten(1, (n, width)).permute(1, 3, 0, 2)
+        return torch.cat([rows, columns], 1)
+
+
+def _lstm(channels: int, products: float, both_ways: bool, dtype: torch.dtype) -> nn.LSTM:
+    """Returns one so wide that a pixel costs it ``products`` multiplications: 4 H (C + H) for each way."""
+    one_way = products / (1 + both_ways)
+    hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
+    return nn.LSTM(channels, hidden, bidirectional=both_ways, dtype=dtype)
 
 
 def layer(
@@ -61,7 +96,7 @@ def layer(
         dy = cotangents[:, : len(module.directions) * hidden].contiguous(memory_format=torch.channels_last)
         return module, x, dy, sizes
 
-    def instead(module: Module, x: Tensor) -> tuple[Module, Tensor, Tensor]:
+    def instead(module: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor, Tensor]:
         return module, x, torch.randn_like(module(x))
 
     ours = make()
@@ -88,7 +123,7 @@ def layer(
     good_loop = replace(layers[0], name=BASELINE, run=loop)
     cells = size.cells if sizes is None else int(sizes.prod(1).sum())
     gemms = floors(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
-    return Problem([good_loop, *layers, *gemms], partial(exact_layer, *arguments(ours)), compiles=True)
+    return Problem([good_loop, *layers, *gemms], partial(exact_layer, *arguments(ours)))
 
 
 class Variant(NamedTuple):

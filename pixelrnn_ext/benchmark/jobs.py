@@ -20,7 +20,8 @@ class Budget:
         seconds, fewest, limit: the arguments of timing.paired.
         loop_limit: the seconds that may go into timing one loop as written.
         total: the seconds after which no other case begins, and no other measurement of memory.
-        memory: the providers whose peak memory is measured: "ours", "all" or "none".
+        memory: the number of jobs whose peak memory is measured. None for all.
+        memory_of_all: whether it is measured of all providers, not of ours alone.
     """
 
     seconds: float
@@ -28,10 +29,11 @@ class Budget:
     limit: float = math.inf
     loop_limit: float = math.inf
     total: float = math.inf
-    memory: str = "all"
+    memory: int | None = None
+    memory_of_all: bool = False
 
 
-SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0, memory="ours")
+SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
 
 
 class Job(NamedTuple):

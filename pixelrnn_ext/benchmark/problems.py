@@ -19,7 +19,7 @@ from .baselines import GemmFloor
 
 MODES = ("forward", "backward", "forward+backward")
 BASELINE, NATIVE, LSTM, FLOOR = "good loop", "native", "nn.LSTM", "GEMM floor"
-AS_WRITTEN, COMPILED = "loop as written", "good loop, compiled"
+AS_WRITTEN = "loop as written"
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,10 @@ def with_backend(layer: Module, backend: str) -> Any:
 
 @dataclass
 class Problem:
-    """The providers of one case in one dtype, and the exact results, computed in float64. ``compiles``: whether
-    torch.compile takes the good loop."""
+    """The providers of one case in one dtype, and the exact results, computed in float64."""
 
     providers: list[Provider]
     reference: Callable[[], dict[str, Tensor]]
-    compiles: bool = False
 
     def __post_init__(self) -> None:
         if library.why_no_native():
@@ -234,5 +232,4 @@ def recurrence_problem(
             *baselines.floors(size.cells, taps * hidden, hidden, dtype),
         ],
         lambda: provider("reference", exact, x.double(), weight.double(), dy.double()).results(),
-        compiles=True,
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..operators import library
 from . import peak_memory
 from .jobs import Budget, Job
-from .problems import AS_WRITTEN, COMPILED, NATIVE, Differentiable, Provider, worst_error
+from .problems import AS_WRITTEN, NATIVE, Differentiable, Provider, worst_error
 from .results import Result
 from .timing import FEWEST_ROUNDS, paired, progress, timed
 
@@ -27,7 +27,6 @@ class Benchmark:
         self.budget: Budget = budget
         self.otherwise: str = otherwise
         self.results: list[Result] = []
-        self.notes: list[str] = []
         self.skipped: dict[str, list[str]] = {}  # what, by why
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
@@ -39,7 +38,7 @@ class Benchmark:
     def remarks(self) -> list[str]:
         """Returns what stands below the tables of the run."""
         skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in self.skipped.items()]
-        return [*self.notes, *skipped, *self.mismatches]
+        return [*skipped, *self.mismatches]
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Times all jobs, then measures their memory, as far as there is time."""
@@ -58,7 +57,7 @@ class Benchmark:
                     with progress(str(job)):
                         done.append(self._run(job))
             # Each provider takes a fresh process, which is slower than timing it.
-            for result, measurable in done:
+            for result, measurable in done[: self.budget.memory]:
                 self._measure_memory(result, measurable, out_of_time)
         finally:
             torch.set_num_threads(default_threads)
@@ -75,7 +74,7 @@ class Benchmark:
             steps = {p.name: p.step(mode) for p in right}
             times = paired(steps, self.budget.seconds, self.budget.fewest, self.budget.limit)
             self.results.append(Result(job, mode, times, errors, unlike))
-        return self.results[-1], [p.name for p in differentiable if p.name != COMPILED]
+        return self.results[-1], [p.name for p in differentiable]
 
     def _check(self, provider: Provider, exact: dict[str, Tensor], job: Job, errors: dict[str, float]) -> bool:
         """Returns whether to time the provider: it gives the right numbers, and is not too slow for this run."""
@@ -84,8 +83,6 @@ class Benchmark:
         tolerance = TOLERANCE[job.dtype]
         results, seconds = timed(provider.results)
         error, where = worst_error(results, provider.exact() if provider.exact else exact)
-        if provider.name == COMPILED:
-            self.notes.append(f"{job}: torch.compile of the good loop and its first step took {seconds:.1f} s")
         estimate = (FEWEST_ROUNDS + 2) * seconds
         if error <= tolerance and provider.name == AS_WRITTEN and estimate > self.budget.loop_limit:
             self.skip(f"too slow{self.otherwise}", f"{job}, {provider.name} (about {estimate:.0f} s)")
@@ -97,11 +94,9 @@ class Benchmark:
         return error <= tolerance
 
     def _measure_memory(self, result: Result, measurable: list[str], out_of_time: Callable[[], bool]) -> None:
-        if self.budget.memory == "none":
-            return
         job = result.job
         if out_of_time():
             self.skip(f"out of time{self.otherwise}", f"peak memory of {job.label}")
             return
-        names = [name for name in measurable if self.budget.memory == "all" or name == job.case.ours]
+        names = [name for name in measurable if self.budget.memory_of_all or name == job.case.ours]
         result.peak_mib = peak_memory.peaks(job.case, job.dtype, job.threads, names)

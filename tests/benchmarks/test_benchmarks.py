@@ -1,7 +1,8 @@
 """The benchmarks run, check their providers before they time them, and write what they measured."""
 
 import csv
-import json
+import importlib
+import pickle
 import runpy
 import subprocess
 import sys
@@ -15,10 +16,9 @@ import bench_diag
 import bench_per_image
 import bench_row
 import bench_sampling
-import dispatches
 import pixelrnn_ext as px
-from harness import command, image_codecs, jobs
-from harness.options import DEFAULT, VERDICT
+from harness import command, image_codecs
+from harness.options import CHECK, DEFAULT, VERDICT
 from harness.requirements import Target
 from helpers import child
 from helpers.root import ROOT
@@ -101,6 +101,9 @@ def test_check(script, run, tmp_path):
         assert (float(row["share of GEMM floor"] or 0) > 0) == (compared and "GEMM floor" in PROVIDERS[script])
         assert row["provider"].startswith("GEMM floor") or float(row["max error"]) < 1e-5
         assert all(" ".join(row[column].split()) in " ".join(printed.split()) for column in ("case", "provider"))
+    # One case's memory is measured, in a fresh process, which could be given the others too.
+    assert len({row["case"] for row in rows if row["peak MiB"]}) <= 1
+    assert all(str(pickle.loads(pickle.dumps(case))) == str(case) for case in importlib.import_module(script).CASES)
 
     lines = [line for line in text.read_text().splitlines() if line.startswith("| ") and " forward" in line]
     assert len(lines) == sum("forward" in row["mode"] for row in rows)
@@ -113,6 +116,7 @@ def wrong(function):
 
 def test_a_mismatch_is_reported_without_a_time(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(baselines, "diagonal_loop_as_written", wrong(baselines.diagonal_loop_as_written))
+    monkeypatch.setitem(command.BUDGETS, CHECK, replace(command.BUDGETS[CHECK], memory=0))
     table = tmp_path / "table.csv"
     assert main("--check", "--threads", "1", "--csv", str(table)) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 1 thread, loop as written: error " in capsys.readouterr().out
@@ -133,7 +137,6 @@ def test_a_mismatch_is_reported_without_a_time(monkeypatch, tmp_path, capsys):
         ("--instruction-set mmx", "error: argument --instruction-set"),
         ("--check --full", "error: argument --full: not allowed with argument --check"),
         ("--verdict --full", "error: argument --full: not allowed with argument --verdict"),
-        ("--verdict --compile", "error: --verdict requires nothing of --compile"),
         ("--csv no/such/folder/table.csv", "error: cannot write to no/such/folder/table.csv"),
         ("--unknown", "error: unrecognized arguments: --unknown"),
         ("--only nothing", "bench_diag.py: no case has 'nothing' in its name"),
@@ -160,7 +163,7 @@ def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
     other = replace(bench_diag.CASES[1], in_default=False)
     targets = [Target(tiny, "native", "good loop", faster=1e9, threads=n) for n in (1, 2)]
     for name in (DEFAULT, VERDICT):
-        monkeypatch.setitem(jobs.BUDGETS, name, replace(jobs.BUDGETS[name], seconds=0.0, fewest=2))
+        monkeypatch.setitem(command.BUDGETS, name, replace(command.BUDGETS[name], seconds=0.0, fewest=2))
 
     def ran(*arguments):
         table = tmp_path / "table.csv"
@@ -187,7 +190,7 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
     """With nothing of benchmarks/, which no wheel holds."""
     tiny = replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())
     monkeypatch.setattr(bench, "CASES", [tiny, replace(diagonal.CASES[2], in_default=False)])
-    monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2))
+    monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2, memory=int(markdown)))
     argv = ["bench", "--threads", "1", *["--markdown"] * markdown]
     assert cli.main(argv) == 0
     printed = capsys.readouterr().out
@@ -220,7 +223,7 @@ def test_the_command_refuses_a_case_that_there_is_not(capsys):
 def test_the_command_fails_where_numbers_are_wrong(monkeypatch, capsys):
     monkeypatch.setattr(baselines, "diagonal_good_loop", wrong(baselines.diagonal_good_loop))
     monkeypatch.setattr(bench, "CASES", [replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())])
-    monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2))
+    monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2, memory=0))
     assert cli.main(["bench"]) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 2 threads, good loop: error " in capsys.readouterr().out
 
@@ -317,21 +320,3 @@ def test_codec_requirements():
     assert verdicts == ["met", "met", "met", "missed"]
     large = bench_codec.verdicts(case, 0.11, 0.011, times)
     assert [str(verdict) for verdict in large[:2]] == ["missed", "missed"]
-
-
-@native
-def test_dispatches_are_counted_and_a_rise_is_told(monkeypatch, tmp_path, capsys):
-    cases = "row, states", "diagonal", "LSTM2d, all of 4, sizes"
-    monkeypatch.setattr(dispatches, "CASES", {case: dispatches.CASES[case] for case in cases})
-    file = tmp_path / "counts.json"
-    assert dispatches.main(["--json", str(file)]) == dispatches.main(["--against", str(file)]) == 0
-    counts = json.loads(file.read_text())
-    # The operator alone: no operand is copied.
-    assert [
-        counts["diagonal"][f"{place} {name}"][0] for place in ("cpu", "gpu") for name in ("forward", "backward")
-    ] == [1] * 4
-    counts["row, states"]["gpu backward"][1] -= 1
-    file.write_text(json.dumps(counts))
-    capsys.readouterr()
-    assert dispatches.main(["--against", str(file)]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("row, states, gpu backward: expected at most ")

@@ -1,4 +1,4 @@
-"""The baselines of bench_lstm2d.py (harness/loop2d.py, sequences.py), and its requirements."""
+"""The baselines of bench_lstm2d.py (harness/loop2d.py, lstm2d.py), and its requirements."""
 
 from dataclasses import replace
 
@@ -7,15 +7,14 @@ import torch
 
 import bench_lstm2d
 import pixelrnn_ext as px
-from harness import lstm2d, sequences
-from harness.compiled import compiled, with_compiled
-from harness.jobs import BUDGETS
+from harness import lstm2d
+from harness.command import BUDGETS
 from harness.loop2d import Lines, lstm2d_good_loop
+from harness.lstm2d import PIXELS, ROWS_AND_COLUMNS
 from harness.options import CHECK
-from harness.sequences import PIXELS, ROWS_AND_COLUMNS
-from pixelrnn_ext.benchmark import diagonal, problems
+from pixelrnn_ext.benchmark import problems
 from pixelrnn_ext.benchmark.jobs import Job
-from pixelrnn_ext.benchmark.problems import BASELINE, COMPILED, FLOOR, NATIVE, Case, Size
+from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case, Size
 from pixelrnn_ext.benchmark.run import Benchmark
 
 CORNERS = {"tl": ("tl",), "br": ("br",), "all": ("tl", "tr", "bl", "br")}
@@ -88,8 +87,8 @@ def test_an_lstm_instead_does_as_many_products(case):
         case.size.hidden,
         lstm2d.VARIANTS[case].directions * 5 * case.size.hidden * 3 * case.size.hidden,
     )
-    over_pixels = [sequences.OverPixels(channels, products, both_ways, torch.float32) for both_ways in (False, True)]
-    for module in (*over_pixels, sequences.AlongRowsAndColumns(channels, products, torch.float32)):
+    over_pixels = [lstm2d.OverPixels(channels, products, both_ways, torch.float32) for both_ways in (False, True)]
+    for module in (*over_pixels, lstm2d.AlongRowsAndColumns(channels, products, torch.float32)):
         weights = [weight for weight in module.parameters() if weight.ndim == 2]
         assert sum(weight.numel() for weight in weights) == pytest.approx(products, rel=0.02)
         assert {weight.shape[1] for weight in weights} == {channels, weights[1].shape[1]}
@@ -98,7 +97,7 @@ def test_an_lstm_instead_does_as_many_products(case):
 def test_another_function_has_its_own_reference(monkeypatch):
     (case,) = [case for case in TINY if case.kind == "LSTM2d, 4 directions"]
     job = Job(case, 1, {BASELINE, PIXELS, ROWS_AND_COLUMNS, FLOOR})
-    benchmark = Benchmark(replace(BUDGETS[CHECK], memory="none"))
+    benchmark = Benchmark(replace(BUDGETS[CHECK], memory=0))
     benchmark.run([job])
     (result,) = benchmark.results
     rows = {provider: result.values(provider) for provider in result.providers}
@@ -113,21 +112,6 @@ def test_another_function_has_its_own_reference(monkeypatch):
     assert [name for name in job.providers if any(name in line for line in benchmark.mismatches)] == [
         name for name in job.providers if name != FLOOR
     ]
-
-
-@pytest.mark.sweep
-def test_the_good_loop_compiles():
-    (case,) = [case for case in TINY if case.kind == "LSTM2d, 1 direction, ragged"]
-    problem = case.problem(torch.float32)
-    error, where = problems.worst_error(compiled(problem).results(), problem.reference())
-    assert error < 1e-5, where
-
-
-def test_the_loop_of_a_layer_is_not_compiled():
-    for case in (diagonal.CASES[0], next(case for case in diagonal.CASES if "layer" in case.kind)):
-        added = with_compiled(replace(case, size=case.size.tiny()))
-        providers = [provider.name for provider in added.problem(torch.float32).providers]
-        assert added.against == (*case.against, COMPILED) and (COMPILED in providers) == ("layer" not in case.kind)
 
 
 def test_ragged_images_are_of_all_widths():

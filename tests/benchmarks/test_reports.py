@@ -9,9 +9,8 @@ import pytest
 import bench_diag
 import bench_masked_conv
 from harness import report
-from harness.jobs import BUDGETS, jobs
+from harness.command import BUDGETS, jobs
 from harness.options import CHECK, DEFAULT, FULL, VERDICT
-from harness.plots import horizontal_bars
 from harness.requirements import Target, Verdict, verdict_table
 from pixelrnn_ext.benchmark import reliability
 from pixelrnn_ext.benchmark.jobs import Job
@@ -168,7 +167,7 @@ def test_the_picture(monkeypatch, tmp_path):
 def test_the_picture_is_read_on_white_as_on_black(ending, tmp_path):
     pytest.importorskip("matplotlib", reason="the bench and the train extra bring matplotlib")
     path = tmp_path / f"speed.{ending}"
-    horizontal_bars(path, {"one case": 10.0, "another": 0.9}, "a title", "a machine")
+    report.horizontal_bars(path, {"one case": 10.0, "another": 0.9}, "a title", "a machine")
     if ending == "svg":
         assert "#3d84d6" in path.read_text()
         return

@@ -57,6 +57,19 @@ def test_lstm2d_is_timed_beside_less_work(tiny):
     assert times.keys() == {"good loop", verdict.FOUR_GATES, verdict.ONE_DIRECTION, verdict.PADDED}
 
 
+@pytest.mark.sweep
+def test_the_compiled_loop_is_timed_beside_the_loop(tiny):
+    report = Report()
+    tiny.measure(Job("row k=3 B16 28x28 h16", "fp32", compiled=True), set(), report, device="cpu")
+    assert {name: result["status"] for name, result in report.results.items()} == {
+        "good loop": "ok",
+        "good loop, compiled": "ok",
+    }
+    loop = report.results["good loop, compiled"]
+    assert loop["error"] < 1e-5 and loop["called"]["backward"]["over"]["good loop"] > 0
+    assert loop["note"].startswith("first step ") and loop["note"].endswith(", compilation included")
+
+
 def test_wrong_numbers_get_no_time(tiny, monkeypatch):
     run = bench_row.baselines.row_good_loop
     monkeypatch.setattr(bench_row.baselines, "row_good_loop", lambda x, weight: run(x, weight * 1.001))
