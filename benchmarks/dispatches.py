@@ -1,0 +1,170 @@
+"""Counts what each layer's forward and backward dispatch, on a CPU and on a GPU, which need not be there.
+
+A count is `operations + views`; views and allocations launch no kernel. `cpu` and `gpu` count a scan's operator as one
+operation; `gpu, inside` counts the products, sums and kernels of which the operator consists on a GPU.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import pixelrnn_ext as px
+from pixelrnn_ext.benchmark.tables import grid
+from pixelrnn_ext.operators import backends
+from pixelrnn_ext.operators.scan import gpu
+from pixelrnn_ext.operators.scan.arguments import Scan
+
+LAYERS = {
+    "row": px.RowLSTM,
+    "row of 5": partial(px.RowLSTM, kernel_size=5, mask_type=None),
+    "diagonal": px.DiagonalLSTM,
+    "BiLSTM": px.DiagonalBiLSTM,
+    "LSTM2d": partial(px.LSTM2d, directions=1),
+    "LSTM2d, maps of 2": partial(px.LSTM2d, directions=("tl", "tr"), merge=None),
+    "LSTM2d, sum of 2": partial(px.LSTM2d, directions=("tl", "tr"), merge="sum"),
+    "LSTM2d, all of 4": px.LSTM2d,
+    "LSTM2d, mean of 4": partial(px.LSTM2d, merge="mean"),
+    "LSTM2d, four gates": partial(px.LSTM2d, cell="pixelrnn"),
+    "LSTM2d, four gates, sum of 4": partial(px.LSTM2d, cell="pixelrnn", merge="sum"),
+    "LSTM2d, peepholes": partial(px.LSTM2d, cell="graves", peepholes=True),
+}
+PARAMETERS = {
+    "": dict(bias=False),
+    ", bias": dict(),
+    ", states": dict(initial_state="learned"),
+}
+SIZES = ", sizes"  # the end of the names of cases with images of unlike sizes
+CASES = {
+    layer + parameters + sizes: partial(make, 8, 16, **options)
+    for (layer, make), (parameters, options) in itertools.product(LAYERS.items(), PARAMETERS.items())
+    for sizes in (["", SIZES] if "LSTM2d" in layer else [""])
+}
+
+
+class Dispatches(TorchDispatchMode):
+    """Counts operations and views. In place of an operator it counts what the operator's kernel in `inside` does."""
+
+    def __init__(self, inside):
+        super().__init__()
+        self.inside, self.counts = inside, [0, 0]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name
+        if name in self.inside:
+            with self:
+                return self.inside[name](*args)
+        if any("Tensor" in str(result.type) for result in func._schema.returns):  # else it asks for a dtype or a device
+            aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
+            self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Kernels:
+    """Stands for the compiled kernels that gpu.py calls, on the resident path.
+
+    A kernel copies operands that are not contiguous, and kernels of four gates copy h and dh of several directions.
+    """
+
+    READ = "x", "weight_hh", "h0", "c0", "peephole"  # by the recurrence
+    scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients  # whose schemas it reads
+
+    def recurrence(self, *scan):
+        s = Scan(*scan)
+        s = s.with_operands({k: v.contiguous() for k, v in s.operands.items() if k in self.READ})
+        (directions, _, hidden, gates, _), maps = s.weight_hh.shape, s.x.shape[:4]
+        h = _launch(s.x, (*maps[1:], directions, hidden), s.sizes)
+        h = h.clone() if gates == 4 and directions > 1 else h
+        return h, s.x.new_empty(*maps, hidden), s.x.new_empty(*maps, gates * hidden)
+
+    def recurrence_backward(self, dh, c, gates, *scan):
+        s = Scan(*scan)
+        dh, c, gates, *_ = _dense(dh, c, gates, s.weight_hh, s.c0, s.peephole, s.sizes)
+        directions, images, height, width, hidden = c.shape
+        dh = dh.clone() if s.weight_hh.shape[3] == 4 and directions > 1 else dh
+        left = c.new_empty(directions, images, height if s.diagonal else width, hidden)
+        above = c.new_empty(directions, images * (s.weight_hh.shape[3] == 5), hidden)
+        return _launch(dh, gates.shape, s.sizes), left, above
+
+    def neighbour_states(self, h, h0, sizes, corners, diagonal, taps, first, count):
+        *maps, directions, hidden = _dense(h)[0].shape
+        return _launch(h, (directions, *maps, count, hidden))
+
+    def border_sums(self, dx, sizes, corners, diagonal, taps):
+        directions, images, _, _, rows = _dense(dx)[0].shape
+        return _launch(dx, (directions, images, taps, rows))
+
+
+def _dense(*operands):
+    return [t.contiguous() if isinstance(t, torch.Tensor) else t for t in operands]
+
+
+def _launch(like, shape, sizes=None):
+    """Returns a map that one operation has written, and before it another one where images leave gaps."""
+    written = like.new_zeros(shape)
+    return written if sizes is None else written.zero_()
+
+
+def gpu_kernels():
+    """Returns what gpu.py registers, {operator: kernel}, over Kernels."""
+    kernels, torch.ops.dispatches = {}, Kernels()
+    with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
+        gpu.register("dispatches", "cuda")
+    return {name.replace("dispatches", "pixelrnn_ext"): kernel for name, kernel in kernels.items()}
+
+
+def count(case, device, inside):
+    """Returns the counts of a layer's forward and of its backward."""
+    layer = CASES[case](device=device)
+    x = torch.randn(2, 8, 5, 6, device=device, requires_grad=True)
+    sizes = [torch.tensor([(5, 6), (3, 4)], device=device)] if case.endswith(SIZES) else []
+    with Dispatches(inside) as forward:
+        y = layer(x, *sizes)
+    cotangent = torch.ones_like(y)
+    with Dispatches(inside) as backward:
+        torch.autograd.grad(y, [x, *layer.parameters()], cotangent)
+    return {"forward": forward.counts, "backward": backward.counts}
+
+
+def counts():
+    """Returns {case: {place and pass: counts}}."""
+    # Meta tensors stand for a GPU's: torch cannot run the backward of fake CUDA tensors where there is no GPU.
+    places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
+    with mock.patch.object(backends, "why_not_native", lambda device: None):
+        found = {case: {place: count(case, *where) for place, where in places.items()} for case in CASES}
+    return {
+        case: {f"{place} {name}": n for place, passes in by_place.items() for name, n in passes.items()}
+        for case, by_place in found.items()
+    }
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to a file")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="exit with 1 if a count is above that in a file")
+    options = parser.parse_args(argv)
+    now = counts()
+    columns = list(next(iter(now.values())))
+    lines = [[case, *("{} + {}".format(*found[column]) for column in columns)] for case, found in now.items()]
+    print(grid(["operations + views", *columns], lines, markdown=False))
+    if options.json:
+        options.json.write_text(json.dumps(now, indent=1))
+    before = json.loads(options.against.read_text()) if options.against else {}
+    risen = [
+        f"{case}, {column}: expected at most {most[0]} + {most[1]}"
+        for case, found in before.items()
+        for column, most in found.items()
+        if any(n > m for n, m in zip(now[case][column], most))
+    ]
+    print(*risen, sep="\n")
+    return int(bool(risen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
