@@ -2,7 +2,15 @@
 
 import pytest
 
+from helpers.tiny import write_cheap_curve
+
 from .command_line import train
+
+
+@pytest.fixture(autouse=True)
+def _cheap_curve(monkeypatch):
+    """The fixture ``trained`` alone has matplotlib draw its curve."""
+    monkeypatch.setattr("pixelrnn_ext.training.gallery.write_learning_curve", write_cheap_curve)
 
 
 @pytest.fixture(scope="session")

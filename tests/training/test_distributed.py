@@ -1,48 +1,59 @@
 """Two processes that torchrun started train as one process does on the joint batch."""
 
-import json
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from helpers import child
+from helpers.folders import write_named_pictures
 from helpers.tiny import ALONE
-from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training import checkpoint, journal
 
 from . import two_processes
 
-# Everything that is random, and 176 images to score in batches of 10: the last is shared unevenly.
-OPTIONS = "--data digits --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional --ema 0.9"
+NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
+# Everything that is random; of 11 images to validate in batches of 10, the second process has none in the last batch.
+OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
-OPTIONS += " --samples 0 --device cpu"
+OPTIONS += " --ema 0.9 --samples 0 --device cpu"
+
+
+class Run(NamedTuple):
+    out: Path
+    printed: str
+    said: str = ""  # on standard error
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """{processes: (folder, printed)} of this process, and of two processes, which have trained an LSTM2d before."""
-    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+def runs(tmp_path_factory):
+    """The same training in this process and in two, which have trained an LSTM2d before, and fail afterwards."""
+    pictures, one, two = (tmp_path_factory.mktemp(name) for name in ("pictures", "one", "two"))
+    training = ["train", "--data", f"folder:{write_named_pictures(pictures, NAMES)}", *OPTIONS.split(), "--out"]
     with pytest.MonkeyPatch.context() as patch:
         lines = []
         patch.setattr("tqdm.tqdm.write", lines.append)
-        assert two_processes.command_in_float64(["train", *OPTIONS.split(), "--out", str(one)]) == 0
+        assert two_processes.command_in_float64([*training, str(one)]) == 0
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", two_processes.__file__]
-    done = subprocess.run(
-        [sys.executable, *launcher, two, "train", *OPTIONS.split(), "--out", two],
-        cwd=two,
-        env=child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Grad strides do not match" not in done.stderr  # DistributedDataParallel would copy every gradient
-    return {1: (one, "\n".join(lines)), 2: (two, done.stdout)}
+    environment = child.environment(child.TESTS) | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, two, *training, two]
+    done = subprocess.run(command, cwd=two, env=environment, capture_output=True, text=True)
+    return Run(one, "\n".join(lines)), Run(two, done.stdout, done.stderr)
 
 
-def test_two_processes_train_as_one_does(trained):
-    (expected, one), (got, two) = (checkpoint.load(out / checkpoint.LAST) for out, _ in trained.values())
+def test_processes_end_quietly_where_the_first_one_cannot_load(runs):
+    _, two = runs
+    assert two.said.count(f"expected a folder of images, got {two.out}/nowhere") == 1, two.said
+    assert "closed by peer" not in two.said
+    assert re.findall(r"exitcode +: (\d+)", two.said)[0] == "2"
+
+
+def test_two_processes_train_as_one_does(runs):
+    (expected, one), (got, two) = (checkpoint.load(run.out / checkpoint.LAST) for run in runs)
     assert expected.keys() == got.keys()
     for name in expected:
         torch.testing.assert_close(
@@ -51,22 +62,23 @@ def test_two_processes_train_as_one_does(trained):
     assert two["progress"]["best"] == pytest.approx(one["progress"]["best"], rel=1e-11)
 
 
-def test_there_is_one_log(trained):
-    logs = [[json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] for out, _ in trained.values()]
+def test_there_is_one_log(runs):
+    logs = [journal.read(run.out) for run in runs]
     for one, two in zip(*logs):
         assert two["score"] == pytest.approx(one["score"], rel=1e-9)
     for log in logs:
-        events = [(entry["event"], entry["step"]) for entry in log]
-        assert events == [("train", 12), ("validation", 12), ("test", 12)]
-    printed = trained[2][1]
-    assert printed.count("test: ") == 1 and "2 processes" in printed
-    assert "torchrun --nproc-per-node 2 -m pixelrnn_ext train" in printed
-    assert re.findall("test: .*", printed) == re.findall("test: .*", trained[1][1])
+        events = [("train", 9), ("validation", 9), ("train", 12), ("validation", 12), ("test", 12)]
+        assert [(entry["event"], entry["step"]) for entry in log] == events
+    one, two = (run.printed for run in runs)
+    assert two.count("test: ") == 1 and "2 processes" in two
+    assert "torchrun --nproc-per-node 2 -m pixelrnn_ext train" in two
+    assert re.findall("test: .*", two) == re.findall("test: .*", one)
 
 
-def test_lstm2d_with_sizes(trained):
+def test_lstm2d_with_sizes(runs):
     """In a script of one's own: every process learns what one alone learns from all images."""
-    expected, (folder, _) = two_processes.train_lstm2d(ALONE), trained[2]
+    _, two = runs
+    assert "Grad strides do not match" not in two.said  # DistributedDataParallel would copy every gradient
     for rank in range(2):
-        got = torch.load(folder / f"lstm2d-{rank}.pt")
-        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+        got = torch.load(two.out / f"lstm2d-{rank}.pt")
+        torch.testing.assert_close(got, two_processes.train_lstm2d(ALONE), rtol=1e-9, atol=1e-9)

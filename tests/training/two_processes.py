@@ -1,4 +1,4 @@
-"""What each process that torchrun started does: some steps of an LSTM2d on unlike images, and the command line."""
+"""What each process that torchrun started does: steps of an LSTM2d on unlike images, a training, and one that fails."""
 
 import sys
 from contextlib import nullcontext
@@ -38,9 +38,10 @@ def command_in_float64(arguments):
 
 
 if __name__ == "__main__":
-    folder, *arguments = sys.argv[1:]
+    folder, *training = sys.argv[1:]
     with distributed.world("cpu") as here:
         torch.save(train_lstm2d(here), f"{folder}/lstm2d-{here.rank}.pt")
         distributed.world = lambda device: nullcontext(here)  # processes are joined once
-        status = command_in_float64(arguments)
+        assert command_in_float64(training) == 0
+        status = cli.main(["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"])
     sys.exit(status)
