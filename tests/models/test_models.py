@@ -1,6 +1,7 @@
 """The models as modules: their wiring, conditions, backends, configurations and errors."""
 
 import copy
+import itertools
 import json
 import pickle
 import time
@@ -33,11 +34,10 @@ def masked_conv(x, module, mask_type):
     out, inp, height, width = weight.shape
     weight[:, :, height // 2, width // 2 + 1 :] = 0
     weight[:, :, height // 2 + 1 :] = 0
-    for i in range(out):
-        for j in range(inp):
-            a, b = colour(i, out, colours), colour(j, inp, colours)
-            if b > a or (b == a and mask_type == "A"):
-                weight[i, j, height // 2, width // 2] = 0
+    units, sources = ([colour(i, count, colours) for i in range(count)] for count in (out, inp))
+    for i, j in itertools.product(range(out), range(inp)):
+        if sources[j] > units[i] or (sources[j] == units[i] and mask_type == "A"):
+            weight[i, j, height // 2, width // 2] = 0
     return F.conv2d(x, weight, module.bias, padding=(height // 2, width // 2))
 
 
@@ -92,8 +92,10 @@ def by_hand_multiscale(model, images, condition):
 def test_logits_are_those_of_table_1(name, colours, backend, wiring):
     if name == "pixelcnn":
         wiring = {key: value for key, value in wiring.items() if key != "initial_state"}
+    if name == "multiscale-row":
+        wiring = wiring | {"factor": 4}  # by two layers of upsampling
     model = make_model(name, backend=backend, **colours, **wiring)
-    size = 1, 4, 2
+    size = 1, 4, 8
     images, condition = random_images(model, *size), random_condition(model, *size)
     expected = (by_hand_multiscale if name.startswith("multiscale") else by_hand)(model, images, condition)
     with torch.no_grad():
@@ -205,9 +207,8 @@ def test_models_of_the_paper(name):
 
 
 def test_parameters():
-    sizes = dict(
-        image_channels=3, levels=4, hidden_channels=5, num_layers=1, head_channels=7, skip=True, condition_channels=2
-    )
+    sizes = dict(image_channels=3, levels=4, hidden_channels=5, num_layers=1, head_channels=7)
+    sizes |= dict(kernel_size=5, skip=True, condition_channels=2)
     shared = {
         "first": (10, 3, 7, 7),
         "blocks.0.output": (10, 5, 1, 1),
@@ -224,12 +225,11 @@ def test_parameters():
         biases = {f"{name}.bias": size[:1] for name, size in weights.items()}
         return biases | {f"{name}.weight": size for name, size in weights.items()}
 
-    row = {"weight_ih": (20, 10, 1, 3), "weight_hh": (20, 5, 3), "bias": (20,), "h0": (5,), "c0": (5,)}
+    row = {"weight_ih": (20, 10, 1, 5), "weight_hh": (20, 5, 5), "bias": (20,), "h0": (5,), "c0": (5,)}
     row = {f"blocks.0.layer.{name}": size for name, size in row.items()}
-    assert shapes(px.PixelRNN("row", **sizes)) == with_biases(shared) | row | {
-        "blocks.0.condition.weight": (20, 2, 1, 1)
-    }
-    cnn = shared | {"blocks.0.reduce": (5, 10, 1, 1), "blocks.0.layer": (5, 5, 3, 3)}
+    row["blocks.0.condition.weight"] = (20, 2, 1, 1)
+    assert shapes(px.PixelRNN("row", **sizes)) == with_biases(shared) | row
+    cnn = shared | {"blocks.0.reduce": (5, 10, 1, 1), "blocks.0.layer": (5, 5, 5, 5)}
     assert shapes(px.PixelCNN(**sizes)) == with_biases(cnn) | {"blocks.0.condition.weight": (5, 2, 1, 1)}
     multiscale = px.MultiScalePixelRNN("row", upsampling_channels=4, factor=6, small={"hidden_channels": 3}, **sizes)
     assert {name.partition(".")[0] for name in shapes(multiscale)} == {"small_model", "upsampling", "large_model"}
