@@ -4,7 +4,6 @@ A map is {(row, column, colour): the set of inputs that it depends on}. The func
 """
 
 import itertools
-import math
 
 import torch
 
@@ -14,10 +13,6 @@ from helpers.oracle import colour
 def image(height, width, colours):
     """The input itself."""
     return {p: {p} for p in itertools.product(range(height), range(width), range(colours))}
-
-
-def added(*maps):
-    return {p: set().union(*(m[p] for m in maps)) for p in maps[0]}
 
 
 def convolved(x, mask_type, height, width):
@@ -53,54 +48,6 @@ def layer(x, name, gate_bias=None):
         return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
     left, right = (scanned(x, corner, gate_bias) for corner in ("tl", "tr"))
     return {(r, c, a): left[r, c, a] | right.get((r - 1, c, a), set()) for r, c, a in left}
-
-
-def stack(x, layer_name, *, num_layers, kernel_size, residual, skip, condition=None):
-    """PixelRNN, or with ``"pixelcnn"`` PixelCNN (table 1); ``condition``, a map of one colour, is not masked."""
-
-    def pointwise(x):
-        return convolved(x, "B", 1, 1)
-
-    def block(x):
-        if layer_name != "pixelcnn":
-            name = f"row{kernel_size}" if layer_name == "row" else "bilstm"
-            return pointwise(layer(x, name, condition))
-        y = convolved(pointwise(x), "B", kernel_size, kernel_size)
-        return pointwise(y if condition is None else {(r, c, a): y[r, c, a] | condition[r, c, 0] for r, c, a in y})
-
-    y, outputs = convolved(x, "A", 7, 7), []
-    for _ in range(num_layers):
-        y = added(y, block(y)) if residual else block(y)
-        outputs.append(pointwise(y))
-    return pointwise(added(*outputs) if skip else y)
-
-
-def subsampled(x, factor):
-    return {(r // factor, c // factor, a): x[r, c, a] for r, c, a in x if r % factor == c % factor == 0}
-
-
-def upsampled(x, prime):
-    """A transposed convolution, whose kernel is a cell's ``prime`` x ``prime`` pixels and half as many around it."""
-    height, width, _ = (max(side) + 1 for side in zip(*x))
-    margin = prime // 2
-
-    def reads(pixel, cell):
-        return prime * cell - margin <= pixel < prime * (cell + 1) + margin
-
-    return {
-        (r, c, 0): set().union(*(x[q] for q in x if reads(r, q[0]) and reads(c, q[1])))
-        for r, c in itertools.product(range(prime * height), range(prime * width))
-    }
-
-
-def multiscale(x, primes, small_layer, large_layer, **options):
-    """The small image's PixelRNN at its pixels, and at the others a PixelRNN conditioned on its upsampled map."""
-    factor = math.prod(primes)
-    condition = small = subsampled(x, factor)
-    for prime in primes:
-        condition = upsampled(condition, prime)
-    y = stack(x, large_layer, condition=condition, **options)
-    return y | {(factor * r, factor * c, a): s for (r, c, a), s in stack(small, small_layer, **options).items()}
 
 
 def measured(function, x, colours, input_colours=None):
