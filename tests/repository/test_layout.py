@@ -3,10 +3,6 @@ above."""
 
 import ast
 import importlib.util
-import os
-import pkgutil
-import subprocess
-import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -50,30 +46,6 @@ def test_no_import_circle(depth):
     tower = ["masks", "layers", "cli"], ["incremental", "sampling", "models"], ["codec", "models"]
     for rooms in tower:
         assert sorted(rooms, key=lambda name: order.index(f"pixelrnn_ext.{name}")) == rooms
-
-
-# A child for each module, whose parent has torch but nothing of the package: not even its __init__, which imports
-# everything.
-ALONE = """
-import importlib, os, sys, types, torch
-package = types.ModuleType("pixelrnn_ext")
-package.__path__ = [sys.argv[1]]
-sys.modules["pixelrnn_ext"] = package
-for name in sys.argv[2:]:
-    if not os.fork():
-        importlib.import_module(f"pixelrnn_ext.{name}")
-        os._exit(0)
-    if os.wait()[1]:
-        print(name)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_every_module_of_the_top_level_imports_alone():
-    names = [module.name for module in pkgutil.iter_modules([str(PACKAGE)]) if f"pixelrnn_ext.{module.name}" in SOURCES]
-    assert {"cli", "codec", "functional", "layers", "masks", "models", "operators"} <= set(names)
-    done = subprocess.run([sys.executable, "-c", ALONE, str(PACKAGE), *names], capture_output=True, text=True)
-    assert done.returncode == 0 and not done.stdout, f"{done.stdout}\n{done.stderr}"
 
 
 TESTS = ROOT / "tests"
