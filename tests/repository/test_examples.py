@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from .example import EXAMPLES, example
 
@@ -59,14 +58,3 @@ def test_lightning_trains_a_model():
     pytest.importorskip("lightning", reason="the test extra brings lightning, which is not installed here")
     one, three = (example("lightning_module").main(["--epochs", epochs]) for epochs in ("1", "3"))
     assert three < one - 0.1 and one < 3.5  # a uniform distribution over 17 levels has 4.1 bits
-
-
-def test_an_animation_shows_images_drawn_from_the_top(tmp_path):
-    drawn = example("sampling_animation").main(["--out", str(tmp_path / "x.gif"), "--count", "2"])
-    with Image.open(tmp_path / "x.gif") as picture:
-        frames = [numpy.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(picture)]
-    undrawn = [(frame == 128).mean() for frame in frames]
-    assert undrawn[0] > 0.9 > undrawn[-1] and undrawn == sorted(undrawn, reverse=True)
-    white = [(frame == 255).sum(1).nonzero()[0].max(initial=0) for frame in frames]
-    assert white == sorted(white), "an image is drawn from the top to the bottom"
-    assert set(drawn.unique().tolist()) == {0, 1}
