@@ -33,19 +33,22 @@ EXAMPLES = (
 )
 
 NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not of the training
-MODEL_OPTIONS = (
-    "layer",
-    "hidden_channels",
-    "num_layers",
-    "head_channels",
-    "kernel_size",
-    "residual",
-    "skip",
-    "initial_state",
-    "factor",
-    "upsampling_channels",
-    "backend",
-)
+# Options of the model, which builder.build takes.
+MODEL_OPTIONS: dict[str, dict[str, Any]] = {
+    "hidden_channels": dict(type=whole(1), help="h; the maps have 2h channels (16)"),
+    "parameters": dict(type=whole(1), help="choose hidden channels such that there are about so many"),
+    "layer": dict(choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"),
+    "num_layers": dict(type=whole(1), help="blocks (7)"),
+    "head_channels": dict(type=whole(1), help="of the 1x1 convolutions before the logits (32)"),
+    "kernel_size": dict(type=whole(1), help="of the Row LSTM, or of PixelCNN's blocks (3)"),
+    "factor": dict(type=whole(1), help="multiscale: how much smaller the small image is (2)"),
+    "upsampling_channels": dict(type=whole(1), help="multiscale: of the map that conditions the large model (32)"),
+    "residual": dict(action=BooleanOptionalAction, help="residual connections (yes)"),
+    "skip": dict(action=BooleanOptionalAction, help="skip connections to the head (no)"),
+    "initial_state": dict(choices=("learned", "zero"), help="outside the image (learned)"),
+    "backend": dict(choices=backends.BACKENDS, help="of the recurrent layers (auto)"),
+}
+WIDTH = ("hidden_channels", "parameters")
 LENGTH = ("steps", "epochs")
 # Options that a resumed training may change. A folder of images may move; stored_data.py compares what is in it.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
@@ -77,43 +80,30 @@ def add(parser: ArgumentParser) -> None:
     model.add_argument("--model", metavar="NAME", help=f"one of {', '.join(names)}")
     model.add_argument("--conditional", action="store_true", help="the model is told the class")
     width = model.add_mutually_exclusive_group()
-    width.add_argument("--hidden-channels", type=whole(1), help="h; the maps have 2h channels (16)")
-    width.add_argument("--parameters", type=whole(1), help="choose hidden channels such that there are about so many")
-    model.add_argument(
-        "--layer", choices=("row", "diagonal"), help="multiscale: its recurrent layer, diagonal by default"
-    )
-    for option, help in (
-        ("--num-layers", "blocks (7)"),
-        ("--head-channels", "of the 1x1 convolutions before the logits (32)"),
-        ("--kernel-size", "of the Row LSTM, or of PixelCNN's blocks (3)"),
-        ("--factor", "multiscale: how much smaller the small image is (2)"),
-        ("--upsampling-channels", "multiscale: of the map that conditions the large model (32)"),
-    ):
-        model.add_argument(option, type=whole(1), help=help)
-    model.add_argument("--residual", action=BooleanOptionalAction, help="residual connections (yes)")
-    model.add_argument("--skip", action=BooleanOptionalAction, help="skip connections to the head (no)")
-    model.add_argument("--initial-state", choices=("learned", "zero"), help="outside the image (learned)")
-    model.add_argument("--backend", choices=backends.BACKENDS, help="of the recurrent layers (auto)")
-
+    for name, option in MODEL_OPTIONS.items():
+        (width if name in WIDTH else model).add_argument(_flag(name), **option)
     training = parser.add_argument_group("training")
     length = training.add_mutually_exclusive_group()
     for setting in sorted(fields(Settings), key=lambda setting: setting.name not in LENGTH):
-        _add_setting(length if setting.name in LENGTH else training, setting)
+        group = length if setting.name in LENGTH else training
+        group.add_argument(_flag(setting.name), default=setting.default, **_option(setting))
 
 
-def _add_setting(group: Any, setting: Field) -> None:
-    """Adds the option of a setting to a group of options."""
-    kind: dict[str, Any] = dict(metavar=setting.metadata["metavar"])
+def _option(setting: Field) -> dict[str, Any]:
+    """Returns a setting as arguments of add_argument."""
+    metadata = setting.metadata
+    option: dict[str, Any] = dict(help=metadata["help"])
     if setting.type is bool:
-        kind = dict(action="store_true")
-    elif choices := setting.metadata["choices"]:
-        kind |= dict(choices=choices)
-    elif setting.type in (float, float | None):
-        kind |= dict(type=float)
-    else:
-        kind |= dict(type=whole(1 if setting.metadata["allowed"] is POSITIVE else 0))
-    flag = "--" + setting.name.replace("_", "-")
-    group.add_argument(flag, default=setting.default, help=setting.metadata["help"], **kind)
+        return option | dict(action="store_true")
+    if metadata["choices"]:
+        return option | dict(choices=metadata["choices"])
+    is_float = setting.type in (float, float | None)
+    kind = float if is_float else whole(1 if metadata["allowed"] is POSITIVE else 0)
+    return option | dict(type=kind, metavar=metadata["metavar"])
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
@@ -138,9 +128,11 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         need_tensorboard()
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
-    _check_kernels(options)
+    if options.backend != "reference" and library.hidden_installation():  # would take hours longer
+        raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
+    model_options = given(vars(options), MODEL_OPTIONS)
     if not options.resume:
-        builder.check_options(options.model, given(vars(options), MODEL_OPTIONS))
+        builder.check_options(options.model, model_options)
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
 
     def load() -> data.DataSet:
@@ -160,13 +152,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True  # its other kernels add in any order; --resume goes on to the bit
-        model = builder.build(
-            options.model,
-            dataset,
-            conditional=options.conditional,
-            parameters=options.parameters,
-            **given(vars(options), MODEL_OPTIONS),
-        )
+        model = builder.build(options.model, dataset, conditional=options.conditional, **model_options)
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if here.first else lambda line: None
         facts: dict[str, Any] = {"arguments": arguments, "command": command, "version": library.VERSION}
@@ -202,21 +188,15 @@ def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
         vars(options).update((name, stored.get(name)) for name in LENGTH)
     for name, value in vars(options).items():
         if name not in MAY_CHANGE and value != stored.get(name):
-            option, before = name.replace("_", "-"), stored.get(name)
+            flag, before = _flag(name), stored.get(name)
             if name not in stored:
-                raise ValueError(f"expected --{option} in the checkpoint, which does not say how the training began")
+                raise ValueError(f"expected {flag} in the checkpoint, which does not say how the training began")
             if before is None or isinstance(before, bool):
-                given = f"--no-{option}" if value is False else f"--{option}"
+                got = flag.replace("--", "--no-") if value is False else flag
                 began = "without which the training began: --resume goes on with its options"
-                raise ValueError(f"expected no {given}, {began}")
-            raise ValueError(f"expected --{option} {before}, with which the training began, got {value}")
+                raise ValueError(f"expected no {got}, {began}")
+            raise ValueError(f"expected {flag} {before}, with which the training began, got {value}")
     return options
-
-
-def _check_kernels(options: Namespace) -> None:
-    """ValueError where the source folder hides an installed package with kernels: training would take hours longer."""
-    if options.backend != "reference" and library.hidden_installation():
-        raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
 
 
 def _header(command: str, training: Training) -> list[str]:

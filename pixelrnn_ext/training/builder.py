@@ -22,7 +22,7 @@ def check_options(name: str, options: dict[str, object]) -> None:
     if name not in KINDS and name not in models.CONFIGURATIONS:
         raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
-    used = set(inspect.signature(getattr(models, config["model"])).parameters)
+    used = {"parameters", *inspect.signature(getattr(models, config["model"])).parameters}
     if name != "multiscale":
         used.discard("layer")  # the name of the model says the layer
     if (config | options).get("layer") == "diagonal":
