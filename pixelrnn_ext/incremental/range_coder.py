@@ -42,17 +42,7 @@ def cumulative(logits: Tensor) -> Tensor:
 
 
 class Encoder:
-    """Encodes symbols to a stream.
-
-    Example:
-        >>> from pixelrnn_ext.incremental.range_coder import Decoder, Encoder
-        >>> encoder = Encoder()
-        >>> for symbol in (1, 1, 0):  # 0 has a quarter
-        ...     encoder.encode(*((0, 2**22), (2**22, 2**24))[symbol])
-        >>> decoder = Decoder(encoder.finish())
-        >>> [decoder.decode([0, 2**22, 2**24]) for _ in range(3)]
-        [1, 1, 0]
-    """
+    """Encodes symbols to a stream."""
 
     def __init__(self) -> None:
         self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: the bits of the interval's start after _out

@@ -1,9 +1,9 @@
 """The masked convolution on GPUs: implicit GEMMs over the taps that the mask leaves alive, in Triton.
 
-In raster order those are the first taps of the kernel: all before the centre, and the centre itself unless nothing of
-it is alive (mask A, one colour). The kernels run over that many taps, so that dead ones cost nothing, and read the
-weight as (taps, channels of the source, channels of the result): a masked copy of its live taps, which is small beside
-the maps, for coalesced loads and loops that know no colours. Maps are read and written through their strides.
+The live taps are the first in raster order: all before the centre, and the centre unless it is dead (mask A, one
+colour). The kernels loop over these taps only. They read the weight as (taps, channels of the source, channels of the
+result), a masked copy of the live taps, so that loads are coalesced and loops do not depend on colours. The copy is
+small compared with the maps, which are read and written through their strides.
 
 Pixels are counted over the batch, as int32: decomposing an int64 into image, row and column is slow. Offsets are int64.
 """
@@ -25,7 +25,7 @@ except ImportError as _error:
 
 
 def _jit(function: Callable[..., Any]) -> Any:
-    # Where Triton is missing the module still imports, for why_not.
+    # Without Triton the module still imports, for gpu.why_not.
     return triton.jit(function, do_not_specialize=["pixels", "batch_key"]) if triton else function
 
 
@@ -34,7 +34,7 @@ def _device_function(function: Callable[..., Any]) -> Any:
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
-    """Decorates a kernel whose tiles have these names; measured once for batch sizes up to each power of two."""
+    """Decorates a kernel whose tiles have these names. Tiles are measured once for each power of two of batch sizes."""
     # A map's channel stride tells its memory format.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda kernel: Tiled(kernel, rows, columns, depth, key)
@@ -42,7 +42,7 @@ def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
 
 @_device_function
 def _group(channel, channels, COLOURS: tl.constexpr):
-    """masks.colour_groups: contiguous groups, the larger ones first."""
+    """Computes masks.colour_groups: contiguous groups, the larger ones first."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)
@@ -54,10 +54,10 @@ def _alive(
     tap, out, source, out_channels, in_channels,
     CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
 ):  # fmt: skip
-    """Whether output channels may read input channels of a live tap; the shapes of out and source broadcast."""
+    """Returns whether output channels read input channels of a live tap; the shapes of out and source broadcast."""
     units = out_channels // GATES
     group_out = _group(out % units, units, COLOURS)
-    # All colours of the pixels before the centre come before the centre's.
+    # Before the centre, all colours of a pixel come before the centre's colours.
     group_in = _group(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
     if STRICT:
         return group_in < group_out
@@ -71,7 +71,7 @@ def _offset(image, row, column, stride_n, stride_h, stride_w):
 
 @_device_function
 def _operand(tile, INTERPRETED: tl.constexpr):
-    # Triton's interpreter holds a bfloat16 as an integer, and multiplies those.
+    # Triton's interpreter holds a bfloat16 as an integer, and would multiply the integers.
     return tile.to(tl.float32) if INTERPRETED else tile
 
 
@@ -81,7 +81,7 @@ def pack_kernel(
     CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """packed[tap, o, c] = weight[o, c, tap] where it is alive, through their strides."""
+    """packed[tap, o, c] = weight[o, c, tap] where the weight is alive, through their strides."""
     tap = tl.program_id(0)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)

@@ -1,8 +1,8 @@
-"""The tiles of the masked convolution's GPU kernels: fixed by the sizes, or measured where that is asked for.
+"""The tiles of the masked convolution's GPU kernels: fixed by the sizes, or measured on request.
 
-With fixed tiles a result is a function of its arguments, the same to the bit in every run, so that a training that was
-resumed goes on as it would have. ``PIXELRNN_TUNE_TILES=1`` has Triton's autotuner choose by time instead, once for each
-shape: two runs may then differ in the last bits. torch.use_deterministic_algorithms(True) keeps the fixed tiles.
+With fixed tiles a result depends on the arguments alone, to the bit, so a resumed training continues exactly. With
+``PIXELRNN_TUNE_TILES=1`` Triton's autotuner chooses by time, once for each shape: two runs may differ in the last bits.
+torch.use_deterministic_algorithms(True) keeps the fixed tiles.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of a product of matrices, and how many of them there are."""
+    """The sizes of a matrix product, and the number of such products."""
 
     rows: int
     columns: int
@@ -59,14 +59,14 @@ TILES = tuple(
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # several tiles in a small problem
 
-_AT_ONCE = 128  # programs: about the multiprocessors of a large GPU, and of every GPU here, for the same bits on all
-_LOAD = 32  # what a value that is loaded costs, in products
+_AT_ONCE = 128  # programs, about the multiprocessors of a large GPU. All GPUs take this number, for the same bits
+_LOAD = 32  # cost of loading a value, in products
 
 
 def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
-    """Of TILES, what a small model finds fastest: whole tiles in whole waves, each with its products and its loads.
+    """Returns the fastest of TILES by a small model: whole tiles in whole waves, each with its products and its loads.
 
-    The bits of the result depend on rows, columns and depth alone; the stages are as many as ``shared_memory`` holds.
+    The result's bits depend on rows, columns and depth alone. ``shared_memory`` limits the stages.
     """
 
     def cost(tiles: Tiles) -> int:
@@ -75,7 +75,7 @@ def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _AT_ONCE) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # a ReLU's output is loaded beside its gradient
+    stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # a ReLU loads its output and its gradient
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
 
@@ -104,11 +104,11 @@ class Tiled:
         return dict(zip(self._names, tiles))
 
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
-        """On the current device and stream; ``grid`` takes the tiles' sizes by name."""
+        """Launches the kernel on the current device and stream; ``grid`` takes the tiles' sizes by name."""
         if MEASURED and not torch.are_deterministic_algorithms_enabled():
             named = {**dict(zip(self.kernel.arg_names, args)), **constants}
             shape = *(named[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
-            # Measuring waits for the GPU, which a capture does not survive.
+            # Measuring waits for the GPU, which would end a capture.
             if shape in self._measured or not _captures(args[0]):
                 self._measured.add(shape)
                 self.tuner[grid](*args, **constants)
@@ -120,7 +120,7 @@ class Tiled:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that a program may have."""
+    """Returns the bytes of shared memory that a program may have."""
     if device.type != "cuda":  # interpreted
         return sys.maxsize
     return triton.compiler.max_shared_mem(device.index)
@@ -132,9 +132,9 @@ def _captures(tensor: torch.Tensor) -> bool:
 
 @contextmanager
 def launches_on(tensor: torch.Tensor) -> Iterator[None]:
-    """The tensor's device is current, and kernels may be loaded, while a CUDA graph is captured too.
+    """Makes the tensor's device current and allows kernels to be loaded, even while a CUDA graph is captured.
 
-    A kernel's first launch loads it, which the driver refuses to a thread that captures unless it is in relaxed mode.
+    A kernel's first launch loads it, which the driver allows to a capturing thread only in relaxed mode.
     """
     with torch.cuda.device_of(tensor):
         if not _captures(tensor):
@@ -149,7 +149,7 @@ def launches_on(tensor: torch.Tensor) -> Iterator[None]:
 
 
 def _exchange_capture_mode(mode: ctypes.c_int) -> None:
-    """Sets the thread's mode, and ``mode`` to the one before."""
+    """Sets the thread's capture mode, and ``mode`` to the mode before."""
     driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     if status := driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)):
         raise RuntimeError(f"the mode of the capture cannot be changed: CUDA driver error {status}")
