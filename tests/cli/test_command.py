@@ -163,16 +163,24 @@ def test_the_libraries_are_of_these_sources(why):
 def test_the_hash_of_the_schemas_sees_every_change(monkeypatch):
     monkeypatch.setattr(torch._C, "_jit_get_schemas_for_operator", lambda schema: [torch._C.parse_schema(schema)])
     schemas = [
-        "scan(Tensor x, int n) -> Tensor",
-        "scans(Tensor x, int n) -> Tensor",
-        "scan(Tensor y, int n) -> Tensor",
-        "scan(Tensor? x, int n) -> Tensor",
-        "scan(Tensor x, int n=1) -> Tensor",
-        "scan(Tensor x, int n) -> int",
-        "scan(Tensor x) -> Tensor",
+        "scan(Tensor x, Tensor[] maps, int n) -> Tensor",
+        "scans(Tensor x, Tensor[] maps, int n) -> Tensor",
+        "scan(Tensor y, Tensor[] maps, int n) -> Tensor",
+        "scan(Tensor? x, Tensor[] maps, int n) -> Tensor",
+        "scan(Tensor x, int[] maps, int n) -> Tensor",
+        "scan(Tensor x, Tensor[] maps, int n=1) -> Tensor",
+        "scan(Tensor x, Tensor[] maps, int n) -> int",
+        "scan(Tensor x, Tensor[] maps) -> Tensor",
     ]
     assert len({library._hash_of_schemas({schema}) for schema in schemas}) == len(schemas)
     assert library._hash_of_schemas(schemas) == library._hash_of_schemas(schemas[::-1])
+
+
+def test_a_torch_that_does_not_describe_schemas_is_no_error(monkeypatch):
+    monkeypatch.delattr(torch._C, "_jit_get_schemas_for_operator")
+    assert library._hash_of_schemas({"pixelrnn_ext::scan"}) is None
+    monkeypatch.delattr(torch._C, "_dispatch_get_all_op_names")
+    assert library._operators() == set()
 
 
 # In torch's place: how long threads will wait, as OpenMP reads it, and how many pages a step takes anew.
