@@ -12,14 +12,16 @@ from pixelrnn_ext.operators import library
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def skip_without_a_gpu(kernels=True):
-    """Skips the module, with the reason; ``kernels``: the compiled ones are needed too."""
-    reason = None
+def why_no_gpu(kernels=True):
+    """Returns None, or the reason why nothing runs on a GPU; ``kernels``: the compiled ones are needed too."""
     if not torch.cuda.is_available():
-        reason = f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
-    elif kernels:
-        reason = library.why_no_cuda()
-    if reason:
+        return f"expected a GPU with CUDA, got none that torch {torch.__version__} can use"
+    return library.why_no_cuda() if kernels else None
+
+
+def skip_without_a_gpu(kernels=True):
+    """Skips the module, with the reason."""
+    if reason := why_no_gpu(kernels):
         pytest.skip(f"nothing is tested on a GPU: {reason}", allow_module_level=True)
 
 
@@ -45,19 +47,3 @@ def _strict_products():
     """Applies to every test of a module that imports this."""
     with strict_products():
         yield
-
-
-def use(format):
-    """float32 products in tf32, or strictly."""
-    torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
-
-
-@contextmanager
-def skips_without_a_kernel(backend):
-    """Skips the test, with the reason, where this GPU or size has no resident kernel and that is what was asked for."""
-    try:
-        yield
-    except RuntimeError as error:
-        if backend == "resident" and "cannot run" in str(error):
-            pytest.skip(str(error).splitlines()[0].rpartition("cannot run: ")[2])
-        raise

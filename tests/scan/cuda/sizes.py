@@ -7,25 +7,27 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """One pass of a scan of square images on the best-known card of a compute capability."""
+    """One pass of a scan on the best-known card of a compute capability. ``size`` is that of square images, or height
+    and width."""
 
     capability: int
     format: str
     backward: bool
     hidden: int
     taps: int
-    size: int
+    size: int | tuple[int, int]
     images: int
     directions: int
     gates: int = 4
 
     def problem(self, core):
-        geometry = (core.Geometry.diagonal if self.taps == 2 else core.Geometry.row)(self.size, self.size)
+        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        geometry = (core.Geometry.diagonal if self.taps == 2 else core.Geometry.row)(height, width)
         sizes = geometry.lines, geometry.cells, self.images, self.directions, self.gates
         return core.Problem(core.Format[self.format], self.backward, self.hidden, self.taps, *sizes)
 
-    def plan(self, core):
-        return core.plan(self.problem(core), core.known_device(self.capability))
+    def plan(self, core, **restriction):
+        return core.plan(self.problem(core), core.known_device(self.capability), core.Restriction(**restriction))
 
 
 # Taps, directions and gates: the Row LSTM, the Diagonal BiLSTM, and LSTM2d with cells of five gates.

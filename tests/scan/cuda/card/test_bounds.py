@@ -4,7 +4,7 @@ import torch
 
 from helpers.gpu import REDUCED, strict_products
 
-from .bounds import GRADIENT_RATIO, RATIO
+from ..bounds import CARD, CARD_GRADIENTS
 
 CUT = 13  # bits of float32 that tf32 lacks
 
@@ -75,11 +75,11 @@ def errors(products, hidden, channels):
 
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
-    assert h < RATIO["tf32"] and gradient < GRADIENT_RATIO["tf32"]
+    assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
     # They leave no room that is not needed: a product that rounds stays below a half of each.
-    assert h > RATIO["tf32"] / 2 and gradient > GRADIENT_RATIO["tf32"] / 2
+    assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
-    assert h < RATIO["tf32"] / 2 and gradient < GRADIENT_RATIO["tf32"] / 2
+    assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2
 
 
 def test_the_sums_of_halves_are_float32_where_the_bounds_are_asked_for():

@@ -1,0 +1,90 @@
+"""What the host code makes of a GPU's answers, and of another compiler's code: the emulator answers as no card here
+does."""
+
+import re
+
+import pytest
+
+from emulator import toolchain
+from helpers.emulated import library
+from helpers.scans import Problem
+
+from ..gpus import Gpu, on_gpus
+
+pytestmark = pytest.mark.emulated
+
+a100, h100 = (on_gpus(runs=lambda gpu, name=name: gpu == name) for name in ("sm_80", "sm_90"))
+
+
+@pytest.mark.parametrize(
+    ("arch", "path"),
+    [("sm_80", "step"), ("sm_80", "resident"), ("sm_90", "step"), ("sm_90", "resident"), ("sm_90", "resident::2")],
+)
+def test_kernels_are_as_right_by_nvcc(arch, path):
+    """A second opinion: what another compiler makes of the same source."""
+    try:
+        toolchain.nvcc()
+    except toolchain.ToolchainError as error:
+        pytest.skip(str(error))
+    loaded = library.load(arch, by_nvcc=("resident_bf16", "step_kernels"))
+    loaded.emulator.schedule("burst")
+    Gpu(arch, loaded.ops, "cpu", loaded.emulator).compare(Problem("bf16", "bilstm", 16, (2, 5, 9), input=False), path)
+
+
+@a100
+@pytest.mark.parametrize("format", ["bf16", "fp16"])
+def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, gpu):
+    problem = Problem(format, "bilstm", 128, (1, 28, 28), input=False)
+    forward, backward = gpu.plan(problem)
+    assert forward.startswith(f"forward_{format}_4s_4_512_single: 1 block an image, 512 threads")
+    assert backward.startswith(f"backward_{format}_20s_0_256_single: 1 block an image, 256 threads")
+    gpu.compare(problem)
+
+
+def plans(gpu, hidden, size, images, format="fp32", path="resident"):
+    """Asks the GPU that is there."""
+    return gpu.ops.describe_plan(2, images, size, size, hidden, 2, True, format, 0, path)
+
+
+@a100
+def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
+    """The driver of a newer GPU translates it, and clusters of blocks would trap."""
+    gpu.emulator.device("sm_90")
+    for plan in plans(gpu, 192, 32, 16, "bf16", "auto"):
+        assert plan.startswith("step path: ") and "without clusters" in plan
+    assert all("1 block an image" in plan for plan in plans(gpu, 64, 32, 16, "bf16", "auto"))
+
+
+# Forward and backward in at most 48 KB, which no launch has to ask for, and in more.
+@h100
+@pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
+def test_a_kernel_with_static_shared_memory(hidden, blocks, gpu):
+    """The operators ask for what it leaves, and where all but a little is used, for a layout that fits."""
+    gpu.emulator.take_shared_memory(20_000)
+    gpu.compare(Problem("fp32", "bilstm", hidden, (1, 4, 6), input=False), f"resident::{blocks}")
+
+
+def shared_memory(plan):
+    return int(re.search(r"(\d+) bytes of shared memory", plan)[1])
+
+
+@h100
+def test_the_plan_leaves_room_for_static_shared_memory(gpu):
+    most = 227 << 10
+    before = [shared_memory(plan) for plan in plans(gpu, 64, 28, 16)]
+    gpu.emulator.take_shared_memory(most - max(before) + 1)
+    assert all(shared_memory(plan) < max(before) for plan in plans(gpu, 64, 28, 17))
+    gpu.emulator.take_shared_memory(most - 100)
+    assert all(plan.startswith("step path: the GPU has no room for the blocks") for plan in plans(gpu, 64, 28, 18))
+
+
+@h100
+def test_the_plan_counts_the_clusters_that_run_at_once(gpu):
+    """Where a GPC has room for 16 blocks, 32 clusters of 8 are two waves, of 4 they are one."""
+    assert ": 4 blocks an image" in plans(gpu, 128, 64, 16)[0]
+    # The same number of multiprocessors, in other GPCs.
+    for gpc, multiprocessors, blocks in ((8, 256, 8), (7, 252, 4)):
+        gpu.emulator.device("sm_90", multiprocessors, gpc)
+        assert f": {blocks} blocks an image" in plans(gpu, 128, 64, 16)[0]
+    gpu.emulator.device("sm_90", 128, 2)
+    assert all(plan.startswith("step path: the GPU has no room for") for plan in plans(gpu, 128, 64, 16))

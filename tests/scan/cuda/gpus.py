@@ -1,0 +1,116 @@
+"""The GPUs that run the CUDA kernels in the tests of this folder: two emulated ones (tests/emulator), and the card of
+this machine, if there is one. A test takes the fixture ``gpu``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from emulator.control import SCHEDULES, Emulator
+from helpers.checks import assert_close
+from helpers.gpu import why_no_gpu
+from helpers.kernels import variants
+from helpers.scans import OUTPUTS, REFERENCE
+
+from . import bounds
+from .kernel_paths import hidden_sizes, of_variant
+
+# The most thread blocks that share an image. Compute capability 8.0 has no clusters; 0: there are no resident kernels.
+BLOCKS = {"sm_80": 1, "sm_90": 8}
+if why_no_gpu() is None:
+    _capability = torch.cuda.get_device_capability()
+    BLOCKS["card"] = 8 if _capability >= (9, 0) else 1 if _capability >= (8, 0) else 0
+MARKS = {gpu: pytest.mark.cuda if gpu == "card" else pytest.mark.emulated for gpu in BLOCKS}
+
+
+def on_gpus(names=(), cases=((),), runs=lambda gpu, *case: True):
+    """Parametrizes a test with the cases on every GPU of which ``runs(gpu, *case)`` says that it runs them."""
+    parameters = [pytest.param(gpu, *case, marks=MARKS[gpu]) for gpu in BLOCKS for case in cases if runs(gpu, *case)]
+    ids = lambda value: f"C{value}" if isinstance(value, int) else None  # noqa: E731
+    return pytest.mark.parametrize(("gpu", *names), parameters, indirect=["gpu"], ids=ids)
+
+
+on_resident_gpus = on_gpus(runs=lambda gpu: BLOCKS[gpu] >= 1)
+
+
+def on_gpus_with_paths(*paths):
+    """Parametrizes a test with every path on every GPU that runs it."""
+    needed = {"step": 0, "resident::2": 2}
+    return on_gpus(["path"], [(path,) for path in paths], lambda gpu, path: BLOCKS[gpu] >= needed.get(path, 1))
+
+
+def on_gpus_with_variants(gates, runs=lambda gpu, blocks: True):
+    """Parametrizes a test with every variant of the kernels, (format, suffix, blocks), on every GPU that runs it."""
+    taps = 1 if gates == 4 else 2  # the fewest
+
+    def exists(gpu, format, suffix, blocks):
+        fits = any(hidden_sizes(kernel, blocks, taps) for kernel in of_variant(gates, format, suffix, blocks))
+        return fits and blocks <= BLOCKS[gpu] and runs(gpu, blocks)
+
+    return on_gpus(["format", "suffix", "blocks"], variants(gates), exists)
+
+
+@dataclass
+class Gpu:
+    """One of the GPUs.
+
+    Attributes:
+        ops: the operators that run on it.
+        device: where their tensors are.
+        emulator: the controls of an emulated GPU; None for a card.
+        worst: {(format, results): the largest error ratio so far}.
+    """
+
+    name: str
+    ops: Any
+    device: str
+    emulator: Emulator | None = None
+    worst: dict = field(default_factory=dict)
+
+    @property
+    def keys(self):
+        """For an operator's redispatch(), past the dispatcher's own checks."""
+        return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
+
+    def plan(self, problem, path="auto"):
+        """Returns what the planner says of both passes."""
+        return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
+
+    def run(self, problem, path="auto"):
+        """Returns {name: tensor} of the outputs and of all operands' gradients, on the CPU."""
+        got = problem.run(self.ops, problem.dtype, path, self.device)
+        return {name: tensor.cpu() for name, tensor in got.items()}
+
+    def bound(self, name, format):
+        """Returns the most that the error ratio of a result may be."""
+        if self.emulator:
+            return bounds.EMULATED[format] * (1 if name in ("dx", "output", *OUTPUTS) else bounds.EMULATED_SUMS)
+        return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
+
+    def compare(self, problem, path="auto", expected=None):
+        """Runs the operators and compares them with those of the CPU in float64; returns what they gave."""
+        expected = expected or problem.run(REFERENCE, torch.float64)
+        got = self.run(problem, path)
+        for name, tensor in got.items():
+            assert_close(name, expected[name], tensor, self.bound(name, problem.format))
+            if tensor.numel():
+                error = (tensor.double() - expected[name]).norm() / expected[name].norm()
+                kind = problem.format, "h, c, gates" if name in OUTPUTS else "dx" if name == "dx" else "other gradients"
+                self.worst[kind] = max(self.worst.get(kind, 0.0), error.item())
+        return got
+
+    def compare_schedules(self, problem, path):
+        """The results are right in every schedule of threads, with the same bits. A card has a schedule of its own in
+        every run."""
+        expected, first = problem.run(REFERENCE, torch.float64), None
+        for seed, schedule in enumerate(SCHEDULES):
+            if self.emulator:
+                self.emulator.schedule(schedule, seed=seed, preemption=40 if schedule == "random" else 0)
+            got = self.compare(problem, path, expected)
+            first = first or got
+            for tensor, other in zip(first.values(), got.values()):
+                assert torch.equal(tensor, other), f"{schedule}: other bits than the first schedule"
+
+
+CARD = Gpu("card", torch.ops.pixelrnn_ext, "cuda")

@@ -1,0 +1,118 @@
+"""Layers on the CUDA kernels, against the reference in float64: on a card in every format, on the emulator in float32
+and float64, since layers compute halves on a CPU in float32."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+import pixelrnn_ext as px
+from helpers.checks import LAYERS, gate_bias_channels
+from helpers.scans import DTYPES, LSTM2D, ragged_sizes, results
+from pixelrnn_ext.operators.scan import run
+
+from .layers import NATIVE, compare, layer_and_maps, on_gpus_with_layers
+
+
+@pytest.fixture(autouse=True)
+def layers_call_the_emulator(gpu, monkeypatch):
+    """It takes the CPU tensors of every backend but the reference."""
+    if gpu.emulator:
+        paths = {"native": "auto", "step": "step", "resident": "resident"}
+        monkeypatch.setattr(run.backends, "choose", lambda backend, device: paths.get(backend))
+        monkeypatch.setattr(torch.ops.pixelrnn_ext, "scan", gpu.ops.scan)
+
+
+@pytest.mark.parametrize("bias", [False, True], ids=["plain", "gate_bias"])
+@on_gpus_with_layers([*LAYERS, *LSTM2D], NATIVE, DTYPES)
+def test_formats(name, backend, format, bias, gpu):
+    layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
+    shape = x.shape[0], gate_bias_channels(layer), *x.shape[2:]
+    gate_bias = torch.randn(shape, device=gpu.device).to(x.dtype) if bias else None
+    got = results(layer, x, gate_bias=gate_bias)
+    assert all(tensor.dtype == DTYPES[format] for tensor in got.values())
+    assert got["output"].is_contiguous(memory_format=torch.channels_last)
+    compare(gpu, format, results(exact, exact_x, gate_bias=gate_bias.double() if bias else None), got)
+
+
+@on_gpus_with_layers(LSTM2D, NATIVE, DTYPES)
+def test_images_of_their_own_sizes(name, backend, format, gpu):
+    if name == "pixelrnn" and backend == "resident":
+        refused = pytest.raises(RuntimeError, match="expected no sizes with a cell of four gates")
+    else:
+        refused = nullcontext()
+    layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
+    sizes = ragged_sizes(x.shape[0], *x.shape[2:])
+    with refused:
+        compare(gpu, format, results(exact, exact_x, sizes), results(layer, x, sizes))
+
+
+@on_gpus_with_layers(["stable"], ["native", "step"], ["fp32"])
+def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format, gpu):
+    layer, x, *_ = layer_and_maps(gpu, name, backend, format, maps=(3, 5, 6))
+    sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
+    expected = layer(x, sizes)
+    assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
+    if not gpu.emulator:  # the host reads no sizes on a card
+        assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
+
+
+@pytest.mark.parametrize(
+    "given", [("h0",), ("c0",), ("bias",), ("h0", "c0_reverse"), ()], ids=lambda names: "+".join(names) or "none"
+)
+@on_gpus_with_layers(["bilstm"])
+def test_any_subset_of_the_initial_states(name, backend, format, given, gpu):
+    """A direction may have a state that the other one lacks."""
+    dtype, hidden = DTYPES[format], 16
+    sizes = {"input": (3, 2, 5, 10), "weight_ih": (64, 2, 1, 1), "weight_hh": (64, hidden, 2)}
+    sizes |= {f"{name}_reverse": sizes[name] for name in ("weight_ih", "weight_hh")}
+    sizes |= {name: (64 if name == "bias" else hidden,) for name in given}
+    values = {name: (torch.randn(size, device=gpu.device) * 0.5).to(dtype) for name, size in sizes.items()}
+    cotangent = torch.randn(3, hidden, 5, 10, device=gpu.device).to(dtype)
+
+    def computed(backend, t):
+        leaves = {name: value.to(t).requires_grad_() for name, value in values.items()}
+        y = px.functional.diagonal_bilstm(**leaves, backend=backend)
+        return {"output": y, **dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent.to(t))))}
+
+    compare(gpu, format, computed("reference", torch.float64), computed(backend, dtype))
+
+
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+@on_gpus_with_layers(["row3", "bilstm", "stable"], [*NATIVE, "reference"], ["fp32", "fp64"])
+def test_autocast(name, backend, format, half, gpu):
+    """The layer in the half dtype; gradients reach the float32 parameters; float64 is left alone."""
+    dtype = DTYPES[half] if format == "fp32" else torch.float64
+    layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
+    x.requires_grad_()
+    with torch.autocast(gpu.device, DTYPES[half]):
+        y = layer(x)
+    assert y.dtype == dtype
+    leaves = {"input": x, **dict(layer.named_parameters())}
+    cotangent = torch.randn(y.shape, device=gpu.device).to(dtype)
+    got = dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))
+    assert all(gradient.dtype == DTYPES[format] for gradient in got.values())
+    # The parameters are rounded, too.
+    factor, format = (2, half) if format == "fp32" else (1, format)
+    compare(gpu, format, results(exact, exact_x, cotangent=cotangent.double()), {"output": y, **got}, factor)
+
+
+@on_gpus_with_layers()
+def test_no_saved_tensor_changes(name, backend, format, gpu):
+    layer, x, *_ = layer_and_maps(gpu, name, backend, format)
+    saved, leaves = [], [x.requires_grad_(), *layer.parameters()]
+
+    def pack(tensor):
+        saved.append((tensor, tensor._version, tensor.detach().clone()))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = layer(x)
+    before, cotangent = y.detach().clone(), torch.randn_like(y)
+    first = torch.autograd.grad(y, leaves, cotangent, retain_graph=True)
+    second = torch.autograd.grad(y, leaves, cotangent)
+    assert len(saved) >= 3 and torch.equal(y, before)
+    for tensor, version, value in saved:
+        assert tensor._version == version and torch.equal(tensor, value)
+    for a, b in zip(first, second):
+        assert torch.equal(a, b)

@@ -1,0 +1,127 @@
+"""The resident kernels on scans of all sizes and cells, on the emulator and on a card, against the CPU operators in
+float64."""
+
+import re
+
+import pytest
+import torch
+
+from helpers.kernels import FORMATS
+from helpers.scans import REFERENCE, Problem
+
+from .gpus import BLOCKS, on_gpus, on_gpus_with_paths, on_resident_gpus
+from .kernel_paths import MAPS
+
+ALL = (0, 1, 2, 3)
+NO_KERNEL = "step path: (faster|no kernel is compiled|the weights and lines .* need) "
+
+
+@pytest.mark.parametrize("geometry", ["bilstm", "row1", "row3"])
+@pytest.mark.parametrize("hidden", [16, 24, 32, 48, 64, 96, 128, 192, 256], ids="h{}".format)
+@pytest.mark.parametrize("format", FORMATS)
+@on_resident_gpus
+def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, gpu):
+    """What "auto" runs: where the resident kernels do not take a size the step path does, which the plan has to say."""
+    problem = Problem(format, geometry, hidden, (1, 5, 10), input=False)
+    for path in ("auto", "resident"):
+        plans = gpu.plan(problem, path)
+        for plan in plans:
+            assert re.match(f"(for|back)ward_{format}|{NO_KERNEL}", plan), plan
+        if path == "auto" or (gpu.name == "card" and not any(plan.startswith("step path") for plan in plans)):
+            gpu.compare(problem, path)
+
+
+@pytest.mark.parametrize("geometry", ["bilstm", "diagonal-reverse", "row1", "row3"])
+@pytest.mark.parametrize("size", MAPS, ids="B{0[0]}-{0[1]}x{0[2]}".format)
+@pytest.mark.parametrize("format", FORMATS)
+@on_resident_gpus
+def test_maps(format, size, geometry, gpu):
+    for hidden, path in ((16, "resident"), (40, "resident"), (16, "resident:s_4_512:1")):
+        gpu.compare(Problem(format, geometry, hidden, size, input=False, states=hidden == 16), path)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 1, 9), (1, 9, 1), (1, 4, 21), (1, 34, 3)], ids="{0[1]}x{0[2]}".format)
+@pytest.mark.parametrize("format", FORMATS)
+@on_resident_gpus
+def test_maps_of_five_gates(format, size, gpu):
+    for cell, hidden, path in (("stable", 24, "resident"), ("max", 16, "resident:s_4_512:1")):
+        gpu.compare(problem5(format, cell, (3,), hidden, size, states=hidden == 16), path)
+
+
+# The same kernels as in test_kernels.py: one architecture is enough for the long maps.
+@pytest.mark.parametrize("format", ["bf16", "tf32"])
+@on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
+def test_the_papers_sizes(format, gpu):
+    for size, hidden in ((28, 16), (32, 128)):
+        gpu.compare(Problem(format, "bilstm", hidden, (1, size, size), input=False), "resident")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@on_resident_gpus
+def test_four_gates_from_all_corners(format, gpu):
+    gpu.compare(Problem(format, "pixelrnn", 16, (3, 10, 13), corners=ALL), "resident")
+
+
+def problem5(format, cell, corners, hidden, maps, **options):
+    """One whose result hangs on no rounding: Graves' state does not grow from line to line, and of two forget gates the
+    larger one is larger by far."""
+    problem = Problem(format, cell, hidden, maps, corners=corners, **options)
+    bias = problem.inputs["bias"]
+    if cell == "graves":
+        bias[..., [1, 4]] -= 2
+    elif cell == "max":
+        bias[..., 4] += 8 * (-1) ** torch.arange(hidden)
+    return problem
+
+
+@pytest.mark.parametrize("cell", ["stable", "graves", "halved", "leaky", "max"])
+@pytest.mark.parametrize("format", FORMATS)
+@on_gpus_with_paths("resident::1", "resident::2")
+def test_every_formula(format, cell, path, gpu):
+    """By the kernels that a plan takes, from all corners."""
+    gpu.compare(problem5(format, cell, ALL, 16, (1, 10, 6)), path)
+
+
+# Larger than their map in either way, empty in either way, one pixel, a row, a column; and one that ends in a tile.
+RAGGED = [(99, 99), (0, 5), (9, 0), (1, 1), (1, 5), (11, 1), (9, 4), (-1, 3)]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@on_gpus_with_paths("resident", "resident:s_4_512", "resident::2")
+def test_images_of_their_own_sizes(format, path, gpu):
+    sizes = [(min(h, 12), min(w, 5)) for h, w in RAGGED]
+    problem = problem5(format, "graves", ALL, 16, (len(RAGGED), 12, 5), sizes=sizes)
+    expected = problem.run(REFERENCE, torch.float64)
+    problem.sizes = torch.tensor(RAGGED)
+    gpu.compare(problem, path, expected)
+
+
+@on_resident_gpus
+def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
+    """Given x: a library's products may have other bits for another number of pixels."""
+    p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
+    together = gpu.run(p, "resident")
+    alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)
+    alone.inputs = p.inputs | {"x": p.inputs["x"][:, 1:, :9, :4].contiguous()}
+    alone.cotangent = p.cotangent[1:, :9, :4].contiguous()
+    got = gpu.run(alone, "resident")
+    assert torch.equal(got["h"], together["h"][1:, :9, :4])
+    assert torch.equal(got["dx"], together["dx"][:, 1:, :9, :4])
+
+
+@on_resident_gpus
+def test_nan_stays_in_the_cells_that_read_it(gpu):
+    p = Problem("bf16", "stable", 16, (1, 10, 6))
+    p.inputs["input"][0, 4, 3] = torch.nan
+    _, h, c, gates = (t.cpu() for t in gpu.ops.scan(*p.scan(path="resident", device=gpu.device)))
+    reads = torch.zeros(10, 6, dtype=torch.bool)
+    reads[4:, 3:] = True
+    assert torch.equal(h[0, :, :, 0].isnan().all(-1), reads) and torch.equal(h[0, :, :, 0].isnan().any(-1), reads)
+    assert torch.equal(c[0, 0].isnan().any(-1), reads) and torch.equal(gates[0, 0].isnan().any(-1), reads)
+
+
+@on_resident_gpus
+def test_the_state_is_clipped(gpu):
+    p = Problem("fp32", "max", 8, (1, 3, 4))
+    p.inputs["c0"] = torch.full_like(p.inputs["c0"], 500)
+    gpu.compare(p, "resident")

@@ -1,0 +1,59 @@
+"""The step path, a kernel a line, of every cell and geometry, on the emulator and on a card, against the CPU operators
+in float64."""
+
+import pytest
+import torch
+
+from helpers.checks import assert_close
+from helpers.kernels import FORMATS
+from helpers.scans import LAYOUTS, LSTM2D, REFERENCE, Problem
+
+from .gpus import on_resident_gpus
+from .kernel_paths import MAPS
+
+# A batch of unlike images, of which one is empty, one a row, one a column and one fills its map.
+RAGGED = [(5, 7), (1, 6), (4, 1), (0, 3), (3, 4)]
+
+
+@pytest.mark.parametrize("sizes", [None, RAGGED], ids=["full", "ragged"])
+@pytest.mark.parametrize("layout", ["tr", "bl-sum", "bilstm", "four"])
+@pytest.mark.parametrize("family", ["row1", "row3", "row5", *LSTM2D])
+def test_step_path(family, layout, sizes, gpu):
+    corners, merge = LAYOUTS[layout]
+    gpu.compare(Problem("fp64", family, 5, (5, 5, 7), corners=corners, merge=merge, x=True, sizes=sizes), "step")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("family", ["row3", "bilstm", "pixelrnn", "stable", "graves-peepholes", "leaky"])
+def test_step_path_in_other_formats(family, format, gpu):
+    gpu.compare(Problem(format, family, 6, (5, 5, 7), sizes=RAGGED), "step")
+
+
+@pytest.mark.parametrize("maps", [(2, 1, 1), (2, 1, 9), (1, 9, 1)], ids=str)
+@pytest.mark.parametrize("family", ["pixelrnn", "stable", "max"])
+def test_step_path_of_maps_of_a_row_or_a_column(family, maps, gpu):
+    gpu.compare(Problem("fp32", family, 3, maps, corners=(0, 1, 2, 3), states=False), "step")
+
+
+@pytest.mark.parametrize("geometry", ["bilstm", "diagonal-reverse", "row3", "row1", "row5"])
+@pytest.mark.parametrize("hidden", [1, 7, 20])
+@pytest.mark.parametrize("format", ["fp64", *FORMATS])
+def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
+    for images, height, width in MAPS:
+        # The gradients of a state and of a weight of one unit are one sum, which may cancel to nothing: no states then,
+        # and more images.
+        maps = images if hidden > 1 else 4 * images, height, width
+        gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@on_resident_gpus
+def test_step_path_and_resident_path_continue_each_other(format, gpu):
+    """What one saves the other differentiates: the two passes choose their path on their own."""
+    p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
+    expected = p.run(REFERENCE, torch.float64)
+    for forward, backward in (("step", "resident"), ("resident", "step")):
+        _, c, gates = gpu.ops.recurrence(*p.scan(path=forward, device=gpu.device))
+        dh, s = p.cotangent.to(gpu.device), p.scan(path=backward, device=gpu.device)
+        dx, *_ = gpu.ops.recurrence_backward(dh, c, gates, *s)
+        assert_close("dx", expected["dx"], dx.cpu(), gpu.bound("dx", format))
