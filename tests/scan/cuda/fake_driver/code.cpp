@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <vector>
 
 namespace fake {
 namespace {
@@ -57,34 +56,6 @@ bool runs_on(const Code& code, int capability) {
   if (code.capability > capability) return false;
   if (code.ptx) return true;
   return code.capability / 10 == capability / 10 && !is_jetson(code.capability) && !is_jetson(capability);
-}
-
-std::string make_machine_code(int capability, const std::set<std::string>& kernels) {
-  Elf64_Ehdr file{};
-  std::memcpy(file.e_ident, ELFMAG, SELFMAG);
-  file.e_ident[EI_CLASS] = ELFCLASS64;
-  file.e_ident[EI_ABIVERSION] = capability < 100 ? 7 : kNewFormat;
-  file.e_machine = kMachine;
-  file.e_flags = capability < 100 ? capability : capability << 8;
-  std::string names(1, '\0');
-  std::vector<Elf64_Shdr> sections(2);  // none, and the names
-  for (const std::string& kernel : kernels) {
-    sections.push_back({});
-    sections.back().sh_name = names.size();
-    names += kKernel + kernel + '\0';
-  }
-  file.e_shoff = sizeof file;
-  file.e_shnum = sections.size();
-  file.e_shstrndx = 1;
-  sections[1].sh_offset = sizeof file + sections.size() * sizeof sections[0];
-  return std::string(reinterpret_cast<const char*>(&file), sizeof file) +
-         std::string(reinterpret_cast<const char*>(sections.data()), sections.size() * sizeof sections[0]) + names;
-}
-
-std::string make_ptx(int capability, const std::set<std::string>& kernels) {
-  std::string text = ".version 8.8\n" + (kTarget + std::to_string(capability)) + "\n";
-  for (const std::string& kernel : kernels) text += ".visible " + (kEntry + kernel) + "(\n)\n{\n}\n";
-  return text;
 }
 
 }  // namespace fake

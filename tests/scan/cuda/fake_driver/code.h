@@ -16,8 +16,4 @@ Code read_code(const void* image);
 
 bool runs_on(const Code&, int capability);
 
-// Return code with these kernels, which are empty.
-std::string make_machine_code(int capability, const std::set<std::string>& kernels);
-std::string make_ptx(int capability, const std::set<std::string>& kernels);
-
 }  // namespace fake

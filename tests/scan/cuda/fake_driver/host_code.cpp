@@ -5,7 +5,7 @@
 #include <map>
 #include <thread>
 
-#include "../../../../csrc/cuda/kernel_loader.h"
+#include "cuda/kernel_loader.h"
 #include "training.h"
 
 using namespace training;

@@ -1,4 +1,4 @@
-"""A driver of NVIDIA GPUs that are not there, and programs of csrc/cuda's host code over it.
+"""A driver of NVIDIA GPUs that are not there, and the program host_code.cpp of csrc/cuda's host code over it.
 
 ``FAKE_GPUS``, such as "8.0 9.0", says which GPUs the driver has.
 """
@@ -13,28 +13,19 @@ from pathlib import Path
 import pytest
 
 from emulator import build_cache
+from helpers.nvrtc import device_code
 from helpers.root import ROOT
+
+from . import made_up_code
 
 HERE = Path(__file__).resolve().parent
 DRIVER = [HERE / f"{name}.cpp" for name in ("driver", "state", "gpus", "code")]
-# By program: what it is linked from.
-PROGRAMS = {
-    "refusals": [HERE / f"{name}.cpp" for name in ("refusals", "code")],
-    "host_code": [
-        *(HERE / f"{name}.cpp" for name in ("host_code", "made_up_code", "code")),
-        *sorted((ROOT / "csrc" / "cuda").glob("*.cpp")),
-    ],
-}
+HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").glob("*.cpp"))]
 
 
 @cache
 def _cuda_include():
     """The folder of cuda.h, or None."""
-    sys.path.insert(0, str(ROOT / "build_tools"))
-    try:
-        import device_code
-    finally:
-        sys.path.pop(0)
     found = next(iter(device_code.find()), None)
     return found and found.include
 
@@ -53,7 +44,7 @@ needs_fake_driver = pytest.mark.skipif(why_not() is not None, reason=f"{why_not(
 
 def _objects(sources, flags):
     command = ["g++", "-std=c++17", "-O0", "-g1", "-fPIC", "-pthread", "-DPIXELRNN_BY_NAME", *flags, "-c"]
-    command += ["-isystem", _cuda_include()]
+    command += [f"-I{ROOT / 'csrc'}", "-isystem", _cuda_include()]
     return build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), sources)
 
 
@@ -70,9 +61,9 @@ def library(without="", flags=()):
 
 
 @cache
-def program(name, flags=()):
-    link = ["g++", "-pthread", *flags, *_objects(PROGRAMS[name], flags), library(flags=flags), "-ldl"]
-    return build_cache.link(link, f"{name}_over_fake_cuda", suffix="")
+def host_code(flags=()):
+    objects = _objects([*HOST_CODE, made_up_code.table()], flags)
+    return build_cache.link(["g++", "-pthread", *flags, *objects, library(flags=flags), "-ldl"], "host_code", suffix="")
 
 
 def found_first(folder):
@@ -80,11 +71,11 @@ def found_first(folder):
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}
 
 
-def run(name, *arguments, gpus, folder, flags=(), without="", timeout=60):
-    """Returns what a program prints. ``folder`` gets the driver, under the name that the program looks for."""
+def run(scenario, *, gpus, folder, flags=(), without="", timeout=60):
+    """Returns what a scenario prints. ``folder`` gets the driver, under the name that the program looks for."""
     (folder / "libcuda.so.1").symlink_to(library(without, flags))
     environment = os.environ | found_first(folder) | {"FAKE_GPUS": gpus}
-    command = [program(name, flags), *arguments]
+    command = [host_code(flags), scenario]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
+    assert done.returncode == 0, f"{scenario}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
     return done.stdout

@@ -1,8 +1,15 @@
-"""The host code of the CUDA kernels over a driver that refuses what NVIDIA's refuses: no GPU, no kernel is compiled."""
+"""The host code of the CUDA kernels over a driver that refuses what NVIDIA's refuses, without a GPU: in the program
+host_code.cpp, which compiles no kernel, and in the library _C_cuda."""
 
+import json
 import re
+import subprocess
+import sys
 
 import pytest
+
+from helpers import child
+from pixelrnn_ext.operators.library import BUILD, why_no_cuda
 
 from . import library as fake_driver
 
@@ -13,62 +20,104 @@ SCENARIOS = re.findall(r"^SCENARIO\((\w+)\)", (fake_driver.HERE / "host_code.cpp
 PRINTING = ["code_of_each_gpu", "what_the_driver_says"]
 OF_TWO_GPUS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
-# By capability of the GPU: the code of a release that runs there, and the capability that plans are made for.
+# By capability of the GPU: the code of a release that runs there. Plans are made for the capability of the code.
 CODE = {
     "7.0": None,
     "7.2": None,
-    "7.5": "sm_75 of capability 75",
-    "8.0": "sm_80 of capability 80",
-    "8.6": "sm_86 of capability 86",
-    "8.7": "sm_87 of capability 87",
-    "8.9": "sm_86 of capability 86",
-    "9.0": "sm_90 of capability 90",
-    "10.0": "sm_100 of capability 100",
-    "10.1": "compute_90 of capability 90",
-    "10.3": "sm_100 of capability 100",
-    "11.0": "compute_90 of capability 90",
-    "12.0": "sm_120 of capability 120",
-    "12.1": "sm_120 of capability 120",
-    "13.0": "compute_120 of capability 120",
+    "7.5": "sm_75",
+    "8.0": "sm_80",
+    "8.6": "sm_86",
+    "8.7": "sm_87",
+    "8.9": "sm_86",
+    "9.0": "sm_90",
+    "10.0": "sm_100",
+    "10.1": "compute_90",
+    "10.3": "sm_100",
+    "11.0": "compute_90",
+    "12.0": "sm_120",
+    "12.1": "sm_120",
+    "13.0": "compute_120",
 }
-NO_CODE = (
-    "pixelrnn_ext: expected a GPU of a compute capability that the kernels were built for (7.5, 8.0, 8.6, 8.7, "
-    "9.0 (and later), 10.0, 12.0 (and later)), got {}"
-)
-
-
-def test_the_fake_driver_refuses(tmp_path):
-    fake_driver.run("refusals", gpus="9.0 8.0 8.7 8.9", folder=tmp_path)
+NO_CODE = "expected a GPU of a compute capability that the kernels were built for ({}), got {}"
+# By driver and its GPUs, where there is none that is known.
+NO_GPU = {
+    ("fake", ""): "expected a GPU, but NVIDIA's driver says: no CUDA-capable device is detected",
+    ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",
+}
+OLD = "cuCtxGetId"  # the function that the old driver lacks
 
 
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name not in PRINTING])
 def test_host_code(scenario, tmp_path):
-    fake_driver.run("host_code", scenario, gpus="8.0 9.0" if scenario in OF_TWO_GPUS else "9.0", folder=tmp_path)
-
-
-def test_each_gpu_gets_the_code_that_it_runs(tmp_path):
-    lines = fake_driver.run("host_code", "code_of_each_gpu", gpus=" ".join(CODE), folder=tmp_path).splitlines()
-    assert lines == [code or NO_CODE.format(gpu) for gpu, code in CODE.items()]
-
-
-@pytest.mark.parametrize(
-    ("gpus", "without", "says"),
-    [
-        pytest.param("9.0", "", "there is a driver", id="a GPU"),
-        pytest.param(
-            "", "", "expected a GPU, but NVIDIA's driver says: no CUDA-capable device is detected", id="no GPU"
-        ),
-        pytest.param(
-            "9.0", "cuCtxGetId", "expected NVIDIA's driver 525 or later, got one without cuCtxGetId", id="an old driver"
-        ),
-    ],
-)
-def test_what_it_says_of_the_driver(gpus, without, says, tmp_path):
-    said = fake_driver.run("host_code", "what_the_driver_says", gpus=gpus, folder=tmp_path, without=without)
-    assert [line.removeprefix("pixelrnn_ext: ") for line in said.splitlines()] == [says, says]
+    fake_driver.run(scenario, gpus="8.0 9.0" if scenario in OF_TWO_GPUS else "9.0", folder=tmp_path)
 
 
 @pytest.mark.parametrize("scenario", ["two_threads_on_two_gpus", "many_threads_load_one_kernel_once"])
 def test_threads_do_not_race(scenario, tmp_path):
     gpus = "8.0 9.0" if scenario in OF_TWO_GPUS else "9.0"
-    fake_driver.run("host_code", scenario, gpus=gpus, folder=tmp_path, flags=("-fsanitize=thread",))
+    fake_driver.run(scenario, gpus=gpus, folder=tmp_path, flags=("-fsanitize=thread",))
+
+
+def test_each_gpu_gets_the_code_that_it_runs(tmp_path):
+    lines = fake_driver.run("code_of_each_gpu", gpus=" ".join(CODE), folder=tmp_path).splitlines()
+    built = "7.5, 8.0, 8.6, 8.7, 9.0 (and later), 10.0, 12.0 (and later)"
+    expected = [code or f"pixelrnn_ext: {NO_CODE.format(built, gpu)}" for gpu, code in CODE.items()]
+    assert lines == [re.sub(r"(sm|compute)_(\d+)", r"\g<0> of capability \2", line) for line in expected]
+
+
+@pytest.mark.parametrize(("driver", "says"), [*NO_GPU.items(), (("fake", "9.0"), "there is a driver")])
+def test_what_it_says_of_the_driver(driver, says, tmp_path):
+    name, gpus = driver
+    said = fake_driver.run("what_the_driver_says", gpus=gpus, folder=tmp_path, without=OLD if name == "old" else "")
+    assert [line.removeprefix("pixelrnn_ext: ") for line in said.splitlines()] == [says, says]
+
+
+# ---- the library
+RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # of setup.py, on x86-64
+BUILT = set((BUILD["cuda_archs"] or "").split(";"))
+
+
+def expected_of(gpu):
+    """What why_no_gpu() and describe_plan() say, and the code that is loaded."""
+    code = CODE[gpu] if gpu != "8.7" or gpu in BUILT else None
+    if code is None:
+        return NO_CODE.format("...", gpu), f"pixelrnn_ext: {NO_CODE.format('...', gpu)}", []
+    if gpu == "7.5":
+        return "", "step path: expected a GPU of compute capability 8.0 or later, got 7.5", []
+    return "", "a resident kernel", [code]
+
+
+def shortened(answer):
+    why, plan, loaded = answer
+    for pattern, text in {
+        r"none: .*": "none: ...",
+        r"\(7\.5, .*\)": "(...)",
+        r"^forward_.*": "a resident kernel",
+    }.items():
+        why, plan = re.sub(pattern, text, why), re.sub(pattern, text, plan)
+    return why, plan, sorted(set(loaded))
+
+
+# One test, since the process that asks imports torch.
+@pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
+@pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
+def test_what_the_library_says_and_loads(tmp_path):
+    """Of several GPUs the first one is current."""
+    says = NO_GPU | {("none", ""): "expected NVIDIA's driver, got none: ..."}
+    expected = {driver: (text, f"pixelrnn_ext: {text}", []) for driver, text in says.items()}
+    expected |= {("fake", gpu): expected_of(gpu) for gpu in CODE}
+    expected |= {("fake", "7.0 9.0"): ("", *expected_of("7.0")[1:]), ("fake", "9.0 7.0"): expected_of("9.0")}
+    paths = {"none": None, "fake": str(fake_driver.library()), "old": str(fake_driver.library(without=OLD))}
+    (tmp_path / "libcuda.so.1").touch()
+    cases = json.dumps([(paths[driver], gpus) for driver, gpus in expected])
+    done = subprocess.run(
+        [sys.executable, fake_driver.HERE / "ask_library.py", tmp_path, cases],
+        env=child.environment() | fake_driver.found_first(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-5000:]
+    answers = [shortened(json.loads(line)) for line in done.stdout.splitlines()]
+    assert dict(zip(expected, answers, strict=True)) == expected

@@ -1,9 +1,9 @@
 // Calls csrc/cuda as a training does: plans, packed weights, scans by one launch and line by line, gradients.
 #pragma once
-#include "../../../../csrc/cuda/gradients.h"
-#include "../../../../csrc/cuda/resident.h"
-#include "../../../../csrc/cuda/step.h"
 #include "check.h"
+#include "cuda/gradients.h"
+#include "cuda/resident.h"
+#include "cuda/step.h"
 
 namespace training {
 

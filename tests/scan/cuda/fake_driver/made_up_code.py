@@ -1,0 +1,59 @@
+"""The code of a release, of kernels that have no instructions, in the table that build_tools/device_code.py writes."""
+
+import struct
+from itertools import accumulate
+from pathlib import Path
+
+from emulator import build_cache
+from helpers.kernels import FORMATS, every_kernel
+from helpers.nvrtc import device_code
+
+GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]  # setup.py's RELEASED of AArch64
+TYPES = "float32", "float64", "float16", "bfloat16"
+KERNELS = {
+    "resident": [kernel.name for kernel in every_kernel()] + [f"{p}_{f}" for p in ("pack", "pack5") for f in FORMATS],
+    "others": [f"step_{p}_{t}_{gates}" for p in ("forward", "backward") for t in TYPES for gates in (4, 5)]
+    + [f"border_sums_{t}" for t in TYPES]
+    + [f"neighbours_{size}" for size in (2, 4, 8, 16)],
+}  # by file
+
+FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")  # Elf64_Ehdr, Elf64_Shdr
+CUDA = 190  # e_machine
+
+
+def machine_code(capability, kernels):
+    """Returns an ELF file with a section for each kernel. The code for 10.0 and later has a newer format."""
+    names = [f".text.{kernel}\0".encode() for kernel in kernels]
+    new, sections = capability >= 100, len(names) + 2
+    identity = b"\x7fELF" + bytes([2, 1, 1, 0, 8 if new else 7])
+    flags = capability << 8 if new else capability
+    head = FILE.pack(identity, 0, CUDA, 0, 0, 0, FILE.size, flags, 0, 0, 0, 0, sections, 1)
+    texts = [SECTION.pack(0, 0, 0, 0, FILE.size + sections * SECTION.size, 0, 0, 0, 0, 0)]
+    texts += [SECTION.pack(place, *[0] * 9) for place in accumulate(map(len, names[:-1]), initial=1)]
+    return b"".join([head, bytes(SECTION.size), *texts, b"\0", *names])
+
+
+def ptx(capability, kernels):
+    text = "".join(f".visible .entry {kernel}(\n)\n{{\n}}\n" for kernel in kernels)
+    return f".version 8.8\n.target sm_{capability}\n{text}".encode()
+
+
+class Compiler:
+    """In place of NVRTC. A .cu file is empty, and named for its kernels."""
+
+    path = Path(__file__)
+
+    def compile(self, source, arch, flags):
+        capability, kernels = int(arch.removeprefix("sm_")), KERNELS[source.stem]
+        return machine_code(capability, kernels), ptx(capability, kernels), ""
+
+
+def table():
+    """Returns the path of the C++ file."""
+    known = build_cache.hash_of(*build_cache.contents([__file__, device_code.__file__]), KERNELS)
+    folder = build_cache.folder() / f"made_up_code-{known}"
+    with build_cache.locked(folder.name):
+        (folder / "cuda").mkdir(parents=True, exist_ok=True)
+        for name in KERNELS:
+            (folder / "cuda" / f"{name}.cu").touch()
+        return device_code.build(Compiler(), GPUS, folder, folder)

@@ -1,0 +1,167 @@
+"""Each refusal of the fake driver: a test of host code over a driver that takes everything would show nothing."""
+
+import ctypes
+import shutil
+import threading
+
+import pytest
+
+from . import cuda
+from . import library as fake_driver
+from .cuda import Error
+from .made_up_code import machine_code, ptx
+
+pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # compiles the driver
+
+OPT_IN = 227 << 10  # bytes of a block of 9.0
+DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
+out = ctypes.byref(ctypes.c_void_p())  # of a result that nobody looks at
+
+
+class Scene(cuda.Driver):
+    """A driver with a state of its own; the GPUs are of 9.0, 8.0, 8.7 and 8.9."""
+
+    def enter(self, gpu):
+        assert self.cuCtxSetCurrent(self.make("cuDevicePrimaryCtxRetain", gpu)) == Error.SUCCESS
+        return self
+
+    def load(self, make, capability, gpu=0):
+        return self.enter(gpu).cuModuleLoadData(out, make(capability, ["kernel"]))
+
+    def load_in_another_thread(self, mode):
+        errors = []
+
+        def work():
+            assert self.cuThreadExchangeStreamCaptureMode(ctypes.byref(ctypes.c_int(mode))) == Error.SUCCESS
+            errors.append(self.load(machine_code, 90))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return errors[0]
+
+    def prepare(self):
+        """Makes a kernel, its module and a stream of two GPUs; the context of the first one is current."""
+        assert self.cuInit(0) == Error.SUCCESS
+        for gpu, capability in ((1, 80), (0, 90)):
+            self.enter(gpu)
+            self.module = self.make("cuModuleLoadData", machine_code(capability, ["kernel"]))
+            kernel, stream = self.make("cuModuleGetFunction", self.module, b"kernel"), self.make("cuStreamCreate", 0)
+            if gpu:
+                self.other, self.others_stream = kernel, stream
+        self.kernel, self.stream = kernel, stream
+        return self
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_GPUS", "9.0 8.0 8.7 8.9")
+    return Scene(shutil.copy(fake_driver.library(), tmp_path / "driver.so"))
+
+
+def test_before_initialisation_and_without_a_context(fresh):
+    assert fresh.cuDeviceGetCount(out) == Error.NOT_INITIALIZED
+    assert fresh.cuDevicePrimaryCtxRetain(out, 0) == Error.NOT_INITIALIZED
+    assert fresh.cuModuleLoadData(out, b"") == Error.NOT_INITIALIZED
+    assert fresh.cuInit(0) == Error.SUCCESS
+    assert fresh.cuCtxGetDevice(out) == Error.INVALID_CONTEXT
+    assert fresh.cuModuleLoadData(out, b"") == Error.INVALID_CONTEXT
+    assert fresh.launch(None) == Error.INVALID_CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("gpu", "taken", "refused"),
+    [(0, [90], [75, 80, 89, 100, 120]), (1, [80], [86, 87]), (2, [87], [80, 86]), (3, [86], [87])],
+)
+def test_code(gpu, taken, refused, fresh):
+    scene = fresh.prepare()
+    assert [scene.load(machine_code, capability, gpu) for capability in taken] == [Error.SUCCESS]
+    assert {scene.load(machine_code, capability, gpu) for capability in refused} == {Error.NO_BINARY_FOR_GPU}
+    assert scene.load(ptx, 75, gpu) == Error.SUCCESS and scene.load(ptx, 100, gpu) == Error.INVALID_PTX
+
+
+CALLS = [
+    (Error.INVALID_DEVICE, lambda s: s.cuDeviceGet(out, 4)),
+    (Error.INVALID_VALUE, lambda s: s.cuDeviceGetAttribute(out, cuda.WARP_SIZE, 0)),
+    (Error.INVALID_IMAGE, lambda s: s.cuModuleLoadData(out, b"no code at all")),
+    (Error.NOT_FOUND, lambda s: s.cuModuleGetFunction(out, s.module, b"another_kernel")),
+    (Error.NOT_FOUND, lambda s: s.cuModuleGetFunction(out, s.module, b"kern")),
+    (Error.INVALID_HANDLE, lambda s: s.enter(1).cuModuleGetFunction(out, s.module, b"kernel")),
+    # ---- launches
+    (Error.SUCCESS, lambda s: s.launch(s.kernel, (0x7FFFFFFF, 65535, 65535), threads=1024, shared=49136)),
+    (Error.SUCCESS, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=8)),
+    (Error.SUCCESS, lambda s: s.enter(1).launch(s.other)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.enter(1).launch(s.other, (16, 1, 1), cluster=2)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch(s.kernel, (12, 1, 1), cluster=8)),
+    (Error.INVALID_CLUSTER_SIZE, lambda s: s.launch(s.kernel, (16, 1, 1), cluster=16)),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, cluster=1, attribute=cuda.COOPERATIVE)),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (0, 1, 1))),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (0x80000000, 1, 1))),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 0, 1))),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 65536, 1))),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 1, 0))),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, (1, 1, 65536))),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, threads=0)),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, threads=1025)),
+    (Error.INVALID_VALUE, lambda s: s.launch(s.kernel, shared=49137)),
+    (Error.INVALID_HANDLE, lambda s: s.launch(s.kernel, stream=s.others_stream)),
+    (Error.INVALID_HANDLE, lambda s: s.launch(s.other)),
+    # ---- attributes of a kernel
+    (Error.INVALID_VALUE, lambda s: s.cuFuncSetAttribute(s.kernel, DYNAMIC, OPT_IN)),
+    (Error.INVALID_VALUE, lambda s: s.cuFuncSetAttribute(s.kernel, cuda.SHARED_SIZE_BYTES, 1)),
+    (Error.INVALID_VALUE, lambda s: s.cuFuncGetAttribute(out, cuda.BINARY_VERSION, s.kernel)),
+    (Error.INVALID_HANDLE, lambda s: s.cuFuncSetAttribute(s.other, DYNAMIC, 1)),
+]
+
+
+@pytest.mark.parametrize(("error", "call"), CALLS)
+def test_calls(error, call, fresh):
+    assert call(fresh.prepare()) == error
+
+
+def test_shared_memory(fresh):
+    scene = fresh.prepare()
+    left = OPT_IN - scene.make("cuFuncGetAttribute", cuda.SHARED_SIZE_BYTES, scene.kernel).value
+    assert scene.cuFuncSetAttribute(scene.kernel, DYNAMIC, left) == Error.SUCCESS
+    assert scene.launch(scene.kernel, shared=left) == Error.SUCCESS
+    assert scene.launch(scene.kernel, shared=left + 1) == Error.INVALID_VALUE
+
+
+# Loading code, or asking about it, breaks a capture off unless the thread is in the relaxed mode.
+UNSUPPORTED = Error.STREAM_CAPTURE_UNSUPPORTED
+BREAKING = [
+    (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),
+    (cuda.THREAD_LOCAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),
+    (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load_in_another_thread(cuda.GLOBAL)),
+    (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuModuleGetFunction(out, s.module, b"kernel")),
+    (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuFuncGetAttribute(out, cuda.SHARED_SIZE_BYTES, s.kernel)),
+    (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuFuncSetAttribute(s.kernel, DYNAMIC, 1)),
+    (cuda.GLOBAL, UNSUPPORTED, lambda s: s.cuOccupancyMaxActiveBlocksPerMultiprocessor(out, s.kernel, 32, 0)),
+    (cuda.GLOBAL, Error.STREAM_CAPTURE_IMPLICIT, lambda s: s.launch(s.kernel)),
+]
+
+
+@pytest.mark.parametrize(("mode", "error", "call"), BREAKING)
+def test_what_breaks_a_capture_off(mode, error, call, fresh):
+    scene = fresh.prepare()
+    assert scene.cuStreamBeginCapture_v2(scene.stream, mode) == Error.SUCCESS
+    assert call(scene) == error
+    assert scene.launch(scene.kernel, stream=scene.stream) == Error.STREAM_CAPTURE_INVALIDATED
+    assert scene.cuStreamEndCapture(scene.stream, out) == Error.STREAM_CAPTURE_INVALIDATED
+    assert scene.load(machine_code, 90) == Error.SUCCESS
+
+
+def test_a_relaxed_thread_breaks_no_capture_off(fresh):
+    scene = fresh.prepare()
+    assert scene.cuStreamBeginCapture_v2(scene.stream, cuda.GLOBAL) == Error.SUCCESS
+    assert scene.load_in_another_thread(cuda.RELAXED) == Error.SUCCESS
+    assert scene.cuStreamEndCapture(scene.stream, out) == Error.SUCCESS
+    assert scene.cuStreamEndCapture(scene.stream, out) == Error.ILLEGAL_STATE
+
+
+def test_a_destroyed_context(fresh):
+    scene = fresh.prepare()
+    assert scene.cuDevicePrimaryCtxReset_v2(0) == Error.SUCCESS
+    assert scene.launch(scene.kernel) == Error.CONTEXT_IS_DESTROYED
+    scene.enter(0)
+    assert scene.launch(scene.kernel) == Error.INVALID_HANDLE
