@@ -28,6 +28,7 @@ SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
 MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # A kernel is right, and is then broken in every way
+OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 # The first rule that matches a path holds for it.
 RULES = [
@@ -37,7 +38,7 @@ RULES = [
     Rule("csrc/cpu/*column*", COLUMNS, builds=True),
     Rule("csrc/cpu/*range_coder*", "tests/codec", builds=True),
     Rule("csrc/cpu/*", f"{SCAN} {CONVOLUTION} {COLUMNS}", builds=True),
-    Rule("csrc/operators/cuda/*", "tests/scan/cuda/emulated/test_scan.py", kernels=SINGLE),
+    Rule("csrc/operators/cuda/*", OPERATORS, kernels=SINGLE),
     Rule("csrc/operators/columns.cpp", COLUMNS, builds=True),
     Rule("csrc/operators/convolution.cpp", CONVOLUTION, builds=True),
     Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
@@ -45,8 +46,8 @@ RULES = [
     Rule("csrc/cuda/*5_*.cu", MUTANTS, kernels="forward5_bf16_4_4_256_single backward5_bf16_10_4_256_single"),
     Rule("csrc/cuda/resident_*.cu", MUTANTS, kernels=SINGLE),
     Rule("csrc/cuda/*ackward*", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
-    Rule("csrc/cuda/step*.cu*", "tests/scan/cuda/emulated/test_scan.py", kernels=SINGLE),
-    Rule("csrc/cuda/gradients*.cu*", "tests/scan/cuda/emulated/test_scan.py", kernels=SINGLE),
+    Rule("csrc/cuda/step*.cu*", OPERATORS, kernels=SINGLE),
+    Rule("csrc/cuda/gradients*.cu*", OPERATORS, kernels=SINGLE),
     Rule("csrc/cuda/*.cu*", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
     Rule("csrc/cuda/*", "tests/scan/cuda"),
     Rule("csrc/*", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
@@ -66,7 +67,7 @@ RULES = [
     Rule("benchmarks/*", "tests/benchmarks"),
     Rule("examples/*", "tests/repository/test_examples.py"),
     Rule("tests/core/*", "tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/cuda/test_plan.py"),
-    Rule("tests/scan/cuda/emulated/*", "tests/scan/cuda/emulated/test_scan.py", kernels=SINGLE),
+    Rule("tests/scan/cuda/emulated/*", OPERATORS, kernels=SINGLE),
     Rule("tests/*test_*.py", "{path}"),
     Rule("tests/*", "{folder}"),
     Rule("*.md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),

@@ -37,11 +37,11 @@ SESSIONS = {
     2: ["build", "operators", "small", "large"],
     3: ["build", "tests", "sanitizer"],
 }
-SCANS, MODELS = "tests/scan/cuda/card", "tests/models/test_card.py"
-KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/test_sanitizer.py"
+SCANS, MODELS = "tests/scan/cuda", "tests/models/test_card.py"
+KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/card/test_sanitizer.py"
 # What pytest runs, by part.
 TESTS = {
-    "check": [KERNELS, f"{MODELS}::test_a_training_step"],
+    "check": [KERNELS, f"{SCANS}/card/test_scan.py::test_a_masked_convolution", f"{MODELS}::test_a_training_step"],
     "tests": [SCANS, MODELS, f"--ignore={KERNELS}", f"--ignore={SANITIZER}"],
     "sanitizer": [SANITIZER],
 }
