@@ -1,5 +1,5 @@
 """Tests what surrounds the recurrence on a GPU (operators/scan/gpu.py), with a recurrence in Python: products, borders,
-merges and sums, on any machine. tests/scan/cuda/emulated/test_scan.py has the kernels in its place."""
+merges and sums, on any machine. test_operators.py has the kernels in its place."""
 
 import pytest
 import torch
