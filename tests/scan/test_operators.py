@@ -108,6 +108,24 @@ def test_a_gradient_that_is_not_wanted_has_a_last_axis_of_0_and_changes_no_other
             assert not there or torch.equal(a, whole), name
 
 
+def test_states_are_clipped(instruction_set):
+    p = Problem("fp64", "max", 19, (2, 3, 4))
+    p.inputs["c0"] *= 250
+    want, got = p.run(DECOMPOSITION), p.run(REFERENCE)
+    assert want["c"].abs().max() == 100
+    for name, expected in want.items():
+        assert_close(name, expected, got[name], 1e-11)
+
+
+@pytest.mark.parametrize("family", FEW)
+def test_bits_do_not_depend_on_how_weights_lie(family):
+    g = few(family, sizes=None).gradients(REFERENCE)
+    first, second = (
+        (*REFERENCE.scan(*s), *REFERENCE.scan_gradients(*g._replace(scan=s).flat)) for s in (g.scan, dense(g.scan))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 @pytest.mark.parametrize("images", [1, 5])
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
 def test_bits_do_not_depend_on_the_threads(family, images, threads):
