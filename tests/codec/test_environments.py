@@ -30,7 +30,6 @@ MODELS = {
 }
 each_model = pytest.mark.parametrize("name", MODELS)
 each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
-two_threads = pytest.mark.parametrize("threads", [2], indirect=True)
 
 
 def sums():
@@ -70,8 +69,8 @@ def coding(name, backend):
     )
 
 
-def check(name, backend, **options):
-    for call, expected in coding(name, backend):
+def check(backend, calls, **options):
+    for call, expected in calls:
         if backend == "reference" or library.why_no_native():
             with pytest.raises(RuntimeError, match=REFUSED):
                 call(**options)
@@ -83,19 +82,18 @@ def check(name, backend, **options):
 @pytest.mark.parametrize("where", ENVIRONMENTS)
 @each_backend
 @each_model
-@two_threads
+@pytest.mark.parametrize("threads", [1], indirect=True)
 def test_an_environment_of_the_calling_thread(name, backend, where, threads):
-    coding(name, backend)
+    calls = coding(name, backend)
     with environment(where):
-        check(name, backend)
+        check(backend, calls)
 
 
 @each_backend
 @each_model
 def test_an_environment_of_the_other_threads(name, backend):
     """A Python thread has OpenMP threads of its own, which keep the environment in which they start."""
-    coding(name, backend)
-    default = sums()
+    calls, default = coding(name, backend), sums()
 
     def run():
         torch.set_num_threads(2)
@@ -103,7 +101,7 @@ def test_an_environment_of_the_other_threads(name, backend):
             sums()
         before = sums()
         assert not torch.equal(before, default)
-        check(name, backend)
+        check(backend, calls)
         assert torch.equal(sums(), before), "a thread's environment was not restored"
 
     with ThreadPoolExecutor(1) as executor:
@@ -111,10 +109,11 @@ def test_an_environment_of_the_other_threads(name, backend):
 
 
 @each_backend
-@two_threads
+@pytest.mark.parametrize("threads", [2], indirect=True)
 def test_an_environment_that_changes_during_a_call(backend, threads):
     """The last report of progress changes it."""
-    try:
-        check("row", backend, progress=lambda done, rows: MATHS.fesetround(UP if done == rows else 0))
-    finally:
-        MATHS.fesetround(0)
+    for call in coding("row", backend):
+        try:
+            check(backend, [call], progress=lambda done, rows: MATHS.fesetround(UP if done == rows else 0))
+        finally:
+            MATHS.fesetround(0)
