@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import child
 from pixelrnn_ext.codec import self_check
 
 from . import functions
@@ -67,17 +66,3 @@ def test_torch(name, layout, threads):
         return getattr(torch, name)(x).numpy()
 
     assert_rounded(name, function)
-
-
-CAPABILITIES = ["default", "avx2", "avx512"]
-
-
-@pytest.mark.sweep
-@pytest.mark.parametrize("capability", CAPABILITIES)
-def test_torch_by_other_instructions(capability, tmp_path):
-    """torch has three code paths on x86-64, and takes the one that this variable names, whether the processor has its
-    instructions or not."""
-    best = torch.backends.cpu.get_cpu_capability().lower()
-    if capability != "default" and best not in CAPABILITIES[CAPABILITIES.index(capability) :]:
-        pytest.skip(f"the processor has {best} at best")
-    child.run_tests(__file__, "test_torch and contiguous and 1", tmp_path, {"ATEN_CPU_CAPABILITY": capability})

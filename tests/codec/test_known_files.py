@@ -46,17 +46,25 @@ def test_a_known_file_is_that_of_pytorch_alone(name):
     check(name, "reference")
 
 
+CAPABILITIES = ["default", "avx2", "avx512"]
+BEST = torch.backends.cpu.get_cpu_capability().lower()
 OTHER_LIBRARIES = {
-    "torch without vectors": {"ATEN_CPU_CAPABILITY": "default"},
     "MKL without FMA": {"MKL_CBWR": "COMPATIBLE"},
     "libm without FMA": {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F"},
+    **{
+        f"torch by {name}": {"ATEN_CPU_CAPABILITY": name}
+        for number, name in enumerate(CAPABILITIES)
+        if name == "default" or BEST in CAPABILITIES[number:]
+    },
 }
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("variables", OTHER_LIBRARIES.values(), ids=OTHER_LIBRARIES)
-def test_known_files_by_other_paths_of_the_libraries(variables, tmp_path):
-    child.run_tests(__file__, "a_known_file_is", tmp_path, variables | {"OMP_NUM_THREADS": "1"})
+def test_other_paths_of_the_libraries(variables, tmp_path):
+    """Known files are the same, and torch's functions are those of functions.py."""
+    chosen = "a_known_file_is or (test_torch and contiguous and 1)"
+    child.run_tests(Path(__file__).parent, chosen, tmp_path, variables | {"OMP_NUM_THREADS": "1"})
 
 
 def check(name, backend):
