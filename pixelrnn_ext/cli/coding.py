@@ -44,7 +44,8 @@ def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_
     Errors as in :func:`files_of`, exact_images.read_exact and data.load.
     """
     parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
-    return [_joined(list(run)) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
+    runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
+    return [data.Split(torch.cat([part.images for part in run]), labels_of(run)) for run in runs]
 
 
 def conditions(
@@ -155,8 +156,7 @@ def _load(spec: str, split: str, model: models.AutoregressiveModel, facts: Facts
     return dataset.splits[split]
 
 
-def _joined(parts: list[data.Split]) -> data.Split:
+def labels_of(parts: list[data.Split]) -> Tensor | None:
+    """Returns the labels of all images; None where some images have no labels."""
     labels = [part.labels for part in parts if part.labels is not None]
-    return data.Split(
-        torch.cat([part.images for part in parts]), torch.cat(labels) if len(labels) == len(parts) else None
-    )
+    return torch.cat(labels) if len(labels) == len(parts) else None

@@ -37,9 +37,9 @@ class Print(argparse.Action):
     ) -> None:
         shtab, prog = need("shtab", "pip install shtab"), parser.prog
         kinds = dict.fromkeys(_PATHS, shtab.FILE) | {"WHAT": _HIDE}
-        for each in _all(parser):
-            each.prog = each.prog.replace(prog, "pixelrnn", 1)  # a shell completes this word, not "python"
-            for action in each._actions:
+        for command in _all(parser):
+            command.prog = command.prog.replace(prog, "pixelrnn", 1)  # a shell completes this word, not "python"
+            for action in command._actions:
                 if action.metavar in kinds:
                     action.complete = kinds[action.metavar]  # type: ignore[attr-defined]  # read by shtab
         sys.stdout.write(shtab.complete(parser, values, preamble=_FUNCTIONS))

@@ -71,9 +71,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     codec = Codec(model)
     groups = coding.read(options.images, model, facts, options.max_pixels)
     images, counts = [group.images for group in groups], [len(group) for group in groups]
-    known = [group.labels for group in groups if group.labels is not None]
-    labels = torch.cat(known) if len(known) == len(groups) else None
-    conditions = coding.conditions(options.labels, labels, counts, model, facts)
+    conditions = coding.conditions(options.labels, coding.labels_of(groups), counts, model, facts)
     with rows_bar("encoding") as progress:
         data = codec.compress(
             images, conditions, streams=options.streams, batch_size=options.batch_size, progress=progress

@@ -41,4 +41,4 @@ class Report:
         """Returns the callback for the next batch. It maps the batch's progress to ``rows`` of the total."""
         call, before, total = self._call, self._before, self._total
         self._before += rows
-        return call and (lambda done, of: call(before + rows * done // of, total))
+        return call and (lambda done, whole: call(before + rows * done // whole, total))

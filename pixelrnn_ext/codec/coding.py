@@ -67,15 +67,15 @@ class Encoding:
         together = max(n if recurrent else _PIXELS // (height * width), 1)
         intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
         for first in range(0, max(n, 1), together):
-            some = slice(first, first + together)
-            images, told = draws.values[some], condition_of(condition, some)
+            batch = slice(first, first + together)
+            images, told = draws.values[batch], condition_of(condition, batch)
             network: Network
             if recurrent:
                 network = RowNetwork(model, len(images), width, told, self.grid, recording)
             else:
                 network = _Passes(recording, self.grid, _scaled(model, images, self.grid), told)
             for r, row in self._rows(model, network, images):
-                intervals[r, :, some] = row
+                intervals[r, :, batch] = row
                 if progress and n:
                     progress(height * first + len(images) * (r + 1), height * n)
         self.parts.append(Intervals(intervals, ~draws.known.permute(2, 3, 0, 1)))

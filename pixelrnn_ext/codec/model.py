@@ -5,7 +5,6 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -191,24 +190,20 @@ def _arguments(model: nn.Module) -> dict[str, Any]:
     All base classes count, since a subclass may give its base an argument that it does not take itself. The nearest
     class says the default. The backend does not count: it does not change what a model computes.
     """
-    defaults = {p.name: p.default for cls in reversed(type(model).__mro__) for p in _parameters(cls)}
+    signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
+    unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    defaults = {p.name: p.default for parameters in signatures for p in parameters if p.kind not in unnamed}
     values = {name: (getattr(model, name), default) for name, default in defaults.items() if hasattr(model, name)}
-    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # modules have parameters
+    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # a module's parameters are hashed
     for name, (value, _) in values.items():
         if not isinstance(value, (bool, int, float, str, tuple, list, dict, type(None))):
             expected = f"arguments of {type(model).__name__} that are numbers or strings"
             raise TypeError(f"expected {expected} to code with, got {name}, a {type(value).__name__}")
     arguments = {name: value for name, (value, default) in values.items() if value != default and name != "backend"}
-    if isinstance(arguments.get("small"), dict):  # the arguments that only the small model of two has
+    if isinstance(arguments.get("small"), dict):  # a small model's arguments that differ from the large model's
         small = arguments["small"].items()
         arguments["small"] = {name: value for name, value in small if value != values[name][0] and name != "backend"}
     return arguments
-
-
-def _parameters(cls: type) -> list[inspect.Parameter]:
-    """Returns the parameters of a constructor without ``*args`` and ``**kwargs``."""
-    unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    return [p for p in inspect.signature(cls).parameters.values() if p.kind not in unnamed]
 
 
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
@@ -223,7 +218,8 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
     """ValueError where a sum of products of a module could reach 2**53 units for some input."""
     least = math.ldexp(1, _EXACT - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
-        weights = list(_weights(module, suffix))
+        candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
+        weights = [weight for weight in candidates if isinstance(weight, Tensor)]
         if not weights:
             continue
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
@@ -235,11 +231,3 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
             raise ValueError(
                 f"expected weights to code with whose sums stay below {least:g}, got {largest:g} in {name}"
             )
-
-
-def _weights(module: nn.Module, suffix: str) -> Iterable[Tensor]:
-    """Yields the weights that a layer's sums multiply, (outputs, ...)."""
-    for name in ("weight", "weight_ih", "weight_hh"):
-        weight = getattr(module, name + suffix, None)
-        if isinstance(weight, Tensor):
-            yield weight

@@ -11,12 +11,10 @@ from .seeds import generator
 class Order:
     """A shuffle for every epoch, cut into joint batches of all processes. A last batch that is not full is left out."""
 
-    steps_per_epoch: int
-
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:
             raise ValueError(f"expected a batch size from 1 to the {images} training images, got {batch_size}")
-        self.steps_per_epoch = images // batch_size
+        self.steps_per_epoch: int = images // batch_size
         self._images, self._batch_size, self._seed = images, batch_size, seed
         self._epoch, self._shuffled = -1, torch.empty(0)
 

@@ -51,14 +51,11 @@ class Journal:
     first checkpoint is there.
     """
 
-    always: Entry
-    entries: list[Entry]
-
     def __init__(self, folder: Path, step: int, board: "Board | None" = None, **always: Any) -> None:
-        self.always = always
+        self.always: Entry = always
         self._board = board
         # A resumed training has not ended: its score on the test split is no longer valid.
-        self.entries = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
+        self.entries: list[Entry] = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()

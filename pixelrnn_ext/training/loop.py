@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,11 +48,9 @@ class Progress:
 class Likelihood(nn.Module):
     """A model's nats per dimension as a forward pass, since DistributedDataParallel wraps nothing else."""
 
-    model: models.AutoregressiveModel
-
     def __init__(self, model: models.AutoregressiveModel) -> None:
         super().__init__()
-        self.model = model
+        self.model: models.AutoregressiveModel = model
 
     def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:
         return -self.model.log_prob(images, condition, check=False).sum() / images.numel()
@@ -129,7 +127,7 @@ class Training:
         tensors, facts = checkpoint.load(path)
         check_same(facts, self.data)
         checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
-        self.progress = Progress(**{each.name: facts["progress"][each.name] for each in fields(Progress)})
+        self.progress = Progress(**{name: facts["progress"][name] for name in asdict(self.progress)})
         if self.progress.step > self.steps:
             done = f"the {self.progress.step} steps that are done"
             raise ValueError(f"expected a training no shorter than {done}, got one of {self.steps} steps")

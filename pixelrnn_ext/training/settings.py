@@ -7,7 +7,7 @@ from typing import Any
 
 from .optimiser import OPTIMISERS, SCHEDULES
 
-# What a number has to be, in words and as a predicate.
+# A range of numbers, in words and as a predicate.
 Range = tuple[str, Callable[[Any], bool]]
 POSITIVE: Range = (">= 1", lambda value: value >= 1)
 NOT_NEGATIVE: Range = (">= 0 and finite", lambda value: 0 <= value < math.inf)
