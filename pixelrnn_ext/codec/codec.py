@@ -268,7 +268,8 @@ class Codec:
     def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
         """Returns which streams are decoded at once, and the images of each.
 
-        They are as many as there are threads, or more if their blocks have ``batch_size`` images, within ``memory``.
+        Their number is that of the threads, or that of the blocks in ``batch_size`` images if it is larger. The blocks
+        fit into ``memory``.
         """
         streams = group.streams
         if not streams:

@@ -1,6 +1,6 @@
 """Samplers (pixelrnn_ext.sampling) that encode images, or decode streams, in place of drawing random values.
 
-A multi-scale model so runs its networks in its own order.
+So a multi-scale model runs its networks in its own order.
 """
 
 import math

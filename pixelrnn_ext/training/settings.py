@@ -24,7 +24,10 @@ def _setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. ``steps`` or ``epochs`` is how long, 20 epochs by default.
+    """How to train, for ``steps`` or ``epochs``, by default 20 epochs.
+
+    ``clip`` limits the norm of the gradient of the nats per dimension. A positive ``ema`` keeps a moving average of the
+    parameters, and scores it.
 
     Raises:
         TypeError, ValueError: a setting has another type or is out of its range, or both lengths are given.
