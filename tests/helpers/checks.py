@@ -4,7 +4,6 @@ import itertools
 from contextlib import contextmanager
 from functools import partial
 
-import pytest
 import torch
 from torch.library import opcheck
 
@@ -25,6 +24,13 @@ def assert_close(name, expected, got, ratio):
     assert got.numel() == 0 or error <= ratio * scale, f"{name}: error ratio {error / scale:.1e}, at most {ratio:.0e}"
 
 
+def assert_all_close(expected, got, ratio):
+    """Compares {name: tensor} with another, tensor by tensor, as :func:`assert_close` does."""
+    assert got.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert_close(name, tensor, got[name], ratio)
+
+
 @contextmanager
 def using_instruction_set(name):
     before = px.build_config()["instruction_set"]
@@ -41,65 +47,21 @@ def opcheck_untraced(operator, arguments):
     opcheck(operator, arguments, test_utils=cheap)
 
 
-# N, in channels, hidden, H, W, image channels: H > W, H < W, one row, one column, one image and none, hidden not a
-# multiple of 8, uneven colour groups, more cells than a tile on a line and more than a run of the weight gradient.
-SIZES = [
-    pytest.param(*size, id="B{}-in{}-h{}-{}x{}-colours{}".format(*size))
-    for size in [
-        (2, 3, 5, 4, 6, 1),
-        (1, 6, 7, 9, 4, 3),
-        (3, 8, 16, 1, 5, 1),
-        (2, 4, 8, 7, 1, 2),
-        (9, 1, 1, 1, 1, 1),  # a gradient that is one number, a sum over the images, which of these nine does not cancel
-        (5, 5, 33, 12, 13, 3),
-        (2, 4, 64, 3, 140, 1),
-        (0, 3, 5, 4, 6, 1),
-    ]
-]
-
-# name -> layer of (in channels, hidden, **options)
-LAYERS = {
-    "row1": lambda *sizes, **options: px.RowLSTM(*sizes, 1, **options),
-    "row3": lambda *sizes, **options: px.RowLSTM(*sizes, 3, **options),
-    "row5": lambda *sizes, **options: px.RowLSTM(*sizes, 5, **options),
-    "diagonal": px.DiagonalLSTM,
-    "diagonal-reverse": lambda *sizes, **options: px.DiagonalLSTM(*sizes, reverse=True, **options),
-    "bilstm": px.DiagonalBiLSTM,
-}
-
-
-def make_layer(name, in_channels, hidden, **options):
-    """A layer whose learned initial states, if it has any, are not zero."""
-    layer = LAYERS[name](in_channels, hidden, **options)
-    for parameter_name, parameter in layer.named_parameters():
-        if parameter_name.startswith(("h0", "c0")):
-            torch.nn.init.uniform_(parameter, -1, 1)
-    return layer
-
-
-def gate_bias_channels(layer):
-    return sum(p.shape[0] for name, p in layer.named_parameters() if name.startswith("weight_hh"))
-
-
 def cotangent_of(y):
     """Returns random float32 numbers, the same for every map of a shape. Sums over an even ramp would cancel."""
     return torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y.dtype)
 
 
-def outputs_and_gradients(layer, backend, input, gate_bias=None, cotangent=None):
-    """{name: tensor} of the output and the gradient of everything, for one backend."""
-    layer.backend = backend
-    y = layer(input, gate_bias)
-    cotangent = cotangent_of(y) if cotangent is None else cotangent
-    leaves = {"input": input, "gate_bias": gate_bias, **dict(layer.named_parameters())}
-    leaves = {name: leaf for name, leaf in leaves.items() if leaf is not None and leaf.requires_grad}
-    gradients = torch.autograd.grad(y, list(leaves.values()), cotangent)
-    return {"output": y.detach(), **dict(zip(leaves, gradients))}
-
-
 def subsets(names):
     """All subsets of names but the empty one."""
     return [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
+
+
+def draw_states(module):
+    """Makes initial states and peepholes that are parameters random, since they are zero at first."""
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[2].startswith(("h0", "c0", "peephole")):
+            torch.nn.init.uniform_(parameter, -1, 1)
 
 
 # name -> model of (**options)
@@ -116,9 +78,7 @@ def make_model(name, dtype=torch.float64, **options):
     """A tiny model whose learned initial states are not zero: two layers of 5 channels, gray and of two levels."""
     sizes = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
     model = MODELS[name](**sizes | options).to(dtype)
-    for parameter_name, parameter in model.named_parameters():
-        if parameter_name.rpartition(".")[2].startswith(("h0", "c0")):
-            torch.nn.init.uniform_(parameter, -1, 1)
+    draw_states(model)
     return model
 
 

@@ -1,6 +1,6 @@
-"""The marker ``covering(strength, sweep=N)``: of a test's combinations of parameters a plain `pytest` runs a few, in
-which every value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. With a
-number, so many others are, always the same ones, and the rest is left out.
+"""The marker ``covering(strength, sweep=N)``: a plain `pytest` runs a few combinations of a test's parameters, in which
+every value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. With N only
+N others are, always the same ones, and the rest is left out: for tests with thousands of combinations.
 """
 
 import random
@@ -16,9 +16,9 @@ def swept(*values):
 
 
 def chosen(cases, strength):
-    """Those of ``cases``, each a {parameter: value}, that hold every ``strength`` values that any of them holds.
+    """Returns a few of ``cases``, each a {parameter: value}, that hold every ``strength`` values that any case holds.
 
-    Always the case that has most of what is missing yet, so that the choice depends on nothing but the cases.
+    The next case is always the one with most of the missing combinations, so that the choice follows from the cases.
 
     Example:
         >>> cases = [dict(a=a, b=b, c=c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
@@ -36,7 +36,7 @@ def chosen(cases, strength):
 
 
 def parameters(item):
-    """{names: values} of a test, one entry a decorator or fixture; values may be anything, so their identities."""
+    """Returns {names: identities of the values} of a test, one entry for each decorator or fixture."""
     values, together = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]

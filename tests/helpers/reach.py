@@ -1,4 +1,4 @@
-"""What an output should depend on, searched cell by cell from the definitions, and what it does depend on.
+"""The inputs that an output should depend on, searched cell by cell from the definitions, and those that it does.
 
 A map is {(row, column, colour): the set of inputs that it depends on}. The functions take maps to maps as layers do.
 """
@@ -43,7 +43,7 @@ def scanned(x, name, gate_bias=None):
 
 
 def layer(x, name, gate_bias=None):
-    """A layer of :data:`checks.LAYERS`, or an LSTM2d from the corner ``name``."""
+    """A layer of :data:`scans.LAYERS`, or an LSTM2d from the corner ``name``."""
     if name != "bilstm":
         return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
     left, right = (scanned(x, corner, gate_bias) for corner in ("tl", "tr"))

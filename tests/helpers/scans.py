@@ -3,6 +3,7 @@
 A test that takes ``backend`` from BACKENDS holds for every backend.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -11,11 +12,12 @@ import torch
 import pixelrnn_ext as px
 from helpers import checks
 from pixelrnn_ext.cells import CELLS
-from pixelrnn_ext.operators.scan import eager
+from pixelrnn_ext.operators.scan import eager, run
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
 from pixelrnn_ext.operators.scan.sizes import inside_of
 
 BACKENDS = ["reference", "native"]
+EVERY_BACKEND = [*BACKENDS, "without kernels"]
 REFERENCE = torch.ops.pixelrnn_ext
 DTYPES = {
     "fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64,
@@ -43,11 +45,22 @@ class Family(NamedTuple):
     input_kernel: int = 1
 
 
+# name -> layer of (in channels, hidden, **options)
+LAYERS = {
+    "row1": partial(px.RowLSTM, kernel_size=1),
+    "row3": partial(px.RowLSTM, kernel_size=3),
+    "row5": partial(px.RowLSTM, kernel_size=5),
+    "diagonal": px.DiagonalLSTM,
+    "diagonal-reverse": partial(px.DiagonalLSTM, reverse=True),
+    "bilstm": px.DiagonalBiLSTM,
+}
 # LSTM2d's variants: (cell, peepholes).
 LSTM2D = {cell: (cell, False) for cell in CELLS} | {
     "graves-peepholes": ("graves", True),
     "halved-peepholes": ("halved", True),
 }
+# Masked convolutions: (kernel size, mask).
+MASKED = {"masked": (3, "B"), "masked-1x1": (1, "B"), "masked-7x7": (7, "A")}
 FAMILIES = {
     "row1": Family(False, 1, input_taps=3, input_kernel=3),
     "row3": Family(False, 3, input_taps=3, input_kernel=5),
@@ -190,19 +203,31 @@ class Problem:
 
 
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
-    """Returns a float64 layer, one of checks.LAYERS, LSTM2D or "masked"; learned states and peepholes are not zero."""
-    if name == "masked":
-        options = dict(dtype=torch.float64, activation="relu") | options
-        return px.MaskedConv2d(in_channels, hidden, 3, "B", **options)
-    options = dict(dtype=torch.float64, initial_state="learned") | options
-    if name not in LSTM2D:
-        return checks.make_layer(name, in_channels, hidden, **options)
-    cell, peepholes = LSTM2D[name]
-    layer = px.LSTM2d(in_channels, hidden, cell=cell, directions=directions, **dict(peepholes=peepholes) | options)
-    for parameter_name, parameter in layer.named_parameters():
-        if parameter_name.startswith(("h0", "c0", "peephole")):
-            torch.nn.init.uniform_(parameter, -1, 1)
+    """Returns a float64 layer of LAYERS, LSTM2D or MASKED; learned states and peepholes are not zero."""
+    options = dict(dtype=torch.float64) | options
+    if name in MASKED:
+        return px.MaskedConv2d(in_channels, hidden, *MASKED[name], **dict(activation="relu") | options)
+    options = dict(initial_state="learned") | options
+    if name in LAYERS:
+        layer = LAYERS[name](in_channels, hidden, **options)
+    else:
+        cell, peepholes = LSTM2D[name]
+        layer = px.LSTM2d(in_channels, hidden, cell=cell, peepholes=peepholes, directions=directions, **options)
+    checks.draw_states(layer)
     return layer
+
+
+def use_backend(name, monkeypatch):
+    """Returns what a layer takes as its backend. Without kernels the operator's decomposition runs."""
+    if name != "without kernels":
+        return name
+    choose = run.backends.choose
+    monkeypatch.setattr(run.backends, "choose", lambda backend, device: choose(backend, device) and None)
+    return "auto"
+
+
+def gate_bias_channels(layer):
+    return sum(p.shape[0] for name, p in layer.named_parameters() if name.startswith("weight_hh"))
 
 
 def results(layer, x, sizes=None, cotangent=None, gate_bias=None):

@@ -37,17 +37,16 @@ def test_masked_weight_keeps_the_live_weights_and_drops_a_nan_that_is_masked():
     assert masked_weight(weight, None) is weight
 
 
-ERRORS = {
-    "type": (("C", 1, 1, 3), {}, "expected mask_type 'A' or 'B', got 'C'"),
-    "even": (("A", 1, 1, 4), {}, "expected an odd kernel_size, got 4"),
-    "gates": (("A", 6, 1, 3), dict(gates=4), "expected out_channels divisible by 4 gates, got 6"),
-    "channels": (("A", 2, 3, 3), dict(image_channels=3), "at least one channel for each of 3"),
-    "colours": (("A", 2, 3, 3), dict(image_channels=0), "expected image_channels >= 1, got 0"),
-}
-
-
-@pytest.mark.parametrize("name", ERRORS)
-def test_errors(name):
-    arguments, options, message = ERRORS[name]
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("C", 1, 1, 3), {}, "expected mask_type 'A' or 'B', got 'C'"),
+        (("A", 1, 1, 4), {}, "expected an odd kernel_size, got 4"),
+        (("A", 6, 1, 3), dict(gates=4), "expected out_channels divisible by 4 gates, got 6"),
+        (("A", 2, 3, 3), dict(image_channels=3), "at least one channel for each of 3"),
+        (("A", 2, 3, 3), dict(image_channels=0), "expected image_channels >= 1, got 0"),
+    ],
+)
+def test_errors(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         causal_mask(*arguments, **options)

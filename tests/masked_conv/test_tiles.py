@@ -1,4 +1,4 @@
-"""Which tiles the masked convolution's GPU kernels get, and how they are launched into a CUDA graph, without a GPU."""
+"""The tiles of the masked convolution's GPU kernels, and their launch into a CUDA graph, without a GPU."""
 
 import contextlib
 import itertools

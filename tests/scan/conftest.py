@@ -1,14 +1,9 @@
 import pytest
 
-from helpers.scans import BACKENDS
-from pixelrnn_ext.operators.scan import run
+from helpers.scans import EVERY_BACKEND, use_backend
 
 
-@pytest.fixture(params=[*BACKENDS, "without kernels"])
+@pytest.fixture(params=EVERY_BACKEND)
 def backend(request, monkeypatch):
-    """For a layer: the reference, the kernels, or the decomposition that runs where there are no kernels."""
-    if request.param != "without kernels":
-        return request.param
-    choose = run.backends.choose
-    monkeypatch.setattr(run.backends, "choose", lambda backend, device: choose(backend, device) and None)
-    return "auto"
+    """The backend of a layer, each of EVERY_BACKEND."""
+    return use_backend(request.param, monkeypatch)

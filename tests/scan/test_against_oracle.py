@@ -3,12 +3,21 @@
 import pytest
 import torch
 
-import pixelrnn_ext as px
 from helpers import oracle
-from helpers.checks import LAYERS, RATIO, assert_close, cotangent_of, gate_bias_channels
-from helpers.scans import BACKENDS, LSTM2D, make_layer, ragged_sizes, results
+from helpers.checks import RATIO, assert_all_close, assert_close, cotangent_of
+from helpers.scans import (
+    BACKENDS,
+    EVERY_BACKEND,
+    LAYERS,
+    LSTM2D,
+    gate_bias_channels,
+    make_layer,
+    ragged_sizes,
+    results,
+    use_backend,
+)
 
-# What a layer is given beside its input: (bias, initial_state, gate_bias, sizes).
+# The optional arguments of a layer: (bias, initial_state, gate_bias, sizes).
 GIVEN = {
     "everything": (True, "learned", True, True),
     "bias": (True, "zero", False, False),
@@ -18,22 +27,25 @@ GIVEN = {
 of_every_kind = pytest.mark.parametrize("given", GIVEN)
 
 
-def check(name, given, x, hidden, **options):
+def check(name, given, x, hidden, monkeypatch, **options):
+    """Every backend, so that the oracle, which is slow, runs once."""
     bias, initial_state, has_gate_bias, ragged = GIVEN[given]
     layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
     gate_bias = torch.randn(len(x), gate_bias_channels(layer), *x.shape[2:]).double() if has_gate_bias else None
     sizes = ragged_sizes(len(x), *x.shape[2:]) if ragged else None
-    got = results(layer, x, sizes, gate_bias=gate_bias)
     maps = [m.requires_grad_() for m in (x, gate_bias) if m is not None]
     y = oracle.layer(layer, x, gate_bias, sizes)
     expected = [y, *torch.autograd.grad(y, [*maps, *layer.parameters()], cotangent_of(y))]
-    for (key, value), want in zip(got.items(), expected, strict=True):
-        assert_close(key, want, value, RATIO[torch.float64])
-    if layer.backend != "reference" and y.dim() == 4:
-        assert got["output"].is_contiguous(memory_format=torch.channels_last)
+    for backend in EVERY_BACKEND:
+        with monkeypatch.context() as patch:
+            layer.backend = use_backend(backend, patch)
+            got = results(layer, x, sizes, gate_bias=gate_bias)
+        assert_all_close(dict(zip(got, expected, strict=True)), got, RATIO[torch.float64])
+        if backend != "reference" and y.dim() == 4:
+            assert got["output"].is_contiguous(memory_format=torch.channels_last), backend
 
 
-@pytest.mark.covering(2, sweep=100)
+@pytest.mark.covering(2)
 @of_every_kind
 @pytest.mark.parametrize("mask_type", [None, "A", "B"], ids="mask{}".format)
 @pytest.mark.parametrize("name", LAYERS)
@@ -41,9 +53,9 @@ def check(name, given, x, hidden, **options):
     ("n", "channels", "hidden", "height", "width", "colours"),
     [pytest.param(2, 4, 5, 3, 4, 3, id="3x4-rgb"), pytest.param(1, 2, 3, 5, 2, 1, id="5x2-gray")],
 )
-def test_layer(name, n, channels, hidden, height, width, colours, mask_type, given, backend):
+def test_layer(name, n, channels, hidden, height, width, colours, mask_type, given, monkeypatch):
     x = torch.randn(n, channels, height, width, dtype=torch.float64)
-    check(name, given, x, hidden, image_channels=colours, mask_type=mask_type, backend=backend)
+    check(name, given, x, hidden, monkeypatch, image_channels=colours, mask_type=mask_type)
 
 
 # H, W, hidden: one pixel, a row, a column; higher, wider; lines of several tiles of 8 cells. Of one hidden channel the
@@ -52,42 +64,50 @@ SIZES = [(1, 1, 3), (1, 6, 2), (5, 1, 8), (7, 5, 3), (9, 10, 24)]
 LAYOUTS = [(1, "concat"), (("br",), "sum"), (2, "mean"), (("bl", "tr", "tl"), None), (4, "concat"), (4, "sum")]
 
 
-@pytest.mark.covering(2, sweep=100)
+@pytest.mark.covering(2)
 @of_every_kind
 @pytest.mark.parametrize(("directions", "merge"), LAYOUTS, ids=str)
 @pytest.mark.parametrize(("height", "width", "hidden"), SIZES, ids=["{}x{}-h{}".format(*size) for size in SIZES])
 @pytest.mark.parametrize("variant", LSTM2D)
-def test_lstm2d(variant, height, width, hidden, directions, merge, given, backend):
+def test_lstm2d(variant, height, width, hidden, directions, merge, given, monkeypatch):
     x = torch.randn(3, 2, height, width, dtype=torch.float64)
-    check(variant, given, x, hidden, directions=directions, merge=merge, backend=backend)
+    check(variant, given, x, hidden, monkeypatch, directions=directions, merge=merge)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("learned", [False, True], ids=["zero", "learned"])
 @pytest.mark.parametrize(
-    ("n", "channels", "hidden", "height", "width"), [(3, 5, 8, 7, 4), (1, 16, 17, 3, 9), (2, 1, 4, 6, 1)]
+    ("n", "channels", "hidden", "height", "width"), [(3, 5, 8, 4, 7), (1, 16, 17, 9, 3), (2, 1, 4, 1, 6)]
 )
-def test_row_lstm_of_kernel_1_is_nn_lstm_down_the_columns(n, channels, hidden, height, width, learned, backend):
+@pytest.mark.parametrize("name", ["row1", "pixelrnn", "stable", "graves", "max"])
+def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
+    """A RowLSTM of kernel 1 is one down each column. A cell of LSTM2d without vertical weights is one along each row,
+    where a fifth gate that is shut takes nothing from the upper neighbour."""
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
-    layer = px.RowLSTM(
-        channels, hidden, 1, mask_type=None, initial_state="learned", dtype=torch.float64, backend=backend
-    )
+    options = dict(mask_type=None) if name == "row1" else dict(directions=1)
+    layer = make_layer(name, channels, hidden, backend=backend, **options)
+    four = slice(4 * hidden)
     with torch.no_grad():
-        layer.weight_ih.copy_(lstm.weight_ih_l0[:, :, None, None])
-        layer.weight_hh.copy_(lstm.weight_hh_l0[:, :, None])
-        layer.bias.copy_(lstm.bias_ih_l0 + lstm.bias_hh_l0)
+        for parameter in (layer.weight_ih, layer.weight_hh):
+            parameter.zero_()
+        layer.bias.fill_(-1000)
+        layer.weight_ih[four, :, 0, 0] = lstm.weight_ih_l0
+        layer.weight_hh[four, :, -1] = lstm.weight_hh_l0
+        layer.bias[four] = lstm.bias_ih_l0 + lstm.bias_hh_l0
         for state in (layer.h0, layer.c0):
             state.normal_() if learned else state.zero_()
     x = torch.randn(n, channels, height, width, dtype=torch.float64, requires_grad=True)
     cotangent = torch.randn(n, hidden, height, width, dtype=torch.float64)
-    columns = x.permute(2, 0, 3, 1).flatten(1, 2)  # (H, N * W, C)
-    states = tuple(s.expand(1, n * width, hidden).contiguous() for s in (layer.h0, layer.c0))
-    expected = lstm(columns, states)[0].unflatten(1, (n, width)).permute(1, 3, 0, 2)
-    got = layer(x)
+    steps = x.permute(3, 0, 2, 1).flatten(1, 2)  # (W, N * H, C)
+    states = tuple(s.expand(1, n * height, hidden).contiguous() for s in (layer.h0, layer.c0))
+    expected = lstm(steps, states)[0].unflatten(1, (n, height)).permute(1, 3, 2, 0)
+    got = layer(x.mT).mT if name == "row1" else layer(x)
     assert_close("output", expected, got, RATIO[torch.float64])
+    names = "input", "weight_ih", "weight_hh", "bias", "h0", "c0"
     theirs = [x, lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, layer.h0, layer.c0]
-    ours = [x, layer.weight_ih, layer.weight_hh, layer.bias, layer.h0, layer.c0]
     expected = torch.autograd.grad(expected, theirs, cotangent)
-    got = torch.autograd.grad(got, ours, cotangent)
-    for name, a, b in zip(("input", "weight_ih", "weight_hh", "bias", "h0", "c0"), expected, got):
-        assert_close(name, a.view(b.shape), b, RATIO[torch.float64])
+    dx, dweight_ih, dweight_hh, dbias, *dstates = torch.autograd.grad(
+        got, [x, *map(layer.get_parameter, names[1:])], cotangent
+    )
+    got = dx, dweight_ih[four, :, 0, 0], dweight_hh[four, :, -1], dbias[four], *dstates
+    assert_all_close(dict(zip(names, expected)), dict(zip(names, got)), RATIO[torch.float64])

@@ -46,7 +46,7 @@ of_either_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backwar
 
 
 def exact(function, x):
-    """With many more digits than a double has."""
+    """Returns sigmoid or tanh with many more digits than a double has."""
     with localcontext() as context:
         context.prec = 80
         x = max(Decimal(-1000), min(Decimal(1000), Decimal(x)))  # beyond, nothing changes that a double could hold
@@ -61,7 +61,7 @@ def exact(function, x):
 @of_either_type
 @given(data=st.data())
 def test_sigmoid_and_tanh_are_right_to_3_ulp(core, number, data):
-    """Of every number: the bound that tests/native/check_scan.cpp has for every instruction set, on a grid."""
+    """tests/native/check_scan.cpp has the same bound for every instruction set, on a grid."""
     x = data.draw(st.one_of(number.values(most=number.largest), number.values(most=32)))
     functions = getattr(core, number.name)
     tanh, sigmoid = functions.tanh(x), functions.sigmoid(x)
@@ -121,7 +121,7 @@ def test_an_open_forget_gate_carries_the_state_on(core, number, data):
 @of_either_type
 @given(data=st.data(), which=st.integers(0, 4))
 def test_nan_stays_nan(core, number, data, which):
-    """Of a pre-activation or of c_prev, whatever the others are; the output gate's is none of the cell state's."""
+    """Whatever the other numbers are. A NaN of the output gate does not reach the cell state."""
     *z, c_prev = [math.nan if n == which else data.draw(number.values(most=1000)) for n in range(5)]
     _, c, h = run(getattr(core, number.name), z, c_prev)
     assert math.isnan(h) and math.isnan(c) == (which != 3)

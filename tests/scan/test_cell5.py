@@ -44,7 +44,7 @@ class Kernel:
         return self.functions.cell5_backward(*self.first, *arguments)
 
     def backwards(self, *arguments):
-        """The same, in each way that there is."""
+        """Yields these gradients by each way to compute them."""
         yield self.backward(*arguments)
         if self.peepholes is None:
             yield self.functions.cell5_backward_by_slopes(*self.first[:2], *arguments)
@@ -69,7 +69,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     h, c, activated = update(kernel.cell, z, c_up, c_left, top, peephole)
     gradients = torch.autograd.grad([h, c], leaves, [dh, dc_left + dc_up], allow_unused=True)
     expected = torch.cat([h, c, *activated, *gradients], 1).tolist()
-    # Of what meets in a row: each value may be a difference of larger ones.
+    # The scale is that of a row's numbers: each result may be a difference of larger ones.
     eps = torch.finfo(getattr(torch, dtype)).eps
     bounds = 32 * eps * (1 + c_left.abs() + c_up.abs()) * (1 + dh.abs() + dc_left.abs() + dc_up.abs())
     for n, bound in enumerate(bounds[:, 0].tolist()):
@@ -91,7 +91,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     ],
 )
 def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
-    """And so does its derivative, which is not told the row."""
+    """The derivative does so too, although it is not told the row."""
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, f, 0.0, 0.0, up], 3.0, 7.0, is_first)
     assert gates[1] > 0 and gates[4] == 0 and c == pytest.approx(3 * gates[1])

@@ -97,7 +97,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """Which one launch for all of them takes for granted."""
+    """One launch for all directions takes this for granted."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.active(t, r) == other.active(t, r) for t in range(one.lines) for r in range(one.cells))

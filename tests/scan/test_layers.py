@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import LAYERS, assert_close, cotangent_of, gate_bias_channels
-from helpers.scans import BACKENDS, LSTM2D, make_layer, results
+from helpers.checks import assert_all_close, assert_close, cotangent_of
+from helpers.scans import BACKENDS, LAYERS, LSTM2D, MASKED, gate_bias_channels, make_layer, results
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
 # One of each function, for what does not depend on the sizes of kernels or on the cell.
-FEW = ["row3", "bilstm", "stable", "masked"]
+FEW = ["row3", "bilstm", "stable", *MASKED]
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
@@ -48,7 +48,7 @@ def test_parameters(name):
     assert {name: tuple(p.shape) for name, p in layer(3, 5, **options).named_parameters()} == expected
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *LSTM2D, "masked"])
+@pytest.mark.parametrize("name", [*LAYERS, *LSTM2D, *MASKED])
 def test_copy_pickle_state_dict_and_repr(name):
     layer, fresh = make_layer(name), make_layer(name)
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
@@ -129,8 +129,7 @@ def test_a_gate_bias_is_broadcast(name, backend):
     x, gate_bias = torch.randn(2, 2, 4, 5, dtype=torch.float64), torch.randn(1, rows, 1, 5, dtype=torch.float64)
     want, got = (results(layer, x, gate_bias=m) for m in (gate_bias.expand(2, -1, 4, -1), gate_bias))
     want["gate_bias"] = want["gate_bias"].sum((0, 2), keepdim=True)
-    for key, value in want.items():
-        assert_close(key, value, got[key], 1e-13)
+    assert_all_close(want, got, 1e-13)
 
 
 halves = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
@@ -147,9 +146,8 @@ def test_halves_are_computed_in_float32(name, backend, dtype):
     exact.backend = "reference"
     got = results(layer, x)
     expected = results(exact, x.float(), cotangent=cotangent_of(got["output"]).float())
-    for key, value in expected.items():
-        assert got[key].dtype == dtype
-        assert_close(key, value, got[key], torch.finfo(dtype).eps)
+    assert all(value.dtype == dtype for value in got.values())
+    assert_all_close(expected, got, torch.finfo(dtype).eps)
 
 
 @halves
@@ -164,9 +162,9 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
         gradients = torch.autograd.grad(from_float.float().square().sum(), [x, *layer.parameters()])
     assert torch.equal(exact, wide(x.double()))
     assert from_float.dtype == from_half.dtype == dtype and all(g.dtype == torch.float32 for g in gradients)
-    roundings = 2 if name == "masked" else 1  # a convolution's operands are rounded, too
+    roundings = 2 if name in MASKED else 1  # a convolution's operands are rounded, too
     assert_close("output", exact, from_float, roundings * torch.finfo(dtype).eps)
-    assert torch.equal(from_half, from_float if name == "masked" else layer(x.to(dtype).float()).to(dtype))
+    assert torch.equal(from_half, from_float if name in MASKED else layer(x.to(dtype).float()).to(dtype))
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -178,7 +176,7 @@ def test_layers_run_on_the_meta_device(name):
 @pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "channels_last"])
 def test_memory_format_of_the_output(layout):
-    """As docs/use_a_layer.md says: the recurrences' is channels_last, a masked convolution's that of its input."""
+    """docs/use_a_layer.md says: a recurrence's is channels_last, a masked convolution's is that of its input."""
     x = torch.ones(2, 3, 5, 6).to(memory_format=layout)
     for layer in (px.RowLSTM(3, 4), px.DiagonalLSTM(3, 4), px.DiagonalBiLSTM(3, 4)):
         assert layer(x).is_contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""LSTM2d: its corners to the bit, and that its states stay finite. Its values are those of test_against_oracle.py."""
+"""LSTM2d: what its definition implies. Its values are those of test_against_oracle.py."""
 
 import pytest
 import torch
@@ -29,10 +29,27 @@ def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
     assert torch.equal(other(x), first(x.flip(axes)).flip(axes))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
+def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
+    """Their taps change places. So do their forget gates with peepholes; a gate that weighs both is negated."""
+    layer, other = (make_layer(variant, directions=1, backend=backend) for _ in range(2))
+    state = layer.state_dict()
+    state["weight_hh"] = state["weight_hh"].flip(-1)
+    for name in ("weight_ih", "weight_hh", "bias"):
+        i, left, g, o, up = state[name].chunk(5)
+        state[name] = torch.cat([i, left, g, o, -up] if variant in ("stable", "leaky") else [i, up, g, o, left])
+    if "peephole" in state:
+        state["peephole"] = state["peephole"][[0, 2, 1, 3]]
+    other.load_state_dict(state)
+    x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
+    torch.testing.assert_close(other(x.mT), layer(x).mT, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("variant", LSTM2D)
 def test_the_state_stays_small_at_first(variant, monkeypatch):
-    """As a layer is initialised, on a map where graves of forget gates that start open would reach 1e26."""
+    """The map is large enough for 1e26 in the state of graves, if its forget gates started open."""
     largest = []
 
     def watched(*arguments):

@@ -33,7 +33,7 @@ def few(family, maps=(2, 3, 4), **options):
 @pytest.mark.parametrize("hidden", [1, 8, 19])
 @scan_cases()
 def test_equals_its_decomposition(family, layout, given, states, ragged, hidden, instruction_set):
-    """By autograd, and by a call of the backward that wants everything. Maps are NaN outside of the images."""
+    """The gradients come from autograd, and from a call that wants all of them. Maps are NaN outside of the images."""
     p = matrix_problem(family, layout, given, states, ragged, hidden)
     want, got = p.run(DECOMPOSITION), p.run(REFERENCE)
     assert want.keys() == got.keys()
@@ -129,7 +129,7 @@ def test_bits_do_not_depend_on_how_weights_lie(family):
 @pytest.mark.parametrize("images", [1, 5])
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
 def test_bits_do_not_depend_on_the_threads(family, images, threads):
-    """Nor on the other images of a batch. Gradients of weights are sums over images, which threads share."""
+    """They do not depend on the other images either. Gradients of weights do: threads share the sums over images."""
     options = dict(corners=(0, 1, 2, 3), merge="sum") if family == "stable" else {}
     g = Problem("fp32", family, 5, (1, 3, 4), x=True, **options).gradients(REFERENCE)
 
@@ -184,89 +184,73 @@ def empty(*size):
 
 
 OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
-BAD = {  # what is changed in a scan of two directions of `stable`, and the message
-    "weight_hh's axes": (
-        changed("weight_hh", lambda t: t[0]),
-        "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]",
-    ),
-    "no maps": (fixed(x=None, input=None), "expected x or input"),
-    "input alone": (fixed(weight_ih=None), "expected input and weight_ih together"),
-    "weight_ih alone": (fixed(input=None), "expected input and weight_ih together"),
-    "input's axes": (changed("input", lambda t: t[0]), "expected input of shape [B, H, W, channels], got [4, 5, 3]"),
-    "weight_ih's axes": (
-        changed("weight_ih", lambda t: t[0]),
-        "expected weight_ih of shape [D, taps, h, G, channels], got [1, 3, 5, 3]",
-    ),
-    "x's axes": (changed("x", lambda t: t[0]), "expected x of shape [D, B, H, W, G h], got [3, 4, 5, 15]"),
-    "cell": (fixed(cell="gru"), "expected the name of a cell, got gru"),
-    "pixels": (
+MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
+SIZES = "expected sizes of shape [3, 2], got "
+BAD = [  # (what is changed in a scan of two directions of `stable`, the message)
+    (changed("weight_hh", lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
+    (fixed(x=None, input=None), "expected x or input"),
+    (fixed(weight_ih=None), "expected input and weight_ih together"),
+    (fixed(input=None), "expected input and weight_ih together"),
+    (changed("input", lambda t: t[0]), "expected input of shape [B, H, W, channels], got [4, 5, 3]"),
+    (changed("weight_ih", lambda t: t[0]), "weight_ih of shape [D, taps, h, G, channels], got [1, 3, 5, 3]"),
+    (changed("x", lambda t: t[0]), "expected x of shape [D, B, H, W, G h], got [3, 4, 5, 15]"),
+    (fixed(cell="gru"), "expected the name of a cell, got gru"),
+    (
         fixed(x=empty(2, 0, 1 << 16, 1 << 15, 15), input=empty(0, 1, 1, 2)),
         "expected pixels of an image below 2147483648, got 2147483648",
     ),
-    "hidden": (
-        fixed(weight_hh=empty(0, 2, 1 << 22, 5, 1 << 22)),
-        "expected hidden channels below 4194304, got 4194304",
-    ),
-    "channels": (fixed(input=empty(0, 4, 5, 1 << 24)), "expected channels of the input below 16777216, got 16777216"),
-    "no direction": (changed("weight_hh", lambda t: t[:0]), OF_DIRECTIONS + "0 and 2"),
-    "a corner is missing": (fixed(corners=[0]), OF_DIRECTIONS + "2 and 1"),
-    "five directions": (
+    (fixed(weight_hh=empty(0, 2, 1 << 22, 5, 1 << 22)), "expected hidden channels below 4194304, got 4194304"),
+    (fixed(input=empty(0, 4, 5, 1 << 24)), "expected channels of the input below 16777216, got 16777216"),
+    (changed("weight_hh", lambda t: t[:0]), f"{OF_DIRECTIONS}0 and 2"),
+    (fixed(corners=[0]), f"{OF_DIRECTIONS}2 and 1"),
+    (
         lambda s: s._replace(weight_hh=torch.cat([s.weight_hh] * 3)[:5], corners=[0] * 5),
-        OF_DIRECTIONS + "5 and 5",
+        f"{OF_DIRECTIONS}5 and 5",
     ),
-    "corner": (fixed(corners=[0, 4]), "expected corners from 0 to 3, got 4"),
-    "negative corner": (fixed(corners=[-1, 0]), "expected corners from 0 to 3, got -1"),
-    "images": (
-        fixed(x=empty(2, 1 << 30, 0, 1, 15)),
-        "expected images of each direction below 1073741824, got 1073741824",
-    ),
-    "taps of a diagonal": (changed("weight_hh", lambda t: t[:, :1]), "expected 2 taps, got 1"),
-    "taps of a row": (fixed(diagonal=False, cell="pixelrnn"), "expected an odd number of taps, got 2"),
-    "taps": (fixed(input_kernel=(1 << 20) + 1), "expected taps and input_kernel below 1048576, got 1048577"),
-    "even kernel": (fixed(input_kernel=2), "expected an odd input_kernel of at least 1, got 2"),
-    "kernel of fewer taps": (
+    (fixed(corners=[0, 4]), "expected corners from 0 to 3, got 4"),
+    (fixed(corners=[-1, 0]), "expected corners from 0 to 3, got -1"),
+    (fixed(x=empty(2, 1 << 30, 0, 1, 15)), "expected images of each direction below 1073741824, got 1073741824"),
+    (changed("weight_hh", lambda t: t[:, :1]), "expected 2 taps, got 1"),
+    (fixed(diagonal=False, cell="pixelrnn"), "expected an odd number of taps, got 2"),
+    (fixed(input_kernel=(1 << 20) + 1), "expected taps and input_kernel below 1048576, got 1048577"),
+    (fixed(input_kernel=2), "expected an odd input_kernel of at least 1, got 2"),
+    (
         lambda s: s._replace(weight_ih=torch.cat([s.weight_ih] * 3, 1)),
         "expected an odd input_kernel of at least 3, got 1",
     ),
-    "five gates of a row": (
+    (
         lambda s: s._replace(diagonal=False, weight_hh=s.weight_hh[:, :1]),
         "expected a diagonal scan with the cell stable",
     ),
-    "merge": (fixed(merge="mean"), "expected merge 'none', 'sum', or 'shift' of 2 directions, got 'mean' of 2"),
-    "shift of one": (
-        lambda s: s._replace(merge="shift", weight_hh=s.weight_hh[:1], corners=[0]),
-        "expected merge 'none', 'sum', or 'shift' of 2 directions, got 'shift' of 1",
-    ),
-    "peephole": (fixed(peephole=empty(2, 4, 3)), "expected no peephole with the cell stable"),
-    "peephole's shape": (
-        fixed(cell="graves", peephole=empty(2, 3, 3)),
-        "expected peephole of shape [2, 4, 3], got [2, 3, 3]",
-    ),
-    "input's images": (changed("input", lambda t: t[1:]), "expected input of shape [3, 4, 5, 3], got [2, 4, 5, 3]"),
-    "gates": (fixed(cell="pixelrnn"), "expected weight_ih of shape [2, 1, 3, 4, 3], got [2, 1, 3, 5, 3]"),
-    "weight_hh's channels": (
-        changed("weight_hh", lambda t: t[..., 1:]),
-        "expected weight_hh of shape [2, 2, 3, 5, 3], got [2, 2, 3, 5, 2]",
-    ),
-    "sizes' images": (fixed(sizes=torch.ones(2, 2, dtype=torch.int64)), "expected sizes of shape [3, 2], got [2, 2]"),
-    "sizes' axes": (fixed(sizes=torch.ones(3, dtype=torch.int64)), "expected sizes of shape [3, 2], got [3]"),
-    "sizes' numbers": (fixed(sizes=torch.ones(3, 3, dtype=torch.int64)), "expected sizes of shape [3, 2], got [3, 3]"),
-    "sizes' dtype": (fixed(sizes=torch.ones(3, 2, dtype=torch.int32)), "expected sizes of dtype Long, got Int"),
-    "halves": (
+    (fixed(merge="mean"), f"{MERGES}'mean' of 2"),
+    (lambda s: s._replace(merge="shift", weight_hh=s.weight_hh[:1], corners=[0]), f"{MERGES}'shift' of 1"),
+    (fixed(peephole=empty(2, 4, 3)), "expected no peephole with the cell stable"),
+    (fixed(cell="graves", peephole=empty(2, 3, 3)), "expected peephole of shape [2, 4, 3], got [2, 3, 3]"),
+    (changed("input", lambda t: t[1:]), "expected input of shape [3, 4, 5, 3], got [2, 4, 5, 3]"),
+    (fixed(cell="pixelrnn"), "expected weight_ih of shape [2, 1, 3, 4, 3], got [2, 1, 3, 5, 3]"),
+    (changed("weight_hh", lambda t: t[..., 1:]), "weight_hh of shape [2, 2, 3, 5, 3], got [2, 2, 3, 5, 2]"),
+    (fixed(sizes=torch.ones(2, 2, dtype=torch.int64)), f"{SIZES}[2, 2]"),
+    (fixed(sizes=torch.ones(3, dtype=torch.int64)), f"{SIZES}[3]"),
+    (fixed(sizes=torch.ones(3, 3, dtype=torch.int64)), f"{SIZES}[3, 3]"),
+    (fixed(sizes=torch.ones(3, 2, dtype=torch.int32)), "expected sizes of dtype Long, got Int"),
+    (
         lambda s: s.with_operands({name: t.half() for name, t in s.operands.items()}),
         "expected float32 or float64, got",
     ),
-}
-for _name in ("weight_ih", "bias", "x", "h0", "c0"):
-    BAD[f"{_name}'s shape"] = changed(_name, lambda t: t[..., :-1]), f"expected {_name} of shape ["
-for _name in ("input", "weight_ih", "bias", "x", "h0", "c0"):
-    BAD[f"{_name}'s dtype"] = changed(_name, torch.Tensor.float), f"expected {_name} of dtype Double, got Float"
+    *(
+        (changed(name, lambda t: t[..., :-1]), f"expected {name} of shape [")
+        for name in ("weight_ih", "bias", "x", "h0", "c0")
+    ),
+    *(
+        (changed(name, torch.Tensor.float), f"expected {name} of dtype Double, got Float")
+        for name in ("input", "weight_ih", "bias", "x", "h0", "c0")
+    ),
+]
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_arguments(name):
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_bad_arguments(change, message):
     """Both operators make the same check."""
-    change, message = BAD[name]
     g = Problem("fp64", "stable", 3, (3, 4, 5), corners=(0, 3), x=True).gradients(REFERENCE)
     s = change(g.scan)
     backward = Gradients(*(t.to(s.weight_hh.dtype) for t in g[:4]), g.wanted, g.shares, s)
@@ -313,8 +297,7 @@ def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
 
 
 def test_gradients_lie_as_the_parameters_do():
-    """So that autograd takes them as they are: a layer's weights are copied once, to stand together, and no gradient
-    is."""
+    """Autograd then takes the gradients as they are. A layer's weights are copied once, to stand together."""
     layer = px.DiagonalBiLSTM(6, 16, bias=False)
     x, dy = (torch.randn(2, n, 5, 7).contiguous(memory_format=torch.channels_last) for n in (6, 16))
     with torch.profiler.profile() as profiler:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from helpers import reach
-from helpers.checks import LAYERS, gate_bias_channels
-from helpers.scans import LSTM2D, make_layer
+from helpers.scans import LAYERS, LSTM2D, gate_bias_channels, make_layer
 from pixelrnn_ext.directions import CORNERS
 
 SHAPES = [

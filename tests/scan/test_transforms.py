@@ -1,5 +1,5 @@
-"""torch.func's transforms, both modes of autograd, batches of gradients and activation checkpoints: native against the
-reference, in float64."""
+"""torch.func's transforms, both modes of autograd, batches of gradients and activation checkpoints: the native kernels
+against the reference, in float64."""
 
 import itertools
 
@@ -22,13 +22,16 @@ SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
 
+# torch.func.linearize.
+ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
+
+
 def layer_of(name):
-    options = {"directions": 2, "merge": "sum"} if name in LSTM2D else {}  # a sum, so that all parameters interact
-    return make_layer(name, 2, 3, **options)
+    return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))  # all parameters interact
 
 
 class Problem:
-    """A layer, its input, its parameters apart from it, and tangents of both."""
+    """A layer, its input, its parameters as tensors of their own, and tangents of both."""
 
     def __init__(self, name, height=3, width=4):
         self.layer = layer_of(name)
@@ -46,17 +49,21 @@ class Problem:
         return self.loss(parameters, x[None])
 
 
-def check(modules, function):
-    """The same from both backends, and nothing that is zero."""
+def compare_backends(modules, function):
+    """Asserts that the function gives the same on both backends. Returns the tensors that it gives."""
     results = []
     for backend in ("native", "reference"):
         for module in modules:
             if hasattr(module, "backend"):
                 module.backend = backend
         results.append(tree_leaves(function()))
-    for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
-        assert expected.abs().max() > 0, "a derivative that is zero shows nothing"
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
+    return results[1]
+
+
+def check(modules, function):
+    """Compares the backends, by derivatives that are not zero: a zero shows nothing."""
+    assert all(expected.abs().max() > 0 for expected in compare_backends(modules, function))
 
 
 def per_image(p, argnums=0):
@@ -67,18 +74,17 @@ def of_jvp(p):
     return lambda parameters, x: jvp(lambda x: p(parameters, x), (x,), (x.sin(),))
 
 
-def _autograd_jacobian(p, **options):
-    return functional.jacobian(p.layer, p.x, **options)
+def _dual(layer, x, dx):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, dx)))
 
 
 def _forward_ad(p, trainable):
-    leaves = list(p.layer.parameters())
-    for leaf in leaves:
-        leaf.requires_grad_(trainable)
-    with forward_ad.dual_level():
-        y = forward_ad.unpack_dual(p.layer(forward_ad.make_dual(p.x, p.dx)))
-        result = [y.primal, y.tangent]
-        return result + list(torch.autograd.grad(y.tangent.square().sum(), leaves[:1])) if trainable else result
+    p.layer.requires_grad_(trainable)
+    y = _dual(p.layer, p.x, p.dx)
+    if not trainable:
+        return [y.primal, y.tangent]
+    return [y.primal, y.tangent, *torch.autograd.grad(y.tangent.square().sum(), [next(p.layer.parameters())])]
 
 
 def _batch_of_gradients(p):
@@ -101,13 +107,13 @@ TRANSFORMS = {
     "jacfwd": lambda p: jacfwd(p.layer)(p.x),
     "forward_ad, frozen": lambda p: _forward_ad(p, False),
     "forward_ad, trainable": lambda p: _forward_ad(p, True),
-    "jacobian, forward mode": lambda p: _autograd_jacobian(p, vectorize=True, strategy="forward-mode"),
+    "jacobian, forward mode": lambda p: functional.jacobian(p.layer, p.x, vectorize=True, strategy="forward-mode"),
     # Reverse mode.
     "grad of the input": lambda p: grad(p.loss, 1)(p.parameters, p.x),
     "grad of the parameters": lambda p: grad(p.loss)(p.parameters, p.x),
     "vjp": lambda p: vjp(p, p.parameters, p.x)[1](p(p.parameters, p.x).detach()),
     "jacrev": lambda p: jacrev(p)(p.parameters, p.x),
-    "jacobian, vectorized": lambda p: _autograd_jacobian(p, vectorize=True),
+    "jacobian, vectorized": lambda p: functional.jacobian(p.layer, p.x, vectorize=True),
     "a batch of gradients": _batch_of_gradients,
     # Batches.
     "vmap": lambda p: vmap(p.layer)(torch.stack([p.x, p.dx])),
@@ -131,6 +137,7 @@ TRANSFORMS = {
     "gradient of jvp of every image": lambda p: vmap(
         grad(lambda x, t: jvp(lambda x: p.loss_of_one(p.parameters, x), (x,), (t,))[1])
     )(p.x, p.dx),
+    "linearize": lambda p: linearize(p.layer, p.x)[1](p.dx),
     "a gradient inside no_grad inside grad": lambda p: grad(
         lambda x: (x * torch.no_grad()(grad(p.loss, 1))(p.parameters, x)).sum()
     )(p.x),
@@ -142,18 +149,12 @@ ALL = list(itertools.product(LAYERS, TRANSFORMS))
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 
+@ignores_attributes_of_traces
 @pytest.mark.parametrize("case", [*CHOSEN, *swept(*(case for case in ALL if case not in CHOSEN))], ids="-".join)
 def test_layers(case):
     name, transform = case
     p = Problem(name)
     check([p.layer], lambda: TRANSFORMS[transform](p))
-
-
-@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
-@pytest.mark.parametrize("name", ["row3", "masked"])
-def test_linearize(name):
-    p = Problem(name)
-    check([p.layer], lambda: linearize(p.layer, p.x)[1](p.dx))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -170,14 +171,11 @@ def test_halves_have_forward_derivatives(name):
 @pytest.mark.parametrize("images", [0, 1])
 @pytest.mark.parametrize("name", LAYERS)
 def test_few_images(name, images):
-    """None at all, too: shapes as of the reference."""
+    """A batch without images, too, gives the shapes of the reference."""
     p = Problem(name)
     p.x, p.dx = p.x[:images], p.dx[:images]
     for transform in ("jvp of both", "gradients of an ensemble"):
-        results = []
-        for p.layer.backend in ("native", "reference"):
-            results.append(TRANSFORMS[transform](p))
-        torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
+        compare_backends([p.layer], lambda: TRANSFORMS[transform](p))  # noqa: B023
 
 
 class LogProb(torch.nn.Module):
@@ -208,7 +206,7 @@ class ModelProblem:
         return vmap(grad(lambda q, image: self(q, image[None])[0]), (None, 0))(parameters, self.images)
 
     def hessian(self):
-        """Of the bias of a first layer."""
+        """The Hessian of the bias of a first layer."""
         name = next(name for name in self.parameters if name.endswith("first.bias"))
         return hessian(lambda bias: self.total(self.parameters | {name: bias}))(self.parameters[name])
 
@@ -220,26 +218,22 @@ MODEL_TRANSFORMS = {
     "jvp of the gradients of every image": lambda m: jvp(m.of_every_image, (m.parameters,), (m.dparameters,)),
     "grad of jvp": lambda m: grad(lambda q: jvp(m.total, (q,), (m.dparameters,))[1])(m.parameters),
     "hessian": lambda m: m.hessian(),
+    "linearize": lambda m: linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters),
 }
+OF_MODELS = [
+    *itertools.product(("diagonal", "pixelcnn"), list(MODEL_TRANSFORMS)[:-1]),
+    *itertools.product(("row", "multiscale-row"), ("gradients of every image", "jvp")),
+    ("pixelcnn", "linearize"),
+    *swept(("row", "linearize"), ("multiscale-row", "linearize")),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "transform"),
-    [(name, transform) for name in ("diagonal", "pixelcnn") for transform in MODEL_TRANSFORMS]
-    + [(name, transform) for name in ("row", "multiscale-row") for transform in ("gradients of every image", "jvp")],
-)
-def test_log_prob(name, transform):
+@ignores_attributes_of_traces
+@pytest.mark.parametrize("case", OF_MODELS, ids="-".join)
+def test_log_prob(case):
+    name, transform = case
     m = ModelProblem(name)
     check(m.module.modules(), lambda: MODEL_TRANSFORMS[transform](m))
-
-
-@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
-@pytest.mark.parametrize("name", ["pixelcnn", *swept("row", "multiscale-row")])
-def test_log_prob_linearized(name):
-    m = ModelProblem(name)
-    _, expected = jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,))
-    got = linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters)
-    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["real", "fake", *swept("symbolic")])
@@ -263,19 +257,11 @@ OTHERS = [case for case in itertools.product(LAYERS, (per_image, of_jvp)) if cas
 
 @pytest.mark.parametrize("case", [*COMPILED, *swept(*OTHERS)], ids=lambda case: f"{case[0]}-{case[1].__name__}")
 def test_transforms_compile_in_one_graph(case):
-    """test_derivatives.py compiles the gradients of every image of the scans."""
     name, transform = case
     p = Problem(name, 2, 2)
     torch._dynamo.reset()
     compiled = torch.compile(transform(p), fullgraph=True, backend="aot_eager")
-    results = [tree_leaves(run(p.parameters, p.x)) for run in (compiled, transform(p))]
-    for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected)
-
-
-def _tangent(layer, x, dx):
-    with forward_ad.dual_level():
-        return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, dx))).tangent
+    torch.testing.assert_close(compiled(p.parameters, p.x), transform(p)(p.parameters, p.x))
 
 
 @pytest.mark.parametrize("name", [*swept("row3"), "masked"])
@@ -283,8 +269,8 @@ def test_forward_ad_compiles(name):
     p = Problem(name, 2, 2)
     p.layer.requires_grad_(False)
     torch._dynamo.reset()
-    compiled = torch.compile(lambda x, dx: _tangent(p.layer, x, dx), backend="aot_eager")
-    torch.testing.assert_close(compiled(p.x, p.dx), _tangent(p.layer, p.x, p.dx))
+    compiled = torch.compile(lambda x, dx: _dual(p.layer, x, dx).tangent, backend="aot_eager")
+    torch.testing.assert_close(compiled(p.x, p.dx), _dual(p.layer, p.x, p.dx).tangent)
 
 
 @pytest.mark.parametrize("name", [*swept("row3", "bilstm"), "masked"])
@@ -296,8 +282,7 @@ def test_compiled_autograd(name):
     torch._dynamo.reset()
     with compiled_autograd._enable(torch.compile(backend="eager")):
         loss.backward()
-    for leaf, gradient in zip(leaves, expected, strict=True):
-        torch.testing.assert_close(leaf.grad, gradient)
+    torch.testing.assert_close([leaf.grad for leaf in leaves], list(expected))
 
 
 @pytest.mark.parametrize(("name", "node"), [("row3", "Scan"), ("masked", "MaskedConv2d")])
@@ -310,29 +295,25 @@ def test_nodes_of_the_graph_have_the_operators_names(name, node):
     assert f"{node}Backward" in names
 
 
-# Activation checkpoints.
-def _checkpointed(layer, x):
-    return checkpoint(layer, x, use_reentrant=False)
+CHECKPOINTS = {
+    "checkpoint": lambda layer: lambda x: checkpoint(layer, x, use_reentrant=False),
+    # As FSDP's users wrap a layer.
+    "wrapper": lambda layer: checkpoint_wrapper(layer, checkpoint_impl=CheckpointImpl.NO_REENTRANT),
+}
 
 
-def _wrapped(layer, x):
-    """As FSDP's users wrap it."""
-    return checkpoint_wrapper(layer, checkpoint_impl=CheckpointImpl.NO_REENTRANT)(x)
-
-
-@pytest.mark.parametrize("call", [_checkpointed, _wrapped], ids=["checkpoint", "wrapper"])
+@pytest.mark.parametrize("checkpointed", CHECKPOINTS.values(), ids=CHECKPOINTS)
 @pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm", "graves-peepholes", "masked"])
-def test_activation_checkpoints(name, call):
+def test_activation_checkpoints(name, checkpointed):
     layer = layer_of(name)
     x = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     leaves = [x, *layer.parameters()]
     results = []
-    for run in (layer, lambda x: call(layer, x)):
+    for run in (layer, checkpointed(layer)):
         first = torch.autograd.grad(run(x).square().sum(), leaves, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
         results.append([*first, *second])
-    for got, expected in zip(*results, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -342,21 +323,13 @@ def test_activation_checkpoints_of_a_model(name):
     results = []
     for run in (model.log_prob, lambda images: checkpoint(model.log_prob, images, use_reentrant=False)):
         results.append(torch.autograd.grad(run(images).sum(), parameters))
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
 
 
-# Images whose values cannot be looked at, and those of a batch, which can.
+@pytest.mark.parametrize("context", [lambda: torch.device("meta"), FakeTensorMode], ids=["meta", "fake"])
 @pytest.mark.parametrize("name", MODELS)
-def test_models_on_the_meta_device(name):
-    model = make_model(name).to("meta")
-    images = torch.empty(3, 1, 4, 6, dtype=torch.int64, device="meta")
-    assert model(images).shape == (3, 1, 1, 4, 6)
-    assert model.log_prob(images).shape == (3,)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_models_of_fake_tensors(name):
-    with FakeTensorMode():
+def test_models_of_images_without_values(name, context):
+    with context():
         model = MODELS[name](image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
         images = torch.zeros(3, 1, 4, 6, dtype=torch.int64)
         assert model(images).shape == (3, 1, 1, 4, 6)

@@ -10,19 +10,34 @@ import pytest
 import torch
 
 from helpers import child
-from helpers.checks import LAYERS, RATIO, SIZES, assert_close, gate_bias_channels, subsets
-from helpers.scans import make_layer, results
+from helpers.checks import RATIO, assert_all_close, assert_close, subsets
+from helpers.scans import LAYERS, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
+
+# N, in channels, hidden, H, W, image channels: H > W, H < W, one row, one column, one image and none, hidden not a
+# multiple of 8, uneven colour groups, more cells than a tile on a line and more than a run of the weight gradient.
+SIZES = [
+    pytest.param(*size, id="B{}-in{}-h{}-{}x{}-colours{}".format(*size))
+    for size in [
+        (2, 3, 5, 4, 6, 1),
+        (1, 6, 7, 9, 4, 3),
+        (3, 8, 16, 1, 5, 1),
+        (2, 4, 8, 7, 1, 2),
+        (9, 1, 1, 1, 1, 1),  # a gradient that is one number, a sum over the images, which of these nine does not cancel
+        (5, 5, 33, 12, 13, 3),
+        (2, 4, 64, 3, 140, 1),
+        (0, 3, 5, 4, 6, 1),
+    ]
+]
 
 
 def compare(layer, dtype, x, gate_bias=None):
-    """With the reference in float64, since torch's float32 differs between processors."""
+    """Compares the kernels with the reference in float64, since torch's float32 differs between processors."""
     layer.backend, exact = "native", copy.deepcopy(layer).double()
     exact.backend = "reference"
     got = results(layer, x, gate_bias=gate_bias)
     expected = results(exact, x.double(), gate_bias=None if gate_bias is None else gate_bias.double())
-    for name in expected:
-        assert_close(name, expected[name], got[name], RATIO[dtype])
+    assert_all_close(expected, got, RATIO[dtype])
 
 
 @pytest.mark.covering(2)
@@ -68,8 +83,7 @@ def test_strides(name, layout):
     layer.backend = "reference"
     expected = results(layer, x, None, cotangent, gate_bias)
     layer.backend = "native"
-    for key, got in results(layer, x, None, cotangent, gate_bias).items():
-        assert_close(key, expected[key], got, RATIO[torch.float64])
+    assert_all_close(expected, results(layer, x, None, cotangent, gate_bias), RATIO[torch.float64])
     assert layer(x, gate_bias).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -116,8 +130,8 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """Where torch's threads come from a pool, the kernels are told so, and a scan of one image still computes. That
-    shares which run in turn end is for tests/native/check_scan.cpp: here they do not."""
+    """The kernels are told that torch's threads come from a pool, and a scan of one image still computes. Here the
+    shares run at once all the same: tests/native/check_scan.cpp has shares that run in turn."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
@@ -162,7 +176,8 @@ ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc, which says what is in use")
 def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
-    """Of one, in lines so short that many would be taken at once: less than three maps of dx are left to it."""
+    """The lines of one image are so short that many images would be taken at once, and memory is left for less than
+    three maps of dx."""
     options = dict(cwd=tmp_path, env=child.environment(), capture_output=True, text=True)
     run = subprocess.run([sys.executable, "-c", BACKWARD_OF_A_COLUMN], **options)
     assert run.returncode == 0, run.stderr

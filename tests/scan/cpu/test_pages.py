@@ -16,7 +16,7 @@ def pages(core):
     return core.Pages(most_idle=MOST_IDLE)
 
 
-# Each is the bytes of a block that is taken, or the place, among those in use, of one that is given back.
+# A step takes a block of so many bytes, or gives back the block at that place among the blocks in use.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -54,7 +54,7 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
 
 
 def test_a_step_s_maps_are_all_kept(pages):
-    """Of several sizes, in use at different times: the second step asks the system for nothing."""
+    """The maps have several sizes and are in use at different times. The second step asks the system for nothing."""
 
     def step():
         blocks = {size: pages.take(size * KIB) for size in (100, 101, 400)}
