@@ -7,8 +7,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
-from helpers.checks import LAYERS, gate_bias_channels
-from helpers.scans import DTYPES, LSTM2D, ragged_sizes, results
+from helpers.scans import DTYPES, LAYERS, LSTM2D, gate_bias_channels, ragged_sizes, results
 from pixelrnn_ext.operators.scan import run
 
 from .layers import NATIVE, compare, layer_and_maps, on_gpus_with_layers
