@@ -2,10 +2,12 @@
 
 RULES choose by path what is built and which tests run. Tests start until the minute is over. The rest is left to CI,
 and the last lines say so. Without FILES the changed files are those that git sees, or else those of the last commit.
+The tests import the package of this folder, which has to be built in place, as `pip install -e .` does.
 """
 
 import fnmatch
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,17 +21,19 @@ NONE_CHOSEN = 5  # pytest's status where all tests are long ones
 
 class Rule(NamedTuple):
     pattern: str  # of fnmatch, whose * takes slashes, too
-    tests: str  # what pytest gets; {room} and {stem} are parts of the changed path
+    tests: str  # what pytest gets; {path}, {folder}, {room}: of the changed path; {users}: the tests that import it
     builds: bool = False  # the CPU library, in place
-    kernels: str = ""  # the resident CUDA kernels that the emulator runs: one architecture, one format
+    kernels: str = ""  # the CUDA kernels that the emulator runs, on one architecture; {format}: at the path's end
 
 
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # A kernel is right, and is then broken in every way
+MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # a kernel is right, and is then broken in every way
 OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
+EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
+ITS_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
 # The first rule that matches a path holds for it.
 RULES = [
     Rule("csrc/cpu/*scan.*", SCAN, builds=True),
@@ -43,11 +47,15 @@ RULES = [
     Rule("csrc/operators/convolution.cpp", CONVOLUTION, builds=True),
     Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
     Rule("csrc/cuda/*images*", MUTANTS, kernels="forward_bf16_8_1_256_images"),
-    Rule("csrc/cuda/*5_*.cu", MUTANTS, kernels="forward5_bf16_4_4_256_single backward5_bf16_10_4_256_single"),
-    Rule("csrc/cuda/resident_*.cu", MUTANTS, kernels=SINGLE),
+    Rule("csrc/cuda/*5_*.cu", MUTANTS, kernels=ITS_FORMAT.replace("ward", "ward5")),
+    Rule("csrc/cuda/resident_*.cu", MUTANTS, kernels=ITS_FORMAT),
     Rule("csrc/cuda/*ackward*", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
     Rule("csrc/cuda/step*.cu*", OPERATORS, kernels=SINGLE),
     Rule("csrc/cuda/gradients*.cu*", OPERATORS, kernels=SINGLE),
+    *(
+        Rule(f"csrc/cuda/{name}.cuh", MUTANTS, kernels=EVERY_FORMAT)
+        for name in ("convert", "format", "math", "product")
+    ),
     Rule("csrc/cuda/*.cu*", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
     Rule("csrc/cuda/*", "tests/scan/cuda"),
     Rule("csrc/*", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
@@ -62,13 +70,17 @@ RULES = [
     Rule("pixelrnn_ext/sampling.py", "tests/sampling"),
     Rule("pixelrnn_ext/masks.py", "tests/masked_conv"),
     Rule("pixelrnn_ext/likelihood.py", "tests/models"),
+    Rule("pixelrnn_ext/_command.py", "tests/cli"),
+    Rule("pixelrnn_ext/__main__.py", "tests/cli"),
     Rule("pixelrnn_ext/*", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
     Rule("benchmarks/gpu_day/*", "tests/benchmarks/gpu_day"),
     Rule("benchmarks/*", "tests/benchmarks"),
     Rule("examples/*", "tests/repository/test_examples.py"),
     Rule("tests/core/*", "tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/cuda/test_plan.py"),
     Rule("tests/scan/cuda/emulated/*", OPERATORS, kernels=SINGLE),
+    Rule("tests/helpers/emulated/*", OPERATORS, kernels=SINGLE),
     Rule("tests/*test_*.py", "{path}"),
+    Rule("tests/helpers/*", "{users} tests/helpers"),
     Rule("tests/*", "{folder}"),
     Rule("*.md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),
     Rule("setup.py", "tests/repository/test_packaging.py"),
@@ -81,23 +93,47 @@ def rule_of(path):
     return next(rule for rule in RULES if fnmatch.fnmatch(path, rule.pattern))
 
 
+def users_of(path):
+    """Returns the test files that import a module of tests/helpers."""
+    name = Path(path).stem
+    imports = re.compile(rf"from helpers\.{name} import |from helpers import .*\b{name}\b")
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    return " ".join(test.relative_to(ROOT).as_posix() for test in tests if imports.search(test.read_text()))
+
+
 def tests_of(path):
     parts = {"path": path, "folder": os.path.dirname(path), "room": path.split("/")[1] if "/" in path else ""}
-    return rule_of(path).tests.format(**parts).split()
+    tests = rule_of(path).tests
+    return tests.format(**parts, users=users_of(path) if "{users}" in tests else "").split()
+
+
+def kernels_of(path):
+    return rule_of(path).kernels.format(format=Path(path).stem.rpartition("_")[2]).split()
+
+
+def files_of_git(*arguments):
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.split()
 
 
 def changed():
-    def files(*arguments):
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    found = files_of_git("diff", "--name-only", "HEAD") + files_of_git("ls-files", "--others", "--exclude-standard")
+    return found or files_of_git("diff", "--name-only", "HEAD~1", "HEAD")
 
-    found = files("diff", "--name-only", "HEAD") + files("ls-files", "--others", "--exclude-standard")
-    return found or files("diff", "--name-only", "HEAD~1", "HEAD")
+
+def from_the_root(path):
+    """Returns a path as git names it. Exits with a sentence where the repository has, and had, no such file."""
+    full = Path(os.path.normpath(ROOT / path))
+    if full.is_relative_to(ROOT):
+        name = full.relative_to(ROOT).as_posix()
+        if full.is_file() or files_of_git("ls-files", name) == [name]:
+            return name
+    sys.exit(f"expected the path of a file of this repository, got {path!r}")
 
 
 def run_tests(tests, seconds, kernels):
-    """Runs the tests; with kernels the emulated ones, of these kernels on one architecture."""
+    """Runs the tests; with kernels the emulated tests, of these kernels on one architecture."""
     command = ["pytest", "-q", "-n", "2", "--budget", f"{seconds:.0f}", *tests]
-    environment = dict(os.environ)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if kernels:
         command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]
         environment["PIXELRNN_ONLY_KERNELS"] = " ".join(kernels)
@@ -107,19 +143,17 @@ def run_tests(tests, seconds, kernels):
 
 def main(paths):
     end = time.monotonic() + SECONDS - 8  # the last tests to start take some seconds
-    paths = paths or changed()
+    paths = [from_the_root(path) for path in paths] or changed()
     rules = list(dict.fromkeys(rule_of(path) for path in paths))
     print(f"changed: {' '.join(paths) or 'nothing'}", flush=True)
-    if any(rule.builds for rule in rules):
-        print(
-            "builds the CPU library in place, and removes the CUDA library: `pip install -e .` makes both", flush=True
-        )
+    if any(rule.builds for rule in rules) or not (ROOT / "pixelrnn_ext" / "_C.so").exists():
+        print("builds the CPU library in place; a CUDA library stays as it is", flush=True)
         if status := subprocess.run(["make", "build"], cwd=ROOT).returncode:
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
     chosen = {}  # the tests, by whether the emulator runs them
-    kernels = list(dict.fromkeys(name for rule in rules for name in rule.kernels.split()))
+    kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path)))
     for path in paths:
         chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))
     for emulated, found in chosen.items():
