@@ -1,9 +1,11 @@
 """Writes every file that follows from csrc/cuda/variants.csv: `make kernels`.
 
-csrc/cuda/kernel_list.h is the list of kernels for C++, csrc/cuda/costs.h a model's cycles of their machine code (it
-needs NVRTC 12.9). The table in docs/kernels_compiled.md shows what the planner chooses by them. What each kernel is for
-is printed.
+csrc/cuda/kernel_list.h is the list of kernels for C++. csrc/cuda/costs.h has the cycles of a model of their machine
+code, by NVRTC compiler.PINNED; what a GPU day measured stays. The table in docs/kernels_compiled.md shows what the
+planner chooses by them. The size that needs each kernel most is printed.
 """
+
+from contextlib import contextmanager
 
 from gpu_day import cost_table
 from helpers.kernels import KERNEL_LIST, kernel_list
@@ -38,16 +40,40 @@ def document(core):
     return before + begin + plans(core) + END + rest.partition(END)[2]
 
 
+def costs(modelled, committed):
+    """Returns the modelled table with the measurements of the committed one, where that one was measured."""
+    if committed.source.startswith("a model"):
+        return modelled
+    measured = {row.kernel: row.costs for row in committed.rows}
+    rows = (row._replace(costs=measured.get(row.kernel, row.costs)) for row in modelled.rows)
+    return cost_table.Table(committed.source, tuple(rows))
+
+
+@contextmanager
+def as_before_where_it_fails(*paths):
+    """Each file is made from those before it, so that an error comes when some are written: all get their old texts."""
+    before = {path: path.read_text() for path in paths}
+    try:
+        yield
+    except BaseException:
+        for path, text in before.items():
+            path.write_text(text)
+        raise
+
+
 def main():
     import core
-    from sass_model import table
+    from sass_model import compiler, table
 
     from . import losses
 
-    KERNEL_LIST.write_text(kernel_list())
-    cost_table.write(table.modelled())
-    DOCUMENT.write_text(document(core.load()))
-    losses.print_table(core.load())
+    if compiler.version() != compiler.PINNED:
+        raise SystemExit(f"expected NVRTC {compiler.PINNED}, got {compiler.version()}: pip install --group device-code")
+    with as_before_where_it_fails(KERNEL_LIST, cost_table.PATH, DOCUMENT):
+        KERNEL_LIST.write_text(kernel_list())
+        cost_table.write(costs(table.modelled(), cost_table.read()))
+        DOCUMENT.write_text(document(core.load()))
+        losses.print_table(core.load())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The files that `make kernels` writes are those of csrc/cuda/variants.csv. tests/sass_model compares costs.h."""
 
+import pytest
+
 from gpu_day import cost_table
 from helpers.kernels import KERNEL_LIST, every_kernel, kernel_list
 
@@ -14,6 +16,25 @@ def test_the_list_of_kernels_is_that_of_the_variants():
 
 def test_every_kernel_has_its_costs():
     assert [row.kernel for row in cost_table.read().rows] == [kernel.name for kernel in every_kernel()], STALE
+
+
+def test_what_a_gpu_day_measured_stays():
+    modelled = cost_table.read()
+    measured = modelled.measured("a card", {(modelled.rows[0].kernel, 1): (200, 100)})
+    one_is_new = measured._replace(rows=measured.rows[1:])
+    assert tables.costs(modelled, modelled) == modelled
+    kept = tables.costs(modelled, one_is_new)
+    assert kept.source == "measurements on a card"
+    assert kept.rows == (modelled.rows[0], *measured.rows[1:])
+
+
+def test_files_that_cannot_all_be_written_stay_as_they_are(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("1"), second.write_text("2")
+    with pytest.raises(ZeroDivisionError), tables.as_before_where_it_fails(first, second):
+        first.write_text("new")
+        raise ZeroDivisionError
+    assert (first.read_text(), second.read_text()) == ("1", "2")
 
 
 def test_the_document_shows_what_the_planner_chooses(core):
