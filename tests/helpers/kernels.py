@@ -16,14 +16,21 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    format: str
-    backward: bool
-    held: str  # the name of a place for the weights; s: all in shared memory
-    pairs: tuple  # of a warp's slice: the most in registers, and in shared memory (None: any number)
+    """A kernel of one format. The fields are the columns of variants.csv, whose rows are each for several formats."""
+
+    format: str  # of FORMAT_GROUPS[group], for each group of the column `formats`
+    backward: bool  # `pass`
+    pairs: tuple  # `registers`, `shared`: the most pairs of weights of a warp there (None: any number)
     own: int  # the most tiles of a warp (forward), units of a thread (backward; 0: two, of any number of cells)
     threads: int  # at most
-    kind: str
+    kind: str  # the launch: of BLOCKS
     gates: int  # of a unit
+
+    @property
+    def held(self):
+        """Where the weights stay, as names say it: pairs in registers, and s if there are some in shared memory."""
+        registers, shared = self.pairs
+        return f"{registers or ''}{'' if shared == 0 else 's'}"
 
     @property
     def suffix(self):
@@ -49,7 +56,7 @@ def every_kernel():
         pairs = int(row["registers"]), None if row["shared"] == "any" else int(row["shared"])
         for format in (format for group in row["formats"].split() for format in FORMAT_GROUPS[group]):
             sizes = pairs, int(row["own"]), int(row["threads"]), row["kind"], int(row["gates"])
-            found.append(Kernel(format, row["pass"] == "backward", row["held"], *sizes))
+            found.append(Kernel(format, row["pass"] == "backward", *sizes))
     return sorted(found, key=lambda kernel: (kernel.gates, FORMATS.index(kernel.format)))
 
 
