@@ -13,11 +13,11 @@ TORCH = "torch>=2.11"
 
 
 def _site_packages():
-    """Where the environment that pip installs into keeps its packages.
+    """Returns the folders of packages in the environment that pip installs into.
 
     pip isolates a build by hiding these directories from the target interpreter, so sysconfig still names them. uv and
     `python -m build` start a fresh virtual environment instead: no torch is found there, and one is required.
-    The stable ABI makes it safe for that one to be another.
+    It may be another version, since the kernels use torch's stable ABI.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
