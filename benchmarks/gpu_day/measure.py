@@ -1,7 +1,6 @@
 """Measures the providers of one case for the GPU day."""
 
 import gc
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ import torch
 
 from pixelrnn_ext.benchmark.peak_memory import MIB
 from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, LSTM, MODES, worst_error
-from pixelrnn_ext.benchmark.timing import paired, paired_ratio, wall_seconds
+from pixelrnn_ext.benchmark.timing import paired, percentiles, wall_seconds
 
 from . import ROOT
 from .child import first_line
@@ -56,8 +55,9 @@ def measure(job: Job, known: set[str], report: Callable[..., None], device: str 
             for name in chosen.keys() - times.keys():
                 del good[name]
             for name, values in times.items():
-                over = {other: paired_ratio(values, times[other]) for other in AGAINST if other in times}
-                entry = {**_microseconds(values), "over": over, "bound": name in bounds}
+                p20, median, p80 = (1e6 * seconds for seconds in percentiles(values))
+                over = {other: times.ratio(name, other) for other in AGAINST if other in times}
+                entry = {"median": median, "p20": p20, "p80": p80, "over": over, "bound": name in bounds}
                 results[name].setdefault(kind, {})[mode] = entry
     for name in good:
         report(name, "ok", **results[name])
@@ -139,9 +139,3 @@ def _times(chosen, mode, clock, report, device):
             functions.clear()
             failed(running, error, report, device)
     return {}, set()
-
-
-def _microseconds(times):
-    ran = [1e6 * t for t in times if t is not None]
-    p20, _, _, p80 = statistics.quantiles(ran, n=5, method="inclusive") if len(ran) > 1 else [ran[0]] * 4
-    return {"median": statistics.median(ran), "p20": p20, "p80": p80, "rounds": len(ran)}

@@ -1,5 +1,6 @@
 """The cases of the GPU day, and their providers on one device."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,8 @@ from pixelrnn_ext.benchmark.problems import (
     Size,
     native_recurrence,
 )
+
+from .jobs import BENCHMARKS
 
 STEP, RESIDENT, COMPILED = "step", "resident", "good loop, compiled"
 GRAPH = ", CUDA graph"
@@ -61,28 +64,25 @@ def _layer(build, size, precision) -> Problem:
     return build(size, precision.dtype, backends=BACKENDS)
 
 
-MNIST, CIFAR, LARGE = Size(16, 28, 28, 16), Size(16, 32, 32, 128), Size(64, 64, 64, 256)
-TRAINING = Size(256, 32, 32, 128)
-LSTM2D = ((Size(16, 28, 28, 64), False), (Size(16, 16, 200, 32), True))
-_diagonal = partial(_recurrence, diagonal.recurrence, True)
-_row = partial(_recurrence, partial(bench_row.recurrence, taps=3), False)
-CASES = {
-    str(case): case
-    for case in (
-        *(Case("diagonal", size, _diagonal) for size in (MNIST, CIFAR, LARGE, TRAINING)),
-        *(Case("row k=3", size, _row) for size in (MNIST, CIFAR, LARGE)),
-        *(Case("DiagonalBiLSTM layer", size, partial(_layer, diagonal.layer)) for size in (MNIST, CIFAR)),
-        *(
-            Case("RowLSTM layer k=1", size, partial(_layer, bench_row.layer))
-            for size in (MNIST, Size(16, 28, 28, 64), CIFAR)
-        ),
-        *(
-            Case(variant.kind, size, partial(_layer, partial(lstm2d.layer, **variant._asdict())))
-            for size, ragged in LSTM2D
-            for variant in (lstm2d.Variant(1, ragged), lstm2d.Variant(4, ragged))
-        ),
-    )
+BUILDS = {
+    "diagonal": partial(_recurrence, diagonal.recurrence, True),
+    "row k=3": partial(_recurrence, partial(bench_row.recurrence, taps=3), False),
+    "DiagonalBiLSTM layer": partial(_layer, diagonal.layer),
+    "RowLSTM layer k=1": partial(_layer, bench_row.layer),
+    **{
+        variant.kind: partial(_layer, partial(lstm2d.layer, **variant._asdict()))
+        for variant in map(lstm2d.Variant, (1, 4, 1, 4), (False, False, True, True))
+    },
 }
+
+
+def case_of(name: str) -> Case:
+    """Returns the case that a job names, such as "row k=3 B16 28x28 h16"."""
+    kind, *sizes = re.fullmatch(r"(.+) B(\d+) (\d+)x(\d+) h(\d+)", name).groups()
+    return Case(kind, Size(*map(int, sizes)), BUILDS[kind])
+
+
+CASES = {job.case: case_of(job.case) for job in BENCHMARKS}
 
 
 def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pixelrnn_ext.benchmark import peak_memory
-from pixelrnn_ext.benchmark.environment import environment
+from pixelrnn_ext.benchmark.jobs import Result
 from pixelrnn_ext.benchmark.problems import FLOOR
-from pixelrnn_ext.benchmark.report import labels, short_report, text
-from pixelrnn_ext.benchmark.results import Result
+from pixelrnn_ext.benchmark.report import environment, labels, short_report, text
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.tables import grid, number
 from pixelrnn_ext.operators import library

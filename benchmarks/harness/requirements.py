@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from pixelrnn_ext._sentences import counted
+from pixelrnn_ext.benchmark.jobs import Result
 from pixelrnn_ext.benchmark.problems import FLOOR, Case
-from pixelrnn_ext.benchmark.results import Result
 from pixelrnn_ext.benchmark.tables import grid
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``required`` is None where nothing is, ``measured`` where it was not timed; ``doubt`` is reliability's."""
+    """``required`` is None where nothing is, ``measured`` where it was not timed; ``doubt`` is that of Times."""
 
     case: str
     quantity: str

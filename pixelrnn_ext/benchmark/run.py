@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ..operators import library
 from . import peak_memory
-from .jobs import Budget, Job
+from .jobs import Budget, Job, Result
 from .problems import AS_WRITTEN, NATIVE, Differentiable, Provider, worst_error
-from .results import Result
 from .timing import FEWEST_ROUNDS, paired, progress, timed
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of the exact value

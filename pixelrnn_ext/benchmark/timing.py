@@ -1,17 +1,22 @@
-"""Times functions in turn."""
+"""Times functions in turn, and says whether the times can be trusted: how far they spread, and what other processes did
+meanwhile."""
 
 import gc
 import math
+import os
+import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
-from .reliability import OtherProcesses, doubt
-
 FEWEST_ROUNDS = 5
+MOST_SPREAD = 0.25  # from the 20th to the 80th percentile, over the median
+MOST_BUSY = 0.1  # of the cores, which other processes keep busy
+_STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")
 
 
@@ -35,6 +40,50 @@ def progress(label: str) -> Iterator[None]:
     print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
 
+def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
+    """Returns the 20th percentile, the median and the 80th of the times that are not None, two at least."""
+    ran = [t for t in times if t is not None]
+    p20, _, _, p80 = statistics.quantiles(ran, n=5, method="inclusive")
+    return p20, statistics.median(ran), p80
+
+
+class OtherProcesses:
+    """The share of the cores that other processes keep busy, from its construction on.
+
+    The load average would not tell it: that counts this process, too, and a build that has just ended.
+    """
+
+    def __init__(self) -> None:
+        self._cores = _cores()
+        self._start = time.perf_counter()
+        self._before = self._others()
+
+    def busy(self) -> float | None:
+        """Returns the share. None where the system does not tell it."""
+        seconds, others = time.perf_counter() - self._start, self._others()
+        if others is None or self._before is None:
+            return None
+        return max(0.0, others - self._before) / (seconds * len(self._cores))
+
+    def _others(self) -> float | None:
+        """Returns the seconds that the other processes have used so far."""
+        own = os.times()
+        total = busy_seconds(_STAT.read_text(), self._cores) if _STAT.exists() else None
+        return None if total is None else total - sum(own[:4])
+
+
+def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
+    """Returns the seconds that cores have worked, or that their host has taken from them, by /proc/stat's text."""
+    lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
+    found = [line for line in lines if line]
+    if len(found) < len(cores):
+        return None
+    tick = os.sysconf("SC_CLK_TCK")
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    ticks = [[int(value) for value in line[1].split()[:8]] for line in found]
+    return sum(sum(line) - line[3] - line[4] for line in ticks) / tick
+
+
 class Times(dict[str, list[float | None]]):
     """Seconds by function, a value for each round. It is None in the rounds that the function sat out.
 
@@ -48,13 +97,21 @@ class Times(dict[str, list[float | None]]):
         return statistics.median(t for t in self[name] if t is not None)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Returns a function's time over another function's. None where one of the two was not timed."""
-        return paired_ratio(self.get(name, []), self.get(other, []))
+        """Returns the median of a function's time over another function's, over the rounds that timed both. None where
+        there is no such round."""
+        pairs = zip(self.get(name, []), self.get(other, []))
+        ratios = [a / b for a, b in pairs if a is not None and b is not None]
+        return statistics.median(ratios) if ratios else None
 
     def doubt(self, *names: str) -> str:
         """Returns why a figure made of these functions' times is unreliable. Empty where it is reliable."""
-        timed = [self[name] for name in names if name in self]
-        return doubt(timed, self.busy) if timed else ""
+        reasons, timed = [], [percentiles(self[name]) for name in names if name in self]
+        spread = max(((p80 - p20) / median for p20, median, p80 in timed), default=0.0)
+        if spread > MOST_SPREAD:
+            reasons.append(f"times spread by {spread:.0%}")
+        if timed and self.busy is not None and self.busy > MOST_BUSY:
+            reasons.append(f"others had {self.busy:.0%} of the cores")
+        return ", ".join(reasons)
 
 
 def paired(
@@ -92,7 +149,21 @@ def paired(
     return times
 
 
-def paired_ratio(times: list[float | None], others: list[float | None]) -> float | None:
-    """Returns the median ratio over the rounds that timed both. None where there is no such round."""
-    ratios = [a / b for a, b in zip(times, others) if a is not None and b is not None]
-    return statistics.median(ratios) if ratios else None
+def warning(doubts: list[str]) -> str:
+    """Returns the warning above a table whose rows have these doubts. Empty where no row has one."""
+    doubtful = sum(map(bool, doubts))
+    if not doubtful:
+        return ""
+    load = f"; load average {os.getloadavg()[0]:.1f} on {len(_cores())} cores" if hasattr(os, "getloadavg") else ""
+    return (
+        f"UNRELIABLE: the machine was not quiet in {doubtful} of {len(doubts)} rows, which are marked{load}. At most, "
+        f"times should spread by {MOST_SPREAD:.0%} of their median (20th to 80th percentile), and others have "
+        f"{MOST_BUSY:.0%} of the cores."
+    )
+
+
+def _cores() -> list[int]:
+    """Returns the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -3,9 +3,8 @@
 import argparse
 
 from ..benchmark.diagonal import CASES
-from ..benchmark.environment import environment
 from ..benchmark.jobs import SHORT, short_jobs
-from ..benchmark.report import short_report
+from ..benchmark.report import environment, short_report
 from ..benchmark.run import Benchmark
 from .arguments import whole
 

@@ -12,10 +12,9 @@ from harness import report
 from harness.command import BUDGETS, jobs
 from harness.options import CHECK, DEFAULT, FULL, VERDICT
 from harness.requirements import Target, Verdict, verdict_table
-from pixelrnn_ext.benchmark import reliability
-from pixelrnn_ext.benchmark.jobs import Job
+from pixelrnn_ext.benchmark import timing
+from pixelrnn_ext.benchmark.jobs import Job, Result
 from pixelrnn_ext.benchmark.problems import AS_WRITTEN, BASELINE, FLOOR, NATIVE
-from pixelrnn_ext.benchmark.results import Result
 from pixelrnn_ext.benchmark.run import Benchmark
 from pixelrnn_ext.benchmark.timing import Times
 
@@ -86,11 +85,14 @@ def test_a_row_that_was_timed_under_load_is_marked(scope, markdown, capsys):
 
 
 def test_what_is_a_doubt():
-    assert reliability.doubt([QUIET, [None, 2.0, None, 2.0]], busy=None) == ""
-    assert reliability.doubt([QUIET], busy=reliability.MOST_BUSY) == ""
-    assert reliability.doubt([QUIET, RESTLESS], busy=0.75).endswith("%, others had 75% of the cores")
-    assert reliability.percentiles([1.0, None, 2.0, 3.0, 4.0, 5.0, 6.0]) == pytest.approx((2.0, 3.5, 5.0))
-    assert reliability.warning(["", ""]) == ""
+    times = Times({"quiet": QUIET, "slow": [None, 2.0, None, 2.0], "restless": RESTLESS})
+    assert times.doubt("quiet", "slow") == ""
+    times.busy = timing.MOST_BUSY
+    assert times.doubt("quiet") == ""
+    times.busy = 0.75
+    assert times.doubt("quiet", "restless").endswith("%, others had 75% of the cores") and times.doubt("other") == ""
+    assert timing.percentiles([1.0, None, 2.0, 3.0, 4.0, 5.0, 6.0]) == pytest.approx((2.0, 3.5, 5.0))
+    assert timing.warning(["", ""]) == ""
 
 
 STAT = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 10 50 {idle} 7 1 2 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 5\n"
@@ -98,21 +100,21 @@ STAT = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 10 50 {idle} 7 1 2 {steal} 0 0\ncpu1 
 
 def test_what_other_processes_did(monkeypatch, tmp_path):
     tick, stat, now = os.sysconf("SC_CLK_TCK"), tmp_path / "stat", [0.0]
-    monkeypatch.setattr(reliability, "_STAT", stat)
-    monkeypatch.setattr(reliability, "_cores", lambda: [0, 1])
-    monkeypatch.setattr(reliability.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(reliability.os, "times", lambda: (now[0] / 2, now[0] / 4, 0, 0, 99))  # 3/4 of a core are ours
+    monkeypatch.setattr(timing, "_STAT", stat)
+    monkeypatch.setattr(timing, "_cores", lambda: [0, 1])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.os, "times", lambda: (now[0] / 2, now[0] / 4, 0, 0, 99))  # 3/4 of a core are ours
 
     stat.write_text(STAT.format(idle=500, steal=0, user=0))
-    others = reliability.OtherProcesses()
+    others = timing.OtherProcesses()
     now[0] = 10.0
     stat.write_text(STAT.format(idle=900, steal=3 * tick, user=10 * tick))  # 13 seconds of work, of which 7.5 are ours
     assert others.busy() == pytest.approx((13 - 7.5) / 20)
 
-    monkeypatch.setattr(reliability, "_cores", lambda: [0, 7])
-    assert reliability.OtherProcesses().busy() is None
+    monkeypatch.setattr(timing, "_cores", lambda: [0, 7])
+    assert timing.OtherProcesses().busy() is None
     stat.unlink()
-    assert reliability.OtherProcesses().busy() is None
+    assert timing.OtherProcesses().busy() is None
 
 
 def test_targets_stand_in_a_verdict_alone(capsys):

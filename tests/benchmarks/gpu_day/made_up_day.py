@@ -7,7 +7,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
     """20 us on the GPU and 100 as called, in every mode."""
 
     def modes(median):
-        entry = {"median": median, "p20": median, "p80": median, "rounds": 5, "over": over or {}, "bound": bound}
+        entry = {"median": median, "p20": median, "p80": median, "over": over or {}, "bound": bound}
         return dict.fromkeys(("forward", "backward", "forward+backward"), entry)
 
     names = {"part": "small", "job": f"{case} {precision}", "case": case, "precision": precision, "provider": provider}

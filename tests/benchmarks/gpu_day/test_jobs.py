@@ -15,7 +15,8 @@ from helpers.workers import Work
 
 def test_every_job_has_a_case_and_every_floor_its_jobs():
     assert len(set(BENCHMARKS)) == len(BENCHMARKS)
-    assert {job.case for job in BENCHMARKS} == set(CASES) and {job.precision for job in BENCHMARKS} == set(PRECISIONS)
+    assert all(str(case) == name for name, case in CASES.items())
+    assert {job.precision for job in BENCHMARKS} == set(PRECISIONS)
     assert {(case, p) for case in FLOORS for p in ("fp32", "bf16")} <= {(job.case, job.precision) for job in BENCHMARKS}
     assert [job.precision for job in BENCHMARKS[:8]] == ["fp32"] * 4 + ["bf16"] * 4
     for jobs in JOBS.values():
@@ -74,20 +75,24 @@ def test_a_job_that_raises_or_hangs_has_failed(tmp_path):
 
 
 def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
-    found = measured(tmp_path, "a later hang", "c", seconds=4.0, start=60.0)
-    stopped = ("not run", "stopped")
-    assert found == {"a later hang": {"a": OK, "later": stopped, "hang": stopped, None: stopped}}
-    # Without the time for its job a part is not finished.
-    found = measured(tmp_path, "a later hang", "c", needed=40)
-    assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
-    journal = Journal(tmp_path / "small.jsonl", Work("a later hang"))
-    journal.report("hang", "ok")
-    journal.report("a", "running")  # of another run, which was killed
+    stopped, job = ("not run", "stopped"), Work("a later hang")
+    found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
+    assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
+    # A run that was killed: its last line is torn.
+    journal = Journal(tmp_path / "small.jsonl", job)
+    for provider, status in ((None, "running"), ("a", "ok"), ("later", "checked"), ("hang", "running")):
+        journal.report(provider, status)
     with (tmp_path / "small.jsonl").open("a") as file:
         file.write('{"torn')
-    assert Results(tmp_path).known("small", Work("a later hang")) == {"hang"}
-    found = measured(tmp_path, "a later hang", "c")
-    assert found == {"a later hang": {"a": OK, "later": OK, "hang": OK, None: OK}, "c": {"c": OK, None: OK}}
+    results = Results(tmp_path)
+    assert results.known("small", job) == {"a"} and not results.has("small", job)
+    assert {(m["status"], m["note"]) for m in results.of("small") if m["provider"] != "a"} == {stopped}
+    # Without the time for its job a part is not finished.
+    found = measured(tmp_path, str(job), "c", needed=40)
+    assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
+    journal.report("hang", "ok")
+    found = measured(tmp_path, str(job), "c")
+    assert found == {str(job): {"a": OK, "later": OK, "hang": OK, None: OK}, "c": {"c": OK, None: OK}}
 
 
 def test_a_command_that_takes_too_long_may_report_before_it_is_killed(tmp_path):
