@@ -55,7 +55,7 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
     names = ["input", "weight_ih", "weight_hh", "bias"]
     inputs, nchw = [columns(x), *lstm.parameters()], of_layer(f"{NATIVE}, NCHW", with_backend(loop, NATIVE), x, dy)
     nn_lstm = Differentiable(LSTM, lambda x, *_: lstm(x)[0], inputs, columns(dy), names, to_maps)
-    others = [nn_lstm, nchw, *baselines.floors(size.cells, 2 * hidden, hidden, dtype)]
+    others = [nn_lstm, nchw, baselines.floor(size.cells, 2 * hidden, hidden, dtype)]
     return layer_problem(loop, x, dy, backends, others)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import pixelrnn_ext as px
 from pixelrnn_ext._sentences import counted
-from pixelrnn_ext.benchmark.baselines import floors
+from pixelrnn_ext.benchmark.baselines import floor
 from pixelrnn_ext.benchmark.problems import (
     BASELINE,
     NATIVE,
@@ -122,8 +122,8 @@ def layer(
 
     good_loop = replace(layers[0], name=BASELINE, run=loop)
     cells = size.cells if sizes is None else int(sizes.prod(1).sum())
-    gemms = floors(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
-    return Problem([good_loop, *layers, *gemms], partial(exact_layer, *arguments(ours)))
+    products_alone = floor(cells, 3 * hidden, hidden, dtype, directions, len(CELLS[_CELL].gates))
+    return Problem([good_loop, *layers, products_alone], partial(exact_layer, *arguments(ours)))
 
 
 class Variant(NamedTuple):

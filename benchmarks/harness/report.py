@@ -55,7 +55,7 @@ def long_table(rows: list[dict], markdown: bool) -> str:
 EXPLANATIONS = [
     "Every provider's outputs and gradients were compared with the float64 reference before it was timed.",
     f"Ratios are medians over rounds that time all providers in turn. {FLOOR}: the matrix products alone, one torch.mm "
-    "each; with out= into existing memory. A share above 100% is faster than the floor.",
+    "each. A share above 100% is faster than the floor.",
     f"{peak_memory.METHOD} For a recurrence alone, gates (4), c, h and one more map of 4 make 10 h maps; the weight's "
     "gradient comes on top.",
 ]

@@ -50,42 +50,29 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
     return torch.stack(states, dim)
 
 
-_Product = tuple[Tensor, Tensor, Tensor | None]  # the two factors, and where it goes
-
-
 @dataclass
 class GemmFloor:
-    """The matrix products of a recurrence alone."""
+    """The matrix products of a recurrence alone, each of two factors."""
 
-    name: str
-    forward: list[_Product]
-    backward: list[_Product]
+    forward: list[tuple[Tensor, Tensor]]
+    backward: list[tuple[Tensor, Tensor]]
+    name: str = "GEMM floor"
 
     def step(self, mode: str) -> Callable[[], None]:
         """Returns a function that does the products of ``mode`` once."""
         products = {"forward": self.forward, "backward": self.backward}.get(mode, self.forward + self.backward)
 
         def run() -> None:
-            for a, b, out in products:
-                torch.mm(a, b, out=out)
+            for a, b in products:
+                torch.mm(a, b)
 
         return run
 
 
-def floors(
-    cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4
-) -> tuple[GemmFloor, GemmFloor]:
+def floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
     """Returns one whole-map product for each product of a recurrence, [cells, k] x [k, gates * hidden], and its two
-    gradients. The second floor's results overwrite existing tensors, which spares the page faults of fresh ones.
-
-    ``k`` is the number of values that a cell's gates are computed from.
+    gradients. ``k`` is the number of values that a cell's gates are computed from.
     """
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
-    factors = (a, b), (dout, b.t().contiguous()), (a.t(), dout)
-
-    def floor(name: str, *outs: Tensor | None) -> GemmFloor:
-        forward, *backward = [(*pair, out) for pair, out in zip(factors, outs)]
-        return GemmFloor(name, [forward] * directions, backward * directions)
-
-    return floor("GEMM floor", None, None, None), floor("GEMM floor, out=", *map(torch.empty_like, (dout, a, b)))
+    return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

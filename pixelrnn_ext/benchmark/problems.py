@@ -18,7 +18,7 @@ from . import baselines
 from .baselines import GemmFloor
 
 MODES = ("forward", "backward", "forward+backward")
-BASELINE, NATIVE, LSTM, FLOOR = "good loop", "native", "nn.LSTM", "GEMM floor"
+BASELINE, NATIVE, LSTM, FLOOR = "good loop", "native", "nn.LSTM", GemmFloor.name
 AS_WRITTEN = "loop as written"
 
 
@@ -229,7 +229,7 @@ def recurrence_problem(
                 provider(*native, native_x, native_weight, native_dy, to_common=from_native)
                 for native in natives.items()
             ),
-            *baselines.floors(size.cells, taps * hidden, hidden, dtype),
+            baselines.floor(size.cells, taps * hidden, hidden, dtype),
         ],
         lambda: provider("reference", exact, x.double(), weight.double(), dy.double()).results(),
     )

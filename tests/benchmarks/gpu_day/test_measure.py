@@ -1,6 +1,7 @@
 """How the providers of a case are measured (benchmarks/gpu_day/measure.py, clocks.py)."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,37 +94,36 @@ def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
     assert found["good loop"]["status"] == "ok"
 
 
-def test_device_clock(monkeypatch):
-    """It lengthens the pause until the launches are hidden behind it, and gives up at the longest."""
-    pauses = []
-
-    class Event:
-        def __init__(self, needed):
-            self.needed = needed
-
-        def record(self):
-            pass
-
-        synchronize = record
-
-        def query(self):  # whether the GPU has come to it already
-            return pauses[-1] < self.needed
-
-        def elapsed_time(self, end):
-            return 6.0
-
-    needed = 4 << 20
-    monkeypatch.setattr(clocks, "events", lambda: (Event(needed), Event(needed)))
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU's clock, made up: the cycles that it slept, what its events say, and whether it has come to one."""
+    gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    event.query = lambda: gpu.slept[-1] < gpu.launches  # the launches take so many cycles
+    event.elapsed_time = lambda end: gpu.milliseconds()
+    monkeypatch.setattr(clocks, "events", lambda: (event, event))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(torch.cuda, "_sleep", pauses.append)
-    calls = []
+    monkeypatch.setattr(torch.cuda, "_sleep", gpu.slept.append)
+    return gpu
+
+
+def test_device_clock(gpu):
+    """It lengthens the pause until the launches are hidden behind it, and gives up at the longest."""
+    calls, gpu.launches = [], 4 << 20
     function = lambda: calls.append(1)  # noqa: E731
     clock = clocks.DeviceClock(calls=3)
     assert clock(function) == 2e-3
-    assert pauses == [1 << 20, 2 << 20, 4 << 20] and len(calls) == 9 and not clock.bounds
-    assert clock(function) == 2e-3 and pauses[3:] == [4 << 20]
-    needed = 1 << 40
-    assert clock(function) == 2e-3 and clock.bounds == {function} and pauses[-1] == 1 << 27
+    assert gpu.slept == [1 << 20, 2 << 20, 4 << 20] and len(calls) == 9 and not clock.bounds
+    assert clock(function) == 2e-3 and gpu.slept[3:] == [4 << 20]
+    gpu.launches = 1 << 40
+    assert clock(function) == 2e-3 and clock.bounds == {function} and gpu.slept[-1] == 1 << 27
+
+
+def test_the_sm_clock_by_two_pauses(gpu):
+    gpu.milliseconds = lambda: (gpu.slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
+    assert clocks.sm_megahertz() == pytest.approx(1500)
+    gpu.milliseconds = lambda: 0.0
+    assert clocks.sm_megahertz() is None
 
 
 def test_times_of_kernels():
@@ -136,23 +136,3 @@ def test_times_of_kernels():
     events = [event for call in calls for event in call] + 3 * [Event("aten::mm", 500, "CPU")] + [Event("Memset", 1)]
     assert clocks.by_kernel(events, 3) == {"pack_bf16": (1, 2), "forward_x": (1, 22), "gemm": (2, 4)}
     assert clocks.by_kernel([], 3) == {}
-
-
-def test_the_sm_clock_by_two_pauses(monkeypatch):
-    slept = []
-
-    class Event:
-        def record(self):
-            pass
-
-        synchronize = record
-
-        def elapsed_time(self, end):
-            return (slept[-1] / 1500 + 7) / 1e3  # at 1500 MHz, and 7 us for the launch
-
-    monkeypatch.setattr(clocks, "events", lambda: (Event(), Event()))
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(torch.cuda, "_sleep", slept.append)
-    assert clocks.sm_megahertz() == pytest.approx(1500)
-    monkeypatch.setattr(Event, "elapsed_time", lambda self, end: 0.0)
-    assert clocks.sm_megahertz() is None
