@@ -76,8 +76,7 @@ def scan(
         x = x if biases is None else x + biases
         if diagonal:
             return diagonal_scan(x, d.weight_hh, d.h0, d.c0, d.peephole, cell=cell, corner=corner)
-        h = torch.stack([h for h, _, _ in _rows(flipped(x, corner), d.weight_hh, d.h0, d.c0)], 1)
-        return flipped(h.permute(0, 3, 1, 2), corner)
+        return flipped(row_scan(flipped(x, corner), d.weight_hh, d.h0, d.c0), corner)
 
     def all_directions(m: Tensor) -> Tensor:
         biases: Sequence[Tensor | None] = [None] * len(directions)
@@ -125,6 +124,12 @@ def diagonal_scan(
     """h, (N, hidden, H, W), of one direction from its input-to-state map x, (N, gates * hidden, H, W)."""
     columns = [h for h, _, _ in _diagonals(flipped(x, corner), weight_hh, h0, c0, peephole, cell)]
     return flipped(_map_of(columns, x), corner)
+
+
+def row_scan(x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Tensor:
+    """Returns h, (N, hidden, H, W), of a Row LSTM from its input-to-state map x, as :func:`diagonal_scan`."""
+    rows = [h for h, _, _ in _rows(x, weight_hh, h0, c0)]
+    return torch.stack(rows, 1).permute(0, 3, 1, 2)
 
 
 def row_maps(
