@@ -56,12 +56,6 @@ def test_the_papers_sizes(format, gpu):
         gpu.compare(Problem(format, "bilstm", hidden, (1, size, size), input=False), "resident")
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@on_resident_gpus
-def test_four_gates_from_all_corners(format, gpu):
-    gpu.compare(Problem(format, "pixelrnn", 16, (3, 10, 13), corners=ALL), "resident")
-
-
 def problem5(format, cell, corners, hidden, maps, **options):
     """One whose result hangs on no rounding: Graves' state does not grow from line to line, and of two forget gates the
     larger one is larger by far."""
@@ -74,12 +68,12 @@ def problem5(format, cell, corners, hidden, maps, **options):
     return problem
 
 
-@pytest.mark.parametrize("cell", ["stable", "graves", "halved", "leaky", "max"])
+@pytest.mark.parametrize("cell", ["pixelrnn", "stable", "graves", "halved", "leaky", "max"])
 @pytest.mark.parametrize("format", FORMATS)
 @on_gpus_with_paths("resident::1", "resident::2")
 def test_every_formula(format, cell, path, gpu):
-    """By the kernels that a plan takes, from all corners."""
-    gpu.compare(problem5(format, cell, ALL, 16, (1, 10, 6)), path)
+    """By the kernels that a plan takes, from all corners, with lines of two tiles."""
+    gpu.compare(problem5(format, cell, ALL, 16, (1, 9, 10)), path)
 
 
 # Larger than their map in either way, empty in either way, one pixel, a row, a column; and one that ends in a tile.
@@ -107,17 +101,6 @@ def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
     got = gpu.run(alone, "resident")
     assert torch.equal(got["h"], together["h"][1:, :9, :4])
     assert torch.equal(got["dx"], together["dx"][:, 1:, :9, :4])
-
-
-@on_resident_gpus
-def test_nan_stays_in_the_cells_that_read_it(gpu):
-    p = Problem("bf16", "stable", 16, (1, 10, 6))
-    p.inputs["input"][0, 4, 3] = torch.nan
-    _, h, c, gates = (t.cpu() for t in gpu.ops.scan(*p.scan(path="resident", device=gpu.device)))
-    reads = torch.zeros(10, 6, dtype=torch.bool)
-    reads[4:, 3:] = True
-    assert torch.equal(h[0, :, :, 0].isnan().all(-1), reads) and torch.equal(h[0, :, :, 0].isnan().any(-1), reads)
-    assert torch.equal(c[0, 0].isnan().any(-1), reads) and torch.equal(gates[0, 0].isnan().any(-1), reads)
 
 
 @on_resident_gpus

@@ -71,11 +71,10 @@ def found_first(folder):
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}
 
 
-def run(scenario, *, gpus, folder, flags=(), without="", timeout=60):
-    """Returns what a scenario prints. ``folder`` gets the driver, under the name that the program looks for."""
-    (folder / "libcuda.so.1").symlink_to(library(without, flags))
+def run(scenario, *, gpus, folder, flags=(), timeout=60):
+    """Runs a scenario. ``folder`` gets the driver, under the name that the program looks for."""
+    (folder / "libcuda.so.1").symlink_to(library(flags=flags))
     environment = os.environ | found_first(folder) | {"FAKE_GPUS": gpus}
     command = [host_code(flags), scenario]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"{scenario}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
-    return done.stdout
