@@ -1,6 +1,6 @@
 """The layers of PixelRNN as modules (sections 3.2 to 3.4 of the paper), used like torch.nn.Conv2d."""
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,6 @@ from ._arguments import check_dtype, check_odd, integers, odd_sides
 from ._recurrent import Recurrent
 from .masks import check_colour_groups, check_recurrent_mask_type
 from .operators import backends
-
-
-class _Options(TypedDict):
-    gate_bias: Tensor | None
-    sizes: Tensor | None
-    mask_type: str | None
-    image_channels: int
-    backend: str
 
 
 class _LineLSTM(Recurrent):
@@ -43,11 +35,7 @@ class _LineLSTM(Recurrent):
         kernel_size: int,
         image_channels: int,
         mask_type: str | None,
-        bias: bool,
-        initial_state: str,
-        backend: str,
-        device: Device,
-        dtype: torch.dtype | None,
+        **options: Any,
     ) -> None:
         in_channels, hidden_channels, kernel_size, image_channels = integers(
             in_channels=in_channels,
@@ -59,18 +47,9 @@ class _LineLSTM(Recurrent):
         check_recurrent_mask_type(mask_type)
         check_colour_groups(in_channels, image_channels)
         check_colour_groups(hidden_channels, image_channels)
+        taps = 2 if self._diagonal else kernel_size
         super().__init__(
-            in_channels,
-            hidden_channels,
-            self._suffixes,
-            gates=4,
-            taps=2 if self._diagonal else kernel_size,
-            kernel_size=kernel_size,
-            bias=bias,
-            initial_state=initial_state,
-            backend=backend,
-            device=device,
-            dtype=dtype,
+            in_channels, hidden_channels, self._suffixes, gates=4, taps=taps, kernel_size=kernel_size, **options
         )
         self.kernel_size: int = kernel_size
         self.image_channels: int = image_channels
@@ -87,8 +66,8 @@ class _LineLSTM(Recurrent):
         parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
         return ", ".join(parts)
 
-    def _options(self, gate_bias: Tensor | None, sizes: Tensor | None) -> _Options:
-        return _Options(
+    def _options(self, gate_bias: Tensor | None, sizes: Tensor | None) -> dict[str, Any]:
+        return dict(
             gate_bias=gate_bias,
             sizes=sizes,
             mask_type=self.mask_type,
@@ -147,8 +126,8 @@ class RowLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        options = image_channels, mask_type, bias, initial_state, backend, device, dtype
-        super().__init__(in_channels, hidden_channels, kernel_size, *options)
+        options = dict(bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
+        super().__init__(in_channels, hidden_channels, kernel_size, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
         """Runs the layer.
@@ -205,8 +184,8 @@ class DiagonalLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        options = image_channels, mask_type, bias, initial_state, backend, device, dtype
-        super().__init__(in_channels, hidden_channels, 1, *options)
+        options = dict(bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
+        super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
         self.reverse: bool = reverse
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
@@ -269,8 +248,8 @@ class DiagonalBiLSTM(_LineLSTM):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        options = image_channels, mask_type, bias, initial_state, backend, device, dtype
-        super().__init__(in_channels, hidden_channels, 1, *options)
+        options = dict(bias=bias, initial_state=initial_state, backend=backend, device=device, dtype=dtype)
+        super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
         """Runs the layer. Arguments as in :meth:`RowLSTM.forward`, with ``gate_bias`` broadcastable to (N, 8 * hidden,
