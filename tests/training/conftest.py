@@ -5,7 +5,7 @@ import pytest
 from helpers.tiny import write_cheap_curve
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _cheap_curve():
     """Trainings here take steps, not matplotlib's time. Those of tests/cli have it draw a curve."""
     with pytest.MonkeyPatch.context() as patch:
