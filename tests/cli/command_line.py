@@ -1,14 +1,21 @@
 """The command line, called as the console script calls it."""
 
+import pytest
+
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint
 
 MODEL = ["--model", "diagonal", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "8"]
 
 
-def pixelrnn(*arguments):
+def words(command, *more):
+    """Returns the arguments of a command line: the words of ``command``, and ``more`` as they are."""
+    return [*command.split(), *map(str, more)]
+
+
+def pixelrnn(*command):
     """Runs a command that must succeed."""
-    assert cli.main(list(map(str, arguments))) == 0
+    assert cli.main(words(*command)) == 0
 
 
 def train(out, *more):
@@ -16,14 +23,22 @@ def train(out, *more):
     return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
 
 
-def refused(capsys, *arguments):
+def refused(capsys, *command):
     """The one sentence of a command that must fail."""
-    status = cli.main(list(map(str, arguments)))
+    status = cli.main(words(*command))
     printed = capsys.readouterr()
     assert status == 2 and "Traceback" not in printed.err
     (line,) = printed.err.splitlines()
     assert line.startswith("pixelrnn: ")
     return line.removeprefix("pixelrnn: ")
+
+
+def ended(capsys, status, *arguments, prog="pixelrnn"):
+    """Returns what a command prints, on standard output and error, that the parser of options ends."""
+    with pytest.raises(SystemExit) as raised:
+        cli.main(list(arguments), prog)
+    assert raised.value.code == status
+    return capsys.readouterr()
 
 
 def change_facts(source, path, change):

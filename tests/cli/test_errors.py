@@ -12,7 +12,7 @@ from PIL import Image
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint
 
-from .command_line import MODEL, change_facts, refused
+from .command_line import MODEL, change_facts, ended, refused
 
 
 @pytest.fixture
@@ -102,10 +102,8 @@ INTEGER = "expected an integer >= {} of 64 bits, got '{}'"
     ],
 )
 def test_wrong_options_say_the_usage(arguments, message, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(shlex.split(arguments))
-    said = capsys.readouterr().err
-    assert ended.value.code == 2 and "usage: pixelrnn" in said and message in said.splitlines()[-1]
+    said = ended(capsys, 2, *shlex.split(arguments)).err
+    assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_first(trained, tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from helpers.folders import NAMES, write_named_pictures
+from helpers.pictures import NAMES, write_named_pictures
 from pixelrnn_ext import cli
 from pixelrnn_ext.training import checkpoint
 from pixelrnn_ext.training.folder import names_of

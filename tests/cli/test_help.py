@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from pixelrnn_ext import cli
 from pixelrnn_ext.cli import completion, parser
+
+from .command_line import ended, refused
 
 EXAMPLES = [(name, example) for name, module in parser.COMMANDS.items() for example in module.EXAMPLES]
 
@@ -17,17 +18,11 @@ EXAMPLES = [(name, example) for name, module in parser.COMMANDS.items() for exam
 def test_an_example_is_understood_and_shown(name, example, capsys):
     options = parser.make("pixelrnn").parse_args([name, *shlex.split(example)])
     assert options.run is parser.COMMANDS[name].run
-    with pytest.raises(SystemExit) as ended:
-        cli.main([name, "--help"])
-    assert ended.value.code == 0
-    assert f"  pixelrnn {name} {example}".rstrip() in capsys.readouterr().out.splitlines()
+    assert f"  pixelrnn {name} {example}".rstrip() in ended(capsys, 0, name, "--help").out.splitlines()
 
 
 def test_the_help_of_all_commands_begins_with_examples(capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["--help"])
-    assert ended.value.code == 0
-    *_, shown = capsys.readouterr().out.partition("examples:\n")
+    *_, shown = ended(capsys, 0, "--help").out.partition("examples:\n")
     examples = [line.split(maxsplit=2) for line in shown.splitlines()]
     assert [name for _, name, _ in examples] == list(parser.FIRST)
     assert all(prog == "pixelrnn" and (name, example) in EXAMPLES for prog, name, example in examples)
@@ -35,10 +30,7 @@ def test_the_help_of_all_commands_begins_with_examples(capsys):
 
 def script(shell, capsys, prog="pixelrnn"):
     pytest.importorskip("shtab", reason="the completion extra brings it")
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["--print-completion", shell], prog)
-    assert ended.value.code == 0
-    return capsys.readouterr().out
+    return ended(capsys, 0, "--print-completion", shell, prog=prog).out
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
@@ -77,5 +69,4 @@ def test_bash_completes(words, completed, tmp_path, capsys):
 
 def test_completion_needs_shtab(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "shtab", None)
-    assert cli.main(["--print-completion", "bash"]) == 2
-    assert "pip install shtab" in capsys.readouterr().err
+    assert "pip install shtab" in refused(capsys, "--print-completion", "bash")

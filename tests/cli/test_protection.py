@@ -195,18 +195,14 @@ def test_a_training_replaces_its_own_files_alone(here, capsys, name):
 
 
 def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):
+    """Also those that are named as the pictures that a training draws. Other names are none of a training's."""
     (here / "new").mkdir()
     (here / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
-    train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out", "new"]
-    assert "a.png, an input of this command" in refused(capsys, *train)
+    train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out"]
+    assert "a.png, an input of this command" in refused(capsys, *train, "new")
     (here / "new" / "last.safetensors").write_bytes((here / "of-pictures").read_bytes())
     assert "a.png, an input of this command" in refused(capsys, "train", "--resume", "--out", "new")
-
-
-def test_a_training_does_not_clear_the_pictures_that_it_reads(here, capsys):
-    """They are named as the pictures that a training draws; a name that is none of a training's is left alone."""
     (here / "pictures" / "a.png").rename(here / "pictures" / "samples-0000001.png")
-    train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out", "pictures"]
-    assert "samples-0000001.png, an input of this command" in refused(capsys, *train)
+    assert "samples-0000001.png, an input of this command" in refused(capsys, *train, "pictures")
     (here / "pictures" / "samples-0000001.png").rename(here / "pictures" / "samples-best.png")
     assert not output.own_files(here / "pictures")

@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from helpers.folders import names_in
+from helpers.pictures import names_in
 from helpers.tiny import assert_same_checkpoints
 from pixelrnn_ext.training import checkpoint, output
 from pixelrnn_ext.training.loop import Training

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from PIL import Image
 
+from helpers.pictures import frames_of
 from pixelrnn_ext import models
 from pixelrnn_ext.training import animation
 from pixelrnn_ext.training.animation import Gif
@@ -53,14 +53,9 @@ def test_colours_and_the_time_of_a_frame(tmp_path):
     path = tmp_path / "a.GIF"
     assert animation.is_animation(path) and not animation.is_animation(Path("a.png"))
     animation.write_animation(path, torch.full_like(images, 0.5), images, torch.arange(4), 2)
-    with Image.open(path) as opened:
-        durations = []
-        for number in range(opened.n_frames):
-            opened.seek(number)
-            durations.append(opened.info["duration"])
-        last = opened.convert("RGB")
-        assert durations == [50, 50, 50, 50, 2000]
-        assert last.getpixel((20, 20)) == (255, 0, 0) and last.getpixel((90, 20)) == (0, 0, 255)
+    frames, durations = zip(*frames_of(path))
+    assert durations == (50, 50, 50, 50, 2000)
+    assert frames[-1][20, 20].tolist() == [255, 0, 0] and frames[-1][20, 90].tolist() == [0, 0, 255]
 
 
 LEVELS = numpy.arange(256, dtype=numpy.uint8).reshape(16, 16)
@@ -85,18 +80,14 @@ def test_a_gif_shows_its_frames(frames):
     gif = Gif()
     for number, frame in enumerate(frames):
         gif.add(frame, 10 * (number + 1))
-    with Image.open(io.BytesIO(gif.finish())) as opened:
-        assert (opened.n_frames, opened.info["loop"]) == (len(frames), 0)
-        for number, frame in enumerate(frames):
-            opened.seek(number)
-            assert opened.info["duration"] == 10 * (number + 1)
-            got = numpy.array(opened.convert("RGB"))
-            assert (got == (frame if frame.ndim == 3 else frame[..., None])).all()
+    got, durations = zip(*frames_of(io.BytesIO(gif.finish())))
+    assert durations == tuple(10 * (number + 1) for number in range(len(frames)))
+    for frame, pixels in zip(frames, got):
+        assert (pixels == (frame if frame.ndim == 3 else frame[..., None])).all()
 
 
 def test_a_stop_before_the_first_frame_leaves_the_last(tmp_path):
     images, path = torch.ones(1, 1, 8, 8), tmp_path / "a.gif"
     animation.write_animation(path, torch.zeros_like(images), images, torch.arange(64), 1, lambda: True)
-    with Image.open(path) as opened:
-        assert opened.n_frames == 1
-        assert (numpy.array(opened.convert("L"))[2:66, 2:66] == 255).all()
+    ((pixels, _),) = frames_of(path)
+    assert (pixels[2:66, 2:66] == 255).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers import child
-from helpers.folders import write_named_pictures
+from helpers.pictures import write_named_pictures
 from helpers.tiny import ALONE
 from pixelrnn_ext.training import checkpoint, journal
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers.folders import names_in
+from helpers.pictures import names_in
 from pixelrnn_ext.training.files import folder_atomically, is_replaceable, remove_temporary, write_atomically
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.folders import NAMES, named_pixels, write_named_pictures
+from helpers.pictures import NAMES, named_pixels, write_named_pictures
 from helpers.tiny import ALONE, assert_same_checkpoints, stop_before, tiny_training
 from pixelrnn_ext.training import checkpoint, data, folder
 from pixelrnn_ext.training.distributed import World

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from helpers.folders import names_in
+from helpers.pictures import names_in
 from helpers.tiny import ALONE, resumed_training, tiny_training
 from pixelrnn_ext.training import checkpoint, files, journal, loop, output
 from pixelrnn_ext.training.distributed import World

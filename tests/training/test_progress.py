@@ -18,15 +18,13 @@ def bars(monkeypatch):
     ended = []
 
     class Recorded(tqdm.tqdm):
-        def close(self):
-            if not getattr(self, "recorded", False):
-                self.recorded = True
-                ended.append((self.what, self.unit, self.n, self.total))
-            super().close()
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options | {"disable": False, "delay": 0})
 
-        def __init__(self, *args, desc=None, disable=None, **options):
-            self.what = desc
-            super().__init__(*args, desc=desc, disable=False, **options | {"delay": 0})
+        def close(self):
+            if not self.disable:  # as tqdm is after the first call
+                ended.append((self.desc, self.unit, self.n, self.total))
+            super().close()
 
     monkeypatch.setattr(tqdm, "tqdm", Recorded)
     return ended
@@ -39,7 +37,7 @@ def test_everything_long_of_a_training_has_a_bar(bars, tmp_path, capsys):
     assert bars == [
         ("validation", " images", 176, 176),
         ("samples", " rows", 8, 8),
-        (None, " images", 32, 32),
+        ("", " images", 32, 32),
         ("test", " images", 176, 176),
     ]
     bars.clear()
@@ -47,7 +45,7 @@ def test_everything_long_of_a_training_has_a_bar(bars, tmp_path, capsys):
     assert cli.main(["sample", str(out), "--out", str(tmp_path / "a.gif"), "--count", "3", "--batch-size", "2"]) == 0
     assert bars == [
         ("validation", " images", 176, 176),
-        (None, " rows", 16, 16),
+        ("", " rows", 16, 16),
         ("writing", " frames", 65, 65),
     ]
 

@@ -1,10 +1,10 @@
-"""Folders that tests make: of pictures that differ by name, and what a folder holds."""
+"""Pictures that tests write and read, and what a folder holds."""
 
 import hashlib
 import os
 
 import numpy
-from PIL import Image
+from PIL import Image, ImageSequence
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(12)]
 
@@ -26,3 +26,9 @@ def write_named_pictures(path, names=NAMES):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(named_pixels(name)).save(path / name, "png")
     return path
+
+
+def frames_of(file):
+    """Returns the frames of an animation: RGB pixels (H, W, 3) and milliseconds."""
+    with Image.open(file) as opened:
+        return [(numpy.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(opened)]
