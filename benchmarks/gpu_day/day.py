@@ -92,9 +92,10 @@ class Day:
         return True
 
     def run(self, part: str, seconds: float) -> None:
-        """One part; its exception is its result."""
+        """Runs one part, whose exception is its result."""
         self.results.part(part, "interrupted", "")
-        start, work = time.monotonic(), self.build if part == "build" else self.test if part in TESTS else self.measure
+        work = {"build": self.build, **dict.fromkeys(TESTS, self.test), **dict.fromkeys(JOBS, self.measure)}[part]
+        start = time.monotonic()
         try:
             status, note, *failed = work(part, seconds)
         except Exception as error:
@@ -145,7 +146,7 @@ class Day:
         return "ok" if " passed" in lines[-1] else "not run", note
 
     def measure(self, part: str, seconds: float) -> tuple[str, ...]:
-        """Jobs of which an earlier run has all results are not run again."""
+        """Runs the jobs of a part, except those that an earlier run has finished."""
         jobs = JOBS[part]
         child.measure(part, jobs, self.results, seconds)
         ran = sum(self.results.has(part, job) for job in jobs)

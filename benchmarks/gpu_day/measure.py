@@ -41,8 +41,8 @@ def measure(job: Job, known: set[str], report: Callable[..., None], device: str 
                 seconds = time.perf_counter() - start
                 result.setdefault("note", f"first step {seconds:.0f} s, compilation included")
             if status == "ok":
-                status, good[name], results[name] = "checked", provider, result
                 result["memory_mib"] = _peak_mib(provider, device)
+                status, good[name], results[name] = "checked", provider, result
             report(name, status, **result)
 
     for name in good:
@@ -75,7 +75,7 @@ def _check(provider, exact, tolerance) -> tuple[str, dict]:
 
 @contextmanager
 def attempt(name: str, report: Callable[..., None], device: str) -> Iterator[None]:
-    """Reports that a provider runs. Its exception is its result, and is raised where the GPU answers no more."""
+    """Reports an exception of a provider as its result. Raises it only where the GPU answers no more."""
     report(name, "running")
     try:
         yield

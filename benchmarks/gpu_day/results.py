@@ -1,4 +1,4 @@
-"""What the GPU day knows so far, on disk after every change."""
+"""The results of the GPU day, on disk after every change."""
 
 import json
 import os
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-PENDING = ("running", "checked", "not run")  # statuses of what a later run measures
+PENDING = ("running", "checked", "not run")  # a later run measures a provider of these statuses
 
 
 class Journal:
-    """Lines of JSON that a process adds to a file: what became of a job, and of its providers."""
+    """Adds lines of JSON to a file: the status of a job, and of its providers."""
 
     def __init__(self, path: Path, job):
         self._path, self._names = path, {"job": str(job), "case": job.case, "precision": job.precision}
-        self.statuses = {}  # the last of each provider; None is the job itself
+        self.statuses = {}  # by provider; None is the job itself
 
     def report(self, provider: str | None, status: str, note: str = "", **facts) -> None:
         self.statuses[provider] = status
@@ -26,7 +26,7 @@ class Journal:
 class Results:
     """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
 
-    A measurement is what a Journal has last of a provider. "failed" are pytest's lines on tests that failed.
+    A measurement is the last line of a Journal about a provider. "failed" are pytest's lines on tests that failed.
     """
 
     def __init__(self, folder: Path):
@@ -64,7 +64,7 @@ class Results:
         return self.path.with_name(f"{part}.jsonl")
 
     def merge(self, part: str) -> None:
-        """Takes over what a part's process has written."""
+        """Takes over the lines that a part's process has written."""
         journal = self.journal(part)
         if journal.exists():
             found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
@@ -78,22 +78,22 @@ class Results:
                 journal.unlink()
 
     def has(self, part: str, job) -> bool:
-        """Whether a job was finished."""
+        """Returns whether a job was finished."""
         return any(m["provider"] is None for m in self._finished(part, job))
 
     def known(self, part: str, job) -> set[str]:
-        """The providers whose results are there."""
+        """Returns the providers whose results are there."""
         return {m["provider"] for m in self._finished(part, job)}
 
     def _finished(self, part: str, job) -> Iterator[dict]:
         return (m for m in self.of(part) if m["job"] == str(job) and m["status"] not in PENDING)
 
     def stop(self, part: str) -> None:
-        """What a part was stopped at has not run."""
+        """Marks the job and the providers at which a part was stopped as not run."""
         self._settle([m for m in self.of(part) if m["status"] in PENDING[:2]], "not run", "stopped")
 
     def fail(self, part: str, why: str) -> None:
-        """The providers that ran when the process ended have failed; the job where none ran."""
+        """Marks the providers that were running as failed, or the job where no provider was running."""
         running = [m for m in self.of(part) if m["status"] == "running"]
         self._settle([m for m in running if m["provider"]] or running, "failed", why)
         if not running:

@@ -95,7 +95,7 @@ def test_what_is_a_doubt():
     assert timing.warning(["", ""]) == ""
 
 
-STAT = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 10 50 {idle} 7 1 2 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 5\n"
+STAT = "cpu  9 9 9 9 9 9 9 9\ncpu0 100 10 50 {idle} {idle} 1 2 {steal} 0 0\ncpu1 {user} 0 0 900 0 0 0 0 0 0\nintr 5\n"
 
 
 def test_what_other_processes_did(monkeypatch, tmp_path):
