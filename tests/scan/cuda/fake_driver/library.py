@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -69,12 +68,3 @@ def host_code(flags=()):
 def found_first(folder):
     """The variables of a process that finds the libcuda.so.1 of a folder before any other."""
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}
-
-
-def run(scenario, *, gpus, folder, flags=(), timeout=60):
-    """Runs a scenario. ``folder`` gets the driver, under the name that the program looks for."""
-    (folder / "libcuda.so.1").symlink_to(library(flags=flags))
-    environment = os.environ | found_first(folder) | {"FAKE_GPUS": gpus}
-    command = [host_code(flags), scenario]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, f"{scenario}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"

@@ -2,6 +2,7 @@
 host_code.cpp, which compiles no kernel, and in the library _C_cuda."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,13 @@ OF_TWO_GPUS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
-    fake_driver.run(scenario, gpus="8.9 9.0" if scenario in OF_TWO_GPUS else "9.0", folder=folder, flags=flags)
+    """``folder`` gets the driver, under the name that the program looks for."""
+    (folder / "libcuda.so.1").symlink_to(fake_driver.library(flags=flags))
+    gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in OF_TWO_GPUS else "9.0"}
+    environment = os.environ | fake_driver.found_first(folder) | gpus
+    command = [fake_driver.host_code(flags), scenario]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{scenario}\n{done.stdout[-5000:]}{done.stderr[-20000:]}"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
