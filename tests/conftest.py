@@ -53,22 +53,6 @@ def threads(request):
     torch.set_num_threads(before)
 
 
-# ---- the CUDA kernels on the emulator, for compute capabilities without clusters and with them
-@pytest.fixture(params=["sm_80", "sm_90"])
-def arch(request):
-    return request.param
-
-
-@pytest.fixture
-def emulated(arch):
-    from helpers.emulated import library as emulated_library  # which needs a compiler of CUDA
-
-    loaded = emulated_library.load(arch)
-    loaded.emulator.schedule("burst")
-    loaded.emulator.mutate_none()
-    return loaded
-
-
 @pytest.fixture(scope="session")
 def cuda_compiler():
     """The compiler of CUDA for the self-tests of the emulator."""
