@@ -1,8 +1,6 @@
 """Layers on the CUDA kernels, against the reference in float64: on a card in every format, on the emulator in float32
 and float64, since layers compute halves on a CPU in float32."""
 
-from contextlib import nullcontext
-
 import pytest
 import torch
 
@@ -22,28 +20,25 @@ def layers_call_the_emulator(gpu, monkeypatch):
         monkeypatch.setattr(torch.ops.pixelrnn_ext, "scan", gpu.ops.scan)
 
 
-@pytest.mark.parametrize("bias", [False, True], ids=["plain", "gate_bias"])
+@pytest.mark.parametrize("also", ["alone", "gate_bias", "sizes"])
 @on_gpus_with_layers([*LAYERS, *LSTM2D], NATIVE, DTYPES)
-def test_formats(name, backend, format, bias, gpu):
+def test_formats(name, backend, format, also, gpu):
     layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
-    shape = x.shape[0], gate_bias_channels(layer), *x.shape[2:]
-    gate_bias = torch.randn(shape, device=gpu.device).to(x.dtype) if bias else None
-    got = results(layer, x, gate_bias=gate_bias)
+    n, _, *size = x.shape
+    given = exact_given = {}
+    if also == "gate_bias":
+        gate_bias = torch.randn(n, gate_bias_channels(layer), *size, device=gpu.device).to(x.dtype)
+        given, exact_given = dict(gate_bias=gate_bias), dict(gate_bias=gate_bias.double())
+    elif also == "sizes":
+        given = exact_given = dict(sizes=ragged_sizes(n, *size))
+        if backend == "resident" and (name in LAYERS or name == "pixelrnn"):
+            with pytest.raises(RuntimeError, match="expected no sizes with a cell of four gates"):
+                layer(x, **given)
+            return
+    got = results(layer, x, **given)
     assert all(tensor.dtype == DTYPES[format] for tensor in got.values())
     assert got["output"].is_contiguous(memory_format=torch.channels_last)
-    compare(gpu, format, results(exact, exact_x, gate_bias=gate_bias.double() if bias else None), got)
-
-
-@on_gpus_with_layers(LSTM2D, NATIVE, DTYPES)
-def test_images_of_their_own_sizes(name, backend, format, gpu):
-    if name == "pixelrnn" and backend == "resident":
-        refused = pytest.raises(RuntimeError, match="expected no sizes with a cell of four gates")
-    else:
-        refused = nullcontext()
-    layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
-    sizes = ragged_sizes(x.shape[0], *x.shape[2:])
-    with refused:
-        compare(gpu, format, results(exact, exact_x, sizes), results(layer, x, sizes))
+    compare(gpu, format, results(exact, exact_x, **exact_given), got)
 
 
 @on_gpus_with_layers(["stable"], ["native", "step"], ["fp32"])
