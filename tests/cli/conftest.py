@@ -1,4 +1,4 @@
-"""What the tests of the commands share."""
+"""Fixtures of the commands' tests."""
 
 import pytest
 

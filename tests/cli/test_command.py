@@ -14,7 +14,7 @@ from helpers import child
 from pixelrnn_ext import _command
 from pixelrnn_ext.operators import library
 
-# What takes the place of torch, so that an import ends at once.
+# A module in torch's place, so that an import ends at once.
 INTERRUPTED = """
 import os, signal, time
 try:
@@ -183,7 +183,7 @@ def test_a_torch_that_does_not_describe_schemas_is_no_error(monkeypatch):
     assert library._operators() == set()
 
 
-# In torch's place: how long threads will wait, as OpenMP reads it, and how many pages a step takes anew.
+# A module in torch's place. It prints the pages that a step takes anew, and how long OpenMP's threads will wait.
 SETTINGS = """
 import os, resource
 for _ in range(3):

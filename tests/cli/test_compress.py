@@ -24,7 +24,7 @@ SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures, which make three groups
 
 
 def write_pictures(folder, levels=2, channels=1, sizes=SIZES):
-    """Random ones, and their pixels."""
+    """Writes random pictures. Returns their pixels."""
     folder.mkdir()
     random, pictures = numpy.random.default_rng(0), []
     for i, (height, width) in enumerate(sizes):
@@ -79,7 +79,7 @@ def test_pictures_come_back(here, capsys, levels, channels):
 
 
 def test_the_likelihood_is_that_of_the_model(here, capsys, monkeypatch):
-    """In batches of few pixels, too; images that are too large for a pass have none."""
+    """A batch may have few pixels. Images that are too large for a pass have no likelihood."""
     write_pictures(here / "pictures", 256)
     model, facts = load_model(tiny_checkpoint(here / "model", 256))
     groups = coding.read(["pictures"], model, facts, 10**6)
@@ -126,7 +126,7 @@ LABELLED = {
 
 @pytest.mark.parametrize("kind", LABELLED)
 def test_a_conditional_model_needs_the_labels_again(trained, here, capsys, kind):
-    """In the order of the images. Those of a split are known only where all images have theirs."""
+    """Labels are in the order of the images. Only images that are all of splits have known labels."""
     images, labels, wrong = LABELLED[kind]
     right = given(labels or images)
     pictures = write_pictures(here / "pictures", 17)
@@ -252,7 +252,7 @@ def test_what_is_not_decompressed(file, here, capsys, kind, message):
 
 
 def test_the_memory_that_a_file_needs(file, capsys):
-    """Just that is accepted."""
+    """A limit of exactly these bytes is accepted."""
     decompress = "decompress model file -o out --max-bytes"
     needed = int(re.search(r", which needs (\d+)$", refused(capsys, decompress, 100))[1])
     assert f"--max-bytes {needed - 1}, got" in refused(capsys, decompress, needed - 1)
@@ -342,7 +342,7 @@ NO_PLACES = {
 
 @pytest.mark.parametrize("kind", NO_PLACES)
 def test_where_no_folder_is_made(file, here, capsys, monkeypatch, kind):
-    """Before anything is decoded."""
+    """The folder is refused before anything is decoded."""
     monkeypatch.setattr(codec.Codec, "decompress_groups", None)
     out, (make, expected) = here / kind, NO_PLACES[kind]
     make(out)

@@ -1,4 +1,4 @@
-"""What the command answers where it cannot do what it is told: one sentence and a status."""
+"""A command that cannot do its work ends with one sentence and a status."""
 
 import re
 import shlex
@@ -126,7 +126,7 @@ def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys
 
 
 def test_torchrun_says_an_error_once(tmp_path, capsys, monkeypatch):
-    """As in its two processes, whose command can be repeated."""
+    """The variables are those of two of its processes. The command can be repeated."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     said = []

@@ -63,7 +63,7 @@ def evaluated(capsys, *arguments):
 
 
 def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
-    """From another working directory."""
+    """The working directory is another."""
     root, headline = run
     assert evaluated(capsys, root / "run") == (headline, ["24 images read"])
     assert evaluated(capsys, root / "run", "--image-size", "8", "--fit", "crop", "--strict")[0] == headline
@@ -144,7 +144,7 @@ def test_a_folder_may_move_and_new_files_are_left_out_and_said(here, run, capsys
 
 
 def test_another_folder_is_said_to_be_another(here, capsys):
-    """Its own pictures are scored, of the same classes if the model knows classes."""
+    """The other pictures are scored. A conditional model needs the same classes."""
     other = write_named_pictures(here / "other", NAMES[2:])
     out, notes = evaluated(capsys, "run", "--data", "folder:other")
     assert f"; {other} (8x8 gray, crop), 3 images;" in out
@@ -163,7 +163,7 @@ def test_another_folder_is_said_to_be_another(here, capsys):
 
 
 def test_max_pixels(here, capsys):
-    """Of a training, and kept for what comes after it."""
+    """The training keeps its limit for the commands after it."""
     Image.new("L", (9, 9)).save("pictures/cats/0.png")
     pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *SHORT, "--out", "new")
     expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"
@@ -175,7 +175,7 @@ def test_max_pixels(here, capsys):
 
 
 def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
-    """On a standard output that takes UTF-8 alone, and in the title of a picture."""
+    """The standard output takes UTF-8 alone."""
     write_named_pictures(tmp_path / "caf\udce9")
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
     assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *SHORT, "--out", f"{tmp_path}/run"]) == 0

@@ -1,4 +1,4 @@
-"""What the command says of itself: examples, completion."""
+"""The help of the commands: examples, completion."""
 
 import shlex
 import shutil

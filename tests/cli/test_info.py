@@ -83,7 +83,7 @@ def test_a_folder_that_is_no_training_s(tmp_path, capsys):
 
 
 def test_info_of_a_training_before_its_first_score(trained, tmp_path, info, capsys):
-    """Only to draw or to score there is no model."""
+    """It has no model yet that could draw or be scored."""
     last = tmp_path / checkpoint.LAST
     change_facts(trained[0] / checkpoint.LAST, last, lambda facts: facts["progress"].update(best=math.inf, best_step=0))
     found = info(tmp_path)

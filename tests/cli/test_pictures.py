@@ -90,7 +90,7 @@ def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
 
 @pytest.mark.parametrize("command", ["sample", "complete"])
 def test_animate_is_what_a_gif_is(trained, tmp_path, command):
-    """Under a name that does not say so, too."""
+    """The name need not say so."""
     contents = []
     for name, more in {"a.gif": [], "b.gif": ["--animate"], "c": ["--animate"]}.items():
         pixelrnn(command, trained[0], "--count", "1", "--out", tmp_path / name, *more)
@@ -110,7 +110,7 @@ def test_animate_is_what_a_gif_is(trained, tmp_path, command):
     ],
 )
 def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, capsys, monkeypatch, name, place, at):
-    """But not for all frames of an animation."""
+    """It does not wait for all frames of an animation."""
     draw, path = ["sample", str(trained[0]), "--count", "2", "--out"], tmp_path / name
     pixelrnn(*draw, tmp_path / "still.png")
     function, calls = getattr(*place), []

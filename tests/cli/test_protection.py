@@ -125,8 +125,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
 def test_what_is_not_replaced(here, capsys, words, file, kind):
-    """Before any work. A hard link of a training's log or picture is a file of its own, and replacing it loses
-    nothing."""
+    """A command refuses before any work. A hard link of a training's log or picture is a file of its own."""
     before = (here / file).read_bytes()
     for way in WAYS[:-1] if kind == "a file of the training" else WAYS:
         out = way(here / file, here)
@@ -195,7 +194,7 @@ def test_a_training_replaces_its_own_files_alone(here, capsys, name):
 
 
 def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):
-    """Also those that are named as the pictures that a training draws. Other names are none of a training's."""
+    """A picture may have the name of one that a training draws."""
     (here / "new").mkdir()
     (here / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
     train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out"]

@@ -33,7 +33,7 @@ def shows_the_log(out):
 
 
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
-    """Whatever it missed, after Ctrl-C, and after a crash, whose last steps are done again."""
+    """It shows what it missed, and no step twice after Ctrl-C or after a crash, whose last steps are done again."""
     pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
     resume = ["train", "--out", str(tmp_path), "--resume"]
     step, ends = Training._step, {}

@@ -67,7 +67,7 @@ def test_a_resumed_training_may_be_longer(copied, capsys):
 
 
 def test_a_folder_in_use_is_refused_and_the_holder_is_named(copied, capsys, monkeypatch):
-    """Before the data set is loaded."""
+    """The data set is not loaded before."""
 
     def acquire(lock):
         raise TimeoutError
@@ -165,7 +165,7 @@ def files_of_at_most(size):
 
 
 def test_a_full_disk_while_training(copied, capsys):
-    """In the middle of the file."""
+    """The disk is full in the middle of the file."""
     before = (copied / checkpoint.LAST).read_bytes()
     with files_of_at_most(len(before) // 2):
         sentence = refused(capsys, "train", "--out", copied, "--resume", "--steps", "94")

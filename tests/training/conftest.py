@@ -1,4 +1,4 @@
-"""What the tests of trainings share."""
+"""The fixture of all tests of trainings."""
 
 import pytest
 

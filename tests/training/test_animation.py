@@ -24,7 +24,7 @@ def model(request):
 
 @pytest.mark.parametrize("hidden", ["everything", "a box"])
 def test_a_pixel_follows_all_that_it_depends_on(model, hidden):
-    """What is drawn later changes no logits of what was drawn before."""
+    """A pixel that is drawn later changes no logits of a pixel that was drawn before."""
     known = torch.ones_like(NOTHING)
     known[..., 1:3, 2:5] = False
     known = NOTHING if hidden == "everything" else known
@@ -71,7 +71,7 @@ COLOURS = numpy.stack([LEVELS // 64 * 64, LEVELS % 4, GRAY], 2)
         pytest.param([GRAY, PIXEL], id="a pixel"),
         pytest.param([PIXEL, PIXEL], id="nothing"),
         pytest.param([LEVELS[::-1], LEVELS], id="all levels"),
-        # None is left that could be transparent, where a row in the middle stays as it is.
+        # A row in the middle stays as it is, but no colour is left that could be transparent.
         pytest.param([numpy.insert(part, 8, 7, 0) for part in (LEVELS[::-1], LEVELS)], id="all levels but in a row"),
         pytest.param([numpy.zeros_like(COLOURS), COLOURS, COLOURS[::-1]], id="colours"),
     ],

@@ -17,7 +17,7 @@ from pixelrnn_ext.training import checkpoint, journal
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# Everything that is random; of 11 images to validate in batches of 10, the second process has none in the last batch.
+# All options that draw numbers. The last batch of 11 images to validate has none for the second process.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -76,7 +76,7 @@ def test_there_is_one_log(runs):
 
 
 def test_lstm2d_with_sizes(runs):
-    """In a script of one's own: every process learns what one alone learns from all images."""
+    """Every process learns what one alone learns from all images."""
     _, two = runs
     assert "Grad strides do not match" not in two.said  # DistributedDataParallel would copy every gradient
     for rank in range(2):

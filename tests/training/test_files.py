@@ -80,7 +80,7 @@ def test_a_device_that_is_full(tmp_path):
 
 
 def test_the_standard_output_is_written_on(capfd):
-    """To a file here, which is neither replaced nor begun anew."""
+    """It is a file here, which is neither replaced nor begun anew."""
     print("before")
     write_atomically("/dev/stdout", b"picture\n")
     print("after")

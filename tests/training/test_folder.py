@@ -61,7 +61,7 @@ def found_in(loaded, names):
 
 
 def test_the_name_of_a_file_chooses_its_split():
-    """By the first 8 bytes of its SHA-256 modulo 10; a name need not be UTF-8."""
+    """The split is the first 8 bytes of its SHA-256 modulo 10. A name need not be UTF-8."""
     names = [f"cats/{i}.png" for i in range(12)]
     chosen = {split: [name for name in names if folder.split_of(name) == split] for split in data.SPLITS[1:]}
     assert chosen == {"validation": ["cats/2.png"], "test": ["cats/1.png", "cats/6.png", "cats/8.png"]}
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path, monkeypatch):
 
 
 def test_names_are_kept_byte_for_byte(tmp_path, monkeypatch):
-    """In the order of their bytes, which is not that of the letters."""
+    """They are in the order of their bytes, which is not the order of the letters."""
     names = ["caf\xe9/1.png", "caf\udce9/1.png", "line\nbreak.png", "plain.png", "\uff21.png", "\udcf1.png"]
     monkeypatch.chdir(write_named_pictures(tmp_path / "pictures", names).parent)
     kept = json.loads(json.dumps(data.load("folder:pictures", **SMALL).facts))["folder"]
@@ -143,11 +143,8 @@ def test_a_split_without_images(tmp_path):
         tiny_training(tmp_path / "out", loaded)
 
 
-# What a training keeps of its folder
-
-
 def test_a_training_goes_on_to_the_bit_with_its_own_files(tmp_path):
-    """Although the folder moved, got new files and another working directory."""
+    """The folder may move and get new files."""
     spec = f"folder:{write_named_pictures(tmp_path / 'pictures')}"
 
     def training(loaded, name):
@@ -175,7 +172,7 @@ def test_a_training_goes_on_to_the_bit_with_its_own_files(tmp_path):
 
 
 def test_a_training_on_other_data_is_not_resumed(tmp_path):
-    """Nor one on a folder by an older version, whose splits depended on the number of files."""
+    """An older version's training on a folder is refused, since its splits depended on the number of files."""
     loaded = data.load(f"folder:{write_named_pictures(tmp_path / 'pictures')}", **SMALL)
     training = tiny_training(tmp_path, loaded, "row")
     training.save()
@@ -194,7 +191,7 @@ def test_a_training_on_other_data_is_not_resumed(tmp_path):
 
 def test_processes_must_see_the_same_files(tmp_path):
     class Another(World):
-        """Of two processes, the other one with the sum of other files."""
+        """A world of two processes, whose other process has other files."""
 
         def sum(self, values):
             return 2 * values + (1 if values.dtype == torch.int64 and values > 1 else 0)
@@ -205,7 +202,7 @@ def test_processes_must_see_the_same_files(tmp_path):
 
 
 def test_other_data_is_found_as_before(tmp_path, monkeypatch):
-    """By its name and the options of the training; an older checkpoint may have a relative path."""
+    """The name and the options of the training find it. An older checkpoint may have a relative path."""
     monkeypatch.setattr(data, "load", lambda *args, **options: (*args, options))
     monkeypatch.chdir(tmp_path)
     arguments = {"data": "mnist:here", "binarisation": "dynamic", "image_size": None}

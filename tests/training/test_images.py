@@ -33,7 +33,7 @@ def test_deep_and_transparent_pictures(tmp_path):
 
 
 def test_fits(tmp_path):
-    """On an image 4 high and 8 wide whose columns count from 0."""
+    """The image is 4 high and 8 wide, and its columns count from 0."""
     file = tmp_path / "columns.png"
     Image.fromarray(numpy.arange(8, dtype=numpy.uint8)[None].repeat(4, 0) * 10).save(file)
 
@@ -58,7 +58,7 @@ def test_fits(tmp_path):
     ids=["binary", "plain", "10-bits"],
 )
 def test_deep_pgm(tmp_path, header, values):
-    """As the same values of a 16-bit PNG."""
+    """The values are scaled as those of a 16-bit PNG."""
     (tmp_path / "deep.pgm").write_bytes(header + values)
     assert read_image(tmp_path / "deep.pgm", gray=True).tolist() == [[[0, 100, 255]]]
 
@@ -85,7 +85,7 @@ def picture(tmp_path):
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
-    """What is not the file's fault ends the reading."""
+    """An error that is not the file's fault is passed on."""
 
     def load(self):
         raise error

@@ -155,7 +155,7 @@ def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(tmp_path):
 
 
 class Killed(BaseException):
-    """Nothing that this package catches."""
+    """An exception that this package never catches."""
 
 
 WRITES = 17  # places to stop at, of the training below
@@ -187,8 +187,7 @@ def train(out, act):
 
 
 def content(out):
-    """What must be the same in the end, however often the training was stopped: but for times, and points of the
-    log."""
+    """Returns what is the same in the end, however often the training was stopped. Some points of the log are not."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     loaded = [checkpoint.load(out / name) for name in (checkpoint.LAST, checkpoint.BEST)]
     return {
@@ -204,7 +203,7 @@ def content(out):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """What a training leaves that nothing stopped."""
+    """The content of the folder of a training that nothing stopped."""
     out = tmp_path_factory.mktemp("straight")
     assert train(out, lambda number: None) == WRITES
     return content(out)

@@ -1,4 +1,4 @@
-"""What takes long has a bar: what of, and how much."""
+"""Work that takes long has a bar, which says what is done and how much."""
 
 import contextlib
 

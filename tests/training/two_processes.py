@@ -1,4 +1,4 @@
-"""What each process that torchrun started does: steps of an LSTM2d on unlike images, a training, and one that fails."""
+"""Work of a process that torchrun started: steps of an LSTM2d on unlike images, a training, and one that fails."""
 
 import sys
 from contextlib import nullcontext
