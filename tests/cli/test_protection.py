@@ -74,37 +74,23 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def by_link(file, here):
+def ways(file, here, hard_link):
+    """Paths that lead to a file, relative and through links, the last of them a hard link if there shall be one."""
+    yield file
+    yield os.path.relpath(file)
+    yield file.parent / ".." / file.parent.name / file.name
     (here / "link.png").symlink_to(file)
-    return here / "link.png"
-
-
-def by_links(file, here):
-    (here / "first").symlink_to(file)
-    (here / "run" / "second").symlink_to("../first")
-    return here / "run" / "second"
-
-
-def by_folder(file, here):
+    yield here / "link.png"
+    (here / "run" / "second").symlink_to("../link.png")
+    yield here / "run" / "second"
     (here / "folder").symlink_to(file.parent)
-    return here / "folder" / file.name
+    yield here / "folder" / file.name
+    if hard_link:
+        (here / "other").mkdir()
+        os.link(file, here / "other" / "x.png")
+        yield here / "other" / "x.png"
 
 
-def by_hard_link(file, here):
-    (here / "other").mkdir()
-    os.link(file, here / "other" / "x.png")
-    return here / "other" / "x.png"
-
-
-WAYS = (
-    lambda file, here: file,
-    lambda file, here: os.path.relpath(file),
-    lambda file, here: file.parent / ".." / file.parent.name / file.name,
-    by_link,
-    by_links,
-    by_folder,
-    by_hard_link,
-)
 REFUSED = [
     *(("sample model --count 1", f"run/{name}", kind) for name, kind in FILES.items()),
     ("sample model", "model", "a checkpoint"),
@@ -127,8 +113,7 @@ REFUSED = [
 def test_what_is_not_replaced(here, capsys, words, file, kind):
     """A command refuses before any work. A hard link of a training's log or picture is a file of its own."""
     before = (here / file).read_bytes()
-    for way in WAYS[:-1] if kind == "a file of the training" else WAYS:
-        out = way(here / file, here)
+    for out in ways(here / file, here, hard_link=kind != "a file of the training"):
         sentence = refused(capsys, *words.split(), "--out", out)
         expected = f"expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
         assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)

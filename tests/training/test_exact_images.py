@@ -111,23 +111,17 @@ def tiff_of_six_bytes(bits, extra, photometric=2, colours=()):
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
 
 
-def saved(mode, suffix, pixels=COLOURS, **options):
-    def content():
-        file = io.BytesIO()
-        Image.fromarray(pixels).convert(mode).save(file, suffix, **options)
-        return file.getvalue()
-
-    return content
+def saved(mode, kind, pixels=COLOURS, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, kind, **options)
+    return file.getvalue()
 
 
 def several(kind):
-    def content():
-        file = io.BytesIO()
-        frames = [Image.fromarray(GRAY + i) for i in range(3)]
-        frames[0].save(file, kind, save_all=True, append_images=frames[1:])
-        return file.getvalue()
-
-    return content
+    file = io.BytesIO()
+    frames = [Image.fromarray(GRAY + i) for i in range(3)]
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    return file.getvalue()
 
 
 FADED = numpy.concatenate([COLOURS, GRAY[..., None]], 2)
@@ -148,13 +142,13 @@ REFUSED = {
     "32 bits": (1, saved("I", "TIFF", GRAY), "mode I"),
     "16 bits": (1, saved("I;16", "PNG", DEEP), "mode I;16"),
     "16 bits TIFF": (1, saved("I;16", "TIFF", DEEP), "mode I;16"),
-    "16 bits of colours": (3, lambda: raw_png(1, 1, 16, 2, [b"\1\2\3\4\5\6"]), "16 bits"),
-    "16 bits of colours PPM": (3, lambda: b"P6 1 1 65535\n\1\2\3\4\5\6", "16 bits"),
-    "10 bits PPM": (3, lambda: b"P3 1 1 1023\n1 2 3\n", "10 bits"),
-    "16 bits PGM": (1, lambda: b"P5 1 1 65535\n\1\2", "mode I"),
-    "16 bits of colours TIFF": (3, lambda: tiff_of_six_bytes([16] * 3, []), "16 bits"),
-    "16 bits of a palette": (3, lambda: tiff_of_six_bytes([8], [], 3, [*range(768)]), "16 bits"),
-    "a fourth channel": (3, lambda: tiff_of_six_bytes([8] * 4, [0]), "another channel"),
+    "16 bits of colours": (3, raw_png(1, 1, 16, 2, [b"\1\2\3\4\5\6"]), "16 bits"),
+    "16 bits of colours PPM": (3, b"P6 1 1 65535\n\1\2\3\4\5\6", "16 bits"),
+    "10 bits PPM": (3, b"P3 1 1 1023\n1 2 3\n", "10 bits"),
+    "16 bits PGM": (1, b"P5 1 1 65535\n\1\2", "mode I"),
+    "16 bits of colours TIFF": (3, tiff_of_six_bytes([16] * 3, []), "16 bits"),
+    "16 bits of a palette": (3, tiff_of_six_bytes([8], [], 3, [*range(768)]), "16 bits"),
+    "a fourth channel": (3, tiff_of_six_bytes([8] * 4, [0]), "another channel"),
     "JPEG 2000": (3, saved("RGB", "JPEG2000"), "the format JPEG2000, which may have had more bits"),
     "an animation": (1, several("GIF"), "3 pictures in one file"),
     "a moving PNG": (1, several("PNG"), "3 pictures in one file"),
@@ -174,7 +168,7 @@ REFUSED = {
 def test_what_would_lose_something_is_refused(tmp_path, kind):
     channels, content, got = REFUSED[kind]
     expected = f"expected one {'gray' if channels == 1 else 'RGB'} picture of 8 bits a channel, got {got}"
-    (tmp_path / "x.png").write_bytes(content())
+    (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(ValueError, match=f"x.png cannot be kept exactly: {expected}$") as raised:
         read_exact(tmp_path / "x.png", channels, 256)
     assert "\n" not in str(raised.value)
