@@ -1,5 +1,8 @@
 """Fixtures of the commands' tests."""
 
+import itertools
+import signal
+
 import pytest
 
 from helpers.tiny import write_cheap_curve
@@ -22,3 +25,20 @@ def trained(tmp_path_factory):
         patch.setattr("tqdm.tqdm.write", lines.append)
         assert train(out, "--conditional", "--samples", "4") == 0
     return out, lines
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """``interrupt(place, name, at)``: Ctrl-C comes before call number ``at`` of a function or method."""
+
+    def patch(place, name, at=1):
+        function, calls = getattr(place, name), itertools.count(1)
+
+        def interrupted(*arguments, **options):
+            if next(calls) == at:
+                signal.raise_signal(signal.SIGINT)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(place, name, interrupted)
+
+    return patch

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 from pathlib import Path
 
 import numpy
@@ -306,10 +305,6 @@ def test_a_file_into_a_device(file, capfdbinary):
     assert printed.out == file.read_bytes() and printed.err.startswith(b"4 images, ")
 
 
-def interrupted(*_, **__):
-    signal.raise_signal(signal.SIGINT)
-
-
 @pytest.mark.parametrize(
     ("name", "place", "function"),
     [
@@ -322,9 +317,9 @@ def interrupted(*_, **__):
         ("decompress", os, "fsync"),
     ],
 )
-def test_ctrl_c_leaves_nothing(file, here, capsys, monkeypatch, name, place, function):
+def test_ctrl_c_leaves_nothing(file, here, capsys, interrupt, name, place, function):
     before = {path: path.stat().st_mtime_ns for path in here.iterdir()}
-    monkeypatch.setattr(place, function, interrupted)
+    interrupt(place, function)
     assert cli.main([name, "model", "pictures" if name == "compress" else "file", "-o", "new"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert {path: path.stat().st_mtime_ns for path in here.iterdir()} == before

@@ -1,7 +1,6 @@
 """``pixelrnn sample`` and ``complete``: grids, what is shown of images, formats, animations, pipes, Ctrl-C."""
 
 import os
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,19 +108,11 @@ def test_animate_is_what_a_gif_is(trained, tmp_path, command):
         ("a.gif", (files, "_replace"), 1),
     ],
 )
-def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, capsys, monkeypatch, name, place, at):
+def test_ctrl_c_in_writing_waits_for_the_finished_images(trained, tmp_path, capsys, interrupt, name, place, at):
     """It does not wait for all frames of an animation."""
     draw, path = ["sample", str(trained[0]), "--count", "2", "--out"], tmp_path / name
     pixelrnn(*draw, tmp_path / "still.png")
-    function, calls = getattr(*place), []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == at:
-            signal.raise_signal(signal.SIGINT)
-        return function(*arguments)
-
-    monkeypatch.setattr(*place, interrupted)
+    interrupt(*place, at)
     assert cli.main([*draw, str(path)]) == 130
     assert capsys.readouterr().err == f"interrupted; 2 finished samples are in {path}\n"
     still = pixels_of(tmp_path / "still.png")
@@ -152,17 +143,9 @@ def test_a_package_that_a_picture_needs_is_missed_before_the_work(capsys, tmp_pa
 
 @pytest.mark.parametrize("batches", [0, 2])
 @pytest.mark.parametrize("command", ["sample", "complete"])
-def test_ctrl_c_in_sampling_keeps_what_is_finished(trained, tmp_path, capsys, monkeypatch, command, batches):
+def test_ctrl_c_in_sampling_keeps_what_is_finished(trained, tmp_path, capsys, interrupt, command, batches):
     """Where nothing is, the picture that was there before stays."""
-    sample, calls = models.AutoregressiveModel.sample, []
-
-    def interrupted(self, *args, **kwargs):
-        calls.append(args)
-        if len(calls) > batches:
-            raise KeyboardInterrupt
-        return sample(self, *args, **kwargs)
-
-    monkeypatch.setattr(models.AutoregressiveModel, "sample", interrupted)
+    interrupt(models.AutoregressiveModel, "sample", at=batches + 1)
     picture, what = tmp_path / "grid.png", "samples" if command == "sample" else "completions"
     picture.write_text("old")
     assert cli.main([command, str(trained[0]), "--out", str(picture), "--count", "8", "--batch-size", "2"]) == 130

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -36,16 +37,9 @@ def test_train_says_what_it_does(trained):
     assert all("digits" in entry["data"] and entry["unit"] == "bits/dim" for entry in entries)
 
 
-def test_ctrl_c_in_training_is_no_loss(trained, tmp_path, capsys, monkeypatch):
-    step = Training._step
-
-    def interrupted(self, number):
-        if number == 40:
-            signal.raise_signal(signal.SIGINT)
-        return step(self, number)
-
+def test_ctrl_c_in_training_is_no_loss(trained, tmp_path, capsys, interrupt):
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(Training, "_step", interrupted)
+    interrupt(Training, "_step", at=41)
     assert train(tmp_path, "--conditional") == 130
     assert signal.getsignal(signal.SIGINT) is before
     said = capsys.readouterr().out.splitlines()[-1]
@@ -68,11 +62,7 @@ def test_a_resumed_training_may_be_longer(copied, capsys):
 
 def test_a_folder_in_use_is_refused_and_the_holder_is_named(copied, capsys, monkeypatch):
     """The data set is not loaded before."""
-
-    def acquire(lock):
-        raise TimeoutError
-
-    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    monkeypatch.setattr("filelock.FileLock.acquire", Mock(side_effect=TimeoutError))
     monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
     (copied / output.LOCK).write_text("process 42 on elsewhere since 1999-12-31: pixelrnn train ...")
     for more in (["--resume"], ["--data", "x", *MODEL]):

@@ -3,6 +3,7 @@
 import os
 import signal
 import struct
+from unittest.mock import Mock
 
 import numpy
 import pytest
@@ -87,10 +88,7 @@ def picture(tmp_path):
 def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
     """An error that is not the file's fault is passed on."""
 
-    def load(self):
-        raise error
-
-    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", Mock(side_effect=error))
     why = " ".join(str(error).split()) or "AssertionError"
     others = {KeyboardInterrupt: "^$", MemoryError: "picture.png does not fit into"}
     raised = type(error) if type(error) in others else ValueError

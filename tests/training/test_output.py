@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+from unittest.mock import Mock
 
 import pytest
 
@@ -62,10 +63,7 @@ def test_the_lock_is_released_whatever_happens(tmp_path, error):
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EACCES], ids=errno.errorcode.get)
 def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
-    def refuse(*_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", Mock(side_effect=OSError(code, os.strerror(code))))
     refused = pytest.raises(PermissionError)
     warned = pytest.warns(UserWarning, match="is on a file system without locks")
     with refused if code == errno.EACCES else warned, output.locked(tmp_path):
@@ -229,6 +227,9 @@ def test_what_a_stop_between_two_writes_left_out_is_made_up(tmp_path, straight, 
     with contextlib.suppress(Killed):
         train(tmp_path, lambda number: act() if number == place else None)
     assert bool(output.own_files(tmp_path)) == output.resumable(tmp_path).exists()
+    if how == "interrupt":
+        scored = [entry["step"] for entry in journal.read(tmp_path) if entry["event"] == "validation"]
+        assert checkpoint.load(tmp_path / checkpoint.LAST)[1]["progress"]["evaluated"] in (0, *scored)
     train(tmp_path, lambda number: None)
     assert content(tmp_path) == straight
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import zlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import safetensors.torch
@@ -89,10 +90,7 @@ def test_training_learns(tmp_path, model):
     "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("why\nwhere")], ids=repr
 )
 def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, error):
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(gallery, broken, fail)
+    monkeypatch.setattr(gallery, broken, Mock(side_effect=error))
     said = []
     assert tiny_training(tmp_path, steps=1, samples=1, said=said).run()
     name = {"write_learning_curve": "learning-curve.png", "write_grid": "samples-0000001.png"}[broken]
@@ -113,11 +111,7 @@ def test_evaluation_is_the_mean_over_all_images(batch_size):
 def test_no_batch_is_checked_again(tmp_path, monkeypatch):
     """The data set has been checked; to look at a batch's values makes a step wait for the GPU."""
     training = tiny_training(tmp_path)
-
-    def refuse(values):
-        raise AssertionError("a batch was checked")
-
-    monkeypatch.setattr(torch.Tensor, "aminmax", refuse)
+    monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()
     assert nats_per_image(training.model, training.data, "validation", ALONE) > 0
     training.model.levels = 17
@@ -426,9 +420,7 @@ def test_a_training_that_was_stopped_before_its_first_step_is_resumed(tmp_path):
 
 
 def test_a_read_only_file_system_says_so(saved, monkeypatch):
-    def read_only(*_, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
+    read_only = Mock(side_effect=OSError(errno.EROFS, os.strerror(errno.EROFS)))
     monkeypatch.setattr("builtins.open", read_only)
     monkeypatch.setattr("pathlib.Path.unlink", read_only)
     with pytest.raises(OSError, match=r"last.safetensors could not be written \(Read-only file system\); the one"):
