@@ -14,6 +14,7 @@ import torch.nn.functional as F
 import pixelrnn_ext as px
 from helpers import oracle
 from helpers.checks import MODELS, make_model, random_images
+from helpers.covering import swept
 from helpers.oracle import colour
 from pixelrnn_ext import models
 from pixelrnn_ext.operators import operands
@@ -238,11 +239,7 @@ def test_parameters():
     assert multiscale.large_model.blocks[0].condition.weight.shape == (20, 4 + 2, 1, 1)
 
 
-# Both are in the multi-scale model.
-SMALLER = [pytest.param(name, marks=pytest.mark.sweep) for name in ("row", "diagonal")]
-
-
-@pytest.mark.parametrize("name", ["pixelcnn", "multiscale-diagonal", *SMALLER])
+@pytest.mark.parametrize("name", ["multiscale-diagonal", *swept("pixelcnn", "row", "diagonal")])
 def test_compiles_without_a_graph_break(name):
     """And every parameter has a gradient."""
     model = make_model(name, num_layers=1, skip=True, condition_channels=2, **RGB)
