@@ -70,6 +70,11 @@ def test_lines_differ_as_they_should(digits):
     assert torch.cat(lines.texts).unique().tolist() == list(range(10))
     top = [int(image.any(1).nonzero()[0]) for image in lines.images[:, 0]]
     assert len(set(top)) > 10, "digits stand at random heights"
+    # A column for every character and for a blank between, or else CTC's loss would be infinite. Small digits that are
+    # pushed together make the narrowest lines.
+    lengths, (side, _), (gap, _) = torch.tensor([len(text) for text in lines.texts]), text_line.SIDES, text_line.GAPS
+    narrowest = side + (lengths - 1) * (side + gap)
+    assert (widths >= narrowest).all() and (narrowest / text_line.STRIDE >= 2 * lengths - 1).all()
 
 
 def test_lines_are_those_of_their_seed(digits):
@@ -77,15 +82,6 @@ def test_lines_are_those_of_their_seed(digits):
     assert torch.equal(one.images, same.images) and torch.equal(one.sizes, same.sizes)
     assert all(map(torch.equal, one.texts, same.texts))
     assert not torch.equal(one.sizes, other.sizes)
-
-
-def test_a_line_has_a_column_for_every_character_and_for_a_blank_between(digits):
-    """Or else CTC's loss would be infinite: the narrowest are small digits pushed together."""
-    lines = digits["train"].lines(300, source())
-    lengths, (side, _), (gap, _) = torch.tensor([len(text) for text in lines.texts]), text_line.SIDES, text_line.GAPS
-    narrowest = side + (lengths - 1) * (side + gap)
-    assert (lines.sizes[:, 1] >= narrowest).all()
-    assert (narrowest / text_line.STRIDE >= 2 * lengths - 1).all()
 
 
 @pytest.mark.parametrize(
