@@ -11,7 +11,7 @@ namespace pixelrnn {
 // A unit's gates, by place: i, f, g, o as in a cell of four, and what the upper neighbour brings.
 template <class V> struct FiveGates { V i, f, g, o, up; };
 
-// Of a cell and its derivative: what the state adds to the pre-activations. They belong to kForget.
+// The weights by which the neighbours' states enter the pre-activations. Only kForget has them.
 template <class V> struct Peepholes { V i, f, up, o; };
 
 // h is outer * tanh(inner).
@@ -31,7 +31,8 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// From the pre-activations z. is_first: there is no upper neighbour. peepholes: null where there are none.
+// Computes a cell from its pre-activations z. is_first: there is no upper neighbour. peepholes: null where there are
+// none.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {

@@ -17,7 +17,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "column_kernels.h"
 #include "columns.h"
 
 namespace pixelrnn::cpu {
@@ -64,7 +63,7 @@ template <class T> class ColumnProgram {
 
   std::vector<ColumnStep<T>> steps;
 
-  // As ColumnRun, whose streams are `streams`, of `bytes` bytes: those of all images, in order.
+  // Returns how the program is run. `streams` are those of all images, in order, in `bytes` bytes.
   ColumnRun run(
       double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
     expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
@@ -119,7 +118,7 @@ template <class T> class ColumnProgram {
       expect(0 <= s.start && s.start <= s.stop && s.stop <= b.channels, "channels ", s.start, " to ", s.stop,
           " are not in a buffer");
   }
-  // Of `gates` gates whose blocks are `size` outputs.
+  // Reads the weights and taps of a step with `gates` gates, whose blocks have `size` outputs.
   void taps(ColumnStep<T>& s, int gates, int size) {
     const View& packed = tensor(kViewType<T>);
     const int64_t block = next();
@@ -139,7 +138,7 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // What follows the buffers of a value, and whether they fit each other; `whole` are all of its buffers' channels.
+  // Reads what follows the buffers of a value, and checks that they fit; `whole`: the channels of all its buffers.
   void value(ColumnStep<T>& s, std::initializer_list<int64_t> whole) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

@@ -1,16 +1,17 @@
 #include "columns.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 
 #include "float_environment.h"
 #include "grid.h"
-#include "kernels.h"
 
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kTogether = 64;  // images of streams, see BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kLeastRounded = 1 << 15;  // numbers of a share: fewer take less time than waking a thread
+constexpr int64_t kTogether = 64;           // images of streams, see BLOCK in pixelrnn_ext/codec/container.py
 
 // The columns of a row for the images image0 .. image1 - 1, of which `streams` are the streams, if there are any.
 template <class T> class Images {
@@ -172,5 +173,16 @@ void run_columns(const std::vector<ColumnStep<T>>& steps, const ColumnRun& run, 
 }
 template void run_columns(const std::vector<ColumnStep<float>>&, const ColumnRun&, const Team&, int);
 template void run_columns(const std::vector<ColumnStep<double>>&, const ColumnRun&, const Team&, int);
+
+void round_to_grid(double* x, int64_t n, int bits, double limit, const Team& team, int instruction_set) {
+  const auto round = kernels<double>(instruction_set).round;
+  const double integral = std::ldexp(1., DBL_MANT_DIG - 1 - bits);
+  const int shares = int(std::min<int64_t>(team.threads, (n + kLeastRounded - 1) / kLeastRounded));
+  team.parallel(shares, [&](int s0, int s1) {
+    const DefaultFloatEnvironment environment;
+    const int64_t first = share(n, s0, shares);
+    round(x + first, share(n, s1, shares) - first, integral, limit);
+  });
+}
 
 }  // namespace pixelrnn::cpu

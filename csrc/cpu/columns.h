@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "column_kernels.h"
+#include "kernels.h"
 #include "range_coder.h"
 #include "team.h"
 
@@ -46,7 +46,7 @@ template <class T> struct ColumnStep {
   int64_t start, stop;  // channels, of a cell units, of a value logits
   // Linear and cell.
   std::vector<ColumnTap<T>> taps;
-  const T* packed;  // weights, see column_kernels.h
+  const T* packed;  // weights, packed as kernels.h says
   // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Of a value: logits.
   RowBuffer<T> base;
   RowBuffer<T> addend;  // cell: added to h; pointwise: right operand, or null
@@ -69,16 +69,20 @@ struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draws; 0 takes the most likely value
   bool on_grid;        // all that is written is rounded to the grid (grid.h); of double alone
-  // Of decode steps: all images belong to streams, one after the other. A share of the team takes whole streams.
+  // For decode steps: all images belong to streams, one after the other. A share of the team takes whole streams.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;
 };
 
-// That of a level (instruction_set.h).
+// Returns the blocks of a level (instruction_set.h).
 template <class T> ColumnBlocks column_blocks(int instruction_set);
 
 template <class T>
 void run_columns(const std::vector<ColumnStep<T>>&, const ColumnRun&, const Team&, int instruction_set);
+
+// Rounds n numbers of whole maps in place to the nearest multiple of 2^-bits, ties to even, and clamps them to [-limit,
+// limit], in the default floating-point environment, too. NaN stays.
+void round_to_grid(double* x, int64_t n, int bits, double limit, const Team&, int instruction_set);
 
 }  // namespace pixelrnn::cpu

@@ -4,9 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "buffer.h"
 #include "convolve_rows.h"
-#include "kernels.h"
+#include "pages.h"
 
 namespace pixelrnn::cpu {
 namespace {
@@ -39,7 +38,7 @@ class Alive {
   std::vector<int> out_, in_;
 };
 
-// What every pixel reads of a map in one piece: pixels side by side, in the rows and columns of the padded map.
+// Pixels side by side that every pixel reads of a map, as offsets in rows and columns of the padded map.
 struct Piece { int row, column, pixels; };
 
 // Rows of one image, channels-last, between zeros: a row of the kernel is one piece of memory wherever it lies.

@@ -2,8 +2,8 @@
 #pragma once
 #include <cstdint>
 
-#include "buffer.h"
-#include "convolution_kernels.h"
+#include "kernels.h"
+#include "team.h"
 
 namespace pixelrnn::cpu {
 

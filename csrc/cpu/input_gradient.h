@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "buffer.h"
 #include "convolve_rows.h"
 #include "line_cells.h"
+#include "pages.h"
 
 namespace pixelrnn::cpu {
 
@@ -41,8 +41,8 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Of image rows r0 <= r < r1, counted through the images from one on, with which dinput and every direction's dx
-  // begin. Nothing outside of images.
+  // Writes image rows r0 <= r < r1, counted through the images from `image` on, with which dinput and every direction's
+  // dx begin. It writes nothing outside of images.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)

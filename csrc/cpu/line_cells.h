@@ -1,10 +1,10 @@
-// What the cells of a line read: taps at fixed displacements, and the pointers of each cell to its operands.
+// The operands of a line's cells: taps at fixed displacements, and the pointers of each cell to its operands.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "rows.h"
+#include "kernels.h"
 #include "scan.h"
 
 namespace pixelrnn::cpu {
@@ -52,7 +52,7 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   }
 };
 
-// What the cells of a scan read beside their taps.
+// The other operands of a scan's cells.
 template <class T> struct Carried {
   Tap<T> carry, carry_up = {}, dh = {};  // carry_up: where there are two carries; dh: backward
   T* dc_up = nullptr;                    // of each image, as DcUp has it, backward with two carries
@@ -64,7 +64,7 @@ template <class T> class DcUp {
  public:
   DcUp(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
   int64_t size() const { return (2 * int64_t(height_) + width_) * hidden_; }
-  // What row r of line t receives, for r but the last row of an image.
+  // The gradient that row r of line t receives, except in the last row of an image.
   T* row(T* of_image, int t, int r) const { return of_image + ((t & 1) * int64_t(height_) + r) * hidden_; }
   T* top(T* of_image, int column) const { return of_image + (2 * int64_t(height_) + column) * hidden_; }
 

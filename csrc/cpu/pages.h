@@ -9,7 +9,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 namespace pixelrnn::cpu {
@@ -49,7 +52,7 @@ class Pages {
   Pages(const Pages&) = delete;
   ~Pages() { make_room(0); }
 
-  // Of the process. It is never destroyed: tensors may outlive everything.
+  // The cache of the process. It is never destroyed: tensors may outlive everything.
   static Pages& shared() {
     static Pages& pages = *[] {
       auto* made = new Pages;
@@ -129,5 +132,18 @@ class Pages {
   std::vector<Idle> idle_;  // in the order in which they were given
   size_t used_bytes_ = 0, idle_bytes_ = 0, lent_bytes_ = 0, most_bytes_ = 0;
 };
+
+// Memory of a call for vectors: large blocks are those of Pages, small ones malloc's.
+struct Free {
+  size_t kept = 0;  // bytes of a block of Pages; 0: malloc's
+  void operator()(void* p) const { kept ? Pages::shared().give({p, kept}) : free(p); }
+};
+template <class T> using Buffer = std::unique_ptr<T[], Free>;
+template <class T> Buffer<T> buffer(int64_t n) {
+  const size_t bytes = (n * sizeof(T) + 127) / 64 * 64;
+  const Block block = bytes < Pages::kLeast ? Block{aligned_alloc(64, bytes), 0} : Pages::shared().take(bytes);
+  if (!block.data) throw std::bad_alloc();
+  return Buffer<T>(static_cast<T*>(block.data), Free{block.bytes});
+}
 
 }  // namespace pixelrnn::cpu

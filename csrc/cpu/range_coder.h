@@ -1,4 +1,4 @@
-// From logits on the grid to integer probabilities, and a range coder: nothing but integers behind one exponential.
+// Integer probabilities from logits on the grid, and a range coder: one exponential, then nothing but integers.
 // pixelrnn_ext/incremental/range_coder.py defines both.
 #pragma once
 #include <cmath>
@@ -25,7 +25,7 @@ class Distribution {
     total_ = sums_.back() ? sums_.back() : 1;  // none only where logits are no numbers
   }
   int64_t symbols() const { return int64_t(sums_.size()) - 1; }
-  // That of the symbols before i.
+  // The probability of all symbols before i.
   uint64_t cumulative(int64_t i) const { return sums_[i] * (kWhole - uint64_t(symbols())) / total_ + uint64_t(i); }
   // The symbol with cumulative(symbol) <= at < cumulative(symbol + 1); the last one behind the end.
   int64_t find(uint64_t at) const {
@@ -79,7 +79,7 @@ class Encoder {
   uint64_t low_ = 0, range_ = ~uint64_t(0);
 };
 
-// What is left of a stream, whose symbols are those of the images first .. last - 1.
+// The rest of a stream. Its symbols belong to the images first .. last - 1.
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;

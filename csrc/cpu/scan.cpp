@@ -4,11 +4,9 @@
 #include <cstring>
 #include <vector>
 
-#include "buffer.h"
 #include "input_gradient.h"
-#include "kernels.h"
 #include "line_cells.h"
-#include "merge.h"
+#include "pages.h"
 #include "sweep.h"
 #include "weight_sums.h"
 
@@ -21,7 +19,7 @@ template <class T> Cell<T> of_direction(const Shape& s, Cell<T> cell, int direct
   return cell;
 }
 
-// What the backward scan reads and writes, direction by direction, and the gradients of its initial states.
+// The operands of the backward scan, direction by direction, and the gradients of its initial states.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
@@ -144,11 +142,28 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
   }
 }
 
-// What a direction's cells read, from an image on, whose dx is given.
-template <class T> WeightOperands<T> operands(
-    const Shape& s, const T* h, const T* h0, const T* input, const T* dx, int i, int64_t image) {
-  return {
-      dx, h ? h + s.h_at(i, image) : nullptr, part(h0, i, s.hidden), part(input, image, s.pixels() * s.input_channels)};
+// Writes rows r0 <= r < r1 of the merged map, counted through the images, from h. The shift moves the second direction
+// down by a row (section 3.3), but never out of its image.
+template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
+  const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
+  for (int64_t r = r0; r < r1; ++r) {
+    const T* first = h + r * row_values;
+    const T* second = first + hidden - (merge == Merge::kShift ? row_values : 0);
+    T* out = merged + r * s.width * hidden;
+    const int64_t row = r % s.height;
+    if (row >= s.extent(r / s.height).height) {
+      std::fill(out, out + s.width * hidden, T(0));
+      continue;
+    }
+    const bool alone = s.directions == 1 || (merge == Merge::kShift && row == 0);
+    for (int p = 0; p < s.width; ++p, first += stride, second += stride, out += hidden) {
+      if (alone) std::copy(first, first + hidden, out);
+      else
+        for (int64_t u = 0; u < hidden; ++u) out[u] = first[u] + second[u];
+      for (int d = 2; d < s.directions; ++d)
+        for (int64_t u = 0; u < hidden; ++u) out[u] += first[d * hidden + u];
+    }
+  }
 }
 
 // f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
@@ -238,8 +253,9 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     for (int i = 0; a.dx && i < s.directions; ++i)
       clear_outside(s, a.dx + i * s.images * dx_size, s.columns(), shares, s0, s1);
   };
-  const auto of_cells = [&](const T* dx, int i, int64_t image) {
-    return operands(s, a.h, a.h0, a.input, dx, i, image);
+  const auto of_cells = [&](const T* dx, int i, int64_t image) -> WeightOperands<T> {
+    return {dx, a.h ? a.h + s.h_at(i, image) : nullptr, part(a.h0, i, s.hidden),
+        part(a.input, image, s.pixels() * s.input_channels)};
   };
   // The gradient of the input, in image rows r0 <= r < r1, counted from an image on.
   const auto of_input = [&](int q, int64_t image, int64_t r0, int64_t r1) {

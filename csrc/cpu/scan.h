@@ -10,9 +10,8 @@
 #include <cstdint>
 
 #include "../geometry.h"
-#include "scan_kernels.h"
+#include "kernels.h"
 #include "team.h"
-#include "weights.h"
 
 namespace pixelrnn::cpu {
 
@@ -32,12 +31,12 @@ struct Shape {
   int64_t pixels() const { return int64_t(height) * width; }
 
   Extent extent(int64_t image) const { return extents ? extents[image] : Extent{height, width}; }
-  // Of an image; without one, of an image that is as large as the map.
+  // The geometry of an image; without an extent, of an image that is as large as the map.
   Geometry geometry(int direction, Extent e) const {
     return diagonal ? Geometry::diagonal(e.height, e.width, corner[direction], width) : rows(direction, e);
   }
   Geometry geometry(int direction) const { return geometry(direction, {height, width}); }
-  // The same cells by rows of the image.
+  // The geometry of the same cells, whose lines are rows of the image.
   Geometry rows(int direction, Extent e) const { return Geometry::row(e.height, e.width, corner[direction], width); }
 
   // Values from pixel to pixel of h, and where h of an image and direction begins.

@@ -5,9 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "buffer.h"
 #include "line_cells.h"
-#include "scan_kernels.h"
+#include "pages.h"
 
 namespace pixelrnn::cpu {
 

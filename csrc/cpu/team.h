@@ -2,11 +2,15 @@
 #pragma once
 #include <sched.h>
 #include <atomic>
+#include <cstdint>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 namespace pixelrnn::cpu {
+
+// Share i of n things begins here, and ends where the next share begins.
+inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
 // Complete when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork and join for
 // every line would cost several times the line when a core is busy.

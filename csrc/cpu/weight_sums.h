@@ -6,13 +6,12 @@
 #include <algorithm>
 #include <vector>
 
-#include "buffer.h"
 #include "line_cells.h"
-#include "weight_gradient_kernels.h"
+#include "pages.h"
 
 namespace pixelrnn::cpu {
 
-// What one direction's cells read, and their dx, from the first of some images on.
+// The maps that one direction's cells read, and their dx, from the first of some images on.
 template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {

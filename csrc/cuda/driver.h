@@ -31,4 +31,27 @@ const Driver& driver();
 // in, such as a thread of autograd, has no context. The context is the primary context, which torch uses too.
 CUresult enter(int device);
 
+// Lets this thread load kernels, and ask the device about them, while a CUDA graph is captured: its capture mode is
+// relaxed as long as this lives. In the other modes the driver refuses a call that loads code, and breaks the capture
+// off.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { driver().cuThreadExchangeStreamCaptureMode(&other_); }
+  ~RelaxedCapture() { driver().cuThreadExchangeStreamCaptureMode(&other_); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+
+ private:
+  CUstreamCaptureMode other_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // the mode to change to, afterwards the mode before
+};
+
+// Gives a device's compute capability, 10 * major + minor.
+inline CUresult capability_of(CUdevice device, int& capability) {
+  int major = 0, minor = 0;
+  const auto ask = driver().cuDeviceGetAttribute;
+  CUresult error = ask(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device);
+  if (!error) error = ask(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device);
+  capability = 10 * major + minor;
+  return error;
+}
+
 }  // namespace pixelrnn::cuda

@@ -89,7 +89,7 @@ double cycles_of_line(const LineCost& cost, const Problem& p, const Variant& v, 
          k.cell * cells * cost.cell;
 }
 
-// With `warps` on a scheduler: between the columns of the table, and beyond them.
+// Returns the cycles with `warps` on a scheduler. Between and beyond the columns of the table it is linear.
 double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, double warps, const Constants& k) {
   const LineCost* const costs = cost_of(v).by_warps;
   if (warps <= kWarpsOfScheduler[0]) return cycles_of_line(costs[0], p, v, s, k);
@@ -106,8 +106,8 @@ double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
   return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
 }
 
-// The cycles of a product on a card. The table is for sm_90; a card whose data sheet promises more products is as fast
-// as the table, since its full rate is that of other instructions than mma.sync.
+// Returns the cycles of a tensor-core product on a card. A card is never faster than the table, which has the cycles of
+// mma.sync on sm_90: it reaches a higher rate of its data sheet only by other instructions.
 double cycles_of_product(const Card& card, const Constants& k) {
   constexpr double operations = 2 * 16 * 8 * 16;  // tf32: half as many, at half the rate
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
@@ -129,7 +129,7 @@ double exposed_exchange(double cycles, double exchange, double tiles, bool share
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
 }
 
-// What a scan reads and writes for each unit of a pixel: x or its gradient, the gates, h or its gradient, c.
+// The bytes that a scan reads and writes for each unit of a pixel: x or its gradient, the gates, h or its gradient, c.
 double bytes_of_unit(const Problem& p) {
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
   return 2 * p.gates * value + value + 4;

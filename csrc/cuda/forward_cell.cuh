@@ -28,19 +28,19 @@ template <Format F, int G = 4> struct ForwardMaps {
       gates = primitive::as_computed(gates);
   }
   __device__ __forceinline__ Input load(int at) const { return x[at]; }
-  // What the sums of cell j start at.
+  // Sets the first values of the sums of cell j.
   template <int ROWS> static __device__ __forceinline__ void start(float (&z)[ROWS][2], int j, const Input& x) {
     const float4 in = T::widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
   }
 };
 
-// What a cell comes to.
+// The results of a cell.
 template <Format F, int G = 4> struct CellResult {
   using T = Traits<F>;
   typename T::Value h;
   typename T::ActiveFour gates;
-  // From the sums of the four gates.
+  // Activates the sums of the four gates.
   static __device__ __forceinline__ Gates<float> activated(float i, float f, float g, float o) {
     return activate<typename T::Math>(Gates<float>{i, f, g, o});
   }
@@ -99,7 +99,7 @@ template <Format F> struct CellResult<F, 5> {
   typename T::Value h;
   typename T::ActiveFour four;
   typename T::Active fifth;
-  // Of a thread's two cells of a tile, from the sums of their gates; the result: their next c.
+  // Computes a thread's two cells of a tile from the sums of their gates. Returns their next c.
   template <int ROWS> static __device__ __forceinline__ Lanes<2> compute(CellResult (&results)[2],
       const Cell<float>& cell, const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
     using Math = LanesMath<typename T::Math>;

@@ -17,8 +17,8 @@
 
 namespace pixelrnn::cuda {
 
-// What a lane pushes of a tile: as Pushes, but to every block of a cluster of kImageBlocks, its own too, which has it
-// already: so all lanes do the same. The lanes have to meet between load and push.
+// Like Pushes, but to every block of a cluster of kImageBlocks. Its own block has the piece already, and gets it too,
+// so that all lanes do the same. The lanes have to meet between load and push.
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // that come to each block

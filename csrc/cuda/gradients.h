@@ -1,5 +1,5 @@
-// What surrounds the gradients' matrix products: the operand of the recurrent weight's gradient, and the sums over the
-// border of the images that the gradient of the initial state is made of.
+// Operands and sums around the gradients' matrix products: the operand of the recurrent weight's gradient, and the sums
+// over the border of the images that the gradient of the initial state is made of.
 #pragma once
 #include <cuda.h>
 
@@ -31,7 +31,6 @@ struct BorderSumsArgs {
   MapShape shape;
   int columns;
 };
-enum class MapType { float32, float64, float16, bfloat16 };
 CUresult sum_border(MapType, const BorderSumsArgs&, CUstream);
 
 }  // namespace pixelrnn::cuda

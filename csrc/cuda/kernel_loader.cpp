@@ -4,7 +4,6 @@
 #include <mutex>
 
 #include "device_code.h"
-#include "relaxed_capture.h"
 
 namespace pixelrnn::cuda {
 namespace {
@@ -53,12 +52,11 @@ CUresult load(LoadedCode& loaded, const char* name, CUfunction& kernel) {
   const RelaxedCapture relaxed;
   const Driver& d = driver();
   CUdevice device = 0;
-  int major = 0, minor = 0;
+  int capability = 0;
   CUresult error = d.cuCtxGetDevice(&device);
-  if (!error) error = d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device);
-  if (!error) error = d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device);
+  if (!error) error = capability_of(device, capability);
   if (error) return error;
-  const DeviceCode* const code = best_code(10 * major + minor, name);
+  const DeviceCode* const code = best_code(capability, name);
   if (!code) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   CUmodule& module = loaded.modules[code->data];
   if (!module) error = d.cuModuleLoadData(&module, code->data);

@@ -1,10 +1,26 @@
-// Numbers of several cells or units of a thread at once, for ../cell5.h: then the choice of a formula is one branch
-// for all of them, and their chains of exponentials and reciprocals overlap.
+// Neighbouring values in one access, and numbers of several cells or units of a thread at once.
 #pragma once
-#include "neighbours.cuh"
+#include "format.cuh"
 
 namespace pixelrnn::cuda {
 
+// Values that wait in registers stay Whole: the compiler would take values of 16 bits apart where they are loaded, and
+// wait for the load.
+template <class T, int N> struct Neighbours { T v[N]; };
+template <int BYTES> struct WholeOf;
+template <> struct WholeOf<2> { using type = uint16_t; };
+template <> struct WholeOf<4> { using type = uint32_t; };
+template <> struct WholeOf<8> { using type = uint2; };
+template <> struct WholeOf<16> { using type = uint4; };
+template <class T> using Whole = typename WholeOf<int(sizeof(T))>::type;
+
+template <class T> __device__ __forceinline__ Whole<T>* whole(void* values) { return static_cast<Whole<T>*>(values); }
+template <class T> __device__ __forceinline__ const Whole<T>* whole(const void* values) {
+  return static_cast<const Whole<T>*>(values);
+}
+
+// For ../cell5.h: the choice of a formula is one branch for all lanes, and their chains of exponentials and reciprocals
+// overlap.
 template <int N> using Lanes = Neighbours<float, N>;
 template <int N> using LaneMask = Neighbours<bool, N>;
 

@@ -37,7 +37,7 @@ template <class Args> CUresult launch(CUfunction kernel, const Layout& layout, c
   void* list[] = {const_cast<Args*>(&args)};
   return driver().cuLaunchKernelEx(&launch.config, kernel, list, nullptr);
 }
-// The same by the kernel's entry (entry.h).
+// Launches the kernel of an entry (entry.h).
 template <class Args> CUresult launch(const void* entry, const Layout& layout, const Args& args, CUstream stream) {
   CUfunction kernel = nullptr;
   const CUresult error = load_kernel(entry, kernel);

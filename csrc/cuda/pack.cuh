@@ -14,7 +14,7 @@ template <Format F, bool BACKWARD, int G> __device__ __forceinline__ void pack_p
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);  // values of a register
   Tiling s = a.tiling;
-  // As they are; but now the compiler knows, and divides by shifts.
+  // These values do not change, but now the compiler knows them and divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;

@@ -16,7 +16,7 @@ struct Path {
 
   // Throws std::runtime_error, as torch's own checks do.
   explicit Path(const std::string& text);
-  // Of one pass. Throws std::runtime_error where no kernel has the variant's name.
+  // Returns the restriction of one pass. Throws std::runtime_error where no kernel has the variant's name.
   Restriction restriction(Format format, bool backward, int gates = 4) const;
 };
 

@@ -56,17 +56,17 @@ struct Plan {
   std::string describe() const;
 };
 
-// What may be chosen from, to try one layout after the other.
+// Restricts the plan's choices. The layout sweep uses it to force one layout at a time.
 struct Restriction {
   int max_blocks = 8;
   int blocks = 0;       // 0: any
   int groups = 0;       // 0: any
-  std::string variant;  // of which Variant::is; empty: any
+  std::string variant;  // a name of Variant::is; empty: any
   bool step = true;     // the step path too: there is no plan where it is expected to be faster
 };
 
-// What estimate.cpp assumes besides the table of costs.h and the cards' data sheets. Tests vary each to see what a
-// choice hangs on.
+// The assumptions of estimate.cpp besides the table of costs.h and the cards' data sheets. Tests vary each to see what
+// a choice hangs on.
 struct Constants {
   double launch = 3e-6;          // seconds between the starts of two kernels
   double first_line = 2000;      // cycles until a block's first line begins, and, on top, of its weights

@@ -1,10 +1,12 @@
-// Images of sizes of their own, each in the top left corner of its map.
+// Maps of any type, and images of sizes of their own, each in the top left corner of its map.
 #pragma once
 #include <cstdint>
 
 #include "../geometry.h"
 
 namespace pixelrnn::cuda {
+
+enum class MapType { float32, float64, float16, bfloat16 };
 
 struct RaggedImages {
   const int64_t* sizes = nullptr;  // [images][height, width], clamped to the map's; null: all images fill their maps
@@ -18,7 +20,7 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // The same where lines are known to be diagonals, which takes fewer registers. There are sizes.
+  // The geometry where there are sizes and the lines are diagonals, in fewer registers.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);

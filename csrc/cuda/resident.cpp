@@ -10,7 +10,6 @@
 
 #include "entry.h"
 #include "launch.h"
-#include "relaxed_capture.h"
 
 #define PACK(F)                     \
   PIXELRNN_DECLARE_ENTRY(pack_##F); \
@@ -50,8 +49,8 @@ bool is_refusal(CUresult e) {
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
-// What the current device answers; it knows the registers, the static shared memory and the GPCs. Throws other errors
-// than a refusal.
+// Asks the current device, which knows the registers, the static shared memory and the GPCs. Returns 0 where it
+// refuses the layout; throws other errors.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
   int found = 0;
@@ -71,18 +70,16 @@ int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int
 
 CUresult current_device(Device& d) {
   CUdevice device = 0;
-  int major = 0, minor = 0;
+  int capability = 0;
   CUresult error = driver().cuCtxGetDevice(&device);
+  if (!error) error = capability_of(device, capability);
   auto ask = [&](int& value, CUdevice_attribute attribute) {
     if (!error) error = driver().cuDeviceGetAttribute(&value, attribute, device);
   };
-  ask(major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-  ask(minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   ask(d.shared_memory, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   ask(d.multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   if (error) return error;
   static Remembered<int, int> answers;
-  const int capability = 10 * major + minor;
   d.capability = answers.get(capability, [&] { return code_capability(capability); });
   if (!d.capability) throw std::runtime_error("pixelrnn_ext: " + why_no_code(capability));
   return CUDA_SUCCESS;

@@ -17,7 +17,7 @@ CUresult plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 CUresult pack(const PackArgs&, int directions, CUstream);
 CUresult forward(const Plan&, const ForwardArgs&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs&, int directions, CUstream);
-// Of a plan of five gates, up to four directions.
+// For a plan of five gates, with up to four directions.
 CUresult forward(const Plan&, const ForwardArgs5&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs5&, int directions, CUstream);
 

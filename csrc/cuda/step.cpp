@@ -31,7 +31,7 @@ template <class Args> CUresult launch_line(CUfunction kernel, const Args& a, CUs
 
 }  // namespace
 
-CUresult load_step_kernel(StepType type, int gates, bool backward, CUfunction& kernel) {
+CUresult load_step_kernel(MapType type, int gates, bool backward, CUfunction& kernel) {
   const void* const entries[2][2][4] = {
       {TYPES(forward, 4), TYPES(forward, 5)}, {TYPES(backward, 4), TYPES(backward, 5)}};
   return load_kernel(entries[backward][gates - 4][int(type)], kernel);

@@ -95,7 +95,7 @@ template <int G, class C> __device__ __forceinline__ GatesOf<G, C> sum(GatesOf<G
   return a;
 }
 
-// What a scan has of each unit, for those of T.
+// Loads of a unit from maps of T.
 template <class T> struct OfUnits {
   using C = typename StepTraits<T>::Compute;
   static __device__ __forceinline__ C c0(const void* states, const StepUnit& u, int hidden) {
@@ -156,7 +156,8 @@ template <class T, int G> __device__ __forceinline__ void step_backward(const St
       d = cell_backward<ScalarMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      // From the cell below, and on to the cell above, by parity of the line: others read the one while it is written.
+      // The gradient comes from the cell below and goes on to the cell above, in two lines by parity: other threads
+      // read one line while the other is written.
       const int64_t cells = a.shape.geometry[u.direction].cells + 1, images = a.shape.images;
       auto slot = [&](int line, int cell) -> C& {
         const int64_t row = (int64_t(line & 1) * a.shape.directions + u.direction) * cells + cell;

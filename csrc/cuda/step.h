@@ -17,8 +17,6 @@
 
 namespace pixelrnn::cuda {
 
-enum class StepType { float32, float64, float16, bfloat16 };
-
 struct StepShape {
   int directions, images, pixels, hidden, taps;
   int line, first, active;             // the line, its first active cell, the number of them
@@ -54,7 +52,7 @@ struct StepBackwardArgs {
 };
 
 // Gives the kernel that the lines of one pass share, so that the loop over the lines looks nothing up.
-CUresult load_step_kernel(StepType, int gates, bool backward, CUfunction& kernel);
+CUresult load_step_kernel(MapType, int gates, bool backward, CUfunction& kernel);
 CUresult step_forward(CUfunction kernel, const StepForwardArgs&, CUstream);
 CUresult step_backward(CUfunction kernel, const StepBackwardArgs&, CUstream);
 

@@ -1,5 +1,5 @@
-// What a cell with two carries has in common with the cell above it, cell r - 1 of the line before, which another
-// thread computes: the state that comes from there, and its gradient that goes there.
+// The exchange of a cell with two carries and the cell above it, cell r - 1 of the line before, which another thread
+// computes: the state comes from there, and its gradient goes there.
 #pragma once
 #include "block.cuh"
 #include "lanes.cuh"
@@ -14,7 +14,7 @@ namespace pixelrnn::cuda {
 // An active cell's upper neighbour was active on the line before, or is the border: what else is there nobody uses.
 class UpStates {
  public:
-  // Of this thread's unit, whose border is c0; a block barrier has to follow.
+  // For this thread's unit, whose border is c0. A block barrier has to follow.
   __device__ __forceinline__ UpStates(const TilingOf<5>& s, const Place& at, float* edges, float c0)
       : in_front_(edges + at.group * s.units + at.slice * 8 + at.q),
         to_tile_(s.groups * s.units),
@@ -52,7 +52,7 @@ template <int N> class UpGradients {
   using Floats = Lanes<N>;
 
  public:
-  // Of this thread's units from `unit` on; a block barrier has to follow.
+  // For this thread's units from `unit` on. A block barrier has to follow.
   __device__ __forceinline__ UpGradients(const TilingOf<5>& s, const Place& at, float* memory, int unit)
       : own_(memory + unit), units_(s.units), to_other_line_(s.up_cells() * s.units) {
     for (int i = at.thread; i < 2 * to_other_line_; i += blockDim.x) memory[i] = 0;

@@ -13,7 +13,7 @@
 //   sizes      [B, 2] of int64               height and width of each image, in the top left corner of its map, clamped
 //   corners    of each direction, where it starts: 2 at the bottom plus 1 at the right
 //   diagonal   two taps, above and left; otherwise a row of an odd number of taps
-//   cell       a name of cells.h
+//   cell       the name of a NamedCell
 //   merge      "none"; "shift", the first direction plus the second one moved down by a row; "sum" of all directions
 //   path       of the CUDA kernels, see Path in ../cuda/path.h; tf32: their float32 products may be computed in it
 // Operands that are not said to have any strides are copied where they are not contiguous. scan.cpp has the outputs,
@@ -25,8 +25,8 @@
 #include <utility>
 #include <vector>
 
+#include "../formula.h"
 #include "../geometry.h"
-#include "cells.h"
 #include "checks.h"
 
 #define PIXELRNN_SCAN                                                                                             \
@@ -35,6 +35,29 @@
   "path=\"auto\", bool tf32=False"
 
 namespace pixelrnn {
+
+// A cell of a scan by its name (pixelrnn_ext/cells.py has the formulas).
+struct NamedCell {
+  const char* name;
+  int gates;
+  Formula formula;  // of five gates
+  double scale;
+  bool may_have_peepholes;
+};
+
+inline const NamedCell& cell_named(const std::string& name) {
+  static const NamedCell cells[] = {
+      {"pixelrnn", 4, Formula::kForget, 1, false},
+      {"stable", 5, Formula::kStable, 1, false},
+      {"graves", 5, Formula::kForget, 1, true},
+      {"halved", 5, Formula::kForget, 0.5, true},
+      {"leaky", 5, Formula::kLeaky, 1, false},
+      {"max", 5, Formula::kMax, 1, false},
+  };
+  for (const NamedCell& cell : cells)
+    if (name == cell.name) return cell;
+  STD_TORCH_CHECK(false, "scan: expected the name of a cell, got ", name);
+}
 
 // Takes the arguments of a call from the dispatcher's stack, one after the other.
 class Stack {

@@ -7,7 +7,6 @@
 
 #include "../cpu/column_program.h"
 #include "../cpu/range_coder.h"
-#include "../cpu/rounding.h"
 #include "operators.h"
 
 namespace pixelrnn {
@@ -64,7 +63,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) put_back(opened, *streams);
 }
 
-// Outputs, of each of `gates` gates, of a block of packed weights (../cpu/column_kernels.h).
+// Returns the outputs of each of `gates` gates in a block of packed weights (../cpu/kernels.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;

@@ -15,12 +15,36 @@
 #include "../cpu/scan.h"
 #include "arguments.h"
 #include "operators.h"
-#include "weights.h"
 
 namespace pixelrnn {
 namespace {
 
 constexpr int64_t kImagesOfShares[] = {1};  // the axis of images in [D, B, ...]
+
+// Weights [D, taps, h, gates, channels], or a bias [D, h, gates].
+template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
+  const auto s = t.strides();
+  return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}
+                      : cpu::Weights<T>{data, s[0], s[1], s[2], s[3], s[4]};
+}
+template <class T> cpu::Weights<const T> weights_in(const Optional& t) {
+  return t ? weights(in<T>(*t), *t) : cpu::Weights<const T>();
+}
+template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
+  return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
+}
+
+// Returns a new gradient, which the kernels write whole. It is zero where there are no cells to make it of, and has a
+// last axis of 0 where it is not wanted.
+Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
+  if (!wanted) sizes.back() = 0;
+  return cells.numel() ? kept(cells, sizes) : torch::stable::new_zeros(cells, sizes);
+}
+// Returns a new gradient of a weight, with the weight's strides.
+Tensor gradient_like(const Tensor& weight, const Tensor& cells) {
+  Tensor t = torch::stable::empty_like(weight);
+  return cells.numel() ? t : torch::stable::zero_(t);
+}
 
 // The arguments of one call, checked and in the form that the kernels take.
 struct Scan {

@@ -19,7 +19,7 @@ def step(name: str) -> int:
 
 
 def block(gates: int, dtype: torch.dtype) -> int:
-    """Returns how many outputs of each gate are in a block of packed weights (csrc/cpu/column_kernels.h)."""
+    """Returns how many outputs of each gate are in a block of packed weights (csrc/cpu/kernels.h)."""
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 

@@ -9,7 +9,6 @@
 #include "../../csrc/cpu/grid.h"
 #include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/range_coder.h"
-#include "../../csrc/cpu/rounding.h"
 
 namespace {
 

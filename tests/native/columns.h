@@ -2,7 +2,6 @@
 #pragma once
 #include "check.h"
 
-#include "../../csrc/cpu/column_kernels.h"
 #include "../../csrc/cpu/columns.h"
 
 namespace check {
@@ -40,7 +39,7 @@ inline int first_of(int channels, int colours, int colour) {  // as torch.tensor
   return channels / colours * colour + std::min(colour, channels % colours);
 }
 
-// Weights [channels of all taps][gates][outputs], packed as column_kernels.h says.
+// Weights [channels of all taps][gates][outputs], packed as kernels.h says.
 template <class T>
 std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs, int size) {
   const int blocks = (outputs + size - 1) / size;

@@ -1,7 +1,5 @@
-// Register tiles of run_columns (../column_kernels.h).
+// Register tiles of run_columns, and rounding (../kernels.h).
 #pragma once
-#include <type_traits>
-
 #include "../../cell.h"
 #include "../grid.h"
 #include "register_tile.h"
@@ -32,19 +30,12 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
 template <int most, class F> INLINE void tile_images(int64_t images, const F& tile) {
   for (int64_t image = 0; image < images;) {
     const int64_t tiles = (images - image + most - 1) / most, count = (images - image + tiles - 1) / tiles;
-    switch (count) {
-#define CASE(R)                                                             \
-  case R:                                                                   \
-    if constexpr (R <= most) tile(std::integral_constant<int, R>{}, image); \
-    break;
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
-#undef CASE
-    }
+    with_constant<most>(count, [&](auto r) { tile(r, image); });
     image += count;
   }
 }
 
-// What is written, as it is or on the grid: rounded are the products' sums, sigmoid and tanh, c and h.
+// Rounds results to the grid if on_grid: the sums of products, sigmoid and tanh, c and h.
 template <class T, bool on_grid> struct Written {
   using V = Vec<T>;
   static INLINE V rounded(V y) {
@@ -132,5 +123,19 @@ template <class T, bool on_grid> struct ColumnTiles {
 
   static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
+
+// Rounds numbers in place (round_to_grid of ../columns.h). `integral`: the power of two from which on every number is a
+// multiple of the grid's unit. A number below it gets its nearest multiple, ties to even, from a sum with `integral` of
+// its own sign.
+template <class T> void round(T* x, int64_t n, T integral, T limit) {
+  using Integer = typename Simd<T>::I;
+  const Integer sign = (Integer)(-Vec<T>{});
+  for (int64_t i = 0; i < n; i += lanes<T>) {
+    const Vec<T> y = load(x + i, n - i), size = (Vec<T>)((Integer)y & ~sign);
+    const Vec<T> large = (Vec<T>)((Integer)broadcast<T>(integral) | ((Integer)y & sign));
+    const Vec<T> rounded = size < integral ? (y + large) - large : y;
+    store(x + i, VectorMath<T>::clamp(rounded, limit), n - i);
+  }
+}
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

@@ -1,4 +1,4 @@
-// Register tiles of the convolution (../convolution_kernels.h).
+// Register tiles of the convolution (../kernels.h).
 #pragma once
 #include "register_tile.h"
 #include "simd.h"
@@ -6,7 +6,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Of a tile: many cells where a vector holds many outputs, more vectors where it holds few.
+// The size of a tile: many cells where a vector holds many outputs, more vectors where it holds few.
 #if PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16
 constexpr int kConvolutionVectors = 4, kConvolutionCells = kRows;
 #else
@@ -42,14 +42,8 @@ template <class T> struct ConvolutionTiles {
   }
   template <int N>
   static void convolve_block(const Rows<T>& rows, int i0, int count, int outputs, int o0, const T* w, bool relu, T* y) {
-    switch (count) {
-#define CASE(R) \
-  case R:       \
-    if constexpr (R <= kConvolutionCells) return convolution_tile<T, R, N>(rows, i0, outputs, o0, w, relu, y);
-      CASE(1)
-      CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
-#undef CASE
-    }
+    with_constant<kConvolutionCells>(
+        count, [&](auto r) { convolution_tile<T, r, N>(rows, i0, outputs, o0, w, relu, y); });
   }
 
   static constexpr ConvolutionKernels<T> kernels{

@@ -1,5 +1,7 @@
 // The tile that scan, convolution and columns are made of: sums of products that stay in registers.
 #pragma once
+#include <type_traits>
+
 #include "simd.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
@@ -7,6 +9,18 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 // Rows of a tile of four vectors, or of two where there are 16 registers. Five with NEON: 20 sums, 4 weights and the
 // values of 5 rows, which the compiler loads first, take 29 registers; with six rows two sums would live on the stack.
 constexpr int kRows = PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16 ? 5 : 6;
+
+// f(count) with the count, 1 to `most`, as an integral constant.
+template <int most, class F> INLINE void with_constant(int64_t count, const F& f) {
+  switch (count) {
+#define CASE(R) \
+  case R:       \
+    if constexpr (R <= most) return f(std::integral_constant<int, R>{});
+    CASE(1)
+    CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#undef CASE
+  }
+}
 
 // acc[R][N] += values j0 <= j < j1 at R places times N vectors of weights, `spacing` values from vector to vector and
 // `step` from channel to channel. Returns the weights behind them.

@@ -1,4 +1,4 @@
-// Register tiles of the scan (../scan_kernels.h).
+// Register tiles of the scan (../kernels.h).
 #pragma once
 #include "../../cell.h"
 #include "../../cell5.h"
@@ -18,8 +18,8 @@ template <int G> constexpr int kPassGates = G == 5 && kForwardGates == 4 ? 3 : k
 // Three gates leave registers for more cells, which use a weight more often.
 template <int G> constexpr int kForwardCells = kPassGates<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
-// What the next line needs is fetched a few cache lines at a time: all at once, there would be more misses than the
-// core can have under way.
+// The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
+// core can have in flight.
 
 // The four gates of unit `unit`, counted through the cells of a map: the fifth gates of the cells before lie between.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
@@ -223,26 +223,16 @@ template <class T, int G> struct ScanTiles {
     int64_t all = 0;
     for (int k = 0; k < rows.taps; ++k) all += rows.channels[k];
     const T* w = packed + block * all * G * L;
-    switch (count) {
-#define CASE(R) \
-  case R:       \
-    if constexpr (R <= kForwardCells<G>) return forward_tile<T, G, R>(rows, first, hidden, block * L, w, maps);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
-#undef CASE
-    }
+    with_constant<kForwardCells<G>>(
+        count, [&](auto r) { forward_tile<T, G, r>(rows, first, hidden, block * L, w, maps); });
   }
 
   template <int N>
   static void backward_block(
       const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
     const T* w = packed + (int64_t)block * rows.taps * G * hidden * N * L;
-    switch (count) {
-#define CASE(R) \
-  case R:       \
-    if constexpr (R * N <= 4 * kRows) return backward_tile<T, G, R, N>(rows, first, hidden, block * N * L, w, maps);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
-#undef CASE
-    }
+    constexpr int most = 4 * kRows / N < 8 ? 4 * kRows / N : 8;
+    with_constant<most>(count, [&](auto r) { backward_tile<T, G, r, N>(rows, first, hidden, block * N * L, w, maps); });
   }
   static void backward(
       const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {

@@ -6,7 +6,6 @@
 #pragma once
 #include "columns.h"
 #include "convolution.h"
-#include "rounding.h"
 #include "scan.h"
 #include "simd.h"
 #include "weight_gradient.h"

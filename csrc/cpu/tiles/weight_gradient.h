@@ -1,5 +1,6 @@
-// Register tiles of the weight gradients (../weight_gradient_kernels.h).
+// Register tiles of the weight gradients (../kernels.h).
 #pragma once
+#include "register_tile.h"
 #include "simd.h"
 #include "transposition.h"
 
@@ -58,23 +59,12 @@ template <class T> struct WeightGradientTiles {
       const int channels = rows.channels[k], tiles = (channels + most - 1) / most;
       for (int t = 0; t < tiles; ++t) {
         const int j0 = (int64_t)channels * t / tiles, j1 = (int64_t)channels * (t + 1) / tiles;
-        weight_rows<N>(j1 - j0, n, tap, j0, scratch, s + j0 * all_columns, all_columns);
+        with_constant<most>(
+            j1 - j0, [&](auto r) { weight_tile<T, r, N>(n, tap, j0, scratch, s + j0 * all_columns, all_columns); });
       }
       s += channels * all_columns;
     }
   }
-  template <int N>
-  static void weight_rows(int count, int n, const T* const* tap, int channel, const T* b, T* sum, int64_t columns) {
-    constexpr int most = N == 4 ? kWeightRows : 2 * kWeightRows;
-    switch (count) {
-#define CASE(R) \
-  case R:       \
-    if constexpr (R <= most) return weight_tile<T, R, N>(n, tap, channel, b, sum, columns);
-      CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-#undef CASE
-    }
-  }
-
   static void total(
       int sums, int64_t size, const T* sum, int64_t row, int columns, int channels, T* const* to, int64_t step) {
     alignas(64) T block[L * L] = {}, transposed[L * L];

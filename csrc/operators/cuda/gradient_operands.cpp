@@ -1,29 +1,12 @@
-#include "gradient_operands.h"
-
 #include <algorithm>
 
 #include "../../cuda/gradients.h"
-#include "../arguments.h"
 #include "device.h"
+#include "recurrence.h"
 #include "tensors.h"
 
 namespace pixelrnn::cuda {
 namespace {
-
-std::optional<MapType> map_type(ScalarType t) {
-  switch (t) {
-    case ScalarType::Float: return MapType::float32;
-    case ScalarType::Double: return MapType::float64;
-    case ScalarType::Half: return MapType::float16;
-    case ScalarType::BFloat16: return MapType::bfloat16;
-    default: return std::nullopt;
-  }
-}
-MapType checked_type(const Tensor& map) {
-  const std::optional<MapType> type = map_type(map.scalar_type());
-  STD_TORCH_CHECK(type, "scan: expected float32, float64, float16 or bfloat16, got ", map.scalar_type());
-  return *type;
-}
 
 // `values`: of all directions of a pixel.
 MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
@@ -52,7 +35,7 @@ Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64
   check_sizes("h0", h0, {h.size(3), h.size(4)}, h);
   STD_TORCH_CHECK(first >= 0 && count > 0 && first + count <= taps, "scan: expected taps below ", taps, ", got ", first,
       " to ", first + count - 1);
-  checked_type(h);
+  map_type(h.scalar_type());
   const OnDeviceOf device(h);
   h = prepared(h), h0 = prepared(h0), sizes = prepared(sizes);
   const int64_t images = h.size(0), height = h.size(1), width = h.size(2), directions = h.size(3), hidden = h.size(4);
@@ -68,7 +51,7 @@ Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps) {
   check_on_one_device("scan", "dx", dx, {{"sizes", sizes}});
   check_axes("dx", dx, "[D, B, H, W, G h]");
-  const MapType type = checked_type(dx);
+  const MapType type = map_type(dx.scalar_type());
   const OnDeviceOf device(dx);
   dx = prepared(dx), sizes = prepared(sizes);
   const int64_t directions = dx.size(0), images = dx.size(1), columns = dx.size(4);

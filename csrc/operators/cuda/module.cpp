@@ -25,11 +25,10 @@ std::string why_no_gpu() try {
   std::string why = "expected a GPU, but NVIDIA's driver sees none";
   for (int i = 0; i < count; ++i) {
     CUdevice device = 0;
-    int major = 0, minor = 0;
+    int capability = 0;
     check(d.cuDeviceGet(&device, i));
-    check(d.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device));
-    check(d.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device));
-    why = why_not_on(10 * major + minor);
+    check(capability_of(device, capability));
+    why = why_not_on(capability);
     if (why.empty()) return why;
   }
   return why;

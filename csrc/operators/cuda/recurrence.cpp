@@ -8,7 +8,6 @@
 #include "../../cuda/resident.h"
 #include "device.h"
 #include "scan.h"
-#include "steps.h"
 
 namespace pixelrnn::cuda {
 namespace {

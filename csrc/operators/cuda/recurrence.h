@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "../arguments.h"
-#include "gradient_operands.h"
 
 namespace pixelrnn::cuda {
 
@@ -21,10 +20,22 @@ struct RecurrenceGradients {
   Tensor dh = from.tensor(), c = from.tensor(), gates = from.tensor();
   ScanArguments scan{from};
 };
-// (dx, dc_left, dc_above). dx is [D, B, H, W, G h], and zero outside of the images. dc_left [D, B, chains, h] is the
-// gradient of c before each chain: the cells of a line, or the rows of the map where lines are diagonals. dc_above [D,
-// B, h] is the gradient of c above the first row, summed over the row; a cell of four gates has none, [D, 0, h].
+// Returns (dx, dc_left, dc_above). dx is [D, B, H, W, G h], and zero outside of the images. dc_left [D, B, chains, h]
+// is the gradient of c before each chain: the cells of a line, or the rows of the map where lines are diagonals.
+// dc_above [D, B, h] is the gradient of c above the first row, summed over the row; a cell of four gates has none, [D,
+// 0, h].
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
+
+// Operands of the matrix products for the gradients of weights and initial states (gradient_operands.cpp).
+//
+// Returns [D, B, H, W, count, h] of h [B, H, W, D, h]: the hidden state that tap first + k of each cell reads, which is
+// h0, or zero, outside of the image. sizes, corners and diagonal are those of a scan.
+Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
+    int64_t taps, int64_t first, int64_t count);
+
+// Returns [D, B, taps, G h] of dx [D, B, H, W, G h]: its sums over the cells of each image whose tap lies outside of
+// the image, in float32 at least.
+Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps);
 
 // Returns what the resident path would do, forward and backward, on a GPU of that compute capability (90 for 9.0; 0:
 // the current GPU). Where it cannot run the text starts with "step path: " and goes on with the reason.

@@ -43,9 +43,7 @@ Scan::Scan(const ScanArguments& a)
       peephole(prepared(a.peephole)),
       sizes(prepared(a.sizes)),
       path(a.path) {
-  STD_TORCH_CHECK(type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::Half ||
-                      type == ScalarType::BFloat16,
-      "scan: expected float32, float64, float16 or bfloat16, got ", type);
+  map_type(type);  // throws unless there are kernels for it
   check_lines(*this, diagonal);
 }
 

@@ -1,16 +1,9 @@
-#include "steps.h"
-
 #include <array>
+
+#include "scan.h"
 
 namespace pixelrnn::cuda {
 namespace {
-
-StepType step_type(ScalarType t) {
-  return t == ScalarType::Double     ? StepType::float64
-         : t == ScalarType::Half     ? StepType::float16
-         : t == ScalarType::BFloat16 ? StepType::bfloat16
-                                     : StepType::float32;
-}
 
 StepShape step_shape(const Scan& s, int line) {
   const Geometry g = s.geometry(0);  // all directions have the same window
@@ -71,7 +64,7 @@ void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Ten
                space = torch::stable::new_empty(x, {s.directions * rows * s.columns()});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
-  check(load_step_kernel(step_type(s.type), int(s.gates), false, kernel));
+  check(load_step_kernel(map_type(s.type), int(s.gates), false, kernel));
   for (int t = 0; t < g.lines; ++t) {
     const StepShape line = step_shape(s, t);
     const Tensor product = multiply_active(s, line, operand, matrix, space);
@@ -90,13 +83,14 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = torch::stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                space = torch::stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // Of every cell's carries; the one that goes up in two lines, by parity, of one cell more, below the last row.
+  // The gradients of every cell's carries. Those that go up are on two lines, by parity, which have one cell more,
+  // below the last row.
   Tensor left = torch::stable::new_zeros(c, {s.directions, rows, s.hidden}),
          up = torch::stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          above = torch::stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
-  check(load_step_kernel(step_type(s.type), int(s.gates), true, kernel));
+  check(load_step_kernel(map_type(s.type), int(s.gates), true, kernel));
   for (int t = g.lines - 1; t >= 0; --t) {
     const StepShape line = step_shape(s, t);
     Optional product;

@@ -1,4 +1,4 @@
-// What the operators of a GPU ask of their tensors, and how they report errors of CUDA.
+// Checks and preparation of the tensors of a GPU's operators, and how these report errors of CUDA.
 #pragma once
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../cuda/driver.h"
+#include "../../cuda/ragged.h"
 
 namespace pixelrnn::cuda {
 
@@ -29,7 +30,7 @@ inline std::string place(const Tensor& t) {
   const torch::stable::Device device = t.device();
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
-// Kernels of one device read the addresses of all: before anything else.
+// Checked first: a kernel launched on one device would dereference pointers of another.
 inline void check_on_one_device(const char* name, const char* first, const Tensor& tensor,
     std::initializer_list<std::pair<const char*, Optional>> others) {
   for (const auto& [other, t] : others)
@@ -37,9 +38,21 @@ inline void check_on_one_device(const char* name, const char* first, const Tenso
         " on ", place(tensor), " and ", other, " on ", place(*t));
 }
 
+// Throws in one sentence unless there are kernels for maps of the dtype.
+inline MapType map_type(torch::headeronly::ScalarType type) {
+  using torch::headeronly::ScalarType;
+  switch (type) {
+    case ScalarType::Float: return MapType::float32;
+    case ScalarType::Double: return MapType::float64;
+    case ScalarType::Half: return MapType::float16;
+    case ScalarType::BFloat16: return MapType::bfloat16;
+    default: STD_TORCH_CHECK(false, "scan: expected float32, float64, float16 or bfloat16, got ", type);
+  }
+}
+
 inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : nullptr; }
 
-// Contiguous, and aligned for 16-byte loads: a view may start anywhere.
+// Makes the tensor contiguous and 16-byte aligned. A view may start at any offset.
 inline Tensor prepared(const Tensor& t) {
   Tensor c = torch::stable::contiguous(t);
   return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? torch::stable::clone(c) : c;

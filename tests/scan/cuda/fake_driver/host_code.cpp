@@ -69,7 +69,7 @@ SCENARIO(the_loop_over_lines_only_launches) {
   StepForwardArgs args{};
   args.shape.directions = args.shape.images = args.shape.hidden = args.shape.active = 3;
   CUfunction kernel = nullptr;
-  SUCCEEDS(load_step_kernel(StepType::float64, 5, false, kernel));
+  SUCCEEDS(load_step_kernel(MapType::float64, 5, false, kernel));
   fake_forget();
   for (int line = 0; line < kLines; ++line) SUCCEEDS(step_forward(kernel, args, nullptr));
   EQUAL(fake_count("cuLaunchKernelEx step_forward_float64_5 grid 1 3 1 threads 256 shared 0 cluster 1 @1 "), kLines);
@@ -121,7 +121,7 @@ SCENARIO(a_thread_without_a_context) {
     Device device;
     EQUAL(current_device(device), CUDA_ERROR_INVALID_CONTEXT);
     CUfunction kernel = nullptr;
-    EQUAL(load_step_kernel(StepType::float32, 4, true, kernel), CUDA_ERROR_INVALID_CONTEXT);
+    EQUAL(load_step_kernel(MapType::float32, 4, true, kernel), CUDA_ERROR_INVALID_CONTEXT);
     SUCCEEDS(enter(0));
     run_everything(new_stream());
   });

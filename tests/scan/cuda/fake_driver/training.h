@@ -43,9 +43,9 @@ inline void run_lines(int gates, CUstream stream) {
   forward.shape.hidden = backward.shape.hidden = kHidden;
   forward.shape.active = backward.shape.active = 3;
   CUfunction kernel = nullptr;
-  SUCCEEDS(load_step_kernel(StepType::float32, gates, false, kernel));
+  SUCCEEDS(load_step_kernel(MapType::float32, gates, false, kernel));
   for (int line = 0; line < kLines; ++line) SUCCEEDS(step_forward(kernel, forward, stream));
-  SUCCEEDS(load_step_kernel(StepType::float32, gates, true, kernel));
+  SUCCEEDS(load_step_kernel(MapType::float32, gates, true, kernel));
   for (int line = 0; line < kLines; ++line) SUCCEEDS(step_backward(kernel, backward, stream));
 }
 
