@@ -99,7 +99,6 @@ def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "c
 
 
 def _reason(error: Exception) -> str:
-    """Returns the message of an exception in one line."""
     image = need("PIL.Image")
     if isinstance(error, (image.DecompressionBombWarning, image.DecompressionBombError)):
         number = re.search(r"\d+", str(error))
