@@ -15,18 +15,17 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 class EagerRow:
     """Runs the steps at the columns of a row. The column is a tensor, so that one captured CUDA graph serves all."""
 
-    rows: Rows
-
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
-        self.rows, self._steps = rows, steps
-        self._column = torch.zeros(1, dtype=torch.int64, device=rows.device)
+        self.rows: Rows = rows
+        self.steps: list[Step] = steps
+        self.column: Tensor = torch.zeros(1, dtype=torch.int64, device=rows.device)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self) -> None:
-        self._column.fill_(self.rows.margin)
-        if self.rows.device.type == "cuda" and self._graph is None and self._steps:
+        self.column.fill_(self.rows.margin)
+        if self.rows.device.type == "cuda" and self._graph is None and self.steps:
             self._capture()
-        for _ in range(self.rows.width if self._steps else 0):
+        for _ in range(self.rows.width if self.steps else 0):
             self._graph.replay() if self._graph else self._pixel()
 
     def _capture(self) -> None:
@@ -36,7 +35,7 @@ class EagerRow:
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._pixel()  # the warm-up: a pixel that runs twice writes the same values twice
-                self._column.fill_(self.rows.margin)
+                self.column.fill_(self.rows.margin)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
@@ -44,16 +43,16 @@ class EagerRow:
             self._graph = graph
 
     def _pixel(self) -> None:
-        for step in self._steps:
+        for step in self.steps:
             _RUN[type(step)](self, step)
-        self._column += 1
+        self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
         """Returns the column at ``shift`` of a buffer, (N, channels)."""
-        return buffer.index_select(0, self._column + shift).squeeze(0)
+        return buffer.index_select(0, self.column + shift).squeeze(0)
 
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
-        buffer[:, :, start:stop].index_copy_(0, self._column, value.unsqueeze(0))
+        buffer[:, :, start:stop].index_copy_(0, self.column, value.unsqueeze(0))
 
     def rounded(self, x: Tensor) -> Tensor:
         """Rounds to the grid, if there is one."""

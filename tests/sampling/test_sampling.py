@@ -260,9 +260,9 @@ def test_a_pixel_may_run_twice(name, monkeypatch):
     """As it does where a CUDA graph is captured: the warm-up, then the first replay."""
 
     def every_pixel_twice(row):
-        for column in range(row.rows.width if row._steps else 0):
+        for column in range(row.rows.width if row.steps else 0):
             for _ in range(2):
-                row._column.fill_(row.rows.margin + column)
+                row.column.fill_(row.rows.margin + column)
                 row._pixel()
 
     model = make(name, "rgb", backend="reference")
