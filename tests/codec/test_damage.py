@@ -138,9 +138,13 @@ def growth(call, *arguments, **options):
     return peak() - before
 
 
-def forked(function, *arguments):
-    """Calls a function in a process in which 128 KiB and more go back to the system when they are freed."""
-    with multiprocessing.get_context("fork").Pool(1, LIBC.mallopt, (M_MMAP_THRESHOLD, 1 << 17)) as pool:
+def start():
+    torch.set_num_threads(1)
+    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # 128 KiB and more go back to the system when they are freed
+
+
+def in_a_new_process(function, *arguments):
+    with multiprocessing.get_context("spawn").Pool(1, start) as pool:
         return pool.apply(function, arguments)
 
 
@@ -156,7 +160,7 @@ def encoding_takes(kind, height, width):
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
     """One of which would take 128 bytes a value with 16 channels, and one of logits 2048."""
-    low, high = (forked(encoding_takes, kind, height, 150) for height in (230, 530))
+    low, high = (in_a_new_process(encoding_takes, kind, height, 150) for height in (230, 530))
     assert low > 16 * 230 * 150  # its intervals, at least
     assert high - low < 100 * 300 * 150 + (16 << 20)  # an allocator's
 
@@ -194,6 +198,6 @@ def decoding_takes(kind, n, height, width):
 )
 def test_decoding_takes_the_memory_that_is_allowed(kind, size):
     """Of a file that takes just that; within 10 %, and what the memory's own bookkeeping takes."""
-    allowed, taken = forked(decoding_takes, kind, *size)
+    allowed, taken = in_a_new_process(decoding_takes, kind, *size)
     assert allowed > 30 << 20
     assert taken <= 1.1 * allowed + (2 << 20)
