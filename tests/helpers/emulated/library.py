@@ -30,14 +30,17 @@ HOST = [
 ]
 
 
-def build(arch="sm_90", checks="race", by_nvcc=()):
-    """The path of the library, and its namespace. `by_nvcc`: the .cu files, by their stems, that nvcc compiles."""
-    namespace = "_".join(("pixelrnn", arch, checks, *by_nvcc))
+def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
+    """The path of the library, and its namespace. `by_nvcc`: the .cu files, by their stems, that nvcc compiles.
+    `step_kernels`: a file in place of step_kernels.cu."""
+    namespace = "_".join(("pixelrnn", arch, checks, *by_nvcc, *([step_kernels.stem] if step_kernels else [])))
     files = KERNELS
     if ONLY:
         few = build_cache.folder() / f"resident_{build_cache.hash_of(*ONLY)}.cu"
         build_cache.write(few, source_of(ONLY))
         files = [few, *(file for file in KERNELS if not file.stem.startswith("resident"))]
+    if step_kernels:
+        files = [step_kernels if file.name == "step_kernels.cu" else file for file in files]
     flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # the folder of kernels.cuh
     path = toolchain.library(
         namespace,
@@ -73,14 +76,14 @@ def _device_code(arch, kernels, flags):
     return path
 
 
-def load(arch="sm_90", checks="race", by_nvcc=()):
+def load(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
     """The namespace's operators (`ops`) and the emulator's controls (`emulator`)."""
-    return _load(arch, checks, by_nvcc)  # the same, however they are named
+    return _load(arch, checks, by_nvcc, step_kernels)  # the same, however they are named
 
 
 @cache
-def _load(arch, checks, by_nvcc):
-    path, namespace = build(arch, checks, by_nvcc)
+def _load(arch, checks, by_nvcc, step_kernels):
+    path, namespace = build(arch, checks, by_nvcc, step_kernels)
     torch.ops.load_library(path)
     fragment = torch.library.Library(namespace, "FRAGMENT")
     for name in ("scan", "scan_gradients"):

@@ -11,11 +11,13 @@ from functools import partial
 import pytest
 import torch
 
+from emulator import build_cache
 from helpers.emulated import library
 from helpers.kernels import kernels
 from helpers.scans import FAMILIES, Problem
 
 from ..bounds import EMULATED
+from ..gpus import Gpu
 from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
@@ -119,3 +121,28 @@ def test_every_mutant_is_caught(kernel):
     assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), (
         "not reached"
     )
+
+
+# The index of h in step.cuh, which lies joined, [images][pixels][directions][hidden], and wrong ones.
+JOINED = "((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit"
+WRONG = {
+    "the first direction's": JOINED.replace(" + direction)", ")"),
+    "the other direction's": JOINED.replace("+ direction)", "+ (s.directions - 1 - direction))"),
+    "not joined": "pixel * s.hidden + unit",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_index_of_the_joined_states_is_caught(wrong):
+    folder = library.CSRC / "cuda"
+    header, kernels = ((folder / name).read_text() for name in ("step.cuh", "step_kernels.cu"))
+    assert JOINED in header
+    source = header.replace(JOINED, WRONG[wrong]) + kernels.replace('#include "step.cuh"', "")
+    source = source.replace('#include "', f'#include "{folder}/')
+    path = build_cache.folder() / f"step_{build_cache.hash_of(source)}.cu"
+    build_cache.write(path, source)
+    loaded = library.load(step_kernels=path)
+    gpu = Gpu("sm_90", loaded.ops, "cpu", loaded.emulator)
+    for merge in ("none", "sum"):
+        with pytest.raises((AssertionError, RuntimeError)):
+            gpu.compare(Problem("fp32", "bilstm", 5, (2, 3, 4), merge=merge), "step")
