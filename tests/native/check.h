@@ -28,10 +28,6 @@ namespace cpu = pixelrnn::cpu;
 struct Deal { int shares, threads; };
 inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
-// The largest difference allowed, as a part of the largest value or of 0.1: a few small values may all be differences
-// of large ones.
-template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
-
 template <class T> inline constexpr const char* kTypeName = sizeof(T) == 4 ? "float" : "double";
 
 inline int64_t checks = 0;
@@ -56,7 +52,6 @@ inline void read_arguments(int argc, char** argv) {
 // Buffers are vectors of exactly their size, so that the address sanitizer sees a step beyond. Empty: not given.
 template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
-template <class T> std::vector<double> to_double(const std::vector<T>& v) { return {v.begin(), v.end()}; }
 
 inline std::mt19937_64& generator() {
   static std::mt19937_64 one(1);
@@ -98,22 +93,25 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
   return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-// Returns the largest difference, as a part of what kTolerance says.
+// The largest difference allowed between instruction sets, as a part of the largest value or of 0.1: a few small values
+// may all be differences of large ones.
+template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 template <class T>
-double check_close(
-    const char* name, const std::vector<T>& got, const std::vector<double>& expected, const std::string& where) {
-  if (got.size() != expected.size()) fail(where + ": " + name + " has the wrong size");
-  double largest = 0.1, error = 0;
+void check_close(
+    const std::string& name, const std::vector<T>& got, const std::vector<T>& expected, const std::string& where) {
+  double largest = 0.1;
   for (double value : expected) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < expected.size(); ++i) {
-    const double difference = std::abs(got[i] - expected[i]);
-    if (!(difference <= kTolerance<T> * largest))
+    const bool neither = std::isnan(got[i]) && std::isnan(expected[i]);
+    if (!neither && !(std::abs(double(got[i]) - expected[i]) <= kTolerance<T> * largest))
       fail(where + ": " + name + "[" + std::to_string(i) + "] is " + std::to_string(got[i]) + ", expected " +
            std::to_string(expected[i]));
-    error = std::max(error, difference / largest);
   }
   ++checks;
-  return error;
+}
+
+template <class T> bool has_nan(const std::vector<T>& values) {
+  return std::any_of(values.begin(), values.end(), [](T value) { return std::isnan(value); });
 }
 
 // Threads that wait for work: under the sanitizers, starting some for every call took longer than the calls. They end

@@ -1,11 +1,11 @@
-// Checks of the scan on a CPU (csrc/cpu) against a scalar implementation in double, cell by cell in image coordinates.
-// Each image of a batch is, to the bit, what it is alone.
-// No framework is needed, so this can run under the sanitizers: tests/native/test_checks.py builds and runs it.
+// Runs the scan on a CPU (csrc/cpu) without a framework, for the sanitizers and other compilers: test_checks.py
+// compares the bits of its outputs. That the numbers are right is for tests/scan/test_operators.py, on every
+// instruction set.
 //
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
 #include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/sweep.h"
-#include "scalar_scan.h"
+#include "scans.h"
 
 namespace {
 
@@ -68,19 +68,21 @@ struct Options {
   Merge merge;
   Extents extents;  // null: all images fill the map
   int input_channels, input_taps;
+  Lie lie;
   Given given;
 };
 const Options kOptions[] = {
-    {"x, h0, top right", {kTopRight}, Merge::kNone, nullptr, 0, 0, {true, false, true}},
-    {"x, top left, one empty", {kTopLeft}, Merge::kNone, one_empty, 0, 0, {true}},
-    {"input, bias, c0, peephole, bottom right, unlike", {kBottomRight}, Merge::kSum, unlike, 5, 3,
+    {"x, h0, top right", {kTopRight}, Merge::kNone, nullptr, 0, 0, kDense, {true, false, true}},
+    {"x, top left, one empty", {kTopLeft}, Merge::kNone, one_empty, 0, 0, kAsParameters, {true}},
+    {"input, bias, c0, peephole, bottom right, unlike", {kBottomRight}, Merge::kSum, unlike, 5, 3, kDense,
         {false, true, false, true, true}},
-    {"input, two directions, shifted", {kTopRight, kTopLeft}, Merge::kShift, nullptr, 3, 1, {}},
-    {"everything, two directions, shifted, unlike", {kTopLeft, kBottomRight}, Merge::kShift, unlike, 3, 3,
+    {"input, two directions, shifted", {kTopRight, kTopLeft}, Merge::kShift, nullptr, 3, 1, kAsParameters, {}},
+    {"everything, two directions, shifted, unlike", {kTopLeft, kBottomRight}, Merge::kShift, unlike, 3, 3, kDense,
         {true, true, true, true, true}},
-    {"input, states, two corners", {kTopRight, kBottomLeft}, Merge::kNone, unlike, 1, 1, {false, true, true, true}},
+    {"input, states, two corners", {kTopRight, kBottomLeft}, Merge::kNone, unlike, 1, 1, kAsParameters,
+        {false, true, true, true}},
     {"everything, every corner, unlike", {kTopLeft, kTopRight, kBottomLeft, kBottomRight}, Merge::kSum, unlike, 3, 1,
-        {true, true, true, true, true}},
+        kAsParameters, {true, true, true, true, true}},
 };
 
 Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
@@ -90,77 +92,7 @@ Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
   return s;
 }
 
-// Weights and their gradients may lie as a layer's parameters do: to the bit, all is the same.
-template <class T>
-std::vector<T> to_parameter(const Shape& s, const std::vector<T>& values, int taps, int channels) {
-  std::vector<T> out(values.size());
-  if (values.empty()) return out;
-  const auto from = weights(s, values.data(), taps, channels);
-  const auto to = weights(s, out.data(), taps, channels, kAsParameters);
-  for (int i = 0; i < s.directions; ++i)
-    for (int k = 0; k < taps; ++k)
-      for (int column = 0; column < s.columns(); ++column)
-        for (int c = 0; c < channels; ++c)
-          to.of(i, k).column(column, s.hidden)[c * to.channel] =
-              from.of(i, k).column(column, s.hidden)[c * from.channel];
-  return out;
-}
-template <class T>
-void check_parameters(
-    const Shape& s, const Inputs<T>& in, Outputs<T> dense, const Deal& d, int level, const std::string& where) {
-  Inputs<T> lying = in;
-  lying.weight = to_parameter(s, in.weight, s.taps, s.hidden);
-  lying.weight_ih = to_parameter(s, in.weight_ih, s.input_taps, s.input_channels);
-  lying.bias = to_parameter(s, in.bias, 1, 1);
-  Outputs<T> out = unwritten(s, in);
-  forward(s, lying, out, d, level, kAsParameters);
-  backward(s, lying, out, d, level, kAsParameters);
-  dense.dweight = to_parameter(s, dense.dweight, s.taps, s.hidden);
-  dense.dweight_ih = to_parameter(s, dense.dweight_ih, s.input_taps, s.input_channels);
-  dense.dbias = to_parameter(s, dense.dbias, 1, 1);
-  check_same_bits(named(of_pixels(s, out)), named(of_pixels(s, dense)), where + ", weights as parameters");
-}
-
-// Checks images that do not fill their maps.
-
-// Everything but the sums over images.
-template <class T>
-void check_alone(const Shape& s, const Inputs<T>& in, const Outputs<T>& batch, int level, const std::string& where) {
-  for (int b = 0; b < s.images; ++b) {
-    const Extent e = s.extents[b];
-    if (e.height == 0 || e.width == 0) continue;
-    Shape one = s;
-    one.images = 1, one.height = e.height, one.width = e.width, one.extents = nullptr;
-    Inputs<T> of_one = in;
-    of_one.input = image(s, b, in.input, of_input(s));
-    of_one.x = image(s, b, in.x, of_gates(s));
-    of_one.dh = image(s, b, in.dh, of_dh(s, in));
-    Outputs<T> alone = unwritten(one, of_one);
-    forward(one, of_one, alone, {1, 1}, level);
-    backward(one, of_one, alone, {1, 1}, level);
-    Outputs<T> of_batch;
-    of_batch.merged = image(s, b, batch.merged, of_merged(s));
-    of_batch.h = image(s, b, batch.h, of_h(s)), of_batch.c = image(s, b, batch.c, of_c(s));
-    of_batch.gates = image(s, b, batch.gates, of_gates(s)), of_batch.dx = image(s, b, batch.dx, of_gates(s));
-    of_batch.dinput = image(s, b, batch.dinput, of_input(s));
-    of_batch.dh0 = share_of(s, b, batch.dh0, s.hidden), of_batch.dc0 = share_of(s, b, batch.dc0, s.hidden);
-    of_batch.dpeephole = share_of(s, b, batch.dpeephole, in.peephole.empty() ? 0 : 4 * s.hidden);
-    check_same_bits(of_images(of_batch), of_images(alone), where + ", image " + std::to_string(b) + " alone");
-  }
-}
-
-template <class T> void check_zeros_outside(const Shape& s, Outputs<T> out, const std::string& where) {
-  const auto check_zero = [&](T value) {
-    if (!(value == 0)) fail(where + ": a map is not zero outside the images");
-  };
-  if (!out.merged.empty()) for_outside(s, out.merged, of_merged(s), check_zero);
-  for_outside(s, out.h, of_h(s), check_zero);
-  for_outside(s, out.dx, of_gates(s), check_zero);
-  for_outside(s, out.dinput, of_input(s), check_zero);
-  ++checks;
-}
-
-template <class T> double check_case(const Kind& kind, const Size& size, const Options& options) {
+template <class T> void check_case(const Kind& kind, const Size& size, const Options& options) {
   Shape s = shape_of(kind, size, options);
   std::vector<Extent> extents;
   for (int b = 0; options.extents && b < s.images; ++b) extents.push_back(options.extents(b, s.height, s.width));
@@ -176,25 +108,14 @@ template <class T> double check_case(const Kind& kind, const Size& size, const O
   if (given.x) for_outside(s, in.x, of_gates(s), poison);
   for_outside(s, in.dh, of_dh(s, in), poison);
   const std::string name = std::string(size.name) + ", " + options.name;
-  return check_scan(s, in, scalar_scan(s, in), kind.name, name,
-      [&](const Outputs<T>& out, const Deal& d, int level, const std::string& where) {
-        if (s.directions == 2) check_parameters(s, in, out, d, level, where);
-        if (!s.extents) return;
-        check_zeros_outside(s, out, where);
-        if (d.shares == 1) check_alone(s, in, out, level, where);
-      });
+  check_scan(s, in, kind.name, name, options.lie);
 }
 
 template <class T> void check_scans() {
-  for (const Kind& kind : kKinds) {
-    double error = 0;
-    const int64_t before = checks;
-    for (const Size& size : kSizes) {
-      if (short_list && !size.in_short_list) continue;
-      for (const Options& options : kOptions) error = std::max(error, check_case<T>(kind, size, options));
-    }
-    printf("%s, %s: %lld checks, largest error %.1e\n", kTypeName<T>, kind.name, (long long)(checks - before), error);
-  }
+  for (const Kind& kind : kKinds)
+    for (const Size& size : kSizes)
+      for (const Options& options : kOptions)
+        if (!short_list || size.in_short_list) check_case<T>(kind, size, options);
 }
 
 // Images of unlike sizes are dealt whole, in turn, to shares that have about as many pixels.

@@ -61,9 +61,9 @@ template <class T> struct Network {
   Row<T> image, wide, base, gates, c, h, addend, state, sum, logits_base, logits;
   Row<double> uniform;
   Flags known;
-  Row<int64_t> values, given;
+  Row<int64_t> values;
   std::vector<T> scaled;
-  std::vector<std::vector<T>> weights, packs;
+  std::vector<std::vector<T>> packs;
   std::vector<ColumnStep<T>> steps;
 
   // For the kernels of a level. On the grid (csrc/cpu/grid.h) all numbers are, and weights and states may be `larger`
@@ -86,8 +86,7 @@ template <class T> struct Network {
         logits(s, s.colours * s.levels, 0),
         uniform(s, s.colours, 0),
         known{std::vector<uint8_t>(image.values.size()), s.colours},
-        values(s, s.colours, 0),
-        given(s, s.colours, 0) {
+        values(s, s.colours, 0) {
     for (Row<T>* row : {&base, &gates}) row->values = numbers(row->values.size(), 1, 30);
     c.values = numbers(c.values.size(), std::min(larger, 256.), 14);
     for (Row<T>* row : {&h, &addend}) row->values = numbers(row->values.size(), 1, 14);
@@ -95,7 +94,7 @@ template <class T> struct Network {
     uniform.values = random<double>(uniform.values.size(), 1);
     for (size_t i = 0; i < known.values.size(); ++i) {
       uniform.values[i] = std::abs(uniform.values[i]), known.values[i] = i % 3 == 0;
-      given.values[i] = values.values[i] = known.values[i] ? int64_t(i) % levels() : 0;
+      values.values[i] = known.values[i] ? int64_t(i) % levels() : 0;
     }
     for (int i = 0; i < levels(); ++i) scaled.push_back(of_grid(T(2 * i) / T(levels() - 1) - 1, 14));
     for (int k = 0; k < s.colours; ++k) add_colour(k);
@@ -114,8 +113,8 @@ template <class T> struct Network {
     int channels = 0;
     for (const auto& tap : step.taps) channels += tap.channels;
     const int outputs = step.stop - step.start;
-    weights.push_back(numbers(int64_t(channels) * gates_ * outputs, larger / std::sqrt(channels + 1.), 16));
-    packs.push_back(packed(weights.back(), channels, gates_, outputs, gates_ == 1 ? blocks.outputs : blocks.units));
+    const auto weight = numbers(int64_t(channels) * gates_ * outputs, larger / std::sqrt(channels + 1.), 16);
+    packs.push_back(packed(weight, channels, gates_, outputs, gates_ == 1 ? blocks.outputs : blocks.units));
     steps.push_back(step);
   }
   void add_colour(int k) {

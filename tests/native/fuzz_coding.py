@@ -150,7 +150,8 @@ class Columns:
 
     def damage_code(self):
         code, i = self.code, chance.randrange(len(self.code) + 1)
-        number, old = chance.choice([awkward(), chance.randrange(len(self.tensors))]), chance.choice(code)
+        old = chance.choice(code)
+        number = chance.choice([awkward(), chance.randrange(len(self.tensors)), chance.choice(code)])
         self.code = chance.choice(
             [
                 [*code[:i], number, *code[i:]],
@@ -232,6 +233,7 @@ def main(library, calls):
     torch.manual_seed(0)
     reached = refused = 0
     for _ in range(int(calls)):
+        torch.ops.pixelrnn_ext.set_instruction_set(chance.randrange(3))  # that does nothing where this CPU lacks it
         call = new(chance.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
         for _ in range(chance.choice([0, 1, 1, 2, 3])):
             with suppress(*REFUSALS, IndexError, AttributeError):  # what is none, empty or damaged has not all forms
