@@ -31,6 +31,9 @@ def check(name, given, x, hidden, monkeypatch, **options):
     """Every backend, so that the oracle, which is slow, runs once."""
     bias, initial_state, has_gate_bias, ragged = GIVEN[given]
     layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
+    for key, parameter in layer.named_parameters():
+        if key.startswith("peephole"):  # larger ones amplify the last bit of a state, as in helpers/scans.py
+            parameter.data.mul_(0.5)
     gate_bias = torch.randn(len(x), gate_bias_channels(layer), *x.shape[2:]).double() if has_gate_bias else None
     sizes = ragged_sizes(len(x), *x.shape[2:]) if ragged else None
     maps = [m.requires_grad_() for m in (x, gate_bias) if m is not None]
