@@ -182,7 +182,7 @@ def plan():
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
         # USE_CUDA declares torch's stable access to the current stream. libtorch.so, which every torch has, brings the
         # libraries of a torch with CUDA into reach.
-        defines = ["-DUSE_CUDA", "-DPIXELRNN_BY_NAME"]
+        defines = ["-DUSE_CUDA"]
         link_more = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], defines, link_more))
     return libraries, {"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)}, build

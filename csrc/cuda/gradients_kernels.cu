@@ -1,12 +1,10 @@
-#include "entry.h"
 #include "gradients.cuh"
 
 #define GRADIENT_KERNEL(name, Args, body)                                                                  \
   extern "C" __global__ void __launch_bounds__(256) name(const __grid_constant__ pixelrnn::cuda::Args a) { \
     using namespace pixelrnn::cuda;                                                                        \
     body(a);                                                                                               \
-  }                                                                                                        \
-  PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
+  }
 
 GRADIENT_KERNEL(neighbours_2, NeighboursArgs, neighbours<uint16_t>)
 GRADIENT_KERNEL(neighbours_4, NeighboursArgs, neighbours<uint32_t>)

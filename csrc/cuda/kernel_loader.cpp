@@ -45,7 +45,7 @@ CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
 
 struct LoadedCode {
   std::map<const void*, CUmodule> modules;    // by the data of the code
-  std::map<const void*, CUfunction> kernels;  // by entry
+  std::map<const void*, CUfunction> kernels;  // by the address of the name
 };
 
 CUresult load(LoadedCode& loaded, const char* name, CUfunction& kernel) {
@@ -67,7 +67,7 @@ CUresult load(LoadedCode& loaded, const char* name, CUfunction& kernel) {
 
 }  // namespace
 
-CUresult load_kernel(const void* entry, CUfunction& kernel) {
+CUresult load_kernel(const char* name, CUfunction& kernel) {
   // By the context's number, which no later context gets. A context's address may be that of a destroyed one.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
@@ -75,12 +75,12 @@ CUresult load_kernel(const void* entry, CUfunction& kernel) {
   if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;  // of the current context
   const std::lock_guard<std::mutex> lock(mutex);
   LoadedCode& loaded = contexts[number];
-  if (const auto found = loaded.kernels.find(entry); found != loaded.kernels.end()) {
+  if (const auto found = loaded.kernels.find(name); found != loaded.kernels.end()) {
     kernel = found->second;
     return CUDA_SUCCESS;
   }
-  const CUresult error = load(loaded, static_cast<const char*>(entry), kernel);
-  if (!error) loaded.kernels[entry] = kernel;
+  const CUresult error = load(loaded, name, kernel);
+  if (!error) loaded.kernels[name] = kernel;
   return error;
 }
 

@@ -1,7 +1,6 @@
 // Defines the kernels of one format: the variants, and the packing of their weights.
 #pragma once
 #include "backward.cuh"
-#include "entry.h"
 #include "forward.cuh"
 #include "forward_images.cuh"
 #include "pack.cuh"
@@ -34,8 +33,7 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> __device
   extern "C" __global__ void bounds name(const __grid_constant__ pixelrnn::cuda::Args a) { \
     using namespace pixelrnn::cuda;                                                        \
     BODY(__VA_ARGS__(a);)                                                                  \
-  }                                                                                        \
-  PIXELRNN_DEFINE_ENTRY(name, pixelrnn::cuda::Args);
+  }
 #define PIXELRNN_PACK(name, F, G) PIXELRNN_KERNEL(name, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, G>)
 #define PIXELRNN_PACK_4(F) PIXELRNN_PACK(pack_##F, F, 4)
 #define PIXELRNN_PACK_5(F) PIXELRNN_PACK(pack5_##F, F, 5)

@@ -37,10 +37,10 @@ template <class Args> CUresult launch(CUfunction kernel, const Layout& layout, c
   void* list[] = {const_cast<Args*>(&args)};
   return driver().cuLaunchKernelEx(&launch.config, kernel, list, nullptr);
 }
-// Launches the kernel of an entry (entry.h).
-template <class Args> CUresult launch(const void* entry, const Layout& layout, const Args& args, CUstream stream) {
+// Launches the kernel of a name that lives as long as the process.
+template <class Args> CUresult launch(const char* name, const Layout& layout, const Args& args, CUstream stream) {
   CUfunction kernel = nullptr;
-  const CUresult error = load_kernel(entry, kernel);
+  const CUresult error = load_kernel(name, kernel);
   return error ? error : launch(kernel, layout, args, stream);
 }
 

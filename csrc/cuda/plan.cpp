@@ -6,14 +6,7 @@
 #include <initializer_list>
 #include <iterator>
 
-#include "entry.h"
 #include "estimate.h"
-
-#define FORWARD(G, name, ...) PIXELRNN_DECLARE_ENTRY(name);
-#define BACKWARD FORWARD
-PIXELRNN_KERNELS
-#undef FORWARD
-#undef BACKWARD
 
 namespace pixelrnn::cuda {
 namespace {
@@ -23,9 +16,9 @@ constexpr int64_t kMostOffset =
     1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
 
 #define FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND) \
-  {#name, name##_entry, Format::F, false, Kind::KIND, {REGISTERS, SHARED}, TILES, THREADS, G},
+  {#name, Format::F, false, Kind::KIND, {REGISTERS, SHARED}, TILES, THREADS, G},
 #define BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND) \
-  {#name, name##_entry, Format::F, true, Kind::KIND, {REGISTERS, SHARED}, UNITS, THREADS, G},
+  {#name, Format::F, true, Kind::KIND, {REGISTERS, SHARED}, UNITS, THREADS, G},
 const std::vector<Variant> kVariants = {PIXELRNN_KERNELS};
 #undef FORWARD
 #undef BACKWARD

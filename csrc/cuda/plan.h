@@ -28,7 +28,6 @@ struct Device {
 // One compiled kernel: a row of variants.csv.
 struct Variant {
   const char* name;
-  const void* entry;
   Format format;
   bool backward;
   Kind kind;

@@ -8,17 +8,7 @@
 #include <string>
 #include <tuple>
 
-#include "entry.h"
 #include "launch.h"
-
-#define PACK(F)                     \
-  PIXELRNN_DECLARE_ENTRY(pack_##F); \
-  PIXELRNN_DECLARE_ENTRY(pack5_##F)
-PACK(bf16);
-PACK(fp16);
-PACK(tf32);
-PACK(fp32);
-#undef PACK
 
 namespace pixelrnn::cuda {
 namespace {
@@ -55,7 +45,7 @@ int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int
   const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
   int found = 0;
   CUfunction kernel = nullptr;
-  CUresult error = load_kernel(v.entry, kernel);
+  CUresult error = load_kernel(v.name, kernel);
   if (!error && s.blocks > 1) error = driver().cuOccupancyMaxActiveClusters(&found, kernel, &one.config);
   if (!error && s.blocks == 1) {
     error = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&found, kernel, s.threads(), size_t(shared));
@@ -105,26 +95,26 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
 
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
   constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
-  const void* const entries[2][4] = {{pack_bf16_entry, pack_fp16_entry, pack_tf32_entry, pack_fp32_entry},
-      {pack5_bf16_entry, pack5_fp16_entry, pack5_tf32_entry, pack5_fp32_entry}};
+  constexpr const char* names[2][4] = {
+      {"pack_bf16", "pack_fp16", "pack_tf32", "pack_fp32"}, {"pack5_bf16", "pack5_fp16", "pack5_tf32", "pack5_fp32"}};
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),
                  ranks = unsigned(directions * a.tiling.blocks);
   Layout layout{std::clamp(most_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
   layout.blocks_z = ranks;
-  return launch(entries[a.tiling.gates == 5][int(a.tiling.format)], layout, a, stream);
+  return launch(names[a.tiling.gates == 5][int(a.tiling.format)], layout, a, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs& a, int directions, CUstream stream) {
-  return launch(p.variant->entry, layout(p, a.images, directions), a, stream);
+  return launch(p.variant->name, layout(p, a.images, directions), a, stream);
 }
 CUresult backward(const Plan& p, const BackwardArgs& a, int directions, CUstream stream) {
-  return launch(p.variant->entry, layout(p, a.images, directions), a, stream);
+  return launch(p.variant->name, layout(p, a.images, directions), a, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs5& a, int directions, CUstream stream) {
-  return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
+  return launch(p.variant->name, layout(p, a.scan.images, directions), a, stream);
 }
 CUresult backward(const Plan& p, const BackwardArgs5& a, int directions, CUstream stream) {
-  return launch(p.variant->entry, layout(p, a.scan.images, directions), a, stream);
+  return launch(p.variant->name, layout(p, a.scan.images, directions), a, stream);
 }
 
 }  // namespace pixelrnn::cuda

@@ -2,22 +2,7 @@
 
 #include <algorithm>
 
-#include "entry.h"
 #include "launch.h"
-
-#define STEP(name)                                  \
-  PIXELRNN_DECLARE_ENTRY(step_forward_##name##_4);  \
-  PIXELRNN_DECLARE_ENTRY(step_backward_##name##_4); \
-  PIXELRNN_DECLARE_ENTRY(step_forward_##name##_5);  \
-  PIXELRNN_DECLARE_ENTRY(step_backward_##name##_5)
-STEP(float32);
-STEP(float64);
-STEP(float16);
-STEP(bfloat16);
-#undef STEP
-#define TYPES(pass, gates)                                                       \
-  {step_##pass##_float32_##gates##_entry, step_##pass##_float64_##gates##_entry, \
-      step_##pass##_float16_##gates##_entry, step_##pass##_bfloat16_##gates##_entry}
 
 namespace pixelrnn::cuda {
 namespace {
@@ -32,9 +17,15 @@ template <class Args> CUresult launch_line(CUfunction kernel, const Args& a, CUs
 }  // namespace
 
 CUresult load_step_kernel(MapType type, int gates, bool backward, CUfunction& kernel) {
-  const void* const entries[2][2][4] = {
-      {TYPES(forward, 4), TYPES(forward, 5)}, {TYPES(backward, 4), TYPES(backward, 5)}};
-  return load_kernel(entries[backward][gates - 4][int(type)], kernel);
+#define TYPES(PASS, GATES)                                                                          \
+  {                                                                                                 \
+    "step_" PASS "_float32_" GATES, "step_" PASS "_float64_" GATES, "step_" PASS "_float16_" GATES, \
+        "step_" PASS "_bfloat16_" GATES                                                             \
+  }
+  constexpr const char* names[2][2][4] = {
+      {TYPES("forward", "4"), TYPES("forward", "5")}, {TYPES("backward", "4"), TYPES("backward", "5")}};
+#undef TYPES
+  return load_kernel(names[backward][gates - 4][int(type)], kernel);
 }
 CUresult step_forward(CUfunction kernel, const StepForwardArgs& a, CUstream stream) {
   return launch_line(kernel, a, stream);

@@ -1,12 +1,10 @@
-#include "entry.h"
 #include "step.cuh"
 
 #define KERNEL(pass, name, T, G, Args)                                             \
   extern "C" __global__ void __launch_bounds__(256)                                \
       step_##pass##_##name##_##G(const __grid_constant__ pixelrnn::cuda::Args a) { \
     pixelrnn::cuda::step_##pass<T, G>(a);                                          \
-  }                                                                                \
-  PIXELRNN_DEFINE_ENTRY(step_##pass##_##name##_##G, pixelrnn::cuda::Args);
+  }
 #define STEP(name, T)                            \
   KERNEL(forward, name, T, 4, StepForwardArgs)   \
   KERNEL(backward, name, T, 4, StepBackwardArgs) \

@@ -28,7 +28,7 @@ def load():
     import pybind11  # here, since tests on a GPU need no core, and nothing but torch, numpy and pytest
 
     includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
-    flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-DPIXELRNN_BY_NAME"]  # a kernel is its name
+    flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden"]
     command = [*COMPILER, *flags, *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
     # Python's own functions are found when it loads the module.

@@ -53,7 +53,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
         flags=flags,
         host_flags=[
             *(f"-I{folder}" for folder in (CSRC, *cpp_extension.include_paths())),
-            *("-DPIXELRNN_EMULATED", "-DPIXELRNN_BY_NAME", f"-DPIXELRNN_NAMESPACE={namespace}"),
+            *("-DPIXELRNN_EMULATED", f"-DPIXELRNN_NAMESPACE={namespace}"),
             "-DTORCH_TARGET_VERSION=0x020b000000000000",
         ],
         link_flags=[f"-L{path}" for path in cpp_extension.library_paths()] + ["-ltorch", "-ltorch_cpu", "-lc10"],

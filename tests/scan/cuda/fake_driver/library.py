@@ -42,7 +42,7 @@ needs_fake_driver = pytest.mark.skipif(why_not() is not None, reason=f"{why_not(
 
 
 def _objects(sources, flags):
-    command = ["g++", "-std=c++17", "-O0", "-g1", "-fPIC", "-pthread", "-DPIXELRNN_BY_NAME", *flags, "-c"]
+    command = ["g++", "-std=c++17", "-O0", "-g1", "-fPIC", "-pthread", *flags, "-c"]
     command += [f"-I{ROOT / 'csrc'}", "-isystem", _cuda_include()]
     return build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), sources)
 
