@@ -88,10 +88,9 @@ def test_without_compiled_kernels_it_is_the_same_file(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("RECURRENT", (px.functional.masked_conv2d,)),
-        *(("_PIXELS", pixels) for pixels in (1, 7, 68, 40 * 4, 2 * 40 * 4)),
+        pytest.param("RECURRENT", (px.functional.masked_conv2d,), id="steps"),
+        *(pytest.param("_PIXELS", pixels, id=f"{pixels}") for pixels in (1, 7, 68, 40 * 4, 2 * 40 * 4)),
     ],
-    ids=str,
 )
 def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps_and_of_bands(name, value, condition, monkeypatch):
     model = model_of("cnn", 3, 5, scale=20, condition_channels=2 if condition else 0)
