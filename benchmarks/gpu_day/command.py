@@ -95,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         if results.data["environment"]:
-            results.verdicts(verdicts(results.of("small", "large")))
+            if not options.report:
+                results.verdicts(verdicts(results.of("small", "large")))
             print(report.markdown(results))
     return 1 if day.failed or results.unsaved else 0

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-PENDING = ("running", "checked", "not run")  # a later run measures a provider of these statuses
+STARTED = ("running", "checked")
+PENDING = (*STARTED, "not run")  # a later run measures a provider of these statuses
 
 
 class Journal:
@@ -26,24 +27,29 @@ class Journal:
 class Results:
     """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
 
-    A measurement is the last line of a Journal about a provider. "failed" are pytest's lines on tests that failed.
+    A measurement is the last line of a Journal about a provider, or about the job itself, whose provider is None.
+    "failed" are pytest's lines on tests that failed.
     """
 
     def __init__(self, folder: Path):
-        """Goes on with what the folder already holds."""
+        """Reads what the folder already holds, and changes nothing there: a day may be running."""
         self.path, self.unsaved = folder / "results.json", None
         self.clear()
         if self.path.exists():
             self.data |= json.loads(self.path.read_text())
-        for journal in folder.glob("*.jsonl"):  # of a day that was killed
-            self.merge(journal.stem)
-            self.stop(journal.stem)
+            if any("job" not in m for m in self.data["measurements"]):
+                raise ValueError("the results of another version")
+        for journal in folder.glob("*.jsonl"):
+            self._take(journal.stem)
 
     def clear(self) -> None:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Drops the results of another card or source, which are not mixed with this one's."""
+        """Goes on where another day was killed. Drops results of another card or source, which are never mixed."""
+        for journal in self.path.parent.glob("*.jsonl"):
+            self.merge(journal.stem)
+            self.stop(journal.stem)
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
             self.clear()
@@ -65,17 +71,19 @@ class Results:
 
     def merge(self, part: str) -> None:
         """Takes over the lines that a part's process has written."""
-        journal = self.journal(part)
-        if journal.exists():
-            found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
-            for line in journal.read_text().splitlines():
-                with suppress(ValueError):  # the last line may be torn
-                    entry = {"part": part, **json.loads(line)}
-                    found[part, entry["job"], entry["provider"]] = entry
-            self.data["measurements"] = list(found.values())
+        if self.journal(part).exists():
+            self._take(part)
             self.save()
             if self.unsaved is None:
-                journal.unlink()
+                self.journal(part).unlink()
+
+    def _take(self, part: str) -> None:
+        found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
+        for line in self.journal(part).read_text().splitlines():
+            with suppress(ValueError):  # the last line may be torn
+                entry = {"part": part, **json.loads(line)}
+                found[part, entry["job"], entry["provider"]] = entry
+        self.data["measurements"] = list(found.values())
 
     def has(self, part: str, job) -> bool:
         """Returns whether a job was finished."""
@@ -90,7 +98,7 @@ class Results:
 
     def stop(self, part: str) -> None:
         """Marks the job and the providers at which a part was stopped as not run."""
-        self._settle([m for m in self.of(part) if m["status"] in PENDING[:2]], "not run", "stopped")
+        self._settle([m for m in self.of(part) if m["status"] in STARTED], "not run", "stopped")
 
     def fail(self, part: str, why: str) -> None:
         """Marks the providers that were running as failed, or the job where no provider was running."""

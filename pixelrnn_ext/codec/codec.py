@@ -281,7 +281,9 @@ class Codec:
 
     def _bytes_of_block(self, group: Group) -> int:
         """Returns the memory for decoding a stream, beside the images."""
-        return _block(group) * self._bytes_of_image(group.height, group.width)
+        # The condition of the block's images is selected from that of all images.
+        selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
+        return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
         self, group: Sized, streams: Streams, shares: list[tuple[int, int]], images: Tensor, report: Report

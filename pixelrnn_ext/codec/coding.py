@@ -138,9 +138,8 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_of_column + value
-        # A condition is selected for the images, made float64, and joined of parts or copied; so are the values where
-        # some are known.
-        maps = network.map_channels + (0 if condition is None else 3 * condition.shape[1])
+        # A condition is joined of parts, or copied; so are the values where some are known.
+        maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
         self.needs.append((Fraction(column * network.rows.margin), column * columns, pixel * pixels))

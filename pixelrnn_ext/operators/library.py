@@ -98,9 +98,8 @@ def _load(module: str, kernels: str) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    brought = (
-        _operators() - before
-    )  # empty where the process loaded the library before, as a reload of this module does
+    # Empty where the process loaded the library before, as a reload of this module does.
+    brought = _operators() - before
     if brought and (found := _hash_of_schemas(brought)) not in (None, SCHEMAS[module]):
         return (
             f"the {kernels} kernels beside the package are of other sources, expected operators {SCHEMAS[module]}, "

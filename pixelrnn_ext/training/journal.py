@@ -111,7 +111,7 @@ class Board:
         if self._writer is None:
             self._writer = need_tensorboard().SummaryWriter(str(self._folder / BOARD), purge_step=self._purge)
             self._purge = None
-        self._writer.add_scalar(f"{entry['unit']}/{entry['event']}", entry["score"], entry["step"])
+        self._writer.add_scalar(f"{entry.get('unit', 'score')}/{entry['event']}", entry["score"], entry["step"])
         if "images_per_second" in entry:
             self._writer.add_scalar("images per second", entry["images_per_second"], entry["step"])
         self._writer.flush()

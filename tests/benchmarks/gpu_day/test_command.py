@@ -1,6 +1,7 @@
 """The command of the GPU day and its parts, as far as they go without a GPU (benchmarks/gpu_day/command.py, day.py)."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import chain
@@ -188,14 +189,15 @@ def test_what_tells_most_comes_first(machine, gpu_day, tmp_path):
 def test_the_tests_are_all_that_need_a_gpu_and_none_twice():
     marked = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/*/**/test_*.py") if is_of_a_gpu(path)}
     check, others, sanitizer = TESTS.values()
-    (kernels, _), (folder, models, *ignored) = check, others
-    assert ignored == [f"--ignore={file}" for file in (kernels, *sanitizer)]
-    assert marked == {kernels, models, *sanitizer} | {path for path in marked if path.startswith(f"{folder}/")}
-    assert {kernels, *sanitizer} < marked
+    folder, models, *left_out = others
+    assert left_out == [*(f"--deselect={test}" for test in check), f"--ignore={sanitizer[0]}"]
+    assert all(path == models or path.startswith(f"{folder}/") for path in marked)
+    assert {models, *sanitizer, *(test.partition("::")[0] for test in check)} < marked
 
 
 def is_of_a_gpu(path):
-    return "\npytestmark = pytest.mark.cuda\n" in path.read_text()
+    """Returns whether a file is for a card alone, or takes the GPUs of tests/scan/cuda/gpus.py."""
+    return bool(re.search(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", path.read_text(), re.MULTILINE))
 
 
 def test_a_session_goes_on_where_it_was_interrupted(machine, gpu_day, tmp_path, capsys):

@@ -3,9 +3,10 @@
 import pytest
 
 from gpu_day import cost_table
-from helpers.kernels import KERNEL_LIST, every_kernel, kernel_list
+from helpers.kernels import KERNEL_LIST, every_kernel, kernel_list, variants
 
 from . import tables
+from .gpus import fits_some_size
 
 STALE = "expected the kernels of csrc/cuda/variants.csv: run `make kernels`"
 
@@ -16,6 +17,12 @@ def test_the_list_of_kernels_is_that_of_the_variants():
 
 def test_every_kernel_has_its_costs():
     assert [row.kernel for row in cost_table.read().rows] == [kernel.name for kernel in every_kernel()], STALE
+
+
+def test_one_variant_fits_no_hidden_size_and_all_others_run():
+    """Eight blocks have 64 units at least, whose weights are more than two pairs of tf32."""
+    everyone = [(gates, *variant) for gates in (4, 5) for variant in variants(gates)]
+    assert [variant for variant in everyone if not fits_some_size(*variant)] == [(4, "tf32", "2_1_256", 8)]
 
 
 def test_what_a_gpu_day_measured_stays():
