@@ -86,6 +86,9 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
         file.write('{"torn')
     results = Results(tmp_path)
     assert results.known("small", job) == {"a"} and not results.has("small", job)
+    assert (tmp_path / "small.jsonl").exists()  # the day may be running: --report only reads
+    results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
+    assert not (tmp_path / "small.jsonl").exists()
     assert {(m["status"], m["note"]) for m in results.of("small") if m["provider"] != "a"} == {stopped}
     # Without the time for its job a part is not finished.
     found = measured(tmp_path, str(job), "c", needed=40)
