@@ -61,5 +61,5 @@ def exp(k):
 
 
 def nearest_to_ties(name, count):
-    """The k > 0 whose values come nearest to a tie, in their order."""
-    return sorted(np.argsort(rounded(name)[1], kind="stable")[:count].tolist())
+    """The k > 0 whose values come nearest to a tie, the nearest one first."""
+    return np.argsort(rounded(name)[1], kind="stable")[:count].tolist()

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from pixelrnn_ext.codec import self_check
-
 from . import functions
 
 LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # in size: a clamped number, and what two of them differ by
@@ -40,11 +38,6 @@ NAMES = pytest.mark.parametrize("name", list(functions.COUNT))
 @pytest.mark.parametrize(("name", "distance"), [("sigmoid", 3.7e-14), ("tanh", 1.9e-10), ("exp", 1.5e-13)])
 def test_no_value_comes_nearer_to_a_tie_than_any_implementation_errs(name, distance):
     assert functions.rounded(name)[1].min() > distance
-
-
-@NAMES
-def test_the_self_check_asks_for_the_values_nearest_to_a_tie(name):
-    assert list(self_check.NEAREST[name]) == functions.nearest_to_ties(name, 32)
 
 
 @NAMES
