@@ -1,8 +1,8 @@
 """Damaged and forged files: an error of one sentence, in little time and memory, never images that were not sent."""
 
-import ctypes
-import multiprocessing
+import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
+from helpers import child
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.operators import library
 
@@ -121,38 +122,12 @@ def test_huge_images_are_refused_before_anything_is_made(sent):
                 sent.codec.decompress(file_of(*numbers, payload=payload, fingerprint=mark))
 
 
-LIBC = ctypes.CDLL(None)
-M_MMAP_THRESHOLD = -3
-
-
-def peak():
-    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
-
-
-def growth(call, *arguments, **options):
-    """Returns by how many bytes a call raises the peak of the process's memory."""
-    LIBC.malloc_trim(0)  # or else the call takes what was free already
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak()
-    call(*arguments, **options)
-    return peak() - before
-
-
-def start():
-    torch.set_num_threads(1)
-    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # 128 KiB and more go back to the system when they are freed
-
-
-def in_a_new_process(function, *arguments):
-    with multiprocessing.get_context("spawn").Pool(1, start) as pool:
-        return pool.apply(function, arguments)
-
-
-def encoding_takes(kind, height, width):
-    options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=1, head_channels=16)
-    codec = Codec(px.PixelCNN(**options) if kind == "pixelcnn" else px.PixelRNN(kind, **options))
-    codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
-    return growth(codec.compress, torch.zeros(1, 1, height, width, dtype=torch.uint8))
+def memory(*words):
+    """Returns what memory.py prints."""
+    command = [sys.executable, Path(__file__).with_name("memory.py"), *map(str, words)]
+    done = subprocess.run(command, env=child.environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -160,29 +135,9 @@ def encoding_takes(kind, height, width):
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
     """One of which would take 128 bytes a value with 16 channels, and one of logits 2048."""
-    low, high = (in_a_new_process(encoding_takes, kind, height, 150) for height in (230, 530))
+    low, high = (memory("encoding_takes", kind, height, 150) for height in (230, 530))
     assert low > 16 * 230 * 150  # its intervals, at least
     assert high - low < 100 * 300 * 150 + (16 << 20)  # an allocator's
-
-
-def decoding_takes(kind, n, height, width):
-    """Returns the memory that a file needs, as the sentence of a file that is too large says it, and what it takes."""
-    sizes, condition = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4), None
-    if kind == "diagonal":
-        model = px.PixelRNN("diagonal", **sizes | dict(hidden_channels=16, num_layers=2, head_channels=16))
-    elif kind == "multi-scale":
-        model = px.MultiScalePixelRNN("row", upsampling_channels=32, **sizes)
-    else:
-        model, condition = px.PixelRNN("row", condition_channels=10, **sizes), torch.zeros(n, 10, height, width)
-    codec = Codec(model)
-    images = torch.zeros(n, 1, height, width, dtype=torch.uint8)
-    file = codec.compress(images, condition, streams=1, batch_size=4 + n // 10)
-    with pytest.raises(ValueError) as raised:
-        codec.decompress(file, condition, max_bytes=1)
-    needed = int(str(raised.value).split()[-1])  # just as much: test_codec.py
-    few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
-    codec.decompress(codec.compress(*few), few[1])
-    return needed, growth(codec.decompress, file, condition, max_bytes=needed)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -197,6 +152,6 @@ def decoding_takes(kind, n, height, width):
 )
 def test_decoding_takes_the_memory_that_is_allowed(kind, size):
     """Of a file that takes just that; within 10 %, and what the memory's own bookkeeping takes."""
-    allowed, taken = in_a_new_process(decoding_takes, kind, *size)
+    allowed, taken = memory("decoding_takes", kind, *size)
     assert allowed > 30 << 20
     assert taken <= 1.1 * allowed + (2 << 20)

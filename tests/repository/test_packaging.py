@@ -81,7 +81,7 @@ def sdist(source, tmp_path):
 
 def test_sdist_holds_every_source(source, sdist):
     for top in ("csrc", "build_tools", "pixelrnn_ext"):
-        paths = [path.relative_to(source) for path in (source / top).rglob("*") if path.is_file()]
+        paths = [path.relative_to(source) for path in (source / top).rglob("*.*") if path.suffix != ".pyc"]
         missing = {path.as_posix() for path in paths if not (sdist / path).is_file()}
         assert paths and not missing, f"the sdist lacks {sorted(missing)}"
 

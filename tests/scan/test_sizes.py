@@ -79,7 +79,10 @@ def test_strided_and_expanded_inputs(backend):
     one = torch.randn(1, WIDTH, HEIGHT, 2, dtype=torch.float64).permute(0, 3, 2, 1).expand(3, -1, -1, -1)
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
-    assert torch.equal(layer(one, sizes), layer(one.contiguous(), sizes.contiguous()))
+    got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())
+    # The decomposition's products take strided operands by other code of the library, whose last bits may differ.
+    assert torch.equal(got, expected) or backend == "auto"
+    assert_close("output", expected, got, 1e-13)
 
 
 def test_sizes_that_nobody_has_checked_are_clamped():

@@ -1,0 +1,65 @@
+"""Prints the memory that coding takes, for test_damage.py: `python memory.py FUNCTION KIND SIZE...`.
+
+In a process of its own nothing is free that other tests have left.
+"""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+import pixelrnn_ext as px
+from pixelrnn_ext.codec import Codec
+
+LIBC = ctypes.CDLL(None)
+M_MMAP_THRESHOLD = -3
+
+
+def peak():
+    return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+
+def growth(call, *arguments, **options):
+    """Returns by how many bytes a call raises the peak of the process's memory."""
+    LIBC.malloc_trim(0)  # or else the call takes what was free already
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    call(*arguments, **options)
+    return peak() - before
+
+
+def encoding_takes(kind, height, width):
+    options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=1, head_channels=16)
+    codec = Codec(px.PixelCNN(**options) if kind == "pixelcnn" else px.PixelRNN(kind, **options))
+    codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
+    return growth(codec.compress, torch.zeros(1, 1, height, width, dtype=torch.uint8))
+
+
+def decoding_takes(kind, n, height, width):
+    """Returns the memory that a file needs, as the sentence of a file that is too large says it, and what it takes."""
+    sizes, condition = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4), None
+    if kind == "diagonal":
+        model = px.PixelRNN("diagonal", **sizes | dict(hidden_channels=16, num_layers=2, head_channels=16))
+    elif kind == "multi-scale":
+        model = px.MultiScalePixelRNN("row", upsampling_channels=32, **sizes)
+    else:
+        model, condition = px.PixelRNN("row", condition_channels=10, **sizes), torch.zeros(n, 10, height, width)
+    codec = Codec(model)
+    images = torch.zeros(n, 1, height, width, dtype=torch.uint8)
+    file = codec.compress(images, condition, streams=1, batch_size=4 + n // 10)
+    try:
+        codec.decompress(file, condition, max_bytes=1)
+    except ValueError as error:
+        needed = int(str(error).split()[-1])  # just as much: test_codec.py
+    few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
+    codec.decompress(codec.compress(*few), few[1])
+    return needed, growth(codec.decompress, file, condition, max_bytes=needed)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # 128 KiB and more go back to the system when they are freed
+    function, kind, *size = sys.argv[1:]
+    print(json.dumps(globals()[function](kind, *map(int, size))))
