@@ -40,7 +40,7 @@ SESSIONS = {
 SCANS, MODELS = "tests/scan/cuda", "tests/models/test_card.py"
 KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/card/test_sanitizer.py"
 CHECK = [KERNELS, f"{SCANS}/card/test_scan.py::test_a_masked_convolution", f"{MODELS}::test_a_training_step"]
-# What pytest runs, by part.
+# The arguments of pytest, by part.
 TESTS = {
     "check": CHECK,
     "tests": [SCANS, MODELS, *(f"--deselect={test}" for test in CHECK), f"--ignore={SANITIZER}"],

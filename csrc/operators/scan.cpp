@@ -63,7 +63,8 @@ struct Scan {
     make_contiguous(a.input, a.x, a.h0, a.c0, a.peephole, a.sizes);
     shape = {int(sizes.directions), int(sizes.images), int(sizes.height), int(sizes.width), int(sizes.hidden),
         a.diagonal, {}, int(sizes.taps), int(sizes.channels), int(sizes.input_taps), int(a.input_kernel), cell.gates};
-    std::ranges::copy(read_corners(a.corners, sizes.directions), shape.corner);
+    const auto corners = read_corners(a.corners, sizes.directions);
+    std::copy(corners.begin(), corners.end(), shape.corner);
     if (!a.sizes) return;
     const int64_t* size = in<int64_t>(*a.sizes);
     for (int64_t b = 0; b < sizes.images; ++b, size += 2)
