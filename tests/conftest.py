@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch._functorch.config
 
 from core import core  # noqa: F401  (pytest finds the fixture here)
 
@@ -28,9 +27,12 @@ def pytest_sessionstart(session):
     if hasattr(session.config, "workerinput") and "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
         torch.set_num_threads(1)
-    # torch keeps graphs on the disk by keys that leave out an operator's rules: it would take a graph of other rules.
-    torch._functorch.config.enable_autograd_cache = False
-    os.environ["TORCHINDUCTOR_AUTOGRAD_CACHE"] = "0"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_of_this_run(tmp_path_factory):
+    """The keys by which torch stores graphs lack an operator's rules and ATEN_CPU_CAPABILITY: it loads wrong ones."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 
 @pytest.fixture(autouse=True)
