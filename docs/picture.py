@@ -1,4 +1,5 @@
-"""README's picture: what a layer sees, and in which order it computes. `python docs/picture.py` writes layers.svg."""
+"""Draws layers.svg (what a layer sees, and in which order it computes) and exchange.svg (how two blocks of a CUDA
+cluster exchange a line). `python docs/picture.py` writes both."""
 
 from pathlib import Path
 
@@ -115,22 +116,75 @@ def wavefront(panel):
     return parts + titled(panel, "The wavefront", "a diagonal is computed at once:", "H + W - 1 steps instead of H x W")
 
 
-def picture():
-    width = 2 * LEFT + 3 * WIDTH * SIDE + 2 * GAP
-    height = TOP + HEIGHT * SIDE + 44
+def svg(width, height, title, parts):
     return "\n".join(
         [
             '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
             f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-            "<title>What a Row LSTM and a Diagonal BiLSTM see, and the wavefront</title>",
+            f"<title>{title}</title>",
             f"<style>{STYLE}</style>",
-            *row_lstm(0),
-            *diagonal_bilstm(1),
-            *wavefront(2),
+            *parts,
             "</svg>\n",
         ]
     )
 
 
+def layers():
+    width = 2 * LEFT + 3 * WIDTH * SIDE + 2 * GAP
+    height = TOP + HEIGHT * SIDE + 44
+    title = "What a Row LSTM and a Diagonal BiLSTM see, and the wavefront"
+    return svg(width, height, title, [*row_lstm(0), *diagonal_bilstm(1), *wavefront(2)])
+
+
+# The example in kernels.md: a caption, the line of states in buffers A and B (None: h0), and the buffer that is pushed.
+STAGES = (
+    ("Before line 0: both buffers hold h0, and the blocks meet once", (None, None), None),
+    ("Line 0: each block reads A, computes its units, writes them into B and pushes them", (None, 0), 1),
+    ("Line 1: each block reads B once it is whole; no line follows, so nothing is pushed", (None, 0), None),
+)
+UNITS, BUFFER, STAGE, BETWEEN = 104, 26, 96, 120  # widths and heights in pixels
+
+
+def arrow(begin, end, y, kind):
+    """A horizontal arrow; its tip is at ``end``."""
+    back = -8 if end > begin else 8
+    return (
+        f'<path class="{kind}" d="M{begin},{y - 1} H{end + back} v-4 L{end},{y} L{end + back},{y + 5} v-4 H{begin} z"/>'
+    )
+
+
+def buffer(x, y, name, line):
+    """Both blocks' units in one buffer."""
+    parts = [f'<text x="{x - 16}" y="{y + 18}">{name}</text>']
+    for owner, colour in enumerate(("forth", "back")):
+        kind, words, on = ("unseen", "h0", "") if line is None else (colour, f"h of line {line}", " on")
+        left = x + owner * UNITS
+        parts.append(f'<rect class="{kind}" x="{left}" y="{y}" width="{UNITS - 2}" height="{BUFFER}" rx="3"/>')
+        parts.append(f'<text class="step{on}" x="{left + UNITS // 2}" y="{y + 17}">{words}</text>')
+    return parts
+
+
+def exchange():
+    blocks = LEFT + 16, LEFT + 16 + 2 * UNITS + BETWEEN
+    parts = []
+    for block, x in enumerate(blocks):
+        parts.append(f'<text class="title" x="{x}" y="18">Block {block}: units {8 * block} to {8 * block + 7}</text>')
+    for stage, (caption, lines, pushed) in enumerate(STAGES):
+        top = 48 + stage * STAGE
+        parts.append(f'<text x="{LEFT}" y="{top}">{caption}</text>')
+        for row, (name, line) in enumerate(zip("AB", lines)):
+            for x in blocks:
+                parts += buffer(x, top + 10 + row * (BUFFER + 2), name, line)
+        if pushed is not None:
+            y = top + 10 + pushed * (BUFFER + 2) + BUFFER // 2
+            ends = blocks[0] + 2 * UNITS + 6, blocks[1] - 24
+            parts += [arrow(*ends, y - 6, "forth"), arrow(*reversed(ends), y + 6, "back")]
+    width, height = blocks[1] + 2 * UNITS + LEFT, 48 + len(STAGES) * STAGE - 20
+    return svg(width, height, "Two blocks of a cluster exchange the hidden states of a line", parts)
+
+
+PICTURES = {"layers.svg": layers, "exchange.svg": exchange}
+
 if __name__ == "__main__":
-    Path(__file__).with_name("layers.svg").write_text(picture())
+    for name, draw in PICTURES.items():
+        Path(__file__).with_name(name).write_text(draw())

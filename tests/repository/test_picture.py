@@ -1,4 +1,4 @@
-"""README's picture is what docs/picture.py draws, and what it says is true of the layers."""
+"""The pictures are what docs/picture.py draws, and what README's picture says is true of the layers."""
 
 import runpy
 
@@ -13,8 +13,9 @@ PICTURE = runpy.run_path(str(DOCS / "picture.py"))
 HEIGHT, WIDTH = PICTURE["HEIGHT"], PICTURE["WIDTH"]
 
 
-def test_the_picture_is_up_to_date():
-    assert (DOCS / "layers.svg").read_text() == PICTURE["picture"](), "python docs/picture.py draws it anew"
+@pytest.mark.parametrize("name", PICTURE["PICTURES"])
+def test_a_picture_is_up_to_date(name):
+    assert (DOCS / name).read_text() == PICTURE["PICTURES"][name](), "python docs/picture.py draws it anew"
 
 
 def seen(layer, pixel):
