@@ -69,7 +69,7 @@ def square(panel, cell, kind):
 
 
 def lower_half(panel, cell, kind):
-    """Of a square: its pixel is one that both directions see."""
+    """Marks a pixel that both directions see."""
     x, y = corner(panel, cell)
     side = SIDE - 2
     return f'<path class="{kind}" d="M{x + side - 2},{y + 2} V{y + side - 3} a3,3 0 0 1 -3,3 H{x + 2} z"/>'
