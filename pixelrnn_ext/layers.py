@@ -1,5 +1,6 @@
 """The layers of PixelRNN as modules (sections 3.2 to 3.4 of the paper), used like torch.nn.Conv2d."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,9 +9,61 @@ from torch.types import Device
 
 from . import functional
 from ._arguments import check_dtype, check_odd, integers, odd_sides
-from ._recurrent import Recurrent
 from .masks import check_colour_groups, check_recurrent_mask_type
 from .operators import backends
+
+
+class Recurrent(nn.Module):
+    """Holds the parameters of recurrent layers, whose names end in the direction's suffix."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        suffixes: Iterable[str],
+        *,
+        gates: int,
+        taps: int,
+        kernel_size: int = 1,
+        peepholes: bool = False,
+        bias: bool,
+        initial_state: str,
+        backend: str,
+        device: Device,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        if initial_state not in ("zero", "learned"):
+            raise ValueError(f"expected initial_state to be 'zero' or 'learned', got {initial_state!r}")
+        backends.check_name(backend)
+        check_dtype("dtype", dtype)
+        self.in_channels: int = in_channels
+        self.hidden_channels: int = hidden_channels
+        self.initial_state: str = initial_state
+        self.backend: str = backend
+        learned, rows = initial_state == "learned", gates * hidden_channels
+
+        def parameter(wanted: bool, *size: int) -> nn.Parameter | None:
+            return nn.Parameter(torch.empty(size, device=device, dtype=dtype)) if wanted else None
+
+        for suffix in suffixes:
+            self.register_parameter("weight_ih" + suffix, parameter(True, rows, in_channels, 1, kernel_size))
+            self.register_parameter("weight_hh" + suffix, parameter(True, rows, hidden_channels, taps))
+            self.register_parameter("bias" + suffix, parameter(bias, rows))
+            self.register_parameter("h0" + suffix, parameter(learned, hidden_channels))
+            self.register_parameter("c0" + suffix, parameter(learned, hidden_channels))
+            if peepholes:
+                self.register_parameter("peephole" + suffix, parameter(True, 4, hidden_channels))
+
+    def reset_parameters(self) -> None:
+        """Draws weights and biases uniformly in +-1/sqrt(hidden_channels), as torch.nn.LSTM does. Learned initial
+        states and peepholes start at zero."""
+        bound = self.hidden_channels**-0.5
+        for name, parameter in self.named_parameters(recurse=False):
+            if name.startswith(("h0", "c0", "peephole")):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.uniform_(parameter, -bound, bound)
 
 
 class _LineLSTM(Recurrent):
@@ -57,23 +110,24 @@ class _LineLSTM(Recurrent):
         self.reset_parameters()
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.hidden_channels}"]
-        if self.kernel_size != 1:
-            parts.append(f"kernel_size={self.kernel_size}")
-        parts += [f"image_channels={self.image_channels}", f"mask_type={self.mask_type!r}"]
-        if self.bias is None:
-            parts.append("bias=False")
-        parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
-        return ", ".join(parts)
-
-    def _options(self, gate_bias: Tensor | None, sizes: Tensor | None) -> dict[str, Any]:
-        return dict(
-            gate_bias=gate_bias,
-            sizes=sizes,
-            mask_type=self.mask_type,
-            image_channels=self.image_channels,
-            backend=self.backend,
+        width = "" if self.kernel_size == 1 else f", kernel_size={self.kernel_size}"
+        bias = "" if self.bias is not None else ", bias=False"
+        return (
+            f"{self.in_channels}, {self.hidden_channels}{width}, image_channels={self.image_channels}, "
+            f"mask_type={self.mask_type!r}{bias}, initial_state={self.initial_state!r}, backend={self.backend!r}"
         )
+
+    def _arguments(self, gate_bias: Tensor | None, sizes: Tensor | None) -> dict[str, Any]:
+        """Returns the arguments of the layer's function, without the input."""
+        names = ("weight_ih", "weight_hh", "bias", "h0", "c0")
+        return {
+            **{name + suffix: getattr(self, name + suffix) for suffix in self._suffixes for name in names},
+            "gate_bias": gate_bias,
+            "sizes": sizes,
+            "mask_type": self.mask_type,
+            "image_channels": self.image_channels,
+            "backend": self.backend,
+        }
 
 
 class RowLSTM(_LineLSTM):
@@ -83,9 +137,7 @@ class RowLSTM(_LineLSTM):
     ``mask_type=None`` the layer is torch.nn.LSTM applied down every column.
 
     The backward pass reads the output, so an activation after this layer must not work in place: ``nn.ReLU()``, not
-    ``nn.ReLU(inplace=True)``.
-
-    Equivalent to: ``functional.row_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
+    ``nn.ReLU(inplace=True)``. The layer is :func:`pixelrnn_ext.functional.row_lstm` of its parameters.
 
     Args:
         in_channels: channels of the input.
@@ -98,8 +150,8 @@ class RowLSTM(_LineLSTM):
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
-    Its parameters: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden, hidden, k) with the taps from left
-    to right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden); gates in the order i, f, g, o.
+    Its parameters, gates in the order i, f, g, o: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden,
+    hidden, k) with the taps from left to right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden).
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -134,13 +186,9 @@ class RowLSTM(_LineLSTM):
 
         Args:
             input: (N, in_channels, H, W).
-            gate_bias: added to the input-to-state map; broadcastable to (N, 4 * hidden, H, W).
-            sizes: (N, 2) of integers, the height and width of each image, see
-                :func:`pixelrnn_ext.functional.row_lstm`.
+            gate_bias, sizes: as in :func:`pixelrnn_ext.functional.row_lstm`.
         """
-        return functional.row_lstm(
-            input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, **self._options(gate_bias, sizes)
-        )
+        return functional.row_lstm(input, **self._arguments(gate_bias, sizes))
 
 
 class DiagonalLSTM(_LineLSTM):
@@ -149,9 +197,8 @@ class DiagonalLSTM(_LineLSTM):
     A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
     swapped; the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
 
-    The backward pass reads the output: see :class:`RowLSTM`.
-
-    Equivalent to: ``functional.diagonal_lstm(x, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, ...)``.
+    The backward pass reads the output: see :class:`RowLSTM`. The layer is
+    :func:`pixelrnn_ext.functional.diagonal_lstm` of its parameters.
 
     Args:
         in_channels, hidden_channels: as in :class:`RowLSTM`.
@@ -190,10 +237,7 @@ class DiagonalLSTM(_LineLSTM):
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
         """Runs the layer. Arguments as in :meth:`RowLSTM.forward`."""
-        options = self._options(gate_bias, sizes)
-        return functional.diagonal_lstm(
-            input, self.weight_ih, self.weight_hh, self.bias, self.h0, self.c0, reverse=self.reverse, **options
-        )
+        return functional.diagonal_lstm(input, reverse=self.reverse, **self._arguments(gate_bias, sizes))
 
     def extra_repr(self) -> str:
         return super().extra_repr() + f", reverse={self.reverse}"
@@ -254,20 +298,7 @@ class DiagonalBiLSTM(_LineLSTM):
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
         """Runs the layer. Arguments as in :meth:`RowLSTM.forward`, with ``gate_bias`` broadcastable to (N, 8 * hidden,
         H, W), the left direction's channels first."""
-        return functional.diagonal_bilstm(
-            input,
-            self.weight_ih,
-            self.weight_hh,
-            self.weight_ih_reverse,
-            self.weight_hh_reverse,
-            self.bias,
-            self.bias_reverse,
-            self.h0,
-            self.c0,
-            self.h0_reverse,
-            self.c0_reverse,
-            **self._options(gate_bias, sizes),
-        )
+        return functional.diagonal_bilstm(input, **self._arguments(gate_bias, sizes))
 
 
 class MaskedConv2d(nn.Module):
@@ -277,9 +308,7 @@ class MaskedConv2d(nn.Module):
     undo it.
 
     The backward pass reads the output only where the layer has its own ReLU. Without it an activation after this layer
-    may work in place.
-
-    Equivalent to: ``functional.masked_conv2d(x, self.weight, self.bias, self.mask_type, ...)``.
+    may work in place. The layer is :func:`pixelrnn_ext.functional.masked_conv2d` of its parameters.
 
     Args:
         in_channels, out_channels: channels of the input and of the output.
@@ -340,12 +369,9 @@ class MaskedConv2d(nn.Module):
         self.image_channels: int = image_channels
         self.activation: str | None = activation
         self.backend: str = backend
-        self.weight: nn.Parameter = nn.Parameter(
-            torch.empty(out_channels, in_channels, *size, device=device, dtype=dtype)
-        )
-        self.register_parameter(
-            "bias", nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
-        )
+        weight = torch.empty(out_channels, in_channels, *size, device=device, dtype=dtype)
+        self.weight: nn.Parameter = nn.Parameter(weight)
+        self.register_parameter("bias", nn.Parameter(weight.new_empty(out_channels)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -364,9 +390,8 @@ class MaskedConv2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        parts += [f"mask_type={self.mask_type!r}", f"image_channels={self.image_channels}"]
-        if self.bias is None:
-            parts.append("bias=False")
-        parts += [f"activation={self.activation!r}", f"backend={self.backend!r}"]
-        return ", ".join(parts)
+        bias = "" if self.bias is not None else ", bias=False"
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, mask_type={self.mask_type!r}, "
+            f"image_channels={self.image_channels}{bias}, activation={self.activation!r}, backend={self.backend!r}"
+        )

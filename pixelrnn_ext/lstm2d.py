@@ -10,9 +10,9 @@ from torch.types import Device
 
 from . import functional
 from ._arguments import integers
-from ._recurrent import Recurrent
 from .cells import CELLS, check_cell, check_peepholes
 from .directions import SUFFIXES, Direction2d, check_merge, corners_of
+from .layers import Recurrent
 
 
 class LSTM2d(Recurrent):
@@ -22,19 +22,18 @@ class LSTM2d(Recurrent):
     image. Nothing is masked and nothing shifted: the layer is for images that are read, not for images that are drawn
     pixel by pixel. Images of a batch may have different sizes.
 
-    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``. An activation after this layer must
-    then not work in place: ``nn.ReLU()``, not ``nn.ReLU(inplace=True)``.
+    The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``: see
+    :class:`pixelrnn_ext.layers.RowLSTM`.
 
-    Equivalent to: ``functional.lstm2d(x, [functional.Direction2d(self.weight_ih, self.weight_hh, ...), ...], ...)``.
-    With ``cell="pixelrnn", directions=1`` the layer is a :class:`pixelrnn_ext.layers.DiagonalLSTM` with
-    ``mask_type=None``. With ``cell="pixelrnn", directions=("tl", "tr"), merge=None`` it returns the two maps that a
-    :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The state_dicts of both load.
+    The layer is :func:`pixelrnn_ext.functional.lstm2d` of its parameters. With ``cell="pixelrnn", directions=1`` it is
+    a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``. With ``cell="pixelrnn", directions=("tl",
+    "tr"), merge=None`` it returns the two maps that a :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The
+    state_dicts of both load.
 
     Args:
         in_channels: channels of the input.
         hidden_channels: channels of each direction's state.
-        cell: ``"stable"``, ``"graves"``, ``"halved"``, ``"leaky"``, ``"max"`` or ``"pixelrnn"``, see
-            :func:`pixelrnn_ext.functional.lstm2d`.
+        cell: a cell of :func:`pixelrnn_ext.functional.lstm2d`.
         directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of different corners.
         merge: ``"concat"``, ``"sum"``, ``"mean"``, or None for (N, D, hidden_channels, H, W).
         peepholes: whether gates see c; only for graves and halved.
@@ -127,9 +126,7 @@ class LSTM2d(Recurrent):
 
         Args:
             input: (N, in_channels, H, W).
-            sizes: (N, 2) of integers, the height and width of each image, which lies in the top left corner of its map.
-            gate_bias: added to the gates of all directions, broadcastable to (N, D * G * hidden, H, W); see
-                :func:`pixelrnn_ext.functional.lstm2d`.
+            sizes, gate_bias: as in :func:`pixelrnn_ext.functional.lstm2d`.
         """
         return functional.lstm2d(
             input,
@@ -143,13 +140,12 @@ class LSTM2d(Recurrent):
         )
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.hidden_channels}, cell={self.cell!r}"]
-        parts += [f"directions={self.directions}", f"merge={self.merge!r}"]
-        if self.peepholes:
-            parts.append("peepholes=True")
-        parts.append("bias=False" if self._weights()[0].bias is None else f"forget_bias={self.forget_bias}")
-        parts += [f"initial_state={self.initial_state!r}", f"backend={self.backend!r}"]
-        return ", ".join(parts)
+        peepholes = ", peepholes=True" if self.peepholes else ""
+        bias = "bias=False" if self._weights()[0].bias is None else f"forget_bias={self.forget_bias}"
+        return (
+            f"{self.in_channels}, {self.hidden_channels}, cell={self.cell!r}, directions={self.directions}, "
+            f"merge={self.merge!r}{peepholes}, {bias}, initial_state={self.initial_state!r}, backend={self.backend!r}"
+        )
 
     def _weights(self) -> list[Direction2d]:
         suffixes = (SUFFIXES[corner] for corner in self.directions)
