@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ._arguments import integers
 from ._recordable import recordable
-from .directions import SUFFIXES, check_corners, check_merge
 from .directions import Direction2d as Direction2d  # an argument of lstm2d
+from .directions import check_corners, check_merge
 from .masks import MASK_TYPES, check_colour_groups
 from .operators.masked_conv import run as masked_conv
 from .operators.masked_conv.arguments import Convolution
@@ -163,8 +163,7 @@ def diagonal_bilstm(
         Direction2d(weight_ih, weight_hh, bias, h0, c0),
         Direction2d(weight_ih_reverse, weight_hh_reverse, bias_reverse, h0_reverse, c0_reverse),
     ]
-    corners, suffixes = ("tl", "tr"), ("", "_reverse")
-    problem = Problem(input, directions, gate_bias, sizes, mask_type, image_channels, corners, suffixes, "shift")
+    problem = Problem(input, directions, gate_bias, sizes, mask_type, image_channels, ("tl", "tr"), "shift")
     return run(problem, backend)
 
 
@@ -233,10 +232,7 @@ def lstm2d(
     corners = tuple(corners)
     check_corners(corners)
     check_merge(merge)
-    suffixes = tuple(SUFFIXES[corner] for corner in corners)
-    problem = Problem(
-        input, list(weights), gate_bias, sizes, corners=corners, suffixes=suffixes, merge=merge, cell=cell
-    )
+    problem = Problem(input, list(weights), gate_bias, sizes, corners=corners, merge=merge, cell=cell)
     return run(problem, backend)
 
 

@@ -30,13 +30,8 @@ def _package() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
-def _path(module: str) -> Path:
-    """Returns the path of a compiled library, which holds operators for torch and no Python module."""
-    return _package() / f"{module}.so"
-
-
 def _is_built(module: str) -> bool:
-    return _path(module).exists()
+    return (_package() / f"{module}.so").exists()
 
 
 def hidden_installation() -> Path | None:
@@ -52,14 +47,13 @@ def hidden_installation() -> Path | None:
 def _not_built(kernels: str, reason: str | None) -> str:
     if reason:
         return f"pixelrnn_ext was built without its {kernels} kernels: {reason}"
-    source, installed = _package().parent, hidden_installation()
-    build = f"pip install -e {source}"
-    if installed is None:
-        return f"the source folder {source} was not built: {build} builds it in place"
-    return (
-        f"the source folder {source} comes first on Python's path and hides the package that is installed in "
-        f"{installed}: run from another folder, or build this one in place with {build}"
-    )
+    source = _package().parent
+    if installed := hidden_installation():
+        return (
+            f"the source folder {source} comes first on Python's path and hides the package that is installed in "
+            f"{installed}: run from another folder, or build this one in place with pip install -e {source}"
+        )
+    return f"the source folder {source} was not built: pip install -e {source} builds it in place"
 
 
 def _operators() -> set[str]:
@@ -94,7 +88,7 @@ def _load(module: str, kernels: str) -> str | None:
     """Registers the operators of a library. Returns one sentence why they cannot be used, or None."""
     before = _operators()
     try:
-        torch.ops.load_library(_path(module))
+        torch.ops.load_library(_package() / f"{module}.so")
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
@@ -122,10 +116,6 @@ def _load_cuda() -> str | None:
     return _load("_C_cuda", "CUDA")
 
 
-def _level() -> int:
-    return torch.ops.pixelrnn_ext.set_instruction_set(-1)
-
-
 def _threads_run_at_once() -> bool:
     """Returns whether torch's threads are a team of OpenMP. Threads of a pool may run in turn, so none may wait."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
@@ -133,30 +123,29 @@ def _threads_run_at_once() -> bool:
 
 _why_no_native = _load_native()
 _why_no_planner = _load_cuda()
-_why_no_cuda = _why_no_planner
-if _why_no_planner is None and torch.version.cuda is None:
-    _why_no_cuda = f"torch {torch.__version__} is built without CUDA"
 # Names of the instruction sets by level (csrc/cpu/instruction_set.h). The kernels start with the machine's best one.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
-    _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_level() + 1)))
+    _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)
+    _available = tuple(map(torch.ops.pixelrnn_ext.instruction_set_name, range(_best + 1)))
     if not _threads_run_at_once():
         torch.ops.pixelrnn_ext.set_threads_at_once(False)
 
 
 def why_no_native() -> str | None:
-    """Returns None when the compiled CPU kernels are loaded, otherwise one sentence."""
+    """Returns one sentence why there are no CPU kernels, or None."""
     return _why_no_native
 
 
-def why_no_cuda() -> str | None:
-    """Returns None when the compiled CUDA kernels are loaded and torch has CUDA, otherwise one sentence."""
-    return _why_no_cuda
-
-
 def why_no_planner() -> str | None:
-    """Returns None when the CUDA kernels' planner is loaded, otherwise one sentence. It needs no CUDA in torch."""
+    """Returns one sentence why there is no planner of the CUDA kernels, or None. It needs no CUDA in torch."""
     return _why_no_planner
+
+
+def why_no_cuda() -> str | None:
+    """Returns one sentence why the CUDA kernels cannot be used with this torch, or None."""
+    without_cuda = None if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
+    return _why_no_planner or without_cuda
 
 
 @cache
@@ -166,7 +155,7 @@ def _why_no_code(index: int) -> str | None:
 
 
 def why_no_code(device: torch.device) -> str | None:
-    """Returns None when the CUDA kernels have code for a GPU, otherwise one sentence.
+    """Returns one sentence why the CUDA kernels have no code for a GPU, or None.
 
     None also where torch sees no such GPU: fake tensors and exported graphs may name a GPU of another machine.
     """
@@ -181,8 +170,8 @@ why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def why_no_gpu() -> str | None:
-    """Returns None when NVIDIA's driver and torch see a GPU that the CUDA kernels run on, otherwise one sentence."""
-    reason = _why_no_cuda or torch.ops.pixelrnn_ext.why_no_gpu() or None
+    """Returns one sentence why NVIDIA's driver and torch see no GPU that the CUDA kernels run on, or None."""
+    reason = why_no_cuda() or torch.ops.pixelrnn_ext.why_no_gpu() or None
     if reason is None and not torch.cuda.is_available():
         return f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
     return reason
@@ -190,7 +179,7 @@ def why_no_gpu() -> str | None:
 
 def instruction_set() -> str | None:
     """Returns the instruction set that the CPU kernels run with; None without the kernels."""
-    return _available[_level()] if _available else None
+    return _available[torch.ops.pixelrnn_ext.set_instruction_set(-1)] if _available else None
 
 
 def instruction_sets() -> tuple[str, ...]:
@@ -213,13 +202,11 @@ def set_instruction_set(name: str) -> None:
 def build_config() -> dict[str, object]:
     """Returns what was compiled in, by what and against what, and what is missing and why.
 
-    ``why_no_cuda``: None when the CUDA kernels are loaded. ``why_no_gpu``: None when there is a GPU that they run on.
     The call initialises NVIDIA's driver, after which a forked process cannot use CUDA.
 
-    ``openmp``: whether torch's threads, which the CPU kernels use, are OpenMP's. Other threads may not run at the same
-    time, so none waits for another: a scan of few images then uses fewer threads.
-
-    ``csrc``: a hash of the sources of the kernels.
+    ``why_no_cuda`` is None when the CUDA kernels are loaded, ``why_no_gpu`` when there is a GPU that they run on.
+    ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads, which the CPU kernels use, are
+    OpenMP's. Other threads may not run at the same time, so a scan of few images then uses fewer threads.
     """
     return {
         "version": VERSION,
@@ -234,10 +221,11 @@ def build_config() -> dict[str, object]:
         "cuda": BUILD["cuda"],
         "cuda_archs": BUILD["cuda_archs"],
         "csrc": BUILD.get("csrc"),
-        "why_no_cuda": _why_no_cuda,
+        "why_no_cuda": why_no_cuda(),
         "why_no_gpu": why_no_gpu(),
     }
 
 
-if os.environ.get(_VARIABLE):
+# Without kernels the package runs in plain PyTorch, whatever the variable says.
+if _available and os.environ.get(_VARIABLE):
     _set_instruction_set(os.environ[_VARIABLE], _VARIABLE)

@@ -1,16 +1,19 @@
-"""Checks and views of the tensors that a function is called with, for all functions."""
+"""Checks and views of the tensors that a function or an operator is called with."""
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import is_fake
 
 from .._arguments import check_dtype
 from .autocast import autocasts
 
+Result = TypeVar("Result")
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch cannot clamp wider unsigned dtypes
 
 
@@ -33,6 +36,26 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
             raise TypeError(
                 f"expected all tensors of one dtype, got input of {input.dtype} and {name} of {tensor.dtype}"
             )
+
+
+def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
+    """Wraps a kernel of ``operator``: it raises ValueError unless all tensors are on the device of the first one.
+
+    A kernel would read addresses of other devices without an error.
+    """
+    name, schema = operator._schema.name.partition("::")[2], operator._schema
+
+    @wraps(kernel)
+    def run(*args: object) -> Result:
+        tensors = [(argument.name, t) for argument, t in zip(schema.arguments, args) if isinstance(t, Tensor)]
+        first, leader = tensors[0]
+        for other, tensor in tensors:
+            if tensor.device != leader.device:
+                got = f"{first} on {leader.device} and {other} on {tensor.device}"
+                raise ValueError(f"{name}: expected all tensors on one device, got {got}")
+        return kernel(*args)
+
+    return run
 
 
 def check_dense(name: str, tensor: Tensor) -> None:

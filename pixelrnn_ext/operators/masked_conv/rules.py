@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import autograd, batching
 from ..autocast import casts_operands, runs_without_autocast
-from ..devices import on_one_device
+from ..operands import on_one_device
 from . import cpu, eager
 from .arguments import Convolution, Gradients
 from .cpu import memory_format

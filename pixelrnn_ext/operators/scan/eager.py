@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import reference
+from ... import directions, reference
 from ...directions import CORNERS
 from .arguments import OPERANDS, SHARED, Gradients, Scan, gates_dtype, state_dtype
-from .merge import merged
 from .products import by_units, gate_rows
-from .sizes import Images
+from .sizes import Images, filled
 
 _NAMES = tuple(CORNERS)
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -66,12 +65,20 @@ def _scan(s: Scan) -> Outputs:
     dtype = s.weight_hh.dtype
     s = s.with_operands({name: t.to(state_dtype(dtype)) for name, t in s.operands.items()})
     images = Images(s.sizes, (s.input if s.input is not None else s.x[0]).permute(0, 3, 1, 2))  # type: ignore[index]
-    directions = zip(*(_direction(s, images, d, _NAMES[corner]) for d, corner in enumerate(s.corners)))
-    h, c, gates = (torch.stack(maps) for maps in directions)
+    each_direction = [_direction(s, images, d, _NAMES[corner]) for d, corner in enumerate(s.corners)]
+    h, c, gates = map(torch.stack, zip(*each_direction))
     h = h.permute(1, 3, 4, 0, 2)
-    y = merged(h, s.merge, s.sizes)
+    y = merged(h, s)
     c, gates = c.permute(0, 1, 3, 4, 2), _by_unit(gates.permute(0, 1, 3, 4, 2), s.weight_hh.shape[2])
     return y.contiguous().to(dtype), h.contiguous().to(dtype), c.contiguous(), gates.contiguous().to(gates_dtype(dtype))
+
+
+def merged(h: Tensor, s: Scan) -> Tensor:
+    """Returns the sum of the directions of h [B, H, W, D, h], zero outside of the images; no channels for "none"."""
+    if not s.merges:
+        return h.new_empty(*h.shape[:3], 0)
+    y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
+    return filled(y, s.sizes, 0) if s.merge == "shift" else y  # the moved direction would write a row below its image
 
 
 def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:

@@ -9,14 +9,15 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..autocast import runs_without_autocast
-from ..devices import on_one_device
+from ..operands import on_one_device
 from .arguments import SHARED, Gradients, Scan
-from .merge import merged, unmerged
+from .eager import merged
 from .products import Neighbours, gate_rows, input_gradient, input_to_state, weight_gradients
-from .sizes import inside_of
+from .sizes import filled
 
 
 def register(namespace: str, device: str) -> None:
@@ -33,13 +34,13 @@ def register(namespace: str, device: str) -> None:
 
 def scan(ops: Any, s: Scan) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     h, c, gates = ops.recurrence(*s._replace(x=input_to_state(s)))
-    return merged(h, s.merge, s.sizes), h, c, gates
+    return merged(h, s), h, c, gates
 
 
 def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
     s = g.scan
     neighbours: Neighbours = partial(neighbour_states, ops)
-    dh = unmerged(g.dh, s.merge, s.sizes, len(s.corners))
+    dh = _unmerged(g.dh, s)
     dx, dc_left, dc_above = ops.recurrence_backward(dh, g.c, g.gates, *s)
     found = {"x": dx}
     if g.wants("input"):
@@ -61,6 +62,20 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
     return g.outputs(found)
 
 
+def _unmerged(dy: Tensor, s: Scan) -> Tensor:
+    """Returns the gradient of h [B, H, W, D, h] from the gradient of the merged map.
+
+    Gradients outside the images are cleared only for the shift, which would move them inside. The recurrence ignores
+    them.
+    """
+    if s.merge == "none":
+        return dy
+    if s.merge == "sum":
+        return dy.unsqueeze(3).expand(-1, -1, -1, len(s.corners), -1)
+    dy = filled(dy, s.sizes, 0)
+    return torch.stack([dy, F.pad(dy[:, 1:], (0, 0, 0, 0, 0, 1))], 3)
+
+
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
     """Returns the values that the taps of each pixel read, as a function of type :data:`Neighbours`, by one kernel."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
@@ -74,8 +89,7 @@ def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tens
     up = dx[..., 4 * hidden :]
     border = None if s.c0 is None else s.c0.to(c.dtype)
     c_up, c_left = neighbours(c.permute(1, 2, 3, 0, 4), border, s, 0, 2).unbind(-2)
-    if s.sizes is not None:
-        c = torch.where(inside_of(s.sizes, c.shape[2], c.shape[3], c.device)[..., None], c, 0)
+    c = filled(c, s.sizes, 0)
     return torch.stack([t.sum((2, 3)) for t in (i * (c_up + c_left), f * c_left, up * c_up, o * c)], 2)
 
 

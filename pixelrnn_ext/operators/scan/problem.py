@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..._arguments import integer
 from ...cells import CELLS, check_cell, check_peepholes
-from ...directions import Direction2d
+from ...directions import SUFFIXES, Direction2d
 from ...masks import check_colour_groups, check_recurrent_mask_type
 from ..operands import check_map, check_tensors, shape
 from .sizes import check_sizes
@@ -16,9 +16,8 @@ from .sizes import check_sizes
 class Problem(NamedTuple):
     """One direction or several over a map, each from its corner; shapes as in :mod:`pixelrnn_ext.functional`.
 
-    Messages end the names of a direction's tensors with its suffix. ``merge`` is one of
-    :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"`` for the BiLSTM. ``cell`` is None for PixelRNN's layers, which
-    have no option of that name.
+    ``merge`` is one of :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"`` for the BiLSTM. ``cell`` is None for
+    PixelRNN's layers, which have no option of that name.
     """
 
     input: Tensor
@@ -28,7 +27,6 @@ class Problem(NamedTuple):
     mask_type: str | None = None
     image_channels: int = 1
     corners: tuple[str, ...] = ("tl",)
-    suffixes: tuple[str, ...] = ("",)
     merge: str | None = "concat"
     diagonal: bool = True
     cell: str | None = None
@@ -60,8 +58,8 @@ class Problem(NamedTuple):
         for direction in self.directions:
             if not isinstance(direction, Direction2d):
                 raise TypeError(f"expected weights to be of functional.Direction2d, got {type(direction).__name__}")
-        others = {"gate_bias": self.gate_bias}
-        for suffix, direction in zip(self.suffixes, self.directions):
+        others, suffixes = {"gate_bias": self.gate_bias}, self._suffixes()
+        for suffix, direction in zip(suffixes, self.directions):
             others |= {name + suffix: tensor for name, tensor in direction._asdict().items()}
         check_tensors(self.input, others)
         check_map(self.input)
@@ -69,7 +67,7 @@ class Problem(NamedTuple):
         if self.input.shape[1] == 0:
             raise ValueError(f"expected input with a channel, got {shape(self.input)}")
         hidden = self.hidden if self.directions[0].weight_hh.dim() == 3 else 0
-        for suffix, direction in zip(self.suffixes, self.directions):
+        for suffix, direction in zip(suffixes, self.directions):
             self._check_direction(direction, suffix, hidden)
         if self.mask_type is not None:
             check_colour_groups(hidden, self.image_channels)
@@ -80,6 +78,11 @@ class Problem(NamedTuple):
                 raise ValueError(f"expected gate_bias broadcastable to {whole}, got {given_shape}")
         if self.sizes is not None:
             check_sizes(self.sizes, self.input)
+
+    def _suffixes(self) -> list[str]:
+        """The ends of the names of each direction's tensors. The only direction of PixelRNN's layers has none."""
+        alone = self.cell is None and len(self.corners) == 1
+        return [""] if alone else [SUFFIXES[corner] for corner in self.corners]
 
     def _gate_bias_shape(self) -> tuple[int, int, int, int]:
         n, _, height, width = self.input.shape

@@ -27,31 +27,15 @@ def run(problem: Problem, backend: str) -> Tensor:
     # The CUDA kernels store halves and compute in float32. Elsewhere maps of halves become float32 maps.
     problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
-        return (_by_reference(problem) if backend == "reference" else _by_operator(problem, path)).to(dtype)
-
-
-def _by_reference(p: Problem) -> Tensor:
-    return reference.scan(
-        p.input,
-        p.directions,
-        corners=p.corners,
-        diagonal=p.diagonal,
-        cell=p.cell or "pixelrnn",
-        merge=p.merge,
-        mask_type=p.mask_type,
-        image_channels=p.image_channels,
-        gate_bias=p.gate_bias,
-        sizes=p.sizes,
-    )
-
-
-def _by_operator(p: Problem, path: str | None) -> Tensor:
-    """Returns the result of the operator, or of its decomposition where ``path`` is None, without kernels."""
-    scan = operands_of(p, path or "auto")
-    y, h, _, _ = eager.scan(scan) if path is None else torch.ops.pixelrnn_ext.scan(*scan)
-    if not scan.merges:
-        return merged(h.permute(0, 3, 4, 1, 2), p.merge)
-    return y.permute(0, 3, 1, 2)
+        if backend == "reference":
+            named = problem._asdict() | {"cell": problem.cell or "pixelrnn"}
+            return reference.scan(**named).to(dtype)
+        scan = operands_of(problem, path or "auto")
+        # Without kernels the operator's decomposition runs.
+        y, h, _, _ = eager.scan(scan) if path is None else torch.ops.pixelrnn_ext.scan(*scan)
+        if scan.merges:
+            return y.permute(0, 3, 1, 2).to(dtype)
+        return merged(h.permute(0, 3, 4, 1, 2), problem.merge).to(dtype)
 
 
 def operands_of(p: Problem, path: str) -> Scan:

@@ -41,10 +41,10 @@ def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> T
 
 
 def filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
-    """Returns m [B, H, W, channels] with ``filling`` outside the images, where m may hold any value, even NaN."""
+    """Returns m [..., B, H, W, channels] with ``filling`` outside the images, where m may hold any value, even NaN."""
     if sizes is None:
         return m
-    return torch.where(inside_of(sizes, m.shape[1], m.shape[2], m.device)[..., None], m, filling)
+    return torch.where(inside_of(sizes, m.shape[-3], m.shape[-2], m.device)[..., None], m, filling)
 
 
 class Images:
