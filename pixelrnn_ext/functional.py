@@ -16,7 +16,7 @@ from ._arguments import integers
 from ._recordable import recordable
 from .directions import Direction2d as Direction2d  # an argument of lstm2d
 from .directions import check_corners, check_merge
-from .masks import MASK_TYPES, check_colour_groups
+from .masks import check_colour_groups, check_mask_type
 from .operators.masked_conv import run as masked_conv
 from .operators.masked_conv.arguments import Convolution
 from .operators.operands import check_map, check_tensors, shape
@@ -74,8 +74,7 @@ def row_lstm(
         RuntimeError: the requested backend cannot run here.
 
     Example:
-        >>> y = row_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 3), torch.randn(64, 16, 3), mask_type="B")
-        >>> y.shape
+        >>> row_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 3), torch.randn(64, 16, 3), mask_type="B").shape
         torch.Size([2, 16, 8, 8])
     """
     directions = [Direction2d(weight_ih, weight_hh, bias, h0, c0)]
@@ -108,14 +107,12 @@ def diagonal_lstm(
     Args:
         weight_ih: (4 * hidden, in_channels, 1, 1).
         weight_hh: (4 * hidden, hidden, 2): above, left.
-        reverse: scan from right to left: the same on the mirrored map, mirrored back. The result is not shifted down,
-            so it is causal in the mirrored order, not in raster order.
+        reverse: scan from right to left, which is causal in the order of the mirrored map, not in raster order.
 
     The other arguments, the result and the errors are those of :func:`row_lstm`.
 
     Example:
-        >>> y = diagonal_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2), mask_type="B")
-        >>> y.shape
+        >>> diagonal_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2)).shape
         torch.Size([2, 16, 8, 8])
     """
     directions, corners = [Direction2d(weight_ih, weight_hh, bias, h0, c0)], ("tr" if reverse else "tl",)
@@ -144,15 +141,11 @@ def diagonal_bilstm(
 ) -> Tensor:
     """Diagonal BiLSTM (section 3.3): the left-to-right scan plus the right-to-left one shifted down by one row.
 
-    ::
-
-        diagonal_lstm(input, ...) + shift_down(diagonal_lstm(input, ..._reverse, reverse=True))
-
-    so that every pixel depends on all earlier pixels and on no later one. Arguments, result and errors as in
-    :func:`diagonal_lstm`; the second direction's arguments have the suffix ``_reverse``.
+    A pixel depends on all earlier pixels and on no later one. Arguments, result and errors are those of
+    :func:`diagonal_lstm`; the arguments of its direction with ``reverse=True`` end in ``_reverse``.
 
     Args:
-        gate_bias: broadcastable to (N, 8 * hidden, H, W), the left direction's 4 * hidden channels first.
+        gate_bias: broadcastable to (N, 8 * hidden, H, W), the left-to-right scan's 4 * hidden channels first.
 
     Example:
         >>> w = torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2)
@@ -199,28 +192,24 @@ def lstm2d(
     =============  =====================  ==================================================================
 
     Only ``graves`` and ``halved`` take peepholes p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
-    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``.
-
-    c of ``graves`` grows by a factor of f_up + f_left <= 2 with every line, so on large maps it may overflow.
+    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``. c of ``graves`` grows by up to f_up + f_left <= 2 with every line, so on
+    large maps it may overflow.
 
     Args:
         input: (N, in_channels, H, W).
         weights: a :class:`functional.Direction2d <pixelrnn_ext.directions.Direction2d>` for each corner: weight_ih (G *
             hidden, in_channels, 1, 1), for the cell's G gates in their order; weight_hh (G * hidden, hidden, 2): up,
-            left; bias (G * hidden,) or None; h0 and c0 (hidden,) or None for zero, the state of every pixel outside the
-            image; peephole (4, hidden) or None.
+            left; bias (G * hidden,); h0 and c0 (hidden,), the state of every pixel outside the image, where None is
+            zero; peephole (4, hidden).
         cell: as above.
         corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. A direction is
             the scan from ``"tl"`` of the flipped image, flipped back: from ``"br"``, up is the row below.
         gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z: a block for each direction, in it a block for
             each gate.
-        sizes: the height and width of each image, as in :func:`row_lstm`.
+        sizes: as in :func:`row_lstm`.
         merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
             (N, hidden, H, W); None: (N, D, hidden, H, W).
         backend: as in :func:`row_lstm`. ``"resident"`` takes no peepholes.
-
-    Returns:
-        h of all directions, merged, in the dtype of ``input``.
 
     The errors are those of :func:`row_lstm`.
 
@@ -251,7 +240,7 @@ def masked_conv2d(
     """Masked convolution (sections 2.2 and 3.4), stride 1, zeros around the map: a pixel reads the pixels before it.
 
     Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))`` and the activation,
-    without the multiplications by dead taps. Masked weights have no effect, whatever their values, and zero gradients.
+    without the multiplications by dead taps. Masked weights have no effect, even if NaN, and zero gradients.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1.
@@ -267,10 +256,7 @@ def masked_conv2d(
     Returns:
         (N, out_channels, H, W) in the dtype and the memory format of ``input``.
 
-    Raises:
-        TypeError: a tensor is not floating point, dtypes are mixed outside autocast, or an option has a wrong type.
-        ValueError: a shape, device or option does not fit.
-        RuntimeError: the requested backend cannot run here.
+    The errors are those of :func:`row_lstm`.
 
     Example:
         >>> masked_conv2d(torch.randn(2, 3, 8, 8), torch.randn(16, 3, 7, 7), mask_type="A", image_channels=3).shape
@@ -296,8 +282,6 @@ def masked_conv2d(
 
 
 def check_masked_conv2d_options(mask_type: str, activation: str | None) -> None:
-    """Raises ValueError unless both are known."""
-    if mask_type not in MASK_TYPES:
-        raise ValueError(f"expected mask_type to be 'A' or 'B', got {mask_type!r}")
+    check_mask_type(mask_type)
     if activation not in (None, "relu"):
         raise ValueError(f"expected activation to be 'relu' or None, got {activation!r}")

@@ -20,9 +20,13 @@ class Mask(NamedTuple):
 
 
 def check_recurrent_mask_type(mask_type: str | None) -> None:
-    """Raises ValueError unless a recurrence's input-to-state map may have the mask; None leaves the map unmasked."""
     if mask_type is not None and mask_type not in MASK_TYPES:
         raise ValueError(f"expected mask_type to be 'A', 'B' or None, got {mask_type!r}")
+
+
+def check_mask_type(mask_type: str) -> None:
+    if mask_type not in MASK_TYPES:
+        raise ValueError(f"expected mask_type to be 'A' or 'B', got {mask_type!r}")
 
 
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
@@ -61,29 +65,25 @@ def causal_mask(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Returns the mask of a convolution's weight: 1 where the weight is alive, 0 where it is dead.
+    """Returns the mask of a convolution's weight (out_channels, in_channels, height, width): 1 where the weight is
+    alive, 0 where it is dead.
 
     The rows above and the pixels to the left are alive. At the centre an input channel is alive if its colour comes
     before the output's (mask A), or is not after the output's (mask B).
 
     Args:
         mask_type: ``"A"`` or ``"B"``.
-        out_channels: output channels, ``gates`` times the number of units.
-        in_channels: input channels.
+        out_channels, in_channels: channels of the weight.
         kernel_size: odd, an integer or (height, width).
         image_channels: colours that the channels are divided into, see :func:`colour_groups`.
         gates: number of times that the mask of ``out_channels / gates`` units is repeated, so that all gates of a unit
             have the unit's colour.
 
-    Returns:
-        (out_channels, in_channels, height, width), the shape of the weight.
-
     Example:
         >>> causal_mask("A", 1, 1, 3)[0, 0].tolist()
         [[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    if mask_type not in MASK_TYPES:
-        raise ValueError(f"expected mask_type 'A' or 'B', got {mask_type!r}")
+    check_mask_type(mask_type)
     height, width = odd_sides(kernel_size)
     out_channels, gates = integers(out_channels=out_channels, gates=gates)
     if out_channels % gates:

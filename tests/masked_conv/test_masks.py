@@ -40,7 +40,7 @@ def test_masked_weight_keeps_the_live_weights_and_drops_a_nan_that_is_masked():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (("C", 1, 1, 3), {}, "expected mask_type 'A' or 'B', got 'C'"),
+        (("C", 1, 1, 3), {}, "expected mask_type to be 'A' or 'B', got 'C'"),
         (("A", 1, 1, 4), {}, "expected an odd kernel_size, got 4"),
         (("A", 6, 1, 3), dict(gates=4), "expected out_channels divisible by 4 gates, got 6"),
         (("A", 2, 3, 3), dict(image_channels=3), "at least one channel for each of 3"),
