@@ -1,8 +1,8 @@
 """Completes the lower halves of digits, with a pretrained model and with the probability of what was really there.
 
-The picture has a column for each image: the original, what the model is shown, and its completions. Drawing them is
-exact here, since the pixels that are known come before those that are drawn: each completion is a sample of the model's
-conditional distribution. Needs the `train` extra, which brings the images.
+The picture has a column for each image: the original, what the model is shown, and its completions. Each completion is
+an exact sample of the model's conditional distribution, since the known pixels come before those that are drawn. Needs
+the `train` extra, which brings the images.
 
     python examples/completion.py --out completed.png
 """
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> torch.Tensor:
     grid.write_grid(options.out, torch.cat([originals.float(), shown, drawn.float()]), columns=options.count)
     print(f"{len(drawn)} completions: {options.out}")
 
-    with torch.no_grad():  # of the lower half, given the upper one: the image's probability over that of its upper half
+    with torch.no_grad():  # the image's probability over the probability of its upper half
         upper, whole = (model.log_prob(images).double() for images in (originals[:, :, : height // 2], originals))
     print(f"nats of the lower halves that were hidden, given the upper ones: {(upper - whole).mean():.1f}")
     return drawn

@@ -1,8 +1,7 @@
 """Swaps a block of convolutions for Diagonal BiLSTMs in a small segmentation net, and trains both alike.
 
-The images are outlines of rectangles under noise, the labels what lies inside one: a pixel in the middle of a large
-rectangle can only know that from far away. Both nets have about as many parameters, the same images and steps; the
-table says what each reaches and how long it takes. Runs for about a minute on two cores.
+The images are noisy outlines of rectangles, the labels the pixels inside: a pixel in the middle of a large rectangle
+knows that only from far away. Both nets have about as many parameters. Runs for about a minute on two cores.
 
     python examples/drop_in.py
 """
@@ -17,13 +16,13 @@ import pixelrnn_ext as px
 
 
 def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noisy outlines of two rectangles, float (count, 1, side, side), and what is inside, float of the same shape."""
+    """Returns noisy outlines of two rectangles and the pixels inside, both float (count, 1, side, side)."""
     corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values  # of two: (count, axis, from and to)
     low, high = (corners * (side - 1)).round().unbind(-1)
     at = torch.arange(side)
 
     def boxes(margin: int) -> Tensor:
-        """Where each of the two rectangles is, without the margin, (2, count, side, side)."""
+        """Returns the pixels of each rectangle without its margin, (2, count, side, side)."""
         spans = (at >= low[..., None] + margin) & (at <= high[..., None] - margin)
         return spans[:, :, 0, :, None] & spans[:, :, 1, None, :]
 
@@ -33,17 +32,14 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def convolutions(channels: int) -> nn.Module:
-    """What is swapped: it sees 7 x 7 pixels."""
+    """Returns the block that is swapped, which sees 7 x 7 pixels."""
     layers = [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()) for _ in range(3)]
     return nn.Sequential(*layers)
 
 
 class DiagonalContext(nn.Module):
-    """The replacement, maps in and out of the same shape: it sees the whole image.
-
-    A Diagonal BiLSTM sees all that comes before a pixel in raster order; a second one, of the image turned by 180
-    degrees, all that comes after it.
-    """
+    """Replaces the convolutions. One Diagonal BiLSTM sees all pixels before a pixel in raster order, a second one, of
+    the image turned by 180 degrees, all pixels after it."""
 
     def __init__(self, channels: int, hidden_channels: int) -> None:
         super().__init__()
@@ -61,7 +57,7 @@ def segmentation_net(block: nn.Module, channels: int) -> nn.Module:
 
 
 def train(net: nn.Module, side: int, steps: int, batch: int, seed: int) -> tuple[float, float]:
-    """The intersection over union on new images after so many steps, and the seconds that the training took."""
+    """Returns the intersection over union on new images, and the seconds that the training took."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
     start = time.perf_counter()

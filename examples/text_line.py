@@ -31,30 +31,24 @@ TEST_LINES = 1000
 
 
 class Lines(NamedTuple):
-    """``images``: float (N, 1, H, W) in [0, 1], a line in the top left corner of each, zero outside; ``sizes``: int64
-    (N, 2), their heights and widths; ``texts``: the digits of each, int64."""
-
-    images: Tensor
-    sizes: Tensor
-    texts: list[Tensor]
+    images: Tensor  # float (N, 1, H, W) in [0, 1], a line in the top left corner of each, zero outside
+    sizes: Tensor  # int64 (N, 2), the heights and widths of the lines
+    texts: list[Tensor]  # the digits of each line, int64
 
 
 class Digits(NamedTuple):
-    """What lines are made of. ``intensities``: uint8 (N, 1, 28, 28), of 255 the probability that a pixel is ink;
-    ``labels``: int64 (N,)."""
-
-    intensities: Tensor
-    labels: Tensor
+    intensities: Tensor  # uint8 (N, 1, 28, 28), 255 times the probability that a pixel is ink
+    labels: Tensor  # int64 (N,)
 
     @classmethod
     def of(cls, split: str) -> "Digits":
-        """mnist5k's. Those for training are drawn anew in every line, the others were drawn once for all."""
+        """Returns the digits of mnist5k. Training draws the ink anew in every line, the other splits once for all."""
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
         return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)
 
     def line(self, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        """An image (H, W) and its digits."""
+        """Returns an image (H, W) and its digits."""
 
         def drawn(least: int, most: int) -> int:
             return int(torch.randint(least, most + 1, (), generator=source))
@@ -79,13 +73,13 @@ class Digits(NamedTuple):
 
 
 def inside(maps: Tensor, sizes: Tensor) -> Tensor:
-    """``maps`` (N, C, H, W) with zeros outside the lines, as if each were alone: a convolution writes there, too."""
+    """Clears maps (N, C, H, W) outside the lines, where a convolution writes, too."""
     rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
     return maps * (rows[:, None, :, None] & columns[:, None, None, :])
 
 
 class FromCorners(nn.Module):
-    """Maps (N, C, H, W) to sequences (N, W, features): scanned from the four corners of each line, summed over rows."""
+    """Turns maps (N, C, H, W) to sequences (N, W, features): scans each line from its corners and sums over rows."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -97,8 +91,8 @@ class FromCorners(nn.Module):
 
 
 class OverColumns(nn.Module):
-    """The same by a torch.nn.LSTM in both directions, a column a step. So that it need not be narrow to have no more
-    parameters, a third convolution leaves two rows of the highest line."""
+    """Does the same by a torch.nn.LSTM over columns, both ways. A third convolution leaves two rows of the highest
+    line, so that the LSTM can be wide without more parameters."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -119,7 +113,7 @@ MODELS = {"lstm2d": lambda: FromCorners(32, 24), "columns": lambda: OverColumns(
 
 
 class Reader(nn.Module):
-    """Lines (N, 1, H, W) with sizes (N, 2) to log-probabilities (T, N, 11) and lengths (N,), as CTC takes them."""
+    """Turns lines (N, 1, H, W) with sizes (N, 2) to log-probabilities (T, N, 11) and lengths (N,), as for CTC."""
 
     def __init__(self, model: str) -> None:
         super().__init__()
@@ -138,14 +132,14 @@ class Reader(nn.Module):
 
 
 def spoken(path: Tensor) -> Tensor:
-    """The columns of a best path (T,) at which a character begins: no blank, nor what the column before has."""
+    """Returns the columns of a best path (T,) that begin a character: no blank, and no repetition."""
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
 
 
 @torch.no_grad()
 def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
-    """The text of each line, by the most probable class of every column: what repeats is read once, a blank never."""
+    """Returns the text of each line, by the most probable class of every column."""
     device, texts = next(reader.parameters()).device, []
     for images, sizes in zip(lines.images.split(batch), lines.sizes.split(batch)):
         log_probabilities, lengths = reader(images.to(device), sizes.to(device))
@@ -155,7 +149,7 @@ def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
 
 
 def edit_distance(one: list[int], other: list[int]) -> int:
-    """How many characters must be inserted, deleted or replaced to make the one the other."""
+    """Returns how many characters must be inserted, deleted or replaced."""
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         diagonal, row[0] = row[0], i
@@ -184,8 +178,8 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 
 
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
-    """A figure of the first lines and the first that are misread: what is read where, in red what should be, and beside
-    it which pixels the character in the middle depends on, by the gradient of its log-probability."""
+    """Returns a figure of the first lines and the first misread lines: the characters where they are read, the true
+    text in red, and beside each line the gradient of the middle character's log-probability."""
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
     widest = int(lines.sizes[shown, 1].max())

@@ -23,7 +23,6 @@ def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
 
 
 def integers(*, minimum: int = 1, **values: SupportsIndex) -> tuple[int, ...]:
-    """Converts several values by :func:`integer`, in their order."""
     return tuple(integer(name, value, minimum) for name, value in values.items())
 
 
@@ -33,7 +32,7 @@ def check_odd(kernel_size: int) -> None:
 
 
 def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of a kernel size that is an odd integer or two. Raises TypeError or ValueError."""
+    """Returns (height, width) of a kernel size that is an odd integer or two."""
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if len(sides) != 2:
         raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")

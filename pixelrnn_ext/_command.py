@@ -19,32 +19,20 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
 def own_process() -> None:
-    """Configures the process before torch is imported, as a program may and a library may not."""
-    keep_pages()
-    wait_briefly()
+    """Configures the process before torch is imported, as a program may and a library may not.
 
-
-def keep_pages() -> None:
-    """Lets glibc keep the memory of maps from one step of a training to the next, unless the environment decides.
-
-    By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step.
+    What the environment decides stays as it is.
     """
-    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return
+    # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step. Here it
+    # keeps the memory of maps from one step of a training to the next.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
+    if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks have mappings of their own, which are returned
         mallopt(_TRIM_THRESHOLD, 512 << 20)
-
-
-def wait_briefly() -> None:
-    """Lets a thread without work sleep after 1000 spins. GNU's OpenMP has 300,000, some milliseconds.
-
-    Where another process keeps a core busy, a spinning thread takes the time of the thread that it waits for. OpenMP
-    reads the variable when torch is imported.
-    """
+    # A thread without work sleeps after 1000 spins. GNU's OpenMP has 300,000, some milliseconds: where another process
+    # keeps a core busy, a spinning thread takes the time of the thread that it waits for.
     if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = "1000"
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # read when torch is imported
 
 
 def is_bench() -> bool:

@@ -17,18 +17,11 @@ CLIP = 100.0  # bound of |c| in the cell "max"
 
 
 class Cell(NamedTuple):
-    """Description of a cell.
-
-    ``gates``: the blocks of a weight's rows: the four of torch.nn.LSTM, then the gate of the second neighbour.
-    ``forget_gates``: the blocks whose bias starts at ``forget_bias``; None initialises it like the other biases.
-    ``zero_bias``: whether all biases start at zero. ``peepholes``: whether the gates may see c.
-    """
-
-    gates: tuple[str, ...]
-    forget_gates: tuple[int, ...] = ()
-    forget_bias: float | None = None
-    zero_bias: bool = False
-    peepholes: bool = False
+    gates: tuple[str, ...]  # the blocks of a weight's rows: torch.nn.LSTM's four, then the second neighbour's gate
+    forget_gates: tuple[int, ...] = ()  # the blocks whose bias starts at forget_bias
+    forget_bias: float | None = None  # None initialises it like the other biases
+    zero_bias: bool = False  # whether all biases start at zero
+    peepholes: bool = False  # whether the gates may see c
 
     @property
     def carries_up(self) -> bool:
@@ -77,13 +70,11 @@ CELLS = {
 
 
 def check_cell(cell: str) -> None:
-    """Raises ValueError unless the cell is one of :data:`CELLS`."""
     if not isinstance(cell, str) or cell not in CELLS:
         raise ValueError(f"expected cell to be one of {', '.join(map(repr, CELLS))}, got {cell!r}")
 
 
 def check_peepholes(cell: str) -> None:
-    """Raises ValueError unless the cell, one of :data:`CELLS`, may have peepholes."""
     if not CELLS[cell].peepholes:
         able = " or ".join(repr(name) for name, other in CELLS.items() if other.peepholes)
         raise ValueError(f"expected no peepholes but for cell {able}, got cell {cell!r}")

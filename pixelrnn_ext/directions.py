@@ -50,14 +50,12 @@ def corners_of(directions: int | Sequence[str]) -> tuple[str, ...]:
 
 
 def check_corners(corners: tuple[str, ...]) -> None:
-    """Raises ValueError unless there is at least one corner, all are known and none stands twice."""
     known = all(isinstance(corner, str) and corner in CORNERS for corner in corners)
     if not corners or not known or len(set(corners)) < len(corners):
         raise ValueError(f"expected different corners of {', '.join(map(repr, CORNERS))}, got {corners!r}")
 
 
 def check_merge(merge: str | None) -> None:
-    """Raises ValueError unless the merge is one of :data:`MERGES`."""
     if merge not in MERGES:
         raise ValueError(f"expected merge to be 'concat', 'sum', 'mean' or None, got {merge!r}")
 

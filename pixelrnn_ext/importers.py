@@ -2,7 +2,8 @@
 
 Each function takes the matrices of one program in that program's layout, tensors or numpy arrays of floating-point
 numbers, and names the layer that they are for. It returns copies. ``corner`` is the direction that the weights of one
-scan become; ``first | second`` joins the state_dicts of several.
+scan become; ``first | second`` joins the state_dicts of several. Every function raises TypeError for what is no matrix
+of floating-point numbers, and ValueError where a shape, a name or the corner does not fit.
 """
 
 from __future__ import annotations
@@ -36,18 +37,13 @@ def returnn(V_h: Matrix, V_v: Matrix, W: Matrix, b: Matrix | None = None, *, cor
         V_h, V_v: (hidden, 5 * hidden), for the pixel to the left and the pixel above.
         W: (in_channels, 5 * hidden).
         b: (5 * hidden,); None for a layer with ``bias=False``, because RETURNN's bias is zero and not trained.
-        corner: the layer's direction.
-
-    Raises:
-        TypeError: a matrix is no tensor or array of floating-point numbers.
-        ValueError: a shape or the corner does not fit.
 
     Example:
         >>> layer = LSTM2d(3, 4, directions=1, bias=False)
         >>> layer.load_state_dict(returnn(torch.randn(4, 20), torch.randn(4, 20), torch.randn(3, 20)))
         <All keys matched successfully>
     """
-    left, up, input = (_tensor(name, m) for name, m in (("V_h", V_h), ("V_v", V_v), ("W", W)))
+    left, up, input = _tensor("V_h", V_h), _tensor("V_v", V_v), _tensor("W", W)
     bias = None if b is None else _tensor("b", b)
     hidden = left.shape[0]
     _check("V_h", left, (hidden, 5 * hidden))
@@ -62,17 +58,13 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
     """Converts rnn2d's LSTM for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr",
     "br"))``, the order of its maps.
 
-    The layout is that of rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g), and a second
-    direction that starts at the bottom left.
+    The layout is that of rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g).
 
     Args:
         parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,): for each direction the bias,
             the input weights, and the weights of the neighbours in x and in y.
         hidden_channels: channels of each direction.
         stable: the parameters are for ``cell="stable"``.
-
-    Raises:
-        TypeError, ValueError: the parameters do not fit a layer with ``hidden_channels``.
 
     Example:
         >>> layer = LSTM2d(3, 4, cell="halved", directions=("tl", "bl", "tr", "br"))
@@ -100,11 +92,6 @@ def pfisterer(state_dict: Mapping[str, Matrix], *, corner: str = "tl") -> dict[s
     Args:
         state_dict: ``W.weight`` (5 * hidden, in_channels), ``U.weight`` for the pixel to the left and ``V.weight`` for
             the pixel above (5 * hidden, hidden), and the bias (5 * hidden,) of each.
-        corner: the layer's direction.
-
-    Raises:
-        TypeError: the state_dict is no mapping of tensors or arrays of floating-point numbers.
-        ValueError: a name is missing, a shape or the corner does not fit.
 
     Example:
         >>> theirs = {"W": torch.nn.Linear(3, 20), "U": torch.nn.Linear(4, 20), "V": torch.nn.Linear(4, 20)}
@@ -140,11 +127,6 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
     Args:
         matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns for the input, the pixel to
             the left, the pixel above, and the bias.
-        corner: the layer's direction.
-
-    Raises:
-        TypeError: the matrices are no sequence of tensors or arrays of floating-point numbers.
-        ValueError: the number of matrices, a shape or the corner does not fit.
 
     Example:
         >>> layer = LSTM2d(3, 4, cell="max", directions=1)
@@ -152,12 +134,10 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
         <All keys matched successfully>
     """
     names = ("CI", "GI", "GF1", "GO", "GFS")
-    try:
-        count = len(matrices)
-    except TypeError:
-        raise TypeError(f"expected matrices to be a sequence, got {type(matrices).__name__}") from None
-    if count != len(names):
-        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {count}")
+    if not hasattr(matrices, "__len__"):
+        raise TypeError(f"expected matrices to be a sequence, got {type(matrices).__name__}")
+    if len(matrices) != len(names):
+        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {len(matrices)}")
     tensors = [_tensor(name, m) for name, m in zip(names, matrices)]
     hidden, columns = tensors[0].shape[0], tensors[0].shape[-1]
     channels = columns - 1 - 2 * hidden

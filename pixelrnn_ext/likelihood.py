@@ -35,10 +35,8 @@ def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     """Returns the values at which the cumulative distributions pass ``uniform``, (...) of int64, computed in float64.
 
-    Args:
-        logits: (..., levels or 1).
-        uniform: (...) of float64, in [0, 1).
-        temperature: divides the logits; 0 gives the most likely value.
+    ``logits`` are (..., levels or 1), ``uniform`` (...) of float64 in [0, 1). ``temperature`` divides the logits; 0
+    gives the most likely value.
     """
     logits = logits.double()
     if logits.shape[-1] == 1:

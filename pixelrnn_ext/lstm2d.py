@@ -35,11 +35,10 @@ class LSTM2d(Recurrent):
         hidden_channels: channels of each direction's state.
         cell: a cell of :func:`pixelrnn_ext.functional.lstm2d`.
         directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of different corners.
-        merge: ``"concat"``, ``"sum"``, ``"mean"``, or None for (N, D, hidden_channels, H, W).
+        merge: as in :func:`pixelrnn_ext.functional.lstm2d`.
         peepholes: whether gates see c; only for graves and halved.
         bias: whether the layer has a bias.
-        initial_state: state of the pixels outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,)
-            for each direction.
+        initial_state: ``"zero"`` or ``"learned"``, as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
         forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, and random
             like the other biases for pixelrnn. leaky has no forget gate, its biases start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.

@@ -18,7 +18,6 @@ def processor() -> str:
 
 
 def gpus() -> str:
-    """Returns the names of the GPUs that torch sees."""
     return ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none"
 
 

@@ -25,9 +25,8 @@ def row_lstm(
     c0: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
-    """Row LSTM (section 3.2): top to bottom, every pixel reads a row of pixels above it. See functional.row_lstm."""
-    direction = Direction2d(weight_ih, weight_hh, bias, h0, c0)
-    return scan(input, [direction], corners=("tl",), diagonal=False, **options)
+    """Computes functional.row_lstm."""
+    return scan(input, [Direction2d(weight_ih, weight_hh, bias, h0, c0)], diagonal=False, **options)
 
 
 def diagonal_lstm(
@@ -41,13 +40,13 @@ def diagonal_lstm(
     reverse: bool = False,
     **options: Any,
 ) -> Tensor:
-    """Diagonal LSTM (section 3.3): every pixel reads the pixels above and to its left. See functional.diagonal_lstm."""
+    """Computes functional.diagonal_lstm."""
     direction = Direction2d(weight_ih, weight_hh, bias, h0, c0)
     return scan(input, [direction], corners=("tr" if reverse else "tl",), **options)
 
 
 def lstm2d(input: Tensor, weights: Sequence[Direction2d], *, cell: str = "stable", **options: Any) -> Tensor:
-    """Two-dimensional LSTM from one corner or several. See functional.lstm2d."""
+    """Computes functional.lstm2d."""
     return scan(input, weights, cell=cell, **options)
 
 
@@ -73,10 +72,10 @@ def scan(
 
     def direction(image: Tensor, biases: Tensor | None, d: Direction2d, corner: str) -> Tensor:
         x = masked_conv2d(image, d.weight_ih, d.bias, mask_type, **masking)
-        x = x if biases is None else x + biases
-        if diagonal:
-            return diagonal_scan(x, d.weight_hh, d.h0, d.c0, d.peephole, cell=cell, corner=corner)
-        return flipped(row_scan(flipped(x, corner), d.weight_hh, d.h0, d.c0), corner)
+        x = flipped(x if biases is None else x + biases, corner)
+        state_to_state = d.weight_hh, d.h0, d.c0
+        h = diagonal_scan(x, *state_to_state, d.peephole, cell) if diagonal else row_scan(x, *state_to_state)
+        return flipped(h, corner)
 
     def all_directions(m: Tensor) -> Tensor:
         biases: Sequence[Tensor | None] = [None] * len(directions)
@@ -102,10 +101,7 @@ def masked_conv2d(
     gates: int = 1,
     activation: str | None = None,
 ) -> Tensor:
-    """Masked convolution (section 3.4): F.conv2d with the weight times its mask, None for no mask.
-
-    See functional.masked_conv2d.
-    """
+    """Computes functional.masked_conv2d: F.conv2d with the weight times its mask, None for no mask."""
     live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
     y = F.conv2d(input, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
     return y.relu() if activation == "relu" else y
@@ -117,25 +113,22 @@ def diagonal_scan(
     h0: Tensor | None = None,
     c0: Tensor | None = None,
     peephole: Tensor | None = None,
-    *,
     cell: str = "pixelrnn",
-    corner: str = "tl",
 ) -> Tensor:
-    """h, (N, hidden, H, W), of one direction from its input-to-state map x, (N, gates * hidden, H, W)."""
-    columns = [h for h, _, _ in _diagonals(flipped(x, corner), weight_hh, h0, c0, peephole, cell)]
-    return flipped(_map_of(columns, x), corner)
+    """Returns h, (N, hidden, H, W), of a scan from the top left from its input-to-state map x, (N, gates * hidden, H,
+    W)."""
+    return _map_of([h for h, _, _ in _diagonals(x, weight_hh, h0, c0, peephole, cell)], x)
 
 
 def row_scan(x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Tensor:
-    """Returns h, (N, hidden, H, W), of a Row LSTM from its input-to-state map x, as :func:`diagonal_scan`."""
-    rows = [h for h, _, _ in _rows(x, weight_hh, h0, c0)]
-    return torch.stack(rows, 1).permute(0, 3, 1, 2)
+    """Returns h of a Row LSTM, see :func:`diagonal_scan`."""
+    return torch.stack([h for h, _, _ in _rows(x, weight_hh, h0, c0)], 1).permute(0, 3, 1, 2)
 
 
 def row_maps(
     x: Tensor, weight_hh: Tensor, h0: Tensor | None = None, c0: Tensor | None = None, *, inside: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns h, c and the activated gates of a Row LSTM from its input-to-state map x, as :func:`diagonal_maps`."""
+    """Returns h, c and the activated gates of a Row LSTM, see :func:`diagonal_maps`."""
     maps = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in _rows(x, weight_hh, h0, c0, inside)))
     h, c, gates = (torch.stack(rows, 1).permute(0, 3, 1, 2) for rows in maps)
     return h, c, gates
@@ -151,7 +144,7 @@ def diagonal_maps(
     cell: str = "pixelrnn",
     inside: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns h, c and the activated gates (N, gates * hidden, H, W) of :func:`diagonal_scan` from the top left.
+    """Returns h, c and the activated gates (N, gates * hidden, H, W) of :func:`diagonal_scan`.
 
     ``inside``, (N, 1, H, W), marks the pixels of the image, in the top left of its map. Only these have a state. The
     states outside, h0 and c0, are (hidden,), or (N, 1, hidden) for each image.
@@ -217,7 +210,7 @@ def _map_of(columns: Sequence[Tensor], x: Tensor) -> Tensor:
 def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
     """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Outside images the result is 0.
 
-    The images are rectangles in the top left corners of their maps, with heights and widths ``sizes`` (N, 2).
+    ``sizes`` (N, 2) are the heights and widths of the images, which lie in the top left corners of their maps.
     """
     if sizes is None:
         return run(m)

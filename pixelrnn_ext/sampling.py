@@ -3,6 +3,7 @@
 All samplers draw the same image from the same uniform numbers, up to rounding. They take the same arguments.
 """
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -24,14 +25,11 @@ Progress = Callable[[int, int], None]
 
 
 class Draws(NamedTuple):
-    """A request to a sampler: uniform numbers of float64, which values are known, and the known values, int64.
+    """A request to a sampler. All tensors are (N, C, H, W)."""
 
-    All are (N, C, H, W).
-    """
-
-    uniform: Tensor
-    known: Tensor
-    values: Tensor
+    uniform: Tensor  # float64, in [0, 1)
+    known: Tensor  # bool
+    values: Tensor  # int64, where known
     temperature: float
 
 
@@ -48,9 +46,6 @@ def incremental(
         draws: the uniform numbers and the known values.
         condition: broadcastable to (N, condition_channels, H, W).
         progress: called with (rows done, rows) after every row.
-
-    Returns:
-        The values, (N, C, H, W) of int64.
     """
     values = []
     with without_autocast(draws.values.device.type):
@@ -84,21 +79,16 @@ def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator
         yield rows.map(values).clone(), rows.map(network.output).clone()
 
 
-def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
-    """Draws with a pass of the network over the whole image for every value: for tests and benchmarks."""
-    return _by_passes(model, draws, condition, progress, crop=False)
-
-
-def cropped(
-    model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
+def naive(
+    model: PixelModel,
+    draws: Draws,
+    condition: Tensor | None = None,
+    progress: Progress | None = None,
+    *,
+    crop: bool = False,
 ) -> Tensor:
-    """Draws with a pass of the network over the rows down to the pixel for every value: for benchmarks."""
-    return _by_passes(model, draws, condition, progress, crop=True)
-
-
-def _by_passes(
-    model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None, crop: bool
-) -> Tensor:
+    """Draws with a pass of the network for every value, for tests and benchmarks: over the whole image, or with
+    ``crop`` over the rows down to the pixel."""
     _, colours, height, width = draws.values.shape
     images = torch.where(draws.known, draws.values, 0)
     for r in range(height):
@@ -112,6 +102,9 @@ def _by_passes(
         if progress:
             progress(r + 1, height)
     return images
+
+
+cropped: Sampler = functools.partial(naive, crop=True)
 
 
 def reporter(progress: bool | Progress) -> Progress | None:

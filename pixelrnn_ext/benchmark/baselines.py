@@ -54,7 +54,6 @@ class GemmFloor:
     name: str = "GEMM floor"
 
     def step(self, mode: str) -> Callable[[], None]:
-        """Returns a function that does the products of ``mode`` once."""
         products = {"forward": self.forward, "backward": self.backward}.get(mode, self.forward + self.backward)
 
         def run() -> None:
@@ -66,8 +65,7 @@ class GemmFloor:
 
 def floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
     """Returns one whole-map product for each product of a recurrence, [cells, k] x [k, gates * hidden], and its two
-    gradients. ``k`` is the number of values that a cell's gates are computed from.
-    """
+    gradients. A cell's gates are computed from ``k`` values."""
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
     return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

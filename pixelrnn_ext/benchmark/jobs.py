@@ -15,23 +15,15 @@ from .timing import FEWEST_ROUNDS, Times, percentiles
 
 @dataclass(frozen=True)
 class Budget:
-    """The time that the parts of a run may take.
+    """The time that the parts of a run may take."""
 
-    Attributes:
-        seconds, fewest, limit: the arguments of timing.paired.
-        loop_limit: the seconds that may go into timing one loop as written.
-        total: the seconds after which no other case begins, and no other measurement of memory.
-        memory: the number of jobs whose peak memory is measured. None for all.
-        memory_of_all: whether it is measured of all providers, not of ours alone.
-    """
-
-    seconds: float
+    seconds: float  # this and the next two are the arguments of timing.paired
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
-    loop_limit: float = math.inf
-    total: float = math.inf
-    memory: int | None = None
-    memory_of_all: bool = False
+    loop_limit: float = math.inf  # seconds of timing one loop as written
+    total: float = math.inf  # seconds after which no other case and no other measurement of memory begins
+    memory: int | None = None  # the number of jobs whose peak memory is measured. None for all
+    memory_of_all: bool = False  # of all providers, not of ours alone
 
 
 SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
@@ -64,20 +56,14 @@ def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
 
 @dataclass
 class Result:
-    """The providers of a job in one mode.
-
-    Attributes:
-        errors: by provider. A provider that has an error and no time gave wrong numbers.
-        unlike: the providers of another function, which have no ratio to the baseline and to the floor.
-        peak_mib: peak memory by provider, None where the system does not tell it.
-    """
+    """The times, errors and peak memory of a job in one mode, by provider."""
 
     job: Job
     mode: str
     times: Times
-    errors: dict[str, float]
-    unlike: Collection[str] = ()
-    peak_mib: dict[str, float | None] = field(default_factory=dict)
+    errors: dict[str, float]  # a provider that has an error and no time gave wrong numbers
+    unlike: Collection[str] = ()  # the providers of another function: no ratio to the baseline and to the floor
+    peak_mib: dict[str, float | None] = field(default_factory=dict)  # None where the system does not tell it
 
     @property
     def is_training_step(self) -> bool:

@@ -28,8 +28,7 @@ def peaks(case: Case, dtype: torch.dtype, threads: int, providers: list[str]) ->
     # glibc then returns freed buffers to the system instead of keeping them, so that the peak is that of live memory.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     context = multiprocessing.get_context("forkserver")
-    # Imported once, no thread and no kernel yet. Not pixelrnn_ext: the server looks in the current folder first, which
-    # may be the repository, where there are no kernels.
+    # Not pixelrnn_ext: the server looks in the current folder first, which may be a source folder without kernels.
     context.set_forkserver_preload(["torch"])
     results = {}
     for name in providers:

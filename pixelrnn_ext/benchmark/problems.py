@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from .. import reference
 from ..operators import library
 from ..operators.scan.arguments import Scan
-from ..reference import diagonal_lstm, row_lstm
 from . import baselines
 from .baselines import GemmFloor
 
@@ -46,20 +46,16 @@ class Size:
 
 @dataclass(eq=False)
 class Differentiable:
-    """A provider that maps leaf tensors to one tensor, in whatever layout suits it.
-
-    Attributes:
-        to_common: takes its result and gradients to the layout of the case's reference, in the order of ``names``.
-        exact: what it is checked against, if it computes another function than the case's reference. Such a provider is
-            not compared with the baseline and the floor.
-    """
+    """A provider that maps leaf tensors to one tensor, in whatever layout suits it."""
 
     name: str
     run: Callable[..., Tensor]
     inputs: list[Tensor]
     cotangent: Tensor
-    names: list[str]
+    names: list[str]  # of the inputs
+    # Converts the result and the gradients to the layout of the case's reference.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
+    # The exact results of a provider of another function, which is not compared with the baseline and the floor.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
@@ -97,13 +93,11 @@ def of_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | 
 
 
 def exact_layer(layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> dict[str, Tensor]:
-    """Returns the results of a layer in float64, computed by the reference."""
     exact = with_backend(layer, "reference").double()
     return of_layer("reference", exact, x.double(), dy.double(), *others).results()
 
 
 def with_backend(layer: Module, backend: str) -> Any:
-    """Returns a copy of a layer that runs on another backend."""
     other: Any = copy.deepcopy(layer)
     other.backend = backend
     return other
@@ -191,11 +185,10 @@ def recurrence_problem(
 ) -> Problem:
     """Returns one direction alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h.
 
-    Args:
-        natives: functions of native_recurrence by the provider's name, by default the one on the device's best path.
+    ``natives`` are functions of native_recurrence by the provider's name, by default the one on the best path.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
-    reference: Callable[..., Tensor] = diagonal_lstm if diagonal else row_lstm
+    exact: Recurrence = reference.diagonal_scan if diagonal else reference.row_scan
     good: Recurrence = baselines.diagonal_good_loop if diagonal else baselines.row_good_loop
     written = baselines.diagonal_loop_as_written if diagonal else baselines.row_loop_as_written
     torch.manual_seed(0)
@@ -205,10 +198,6 @@ def recurrence_problem(
 
     def provider(name: str, run: Recurrence, x: Tensor, weight: Tensor, dy: Tensor, **options: Any) -> Differentiable:
         return Differentiable(name, run, [x, weight], dy, ["x", "weight_hh"], **options)
-
-    def exact(x: Tensor, weight: Tensor) -> Tensor:  # the reference with an input that adds nothing to x
-        nothing = x.new_zeros(size.batch, 1, size.height, size.width), x.new_zeros(4 * hidden, 1, 1, 1)
-        return reference(*nothing, weight, gate_bias=x)
 
     def from_native(y: Tensor, dx: Tensor, dweight: Tensor) -> tuple[Tensor, ...]:
         return (

@@ -44,7 +44,6 @@ def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: li
 
 
 def short_report(benchmark: Benchmark, header: dict[str, str], markdown: bool) -> str:
-    """Returns the short table of a run, a line a case."""
     results = [result for result in benchmark.results if result.is_training_step]
     notes = [how_to_read(results), *benchmark.remarks()]
     return text(header, [result.doubt for result in results], [short_table(results, markdown)], notes, markdown)
@@ -59,21 +58,22 @@ def labels(results: list[Result]) -> list[str]:
 
 def short_table(results: list[Result], markdown: bool) -> str:
     others = list(dict.fromkeys(name for result in results for name in result.job.case.against))
-    cells = []
-    for label, result in zip(labels(results), results):
+
+    def row(label: str, result: Result) -> dict[str, str]:
         ours = result.job.case.ours
-        v = result.values(ours) if ours in result.providers else {}
-        cells.append(
-            [
-                *(label, number(v.get("median ms"), ".1f")),
-                *(number(result.faster(name), ".1f", " x") for name in others),
-                *(number(v.get(f"share of {FLOOR}"), ".0%"), number(v.get("peak MiB"), ".1f")),
-                *(number(v.get("max error"), ".0e"), result.doubt),
-            ]
-        )
-    header = ["case", "ours, ms", *(f"faster than {name}" for name in others)]
-    header += [f"share of {FLOOR}", "peak MiB", "error", "unreliable"]
-    return grid(header, cells, markdown, drop_empty=True)
+        values = result.values(ours) if ours in result.providers else {}
+        return {
+            "case": label,
+            "ours, ms": number(values.get("median ms"), ".1f"),
+            **{f"faster than {name}": number(result.faster(name), ".1f", " x") for name in others},
+            f"share of {FLOOR}": number(values.get(f"share of {FLOOR}"), ".0%"),
+            "peak MiB": number(values.get("peak MiB"), ".1f"),
+            "error": number(values.get("max error"), ".0e"),
+            "unreliable": result.doubt,
+        }
+
+    rows = list(map(row, labels(results), results))
+    return grid(list(rows[0]), [list(r.values()) for r in rows], markdown, drop_empty=True)
 
 
 def how_to_read(results: list[Result]) -> str:

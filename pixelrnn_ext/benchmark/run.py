@@ -16,11 +16,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of
 
 
 class Benchmark:
-    """A run of cases, and its results.
-
-    Args:
-        otherwise: how a user gets what this run has no time for, such as " without --full".
-    """
+    """A run of cases, and its results. ``otherwise`` ends a reason to skip, such as " without --full"."""
 
     def __init__(self, budget: Budget, otherwise: str = "") -> None:
         self.budget: Budget = budget

@@ -21,7 +21,6 @@ _Result = TypeVar("_Result")
 
 
 def timed(function: Callable[[], _Result]) -> tuple[_Result, float]:
-    """Returns the function's result and the seconds that it took."""
     start = time.perf_counter()
     result = function()
     return result, time.perf_counter() - start
@@ -48,9 +47,9 @@ def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
 
 
 class OtherProcesses:
-    """The share of the cores that other processes keep busy, from its construction on.
+    """Measures the share of the cores that other processes keep busy, from the construction on.
 
-    The load average would not tell it: that counts this process, too, and a build that has just ended.
+    The load average also counts this process, and a build that has just ended.
     """
 
     def __init__(self) -> None:
@@ -85,20 +84,15 @@ def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
 
 
 class Times(dict[str, list[float | None]]):
-    """Seconds by function, a value for each round. It is None in the rounds that the function sat out.
+    """Seconds by function, a value for each round. It is None in the rounds that the function sat out."""
 
-    Attributes:
-        busy: the share of the cores that other processes had meanwhile. None where the system does not tell it.
-    """
-
-    busy: float | None = None
+    busy: float | None = None  # the share of the cores that other processes had meanwhile, if the system tells it
 
     def median(self, name: str) -> float:
         return statistics.median(t for t in self[name] if t is not None)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Returns the median of a function's time over another function's, over the rounds that timed both. None where
-        there is no such round."""
+        """Returns the median ratio of two functions' times over the rounds that timed both, None without any."""
         pairs = zip(self.get(name, []), self.get(other, []))
         ratios = [a / b for a, b in pairs if a is not None and b is not None]
         return statistics.median(ratios) if ratios else None

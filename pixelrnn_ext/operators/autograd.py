@@ -1,10 +1,9 @@
 """Derivatives of the operators under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
 ``torch.library.register_autograd`` gives an operator only a backward: forward-mode derivatives are then zero, without
-an error, and torch.func refuses the operator. Here an operator has a *decomposition*, which computes the same in
-differentiable PyTorch, and perhaps a faster backward. Where an operand carries a tangent the decomposition runs, so
-PyTorch itself takes derivatives of any order and in any nesting of the modes. Elsewhere the operator runs. Its backward
-is the faster one, or else the vector-Jacobian product of the decomposition.
+an error, and torch.func refuses the operator. Here an operator has a *decomposition* in differentiable PyTorch, which
+runs where an operand carries a tangent: so PyTorch takes derivatives of any order and in any nesting of the modes.
+Elsewhere the operator runs. Its backward is a faster one, or the vector-Jacobian product of the decomposition.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,10 +28,8 @@ def register(
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> None:
-    """Registers the derivatives of an operator, which ``decomposition`` computes from the same arguments.
-
-    ``setup_context`` and ``backward`` are as for ``torch.library.register_autograd``; None takes the decomposition's.
-    """
+    """Registers the derivatives of an operator. ``decomposition`` takes its arguments, ``setup_context`` and
+    ``backward`` are as for ``torch.library.register_autograd``."""
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
     if backward is None or setup_context is None:

@@ -13,13 +13,12 @@ _PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "residen
 
 
 def check_name(backend: str, names: tuple[str, ...] = BACKENDS) -> None:
-    """Raises ValueError unless ``backend`` is one of ``names``."""
     if backend not in names:
         raise ValueError(f"expected backend to be one of {', '.join(map(repr, names))}, got {backend!r}")
 
 
 def why_not_native(device: torch.device) -> str | None:
-    """Returns None when the compiled kernels run on tensors of ``device``, else one sentence why not."""
+    """Returns one sentence why the compiled kernels do not run on tensors of ``device``, or None."""
     if device.type == "cpu":
         return library.why_no_native()
     if device.type == "cuda":
@@ -35,8 +34,8 @@ def of_convolutions(backend: str) -> str:
 def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
     """Returns whether the kernels of an operator with the backends ``names`` run; otherwise plain PyTorch runs.
 
-    ``why_not`` returns None if the kernels can run, else one sentence. Raises ValueError for an unknown backend, and
-    RuntimeError for any but ``"auto"`` and ``"reference"`` if the kernels cannot run.
+    ``why_not`` returns one sentence why the kernels cannot run, or None. Raises RuntimeError with this sentence where
+    the kernels were asked for.
     """
     check_name(backend, names)
     if backend == "reference":

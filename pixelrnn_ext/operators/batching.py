@@ -27,10 +27,8 @@ def folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op``, all of whose outputs have images, once on the images of the whole batch.
-
-    Where an argument without images is batched, ``op`` runs on one member of the batch after the other.
-    """
+    """Runs ``op``, all of whose outputs have images, once on the images of the whole batch. Where an argument without
+    images is batched, it runs on one member after the other."""
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return each(op, info, in_dims, args)
     args, images = fold(axes, info, in_dims, args)
@@ -53,11 +51,11 @@ def fold(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -
         if args[i] is None:
             continue
         dim = in_dims[i]
-        batched = _expanded(args[i], axis, info.batch_size) if dim is None else args[i].movedim(dim, axis)
+        if dim is None:
+            shape = args[i].shape
+            batched = args[i].unsqueeze(axis).expand(*shape[:axis], info.batch_size, *shape[axis:])
+        else:
+            batched = args[i].movedim(dim, axis)
         images = batched.shape[axis + 1]
         args[i] = batched.flatten(axis, axis + 1)
     return args, images
-
-
-def _expanded(tensor: Tensor, axis: int, size: int) -> Tensor:
-    return tensor.unsqueeze(axis).expand(*tensor.shape[:axis], size, *tensor.shape[axis:])

@@ -18,10 +18,8 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # t
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
-    """Raises TypeError or ValueError unless all tensors have the input's device and dtype. All but weights may be None.
-
-    ``others`` are by name. Under autocast dtypes may be mixed.
-    """
+    """Raises TypeError or ValueError unless all tensors have the input's device and dtype, which may be mixed under
+    autocast. All but weights may be None."""
     for name, tensor in {"input": input, **others}.items():
         if tensor is None and name != "input" and not name.startswith("weight"):
             continue
@@ -59,14 +57,12 @@ def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callab
 
 
 def check_dense(name: str, tensor: Tensor) -> None:
-    """Raises TypeError for a sparse or nested tensor."""
     if tensor.is_nested or tensor.layout != torch.strided:
         got = "a nested one" if tensor.is_nested else tensor.layout
         raise TypeError(f"expected {name} as a dense Tensor, got {got}")
 
 
 def check_integers(name: str, value: Tensor) -> None:
-    """Raises TypeError unless ``value`` is a dense tensor of one of the dtypes INTEGERS."""
     if not isinstance(value, Tensor) or value.dtype not in INTEGERS:
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         expected = "a Tensor of integers (uint8, int8, int16, int32 or int64)"
@@ -75,10 +71,7 @@ def check_integers(name: str, value: Tensor) -> None:
 
 
 def check_levels(name: str, values: Tensor, levels: int) -> None:
-    """Raises ValueError if a tensor of integers has a value outside [0, levels).
-
-    Waits for the tensor's device once, unless the dtype has no value outside.
-    """
+    """Raises ValueError if a tensor of integers has a value outside [0, levels). Waits for the tensor's device."""
     possible = torch.iinfo(values.dtype)
     if (possible.min >= 0 and possible.max < levels) or not values.numel():
         return
@@ -105,10 +98,7 @@ def memory() -> int | None:
 
 
 def check_memory(name: str, size: Sequence[int], needed: int) -> None:
-    """Raises ValueError if a tensor of that size takes at least ``needed`` bytes, and the machine has less memory.
-
-    An expanded tensor itself may take hardly any.
-    """
+    """Raises ValueError if a tensor of that size takes at least ``needed`` bytes, and the machine has less memory."""
     available = memory()
     if available is not None and needed > available:
         raise ValueError(

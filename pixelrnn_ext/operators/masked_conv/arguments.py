@@ -9,8 +9,6 @@ from torch import Tensor
 
 
 class Convolution(NamedTuple):
-    """Arguments of ``masked_conv2d``."""
-
     input: Tensor
     weight: Tensor
     bias: Tensor | None

@@ -15,6 +15,13 @@ def memory_format(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if adjacent else torch.contiguous_format
 
 
+def new_map(like: Tensor, channels: int) -> Tensor:
+    """Returns an empty map with the memory format of ``like``."""
+    n, _, height, width = like.shape
+    size = n, channels, height, width
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
+
+
 def forward(c: Convolution) -> Tensor:
     """Returns the convolution in the dtype and the memory format of the input."""
     last = memory_format(c.input) == torch.channels_last
@@ -29,18 +36,10 @@ def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]
     """Returns the gradients of the input, the weight and the bias, None where not needed."""
     last, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
     output = _map(g.output, last) if g.relu and g.output is not None else None
+    tensors = _map(g.grad_output, last), output, _map(g.input, last), _widened(g.weight)
+    needs = g.need_input, g.need_weight, g.need_bias
     dinput, dweight, dbias = torch.ops.pixelrnn_ext.masked_conv_backward(
-        _map(g.grad_output, last),
-        output,
-        _map(g.input, last),
-        _widened(g.weight),
-        g.mask_type == "A",
-        g.image_channels,
-        g.gates,
-        last,
-        g.need_input,
-        g.need_weight,
-        g.need_bias,
+        *tensors, g.mask_type == "A", g.image_channels, g.gates, last, *needs
     )
     return (
         _unmap(dinput, last).to(dtype) if g.need_input else None,
@@ -50,7 +49,6 @@ def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    """Returns halves as float32, and other tensors unchanged."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -10,15 +10,8 @@ from .arguments import Convolution, Gradients
 
 
 def masked_conv2d(c: Convolution) -> Tensor:
-    return reference.masked_conv2d(
-        c.input,
-        c.weight,
-        c.bias,
-        c.mask_type,
-        image_channels=c.image_channels,
-        gates=c.gates,
-        activation="relu" if c.relu else None,
-    )
+    masking, activation = dict(image_channels=c.image_channels, gates=c.gates), "relu" if c.relu else None
+    return reference.masked_conv2d(c.input, c.weight, c.bias, c.mask_type, **masking, activation=activation)
 
 
 def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,4 @@
-"""The masked convolution on a GPU: chooses what is launched, with which tiles and strides.
-
-Where nothing is masked that is an ordinary matrix product of torch, elsewhere a kernel of gpu_kernels.py.
-"""
+"""The masked convolution on a GPU: a kernel of gpu_kernels.py, or a matrix product of torch where nothing is masked."""
 
 from typing import Any
 
@@ -11,7 +8,7 @@ from torch import Tensor
 from ...masks import removes_nothing
 from ..precision import allows_tf32
 from .arguments import Convolution, Gradients
-from .cpu import memory_format
+from .cpu import memory_format, new_map
 from .eager import relu_gradient
 from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pack_kernel, weight_gradient_kernel
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launches_on
@@ -40,11 +37,11 @@ def forward(c: Convolution) -> Tensor:
     """Returns the masked convolution with same padding, in the input's memory format."""
     out_channels, in_channels = c.weight.shape[:2]
     if c.input.numel() == 0:
-        return _empty_map(c.input, out_channels)
+        return new_map(c.input, out_channels)
     if removes_nothing(c.weight, c.mask_type, c.image_channels):
         output = _pointwise(c.weight.flatten(1), c.input, c.bias, memory_format(c.input))
         return output.relu_() if c.relu else output
-    output = _empty_map(c.input, out_channels)
+    output = new_map(c.input, out_channels)
     pixels = c.input.numel() // in_channels
     with launches_on(c.input):
         packed = _packed(c, transposed=False)
@@ -77,10 +74,10 @@ def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]
 def _input_gradient(g: Gradients) -> Tensor:
     out_channels, in_channels = g.weight.shape[:2]
     if g.input.numel() == 0:
-        return _empty_map(g.input, in_channels)
+        return new_map(g.input, in_channels)
     if removes_nothing(g.weight, g.mask_type, g.image_channels):
         return _pointwise(g.weight.flatten(1).t(), relu_gradient(g), None, memory_format(g.input))
-    dinput = _empty_map(g.input, in_channels)
+    dinput = new_map(g.input, in_channels)
     pixels = g.input.numel() // in_channels
     with launches_on(g.input):
         packed = _packed(g, transposed=True)
@@ -96,7 +93,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     """Returns the gradients of the weight and, if needed, of the bias."""
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # Parts, summed afterwards in a fixed order, keep a large GPU busy. Their number depends on the shape alone.
+    # Parts keep a large GPU busy. Their number depends on the shape alone, and they are summed in a fixed order.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_PROGRAMS // programs, pixels // _FEWEST_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -125,13 +122,6 @@ def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
 def _live_taps(c: Convolution | Gradients) -> int:
     middle = c.weight.shape[2] * c.weight.shape[3] // 2
     return middle if c.mask_type == "A" and c.image_channels == 1 else middle + 1
-
-
-def _empty_map(like: Tensor, channels: int) -> Tensor:
-    """Returns a new map with ``channels`` channels, in the memory format of ``like``."""
-    n, _, height, width = like.shape
-    size = n, channels, height, width
-    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
 
 
 def _sizes(c: Convolution | Gradients) -> tuple[int, ...]:

@@ -1,9 +1,8 @@
 """The masked convolution on GPUs: implicit GEMMs over the taps that the mask leaves alive, in Triton.
 
 The live taps are the first in raster order: all before the centre, and the centre unless it is dead (mask A, one
-colour). The kernels loop over these taps only. They read the weight as (taps, channels of the source, channels of the
-result), a masked copy of the live taps, so that loads are coalesced and loops do not depend on colours. The copy is
-small compared with the maps, which are read and written through their strides.
+colour). The kernels read the weight as a masked copy of these taps (taps, channels of the source, channels of the
+result), so that loads are coalesced and loops do not depend on colours. Maps are accessed through their strides.
 
 Pixels are counted over the batch, as int32: decomposing an int64 into image, row and column is slow. Offsets are int64.
 """

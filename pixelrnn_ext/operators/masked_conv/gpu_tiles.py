@@ -1,8 +1,8 @@
 """The tiles of the masked convolution's GPU kernels: fixed by the sizes, or measured on request.
 
-With fixed tiles a result depends on the arguments alone, to the bit, so a resumed training continues exactly. With
-``PIXELRNN_TUNE_TILES=1`` Triton's autotuner chooses by time, once for each shape: two runs may differ in the last bits.
-torch.use_deterministic_algorithms(True) keeps the fixed tiles.
+With fixed tiles a result depends on the arguments alone, so a resumed training continues exactly. With
+``PIXELRNN_TUNE_TILES=1`` Triton's autotuner chooses by time, once for each shape: two runs may differ in the last bits,
+unless torch.use_deterministic_algorithms(True) keeps the fixed tiles.
 """
 
 import ctypes
@@ -44,17 +44,14 @@ class Gemm(NamedTuple):
 
 
 INTERPRETED = triton is not None and triton.knobs.runtime.interpret
-TILES = tuple(
-    Tiles(*sizes)
-    for sizes in (
-        (64, 64, 32, 4, 4),
-        (64, 64, 64, 4, 3),
-        (128, 64, 32, 4, 3),
-        (128, 128, 32, 8, 3),
-        (64, 32, 32, 4, 4),
-        (64, 64, 16, 4, 3),
-        (128, 16, 32, 4, 3),
-    )
+TILES: tuple[Tiles, ...] = (
+    Tiles(64, 64, 32, 4, 4),
+    Tiles(64, 64, 64, 4, 3),
+    Tiles(128, 64, 32, 4, 3),
+    Tiles(128, 128, 32, 8, 3),
+    Tiles(64, 32, 32, 4, 4),
+    Tiles(64, 64, 16, 4, 3),
+    Tiles(128, 16, 32, 4, 3),
 )
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # several tiles in a small problem
@@ -65,9 +62,7 @@ _LOAD = 32  # cost of loading a value, in products
 
 def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
     """Returns the fastest of TILES by a small model: whole tiles in whole waves, each with its products and its loads.
-
-    The result's bits depend on rows, columns and depth alone. ``shared_memory`` limits the stages.
-    """
+    ``shared_memory`` limits the stages, which do not change the result's bits."""
 
     def cost(tiles: Tiles) -> int:
         programs = ceil_div(gemm.rows, tiles.rows) * ceil_div(gemm.columns, tiles.columns) * gemm.number
@@ -120,7 +115,6 @@ class Tiled:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    """Returns the bytes of shared memory that a program may have."""
     if device.type != "cuda":  # interpreted
         return sys.maxsize
     return triton.compiler.max_shared_mem(device.index)
@@ -132,10 +126,8 @@ def _captures(tensor: torch.Tensor) -> bool:
 
 @contextmanager
 def launches_on(tensor: torch.Tensor) -> Iterator[None]:
-    """Makes the tensor's device current and allows kernels to be loaded, even while a CUDA graph is captured.
-
-    A kernel's first launch loads it, which the driver allows to a capturing thread only in relaxed mode.
-    """
+    """Makes the tensor's device current. A kernel's first launch loads it, which the driver allows to a thread that
+    captures a CUDA graph only in relaxed mode."""
     with torch.cuda.device_of(tensor):
         if not _captures(tensor):
             yield

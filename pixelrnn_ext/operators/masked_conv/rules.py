@@ -1,7 +1,6 @@
-"""Defines the operators under masked_conv2d: paths by device, fake kernels, derivatives, batching, the autocast rule.
+"""Defines the operators under masked_conv2d in Python: fake kernels, derivatives, batching, the autocast rule.
 
-Both are Python operators. On a CPU the compiled kernels compute them (cpu.py), on a GPU Triton kernels, which need no
-compiled library (gpu.py).
+On a CPU the compiled kernels compute them (cpu.py), on a GPU Triton kernels, which need no compiled library (gpu.py).
 """
 
 from types import ModuleType
@@ -15,7 +14,7 @@ from ..autocast import casts_operands, runs_without_autocast
 from ..operands import on_one_device
 from . import cpu, eager
 from .arguments import Convolution, Gradients
-from .cpu import memory_format
+from .cpu import memory_format, new_map
 
 _library = torch.library.Library("pixelrnn_ext", "FRAGMENT")
 _library.define(
@@ -41,7 +40,6 @@ def _kernels(tensor: Tensor) -> ModuleType:
 
 
 def masked_conv2d(*args: Any) -> Tensor:
-    """Computes the operator from the arguments of its schema."""
     c = Convolution(*args)
     return _kernels(c.input).forward(c).contiguous(memory_format=memory_format(c.input))
 
@@ -59,20 +57,14 @@ def masked_conv2d_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def _fake(*args: Any) -> Tensor:
     c = Convolution(*args)
-    n, _, height, width = c.input.shape
-    return _new_map(c.input, (n, c.weight.shape[0], height, width))
+    return new_map(c.input, c.weight.shape[0])
 
 
 def _backward_fake(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     g = Gradients(*args)
-    dinput = _new_map(g.input, g.input.shape) if g.need_input else g.input.new_empty(0)
-    dweight = _new_map(g.weight, g.weight.shape) if g.need_weight else g.weight.new_empty(0)
+    dinput = new_map(g.input, g.input.shape[1]) if g.need_input else g.input.new_empty(0)
+    dweight = new_map(g.weight, g.weight.shape[1]) if g.need_weight else g.weight.new_empty(0)
     return dinput, dweight, g.input.new_empty(g.weight.shape[0] if g.need_bias else 0)
-
-
-def _new_map(like: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Returns a new tensor of that size in the memory format of ``like``."""
-    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -1,7 +1,6 @@
 """The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of their schemas.
 
-csrc/operators/arguments.h describes the arguments of scan, scan.cpp beside it those of scan_gradients. An operator's
-kernels, rules and decomposition take one of these tuples, which run.py makes of a Problem.
+csrc/operators/arguments.h describes the arguments of scan, scan.cpp beside it the arguments of scan_gradients.
 """
 
 from collections.abc import Sequence
@@ -121,7 +120,6 @@ class Gradients(NamedTuple):
 
     @property
     def flat(self) -> tuple[Any, ...]:
-        """The operator's arguments."""
         return (*self[:-1], *self.scan)
 
     def wants(self, operand: str) -> bool:
@@ -129,15 +127,15 @@ class Gradients(NamedTuple):
         return self.wanted[OPERANDS.index(operand)] and (operand == "x" or operand in self.scan.operands)
 
     def shape(self, operand: str) -> tuple[int, ...]:
-        """The shape of a gradient that is wanted."""
         directions, *rest = self.scan.shapes[operand]
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
     def outputs(self, found: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """The operator's outputs from the gradients that are wanted. Any other gradient has a last axis of 0."""
-        return tuple(found[name] if self.wants(name) else self._unwanted(name) for name in OPERANDS)
+        return tuple(found[name] if self.wants(name) else self.new(name) for name in OPERANDS)
 
-    def _unwanted(self, operand: str) -> Tensor:
-        like = self.scan.weight_hh
+    def new(self, operand: str) -> Tensor:
+        """Returns a new gradient, whose values are not set, or the empty one where none is wanted."""
+        shape, like = self.shape(operand), self.scan.weight_hh
         dtype = state_dtype(like.dtype) if operand in SHARED else like.dtype
-        return like.new_empty((*self.shape(operand)[:-1], 0), dtype=dtype)
+        return like.new_empty(shape if self.wants(operand) else (*shape[:-1], 0), dtype=dtype)

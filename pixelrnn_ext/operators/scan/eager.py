@@ -1,8 +1,4 @@
-"""The operators in differentiable PyTorch, through the reference: derivatives of any order and mode come from here.
-
-This module converts layouts; the formulas are in reference.py. Halves are computed in float32. ``path`` and ``tf32``
-have no effect.
-"""
+"""The operators in differentiable PyTorch: converts layouts for reference.py. Halves are computed in float32."""
 
 from collections.abc import Sequence
 

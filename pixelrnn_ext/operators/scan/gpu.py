@@ -1,6 +1,5 @@
 """The operators on a GPU: a compiled recurrence, and matrix products of torch before and after it.
 
-The input-to-state map comes before the recurrence, the gradients of weights and of the initial states after it.
 Shapes are in csrc/operators/arguments.h and csrc/operators/cuda/recurrence.h.
 """
 

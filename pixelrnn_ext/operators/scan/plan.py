@@ -10,11 +10,8 @@ from .. import library
 
 
 class ResidentPlan(NamedTuple):
-    """Describes what ``backend="native"`` launches on a GPU.
-
-    Either a kernel, its layout and its expected time, or ``"step path: "`` and the reason, for example that the step
-    path should be faster. A time comes from a model, unless the text says that a card was measured.
-    """
+    """Describes what ``backend="native"`` launches on a GPU: a kernel, its layout and its expected time, or ``"step
+    path: "`` and the reason. A time comes from a model, unless the text says that a card was measured."""
 
     forward: str
     backward: str

@@ -48,7 +48,6 @@ class Problem(NamedTuple):
         return self._replace(input=self.input.to(dtype), directions=directions, gate_bias=gate_bias)
 
     def check(self) -> None:
-        """Raises TypeError or ValueError unless all arguments fit together."""
         if self.cell is not None:
             check_cell(self.cell)
         integer("image_channels", self.image_channels)

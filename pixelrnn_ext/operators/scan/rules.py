@@ -11,7 +11,7 @@ from .. import autograd, batching
 from ..autocast import casts_operands, without_autocast
 from ..library import why_no_cuda, why_no_native
 from . import eager, gpu
-from .arguments import OPERANDS, SHARED, Gradients, Scan, state_dtype
+from .arguments import OPERANDS, SHARED, Gradients, Scan
 from .products import displaced_states, weight_gradients
 
 Operator = Callable[..., tuple[Tensor, ...]]
@@ -54,14 +54,9 @@ _libraries: list[torch.library.Library] = []  # torch drops a library's registra
 
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
     g = Gradients.bind(*args)
-
-    def gradient(name: str) -> Tensor:
-        if name in _WEIGHTS:  # whose gradients have the strides of the operands
-            return torch.empty_like(g.scan.operands[name])
-        like = g.scan.weight_hh
-        return like.new_empty(g.shape(name), dtype=state_dtype(like.dtype) if name in SHARED else like.dtype)
-
-    return g.outputs({name: gradient(name) for name in OPERANDS if g.wants(name)})
+    # The gradients of weights have the strides of the operands.
+    found = {name: torch.empty_like(g.scan.operands[name]) for name in _WEIGHTS if g.wants(name)}
+    return tuple(found.get(name, g.new(name)) for name in OPERANDS)
 
 
 def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
@@ -90,14 +85,13 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
     if not g.wants("x"):
         found["x"] = found["x"].narrow(-1, 0, 0)
     for name, axis in _AXES_OF_GRADIENTS.items():
-        if name not in _WEIGHTS:
+        if name in _WEIGHTS:
+            unwanted = found[name].unsqueeze(1).expand(-1, groups, *found[name].shape[1:])
+            found[name] = weights.get(name, unwanted)
+        else:
             found[name] = found[name].unflatten(axis, (groups, images))
             if name in SHARED and not g.shares:
                 found[name] = found[name].sum(2)
-        elif name in weights:
-            found[name] = weights[name]
-        else:
-            found[name] = found[name].unsqueeze(1).expand(-1, groups, *found[name].shape[1:])
     return tuple(found.values()), tuple(_AXES_OF_GRADIENTS.values())
 
 

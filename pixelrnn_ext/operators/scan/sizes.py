@@ -11,8 +11,7 @@ from ..operands import check_integers, readable, shape
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
     """Raises TypeError or ValueError unless ``sizes`` may be the sizes of the images of ``input`` (N, C, H, W).
 
-    Values on a GPU are not read, which would wait for it, nor values that torch.compile or torch.vmap traces. Whoever
-    uses sizes clamps them.
+    Values on a GPU are not read, which would wait for it, nor values that are traced. Whoever uses sizes clamps them.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape
@@ -55,33 +54,24 @@ class Images:
     """
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
-        self.alone: Tensor = m
+        self._sizes = None if sizes is None else sizes.to(m.device)
         self.inside: Tensor | None = None
-        if sizes is None:
-            return
-        sizes = sizes.to(m.device)
-        self._rows, self._columns = (
-            (torch.arange(size, device=m.device), sizes[:, axis : axis + 1].clamp(0, size))
-            for axis, size in enumerate(m.shape[2:])
-        )
-        self.inside = inside_of(sizes, m.shape[2], m.shape[3], m.device)[:, None]
-        self.alone = self.clear_outside(m)
+        if self._sizes is not None:
+            self.inside = inside_of(self._sizes, m.shape[2], m.shape[3], m.device)[:, None]
+        self.alone: Tensor = self.clear_outside(m)
 
     def clear_outside(self, m: Tensor) -> Tensor:
         return m if self.inside is None else torch.where(self.inside, m, 0)
 
     def flipped(self, m: Tensor, corner: str) -> Tensor:
         """Flips each image in its own rectangle, see :func:`pixelrnn_ext.directions.flipped`."""
-        if self.inside is None:
+        if self._sizes is None:
             return flipped(m, corner)
-        down, right = CORNERS[corner]
-        if down < 0:
-            m = m.gather(2, _mirrored(*self._rows)[:, None, :, None].expand_as(m))
-        if right < 0:
-            m = m.gather(3, _mirrored(*self._columns)[:, None, None].expand_as(m))
+        for axis, sense in zip((2, 3), CORNERS[corner]):
+            if sense < 0:
+                length = m.shape[axis]
+                place, size = torch.arange(length, device=m.device), self._sizes[:, axis - 2, None].clamp(0, length)
+                mirrored = torch.where(place < size, size - 1 - place, place)  # (N, length)
+                mirrored = mirrored[:, None, :, None] if axis == 2 else mirrored[:, None, None]
+                m = m.gather(axis, mirrored.expand_as(m))
         return m
-
-
-def _mirrored(place: Tensor, size: Tensor) -> Tensor:
-    """Returns the indices that mirror the first ``size`` (N, 1) places, (N, length)."""
-    return torch.where(place < size, size - 1 - place, place)
