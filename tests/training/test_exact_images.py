@@ -2,16 +2,15 @@
 
 import io
 import struct
+import zlib
 
 import numpy
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
 from pixelrnn_ext.training.exact_images import check_model, encode_png, read_exact
-from pixelrnn_ext.training.images import pixel_limit
-
-from .raw_png import raw_png
 
 GRAY = numpy.arange(24, dtype=numpy.uint8).reshape(4, 6) * 11
 GRAY_CHANNELS = GRAY[..., None].repeat(3, 2)
@@ -94,27 +93,24 @@ def test_two_levels_of_gray_are_a_bit(tmp_path):
     assert torch.equal(read_exact(tmp_path / "gray.png", 1, 2), torch.eye(5, dtype=torch.uint8)[None])
 
 
-def tiff_of_six_bytes(bits, extra, photometric=2, colours=()):
-    """A picture of 1 x 1, as tags of 16 bits."""
-    tags = {256: [1], 257: [1], 258: bits, 259: [1], 262: [photometric], 273: [8], 277: [len(bits)], 278: [1], 279: [6]}
-    tags |= {320: colours} if colours else {}
-    tags |= {338: extra} if extra else {}
-    data, entries, at = bytes(8), b"", 16
-    for tag, values in sorted(tags.items()):
-        packed = struct.pack(f"<{len(values)}H", *values)
-        if len(packed) > 4:
-            where, at, data = struct.pack("<I", at), at + len(packed), data + packed
-        else:
-            where = packed.ljust(4, b"\0")
-        entries += struct.pack("<HHI", tag, 3, len(values)) + where
-    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
-    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
-
-
 def saved(mode, kind, pixels=COLOURS, **options):
     file = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(file, kind, **options)
     return file.getvalue()
+
+
+def tiff(pixels, photometric="rgb", **options):
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, photometric=photometric, **options)
+    return file.getvalue()
+
+
+def deep_png():
+    """Returns an RGB PNG whose header says 16 bits a channel, which Pillow cannot write."""
+    content = bytearray(saved("RGB", "PNG"))
+    content[24] = 16
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
 
 
 def several(kind):
@@ -129,34 +125,25 @@ RED = GRAY_CHANNELS.copy()
 RED[-1, -1, 0] += 1
 DEEP = numpy.arange(6, dtype=numpy.uint16).reshape(2, 3) * 9999
 REFUSED = {
-    "transparent": (3, saved("RGBA", "PNG"), "transparency"),
     "opaque alpha": (1, saved("LA", "PNG"), "transparency"),
     "transparent colour": (3, saved("RGB", "PNG", transparency=(1, 2, 3)), "transparency"),
-    "transparent gray": (1, saved("L", "PNG", GRAY, transparency=7), "transparency"),
     "transparent in a palette": (3, saved("P", "PNG", transparency=0), "transparency"),
     "transparent GIF": (3, saved("RGBA", "GIF", FADED), "transparency"),
-    "transparent WebP": (3, saved("RGBA", "WEBP", FADED), "transparency"),
     "CMYK": (3, saved("CMYK", "JPEG"), "mode CMYK"),
-    "YCbCr": (3, saved("YCbCr", "TIFF", compression="raw"), "mode YCbCr"),
     "float": (1, saved("F", "TIFF", GRAY), "mode F"),
-    "32 bits": (1, saved("I", "TIFF", GRAY), "mode I"),
     "16 bits": (1, saved("I;16", "PNG", DEEP), "mode I;16"),
-    "16 bits TIFF": (1, saved("I;16", "TIFF", DEEP), "mode I;16"),
-    "16 bits of colours": (3, raw_png(1, 1, 16, 2, [b"\1\2\3\4\5\6"]), "16 bits"),
+    "16 bits of colours": (3, deep_png(), "16 bits"),
     "16 bits of colours PPM": (3, b"P6 1 1 65535\n\1\2\3\4\5\6", "16 bits"),
     "10 bits PPM": (3, b"P3 1 1 1023\n1 2 3\n", "10 bits"),
     "16 bits PGM": (1, b"P5 1 1 65535\n\1\2", "mode I"),
-    "16 bits of colours TIFF": (3, tiff_of_six_bytes([16] * 3, []), "16 bits"),
-    "16 bits of a palette": (3, tiff_of_six_bytes([8], [], 3, [*range(768)]), "16 bits"),
-    "a fourth channel": (3, tiff_of_six_bytes([8] * 4, [0]), "another channel"),
+    "16 bits of colours TIFF": (3, tiff(numpy.zeros((1, 1, 3), numpy.uint16)), "16 bits"),
+    "16 bits of a palette": (3, tiff(GRAY, "palette", colormap=numpy.zeros((3, 256), numpy.uint16)), "16 bits"),
+    "a fourth channel": (3, tiff(FADED, extrasamples=[0]), "another channel"),
     "JPEG 2000": (3, saved("RGB", "JPEG2000"), "the format JPEG2000, which may have had more bits"),
     "an animation": (1, several("GIF"), "3 pictures in one file"),
-    "a moving PNG": (1, several("PNG"), "3 pictures in one file"),
     "pages": (1, several("TIFF"), "3 pictures in one file"),
-    "colours for gray": (1, saved("RGB", "PNG"), "RGB whose channels differ"),
     "a palette for gray": (1, saved("P", "PNG"), "RGB whose channels differ"),
     "GIF of colours for gray": (1, saved("RGB", "GIF"), "RGB whose channels differ"),
-    "WebP of colours for gray": (1, saved("RGB", "WEBP", lossless=True), "RGB whose channels differ"),
     "a red pixel for gray": (1, saved("RGB", "PNG", RED), "RGB whose channels differ"),
     "a blue pixel for gray": (1, saved("RGB", "PNG", RED[..., ::-1]), "RGB whose channels differ"),
     "gray for colours": (3, saved("L", "PNG"), "gray"),
@@ -181,15 +168,6 @@ def test_bytes_that_are_no_level(tmp_path, levels, byte):
     expected = f"expected the {levels} bytes that the model's levels are, round.v \\* 255 / {levels - 1}., got {byte}"
     with pytest.raises(ValueError, match=f"x.png cannot be kept exactly: {expected}"):
         read_exact(tmp_path / "x.png", 1, levels)
-
-
-def test_what_cannot_be_read_is_said_as_of_any_image(tmp_path):
-    (tmp_path / "x.png").write_text("not an image")
-    with pytest.raises(ValueError, match="x.png cannot be read as an image: it is of no format"):
-        read_exact(tmp_path / "x.png", 1, 256)
-    Image.fromarray(GRAY).save(tmp_path / "x.png")
-    with pixel_limit(23), pytest.raises(ValueError, match="x.png cannot be read as an image: expected at most 23"):
-        read_exact(tmp_path / "x.png", 1, 256)
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(2, 256), (4, 2), (1, 257), (3, 4096)])

@@ -7,11 +7,9 @@ from unittest.mock import Mock
 
 import numpy
 import pytest
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile
 
 from pixelrnn_ext.training.images import pixel_limit, read_image
-
-from .raw_png import raw_png
 
 
 def test_deep_and_transparent_pictures(tmp_path):
@@ -75,9 +73,6 @@ def picture(tmp_path):
     "error",
     [
         RuntimeError("decoder\n failed"),
-        NotImplementedError("Unknown BLP encoding 7"),
-        TypeError("function takes exactly 1 argument"),
-        struct.error("unpack requires a buffer of 4 bytes"),
         KeyError(277),
         AssertionError(),
         KeyboardInterrupt(),
@@ -94,14 +89,6 @@ def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
     raised = type(error) if type(error) in others else ValueError
     with pytest.raises(raised, match=others.get(type(error), f"picture.png cannot be read as an image: {why}$")):
         read_image(picture)
-
-
-def test_a_damaged_texture(tmp_path):
-    """A file that Pillow knows by its content, and whose decoder raises NotImplementedError."""
-    header = b"BLP2" + struct.pack("<iBBBBII", 9, 3, 0, 0, 0, 4, 4) + struct.pack("<32I", *range(32))
-    (tmp_path / "texture.png").write_bytes(header + bytes(2000))
-    with pytest.raises(ValueError, match="texture.png cannot be read as an image: "):
-        read_image(tmp_path / "texture.png")
 
 
 @pytest.fixture
@@ -125,16 +112,22 @@ def test_what_is_no_file_is_not_opened(tmp_path, no_waiting, make):
         read_image(tmp_path / "x.png")
 
 
-def icon_of(png):
-    """An icon that says that it has 16x16 pixels."""
-    return struct.pack("<HHH BBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(png), 22) + png
+def bitmap(width, height):
+    """Returns a PBM file of which the header is there."""
+    return b"P4 %d %d\n" % (width, height)
 
 
-@pytest.mark.parametrize("wrap", [bytes, icon_of], ids=["png", "inside-an-icon"])
+def icon(width, height):
+    """Returns an icon that says that it has 16x16 pixels, and holds a larger bitmap, of which the header is there."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 1, 0, 0, 0, 0, 2, 0)
+    return struct.pack("<HHH BBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(header), 22) + header
+
+
+@pytest.mark.parametrize("make", [bitmap, icon])
 @pytest.mark.parametrize("width", [6401, 20000])
-def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path, wrap, width):
+def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path, make, width):
     file = tmp_path / "large.png"
-    file.write_bytes(wrap(raw_png(width, 10_000, depth=1, kind=0)))
+    file.write_bytes(make(width, 10_000))
     expected = f"expected at most 64000000 pixels, which --max-pixels can raise, got {width * 10_000}$"
     with pixel_limit(), pytest.raises(ValueError, match=f"large.png cannot be read as an image: {expected}"):
         read_image(file)
@@ -153,12 +146,3 @@ def test_an_animation_is_its_first_picture(tmp_path):
     frames = [Image.new("L", (5, 5), value) for value in (30, 60, 90)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert read_image(tmp_path / "moving.gif").unique().tolist() == [30]
-
-
-def test_a_comment_that_is_too_long_says_so(tmp_path):
-    """A megabyte of text that is compressed to a thousandth."""
-    text = PngImagePlugin.PngInfo()
-    text.add_text("comment", "x" * 2**21, zip=True)
-    Image.new("L", (5, 5)).save(tmp_path / "x.png", pnginfo=text)
-    with pytest.raises(ValueError, match="x.png cannot be read as an image: Decompressed data too large"):
-        read_image(tmp_path / "x.png")
