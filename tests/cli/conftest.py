@@ -28,6 +28,13 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
+def nothing_is_loaded(monkeypatch):
+    """A command must fail before it loads a data set."""
+    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
+    monkeypatch.setattr("pixelrnn_ext.training.stored_data.load_again", None)
+
+
+@pytest.fixture
 def interrupt(monkeypatch):
     """``interrupt(place, name, at)``: Ctrl-C comes before call number ``at`` of a function or method."""
 

@@ -1,25 +1,30 @@
-"""A command that cannot do its work ends with one sentence and a status."""
+"""A command that cannot do its work ends with one sentence and a status, before any data set is loaded if possible."""
 
 import re
 import shlex
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pixelrnn_ext import cli
-from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext import cli, models
+from pixelrnn_ext.cli import parser
+from pixelrnn_ext.operators import library
+from pixelrnn_ext.training import builder, checkpoint
 
 from .command_line import MODEL, change_facts, ended, refused
 
 
 @pytest.fixture
-def places(tmp_path):
-    """{name: path} of a place where nothing is, of a text, and of a mask of another size than the images."""
-    paths = {"new": tmp_path / "new", "file": tmp_path / "text.safetensors", "mask": tmp_path / "mask.png"}
+def places(trained, tmp_path):
+    """{name: path} of a training, of nothing, a text, an empty folder, and a mask of another size than the images."""
+    names = {"new": "new", "file": "text.safetensors", "empty": "empty", "mask": "mask.png"}
+    paths = {name: tmp_path / path for name, path in names.items()} | {"trained": trained[0]}
     paths["file"].write_text("a text, and no checkpoint")
+    paths["empty"].mkdir()
     Image.new("L", (8, 9)).save(paths["mask"])
     return paths
 
@@ -28,56 +33,45 @@ def places(tmp_path):
     ("arguments", "message"),
     [
         ("train --data digits --out {new}", "--data and --model"),
-        (
-            "train --data digits --model mnist-diagonal --out {new}",
-            "images with 1 channels and 2 levels, .* 17 of digits",
-        ),
+        ("train --data digits --model mnist-diagonal --out {new}", "images with 1 channels and 2 levels, .* 17 of"),
         ("train --data photos --model row --conditional --out {new}", "a data set with labels for a conditional"),
         ("train --data digits --model row --batch-size 9999 --out {new}", "a batch size from 1 to the 1445"),
         ("train --data digits --model row --device cuda:77 --out {new}", "a device of this machine, got 'cuda:77'"),
         ("train --data digits --model row --device meta --out {new}", "a device cpu, cuda or .*, got 'meta'"),
+        ("train --data digits --model row --backend resident --out {new}", "^.*resident"),
+        (f"train --data digits {' '.join(MODEL)} --epochs 1 --warmup 91 --out {{new}}", "a warmup within the 90 steps"),
         ("train --data digits --model row --out {file}/new", "--out to be a folder, got {file}"),
         ("train --data digits --model row --out {file}", "--out to be a folder, got {file}"),
         ("train --resume --out {new}", "a training to go on with in --out, got no checkpoint in {new}"),
+        ("info {empty}", "{empty} to be the folder of a training, got one without best.safetensors$"),
         ("evaluate {trained} --gray", "no gray for digits, which does not take it"),
         ("evaluate {new}", "a checkpoint, .* of a training, or a pretrained model of mnist5k-.*, got {new}, which is"),
         ("evaluate {trained} --data photos", "images with 1 channels and 17 levels, .* got 3 and 256 of photos"),
+        ("evaluate /dev/null", "^/dev/null cannot be read: "),
+        ("evaluate {file}", "^{file} is damaged or not a safetensors file"),
         ("sample {trained} --out {new} --size 200000x200000", "images that fit into this machine's .* MiB"),
         ("sample {trained} --out {new}/x.png", "--out to name a file in a folder that exists, got {new}/x.png"),
         ("sample {new} --out {new}.bmp", "a picture's name to end in .png, .*, .gif, got {new}.bmp"),
         ("sample {new} --animate --out {new}.png", "an animation's name to end in .gif, got {new}.png"),
-        (
-            "sample {trained} --out {new}.webp --count 300 --columns 1",
-            "a picture of sides up to 16383, as WEBP .* 19802x68",
-        ),
+        ("sample {trained} --out {new}.webp --count 300 --columns 1", "sides up to 16383, as WEBP .* 19802x68"),
         ("sample {trained} --out {new} --label 11", "a class of 0, .*, 9, got '11'"),
         ("sample {trained} --out {new} --temperature -1", "temperature"),
         ("complete {new} --out {new}.png.bak", "a picture's name to end in .*, got {new}.png.bak"),
         ("complete {trained} --out {new}.webp --count 99 --completions 300", "a picture of sides up to 16383"),
         ("complete {trained} --out {new} --hide {mask}", "a mask of 8x8 pixels, .* got 9x8 in {mask}"),
+        ("complete {trained} --out {new} --hide {file}", "^{file} cannot be read as an image"),
+        ("complete {trained} --out {new} --hide {new}.png", "^{new}.png cannot be read as an image"),
     ],
 )
-def test_bad_input_is_one_sentence(trained, places, capsys, arguments, message):
-    sentence = refused(capsys, *arguments.format(trained=trained[0], **places).split())
-    assert re.search(f"^expected .*{message.format(**places)}", sentence), sentence
+def test_bad_input_is_one_sentence(places, capsys, arguments, message):
+    sentence = refused(capsys, arguments.format(**places))
+    assert re.search(message.format(**places), sentence), sentence
+    assert sentence.startswith("expected ") or message.startswith("^")
     assert not places["new"].exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("evaluate /dev/null", "/dev/null cannot be read: "),
-        ("evaluate {file}", "{file} is damaged or not a safetensors file"),
-        ("complete {trained} --out {new} --hide {file}", "{file} cannot be read as an image"),
-        ("complete {trained} --out {new} --hide {new}.png", "{new}.png cannot be read as an image"),
-    ],
-)
-def test_what_cannot_be_read(trained, places, capsys, arguments, message):
-    sentence = refused(capsys, *arguments.format(trained=trained[0], **places).split())
-    assert sentence.startswith(message.format(**places))
-
-
 INTEGER = "expected an integer >= {} of 64 bits, got '{}'"
+EMPTY = "expected a path, got an empty one"
 
 
 @pytest.mark.parametrize(
@@ -86,19 +80,16 @@ INTEGER = "expected an integer >= {} of 64 bits, got '{}'"
         ("nonsense", "argument COMMAND: invalid choice: 'nonsense'"),
         ("train", "the following arguments are required: --out"),
         ("train --out x --steps 0", INTEGER.format(1, 0)),
+        ("train --out x --seed 99999999999999999999999", INTEGER.format(0, 99999999999999999999999)),
         ("train --out x --steps 2 --epochs 2", "--epochs: not allowed with argument --steps"),
-        (
-            "train --out x --parameters 9 --hidden-channels 3",
-            "--hidden-channels: not allowed with argument --parameters",
-        ),
+        ("train --out x --parameters 9 --hidden-channels 3", "--hidden-channels: not allowed with argument"),
         ("train --out x --resume --overwrite", "--overwrite: not allowed with argument --resume"),
         ("sample x --out y --size 0x4", "expected a size such as 32 or 24x32 (height x width), got '0x4'"),
         ("sample x --out y --seed 99999999999999999999999", INTEGER.format(0, 99999999999999999999999)),
-        ("train --out x --seed 99999999999999999999999", INTEGER.format(0, 99999999999999999999999)),
-        ("train --out ''", "expected a path, got an empty one"),
-        ("sample x --out ''", "expected a path, got an empty one"),
-        ("complete x --out ''", "expected a path, got an empty one"),
-        ("compress x '' --out y", "argument IMAGES: expected a path, got an empty one"),
+        ("train --out ''", EMPTY),
+        ("sample x --out ''", EMPTY),
+        ("complete x --out ''", EMPTY),
+        ("compress x '' --out y", f"argument IMAGES: {EMPTY}"),
     ],
 )
 def test_wrong_options_say_the_usage(arguments, message, capsys):
@@ -106,26 +97,121 @@ def test_wrong_options_say_the_usage(arguments, message, capsys):
     assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
-def test_a_folder_that_cannot_be_written_to_is_found_first(trained, tmp_path, capsys, monkeypatch):
+LOADS = "'NoneType' object is not callable"  # the command goes on to the data
+
+
+def not_taken(option, name):
+    return f"expected no {option} for {name}, which does not take it"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--model row --layer diagonal", not_taken("layer", "row")),
+        ("--model diagonal --layer diagonal", not_taken("layer", "diagonal")),
+        ("--model cifar10-row --layer row", not_taken("layer", "cifar10-row")),
+        ("--model row --factor 2", not_taken("factor", "row")),
+        ("--model mnist-diagonal --upsampling-channels 8", not_taken("upsampling-channels", "mnist-diagonal")),
+        ("--model pixelcnn --initial-state zero", not_taken("initial-state", "pixelcnn")),
+        ("--model diagonal --kernel-size 5", not_taken("kernel-size", "diagonal")),
+        ("--model multiscale --kernel-size 5", not_taken("kernel-size", "multiscale")),
+        ("--model row --clip nan", "expected clip >= 0 and finite, got nan"),
+        ("--model row --learning-rate 0", "expected learning_rate > 0 and finite, got 0.0"),
+        ("--model row --steps 5 --warmup 6", "expected a warmup within the 5 steps of the training, got 6"),
+        ("--model row --steps 5 --warmup 5", LOADS),
+        ("--model resnet", f"expected a model of {', '.join([*builder.KINDS, *models.CONFIGURATIONS])}, got 'resnet'"),
+    ],
+)
+def test_options_that_cannot_work(nothing_is_loaded, tmp_path, capsys, options, sentence):
+    assert refused(capsys, "train --data digits", *options.split(), "--out", tmp_path / "new") == sentence
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", [*builder.KINDS, *models.CONFIGURATIONS])
+def test_options_that_a_model_takes(name):
+    builder.check_options(name, dict(hidden_channels=4, num_layers=1, head_channels=4, residual=True, backend="auto"))
+    if name == "multiscale":
+        builder.check_options(name, dict(layer="row", kernel_size=5, factor=3, upsampling_channels=4))
+
+
+BEGAN_WITHOUT = "without which the training began: --resume goes on with its options"
+OLDER = ("shift", "weight_decay")  # options that the checkpoint of an older version does not name
+
+
+@pytest.mark.parametrize(
+    ("missing", "options", "sentence"),
+    [
+        ((), "--hidden-channels 4", "expected --hidden-channels 3, with which the training began, got 4"),
+        ((), "--model row", "expected --model diagonal, with which the training began, got row"),
+        ((), "--clip nan", "expected --clip 1.0, with which the training began, got nan"),
+        ((), "--factor 2", f"expected no --factor, {BEGAN_WITHOUT}"),
+        ((), "--no-skip", f"expected no --no-skip, {BEGAN_WITHOUT}"),
+        ((), "--conditional", f"expected no --conditional, {BEGAN_WITHOUT}"),
+        (OLDER, "", LOADS),
+        (OLDER, "--shift 1", "expected --shift 0, with which the training began, got 1"),
+        (OLDER, "--weight-decay 0.1", f"expected no --weight-decay, {BEGAN_WITHOUT}"),
+        (("seed",), "", "expected --seed in the checkpoint, which does not say how the training began"),
+    ],
+)
+def test_a_resumed_training_has_its_options(
+    nothing_is_loaded, tmp_path, capsys, monkeypatch, missing, options, sentence
+):
+    parsed = vars(parser.make("pixelrnn").parse_args(["train", "--data", "digits", *MODEL, "--out", str(tmp_path)]))
+    stored = {name: value for name, value in parsed.items() if name not in ("run", *missing)}
+    monkeypatch.setattr(checkpoint, "load", lambda path: ({}, {"arguments": stored}))
+    (tmp_path / checkpoint.LAST).touch()
+    assert refused(capsys, "train --resume --out", tmp_path, *options.split()) == sentence
+
+
+def test_a_hidden_installation_does_not_train_slowly_in_silence(nothing_is_loaded, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(library, "hidden_installation", lambda: tmp_path)
+    monkeypatch.setattr(library, "_why_no_native", "the source folder hides it")
+    arguments = ["train --data digits", *MODEL, "--out", tmp_path / "new"]
+    assert refused(capsys, *arguments) == "the source folder hides it; or train slowly, with --backend reference"
+    assert refused(capsys, *arguments, "--backend", "reference") == LOADS
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_first(nothing_is_loaded, trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
-    monkeypatch.setattr("pixelrnn_ext.training.data.load", None)
     expected = f"expected --out in a folder that can be written to, got {tmp_path}"
-    assert refused(capsys, "train", "--data", "digits", *MODEL, "--out", tmp_path / "new" / "er") == expected
+    assert refused(capsys, "train --data digits", *MODEL, "--out", tmp_path / "new" / "er") == expected
     for command in ("sample", "complete"):
         assert refused(capsys, command, trained[0], "--out", tmp_path / "x.png") == expected
 
 
-@pytest.mark.parametrize("key", ["data", "seed"])
-def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys, key):
-    last = change_facts(
-        trained[0] / checkpoint.LAST, tmp_path / checkpoint.LAST, lambda facts: facts["arguments"].pop(key)
-    )
-    if key == "data":
-        assert "expected --data, since" in refused(capsys, "evaluate", last)
-    assert "expected --" in refused(capsys, "train", "--resume", "--out", tmp_path)
+TRAIN = f"train --data digits {' '.join(MODEL)} --tensorboard --out new"
 
 
-def test_torchrun_says_an_error_once(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("package", "command", "expected"),
+    [
+        *((package, TRAIN, package) for package in ("filelock", "safetensors.torch", "tqdm")),
+        ("torch.utils.tensorboard", TRAIN, "pip install tensorboard"),
+        *(
+            (package, f"{command} nothing --out new.png", package)
+            for package in ("PIL.Image", "torchvision.utils")
+            for command in ("sample", "complete")
+        ),
+        ("shtab", "--print-completion bash", "pip install shtab"),
+    ],
+)
+def test_a_package_is_missed_before_the_work(
+    nothing_is_loaded, capsys, tmp_path, monkeypatch, package, command, expected
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert expected in refused(capsys, command)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys):
+    path = tmp_path / checkpoint.LAST
+    change_facts(trained[0] / checkpoint.LAST, path, lambda facts: facts["arguments"].pop("data"))
+    assert refused(capsys, "evaluate", path).startswith("expected --data, since")
+    assert refused(capsys, "train --resume --out", tmp_path) == "expected --data and --model"
+
+
+def test_torchrun_says_an_error_once(capsys, monkeypatch):
     """The variables are those of two of its processes. The command can be repeated."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

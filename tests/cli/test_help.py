@@ -3,13 +3,12 @@
 import shlex
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 from pixelrnn_ext.cli import completion, parser
 
-from .command_line import ended, refused
+from .command_line import ended
 
 EXAMPLES = [(name, example) for name, module in parser.COMMANDS.items() for example in module.EXAMPLES]
 
@@ -65,8 +64,3 @@ def test_bash_completes(words, completed, tmp_path, capsys):
     asked = ASK.format(script=script("bash", capsys), folder=tmp_path, words=words, last=words.count(" "))
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
     assert completed in done.stdout.split(), done
-
-
-def test_completion_needs_shtab(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "shtab", None)
-    assert "pip install shtab" in refused(capsys, "--print-completion", "bash")

@@ -77,11 +77,6 @@ def test_info_shows_a_size_as_it_is_given(trained, tmp_path, info):
     assert "image-size 24x32," in info(path)["options"]
 
 
-def test_a_folder_that_is_no_training_s(tmp_path, capsys):
-    expected = f"expected {tmp_path} to be the folder of a training, got one without best.safetensors"
-    assert refused(capsys, "info", tmp_path) == expected
-
-
 def test_info_of_a_training_before_its_first_score(trained, tmp_path, info, capsys):
     """It has no model yet that could draw or be scored."""
     last = tmp_path / checkpoint.LAST

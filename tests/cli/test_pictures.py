@@ -1,7 +1,6 @@
 """``pixelrnn sample`` and ``complete``: grids, what is shown of images, formats, animations, pipes, Ctrl-C."""
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
@@ -12,7 +11,7 @@ from helpers.pictures import frames_of
 from pixelrnn_ext import cli, models
 from pixelrnn_ext.training import animation, files, grid
 
-from .command_line import pixelrnn, refused
+from .command_line import pixelrnn
 
 SIDE = 66  # of an 8x8 image in a grid: magnified 8 times, with a margin of 2
 
@@ -132,13 +131,6 @@ def test_a_picture_into_a_pipe_and_the_standard_output(trained, tmp_path, capfd)
         pixelrnn("sample", trained[0], "--out", pipe, "--count", "1", "--size", "2x2")
         assert content.result().startswith(b"\x89PNG") and pipe.is_fifo()
     assert capfd.readouterr() == ("", f"1 samples: {pipe}\n")
-
-
-@pytest.mark.parametrize("package", ["PIL.Image", "torchvision.utils"])
-@pytest.mark.parametrize("command", ["sample", "complete"])
-def test_a_package_that_a_picture_needs_is_missed_before_the_work(capsys, tmp_path, monkeypatch, package, command):
-    monkeypatch.setitem(sys.modules, package, None)
-    assert package in refused(capsys, command, "nothing", "--out", tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("batches", [0, 2])
