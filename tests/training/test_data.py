@@ -183,7 +183,7 @@ def write_batch(file, count, side=32, **changes):
 
 
 def damage_deflated(file):
-    """A compressed file whose compressed bytes are others."""
+    """Writes a compressed file whose compressed bytes are others."""
     numpy.savez_compressed(file, data=numpy.zeros((4, 3072), numpy.uint8), labels=[1, 2, 3, 4])
     content = bytearray(file.read_bytes())
     content[60:80] = b"\xff" * 20
@@ -228,7 +228,6 @@ def test_imagenet_with_a_wrong_file(tmp_path, write, message):
         ("nothing", {}, "expected a data set of digits, .*folder, got 'nothing'"),
         ("digits", dict(binarisation="static"), "expected no binarisation for digits, which does not take it"),
         ("digits:/somewhere", {}, "expected digits without a path, since a package ships it, got /somewhere"),
-        ("photos", dict(image_size=(8, 8)), "expected no image-size for photos, which does not take it"),
         ("mnist5k", dict(binarisation="none"), "expected binarisation to be 'static' or 'dynamic', got 'none'"),
         ("folder", {}, "expected folder:PATH, got no path"),
         ("folder:/nowhere", {}, "expected a folder of images, got /nowhere"),

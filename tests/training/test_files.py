@@ -15,7 +15,7 @@ from pixelrnn_ext.training.files import folder_atomically, is_replaceable, write
 
 @pytest.fixture
 def gone():
-    """The number of a process that is no more."""
+    """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
     return process.pid
@@ -73,7 +73,6 @@ def test_a_device_that_is_full(tmp_path):
 
 
 def test_the_standard_output_is_written_on(capfd):
-    """It is a file here, which is neither replaced nor begun anew."""
     print("before")
     write_atomically("/dev/stdout", b"picture\n")
     print("after")
@@ -107,7 +106,6 @@ def test_what_killed_processes_left_is_removed(tmp_path, gone, kind):
 
 @pytest.mark.parametrize("there", ["nothing", "an empty folder", "a link"])
 def test_a_folder_is_there_when_it_is_whole(tmp_path, there):
-    """An empty one keeps its mode, and a link stays one."""
     path, target = tmp_path / "made", tmp_path / ("target" if there == "a link" else "made")
     if there != "nothing":
         target.mkdir(0o750)

@@ -19,7 +19,7 @@ from pixelrnn_ext.training.optional import MissingPackage
 
 
 def hold(file):
-    """Locks an open file as another process that trains in its folder. OSError: somebody holds it."""
+    """Locks an open file as another process that trains in its folder."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

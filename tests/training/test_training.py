@@ -54,11 +54,10 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
     assert straight.progress == second.progress
     assert_same_checkpoints(straight.out, second.out)
-    validations = [
-        [entry for entry in journal.read(training.out) if entry["event"] == "validation"]
-        for training in (straight, second)
-    ]
-    assert validations[0] == validations[1] and [entry["step"] for entry in validations[0]] == [5, 10, 11]
+    log, again = (
+        [entry for entry in journal.read(out) if entry["event"] == "validation"] for out in (straight.out, second.out)
+    )
+    assert log == again and [entry["step"] for entry in log] == [5, 10, 11]
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
@@ -85,16 +84,20 @@ def test_training_learns(tmp_path, model):
     assert all(line.endswith("tiny (made for a test)") for line in said) and len(said) == 6
 
 
-@pytest.mark.parametrize("broken", ["write_learning_curve", "write_grid"])
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("why\nwhere")], ids=repr
+    ("broken", "name"), [("write_learning_curve", "learning-curve.png"), ("write_grid", "samples-0000001.png")]
 )
-def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, error):
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (RuntimeError("why\nwhere"), "why"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch, broken, name, error, why):
     monkeypatch.setattr(gallery, broken, Mock(side_effect=error))
     said = []
     assert tiny_training(tmp_path, steps=1, samples=1, said=said).run()
-    name = {"write_learning_curve": "learning-curve.png", "write_grid": "samples-0000001.png"}[broken]
-    why = "why" if isinstance(error, RuntimeError) else "No space left on device"
     assert said[1:] == [f"training goes on without {tmp_path / name}: {why}"]
     assert not (tmp_path / name).exists() and len(list(tmp_path.glob("*.png"))) == 1
 
@@ -170,22 +173,16 @@ def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
         (dict(optimiser="sgd"), ValueError, "optimiser to be one of rmsprop, adamw, got 'sgd'"),
         (dict(schedule="step"), ValueError, "schedule to be one of constant, linear, cosine, got 'step'"),
         (dict(learning_rate=0.0), ValueError, "learning_rate > 0 and finite, got 0.0"),
-        (dict(learning_rate=math.nan), ValueError, "learning_rate > 0 and finite, got nan"),
         (dict(learning_rate=math.inf), ValueError, "learning_rate > 0 and finite, got inf"),
         (dict(seed=2**64), ValueError, r"seed in \[0, 2\*\*63\), got 18446744073709551616"),
         (dict(ema=1.0), ValueError, r"ema in \[0, 1\), got 1.0"),
-        (dict(ema=math.nan), ValueError, r"ema in \[0, 1\), got nan"),
         (dict(clip=-1.0), ValueError, "clip >= 0 and finite, got -1.0"),
-        (dict(clip=math.inf), ValueError, "clip >= 0 and finite, got inf"),
         (dict(shift=-1), ValueError, "shift >= 0 and finite, got -1"),
         (dict(weight_decay=math.inf), ValueError, "weight_decay >= 0 and finite, got inf"),
-        (dict(weight_decay=math.nan), ValueError, "weight_decay >= 0 and finite, got nan"),
         (dict(steps="5"), TypeError, r"steps to be int \| None, got str"),
         (dict(seed=True), TypeError, "seed to be int, got bool"),
-        (dict(learning_rate=[]), TypeError, "learning_rate to be float, got list"),
         (dict(bf16=1), TypeError, "bf16 to be bool, got int"),
         (dict(shift=1.0), TypeError, "shift to be int, got float"),
-        (dict(weight_decay="0"), TypeError, r"weight_decay to be float \| None, got str"),
         (dict(optimiser=None), TypeError, "optimiser to be str, got NoneType"),
     ],
     ids=str,
@@ -258,7 +255,6 @@ def test_hidden_channels_for_a_number_of_parameters(name, parameters):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a training of two steps."""
     folder = tmp_path_factory.mktemp("trained")
     assert tiny_training(folder, steps=2, ema=0.5).run()
     return folder
@@ -266,7 +262,6 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def saved(trained, tmp_path):
-    """A checkpoint of its own of that training."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path / checkpoint.LAST
 
@@ -304,9 +299,12 @@ HEAD = "average.head.1.weight"
 DAMAGES = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "damaged or not a safetensors file"),
     "empty": (lambda path: path.write_bytes(b""), "damaged or not a safetensors file"),
-    "text": (lambda path: path.write_text("longer than the length of a header"), "damaged or not a safetensors file"),
     "foreign": (foreign, "expected a checkpoint of pixelrnn_ext"),
     "foreign JSON": (lambda path: foreign(path, {checkpoint.KEY: "{"}), "damaged or not a safetensors file"),
+    "a newer format": (
+        lambda path: foreign(path, {checkpoint.KEY: "{}", checkpoint.FORMAT_KEY: "3"}),
+        "expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or",
+    ),
     "a bit": (flip_a_bit, "is damaged: its content does not have the checksum"),
     "missing": (Path.unlink, "expected a checkpoint, the folder of a training, or .*, got .*last.safetensors"),
     "other keys": (
@@ -334,20 +332,20 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(saved, kind):
 @pytest.mark.parametrize(
     ("group", "name", "value", "message"),
     [
-        ("progress", "step", -5, r"progress.step to be an integer in \[0, 2\*\*63\), got -5 in .*last"),
-        ("progress", "step", 10**30, "progress.step to be an integer in .*, got 10{30} in .*last"),
-        ("progress", "step", True, "progress.step to be an integer in .*, got True in .*last"),
-        ("progress", "evaluated", 9, "progress.best_step <= evaluated <= step, got 2, 9 and 2 in .*last"),
-        ("progress", "best", math.nan, "progress.best to be a number, got nan in .*last"),
+        ("progress", "step", -5, r"progress.step to be an integer in \[0, 2\*\*63\), got -5"),
+        ("progress", "step", 10**30, "progress.step to be an integer in .*, got 10{30}"),
+        ("progress", "step", True, "progress.step to be an integer in .*, got True"),
+        ("progress", "evaluated", 9, "progress.best_step <= evaluated <= step, got 2, 9 and 2"),
+        ("progress", "best", math.nan, "progress.best to be a number, got nan"),
         ("model", "num_layers", 10**9, r"num_layers to be at most \d+ in .*last.*, got 1000000000"),
         ("model", "hidden_channels", 10**30, r"hidden_channels to be at most 9\d+ in .*last.*, got 10{30}"),
-        ("data", "shape", [1, 0, 5], r"data.shape to be three integers >= 1, got \[1, 0, 5\] in .*last"),
-        ("data", "classes", [1] * 99, r"data.classes to be a list of names, got \[1, 1, .*\.\.\. in .*last"),
+        ("data", "shape", [1, 0, 5], r"data.shape to be three integers >= 1, got \[1, 0, 5\]"),
+        ("data", "classes", [1] * 99, r"data.classes to be a list of names, got \[1, 1, .*\.\.\."),
     ],
 )
 def test_a_checkpoint_of_impossible_facts_is_refused(saved, group, name, value, message):
     edited(lambda _, facts: facts[group].update({name: value}))(saved)
-    with pytest.raises(ValueError, match=f"expected {message}"):
+    with pytest.raises(ValueError, match=f"^expected {message}( in .*last.safetensors)?$"):
         checkpoint.load_model(saved)
 
 
@@ -383,15 +381,6 @@ def test_a_checkpoint_of_the_first_format_says_that_its_facts_are_unchecked(save
         resumed_training(saved.parent, steps=2, ema=0.5)
     flip_a_bit(saved)
     with pytest.raises(ValueError, match="its tensors do not have the checksum that was written with them"):
-        checkpoint.load(saved)
-
-
-def test_a_checkpoint_of_a_newer_format_is_refused(saved, monkeypatch):
-    with monkeypatch.context() as newer:
-        newer.setattr(checkpoint, "FORMAT", "3")
-        tiny_training(saved.parent, steps=2).save()
-    expected = "expected a checkpoint of format 2 or before in .*, got '3': it is damaged, or"
-    with pytest.raises(ValueError, match=expected):
         checkpoint.load(saved)
 
 
