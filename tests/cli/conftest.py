@@ -1,6 +1,7 @@
 """Fixtures of the commands' tests."""
 
 import itertools
+import shutil
 import signal
 
 import pytest
@@ -25,6 +26,12 @@ def trained(tmp_path_factory):
         patch.setattr("tqdm.tqdm.write", lines.append)
         assert train(out, "--conditional", "--samples", "4") == 0
     return out, lines
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the training's folder."""
+    return shutil.copytree(trained[0], tmp_path / "copied")
 
 
 @pytest.fixture

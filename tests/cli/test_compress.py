@@ -156,7 +156,6 @@ def test_a_conditional_model_needs_the_labels_again(trained, here, capsys, kind)
     ("labels", "message"),
     [
         ("1 2 7", "expected labels of 4 images, or one class for all, got 3$"),
-        ("1 2 7 1 2", "expected labels of 4 images, or one class for all, got 5$"),
         ("digits:test", "expected labels of 4 images, or one class for all, got 176$"),
         ("1 two 7 1", "expected a class of 0, .*, 9, got 'two'$"),
         ("1 digits:two", "expected a split of a data set, such as digits:test, got digits:two$"),
@@ -179,15 +178,11 @@ def test_a_path_that_is_there_goes_before_a_split(model, capsys):
     assert compressed.startswith("1 image, ") and decompressed == "1 image: out"
 
 
-def test_streams_and_batches_and_an_empty_folder(file, here):
-    """Streams make another file of the same images; batches do not. The folder keeps its mode."""
-    other, out, sizes = here / "other", here / "out", []
-    for more in ("--batch-size 1", "--streams 2"):
-        pixelrnn(f"compress model pictures -o other {more}")
-        sizes.append(other.stat().st_size)
-        assert (other.read_bytes() == file.read_bytes()) == (more == "--batch-size 1")
-    assert sizes[0] < sizes[1]
+def test_streams_make_another_file_of_the_same_images(file, here):
+    out = here / "out"
     out.mkdir(0o750)
+    pixelrnn("compress model pictures -o other --streams 2")
+    assert (here / "other").stat().st_size > file.stat().st_size
     pixelrnn("decompress model other -o out")
     assert names_in(out) == [f"{i}.png" for i in range(4)] and out.stat().st_mode & 0o777 == 0o750
 
@@ -229,33 +224,22 @@ def test_what_is_not_compressed(model, here, capsys, images, message):
     [
         ("another model", "file cannot be decoded: expected a file that was written with this model, .* got one of"),
         ("damaged", "file cannot be decoded: the file is damaged or not complete: its checksum does not fit"),
-        ("short", "file cannot be decoded: the file is damaged or not complete"),
-        ("another file", "file cannot be decoded: expected a file of this codec, got another one"),
         ("nothing", "file: No such file or directory"),
         ("large", "cannot be decoded: expected a file that decodes within --max-bytes 100, got one of 2 images of"),
         ("label", "expected no label for a model without classes, got 'even'"),
     ],
 )
 def test_what_is_not_decompressed(file, here, capsys, kind, message):
-    content, more = file.read_bytes(), {"large": "--max-bytes 100", "label": "--label even"}.get(kind, "")
+    more = {"large": "--max-bytes 100", "label": "--label even"}.get(kind, "")
     if kind == "another model":
         tiny_checkpoint(here / "model", hidden_channels=2)
     elif kind == "nothing":
         file.unlink()
-    else:
-        changed = {"damaged": content[:-1] + b"\0", "short": content[:-1], "another file": b"PNG" + content}
-        file.write_bytes(changed.get(kind, content))
+    elif kind == "damaged":
+        file.write_bytes(file.read_bytes()[:-1] + b"\0")
     sentence = refused(capsys, f"decompress model file -o out {more}")
     assert re.search(message, sentence), sentence
     assert not (here / "out").exists()
-
-
-def test_the_memory_that_a_file_needs(file, capsys):
-    """A limit of exactly these bytes is accepted."""
-    decompress = "decompress model file -o out --max-bytes"
-    needed = int(re.search(r", which needs (\d+)$", refused(capsys, decompress, 100))[1])
-    assert f"--max-bytes {needed - 1}, got" in refused(capsys, decompress, needed - 1)
-    pixelrnn(decompress, needed)
 
 
 def test_a_model_whose_images_are_no_pictures(here, capsys):
@@ -298,8 +282,7 @@ def test_verify_writes_nothing_that_is_decoded_to_other_images(file, capsys, mon
     assert file.read_bytes() != before
 
 
-def test_a_file_into_a_device(file, capfdbinary):
-    """The standard output, behind which nothing else is printed."""
+def test_nothing_is_printed_behind_a_file_on_the_standard_output(file, capfdbinary):
     pixelrnn("compress model pictures -o /dev/stdout")
     printed = capfdbinary.readouterr()
     assert printed.out == file.read_bytes() and printed.err.startswith(b"4 images, ")
@@ -328,7 +311,6 @@ def test_ctrl_c_leaves_nothing(file, here, capsys, interrupt, name, place, funct
 NO_PLACES = {
     "a file": (lambda out: out.write_text("x"), "be a folder that is not there, or empty"),
     "a folder with something": (lambda out: (out / "a").mkdir(parents=True), "be a folder that is not there, or empty"),
-    "a circle": (lambda out: out.symlink_to(out), "be a folder that is not there, or empty"),
     "a broken link": (lambda out: out.symlink_to("nothing"), "be a folder that is not there, or empty"),
     "the current folder": (lambda out: out.mkdir() or os.chdir(out), "be a folder that can be replaced"),
     "no/folder": (lambda out: None, "name a folder in one that exists"),
@@ -337,8 +319,7 @@ NO_PLACES = {
 
 @pytest.mark.parametrize("kind", NO_PLACES)
 def test_where_no_folder_is_made(file, here, capsys, monkeypatch, kind):
-    """The folder is refused before anything is decoded."""
-    monkeypatch.setattr(codec.Codec, "decompress_groups", None)
+    monkeypatch.setattr(codec.Codec, "decompress_groups", None)  # nothing is decoded before the folder is refused
     out, (make, expected) = here / kind, NO_PLACES[kind]
     make(out)
     before = names_in(here)

@@ -7,7 +7,7 @@ import torch
 
 from helpers.tiny import tiny_data
 from pixelrnn_ext import models
-from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training import checkpoint, data
 
 from .command_line import MODEL, pixelrnn
 
@@ -36,8 +36,6 @@ def test_evaluate_for_a_program(trained, capsys):
 
 
 def test_a_dynamically_binarised_training_split_is_scored(tmp_path, capsys, monkeypatch):
-    from pixelrnn_ext.training import data
-
     monkeypatch.setattr(data, "load", lambda *args, **kwargs: tiny_data())
     pixelrnn("train", "--data", "x", *MODEL, "--steps", "1", "--samples", "0", "--out", tmp_path)
     pixelrnn("evaluate", tmp_path, "--split", "train")

@@ -72,28 +72,10 @@ def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
     assert names_of(stored["folder"]["files"]) == sorted(NAMES)
 
 
-def refused_by_every_command(capsys, sentence, *options):
-    for command in (["evaluate", "run"], ["complete", "run", "--out", "x.png"], ["train", "--resume", "--out", "run"]):
-        for where in ([], ["--data", "folder:pictures"]):
-            assert refused(capsys, *command, *where, *options).startswith(sentence)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "used"), [("--image-size", "4x8", "8x8"), ("--fit", "cut", "crop")], ids=["size", "fit"]
-)
-def test_other_image_options_are_refused(here, capsys, option, value, used):
-    sentence = f"expected {option} {used}, with which the training began, got {value}"
-    refused_by_every_command(capsys, sentence, option, value)
-
-
 FEWER = "expected the 24 files of the training in {pictures}, got"
 LIST_IS_DAMAGED = "the checkpoint's list of files is damaged: "
 OTHER_PICTURES = {
     "a file less": (lambda: Path("pictures/cats/3.png").unlink(), f"{FEWER} 1 fewer: cats/3.png is not there"),
-    "a renamed class": (
-        lambda: Path("pictures/cats").rename("pictures/lions"),
-        f"{FEWER} 12 fewer: cats/0.png is not there",
-    ),
     "a damaged file": (
         lambda: Path("pictures/dogs/3.png").write_text("x"),
         f"{FEWER} 1 fewer: {{pictures}}/dogs/3.png cannot be read as an image",
@@ -115,11 +97,23 @@ OTHER_PICTURES = {
 }
 
 
+COMMANDS = ["evaluate run", "complete run --out x.png", "train --resume --out run"]
+
+
 @pytest.mark.parametrize("kind", OTHER_PICTURES)
 def test_other_pictures_and_damaged_facts_are_refused(here, capsys, kind):
     change, sentence = OTHER_PICTURES[kind]
     change()
-    refused_by_every_command(capsys, sentence.format(pictures=here / "pictures"))
+    for command in COMMANDS:
+        for where in ("", " --data folder:pictures"):
+            assert refused(capsys, command + where).startswith(sentence.format(pictures=here / "pictures"))
+
+
+@pytest.mark.parametrize(("option", "used", "got"), [("--image-size", "8x8", "4x8"), ("--fit", "crop", "cut")])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_other_image_options_are_refused(here, capsys, command, option, used, got):
+    sentence = f"expected {option} {used}, with which the training began, got {got}"
+    assert refused(capsys, command, option, got) == sentence
 
 
 def test_a_checkpoint_without_its_pictures_draws_all_the_same(here):

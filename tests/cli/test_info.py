@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pixelrnn_ext import cli, models
-from pixelrnn_ext.training import checkpoint
+from pixelrnn_ext.training import checkpoint, journal
 
 from .command_line import change_facts, pixelrnn, refused
 
@@ -45,12 +45,11 @@ def test_info_of_a_training(trained, tmp_path, info):
     assert alone["validation"] == found["validation"] and alone["test"] == alone["log"] == "-"
 
 
-def test_info_of_a_training_that_went_on_after_its_best_step(trained, tmp_path, info):
-    out = shutil.copytree(trained[0], tmp_path / "run")
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    lines[-1]["step"] += 7  # where the training ended; best_step is the one that was scored
-    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert info(out)["test"] == f"{lines[-1]['score']:.4f} bits/dim"
+def test_info_of_a_training_that_went_on_after_its_best_step(copied, info):
+    entry = journal.read(copied)[-1]
+    entry["step"] += 7  # where the training ended; best_step is the one that was scored
+    (copied / journal.LOG).write_text(json.dumps(entry) + "\n")
+    assert info(copied)["test"] == f"{entry['score']:.4f} bits/dim"
 
 
 @pytest.mark.parametrize(
@@ -65,16 +64,15 @@ def test_info_of_a_training_that_went_on_after_its_best_step(trained, tmp_path, 
     ],
     ids=["finished", "interrupted", "by an older version"],
 )
-def test_info_says_how_far_a_training_went(trained, tmp_path, info, change, expected):
-    out = shutil.copytree(trained[0], tmp_path / "run")
-    change_facts(out / checkpoint.LAST, out / checkpoint.LAST, change)
-    assert info(out)["training"] == expected
+def test_info_says_how_far_a_training_went(copied, info, change, expected):
+    change_facts(copied / checkpoint.LAST, copied / checkpoint.LAST, change)
+    assert info(copied)["training"] == expected
 
 
-def test_info_shows_a_size_as_it_is_given(trained, tmp_path, info):
-    last = trained[0] / checkpoint.LAST
-    path = change_facts(last, tmp_path / "x", lambda facts: facts["arguments"].update(image_size=[24, 32]))
-    assert "image-size 24x32," in info(path)["options"]
+def test_info_shows_a_size_as_it_is_given(copied, info):
+    last = copied / checkpoint.LAST
+    change_facts(last, last, lambda facts: facts["arguments"].update(image_size=[24, 32]))
+    assert "image-size 24x32," in info(last)["options"]
 
 
 def test_info_of_a_training_before_its_first_score(trained, tmp_path, info, capsys):

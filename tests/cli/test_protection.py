@@ -13,7 +13,7 @@ from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
 from pixelrnn_ext.training.folder import describe_files
 
-from .command_line import pixelrnn, refused
+from .command_line import refused
 
 # Options that take any text, none of which leads to a file.
 WORDS = {"--label", "--device", "--model", "--only"}
@@ -152,15 +152,6 @@ def test_what_is_replaced_as_before(here, words, out):
     """An older output, a file of no input and no training, a device, a new file in a folder of inputs."""
     more = ["--out", out] if out else []
     outputs.check(PARSER.parse_args([*words.split(), *more]))
-
-
-def test_force_replaces(tmp_path):
-    model = tiny_checkpoint(tmp_path / "model")
-    picture = tmp_path / "a.png"
-    Image.new("1", (5, 4)).save(picture)
-    before = picture.read_bytes()
-    pixelrnn("compress", model, picture, "--out", picture, "--force")
-    assert picture.read_bytes() != before
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])

@@ -1,11 +1,11 @@
 """``pixelrnn train --tensorboard``: TensorBoard shows what the log holds."""
 
-import json
 import signal
 
 import pytest
 
 from pixelrnn_ext import cli
+from pixelrnn_ext.training import journal
 from pixelrnn_ext.training.loop import Training
 
 from .command_line import pixelrnn, train
@@ -24,7 +24,7 @@ def board(out):
 
 def shows_the_log(out):
     """The scalars, which are those of the log."""
-    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    entries = journal.read(out)
     scalars = board(out)
     for event in ("train", "validation", "test"):
         logged = {e["step"]: pytest.approx(e["score"]) for e in entries if e["event"] == event}

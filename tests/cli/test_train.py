@@ -1,20 +1,17 @@
 """``pixelrnn train``: what it says and writes, how it ends and goes on."""
 
 import contextlib
-import json
 import re
 import resource
-import shutil
 import signal
 import sys
 from unittest.mock import Mock
 
-import pytest
 import torch
 
 from helpers.pictures import names_in
 from helpers.tiny import assert_same_checkpoints
-from pixelrnn_ext.training import checkpoint, output
+from pixelrnn_ext.training import checkpoint, journal, output
 from pixelrnn_ext.training.loop import Training
 
 from .command_line import MODEL, pixelrnn, refused, train
@@ -32,7 +29,7 @@ def test_train_says_what_it_does(trained):
     pictures = {"learning-curve.png", "samples-0000090.png", "samples-0000092.png"}
     assert (out / "learning-curve.png").read_bytes().startswith(b"\x89PNG")
     assert {*names_in(out)} == {"last.safetensors", "best.safetensors", "log.jsonl", *pictures}
-    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    entries = journal.read(out)
     assert {entry["event"] for entry in entries} == {"train", "validation", "test"}
     assert all("digits" in entry["data"] and entry["unit"] == "bits/dim" for entry in entries)
 
@@ -48,12 +45,6 @@ def test_ctrl_c_in_training_is_no_loss(trained, tmp_path, capsys, interrupt):
     assert_same_checkpoints(trained[0], tmp_path)
 
 
-@pytest.fixture
-def copied(trained, tmp_path):
-    """A copy of the training's folder."""
-    return shutil.copytree(trained[0], tmp_path / "copied")
-
-
 def test_a_folder_in_use_is_refused_and_the_holder_is_named(copied, nothing_is_loaded, capsys, monkeypatch):
     monkeypatch.setattr("filelock.FileLock.acquire", Mock(side_effect=TimeoutError))
     (copied / output.LOCK).write_text("process 42 on elsewhere since 1999-12-31: pixelrnn train ...")
@@ -65,17 +56,14 @@ def test_a_folder_in_use_is_refused_and_the_holder_is_named(copied, nothing_is_l
 def test_a_training_without_a_last_checkpoint_is_kept_unless_overwritten(copied, capsys, monkeypatch):
     (copied / checkpoint.LAST).unlink()
     before = {path.name: path.read_bytes() for path in copied.iterdir()}
-    begin = ["train", "--data", "digits", "--out", copied]
+    begin = ["train --data digits --out", copied]
     with monkeypatch.context() as patch:
         patch.setattr("pixelrnn_ext.training.data.load", None)
         sentence = refused(capsys, *begin, *MODEL)
     assert sentence.startswith(f"{copied} holds a training: expected --resume to go on with it, --overwrite")
-    # A command that cannot begin removes nothing.
-    assert "got 'nothing'" in refused(capsys, *begin, "--model", "nothing", "--overwrite")
+    assert "got 'nothing'" in refused(capsys, *begin, "--overwrite", "--model", "nothing")
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
     assert train(copied, "--overwrite", "--steps", "1") == 0
-    entries = [json.loads(line) for line in (copied / "log.jsonl").read_text().splitlines()]
-    assert {entry["step"] for entry in entries} == {1}
     facts = checkpoint.load(copied / checkpoint.LAST)[1]
     assert facts["progress"]["step"] == 1 and "overwrite" not in facts["arguments"]
 
