@@ -40,7 +40,6 @@ def pixels_of(file):
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """The working directory, in which nothing is."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -52,7 +51,6 @@ def model(here):
 
 @pytest.fixture
 def file(model, here):
-    """A file that was made of four pictures."""
     write_pictures(here / "pictures")
     pixelrnn("compress model pictures -o file")
     return here / "file"
@@ -99,7 +97,6 @@ def test_the_likelihood_is_that_of_the_model(here, capsys, monkeypatch):
     [
         (1050, 1000.0, "5.00 % above"),
         (1051, 1000.0, "51 bytes above"),
-        (999, 1000.0, "0.10 % below"),
         (949, 1000.0, "51 bytes below"),
         (1000, 1000.0, "0.00 % above"),
         (6, 5.2, "1 byte above"),

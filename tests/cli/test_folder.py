@@ -63,7 +63,6 @@ def evaluated(capsys, *arguments):
 
 
 def test_evaluate_reads_the_folder_as_the_training_did(run, capsys):
-    """The working directory is another."""
     root, headline = run
     assert evaluated(capsys, root / "run") == (headline, ["24 images read"])
     assert evaluated(capsys, root / "run", "--image-size", "8", "--fit", "crop", "--strict")[0] == headline

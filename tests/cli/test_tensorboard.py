@@ -23,7 +23,7 @@ def board(out):
 
 
 def shows_the_log(out):
-    """The scalars, which are those of the log."""
+    """Returns the scalars, which must be those of the log."""
     entries = journal.read(out)
     scalars = board(out)
     for event in ("train", "validation", "test"):

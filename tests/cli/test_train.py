@@ -109,7 +109,6 @@ def files_of_at_most(size):
 
 
 def test_a_full_disk_while_training(copied, capsys):
-    """The disk is full in the middle of the file."""
     before = (copied / checkpoint.LAST).read_bytes()
     with files_of_at_most(len(before) // 2):
         sentence = refused(capsys, "train", "--out", copied, "--resume", "--steps", "94")

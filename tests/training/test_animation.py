@@ -24,7 +24,6 @@ def model(request):
 
 @pytest.mark.parametrize("hidden", ["everything", "a box"])
 def test_a_pixel_follows_all_that_it_depends_on(model, hidden):
-    """A pixel that is drawn later changes no logits of a pixel that was drawn before."""
     known = torch.ones_like(NOTHING)
     known[..., 1:3, 2:5] = False
     known = NOTHING if hidden == "everything" else known

@@ -45,7 +45,7 @@ def test_splits_are_fixed(name):
         assert counts == {"train": [400] * 10, "validation": [50] * 10, "test": [50] * 10}
 
 
-def test_photos_are_split_by_photograph(tmp_path):
+def test_photos_are_split_by_photograph():
     import skimage
 
     files = [name for names in data.PHOTOS.values() for name in names]

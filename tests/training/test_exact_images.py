@@ -75,7 +75,6 @@ def test_a_jpeg_is_what_it_is_decoded_to(tmp_path, image):
 @pytest.mark.parametrize("levels", [2, 3, 7, 17, 255, 256])
 @pytest.mark.parametrize("channels", [1, 3], ids=["gray", "RGB"])
 def test_levels_are_bytes(tmp_path, channels, levels):
-    """A level is encoded as the byte that is promised, and is read as the same level."""
     image = torch.arange(channels * levels * 2).view(channels, 2, levels) % levels
     (tmp_path / "x.png").write_bytes(encode_png(image, levels))
     assert torch.equal(read_exact(tmp_path / "x.png", channels, levels), image.to(torch.uint8))

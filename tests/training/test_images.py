@@ -57,7 +57,6 @@ def test_fits(tmp_path):
     ids=["binary", "plain", "10-bits"],
 )
 def test_deep_pgm(tmp_path, header, values):
-    """The values are scaled as those of a 16-bit PNG."""
     (tmp_path / "deep.pgm").write_bytes(header + values)
     assert read_image(tmp_path / "deep.pgm", gray=True).tolist() == [[[0, 100, 255]]]
 

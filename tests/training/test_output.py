@@ -201,7 +201,6 @@ def content(out):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """The content of the folder of a training that nothing stopped."""
     out = tmp_path_factory.mktemp("straight")
     assert train(out, lambda number: None) == WRITES
     return content(out)
