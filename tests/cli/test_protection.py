@@ -5,15 +5,15 @@ import os
 import re
 
 import pytest
-from PIL import Image
 
+from helpers.pictures import write_named_pictures
 from helpers.tiny import tiny_checkpoint
 from pixelrnn_ext.cli import arguments, outputs, parser
 from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
 from pixelrnn_ext.training.folder import describe_files
 
-from .command_line import refused
+from .command_line import change_facts, refused
 
 # Options that take any text, none of which leads to a file.
 WORDS = {"--label", "--device", "--model", "--only"}
@@ -34,14 +34,15 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
     assert {action.dest for action in command._actions} >= ({"force"} if others and name != "decompress" else set())
 
 
-FILES = {  # of a training, and the kind that is said
-    checkpoint.LAST: "a checkpoint",
-    checkpoint.BEST: "a checkpoint",
-    "log.jsonl": "a file of the training",
-    "learning-curve.png": "a file of the training",  # here a link to another disk
-    "samples-0000005.png": "a file of the training",
-    "tensorboard/events.out.tfevents.1": "a file of the training",
-    output.LOCK: "a file of the training",
+CHECKPOINT, OF_A_TRAINING, INPUT = "a checkpoint", "a file of the training", "an input of this command"
+FILES = {  # of a training: the kind of each, as the sentence says it
+    checkpoint.LAST: CHECKPOINT,
+    checkpoint.BEST: CHECKPOINT,
+    "log.jsonl": OF_A_TRAINING,
+    "learning-curve.png": OF_A_TRAINING,  # here a link to another disk
+    "samples-0000005.png": OF_A_TRAINING,
+    "tensorboard/events.out.tfevents.1": OF_A_TRAINING,
+    output.LOCK: OF_A_TRAINING,
 }
 
 
@@ -53,21 +54,17 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "load", None)
     (tmp_path / "run" / "tensorboard").mkdir(parents=True)
     for name, kind in FILES.items():
-        if kind == "a checkpoint":
+        if kind == CHECKPOINT:
             tiny_checkpoint(tmp_path / "run" / name)
         else:
             (tmp_path / "run" / name).write_text("of days")
     (tmp_path / "run" / "learning-curve.png").rename(tmp_path / "disk")
     (tmp_path / "run" / "learning-curve.png").symlink_to("../disk")
     model = tiny_checkpoint(tmp_path / "model")
-    (tmp_path / "pictures" / "below").mkdir(parents=True)
-    for name in ("a.png", "below/b.png", "new.png"):
-        Image.new("1", (5, 4)).save(tmp_path / "pictures" / name)
-    tensors, facts = checkpoint.load(model)
+    pictures = write_named_pictures(tmp_path / "pictures", ["a.png", "below/b.png", "new.png"])
     options = {"image_size": [4, 5], "fit": "crop", "gray": True, "max_pixels": 99}
-    files = describe_files(["a.png", "below/b.png"])
-    facts["data"]["folder"] = {"path": str(tmp_path / "pictures"), "options": options, "files": files}
-    checkpoint.save(tmp_path / "of-pictures", tensors, facts)
+    folder = {"path": str(pictures), "options": options, "files": describe_files(["a.png", "below/b.png"])}
+    change_facts(model, tmp_path / "of-pictures", lambda facts: facts["data"].update(folder=folder))
     for name in ("mask.png", "damaged", "old", "MNIST/raw/images", "val_data.npz", "lower-half", "samples-1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"any")
@@ -93,19 +90,19 @@ def ways(file, here, hard_link):
 
 REFUSED = [
     *(("sample model --count 1", f"run/{name}", kind) for name, kind in FILES.items()),
-    ("sample model", "model", "a checkpoint"),
-    ("sample damaged", "damaged", "an input of this command"),
-    ("complete model", "of-pictures", "a checkpoint"),
-    ("complete model --hide mask.png", "mask.png", "an input of this command"),
-    ("complete of-pictures", "pictures/a.png", "an input of this command"),
-    ("complete of-pictures --data folder:pictures", "pictures/below/b.png", "an input of this command"),
-    ("complete model --data folder:pictures", "pictures/new.png", "an input of this command"),
-    ("complete model --data mnist:.", "MNIST/raw/images", "an input of this command"),
-    ("compress model pictures/a.png mask.png", "mask.png", "an input of this command"),
-    ("compress model pictures", "pictures/below/b.png", "an input of this command"),
-    ("compress run pictures", "run/last.safetensors", "a checkpoint"),
-    ("compress model imagenet32:.:test", "val_data.npz", "an input of this command"),
-    ("compress model pictures --label mnist:.:test", "MNIST/raw/images", "an input of this command"),
+    ("sample model", "model", CHECKPOINT),
+    ("sample damaged", "damaged", INPUT),
+    ("complete model", "of-pictures", CHECKPOINT),
+    ("complete model --hide mask.png", "mask.png", INPUT),
+    ("complete of-pictures", "pictures/a.png", INPUT),
+    ("complete of-pictures --data folder:pictures", "pictures/below/b.png", INPUT),
+    ("complete model --data folder:pictures", "pictures/new.png", INPUT),
+    ("complete model --data mnist:.", "MNIST/raw/images", INPUT),
+    ("compress model pictures/a.png mask.png", "mask.png", INPUT),
+    ("compress model pictures", "pictures/below/b.png", INPUT),
+    ("compress run pictures", "run/last.safetensors", CHECKPOINT),
+    ("compress model imagenet32:.:test", "val_data.npz", INPUT),
+    ("compress model pictures --label mnist:.:test", "MNIST/raw/images", INPUT),
 ]
 
 
@@ -113,7 +110,7 @@ REFUSED = [
 def test_what_is_not_replaced(here, capsys, words, file, kind):
     """A command refuses before any work. A hard link of a training's log or picture is a file of its own."""
     before = (here / file).read_bytes()
-    for out in ways(here / file, here, hard_link=kind != "a file of the training"):
+    for out in ways(here / file, here, hard_link=kind != OF_A_TRAINING):
         sentence = refused(capsys, *words.split(), "--out", out)
         expected = f"expected --out to replace no input, no checkpoint and no file of a training, got {out}, "
         assert re.fullmatch(rf"{re.escape(expected + kind)}( in \S+)?: --force replaces it", sentence)
@@ -123,7 +120,7 @@ def test_what_is_not_replaced(here, capsys, words, file, kind):
 
 def test_the_files_of_packages_are_not_replaced(here, capsys):
     for name in trained.PRETRAINED:
-        assert "a checkpoint" in refused(capsys, "sample", "model", "--out", trained.FOLDER / f"{name}.safetensors")
+        assert CHECKPOINT in refused(capsys, "sample", "model", "--out", trained.FOLDER / f"{name}.safetensors")
     for name in ("digits", "mnist5k", "photos"):
         files = data.paths(name)
         assert files and {*data.PHOTOS["test"]} <= {file.name for file in data.paths("photos")}
@@ -163,7 +160,7 @@ def test_a_training_replaces_its_own_files_alone(here, capsys, name):
     os.link(here / "run" / "log.jsonl", here / "new" / "log.jsonl")
     outputs.check(PARSER.parse_args(train))
     (here / "new" / name).symlink_to(f"../run/{name}")
-    kind = FILES.get(name, "a file of the training")
+    kind = FILES.get(name, OF_A_TRAINING)
     sentence = refused(capsys, *train)
     assert f", got {here}/run/{name}" in sentence and f", {kind}" in sentence and "--force" in sentence
     outputs.check(PARSER.parse_args([*train, "--force"]))

@@ -36,11 +36,10 @@ FEW_GRAYS = with_palette(GRAY // 11, numpy.append(REVERSED.repeat(3), numpy.uint
 GRAY_IMAGE, COLOUR_IMAGE, GRAY_IN_RGB = (Image.fromarray(pixels) for pixels in (GRAY, COLOURS, GRAY_CHANNELS))
 LOSSLESS, TURNED = dict(lossless=True), dict(exif=Image.Exif())
 TURNED["exif"][0x0112] = 6  # by a quarter
+PLAIN, COMPRESSIONS = ((GRAY_IMAGE, GRAY), (COLOUR_IMAGE, COLOURS)), ("tiff_lzw", "tiff_deflate", "packbits")
 KEPT = [
-    *((GRAY_IMAGE, kind, {}, GRAY) for kind in ("PNG", "BMP", "TIFF", "PPM")),
-    *((COLOUR_IMAGE, kind, {}, COLOURS) for kind in ("PNG", "BMP", "TIFF", "PPM")),
-    *((GRAY_IMAGE, "TIFF", dict(compression=how), GRAY) for how in ("tiff_lzw", "tiff_deflate", "packbits")),
-    *((COLOUR_IMAGE, "TIFF", dict(compression=how), COLOURS) for how in ("tiff_lzw", "tiff_deflate", "packbits")),
+    *((image, kind, {}, pixels) for image, pixels in PLAIN for kind in ("PNG", "BMP", "TIFF", "PPM")),
+    *((image, "TIFF", dict(compression=how), pixels) for image, pixels in PLAIN for how in COMPRESSIONS),
     (COLOUR_IMAGE, "WEBP", LOSSLESS, COLOURS),
     *((FEW_COLOURS, kind, {}, numpy.array(FEW_COLOURS.convert("RGB"))) for kind in ("PNG", "GIF")),
     *((FEW_GRAYS, kind, {}, REVERSED) for kind in ("PNG", "GIF", "BMP")),
@@ -48,8 +47,7 @@ KEPT = [
     *((GRAY_IN_RGB, kind, LOSSLESS | TURNED, numpy.rot90(GRAY, -1)) for kind in ("PNG", "WEBP")),
     (GRAY_IMAGE, "PNG", TURNED, numpy.rot90(GRAY, -1)),
     (COLOUR_IMAGE, "WEBP", LOSSLESS | TURNED, numpy.rot90(COLOURS, -1)),
-    (GRAY_IMAGE, "TIFF", TURNED, numpy.rot90(GRAY, -1)),
-    (COLOUR_IMAGE, "TIFF", TURNED, numpy.rot90(COLOURS, -1)),
+    *((image, "TIFF", TURNED, numpy.rot90(pixels, -1)) for image, pixels in PLAIN),
     (GRAY_IMAGE, "TIFF", dict(compression="tiff_lzw") | TURNED, numpy.rot90(GRAY, -1)),
 ]
 

@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import shutil
 import signal
 import zlib
 from pathlib import Path
@@ -253,16 +252,10 @@ def test_hidden_channels_for_a_number_of_parameters(name, parameters):
 # Checkpoints
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    assert tiny_training(folder, steps=2, ema=0.5).run()
-    return folder
-
-
 @pytest.fixture
-def saved(trained, tmp_path):
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+def saved(tmp_path):
+    """The last checkpoint of a training of two steps."""
+    assert tiny_training(tmp_path, steps=2, ema=0.5).run()
     return tmp_path / checkpoint.LAST
 
 
