@@ -44,7 +44,6 @@ def places(trained, tmp_path):
         ("train --data digits --model row --out {file}", "--out to be a folder, got {file}"),
         ("train --resume --out {new}", "a training to go on with in --out, got no checkpoint in {new}"),
         ("info {empty}", "{empty} to be the folder of a training, got one without best.safetensors$"),
-        ("evaluate {trained} --gray", "no gray for digits, which does not take it"),
         ("evaluate {new}", "a checkpoint, .* of a training, or a pretrained model of mnist5k-.*, got {new}, which is"),
         ("evaluate {trained} --data photos", "images with 1 channels and 17 levels, .* got 3 and 256 of photos"),
         ("evaluate /dev/null", "^/dev/null cannot be read: "),

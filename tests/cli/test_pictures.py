@@ -32,18 +32,16 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     assert pixels_of(tmp_path / "size.png").shape == (5 * 4, 16 * 4, 3)
 
 
-@pytest.mark.parametrize("hide", ["lower-half", "box", "mask"])
-def test_complete_keeps_what_is_shown(trained, tmp_path, hide):
+@pytest.mark.parametrize(
+    ("hide", "rows", "columns"),
+    [("lower-half", slice(4, 8), slice(8)), ("box", slice(2, 6), slice(2, 6)), ("mask.png", slice(1, 3), slice(5, 8))],
+)
+def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows, columns):
     """Rows of originals, of what is shown, of completions."""
+    monkeypatch.chdir(tmp_path)
     hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
-    if hide == "lower-half":
-        hidden[4:] = True
-    elif hide == "box":
-        hidden[2:6, 2:6] = True
-    else:
-        hidden[1:3, 5:] = hidden[7, 0] = True
-        hide = tmp_path / "mask.png"
-        Image.fromarray(hidden).save(hide)
+    hidden[rows, columns] = True
+    Image.fromarray(hidden).save("mask.png")
     pixelrnn("complete", trained[0], "--out", picture, "--count", "3", "--completions", "2", "--hide", hide)
     pixels = pixels_of(picture)[2:, 2:, 0]
     originals, shown, *completions = pixels.reshape(4, SIDE, 3, SIDE)[:, 4:64:8, :, 4:64:8].transpose(0, 2, 1, 3)

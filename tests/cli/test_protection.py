@@ -128,27 +128,26 @@ def test_the_files_of_packages_are_not_replaced(here, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "out"),
+    "command",
     [
-        ("sample model", "old"),
-        ("sample model", "samples-1.png"),
-        ("sample model", "pictures/a.png"),
-        ("sample run", "run/new.png"),
-        ("complete of-pictures", "pictures/new.png"),
-        ("complete model --data folder:pictures", "pictures/newer.png"),
-        ("complete model", "lower-half"),
-        ("complete nothing --data folder:nothing", "old"),
-        ("compress model pictures nothing", "old"),
-        ("compress model pictures", "/dev/stdout"),
-        ("compress model /dev/null", "/dev/null"),
-        ("decompress model old", "pictures"),
-        ("info model", None),
+        "sample model --out old",
+        "sample model --out samples-1.png",
+        "sample model --out pictures/a.png",
+        "sample run --out run/new.png",
+        "complete of-pictures --out pictures/new.png",
+        "complete model --data folder:pictures --out pictures/newer.png",
+        "complete model --out lower-half",
+        "complete nothing --data folder:nothing --out old",
+        "compress model pictures nothing --out old",
+        "compress model pictures --out /dev/stdout",
+        "compress model /dev/null --out /dev/null",
+        "decompress model old --out pictures",
+        "info model",
     ],
 )
-def test_what_is_replaced_as_before(here, words, out):
+def test_what_is_replaced_as_before(here, command):
     """An older output, a file of no input and no training, a device, a new file in a folder of inputs."""
-    more = ["--out", out] if out else []
-    outputs.check(PARSER.parse_args([*words.split(), *more]))
+    outputs.check(PARSER.parse_args(command.split()))
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
