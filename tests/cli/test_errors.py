@@ -20,7 +20,7 @@ from .command_line import MODEL, change_facts, ended, refused
 
 @pytest.fixture
 def places(trained, tmp_path):
-    """{name: path} of a training, of nothing, a text, an empty folder, and a mask of another size than the images."""
+    """Returns {name: path}: a training, nothing, a text, an empty folder, a mask of another size than the images."""
     names = {"new": "new", "file": "text.safetensors", "empty": "empty", "mask": "mask.png"}
     paths = {name: tmp_path / path for name, path in names.items()} | {"trained": trained[0]}
     paths["file"].write_text("a text, and no checkpoint")

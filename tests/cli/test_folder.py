@@ -16,8 +16,8 @@ from pixelrnn_ext.training.folder import names_of
 
 from .command_line import change_facts, pixelrnn, refused
 
-MODEL = ["--model", "row", "--hidden-channels", "3", "--num-layers", "1", "--head-channels", "4", "--conditional"]
-SHORT = ["--image-size", "8", "--gray", "--batch-size", "4", "--steps", "1", "--samples", "0", *MODEL]
+OPTIONS = "--image-size 8 --gray --batch-size 4 --steps 1 --samples 0"
+OPTIONS = f"{OPTIONS} --model row --hidden-channels 3 --num-layers 1 --head-channels 4 --conditional".split()
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def run(tmp_path_factory):
         lines = []
         patch.setattr("tqdm.tqdm.write", lines.append)
         patch.chdir(root)
-        pixelrnn("train", "--data", "folder:pictures", *SHORT, "--out", "run")
+        pixelrnn("train", "--data", "folder:pictures", *OPTIONS, "--out", "run")
     return root, lines[-1].removesuffix(", the best on validation")
 
 
@@ -158,7 +158,7 @@ def test_another_folder_is_said_to_be_another(here, capsys):
 def test_max_pixels(here, capsys):
     """The training keeps its limit for the commands after it."""
     Image.new("L", (9, 9)).save("pictures/cats/0.png")
-    pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *SHORT, "--out", "new")
+    pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *OPTIONS, "--out", "new")
     expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"
     skipped = (
         rf"23 images read, 1 skipped as unreadable, the first: .*cats/0.png cannot be read as an image: {expected}"
@@ -171,7 +171,7 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path, monkeypatch):
     """The standard output takes UTF-8 alone."""
     write_named_pictures(tmp_path / "caf\udce9")
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
-    assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *SHORT, "--out", f"{tmp_path}/run"]) == 0
+    assert cli.main(["train", "--data", f"folder:{tmp_path}/caf\udce9", *OPTIONS, "--out", f"{tmp_path}/run"]) == 0
     assert cli.main(["evaluate", f"{tmp_path}/run"]) == 0
     printed = sys.stdout.buffer.getvalue()
     assert rf"{tmp_path}/caf\udce9 (8x8 gray, crop), 4 images".encode() in printed.splitlines()[-1]

@@ -164,7 +164,7 @@ def test_a_training_on_other_data_is_not_resumed(tmp_path):
 
 
 def test_processes_must_see_the_same_files(tmp_path, monkeypatch):
-    """World.sum is that of two processes, of which the other has other files."""
+    """World.sum adds the digest of a second process, which has other files."""
     monkeypatch.setattr(
         World, "sum", lambda self, values: 2 * values + (1 if values.dtype == torch.int64 and values > 1 else 0)
     )

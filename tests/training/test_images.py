@@ -98,12 +98,12 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch, make):
 
 
 def bitmap(width, height):
-    """Returns a PBM file of which the header is there."""
+    """Returns the header of a PBM file."""
     return b"P4 %d %d\n" % (width, height)
 
 
 def icon(width, height):
-    """Returns an icon that says that it has 16x16 pixels, and holds a larger bitmap, of which the header is there."""
+    """Returns an icon that claims 16x16 pixels and holds the header of a larger bitmap."""
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 1, 0, 0, 0, 0, 2, 0)
     return struct.pack("<HHH BBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(header), 22) + header
 

@@ -50,11 +50,10 @@ def test_a_resumption_is_refused_while_the_training_runs(tmp_path):
     assert output.LOCK not in names_in(tmp_path)
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_the_lock_is_released_whatever_happens(tmp_path, error):
+def test_the_lock_is_released_whatever_happens(tmp_path):
     out = tmp_path / "a" / "b"
-    with pytest.raises(error), output.locked(out):
-        raise error
+    with pytest.raises(KeyboardInterrupt), output.locked(out):
+        raise KeyboardInterrupt
     assert not (tmp_path / "a").exists(), "folders that were made for nothing are removed"
     with output.locked(out):
         (out / "file").touch()
@@ -104,8 +103,7 @@ def test_what_is_left_of_a_training_is_not_replaced(tmp_path, name):
     assert "samples-0000005.png" not in names_in(tmp_path)
 
 
-@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_what_is_overwritten_stays_until_there_is_a_checkpoint(tmp_path, monkeypatch, error):
+def test_what_is_overwritten_stays_until_there_is_a_checkpoint(tmp_path, monkeypatch):
     assert tiny_training(tmp_path, steps=6).run()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     new = tiny_training(tmp_path, steps=6)
@@ -113,11 +111,11 @@ def test_what_is_overwritten_stays_until_there_is_a_checkpoint(tmp_path, monkeyp
 
     def fail(*_, **options):
         assert new.journal.entries, "after a point of the log"
-        raise error
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "nats_per_image", fail)
     monkeypatch.setattr(loop, "LOG_EVERY", 2)
-    with pytest.raises(error):
+    with pytest.raises(KeyboardInterrupt):
         new.run()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
