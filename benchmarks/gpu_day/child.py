@@ -1,15 +1,17 @@
 """Child processes of the day, which may crash, hang or be interrupted: commands, and jobs that measure."""
 
-import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from .results import Journal, Results
+from .results import Results
 
 GRACE = 15.0  # seconds to write a report after the interrupt
 START = 20.0
@@ -56,43 +58,58 @@ def measure(part: str, jobs: list, results: Results, seconds: float, start: floa
     # A fresh interpreter: a GPU's state does not survive a fork.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
     while todo := [(job, results.known(part, job)) for job in jobs if not results.has(part, job)]:
-        code = None
-        process = context.Process(target=_run_jobs, args=(todo, results.journal(part), end, start), daemon=True)
+        code, (receiver, sender) = None, context.Pipe(duplex=False)
+        process = context.Process(target=_run_jobs, args=(todo, sender, end, start), daemon=True)
         process.start()
+        sender.close()
         try:
-            process.join(max(0.0, end - time.monotonic()))
-            code = process.exitcode
+            while (code := process.exitcode) is None and (left := end - time.monotonic()) > 0:
+                multiprocessing.connection.wait([receiver, process.sentinel], left)
+                _take(receiver, part, results)
         finally:
             process.kill()
             process.join()
-            results.merge(part)
+            _take(receiver, part, results)
             if not code:
-                results.stop(part)
+                results.stop()
         if not code:
             return
         ending = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         results.fail(part, f"its process ended with {ending}")
 
 
-def _run_jobs(todo: list, journal: Path, end: float, start: float) -> None:
+def _take(receiver, part: str, results: Results) -> None:
+    """Adds what the process of a part has reported to the results."""
+    with suppress(EOFError):
+        while receiver.poll():
+            job, provider, status, note, facts = receiver.recv()
+            results.add(part, job, provider, status, note, **facts)
+            if (provider, status) == (None, "ok"):
+                found = Counter(m["status"] for m in results.of(part) if m["job"] == str(job) and m["provider"])
+                say(f"{job}: {', '.join(f'{count} {status}' for status, count in found.items())}")
+
+
+def _report(sender, job, provider: str | None, status: str, note: str = "", **facts) -> None:
+    sender.send((job, provider, status, note, facts))
+
+
+def _run_jobs(todo: list, sender, end: float, start: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     for job, known in todo:
-        log = Journal(journal, job)
+        report = partial(_report, sender, job)
         left = end - time.monotonic()
         if left < job.seconds:
-            log.report(None, "not run", f"{max(0.0, left):.0f} s left, it is given {job.seconds:.0f} s")
+            report(None, "not run", f"{max(0.0, left):.0f} s left, it is given {job.seconds:.0f} s")
             continue
-        log.report(None, "running")
+        report(None, "running")
         signal.setitimer(signal.ITIMER_REAL, 2 * job.seconds + start)
         try:
-            job.measure(known, log.report)
+            job.measure(known, report)
         except Exception as error:
-            log.report(None, "running", first_line(error))
+            report(None, "running", first_line(error))
             raise
         signal.setitimer(signal.ITIMER_REAL, 0)
-        log.report(None, "ok")
-        found = Counter(status for provider, status in log.statuses.items() if provider)
-        say(f"{job}: {', '.join(f'{count} {status}' for status, count in found.items())}")
+        report(None, "ok")
 
 
 def first_line(error: Exception) -> str:

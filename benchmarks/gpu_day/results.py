@@ -10,25 +10,11 @@ STARTED = ("running", "checked")
 PENDING = (*STARTED, "not run")  # a later run measures a provider of these statuses
 
 
-class Journal:
-    """Adds lines of JSON to a file: the status of a job, and of its providers."""
-
-    def __init__(self, path: Path, job):
-        self._path, self._names = path, {"job": str(job), "case": job.case, "precision": job.precision}
-        self.statuses = {}  # by provider; None is the job itself
-
-    def report(self, provider: str | None, status: str, note: str = "", **facts) -> None:
-        self.statuses[provider] = status
-        entry = {**self._names, "provider": provider, "status": status, "note": note, **facts}
-        with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-
-
 class Results:
     """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
 
-    A measurement is the last line of a Journal about a provider, or about the job itself, whose provider is None.
-    "failed" are pytest's lines on tests that failed.
+    A measurement is the last report on a provider, or on the job itself, whose provider is None. "failed" are pytest's
+    lines on tests that failed.
     """
 
     def __init__(self, folder: Path):
@@ -39,17 +25,13 @@ class Results:
             self.data |= json.loads(self.path.read_text())
             if any("job" not in m for m in self.data["measurements"]):
                 raise ValueError("the results of another version")
-        for journal in folder.glob("*.jsonl"):
-            self._take(journal.stem)
 
     def clear(self) -> None:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
         """Goes on where another day was killed. Drops results of another card or source, which are never mixed."""
-        for journal in self.path.parent.glob("*.jsonl"):
-            self.merge(journal.stem)
-            self.stop(journal.stem)
+        self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
             self.clear()
@@ -66,24 +48,14 @@ class Results:
     def forget(self, part: str) -> None:
         self.data["measurements"] = [m for m in self.data["measurements"] if m["part"] != part]
 
-    def journal(self, part: str) -> Path:
-        return self.path.with_name(f"{part}.jsonl")
-
-    def merge(self, part: str) -> None:
-        """Takes over the lines that a part's process has written."""
-        if self.journal(part).exists():
-            self._take(part)
-            self.save()
-            if self.unsaved is None:
-                self.journal(part).unlink()
-
-    def _take(self, part: str) -> None:
+    def add(self, part: str, job, provider: str | None, status: str, note: str = "", **facts) -> None:
+        """Takes the place of an earlier measurement of the provider."""
+        names = {"part": part, "job": str(job), "case": job.case, "precision": job.precision, "provider": provider}
         found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
-        for line in self.journal(part).read_text().splitlines():
-            with suppress(ValueError):  # the last line may be torn
-                entry = {"part": part, **json.loads(line)}
-                found[part, entry["job"], entry["provider"]] = entry
+        found[part, str(job), provider] = {**names, "status": status, "note": note, **facts}
         self.data["measurements"] = list(found.values())
+        if status != "running":
+            self.save()
 
     def has(self, part: str, job) -> bool:
         """Returns whether a job was finished."""
@@ -96,9 +68,9 @@ class Results:
     def _finished(self, part: str, job) -> Iterator[dict]:
         return (m for m in self.of(part) if m["job"] == str(job) and m["status"] not in PENDING)
 
-    def stop(self, part: str) -> None:
+    def stop(self) -> None:
         """Marks the job and the providers at which a part was stopped as not run."""
-        self._settle([m for m in self.of(part) if m["status"] in STARTED], "not run", "stopped")
+        self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail(self, part: str, why: str) -> None:
         """Marks the providers that were running as failed, or the job where no provider was running."""

@@ -9,7 +9,7 @@ from gpu_day import child
 from gpu_day.floors import FLOORS
 from gpu_day.jobs import BENCHMARKS, JOBS
 from gpu_day.providers import CASES, PRECISIONS
-from gpu_day.results import Journal, Results
+from gpu_day.results import Results
 from helpers.workers import Work
 
 
@@ -41,7 +41,6 @@ def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
     """Runs jobs that go wrong, and need so many seconds. Returns {job: {provider: (status, note)}}."""
     results = Results(folder)
     child.measure("small", [Work(job, seconds=needed) for job in words], results, seconds, start)
-    assert not list(folder.glob("*.jsonl"))
     found = {}
     for m in Results(folder).of("small"):
         assert (m["case"], m["precision"]) == ("a case", "fp32")
@@ -78,22 +77,19 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     stopped, job = ("not run", "stopped"), Work("a later hang")
     found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
     assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
-    # A run that was killed: its last line is torn.
-    journal = Journal(tmp_path / "small.jsonl", job)
-    for provider, status in ((None, "running"), ("a", "ok"), ("later", "checked"), ("hang", "running")):
-        journal.report(provider, status)
-    with (tmp_path / "small.jsonl").open("a") as file:
-        file.write('{"torn')
+    killed = Results(tmp_path)
+    for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
+        killed.add("small", job, provider, status)
+    saved = killed.path.read_text()
     results = Results(tmp_path)
     assert results.known("small", job) == {"a"} and not results.has("small", job)
-    assert (tmp_path / "small.jsonl").exists()  # the day may be running: --report only reads
+    assert killed.path.read_text() == saved  # the day may be running: --report only reads
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
-    assert not (tmp_path / "small.jsonl").exists()
     assert {(m["status"], m["note"]) for m in results.of("small") if m["provider"] != "a"} == {stopped}
     # Without the time for its job a part is not finished.
     found = measured(tmp_path, str(job), "c", needed=40)
     assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
-    journal.report("hang", "ok")
+    Results(tmp_path).add("small", job, "hang", "ok")
     found = measured(tmp_path, str(job), "c")
     assert found == {str(job): {"a": OK, "later": OK, "hang": OK, None: OK}, "c": {"c": OK, None: OK}}
 
