@@ -1,15 +1,12 @@
 """Counts what each layer's forward and backward dispatch, on a CPU and on a GPU, which need not be there.
 
 A count is `operations + views`; views and allocations launch no kernel. `cpu` and `gpu` count a scan's operator as one
-operation; `gpu, inside` counts the products, sums and kernels of which the operator consists on a GPU.
+operation; `gpu, inside` counts the products, sums and kernels of which the operator consists on a GPU. The same sources
+print the same table, so that `diff` shows what a change adds.
 """
 
-import argparse
 import itertools
-import json
-import sys
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
 import torch
@@ -144,27 +141,11 @@ def counts():
     }
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to a file")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="exit with 1 if a count is above that in a file")
-    options = parser.parse_args(argv)
-    now = counts()
-    columns = list(next(iter(now.values())))
-    lines = [[case, *("{} + {}".format(*found[column]) for column in columns)] for case, found in now.items()]
-    print(grid(["operations + views", *columns], lines, markdown=False))
-    if options.json:
-        options.json.write_text(json.dumps(now, indent=1))
-    before = json.loads(options.against.read_text()) if options.against else {}
-    risen = [
-        f"{case}, {column}: expected at most {most[0]} + {most[1]}"
-        for case, found in before.items()
-        for column, most in found.items()
-        if any(n > m for n, m in zip(now[case][column], most))
-    ]
-    print(*risen, sep="\n")
-    return int(bool(risen))
+def table(found):
+    columns = list(next(iter(found.values())))
+    lines = [[case, *("{} + {}".format(*of[column]) for column in columns)] for case, of in found.items()]
+    return grid(["operations + views", *columns], lines, markdown=False)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    print(table(counts()))
