@@ -4,31 +4,25 @@ NVRTC compiles the kernel on the spot.
 """
 
 import ctypes
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from . import ROOT
+from .clocks import DeviceClock, called_seconds
+from .measure import attempt
 
 sys.path.append(str(ROOT / "build_tools"))
 import device_code
 
 KERNEL = Path(__file__).with_name("exchange.cu")
-PIECE, THREADS, LINES = 16, 256, 1024
+THREADS, LINES = 256, 1024
 MOST_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 REPEATS = 7  # the first one warms up
-LAUNCH_US = 3.0  # that csrc/cuda/plan.h assumes
-
-
-class Args(ctypes.Structure):
-    """The Args of exchange.cu."""
-
-    _fields_ = [
-        ("cycles", ctypes.c_void_p),
-        ("is_right", ctypes.c_void_p),
-        *((name, ctypes.c_int) for name in ("lines", "rows", "columns", "stride", "step", "source", "targets")),
-    ]
 
 
 class Exchange(NamedTuple):
@@ -47,9 +41,12 @@ class Exchange(NamedTuple):
         """That a block pushes."""
         return self.rows * self.columns * self.targets
 
-    @property
-    def shared_memory(self) -> int:
-        return 2 * self.rows * self.stride + 16
+
+class Args(ctypes.Structure):
+    """The Args of exchange.cu."""
+
+    _fields_ = [("cycles", ctypes.c_void_p), ("is_right", ctypes.c_void_p)]
+    _fields_ += [(name, ctypes.c_int) for name in ("lines", *Exchange._fields[1:])]
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
@@ -89,8 +86,6 @@ class Gpu:
     """Launches the kernel by the CUDA driver API, in torch's context. Tests have the emulator instead of a GPU."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
-        import torch  # here, since a process that only reports needs none
-
         # First the tensors: they make the context that the code is loaded into.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
@@ -105,11 +100,11 @@ class Gpu:
 
     def launch(self, e: Exchange, lines: int) -> None:
         """On the default stream, which is also torch's."""
-        pointers, function = (self._cycles.data_ptr(), self._is_right.data_ptr()), ctypes.c_void_p()
-        arguments = Args(*pointers, lines, e.rows, e.columns, e.stride, e.step, e.source, e.targets)
+        function, shared_memory = ctypes.c_void_p(), 2 * e.rows * e.stride + 16
+        arguments = Args(self._cycles.data_ptr(), self._is_right.data_ptr(), lines, *e[1:])
         self._call("cuModuleGetFunction", ctypes.byref(function), self._module, f"exchange_{e.blocks}".encode())
-        self._call("cuFuncSetAttribute", function, MOST_SHARED_MEMORY, e.shared_memory)
-        size = e.blocks, 1, 1, THREADS, 1, 1, e.shared_memory
+        self._call("cuFuncSetAttribute", function, MOST_SHARED_MEMORY, shared_memory)
+        size = e.blocks, 1, 1, THREADS, 1, 1, shared_memory
         self._call("cuLaunchKernel", function, *size, None, (ctypes.c_void_p * 1)(ctypes.addressof(arguments)), None)
 
     def run(self, e: Exchange, lines: int = LINES, repeats: int = REPEATS) -> dict:
@@ -122,17 +117,11 @@ class Gpu:
             if right != e.blocks * THREADS:
                 raise RuntimeError(f"expected {e.blocks * THREADS} threads with all pieces, got {right}")
             times.append(int(self._cycles[: e.blocks].max()) / lines)
-        times = sorted(times[1:])
-        names = {"blocks": e.blocks, "pieces": e.pieces}
-        return {**names, "cycles": times[len(times) // 2], "least": times[0], "most": times[-1]}
+        return {"blocks": e.blocks, "pieces": e.pieces, "cycles": statistics.median_high(times[1:])}
 
 
 def launch() -> dict:
     """Returns the time of a launch: of the smallest kernels in a row, which wait for the GPU or for the host."""
-    import torch
-
-    from .clocks import DeviceClock, called_seconds
-
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}
@@ -140,12 +129,7 @@ def launch() -> dict:
 
 def measure_exchange(known: set[str], report: Callable[..., None], device: str = "cuda") -> None:
     """Reports the cycles of every exchange, and the time of a launch."""
-    import torch
-
-    from .measure import attempt
-
-    capability = torch.cuda.get_device_capability()
-    gpu = None
+    capability, gpu = torch.cuda.get_device_capability(), None
     for name in ("launch", *EXCHANGES):
         if name in known:
             continue

@@ -3,8 +3,9 @@
 from harness.alone import grid
 
 from .costs import expected, line_cycles, scan_us
-from .exchange import LAUNCH_US, PIECE
 
+PIECE = 16  # bytes of an exchange that a thread pushes at once
+LAUNCH_US = 3.0  # that csrc/cuda/plan.h assumes
 FLAGGED = 0.2  # of what a plan expects: what is further off is marked
 SHOWN = 3  # layouts of a case, and the planner's
 
