@@ -5,7 +5,6 @@ and the last lines say so. Without FILES the changed files are those that git se
 The tests import the package of this folder, which has to be built in place, as `pip install -e .` does.
 """
 
-import fnmatch
 import os
 import re
 import subprocess
@@ -20,7 +19,7 @@ NONE_CHOSEN = 5  # pytest's status where all tests are long ones
 
 
 class Rule(NamedTuple):
-    pattern: str  # of fnmatch, whose * takes slashes, too
+    pattern: str
     tests: str  # what pytest gets; {path}, {folder}, {room}: of the changed path; {users}: the tests that import it
     builds: bool = False  # the CPU library, in place
     kernels: str = ""  # the CUDA kernels that the emulator runs, on one architecture; {format}: at the path's end
@@ -34,63 +33,50 @@ OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
 ITS_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
-# The first rule that matches a path holds for it.
+# The first rule whose pattern a path begins with holds for it.
 RULES = [
-    Rule("csrc/cpu/*scan.*", SCAN, builds=True),
-    Rule("csrc/cpu/*weight*", SCAN, builds=True),
-    Rule("csrc/cpu/*convolution.*", CONVOLUTION, builds=True),
-    Rule("csrc/cpu/*column*", COLUMNS, builds=True),
-    Rule("csrc/cpu/*range_coder*", "tests/codec", builds=True),
-    Rule("csrc/cpu/*", f"{SCAN} {CONVOLUTION} {COLUMNS}", builds=True),
-    Rule("csrc/operators/cuda/*", OPERATORS, kernels=SINGLE),
-    Rule("csrc/operators/columns.cpp", COLUMNS, builds=True),
-    Rule("csrc/operators/convolution.cpp", CONVOLUTION, builds=True),
-    Rule("csrc/operators/*", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
-    Rule("csrc/cuda/*images*", MUTANTS, kernels="forward_bf16_8_1_256_images"),
-    Rule("csrc/cuda/*5_*.cu", MUTANTS, kernels=ITS_FORMAT.replace("ward", "ward5")),
-    Rule("csrc/cuda/resident_*.cu", MUTANTS, kernels=ITS_FORMAT),
-    Rule("csrc/cuda/*ackward*", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
-    Rule("csrc/cuda/step*.cu*", OPERATORS, kernels=SINGLE),
-    Rule("csrc/cuda/gradients*.cu*", OPERATORS, kernels=SINGLE),
-    *(
-        Rule(f"csrc/cuda/{name}.cuh", MUTANTS, kernels=EVERY_FORMAT)
-        for name in ("convert", "format", "math", "product")
-    ),
-    Rule("csrc/cuda/*.cu*", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
-    Rule("csrc/cuda/*", "tests/scan/cuda"),
-    Rule("csrc/*", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
-    Rule("pixelrnn_ext/operators/masked_conv/*", "tests/masked_conv"),
-    Rule("pixelrnn_ext/operators/library.py", "tests/cli/test_command.py tests/scan/cpu/test_kernels.py"),
-    Rule("pixelrnn_ext/operators/columns.py", COLUMNS),
-    Rule("pixelrnn_ext/pretrained/*", "tests/models/test_pretrained.py"),
-    Rule("pixelrnn_ext/operators/*", "tests/scan"),
-    Rule("pixelrnn_ext/incremental/*", "tests/sampling"),
-    Rule("pixelrnn_ext/benchmark/*", "tests/benchmarks"),
-    Rule("pixelrnn_ext/*/*", "tests/{room}"),
-    Rule("pixelrnn_ext/sampling.py", "tests/sampling"),
-    Rule("pixelrnn_ext/masks.py", "tests/masked_conv"),
-    Rule("pixelrnn_ext/likelihood.py", "tests/models"),
-    Rule("pixelrnn_ext/_command.py", "tests/cli"),
-    Rule("pixelrnn_ext/__main__.py", "tests/cli"),
-    Rule("pixelrnn_ext/*", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
-    Rule("benchmarks/gpu_day/*", "tests/benchmarks/gpu_day"),
-    Rule("benchmarks/*", "tests/benchmarks"),
-    Rule("examples/*", "tests/repository/test_examples.py"),
-    Rule("tests/core/*", "tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/cuda/test_plan.py"),
-    Rule("tests/scan/cuda/emulated/*", OPERATORS, kernels=SINGLE),
-    Rule("tests/helpers/emulated/*", OPERATORS, kernels=SINGLE),
-    Rule("tests/*test_*.py", "{path}"),
-    Rule("tests/helpers/*", "{users} tests/helpers"),
-    Rule("tests/*", "{folder}"),
-    Rule("*.md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),
-    Rule("setup.py", "tests/repository/test_packaging.py"),
-    Rule("build_tools/*", "tests/repository/test_packaging.py"),
-    Rule("*", "tests/repository"),
+    Rule("csrc/cpu/.*(scan[.]|weight)", SCAN, builds=True),
+    Rule("csrc/cpu/.*range_coder", "tests/codec", builds=True),
+    Rule("csrc/(cpu/.*|operators/)convolution[.]", CONVOLUTION, builds=True),
+    Rule("csrc/(cpu/.*|operators/)column", COLUMNS, builds=True),
+    Rule("csrc/cpu/", f"{SCAN} {CONVOLUTION} {COLUMNS}", builds=True),
+    Rule("csrc/operators/cuda/|csrc/cuda/(step|gradients).*[.]cu", OPERATORS, kernels=SINGLE),
+    Rule("csrc/operators/", "tests/scan/test_operators.py tests/scan/test_against_oracle.py", builds=True),
+    Rule("csrc/cuda/.*images", MUTANTS, kernels="forward_bf16_8_1_256_images"),
+    Rule("csrc/cuda/.*5_.*[.]cu$", MUTANTS, kernels=ITS_FORMAT.replace("ward", "ward5")),
+    Rule("csrc/cuda/resident_.*[.]cu$", MUTANTS, kernels=ITS_FORMAT),
+    Rule("csrc/cuda/.*ackward", MUTANTS, kernels="backward_bf16_4_4_256_single backward_bf16_4_1_512_cluster"),
+    Rule("csrc/cuda/(convert|format|math|product)[.]cuh", MUTANTS, kernels=EVERY_FORMAT),
+    Rule("csrc/cuda/.*[.]cu", MUTANTS, kernels="forward_bf16_4_1_256_single forward_bf16_4_1_256_cluster"),
+    Rule("csrc/cuda/", "tests/scan/cuda"),
+    Rule("csrc/", f"tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/test_geometry.py {SCAN}", builds=True),
+    Rule("pixelrnn_ext/(operators/masked_conv/|masks)", "tests/masked_conv"),
+    Rule("pixelrnn_ext/operators/library", "tests/cli/test_command.py tests/scan/cpu/test_kernels.py"),
+    Rule("pixelrnn_ext/operators/columns", COLUMNS),
+    Rule("pixelrnn_ext/operators/", "tests/scan"),
+    Rule("pixelrnn_ext/pretrained/", "tests/models/test_pretrained.py"),
+    Rule("pixelrnn_ext/(incremental/|sampling)", "tests/sampling"),
+    Rule("pixelrnn_ext/benchmark/", "tests/benchmarks"),
+    Rule("pixelrnn_ext/.*/", "tests/{room}"),
+    Rule("pixelrnn_ext/likelihood", "tests/models"),
+    Rule("pixelrnn_ext/(_command|__main__)", "tests/cli"),
+    Rule("pixelrnn_ext/", "tests/scan tests/repository/test_import.py tests/repository/test_docstrings.py"),
+    Rule("benchmarks/gpu_day/", "tests/benchmarks/gpu_day"),
+    Rule("benchmarks/", "tests/benchmarks"),
+    Rule("examples/", "tests/repository/test_examples.py"),
+    Rule("tests/core/", "tests/scan/test_cell.py tests/scan/test_cell5.py tests/scan/cuda/test_plan.py"),
+    Rule("tests/(scan/cuda|helpers)/emulated/", OPERATORS, kernels=SINGLE),
+    Rule("tests/.*test_.*[.]py", "{path}"),
+    Rule("tests/helpers/", "{users} tests/helpers"),
+    Rule("tests/", "{folder}"),
+    Rule(".*[.]md", "tests/repository/test_documents.py tests/repository/test_snippets.py"),
+    Rule("setup.py|build_tools/", "tests/repository/test_packaging.py"),
+    Rule("", "tests/repository"),
 ]
 
 
 def rule_of(path):
-    return next(rule for rule in RULES if fnmatch.fnmatch(path, rule.pattern))
+    return next(rule for rule in RULES if re.match(rule.pattern, path))
 
 
 def users_of(path):
