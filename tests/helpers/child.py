@@ -23,9 +23,14 @@ def environment(*folders, without=()):
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
+def python(*arguments, cwd=None, env=None):
+    """Runs Python to its end. Returns what subprocess.run does, with the output as text."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=env or environment(), capture_output=True, text=True)
+
+
 def run_tests(file, chosen, folder, variables):
     """Runs the tests of a file that pytest's -k chooses, in a process with other environment variables."""
-    command = [sys.executable, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"]
-    options = dict(cwd=folder, env=environment() | variables, capture_output=True, text=True)
-    done = subprocess.run([*command, file, "-k", chosen], **options)
+    options = "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"
+    done = python("-m", "pytest", *options, file, "-k", chosen, cwd=folder, env=environment() | variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
