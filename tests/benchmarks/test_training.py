@@ -44,10 +44,8 @@ print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
 
 def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
     environment = child.environment(Path(bench_training.__file__).parent, without=WAITING)
-    done = subprocess.run(
-        [sys.executable, "-c", AS_THE_COMMAND], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "1000 False\n"
+    done = child.python("-c", AS_THE_COMMAND, env=environment)
+    assert done.stdout == "1000 False\n", done.stderr
 
 
 def has_ended(pid, within=10.0):

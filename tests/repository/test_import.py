@@ -1,7 +1,6 @@
 """The import costs little beyond torch's, and works where the CUDA kernels do not run."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +28,7 @@ def test_import_is_light(tmp_path):
     environment = child.environment(without=["PYTHONDONTWRITEBYTECODE"])
     seconds = []
     for _ in range(2):  # the first one may have to compile the sources
-        time, *loaded = run(IMPORT, environment, tmp_path).split()
+        time, *loaded = printed_by(IMPORT, cwd=tmp_path, env=environment).split()
         seconds.append(float(time))
         heavy = [name for name in loaded if any(f"{name}.".startswith(f"{module}.") for module in HEAVY)]
         assert "pixelrnn_ext" in loaded and not heavy, f"expected none of {', '.join(HEAVY)}, got {heavy[:5]}"
@@ -79,9 +78,8 @@ print(px.resident_plan(32, 32, 128, dtype=torch.bfloat16, capability=(9, 0)).for
 
 @pytest.mark.skipif(library.why_no_planner() is not None, reason=f"{library.why_no_planner()}")
 def test_beside_a_cpu_only_torch_the_cuda_kernels_are_planned_but_not_run(tmp_path):
-    done = run(BESIDE_A_CPU_ONLY_TORCH, child.environment(), tmp_path)
+    first, plan = printed_by(BESIDE_A_CPU_ONLY_TORCH, cwd=tmp_path).splitlines()
     reason = f"torch {torch.__version__} is built without CUDA"
-    first, plan = done.splitlines()
     assert first == f"{reason}|{reason}" and plan.startswith("forward_bf16_")
 
 
@@ -115,13 +113,13 @@ def test_cuda_kernels_that_do_not_load_leave_the_cpu_kernels_and_a_reason(tmp_pa
     shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=left_out)
     for name in ("_C_cuda", "_C.abi3", "_C_cuda.abi3"):
         (package / f"{name}.so").write_text("a stand-in, which does not load")
-    native, reason = run(DAMAGED, child.environment(tmp_path), tmp_path, tmp_path).strip().split("|", 1)
+    printed = printed_by(DAMAGED, tmp_path, cwd=tmp_path, env=child.environment(tmp_path))
+    native, reason = printed.strip().split("|", 1)
     assert native == str(pixelrnn_ext.build_config()["native"])
     assert f"do not load on torch {torch.__version__}: " in reason and "file too short" in reason
 
 
-def run(program, environment, folder, *arguments):
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+def printed_by(program, *arguments, **options):
+    done = child.python("-c", program, *arguments, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout

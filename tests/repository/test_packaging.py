@@ -141,6 +141,12 @@ def setup_names():
     return names
 
 
+def test_the_build_records_the_hash_of_its_sources(setup_names, monkeypatch):
+    monkeypatch.setenv("PIXELRNN_NATIVE", "0")
+    monkeypatch.setenv("PIXELRNN_CUDA", "0")
+    assert setup_names["plan"]()[2]["csrc"] == setup_names["source_hash"].hash_of(ROOT / "csrc")
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monkeypatch):
     """With its facts, since the older library has not the sources of the new one. It needs the CPU library."""

@@ -5,7 +5,6 @@ import importlib
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -173,8 +172,7 @@ def test_the_tutorial(tmp_path, monkeypatch):
             shorter = shorter.replace(long, SHORTER[long])
         for words in commands(shorter):
             if words[0] == "pixelrnn":
-                command = [sys.executable, "-m", "pixelrnn_ext", *words[1:]]
-                done = subprocess.run(command, env=child.environment(), capture_output=True, text=True)
+                done = child.python("-m", "pixelrnn_ext", *words[1:])
                 assert done.returncode == 0, done.stderr
     assert not unused
     assert {path.name for path in tmp_path.glob("*.png")} == {"digits.png", "samples.png", "completed.png"}
