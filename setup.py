@@ -106,14 +106,10 @@ def choose_device_code(torch):
     gpus = RELEASED if OLD_LIBRARIES else listed or visible or RELEASED * (setting("PIXELRNN_CUDA") == "1")
     if not gpus:
         return None, None, "no GPU from 7.5 on is visible, and PIXELRNN_CUDA=1, which then builds for all, is not set"
-    compilers = list(device_code.find())
-    for compiler in compilers:
-        if set(map(device_code.arch_of, gpus)) <= compiler.archs:
-            return compiler, gpus, None
-    known = ", ".join(compiler.version for compiler in compilers) or "none"
-    packages = " ".join(device_code.PACKAGES)
-    why = f"expected an NVRTC that compiles for {' '.join(gpus)}, got {known}: pip install {packages}"
-    return None, None, why
+    try:
+        return device_code.compiler_for(gpus), gpus, None
+    except RuntimeError as error:
+        return None, None, str(error)
 
 
 def files(pattern):

@@ -97,6 +97,20 @@ def find():
             yield nvrtc
 
 
+def compiler_for(gpus):
+    """Returns the first NVRTC that compiles for all `gpus`, such as 9.0 or 9.0+PTX.
+
+    Raises:
+        RuntimeError: none is here. The message says what to install.
+    """
+    found = list(find())
+    for nvrtc in found:
+        if set(map(arch_of, gpus)) <= nvrtc.archs:
+            return nvrtc
+    known, wanted = ", ".join(nvrtc.version for nvrtc in found) or "none", " ".join(gpus)
+    raise RuntimeError(f"expected an NVRTC that compiles for {wanted}, got {known}: pip install {' '.join(PACKAGES)}")
+
+
 def arch_of(gpu):
     """Returns the architecture that NVRTC knows a GPU by: 90 for 9.0 or 9.0+PTX."""
     return gpu.removesuffix("+PTX").replace(".", "")

@@ -72,14 +72,9 @@ EXCHANGES = {
 
 def compile_kernel(architecture: str) -> tuple[bytes, str]:
     """Returns the machine code of the kernel for an architecture such as 9.0, and what NVRTC printed."""
-    found = list(device_code.find())
-    arch = device_code.arch_of(architecture)
-    for nvrtc in found:
-        if arch in nvrtc.archs:
-            machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{arch}")
-            return machine_code, log
-    known, packages = ", ".join(nvrtc.version for nvrtc in found) or "none", " ".join(device_code.PACKAGES)
-    raise RuntimeError(f"expected an NVRTC that compiles for {architecture}, got {known}: pip install {packages}")
+    nvrtc = device_code.compiler_for([architecture])
+    machine_code, _, log = nvrtc.compile(KERNEL, f"sm_{device_code.arch_of(architecture)}")
+    return machine_code, log
 
 
 class Gpu:
