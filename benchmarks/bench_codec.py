@@ -219,8 +219,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return made.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: list[str]) -> int:
     options, before = parse(argv), torch.get_num_threads()
     sizes, lines, mismatches, required, seen = [], [], [], [], set()
     with tempfile.TemporaryDirectory() as folder:
@@ -262,4 +261,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,8 +17,7 @@ BATCH, APART = "one backward of the batch", "gradients of every image"
 REQUIRED = {("mnist-diagonal", 64): 6}  # by model and images: how many times as long, at most
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: list[str]) -> int:
     options, build, images = of_a_model(argv, __doc__, "--images", 64)
     model = build()
     leaves = dict(model.named_parameters())
@@ -53,4 +52,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

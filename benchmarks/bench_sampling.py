@@ -102,8 +102,7 @@ def run(case: Case, options) -> tuple[list[list[str]], float]:
     return lines, times.ratio(NAIVE, INCREMENTAL)
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: list[str]) -> int:
     full = "really draw every value by passes, all models: many minutes"
     made = parser(__doc__, full, default=torch.get_num_threads(), help="default: %(default)s")
     made.add_argument("--rounds", type=whole(1), metavar="N", help="default: 3; 1 with --full or --check")
@@ -135,4 +134,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

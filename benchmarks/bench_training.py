@@ -73,8 +73,7 @@ def verdicts(options, times: Times, loaded: Times) -> str:
     return verdict_table(found, "2 cores")
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: list[str]) -> int:
     flags = {
         "load": "time the steps also while another process keeps a core busy",
         "profile": "break the native step down by operator",
@@ -110,4 +109,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,10 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import ROOT
+import source_hash  # of build_tools/
 
-sys.path.append(str(ROOT / "build_tools"))
-import source_hash
+from . import ROOT
 
 PROBE = """
 import json, torch

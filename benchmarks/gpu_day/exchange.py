@@ -5,19 +5,15 @@ NVRTC compiles the kernel on the spot.
 
 import ctypes
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import device_code  # of build_tools/
 import torch
 
-from . import ROOT
 from .clocks import DeviceClock, called_seconds
 from .measure import attempt
-
-sys.path.append(str(ROOT / "build_tools"))
-import device_code
 
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024

@@ -69,12 +69,8 @@ class ScanJob(NamedTuple):
         work(self, known, report)
 
 
-class ExchangeJob(NamedTuple):
+class ExchangeJob(Job):
     """The exchange between the blocks of a cluster, and a launch."""
-
-    case: str = "a line's exchange"
-    precision: str = "bf16"
-    seconds: float = 15.0
 
     def __str__(self):
         return self.case
@@ -95,7 +91,7 @@ JOBS = {
         for backward in (False, True)
         for sizes in MAPS
     ],
-    "exchange": [ExchangeJob()],
+    "exchange": [ExchangeJob("a line's exchange", "bf16", 15.0)],
     "operators": [
         ScanJob((batch, *sizes), 2, precision)
         for precision in ("bf16", "tf32")
