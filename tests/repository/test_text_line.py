@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from .example import example
+import text_line
 
-text_line = example("text_line")
 MODELS = list(text_line.MODELS)
 
 
