@@ -30,11 +30,7 @@ def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, lay
     x, dy = (size.map(channels, dtype).contiguous(memory_format=_LAYOUTS[layout]) for _ in range(2))
     weight = torch.randn(channels, channels, kernel, kernel, dtype=dtype) / (channels * kernel**2) ** 0.5
     inputs, names = [x, weight, torch.randn(channels, dtype=dtype)], ["input", "weight", "bias"]
-    functions = {
-        MASKED: px.reference.masked_conv2d,
-        CROPPED: cropped,
-        OURS: px.functional.masked_conv2d,
-    }
+    functions = {MASKED: px.reference.masked_conv2d, CROPPED: cropped, OURS: px.functional.masked_conv2d}
 
     def provider(name, function, inputs, dy):
         return Differentiable(name, partial(function, mask_type=mask_type), inputs, dy, names)

@@ -32,11 +32,7 @@ LAYERS = {
     "LSTM2d, four gates, sum of 4": partial(px.LSTM2d, cell="pixelrnn", merge="sum"),
     "LSTM2d, peepholes": partial(px.LSTM2d, cell="graves", peepholes=True),
 }
-PARAMETERS = {
-    "": dict(bias=False),
-    ", bias": dict(),
-    ", states": dict(initial_state="learned"),
-}
+PARAMETERS = {"": dict(bias=False), ", bias": dict(), ", states": dict(initial_state="learned")}
 SIZES = ", sizes"  # the end of the names of cases with images of unlike sizes
 CASES = {
     layer + parameters + sizes: partial(make, 8, 16, **options)

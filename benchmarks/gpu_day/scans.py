@@ -15,7 +15,7 @@ from pixelrnn_ext.operators.scan.products import weight_gradients
 from .clocks import DeviceClock, called_seconds, kernel_microseconds, sm_megahertz
 from .jobs import ScanJob
 from .measure import attempt
-from .providers import PRECISIONS, captured, use
+from .providers import GRAPH, PRECISIONS, captured, use
 
 MOST_GROUPS = 8
 # Between a layout and the step path, of the largest element: for what a time stands for, as in providers.py.
@@ -109,11 +109,12 @@ def measure_operators(job: ScanJob, known: set[str], report: Callable[..., None]
         "step forward": lambda: scan.forward("step"),
         "step backward": lambda: scan.backward("step", c, gates),
     }
-    if device == "cuda":
-        functions |= {f"{name}, CUDA graph": graphed(functions[name]) for name in list(functions)}
-    for name, function in functions.items():
+    for name in [*functions, *(f"{name}{GRAPH}" for name in functions if device == "cuda")]:
         if name not in known:
             with attempt(name, report, device):
+                function = functions[name.removesuffix(GRAPH)]
+                if name.endswith(GRAPH):
+                    function = captured(lambda function=function: function)
                 function()
                 report(name, "ok", **_times(function, device))
 
@@ -133,15 +134,3 @@ def _times(function, device, best=math.inf) -> dict:
         "times": kernel_microseconds(function),
         "mhz": sm_megahertz(),
     }
-
-
-def graphed(function: Callable[[], object]) -> Callable[[], object]:
-    """Captures the function at its first call, and replays it from then on."""
-    replay = None
-
-    def call():
-        nonlocal replay
-        replay = replay or captured(lambda: function)
-        return replay()
-
-    return call

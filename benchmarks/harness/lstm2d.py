@@ -11,16 +11,7 @@ from torch import Tensor, nn
 import pixelrnn_ext as px
 from pixelrnn_ext._sentences import counted
 from pixelrnn_ext.benchmark.baselines import floor
-from pixelrnn_ext.benchmark.problems import (
-    BASELINE,
-    NATIVE,
-    Case,
-    Problem,
-    Size,
-    exact_layer,
-    of_layer,
-    with_backend,
-)
+from pixelrnn_ext.benchmark.problems import BASELINE, NATIVE, Case, Problem, Size, exact_layer, of_layer, with_backend
 from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop

@@ -23,24 +23,23 @@ from harness.requirements import Target
 from helpers import child
 from helpers.root import ROOT
 from pixelrnn_ext import _command, cli
-from pixelrnn_ext.benchmark import baselines, diagonal
+from pixelrnn_ext.benchmark import baselines
 from pixelrnn_ext.benchmark.timing import Times
 from pixelrnn_ext.cli import bench
 from pixelrnn_ext.operators import library
 
 BENCHMARKS = ROOT / "benchmarks"
+TINY = replace(bench_diag.CASES[0], size=bench_diag.CASES[0].size.tiny())
 ANOTHER_FUNCTION = {  # than the good loop
     "native, 4 gates", "native, 1 direction", "native, padded", "nn.LSTM over pixels (another function)",
     "nn.LSTM along rows and columns (another function)",
 }  # fmt: skip
 PROVIDERS = {
     "bench_diag": {"loop as written", "good loop", "native", "GEMM floor"},
-    "bench_row": {
-        "loop as written", "good loop", "native", "native, NCHW", "nn.LSTM", "GEMM floor",
-    },
+    "bench_row": {"loop as written", "good loop", "native", "native, NCHW", "nn.LSTM", "GEMM floor"},
     "bench_lstm2d": {"good loop", "native", "GEMM floor", *ANOTHER_FUNCTION},
     "bench_masked_conv": {"conv2d, masked weight", "conv2d, cropped weight", "ours"},
-}  # fmt: skip
+}
 
 native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
@@ -163,16 +162,15 @@ def test_what_a_benchmark_refuses(arguments, message, monkeypatch, capsys):
 
 @native
 def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
-    tiny = replace(bench_diag.CASES[0], size=bench_diag.CASES[0].size.tiny())
     other = replace(bench_diag.CASES[1], in_default=False)
-    targets = [Target(tiny, "native", "good loop", faster=1e9, threads=n) for n in (1, 2)]
+    targets = [Target(TINY, "native", "good loop", faster=1e9, threads=n) for n in (1, 2)]
     for name in (DEFAULT, VERDICT):
         monkeypatch.setitem(command.BUDGETS, name, replace(command.BUDGETS[name], seconds=0.0, fewest=2))
 
     def ran(*arguments):
         table = tmp_path / "table.csv"
         arguments = [*arguments, "--threads", "1", "--csv", str(table)]
-        assert command.main(bench_diag.__file__, bench_diag.__doc__, [tiny, other], targets, arguments) == 0
+        assert command.main(bench_diag.__file__, bench_diag.__doc__, [TINY, other], targets, arguments) == 0
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {row["mode"] for row in rows} == {"forward+backward"}
@@ -192,15 +190,14 @@ def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("markdown", [False, True])
 def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
     """With nothing of benchmarks/, which no wheel holds."""
-    tiny = replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())
-    monkeypatch.setattr(bench, "CASES", [tiny, replace(diagonal.CASES[2], in_default=False)])
+    monkeypatch.setattr(bench, "CASES", [TINY, replace(bench_diag.CASES[1], in_default=False)])
     monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2, memory=int(markdown)))
     argv = ["bench", "--threads", "1", *["--markdown"] * markdown]
     assert cli.main(argv) == 0
     printed = capsys.readouterr().out
     assert f"command: pixelrnn {' '.join(argv)}\n" in printed and "MISMATCH" not in printed
     (line,) = [line.strip("| ") for line in printed.splitlines() if line.strip("| ").startswith("diagonal ")]
-    assert line.startswith(str(tiny)) and line.count(" x ") == 2 and ("|" in line) == markdown
+    assert line.startswith(str(TINY)) and line.count(" x ") == 2 and ("|" in line) == markdown
 
 
 @native
@@ -226,7 +223,7 @@ def test_the_command_refuses_a_case_that_there_is_not(capsys):
 
 def test_the_command_fails_where_numbers_are_wrong(monkeypatch, capsys):
     monkeypatch.setattr(baselines, "diagonal_good_loop", wrong(baselines.diagonal_good_loop))
-    monkeypatch.setattr(bench, "CASES", [replace(diagonal.CASES[0], size=diagonal.CASES[0].size.tiny())])
+    monkeypatch.setattr(bench, "CASES", [TINY])
     monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2, memory=0))
     assert cli.main(["bench"]) == 1
     assert "MISMATCH diagonal B2 4x5 h16 float32, 2 threads, good loop: error " in capsys.readouterr().out
@@ -240,31 +237,21 @@ def test_requirements():
     assert [target.threads for target in layer] == [1, 2]
 
 
-# Further options by script, and how many times the check prints a text.
+SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
+# How many times the check prints a text, by script.
 WHOLE_MODELS = {
-    "bench_sampling": (
-        [],
-        {
-            f"  {name}  ": 4
-            for name in ("naive, full passes", "cropped passes", "incremental", "incremental, in PyTorch")
-        },
-    ),
-    "bench_training": (
-        ["--load", "--profile"],
-        {f"mnist-diagonal  {name}": 1 for name in ("native", "reference")}
-        | {
-            "over the quiet time": 1,
-            "  pixelrnn_ext::scan_gradients  ": 1,
-            "threads wait by: GOMP_SPINCOUNT=300000;": 1,
-        },
-    ),
-    "bench_per_image": ([], {"gradients of every image take ": 1}),
-    "bench_codec": (
-        [],
-        {"  row, -log2 p  ": 1, "  pixelcnn, the range coder alone, ours  ": 1, "  PNG  ": 2, "  xz  ": 2}
-        | {"decompress over sampling": 1},
-    ),
-}
+    "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
+    "bench_training": {
+        "mnist-diagonal  native": 1, "mnist-diagonal  reference": 1, "over the quiet time": 1,
+        "  pixelrnn_ext::scan_gradients  ": 1, "threads wait by: GOMP_SPINCOUNT=300000;": 1,
+    },
+    "bench_per_image": {"gradients of every image take ": 1},
+    "bench_codec": {
+        "  row, -log2 p  ": 1, "  pixelcnn, the range coder alone, ours  ": 1, "decompress over sampling": 1,
+        "  PNG  ": 2, "  xz  ": 2,
+    },
+}  # fmt: skip
+OPTIONS = {"bench_training": ["--load", "--profile"]}
 NEED_KERNELS = "bench_training", "bench_per_image"
 
 
@@ -272,8 +259,8 @@ NEED_KERNELS = "bench_training", "bench_per_image"
     "script", [pytest.param(name, marks=native if name in NEED_KERNELS else ()) for name in WHOLE_MODELS]
 )
 def test_check_of_whole_models(script, run):
-    options, times = WHOLE_MODELS[script]
-    printed = run(script, "--check", "--threads", "1", *options)
+    times = WHOLE_MODELS[script]
+    printed = run(script, "--check", "--threads", "1", *OPTIONS.get(script, []))
     assert f"command: python benchmarks/{script}.py --check --threads 1" in printed
     assert {text: printed.count(text) for text in times} == times
 

@@ -13,6 +13,7 @@ import torch
 
 import pixelrnn_ext as px
 
+NOT_IMPORTED = {"__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"}
 # What an example needs that not every machine has: kernels for a GPU, the folder of a training.
 NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
 
@@ -20,12 +21,7 @@ NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.tr
 def documented():
     """The docstrings with examples, of every module that imports here."""
     for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
-        if info.name.removeprefix("pixelrnn_ext.") in (
-            "__main__",
-            "_C",
-            "_C_cuda",
-            "operators.masked_conv.gpu_kernels",
-        ):
+        if info.name.removeprefix("pixelrnn_ext.") in NOT_IMPORTED:
             continue
         for test in doctest.DocTestFinder().find(importlib.import_module(info.name)):
             if test.examples:

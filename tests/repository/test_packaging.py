@@ -262,10 +262,7 @@ def test_why_there_is_no_device_code(visible, compilers, variables, why, choose)
     ("settings", "said"),
     [
         ({"PIXELRNN_CUDA": "yes"}, "expected PIXELRNN_CUDA=auto, 0 or 1, got 'yes'"),
-        (
-            {"PIXELRNN_NATIVE": "1"},
-            "PIXELRNN_NATIVE=1, but the CPU kernels cannot be built: the C.. compiler 'no-such",
-        ),
+        ({"PIXELRNN_NATIVE": "1"}, "PIXELRNN_NATIVE=1, but the CPU kernels cannot be built: the C.. compiler 'no-such"),
         ({"PIXELRNN_NATIVE": "yes"}, "expected PIXELRNN_NATIVE=auto, 0 or 1, got 'yes'"),
         (
             {"PIXELRNN_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "99.0"},
