@@ -75,14 +75,14 @@ class Size:
     data: str
     codec: str
     values: int
-    together: float | None
+    together: float
     seconds: tuple[float | None, float | None] = (None, None)
     each: int | None = None
 
     def line(self) -> list[str]:
         sizes = [f"{8 * size / self.values:.4f}" if size else "-" for size in (self.together, self.each)]
         speeds = [f"{self.values / 1e6 / seconds:.3g}" if seconds else "-" for seconds in self.seconds]
-        return [self.data, self.codec, *sizes, f"{self.together:.0f}" if self.together else "-", *speeds]
+        return [self.data, self.codec, *sizes, f"{self.together:.0f}", *speeds]
 
 
 def tiny_cases() -> list[Case]:
@@ -210,9 +210,8 @@ def verdicts(case: Case, larger: float, rounded: float, by_threads: dict[int, Ti
 
 def parse(argv: list[str]) -> argparse.Namespace:
     made = parser(__doc__, nargs="+", default=list(THREADS), help="default: 1 2")
-    made.add_argument(
-        "--checkpoint", action="append", default=[], metavar="RUN", help="another model, on the data of its training"
-    )
+    what = "another model, on the data of its training"
+    made.add_argument("--checkpoint", action="append", default=[], metavar="RUN", help=what)
     made.add_argument("--train", action="store_true", help="train on digits and on photos, too: some minutes")
     made.add_argument("--images", type=whole(1), default=64, metavar="N", help="that are timed (%(default)s)")
     made.add_argument("--first", type=whole(1), metavar="N", help="images of a test split; all by default")

@@ -7,7 +7,7 @@
     python -m benchmarks.gpu_day --out DIR [--session N]
 
 from the root of the repository. A session first builds the kernels of this checkout where the installed ones are
-others, and ends where that fails. DIR gets results.json, with everything, after every part, and the logs. A
+others, and ends where that fails. DIR gets results.json, with everything, after every result, and the logs. A
 session that was interrupted goes on where it was, when it is started again with the same DIR. The report is printed;
 --report prints it again. Exit status: 0 when everything ran, whatever the verdict; 1 when something failed; 2
 without a GPU or with wrong arguments; 130 after Ctrl-C.
