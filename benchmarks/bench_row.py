@@ -9,23 +9,10 @@ import torch
 import pixelrnn_ext as px
 from harness.command import main
 from harness.requirements import Target
-from pixelrnn_ext.benchmark import baselines
-from pixelrnn_ext.benchmark.problems import (
-    BASELINE,
-    FLOOR,
-    LSTM,
-    NATIVE,
-    Case,
-    Differentiable,
-    Problem,
-    Size,
-    layer_problem,
-    of_layer,
-    recurrence_problem,
-    with_backend,
-)
+from pixelrnn_ext.benchmark import baselines, problems
+from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, LSTM, NATIVE, Case, Differentiable, Problem, Size
 
-recurrence = partial(recurrence_problem, diagonal=False)
+recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
@@ -53,10 +40,11 @@ def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,))
         return *maps, dw_ih[:, :, None, None], dw_hh[:, :, None], db
 
     names = ["input", "weight_ih", "weight_hh", "bias"]
-    inputs, nchw = [columns(x), *lstm.parameters()], of_layer(f"{NATIVE}, NCHW", with_backend(loop, NATIVE), x, dy)
+    inputs = [columns(x), *lstm.parameters()]
     nn_lstm = Differentiable(LSTM, lambda x, *_: lstm(x)[0], inputs, columns(dy), names, to_maps)
+    nchw = problems.of_layer(f"{NATIVE}, NCHW", problems.with_backend(loop, NATIVE), x, dy)
     others = [nn_lstm, nchw, baselines.floor(size.cells, 2 * hidden, hidden, dtype)]
-    return layer_problem(loop, x, dy, backends, others)
+    return problems.layer_problem(loop, x, dy, backends, others)
 
 
 ROW_3 = Case("row k=3", Size(16, 28, 28, 64), partial(recurrence, taps=3))

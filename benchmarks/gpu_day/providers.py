@@ -10,18 +10,8 @@ import torch
 
 import bench_row
 from harness import lstm2d
-from pixelrnn_ext.benchmark import diagonal
-from pixelrnn_ext.benchmark.problems import (
-    BASELINE,
-    FLOOR,
-    LSTM,
-    NATIVE,
-    Case,
-    Differentiable,
-    Problem,
-    Size,
-    native_recurrence,
-)
+from pixelrnn_ext.benchmark import diagonal, problems
+from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, LSTM, NATIVE, Case, Differentiable, Problem, Size
 
 from .jobs import BENCHMARKS
 
@@ -52,7 +42,7 @@ def use(precision: Precision) -> None:
 
 
 def _recurrence(build, is_diagonal, size, precision) -> Problem:
-    natives = {path: native_recurrence(is_diagonal, path, precision.tf32) for path in (STEP, RESIDENT)}
+    natives = {path: problems.native_recurrence(is_diagonal, path, precision.tf32) for path in (STEP, RESIDENT)}
     return build(size, precision.dtype, natives=natives)
 
 

@@ -48,21 +48,6 @@ def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
     assert done.stdout == "1000 False\n", done.stderr
 
 
-def has_ended(pid, within=10.0):
-    """Soon at the latest; one that nobody has waited for yet has ended."""
-    end, stat = time.monotonic() + within, Path(f"/proc/{pid}/stat")
-    while time.monotonic() < end:
-        try:
-            os.kill(pid, 0)
-            if stat.exists() and ") Z " in stat.read_text():
-                return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        time.sleep(0.02)
-    os.kill(pid, signal.SIGKILL)
-    return False
-
-
 def user_ticks(pid):
     """Returns the user time of a process in ticks. None where there is no /proc."""
     stat = Path(f"/proc/{pid}/stat")
@@ -74,7 +59,7 @@ def test_a_core_is_busy_until_its_user_ends(name):
     program = "import time\nfrom harness.busy import busy_core\nwith busy_core() as process:\n"
     program += "    print(process.pid, flush=True)\n    time.sleep(60)"
     environment = os.environ | {"PYTHONPATH": str(Path(bench_training.__file__).parent)}
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as user:
         pid = int(user.stdout.readline())
         first, end = user_ticks(pid), time.monotonic() + 30
@@ -82,4 +67,9 @@ def test_a_core_is_busy_until_its_user_ends(name):
             assert time.monotonic() < end
             time.sleep(0.02)
         os.killpg(user.pid, getattr(signal, name))  # as Ctrl-C does, to all processes of the terminal
-    assert user.returncode != 0 and has_ended(pid)
+        try:
+            user.communicate(timeout=10)  # until both processes have ended, which share the standard error
+        except subprocess.TimeoutExpired:
+            os.kill(pid, signal.SIGKILL)
+            raise
+    assert user.returncode != 0
