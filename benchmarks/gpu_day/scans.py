@@ -18,8 +18,6 @@ from .measure import attempt
 from .providers import GRAPH, PRECISIONS, captured, use
 
 MOST_GROUPS = 8
-# Between a layout and the step path, of the largest element: for what a time stands for, as in providers.py.
-TOLERANCE = {"bf16": 1e-1, "fp16": 2e-2, "tf32": 1e-2, "fp32": 1e-4}
 HOPELESS = 3
 
 
@@ -80,7 +78,7 @@ def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], 
     layouts = scan.layouts() | {"step": chosen if chosen.startswith("step path") else "step path"}
     h, c, gates = scan.forward("step")
     expected = scan.backward("step", c, gates)[0] if job.backward else h
-    best, bound = math.inf, TOLERANCE[job.precision]
+    best, bound = math.inf, PRECISIONS[job.precision].tolerance  # between two paths, of the largest element
     for path in sorted(layouts, key=lambda path: layouts[path] != chosen):  # the planner's choice first
         if path in known:
             continue

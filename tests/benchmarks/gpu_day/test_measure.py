@@ -15,17 +15,18 @@ from .made_up_day import Report
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def measured(monkeypatch):
+    """Measures a case at a tiny size on the CPU. Returns the results by provider."""
     small = {name: replace(case, size=case.size.tiny()) for name, case in providers.CASES.items()}
     monkeypatch.setattr(measure, "CASES", small)
     monkeypatch.setattr(measure, "TIMING", {"seconds": 0.0, "fewest": 2})
-    return measure
 
+    def run(case, precision="fp32", skip=(), compiled=False):
+        report = Report()
+        measure.measure(Job(case, precision, compiled=compiled), set(skip), report, device="cpu")
+        return report.results
 
-def measured(module, case, precision="fp32", skip=()):
-    report = Report()
-    module.measure(Job(case, precision), set(skip), report, device="cpu")
-    return report.results
+    return run
 
 
 @pytest.mark.parametrize(
@@ -40,47 +41,43 @@ def measured(module, case, precision="fp32", skip=()):
         ("LSTM2d, 1 direction B16 28x28 h64", "fp32", ["good loop", "native, 4 gates"]),
     ],
 )
-def test_the_baselines_compute_the_reference(tiny, case, precision, names):
-    found = measured(tiny, case, precision, skip={"native", "step", "resident"})
+def test_the_baselines_compute_the_reference(measured, case, precision, names):
+    found = measured(case, precision, skip={"native", "step", "resident"})
     assert list(found) == [*names, "GEMM floor"]
     for name in names:
-        assert found[name]["status"] == "ok" and 0 < found[name]["error"] < tiny.PRECISIONS[precision].tolerance
+        assert found[name]["status"] == "ok" and 0 < found[name]["error"] < providers.PRECISIONS[precision].tolerance
         for mode in ("forward", "backward", "forward+backward"):
             entry = found[name]["called"][mode]
             assert 0 < entry["p20"] <= entry["median"] <= entry["p80"] and entry["over"]["good loop"] > 0
 
 
-def test_lstm2d_is_timed_beside_less_work(tiny):
+def test_lstm2d_is_timed_beside_less_work(measured):
     """Those that run on this device; the GPU's paths say why not."""
-    found = measured(tiny, "LSTM2d, 4 directions, ragged B16 16x200 h32")
+    found = measured("LSTM2d, 4 directions, ragged B16 16x200 h32")
     assert {name for name, result in found.items() if result["status"] == "cannot run"} == {"step", "resident"}
     times = found["native"]["called"]["forward+backward"]["over"]
     assert times.keys() == {"good loop", verdict.FOUR_GATES, verdict.ONE_DIRECTION, verdict.PADDED}
 
 
 @pytest.mark.sweep
-def test_the_compiled_loop_is_timed_beside_the_loop(tiny):
-    report = Report()
-    tiny.measure(Job("row k=3 B16 28x28 h16", "fp32", compiled=True), set(), report, device="cpu")
-    assert {name: result["status"] for name, result in report.results.items()} == {
-        "good loop": "ok",
-        "good loop, compiled": "ok",
-    }
-    loop = report.results["good loop, compiled"]
+def test_the_compiled_loop_is_timed_beside_the_loop(measured):
+    found = measured("row k=3 B16 28x28 h16", compiled=True)
+    assert [(name, found[name]["status"]) for name in found] == [("good loop", "ok"), ("good loop, compiled", "ok")]
+    loop = found["good loop, compiled"]
     assert loop["error"] < 1e-5 and loop["called"]["backward"]["over"]["good loop"] > 0
     assert loop["note"].startswith("first step ") and loop["note"].endswith(", compilation included")
 
 
-def test_wrong_numbers_get_no_time(tiny, monkeypatch):
+def test_wrong_numbers_get_no_time(measured, monkeypatch):
     run = bench_row.baselines.row_good_loop
     monkeypatch.setattr(bench_row.baselines, "row_good_loop", lambda x, weight: run(x, weight * 1.001))
-    found = measured(tiny, "row k=3 B16 28x28 h16", skip={"step", "resident"})
+    found = measured("row k=3 B16 28x28 h16", skip={"step", "resident"})
     assert found["good loop"]["status"] == "mismatch" and "called" not in found["good loop"]
     assert found["GEMM floor"]["status"] == "ok"
 
 
 @pytest.mark.parametrize("mode", ["forward+backward", "backward"])
-def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
+def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
     step = Differentiable.step
 
     def raises(self, wanted):
@@ -89,7 +86,7 @@ def test_an_exception_stays_with_its_provider(tiny, mode, monkeypatch):
         return step(self, wanted)
 
     monkeypatch.setattr(Differentiable, "step", raises)
-    found = measured(tiny, "RowLSTM layer k=1 B16 28x28 h16", skip={"native", "step", "resident"})
+    found = measured("RowLSTM layer k=1 B16 28x28 h16", skip={"native", "step", "resident"})
     assert found["nn.LSTM"] == {"status": "failed", "note": "RuntimeError: out of"}
     assert found["good loop"]["status"] == "ok"
 
