@@ -80,7 +80,7 @@ def measure(part: str, jobs: list, results: Results, seconds: float, start: floa
 
 def _take(receiver, part: str, results: Results) -> None:
     """Adds what the process of a part has reported to the results."""
-    with suppress(EOFError):
+    with suppress(EOFError, OSError):  # OSError: the process was killed while it sent
         while receiver.poll():
             job, provider, status, note, facts = receiver.recv()
             results.add(part, job, provider, status, note, **facts)

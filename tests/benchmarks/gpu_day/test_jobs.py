@@ -1,5 +1,7 @@
 """The jobs of a GPU day, and the processes that run them (benchmarks/gpu_day/jobs.py, child.py, results.py)."""
 
+import multiprocessing
+import os
 import sys
 import time
 
@@ -78,9 +80,14 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     stopped, job = ("not run", "stopped"), Work("a later hang")
     found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
     assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
-    killed = Results(tmp_path)
+    # A process that was killed: only a part of its last message came.
+    receiver, sender = multiprocessing.Pipe(duplex=False)
     for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
-        killed.add("small", job, provider, status)
+        child._report(sender, job, provider, status)
+    os.write(sender.fileno(), b"\0\0\1\0torn")  # a message has its length first
+    sender.close()
+    killed = Results(tmp_path)
+    child._take(receiver, "small", killed)
     saved = killed.path.read_text()
     results = Results(tmp_path)
     assert results.known("small", job) == {"a"} and not results.has("small", job)
