@@ -8,6 +8,8 @@ layout does.
 import re
 from dataclasses import dataclass
 
+import networkx
+
 from . import sass
 
 BARRIERS = ("BAR", "UCGABAR_WAIT", "SYNCS")
@@ -17,42 +19,10 @@ class FlowError(RuntimeError):
     pass
 
 
-def components(kernel):
-    """Strongly connected components of more than one instruction (Tarjan's, without recursion)."""
-    index, low, stack, on_stack, found = {}, {}, [], set(), []
-
-    def enter(n):
-        index[n] = low[n] = len(index)
-        stack.append(n)
-        on_stack.add(n)
-        return n, iter(kernel.successors(n))
-
-    for root in range(len(kernel.code)):
-        work = [] if root in index else [enter(root)]
-        while work:
-            n, children = work[-1]
-            for child in children:
-                if child not in index:
-                    work.append(enter(child))
-                    break
-                if child in on_stack:
-                    low[n] = min(low[n], index[child])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[n])
-                if low[n] == index[n]:
-                    part = set(stack[stack.index(n) :])
-                    del stack[-len(part) :]
-                    on_stack -= part
-                    if len(part) > 1:
-                        found.append(part)
-    return found
-
-
 def line_loop(kernel):
     """The largest loop with a barrier in it (the largest of all, if none has one), and the index where it begins."""
-    loops = components(kernel)
+    graph = networkx.DiGraph((n, m) for n in range(len(kernel.code)) for m in kernel.successors(n))
+    loops = [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
     if not loops:
         raise FlowError(f"{kernel.name} has no loop")
     synchronised = [loop for loop in loops if any(kernel.code[n].name in BARRIERS for n in loop)]
