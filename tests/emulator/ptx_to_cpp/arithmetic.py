@@ -4,33 +4,48 @@ from .types import HALVES, TYPES, half_format, size_of, unsigned, widen
 
 INFIX = {"add": "+", "sub": "-", "and": "&", "or": "|", "xor": "^", "mul": "*", "div": "/", "rem": "%"}
 COMPARISONS = {
-    "eq": "==",
-    "ne": "!=",
-    "lt": "<",
-    "le": "<=",
-    "gt": ">",
-    "ge": ">=",
-    "lo": "<",
-    "ls": "<=",
-    "hi": ">",
-    "hs": ">=",
-}
+    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">=",
+}  # fmt: skip
 FUNCTIONS = {
-    "ex2": "std::exp2",
-    "lg2": "std::log2",
-    "sqrt": "std::sqrt",
-    "tanh": "std::tanh",
-    "rcp": "1 / ",
+    "ex2": "std::exp2", "lg2": "std::log2", "sqrt": "std::sqrt", "tanh": "std::tanh", "rcp": "1 / ",
     "rsqrt": "1 / std::sqrt",
-}
+}  # fmt: skip
 APPROXIMATIONS = {"ex2.approx.ftz.f32": "exp2_approx", "rcp.approx.ftz.f32": "reciprocal_approx"}
 HALF_OPERATIONS = {
-    "add": "[](double a, double b) { return a + b; }",
-    "sub": "[](double a, double b) { return a - b; }",
-    "mul": "[](double a, double b) { return a * b; }",
-    "min": "[](double a, double b) { return std::fmin(a, b); }",
-    "max": "[](double a, double b) { return std::fmax(a, b); }",
+    **{name: f"[](double a, double b) {{ return a {INFIX[name]} b; }}" for name in ("add", "sub", "mul")},
+    **{name: f"[](double a, double b) {{ return std::f{name}(a, b); }}" for name in ("min", "max")},
     "fma": "[](double a, double b, double c) { return a * b + c; }",
+}
+# The types of the operands, where t is the instruction's, and the expression: c is t in C++, u the word in which t is
+# computed, since signed arithmetic wraps.
+WORDS = {
+    **{
+        name: ("t t", f"({{c}})(({{u}}){{0}} {INFIX[name]} ({{u}}){{1}})")
+        for name in ("add", "sub", "and", "or", "xor")
+    },
+    "mul.lo": ("t t", "({c})(({u}){0} * ({u}){1})"),
+    "mad.lo": ("t t t", "({c})(({u}){0} * ({u}){1} + ({u}){2})"),
+    "div": ("t t", "{0} / {1}"),
+    "rem": ("t t", "{0} % {1}"),
+    "min": ("t t", "({0} < {1} ? {0} : {1})"),
+    "max": ("t t", "({0} > {1} ? {0} : {1})"),
+    "selp": ("t t pred", "({2} ? {0} : {1})"),
+    "neg": ("t", "({c})(0u - ({u}){0})"),
+    "abs": ("t", "({c})({0} < 0 ? 0u - ({u}){0} : ({u}){0})"),
+    "not": ("t", "({c})~{0}"),
+    "popc": ("t", "std::popcount({0})"),
+    "clz": ("t", "std::countl_zero({0})"),
+    "shl": ("t u32", "({c})({1} >= {bits} ? 0 : {0} << {1})"),
+    "shr": ("t u32", "({c})({1} >= {bits} ? 0 : {0} >> {1})"),
+    "shr signed": ("t u32", "({c})({0} >> std::min({1}, {last}u))"),
+    "shf.l.wrap": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) << ({2} & 31u) >> 32)"),
+    "shf.r.wrap": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) >> ({2} & 31u))"),
+    "shf.l.clamp": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) << std::min({2}, 32u) >> 32)"),
+    "shf.r.clamp": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) >> std::min({2}, 32u))"),
+    "lop3": ("b32 b32 b32 b32", "logic({0}, {1}, {2}, {3})"),
+    "prmt": ("b32 b32 b32", "permute_bytes({0}, {1}, {2})"),
+    "bfe": ("t u32 u32", "extract_bits<{c}>({0}, {1}, {2})"),
+    "bfi": ("t t u32 u32", "insert_bits<{c}>({0}, {1}, {2}, {3})"),
 }
 
 
@@ -70,11 +85,6 @@ def compare(kernel, i):
     return kernel.assign(positive, result, "pred")
 
 
-def select(kernel, i, t):
-    x, y, predicate = kernel.values(i, t, t, "pred")
-    return f"({predicate} ? {x} : {y})"
-
-
 def half_arithmetic(kernel, i, t):
     operation = HALF_OPERATIONS.get(i.name)
     if i.name in FUNCTIONS:
@@ -87,7 +97,9 @@ def half_arithmetic(kernel, i, t):
 
 
 def float_arithmetic(kernel, i, t):
-    c, values = TYPES[t], [kernel.value(x, t) for x in i.operands[1:]] if i.name != "selp" else []
+    if i.name == "selp":
+        return word_arithmetic(kernel, i, t)
+    values = [kernel.value(x, t) for x in i.operands[1:]]
     if i.name in ("add", "sub", "mul", "div"):
         return f"{values[0]} {INFIX[i.name]} {values[1]}"
     if i.name in ("min", "max", "fma") and not i.has("NaN", "xorsign"):
@@ -95,72 +107,36 @@ def float_arithmetic(kernel, i, t):
     if i.op in APPROXIMATIONS:
         return f"{APPROXIMATIONS[i.op]}({values[0]})"
     if i.name in FUNCTIONS:
-        return f"({c}){FUNCTIONS[i.name]}({values[0]})"
-    if i.name == "selp":
-        return select(kernel, i, t)
+        return f"({TYPES[t]}){FUNCTIONS[i.name]}({values[0]})"
     if i.name == "copysign":
         return f"std::copysign({values[1]}, {values[0]})"
     return {"neg": f"-{values[0]}", "abs": f"std::fabs({values[0]})"}.get(i.name)
 
 
 def word_arithmetic(kernel, i, t):
-    """Integers, bits and predicates. Signed arithmetic wraps, so it is done in unsigned words."""
-    c, operands = TYPES[t], i.operands[1:]
+    """Integers, bits and predicates."""
     if t == "pred":
-        values = [kernel.value(x, t) for x in operands]
+        values = [kernel.value(x, t) for x in i.operands[1:]]
         return f"!{values[0]}" if i.name == "not" else f"bool({values[0]} {INFIX[i.name]} {values[1]})"
     bits = 8 * size_of(t)
     if i.name in ("mul", "mad") and i.has("wide", "hi"):
-        wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
-        wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide
-        product = f"({wide}){kernel.value(operands[0], t)} * ({wide}){kernel.value(operands[1], t)}"
-        addend = kernel.value(operands[2], t[0] + str(2 * bits) if i.has("wide") else t) if i.name == "mad" else "0"
-        if i.has("wide"):
-            u = f"uint{2 * bits}_t"
-            return f"({wide})(({u})({product}) + ({u}){addend})"
-        return f"(uint{bits}_t)(({product}) >> {bits}) + (uint{bits}_t){addend}"
-    if i.name in ("mul", "mad") and not i.has("lo"):
+        return wide_product(kernel, i, t, bits)
+    name = "shr signed" if i.name == "shr" and t[0] == "s" else i.op.rpartition(".")[0]
+    if name not in WORDS:
         return None
-    u = unsigned(t) if bits > 16 else "uint32_t"
-    if i.name in ("add", "sub", "and", "or", "xor", "mul"):
-        x, y = kernel.values(i, t, t)
-        return f"({c})(({u}){x} {INFIX[i.name]} ({u}){y})"
-    if i.name in ("div", "rem"):
-        x, y = kernel.values(i, t, t)
-        return f"{x} {INFIX[i.name]} {y}"
-    if i.name == "mad":
-        x, y, z = kernel.values(i, t, t, t)
-        return f"({c})(({u}){x} * ({u}){y} + ({u}){z})"
-    if i.name in ("min", "max"):
-        x, y = kernel.values(i, t, t)
-        return f"({x} {'<' if i.name == 'min' else '>'} {y} ? {x} : {y})"
-    if i.name == "selp":
-        return select(kernel, i, t)
-    x = kernel.value(operands[0], t if i.name not in ("shf", "lop3", "prmt") else "b32")
-    if i.name == "neg":
-        return f"({c})(0u - ({u}){x})"
-    if i.name == "abs":
-        return f"({c})({x} < 0 ? 0u - ({u}){x} : ({u}){x})"
-    if i.name in ("not", "popc", "clz"):
-        return {"not": f"({c})~{x}", "popc": f"std::popcount({x})", "clz": f"std::countl_zero({x})"}[i.name]
-    if i.name == "shl":
-        by = kernel.value(operands[1], "u32")
-        return f"({c})({by} >= {bits} ? 0 : {x} << {by})"
-    if i.name == "shr":
-        by = kernel.value(operands[1], "u32")
-        return (
-            f"({c})({x} >> std::min({by}, {bits - 1}u))" if t[0] == "s" else f"({c})({by} >= {bits} ? 0 : {x} >> {by})"
-        )
-    if i.name == "shf":
-        low, high, by = kernel.values(i, "b32", "b32", "u32")
-        by = f"std::min({by}, 32u)" if i.has("clamp") else f"({by} & 31u)"
-        word = f"((uint64_t){high} << 32 | {low})"
-        return f"(uint32_t)({word} << {by} >> 32)" if i.has("l") else f"(uint32_t)({word} >> {by})"
-    if i.name == "lop3":
-        return f"logic({', '.join(kernel.values(i, 'b32', 'b32', 'b32', 'b32'))})"
-    if i.name == "prmt" and len(i.parts) == 2:
-        return f"permute_bytes({', '.join(kernel.values(i, 'b32', 'b32', 'b32'))})"
-    if i.name == "bfe":
-        return f"extract_bits<{c}>({', '.join(kernel.values(i, t, 'u32', 'u32'))})"
-    if i.name == "bfi":
-        return f"insert_bits<{c}>({', '.join(kernel.values(i, t, t, 'u32', 'u32'))})"
+    types, expression = WORDS[name]
+    values = kernel.values(i, *(t if of_operand == "t" else of_operand for of_operand in types.split()))
+    return expression.format(*values, c=TYPES[t], u=unsigned(t) if bits > 16 else "uint32_t", bits=bits, last=bits - 1)
+
+
+def wide_product(kernel, i, t, bits):
+    """The whole product of two words, or its upper half."""
+    operands = i.operands[1:]
+    wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
+    wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide
+    product = f"({wide}){kernel.value(operands[0], t)} * ({wide}){kernel.value(operands[1], t)}"
+    addend = kernel.value(operands[2], t[0] + str(2 * bits) if i.has("wide") else t) if i.name == "mad" else "0"
+    if i.has("wide"):
+        u = f"uint{2 * bits}_t"
+        return f"({wide})(({u})({product}) + ({u}){addend})"
+    return f"(uint{bits}_t)(({product}) >> {bits}) + (uint{bits}_t){addend}"
