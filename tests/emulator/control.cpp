@@ -55,10 +55,10 @@ const char* emulator_sites(const char* kernel) {
 int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
   for (const Translated& t : translated_kernels()) {
     if (strcmp(kernel, t.name) || site >= t.site_count) continue;
-    int number = 1;
-    for (const char* name = t.sites[site].modes; name;
-        name = strchr(name, ' ') ? strchr(name, ' ') + 1 : nullptr, ++number)
-      if (strlen(mode) == strcspn(name, " ") && !strncmp(name, mode, strlen(mode))) {
+    std::istringstream modes(t.sites[site].modes);
+    unsigned char number = 1;
+    for (std::string name; modes >> name; ++number)
+      if (name == mode) {
         t.mutation[site] = number;
         return 0;
       }

@@ -102,17 +102,15 @@ CUresult cuCtxGetId(CUcontext, unsigned long long* number) {
 }
 CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode*) { return CUDA_SUCCESS; }  // nothing is captured
 CUresult cuGetErrorString(CUresult error, const char** text) {
-  static const std::map<CUresult, const char*> texts = {
-      {CUDA_SUCCESS, "no error"},
-      {CUDA_ERROR_INVALID_VALUE, "invalid argument"},
-      {CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal"},
-      {CUDA_ERROR_NOT_FOUND, "named symbol not found"},
-      {CUDA_ERROR_INVALID_CLUSTER_SIZE, "cluster misconfiguration"},
-  };
-  const auto found = texts.find(error);
-  *text = error == CUDA_ERROR_LAUNCH_FAILED ? report.c_str()
-          : found == texts.end()            ? "an error that the emulator does not know"
-                                            : found->second;
+  switch (error) {
+    case CUDA_SUCCESS: *text = "no error"; break;
+    case CUDA_ERROR_INVALID_VALUE: *text = "invalid argument"; break;
+    case CUDA_ERROR_INVALID_DEVICE: *text = "invalid device ordinal"; break;
+    case CUDA_ERROR_NOT_FOUND: *text = "named symbol not found"; break;
+    case CUDA_ERROR_INVALID_CLUSTER_SIZE: *text = "cluster misconfiguration"; break;
+    case CUDA_ERROR_LAUNCH_FAILED: *text = report.c_str(); break;
+    default: *text = "an error that the emulator does not know";
+  }
   return CUDA_SUCCESS;
 }
 

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <utility>
 
-#include "parts.h"
+#include "runtime_internal.h"
 
 namespace emulator {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "parts.h"
+#include "runtime_internal.h"
 
 #if !defined(__x86_64__)
 #error "switching fibers is written for x86-64"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "parts.h"
+#include "runtime_internal.h"
 
 namespace emulator {
 

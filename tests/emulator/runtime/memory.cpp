@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "parts.h"
+#include "runtime_internal.h"
 
 namespace emulator {
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <map>
 
-#include "parts.h"
+#include "runtime_internal.h"
 
 namespace emulator {
 
@@ -20,22 +20,17 @@ std::string describe(const Fiber& f) {
   return text;
 }
 std::string describe_waiting() {
+  static const char* const names[] = {"", "ready", "at the block barrier ", "at the collective ",
+      "at the cluster barrier ", "at the transfer barrier ", "left the kernel"};
   struct Group {
     unsigned threads = 0;
     std::string example;
   };
   std::map<std::string, Group> groups;
   for (const Fiber& f : machine.fibers) {
-    std::string at = "block " + std::to_string(f.block) + ": ";
-    switch (f.status) {
-      case Status::unborn: continue;
-      case Status::ready: at += "ready"; break;
-      case Status::at_block_barrier: at += std::string("at the block barrier ") + f.place; break;
-      case Status::at_warp_collective: at += std::string("at the collective ") + f.place; break;
-      case Status::at_cluster_barrier: at += std::string("at the cluster barrier ") + f.place; break;
-      case Status::at_transfer_barrier: at += std::string("at the transfer barrier ") + f.place; break;
-      case Status::done: at += "left the kernel"; break;
-    }
+    if (f.status == Status::unborn) continue;
+    std::string at = "block " + std::to_string(f.block) + ": " + names[int(f.status)];
+    if (f.status != Status::ready && f.status != Status::done) at += f.place;
     Group& group = groups[at];
     if (!group.threads++) group.example = describe(f);
   }

@@ -2,60 +2,26 @@
 #pragma once
 
 // driver.py reads the names here.
+// clang-format off
 enum Way : int {
   right,
   // a block
-  no_block_barrier,
-  lane_leaves,
-  lanes_diverge,
-  beyond_global,
-  beyond_shared,
-  misaligned,
-  writes_input,
-  reads_unwritten_shared,
-  reads_unwritten_out,
-  leaves_out_unwritten,
+  no_block_barrier, lane_leaves, lanes_diverge, beyond_global, beyond_shared, misaligned, writes_input,
+  reads_unwritten_shared, reads_unwritten_out, leaves_out_unwritten,
   // a warp
-  no_warp_barrier,
-  vote_instead_of_warp_barrier,
-  absent_lanes,
-  lane_outside_mask,
+  no_warp_barrier, vote_instead_of_warp_barrier, absent_lanes, lane_outside_mask,
   // a cluster
-  no_start,
-  block_barrier_instead,
-  no_wait,
-  one_buffer,
-  no_last_barrier,
-  block_leaves,
-  rank_outside,
-  wrong_peer,
-  arrives_twice,
-  cluster_lanes_diverge,
-  deadlocks,
-  plain_access_to_peer,
-  collective_against_barrier,
+  no_start, block_barrier_instead, no_wait, one_buffer, no_last_barrier, block_leaves, rank_outside, wrong_peer,
+  arrives_twice, cluster_lanes_diverge, deadlocks, plain_access_to_peer, collective_against_barrier,
   read_only_load_of_output,
   // barriers in shared memory
-  no_arrival,
-  no_fence,
-  not_initialised,
-  initialised_twice,
-  misaligned_barrier,
-  writes_barrier,
-  counts_more,
-  counts_none,
-  too_few_bytes,
-  half_a_piece,
-  too_many_bytes,
-  reads_early,
-  waits_for_other_buffer,
-  wrong_parity,
-  misses_a_phase,
-  barrier_elsewhere,
+  no_arrival, no_fence, not_initialised, initialised_twice, misaligned_barrier, writes_barrier, counts_more,
+  counts_none, too_few_bytes, half_a_piece, too_many_bytes, reads_early, waits_for_other_buffer, wrong_parity,
+  misses_a_phase, barrier_elsewhere,
   // matrices
-  swapped_fragments,
-  not_rounded,
+  swapped_fragments, not_rounded,
 };
+// clang-format on
 
 struct Args {
   const void* in;

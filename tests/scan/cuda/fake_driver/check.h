@@ -5,7 +5,12 @@
 #include <sstream>
 #include <string>
 
-#include "control.h"
+// Functions of the fake driver that no driver has.
+extern "C" {
+const char* fake_calls();               // all calls since the last fake_forget(), one a line (state.h)
+int fake_count(const char* beginning);  // of the calls, with a space at their ends
+void fake_forget();
+}
 
 template <class Got, class Expected>
 void check_equal(const char* file, int line, const char* text, const Got& got, const Expected& expected) {

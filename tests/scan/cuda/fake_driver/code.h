@@ -1,5 +1,9 @@
 // The code that a module is loaded from: machine code in an ELF file, or PTX.
 #pragma once
+#include <elf.h>
+
+#include <cstdlib>
+#include <cstring>
 #include <set>
 #include <string>
 
@@ -12,8 +16,52 @@ struct Code {
   std::string name() const { return (ptx ? "compute_" : "sm_") + std::to_string(capability); }
 };
 
-Code read_code(const void* image);
+constexpr int kMachine = 190;          // EM_CUDA
+constexpr int kNewFormat = 8;          // of CUDA 12.9 for 10.0 and later, of CUDA 13 for all
+const char kKernel[] = ".text.";       // and the kernel's name: the section that holds its instructions
+const char kEntry[] = ".entry ";       // and the kernel's name, in PTX
+const char kTarget[] = ".target sm_";  // and the capability, in PTX
 
-bool runs_on(const Code&, int capability);
+inline Code read_machine_code(const char* image) {
+  const auto* const file = reinterpret_cast<const Elf64_Ehdr*>(image);
+  if (file->e_machine != kMachine) return {};
+  Code code;
+  code.capability = file->e_ident[EI_ABIVERSION] < kNewFormat ? file->e_flags & 255 : file->e_flags >> 8 & 255;
+  const auto* const sections = reinterpret_cast<const Elf64_Shdr*>(image + file->e_shoff);
+  const char* const names = image + sections[file->e_shstrndx].sh_offset;
+  for (int i = 0; i < file->e_shnum; ++i) {
+    const char* const name = names + sections[i].sh_name;
+    if (!std::strncmp(name, kKernel, std::strlen(kKernel))) code.kernels.insert(name + std::strlen(kKernel));
+  }
+  return code;
+}
+
+inline Code read_ptx(const char* text) {
+  const char* const target = std::strstr(text, kTarget);
+  if (!std::strstr(text, ".version") || !target) return {};
+  Code code;
+  code.ptx = true;
+  code.capability = std::atoi(target + std::strlen(kTarget));
+  for (const char* at = text; (at = std::strstr(at, kEntry));) {
+    at += std::strlen(kEntry);
+    code.kernels.emplace(at, std::strcspn(at, "( \n"));
+  }
+  return code;
+}
+
+// Jetsons share no machine code with other GPUs, nor with each other. CUDA 13 calls 11.0 what CUDA 12 called 10.1.
+inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
+
+inline Code read_code(const void* image) {
+  const auto* const bytes = static_cast<const char*>(image);
+  return std::memcmp(bytes, ELFMAG, SELFMAG) ? read_ptx(bytes) : read_machine_code(bytes);
+}
+
+inline bool runs_on(const Code& code, int capability) {
+  if (code.capability == capability) return true;
+  if (code.capability > capability) return false;
+  if (code.ptx) return true;
+  return code.capability / 10 == capability / 10 && !is_jetson(code.capability) && !is_jetson(capability);
+}
 
 }  // namespace fake

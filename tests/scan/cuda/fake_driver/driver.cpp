@@ -242,4 +242,22 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   return call.result(broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS);
 }
 
+// ---- what no driver has: check.h
+const char* fake_calls() {
+  static thread_local std::string text;
+  const std::lock_guard lock(the_state().mutex);
+  text.clear();
+  for (const std::string& call : the_state().calls) text += call + '\n';
+  return text.c_str();
+}
+int fake_count(const char* beginning) {
+  const std::lock_guard lock(the_state().mutex);
+  const auto begins = [&](const std::string& call) { return (call + ' ').rfind(beginning, 0) == 0; };
+  return int(std::count_if(the_state().calls.begin(), the_state().calls.end(), begins));
+}
+void fake_forget() {
+  const std::lock_guard lock(the_state().mutex);
+  the_state().calls.clear();
+}
+
 }  // extern "C"

@@ -18,7 +18,6 @@ from helpers.root import ROOT
 from . import made_up_code
 
 HERE = Path(__file__).resolve().parent
-DRIVER = [HERE / f"{name}.cpp" for name in ("driver", "state", "gpus", "code")]
 HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").glob("*.cpp"))]
 
 
@@ -55,7 +54,15 @@ def library(without="", flags=()):
         script = build_cache.folder() / f"without-{without}.map"
         build_cache.write(script, f"{{ local: {without}; }};\n")
         hide = [f"-Wl,--version-script={script}"]
-    link = ["g++", "-shared", "-pthread", *flags, "-Wl,-soname,libcuda.so.1", *hide, *_objects(DRIVER, flags)]
+    link = [
+        "g++",
+        "-shared",
+        "-pthread",
+        *flags,
+        "-Wl,-soname,libcuda.so.1",
+        *hide,
+        *_objects([HERE / "driver.cpp"], flags),
+    ]
     return build_cache.link(link, "fake_cuda")
 
 

@@ -43,7 +43,17 @@ struct State {
   std::vector<Context> contexts;  // by GPU
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
+  std::mutex mutex;
 };
+inline State& the_state() {
+  static State one;
+  return one;
+}
+struct Thread {
+  Context* context = nullptr;
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+};
+inline thread_local Thread this_thread;
 
 // The state that a function of the driver needs, beside right arguments.
 enum class Needs { nothing, initialisation, context, loading };
@@ -52,9 +62,22 @@ enum class Needs { nothing, initialisation, context, loading };
 // "FUNCTION DETAILS @CONTEXT", behind which " -> ERROR" stands where it was refused.
 class Call {
  public:
-  Call(const char* function, Needs);
+  Call(const char* function, Needs needs) {
+    line_ << function;
+    if (needs == Needs::nothing) return;
+    if (!state_.initialised) refused_ = result(CUDA_ERROR_NOT_INITIALIZED);
+    else if (needs == Needs::initialisation) return;
+    else if (!context_) refused_ = result(CUDA_ERROR_INVALID_CONTEXT);
+    else if (!context_->number) refused_ = result(CUDA_ERROR_CONTEXT_IS_DESTROYED);
+    else if (needs == Needs::loading && (refused_ = refuse_loading())) result(refused_);
+  }
   CUresult refused() const { return refused_; }
-  CUresult result(CUresult);
+  CUresult result(CUresult error) {
+    if (context_ && context_->number) line_ << " @" << context_->number;
+    if (error) line_ << " -> " << error;
+    state_.calls.push_back(line_.str());
+    return error;
+  }
   template <class T> Call& operator<<(const T& detail) {
     line_ << ' ' << detail;
     return *this;
@@ -64,18 +87,26 @@ class Call {
   const Gpu& gpu() { return gpus()[context_->device]; }
 
  private:
-  CUresult refuse_loading();
-  State& state_;
-  const std::lock_guard<std::mutex> lock_;
-  Context* context_ = nullptr;  // that is current in this thread
+  State& state_ = the_state();
+  const std::lock_guard<std::mutex> lock_{state_.mutex};
+  Context* const context_ = this_thread.context;
   CUresult refused_ = CUDA_SUCCESS;
   std::ostringstream line_;
-};
 
-struct Thread {
-  Context* context = nullptr;
-  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  // The rules of cuThreadExchangeStreamCaptureMode.
+  CUresult refuse_loading() {
+    if (this_thread.mode == CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_SUCCESS;
+    CUresult error = CUDA_SUCCESS;
+    for (auto& [stream, capture] : state_.captures) {
+      const bool here = capture.thread == std::this_thread::get_id() && capture.mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+      const bool anywhere =
+          this_thread.mode == CU_STREAM_CAPTURE_MODE_GLOBAL && capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+      if (!here && !anywhere) continue;
+      capture.broken = true;
+      error = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    }
+    return error;
+  }
 };
-extern thread_local Thread this_thread;
 
 }  // namespace fake

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from . import cuda
+from emulator import cuda
+from emulator.cuda import Error
+
 from . import library as fake_driver
-from .cuda import Error
 from .made_up_code import machine_code, ptx
 
 pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # compiles the driver
@@ -24,6 +25,9 @@ class Scene(cuda.Driver):
     def enter(self, gpu):
         assert self.cuCtxSetCurrent(self.make("cuDevicePrimaryCtxRetain", gpu)) == Error.SUCCESS
         return self
+
+    def launch(self, kernel, *sizes, **options):
+        return super().launch(kernel, cuda.launch_config(*sizes, **options))
 
     def load(self, make, capability, gpu=0):
         return self.enter(gpu).cuModuleLoadData(out, make(capability, ["kernel"]))

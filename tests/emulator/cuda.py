@@ -8,7 +8,7 @@ Error = IntEnum(
     dict(
         SUCCESS=0, INVALID_VALUE=1, NOT_INITIALIZED=3, INVALID_DEVICE=101, INVALID_IMAGE=200, INVALID_CONTEXT=201,
         NO_BINARY_FOR_GPU=209, INVALID_PTX=218, INVALID_HANDLE=400, ILLEGAL_STATE=401, NOT_FOUND=500,
-        CONTEXT_IS_DESTROYED=709, STREAM_CAPTURE_UNSUPPORTED=900, STREAM_CAPTURE_INVALIDATED=901,
+        CONTEXT_IS_DESTROYED=709, LAUNCH_FAILED=719, STREAM_CAPTURE_UNSUPPORTED=900, STREAM_CAPTURE_INVALIDATED=901,
         STREAM_CAPTURE_IMPLICIT=906, INVALID_CLUSTER_SIZE=912,
     ),
 )  # fmt: skip
@@ -47,8 +47,13 @@ class Driver:
         assert getattr(self, name)(ctypes.byref(made), *arguments) == Error.SUCCESS, name
         return made
 
-    def launch(self, kernel, grid=(1, 1, 1), threads=32, shared=0, cluster=0, attribute=CLUSTER_DIMENSION, stream=None):
-        attributes = Attribute(attribute, 0, (cluster, 1, 1))
-        config = Config(grid, (threads, 1, 1), shared, stream, ctypes.pointer(attributes), cluster > 0)
-        arguments = (ctypes.c_void_p * 1)(ctypes.addressof(config))
+    def launch(self, kernel, config, argument=None):
+        """Launches a kernel that takes one struct by value."""
+        arguments = (ctypes.c_void_p * 1)(ctypes.addressof(config if argument is None else argument))
         return self.cuLaunchKernelEx(ctypes.byref(config), kernel, arguments, None)
+
+
+def launch_config(grid=(1, 1, 1), threads=32, shared=0, cluster=0, attribute=CLUSTER_DIMENSION, stream=None):
+    """Returns a Config. Clusters of 0 blocks: it has no attribute."""
+    attributes = Attribute(attribute, 0, (cluster, 1, 1))
+    return Config(grid, (threads, 1, 1), shared, stream, ctypes.pointer(attributes), cluster > 0)
