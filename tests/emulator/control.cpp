@@ -1,9 +1,9 @@
 // The functions by which tests steer a library, through control.py.
 // Those that return a number return 0, or -1 for a name that does not exist.
-#include "control.h"
-
 #include <cstring>
+#include <sstream>
 
+#include "driver/state.h"
 #include "runtime_internal.h"
 
 using namespace emulator;
@@ -14,28 +14,43 @@ namespace emulator {
 bool mutation_reached = false;
 }
 
+// Makes a new context of the device, as after a reset, and current in this thread: host code asks about the device, and
+// loads kernels, again.
+static void renew_context() {
+  State& state = the_state();
+  state.initialised = true;
+  state.contexts.resize(1);
+  state.contexts[0].number = ++state.contexts_made;
+  this_thread.context = &state.contexts[0];
+}
+
 extern "C" {
 
 int emulator_set_schedule(const char* name, uint64_t seed, unsigned preemption, unsigned resident) {
   for (int i = 0; i < 5; ++i)
     if (!strcmp(schedule_names[i], name)) {
-      control.schedule = Schedule(i), control.seed = seed, control.preemption = preemption, control.resident = resident;
+      Launch& launch = the_state().launch;
+      launch.schedule = Schedule(i), launch.seed = seed, launch.preemption = preemption, launch.resident = resident;
       return 0;
     }
   return -1;
 }
 // 0: as many as the device has.
-int emulator_set_device(const char* name, unsigned multiprocessors, unsigned gpc) {
-  for (const Device& device : devices)
-    if (!strcmp(device.name, name)) {
-      control.device = device, control.context++;
-      if (multiprocessors) control.device.multiprocessors = multiprocessors;
-      if (gpc) control.device.gpc = gpc;
+int emulator_set_device(const char* name, int multiprocessors, int gpc) {
+  for (int capability : {80, 90})
+    if (name == "sm_" + std::to_string(capability)) {
+      Gpu& gpu = gpus()[0] = gpu_of(capability);
+      if (multiprocessors) gpu.multiprocessors = multiprocessors;
+      if (gpc) gpu.gpc = gpc;
+      renew_context();
       return 0;
     }
   return -1;
 }
-void emulator_take_shared_memory(unsigned bytes) { control.taken_shared = bytes, control.context++; }
+void emulator_take_shared_memory(int bytes) {
+  the_state().taken_shared = bytes;
+  renew_context();
+}
 // What the launches since the last call cost, by source line; empty unless built with checks="profile".
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 

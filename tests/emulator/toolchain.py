@@ -18,7 +18,7 @@ from . import build_cache, ptx_to_cpp
 HERE = Path(__file__).resolve().parent
 RUNTIME = [
     *sorted((HERE / "runtime").glob("*.cpp")),
-    *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "cuda_driver")),
+    *(HERE / f"{name}.cpp" for name in ("warp_operations", "control", "driver/cuda_driver")),
 ]
 CHECKERS = {"race": "race_checker.cpp", "profile": "profiler.cpp"}
 

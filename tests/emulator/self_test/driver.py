@@ -45,7 +45,8 @@ class Kernels(Emulator):
 
     def _launch(self, kernel, config, args, opt_in):
         function, clusters = ctypes.c_void_p(), ctypes.c_int()
-        if error := self.driver.cuModuleGetFunction(ctypes.byref(function), None, kernel.encode()):
+        module = self.driver.make("cuModuleLoadData", b"")
+        if error := self.driver.cuModuleGetFunction(ctypes.byref(function), module, kernel.encode()):
             return error
         if opt_in and (error := self.driver.cuFuncSetAttribute(function, cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES, opt_in)):
             return error

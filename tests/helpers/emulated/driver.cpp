@@ -5,6 +5,7 @@ namespace pixelrnn::cuda {
 
 const Driver& driver() {
   static const Driver emulated = [] {
+    ::cuInit(0);
     Driver d;
 #define ADDRESS_OF(name) d.name = &::name;
     PIXELRNN_DRIVER(ADDRESS_OF)
@@ -13,6 +14,10 @@ const Driver& driver() {
   return emulated;
 }
 
-CUresult enter(int) { return CUDA_SUCCESS; }
+CUresult enter(int) {
+  CUcontext context = nullptr;
+  const CUresult error = cuDevicePrimaryCtxRetain(&context, 0);
+  return error ? error : cuCtxSetCurrent(context);
+}
 
 }  // namespace pixelrnn::cuda

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from emulator import build_cache
+from emulator import build_cache, toolchain
 from helpers.nvrtc import device_code
 from helpers.root import ROOT
 
 from . import made_up_code
 
 HERE = Path(__file__).resolve().parent
+DRIVER = [toolchain.HERE / "driver" / "cuda_driver.cpp", HERE / "no_kernels.cpp"]
 HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").glob("*.cpp"))]
 
 
@@ -42,7 +43,7 @@ needs_fake_driver = pytest.mark.skipif(why_not() is not None, reason=f"{why_not(
 
 def _objects(sources, flags):
     command = ["g++", "-std=c++17", "-O0", "-g1", "-fPIC", "-pthread", *flags, "-c"]
-    command += [f"-I{ROOT / 'csrc'}", "-isystem", _cuda_include()]
+    command += [f"-I{ROOT / 'csrc'}", f"-I{toolchain.HERE}", "-isystem", _cuda_include()]
     return build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), sources)
 
 
@@ -54,15 +55,7 @@ def library(without="", flags=()):
         script = build_cache.folder() / f"without-{without}.map"
         build_cache.write(script, f"{{ local: {without}; }};\n")
         hide = [f"-Wl,--version-script={script}"]
-    link = [
-        "g++",
-        "-shared",
-        "-pthread",
-        *flags,
-        "-Wl,-soname,libcuda.so.1",
-        *hide,
-        *_objects([HERE / "driver.cpp"], flags),
-    ]
+    link = ["g++", "-shared", "-pthread", *flags, "-Wl,-soname,libcuda.so.1", *hide, *_objects(DRIVER, flags)]
     return build_cache.link(link, "fake_cuda")
 
 

@@ -7,7 +7,7 @@
 #include <set>
 #include <string>
 
-namespace fake {
+namespace emulator {
 
 struct Code {
   int capability = 0;  // 0: neither machine code nor PTX
@@ -64,4 +64,4 @@ inline bool runs_on(const Code& code, int capability) {
   return code.capability / 10 == capability / 10 && !is_jetson(code.capability) && !is_jetson(capability);
 }
 
-}  // namespace fake
+}  // namespace emulator

@@ -1,21 +1,31 @@
-// The functions of the CUDA driver API that csrc/cuda/driver.h names, and what tests need beside them. They refuse what
-// a driver refuses, with its errors. A launch runs nothing.
+// Stands in for NVIDIA's driver: the functions of its API that host code calls, and what tests need beside them. They
+// refuse what a driver refuses, with its errors. A launch runs a translated kernel to its end at once. In a library
+// without translated kernels, modules have the kernels that their code names, and a launch runs nothing.
 #include <cuda.h>
 
 #include <algorithm>
 #include <climits>
+#include <cstring>
 #include <optional>
 
 #include "state.h"
 
-using namespace fake;
+using namespace emulator;
 
 namespace {
 
 Function* of(CUfunction f) { return reinterpret_cast<Function*>(f); }
 
-std::optional<unsigned> cluster_of(const CUlaunchConfig& c) {
-  unsigned blocks = 1;
+std::string report;  // of the last launch that failed
+
+const Translated* translated(const char* name) {
+  for (const Translated& t : translated_kernels())
+    if (!std::strcmp(t.name, name)) return &t;
+  return nullptr;
+}
+
+std::optional<unsigned> cluster_of(const Function& f, const CUlaunchConfig& c) {
+  unsigned blocks = f.translated ? f.translated->cluster : 1;
   for (unsigned i = 0; i < c.numAttrs; ++i) {
     if (c.attrs[i].id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) return std::nullopt;
     const auto& d = c.attrs[i].value.clusterDim;
@@ -32,10 +42,10 @@ CUresult refuse(Call& call, const Function& f, int64_t threads, int64_t shared) 
   return CUDA_SUCCESS;
 }
 // The error of a cluster is "cluster misconfiguration" in cuda.h; no GPU was asked which misconfigurations give it.
-CUresult refuse_grid(Call& call, const CUlaunchConfig& c) {
+CUresult refuse_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
-  const std::optional<unsigned> cluster = cluster_of(c);
+  const std::optional<unsigned> cluster = cluster_of(f, c);
   if (!cluster) return CUDA_ERROR_INVALID_VALUE;
   if (c.numAttrs &&
       (!call.gpu().has_clusters() || *cluster < 1 || *cluster > kMostClusterBlocks || c.gridDimX % *cluster))
@@ -54,6 +64,32 @@ CUresult refuse_stream(Call& call, CUstream stream) {
   const auto capture = call.state().captures.find(stream);
   return capture != call.state().captures.end() && capture->second.broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
                                                                           : CUDA_SUCCESS;
+}
+
+// Returns how many blocks a multiprocessor holds, as its shared memory and threads allow. Registers are not known.
+int blocks_together(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
+  constexpr int64_t reserved = 1024;  // bytes that every block takes besides
+  const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);
+  return int(std::min({by_memory, 2048 / threads, int64_t(32)}));
+}
+
+CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
+  Launch l = the_state().launch;
+  l.grid = dim3(c.gridDimX, c.gridDimY, c.gridDimZ);
+  l.block = dim3(c.blockDimX, c.blockDimY, c.blockDimZ);
+  l.cluster = dim3(*cluster_of(f, c));
+  l.static_shared = f.static_shared, l.dynamic_shared = c.sharedMemBytes;
+  // The device copies the arguments, too.
+  const auto* bytes = static_cast<const unsigned char*>(args);
+  const std::vector<unsigned char> copy(bytes, bytes + f.translated->args_bytes);
+  try {
+    launch(l, f.translated->entry, copy.data(), copy.size(), buffers_of(f.kernel, copy.data(), l.grid));
+    return CUDA_SUCCESS;
+  } catch (const std::exception& e) {
+    report = std::string(e.what()) + "\n  kernel " + f.kernel + ", schedule " + schedule_names[int(l.schedule)] +
+             ", seed " + std::to_string(l.seed);
+    return CUDA_ERROR_LAUNCH_FAILED;
+  }
 }
 
 int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.blockDimY * c.blockDimZ; }
@@ -76,9 +112,14 @@ CUresult cuInit(unsigned) {
 }
 CUresult cuGetErrorString(CUresult error, const char** text) {
   switch (error) {
+    case CUDA_SUCCESS: *text = "no error"; break;
+    case CUDA_ERROR_INVALID_VALUE: *text = "invalid argument"; break;
     case CUDA_ERROR_NO_DEVICE: *text = "no CUDA-capable device is detected"; break;
     case CUDA_ERROR_NO_BINARY_FOR_GPU: *text = "no kernel image is available for execution on the device"; break;
-    default: *text = "an error of the fake driver";
+    case CUDA_ERROR_NOT_FOUND: *text = "named symbol not found"; break;
+    case CUDA_ERROR_INVALID_CLUSTER_SIZE: *text = "cluster misconfiguration"; break;
+    case CUDA_ERROR_LAUNCH_FAILED: *text = report.c_str(); break;
+    default: *text = "an error that the driver of the tests has no text for";
   }
   return CUDA_SUCCESS;
 }
@@ -150,6 +191,10 @@ CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
 // ---- code
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   BEGIN(loading);
+  if (!translated_kernels().empty()) {  // every module has them all
+    *module = reinterpret_cast<CUmodule>(new Module{call.context().number, {}});
+    return call.result(CUDA_SUCCESS);
+  }
   Code code = read_code(image);
   call << code.name();
   if (!code.capability) return call.result(CUDA_ERROR_INVALID_IMAGE);
@@ -163,8 +208,10 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
   const auto& m = *reinterpret_cast<Module*>(module);
   call << name;
   if (m.context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
-  if (!m.code.kernels.count(name)) return call.result(CUDA_ERROR_NOT_FOUND);
-  *function = reinterpret_cast<CUfunction>(new Function{m.context, name});
+  const Translated* const t = translated(name);
+  if (!t && !m.code.kernels.count(name)) return call.result(CUDA_ERROR_NOT_FOUND);
+  const int static_shared = t ? int(t->static_shared) + call.state().taken_shared : 16;
+  *function = reinterpret_cast<CUfunction>(new Function{m.context, name, t, static_shared});
   return call.result(CUDA_SUCCESS);
 }
 CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction function) {
@@ -172,7 +219,7 @@ CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfuncti
   call << of(function)->kernel;
   if (of(function)->context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
   if (attribute != CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) return call.result(CUDA_ERROR_INVALID_VALUE);
-  *value = Function::kStatic;
+  *value = of(function)->static_shared;
   return call.result(CUDA_SUCCESS);
 }
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
@@ -180,28 +227,32 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
   call << of(function)->kernel;
   if (of(function)->context != call.context().number) return call.result(CUDA_ERROR_INVALID_HANDLE);
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
-      value > call.gpu().shared_memory - Function::kStatic)
+      value > call.gpu().shared_memory - of(function)->static_shared)
     return call.result(CUDA_ERROR_INVALID_VALUE);
   of(function)->most_dynamic = value;
   return call.result(CUDA_SUCCESS);
 }
 
-// ---- occupancy. Registers are not known: shared memory and threads bound it.
+// ---- occupancy
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
   BEGIN(loading);
   call << of(function)->kernel;
   if (const CUresult error = refuse(call, *of(function), threads, shared)) return call.result(error);
-  constexpr int reserved = 1024;  // bytes that every block takes besides
-  const int by_memory = (call.gpu().shared_memory + reserved) / (int(shared) + Function::kStatic + reserved);
-  *blocks = std::min(by_memory, 2048 / threads);
+  *blocks = blocks_together(call.gpu(), *of(function), threads, shared);
   return call.result(CUDA_SUCCESS);
 }
+// Clusters lie within a GPC, of which the last may have fewer multiprocessors.
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
   BEGIN(loading);
   call << of(function)->kernel;
   CUresult error = refuse(call, *of(function), threads_of(*config), config->sharedMemBytes);
-  if (!error) error = refuse_grid(call, *config);
-  if (!error) *clusters = call.gpu().multiprocessors / *cluster_of(*config);
+  if (!error) error = refuse_grid(call, *of(function), *config);
+  if (!error) {
+    const Gpu& gpu = call.gpu();
+    const int together = blocks_together(gpu, *of(function), threads_of(*config), config->sharedMemBytes);
+    const int blocks = int(*cluster_of(*of(function), *config)), last = gpu.multiprocessors % gpu.gpc;
+    *clusters = gpu.multiprocessors / gpu.gpc * (gpu.gpc * together / blocks) + last * together / blocks;
+  }
   return call.result(error);
 }
 
@@ -210,12 +261,18 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, voi
   BEGIN(context);
   const CUlaunchConfig& c = *config;
   call << of(function)->kernel << "grid" << c.gridDimX << c.gridDimY << c.gridDimZ << "threads" << threads_of(c)
-       << "shared" << c.sharedMemBytes << "cluster" << cluster_of(c).value_or(0);
+       << "shared" << c.sharedMemBytes << "cluster" << cluster_of(*of(function), c).value_or(0);
   CUresult error = refuse(call, *of(function), threads_of(c), c.sharedMemBytes);
-  if (!error) error = refuse_grid(call, c);
+  if (!error) error = refuse_grid(call, *of(function), c);
   if (!error) error = refuse_stream(call, c.hStream);
   if (!error && (!arguments || !arguments[0] || extra)) error = CUDA_ERROR_INVALID_VALUE;
+  if (!error && of(function)->translated) error = run(*of(function), c, arguments[0]);
   return call.result(error);
+}
+CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned threads_x, unsigned threads_y,
+    unsigned threads_z, unsigned shared, CUstream stream, void** arguments, void** extra) {
+  const CUlaunchConfig config{x, y, z, threads_x, threads_y, threads_z, shared, stream, nullptr, 0};
+  return cuLaunchKernelEx(&config, function, arguments, extra);
 }
 CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
   BEGIN(initialisation);
@@ -242,7 +299,7 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   return call.result(broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS);
 }
 
-// ---- what no driver has: check.h
+// ---- what no driver has: the calls, for tests
 const char* fake_calls() {
   static thread_local std::string text;
   const std::lock_guard lock(the_state().mutex);

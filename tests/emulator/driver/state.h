@@ -1,4 +1,4 @@
-// The state of the fake driver: contexts, modules, functions, streams, captures, and every call.
+// The state of the driver: contexts, modules, functions, streams, captures, and every call.
 #pragma once
 #include <cuda.h>
 
@@ -11,8 +11,9 @@
 
 #include "code.h"
 #include "gpus.h"
+#include "runtime.h"
 
-namespace fake {
+namespace emulator {
 
 // The primary context of a GPU. One that is made again after a reset has the address of the one before, and a new
 // number.
@@ -27,8 +28,9 @@ struct Module {
 struct Function {
   unsigned long long context;
   std::string kernel;
-  int most_dynamic = kSharedWithoutPermission - kStatic;
-  static constexpr int kStatic = 16;  // bytes of the kernel's own shared memory
+  const Translated* translated;  // null: a launch runs nothing
+  int static_shared;             // bytes of the kernel's own shared memory
+  int most_dynamic = kSharedWithoutPermission - static_shared;
 };
 struct Stream { unsigned long long context; };
 struct Capture {
@@ -37,12 +39,16 @@ struct Capture {
   bool broken = false;
 };
 
+inline constexpr const char* schedule_names[] = {"forward", "reverse", "random", "burst", "starve"};
+
 struct State {
   bool initialised = false;
   unsigned long long contexts_made = 0;
   std::vector<Context> contexts;  // by GPU
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
+  Launch launch;         // the schedule of the next launches
+  int taken_shared = 0;  // bytes of static shared memory that a compiler is said to have taken in every kernel
   std::mutex mutex;
 };
 inline State& the_state() {
@@ -75,7 +81,7 @@ class Call {
   CUresult result(CUresult error) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    state_.calls.push_back(line_.str());
+    if (translated_kernels().empty()) state_.calls.push_back(line_.str());  // kernels that run make too many calls
     return error;
   }
   template <class T> Call& operator<<(const T& detail) {
@@ -109,4 +115,4 @@ class Call {
   }
 };
 
-}  // namespace fake
+}  // namespace emulator

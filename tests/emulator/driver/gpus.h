@@ -1,19 +1,19 @@
-// The GPUs that the fake driver has, by the environment variable FAKE_GPUS, such as "8.6 9.0". Without it: one of 9.0.
+// The GPUs of the driver, by the environment variable FAKE_GPUS, such as "8.6 9.0". Without it: one of 9.0.
 #pragma once
 #include <cmath>
 #include <cstdlib>
 #include <sstream>
 #include <vector>
 
-namespace fake {
+namespace emulator {
 
 constexpr int kSharedWithoutPermission = 48 << 10;  // bytes of a block, on every GPU
 constexpr int kMostClusterBlocks = 8;               // that are portable
 
 struct Gpu {
-  int capability;     // 90 is compute capability 9.0
-  int shared_memory;  // bytes that a block may have with permission
-  int multiprocessors = 132;
+  int capability;                 // 90 is compute capability 9.0
+  int shared_memory;              // bytes that a block may have with permission
+  int multiprocessors, gpc = 16;  // gpc: the most multiprocessors of one GPC
   bool has_clusters() const { return capability >= 90; }
 };
 
@@ -32,18 +32,17 @@ inline int shared_memory_of(int capability) {
   }
 }
 
-inline const std::vector<Gpu>& gpus() {
-  static const std::vector<Gpu> all = [] {
+inline Gpu gpu_of(int capability) { return {capability, shared_memory_of(capability), capability == 80 ? 108 : 132}; }
+
+inline std::vector<Gpu>& gpus() {
+  static std::vector<Gpu> all = [] {
     const char* const text = std::getenv("FAKE_GPUS");
     std::istringstream capabilities(text ? text : "9.0");
     std::vector<Gpu> found;
-    for (double c; capabilities >> c;) {
-      const int capability = int(std::lround(10 * c));
-      found.push_back({capability, shared_memory_of(capability)});
-    }
+    for (double c; capabilities >> c;) found.push_back(gpu_of(int(std::lround(10 * c))));
     return found;
   }();
   return all;
 }
 
-}  // namespace fake
+}  // namespace emulator
