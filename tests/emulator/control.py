@@ -14,6 +14,20 @@ class Site(NamedTuple):
     modes: tuple
 
 
+class Cost(NamedTuple):
+    """What a memory instruction took: accesses of a warp, their lanes, and their wavefronts of shared memory or sectors
+    of global memory (paid, and at best)."""
+
+    accesses: int
+    lanes: int
+    paid: int
+    ideal: int
+    space: str
+    kind: str
+    bytes: str  # of a lane
+    place: str
+
+
 class Emulator:
     def __init__(self, library):
         """library: the path, which may be loaded already, or a ctypes.CDLL."""
@@ -38,7 +52,9 @@ class Emulator:
         self.library.emulator_take_shared_memory(bytes)
 
     def profile(self):
-        return self.library.emulator_profile().decode()
+        """Returns the Costs of the launches since the last call. Empty unless built with checks="profile"."""
+        rows = (line.split("\t") for line in self.library.emulator_profile().decode().splitlines())
+        return [Cost(*map(int, row[:4]), *row[4:]) for row in rows]
 
     def sites(self, kernel=""):
         """The synchronisation sites of a kernel, or of all."""

@@ -3,7 +3,6 @@
 // The counts depend on addresses alone: there is no timing.
 #include <algorithm>
 #include <bit>
-#include <cstdio>
 #include <map>
 #include <set>
 #include <tuple>
@@ -85,27 +84,17 @@ class Profiler : public Checker {
     settle(instruction, access);
     incomplete_.erase(key);
   }
-  // One row for each source line, space and width.
+  // One row for each source line, space and width: the fields of Cost in control.py, separated by tabs.
   std::string profile() override {
     std::map<std::string, Cost> rows;
-    for (const auto& [i, cost] : costs_) {
-      char what[64];
-      snprintf(what, sizeof what, "%s %-5s %2u", i.shared ? "shared" : "global", i.write ? "store" : "load", i.bytes);
-      rows[what + std::string("  ") + i.place] += cost;
-    }
+    for (const auto& [i, cost] : costs_)
+      rows[std::string(i.shared ? "shared\t" : "global\t") + (i.write ? "store\t" : "load\t") +
+           std::to_string(i.bytes) + "\t" + i.place] += cost;
     costs_.clear();
-    if (rows.empty()) return "";
-    std::string text =
-        "accesses of a warp, their lanes, wavefronts or sectors of one (paid, at best), space, bytes of a lane, "
-        "place\n";
-    for (const auto& [what, c] : rows) {
-      char numbers[96];
-      const double n = double(c.accesses);
-      snprintf(numbers, sizeof numbers, "%8lu %5.1f %7.2f %7.2f %s ", c.accesses, c.lanes / n, c.paid / n, c.ideal / n,
-          c.paid * 4 >= c.ideal * 5 ? "!" : " ");
-      text += numbers + what + "\n";
-    }
-    return text;
+    std::ostringstream text;
+    for (const auto& [what, c] : rows)
+      text << c.accesses << '\t' << c.lanes << '\t' << c.paid << '\t' << c.ideal << '\t' << what << '\n';
+    return text.str();
   }
 
  private:

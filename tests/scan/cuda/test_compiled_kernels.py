@@ -128,16 +128,13 @@ def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden,
     emulated.emulator.profile()
     problem = Problem(format, geometry, hidden, (1, 5, 16), input=False)
     problem.run(emulated.ops, problem.dtype, f"resident:{suffix}:{blocks}")
-    lines = [re.split(r"  +", line.strip(), maxsplit=5) for line in emulated.emulator.profile().splitlines()[1:]]
     products, costly = 0, []
-    for line in lines:
-        text = "  ".join(line)
-        place = re.search(r"(\w+\.cuh):(\d+)", text)
-        assert place, text
-        products += "product.cuh" in text and "shared load" in text
-        if " ! " in text:
-            source = (library.CSRC / "cuda" / place[1]).read_text().splitlines()[int(place[2]) - 1]
-            in_product = "product.cuh" in text and "shared load" in text
+    for cost in emulated.emulator.profile():
+        file, line = re.search(r"(\w+\.cuh):(\d+)", cost.place).groups()
+        in_product = "product.cuh" in cost.place and (cost.space, cost.kind) == ("shared", "load")
+        products += in_product
+        if cost.paid * 4 >= cost.ideal * 5:
+            source = (library.CSRC / "cuda" / file).read_text().splitlines()[int(line) - 1]
             if in_product or not any(piece in source for piece in COSTLY):
-                costly.append(f"{text}: {source.strip()}")
+                costly.append(f"{cost}: {source.strip()}")
     assert products and costly == []
