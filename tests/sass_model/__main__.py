@@ -9,26 +9,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from emulator import toolchain
 from helpers import nvrtc
-from sass_model import compiler, flow, model, sass
+from sass_model import flow, model, sass
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="sass_model", description=__doc__)
-    parser.add_argument("file", help="a .cu file, or a .cubin for sm_90 that was compiled with -lineinfo")
-    parser.add_argument("kernel", help="its name, or a part that only one has; 'list' lists them")
-    parser.add_argument("--warps", type=int, default=1, help="of one scheduler: those of a multiprocessor over 4")
-    parser.add_argument(
-        "--rule",
-        action="append",
-        default=[],
-        metavar="PATTERN=WAY",
-        help="taken, not, ttn, or a number of passes, for branches of a source line",
-    )
-    parser.add_argument(
-        "--latency", action="append", default=[], metavar="NAME=CYCLES", help="another latency, such as LDG=700"
-    )
-    parser.add_argument("--top", type=int, default=8, help="so many waits")
-    parser.add_argument("--branches", action="store_true", help="only list the branches of the loop, and how they go")
+    add = parser.add_argument
+    add("file", help="a .cu file, or a .cubin for sm_90 that was compiled with -lineinfo")
+    add("kernel", help="its name, or a part that only one has; 'list' lists them")
+    add("--warps", type=int, default=1, help="of one scheduler: those of a multiprocessor over 4")
+    many = dict(action="append", default=[])
+    add("--rule", **many, metavar="PATTERN=WAY", help="taken, not, ttn, or a number of passes, for branches of a line")
+    add("--latency", **many, metavar="NAME=CYCLES", help="another latency, such as LDG=700")
+    add("--top", type=int, default=8, help="so many waits")
+    add("--branches", action="store_true", help="only list the branches of the loop, and how they go")
     return parser.parse_args()
 
 
@@ -80,13 +74,12 @@ def main():
         print_branches(kernel, rules)
         return
     latency = {name: float(cycles) for name, _, cycles in (item.partition("=") for item in options.latency)}
-    print_line(
-        kernel, options.warps, model.walk(kernel, warps=options.warps, rules=rules, latency=latency), options.top
-    )
+    line = model.walk(kernel, warps=options.warps, rules=rules, latency=latency)
+    print_line(kernel, options.warps, line, options.top)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (toolchain.ToolchainError, compiler.ToolError, flow.FlowError) as error:
+    except (toolchain.ToolchainError, sass.ToolError, flow.FlowError) as error:
         raise SystemExit(f"sass_model: {error}") from None

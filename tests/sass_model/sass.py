@@ -12,13 +12,51 @@ That encoding holds from Volta to Hopper; it is not documented by NVIDIA, but lo
 """
 
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from . import compiler
+from helpers import nvrtc
 
+# Another version of NVRTC makes other code: the bounds and the committed table hold for this one alone, which
+# `pip install --group device-code` installs. With another one the tests report only.
+PINNED = "12.9.86"
 NO_SCOREBOARD = 7
+
+
+class ToolError(RuntimeError):
+    pass
+
+
+@cache
+def version():
+    """Returns NVRTC's version, such as 12.9.86, which its PTX names."""
+    [made] = nvrtc.compiled([Path(__file__).with_name("first_generation.cu")])
+    return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
+
+
+@cache
+def nvdisasm():
+    """Returns the nvdisasm on PATH, or else that of the triton package."""
+    candidates = [Path(found) for found in [shutil.which("nvdisasm")] if found]
+    try:
+        import triton
+
+        candidates.append(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm")
+    except ImportError:
+        pass
+    for candidate in filter(Path.exists, candidates):
+        return candidate
+    raise ToolError("expected nvdisasm on PATH or in triton, got none: pip install nvidia-cuda-nvdisasm")
+
+
+def _disassemble(cubin):
+    done = subprocess.run([nvdisasm(), "-hex", "-gi", cubin], capture_output=True, text=True)
+    if done.returncode:
+        raise ToolError(f"expected nvdisasm to read {cubin}: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 @dataclass
@@ -79,7 +117,7 @@ _SECTION = re.compile(r"\.text\.([\w$]+):")
 @cache
 def kernels(cubin):
     """{name: Kernel} of every function of a .cubin, a Path."""
-    return parse(compiler.disassemble(cubin).splitlines())
+    return parse(_disassemble(cubin).splitlines())
 
 
 def parse(lines):

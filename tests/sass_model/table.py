@@ -6,7 +6,7 @@ from helpers.kernels import every_kernel
 from helpers.resources import compiled
 from helpers.root import ROOT
 
-from . import compiler, lines, sass
+from . import lines, sass
 
 
 def modelled():
@@ -20,4 +20,4 @@ def modelled():
         used = tuple(resources[arch][kernel.name].registers for arch in cost_table.ARCHITECTURES)
         costs = tuple(lines.cost(kernel, code[kernel.name], warps) for warps in cost_table.WARPS)
         rows.append(cost_table.Row(kernel.name, used, costs))
-    return cost_table.Table(f"a model, NVRTC {compiler.version()}", tuple(rows))
+    return cost_table.Table(f"a model, NVRTC {sass.version()}", tuple(rows))

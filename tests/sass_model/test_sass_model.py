@@ -7,12 +7,11 @@ from gpu_day import cost_table
 from helpers import nvrtc
 from helpers.kernels import every_kernel
 from helpers.root import ROOT
-from sass_model import compiler, flow, model
+from sass_model import flow, model, sass, table
 from sass_model.sass import NO_SCOREBOARD, Instruction, Kernel, parse
 
 
 # ---- the model itself, on code made up for it
-# -----------------------------------------------------------------------------
 def row(opcode, *, label=None, stall=1, write=NO_SCOREBOARD, wait=0, target=None, predicate=""):
     return label, Instruction(0, predicate, opcode, opcode, stall, write, NO_SCOREBOARD, wait, target)
 
@@ -181,7 +180,6 @@ def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
 
 
 # ---- the compiled kernels
-# -------------------------------------------------------------------------------------------------
 # What a line may hold all the same: the fact, of which kernels, and why.
 ALLOWED = {
     **dict.fromkeys(
@@ -210,13 +208,7 @@ DIVERGENT = {
 @pytest.fixture(scope="module")
 def code():
     """{kernel: its code} of a .cu file."""
-    from sass_model import sass
-
-    def compiled(source):
-        [(cubin, *_)] = nvrtc.compiled([source])
-        return sass.kernels(cubin)
-
-    return compiled
+    return lambda source: sass.kernels(nvrtc.compiled([source])[0].cubin)
 
 
 @pytest.fixture(scope="module")
@@ -229,15 +221,15 @@ def of_kernel(code):
 
 
 def skip_unless_pinned():
-    if compiler.version() != compiler.PINNED:
-        pytest.skip(f"the table is for NVRTC {compiler.PINNED}, this is {compiler.version()}")
+    if sass.version() != sass.PINNED:
+        pytest.skip(f"the table is for NVRTC {sass.PINNED}, this is {sass.version()}")
 
 
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without(of_kernel):
     """On any path, in every resident kernel, with any compiler; divergent regions are bounded for the pinned one."""
-    found, pinned = {}, compiler.version() == compiler.PINNED
+    found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
         facts = flow.facts(of_kernel(kernel.name))
         one_pass = "backward" if kernel.backward else "forward"
@@ -253,8 +245,6 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
     """What a GPU day measured stays: then only the kernels and their registers are compared."""
-    from sass_model import table
-
     skip_unless_pinned()
     committed, modelled = cost_table.read(), table.modelled()
     if committed.source.startswith("a model"):

@@ -1,7 +1,7 @@
 """Writes every file that follows from csrc/cuda/variants.csv: `make kernels`.
 
 csrc/cuda/kernel_list.h is the list of kernels for C++. csrc/cuda/costs.h has the cycles of a model of their machine
-code, by NVRTC compiler.PINNED; what a GPU day measured stays. The table in docs/kernels_verified.md shows what the
+code, by NVRTC sass.PINNED; what a GPU day measured stays. The table in docs/kernels_verified.md shows what the
 planner chooses by them. The size that needs each kernel most is printed.
 """
 
@@ -63,12 +63,12 @@ def as_before_where_it_fails(*paths):
 
 def main():
     import core
-    from sass_model import compiler, table
+    from sass_model import sass, table
 
     from . import losses
 
-    if compiler.version() != compiler.PINNED:
-        raise SystemExit(f"expected NVRTC {compiler.PINNED}, got {compiler.version()}: pip install --group device-code")
+    if sass.version() != sass.PINNED:
+        raise SystemExit(f"expected NVRTC {sass.PINNED}, got {sass.version()}: pip install --group device-code")
     with as_before_where_it_fails(KERNEL_LIST, cost_table.PATH, DOCUMENT):
         KERNEL_LIST.write_text(kernel_list())
         cost_table.write(costs(table.modelled(), cost_table.read()))
