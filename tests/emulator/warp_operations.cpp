@@ -2,7 +2,7 @@
 #include <bit>
 #include <cstring>
 
-#include "half.h"
+#include "numbers.h"
 #include "runtime.h"
 
 namespace emulator {

@@ -1,15 +1,10 @@
 """Numbers, bits, predicates and comparisons."""
 
-from .types import HALVES, TYPES, half_format, size_of, unsigned, widen
+from .types import HALVES, TYPES, size_of, unsigned, widen
 
 INFIX = {"add": "+", "sub": "-", "and": "&", "or": "|", "xor": "^", "mul": "*", "div": "/", "rem": "%"}
-COMPARISONS = {
-    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">=",
-}  # fmt: skip
-FUNCTIONS = {
-    "ex2": "std::exp2", "lg2": "std::log2", "sqrt": "std::sqrt", "tanh": "std::tanh", "rcp": "1 / ",
-    "rsqrt": "1 / std::sqrt",
-}  # fmt: skip
+COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+FUNCTIONS = {"sqrt": "std::sqrt", "rcp": "1 / "}
 APPROXIMATIONS = {"ex2.approx.ftz.f32": "exp2_approx", "rcp.approx.ftz.f32": "reciprocal_approx"}
 HALF_OPERATIONS = {
     **{name: f"[](double a, double b) {{ return a {INFIX[name]} b; }}" for name in ("add", "sub", "mul")},
@@ -33,18 +28,10 @@ WORDS = {
     "neg": ("t", "({c})(0u - ({u}){0})"),
     "abs": ("t", "({c})({0} < 0 ? 0u - ({u}){0} : ({u}){0})"),
     "not": ("t", "({c})~{0}"),
-    "popc": ("t", "std::popcount({0})"),
-    "clz": ("t", "std::countl_zero({0})"),
     "shl": ("t u32", "({c})({1} >= {bits} ? 0 : {0} << {1})"),
     "shr": ("t u32", "({c})({1} >= {bits} ? 0 : {0} >> {1})"),
     "shr signed": ("t u32", "({c})({0} >> std::min({1}, {last}u))"),
     "shf.l.wrap": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) << ({2} & 31u) >> 32)"),
-    "shf.r.wrap": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) >> ({2} & 31u))"),
-    "shf.l.clamp": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) << std::min({2}, 32u) >> 32)"),
-    "shf.r.clamp": ("b32 b32 u32", "(uint32_t)(((uint64_t){1} << 32 | {0}) >> std::min({2}, 32u))"),
-    "lop3": ("b32 b32 b32 b32", "logic({0}, {1}, {2}, {3})"),
-    "prmt": ("b32 b32 b32", "permute_bytes({0}, {1}, {2})"),
-    "bfe": ("t u32 u32", "extract_bits<{c}>({0}, {1}, {2})"),
     "bfi": ("t t u32 u32", "insert_bits<{c}>({0}, {1}, {2}, {3})"),
 }
 
@@ -57,7 +44,7 @@ def arithmetic(kernel, i):
         result = t[0] + str(2 * int(t[1:]))
     of_type = half_arithmetic if t in HALVES else float_arithmetic if t[0] == "f" else word_arithmetic
     expression = of_type(kernel, i, t)
-    if expression is None or i.has("sat") or i.has("relu"):
+    if expression is None or i.has("sat", "relu", "f16x2", "bf16x2"):
         return None
     return kernel.assign(i.operands[0], expression, result)
 
@@ -78,22 +65,14 @@ def compare(kernel, i):
         result = f"({x} {COMPARISONS[comparison]} {y})"
     if combine := next((part for part in i.parts[2:] if part in ("and", "or", "xor")), None):
         result = f"bool({result} {INFIX[combine]} {kernel.value(i.operands[3], 'pred')})"
-    positive, _, negative = i.operands[0].partition("|")
-    if negative:
-        both = kernel.assign(positive, "result", "pred") + " " + kernel.assign(negative, "!result", "pred")
-        return f"{{ const bool result = {result}; {both} }}"
-    return kernel.assign(positive, result, "pred")
+    return kernel.assign(i.operands[0], result, "pred")
 
 
 def half_arithmetic(kernel, i, t):
-    operation = HALF_OPERATIONS.get(i.name)
-    if i.name in FUNCTIONS:
-        operation = f"[](double a) {{ return {FUNCTIONS[i.name]}(a); }}"
-    if operation:
-        return f"half<{half_format(t)}>({operation}, {', '.join(kernel.value(x, t) for x in i.operands[1:])})"
-    if i.name in ("neg", "abs"):
-        signs = "0x80008000u" if t.endswith("x2") else "0x8000"
-        return f"{kernel.value(i.operands[1], t)} {'^' if i.name == 'neg' else '& ~'}{signs}"
+    values = [kernel.value(x, t) for x in i.operands[1:]]
+    if operation := HALF_OPERATIONS.get(i.name):
+        return f"half<{'Bf16' if t == 'bf16' else 'Fp16'}>({operation}, {', '.join(values)})"
+    return {"neg": f"{values[0]} ^ 0x8000", "abs": f"{values[0]} & ~0x8000"}.get(i.name)
 
 
 def float_arithmetic(kernel, i, t):

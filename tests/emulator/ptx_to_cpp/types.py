@@ -7,7 +7,7 @@ TYPES = {
     "b64": "uint64_t", "u64": "uint64_t", "s64": "int64_t", "f64": "double",
     "f16x2": "uint32_t", "bf16x2": "uint32_t", "tf32": "uint32_t", "pred": "bool",
 }  # fmt: skip
-HALVES = ("f16", "bf16", "f16x2", "bf16x2")
+HALVES = ("f16", "bf16")
 
 
 def size_of(t):
@@ -23,10 +23,6 @@ def container(t):
 
 def unsigned(t):
     return TYPES["u" + t[1:]]
-
-
-def half_format(t):
-    return f"{'Bf16' if t[0] == 'b' else 'Fp16'}, {2 if t.endswith('x2') else 1}"
 
 
 def widen(value, t):
