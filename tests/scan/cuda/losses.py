@@ -1,5 +1,6 @@
 """What the planner would lose without a kernel, by its own model."""
 
+from itertools import product
 from typing import NamedTuple
 
 from helpers.kernels import every_kernel
@@ -42,14 +43,11 @@ def losses(core):
 def only_kernels(core):
     """Returns the kernels without which some hidden size would have no resident kernel."""
     found = set()
-    for capability in (80, 90, 120):
-        for format in core.Format:
-            for backward in (False, True):
-                for hidden in range(8, 257, 8):
-                    for taps, gates in ((1, 4), (2, 4), (3, 4), (2, 5)):
-                        size = Size(capability, format.name, backward, hidden, taps, 8, 16, 1, gates)
-                        plans = core.candidates(size.problem(core), core.known_device(capability))
-                        found |= {plan.variant.name for plan in plans} if len(plans) == 1 else set()
+    sizes = product((80, 90, 120), core.Format, (False, True), range(8, 257, 8), ((1, 4), (2, 4), (3, 4), (2, 5)))
+    for capability, format, backward, hidden, (taps, gates) in sizes:
+        size = Size(capability, format.name, backward, hidden, taps, 8, 16, 1, gates)
+        plans = core.candidates(size.problem(core), core.known_device(capability))
+        found |= {plan.variant.name for plan in plans} if len(plans) == 1 else set()
     return found
 
 
