@@ -32,7 +32,7 @@ Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride)
 
 void bind_geometry(py::module_& m) {
   py::class_<Displacement>(m, "Displacement")
-      .def(py::init([](int up, int left) { return Displacement{up, left}; }), "up"_a, "left"_a)
+      .def(py::init<int, int>(), "up"_a, "left"_a)
       .def_readonly("up", &Displacement::up)
       .def_readonly("left", &Displacement::left);
   py::class_<Geometry>(m, "Geometry")
@@ -95,24 +95,21 @@ template <class T> void bind_cell(py::module_ m) {
   m.def(
       "hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), spread(c))[0]); }, "a"_a,
       "c"_a);
-  // Both forms of the derivative: the gradients of the pre-activations, and of c_prev.
-  m.def(
-      "cell_backward",
-      [](const Numbers& a, T c, T c_prev, T dh, T dc) {
-        Vec<T> carried = spread(dc);
-        const Numbers dz = numbers(cell_backward<Math>(vectors(a), spread(c), spread(c_prev), spread(dh), carried));
-        return std::tuple(dz, T(carried[0]));
-      },
-      "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
-  m.def(
-      "cell_backward_by_slopes",
-      [](const Numbers& a, T c, T c_prev, T dh, T dc) {
-        Vec<T> carried = spread(dc);
-        const Numbers dz =
-            numbers(cell_backward(slopes<Math>(vectors(a), spread(c), spread(c_prev)), spread(dh), carried));
-        return std::tuple(dz, T(carried[0]));
-      },
-      "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
+  // The gradients of the pre-activations, and of c_prev.
+  const auto def_backward = [&](const char* name, auto derivative) {
+    m.def(
+        name,
+        [=](const Numbers& a, T c, T c_prev, T dh, T dc) {
+          Vec<T> carried = spread(dc);
+          const Numbers dz = numbers(derivative(vectors(a), spread(c), spread(c_prev), spread(dh), carried));
+          return std::tuple(dz, T(carried[0]));
+        },
+        "a"_a, "c"_a, "c_prev"_a, "dh"_a, "dc"_a);
+  };
+  def_backward("cell_backward",
+      [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward<Math>(a, c, c_prev, dh, dc); });
+  def_backward("cell_backward_by_slopes",
+      [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
 // Gates are five numbers, in the order i, f, g, o, up; peepholes four, in that of Peepholes, or none.
