@@ -4,6 +4,7 @@ import itertools
 from contextlib import contextmanager
 from functools import partial
 
+import pytest
 import torch
 from torch.library import opcheck
 
@@ -13,6 +14,8 @@ from pixelrnn_ext.operators import library
 # Relative to a result in float64. In units of rounding, 2^-53 and 2^-24, these are 90 and 34. A sum of n products errs
 # by about sqrt(n) units, and the longest sum, a weight's gradient, has 840: 29 units, or 41 where both sides err.
 RATIO = {torch.float64: 1e-14, torch.float32: 2e-6}
+
+native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
 
 def assert_close(name, expected, got, ratio):
