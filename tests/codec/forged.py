@@ -19,6 +19,6 @@ def with_checksum(file):
 
 
 def file_of(*numbers, payload=b"", varints=None, fingerprint=bytes(8)):
-    """One with these numbers, whatever they say."""
+    """Returns a file with these numbers."""
     body = b"".join(map(varint, numbers)) if varints is None else varints
     return with_checksum(b"\x8bPRN\x01" + fingerprint + bytes(8) + body + payload)

@@ -18,7 +18,6 @@ _ONE = 1 << 160
 
 @cache
 def _powers():
-    """exp(-k * 2^-14) for k up to 18 * 2^14."""
     first = sum((-1) ** n * (_ONE // (math.factorial(n) << n * BITS)) for n in range(12))
     powers = [_ONE]
     for _ in range(18 << BITS):
@@ -56,7 +55,6 @@ def signed(name, k):
 
 
 def exp(k):
-    """exp of -k * 2^-14, in units of the last bit."""
     return np.take(rounded("exp")[0], k, mode="clip")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-import pixelrnn_ext as px
+from helpers.models import make_model
 from pixelrnn_ext.codec import Codec
 
 LIBC = ctypes.CDLL(None)
@@ -22,7 +22,6 @@ def peak():
 
 
 def growth(call, *arguments, **options):
-    """Returns by how many bytes a call raises the peak of the process's memory."""
     LIBC.malloc_trim(0)  # or else the call takes what was free already
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
@@ -31,21 +30,20 @@ def growth(call, *arguments, **options):
 
 
 def encoding_takes(kind, height, width):
-    options = dict(image_channels=1, levels=256, hidden_channels=16, num_layers=1, head_channels=16)
-    codec = Codec(px.PixelCNN(**options) if kind == "pixelcnn" else px.PixelRNN(kind, **options))
+    codec = Codec(make_model(kind, levels=256, hidden_channels=16, num_layers=1, head_channels=16))
     codec.compress(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))
     return growth(codec.compress, torch.zeros(1, 1, height, width, dtype=torch.uint8))
 
 
 def decoding_takes(kind, n, height, width):
-    """Returns the memory that a file needs, as the sentence of a file that is too large says it, and what it takes."""
-    sizes, condition = dict(image_channels=1, levels=2, num_layers=1, head_channels=4, hidden_channels=4), None
+    """Returns the memory that a file needs by the message of ``max_bytes``, and the memory that it takes."""
+    sizes, condition = dict(num_layers=1, head_channels=4, hidden_channels=4), None
     if kind == "diagonal":
-        model = px.PixelRNN("diagonal", **sizes | dict(hidden_channels=16, num_layers=2, head_channels=16))
+        model = make_model("diagonal", hidden_channels=16, head_channels=16)
     elif kind == "multi-scale":
-        model = px.MultiScalePixelRNN("row", upsampling_channels=32, **sizes)
+        model = make_model("multiscale-row", upsampling_channels=32, small={"layer": "row"}, **sizes)
     else:
-        model, condition = px.PixelRNN("row", condition_channels=10, **sizes), torch.zeros(n, 10, height, width)
+        model, condition = make_model("row", condition_channels=10, **sizes), torch.zeros(n, 10, height, width)
     codec = Codec(model)
     images = torch.zeros(n, 1, height, width, dtype=torch.uint8)
     file = codec.compress(images, condition, streams=1, batch_size=4 + n // 10)

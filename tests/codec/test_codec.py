@@ -6,16 +6,16 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
+from helpers.checks import native
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.codec.coding import Encoding
 from pixelrnn_ext.incremental.grid import PROFILES
-from pixelrnn_ext.operators import library
 
-from .examples import ideal_bytes, images_of, model_of, multiscale, round_trip
+from .examples import ideal_bytes, images_of, model_of, round_trip
 
 LEVELS = [2, 5, 17, 256]
 
-LAYERS = ["row", "diagonal", "cnn"]
+LAYERS = ["row", "diagonal", "pixelcnn"]
 
 # Every image of one run of lockstep, one alone, tiles with a rest, none; one pixel, a row, a column.
 SIZES = [(1, 1, 1), (7, 1, 9), (3, 8, 1), (0, 4, 3), (5, 6, 7)]
@@ -26,8 +26,6 @@ WAYS = {
     "no residual": dict(residual=False),
     "wider kernel": dict(kernel_size=5),
 }
-
-native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
 
 @pytest.mark.covering(2)
@@ -53,20 +51,24 @@ def test_states_outside_the_image(layer, state):
     round_trip(model, images_of(model))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
-def test_any_integers(dtype):
-    model = model_of("cnn", levels=5)
+@pytest.mark.parametrize(
+    ("dtype", "integers"),
+    [(torch.float16, torch.uint8), (torch.bfloat16, torch.int16), (torch.float64, torch.int32)],
+    ids=str,
+)
+def test_dtypes_of_the_model_and_of_the_images(dtype, integers):
+    model = model_of().to(dtype)
     images = images_of(model)
-    assert model.compress(images.to(dtype)) == model.compress(images)
+    assert round_trip(model, images) == model.compress(images.to(integers))
 
 
 @native
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("threads", [1, 2, 4], indirect=True)
 @pytest.mark.parametrize("scale", [1, 30], ids=["as made", "weights x 30"])
-@pytest.mark.parametrize("layer,colours,levels", [("diagonal", 1, 2), ("row", 3, 256), ("cnn", 3, 5)], ids=str)
-def test_same_bytes_whatever_computes_them(layer, colours, levels, scale, instruction_set, threads):
-    model = model_of(layer, colours, levels, scale)
+@pytest.mark.parametrize("layer,colours,levels", [("diagonal", 1, 2), ("row", 3, 256), ("pixelcnn", 3, 5)], ids=str)
+def test_same_bytes_whatever_computes_them(layer, colours, levels, scale, instruction_set, threads, monkeypatch):
+    model = model_of(layer, colours, levels, scale=scale)
     images = images_of(model, 7, 4, 5)
     codec = Codec(model)
     files = {codec.compress(images, streams=2, batch_size=batch_size) for batch_size in (64, 3)}
@@ -74,14 +76,9 @@ def test_same_bytes_whatever_computes_them(layer, colours, levels, scale, instru
         assert torch.equal(codec.decompress(file, batch_size=1), images)
     model.backend = "reference"
     assert files == {round_trip(model, images, streams=2)}
-
-
-def test_without_compiled_kernels_it_is_the_same_file(monkeypatch):
-    model = model_of()
-    images = images_of(model)
-    file = model.compress(images)
+    model.backend = "auto"
     monkeypatch.setattr("pixelrnn_ext.operators.columns.why_no_native", lambda: "none")
-    assert round_trip(model, images) == file
+    assert files == {round_trip(model, images, streams=2)}
 
 
 @pytest.mark.parametrize("condition", [None, (3, 2, 40, 1), (1, 2, 40, 4), (3, 2, 1, 1)], ids=str)
@@ -93,21 +90,18 @@ def test_without_compiled_kernels_it_is_the_same_file(monkeypatch):
     ],
 )
 def test_one_pass_of_a_cnn_gives_the_integers_of_its_steps_and_of_bands(name, value, condition, monkeypatch):
-    model = model_of("cnn", 3, 5, scale=20, condition_channels=2 if condition else 0)
+    model = model_of("pixelcnn", 3, 5, scale=20, condition_channels=2 if condition else 0)
     images, told = images_of(model, 3, 40, 4), condition and torch.randn(condition)
     one_pass = Codec(model).compress(images, told)
     monkeypatch.setattr(f"pixelrnn_ext.codec.coding.{name}", value)
     assert Codec(model).compress(images, told) == one_pass
 
 
-CONDITIONS = {"for each": (3, 2, 5, 4), "a vector": (3, 2, 1, 1), "one for all": (1, 2, 1, 1), "a row": (1, 2, 1, 4)}
-
-
-@pytest.mark.parametrize("shape", CONDITIONS)
+@pytest.mark.parametrize("shape", [(3, 2, 5, 4), (3, 2, 1, 1), (1, 2, 1, 1), (1, 2, 1, 4)], ids=str)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_conditional(layer, shape):
     model = model_of(layer, 3, 5, condition_channels=2)
-    images, condition = images_of(model), 5 * torch.randn(CONDITIONS[shape], generator=torch.Generator().manual_seed(0))
+    images, condition = images_of(model), 5 * torch.randn(shape)
     codec = Codec(model)
     file = codec.compress(images, condition, batch_size=2)
     assert torch.equal(codec.decompress(file, condition, batch_size=1), images)
@@ -128,7 +122,7 @@ def test_conditional(layer, shape):
     "options",
     [
         {},
-        dict(image_channels=3, levels=256),
+        dict(colours=3, levels=256),
         dict(factor=3, small=dict(layer="diagonal")),
         dict(condition_channels=2),
         dict(levels=2, factor=4),
@@ -136,7 +130,7 @@ def test_conditional(layer, shape):
     ids=["gray", "RGB", "factor 3", "conditional", "binary"],
 )
 def test_multi_scale(options):
-    model = multiscale(**options)
+    model = model_of("multiscale-row", **dict(levels=5) | options)
     images = images_of(model, 5, 2 * model.factor, 3 * model.factor)
     condition = torch.randn(5, 2, 1, 1) if model.condition_channels else None
     file = round_trip(model, images, condition, batch_size=2, streams=2)
@@ -158,7 +152,7 @@ def test_images_of_several_sizes():
 
 
 def test_conditions_of_several_sizes():
-    model = model_of("cnn", condition_channels=2)
+    model = model_of("pixelcnn", condition_channels=2)
     groups = [images_of(model, 2, 5, 4), images_of(model, 1, 3, 9)]
     conditions = [torch.randn(2, 2, 5, 4), torch.randn(1, 2, 1, 1)]
     file = model.compress(groups, conditions)
@@ -167,27 +161,25 @@ def test_conditions_of_several_sizes():
         model.compress(groups, [conditions[0]] * 3)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("threads", [1, 3], indirect=True)
-def test_streams_of_few_images_are_decoded_together(threads):
-    model = model_of("row", 3, 5)
-    images, codec = images_of(model, 150, 2, 3), Codec(model)
-    assert torch.equal(codec.decompress(codec.compress(images, streams=40), batch_size=150), images)
-
-
 @pytest.mark.parametrize("backend", ["auto", "reference"])
-@pytest.mark.parametrize("n,streams", [(7, 1), (7, 3), (7, 7), (7, 50), (64, 1), (65, 1), (129, 1), (200, 3), (66, 2)])
-def test_streams_and_blocks_of_images(n, streams, backend):
-    """A stream of more images than are decoded together, and streams of unlike numbers of blocks."""
-    model = model_of("cnn", 3, 5, backend=backend)
+@pytest.mark.parametrize(
+    ("n", "streams"),
+    [(7, 1), (7, 3), (7, 7), (7, 50), (64, 1), (65, 1), (129, 1), (200, 3), (66, 2), (150, 40)],
+)
+def test_streams_and_blocks_of_images(n, streams, backend, threads):
+    """Streams have more images than are decoded together, differ in blocks, or are many with few images each."""
+    model = model_of("pixelcnn", 3, 5, backend=backend)
     images = images_of(model, n, 2, 3)
     codec = Codec(model)
     file = codec.compress(images, streams=streams, batch_size=50)
-    assert torch.equal(codec.decompress(file, batch_size=3 if n == 7 else 64), images)
+    assert torch.equal(codec.decompress(file, batch_size={7: 3, 150: 150}.get(n, 64)), images)
     assert len(file) <= ideal_bytes(model, images) * 1.001 + 27 + 2 * min(streams, n)
 
 
 def test_a_stream_of_about_8_kib_each():
-    model = model_of("cnn", 3, 256, hidden_channels=3, num_layers=1, head_channels=3)
+    model = model_of("pixelcnn", 3, 256, hidden_channels=3, num_layers=1, head_channels=3)
     images = images_of(model, 22, 24, 24)
     codec = Codec(model)
     file = codec.compress(images)
@@ -205,7 +197,7 @@ def test_a_stream_takes_less_than_so_much_memory(monkeypatch):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_bits_are_the_likelihood(layer):
-    model = model_of(layer, 3, 17, scale=3)
+    model = model_of(layer, 3, 17)
     images = images_of(model, 5)
     bits = Codec(model).bits(images, batch_size=2)
     with torch.no_grad():
@@ -215,8 +207,7 @@ def test_bits_are_the_likelihood(layer):
 
 
 def test_images_that_are_impossible():
-    """To the model: every value takes 24 bits."""
-    model = model_of("cnn", 1, 5)
+    model = model_of("pixelcnn", 1, 5)
     with torch.no_grad():
         model.head[-1].weight.zero_()
         model.head[-1].bias.copy_(torch.tensor([200.0, -200, -200, -200, -200]))
@@ -237,46 +228,40 @@ def test_a_codec_is_of_the_model_as_it_was():
         model.decompress(file)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
-def test_dtypes_of_the_model(dtype):
-    model = model_of().to(dtype)
-    round_trip(model, images_of(model))
-
-
 def test_inside_autocast_and_grad():
-    model = model_of("cnn")
+    model = model_of("pixelcnn")
     with torch.autocast("cpu"):
         round_trip(model, images_of(model))
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
 
 
+def progress_of(call, *arguments, **options):
+    seen = []
+    call(*arguments, progress=lambda *at: seen.append(at), **options)
+    return seen
+
+
 def test_progress():
     model = model_of()
-    images, seen = images_of(model, 5), []
-    codec = Codec(model)
-    file = codec.compress(images, batch_size=2, progress=lambda *at: seen.append(at))
-    codec.decompress(file, progress=lambda *at: seen.append(at))
-    first, second = seen[:15], seen[15:]
-    assert first == [(n, 25) for n in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21, 22, 23, 24, 25)]
-    assert second == [(n, 25) for n in (5, 10, 15, 20, 25)]
+    images, codec = images_of(model, 5), Codec(model)
+    rows = [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21, 22, 23, 24, 25]
+    assert progress_of(codec.compress, images, batch_size=2) == [(n, 25) for n in rows]
+    assert progress_of(codec.decompress, codec.compress(images)) == [(n, 25) for n in (5, 10, 15, 20, 25)]
 
 
 def test_progress_over_the_networks_of_a_model():
-    """Their rows one after the other, in proportion: 3 images of 2 + 4 rows are 12 of images."""
-    seen = []
-    model = multiscale()
-    model.compress(images_of(model, 3, 4, 2), progress=lambda *at: seen.append(at))
-    assert seen == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
+    """The networks' rows follow each other, in proportion: 3 images of 2 + 4 rows count as 12 rows of images."""
+    model = model_of("multiscale-row")
+    assert progress_of(model.compress, images_of(model, 3, 4, 2)) == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
 
 
-@pytest.mark.parametrize("make", [model_of, lambda: model_of("cnn"), multiscale], ids=["rnn", "cnn", "multi-scale"])
-def test_progress_of_no_images(make):
-    """They have no rows; those of another size do."""
-    seen, model = [], make()
+@pytest.mark.parametrize("layer", ["diagonal", "pixelcnn", "multiscale-row"])
+def test_images_of_one_size_are_none(layer):
+    model = model_of(layer)
     groups = [images_of(model, n, 2, 2) for n in (0, 3)]
-    file = model.compress(groups, progress=lambda *at: seen.append(at))
+    seen = progress_of(model.compress, groups)
     assert seen[-1] == (6, 6) and all(rows == 6 for _, rows in seen)
-    assert all(map(torch.equal, Codec(model).decompress_groups(file), groups))
+    assert all(map(torch.equal, Codec(model).decompress_groups(model.compress(groups)), groups))
 
 
 def test_progress_may_stop_it():
@@ -322,8 +307,8 @@ def test_wrong_arguments(call, arguments, error, message):
 NEEDING = {
     "one size": (model_of, [(7, 5, 4)]),
     "several sizes": (lambda: model_of("row", 3, 17), [(2, 5, 4), (70, 2, 3), (1, 3, 9), (0, 8, 8), (3, 6, 6)]),
-    "a pass": (lambda: model_of("cnn", 1, 5), [(5, 6, 7)]),
-    "multi-scale": (multiscale, [(3, 4, 6), (1, 8, 2)]),
+    "a pass": (lambda: model_of("pixelcnn", 1, 5), [(5, 6, 7)]),
+    "multi-scale": (lambda: model_of("multiscale-row"), [(3, 4, 6), (1, 8, 2)]),
     "conditional": (lambda: model_of(condition_channels=2), [(4, 5, 4)]),
     "no images": (model_of, [(0, 6, 9)]),
 }
@@ -332,7 +317,6 @@ NEEDING = {
 @pytest.mark.parametrize("kind", NEEDING)
 @pytest.mark.parametrize("streams", [1, 3])
 def test_just_the_memory_that_is_needed(kind, streams):
-    """As the sentence of a file that is too large says it; a number less is too little."""
     make, sizes = NEEDING[kind]
     model = make()
     groups = [images_of(model, *size) for size in sizes]
@@ -349,7 +333,7 @@ def test_just_the_memory_that_is_needed(kind, streams):
 
 
 def test_a_file_that_is_too_large_says_of_what():
-    model = model_of("cnn")
+    model = model_of("pixelcnn")
     for count, expected in (
         (1, "1 image of 1x1, which"),
         (3, "1 image of 1x1, 2 images of 1x2, 3 images of 1x3, which"),
@@ -362,15 +346,15 @@ def test_a_file_that_is_too_large_says_of_what():
 
 
 def test_another_device_is_left_alone():
-    """The meta device in place of a GPU: what it holds cannot be copied."""
+    """The meta device stands for a GPU. Its tensors cannot be copied."""
     model, copied = model_of().to("meta"), "coding runs on the CPU: the model is copied there from meta"
     with pytest.warns(UserWarning, match=copied), pytest.raises(ValueError, match="got a meta tensor, first.weight"):
         Codec(model)
 
 
 def test_encoding_keeps_what_is_known():
-    """Of a multi-scale model's large image: its values there are in the small one's streams."""
-    model = model_of("cnn", 1, 5)
+    """A multi-scale model's large image has these values in the small image's streams."""
+    model = model_of("pixelcnn", 1, 5)
     codec, images = Codec(model), images_of(model)
     encoding = Encoding(PROFILES[0], codec._recordings)
     known = torch.zeros(images.shape, dtype=torch.bool)

@@ -14,19 +14,19 @@ import torch
 from pixelrnn_ext.codec import Codec
 from pixelrnn_ext.operators import library
 
-from .examples import images_of, model_of, multiscale
+from .examples import images_of, model_of
 
 DOWN, UP, ZERO = (0x400, 0x800, 0xC00) if platform.machine() == "x86_64" else (0x800000, 0x400000, 0xC00000)
 ENVIRONMENTS = {"down": (DOWN, False), "up": (UP, False), "zero": (ZERO, False), "flush": (0, True)}
 MATHS = ctypes.CDLL(None)
 REFUSED = "files cannot be coded here: expected every thread to round to the nearest number and to keep subnormal"
-# (model of a backend, size of its images). The CNN's images are so large that all threads compute a part of a pass.
+# (model, its options, size of the images). The CNN's images are so large that all threads compute a part of a pass.
 MODELS = {
-    "row": (lambda **backend: model_of("row", 3, 17, **backend), (3, 3, 5)),
-    "diagonal": (lambda **backend: model_of("diagonal", 1, 5, **backend), (3, 3, 5)),
-    "cnn": (lambda **backend: model_of("cnn", 1, 5, hidden_channels=32, **backend), (64, 4, 8)),
-    "conditional": (lambda **backend: model_of("row", condition_channels=2, **backend), (3, 3, 5)),
-    "multi-scale": (lambda **backend: multiscale(levels=256, **backend), (3, 4, 6)),
+    "row": ("row", dict(colours=3, levels=17), (3, 3, 5)),
+    "diagonal": ("diagonal", dict(levels=5), (3, 3, 5)),
+    "cnn": ("pixelcnn", dict(levels=5, hidden_channels=32), (64, 4, 8)),
+    "conditional": ("row", dict(condition_channels=2), (3, 3, 5)),
+    "multi-scale": ("multiscale-row", dict(levels=256), (3, 4, 6)),
 }
 each_model = pytest.mark.parametrize("name", MODELS)
 each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
@@ -41,7 +41,7 @@ def sums():
 
 @contextmanager
 def environment(name):
-    """Sets the environment of the calling thread. It has to be the same at the end."""
+    """Sets the environment of the calling thread, and asserts that it is the same at the end."""
     direction, flush = ENVIRONMENTS[name]
     assert MATHS.fesetround(direction) == 0 and torch.set_flush_denormal(flush) in (True, not flush)
     before = sums()
@@ -55,9 +55,9 @@ def environment(name):
 
 @cache
 def coding(name, backend):
-    """Returns functions that code, and what they return in the default environment."""
-    make, size = MODELS[name]
-    model = make(backend=backend)
+    """Returns functions that code, each with its result in the default environment."""
+    layer, options, size = MODELS[name]
+    model = model_of(layer, backend=backend, **options)
     images = images_of(model, *size)
     condition = 5 * torch.randn(3, 2, 3, 5) if model.condition_channels else None
     codec = Codec(model)
@@ -111,7 +111,6 @@ def test_an_environment_of_the_other_threads(name, backend):
 @each_backend
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_an_environment_that_changes_during_a_call(backend, threads):
-    """The last report of progress changes it."""
     for call in coding("row", backend):
         try:
             check(backend, [call], progress=lambda done, rows: MATHS.fesetround(UP if done == rows else 0))

@@ -5,18 +5,17 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.checks import native
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.grid import Grid
 from pixelrnn_ext.incremental.native import NativeRow
 from pixelrnn_ext.incremental.range_coder import PRECISION, cumulative
 from pixelrnn_ext.incremental.rows import Rows
 from pixelrnn_ext.incremental.steps import CellStep, Encode
-from pixelrnn_ext.operators import library
 
 from . import functions
 
-pytestmark = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
-
+pytestmark = native
 COLUMNS, HIDDEN = 64, 16
 UNIT = 2.0**-functions.BITS
 WHOLE = 2**PRECISION
@@ -27,7 +26,7 @@ def on_grid(images, columns=COLUMNS):
 
 
 def run_cell(gates, carried):
-    """c and h of all arguments at once, each a number or (arguments,): gates i, f, g, o and the c before."""
+    """Returns c and h of all arguments at once. The gates i, f, g, o and the c before are numbers or (arguments,)."""
     count = max(value.numel() for value in (*gates, carried))
     rows = on_grid(-(-count // (COLUMNS * HIDDEN)))
 
@@ -64,7 +63,6 @@ def test_the_cell_s_functions_are_correctly_rounded(instruction_set, place):
 
 
 def test_probabilities_are_those_of_the_correctly_rounded_exponential(instruction_set):
-    """Of two symbols, each once the likelier one."""
     k = np.arange(functions.COUNT["exp"] + 1000)
     weights, x = functions.exp(k), torch.from_numpy(k * UNIT)
     for first in (0, 1):

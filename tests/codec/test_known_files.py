@@ -62,7 +62,6 @@ OTHER_LIBRARIES = {
 @pytest.mark.sweep
 @pytest.mark.parametrize("variables", OTHER_LIBRARIES.values(), ids=OTHER_LIBRARIES)
 def test_other_paths_of_the_libraries(variables, tmp_path):
-    """Known files are the same, and torch's functions are those of functions.py."""
     chosen = "a_known_file_is or (test_torch and contiguous and 1)"
     child.run_tests(Path(__file__).parent, chosen, tmp_path, variables | {"OMP_NUM_THREADS": "1"})
 

@@ -7,12 +7,11 @@ from pixelrnn_ext.codec import Codec, self_check
 from pixelrnn_ext.incremental.grid import PROFILES
 
 from . import functions
-from .examples import multiscale
+from .examples import model_of
 
 
 @pytest.mark.parametrize("name", functions.COUNT)
 def test_the_values_nearest_to_a_tie_are_checked(name):
-    """The table has the 32 inputs that a wrong digit would change first, with their values by integers alone."""
     values, _ = functions.rounded(name)
     nearest = [k for k in functions.nearest_to_ties(name, 33) if k][:32]
     assert self_check.NEAREST[name] == {k: values[k] for k in nearest}
@@ -20,7 +19,6 @@ def test_the_values_nearest_to_a_tie_are_checked(name):
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "exp"])
 def test_a_function_with_errors_is_noticed(name, monkeypatch):
-    """As of a libm with nine right digits."""
     exact = getattr(torch, name)
     self_check.check.cache_clear()
     for where in (torch, torch.Tensor):
@@ -39,5 +37,5 @@ def test_a_product_in_fewer_bits_is_noticed(monkeypatch):
 def test_every_network_is_checked(monkeypatch):
     checked = []
     monkeypatch.setattr(self_check, "check", lambda backend, grid: checked.append(backend))
-    Codec(multiscale(small=dict(backend="reference")))
+    Codec(model_of("multiscale-row", small=dict(backend="reference")))
     assert {"auto", "reference"} <= set(checked)

@@ -4,6 +4,8 @@ of pixelrnn_ext: no skewing, no convolution, no masks module.
 Rows of a weight are blocks of ``hidden``, one for each gate, in the order of GATES.
 """
 
+import itertools
+
 import torch
 
 GATES = {
@@ -23,19 +25,19 @@ def colour(channel, channels, image_channels):
     return next(g for g, members in enumerate(groups) if channel in members)
 
 
-def masked(weight_ih, mask_type, image_channels):
-    """weight_ih (4 * hidden, in, 1, k) with zeros where the mask forbids."""
-    gates, channels, _, kernel = weight_ih.shape
+def masked(weight, mask_type, image_channels, gates=1):
+    """weight (gates * units, in, height, width) with zeros where the mask forbids."""
     if mask_type is None:
-        return weight_ih
-    alive = torch.zeros_like(weight_ih)
-    for out in range(gates):
-        for inp in range(channels):
-            unit = colour(out % (gates // 4), gates // 4, image_channels)
-            source = colour(inp, channels, image_channels)
-            alive[out, inp, 0, : kernel // 2] = 1
-            alive[out, inp, 0, kernel // 2] = source < unit or (mask_type == "B" and source == unit)
-    return weight_ih * alive
+        return weight
+    outputs, channels, height, width = weight.shape
+    alive = torch.zeros_like(weight)
+    alive[:, :, : height // 2] = 1
+    alive[:, :, height // 2, : width // 2] = 1
+    for out, inp in itertools.product(range(outputs), range(channels)):
+        unit = colour(out % (outputs // gates), outputs // gates, image_channels)
+        source = colour(inp, channels, image_channels)
+        alive[out, inp, height // 2, width // 2] = source < unit or (mask_type == "B" and source == unit)
+    return weight * alive
 
 
 def step(cell, z, c_up, c_left, is_first_row, peephole):
@@ -109,7 +111,7 @@ def layer(module, x, gate_bias=None, sizes=None):
         names = "weight_ih", "weight_hh", "bias", "h0", "c0", "peephole"
         weight_ih, *others = (parameters.get(name + suffix) for name in names)
         if name != "LSTM2d":
-            weight_ih = masked(weight_ih, module.mask_type, module.image_channels)
+            weight_ih = masked(weight_ih, module.mask_type, module.image_channels, gates=4)
         added = None if gate_bias is None else gate_bias.chunk(len(corners), 1)[k].flip(axes)
         maps.append(scan(x.flip(axes), added, weight_ih, *others, cell=cell, is_row=name == "RowLSTM").flip(axes))
     if merge == "shift":

@@ -1,6 +1,5 @@
 """The models and their sampling on a GPU, where a pixel is a captured CUDA graph."""
 
-import os
 import subprocess
 import sys
 
@@ -8,9 +7,10 @@ import pytest
 import torch
 
 import pixelrnn_ext as px
+from helpers import child
 from helpers.checks import assert_close
 from helpers.gpu import _strict_products, skip_without_a_gpu  # noqa: F401
-from helpers.random_models import MODELS, generator, make
+from helpers.models import WIRED_MODELS, generator, make_model, random_images
 from pixelrnn_ext.operators.masked_conv import gpu_tiles as tiles
 
 skip_without_a_gpu(kernels=False)
@@ -19,19 +19,19 @@ pytestmark = pytest.mark.cuda
 
 @pytest.mark.parametrize(("dtype", "ratio"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["fp64", "fp32"])
 @pytest.mark.parametrize("colours", ["gray", "rgb"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WIRED_MODELS)
 def test_incremental_logits(name, colours, dtype, ratio):
-    model = make(name, colours, dtype, condition_channels=2).cuda()
-    images = torch.randint(model.levels, (3, model.image_channels, 4, 6), device="cuda")
+    model = make_model(name, colours, dtype, condition_channels=2).cuda()
+    images = random_images(model, 3).cuda()
     condition = torch.randn(3, 2, 1, 1, device="cuda", dtype=dtype)
     with torch.no_grad():
         full = model(images, condition)
     assert_close("logits", full, model.incremental_logits(images, condition), ratio)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WIRED_MODELS)
 def test_a_gpu_draws_what_a_cpu_draws(name):
-    model = make(name, "rgb")
+    model = make_model(name, "rgb")
     expected = model.sample(3, (3, 4, 6), generator=generator())
     images = model.cuda().sample(3, (3, 4, 6), generator=generator())
     assert images.is_cuda
@@ -40,7 +40,7 @@ def test_a_gpu_draws_what_a_cpu_draws(name):
 
 @pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
 def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
-    """Its kernels are compiled and loaded, and nothing is timed, meanwhile; other captures go on as before."""
+    """During the capture kernels are compiled and loaded, and nothing is timed. Other captures go on as before."""
     torch.use_deterministic_algorithms(False)
     monkeypatch.setattr(tiles, "MEASURED", measured)
     channels = 37 + measured  # of no other test
@@ -67,7 +67,7 @@ def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch
 
 
 def test_a_convolution_has_the_same_bits_in_another_process():
-    """What is resumed goes on to the bit: no tile is chosen by time."""
+    """A resumed training goes on to the bit, since no tile is chosen by time."""
     command = """if True:
         import hashlib, torch, pixelrnn_ext as px
         torch.manual_seed(0)
@@ -76,18 +76,17 @@ def test_a_convolution_has_the_same_bits_in_another_process():
         results = y, *torch.autograd.grad(y.square().sum(), [x, *conv.parameters()])
         print(hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in results)).hexdigest())
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PIXELRNN_TUNE_TILES"}
+    environment = child.environment(without=["PIXELRNN_TUNE_TILES"])
     options = dict(env=environment, capture_output=True, text=True, check=True)
     first, second = (subprocess.run([sys.executable, "-c", command], **options).stdout for _ in range(2))
     assert first and first == second
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WIRED_MODELS)
 def test_a_training_step_is_captured(name):
-    """Nothing waits for the GPU where the caller has checked the images."""
     torch.use_deterministic_algorithms(False)
-    model = make(name, "rgb", torch.float32, condition_channels=2).cuda()
-    images = torch.randint(model.levels, (2, 3, 4, 6), device="cuda")
+    model = make_model(name, "rgb", torch.float32, condition_channels=2).cuda()
+    images = random_images(model).cuda()
     condition = torch.randn(2, 2, 1, 1, device="cuda")
 
     def step():

@@ -1,22 +1,16 @@
 """Likelihoods: of values given logits, and of whole images given models."""
 
-import itertools
 import math
 
 import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical
 
-from helpers.checks import MODELS, make_model, random_images
+from helpers.models import COLOURS, MODELS, all_images, make_model, random_images
 from pixelrnn_ext import likelihood
 
 ONE = 1 - 2.0**-53  # the largest uniform number
 INF = math.inf
-
-
-def all_images(levels, colours, height, width):
-    values = itertools.product(range(levels), repeat=colours * height * width)
-    return torch.tensor(list(values)).view(-1, colours, height, width)
 
 
 def random_logits(levels, dtype=torch.float64):
@@ -74,12 +68,10 @@ def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wir
     assert abs(log_prob.exp().sum().item() - 1) <= 1e-10
 
 
-@pytest.mark.parametrize(
-    "sizes", [dict(image_channels=1, levels=2), dict(image_channels=3, levels=5)], ids=["binary", "rgb"]
-)
+@pytest.mark.parametrize("colours", COLOURS)
 @pytest.mark.parametrize("name", MODELS)
-def test_log_prob_and_bits_per_dim_of_images(name, sizes):
-    model = make_model(name, **sizes)
+def test_log_prob_and_bits_per_dim_of_images(name, colours):
+    model = make_model(name, colours)
     images = random_images(model, 3)
     log_prob = model.log_prob(images)
     expected = independent_log_prob(model(images), images).sum((1, 2, 3))
@@ -93,9 +85,8 @@ def test_log_prob_and_bits_per_dim_of_images(name, sizes):
 @pytest.mark.parametrize("colours", [1, 3], ids=["gray", "rgb"])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_metric_before_and_after_learning_constant_images(name, colours):
-    """Of 256 levels an untrained model knows nothing, and one that was told nothing but constant images almost all."""
-    sizes = dict(hidden_channels=8, num_layers=1, head_channels=16)
-    model = make_model(name, torch.float32, levels=256, image_channels=colours, **sizes)
+    sizes = dict(hidden_channels=8, num_layers=1, head_channels=16, large=())
+    model = make_model(name, dtype=torch.float32, levels=256, image_channels=colours, **sizes)
     assert model.bits_per_dim(random_images(model, 8)).item() == pytest.approx(8, rel=0.03)
     images = torch.full((1, colours, 2, 4), 200)
     optimiser = torch.optim.Adam(model.parameters(), 0.05)
@@ -134,7 +125,7 @@ def test_draw_at_the_steps_of_the_distribution(logits, uniform, value):
 @pytest.mark.parametrize("temperature", [0.5, 1, 2])
 @pytest.mark.parametrize("levels", [2, 3, 256])
 def test_draw_has_the_frequencies_of_the_distribution(levels, temperature):
-    """Of n equidistant numbers a value gets its probability's share, to one of them at either end."""
+    """Of n equidistant numbers a value gets its probability's share, but for one number at either end."""
     n = 20_000
     logits = torch.randn(likelihood.logit_channels(levels))
     values = likelihood.draw(logits.expand(n, -1), (torch.arange(n, dtype=torch.float64) + 0.5) / n, temperature)

@@ -1,7 +1,6 @@
 """The models as modules: their wiring, conditions, backends, configurations and errors."""
 
 import copy
-import itertools
 import json
 import pickle
 import time
@@ -13,15 +12,13 @@ import torch.nn.functional as F
 
 import pixelrnn_ext as px
 from helpers import oracle
-from helpers.checks import MODELS, make_model, random_images
 from helpers.covering import swept
-from helpers.oracle import colour
+from helpers.models import COLOURS, MODELS, SIZES, make_model, random_images
 from pixelrnn_ext import models
 from pixelrnn_ext.operators import operands
 
-RGB = dict(image_channels=3, levels=5)
 each_model = pytest.mark.parametrize("name", MODELS)
-each_colours = pytest.mark.parametrize("colours", [pytest.param({}, id="gray"), pytest.param(RGB, id="rgb")])
+each_colours = pytest.mark.parametrize("colours", COLOURS)
 
 
 def random_condition(model, n=2, height=4, width=6):
@@ -30,16 +27,8 @@ def random_condition(model, n=2, height=4, width=6):
 
 
 def masked_conv(x, module, mask_type):
-    """A convolution whose weight is masked element by element."""
-    weight, colours = module.weight.detach().clone(), module.image_channels
-    out, inp, height, width = weight.shape
-    weight[:, :, height // 2, width // 2 + 1 :] = 0
-    weight[:, :, height // 2 + 1 :] = 0
-    units, sources = ([colour(i, count, colours) for i in range(count)] for count in (out, inp))
-    for i, j in itertools.product(range(out), range(inp)):
-        if sources[j] > units[i] or (sources[j] == units[i] and mask_type == "A"):
-            weight[i, j, height // 2, width // 2] = 0
-    return F.conv2d(x, weight, module.bias, padding=(height // 2, width // 2))
+    weight = oracle.masked(module.weight, mask_type, module.image_channels)
+    return F.conv2d(x, weight, module.bias, padding=[size // 2 for size in weight.shape[2:]])
 
 
 def by_hand(model, images, condition):
@@ -95,7 +84,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
         wiring = {key: value for key, value in wiring.items() if key != "initial_state"}
     if name == "multiscale-row":
         wiring = wiring | {"factor": 4}  # by two layers of upsampling
-    model = make_model(name, backend=backend, **colours, **wiring)
+    model = make_model(name, colours, backend=backend, **wiring)
     size = 1, 4, 8
     images, condition = random_images(model, *size), random_condition(model, *size)
     expected = (by_hand_multiscale if name.startswith("multiscale") else by_hand)(model, images, condition)
@@ -104,7 +93,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
 
 
 def reads(call):
-    """How often a call and its backward pass look at values of tensors on the host, which waits for a GPU."""
+    """Counts the host's reads of tensors' values in a call and its backward pass. A read waits for a GPU."""
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         call().sum().backward()
@@ -126,13 +115,13 @@ def test_values_are_looked_at_once_or_not_at_all(name, call):
 
 @each_model
 def test_any_size_dtype_and_batch(name):
-    model = make_model(name, **RGB)
+    model = make_model(name, "rgb")
     sizes = [(1, 2, 2), (2, 6, 4), (1, 2, 10), (0, 4, 4)]
     sizes += [] if name.startswith("multiscale") else [(2, 1, 1), (1, 5, 3)]
     for n, height, width in sizes:
         images = random_images(model, n, height, width)
         logits = model(images)
-        assert logits.shape == (n, 5, 3, height, width)
+        assert logits.shape == (n, 7, 3, height, width)
         assert model.log_prob(images).shape == (n,)
         assert model.bits_per_dim(images).isnan() == (n == 0)
         for dtype in (torch.uint8, torch.int8, torch.int32):
@@ -143,7 +132,7 @@ def test_any_size_dtype_and_batch(name):
 
 @each_model
 def test_condition_steers_and_broadcasts(name):
-    model = make_model(name, condition_channels=3, **RGB)
+    model = make_model(name, "rgb", condition_channels=3)
     images = random_images(model)
     logits = {}
     for n, size in [(1, (1, 1)), (2, (1, 1)), (2, (4, 1)), (2, (4, 6))]:
@@ -172,7 +161,7 @@ OPTIONS = dict(skip=True, residual=False, kernel_size=5, condition_channels=2)
 
 @each_model
 def test_configuration_round_trip(name):
-    model = make_model(name, **OPTIONS, **RGB)
+    model = make_model(name, "rgb", **OPTIONS)
     config = json.loads(json.dumps(models.to_config(model)))
     other = models.from_config(config).double()
     assert type(other) is type(model) and models.to_config(other) == config
@@ -208,8 +197,7 @@ def test_models_of_the_paper(name):
 
 
 def test_parameters():
-    sizes = dict(image_channels=3, levels=4, hidden_channels=5, num_layers=1, head_channels=7)
-    sizes |= dict(kernel_size=5, skip=True, condition_channels=2)
+    sizes = SIZES | dict(image_channels=3, levels=4, num_layers=1, kernel_size=5, skip=True, condition_channels=2)
     shared = {
         "first": (10, 3, 7, 7),
         "blocks.0.output": (10, 5, 1, 1),
@@ -241,8 +229,7 @@ def test_parameters():
 
 @pytest.mark.parametrize("name", ["multiscale-diagonal", *swept("pixelcnn", "row", "diagonal")])
 def test_compiles_without_a_graph_break(name):
-    """And every parameter has a gradient."""
-    model = make_model(name, num_layers=1, skip=True, condition_channels=2, **RGB)
+    model = make_model(name, "rgb", num_layers=1, skip=True, condition_channels=2)
     images, condition = random_images(model), random_condition(model)
     torch._dynamo.reset()
     loss = torch.compile(model.bits_per_dim, fullgraph=True, backend="aot_eager")(images, condition)
@@ -252,7 +239,7 @@ def test_compiles_without_a_graph_break(name):
 
 @each_model
 def test_autocast(name):
-    model = make_model(name, torch.float32, condition_channels=2, **RGB)
+    model = make_model(name, "rgb", torch.float32, condition_channels=2)
     images, condition = random_images(model), random_condition(model).float()
     expected = model(images, condition)
     with torch.autocast("cpu", torch.bfloat16):
@@ -295,7 +282,7 @@ def test_wrong_images(name, images, error, message):
 @pytest.mark.parametrize("call", ["log_prob", "compress", "sample"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
 def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
-    """No work is done for each of its pixels: 50000 x 50000 of them took half a minute."""
+    """Work for each of the 50000 x 50000 pixels would take half a minute."""
     monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
     model = make_model("pixelcnn", condition_channels=1)
     images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
@@ -350,8 +337,8 @@ def test_a_condition_that_the_model_does_not_take(name):
 @each_colours
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_maps_stay_in_channels_last(name, colours):
-    """In which the kernels compute: else every layer copies its input."""
-    model, formats = make_model(name, **colours), []
+    """Otherwise every layer copies its input."""
+    model, formats = make_model(name, colours), []
     for layer in model.modules():
         if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):
             layer.register_forward_hook(
@@ -412,10 +399,7 @@ def test_wrong_arguments_of_one_model(name, options, error, message):
 @pytest.mark.parametrize("make", [px.PixelRNN, px.MultiScalePixelRNN])
 def test_wrong_layer(make):
     with pytest.raises(ValueError, match="expected layer to be 'row' or 'diagonal', got 'x'"):
-        make("x", image_channels=1, levels=2, hidden_channels=5, num_layers=1, head_channels=7)
-
-
-SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=1, head_channels=7)
+        make("x", **SIZES)
 
 
 @pytest.mark.parametrize(
@@ -445,8 +429,7 @@ def test_unknown_name():
 
 
 @pytest.mark.parametrize(("levels", "head"), [(2, 32), (256, 1024)])
-@pytest.mark.parametrize("make", [px.PixelCNN, partial(px.PixelRNN, "row"), partial(px.MultiScalePixelRNN, "row")])
-def test_head_channels_by_default(make, levels, head):
-    """Those of table 1, and the configuration says them."""
-    model = make(image_channels=1, levels=levels, hidden_channels=2, num_layers=1)
+@each_model
+def test_head_channels_by_default_are_those_of_table_1(name, levels, head):
+    model = MODELS[name](image_channels=1, levels=levels, hidden_channels=2, num_layers=1)
     assert model.head_channels == px.models.to_config(model)["head_channels"] == head

@@ -30,7 +30,7 @@ def test_the_folder_holds_the_models_a_table_and_a_card():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pretrained_model_is_the_checkpoint_of_its_name(name, monkeypatch):
-    """Which it reads where safetensors is not installed, too."""
+    """It is read without safetensors."""
     path = trained.FOLDER / f"{name}.safetensors"
     tensors, _ = checkpoint.load(path)
     expected, facts = checkpoint.load_model(name)
@@ -134,7 +134,6 @@ def test_a_pretrained_model_is_not_replaced_unasked(capsys, tmp_path, monkeypatc
 
 
 def test_make_says_what_it_needs(monkeypatch):
-    """A package that was not built in place."""
     check = re.search(r"^pretrained:\n\t(python .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     monkeypatch.setattr(library, "_why_no_native", "no")
     python, option, program = shlex.split(check)

@@ -1,7 +1,6 @@
 """Sampling, coding and ``forward`` are of one model, whatever hooks, parametrisations and wrappers its modules have."""
 
 import copy
-import itertools
 import math
 import re
 
@@ -17,17 +16,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import pixelrnn_ext as px
-from helpers.random_models import generator, make
+from helpers.models import SIZES, all_images, generator, make_model
 from pixelrnn_ext import sampling
 from pixelrnn_ext.codec import Codec
 
-SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
-IMAGES = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(-1, 1, 2, 2)
+IMAGES = all_images()
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
 
 
 def model_of(kind, **options):
-    return make("pixelcnn" if kind == "cnn" else kind, dtype=torch.float32, **options).eval()
+    return make_model(kind, dtype=torch.float32, **options).eval()
 
 
 class Doubled(nn.Module):
@@ -41,7 +39,6 @@ def recurrent_weight(model):
 
 
 def on_weights(function):
-    """Changes a weight of a layer and a weight of the head."""
 
     def change(model):
         function(*recurrent_weight(model))
@@ -96,7 +93,7 @@ VIEWS = {
 
 
 def check(model):
-    """Logits, samples, bits and files of all images of 2x2 pixels."""
+    """Compares logits, samples, bits and files of all images of 2x2 pixels."""
     with torch.no_grad():
         expected = model(IMAGES)
         log_prob = model.log_prob(IMAGES)
@@ -116,7 +113,7 @@ def check(model):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change(change):
-    model = model_of("cnn" if "block" in change else "diagonal")
+    model = model_of("pixelcnn" if "block" in change else "diagonal")
     CHANGES[change](model)
     check(model)
 
@@ -124,7 +121,7 @@ def test_a_change(change):
 @pytest.mark.sweep
 @settings(max_examples=40)
 @given(
-    st.sampled_from(["cnn", "row", "diagonal"]),
+    st.sampled_from(["pixelcnn", "row", "diagonal"]),
     st.sets(st.sampled_from(sorted(CHANGES)), min_size=2, max_size=4),
     st.sampled_from(sorted(VIEWS)),
 )
@@ -144,7 +141,7 @@ def test_changes_together(kind, changes, view):
 
 @pytest.mark.sweep
 def test_a_compiled_function_that_samples():
-    model = model_of("cnn")
+    model = model_of("pixelcnn")
 
     def draw(model):
         return model.sample(2, (1, 2, 2), generator=generator())
@@ -154,7 +151,9 @@ def test_a_compiled_function_that_samples():
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
     """Only a pre-hook of the older weight_norm makes the weight of the loaded parameters."""
-    trained, model = (nn.utils.weight_norm(m.head[-1]) and m for m in (model_of("cnn"), px.PixelCNN(**SIZES).eval()))
+    trained, model = (
+        nn.utils.weight_norm(m.head[-1]) and m for m in (model_of("pixelcnn"), px.PixelCNN(**SIZES).eval())
+    )
     model.load_state_dict(trained.state_dict())
     assert torch.equal(model.incremental_logits(IMAGES), trained.incremental_logits(IMAGES))
     assert Codec(model).fingerprint == Codec(trained).fingerprint
@@ -163,7 +162,7 @@ def test_a_state_dict_that_is_loaded_is_drawn_from():
 def test_models_that_are_pruned_otherwise_have_other_fingerprints():
     pruned = []
     for amount in (0.3, 0.6):
-        model = model_of("cnn")
+        model = model_of("pixelcnn")
         prune.l1_unstructured(model.head[-1], "weight", amount=amount)
         pruned.append(model)
     first, second = (Codec(model).fingerprint for model in pruned)
@@ -183,7 +182,7 @@ def test_a_parametrised_model_is_coded_as_the_plain_one():
 
 @pytest.mark.covering(1)
 @pytest.mark.parametrize("wrap", sorted(EXCLUSIVE[1] | EXCLUSIVE[2]))
-@pytest.mark.parametrize("kind", ["cnn", "row"])
+@pytest.mark.parametrize("kind", ["pixelcnn", "row"])
 def test_a_file_of_a_wrapped_model_is_one_of_the_plain_model(kind, wrap):
     plain, wrapped = model_of(kind), model_of(kind)
     CHANGES[wrap](wrapped)
@@ -193,7 +192,7 @@ def test_a_file_of_a_wrapped_model_is_one_of_the_plain_model(kind, wrap):
 
 
 def test_later_hooks_are_none_of_a_codec():
-    model = model_of("cnn")
+    model = model_of("pixelcnn")
     codec = Codec(model)
     file = codec.compress(IMAGES)
     model.first.register_forward_hook(lambda module, inputs, output: output.relu())
@@ -204,7 +203,7 @@ def test_later_hooks_are_none_of_a_codec():
             model.sample(1, (1, 2, 2))
     finally:
         handle.remove()
-    assert not torch.equal(model.incremental_logits(IMAGES), model_of("cnn").incremental_logits(IMAGES))
+    assert not torch.equal(model.incremental_logits(IMAGES), model_of("pixelcnn").incremental_logits(IMAGES))
 
 
 def doubling(module, inputs, output):
@@ -281,7 +280,7 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
 
 def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
     """A codec computes with a copy, whose modules the hook does not know."""
-    model = model_of("cnn")
+    model = model_of("pixelcnn")
     known = model.blocks[0].output
     model.blocks[0].output.register_forward_hook(lambda module, _, output: output.relu() if module is known else None)
     with torch.no_grad():
@@ -334,7 +333,7 @@ def test_a_mode_that_makes_tensors_elsewhere_does_not_reach_sampling_and_coding(
 def test_the_module_of_ddp_and_a_sharded_model(tmp_path):
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
-        wrapped, sharded = DistributedDataParallel(model_of("cnn")), model_of("cnn")
+        wrapped, sharded = DistributedDataParallel(model_of("pixelcnn")), model_of("pixelcnn")
         wrapped(IMAGES).sum().backward()
         assert torch.equal(wrapped.module.decompress(wrapped.module.compress(IMAGES)), IMAGES)
         assert wrapped.module.sample(1, (1, 2, 2)).shape == (1, 1, 2, 2)

@@ -2,14 +2,13 @@
 right distribution."""
 
 import copy
-import itertools
 import re
 
 import pytest
 import torch
 
-from helpers.checks import assert_close
-from helpers.random_models import COLOURS, MODELS, generator, make
+from helpers.checks import assert_close, native
+from helpers.models import COLOURS, WIRED_MODELS, all_images, generator, make_model, random_images
 from pixelrnn_ext import likelihood, sampling
 from pixelrnn_ext.incremental.eager import EagerRow
 from pixelrnn_ext.incremental.native import NativeRow
@@ -18,7 +17,6 @@ from pixelrnn_ext.incremental.steps import Draw
 from pixelrnn_ext.operators import columns, library
 
 BACKENDS = ["auto", "reference"]
-native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(library.why_no_native()))
 
 # Relative to the logits computed in float64. The layers in a row sum about 1000 products, which in float32 errs by
 # about sqrt(1000) units of rounding, 2^-24. 2e-6 is 34 units.
@@ -47,14 +45,13 @@ def drawn_by(sampler, model, n, height, width, condition=None, temperature=1.0, 
 )
 @pytest.mark.parametrize("condition", [None, "label", "map"])
 @pytest.mark.parametrize("colours", COLOURS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WIRED_MODELS)
 def test_incremental_logits(name, colours, condition, height, width, backend):
-    """Teacher-forcing gives the logits of the full forward: batch 1 and 16, float64 and float32."""
     for dtype, n in ((torch.float64, 1), (torch.float64, 16), (torch.float32, 16)):
         if backend == "reference" and n == 16 and dtype == torch.float64:
             continue
-        model = make(name, colours, dtype, backend=backend, condition_channels=0 if condition is None else 3)
-        images = torch.randint(model.levels, (n, model.image_channels, height, width), generator=generator())
+        model = make_model(name, colours, dtype, backend=backend, condition_channels=0 if condition is None else 3)
+        images = random_images(model, n, height, width)
         size = {None: None, "label": (n, 3, 1, 1), "map": (n, 3, height, width)}[condition]
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
@@ -71,24 +68,23 @@ def heads(model):
 @pytest.mark.parametrize(
     ("dtype", "size", "hidden"),
     [
-        *((torch.float64, (2, 3, *size), 5) for size in [(1, 1), (1, 5), (5, 1), (9, 8)]),
+        *((torch.float64, (2, *size), 5) for size in [(1, 1), (1, 5), (5, 1), (9, 8)]),
         # More outputs than a block of packed weights, and no multiple of a vector.
-        *((torch.float32, (7, 3, 3, 4), hidden) for hidden in (16, 33, 70)),
+        *((torch.float32, (7, 3, 4), hidden) for hidden in (16, 33, 70)),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_incremental_logits_of_narrow_and_tall_images_and_of_wide_layers(name, dtype, size, hidden):
-    model = make(name, "rgb", dtype, hidden_channels=hidden, head_channels=2 * hidden)
-    images = torch.randint(model.levels, size)
+    model = make_model(name, "rgb", dtype, hidden_channels=hidden, head_channels=2 * hidden)
+    images = random_images(model, *size)
     assert_close("logits", full_logits(model, images), model.incremental_logits(images), RATIO[dtype])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_instruction_sets(instruction_set, threads, dtype):
-    """Every one gives the logits of the full forward, and the same bits with any number of threads."""
-    model = make("diagonal", "rgb", dtype, hidden_channels=21)
-    images = torch.randint(model.levels, (5, 3, 3, 4))
+    model = make_model("diagonal", "rgb", dtype, hidden_channels=21)
+    images = random_images(model, 5, 3, 4)
     got = model.incremental_logits(images)
     assert_close("logits", full_logits(model, images), got, RATIO[dtype])
     torch.set_num_threads(1)
@@ -96,26 +92,28 @@ def test_instruction_sets(instruction_set, threads, dtype):
         torch.testing.assert_close(model.incremental_logits(images), got, rtol=0, atol=1e-14)
 
 
+KNOWN = {
+    "upper half": (..., slice(2), slice(None)),
+    "box": (..., slice(1, 3), slice(2, 5)),
+    "one colour": (slice(None), 0),
+}
+
+
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("known", [None, "upper half", "box", "one colour"])
+@pytest.mark.parametrize("known", [None, *KNOWN])
 @pytest.mark.parametrize("colours", COLOURS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WIRED_MODELS)
 def test_all_samplers_draw_the_same_images(name, colours, known):
-    model = make(name, colours)
-    shape = 3, model.image_channels, 4, 6
+    models = {backend: make_model(name, colours, backend=backend, condition_channels=2) for backend in BACKENDS}
+    condition = 5 * torch.randn(3, 2, 4, 6, dtype=torch.float64)
     given, mask = None, None
     if known:
-        boxes = {
-            "upper half": (..., slice(2), slice(None)),
-            "box": (..., slice(1, 3), slice(2, 5)),
-            "one colour": (slice(None), 0),
-        }
-        given, mask = torch.randint(model.levels, shape, generator=generator(5)), torch.zeros(shape, dtype=torch.bool)
-        mask[boxes[known]] = True
+        given = random_images(models["auto"], 3)
+        mask = torch.zeros(given.shape, dtype=torch.bool)
+        mask[KNOWN[known]] = True
     samplers = [(sampling.naive, "auto"), (sampling.cropped, "auto"), *((sampling.incremental, b) for b in BACKENDS)]
     naive, *others = (
-        drawn_by(sampler, make(name, colours, backend=backend), 3, 4, 6, given=given, known=mask)
-        for sampler, backend in samplers
+        drawn_by(sampler, models[backend], 3, 4, 6, condition, given=given, known=mask) for sampler, backend in samplers
     )
     assert all(torch.equal(other, naive) for other in others)
     if known:
@@ -123,26 +121,14 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
         assert mask.all() or not torch.equal(naive, given)
 
 
-def test_conditions_steer_all_samplers_alike():
-    model = make("diagonal", "rgb", condition_channels=2)
-    with torch.no_grad():
-        model.head[-1].weight.mul_(10)  # an untrained model's logits hardly depend on anything
-    condition = 5 * torch.randn(2, 2, 1, 1, dtype=torch.float64)
-    images = drawn_by(sampling.incremental, model, 2, 4, 5, condition)
-    assert torch.equal(images, drawn_by(sampling.naive, model, 2, 4, 5, condition))
-    assert torch.equal(images, drawn_by(sampling.cropped, model, 2, 4, 5, condition.expand(-1, -1, 4, 5)))
-    assert not torch.equal(images, drawn_by(sampling.incremental, model, 2, 4, 5, -condition))
-
-
 @pytest.mark.covering(1)
 @pytest.mark.parametrize(("known", "limit"), [(0, 37.7), (2, 16.3)], ids=["new images", "upper half known"])
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
-@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale"])
+@pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale-diagonal"])
 def test_frequencies_are_the_models_probabilities(name, temperature, known, limit):
     """All 2x2 binary images that begin with the known pixels are counted. Chi-square is above `limit` once in 1000."""
-    model, n, first = make(name), 20000, (1, 0)[:known]
-    rests = itertools.product((0, 1), repeat=4 - known)
-    images = torch.tensor([(*first, *rest) for rest in rests]).view(-1, 1, 2, 2)
+    model, n, images = make_model(name), 20000, all_images()
+    images = images[(images.flatten(1)[:, :known] == torch.tensor([1, 0])[:known]).all(1)]
     with torch.no_grad():
         logits = model(images) / temperature
         expected = n * likelihood.log_prob(logits, images).sum((1, 2, 3)).softmax(0)
@@ -153,14 +139,14 @@ def test_frequencies_are_the_models_probabilities(name, temperature, known, limi
 
 
 def test_the_most_likely_value_at_temperature_0():
-    model = make("diagonal", "rgb")
+    model = make_model("diagonal", "rgb")
     images = model.sample(2, (3, 3, 4), temperature=0)
     with torch.no_grad():
         assert torch.equal(model(images).argmax(1), images)
 
 
 def test_randomness_is_one_uniform_tensor_of_the_generator():
-    model = make("row", "rgb")
+    model = make_model("row", "rgb")
     images = model.sample(2, (3, 3, 4), generator=generator(3))
     assert torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(3)))
     assert not torch.equal(images, model.sample(2, (3, 3, 4), generator=generator(4)))
@@ -201,8 +187,7 @@ def test_draw_step(runner, temperature, levels, logits):
 
 
 def test_a_model_of_bfloat16_samples_in_float32():
-    """From images that are scaled in bfloat16."""
-    model = make("diagonal", "rgb", torch.bfloat16)
+    model = make_model("diagonal", "rgb", torch.bfloat16)
     assert model.sample(2, (3, 2, 3), generator=generator()).dtype == torch.int64
     images = torch.randint(model.levels, (2, 3, 2, 3))
     exact = copy.deepcopy(model).double()
@@ -211,11 +196,11 @@ def test_a_model_of_bfloat16_samples_in_float32():
 
 
 def test_no_images():
-    assert make("diagonal").sample(0, (1, 3, 4)).shape == (0, 1, 3, 4)
+    assert make_model("diagonal").sample(0, (1, 3, 4)).shape == (0, 1, 3, 4)
 
 
 def test_sampling_leaves_the_model_and_its_arguments_as_they_are():
-    model = make("multiscale", "rgb").train()
+    model = make_model("multiscale-diagonal", "rgb").train()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     given, known = torch.full((3, 4, 4), 6), torch.zeros(4, 4, dtype=torch.bool)
     known[:2] = True
@@ -225,23 +210,22 @@ def test_sampling_leaves_the_model_and_its_arguments_as_they_are():
     assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
 
 
-@pytest.mark.parametrize(("name", "rows"), [("diagonal", 4), ("multiscale", 6)])
+@pytest.mark.parametrize(("name", "rows"), [("diagonal", 4), ("multiscale-row", 6)])
 def test_progress(name, rows):
     seen = []
-    make(name).sample(1, (1, 4, 4), progress=lambda *args: seen.append(args))
+    make_model(name).sample(1, (1, 4, 4), progress=lambda *args: seen.append(args))
     assert seen == [(row, rows) for row in range(1, rows + 1)]
 
 
 def test_progress_on_stderr(capsys):
-    make("diagonal").sample(1, (1, 2, 2), progress=True)
+    make_model("diagonal").sample(1, (1, 2, 2), progress=True)
     assert capsys.readouterr().err == "\rrow 1/2\rrow 2/2\n"
 
 
 @pytest.mark.parametrize("progress", ["x", "", 1, 0, None])
 def test_a_progress_that_cannot_be_called(progress):
-    """Before anything is drawn."""
     with pytest.raises(TypeError, match=f"expected progress to be a bool or callable, got {type(progress).__name__}"):
-        make("diagonal").sample(0, (1, 2, 2), progress=progress)
+        make_model("diagonal").sample(0, (1, 2, 2), progress=progress)
 
 
 def test_an_interrupt_passes_through():
@@ -249,15 +233,15 @@ def test_an_interrupt_passes_through():
         if done == 2:
             raise KeyboardInterrupt
 
-    model = make("row")
+    model = make_model("row")
     with pytest.raises(KeyboardInterrupt):
         model.sample(1, (1, 4, 4), progress=interrupt)
     assert model.sample(1, (1, 4, 4)).shape == (1, 1, 4, 4)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WIRED_MODELS)
 def test_a_pixel_may_run_twice(name, monkeypatch):
-    """As it does where a CUDA graph is captured: the warm-up, then the first replay."""
+    """A captured CUDA graph runs a pixel as warm-up and again in the first replay."""
 
     def every_pixel_twice(row):
         for column in range(row.rows.width if row.steps else 0):
@@ -265,7 +249,7 @@ def test_a_pixel_may_run_twice(name, monkeypatch):
                 row.column.fill_(row.rows.margin + column)
                 row._pixel()
 
-    model = make(name, "rgb", backend="reference")
+    model = make_model(name, "rgb", backend="reference")
     images = model.sample(2, (3, 2, 4), generator=generator())
     monkeypatch.setattr(EagerRow, "run", every_pixel_twice)
     assert torch.equal(images, model.sample(2, (3, 2, 4), generator=generator()))
@@ -275,7 +259,7 @@ def test_a_pixel_may_run_twice(name, monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_autocast_does_not_reach_sampling(backend):
-    model = make("diagonal", "rgb", torch.float32, backend=backend, condition_channels=2)
+    model = make_model("diagonal", "rgb", torch.float32, backend=backend, condition_channels=2)
     images, condition = torch.randint(7, (2, 3, 4, 5)), torch.randn(2, 2, 1, 1)
     with torch.autocast("cpu", torch.bfloat16):
         got = model.incremental_logits(images, condition)
@@ -284,13 +268,13 @@ def test_autocast_does_not_reach_sampling(backend):
 
 
 def test_a_layer_without_mask_is_refused():
-    model = make("diagonal")
+    model = make_model("diagonal")
     model.blocks[0].layer.mask_type = None
     with pytest.raises(ValueError, match="expected a layer with mask_type 'A' or 'B' to run it pixel by pixel"):
         model.sample(1, (1, 2, 2))
 
 
-GIVEN, KNOWN = torch.zeros(4, 4).long(), torch.ones(4, 4).bool()
+GIVEN, ALL = torch.zeros(4, 4).long(), torch.ones(4, 4).bool()
 WRONG = {
     "n": (dict(n=1.5), TypeError, "expected n to be an int, got float"),
     "negative n": (dict(n=-1), ValueError, "expected n >= 0, got -1"),
@@ -304,14 +288,14 @@ WRONG = {
     "shape of one number": (dict(shape=5), TypeError, r"expected shape to be a tuple \(C, H, W\), got int"),
     "generator": (dict(generator=3), TypeError, "expected generator to be a torch.Generator, got int"),
     "given alone": (dict(given=GIVEN), ValueError, "expected given and known together, got only given"),
-    "known alone": (dict(known=KNOWN), ValueError, "expected given and known together, got only known"),
-    "float given": (dict(given=GIVEN.float(), known=KNOWN), TypeError, "a Tensor of integers, got torch.float32"),
+    "known alone": (dict(known=ALL), ValueError, "expected given and known together, got only known"),
+    "float given": (dict(given=GIVEN.float(), known=ALL), TypeError, "a Tensor of integers, got torch.float32"),
     "int known": (dict(given=GIVEN, known=GIVEN), TypeError, "expected known as a Tensor of bool, got torch.int64"),
-    "given shape": (dict(given=torch.zeros(4, 5).long(), known=KNOWN), ValueError,
+    "given shape": (dict(given=torch.zeros(4, 5).long(), known=ALL), ValueError,
         r"expected given broadcastable to \(2, 1, 4, 4\), got \(4, 5\)"),
-    "known shape": (dict(given=GIVEN, known=KNOWN.expand(3, 1, 4, 4)), ValueError,
+    "known shape": (dict(given=GIVEN, known=ALL.expand(3, 1, 4, 4)), ValueError,
         r"expected known broadcastable to \(2, 1, 4, 4\), got \(3, 1, 4, 4\)"),
-    "given range": (dict(given=GIVEN + 2, known=KNOWN), ValueError, r"given values in \[0, 2\) where known, got 2"),
+    "given range": (dict(given=GIVEN + 2, known=ALL), ValueError, r"given values in \[0, 2\) where known, got 2"),
     "condition": (dict(condition=torch.zeros(2, 3, 1, 1)), ValueError, "expected no condition"),
 }  # fmt: skip
 
@@ -319,40 +303,45 @@ WRONG = {
 @pytest.mark.parametrize(("arguments", "error", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        make("diagonal", dtype=torch.float32).sample(**dict(n=2, shape=(1, 4, 4)) | arguments)
+        make_model("diagonal", dtype=torch.float32).sample(**dict(n=2, shape=(1, 4, 4)) | arguments)
 
 
 def test_values_out_of_range_where_nothing_is_known_do_not_matter():
     given, known = torch.full((4, 4), 99), torch.zeros(4, 4, dtype=torch.bool)
-    assert make("diagonal").sample(2, (1, 4, 4), given=given, known=known).max() <= 1
+    assert make_model("diagonal").sample(2, (1, 4, 4), given=given, known=known).max() <= 1
 
 
-def numbers(program):
-    """Returns a program with numbers in place of the names of its steps."""
-    return [columns.step(word) if isinstance(word, str) else word for word in program]
+def run_columns(tensors, program, **streams):
+    """Runs a program in which names stand for the numbers of steps."""
+    code = [columns.step(word) if isinstance(word, str) else word for word in program]
+    torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0, **streams)
 
 
 BLOCK = columns.block(1, torch.float32) if library.why_no_native() is None else 0
-RIGHT = ["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start stop relu packed block, one tap
+
+
+def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, taps=1, source=0, shift=-1, channels=3):
+    """Returns a linear step of one tap, which the operator takes as it is by default."""
+    return ["linear", base, output, start, stop, relu, packed, block, taps, source, shift, channels]
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (RIGHT[:-1], "ends within a step"),
+        (linear()[:-1], "ends within a step"),
         ([9], "there is no step 9"),
         ([2**32], "there is no step 4294967296"),
         ([-1], "there is no step -1"),
-        (["linear", 99, 1, 0, 3, 0, 2, 0], "there is no tensor 99"),
-        (["linear", 0, 1, 0, 4, 0, 2, BLOCK, 1, 0, -1, 3], "channels 0 to 4 are not in a buffer"),
-        (["linear", 0, 1, -1, 3, 0, 2, BLOCK, 1, 0, -1, 3], "channels -1 to 3 are not in a buffer"),
-        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -2, 3], "expected a shift from -1 to 0, got -2"),
-        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 1, 3], "expected a shift from -1 to 0, got 1"),
-        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 4], "a tap reads 4 of 3 channels"),
-        (["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, 0, 2], f"expected {2 * BLOCK} packed weights, got {3 * BLOCK}"),
-        (["linear", 0, 1, 0, 3, 0, 2, BLOCK + 1, 1, 0, 0, 3], "packed in blocks of"),
-        (["linear", 0, 3, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "wrong dtype"),
-        (["linear", 0, 4, 0, 3, 0, 2, BLOCK, 1, 0, 0, 3], "expected a buffer"),
+        (linear(base=99), "there is no tensor 99"),
+        (linear(stop=4), "channels 0 to 4 are not in a buffer"),
+        (linear(start=-1), "channels -1 to 3 are not in a buffer"),
+        (linear(shift=-2), "expected a shift from -1 to 0, got -2"),
+        (linear(shift=1), "expected a shift from -1 to 0, got 1"),
+        (linear(shift=0, channels=4), "a tap reads 4 of 3 channels"),
+        (linear(shift=0, channels=2), f"expected {2 * BLOCK} packed weights, got {3 * BLOCK}"),
+        (linear(block=BLOCK + 1), "packed in blocks of"),
+        (linear(output=3), "wrong dtype"),
+        (linear(output=4), "expected a buffer"),
         (["cell", 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0], "expected 12 channels of gates, got 3"),
         (["draw", 0, 3, 5, 6, 1, 0, 3], "has no logits"),
         (["draw", 0, 3, 5, 6, 7, 0, 0], r"expected known values in \[0, 2\), got 9"),
@@ -368,20 +357,15 @@ RIGHT = ["linear", 0, 1, 0, 3, 0, 2, BLOCK, 1, 0, -1, 3]  # base output start st
 )
 @native
 def test_wrong_programs_are_refused(code, message):
-    tensors = [
-        torch.zeros(5, 2, 3),
-        torch.zeros(5, 2, 3),
-        torch.zeros(1, 3, 1, BLOCK),
-        torch.zeros(5, 2, 3, dtype=torch.float64),
-        torch.zeros(4, 2, 3),
-    ]
-    tensors += [torch.zeros(5, 2, 3, dtype=torch.bool), torch.zeros(5, 2, 3, dtype=torch.int64)]
-    tensors[5][3, 1, 0], tensors[6][3, 1, 0] = True, 9
-    tensors += [torch.zeros(2), torch.zeros(5, 2, 2), torch.zeros(5, 2, 3, dtype=torch.int64), torch.zeros(3)]
+    zeros = torch.zeros(5, 2, 3)
+    known, values = zeros.bool(), zeros.long()
+    known[3, 1, 0], values[3, 1, 0] = True, 9
+    tensors = [zeros, zeros.clone(), torch.zeros(1, 3, 1, BLOCK), zeros.double(), zeros[1:], known, values]
+    tensors += [torch.zeros(2), torch.zeros(5, 2, 2), zeros.long(), torch.zeros(3)]
     tensors += [torch.zeros(5, 2, 6), torch.zeros(5, 2, 3 * 4097), torch.zeros(4097)]
-    torch.ops.pixelrnn_ext.run_columns(tensors, numbers(RIGHT), 1, 1.0)
+    run_columns(tensors, linear())
     with pytest.raises(RuntimeError, match=message):
-        torch.ops.pixelrnn_ext.run_columns(tensors, numbers(code), 1, 1.0)
+        run_columns(tensors, code)
 
 
 @native
@@ -414,14 +398,15 @@ STREAM = [0, 2, 5, FULL, 8, 3]  # first last offset range at end
 )
 @native
 def test_wrong_streams_are_refused(streams, options, message):
-    integers = [torch.zeros(3, 2, 1, dtype=torch.int64) for _ in range(2)]
-    tensors = [torch.zeros(3, 2, 1), torch.zeros(3, 2, 1, dtype=torch.bool), *integers, torch.zeros(2)]
-    tensors.append(torch.zeros(3, 2, 1))
-    decode, data = numbers(["decode", 0, 1, 2, 4, 5, 0]), torch.tensor([1, 2, 3], dtype=torch.uint8)
-    torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, streams=torch.tensor([STREAM]), bytes=data)
+    zeros, data = torch.zeros(3, 2, 1), torch.tensor([1, 2, 3], dtype=torch.uint8)
+    tensors, decode = (
+        [zeros, zeros.bool(), zeros.long(), zeros.long(), torch.zeros(2), zeros],
+        ["decode", 0, 1, 2, 4, 5, 0],
+    )
+    run_columns(tensors, decode, streams=torch.tensor([STREAM]), bytes=data)
     given = dict(streams=None if streams is None else torch.tensor(streams), bytes=data) | options
     with pytest.raises(RuntimeError, match=message):
-        torch.ops.pixelrnn_ext.run_columns(tensors, decode, 1, 1.0, **given)
+        run_columns(tensors, decode, **given)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +417,7 @@ def test_wrong_streams_are_refused(streams, options, message):
         ((5, 2**31, 0), [], "expected fewer than 2^31 columns and images, got 5 and 2147483648"),
         (
             (5, 0, 2**30),
-            ["linear", 0, 0, 0, 1, 0, 0, BLOCK, 2, *[0, 0, 2**30] * 2],
+            [*linear(output=0, stop=1, packed=0, taps=2, shift=0, channels=2**30), 0, 0, 2**30],
             "expected taps of fewer than 2^31 channels",
         ),
     ],
@@ -440,17 +425,16 @@ def test_wrong_streams_are_refused(streams, options, message):
 @native
 def test_programs_of_empty_buffers_are_checked_too(sizes, code, message):
     with pytest.raises(RuntimeError, match=re.escape(message)):
-        torch.ops.pixelrnn_ext.run_columns([torch.empty(sizes)], numbers(code), 1, 1.0)
+        run_columns([torch.empty(sizes)], code)
 
 
 @native
 def test_no_streams_decode_no_images():
     def decode(images):
-        buffers = [torch.zeros(3, images, 1, dtype=dtype) for dtype in (torch.float32, torch.bool, torch.int64)]
-        streams, data = torch.empty(0, 6, dtype=torch.int64), torch.zeros(3, dtype=torch.uint8)
-        torch.ops.pixelrnn_ext.run_columns(
-            [*buffers, torch.zeros(2)], numbers(["decode", 0, 1, 2, 3, 0, 0]), 1, 1.0, streams=streams, bytes=data
-        )
+        zeros = torch.zeros(3, images, 1)
+        tensors = [zeros, zeros.bool(), zeros.long(), torch.zeros(2)]
+        given = dict(streams=torch.empty(0, 6, dtype=torch.int64), bytes=torch.zeros(3, dtype=torch.uint8))
+        run_columns(tensors, ["decode", 0, 1, 2, 3, 0, 0], **given)
 
     decode(0)
     with pytest.raises(RuntimeError, match="expected streams to decode"):

@@ -1,32 +1,30 @@
 """Models in many threads, beside threads that train and beside modules that have nothing to do with either."""
 
 import faulthandler
-import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
 import pixelrnn_ext as px
-from helpers.random_models import generator
+from helpers.models import generator, make_model
 from pixelrnn_ext.codec import Codec
 
 SECONDS = 60
 
 
 def shared_models():
-    """A pretrained one, a conditional one, a multi-scale one, and one whose weight a pre-hook makes."""
-    small = dict(image_channels=1, levels=3, hidden_channels=4, num_layers=1, head_channels=5)
-    models = [px.pretrained("mnist5k-row"), px.PixelCNN(**small, condition_channels=2)]
-    models += [px.MultiScalePixelRNN("diagonal", **small), px.PixelRNN("diagonal", **small)]
+    small = dict(dtype=torch.float32, levels=3, num_layers=1)
+    models = [px.pretrained("mnist5k-row"), make_model("pixelcnn", condition_channels=2, **small)]
+    models += [make_model(name, **small) for name in ("multiscale-diagonal", "diagonal")]
     nn.utils.parametrizations.weight_norm(models[3].head[-1])
     return [model.eval() for model in models]
 
 
 def uses(model):
-    """Returns what a server does with a model, each as a function without arguments."""
     size = (1, 6, 4)
     condition = torch.ones(1, 2, 1, 1) if model.condition_channels else None
     images = torch.randint(model.levels, (2, *size), generator=generator(1))
@@ -56,7 +54,6 @@ def initialised(module, own):
 
 
 def train():
-    """Six steps of a model of one's own, from the beginning each time."""
     own = generator(2)
     model = px.PixelRNN("row", image_channels=1, levels=2, hidden_channels=3, num_layers=1, head_channels=4)
     optimiser = torch.optim.SGD(initialised(model, own).parameters(), 0.1)
@@ -70,7 +67,6 @@ def train():
 
 
 def use_unrelated_modules():
-    """Modules made, called and changed, as any program does."""
     own = generator(3)
     module = initialised(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), own)
     module.register_buffer("more", torch.ones(4))
@@ -104,11 +100,8 @@ def test_models_in_threads_beside_unrelated_modules(threads):
                     wrong.append(f"{name}\n{traceback.format_exc()}")
                 counts[thread] += 1
 
-    running = [threading.Thread(target=run, args=(i,)) for i in range(len(counts))]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
+    with ThreadPoolExecutor(len(counts)) as executor:
+        list(executor.map(run, range(len(counts))))
     for part, functions in enumerate(work):
         for name in functions.keys() & {"train", "unrelated", "score"}:
             check(part, name)
