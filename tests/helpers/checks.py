@@ -2,7 +2,6 @@
 
 import itertools
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 import torch
@@ -65,25 +64,3 @@ def draw_states(module):
     for name, parameter in module.named_parameters():
         if name.rpartition(".")[2].startswith(("h0", "c0", "peephole")):
             torch.nn.init.uniform_(parameter, -1, 1)
-
-
-# name -> model of (**options)
-MODELS = {
-    "row": partial(px.PixelRNN, "row"),
-    "diagonal": partial(px.PixelRNN, "diagonal"),
-    "pixelcnn": px.PixelCNN,
-    "multiscale-row": partial(px.MultiScalePixelRNN, "row", upsampling_channels=3, small={"layer": "diagonal"}),
-    "multiscale-diagonal": partial(px.MultiScalePixelRNN, "diagonal", upsampling_channels=3, small={"layer": "row"}),
-}
-
-
-def make_model(name, dtype=torch.float64, **options):
-    """A tiny model whose learned initial states are not zero: two layers of 5 channels, gray and of two levels."""
-    sizes = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
-    model = MODELS[name](**sizes | options).to(dtype)
-    draw_states(model)
-    return model
-
-
-def random_images(model, n=2, height=4, width=6):
-    return torch.randint(model.levels, (n, model.image_channels, height, width))

@@ -14,8 +14,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
-from helpers.checks import MODELS, make_model, random_images
 from helpers.covering import swept
+from helpers.models import MODELS, SIZES, make_model, random_images
 from helpers.scans import LSTM2D, make_layer
 
 SCANS = ["row3", "bilstm", "graves-peepholes"]
@@ -330,7 +330,7 @@ def test_activation_checkpoints_of_a_model(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_models_of_images_without_values(name, context):
     with context():
-        model = MODELS[name](image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
+        model = MODELS[name](**SIZES)
         images = torch.zeros(3, 1, 4, 6, dtype=torch.int64)
         assert model(images).shape == (3, 1, 1, 4, 6)
         assert model.log_prob(images).shape == (3,)
