@@ -8,8 +8,6 @@ import torch
 import pixelrnn_ext as px
 from helpers.checks import native
 from pixelrnn_ext.codec import Codec
-from pixelrnn_ext.codec.coding import Encoding
-from pixelrnn_ext.incremental.grid import PROFILES
 
 from .examples import ideal_bytes, images_of, model_of, round_trip
 
@@ -165,8 +163,7 @@ def test_conditions_of_several_sizes():
 @pytest.mark.parametrize("threads", [1, 3], indirect=True)
 @pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize(
-    ("n", "streams"),
-    [(7, 1), (7, 3), (7, 7), (7, 50), (64, 1), (65, 1), (129, 1), (200, 3), (66, 2), (150, 40)],
+    ("n", "streams"), [(7, 1), (7, 3), (7, 7), (7, 50), (64, 1), (65, 1), (129, 1), (200, 3), (66, 2), (150, 40)]
 )
 def test_streams_and_blocks_of_images(n, streams, backend, threads):
     """Streams have more images than are decoded together, differ in blocks, or are many with few images each."""
@@ -350,15 +347,3 @@ def test_another_device_is_left_alone():
     model, copied = model_of().to("meta"), "coding runs on the CPU: the model is copied there from meta"
     with pytest.warns(UserWarning, match=copied), pytest.raises(ValueError, match="got a meta tensor, first.weight"):
         Codec(model)
-
-
-def test_encoding_keeps_what_is_known():
-    """A multi-scale model's large image has these values in the small image's streams."""
-    model = model_of("pixelcnn", 1, 5)
-    codec, images = Codec(model), images_of(model)
-    encoding = Encoding(PROFILES[0], codec._recordings)
-    known = torch.zeros(images.shape, dtype=torch.bool)
-    known[..., ::2, ::2] = True
-    encoding(codec._model, px.sampling.Draws(None, known, images, 1.0))
-    (part,) = encoding.parts
-    assert part.of_block(0, 3).numel() == int((~known).sum())

@@ -24,13 +24,13 @@ WIRED_MODELS = MODELS | {
 }
 
 
-def make_model(name, colours="gray", dtype=torch.float64, *, large=("h0", "c0", "bias"), scale=1, **options):
-    """Returns a model, the same in every call. Its states and biases are ``large``, so that a wrong border shows."""
+def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):
+    """Returns a model, the same in every call. Its states and biases are large, so that a wrong border shows."""
     torch.manual_seed(1)
     model = WIRED_MODELS[name](**SIZES | COLOURS[colours] | options)
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if parameter_name.rpartition(".")[2].startswith(large):
+            if parameter_name.rpartition(".")[2].startswith(("h0", "c0", "bias")):
                 parameter.uniform_(-1, 1)
             parameter.mul_(scale)
     return model.to(dtype)

@@ -28,11 +28,6 @@ def model_of(kind, **options):
     return make_model(kind, dtype=torch.float32, **options).eval()
 
 
-class Doubled(nn.Module):
-    def forward(self, weight):
-        return 2 * weight
-
-
 def recurrent_weight(model):
     layer = model.blocks[0].layer
     return layer, "weight_hh" if hasattr(layer, "weight_hh") else "weight"
@@ -65,7 +60,7 @@ CHANGES = {
     "old spectral_norm": on_weights(nn.utils.spectral_norm),
     "spectral_norm": on_weights(parametrizations.spectral_norm),
     "pruned": on_weights(lambda layer, name: prune.l1_unstructured(layer, name, amount=0.4)),
-    "doubled": on_weights(lambda layer, name: parametrize.register_parametrization(layer, name, Doubled())),
+    "rectified": on_weights(lambda layer, name: parametrize.register_parametrization(layer, name, nn.ReLU())),
     "ReLU hook": hook_of(lambda module, inputs, output: output.relu()),
     "ReLU hook of tensors": hook_of(lambda module, inputs, output: output.relu() if torch.is_tensor(output) else None),
     "sum hook": hook_of(lambda module, inputs, output: output + output),
@@ -81,7 +76,7 @@ CHANGES = {
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
 # One of each: a module takes one of them.
-EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
+EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "rectified"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
 VIEWS = {
@@ -151,9 +146,9 @@ def test_a_compiled_function_that_samples():
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
     """Only a pre-hook of the older weight_norm makes the weight of the loaded parameters."""
-    trained, model = (
-        nn.utils.weight_norm(m.head[-1]) and m for m in (model_of("pixelcnn"), px.PixelCNN(**SIZES).eval())
-    )
+    trained, model = model_of("pixelcnn"), px.PixelCNN(**SIZES).eval()
+    for one in (trained, model):
+        nn.utils.weight_norm(one.head[-1])
     model.load_state_dict(trained.state_dict())
     assert torch.equal(model.incremental_logits(IMAGES), trained.incremental_logits(IMAGES))
     assert Codec(model).fingerprint == Codec(trained).fingerprint
@@ -173,10 +168,10 @@ def test_models_that_are_pruned_otherwise_have_other_fingerprints():
 
 def test_a_parametrised_model_is_coded_as_the_plain_one():
     plain, model = model_of("diagonal"), model_of("diagonal")
-    CHANGES["doubled"](model)
+    CHANGES["rectified"](model)
     with torch.no_grad():
         for layer, name in (recurrent_weight(plain), (plain.head[-1], "weight")):
-            getattr(layer, name).mul_(2)
+            getattr(layer, name).relu_()
     assert torch.equal(plain.decompress(model.compress(IMAGES)), IMAGES)
 
 
