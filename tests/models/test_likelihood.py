@@ -60,7 +60,7 @@ def test_log_prob_of_values_has_a_gradient(levels):
 def test_probabilities_of_all_images_sum_to_one(name, levels, colours, size, wiring):
     if name.startswith("multiscale"):
         size = 2, 4 if size == (2, 3) else 2
-    model = make_model(name, levels=levels, image_channels=colours, **wiring)
+    model = make_model(name, levels=levels, image_channels=colours, scale=2, **wiring)
     condition = torch.randn(1, 2, *size, dtype=torch.float64) if model.condition_channels else None
     with torch.no_grad():
         log_prob = model.log_prob(all_images(levels, colours, *size), condition)
