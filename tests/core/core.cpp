@@ -32,7 +32,7 @@ Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride)
 
 void bind_geometry(py::module_& m) {
   py::class_<Displacement>(m, "Displacement")
-      .def(py::init<int, int>(), "up"_a, "left"_a)
+      .def(py::init<int, int>())
       .def_readonly("up", &Displacement::up)
       .def_readonly("left", &Displacement::left);
   py::class_<Geometry>(m, "Geometry")
@@ -48,9 +48,9 @@ void bind_geometry(py::module_& m) {
       .def("active", &Geometry::active)
       .def("lag", &Geometry::lag)
       .def("shift", &Geometry::shift);
-  m.def("state_tap", &state_tap, "diagonal"_a, "taps"_a, "k"_a);
-  m.def("carry_tap", &carry_tap, "diagonal"_a);
-  m.def("input_tap", &input_tap, "kernel"_a, "k"_a);
+  m.def("state_tap", &state_tap);
+  m.def("carry_tap", &carry_tap);
+  m.def("input_tap", &input_tap);
 }
 
 // A block is its address and its bytes.
@@ -89,12 +89,9 @@ template <class T> void bind_cell(py::module_ m) {
   static constexpr auto numbers = [](const Gates<Vec<T>>& g) { return Numbers{g.i[0], g.f[0], g.g[0], g.o[0]}; };
   m.def("sigmoid", [](T x) { return T(Math::sigmoid(spread(x))[0]); });
   m.def("tanh", [](T x) { return T(Math::tanh(spread(x))[0]); });
-  m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors(z))); }, "z"_a);
-  m.def(
-      "next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), spread(c_prev))[0]); }, "a"_a, "c_prev"_a);
-  m.def(
-      "hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), spread(c))[0]); }, "a"_a,
-      "c"_a);
+  m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors(z))); });
+  m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), spread(c_prev))[0]); });
+  m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), spread(c))[0]); });
   // The gradients of the pre-activations, and of c_prev.
   const auto def_backward = [&](const char* name, auto derivative) {
     m.def(
@@ -127,37 +124,28 @@ template <class T> void bind_cell5(py::module_ m) {
     return p ? Peepholes<Vec<T>>{spread((*p)[0]), spread((*p)[1]), spread((*p)[2]), spread((*p)[3])}
              : Peepholes<Vec<T>>{};
   };
-  m.def(
-      "cell5",
-      [](Formula formula, T scale, const Given& given, bool is_first, const Numbers& z, T c_left, T c_up) {
-        const auto peepholes = peepholes_of(given);
-        const auto out = cell5<Math, Vec<T>, T>(
-            formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
-        return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
-      },
-      "formula"_a, "scale"_a, "peepholes"_a, "is_first"_a, "z"_a, "c_left"_a, "c_up"_a);
+  m.def("cell5", [](Formula formula, T scale, const Given& given, bool is_first, const Numbers& z, T c_left, T c_up) {
+    const auto peepholes = peepholes_of(given);
+    const auto out = cell5<Math, Vec<T>, T>(
+        formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
+    return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
+  });
   // The gradients of the pre-activations, of c_left and of c_up; dc_left and dc_up are those of c from its two readers.
-  m.def(
-      "cell5_backward",
-      [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left,
-          T dc_up) {
-        const auto peepholes = peepholes_of(given);
-        Vec<T> left = spread(dc_left), up = spread(dc_up);
-        const Numbers dz = numbers(cell5_backward<Math, Vec<T>, T>(formula, scale, given ? &peepholes : nullptr,
-            vectors(a), spread(c), spread(c_left), spread(c_up), spread(dh), left, up));
-        return std::tuple(dz, T(left[0]), T(up[0]));
-      },
-      "formula"_a, "scale"_a, "peepholes"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
-  m.def(
-      "cell5_backward_by_slopes",
-      [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh, T dc_left, T dc_up) {
-        Vec<T> left = spread(dc_left), up = spread(dc_up);
-        const auto slopes =
-            slopes5<Math, Vec<T>, T>(formula, scale, vectors(a), spread(c), spread(c_left), spread(c_up));
-        const Numbers dz = numbers(cell5_backward(slopes, spread(dh), left, up));
-        return std::tuple(dz, T(left[0]), T(up[0]));
-      },
-      "formula"_a, "scale"_a, "a"_a, "c"_a, "c_left"_a, "c_up"_a, "dh"_a, "dc_left"_a, "dc_up"_a);
+  m.def("cell5_backward", [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up,
+                              T dh, T dc_left, T dc_up) {
+    const auto peepholes = peepholes_of(given);
+    Vec<T> left = spread(dc_left), up = spread(dc_up);
+    const Numbers dz = numbers(cell5_backward<Math, Vec<T>, T>(formula, scale, given ? &peepholes : nullptr, vectors(a),
+        spread(c), spread(c_left), spread(c_up), spread(dh), left, up));
+    return std::tuple(dz, T(left[0]), T(up[0]));
+  });
+  m.def("cell5_backward_by_slopes", [](Formula formula, T scale, const Numbers& a, T c, T c_left, T c_up, T dh,
+                                        T dc_left, T dc_up) {
+    Vec<T> left = spread(dc_left), up = spread(dc_up);
+    const auto slopes = slopes5<Math, Vec<T>, T>(formula, scale, vectors(a), spread(c), spread(c_left), spread(c_up));
+    const Numbers dz = numbers(cell5_backward(slopes, spread(dh), left, up));
+    return std::tuple(dz, T(left[0]), T(up[0]));
+  });
 }
 
 template <class T> void bind_cells(py::module_ m) {

@@ -55,7 +55,7 @@ void bind_tiling(py::module_& m) {
       .def_property_readonly("first_offsets",
           [](const Tiling& s) { return std::vector<int>(std::begin(s.first_offsets), std::end(s.first_offsets)); })
       .def_property_readonly("address", [](const Tiling& s) { return reinterpret_cast<uintptr_t>(&s); })
-      .def("weight_at", &weight_at, "rank"_a, "row"_a, "tap"_a, "value"_a)
+      .def("weight_at", &weight_at)
       // weight_source() of every packed value of a direction.
       .def("weight_sources", [](const Tiling& s) {
         std::vector<int> sources;
@@ -65,7 +65,7 @@ void bind_tiling(py::module_& m) {
   bind<PackSize>(m, "PackSize", MEMBER(PackSize, tile_rows), MEMBER(PackSize, step_values), MEMBER(PackSize, tiles),
       MEMBER(PackSize, steps))
       .def(py::init<const Tiling&>());
-  m.def("is_of_one_tile", &is_of_one_tile, "own"_a, "cluster"_a);
+  m.def("is_of_one_tile", &is_of_one_tile);
   m.attr("pair_bytes") = kPairBytes;
 }
 
@@ -77,7 +77,7 @@ void bind_variants(py::module_& m) {
       .finalize();
   bind<Held>(m, "Held", MEMBER(Held, registers), MEMBER(Held, shared), MEMBER(Held, most));
   m.attr("held_any") = int(Held::kAny);
-  m.def("tiles_at_once", &tiles_at_once, "held"_a, "most_tiles"_a, "fma"_a);
+  m.def("tiles_at_once", &tiles_at_once);
   m.def("images_of", &images_of);
   m.def("has_blocks", &has_blocks);
   bind<Variant>(m, "Variant", MEMBER(Variant, name), MEMBER(Variant, format), MEMBER(Variant, backward),
@@ -89,10 +89,8 @@ void bind_variants(py::module_& m) {
 
 void bind_plan(py::module_& m) {
   bind<Problem>(m, "Problem", MEMBER(Problem, cells))
-      .def(py::init<Format, bool, int, int, int, int, int64_t, int64_t, int>(), "format"_a, "backward"_a, "hidden"_a,
-          "taps"_a, "lines"_a, "cells"_a, "images"_a, "directions"_a, "gates"_a = 4);
-  py::class_<Device>(m, "Device")
-      .def(py::init<int, int, int>(), "capability"_a, "shared_memory"_a, "multiprocessors"_a);
+      .def(py::init<Format, bool, int, int, int, int, int64_t, int64_t, int>());
+  py::class_<Device>(m, "Device").def(py::init<int, int, int>());
   const Restriction any;
   bind<Restriction>(m, "Restriction", MEMBER(Restriction, max_blocks), MEMBER(Restriction, blocks),
       MEMBER(Restriction, groups), MEMBER(Restriction, variant), MEMBER(Restriction, step))
@@ -124,7 +122,7 @@ void bind_plan(py::module_& m) {
       .def("restriction", &Path::restriction, "format"_a, "backward"_a, "gates"_a = 4);
   m.def("has_variant", &has_variant, "format"_a, "backward"_a, "suffix"_a, "blocks"_a, "gates"_a = 4);
   m.def("estimate_step", &estimate_step, "problem"_a, "device"_a, "constants"_a = Constants());
-  m.def("known_device", &known_device, "capability"_a);
+  m.def("known_device", &known_device);
 }
 
 }  // namespace
