@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
+from ._sentences import reason
+
 FAILED, INTERRUPTED = 2, 130
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 # Variables of the environment that say how threads wait for work: OpenMP's, GNU's and LLVM's.
@@ -64,7 +66,7 @@ def without_traceback(command: str | None) -> Iterator[None]:
         yield
     except (ImportError, OSError, ValueError) as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"{command}: {(str(error).splitlines() or [type(error).__name__])[0]}", file=sys.stderr)
+            print(f"{command}: {reason(error)}", file=sys.stderr)
         sys.exit(FAILED)
     finally:
         if listens:
