@@ -120,6 +120,20 @@ def _to_stderr(done: int, rows: int) -> None:
     print(f"\rrow {done}/{rows}", end="\n" if done == rows else "", file=sys.stderr, flush=True)
 
 
+class Report:
+    """Progress over parts, one after the other, in rows of ``total``; calls ``progress`` (:func:`reporter`)."""
+
+    def __init__(self, progress: bool | Progress, total: int) -> None:
+        self._call = reporter(progress)
+        self._before, self._total = 0, total
+
+    def of_part(self, rows: int) -> Progress | None:
+        """Returns the callback for the next part. It maps the part's progress to ``rows`` of the total."""
+        call, before, total = self._call, self._before, self._total
+        self._before += rows
+        return call and (lambda done, whole: call(before + rows * done // whole, total))
+
+
 def checked_draws(
     model: PixelModel,
     n: int,

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,12 +20,14 @@ from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
 from ..operators.operands import readable
-from ..sampling import Draws, Sampler
+from ..sampling import Draws, Progress, Report, Sampler
 from . import container, self_check
-from .batches import Report, Sized
-from .coding import WRONG, Decoding, Encoding, Intervals, Measuring, Needs, needs_of_transposed
+from .coding import WRONG, Decoding, Encoding, Intervals, Measuring, Needs, Sized, needs_of_transposed
 from .container import Bytes, Contents, Group
 from .model import fingerprint, prepared, recordings
+
+Images = Tensor | Sequence[Tensor]
+Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
 STREAM = 8192  # bytes of a stream, about; its end and its length cost three or four
@@ -96,7 +98,7 @@ class Codec:
         *,
         streams: int | None = None,
         batch_size: int = 64,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> bytes:
         """Returns a file of images.
 
@@ -127,7 +129,7 @@ class Codec:
         condition: Tensor | Sequence[Tensor] | None = None,
         *,
         batch_size: int = 64,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> Tensor:
         """Returns the bits of each image, (N,) of float64, in the streams of :meth:`compress` without their ends.
 
@@ -147,7 +149,7 @@ class Codec:
         *,
         max_bytes: int = 2**32,
         batch_size: int = 64,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> Tensor:
         """Returns the images of a file, (N, C, H, W) of int64.
 
@@ -176,7 +178,7 @@ class Codec:
         *,
         max_bytes: int = 2**32,
         batch_size: int = 64,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> list[Tensor]:
         """Returns the images of a file, a tensor for each size. Arguments and errors as in :meth:`decompress`."""
         return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
@@ -191,13 +193,8 @@ class Codec:
         return contents
 
     def _encoded(
-        self,
-        images: Tensor | Sequence[Tensor],
-        condition: Tensor | Sequence[Tensor] | None,
-        batch_size: int,
-        progress: bool | Callable[[int, int], None],
+        self, images: Images, condition: Condition, batch_size: int, progress: bool | Progress
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
-        """Yields each group of images with the intervals of its values."""
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
         if not isinstance(images, Iterable):  # as tensors are
@@ -213,7 +210,7 @@ class Codec:
                 encoding = Encoding(self._grid, self._recordings)
                 self._run(encoding, group.select(index), report)
                 batches.append(encoding.parts)
-            yield group, [_joined(parts) for parts in zip(*batches)]
+            yield group, [Intervals(*(torch.cat(fields, 2) for fields in zip(*parts))) for parts in zip(*batches)]
         self._check_threads()
 
     def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
@@ -234,12 +231,7 @@ class Codec:
         return columns.range_encode(intervals) if self._native else range_coder.encode(intervals)
 
     def _decoded(
-        self,
-        contents: Contents,
-        condition: Tensor | Sequence[Tensor] | None,
-        max_bytes: int,
-        batch_size: int,
-        progress: bool | Callable[[int, int], None],
+        self, contents: Contents, condition: Condition, max_bytes: int, batch_size: int, progress: bool | Progress
     ) -> list[Tensor]:
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
@@ -266,10 +258,10 @@ class Codec:
         return out
 
     def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
-        """Returns which streams are decoded at once, and the images of each.
+        """Returns the streams that are decoded at once, and the images of each.
 
-        Their number is that of the threads, or that of the blocks in ``batch_size`` images if it is larger. The blocks
-        fit into ``memory``.
+        Their number is the number of threads, or of blocks in ``batch_size`` images if it is larger. The blocks fit
+        into ``memory``.
         """
         streams = group.streams
         if not streams:
@@ -280,8 +272,7 @@ class Codec:
         return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        """Returns the memory for decoding a stream, beside the images."""
-        # The condition of the block's images is selected from that of all images.
+        # The condition of the block's images is selected from the condition of all images.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
@@ -324,17 +315,13 @@ class Codec:
         if has_global_hooks() and not any(network is self._model for network in self._recordings):
             raise TypeError("expected no hook of all modules while a multi-scale model codes, got one")
         images = group.images
-        draws = Draws(
-            torch.zeros((), dtype=torch.float64).expand(images.shape),
-            torch.zeros(images.shape, dtype=torch.bool),
-            images,
-            1.0,
-        )
+        no_numbers = torch.zeros((), dtype=torch.float64).expand(images.shape)
+        draws = Draws(no_numbers, torch.zeros(images.shape, dtype=torch.bool), images, 1.0)
         with without_autocast("cpu"):
             condition = None if group.condition is None else self._grid.written(group.condition.double())
-            return self._model._draw(sampler, draws, condition, report and report.of_batch(group.rows))
+            return self._model._draw(sampler, draws, condition, report and report.of_part(group.rows))
 
-    def _with_conditions(self, tensors: list[Tensor], condition: Tensor | Sequence[Tensor] | None) -> list[Sized]:
+    def _with_conditions(self, tensors: list[Tensor], condition: Condition) -> list[Sized]:
         conditions: list[Any] = list(condition) if isinstance(condition, (list, tuple)) else [condition]
         if len(conditions) == 1:
             conditions *= len(tensors)
@@ -343,7 +330,6 @@ class Codec:
         return [Sized(images, self._condition(images, c)) for images, c in zip(tensors, conditions)]
 
     def _condition(self, images: Tensor, condition: Tensor | None) -> Tensor | None:
-        """Returns the condition on the CPU, after checking it."""
         condition = _on_cpu("a condition", condition) if isinstance(condition, Tensor) else condition
         n, _, height, width = images.shape
         self._model._check_condition(condition, n, height, width)
@@ -353,7 +339,6 @@ class Codec:
 
 
 def _on_cpu(name: str, tensor: Tensor) -> Tensor:
-    """Returns the tensor on the CPU. ValueError: it has no values."""
     if readable(tensor) is None:
         raise ValueError(f"expected {name} with values, got a meta tensor, which has none")
     return tensor.cpu()
@@ -362,11 +347,6 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
 def _block(group: Group) -> int:
     """Returns how many images of a stream are decoded at once; 0 for a group without images."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
-
-
-def _joined(parts: Sequence[Intervals]) -> Intervals:
-    """Concatenates the intervals of batches."""
-    return Intervals(*(torch.cat(tensors, 2) for tensors in zip(*parts)))
 
 
 def _too_large(groups: list[Group], max_bytes: int, needed: int) -> ValueError:

@@ -1,10 +1,6 @@
-"""Samplers (pixelrnn_ext.sampling) that encode images, or decode streams, in place of drawing random values.
-
-So a multi-scale model runs its networks in its own order.
-"""
+"""Samplers (pixelrnn_ext.sampling) that encode images or decode streams, so that any model runs in its own order."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -18,19 +14,41 @@ from ..incremental.network import Network, PixelModel, RowNetwork
 from ..incremental.recording import Operation, Recording
 from ..incremental.rows import Rows
 from ..incremental.run import each_row
-from ..incremental.steps import Decode, Encode, Step
+from ..incremental.steps import Decode, Encode
 from ..incremental.streams import Streams
 from ..sampling import Draws, Progress
-from .batches import condition_of
 from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
-# Why a whole file of this model does not decode.
+# The reason why a whole file of this model does not decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
 # Bytes for coding an image: a constant, and factors of its width and of its pixels. They are exact, because the number
 # of streams depends on them.
 Needs = tuple[Fraction, Fraction, Fraction]
 _PIXELS = 2**14  # of a pass, whose maps are read several times and should stay in a cache
+
+
+class Sized(NamedTuple):
+    """Images of one size, (N, C, H, W) of int64, and their condition."""
+
+    images: Tensor
+    condition: Tensor | None
+
+    @property
+    def n(self) -> int:
+        return self.images.shape[0]
+
+    @property
+    def rows(self) -> int:
+        return self.n * self.images.shape[2]
+
+    def select(self, index: Tensor) -> "Sized":
+        return Sized(self.images[index], _condition_of(self.condition, index))
+
+
+def _condition_of(condition: Tensor | None, index: Tensor | slice) -> Tensor | None:
+    """Selects the condition of some images. A condition of batch size 1 applies to all images."""
+    return condition if condition is None or condition.shape[0] == 1 else condition[index]
 
 
 class Intervals(NamedTuple):
@@ -40,7 +58,6 @@ class Intervals(NamedTuple):
     coded: Tensor
 
     def bits(self) -> Tensor:
-        """Returns the bits of each image, (N,) of float64."""
         widths = (self.values & 0xFFFFFFFF) - (self.values >> 32)
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
@@ -66,31 +83,24 @@ class Encoding:
         recurrent = any(layer.function in RECURRENT for layer in recording.layers())
         together = max(n if recurrent else _PIXELS // (height * width), 1)
         intervals = torch.empty(height, width, n, colours, dtype=torch.int64)
+        levels = _scaled(model, torch.arange(model.levels), self.grid)
         for first in range(0, max(n, 1), together):
             batch = slice(first, first + together)
-            images, told = draws.values[batch], condition_of(condition, batch)
+            images, told = draws.values[batch], _condition_of(condition, batch)
             network: Network
             if recurrent:
                 network = RowNetwork(model, len(images), width, told, self.grid, recording)
             else:
                 network = _Passes(recording, self.grid, _scaled(model, images, self.grid), told)
-            for r, row in self._rows(model, network, images):
-                intervals[r, :, batch] = row
+            rows = network.rows
+            values, found = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
+            steps = [Encode(network.output, values, found, levels, network.input, k) for k in range(colours)]
+            for r in each_row(model, network, steps, [(values, images)]):
+                intervals[r, :, batch] = found[rows.margin :]
                 if progress and n:
                     progress(height * first + len(images) * (r + 1), height * n)
         self.parts.append(Intervals(intervals, ~draws.known.permute(2, 3, 0, 1)))
         return draws.values
-
-    def _rows(self, model: PixelModel, network: Network, images: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yields each row's number, and its intervals (W, N, C)."""
-        rows, colours = network.rows, images.shape[1]
-        values, intervals = rows.buffer(colours, torch.int64), rows.buffer(colours, torch.int64)
-        levels = _scaled(model, torch.arange(model.levels), self.grid)
-        steps: list[Step] = [
-            Encode(network.output, values, intervals, levels, network.input, k) for k in range(colours)
-        ]
-        for r in each_row(model, network, steps, [(values, images)]):
-            yield r, intervals[rows.margin :]
 
 
 @dataclass
@@ -101,17 +111,14 @@ class Decoding:
     recordings: Recordings
     streams: Streams
 
-    def __call__(
-        self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
-    ) -> Tensor:
+    def __call__(self, model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None) -> Tensor:
         n, colours, height, width = draws.values.shape
         network = RowNetwork(model, n, width, condition, self.grid, self.recordings[model])
         rows = network.rows
         known, values = rows.buffer(colours, torch.bool), rows.buffer(colours, torch.int64)
         levels = _scaled(model, torch.arange(model.levels), self.grid)
-        steps: list[Step] = [
-            Decode(network.output, known, values, levels, network.input, k, self.streams) for k in range(colours)
-        ]
+        operands = network.output, known, values, levels, network.input
+        steps = [Decode(*operands, colour, self.streams) for colour in range(colours)]
         images = torch.empty_like(draws.values)
         for r in each_row(model, network, steps, [(known, draws.known), (values, draws.values)]):
             if self.streams.past_end():
@@ -131,9 +138,7 @@ class Measuring:
     side: int
     needs: list[Needs] = field(default_factory=list)
 
-    def __call__(
-        self, model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
-    ) -> Tensor:
+    def __call__(self, model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None) -> Tensor:
         _, colours, height, width = draws.values.shape
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
@@ -184,7 +189,6 @@ class _Passes(Network):
         self.rows.fill(self.output, self._logits[:, :, within : within + 1])
 
     def _band(self, row: int) -> Tensor:
-        """Returns the logits of a band that begins at ``row``."""
         top = max(row - self._above, 0)
         rows = slice(top, row + self._height)
         results = {o: map[:, :, rows] if _has_rows(map) else map for o, map in self._maps.items()}
@@ -197,7 +201,6 @@ class _Passes(Network):
         return results[self._recording.output][:, :, row - top :]
 
     def _result(self, operation: Operation, results: dict[Operation, Any]) -> Any:
-        """Computes an operation on the grid."""
         result = operation.compute(results, torch.float64)
         if not isinstance(result, Tensor) or not result.is_floating_point() or operation.is_relu:
             return result
@@ -211,5 +214,4 @@ def _has_rows(value: Any) -> bool:
 
 
 def _scaled(model: PixelModel, values: Tensor, grid: Grid) -> Tensor:
-    """Returns values as the network reads them."""
     return grid.rounded(model.scaled(values))

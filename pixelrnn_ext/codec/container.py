@@ -60,7 +60,6 @@ def shares(images: int, streams: int) -> list[tuple[int, int]]:
 
 
 def blocks(first: int, last: int) -> list[tuple[int, int]]:
-    """Returns the ranges of a stream's images that are decoded together, :data:`BLOCK` images each."""
     return [(i, min(i + BLOCK, last)) for i in range(first, last, BLOCK)]
 
 
@@ -73,19 +72,7 @@ def checksum(groups: Iterable[Tensor]) -> int:
 
 
 def write(contents: Contents) -> bytes:
-    """Returns the file.
-
-    Raises:
-        ValueError: the contents could not be read again.
-
-    Example:
-        >>> from pixelrnn_ext.codec.container import Contents, Group, read, write
-        >>> file = write(Contents(0, bytes(8), 0, [Group(2, 28, 28, [b"abc"])]))
-        >>> len(file)
-        29
-        >>> read(file).groups[0].images
-        2
-    """
+    """Returns the file. Raises ValueError if the contents could not be read again."""
     profile, fingerprint, images_checksum, groups = contents
     if not 0 <= profile < 16 or len(fingerprint) != 8:
         raise ValueError(f"expected a profile below 16 and 8 bytes of fingerprint, got {profile} and {fingerprint!r}")
@@ -94,9 +81,8 @@ def write(contents: Contents) -> bytes:
     for later, (images, height, width, streams) in zip(range(len(groups) - 1, -1, -1), groups):
         lengths = [len(stream) for stream in streams]
         if not _fit(images, height, width, lengths):
-            raise ValueError(
-                f"expected streams of {images} images of {height}x{width}, got these bytes of each: {lengths}"
-            )
+            expected = f"streams of {images} images of {height}x{width}"
+            raise ValueError(f"expected {expected}, got these bytes of each: {lengths}")
         numbers += [images, height, width, len(lengths), *(lengths if later else lengths[:-1])]
         payload += streams
     body = b"".join([*map(_varint, numbers), *payload])
@@ -108,11 +94,7 @@ def read(data: Bytes) -> Contents:
     """Returns the contents of a file; the streams are views of the data.
 
     The numbers in a file are compared with each other and with its size before they are used. Whether the images fit
-    into memory is not checked.
-
-    Raises:
-        TypeError: the data are not bytes.
-        ValueError: they are no file of this format, not complete, or have numbers that do not fit each other.
+    into memory is not checked. Raises TypeError or ValueError for anything but a whole file of this format.
     """
     try:
         view = memoryview(data).cast("B")
@@ -132,7 +114,6 @@ def read(data: Bytes) -> Contents:
 
 
 def _fit(images: int, height: int, width: int, lengths: list[int]) -> bool:
-    """Returns whether a group can have streams of these lengths."""
     streams_fit = 1 <= len(lengths) <= images and min(lengths) >= 1 if lengths else images == 0
     return streams_fit and height >= 1 and width >= 1
 

@@ -32,12 +32,8 @@ _EXACT = 53  # bits of an integer that a float64 holds
 def prepared(model: nn.Module, grid: Grid) -> Any:
     """Returns a copy of a model to code with: plain parameters on the grid, in float64 on the CPU, nothing compiled.
 
-    Parametrisations are computed in float64, so that every machine gets the same parameters.
-
-    Raises:
-        TypeError: a parameter is sharded.
-        ValueError: a parameter is not finite or has no values, or a layer's sums, with all weights that a mask removes,
-            could be too large to be exact.
+    Parametrisations are computed in float64, so that every machine gets the same parameters. Raises ValueError if a
+    layer's sums, with all weights that a mask removes, could be too large to be exact.
     """
     check_whole(model)
     for name, parameter in _named_parameters(model):
@@ -59,7 +55,6 @@ def prepared(model: nn.Module, grid: Grid) -> Any:
 
 
 def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Returns the parameters with their names in the plain model."""
     return [(plain_name(name), parameter) for name, parameter in model.named_parameters()]
 
 
@@ -93,9 +88,7 @@ def _make_plain(module: nn.Module) -> None:
 def recordings(original: nn.Module, model: nn.Module) -> Recordings:
     """Returns the recordings of a prepared model's networks. Hooks that are registered later do not change them.
 
-    Raises:
-        TypeError: a network has more than masked layers, ReLUs and sums; hooks treat the copy unlike the ``original``;
-            or a hook is where a recording does not see it.
+    Raises TypeError if hooks treat the copy unlike the ``original``, or a hook is where a recording does not see it.
     """
     if hasattr(original, "factor"):
         check_untouched(original, bool(original.condition_channels))
@@ -118,8 +111,7 @@ def recordings(original: nn.Module, model: nn.Module) -> Recordings:
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
     """Replaces parameters of the original, to which a closure or a hook refers, by the prepared model's.
 
-    Raises:
-        TypeError: a tensor is neither model's, so that it is not on the grid, and may change later.
+    Raises TypeError for a tensor of neither model: it is not on the grid, and may change later.
     """
     own = dict((*_named_parameters(model), *model.named_buffers()))
     prepared_of: dict[int, Tensor] = {id(tensor): tensor for tensor in own.values()}
@@ -171,12 +163,8 @@ def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
-    read = {
-        id(leaf)
-        for recording in made.values()
-        for o in recording.operations
-        for leaf in tree_leaves((o.args, o.kwargs))
-    }
+    operations = [operation for recording in made.values() for operation in recording.operations]
+    read = {id(leaf) for leaf in tree_leaves([(o.args, o.kwargs) for o in operations])}
     for name, buffer in sorted(model.named_buffers()):
         if id(buffer) in read:
             digest.update(plain_name(name).encode())
@@ -228,6 +216,5 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         # The second limit is a condition: the output of a layer that is added to the gates.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < least:
-            raise ValueError(
-                f"expected weights to code with whose sums stay below {least:g}, got {largest:g} in {name}"
-            )
+            expected = f"weights to code with whose sums stay below {least:g}"
+            raise ValueError(f"expected {expected}, got {largest:g} in {name}")

@@ -56,11 +56,7 @@ _SUMS = (
 
 
 def check_threads() -> None:
-    """Checks the floating-point environment of the calling thread and of PyTorch's other threads, in about 1 ms.
-
-    Raises:
-        RuntimeError: a thread does not round to the nearest number, or flushes subnormal numbers to zero.
-    """
+    """RuntimeError where this thread or another of PyTorch's rounds otherwise, or flushes subnormal numbers to zero."""
     size = torch.get_num_threads(), len(_SUMS), _PART // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
     # The bits are compared: a thread that flushes its operands finds a subnormal number equal to zero.
@@ -79,11 +75,7 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
-    """Checks rounding, a matrix product, and the functions as a backend computes them, in milliseconds.
-
-    Raises:
-        RuntimeError: arithmetic is not what it has to be; the sentence says which.
-    """
+    """RuntimeError where rounding, a matrix product, or a function of the backend is not what it has to be."""
     inputs = {name: _on_grid(values, grid) for name, values in NEAREST.items()}
     # Gates i, f and g of a cell whose carry was 1: the new carry is f * 1 + i * g.
     sigmoid = _carry(backend, grid, 100.0, inputs["sigmoid"], 0.0)
@@ -121,7 +113,6 @@ def _products_are_exact() -> bool:
 
 
 def _carry(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | float) -> Tensor:
-    """Returns the carry of a cell with these gates."""
     units = len(NEAREST["sigmoid"])
     rows = Rows(1, 1, 1, torch.float64, torch.device("cpu"), grid)
     base, carried, c, h, output = (rows.buffer(channels) for channels in (4 * units, *[units] * 4))

@@ -55,7 +55,6 @@ class EagerRow:
         buffer[:, :, start:stop].index_copy_(0, self.column, value.unsqueeze(0))
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Rounds to the grid, if there is one."""
         return x if self.rows.grid is None else self.rows.grid.rounded(x)
 
     def clamped(self, x: Tensor) -> Tensor:
@@ -108,7 +107,6 @@ def _decode(row: EagerRow, s: Decode) -> None:
 
 
 def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
-    """Returns the logits of the step's value, (N, levels or 1)."""
     return row.read(s.logits).unflatten(1, (s.image.shape[2], -1))[:, s.colour]
 
 

@@ -28,7 +28,6 @@ class Grid(NamedTuple):
         return x.clamp(-self.limit, self.limit)
 
     def written(self, x: Tensor) -> Tensor:
-        """Rounds and clamps a layer's output."""
         return on_grid(x, self.activation, self.limit)
 
     def write_(self, x: Tensor) -> Tensor:

@@ -43,7 +43,6 @@ class NativeRow:
             self._emit_taps(taps, 4 if isinstance(step, CellStep) else 1, fields["stop"] - fields["start"])
 
     def _index(self, tensor: Tensor | None) -> int:
-        """Returns the place of a tensor in the program's list; -1 for None."""
         if tensor is None:
             return -1
         for i, other in enumerate(self._tensors):

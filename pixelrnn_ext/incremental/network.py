@@ -51,8 +51,7 @@ class RowNetwork(Network):
     :meth:`end_row`, before the next row begins. ``map_channels`` counts the channels of whole maps, which do not depend
     on the images.
 
-    ``recording`` None records the model as it is now. Raises TypeError if the network has an operation other than
-    masked layers, ReLUs and sums.
+    ``recording`` None records the model as it is now.
     """
 
     def __init__(

@@ -25,8 +25,7 @@ def cumulative(logits: Tensor) -> Tensor:
     """Returns where the intervals of the symbols begin and end, (..., levels + 1): increasing integers from 0 to 2^24.
 
     The logits are (..., levels) of float64, finite, on the grid of the coded model, so that exp, rounded to 2^-24, is
-    the same everywhere. A single logit belongs to the symbol 1; the symbol 0 has the logit 0. Raises TypeError for
-    another dtype, and ValueError unless there are 1 to MAX_LEVELS levels.
+    the same everywhere. A single logit belongs to the symbol 1; the symbol 0 has the logit 0.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -42,8 +41,6 @@ def cumulative(logits: Tensor) -> Tensor:
 
 
 class Encoder:
-    """Encodes symbols to a stream."""
-
     def __init__(self) -> None:
         self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: the bits of the interval's start after _out
 
@@ -59,7 +56,6 @@ class Encoder:
             self._range <<= 8
 
     def finish(self) -> bytes:
-        """Returns the stream, after the last symbol."""
         for left in range(_WORD - 8, -1, -8):  # bits that need not be written
             up = -self._low % 2**left
             if up < self._range:
@@ -105,7 +101,6 @@ class Decoder:
 
     @property
     def state(self) -> tuple[int, int, int]:
-        """Offset and range, below 2^64, and bytes read."""
         return self._offset, self._range, self._at
 
     def decode(self, cumulative: Sequence[int]) -> int:

@@ -1,15 +1,14 @@
-"""Records what a model computes between the scaled images and the logits, by a call of the model's own ``forward``.
+"""Records the operations of a model between the scaled images and the logits, by a call of its own ``forward``.
 
 The model is called with tensors that record their operations (_recordable.py). Modules, hooks and parametrisations run
-as in any call, and nothing outside the recording changes. torch.fx's tracer would replace methods of torch.nn.Module
-for all threads.
+as in any call. torch.fx's tracer would replace methods of torch.nn.Module for all threads.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +17,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .. import functional
 from .._recordable import Recorded, name_of
+from .._sentences import reason
 from .wrappers import check_whole, plain_name, uncompiled
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
 LAYERS = (functional.masked_conv2d, functional.row_lstm, functional.diagonal_bilstm)
 # Functions and methods whose results share no memory with an argument.
 _FRESH = {"add", "relu", "conv2d", "conv_transpose2d"}
@@ -89,7 +87,6 @@ class Recording(NamedTuple):
     depends: set[Operation]
 
     def layers(self) -> list[Operation]:
-        """Returns the masked layers between the images and the logits."""
         return [operation for operation in self.operations if operation.is_layer and operation in self.depends]
 
     def last_read(self) -> dict[Operation, list[Operation]]:
@@ -99,8 +96,6 @@ class Recording(NamedTuple):
 
 
 class _Recorder:
-    """Keeps the operations of one call of a model."""
-
     def __init__(self, model: nn.Module) -> None:
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
@@ -135,7 +130,6 @@ def _logits(map: Tensor, images: Tensor | None = None, condition: Tensor | None 
 
 
 def scaled(images: Recorded) -> Tensor:
-    """Records the input of a model's network."""
     return images.recorder.record(_scaled, (images,), {})
 
 
@@ -154,7 +148,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
 
     Raises TypeError if the model or a hook computes anything else, or changes a value in place that is read later.
     """
-    operations, images, condition, logits = _outside_dynamo(_call)(model, conditional)
+    operations, images, condition, logits = _call_outside_dynamo(model, conditional)
     _check_changes(operations)
     output = logits.args[0]
     needed = {output}
@@ -187,18 +181,21 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 def check_untouched(model: nn.Module, conditional: bool) -> None:
     """Raises TypeError if a hook changes images, condition or logits of a model that consists of several."""
-    _, images, condition, logits = _outside_dynamo(_call)(model, conditional)
+    _, images, condition, logits = _call_outside_dynamo(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
 
 
-def _outside_dynamo(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Keeps Dynamo from compiling a function where the caller is compiled. Does not import Dynamo."""
-    return torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function
+_Call = tuple[list[Operation], Operation, Operation | None, Operation]
+
+
+def _call_outside_dynamo(model: nn.Module, conditional: bool) -> _Call:
+    """Keeps Dynamo from compiling the call where the caller is compiled. Does not import Dynamo."""
+    return (torch.compiler.disable(_call) if "torch._dynamo" in sys.modules else _call)(model, conditional)
 
 
 @torch.no_grad()
-def _call(model: nn.Module, conditional: bool) -> tuple[list[Operation], Operation, Operation | None, Operation]:
+def _call(model: nn.Module, conditional: bool) -> _Call:
     """Returns all operations of a call, and the operations that stand for images, condition and logits."""
     check_whole(model)
     model = uncompiled(model)
@@ -210,8 +207,7 @@ def _call(model: nn.Module, conditional: bool) -> tuple[list[Operation], Operati
         logits = model(images, condition)
     except Exception as error:
         where = recorder.module_of(_innermost_call(error.__traceback__))
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise TypeError(f"{_EXPECTED}, got another computation in {where}: {reason}") from error
+        raise TypeError(f"{_EXPECTED}, got another computation in {where}: {reason(error)}") from error
     finally:
         _forget(kept)
     if not isinstance(logits, Recorded) or logits.value.function is not _logits:

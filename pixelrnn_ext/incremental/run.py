@@ -13,7 +13,6 @@ from .steps import Step
 
 
 def runs_native(backend: str, device: torch.device) -> bool:
-    """Returns whether the compiled steps run a model with this backend."""
     return backend != "reference" and columns.runs_on(device)
 
 
@@ -27,7 +26,6 @@ def each_row(
     """Runs the rows of images, and yields each row's number when its buffers are complete.
 
     Args:
-        model: the model of ``network``.
         values: the last step of each colour, which reads the logits and writes the value to ``network.input``.
         filled: buffers, and for each the map (N, channels, H, W) whose row it gets before the row runs.
     """

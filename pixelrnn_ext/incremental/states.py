@@ -60,30 +60,20 @@ class PointwiseState(State):
 class MaskedConvState(State):
     """Keeps the kernel_size // 2 rows of the input above."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        input: Tensor,
-        *,
-        weight: Tensor,
-        bias: Tensor | None,
-        mask_type: str,
-        image_channels: int,
-        gates: int,
-        activation: str | None,
-        backend: str,
-    ) -> None:
-        if gates != 1:
-            raise ValueError(f"expected a masked convolution with gates=1 to run it pixel by pixel, got gates={gates}")
-        self._rows, self._input, self._relu = rows, input, activation == "relu"
-        self._mask = Mask(mask_type, image_channels, gates)
-        weight = masked_weight(weight.detach().to(rows.dtype), mask_type, image_channels=image_channels)
+    def __init__(self, rows: Rows, input: Tensor, *, weight: Tensor, bias: Tensor | None, **options: Any) -> None:
+        self._mask = mask = Mask(options["mask_type"], options["image_channels"], options["gates"])
+        if mask.gates != 1:
+            expected = "a masked convolution with gates=1 to run it pixel by pixel"
+            raise ValueError(f"expected {expected}, got gates={mask.gates}")
+        self._rows, self._input, self._relu = rows, input, options["activation"] == "relu"
+        weight = weight.detach().to(rows.dtype)
+        weight = masked_weight(weight, mask.mask_type, image_channels=mask.image_channels)
         outputs, channels, height, width = weight.shape
         self._weight = weight[:, :, height // 2]
-        self._above = [(_by_tap(weight[:, :, i]), rows.between(channels, width // 2)) for i in range(height // 2)]
-        bias = None if bias is None else bias.detach().to(rows.dtype)
+        columns = rows.width + 2 * (width // 2)
+        self._above = [(_by_tap(weight[:, :, i]), rows.zeros(columns, channels)) for i in range(height // 2)]
         self._bias = rows.vector(outputs, bias)
-        self._base = rows.bordered(outputs, bias)
+        self._base = rows.buffer(outputs).copy_(self._bias)
         self.output: Tensor = rows.buffer(outputs)
 
     def begin_row(self, row: int) -> None:
@@ -109,131 +99,98 @@ class MaskedConvState(State):
 class RowLSTMState(State):
     """Keeps h and c of the row above."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        input: Tensor,
-        *,
-        mask_type: str | None,
-        image_channels: int,
-        gate_bias: Tensor | None,
-        backend: str,
-        **parameters: Any,
-    ) -> None:
-        mask = _recurrent_mask(mask_type, image_channels)
-        self._scan = _Scan(rows, input, Direction2d(**parameters), mask, gate_bias)
+    def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
+        (self._scan,) = _scans(rows, input, **options)
         self._c_above = rows.buffer(self._scan.hidden)
         self.output: Tensor = rows.buffer(self._scan.hidden)
 
     def begin_row(self, row: int) -> None:
-        scan = self._scan
-        border = scan.h0.expand(scan.weight_hh.shape[2] // 2, scan.rows.images, -1)
-        scan.begin_row(row, torch.cat([border, scan.columns_of_h(), border]), _by_tap(scan.weight_hh))
-        self._c_above.copy_(scan.c)
+        self._scan.begin_row(row, taps=self._scan.weight_hh.shape[2])
+        self._c_above.copy_(self._scan.c)
 
     def steps(self, colour: int) -> list[Step]:
-        return self._scan.steps(colour, [], self._c_above, 0, self._scan.zeros, self.output)
+        return self._scan.steps(colour, self._c_above, 0, self._scan.zeros, self.output)
 
 
 class DiagonalBiLSTMState(State):
     """Runs the left-to-right direction with the pixels, the other direction on a mirrored copy of a complete row."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        input: Tensor,
-        *,
-        mask_type: str | None,
-        image_channels: int,
-        gate_bias: Tensor | None,
-        backend: str,
-        **parameters: Any,
-    ) -> None:
-        mask = _recurrent_mask(mask_type, image_channels)
-        reverse = {name: parameters.pop(f"{name}_reverse") for name in [*parameters] if f"{name}_reverse" in parameters}
-        left, right = Direction2d(**parameters), Direction2d(**reverse)
-        to_left, to_right = (None, None) if gate_bias is None else gate_bias.chunk(2, 1)
-        self._rows, self._input, self._image_channels = rows, input, image_channels
-        self._mirrored = rows.buffer(input.shape[2])
-        self._left = _Scan(rows, input, left, mask, to_left)
-        self._right = _Scan(rows, self._mirrored, right, mask, None if to_right is None else to_right.flip(3))
+    def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
+        self._rows, self._image_channels = rows, options["image_channels"]
+        self._left, self._right = _scans(rows, input, rows.buffer(input.shape[2]), **options)
         self._right_above = rows.buffer(self._left.hidden)
         self.output: Tensor = rows.buffer(self._left.hidden)
 
     def begin_row(self, row: int) -> None:
         if row > 0:
             self._rows.mirror(self._right.h, self._right_above)
-        self._begin(self._left, row)
-
-    def _begin(self, scan: "_Scan", row: int) -> None:
-        scan.begin_row(row, scan.columns_of_h(), _by_tap(scan.weight_hh[:, :, :1]))
+        self._left.begin_row(row, taps=1)
 
     def steps(self, colour: int) -> list[Step]:
-        return self._steps(self._left, colour, self._right_above, self.output)
-
-    def _steps(self, scan: "_Scan", colour: int, addend: Tensor, output: Tensor) -> list[Step]:
-        return scan.steps(colour, [(scan.h, -1, 1)], scan.c, -1, addend, output)
+        return self._left.steps(colour, self._left.c, -1, self._right_above, self.output)
 
     def end_row(self, row: int) -> None:
-        self._rows.mirror(self._input, self._mirrored)
-        self._begin(self._right, row)
+        self._rows.mirror(self._left.input, self._right.input)
+        self._right.begin_row(row, taps=1)
 
     def mirrored_steps(self) -> list[Step]:
         right = self._right
-        return [s for k in range(self._image_channels) for s in self._steps(right, k, right.zeros, right.h)]
+        return [s for k in range(self._image_channels) for s in right.steps(k, right.c, -1, right.zeros, right.h)]
+
+
+def _scans(
+    rows: Rows, *inputs: Tensor, mask_type: str | None, gate_bias: Tensor | None, image_channels: int, **options: Any
+) -> list["_Scan"]:
+    """Returns a scan for each input: the row, and for a layer of two directions the mirrored row."""
+    if mask_type is None:
+        raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
+    mask = Mask(mask_type, image_channels, 4)
+    biases = [None] * len(inputs) if gate_bias is None else gate_bias.chunk(len(inputs), 1)
+    scans = []
+    for input, bias, suffix in zip(inputs, biases, ("", "_reverse")):
+        parameters: Any = (options.get(name + suffix) for name in Direction2d._fields)
+        in_order = bias.flip(3) if suffix and bias is not None else bias
+        scans.append(_Scan(rows, input, Direction2d(*parameters), mask, in_order))
+    return scans
 
 
 class _Scan:
     """Parameters of one direction in the run's dtype, its buffers, and the operands of its cells."""
 
     def __init__(self, rows: Rows, input: Tensor, direction: Direction2d, mask: Mask, gate_bias: Tensor | None) -> None:
-        weight_ih, weight_hh, bias, h0, c0, _ = (p if p is None else p.detach().to(rows.dtype) for p in direction)
-        assert weight_ih is not None and weight_hh is not None
+        weight_ih, weight_hh = (weight.detach().to(rows.dtype) for weight in direction[:2])
         self.rows, self.input, self.mask, self.gate_bias = rows, input, mask, gate_bias
         self.hidden = weight_hh.shape[1]
         weight_ih = masked_weight(weight_ih, mask.mask_type, image_channels=mask.image_channels, gates=mask.gates)
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight_hh
-        self.zeros, self.bias = rows.buffer(self.hidden), rows.vector(4 * self.hidden, bias)
-        self.h0 = self.zeros.new_zeros(self.hidden) if h0 is None else h0
-        self.base = rows.buffer(4 * self.hidden)
-        self.h, self.c = rows.bordered(self.hidden, h0), rows.bordered(self.hidden, c0)
+        self.zeros, self.base = rows.buffer(self.hidden), rows.buffer(4 * self.hidden)
+        self.bias, self.h0 = rows.vector(4 * self.hidden, direction.bias), rows.vector(self.hidden, direction.h0)
+        # The states before the first pixel, in every column.
+        self.h = rows.buffer(self.hidden).copy_(self.h0)
+        self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
 
-    def columns_of_h(self) -> Tensor:
-        """Returns h of the last row, (W, N, hidden), or the border state before the first row."""
-        return self.h[self.rows.margin :]
-
-    def begin_row(self, row: int, above: Tensor, weight: Tensor) -> None:
-        """Computes the part of every cell's gates from outside the row: bias, condition, products with ``above``."""
+    def begin_row(self, row: int, taps: int) -> None:
+        """Computes the part of every cell's gates from outside the row: bias, condition, ``taps`` of the row above."""
         self.base.copy_(self.bias)
         if self.gate_bias is not None:
             self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
-        _add_products(self.base[self.rows.margin :], above, weight)
+        above = self.h[self.rows.margin :]
+        if taps > 1:
+            border = self.h0.expand(taps // 2, self.rows.images, -1)
+            above = torch.cat([border, above, border])
+        _add_products(self.base[self.rows.margin :], above, _by_tap(self.weight_hh[:, :, :taps]))
 
-    def steps(
-        self,
-        colour: int,
-        taps: list[tuple[Tensor, int, int]],
-        carried: Tensor,
-        shift: int,
-        addend: Tensor,
-        output: Tensor,
-    ) -> list[Step]:
-        """Returns the cell of a colour's units. Its state-to-state taps in the row are (buffer, shift, tap)."""
+    def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
+        """Returns the cell of a colour's units. A cell that carries c from the pixel before reads its h, too."""
         start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
             return weight.unflatten(0, (4, -1))[:, start:stop].flatten(0, 1)
 
         read = _row_taps(self.input, of_units(self.weight_ih), self.mask, colour)
-        weight_hh = _by_tap(of_units(self.weight_hh))
-        read += [Tap(buffer, at, self.hidden, weight_hh[k]) for buffer, at, k in taps]
+        if shift:
+            read.append(Tap(self.h, shift, self.hidden, _by_tap(of_units(self.weight_hh))[1]))
         return [CellStep(read, self.base, carried, shift, self.c, self.h, addend, output, start, stop)]
-
-
-def _recurrent_mask(mask_type: str | None, image_channels: int) -> Mask:
-    if mask_type is None:
-        raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
-    return Mask(mask_type, image_channels, 4)
 
 
 def _row_taps(input: Tensor, weight: Tensor, mask: Mask, colour: int) -> list[Tap]:

@@ -80,10 +80,7 @@ class Draw(NamedTuple):
 
 
 class Encode(NamedTuple):
-    """Writes the interval of a value in [0, 2**24) for the range coder: start << 32 | stop, int64.
-
-    ``scaled`` and ``image`` as in Draw.
-    """
+    """Writes the interval of a value in [0, 2**24), start << 32 | stop, int64; ``scaled`` and ``image`` as in Draw."""
 
     logits: Tensor
     values: Tensor
@@ -94,10 +91,7 @@ class Encode(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """Writes the value of one colour: kept where it is known, elsewhere the next value of the image's stream.
-
-    ``scaled`` and ``image`` as in Draw.
-    """
+    """Like Draw, but a value that is not known is the next value of the image's stream."""
 
     logits: Tensor
     known: Tensor

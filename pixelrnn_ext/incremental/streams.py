@@ -55,7 +55,6 @@ class Streams(NamedTuple):
         return bool((self.state[:, 4] > self.state[:, 5] + 7).any())
 
     def finished(self) -> bool:
-        """Returns whether all bytes of all streams were read."""
         return bool((self.state[:, 4] >= self.state[:, 5]).all())
 
 
@@ -66,5 +65,4 @@ def _fields(decoder: Decoder, begin: int) -> Tensor:
 
 
 def _signed(number: int) -> int:
-    """Returns the signed integer with the 64 bits of an unsigned integer."""
     return number - (number >> 63 << 64)

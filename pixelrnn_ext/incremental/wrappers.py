@@ -44,20 +44,17 @@ def has_global_hooks() -> bool:
     return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
+def uncompiled(module: nn.Module, name: str = "", copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
     """Returns the model without compiled modules, because Dynamo would compile a recording.
 
     Compiled modules, and the modules that contain them, are replaced by shallow copies with the same parameters,
     buffers and hooks. Raises TypeError if a hook would be called with a copy, which it may not recognise.
     """
-    return _uncompiled(model, "", {})
-
-
-def _uncompiled(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module]) -> nn.Module:
+    copies = {} if copies is None else copies
     if module in copies:
         return copies[module]
     children = {
-        key: None if child is None else _uncompiled(child, f"{name}.{key}" if name else key, copies)
+        key: None if child is None else uncompiled(child, f"{name}.{key}" if name else key, copies)
         for key, child in module._modules.items()
     }
     inner = children.get(_COMPILED)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,7 +74,7 @@ class AutoregressiveModel(nn.Module):
         given: Tensor | None = None,
         known: Tensor | None = None,
         condition: Tensor | None = None,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> Tensor:
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
@@ -119,12 +119,11 @@ class AutoregressiveModel(nn.Module):
         *,
         streams: int | None = None,
         batch_size: int = 64,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> bytes:
         """Compresses images to a file, lossless, of the size that their likelihood promises.
 
-        A shortcut of :meth:`pixelrnn_ext.codec.Codec.compress`, which describes the arguments. A Codec that is kept
-        prepares the model only once.
+        A shortcut of :meth:`pixelrnn_ext.codec.Codec.compress`. A Codec that is kept prepares the model only once.
 
         Example:
             >>> model = PixelCNN(image_channels=1, levels=2, hidden_channels=8, num_layers=1)
@@ -141,19 +140,15 @@ class AutoregressiveModel(nn.Module):
         *,
         max_bytes: int = 2**32,
         batch_size: int = 64,
-        progress: bool | Callable[[int, int], None] = False,
+        progress: bool | Progress = False,
     ) -> Tensor:
-        """Returns the images of a file of :meth:`compress`, (N, C, H, W) of int64.
-
-        A shortcut of :meth:`pixelrnn_ext.codec.Codec.decompress`, which describes the arguments.
-        """
+        """Returns the images of a file of :meth:`compress`, by :meth:`pixelrnn_ext.codec.Codec.decompress`."""
         codec = Codec(self)
         return codec.decompress(data, condition, max_bytes=max_bytes, batch_size=batch_size, progress=progress)
 
     def _draw(
         self, sampler: Sampler, draws: Draws, condition: Tensor | None, progress: Progress | None = None
     ) -> Tensor:
-        """Draws images by one of the samplers of :mod:`pixelrnn_ext.sampling`."""
         return sampler(self, draws, condition, progress)
 
     def scaled(self, values: Tensor) -> Tensor:
@@ -163,7 +158,6 @@ class AutoregressiveModel(nn.Module):
         return values.to(next(self.parameters()).dtype) * (2 / (self.levels - 1)) - 1
 
     def _check_images(self, images: Tensor, check: bool = True) -> None:
-        """Checks the type and the shape of images, and unless ``check`` is False their values."""
         if isinstance(images, Recorded):
             return
         check_integers("images", images)

@@ -1,6 +1,6 @@
 """The parts of the models (table 1 and figure 5 of the paper): blocks of 2h channels around a layer of h, and the head.
 
-``options`` are those of all layers of a model: ``image_channels`` and ``backend``.
+``options`` are ``image_channels`` and ``backend``, the same for all layers of a model.
 """
 
 from typing import Any

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .._arguments import integer
 from .._recordable import Recorded
 from ..incremental import recording
-from ..sampling import Draws, Progress, Sampler
+from ..sampling import Draws, Progress, Report, Sampler
 from .autoregressive import AutoregressiveModel, head_channels_of
 from .stack import PixelRNN
 
@@ -151,24 +151,20 @@ class MultiScalePixelRNN(AutoregressiveModel):
     ) -> Tensor:
         self._check_multiples(*draws.values.shape[2:])
         recording.check_untouched(self, condition is not None)
-        small_rows, rows = draws.values.shape[2] // self.factor, draws.values.shape[2]
-
-        def report(before: int, share: int) -> Progress | None:
-            return progress and (lambda done, of: progress(before + share * done // of, small_rows + rows))
-
+        rows = draws.values.shape[2]
+        report = Report(progress or False, rows // self.factor + rows)
         uniform, known, values = (t[..., :: self.factor, :: self.factor] for t in draws[:3])
         of_small = Draws(uniform, known, values, draws.temperature)
         told = self._small_condition(condition)
-        small_images = self.small_model._draw(sampler, of_small, told, report(0, small_rows))
+        small_images = self.small_model._draw(sampler, of_small, told, report.of_part(rows // self.factor))
         known, values = draws.known.clone(), draws.values.clone()
         known[..., :: self.factor, :: self.factor] = True
         values[..., :: self.factor, :: self.factor] = small_images
         rest = draws._replace(known=known, values=values)
         told = self._large_condition(small_images, condition)
-        return self.large_model._draw(sampler, rest, told, report(small_rows, rows))
+        return self.large_model._draw(sampler, rest, told, report.of_part(rows))
 
     def _small_condition(self, condition: Tensor | None) -> Tensor | None:
-        """Returns the condition of the small model."""
         return None if condition is None else condition[..., :: self.factor, :: self.factor]
 
     def _large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:

@@ -59,7 +59,6 @@ class _Stack(AutoregressiveModel):
         self.head: Head = Head(width, self.head_channels, logit_channels(self.levels), **options)
 
     def _block(self, hidden_channels: int, **options: Any) -> nn.Module:
-        """Returns a block from ``hidden_channels`` and the options of all models' blocks."""
         raise NotImplementedError
 
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:

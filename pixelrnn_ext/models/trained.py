@@ -38,7 +38,7 @@ def pretrained(name: str) -> AutoregressiveModel:
 
 
 def file_of(name: str) -> Path:
-    """Returns the checkpoint's path of a pretrained model. Errors as in :func:`pretrained`."""
+    """Returns the checkpoint's path of a pretrained model."""
     if name not in PRETRAINED:
         raise ValueError(f"expected the name of a pretrained model, one of {', '.join(PRETRAINED)}, got {name!r}")
     path = FOLDER / f"{name}.safetensors"
@@ -49,10 +49,7 @@ def file_of(name: str) -> Path:
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns parameters and configuration from a checkpoint of float32 whose checksum is right.
-
-    The safetensors package, which can also check files of unknown origin, is only an extra dependency.
-    """
+    """Returns parameters and configuration from a checkpoint of float32. The safetensors package is an extra."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     facts = json.loads(header.pop("__metadata__")["pixelrnn_ext"])

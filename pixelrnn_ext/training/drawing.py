@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..codec.batches import Report
 from ..models import AutoregressiveModel
+from ..sampling import Report
 from .data import conditions
 from .seeds import generator
 
@@ -35,14 +35,13 @@ def draw(
     """Draws images with ``model.sample``, ``batch_size`` at once.
 
     Args:
-        shape: (C, H, W) of an image.
         condition, given: first dimension ``count``; ``known``: (1, 1, H, W), see ``sample``.
         progress: called with the rows done and all rows. KeyboardInterrupt, from there or by Ctrl-C, ends the drawing.
 
     Returns:
         The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether they are all.
     """
-    source = generator("sample", seed)
+    source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []
     rows = shape[1]
     report = Report(progress, -(-count // batch_size) * rows)
@@ -54,10 +53,10 @@ def draw(
                 shape,
                 generator=source,
                 temperature=temperature,
-                condition=None if condition is None else condition[batch],
+                condition=None if condition is None else condition[batch].to(device),
                 given=None if given is None else given[batch],
                 known=known,
-                progress=report.of_batch(rows) or False,
+                progress=report.of_part(rows) or False,
             )
             drawn.append(images.cpu())
     except KeyboardInterrupt:
