@@ -103,7 +103,6 @@ class Gif:
         self._shown = pixels
 
     def finish(self) -> memoryview:
-        """Returns the file."""
         self._encoded.write(b";")
         return self._encoded.getbuffer()
 

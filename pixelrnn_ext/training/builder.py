@@ -42,14 +42,6 @@ def build(
         conditional: the model takes the class as its condition.
         parameters: about how many the model has; chooses hidden_channels.
         options: arguments of the model's class.
-
-    Raises:
-        TypeError, ValueError: the model does not take an option, or is for other images.
-
-    Example:
-        >>> from pixelrnn_ext.training import data
-        >>> build("row", data.load("digits"), hidden_channels=8, num_layers=2).levels
-        17
     """
     if name in KINDS:
         config = KINDS[name] | SIZES | dict(image_channels=data.shape[0], levels=data.levels) | options

@@ -34,18 +34,19 @@ def _is_integer(value: Any, least: int) -> bool:
     return type(value) is int and least <= value < 2**63
 
 
-def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(map(fits, value))
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_integer(side, 1) for side in value)
+
+
+def _is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
-# The facts that are read by name: what each has to be, in words and as a predicate. A checkpoint may have more facts.
+# The facts that are read by name, with their kinds in words and as predicates. A checkpoint may have more facts.
 FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
-    ("data", "shape"): (
-        "three integers >= 1",
-        lambda v: _is_list(v, lambda side: _is_integer(side, 1)) and len(v) == 3,
-    ),
-    ("data", "classes"): ("a list of names", lambda v: _is_list(v, lambda name: isinstance(name, str))),
+    ("data", "shape"): ("three integers >= 1", _is_shape),
+    ("data", "classes"): ("a list of names", _is_list_of_names),
     ("progress", "step"): _STEPS,
     ("progress", "evaluated"): _STEPS,
     ("progress", "best_step"): _STEPS,
@@ -194,7 +195,6 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Loads parameters. ValueError: they are not the module's; the sentence names the file."""
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
@@ -206,13 +206,11 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
     """Returns the file of a checkpoint. A path that exists goes before a pretrained model of the same name.
 
     Args:
-        path: a checkpoint, the folder of a training, whose best checkpoint it is then, or the name of a pretrained
-            model.
+        path: a checkpoint, the folder of a training, for its best checkpoint, or the name of a pretrained model.
         without_score: take the last checkpoint of a training that has not come to its first score.
 
     Raises:
         FileNotFoundError: there is nothing of that name, or a folder without a best checkpoint.
-        ValueError: the pretrained model's file is not the package's.
     """
     if os.path.lexists(path):
         folder = Path(path)
@@ -234,11 +232,7 @@ def load_model(
 ) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
     """Returns the model of a checkpoint, with averaged parameters if there are any, and the checkpoint's facts.
 
-    Args:
-        path: a checkpoint, a training's folder, or the name of a pretrained model, as in :func:`resolve`.
-
-    Raises:
-        OSError, ValueError: as in :func:`load` and :func:`resolve`. ValueError: a parameter is not finite.
+    ``path`` and errors are as in :func:`resolve` and :func:`load`. ValueError: a parameter is not finite.
 
     Example:
         >>> model, facts = load_model("runs/mnist5k")  # doctest: +SKIP

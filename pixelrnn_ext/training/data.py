@@ -62,9 +62,6 @@ class DataSet:
     """Images in three splits, and the facts that stand beside every score.
 
     Attributes:
-        description: the name, and what was done to the images.
-        splits: {"train", "validation", "test"} -> :class:`Split`.
-        classes: names of the labels; empty where there are none.
         intensities: uint8 (N, 1, H, W), from which the training images are binarised anew for every batch, or None.
         notes: lines for the header, such as how many files were skipped.
         folder: of a folder of images its absolute path, the options that it was read with, and folder.describe_files.
@@ -103,7 +100,6 @@ class DataSet:
         return unit_of(self.levels)
 
     def score(self, nats: float) -> float:
-        """Converts nats per image to the data set's unit."""
         return score_of(nats, self.levels, self.shape)
 
     def check_not_empty(self, *splits: str) -> None:
@@ -137,7 +133,6 @@ def binarise(intensities: Tensor, source: torch.Generator) -> Tensor:
 
 
 def cache_folder() -> Path:
-    """Returns where downloaded data sets are kept, unless ``NAME:PATH`` says otherwise."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixelrnn_ext"
 
 
@@ -184,30 +179,25 @@ def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
     return _binarised("mnist5k", splits, tuple("0123456789"), binarisation)
 
 
-def _patches(picture: Tensor, stride: int) -> Tensor:
-    """Cuts (C, H, W) into patches (N, C, side, side), in rows from the top left."""
-    patches = picture.unfold(1, PHOTO_SIDE, stride).unfold(2, PHOTO_SIDE, stride)
-    return patches.permute(1, 2, 0, 3, 4).flatten(0, 1)
-
-
 def _photos(path: None) -> DataSet:
     image, numpy = need("PIL.Image"), need("numpy")
     folder = Path(need("skimage").__file__).parent / "data"
     splits = {}
     for split, files in PHOTOS.items():
-        pictures = []
+        patches = []
         for name, factor in files.items():
             with image.open(folder / name) as picture:
-                pixels = numpy.array(picture.convert("RGB").reduce(factor))
-            pictures.append(_patches(torch.from_numpy(pixels).permute(2, 0, 1), PHOTO_STRIDES[split]))
-        splits[split] = Split(torch.cat(pictures).contiguous())
+                pixels = torch.from_numpy(numpy.array(picture.convert("RGB").reduce(factor)))
+            rows = pixels.unfold(0, PHOTO_SIDE, PHOTO_STRIDES[split])
+            patches.append(rows.unfold(1, PHOTO_SIDE, PHOTO_STRIDES[split]).flatten(0, 1))  # (N, C, side, side)
+        splits[split] = Split(torch.cat(patches).contiguous())
     notes = tuple(f"{split} photographs: {', '.join(files)}" for split, files in PHOTOS.items())
     description = f"photos ({PHOTO_SIDE}x{PHOTO_SIDE} patches of scikit-image's photographs, split by photograph)"
     return DataSet("photos", description, 256, splits, notes=notes)
 
 
 def _torchvision(name: str, path: str | None) -> list[Any]:
-    """Returns both halves of a torchvision data set, downloaded once. A failed download leaves no folder."""
+    """Returns both halves of a torchvision data set, downloaded once."""
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
         with removed_if_empty(root / name / "raw"):
@@ -218,7 +208,6 @@ def _torchvision(name: str, path: str | None) -> list[Any]:
 
 
 def _held_out(images: Tensor, labels: Tensor, count: int, test_images: Tensor, test_labels: Tensor) -> Splits:
-    """Splits off the last ``count`` training images for validation."""
     return {
         "train": Split(images[:-count], labels[:-count]),
         "validation": Split(images[-count:], labels[-count:]),
@@ -275,10 +264,9 @@ def _folder(
     classes = tuple(sorted(set(folders))) if len(set(folders)) > 1 else ()
     numbers = {name: number for number, name in enumerate(classes)}
     labels = torch.tensor([numbers[name] for name in folders]) if classes else None
-    split_names = [split_of(name) for name in read.names]
     splits = {}
     for split in SPLITS:
-        members = torch.tensor([name == split for name in split_names])
+        members = torch.tensor([split_of(name) == split for name in read.names])
         splits[split] = Split(read.images[members], None if labels is None else labels[members])
     shown = str(path).encode(errors="backslashreplace").decode()  # it need not be UTF-8
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
@@ -292,7 +280,7 @@ class Source:
     """How a data set is loaded: ``files`` is a pattern below the folder of its ``package``, or below NAME:PATH."""
 
     load: Callable[..., DataSet]
-    files: str
+    files: str = ""
     options: tuple[str, ...] = ()
     package: str | None = None
 
@@ -306,7 +294,7 @@ DATA_SETS = {
     "cifar10": Source(_cifar10, "cifar-10-*/*"),
     "imagenet32": Source(partial(_imagenet, 32), "*_data*.npz"),
     "imagenet64": Source(partial(_imagenet, 64), "*_data*.npz"),
-    "folder": Source(_folder, "**/*", (*FOLDER_OPTIONS, "files")),
+    "folder": Source(_folder, options=(*FOLDER_OPTIONS, "files")),
 }
 OPTIONS = tuple(dict.fromkeys(option for source in DATA_SETS.values() for option in source.options))
 
@@ -331,10 +319,6 @@ def load(spec: str, **options: Any) -> DataSet:
             ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict``, ``max_pixels`` (folder);
             ``files`` (folder): describe_files of the only files to read, which must all be there.
 
-    Raises:
-        ValueError: no such data set, an option that it does not take, or files with other contents than expected.
-        OSError: files cannot be read or downloaded. MissingPackage: a package is not installed.
-
     Example:
         >>> load("digits").splits["train"].images.shape
         torch.Size([1445, 1, 8, 8])
@@ -349,7 +333,7 @@ def load(spec: str, **options: Any) -> DataSet:
 
 
 def paths(spec: str) -> list[Path]:
-    """Returns the files of the data set ``NAME`` or ``NAME:PATH`` that are there. Errors as in :func:`load`."""
+    """Returns the files of the data set ``NAME`` or ``NAME:PATH`` that are there."""
     name, path, source = _source(spec)
     if name == "folder":
         return [Path(path) / picture for picture in list_names(Path(path))[0]]
@@ -361,7 +345,6 @@ def paths(spec: str) -> list[Path]:
 
 
 def _source(spec: str) -> tuple[str, str, Source]:
-    """Returns (NAME, PATH, source) of a data set. ValueError: no data set has that name."""
     name, _, path = spec.partition(":")
     if name not in DATA_SETS:
         raise ValueError(f"expected a data set of {', '.join(DATA_SETS)}, got {name!r}")

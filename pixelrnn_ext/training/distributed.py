@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .._sentences import reason
+
 
 @dataclass(frozen=True)
 class World:
@@ -25,7 +27,6 @@ class World:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Returns the sum over the processes, on the CPU."""
         values = values.detach().cpu()
         if self.control is not None:
             dist.all_reduce(values, group=self.control)
@@ -64,7 +65,7 @@ def choose_device(name: str) -> torch.device:
             raise ValueError(f"expected a device cpu, cuda or cuda:NUMBER, got {name!r}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"expected a device of this machine, got {name!r}: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"expected a device of this machine, got {name!r}: {reason(error)}") from error
     return device
 
 

@@ -24,7 +24,7 @@ def nats_per_image(
 ) -> float | None:
     """Returns the mean of -log_prob over the images of a split in nats; None where ``stop()`` came true in a process.
 
-    The batch size is that of all processes together. ValueError: the split is empty, or the model for other images.
+    All processes together compute ``batch_size`` images at once.
     """
     check_fits(model, data)
     data.check_not_empty(split)
@@ -44,7 +44,6 @@ def nats_per_image(
 
 
 def split_score(model: AutoregressiveModel, data: DataSet, split: str, world: World, batch_size: int = 16) -> float:
-    """Returns the score of a split in the data set's unit. Errors as in :func:`nats_per_image`."""
     nats = nats_per_image(model, data, split, world, batch_size=batch_size)
     assert nats is not None  # nothing stops it
     return data.score(nats)

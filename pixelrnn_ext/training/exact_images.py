@@ -34,7 +34,7 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 
     Raises:
         ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is no
-            level, or the model is RGB and the picture gray. ValueError, MemoryError: as in images.opened.
+            level, or the model is RGB and the picture gray.
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     check_model(channels, levels)
@@ -72,12 +72,11 @@ def encode_png(image: Tensor, levels: int) -> bytes:
 
 def pixels_of(image: Tensor, levels: int) -> Any:
     """Returns levels, integers (1 or 3, H, W), as the bytes of a picture, a numpy array (H, W) or (H, W, 3)."""
-    pixels = _bytes_of(levels)[image.permute(1, 2, 0).numpy()]
-    return pixels[..., 0] if len(image) == 1 else pixels
+    index = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+    return _bytes_of(levels)[index.numpy()]
 
 
 def _bytes_of(levels: int) -> Any:
-    """Returns the byte of every level, a numpy array."""
     numpy = need("numpy")
     return numpy.array([round(v * 255 / (levels - 1)) for v in range(levels)], numpy.uint8)
 

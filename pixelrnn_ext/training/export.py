@@ -21,10 +21,7 @@ from .stored_data import load_again
 
 
 def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = False) -> Path:
-    """Writes the model of a training or of a checkpoint, and its scores. Returns the file.
-
-    Errors as in checkpoint.load_model and stored_data.load_again. ValueError: the name is wrong, or taken.
-    """
+    """Writes the model of a training or of a checkpoint, and its scores. Returns the file."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(f"expected a name of lower-case letters, digits, - and _, got {name!r}")
     path, table = folder / f"{name}.safetensors", folder / TABLE

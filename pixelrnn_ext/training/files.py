@@ -50,8 +50,7 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Yields a new folder beside ``path``, and renames it to ``path`` after the block.
 
-    Args:
-        path: a name that is free, or an empty folder, which keeps its mode. A link to a folder stays a link.
+    ``path`` is a free name, or an empty folder, which keeps its mode. A link to a folder stays a link.
 
     Raises:
         OSError: the block raised one, or the folder cannot be renamed. Nothing is left of the new folder.

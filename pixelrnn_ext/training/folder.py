@@ -28,13 +28,7 @@ class OtherFiles(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a folder.
-
-    Attributes:
-        names: the files that were read; ``images`` are theirs, uint8 (N, C, H, W).
-        unreadable: {name: a sentence that says why} of files and folders.
-        left_out: the number of files that were not asked for.
-    """
+    """The files of a folder that were read, {name: why} of unreadable files and folders, and how many were left out."""
 
     names: list[str]
     images: Tensor
@@ -95,11 +89,7 @@ def read_folder(
     max_pixels: int = MAX_PIXELS,
     only: Iterable[str] | None = None,
 ) -> Pictures:
-    """Reads the image files of a folder and its subfolders, fitted as by images.read_image.
-
-    Args:
-        max_pixels: larger pictures count as unreadable.
-        only: names of the files to read, by default all.
+    """Reads the image files of a folder and its subfolders, or ``only`` some, fitted as by images.read_image.
 
     Raises:
         OSError: it is no folder, or cannot be listed. ValueError: a file cannot be read, if ``strict``.
@@ -129,8 +119,7 @@ def read_folder(
                 names.append(name)
     if only is not None:
         _check_all_there(folder, only, names, unreadable)
-    channels = 1 if gray else 3
-    stacked = torch.stack(images) if images else torch.empty(0, channels, *size, dtype=torch.uint8)
+    stacked = torch.stack(images) if images else torch.empty(0)
     return Pictures(names, stacked, unreadable, found - len(candidates))
 
 
@@ -140,9 +129,8 @@ def _check_all_there(folder: Path, expected: set[str], got: list[str], unreadabl
         name = min(missing, key=os.fsencode)
         places = (name, *map(str, PurePosixPath(name).parents))
         why = next((unreadable[place] for place in places if place in unreadable), f"{name} is not there")
-        raise OtherFiles(
-            f"expected the {len(expected)} files of the training in {folder}, got {len(missing)} fewer: {why}"
-        )
+        training = f"the {len(expected)} files of the training in {folder}"
+        raise OtherFiles(f"expected {training}, got {len(missing)} fewer: {why}")
 
 
 def describe_files(names: list[str]) -> dict[str, int | str]:

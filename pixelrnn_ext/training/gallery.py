@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .._sentences import reason
 from ..models import AutoregressiveModel
 from .data import DataSet
 from .drawing import cycled_classes, draw
@@ -43,7 +44,7 @@ class Gallery:
         try:
             yield
         except Exception as error:  # of the disk, Pillow, matplotlib or the memory
-            self._say(f"training goes on without {picture}: {_reason(error)}")
+            self._say(f"training goes on without {picture}: {getattr(error, 'strerror', None) or reason(error)}")
 
     def _write_samples(self, path: Path, model: AutoregressiveModel, stop: Callable[[], bool]) -> None:
         count = self._samples
@@ -91,10 +92,6 @@ def _can_draw(what: str, *packages: str) -> bool:
         for package in packages:
             need(package)
     except Exception as error:  # a torchvision for another torch raises RuntimeError
-        warnings.warn(f"training goes on without {what}: {_reason(error)}", stacklevel=3)
+        warnings.warn(f"training goes on without {what}: {reason(error)}", stacklevel=3)
         return False
     return True
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

@@ -25,7 +25,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 def _format_of(path: Path, *, animate: bool = False) -> tuple[str, dict[str, Any], int]:
-    """Returns the format of the suffix. Without a suffix, and for a device or a pipe, it is PNG, or GIF to animate."""
+    """Returns the format of the suffix; PNG or GIF without a suffix, and for a device or a pipe."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
         if animate and suffix != ANIMATED:

@@ -61,11 +61,9 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """Yields Pillow's picture of a file. Errors of the block name the file, too.
+    """Yields Pillow's picture of a file. Errors of the file and of the block are ValueErrors that name it.
 
     Raises:
-        ValueError: the file is no image, no regular file, damaged, or larger than the :func:`pixel_limit`; or the block
-            raised an error.
         MemoryError: the picture does not fit into memory.
     """
     image = need("PIL.Image")
@@ -85,9 +83,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "c
     """Reads an image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
 
     16 bits a channel are scaled to 8, transparent pixels are black, and the first picture of an animation counts.
-
-    Raises:
-        ValueError: 32 bits a channel, or too small for fit="cut". ValueError, MemoryError: as in :func:`opened`.
+    ValueError: 32 bits a channel, or too small for fit="cut".
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     with opened(file) as kept:

@@ -61,11 +61,8 @@ class Training:
     """One training in the folder ``out``: last.safetensors, best.safetensors (on validation), log.jsonl and pictures.
 
     Args:
-        model: on the CPU; a model with ``condition_channels`` is given the data set's labels.
         facts: more facts for the checkpoints, such as the command.
-        say: prints a line.
         overwrite: the first checkpoint replaces a training that is in the folder and is not resumed.
-        tensorboard: the log is written for TensorBoard, too.
 
     Raises:
         ValueError: model, data and settings do not fit.
@@ -119,11 +116,7 @@ class Training:
         return self.model if self.average is None else cast(models.AutoregressiveModel, self.average.module)
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings. Returns its facts.
-
-        Raises:
-            OSError, ValueError: as in checkpoint.load; it has another model or data set, or no state of the optimiser.
-        """
+        """Continues from a checkpoint that :meth:`save` wrote with this model, data and settings. Returns its facts."""
         tensors, facts = checkpoint.load(path)
         check_same(facts, self.data)
         checkpoint.fill(self.model, checkpoint.part(tensors, "model"), path)
@@ -173,8 +166,6 @@ class Training:
 
         Raises:
             FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
-            BlockingIOError: another process trains in the folder.
-            ValueError: the folder holds a training that is not resumed.
         """
         with ExitStack() as stack:
             with self.world.alike():
@@ -184,7 +175,6 @@ class Training:
             return self._run(stop)
 
     def _begin(self, stack: ExitStack) -> None:
-        """Prepares the folder, in the first process."""
         if not (self.resumed or self.overwrite):
             output.check_unused(self.out)
         output.remove_left_over(self.out)

@@ -37,9 +37,7 @@ def make(
 ) -> torch.optim.Optimizer:
     """Returns RMSProp, as in the paper (section 5.1), or AdamW.
 
-    Args:
-        weight_decay: a step first multiplies every parameter by 1 - learning rate * weight_decay. None is 0 for
-            RMSProp, and 0.01 for AdamW as in torch.
+    A step first multiplies every parameter by 1 - learning rate * weight_decay. None is 0 for RMSProp, 0.01 for AdamW.
     """
     if name == "rmsprop":
         return RMSprop(parameters, learning_rate, weight_decay or 0.0)

@@ -31,7 +31,6 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process holds the lock; the sentence says which, where, since when, and its command.
-        MissingPackage: filelock is missing or too old. OSError: the folder cannot be made or written to.
     """
     folder = folder.resolve()
     lock = _lock(folder)

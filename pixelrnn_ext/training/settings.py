@@ -28,9 +28,6 @@ class Settings:
 
     ``clip`` limits the norm of the gradient of the nats per dimension. A positive ``ema`` keeps a moving average of the
     parameters, and scores it.
-
-    Raises:
-        TypeError, ValueError: a setting has another type or is out of its range, or both lengths are given.
     """
 
     batch_size: int = _setting(16, "of all processes together (%(default)s)", allowed=POSITIVE)

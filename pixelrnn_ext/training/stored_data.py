@@ -1,4 +1,4 @@
-"""Finds the data set again that a checkpoint was trained on. Of a folder it reads the same files in the same way."""
+"""Loads the data set of a checkpoint's training again. A folder is read with the same files and options."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +24,9 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
     Files that were added to the folder of the training are left out, and a note says so.
 
     Args:
-        facts: the checkpoint's.
         spec: another data set, or where the same one is now; by default where it was.
         same: refuse another data set. Otherwise a note says where a folder lacks files of the training.
         options: for :func:`data.load`, by default the training's. They must not change how a folder is read.
-
-    Raises:
-        ValueError: the checkpoint does not say which data set it was, or contradicts ``spec`` or ``options``.
-        OSError, MissingPackage: as in :func:`data.load`.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _before(facts)
     if not isinstance(before, str) and (same or spec is None):
@@ -94,7 +89,6 @@ def check_same_everywhere(now: data.DataSet, world: World) -> None:
 
 
 def _identity(folder: dict[str, Any] | None) -> tuple[object, ...] | None:
-    """Returns a value that is equal for two folders with the same files, read in the same way."""
     if folder is None:
         return None
     return folder["files"]["digest"], *(_readable(folder["options"][name]) for name in IMAGE_OPTIONS)
