@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .._command import FAILED, INTERRUPTED
+from .._sentences import reason
 from ..training.optional import MissingPackage
 from . import outputs
 from .parser import make
@@ -46,7 +47,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"{prog}: {_sentence(message)}", file=sys.stderr)
+            print(f"{prog}: {reason(message)}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -62,9 +63,7 @@ def _launched() -> str | None:
     return f"torchrun {nodes}--nproc-per-node {processes} -m pixelrnn_ext"
 
 
-def _sentence(error: BaseException | str) -> str:
-    """Returns the message of an exception in one line."""
+def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]  # the other lines of torch's errors say where in its sources they were raised
+    return reason(error)

@@ -14,7 +14,6 @@ def size(text: str) -> list[int]:
 
 
 def named(text: str) -> str:
-    """Refuses an empty path."""
     if not text:
         raise ArgumentTypeError("expected a path, got an empty one")
     return text

@@ -9,11 +9,7 @@ from ..benchmark.run import Benchmark
 from .arguments import whole
 
 SUMMARY = "time the layers on this machine"
-EXAMPLES = (
-    "",
-    "--markdown",
-    '--only "B1 32x32 h128" --threads 1',
-)
+EXAMPLES = ("", "--markdown", '--only "B1 32x32 h128" --threads 1')
 
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:

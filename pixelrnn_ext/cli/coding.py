@@ -23,7 +23,6 @@ Facts = dict[str, Any]
 
 
 def add_options(parser: ArgumentParser, more: str = "") -> None:
-    """Adds the options of both commands, which run on the CPU. ``more`` ends the help of ``--label``."""
     add_checkpoint(parser)
     parser.set_defaults(device="cpu")
     parser.add_argument(
@@ -39,29 +38,18 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
 
 
 def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:
-    """Reads images of files, folders and splits of data sets, in the order of the names, as runs of one size.
-
-    Errors as in :func:`files_of`, exact_images.read_exact and data.load.
-    """
+    """Reads images of files, folders and splits of data sets, in the order of the names, as runs of one size."""
     parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
     runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
     return [data.Split(torch.cat([part.images for part in run]), labels_of(run)) for run in runs]
 
 
 def conditions(
-    names: list[str],
-    labels: Tensor | None,
-    counts: list[int],
-    model: models.AutoregressiveModel,
-    facts: Facts,
+    names: list[str], labels: Tensor | None, counts: list[int], model: models.AutoregressiveModel, facts: Facts
 ) -> list[Tensor] | None:
     """Returns the conditions of groups of ``counts`` images; None for a model without a condition.
 
-    Args:
-        names: classes and splits in the order of the images, or one class for all. They replace the images' ``labels``.
-
-    Raises:
-        ValueError: labels are missing, are not as many as the images, or the model takes none.
+    ``names`` are classes and splits in the order of the images, or one class for all. They replace ``labels``.
     """
     classes = classes_of(model, facts)
     if names:
@@ -105,7 +93,7 @@ def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixel
 
 
 def _of_fitting_size(name: str | Path, part: data.Split, model: models.AutoregressiveModel) -> data.Split:
-    """Returns ``part``. ValueError, which names it, where a multi-scale model takes no images of this size."""
+    """Returns ``part``. ValueError: a multi-scale model takes no images of this size."""
     if isinstance(model, models.MultiScalePixelRNN):
         try:
             model._check_multiples(*part.images.shape[2:])
@@ -115,18 +103,16 @@ def _of_fitting_size(name: str | Path, part: data.Split, model: models.Autoregre
 
 
 def paths(name: str) -> list[Path]:
-    """Returns the files that :func:`read` reads for one name. Errors as there."""
     return files_of(Path(name)) if os.path.lexists(name) else paths_of_split(name)
 
 
 def paths_of_split(name: str) -> list[Path]:
-    """Returns the files of the data set of a split; none where the name is no split. ValueError: no such split."""
+    """Returns the files of the data set of a split; none where the name is no split."""
     found = _split_of(name)
     return data.paths(data.absolute(found[0])) if found else []
 
 
 def files_of(path: Path) -> list[Path]:
-    """Returns a picture, or the pictures of a folder. OSError, ValueError: the folder has none, or cannot be read."""
     if not path.is_dir():
         return [path]
     names, unreadable = folder.list_names(path)
@@ -157,6 +143,5 @@ def _load(spec: str, split: str, model: models.AutoregressiveModel, facts: Facts
 
 
 def labels_of(parts: list[data.Split]) -> Tensor | None:
-    """Returns the labels of all images; None where some images have no labels."""
     labels = [part.labels for part in parts if part.labels is not None]
     return torch.cat(labels) if len(labels) == len(parts) else None

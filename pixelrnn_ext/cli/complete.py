@@ -1,12 +1,13 @@
 """``pixelrnn complete``."""
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..training import data, drawing, grid, images
+from ..training import animation, data, drawing, grid, images
 from . import pictures
 from .arguments import whole
 from .inputs import add_data, data_of, load_model
@@ -62,7 +63,9 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
         undone = hidden[len(drawn) :]  # the images that Ctrl-C left out stay hidden
-        return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
+        after = torch.cat([originals, shown, drawn / (model.levels - 1), undone])
+        return torch.cat([originals, shown, hidden]), after
 
-    inputs = dict(condition=condition, given=given, known=known)
-    return pictures.make("completions", options, model, dataset.shape, rows * count, count, compose, **inputs)
+    draw = partial(drawing.draw, model, rows * count, dataset.shape, condition=condition, given=given, known=known)
+    order = partial(animation.drawing_order, model, known)
+    return pictures.make("completions", options, draw, compose, order, count)

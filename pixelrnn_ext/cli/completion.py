@@ -28,25 +28,14 @@ _FUNCTIONS = {
 class Print(argparse.Action):
     """Prints the script of a shell, and ends the command."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: Any, flag: object = None) -> None:
         shtab, prog = need("shtab", "pip install shtab"), parser.prog
         kinds = dict.fromkeys(_PATHS, shtab.FILE) | {"WHAT": _HIDE}
-        for command in _all(parser):
+        commands = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+        for command in (parser, *(command for choices in commands for command in choices.values())):
             command.prog = command.prog.replace(prog, "pixelrnn", 1)  # a shell completes this word, not "python"
             for action in command._actions:
                 if action.metavar in kinds:
-                    action.complete = kinds[action.metavar]  # type: ignore[attr-defined]  # read by shtab
+                    action.complete = kinds[action.metavar]  # read by shtab
         sys.stdout.write(shtab.complete(parser, values, preamble=_FUNCTIONS))
         parser.exit()
-
-
-def _all(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """Returns a parser and the parsers of its commands."""
-    commands = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    return [parser, *(command for choices in commands for command in choices.values())]

@@ -22,7 +22,11 @@ EXAMPLES = ("", "runs/digits", "runs/digits/last.safetensors")
 
 def run(options: argparse.Namespace, command: str, argv: list[str]) -> int:
     """Says what a training did; without RUN what a bug report needs: versions, the machine, what was compiled in."""
-    facts = _of_training(path) if (path := getattr(options, "checkpoint", None)) else _of_installation()
+    if path := getattr(options, "checkpoint", None):
+        facts = _of_training(path)
+    else:
+        version, *others = build_config().items()
+        facts = dict([version, *machine.facts().items(), *others])
     width = max(map(len, facts)) + 1
     for key, value in facts.items():
         print(f"{key + ':':<{width}} {_readable(value)}")
@@ -33,11 +37,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="RUN", nargs="?", help="the folder of a training, a checkpoint, or a pretrained model"
     )
-
-
-def _of_installation() -> dict[str, object]:
-    version, *others = build_config().items()
-    return dict([version, *machine.facts().items(), *others])
 
 
 def _readable(value: object) -> str:
@@ -83,7 +82,6 @@ def _of_training(path: str) -> dict[str, object]:
 
 
 def parameters_in_words(model: torch.nn.Module) -> str:
-    """Returns the number of parameters and their memory."""
     size = sum(parameter.nbytes for parameter in model.parameters())
     return f"{count_parameters(model)} ({in_bytes(size)})"
 
@@ -106,7 +104,7 @@ def _test_score(file: Path, step: int) -> float | None:
 
 
 def _how_far(folder: Path) -> str | None:
-    """Returns how far a training is by its last checkpoint, and whether its log ends with a test score."""
+    """Returns the step of a training's last checkpoint, and whether its log ends with a test score."""
     last = folder / checkpoint.LAST
     if not last.exists():
         return None
@@ -121,7 +119,7 @@ def _how_far(folder: Path) -> str | None:
 
 
 def _options(facts: dict[str, Any]) -> str:
-    """Returns the options of a training in words, without options that are off."""
+    """Returns the options of a training that are not off."""
     options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
         f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"

@@ -69,7 +69,7 @@ def why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | N
 
 
 def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
-    """Returns the data set of the command, by default the one of the checkpoint's training."""
+    """Returns the data set of ``--data``, by default of the checkpoint's training."""
     dataset = stored_data.load_again(facts, options.data, **data_options(options))
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
@@ -94,7 +94,6 @@ def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: 
 
 
 def label_of(name: str, classes: list[str]) -> int:
-    """Returns the number of a class. ValueError: no class has that name."""
     if name not in classes:
         expected = f"a class of {', '.join(classes)}" if classes else "no label for a model without classes"
         raise ValueError(f"expected {expected}, got {name!r}")

@@ -13,7 +13,7 @@ from . import arguments, coding
 
 
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
-    """Adds ``--out``, which writes a kind of output of ``REPLACED``, and ``--force`` where it can replace a file."""
+    """Adds ``--out``, for a kind of output of ``REPLACED``, and ``--force`` where it can replace a file."""
     # A checkpoint stores the options of its training as JSON, which has no paths.
     kind = arguments.named if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
@@ -75,24 +75,21 @@ INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
 
 
 def check(options: Namespace) -> None:
-    """Refuses an ``--out`` that would replace an input of the command, a checkpoint or a file of a training.
+    """FileExistsError where ``--out`` would replace an input of the command, a checkpoint or a file of a training.
 
     A training may replace the files in its own folder that it does not read. ``--force`` overrides the rule.
-
-    Raises:
-        FileExistsError: ``--out`` leads to such a file. OSError: it cannot be followed, for example links in a circle.
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return
     own = output.own_files(Path(options.out)) if options.writes == "training" else []
     for file in (*REPLACED[options.writes](Path(options.out)), *own):
-        if kind := (None if file in own else _protected(file)) or _input(file, options):
+        kind = None if file in own else _protected(file)
+        if kind or _is_input(file, options):
             expected = "expected --out to replace no input, no checkpoint and no file of a training"
-            raise FileExistsError(f"{expected}, got {file}, {kind}: --force replaces it")
+            raise FileExistsError(f"{expected}, got {file}, {kind or 'an input of this command'}: --force replaces it")
 
 
 def _protected(file: Path) -> str | None:
-    """Returns the kind of a file that every command protects; None for any other file."""
     if checkpoint.is_checkpoint(file):
         return "a checkpoint"
     for path in _ways(file):
@@ -101,13 +98,12 @@ def _protected(file: Path) -> str | None:
     return None
 
 
-def _input(file: Path, options: Namespace) -> str | None:
-    status = os.stat(file)
-    for path in _inputs(options):
-        with suppress(OSError):  # the input is missing, which the command will say
-            if os.path.samestat(os.stat(path), status):
-                return "an input of this command"
-    return None
+def _is_input(file: Path, options: Namespace) -> bool:
+    for name, paths in INPUTS.items():
+        with suppress(OSError, ValueError):  # the command itself refuses an input that is missing or cannot be read
+            if hasattr(options, name) and any(os.path.exists(path) and file.samefile(path) for path in paths(options)):
+                return True
+    return False
 
 
 def _ways(file: Path) -> Iterator[Path]:
@@ -117,10 +113,3 @@ def _ways(file: Path) -> Iterator[Path]:
         file = file.parent / os.readlink(file)
         yield file
     yield Path(os.path.realpath(file))
-
-
-def _inputs(options: Namespace) -> Iterator[Path]:
-    for name, paths in INPUTS.items():
-        if hasattr(options, name):
-            with suppress(OSError, ValueError):  # the command itself refuses an input that cannot be read
-                yield from paths(options)

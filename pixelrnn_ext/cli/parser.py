@@ -55,5 +55,4 @@ def make(prog: str) -> argparse.ArgumentParser:
 
 
 def _examples(prog: str, lines: list[tuple[str, str]]) -> str:
-    """Returns the end of a ``--help``."""
     return "examples:\n" + "\n".join(f"  {prog} {name} {arguments}".rstrip() for name, arguments in lines)

@@ -5,12 +5,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from .. import models
 from .._command import INTERRUPTED
-from ..training import animation, drawing, grid
+from ..training import animation, grid
 from ..training.interrupt import Interrupt
 from ..training.progress import rows_bar
 from .arguments import whole
@@ -42,40 +40,28 @@ def check_out(path: Path, *, animate: bool) -> None:
 def make(
     what: str,
     options: Namespace,
-    model: models.AutoregressiveModel,
-    shape: tuple[int, int, int],
-    count: int,
-    columns: int,
+    draw: Callable[..., tuple[Tensor, bool]],
     compose: Callable[[Tensor], tuple[Tensor, Tensor]],
-    **inputs: Tensor | None,
+    order: Callable[[], Tensor],
+    columns: int,
 ) -> int:
     """Draws images and writes their picture. Ctrl-C keeps the finished images. Returns the exit status.
 
     Args:
-        what: what the images are, in the plural.
-        compose: takes finished images in [0, 1]; returns all images of the picture before and after they were drawn.
-        inputs: condition, given and known pixels for drawing.draw.
+        what: a noun for the images, in the plural.
+        draw: drawing.draw for the images, without the command's options.
+        compose: takes finished images; returns all images of the picture before and after they were drawn, in [0, 1].
+        order: returns the pixels in the order of drawing, for an animation.
     """
-    device = next(model.parameters()).device
     with rows_bar() as progress:
-        drawn, finished = drawing.draw(
-            model,
-            count,
-            shape,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            temperature=options.temperature,
-            progress=progress,
-            **{name: tensor if tensor is None else tensor.to(device) for name, tensor in inputs.items()},
+        drawn, finished = draw(
+            seed=options.seed, batch_size=options.batch_size, temperature=options.temperature, progress=progress
         )
     if len(drawn):
-        before, after = compose(drawn / (model.levels - 1))
+        before, after = compose(drawn)
         with Interrupt() as stop:  # a signal waits for the images, but not for all frames
             if options.animate or animation.is_animation(options.out):
-                known = inputs.get("known")
-                nothing = torch.zeros(1, 1, *shape[1:], dtype=torch.bool)
-                order = animation.drawing_order(model, nothing if known is None else known)
-                animation.write_animation(options.out, before, after, order, columns, stop)
+                animation.write_animation(options.out, before, after, order(), columns, stop)
             else:
                 grid.write_grid(options.out, after, columns)
             finished &= not stop()

@@ -2,12 +2,12 @@
 
 import math
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..training import data, grid
-from ..training.drawing import cycled_classes
+from ..training import animation, data, drawing, grid
 from . import pictures
 from .arguments import size, whole
 from .inputs import classes_of, label_of, load_model
@@ -34,7 +34,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     model, facts = load_model(options)
     _, *size = facts["data"]["shape"]
     shape = (model.image_channels, *(options.size or size))
-    condition = cycled_classes(options.count, model.condition_channels)
+    condition = drawing.cycled_classes(options.count, model.condition_channels)
     if options.label is not None:
         classes = classes_of(model, facts)
         labels = torch.full((options.count,), label_of(options.label, classes))
@@ -43,6 +43,11 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.full_like(drawn, 0.5), drawn
+        images = drawn / (model.levels - 1)
+        return torch.full_like(images, 0.5), images
 
-    return pictures.make("samples", options, model, shape, options.count, columns, compose, condition=condition)
+    def order() -> Tensor:
+        return animation.drawing_order(model, torch.zeros(1, 1, *shape[1:], dtype=torch.bool))
+
+    draw = partial(drawing.draw, model, options.count, shape, condition=condition)
+    return pictures.make("samples", options, draw, compose, order, columns)

@@ -15,7 +15,7 @@ from ..operators import backends, library
 from ..training import builder, checkpoint, data, distributed, output, stored_data
 from ..training.evaluation import split_score
 from ..training.interrupt import Interrupt
-from ..training.journal import need_tensorboard
+from ..training.journal import TENSORBOARD
 from ..training.loop import Training
 from ..training.optional import need
 from ..training.settings import POSITIVE, Settings
@@ -90,7 +90,6 @@ def add(parser: ArgumentParser) -> None:
 
 
 def _option(setting: Field) -> dict[str, Any]:
-    """Returns a setting as arguments of add_argument."""
     metadata = setting.metadata
     option: dict[str, Any] = dict(help=metadata["help"])
     if setting.type is bool:
@@ -125,7 +124,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             raise ValueError(f"expected a checkpoint that this command wrote, got another one: {last}")
         options = _parse_again(argv, stored)
     if options.tensorboard:
-        need_tensorboard()
+        need(*TENSORBOARD)
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
     if options.backend != "reference" and library.hidden_installation():  # would take hours longer

@@ -12,12 +12,12 @@ from .optional import need
 LOG = "log.jsonl"
 BOARD = "tensorboard"  # the folder beside the log
 EVENTS = f"{BOARD}/events.out.tfevents.*"
+TENSORBOARD = "torch.utils.tensorboard", "pip install tensorboard, or --no-tensorboard"  # arguments of need
 
 Entry = dict[str, Any]
 
 
 def _entry(line: bytes) -> Entry | None:
-    """Returns the entry of a line; None where the line is no entry."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -86,11 +86,6 @@ class Journal:
             self._board.write(entry)
 
 
-def need_tensorboard() -> Any:
-    """Returns torch.utils.tensorboard. MissingPackage: tensorboard is not installed."""
-    return need("torch.utils.tensorboard", "pip install tensorboard, or --no-tensorboard")
-
-
 class Board:
     """Writes the entries of the log in ``folder`` as TensorBoard's scalars, each at once, so that a kill loses none."""
 
@@ -109,7 +104,7 @@ class Board:
 
     def write(self, entry: Entry) -> None:
         if self._writer is None:
-            self._writer = need_tensorboard().SummaryWriter(str(self._folder / BOARD), purge_step=self._purge)
+            self._writer = need(*TENSORBOARD).SummaryWriter(str(self._folder / BOARD), purge_step=self._purge)
             self._purge = None
         self._writer.add_scalar(f"{entry.get('unit', 'score')}/{entry['event']}", entry["score"], entry["step"])
         if "images_per_second" in entry:
