@@ -15,7 +15,6 @@ from .._sentences import counted
 from ..incremental import range_coder
 from ..incremental.grid import PROFILES
 from ..incremental.run import runs_native
-from ..incremental.streams import Streams
 from ..incremental.wrappers import has_global_hooks, unwrapped
 from ..operators import columns
 from ..operators.autocast import without_autocast
@@ -250,7 +249,7 @@ class Codec:
         for group, g in zip(groups, contents.groups):
             images = torch.empty(group.images.shape, dtype=torch.int64)
             for shares, data in self._plan(g, max_bytes - own, batch_size):
-                self._decode(group, Streams.opened(data), shares, images, report)
+                self._decode(group, range_coder.Streams.opened(data), shares, images, report)
             out.append(images)
         self._check_threads()
         if container.checksum(out) != contents.checksum:
@@ -277,7 +276,7 @@ class Codec:
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
     def _decode(
-        self, group: Sized, streams: Streams, shares: list[tuple[int, int]], images: Tensor, report: Report
+        self, group: Sized, streams: range_coder.Streams, shares: list[tuple[int, int]], images: Tensor, report: Report
     ) -> None:
         """Decodes streams into ``images``, a block of each stream at once."""
         for together in itertools.zip_longest(*(container.blocks(*share) for share in shares), fillvalue=(0, 0)):

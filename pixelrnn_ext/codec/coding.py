@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from .. import functional
 from ..incremental.grid import Grid
 from ..incremental.network import Network, PixelModel, RowNetwork
+from ..incremental.range_coder import Streams
 from ..incremental.recording import Operation, Recording
 from ..incremental.rows import Rows
 from ..incremental.run import each_row
 from ..incremental.steps import Decode, Encode
-from ..incremental.streams import Streams
 from ..sampling import Draws, Progress
 from .model import Recordings
 

@@ -113,11 +113,9 @@ def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recordi
 
     Raises TypeError for a tensor of neither model: it is not on the grid, and may change later.
     """
-    own = dict((*_named_parameters(model), *model.named_buffers()))
-    prepared_of: dict[int, Tensor] = {id(tensor): tensor for tensor in own.values()}
-    for name, tensor in (*_named_parameters(original), *original.named_buffers()):
-        if name in own:
-            prepared_of[id(tensor)] = own[name]
+    own, others = (dict((*_named_parameters(m), *m.named_buffers())) for m in (model, original))
+    prepared_of = {id(tensor): tensor for tensor in own.values()}
+    prepared_of |= {id(tensor): own[name] for name, tensor in others.items() if name in own}
     for operation in recording.operations:
 
         def prepared_one(tensor: Tensor, operation: Operation = operation) -> Tensor:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from ..operators import columns
+from .range_coder import Streams
 from .rows import Rows
 from .steps import CellStep, Step, Tap
-from .streams import Streams
 
 
 class NativeRow:

@@ -1,4 +1,4 @@
-"""A range coder in plain Python integers, and its integer probabilities in PyTorch.
+"""A range coder in plain Python integers, its integer probabilities in PyTorch, and streams while they are decoded.
 
 This is the definition of csrc/cpu/range_coder.h, which writes the same bytes. The interval of a symbol is start ..
 stop - 1 of 2^24 parts. A stream is the shortest number of bytes, at least one, of a number in the interval of all its
@@ -7,6 +7,7 @@ symbols. The decoder reads zeros after it.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -130,6 +131,59 @@ class Decoder:
         byte = self._data[self._at] if self._at < len(self._data) else 0
         self._offset = self._offset << 8 & _MASK | byte
         self._at += 1
+
+
+class Streams(NamedTuple):
+    """Streams that are being decoded, by compiled steps or in PyTorch.
+
+    ``state`` is (streams, 6) of int64: the images first..last - 1, the decoder's offset and range (unsigned 64 bits),
+    its place in ``data``, and the stream's end in ``data``.
+    """
+
+    state: Tensor
+    data: Tensor
+
+    @classmethod
+    def opened(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
+        """Returns streams at their beginnings, with no images yet."""
+        rows, end = [], 0
+        for stream in streams:
+            offset, range_, at = Decoder(stream).state
+            rows.append([0, 0, _signed(offset), _signed(range_), end + at, end + len(stream)])
+            end += len(stream)
+        data = torch.frombuffer(bytearray(b"".join(streams)) or bytearray(1), dtype=torch.uint8)
+        return cls(torch.tensor(rows, dtype=torch.int64).view(-1, 6), data)
+
+    def take(self, images: Sequence[int]) -> None:
+        """Chooses the images that are decoded next: ``images`` counts them for each stream, in order."""
+        ends = torch.tensor(images).cumsum(0)
+        self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
+
+    def decode(self, ends: Tensor, known: Tensor) -> Tensor:
+        """Decodes a value of every image, (N,) of int64, 0 where the value is ``known``, for the steps in PyTorch.
+
+        ``ends`` is the result of :func:`cumulative`, (N, levels + 1).
+        """
+        values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().data
+        for row, (first, last, offset, range_, at, end) in zip(self.state, self.state.tolist()):
+            decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, at))
+            for i in range(first, last):
+                if not skip[i]:
+                    values[i] = decoder.decode(cumulative[i])
+            row[2:5] = torch.tensor([_signed(word) for word in decoder.state])
+        return torch.tensor(values, dtype=torch.int64)
+
+    def past_end(self) -> bool:
+        """Returns whether values were read that a stream does not hold, see Decoder.past_end."""
+        return bool((self.state[:, 4] > self.state[:, 5] + 7).any())
+
+    def finished(self) -> bool:
+        return bool((self.state[:, 4] >= self.state[:, 5]).all())
+
+
+def _signed(number: int) -> int:
+    """Returns the signed integer with the 64 bits of an unsigned integer."""
+    return number - (number >> 63 << 64)
 
 
 def encode(intervals: Tensor) -> bytes:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .streams import Streams
+from .range_coder import Streams
 
 
 class Tap(NamedTuple):

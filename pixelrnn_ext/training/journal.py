@@ -27,11 +27,8 @@ def _entry(line: bytes) -> Entry | None:
     return entry if whole else None
 
 
-def read(folder: Path, until: int | None = None) -> list[Entry]:
-    """Returns the entries of a log up to step ``until``, without half a line that a crash left.
-
-    A line that is no entry is left out with a warning.
-    """
+def read(folder: Path) -> list[Entry]:
+    """Returns the entries of a log, without half a line that a crash left. Warns of any other line that is no entry."""
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
@@ -39,7 +36,7 @@ def read(folder: Path, until: int | None = None) -> list[Entry]:
         entry = _entry(line)
         if entry is None:
             warnings.warn(f"{path}: line {number} is not an entry of a log, and is left out", stacklevel=2)
-        elif until is None or entry["step"] <= until:
+        else:
             entries.append(entry)
     return entries
 
@@ -54,8 +51,9 @@ class Journal:
     def __init__(self, folder: Path, step: int, board: "Board | None" = None, **always: Any) -> None:
         self.always: Entry = always
         self._board = board
+        before = read(folder) if step else []
         # A resumed training has not ended: its score on the test split is no longer valid.
-        self.entries: list[Entry] = [entry for entry in read(folder, step) if entry["event"] != "test"] if step else []
+        self.entries: list[Entry] = [entry for entry in before if entry["step"] <= step and entry["event"] != "test"]
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()
