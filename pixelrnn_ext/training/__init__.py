@@ -1,6 +1,6 @@
 """Trains, scores and samples the models on real images. Needs the packages of the ``train`` extra.
 
-A training reads images (data.py, folder.py, npz.py; stored_data.py for a resumed one), picks each step's (batches.py),
+A training reads images (data.py, folder.py; stored_data.py for a resumed one), picks each step's (batches.py),
 and runs the steps (loop.py, settings.py, optimiser.py, evaluation.py). It writes checkpoints (checkpoint.py), a log
 (journal.py) and pictures (gallery.py) into a folder that it locks (output.py); files.py makes every write atomic. The
 other commands load a model (checkpoint.py), and draw with drawing.py, grid.py and animation.py.

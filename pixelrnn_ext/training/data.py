@@ -3,6 +3,8 @@
 import importlib.util
 import math
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +18,8 @@ from ..operators.operands import check_levels
 from .files import removed_if_empty
 from .folder import class_of, describe_files, list_names, names_of, read_folder, split_of
 from .images import MAX_PIXELS
-from .npz import read_imagenet
 from .optional import need
+from .progress import bar
 from .seeds import generator
 
 SPLITS = ("train", "validation", "test")
@@ -231,9 +233,40 @@ def _cifar10(path: str | None) -> DataSet:
     return DataSet("cifar10", "cifar10 (32x32 RGB, 256 levels)", 256, splits, tuple(halves[0].classes))
 
 
+def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
+    """Returns images, uint8 (N, 3, side, side), and labels in [0, 1000) of a file of downsampled ImageNet."""
+    numpy = need("numpy")
+    try:
+        with numpy.load(file) as arrays:
+            data, labels = arrays["data"], arrays["labels"]
+    # zipfile raises RuntimeError for a compression or encryption that it does not know.
+    except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
+    if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
+        raise ValueError(f"expected data of uint8 (N, {3 * side * side}) in {file}, got {data.dtype} {data.shape}")
+    whole = labels.dtype.kind in "iu" and labels.shape == data.shape[:1]
+    if not whole or not ((labels >= 1) & (labels <= 1000)).all():
+        got = f"{labels.dtype} {labels.shape}"
+        raise ValueError(f"expected labels from 1 to 1000, one an image, in {file}, got others in {got}")
+    images = torch.from_numpy(data).view(-1, 3, side, side)
+    return images, torch.from_numpy(labels.astype(numpy.int64)) - 1
+
+
 def _imagenet(side: int, path: str | None) -> DataSet:
-    train, test = read_imagenet(path, side)
-    splits = _held_out(*train, max(1, min(10_000, len(train[0]) // 10)), *test)
+    if not path:
+        raise ValueError(f"expected imagenet{side}:PATH, got no path")
+    folder = Path(path)
+    files = sorted(folder.glob("train_data_batch_*.npz"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        raise FileNotFoundError(f"expected train_data_batch_*.npz in {folder}, got none")
+    batches = []
+    with bar("files", len(files), "reading") as shown:
+        for file in files:
+            batches.append(_read_npz(file, side))
+            shown.update()
+    images, labels = map(torch.cat, zip(*batches))
+    count = max(1, min(10_000, len(images) // 10))
+    splits = _held_out(images, labels, count, *_read_npz(folder / "val_data.npz", side))
     description = f"imagenet{side} (test: the official validation images)"
     return DataSet(f"imagenet{side}", description, 256, splits, tuple(map(str, range(1, 1001))))
 
