@@ -63,9 +63,8 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
         undone = hidden[len(drawn) :]  # the images that Ctrl-C left out stay hidden
-        after = torch.cat([originals, shown, drawn / (model.levels - 1), undone])
-        return torch.cat([originals, shown, hidden]), after
+        return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
 
     draw = partial(drawing.draw, model, rows * count, dataset.shape, condition=condition, given=given, known=known)
     order = partial(animation.drawing_order, model, known)
-    return pictures.make("completions", options, draw, compose, order, count)
+    return pictures.make("completions", options, draw, compose, order, count, model.levels)

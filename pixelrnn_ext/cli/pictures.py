@@ -44,13 +44,14 @@ def make(
     compose: Callable[[Tensor], tuple[Tensor, Tensor]],
     order: Callable[[], Tensor],
     columns: int,
+    levels: int,
 ) -> int:
     """Draws images and writes their picture. Ctrl-C keeps the finished images. Returns the exit status.
 
     Args:
         what: a noun for the images, in the plural.
         draw: drawing.draw for the images, without the command's options.
-        compose: takes finished images; returns all images of the picture before and after they were drawn, in [0, 1].
+        compose: takes finished images in [0, 1]; returns all images of the picture before and after they were drawn.
         order: returns the pixels in the order of drawing, for an animation.
     """
     with rows_bar() as progress:
@@ -58,7 +59,7 @@ def make(
             seed=options.seed, batch_size=options.batch_size, temperature=options.temperature, progress=progress
         )
     if len(drawn):
-        before, after = compose(drawn)
+        before, after = compose(drawn / (levels - 1))
         with Interrupt() as stop:  # a signal waits for the images, but not for all frames
             if options.animate or animation.is_animation(options.out):
                 animation.write_animation(options.out, before, after, order(), columns, stop)

@@ -43,11 +43,10 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     grid.check_size(options.out, options.count, columns, *shape[1:], animate=options.animate)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
-        images = drawn / (model.levels - 1)
-        return torch.full_like(images, 0.5), images
+        return torch.full_like(drawn, 0.5), drawn
 
     def order() -> Tensor:
         return animation.drawing_order(model, torch.zeros(1, 1, *shape[1:], dtype=torch.bool))
 
     draw = partial(drawing.draw, model, options.count, shape, condition=condition)
-    return pictures.make("samples", options, draw, compose, order, columns)
+    return pictures.make("samples", options, draw, compose, order, columns, model.levels)
