@@ -1,7 +1,9 @@
 """Weights of other programs: LSTM2d computes with them what a loop computes that is written like that program, with its
 order of gates, of corners and of operands."""
 
+import itertools
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from pixelrnn_ext import importers
 from pixelrnn_ext.directions import CORNERS
 
 CHANNELS, HIDDEN, HEIGHT, WIDTH = 3, 4, 4, 6
+OUTSIDE = torch.zeros(2, HIDDEN, dtype=torch.float64)  # state and output of a neighbour that is not in the image
 
 
 def image(n=1):
@@ -22,14 +25,16 @@ def matrix(*size):
     return 0.7 * torch.randn(size, dtype=torch.float64)
 
 
-def layer(state, cell, directions, **options):
-    made = px.LSTM2d(CHANNELS, HIDDEN, cell=cell, directions=directions, dtype=torch.float64, **options)
-    made.load_state_dict(state)
-    return made
+def loop(step, x):
+    """Returns the outputs (hidden, H, W) of a program that goes over an image (channels, H, W) row by row.
 
-
-def assert_maps(got, want, atol=1e-12):
-    torch.testing.assert_close(got, torch.as_tensor(want), rtol=0, atol=atol)
+    ``step`` takes a pixel, and the state and the output of the pixels to its left and above. It returns both.
+    """
+    _, height, width = x.shape
+    found = {}
+    for r, c in itertools.product(range(height), range(width)):
+        found[r, c] = step(x[:, r, c], found.get((r, c - 1), OUTSIDE), found.get((r - 1, c), OUTSIDE))
+    return torch.stack([output for _, output in found.values()], 1).unflatten(1, (height, width))
 
 
 def mirror(m, corner):
@@ -37,20 +42,19 @@ def mirror(m, corner):
     return m.flip([axis for axis, letter in ((-2, "b"), (-1, "r")) if letter in corner])
 
 
-def sigmoid(z):
-    return 0.5 * (1 + np.tanh(0.5 * z))
+def assert_imported(state, cell, directions, x, want, *sizes, atol=1e-12, **options):
+    layer = px.LSTM2d(CHANNELS, HIDDEN, cell=cell, directions=directions, dtype=torch.float64, **options)
+    layer.load_state_dict(state)
+    torch.testing.assert_close(layer(x, *sizes), want, rtol=0, atol=atol)
 
 
-def returnn_loop(x, V_h, V_v, W, b):
-    """(hidden, H, W): x[y, x] W + y[y, x - 1] V_h + y[y - 1, x] V_v, in the order i, f, lambda, o, g."""
-    y, s = np.zeros((2, HEIGHT + 1, WIDTH + 1, HIDDEN))  # row and column 0 are outside
-    for r in range(1, HEIGHT + 1):
-        for c in range(1, WIDTH + 1):
-            z = x[:, r - 1, c - 1] @ W + y[r, c - 1] @ V_h + y[r - 1, c] @ V_v + b
-            i, f, lam, o = sigmoid(z[: 4 * HIDDEN].reshape(4, HIDDEN))
-            s[r, c] = f * (lam * s[r - 1, c] + (1 - lam) * s[r, c - 1]) + np.tanh(z[4 * HIDDEN :]) * i
-            y[r, c] = np.tanh(s[r, c]) * o
-    return y[1:, 1:].transpose(2, 0, 1)
+def returnn_step(V_h, V_v, W, b, pixel, left, above):
+    """The order is i, f, lambda, o, g."""
+    (s_left, y_left), (s_above, y_above) = left, above
+    z = pixel @ W + y_left @ V_h + y_above @ V_v + (0 if b is None else b)
+    i, f, lam, o = z[: 4 * HIDDEN].sigmoid().chunk(4)
+    s = f * (lam * s_above + (1 - lam) * s_left) + z[4 * HIDDEN :].tanh() * i
+    return s, s.tanh() * o
 
 
 @pytest.mark.parametrize("corner", CORNERS)
@@ -59,115 +63,90 @@ def test_returnn(bias, corner):
     V_h, V_v, W = matrix(HIDDEN, 5 * HIDDEN), matrix(HIDDEN, 5 * HIDDEN), matrix(CHANNELS, 5 * HIDDEN)
     b = matrix(5 * HIDDEN) if bias else None
     x = image()
-    loop = returnn_loop(*(m.numpy() for m in (mirror(x[0], corner), V_h, V_v, W)), b.numpy() if bias else 0)
-    state = importers.returnn(V_h, V_v, W, b, corner=corner)
-    assert_maps(layer(state, "stable", (corner,), bias=bias)(x)[0], mirror(torch.tensor(loop), corner))
+    want = mirror(loop(partial(returnn_step, V_h, V_v, W, b), mirror(x[0], corner)), corner)
+    assert_imported(importers.returnn(V_h, V_v, W, b, corner=corner), "stable", (corner,), x, want[None], bias=bias)
 
 
-def rnn2d_loop(x, parameters, size, stable):
-    """(4 * hidden, H, W) by the offsets of its flat array; outside an image's size output and state are zero."""
-    block = 5 * HIDDEN
-    output, state = np.zeros((2, 4, HEIGHT, WIDTH, HIDDEN))
-    for z in range(4):
-        start = z * (1 + CHANNELS + 2 * HIDDEN) * block
-        bias, rest = parameters[start : start + block], parameters[start + block :]
-        W = rest[: CHANNELS * block].reshape(CHANNELS, block)
-        U = rest[CHANNELS * block :][: HIDDEN * block].reshape(HIDDEN, block)
-        V = rest[(CHANNELS + HIDDEN) * block :][: HIDDEN * block].reshape(HIDDEN, block)
-        for i in range(HEIGHT):
-            for j in range(WIDTH):
-                y, yp = (i, i - 1) if z in (0, 2) else (HEIGHT - i - 1, HEIGHT - i)
-                k, kp = (j, j - 1) if z in (0, 1) else (WIDTH - j - 1, WIDTH - j)
-                if y >= size[0] or k >= size[1]:
-                    continue
-                above, beside = 0 <= yp < HEIGHT, 0 <= kp < WIDTH
-                q = bias + x[:, y, k] @ W
-                q = q + (output[z, y, kp] @ U if beside else 0) + (output[z, yp, k] @ V if above else 0)
-                c_y, c_x = state[z, yp, k] if above else 0, state[z, y, kp] if beside else 0
-                gates, a = sigmoid(q[: 4 * HIDDEN].reshape(4, HIDDEN)), np.tanh(q[4 * HIDDEN :])
-                if stable:
-                    g_i, g_f, g_l, g_o = gates
-                    state[z, y, k] = g_i * a + g_f * (g_l * c_y + (1 - g_l) * c_x)
-                else:
-                    g_i, g_y, g_x, g_o = gates
-                    state[z, y, k] = g_i * a + 0.5 * g_y * c_y + 0.5 * g_x * c_x
-                output[z, y, k] = g_o * np.tanh(state[z, y, k])
-    return output.transpose(0, 3, 1, 2).reshape(4 * HIDDEN, HEIGHT, WIDTH)
+def rnn2d_step(stable, parameters, pixel, left, above):
+    """The order is i, f_y, f_x, o, g, or i, f, lambda, o, g in the stable cell."""
+    (c_x, y_x), (c_y, y_y) = left, above
+    bias, W, U, V = parameters.view(-1, 5 * HIDDEN).split([1, CHANNELS, HIDDEN, HIDDEN])
+    q = bias[0] + pixel @ W + y_x @ U + y_y @ V
+    g_i, second, third, g_o = q[: 4 * HIDDEN].sigmoid().chunk(4)
+    kept = second * (third * c_y + (1 - third) * c_x) if stable else 0.5 * second * c_y + 0.5 * third * c_x
+    c = g_i * q[4 * HIDDEN :].tanh() + kept
+    return c, g_o * c.tanh()
 
 
 @pytest.mark.parametrize("stable", [False, True], ids=["halved", "stable"])
 def test_rnn2d_and_its_sizes(stable):
+    """Outside of an image's size the output is zero."""
     parameters = matrix(4 * (1 + CHANNELS + 2 * HIDDEN) * 5 * HIDDEN)
     sizes = torch.tensor([(HEIGHT, WIDTH), (2, 5), (3, 1)])
+    corners = "tl", "bl", "tr", "br"
     x = image(3)
-    loops = [rnn2d_loop(m.numpy(), parameters.numpy(), size, stable) for m, size in zip(x, sizes.tolist())]
+    want = x.new_zeros(3, 4, HIDDEN, HEIGHT, WIDTH)
+    for n, (height, width) in enumerate(sizes.tolist()):
+        for k, corner in enumerate(corners):
+            step = partial(rnn2d_step, stable, parameters.chunk(4)[k])
+            alone = mirror(x[n, :, :height, :width], corner)
+            want[n, k, :, :height, :width] = mirror(loop(step, alone), corner)
     state = importers.rnn2d(parameters.numpy(), HIDDEN, stable)
-    made = layer(state, "stable" if stable else "halved", ("tl", "bl", "tr", "br"))
-    assert_maps(made(x, sizes), np.stack(loops))
+    assert_imported(state, "stable" if stable else "halved", corners, x, want.flatten(1, 2), sizes)
+
+
+def pfisterer_step(linears, pixel, left, above):
+    """The order is i, f, o, lambda, g. lambda weighs the left."""
+    (c_left, s_left), (c_above, s_above) = left, above
+    z = linears["W"](pixel) + linears["U"](s_left) + linears["V"](s_above)
+    i, f, o, lam = z[: 4 * HIDDEN].sigmoid().chunk(4)
+    c = f * (lam * c_left + (1 - lam) * c_above) + z[4 * HIDDEN :].tanh() * i
+    return c, c.tanh() * o
 
 
 def test_pfisterer_whose_lambda_is_of_the_left():
-    W, U, V = (torch.nn.Linear(n, 5 * HIDDEN, dtype=torch.float64) for n in (CHANNELS, HIDDEN, HIDDEN))
-    x = image(2)
-    outside = x.new_zeros(2, HIDDEN)
-    s, c = {}, {}
-    for j in range(HEIGHT):
-        for k in range(WIDTH):
-            left, above = (j, k - 1), (j - 1, k)
-            z = W(x[:, :, j, k]) + U(s.get(left, outside)) + V(s.get(above, outside))
-            i, f, o, lam = z[:, : 4 * HIDDEN].sigmoid().chunk(4, 1)
-            old = lam * c.get(left, outside) + (1 - lam) * c.get(above, outside)
-            c[j, k] = f * old + z[:, 4 * HIDDEN :].tanh() * i
-            s[j, k] = c[j, k].tanh() * o
-    loop = torch.stack([torch.stack([s[j, k] for k in range(WIDTH)], 2) for j in range(HEIGHT)], 2)
-    state = importers.pfisterer(torch.nn.ModuleDict(dict(W=W, U=U, V=V)).state_dict())
-    assert_maps(layer(state, "stable", 1)(x), loop)
+    inputs = dict(W=CHANNELS, U=HIDDEN, V=HIDDEN)
+    linears = {name: torch.nn.Linear(n, 5 * HIDDEN, dtype=torch.float64) for name, n in inputs.items()}
+    x = image()
+    want = loop(partial(pfisterer_step, linears), x[0])[None]
+    assert_imported(importers.pfisterer(torch.nn.ModuleDict(linears).state_dict()), "stable", 1, x, want)
 
 
 def from_table(function):
     """Returns Tesseract's function: 4096 values at distances of 1/256, with lines between them, and 1 beyond."""
-    table = function(np.arange(4096) / 256)
+    table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
     def read(x):
-        place = np.minimum(np.abs(x) * 256, 4094)
-        index = place.astype(int)
+        place = (x.abs() * 256).clamp(max=4094)
+        index = place.long()
         value = table[index] + (table[index + 1] - table[index]) * (place - index)
-        value = np.where(np.abs(x) * 256 >= 4095, 1.0, value)
-        return np.where(x < 0, 2 * function(0.0) - value, value)  # odd about 0, or about 1/2
+        value = torch.where(x.abs() * 256 >= 4095, 1.0, value)
+        return torch.where(x < 0, 2 * table[0] - value, value)  # odd about 0, or about 1/2
 
     return read
 
 
-def tesseract_loop(x, CI, GI, GF1, GO, GFS):
-    """(hidden, H, W), row by row, with a buffer of the row above and the state of the pixel before."""
-    tanh, logistic = from_table(np.tanh), from_table(sigmoid)
-    states, outputs = np.zeros((2, WIDTH, HIDDEN))
-    y = np.zeros((HIDDEN, HEIGHT, WIDTH))
-    for r in range(HEIGHT):
-        state, output = np.zeros((2, HIDDEN))
-        for c in range(WIDTH):
-            source = np.concatenate([x[:, r, c], output, outputs[c], [1.0]])
-            forget, forget_above = logistic(GF1 @ source), logistic(GFS @ source)
-            kept = forget * state
-            if r > 0:
-                kept = np.where(forget < forget_above, forget_above * states[c], kept)
-            state = np.clip(kept + tanh(CI @ source) * logistic(GI @ source), -100, 100)
-            output = tanh(state) * logistic(GO @ source)
-            states[c], outputs[c] = state, output
-            y[:, r, c] = output
-    return y
+def tesseract_step(matrices, pixel, left, above):
+    tanh, logistic = from_table(torch.tanh), from_table(torch.sigmoid)
+    (state_left, output_left), (state_above, output_above) = left, above
+    CI, GI, GF1, GO, GFS = (m @ torch.cat([pixel, output_left, output_above, pixel.new_ones(1)]) for m in matrices)
+    forget, forget_above = logistic(GF1), logistic(GFS)
+    kept = forget * state_left
+    if above is not OUTSIDE:
+        kept = torch.where(forget < forget_above, forget_above * state_above, kept)
+    state = (kept + tanh(CI) * logistic(GI)).clamp(-100, 100)
+    return state, tanh(state) * logistic(GO)
 
 
 def test_tesseract_and_its_tables():
     """Four layers in parallel: of the image, the mirrored one, the one turned by half, the one upside down."""
     corners = ("tl", "tr", "br", "bl")
-    x, state, loops = image(), {}, []
+    x, state, want = image(), {}, []
     for corner in corners:
         matrices = [matrix(HIDDEN, CHANNELS + 2 * HIDDEN + 1) for _ in range(5)]
-        loop = tesseract_loop(mirror(x[0], corner).numpy(), *(m.numpy() for m in matrices))
-        loops.append(mirror(torch.tensor(loop), corner))
+        want.append(mirror(loop(partial(tesseract_step, matrices), mirror(x[0], corner)), corner))
         state |= importers.tesseract(matrices, corner=corner)
-    assert_maps(layer(state, "max", corners)(x)[0], torch.cat(loops), atol=1e-5)
+    assert_imported(state, "max", corners, x, torch.cat(want)[None], atol=1e-5)
 
 
 def test_what_is_imported_are_copies():
