@@ -1,4 +1,4 @@
-"""Arguments that the functions and layers of the scans refuse, and their messages."""
+"""Arguments that the functions and layers refuse, and their messages."""
 
 import re
 
@@ -13,6 +13,7 @@ from pixelrnn_ext.functional import Direction2d
 X = torch.randn(2, 3, 4, 5)
 ROW = dict(weight_ih=torch.randn(16, 3, 1, 3), weight_hh=torch.randn(16, 4, 3))
 DIAGONAL = dict(weight_ih=torch.randn(16, 3, 1, 1), weight_hh=torch.randn(16, 4, 2))
+KERNEL = torch.randn(8, 3, 3, 3)
 ONE = Direction2d(torch.randn(20, 3, 1, 1), torch.randn(20, 4, 2))
 SIZES = torch.tensor([(4, 5), (2, 3)])
 FUNCTIONS = {
@@ -20,7 +21,7 @@ FUNCTIONS = {
     "diagonal_lstm": DIAGONAL,
     "diagonal_bilstm": DIAGONAL | {f"{name}_reverse": weight for name, weight in DIAGONAL.items()},
     "lstm2d": dict(weights=[ONE]),
-    "masked_conv2d": dict(weight=torch.randn(8, 3, 3, 3)),
+    "masked_conv2d": dict(weight=KERNEL),
 }
 # Inputs that fit no function, and names of backends.
 FOR_ALL = {
@@ -108,6 +109,18 @@ WRONG_VALUES = {
             }.items()
         ),
     ],
+    "masked_conv2d": [
+        (dict(weight=KERNEL[0]), "weight of shape (out_channels, 3, kh, kw), got (3, 3, 3)"),
+        (dict(weight=KERNEL[..., :2]), "odd kernel in weight, got 3 x 2"),
+        (dict(bias=torch.ones(4)), "bias of shape (8,), got (4,)"),
+        *((dict(mask_type=wrong), f"mask_type to be 'A' or 'B', got {wrong!r}") for wrong in ("C", None)),
+        (dict(image_channels=5), "each of 5 image_channels, got 3"),
+        (dict(image_channels=3, gates=4), "each of 3 image_channels, got 2"),
+        (dict(image_channels=0), "image_channels >= 1, got 0"),
+        (dict(gates=3), "out_channels divisible by 3 gates, got 8"),
+        (dict(activation="tanh"), "activation to be 'relu' or None, got 'tanh'"),
+        (dict(backend="step"), "backend to be one of 'auto', 'native', 'reference', got 'step'"),
+    ],
 }
 WRONG_TYPES = {
     "row_lstm": [(dict(weight_hh=None), "weight_hh to be a Tensor, got NoneType")],
@@ -118,6 +131,10 @@ WRONG_TYPES = {
         (dict(sizes=SIZES.float()), f"{INTEGERS} torch.float32"),
         (dict(sizes=SIZES.to(torch.uint16)), f"{INTEGERS} torch.uint16"),
         (dict(sizes=SIZES.bool()), f"{INTEGERS} torch.bool"),
+    ],
+    "masked_conv2d": [
+        (dict(weight=None), "weight to be a Tensor, got NoneType"),
+        (dict(gates=1.0), "gates to be an int, got float"),
     ],
 }
 
@@ -168,6 +185,15 @@ WRONG_OPTIONS = {
         ),
         *((dict(forget_bias=float(value)), f"finite forget_bias, got {value}") for value in ("nan", "inf", "-inf")),
     ],
+    "MaskedConv2d": [
+        (dict(kernel_size=2), "an odd kernel_size, got 2"),
+        (dict(kernel_size=(3, 3, 3)), "an int or (height, width), got (3, 3, 3)"),
+        (dict(in_channels=0), "in_channels >= 1, got 0"),
+        (dict(mask_type="C"), "mask_type to be 'A' or 'B', got 'C'"),
+        (dict(in_channels=2, image_channels=3), "each of 3 image_channels, got 2"),
+        (dict(activation="gelu"), "activation to be 'relu' or None"),
+        (dict(backend="fast"), "got 'fast'"),
+    ],
 }
 OPTIONS_OF_A_WRONG_TYPE = {
     "RowLSTM": [(dict(in_channels=3.0), "in_channels to be an int, got float")],
@@ -177,13 +203,16 @@ OPTIONS_OF_A_WRONG_TYPE = {
         (dict(directions="tl"), "directions to be 1, 2, 4 or a tuple of corners, got 'tl'"),
         (dict(forget_bias="1"), "forget_bias to be a number, got str"),
     ],
+    "MaskedConv2d": [(dict(kernel_size=3.0), "kernel_size to be an int, got float")],
 }
+GOOD_OPTIONS = {layer: dict(in_channels=3, hidden_channels=4) for layer in WRONG_OPTIONS}
+GOOD_OPTIONS["MaskedConv2d"] = dict(in_channels=4, out_channels=6, kernel_size=3, mask_type="A")
 
 
 @pytest.mark.parametrize(("error", "layer", "options", "message"), cases(WRONG_OPTIONS, OPTIONS_OF_A_WRONG_TYPE))
 def test_constructors(error, layer, options, message):
     with pytest.raises(error, match=f"expected .*{re.escape(message)}"):
-        getattr(px, layer)(**dict(in_channels=3, hidden_channels=4) | options)
+        getattr(px, layer)(**GOOD_OPTIONS[layer] | options)
 
 
 @pytest.mark.parametrize(
