@@ -1,6 +1,8 @@
-"""csrc/cell.h with the CPU's sigmoid and tanh, against the paper's cell in many digits and its complex derivative."""
+"""csrc/cell.h with the CPU's sigmoid and tanh, against the paper's cell in many digits.
 
-import cmath
+The derivative is compared in test_cells.py.
+"""
+
 import math
 from decimal import Decimal, localcontext
 from typing import NamedTuple
@@ -116,44 +118,6 @@ def test_an_open_forget_gate_carries_the_state_on(core, number, data):
     g = data.draw(number.values())
     a, c, _ = run(getattr(core, number.name), [-math.inf, math.inf, g, 0.0], c_prev)
     assert c == c_prev and a[1] == 1
-
-
-@of_either_type
-@given(data=st.data(), which=st.integers(0, 4))
-def test_nan_stays_nan(core, number, data, which):
-    """Whatever the other numbers are. A NaN of the output gate does not reach the cell state."""
-    *z, c_prev = [math.nan if n == which else data.draw(number.values(most=1000)) for n in range(5)]
-    _, c, h = run(getattr(core, number.name), z, c_prev)
-    assert math.isnan(h) and math.isnan(c) == (which != 3)
-
-
-def by_complex_steps(z, c_prev, dh, dc):
-    """The gradients of dh * h + dc * c by the pre-activations and c_prev, each of which takes an imaginary step."""
-    step = 1e-20  # whose square is nothing beside 1
-
-    def loss(i, f, g, o, c_prev):
-        sigmoid = lambda x: (1 + cmath.tanh(x / 2)) / 2  # noqa: E731
-        c = sigmoid(f) * c_prev + sigmoid(i) * cmath.tanh(g)
-        return dh * sigmoid(o) * cmath.tanh(c) + dc * c
-
-    values = [*z, c_prev]
-    return [loss(*(x + 1j * step * (n == k) for n, x in enumerate(values))).imag / step for k in range(5)]
-
-
-@of_either_type
-@of_either_form
-@given(data=st.data())
-def test_the_derivative_is_the_one_of_the_cell(core, number, form, data):
-    z, c_prev = data.draw(gates(number, most=30)), data.draw(number.values(most=50))
-    dh, dc = data.draw(number.values(most=100)), data.draw(number.values(most=100))
-    functions = getattr(core, number.name)
-    a, c, _ = run(functions, z, c_prev)
-    dz, dc_prev = getattr(functions, form)(a, c, c_prev, dh, dc)
-    # 1 - a * a loses digits where a gate saturates, so the error is one of all that meets there. Gradients of less than
-    # 1e-280 have no imaginary step that a double could hold.
-    bound = 16 * number.eps * (abs(dh) + abs(dc)) * (1 + abs(c_prev)) + max(number.least, 1e-280)
-    for got, expected in zip((*dz, dc_prev), by_complex_steps(z, c_prev, dh, dc), strict=True):
-        assert abs(got - expected) <= bound
 
 
 @of_either_type

@@ -1,4 +1,4 @@
-"""csrc/cell5.h with the CPU's sigmoid and tanh, against the formulas of pixelrnn_ext.cells and their gradients."""
+"""csrc/cell.h and csrc/cell5.h with the CPU's sigmoid and tanh, against pixelrnn_ext.cells and its gradients."""
 
 import itertools
 import math
@@ -8,8 +8,9 @@ import torch
 
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# name -> (cell, formula, scale, whether it has peepholes)
+# name -> (cell, formula of cell5.h, scale, whether it has peepholes); the paper's cell is that of cell.h
 VARIANTS = {
+    "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),
     "graves": ("graves", "forget", 1, False),
     "graves-peepholes": ("graves", "forget", 1, True),
@@ -27,57 +28,69 @@ STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)
 
 
 class Kernel:
-    """The functions of a header for one variant, and how they differ from those in PyTorch."""
+    """The functions of a header for one variant, which take five gates, and the formula in PyTorch."""
 
     def __init__(self, core, dtype, variant):
         self.cell, formula, scale, peepholes = VARIANTS[variant]
         self.functions = getattr(core, dtype)
         self.peepholes = PEEPHOLES if peepholes else None
-        self.first = getattr(core.Formula, formula), scale, self.peepholes
+        self.first = formula and (getattr(core.Formula, formula), scale, self.peepholes)
+
+    def update(self, z, c_left, c_up, top=None):
+        peephole = None if self.peepholes is None else torch.tensor(PEEPHOLES, dtype=torch.float64).unsqueeze(1)
+        return update(self.cell, z[:, : len(CELLS[self.cell].gates)], c_up, c_left, top, peephole)
 
     def forward(self, z, c_left, c_up, is_first=False):
-        """Activated gates, c and h."""
-        return self.functions.cell5(*self.first, is_first, z, c_left, c_up)
+        """Returns the activated gates, c and h."""
+        if self.first:
+            return self.functions.cell5(*self.first, is_first, z, c_left, c_up)
+        gates = self.functions.activate(z[:4])
+        c = self.functions.next_c(gates, c_left)
+        return gates, c, self.functions.hidden_state(gates, c)
 
-    def backward(self, *arguments):
-        """The gradients of z, c_left and c_up."""
-        return self.functions.cell5_backward(*self.first, *arguments)
-
-    def backwards(self, *arguments):
-        """Yields these gradients by each way to compute them."""
-        yield self.backward(*arguments)
-        if self.peepholes is None:
-            yield self.functions.cell5_backward_by_slopes(*self.first[:2], *arguments)
+    def backwards(self, gates, c, c_left, c_up, dh, dc_left, dc_up):
+        """Yields the gradients of z, c_left and c_up by each way to compute them."""
+        if self.first:
+            arguments = gates, c, c_left, c_up, dh, dc_left, dc_up
+            yield self.functions.cell5_backward(*self.first, *arguments)
+            if self.peepholes is None:
+                yield self.functions.cell5_backward_by_slopes(*self.first[:2], *arguments)
+        else:
+            for backward in (self.functions.cell_backward, self.functions.cell_backward_by_slopes):
+                dz, d_left = backward(gates, c, c_left, dh, dc_left + dc_up)
+                yield [*dz, 0], d_left, 0
 
 
 def rows(dtype):
-    """z (N, 5), c_left, c_up, dh, dc_left, dc_up (N, 1), as numbers that the type has."""
+    """Returns (N, 10): z, c_left, c_up, dh, dc_left, dc_up, as numbers that the type has."""
     special = torch.tensor([[*z, *states] for z, states in itertools.product(Z, STATES)], dtype=torch.float64)
     special = torch.cat([special, torch.randn(len(special), 3, dtype=torch.float64)], 1)
     some = torch.randn(300, 10, dtype=torch.float64) * 2
-    return torch.cat([special, some]).to(getattr(torch, dtype)).double().split([5, 1, 1, 1, 1, 1], 1)
+    return torch.cat([special, some]).to(getattr(torch, dtype)).double()
 
 
 @of_either_type
 @of_every_cell
 @pytest.mark.parametrize("is_first", [False, True], ids=["inside", "first-row"])
 def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, variant, is_first):
-    kernel, (z, c_left, c_up, dh, dc_left, dc_up) = Kernel(core, dtype, variant), rows(dtype)
+    kernel, numbers = Kernel(core, dtype, variant), rows(dtype)
+    z, c_left, c_up, dh, dc_left, dc_up = numbers.split([5, 1, 1, 1, 1, 1], 1)
     leaves = [t.requires_grad_() for t in (z, c_left, c_up)]
-    peephole = None if kernel.peepholes is None else torch.tensor(PEEPHOLES, dtype=torch.float64).unsqueeze(1)
-    top = torch.full_like(c_up, is_first, dtype=torch.bool)
-    h, c, activated = update(kernel.cell, z, c_up, c_left, top, peephole)
-    gradients = torch.autograd.grad([h, c], leaves, [dh, dc_left + dc_up], allow_unused=True)
-    expected = torch.cat([h, c, *activated, *gradients], 1).tolist()
+    h, c, gates = kernel.update(*leaves, torch.full_like(c_up, is_first, dtype=torch.bool))
+    gradients = torch.autograd.grad([h, c], leaves, [dh, dc_left + dc_up], materialize_grads=True)
+    got_states, got_gradients = [], []
+    for *row, left, up, dh_of, dc_right, dc_below in numbers.tolist():
+        got_gates, got_c, got_h = kernel.forward(row, left, up, is_first)
+        got_states.append([*got_gates, got_c, got_h])
+        ways = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
+        got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in ways])
     # The scale is that of a row's numbers: each result may be a difference of larger ones.
-    eps = torch.finfo(getattr(torch, dtype)).eps
-    bounds = 32 * eps * (1 + c_left.abs() + c_up.abs()) * (1 + dh.abs() + dc_left.abs() + dc_up.abs())
-    for n, bound in enumerate(bounds[:, 0].tolist()):
-        left, up, *incoming = (t[n].item() for t in (c_left, c_up, dh, dc_left, dc_up))
-        gates, c, h = kernel.forward(z[n].tolist(), left, up, is_first)
-        for dz, d_left, d_up in kernel.backwards(gates, c, left, up, *incoming):
-            for got, want in zip((h, c, *gates, *dz, d_left, d_up), expected[n], strict=True):
-                assert abs(got - want) <= bound, (n, z[n].tolist(), left, up)
+    scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + c_up.abs())
+    errors = torch.tensor(got_states, dtype=torch.float64) - torch.cat([*gates, c, h], 1)
+    assert (errors.abs() <= 32 * scale).all()
+    errors = torch.tensor(got_gradients, dtype=torch.float64) - torch.cat(gradients, 1).unsqueeze(1)
+    bounds = 16 * scale * (dh.abs() + dc_left.abs() + dc_up.abs())
+    assert (errors.abs() <= bounds.unsqueeze(1)).all()
 
 
 @of_either_type
@@ -125,12 +138,10 @@ def test_nan_goes_where_that_of_the_formula_goes(core, dtype, variant, which):
     kernel, nan = Kernel(core, dtype, variant), math.nan
     z = [nan if n == which else 0.25 * n for n in range(5)]
     c_left, c_up = (nan if which == name else 0.5 for name in ("c_left", "c_up"))
-    peephole = None if kernel.peepholes is None else torch.tensor(PEEPHOLES, dtype=torch.float64).unsqueeze(1)
-    tensors = (torch.tensor(v, dtype=torch.float64) for v in ([z], [[c_up]], [[c_left]]))
-    h, c, _ = update(kernel.cell, *tensors, None, peephole)
+    h, c, _ = kernel.update(*(torch.tensor(v, dtype=torch.float64) for v in ([z], [[c_left]], [[c_up]])))
     _, got_c, got_h = kernel.forward(z, c_left, c_up)
     assert (math.isnan(got_h), math.isnan(got_c)) == (h.isnan().item(), c.isnan().item())
 
 
-def test_every_cell_of_two_carries_is_here():
-    assert {cell for cell, *_ in VARIANTS.values()} == {name for name, cell in CELLS.items() if cell.carries_up}
+def test_every_cell_is_here():
+    assert {cell for cell, *_ in VARIANTS.values()} == set(CELLS)
