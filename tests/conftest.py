@@ -8,7 +8,7 @@ import torch
 
 from core import core  # noqa: F401  (pytest finds the fixture here)
 
-pytest_plugins = ["helpers.budget", "helpers.covering", "helpers.properties", "helpers.slices", "helpers.summary"]
+pytest_plugins = ["helpers.properties", "helpers.selection", "helpers.summary"]
 ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts the repository on the path, whose pixelrnn_ext holds no kernels unless it was built in place.
 if not any((ROOT / "pixelrnn_ext").glob("_C.so")):

@@ -118,7 +118,7 @@ def from_the_root(path):
 
 def run_tests(tests, seconds, kernels):
     """Runs the tests; with kernels the emulated tests, of these kernels on one architecture."""
-    command = ["pytest", "-q", "-n", "2", "--budget", f"{seconds:.0f}", *tests]
+    command = ["pytest", "-q", "-n", "2", "--until", f"{time.time() + seconds:.0f}", *tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if kernels:
         command += ["-m", "emulated", "-k", " or ".join(["sm_90 and (step_path or border or taps)", *kernels])]

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 import pixelrnn_ext as px
 from helpers import oracle
-from helpers.covering import swept
 from helpers.models import COLOURS, MODELS, SIZES, make_model, random_images
+from helpers.selection import swept
 from pixelrnn_ext import models
 from pixelrnn_ext.operators import operands
 

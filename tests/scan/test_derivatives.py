@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pixelrnn_ext as px
 from helpers.checks import assert_all_close, assert_close, subsets
-from helpers.covering import swept
 from helpers.scans import (
     BACKENDS,
     DECOMPOSITION,
@@ -24,6 +23,7 @@ from helpers.scans import (
     results,
     scan_cases,
 )
+from helpers.selection import swept
 from pixelrnn_ext.operators.library import why_no_native
 
 native = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")

@@ -14,9 +14,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
-from helpers.covering import swept
 from helpers.models import MODELS, SIZES, make_model, random_images
 from helpers.scans import LSTM2D, make_layer
+from helpers.selection import swept
 
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]

@@ -1,13 +1,22 @@
-"""The marker ``covering(strength, sweep=N)``: a plain `pytest` runs a few combinations of a test's parameters, in which
+"""Which tests run, and in which order.
+
+The marker ``covering(strength, sweep=N)``: a plain `pytest` runs a few combinations of a test's parameters, in which
 every value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. With N only
 N others are, always the same ones, and the rest is left out: for tests with thousands of combinations.
+
+``--slice K``: a fifth of the chosen tests runs, those with hash(id) mod 5 = K. CI runs one slice of the long tests for
+each commit. ``--until TIME``: no test starts later, and their order mixes all of them. tests/quick.py uses it.
 """
 
+import hashlib
 import random
+import time
 from collections import defaultdict
 from itertools import combinations
 
 import pytest
+
+SLICES = 5
 
 
 def swept(*values):
@@ -46,8 +55,8 @@ def parameters(item):
     return together | {(name,): (id(values[name]),) for name in of_fixtures}
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m chooses
-def pytest_collection_modifyitems(items):
+def cover(items):
+    """Marks combinations as ``sweep`` and drops those that the marker ``covering`` leaves out."""
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
@@ -64,3 +73,39 @@ def pytest_collection_modifyitems(items):
         if most is not None and len(others) > most:
             left_out.update(set(others) - set(random.Random(0).sample(others, most)))
     items[:] = [item for item in items if item not in left_out]
+
+
+def hash_of(item):
+    """Returns a number of the test's id. pytest-xdist appends "@group" to the names of grouped tests."""
+    name = item.nodeid.partition("@")[0]
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slice", type=int, choices=range(SLICES), help=f"run one of {SLICES} parts of the tests")
+    parser.addoption("--until", type=float, help="start no test after this time, in seconds since the epoch")
+
+
+def pytest_report_header(config):
+    number = config.getoption("slice")
+    return [] if number is None else f"slice {number} of {SLICES}: a test belongs to slice hash(id) mod {SLICES}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    cover(items)  # before -m chooses
+    yield
+    number = config.getoption("slice")
+    if number is not None:
+        others = [item for item in items if hash_of(item) % SLICES != number]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if hash_of(item) % SLICES == number]
+    if config.getoption("until"):
+        items.sort(key=hash_of)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    until = item.config.getoption("until")
+    if until and time.time() > until:
+        pytest.skip("left to CI: the time is over")

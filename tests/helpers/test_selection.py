@@ -1,0 +1,100 @@
+import doctest
+import subprocess
+import sys
+import time
+from itertools import chain, combinations, product
+from math import prod
+
+import pytest
+
+from helpers import selection
+from helpers.root import ROOT
+
+
+def test_the_example():
+    assert doctest.testmod(selection) == (0, 3)
+
+
+@pytest.mark.parametrize("strength", [1, 2])
+@pytest.mark.parametrize("sizes", [(2, 3), (2, 2, 7, 7), (3, 2, 4, 2)], ids=str)
+def test_every_combination_of_that_strength_is_in_few_cases(sizes, strength):
+    cases = [dict(enumerate(values)) for values in product(*map(range, sizes))]
+    few = selection.chosen(cases, strength)
+
+    def held(cases):
+        return {values for case in cases for values in combinations(case.items(), strength)}
+
+    assert held(few) == held(cases)
+    assert len(few) <= 1.5 * prod(sorted(sizes)[-strength:])
+
+
+TESTS = """
+import pytest
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    return request.param
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize(("a", "too"), [(lambda: 0, 5), ({}, 5)], ids=["f", "g"])
+@pytest.mark.parametrize("b", [0, 1])
+def test_some(threads, a, too, b):
+    pass
+
+@pytest.mark.covering(2, sweep=4)
+@pytest.mark.parametrize("a", [0, 1])
+@pytest.mark.parametrize("b", [0, 1])
+def test_fewer(threads, a, b):
+    pass
+
+@pytest.mark.parametrize("b", [0, 1])
+def test_all(b):
+    pass
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Returns the lines that pytest writes of tests in a file."""
+
+    def run(tests, *options):
+        (tmp_path / "conftest.py").write_text('pytest_plugins = ["helpers.selection"]')
+        (tmp_path / "test_it.py").write_text(tests)
+        settings = f"pythonpath = {ROOT / 'tests'}\nmarkers =\n  sweep\n  covering\n"
+        (tmp_path / "pytest.ini").write_text("[pytest]\n" + settings)
+        command = [sys.executable, "-m", "pytest", "-q", *options]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("marker", ["not sweep", "sweep"])
+def test_the_two_runs_share_the_tests(marker, run):
+    """2 x 2 x 3 values, of decorators and a fixture: 6 combinations have every two values, the other 6 are swept."""
+    done = "\n".join(run(TESTS, "--collect-only", "-m", marker))
+    assert done.count("::test_some[") == 6, done
+    assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done
+    assert done.count("::test_all[") == (2 if marker == "not sweep" else 0)
+
+
+MANY = """
+import pytest
+
+@pytest.mark.parametrize("a", range(40))
+def test_some(a):
+    pass
+"""
+
+
+def test_the_slices_are_all_tests_and_share_none(run):
+    def collected(*options):
+        return [line for line in run(MANY, "--collect-only", *options) if "::" in line]
+
+    slices = [collected("--slice", str(k)) for k in range(selection.SLICES)]
+    assert all(3 <= len(tests) <= 16 for tests in slices)
+    assert sorted(chain(*slices)) == sorted(collected())
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(60, "40 passed"), (-1, "40 skipped")])
+def test_no_test_starts_when_the_time_is_over(seconds, outcome, run):
+    assert run(MANY, "--until", str(time.time() + seconds))[-1].startswith(outcome)
