@@ -1,22 +1,39 @@
-"""Layers that an earlier version wrote (known/make_layers.py) load, and compute what they computed.
+"""Layers of commit 58751dc, whose parameters and outputs are in known/layers.safetensors, load and compute the same.
 
-Whole models, and their checkpoints, are in codec/test_known_files.py.
+The outputs are those of that commit without compiled kernels, for parameters drawn from (-1, 1). The file never changes
+again. Whole models, and their checkpoints, are in codec/test_known_files.py.
 """
+
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import pixelrnn_ext as px
 from helpers.checks import assert_close
 from helpers.scans import BACKENDS
 
-from .known.make_layers import FILE, LAYERS
+OPTIONS = {"dtype": torch.float64, "initial_state": "learned"}
+LAYERS = {
+    "row": lambda: px.RowLSTM(2, 3, 3, mask_type="A", **OPTIONS),
+    "row-5-without-bias": lambda: px.RowLSTM(2, 3, 5, bias=False, dtype=torch.float64),
+    "diagonal": lambda: px.DiagonalLSTM(2, 3, **OPTIONS),
+    "diagonal-reverse": lambda: px.DiagonalLSTM(2, 3, reverse=True, **OPTIONS),
+    "bilstm": lambda: px.DiagonalBiLSTM(2, 3, image_channels=2, **OPTIONS),
+    "lstm2d-pixelrnn": lambda: px.LSTM2d(2, 3, cell="pixelrnn", directions=("br",), **OPTIONS),
+    "lstm2d-stable": lambda: px.LSTM2d(2, 3, merge="mean", **OPTIONS),
+    "lstm2d-graves": lambda: px.LSTM2d(2, 3, cell="graves", peepholes=True, directions=2, **OPTIONS),
+    "lstm2d-halved": lambda: px.LSTM2d(2, 3, cell="halved", peepholes=True, merge=None, **OPTIONS),
+    "lstm2d-leaky": lambda: px.LSTM2d(2, 3, cell="leaky", directions=("tr", "bl"), merge="sum", **OPTIONS),
+    "lstm2d-max": lambda: px.LSTM2d(2, 3, cell="max", bias=False, dtype=torch.float64),
+}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_known_layer_computes_what_it_did(name, backend):
-    tensors, layer = load_file(FILE), LAYERS[name]()
+    tensors, layer = load_file(Path(__file__).parent / "known" / "layers.safetensors"), LAYERS[name]()
     layer.backend = backend
     state = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
     expected = state.pop("output")
