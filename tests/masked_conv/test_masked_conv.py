@@ -95,8 +95,9 @@ def test_without_the_compiled_kernels(monkeypatch):
 @pytest.mark.parametrize("channels", [1, 4, 64])
 @pytest.mark.parametrize("kernel", [1, 3, 7])
 @pytest.mark.parametrize("layout", ["nchw", "channels_last", "slice", "transposed", "expanded"])
-def test_layouts(layout, kernel, channels):
-    """Any strides give the same numbers; channels_last comes back, for the gradient of the input too."""
+@each_mask
+def test_layouts(mask_type, layout, kernel, channels):
+    """Any strides give the same numbers. The output and the gradient of the input have the input's memory format."""
     base = torch.randn(2, channels, 6, 7)
     x = {
         "nchw": base,
@@ -107,9 +108,9 @@ def test_layouts(layout, kernel, channels):
     }[layout]
     w, b = torch.randn(8, channels, kernel, kernel, requires_grad=True), torch.randn(8, requires_grad=True)
     strided = x.detach().requires_grad_()
-    y, dx, *_ = got = run(functional.masked_conv2d, [strided, w, b])
+    y, dx, *_ = got = run(functional.masked_conv2d, [strided, w, b], mask_type=mask_type)
     exact = [t.detach().double().requires_grad_() for t in (x, w, b)]
-    compare(run(px.reference.masked_conv2d, exact), got, 2e-6)
+    compare(run(px.reference.masked_conv2d, exact, mask_type=mask_type), got, 2e-6)
     kept = CL if layout in ("channels_last", "slice") and channels > 1 else torch.contiguous_format
     assert y.is_contiguous(memory_format=kept) and dx.is_contiguous(memory_format=kept)
 

@@ -107,20 +107,6 @@ def test_the_cell_pixelrnn_has_the_parameters_and_the_seeds_of_a_diagonal_lstm(d
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_mask_acts_on_any_weight(name):
-    """Training cannot un-mask it: masked weights have no effect and no gradient."""
-    layer = make_layer(name, 3, 3, image_channels=3)
-    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
-    before = layer(x)
-    mask = px.masks.causal_mask("B", 12, 3, (1, layer.kernel_size), image_channels=3, gates=4)
-    with torch.no_grad():
-        layer.weight_ih += torch.where(mask > 0, 0, 100.0)
-    assert torch.equal(layer(x), before)
-    layer(x).sum().backward()
-    assert not layer.weight_ih.grad[mask == 0].any() and layer.weight_ih.grad[mask > 0].all()
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["row3", "diagonal", "stable"])
 def test_a_gate_bias_is_broadcast(name, backend):
@@ -171,21 +157,6 @@ def test_autocast_returns_its_dtype_and_leaves_float64_alone(name, backend, dtyp
 def test_layers_run_on_the_meta_device(name):
     layer = make_layer(name, device="meta", directions=1)
     assert layer(torch.empty(2, 2, 4, 5, device="meta", dtype=torch.float64)).shape == (2, 3, 4, 5)
-
-
-@pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "channels_last"])
-def test_memory_format_of_the_output(layout):
-    """docs/use_a_layer.md says: a recurrence's is channels_last, a masked convolution's is that of its input."""
-    x = torch.ones(2, 3, 5, 6).to(memory_format=layout)
-    for layer in (px.RowLSTM(3, 4), px.DiagonalLSTM(3, 4), px.DiagonalBiLSTM(3, 4)):
-        assert layer(x).is_contiguous(memory_format=torch.channels_last)
-    for options in (
-        dict(kernel_size=3, mask_type="B"),
-        dict(kernel_size=1, mask_type="A"),
-        dict(kernel_size=1, mask_type="B"),
-    ):
-        assert px.MaskedConv2d(3, 4, **options)(x).is_contiguous(memory_format=layout)
 
 
 READS_ITS_OUTPUT = {

@@ -53,22 +53,22 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     assert pages.take(500 * KIB)[0] != first[0]
 
 
+def given_back(pages, blocks):
+    """Gives the blocks back. Returns their addresses."""
+    for block in blocks:
+        pages.give(block)
+    return {address for address, _ in blocks}
+
+
 def test_a_step_s_maps_are_all_kept(pages):
     """The maps have several sizes and are in use at different times. The second step asks the system for nothing."""
 
     def step():
-        blocks = {size: pages.take(size * KIB) for size in (100, 101, 400)}
-        pages.give(blocks.pop(100))
-        blocks[200] = pages.take(200 * KIB)
-        return blocks
+        first, *others = [pages.take(size * KIB) for size in (100, 101, 400)]
+        pages.give(first)
+        return given_back(pages, [*others, pages.take(200 * KIB)])
 
-    kept = [set(), set()]
-    for addresses in kept:
-        blocks = step()
-        addresses |= {address for address, _ in blocks.values()}
-        for block in blocks.values():
-            pages.give(block)
-    assert kept[0] == kept[1]
+    assert step() == step()
 
 
 def lazily_free():
@@ -96,15 +96,9 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
 
 def test_what_nobody_asks_for_gives_way(pages):
     """Many small blocks, once, then a step of larger ones: its second time it finds its own."""
-    for block in [pages.take((100 + 70 * n) * KIB) for n in range(9)]:
-        pages.give(block)
-    kept = [set(), set()]
-    for addresses in kept:
-        blocks = [pages.take(1200 * KIB) for _ in range(3)]
-        addresses |= {address for address, _ in blocks}
-        for block in blocks:
-            pages.give(block)
-    assert kept[0] == kept[1]
+    given_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
+    first, second = (given_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
+    assert first == second
 
 
 def test_where_the_system_has_no_more_nothing_changes(pages):
