@@ -171,14 +171,6 @@ def test_sizes_that_nobody_has_checked_are_clamped():
         assert torch.equal(got, want)
 
 
-def changed(name, change):
-    return lambda s: s._replace(**{name: change(getattr(s, name))})
-
-
-def fixed(**values):
-    return lambda s: s._replace(**values)
-
-
 def empty(*size):
     return torch.empty(size, dtype=torch.float64)
 
@@ -186,65 +178,49 @@ def empty(*size):
 OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
 MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
 SIZES = "expected sizes of shape [3, 2], got "
-BAD = [  # (what is changed in a scan of two directions of `stable`, the message)
-    (changed("weight_hh", lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
-    (fixed(x=None, input=None), "expected x or input"),
-    (fixed(weight_ih=None), "expected input and weight_ih together"),
-    (fixed(input=None), "expected input and weight_ih together"),
-    (changed("input", lambda t: t[0]), "expected input of shape [B, H, W, channels], got [4, 5, 3]"),
-    (changed("weight_ih", lambda t: t[0]), "weight_ih of shape [D, taps, h, G, channels], got [1, 3, 5, 3]"),
-    (changed("x", lambda t: t[0]), "expected x of shape [D, B, H, W, G h], got [3, 4, 5, 15]"),
-    (fixed(cell="gru"), "expected the name of a cell, got gru"),
+OTHERS = "input", "weight_ih", "bias", "x", "h0", "c0"
+# (what takes the place of arguments of a scan of two directions of `stable`, or a function of them; the message)
+BAD = [
+    (dict(weight_hh=lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
+    (dict(x=None, input=None), "expected x or input"),
+    (dict(weight_ih=None), "expected input and weight_ih together"),
+    (dict(input=None), "expected input and weight_ih together"),
+    (dict(input=lambda t: t[0]), "expected input of shape [B, H, W, channels], got [4, 5, 3]"),
+    (dict(weight_ih=lambda t: t[0]), "weight_ih of shape [D, taps, h, G, channels], got [1, 3, 5, 3]"),
+    (dict(x=lambda t: t[0]), "expected x of shape [D, B, H, W, G h], got [3, 4, 5, 15]"),
+    (dict(cell="gru"), "expected the name of a cell, got gru"),
     (
-        fixed(x=empty(2, 0, 1 << 16, 1 << 15, 15), input=empty(0, 1, 1, 2)),
+        dict(x=empty(2, 0, 1 << 16, 1 << 15, 15), input=empty(0, 1, 1, 2)),
         "expected pixels of an image below 2147483648, got 2147483648",
     ),
-    (fixed(weight_hh=empty(0, 2, 1 << 22, 5, 1 << 22)), "expected hidden channels below 4194304, got 4194304"),
-    (fixed(input=empty(0, 4, 5, 1 << 24)), "expected channels of the input below 16777216, got 16777216"),
-    (changed("weight_hh", lambda t: t[:0]), f"{OF_DIRECTIONS}0 and 2"),
-    (fixed(corners=[0]), f"{OF_DIRECTIONS}2 and 1"),
-    (
-        lambda s: s._replace(weight_hh=torch.cat([s.weight_hh] * 3)[:5], corners=[0] * 5),
-        f"{OF_DIRECTIONS}5 and 5",
-    ),
-    (fixed(corners=[0, 4]), "expected corners from 0 to 3, got 4"),
-    (fixed(corners=[-1, 0]), "expected corners from 0 to 3, got -1"),
-    (fixed(x=empty(2, 1 << 30, 0, 1, 15)), "expected images of each direction below 1073741824, got 1073741824"),
-    (changed("weight_hh", lambda t: t[:, :1]), "expected 2 taps, got 1"),
-    (fixed(diagonal=False, cell="pixelrnn"), "expected an odd number of taps, got 2"),
-    (fixed(input_kernel=(1 << 20) + 1), "expected taps and input_kernel below 1048576, got 1048577"),
-    (fixed(input_kernel=2), "expected an odd input_kernel of at least 1, got 2"),
-    (
-        lambda s: s._replace(weight_ih=torch.cat([s.weight_ih] * 3, 1)),
-        "expected an odd input_kernel of at least 3, got 1",
-    ),
-    (
-        lambda s: s._replace(diagonal=False, weight_hh=s.weight_hh[:, :1]),
-        "expected a diagonal scan with the cell stable",
-    ),
-    (fixed(merge="mean"), f"{MERGES}'mean' of 2"),
-    (lambda s: s._replace(merge="shift", weight_hh=s.weight_hh[:1], corners=[0]), f"{MERGES}'shift' of 1"),
-    (fixed(peephole=empty(2, 4, 3)), "expected no peephole with the cell stable"),
-    (fixed(cell="graves", peephole=empty(2, 3, 3)), "expected peephole of shape [2, 4, 3], got [2, 3, 3]"),
-    (changed("input", lambda t: t[1:]), "expected input of shape [3, 4, 5, 3], got [2, 4, 5, 3]"),
-    (fixed(cell="pixelrnn"), "expected weight_ih of shape [2, 1, 3, 4, 3], got [2, 1, 3, 5, 3]"),
-    (changed("weight_hh", lambda t: t[..., 1:]), "weight_hh of shape [2, 2, 3, 5, 3], got [2, 2, 3, 5, 2]"),
-    (fixed(sizes=torch.ones(2, 2, dtype=torch.int64)), f"{SIZES}[2, 2]"),
-    (fixed(sizes=torch.ones(3, dtype=torch.int64)), f"{SIZES}[3]"),
-    (fixed(sizes=torch.ones(3, 3, dtype=torch.int64)), f"{SIZES}[3, 3]"),
-    (fixed(sizes=torch.ones(3, 2, dtype=torch.int32)), "expected sizes of dtype Long, got Int"),
-    (
-        lambda s: s.with_operands({name: t.half() for name, t in s.operands.items()}),
-        "expected float32 or float64, got",
-    ),
-    *(
-        (changed(name, lambda t: t[..., :-1]), f"expected {name} of shape [")
-        for name in ("weight_ih", "bias", "x", "h0", "c0")
-    ),
-    *(
-        (changed(name, torch.Tensor.float), f"expected {name} of dtype Double, got Float")
-        for name in ("input", "weight_ih", "bias", "x", "h0", "c0")
-    ),
+    (dict(weight_hh=empty(0, 2, 1 << 22, 5, 1 << 22)), "expected hidden channels below 4194304, got 4194304"),
+    (dict(input=empty(0, 4, 5, 1 << 24)), "expected channels of the input below 16777216, got 16777216"),
+    (dict(weight_hh=lambda t: t[:0]), f"{OF_DIRECTIONS}0 and 2"),
+    (dict(corners=[0]), f"{OF_DIRECTIONS}2 and 1"),
+    (dict(weight_hh=lambda t: torch.cat([t] * 3)[:5], corners=[0] * 5), f"{OF_DIRECTIONS}5 and 5"),
+    (dict(corners=[0, 4]), "expected corners from 0 to 3, got 4"),
+    (dict(corners=[-1, 0]), "expected corners from 0 to 3, got -1"),
+    (dict(x=empty(2, 1 << 30, 0, 1, 15)), "expected images of each direction below 1073741824, got 1073741824"),
+    (dict(weight_hh=lambda t: t[:, :1]), "expected 2 taps, got 1"),
+    (dict(diagonal=False, cell="pixelrnn"), "expected an odd number of taps, got 2"),
+    (dict(input_kernel=(1 << 20) + 1), "expected taps and input_kernel below 1048576, got 1048577"),
+    (dict(input_kernel=2), "expected an odd input_kernel of at least 1, got 2"),
+    (dict(weight_ih=lambda t: torch.cat([t] * 3, 1)), "expected an odd input_kernel of at least 3, got 1"),
+    (dict(diagonal=False, weight_hh=lambda t: t[:, :1]), "expected a diagonal scan with the cell stable"),
+    (dict(merge="mean"), f"{MERGES}'mean' of 2"),
+    (dict(merge="shift", weight_hh=lambda t: t[:1], corners=[0]), f"{MERGES}'shift' of 1"),
+    (dict(peephole=empty(2, 4, 3)), "expected no peephole with the cell stable"),
+    (dict(cell="graves", peephole=empty(2, 3, 3)), "expected peephole of shape [2, 4, 3], got [2, 3, 3]"),
+    (dict(input=lambda t: t[1:]), "expected input of shape [3, 4, 5, 3], got [2, 4, 5, 3]"),
+    (dict(cell="pixelrnn"), "expected weight_ih of shape [2, 1, 3, 4, 3], got [2, 1, 3, 5, 3]"),
+    (dict(weight_hh=lambda t: t[..., 1:]), "weight_hh of shape [2, 2, 3, 5, 3], got [2, 2, 3, 5, 2]"),
+    (dict(sizes=torch.ones(2, 2, dtype=torch.int64)), f"{SIZES}[2, 2]"),
+    (dict(sizes=torch.ones(3, dtype=torch.int64)), f"{SIZES}[3]"),
+    (dict(sizes=torch.ones(3, 3, dtype=torch.int64)), f"{SIZES}[3, 3]"),
+    (dict(sizes=torch.ones(3, 2, dtype=torch.int32)), "expected sizes of dtype Long, got Int"),
+    (dict.fromkeys(["weight_hh", *OTHERS], torch.Tensor.half), "expected float32 or float64, got"),
+    *(({name: lambda t: t[..., :-1]}, f"expected {name} of shape [") for name in OTHERS[1:]),
+    *(({name: torch.Tensor.float}, f"expected {name} of dtype Double, got Float") for name in OTHERS),
 ]
 
 
@@ -252,7 +228,7 @@ BAD = [  # (what is changed in a scan of two directions of `stable`, the message
 def test_bad_arguments(change, message):
     """Both operators make the same check."""
     g = Problem("fp64", "stable", 3, (3, 4, 5), corners=(0, 3), x=True).gradients(REFERENCE)
-    s = change(g.scan)
+    s = g.scan._replace(**{name: new(getattr(g.scan, name)) if callable(new) else new for name, new in change.items()})
     backward = Gradients(*(t.to(s.weight_hh.dtype) for t in g[:4]), g.wanted, g.shares, s)
     for call in (lambda: REFERENCE.scan(*s), lambda: REFERENCE.scan_gradients(*backward.flat)):
         with pytest.raises(RuntimeError) as error:

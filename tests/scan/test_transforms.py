@@ -30,16 +30,15 @@ def layer_of(name):
 
 
 class Problem:
-    """A layer, its input, its parameters as tensors of their own, and tangents of both."""
+    """A module, its input, its parameters as tensors of their own, and tangents of both."""
 
-    def __init__(self, name, height=3, width=4):
-        self.layer = layer_of(name)
-        self.x = torch.randn(2, 2, height, width, dtype=torch.float64)
-        self.parameters = {name: p.detach() for name, p in self.layer.named_parameters()}
-        self.dx, self.dparameters = torch.randn_like(self.x), tree_map(torch.randn_like, self.parameters)
+    def __init__(self, module, x):
+        self.module, self.x = module, x
+        self.parameters = {name: p.detach() for name, p in module.named_parameters()}
+        self.dx, self.dparameters = torch.randn(x.shape).double(), tree_map(torch.randn_like, self.parameters)
 
     def __call__(self, parameters, x):
-        return functional_call(self.layer, parameters, (x,))
+        return functional_call(self.module, parameters, (x,))
 
     def loss(self, parameters, x):
         return self(parameters, x).square().sum()
@@ -48,21 +47,25 @@ class Problem:
         return self.loss(parameters, x[None])
 
 
-def compare_backends(modules, function):
-    """Asserts that the function gives the same on both backends. Returns the tensors that it gives."""
+def layer_problem(name, height=3, width=4):
+    return Problem(layer_of(name), torch.randn(2, 2, height, width, dtype=torch.float64))
+
+
+def compare_backends(p, transform):
+    """Asserts that the transform gives the same on both backends. Returns the tensors that it gives."""
     results = []
     for backend in ("native", "reference"):
-        for module in modules:
+        for module in p.module.modules():
             if hasattr(module, "backend"):
                 module.backend = backend
-        results.append(tree_leaves(function()))
+        results.append(tree_leaves(transform(p)))
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-11)
     return results[1]
 
 
-def check(modules, function):
+def check(p, transform):
     """Compares the backends, by derivatives that are not zero: a zero shows nothing."""
-    assert all(expected.abs().max() > 0 for expected in compare_backends(modules, function))
+    assert all(expected.abs().max() > 0 for expected in compare_backends(p, transform))
 
 
 def per_image(p, argnums=0):
@@ -79,18 +82,18 @@ def _dual(layer, x, dx):
 
 
 def _forward_ad(p, trainable):
-    p.layer.requires_grad_(trainable)
-    y = _dual(p.layer, p.x, p.dx)
+    p.module.requires_grad_(trainable)
+    y = _dual(p.module, p.x, p.dx)
     if not trainable:
         return [y.primal, y.tangent]
-    return [y.primal, y.tangent, *torch.autograd.grad(y.tangent.square().sum(), [next(p.layer.parameters())])]
+    return [y.primal, y.tangent, *torch.autograd.grad(y.tangent.square().sum(), [next(p.module.parameters())])]
 
 
 def _batch_of_gradients(p):
     x = p.x.clone().requires_grad_()
-    y = p.layer(x)
+    y = p.module(x)
     cotangents = torch.stack([torch.ones_like(y), y.detach()])
-    return torch.autograd.grad(y, [x, *p.layer.parameters()], cotangents, is_grads_batched=True)
+    return torch.autograd.grad(y, [x, *p.module.parameters()], cotangents, is_grads_batched=True)
 
 
 def _ensemble(p):
@@ -99,24 +102,24 @@ def _ensemble(p):
 
 TRANSFORMS = {
     # Forward mode.
-    "jvp of the input": lambda p: jvp(p.layer, (p.x,), (p.dx,)),
+    "jvp of the input": lambda p: jvp(p.module, (p.x,), (p.dx,)),
     "jvp of the parameters": lambda p: jvp(lambda q: p(q, p.x), (p.parameters,), (p.dparameters,)),
     "jvp of both": lambda p: jvp(p, (p.parameters, p.x), (p.dparameters, p.dx)),
-    "jvp of jvp": lambda p: jvp(lambda x: jvp(p.layer, (x,), (x.sin(),))[1], (p.x,), (p.dx,)),
-    "jacfwd": lambda p: jacfwd(p.layer)(p.x),
+    "jvp of jvp": lambda p: jvp(lambda x: jvp(p.module, (x,), (x.sin(),))[1], (p.x,), (p.dx,)),
+    "jacfwd": lambda p: jacfwd(p.module)(p.x),
     "forward_ad, frozen": lambda p: _forward_ad(p, False),
     "forward_ad, trainable": lambda p: _forward_ad(p, True),
-    "jacobian, forward mode": lambda p: functional.jacobian(p.layer, p.x, vectorize=True, strategy="forward-mode"),
+    "jacobian, forward mode": lambda p: functional.jacobian(p.module, p.x, vectorize=True, strategy="forward-mode"),
     # Reverse mode.
     "grad of the input": lambda p: grad(p.loss, 1)(p.parameters, p.x),
     "grad of the parameters": lambda p: grad(p.loss)(p.parameters, p.x),
     "vjp": lambda p: vjp(p, p.parameters, p.x)[1](p(p.parameters, p.x).detach()),
     "jacrev": lambda p: jacrev(p)(p.parameters, p.x),
-    "jacobian, vectorized": lambda p: functional.jacobian(p.layer, p.x, vectorize=True),
+    "jacobian, vectorized": lambda p: functional.jacobian(p.module, p.x, vectorize=True),
     "a batch of gradients": _batch_of_gradients,
     # Batches.
-    "vmap": lambda p: vmap(p.layer)(torch.stack([p.x, p.dx])),
-    "vmap of the last axis": lambda p: vmap(p.layer, -1, -1)(torch.stack([p.x, p.dx], -1)),
+    "vmap": lambda p: vmap(p.module)(torch.stack([p.x, p.dx])),
+    "vmap of the last axis": lambda p: vmap(p.module, -1, -1)(torch.stack([p.x, p.dx], -1)),
     "vmap of an ensemble": lambda p: vmap(p, (0, None))(_ensemble(p), p.x),
     "vmap of an ensemble and its images": lambda p: vmap(p)(_ensemble(p), torch.stack([p.x, p.dx])),
     "gradients of an ensemble": lambda p: vmap(grad(p.loss), (0, None))(_ensemble(p), p.x),
@@ -128,7 +131,7 @@ TRANSFORMS = {
     "jacfwd of jacfwd": lambda p: jacfwd(jacfwd(p.loss, 1), 1)(p.parameters, p.x),
     "jacrev of jacfwd": lambda p: jacrev(jacfwd(p.loss, 1), 1)(p.parameters, p.x),
     "hessian of every image": lambda p: vmap(hessian(p.loss_of_one, 1), (None, 0))(p.parameters, p.x),
-    "vmap of jvp": lambda p: vmap(lambda t: jvp(p.layer, (p.x,), (t,)))(torch.stack([p.dx, p.x])),
+    "vmap of jvp": lambda p: vmap(lambda t: jvp(p.module, (p.x,), (t,)))(torch.stack([p.dx, p.x])),
     "grad of jvp": lambda p: grad(lambda q: jvp(lambda x: p.loss(q, x), (p.x,), (p.dx,))[1])(p.parameters),
     "jvp of the gradients of every image": lambda p: jvp(
         lambda q: per_image(p)(q, p.x), (p.parameters,), (p.dparameters,)
@@ -136,7 +139,7 @@ TRANSFORMS = {
     "gradient of jvp of every image": lambda p: vmap(
         grad(lambda x, t: jvp(lambda x: p.loss_of_one(p.parameters, x), (x,), (t,))[1])
     )(p.x, p.dx),
-    "linearize": lambda p: linearize(p.layer, p.x)[1](p.dx),
+    "linearize": lambda p: linearize(p.module, p.x)[1](p.dx),
     "a gradient inside no_grad inside grad": lambda p: grad(
         lambda x: (x * torch.no_grad()(grad(p.loss, 1))(p.parameters, x)).sum()
     )(p.x),
@@ -152,8 +155,7 @@ CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCA
 @pytest.mark.parametrize("case", [*CHOSEN, *swept(*(case for case in ALL if case not in CHOSEN))], ids="-".join)
 def test_layers(case):
     name, transform = case
-    p = Problem(name)
-    check([p.layer], lambda: TRANSFORMS[transform](p))
+    check(layer_problem(name), TRANSFORMS[transform])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -171,10 +173,10 @@ def test_halves_have_forward_derivatives(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_few_images(name, images):
     """A batch without images, too, gives the shapes of the reference."""
-    p = Problem(name)
+    p = layer_problem(name)
     p.x, p.dx = p.x[:images], p.dx[:images]
     for transform in ("jvp of both", "gradients of an ensemble"):
-        compare_backends([p.layer], lambda: TRANSFORMS[transform](p))  # noqa: B023
+        compare_backends(p, TRANSFORMS[transform])
 
 
 class LogProb(torch.nn.Module):
@@ -188,36 +190,28 @@ class LogProb(torch.nn.Module):
         return self.model.log_prob(images)
 
 
-class ModelProblem:
-    def __init__(self, name):
-        self.module = LogProb(make_model(name))
-        self.images = random_images(self.module.model, 3)
-        self.parameters = {name: p.detach() for name, p in self.module.named_parameters()}
-        self.dparameters = tree_map(torch.randn_like, self.parameters)
+def model_problem(name):
+    module = LogProb(make_model(name))
+    return Problem(module, random_images(module.model, 3))
 
-    def __call__(self, parameters, images):
-        return functional_call(self.module, parameters, (images,))
 
-    def total(self, parameters):
-        return self(parameters, self.images).sum()
+def _hessian_of_the_bias_of_a_first_layer(p):
+    name = next(name for name in p.parameters if name.endswith("first.bias"))
+    return hessian(lambda bias: p.loss(p.parameters | {name: bias}, p.x))(p.parameters[name])
 
-    def of_every_image(self, parameters):
-        return vmap(grad(lambda q, image: self(q, image[None])[0]), (None, 0))(parameters, self.images)
 
-    def hessian(self):
-        """The Hessian of the bias of a first layer."""
-        name = next(name for name in self.parameters if name.endswith("first.bias"))
-        return hessian(lambda bias: self.total(self.parameters | {name: bias}))(self.parameters[name])
+def _gradient_of_jvp(p):
+    return grad(lambda q: jvp(lambda q: p.loss(q, p.x), (q,), (p.dparameters,))[1])(p.parameters)
 
 
 MODEL_TRANSFORMS = {
-    "gradients of every image": lambda m: m.of_every_image(m.parameters),
-    "jacrev": lambda m: jacrev(m)(m.parameters, m.images),
-    "jvp": lambda m: jvp(lambda q: m(q, m.images), (m.parameters,), (m.dparameters,)),
-    "jvp of the gradients of every image": lambda m: jvp(m.of_every_image, (m.parameters,), (m.dparameters,)),
-    "grad of jvp": lambda m: grad(lambda q: jvp(m.total, (q,), (m.dparameters,))[1])(m.parameters),
-    "hessian": lambda m: m.hessian(),
-    "linearize": lambda m: linearize(lambda q: m(q, m.images), m.parameters)[1](m.dparameters),
+    "gradients of every image": lambda p: per_image(p)(p.parameters, p.x),
+    "jacrev": TRANSFORMS["jacrev"],
+    "jvp": TRANSFORMS["jvp of the parameters"],
+    "jvp of the gradients of every image": TRANSFORMS["jvp of the gradients of every image"],
+    "grad of jvp": _gradient_of_jvp,
+    "hessian": _hessian_of_the_bias_of_a_first_layer,
+    "linearize": lambda p: linearize(lambda q: p(q, p.x), p.parameters)[1](p.dparameters),
 }
 OF_MODELS = [
     *itertools.product(("diagonal", "pixelcnn"), list(MODEL_TRANSFORMS)[:-1]),
@@ -231,15 +225,14 @@ OF_MODELS = [
 @pytest.mark.parametrize("case", OF_MODELS, ids="-".join)
 def test_log_prob(case):
     name, transform = case
-    m = ModelProblem(name)
-    check(m.module.modules(), lambda: MODEL_TRANSFORMS[transform](m))
+    check(model_problem(name), MODEL_TRANSFORMS[transform])
 
 
 @pytest.mark.parametrize("mode", ["real", "fake", *swept("symbolic")])
 def test_log_prob_traced(mode):
-    m = ModelProblem("row")
-    traced = make_fx(m, tracing_mode=mode)(m.parameters, m.images)
-    torch.testing.assert_close(traced(m.parameters, m.images), m(m.parameters, m.images), rtol=1e-12, atol=1e-12)
+    p = model_problem("row")
+    traced = make_fx(p, tracing_mode=mode)(p.parameters, p.x)
+    torch.testing.assert_close(traced(p.parameters, p.x), p(p.parameters, p.x), rtol=1e-12, atol=1e-12)
 
 
 COMPILED = [("bilstm", of_jvp), ("masked", per_image)]
@@ -249,7 +242,7 @@ OTHERS = [case for case in itertools.product(LAYERS, (per_image, of_jvp)) if cas
 @pytest.mark.parametrize("case", [*COMPILED, *swept(*OTHERS)], ids=lambda case: f"{case[0]}-{case[1].__name__}")
 def test_transforms_compile_in_one_graph(case):
     name, transform = case
-    p = Problem(name, 2, 2)
+    p = layer_problem(name, 2, 2)
     torch._dynamo.reset()
     compiled = torch.compile(transform(p), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(p.parameters, p.x), transform(p)(p.parameters, p.x))
@@ -257,19 +250,19 @@ def test_transforms_compile_in_one_graph(case):
 
 @pytest.mark.parametrize("name", [*swept("row3"), "masked"])
 def test_forward_ad_compiles(name):
-    p = Problem(name, 2, 2)
-    p.layer.requires_grad_(False)
+    p = layer_problem(name, 2, 2)
+    p.module.requires_grad_(False)
     torch._dynamo.reset()
-    compiled = torch.compile(lambda x, dx: _dual(p.layer, x, dx).tangent, backend="aot_eager")
-    torch.testing.assert_close(compiled(p.x, p.dx), _dual(p.layer, p.x, p.dx).tangent)
+    compiled = torch.compile(lambda x, dx: _dual(p.module, x, dx).tangent, backend="aot_eager")
+    torch.testing.assert_close(compiled(p.x, p.dx), _dual(p.module, p.x, p.dx).tangent)
 
 
 @pytest.mark.parametrize("name", [*swept("row3", "bilstm"), "masked"])
 def test_compiled_autograd(name):
-    p = Problem(name, 2, 2)
-    leaves = [p.x.requires_grad_(), *p.layer.parameters()]
-    expected = torch.autograd.grad(p.layer(p.x).square().sum(), leaves)
-    loss = p.layer(p.x).square().sum()
+    p = layer_problem(name, 2, 2)
+    leaves = [p.x.requires_grad_(), *p.module.parameters()]
+    expected = torch.autograd.grad(p.module(p.x).square().sum(), leaves)
+    loss = p.module(p.x).square().sum()
     torch._dynamo.reset()
     with compiled_autograd._enable(torch.compile(backend="eager")):
         loss.backward()
