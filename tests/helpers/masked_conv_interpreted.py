@@ -45,15 +45,7 @@ def expected(input, weight, bias, mask, relu, cotangent):
 
 
 def check(
-    kernel_size,
-    mask,
-    sizes,
-    *,
-    relu=False,
-    has_bias=True,
-    channels_last=False,
-    dtype=torch.float32,
-    strided=False,
+    kernel_size, mask, sizes, *, relu=False, has_bias=True, channels_last=False, dtype=torch.float32, strided=False
 ):
     """Forward and all gradients against float64, the dead weights poisoned."""
     torch.manual_seed(0)

@@ -202,6 +202,24 @@ class Problem:
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
+# Every geometry, merge and kind of operand, where a test needs few scans.
+FEW = {
+    "row3": dict(ragged=True),
+    "row5": dict(input=False, states=False),
+    "diagonal-reverse": dict(x=True, bias=False),
+    "bilstm": dict(x=True, ragged=True),
+    "stable": dict(corners=(0, 1, 2, 3), merge="sum", ragged=True),
+    "graves-peepholes": dict(corners=(2, 1), states=False, ragged=True),
+}
+
+
+def few(family, maps=(2, 3, 4), hidden=5, **options):
+    """Returns the problem of one of :data:`FEW`, some of which have images of several sizes."""
+    options = FEW[family] | options
+    ragged = options.pop("ragged", False)
+    return Problem("fp64", family, hidden, maps, **dict(sizes=ragged_sizes(*maps) if ragged else None) | options)
+
+
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
     """Returns a float64 layer of LAYERS, LSTM2D or MASKED; learned states and peepholes are not zero."""
     options = dict(dtype=torch.float64) | options

@@ -105,5 +105,3 @@ def test_a_configuration_is_of_its_own_and_json():
     config["small"]["hidden_channels"] = small["hidden_channels"] = 99
     assert json.dumps(px.models.to_config(model)) == written
     assert json.loads(written)["small"] == {"hidden_channels": 3, "layer": "diagonal"}
-    again = px.models.from_config(json.loads(written))
-    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}

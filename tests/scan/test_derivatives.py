@@ -13,10 +13,11 @@ from helpers.checks import assert_all_close, assert_close, subsets
 from helpers.scans import (
     BACKENDS,
     DECOMPOSITION,
+    FEW,
     LSTM2D,
     MASKED,
     REFERENCE,
-    Problem,
+    few,
     gate_bias_channels,
     make_layer,
     matrix_problem,
@@ -114,14 +115,6 @@ class Calls(TorchDispatchMode):
 
 # The axis of the images.
 AXES = {"input": 0, "x": 1, "sizes": 0}
-PER_IMAGE = {
-    "row3": dict(sizes=[(2, 3), (2, 1), (1, 2)]),
-    "row5": dict(input=False),
-    "diagonal-reverse": dict(x=True, bias=False),
-    "bilstm": dict(x=True, sizes=[(2, 3), (1, 3), (2, 2)]),
-    "stable": dict(corners=(0, 3), sizes=[(2, 3), (2, 1), (1, 2)]),
-    "graves-peepholes": dict(corners=(0, 1, 2, 3), merge="sum", x=True),
-}
 
 
 def part(tensors, k):
@@ -133,8 +126,8 @@ class PerImage:
     """Gradients of each image's loss with respect to the parameters, by any implementation of the operator."""
 
     def __init__(self, name):
-        self.scan = Problem("fp64", name, 3, (3, 2, 3), **PER_IMAGE[name]).scan()
-        self.cotangent = torch.randn(3, 2, 3, len(self.scan.corners), 3, dtype=torch.float64)[:, :, :, -1]
+        self.scan = few(name, (3, 2, 3), hidden=3).scan()
+        self.cotangent = torch.randn(3, 2, 3, 3, dtype=torch.float64)
         self.maps = {key: t for key in AXES if (t := getattr(self.scan, key)) is not None}
         self.axes = {key: AXES[key] for key in self.maps}
         self.parameters = {key: t for key, t in self.scan.operands.items() if key not in AXES}
@@ -152,7 +145,7 @@ class PerImage:
 
 
 @native
-@pytest.mark.parametrize("name", PER_IMAGE)
+@pytest.mark.parametrize("name", FEW)
 def test_gradients_of_every_image_take_one_scan_and_one_backward(name):
     p = PerImage(name)
     with Calls() as calls:
@@ -165,7 +158,7 @@ def test_gradients_of_every_image_take_one_scan_and_one_backward(name):
 
 
 @native
-@pytest.mark.parametrize("name", PER_IMAGE)
+@pytest.mark.parametrize("name", FEW)
 def test_forward_derivatives_of_the_gradients_of_every_image(name):
     p = PerImage(name)
     tangents = {key: torch.randn_like(t) for key, t in p.parameters.items()}
@@ -187,7 +180,7 @@ def test_gradients_of_every_image_compile_in_one_graph(name):
 
 
 @native
-@pytest.mark.parametrize("name", PER_IMAGE)
+@pytest.mark.parametrize("name", FEW)
 def test_gradients_of_an_ensemble(name):
     p = PerImage(name)
     many = {key: torch.stack([t, 2 * t, -t]) for key, t in p.parameters.items()}

@@ -9,25 +9,11 @@ from torch.library import opcheck
 
 import pixelrnn_ext as px
 from helpers.checks import assert_close, opcheck_untraced
-from helpers.scans import DECOMPOSITION, FAMILIES, OUTPUTS, REFERENCE, Problem, matrix_problem, scan_cases
+from helpers.scans import DECOMPOSITION, FAMILIES, FEW, OUTPUTS, REFERENCE, Problem, few, matrix_problem, scan_cases
 from pixelrnn_ext.operators.library import why_no_native
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients, Scan
 
 pytestmark = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU kernels: {why_no_native()}")
-
-# Every geometry, merge and kind of operand, where a test needs few scans.
-FEW = {
-    "row3": dict(),
-    "row5": dict(input=False, states=False),
-    "diagonal-reverse": dict(x=True, bias=False),
-    "bilstm": dict(x=True),
-    "stable": dict(corners=(0, 1, 2, 3), merge="sum", sizes=[(3, 4), (2, 1)]),
-    "graves-peepholes": dict(corners=(2, 1), states=False, sizes=[(1, 4), (3, 3)]),
-}
-
-
-def few(family, maps=(2, 3, 4), **options):
-    return Problem("fp64", family, 5, maps, **FEW[family] | options)
 
 
 @pytest.mark.parametrize("hidden", [1, 8, 19])
@@ -85,7 +71,7 @@ def test_opcheck(family, traced):
     """Traced on a small map, since the decomposition is traced line by line. All images are full: c and the gates hold
     anything outside of an image, and not the same twice."""
     two = FEW[family].get("corners", FAMILIES[family].corners)[:2]
-    p = few(family, (2, 2, 2), corners=two, sizes=[(2, 2)] * 2 if "sizes" in FEW[family] else None)
+    p = few(family, (2, 2, 2), corners=two, sizes=[(2, 2)] * 2 if FEW[family].get("ragged") else None)
     check = opcheck if traced else opcheck_untraced
     check(REFERENCE.scan.default, tuple(p.scan(requires_grad=True)))
     g = p.gradients(REFERENCE)
