@@ -1,6 +1,7 @@
 """masked_conv2d and MaskedConv2d: the operator and its CPU path."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -115,15 +116,11 @@ def test_layouts(mask_type, layout, kernel, channels):
     assert y.is_contiguous(memory_format=kept) and dx.is_contiguous(memory_format=kept)
 
 
-def calls(**options):
-    """A function of tensors, and the tensors: with colours and gates."""
-    x, w, b = leaves((1, 3, 3, 2, 3, 3), 3, gates=2)
-    return lambda *t: functional.masked_conv2d(*t, "B", image_channels=3, gates=2, **options), (x, w, b)
-
-
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_gradcheck_and_gradgradcheck(activation):
-    function, tensors = calls(activation=activation)
+    tensors = leaves((1, 3, 3, 2, 3, 3), 3, gates=2)
+    options = dict(mask_type="B", image_channels=3, gates=2, activation=activation)
+    function = partial(functional.masked_conv2d, **options)
     assert torch.autograd.gradcheck(function, tensors)
     assert torch.autograd.gradgradcheck(function, tensors, fast_mode=True)
 

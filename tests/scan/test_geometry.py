@@ -41,7 +41,7 @@ SCANS = {"diagonal": st.booleans(), "height": SIZES, "width": SIZES, "beyond": s
 
 
 @given(**SCANS)
-def test_active_cells_are_the_pixels(core, **scan):
+def test_active_cells_are_the_pixels_and_a_window_of_each_line(core, **scan):
     s = Scan(core, **scan)
     g = s.geometry
     active = [(t, r) for t, r in s.addresses() if g.active(t, r)]
@@ -49,11 +49,6 @@ def test_active_cells_are_the_pixels(core, **scan):
     assert [g.pixel(t, r) for t, r in active] == [s.pixel(*s.place(t, r)) for t, r in active]
     image = [row * s.stride + column for row in range(s.height) for column in range(s.width)]
     assert sorted(g.pixel(t, r) for t, r in active) == image
-
-
-@given(**SCANS)
-def test_the_window_is_where_cells_are_active(core, **scan):
-    g = Scan(core, **scan).geometry
     for t in range(g.lines):
         assert 0 <= g.first(t) < g.last(t) <= g.cells
         assert [g.active(t, r) for r in range(g.cells)] == [g.first(t) <= r < g.last(t) for r in range(g.cells)]

@@ -279,26 +279,15 @@ def test_nodes_of_the_graph_have_the_operators_names(name, node):
     assert f"{node}Backward" in names
 
 
-@pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm", "graves-peepholes", "masked"])
+@pytest.mark.parametrize("name", [*LAYERS, "diagonal", *MODELS])
 def test_activation_checkpoints(name):
-    layer = layer_of(name)
-    x = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    leaves = [x, *layer.parameters()]
+    p = model_problem(name) if name in MODELS else layer_problem(name)
+    leaves = [*p.module.parameters(), *([] if name in MODELS else [p.x.requires_grad_()])]
     results = []
-    for run in (layer, lambda x: checkpoint(layer, x, use_reentrant=False)):
-        first = torch.autograd.grad(run(x).square().sum(), leaves, create_graph=True)
+    for run in (p.module, lambda x: checkpoint(p.module, x, use_reentrant=False)):
+        first = torch.autograd.grad(run(p.x).square().sum(), leaves, create_graph=True)
         second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
         results.append([*first, *second])
-    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_activation_checkpoints_of_a_model(name):
-    model = make_model(name)
-    images, parameters = random_images(model), list(model.parameters())
-    results = []
-    for run in (model.log_prob, lambda images: checkpoint(model.log_prob, images, use_reentrant=False)):
-        results.append(torch.autograd.grad(run(images).sum(), parameters))
     torch.testing.assert_close(*results, rtol=0, atol=0)
 
 

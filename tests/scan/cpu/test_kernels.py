@@ -28,13 +28,13 @@ SIZES = [
 ]
 
 
-def compare(layer, dtype, x, gate_bias=None):
+def compare(layer, dtype, x, gate_bias=None, cotangent=None):
     """Compares the kernels with the reference in float64, since torch's float32 differs between processors."""
     layer.backend, exact = "native", copy.deepcopy(layer).double()
     exact.backend = "reference"
-    got = results(layer, x, gate_bias=gate_bias)
-    expected = results(exact, x.double(), gate_bias=None if gate_bias is None else gate_bias.double())
-    assert_all_close(expected, got, RATIO[dtype])
+    maps = dict(x=x, cotangent=cotangent, gate_bias=gate_bias)
+    expected = results(exact, **{name: None if m is None else m.double() for name, m in maps.items()})
+    assert_all_close(expected, results(layer, **maps), RATIO[dtype])
 
 
 @pytest.mark.covering(2)
@@ -78,10 +78,7 @@ def test_strides(name, layout):
     x, gate_bias, cotangent = (
         layout(torch.randn(3, channels, 5, 4, dtype=torch.float64)) for channels in (6, gate_bias_channels(layer), 7)
     )
-    layer.backend = "reference"
-    expected = results(layer, x, None, cotangent, gate_bias)
-    layer.backend = "native"
-    assert_all_close(expected, results(layer, x, None, cotangent, gate_bias), RATIO[torch.float64])
+    compare(layer, torch.float64, x, gate_bias, cotangent)
     assert layer(x, gate_bias).is_contiguous(memory_format=torch.channels_last)
 
 
