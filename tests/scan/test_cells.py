@@ -8,7 +8,7 @@ import torch
 
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# name -> (cell, formula of cell5.h, scale, whether it has peepholes); the paper's cell is that of cell.h
+# name -> (cell, formula of cell5.h, scale, whether it has peepholes); cell.h has the paper's cell
 VARIANTS = {
     "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),

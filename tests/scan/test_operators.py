@@ -165,7 +165,7 @@ OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
 MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
 SIZES = "expected sizes of shape [3, 2], got "
 OTHERS = "input", "weight_ih", "bias", "x", "h0", "c0"
-# (what takes the place of arguments of a scan of two directions of `stable`, or a function of them; the message)
+# (new arguments of a scan of two directions of `stable`, or functions of the old ones; the message)
 BAD = [
     (dict(weight_hh=lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
     (dict(x=None, input=None), "expected x or input"),
