@@ -13,7 +13,7 @@ types:
 	python -m mypy
 	PYTHONPATH="$(CURDIR)" pyright --verifytypes pixelrnn_ext --ignoreexternal
 
-# Every file that follows from csrc/cuda/variants.csv; needs `pip install --group device-code`.
+# Every file that follows from csrc/cuda/kernel_list.h; needs `pip install --group device-code`.
 kernels:
 	PYTHONPATH=tests:benchmarks:. python -m scan.cuda.tables
 

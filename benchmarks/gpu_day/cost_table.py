@@ -69,9 +69,9 @@ namespace pixelrnn::cuda {
 
 constexpr const char kCostSource[] = "%s";
 
-// Registers of a thread on compute capability %s; then with %s warps on a scheduler:
-// {of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells in
-// shared memory}.
+// Registers of a thread on compute capability %s. Then cycles with %s warps on a
+// scheduler: of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells
+// in shared memory. Terms that a kernel does not have are empty or left out.
 // clang-format off
 constexpr KernelCost kCosts[] = {
 """
@@ -79,19 +79,21 @@ _SOURCE = 'kCostSource[] = "'
 
 
 def text(table: Table) -> str:
-    def braces(numbers):
-        return "{" + ", ".join(f"{number:.0f}" for number in numbers) + "}"
-
     def listed(items):
         return ", ".join(map(str, items[:-1])) + f" and {items[-1]}"
 
     capabilities = [f"{arch[3:-1]}.{arch[-1]}" for arch in ARCHITECTURES]
-    rows = [
-        f'    {{"{r.kernel}", {braces(r.registers)}, {{{", ".join(map(braces, r.costs))}}}}},\n' for r in table.rows
-    ]
+
+    def row(r):
+        parts = ["" if not any(part) else ", ".join(f"{cycles:.0f}" for cycles in part) for part in zip(*r.costs)]
+        while not parts[-1]:
+            parts.pop()
+        registers = ", ".join(map(str, r.registers))
+        return f'    {{"{r.kernel}", ' + ", ".join(f"{{{numbers}}}" for numbers in (registers, *parts)) + "},\n"
+
     return (
         _HEADER % (table.source, listed(capabilities), listed(WARPS))
-        + "".join(rows)
+        + "".join(map(row, table.rows))
         + "};\n\n}  // namespace pixelrnn::cuda\n"
     )
 
@@ -105,6 +107,7 @@ def read(path: Path = PATH) -> Table:
     rows = []
     for line in content.splitlines():
         if line.startswith('    {"'):  # a list of JSON, in braces
-            kernel, registers, costs = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
+            kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
+            costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))
     return Table(content.partition(_SOURCE)[2].partition('"')[0], tuple(rows))

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from helpers.kernels import kernels  # the rows of variants.csv, by tests/
+from helpers.kernels import kernels  # the rows of kernel_list.h, by tests/
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
 from pixelrnn_ext.operators.scan.gpu import neighbour_states

@@ -11,11 +11,10 @@ namespace {
 
 constexpr int kArchitectures = 4, kWarps = 4;
 
-struct LineCost { double line, tile, pair, cell; };
 struct KernelCost {
   const char* kernel;
   int registers[kArchitectures];
-  LineCost by_warps[kWarps];
+  double line[kWarps], tile[kWarps], pair[kWarps], cell[kWarps];
 };
 
 }  // namespace
@@ -64,8 +63,8 @@ const KernelCost& cost_of(const Variant& v) {
     return all;
   }();
   // A kernel that the table does not know yet: what no other is as slow as.
-  static const KernelCost unknown{"", {255, 255, 255, 255},
-      {{4000, 4000, 400, 4000}, {4000, 4000, 400, 4000}, {8000, 8000, 800, 8000}, {16000, 16000, 1600, 16000}}};
+  static const KernelCost unknown{"", {255, 255, 255, 255}, {4000, 4000, 8000, 16000}, {4000, 4000, 8000, 16000},
+      {400, 400, 800, 1600}, {4000, 4000, 8000, 16000}};
   const auto found = known.find(v.name);
   return found == known.end() ? unknown : *found->second;
 }
@@ -82,20 +81,21 @@ double active_tiles(const Problem& p, const Tiling& s) {
   return std::clamp(window / of_group + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
 }
 
-double cycles_of_line(const LineCost& cost, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
+// Returns the cycles by column i of the table.
+double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
+  const KernelCost& cost = cost_of(v);
   const int pairs = v.held.registers ? 0 : s.pairs();  // otherwise a part of the tile
   const double cells = v.backward && v.own == 0 ? double(divided_up(p.cells, s.pass_cells(kOwnOfMany))) : 0;
-  return k.line * cost.line + active_tiles(p, s) * (k.tile * cost.tile + pairs * k.pair * cost.pair) +
-         k.cell * cells * cost.cell;
+  return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
+         k.cell * cells * cost.cell[i];
 }
 
 // Returns the cycles with `warps` on a scheduler. Between and beyond the columns of the table it is linear.
 double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, double warps, const Constants& k) {
-  const LineCost* const costs = cost_of(v).by_warps;
-  if (warps <= kWarpsOfScheduler[0]) return cycles_of_line(costs[0], p, v, s, k);
+  if (warps <= kWarpsOfScheduler[0]) return cycles_of_line(0, p, v, s, k);
   int i = 1;
   while (i + 1 < kWarps && warps > kWarpsOfScheduler[i]) ++i;
-  const double low = cycles_of_line(costs[i - 1], p, v, s, k), high = cycles_of_line(costs[i], p, v, s, k);
+  const double low = cycles_of_line(i - 1, p, v, s, k), high = cycles_of_line(i, p, v, s, k);
   return low + (high - low) * (warps - kWarpsOfScheduler[i - 1]) / (kWarpsOfScheduler[i] - kWarpsOfScheduler[i - 1]);
 }
 

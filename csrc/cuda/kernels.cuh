@@ -3,6 +3,7 @@
 #include "backward.cuh"
 #include "forward.cuh"
 #include "forward_images.cuh"
+#include "kernel_list.h"
 #include "pack.cuh"
 #include "variants.h"
 
@@ -38,9 +39,28 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> __device
 #define PIXELRNN_PACK_4(F) PIXELRNN_PACK(pack_##F, F, 4)
 #define PIXELRNN_PACK_5(F) PIXELRNN_PACK(pack5_##F, F, 5)
 #define PACK(F, G) PIXELRNN_PACK_##G(F)
-#define FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND)                             \
+#define PIXELRNN_FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND)                    \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Forward, PIXELRNN_BODY_##KIND, \
       forward_of<Format::F, G, REGISTERS, SHARED, TILES, Kind::KIND>)
-#define BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND)                             \
+#define PIXELRNN_BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND)                    \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Backward, PIXELRNN_BODY_##KIND, \
       scan_backward<Format::F, G, REGISTERS, SHARED, UNITS, Kind::KIND == Kind::cluster>)
+#define PIXELRNN_forward(...) PIXELRNN_FORWARD(4, __VA_ARGS__)
+#define PIXELRNN_forward5(...) PIXELRNN_FORWARD(5, __VA_ARGS__)
+#define PIXELRNN_backward(...) PIXELRNN_BACKWARD(4, __VA_ARGS__)
+#define PIXELRNN_backward5(...) PIXELRNN_BACKWARD(5, __VA_ARGS__)
+
+// One format of a row of kernel_list.h.
+#define KERNEL(F, PASS, HELD, REGISTERS, SHARED, OWN, THREADS, KIND) \
+  PIXELRNN_##PASS(PASS##_##F##_##HELD##_##OWN##_##THREADS##_##KIND, F, REGISTERS, SHARED, OWN, THREADS, KIND)
+
+// A file of kernels defines the one that has its format.
+#ifndef HALF
+#define HALF(...)
+#endif
+#ifndef TF32
+#define TF32(...)
+#endif
+#ifndef FP32
+#define FP32(...)
+#endif

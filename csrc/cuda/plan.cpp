@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "estimate.h"
+#include "kernel_list.h"
 
 namespace pixelrnn::cuda {
 namespace {
@@ -15,13 +16,19 @@ constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMo
 constexpr int64_t kMostOffset =
     1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
 
-#define FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND) \
-  {#name, Format::F, false, Kind::KIND, {REGISTERS, SHARED}, TILES, THREADS, G},
-#define BACKWARD(G, name, F, REGISTERS, SHARED, UNITS, THREADS, KIND) \
-  {#name, Format::F, true, Kind::KIND, {REGISTERS, SHARED}, UNITS, THREADS, G},
-const std::vector<Variant> kVariants = {PIXELRNN_KERNELS};
-#undef FORWARD
-#undef BACKWARD
+// The passes of kernel_list.h.
+struct Pass {
+  bool backward;
+  int gates;
+};
+constexpr Pass forward{false, 4}, backward{true, 4}, forward5{false, 5}, backward5{true, 5};
+#define KERNEL(F, PASS, HELD, REGISTERS, SHARED, OWN, THREADS, KIND)                                                  \
+  {#PASS "_" #F "_" #HELD "_" #OWN "_" #THREADS "_" #KIND, Format::F, PASS.backward, Kind::KIND, {REGISTERS, SHARED}, \
+      OWN, THREADS, PASS.gates},
+#define HALF(...) KERNEL(bf16, __VA_ARGS__) KERNEL(fp16, __VA_ARGS__)
+#define TF32(...) KERNEL(tf32, __VA_ARGS__)
+#define FP32(...) KERNEL(fp32, __VA_ARGS__)
+const std::vector<Variant> kVariants = {PIXELRNN_KERNELS_4 PIXELRNN_KERNELS_5};
 
 int shared_weights(const Variant& v, const Tiling& s) {
   return v.held.registers ? s.pairs_bytes(v.held.shared) : s.weight_bytes();

@@ -25,7 +25,7 @@ struct Device {
   int multiprocessors;
 };
 
-// One compiled kernel: a row of variants.csv.
+// One compiled kernel: a row of kernel_list.h.
 struct Variant {
   const char* name;
   Format format;

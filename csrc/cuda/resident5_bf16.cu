@@ -1,4 +1,5 @@
+#define HALF(...) KERNEL(bf16, __VA_ARGS__)
 #include "kernels.cuh"
 
 PACK(bf16, 5)
-PIXELRNN_half_5(bf16)
+PIXELRNN_KERNELS_5

@@ -1,4 +1,5 @@
+#define HALF(...) KERNEL(fp16, __VA_ARGS__)
 #include "kernels.cuh"
 
 PACK(fp16, 5)
-PIXELRNN_half_5(fp16)
+PIXELRNN_KERNELS_5

@@ -1,4 +1,5 @@
+#define FP32(...) KERNEL(fp32, __VA_ARGS__)
 #include "kernels.cuh"
 
 PACK(fp32, 5)
-PIXELRNN_fp32_5(fp32)
+PIXELRNN_KERNELS_5

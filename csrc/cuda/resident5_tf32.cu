@@ -1,4 +1,5 @@
+#define TF32(...) KERNEL(tf32, __VA_ARGS__)
 #include "kernels.cuh"
 
 PACK(tf32, 5)
-PIXELRNN_tf32_5(tf32)
+PIXELRNN_KERNELS_5

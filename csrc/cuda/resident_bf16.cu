@@ -1,4 +1,5 @@
+#define HALF(...) KERNEL(bf16, __VA_ARGS__)
 #include "kernels.cuh"
 
 PACK(bf16, 4)
-PIXELRNN_half_4(bf16)
+PIXELRNN_KERNELS_4

@@ -1,4 +1,5 @@
+#define TF32(...) KERNEL(tf32, __VA_ARGS__)
 #include "kernels.cuh"
 
 PACK(tf32, 4)
-PIXELRNN_tf32_4(tf32)
+PIXELRNN_KERNELS_4

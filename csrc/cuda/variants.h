@@ -1,9 +1,7 @@
 // The resident kernels differ in where the weights stay (Held), in the kind of launch (Kind) and in how many threads
-// share the registers. Every other size is an argument. Each kernel is a row of variants.csv, from which `make kernels`
-// writes kernel_list.h.
+// share the registers. Every other size is an argument. kernel_list.h has a row for each.
 #pragma once
 #include "../host_device.h"
-#include "kernel_list.h"
 
 namespace pixelrnn::cuda {
 

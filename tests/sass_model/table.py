@@ -10,7 +10,7 @@ from . import lines, sass
 
 
 def modelled():
-    """Returns the Table of all kernels of csrc/cuda/variants.csv."""
+    """Returns the Table of all kernels of csrc/cuda/kernel_list.h."""
     resources = {arch: compiled(arch)[0] for arch in cost_table.ARCHITECTURES}
     code = {}
     for made in nvrtc.compiled(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):

@@ -7,7 +7,7 @@ from helpers.kernels import every_kernel
 
 from .sizes import SIZES, Size
 
-MOST = 1.05  # a kernel without which no size takes longer by more than this factor has no place in variants.csv
+MOST = 1.05  # a kernel without which no size takes longer by more than this factor has no place in kernel_list.h
 
 
 class Loss(NamedTuple):

@@ -1,14 +1,13 @@
-"""Writes every file that follows from csrc/cuda/variants.csv: `make kernels`.
+"""Writes every file that follows from csrc/cuda/kernel_list.h: `make kernels`.
 
-csrc/cuda/kernel_list.h is the list of kernels for C++. csrc/cuda/costs.h has the cycles of a model of their machine
-code, by NVRTC sass.PINNED; what a GPU day measured stays. The table in docs/kernels_verified.md shows what the
-planner chooses by them. The size that needs each kernel most is printed.
+csrc/cuda/costs.h has the cycles of a model of the kernels' machine code, by NVRTC sass.PINNED; what a GPU day
+measured stays. The table in docs/kernels_verified.md shows what the planner chooses by them. The size that needs each
+kernel most is printed.
 """
 
 from contextlib import contextmanager
 
 from gpu_day import cost_table
-from helpers.kernels import KERNEL_LIST, kernel_list
 from helpers.root import ROOT
 
 from .sizes import NAMED
@@ -69,8 +68,7 @@ def main():
 
     if sass.version() != sass.PINNED:
         raise SystemExit(f"expected NVRTC {sass.PINNED}, got {sass.version()}: pip install --group device-code")
-    with as_before_where_it_fails(KERNEL_LIST, cost_table.PATH, DOCUMENT):
-        KERNEL_LIST.write_text(kernel_list())
+    with as_before_where_it_fails(cost_table.PATH, DOCUMENT):
         cost_table.write(costs(table.modelled(), cost_table.read()))
         DOCUMENT.write_text(document(core.load()))
         losses.print_table(core.load())

@@ -103,7 +103,7 @@ def test_choices(core, size, restriction, says):
 
 
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
-    """`helpers.kernels` reads variants.csv, since tests are collected without a compiler."""
+    """`helpers.kernels` reads the list, since tests are collected without a compiler."""
 
     def pairs(held):
         return held.registers, None if held.shared == core.held_any else held.shared

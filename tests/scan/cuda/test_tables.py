@@ -1,18 +1,20 @@
-"""The files that `make kernels` writes are those of csrc/cuda/variants.csv. tests/sass_model compares costs.h."""
+"""The files that `make kernels` writes are those of csrc/cuda/kernel_list.h. tests/sass_model compares costs.h."""
 
 import pytest
 
 from gpu_day import cost_table
-from helpers.kernels import KERNEL_LIST, every_kernel, kernel_list, variants
+from helpers.kernels import every_kernel, variants
 
 from . import tables
 from .gpus import fits_some_size
 
-STALE = "expected the kernels of csrc/cuda/variants.csv: run `make kernels`"
+STALE = "expected the kernels of csrc/cuda/kernel_list.h: run `make kernels`"
 
 
-def test_the_list_of_kernels_is_that_of_the_variants():
-    assert KERNEL_LIST.read_text() == kernel_list(), STALE
+def test_a_name_says_where_the_weights_stay():
+    for kernel in every_kernel():
+        registers, shared = kernel.pairs
+        assert kernel.held == f"{registers or ''}{'' if shared == 0 else 's'}", kernel.name
 
 
 def test_every_kernel_has_its_costs():
