@@ -16,7 +16,7 @@ template <Format F, int G> struct BackwardMaps {
   typename T::Four* dx;
 
   // `keep`: what the compiler cannot take apart.
-  __device__ __forceinline__ BackwardMaps(const BackwardArgsOf<G>& a, const Place& at, int hidden, int, bool keep) {
+  PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<G>& a, const Place& at, int hidden, int, bool keep) {
     const int64_t image = at.map * hidden;
     auto map = [&](auto* first) { return keep ? primitive::as_computed(first + image) : first + image; };
     dh = map(static_cast<const typename T::Value*>(a.dh));
@@ -24,11 +24,11 @@ template <Format F, int G> struct BackwardMaps {
     c = map(a.c);
     dx = map(static_cast<typename T::Four*>(a.dx));
   }
-  static __device__ __forceinline__ int first(int pixel, int hidden, int unit) { return pixel * hidden + unit; }
-  __device__ __forceinline__ const typename T::Value* dh_at(int at) const { return dh + at; }
-  __device__ __forceinline__ const typename T::ActiveFour* gates_at(int at) const { return gates + at; }
-  __device__ __forceinline__ const float* c_at(int at) const { return c + at; }
-  __device__ __forceinline__ typename T::Four* dx_at(int at) const { return dx + at; }
+  static PIXELRNN_DEVICE int first(int pixel, int hidden, int unit) { return pixel * hidden + unit; }
+  PIXELRNN_DEVICE const typename T::Value* dh_at(int at) const { return dh + at; }
+  PIXELRNN_DEVICE const typename T::ActiveFour* gates_at(int at) const { return gates + at; }
+  PIXELRNN_DEVICE const float* c_at(int at) const { return c + at; }
+  PIXELRNN_DEVICE typename T::Four* dx_at(int at) const { return dx + at; }
 };
 
 template <Format F> struct BackwardMaps<F, 5> {
@@ -42,8 +42,7 @@ template <Format F> struct BackwardMaps<F, 5> {
   int directions;  // of which dh has all side by side
   int to_fifth;    // from a unit's four gates
 
-  __device__ __forceinline__ BackwardMaps(
-      const BackwardArgsOf<5>& a, const Place& at, int hidden, int unit, bool keep) {
+  PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const Place& at, int hidden, int unit, bool keep) {
     directions = gridDim.y, to_fifth = 4 * hidden - 3 * unit;
     const int64_t image = at.map * hidden, four = 5 * image + 4 * unit;
     auto map = [&](auto* at) { return keep ? primitive::as_computed(at) : at; };
@@ -53,20 +52,20 @@ template <Format F> struct BackwardMaps<F, 5> {
     c = map(a.c + image + unit);
     dx = map(static_cast<Value*>(a.dx) + four);
   }
-  static __device__ __forceinline__ int first(int pixel, int hidden, int) { return pixel * hidden; }
-  __device__ __forceinline__ const Value* dh_at(int at) const { return dh + int64_t(at) * directions; }
-  __device__ __forceinline__ const typename T::ActiveFour* gates_at(int at) const {
+  static PIXELRNN_DEVICE int first(int pixel, int hidden, int) { return pixel * hidden; }
+  PIXELRNN_DEVICE const Value* dh_at(int at) const { return dh + int64_t(at) * directions; }
+  PIXELRNN_DEVICE const typename T::ActiveFour* gates_at(int at) const {
     return reinterpret_cast<const typename T::ActiveFour*>(gates + 5 * int64_t(at));
   }
-  __device__ __forceinline__ const Active* fifth_at(int at) const { return gates + 5 * int64_t(at) + to_fifth; }
-  __device__ __forceinline__ const float* c_at(int at) const { return c + at; }
-  __device__ __forceinline__ typename T::Four* dx_at(int at) const {
+  PIXELRNN_DEVICE const Active* fifth_at(int at) const { return gates + 5 * int64_t(at) + to_fifth; }
+  PIXELRNN_DEVICE const float* c_at(int at) const { return c + at; }
+  PIXELRNN_DEVICE typename T::Four* dx_at(int at) const {
     return reinterpret_cast<typename T::Four*>(dx + 5 * int64_t(at));
   }
-  __device__ __forceinline__ Value* dx_fifth_at(int at) const { return dx + 5 * int64_t(at) + to_fifth; }
+  PIXELRNN_DEVICE Value* dx_fifth_at(int at) const { return dx + 5 * int64_t(at) + to_fifth; }
 };
 
-template <int N> __device__ __forceinline__ Slopes5<float> lane(const Slopes5<Lanes<N>>& s, int k) {
+template <int N> PIXELRNN_DEVICE Slopes5<float> lane(const Slopes5<Lanes<N>>& s, int k) {
   return {s.c.v[k], s.m.v[k], s.f_of_h.v[k], s.o.v[k], s.m_of_c.v[k], s.i.v[k], s.f.v[k], s.g.v[k], s.up.v[k],
       s.left.v[k], s.above.v[k]};
 }

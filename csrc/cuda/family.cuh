@@ -9,21 +9,21 @@ template <int G> struct Family;
 template <> struct Family<4> {
   using Forward = ForwardArgs;
   using Backward = BackwardArgs;
-  template <class Args> static __device__ __forceinline__ const Args& scan(const Args& a) { return a; }
-  template <class Args> static __device__ __forceinline__ Geometry geometry(const Args& a, const Place& at) {
+  template <class Args> static PIXELRNN_DEVICE const Args& scan(const Args& a) { return a; }
+  template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const Place& at) {
     return a.geometry[at.direction];
   }
   // The longest line of any image.
-  static __device__ __forceinline__ int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
+  static PIXELRNN_DEVICE int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
 };
 template <> struct Family<5> {
   using Forward = ForwardArgs5;
   using Backward = BackwardArgs5;
-  template <class Args> static __device__ __forceinline__ const auto& scan(const Args& a) { return a.scan; }
-  template <class Args> static __device__ __forceinline__ Geometry geometry(const Args& a, const Place& at) {
+  template <class Args> static PIXELRNN_DEVICE const auto& scan(const Args& a) { return a.scan; }
+  template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const Place& at) {
     return a.ragged.sizes ? a.ragged.diagonal_geometry(at.image, at.direction) : a.scan.geometry[at.direction];
   }
-  static __device__ __forceinline__ int map_cells(const BackwardArgs5& a, const Geometry&) { return a.ragged.height; }
+  static PIXELRNN_DEVICE int map_cells(const BackwardArgs5& a, const Geometry&) { return a.ragged.height; }
 };
 
 }  // namespace pixelrnn::cuda

@@ -19,7 +19,7 @@ template <Format F, int G = 4> struct ForwardMaps {
   typename T::ActiveFour* gates;
 
   // `keep`: in registers.
-  __device__ __forceinline__ ForwardMaps(const ForwardArgsOf<G>& a, const Place& at, int unit, bool keep) {
+  PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<G>& a, const Place& at, int unit, bool keep) {
     const int64_t first = at.map * a.tiling.hidden + unit;
     x = static_cast<const Input*>(a.x) + first, h = static_cast<typename T::Value*>(a.h) + first, c = a.c + first,
     gates = static_cast<typename T::ActiveFour*>(a.gates) + first;
@@ -27,9 +27,9 @@ template <Format F, int G = 4> struct ForwardMaps {
       x = primitive::as_computed(x), h = primitive::as_computed(h), c = primitive::as_computed(c),
       gates = primitive::as_computed(gates);
   }
-  __device__ __forceinline__ Input load(int at) const { return x[at]; }
+  PIXELRNN_DEVICE Input load(int at) const { return x[at]; }
   // Sets the first values of the sums of cell j.
-  template <int ROWS> static __device__ __forceinline__ void start(float (&z)[ROWS][2], int j, const Input& x) {
+  template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     const float4 in = T::widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
   }
@@ -41,16 +41,16 @@ template <Format F, int G = 4> struct CellResult {
   typename T::Value h;
   typename T::ActiveFour gates;
   // Activates the sums of the four gates.
-  static __device__ __forceinline__ Gates<float> activated(float i, float f, float g, float o) {
+  static PIXELRNN_DEVICE Gates<float> activated(float i, float f, float g, float o) {
     return activate<typename T::Math>(Gates<float>{i, f, g, o});
   }
-  __device__ __forceinline__ float compute(const Gates<float>& cell, float c) {  // the next c
+  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {  // the next c
     const float next = next_c(cell, c);
     h = T::narrow(hidden_state<typename T::Math>(cell, next));
     gates = T::narrow_active(make_float4(cell.i, cell.f, cell.g, cell.o));
     return next;
   }
-  __device__ __forceinline__ void store(const ForwardMaps<F>& maps, int to, float c) const {
+  PIXELRNN_DEVICE void store(const ForwardMaps<F>& maps, int to, float c) const {
     maps.h[to] = h;
     maps.c[to] = c;
     maps.gates[to] = gates;
@@ -71,7 +71,7 @@ template <Format F> struct ForwardMaps<F, 5> {
   Active *gates, *gates_fifth;
   int directions;  // of which h has all side by side
 
-  __device__ __forceinline__ ForwardMaps(const ForwardArgsOf<5>& a, const Place& at, int unit, bool keep) {
+  PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<5>& a, const Place& at, int unit, bool keep) {
     const int hidden = a.tiling.hidden;
     directions = gridDim.y;
     const int64_t image = at.map * hidden, four = 5 * image + 4 * unit, fifth = 5 * image + 4 * hidden + unit;
@@ -84,10 +84,10 @@ template <Format F> struct ForwardMaps<F, 5> {
       c = primitive::as_computed(c), gates = primitive::as_computed(gates),
       gates_fifth = primitive::as_computed(gates_fifth);
   }
-  __device__ __forceinline__ Input load(int at) const {
+  PIXELRNN_DEVICE Input load(int at) const {
     return {*reinterpret_cast<const typename T::Four*>(x + 5 * int64_t(at)), x_fifth[5 * int64_t(at)]};
   }
-  template <int ROWS> static __device__ __forceinline__ void start(float (&z)[ROWS][2], int j, const Input& x) {
+  template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     ForwardMaps<F, 4>::start(z, j, x.four);
     z[4][j] = T::widen(x.fifth);
     if constexpr (ROWS > 5) z[5][j] = 0;
@@ -100,8 +100,8 @@ template <Format F> struct CellResult<F, 5> {
   typename T::ActiveFour four;
   typename T::Active fifth;
   // Computes a thread's two cells of a tile from the sums of their gates. Returns their next c.
-  template <int ROWS> static __device__ __forceinline__ Lanes<2> compute(CellResult (&results)[2],
-      const Cell<float>& cell, const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
+  template <int ROWS> static PIXELRNN_DEVICE Lanes<2> compute(CellResult (&results)[2], const Cell<float>& cell,
+      const float (&z)[ROWS][2], bool is_first, Lanes<2> c_left, Lanes<2> c_up) {
     using Math = LanesMath<typename T::Math>;
     auto sum = [&](int gate) { return Lanes<2>{z[gate][0], z[gate][1]}; };
     const CellOutput<Lanes<2>> out =
@@ -116,7 +116,7 @@ template <Format F> struct CellResult<F, 5> {
     }
     return out.c;
   }
-  __device__ __forceinline__ void store(const ForwardMaps<F, 5>& maps, int to, float c) const {
+  PIXELRNN_DEVICE void store(const ForwardMaps<F, 5>& maps, int to, float c) const {
     maps.h[int64_t(to) * maps.directions] = h;
     maps.c[to] = c;
     *reinterpret_cast<typename T::ActiveFour*>(maps.gates + 5 * int64_t(to)) = four;

@@ -4,14 +4,8 @@
 //
 //   turn of image k   multiply k's line; meanwhile store what k - 2 gave, compute and push the cells of k - 1
 //
-// where the image before the first is the last one, on the line before. Two images share a barrier: a warp arrives when
-// it has pushed the second one, and waits for it a turn later: its push is on its way while another image is computed.
-//
-// A warp goes through the lines on which its tile has active cells without a branch. On the others it only keeps the
-// barriers going.
-//
-// Why nobody reads what is not there, writes what is still being read, or waits for ever: docs/kernels.md, "How blocks
-// wait for each other".
+// where the image before the first is the last one, on the line before. Two images share a barrier. docs/kernels.md,
+// "How blocks wait for each other", has the rest.
 #pragma once
 #include "forward.cuh"
 
@@ -23,7 +17,7 @@ template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // that come to each block
 
-  __device__ __forceinline__ PushesToAll(const TilingOf<4>& s, const Place& at, unsigned char* lines, uint32_t barriers)
+  PIXELRNN_DEVICE PushesToAll(const TilingOf<4>& s, const Place& at, unsigned char* lines, uint32_t barriers)
       : source_(lines + (kTileCells * at.group + at.lane % 8 + s.border()) * s.stride() +
                 (at.rank * s.units + at.slice * 8) * int(sizeof(Value)) + at.lane / 8 % kPieces * 16) {
     const uint32_t here = primitive::shared_address(source_);
@@ -31,8 +25,8 @@ template <class Value> class PushesToAll {
 #pragma unroll
     for (int k = 0; k < kRounds; ++k) to_[k] = primitive::map_rank(here, at.lane / (8 * kPieces) + k * kAtOnce);
   }
-  __device__ __forceinline__ uint4 load(int offset) const { return *reinterpret_cast<const uint4*>(source_ + offset); }
-  __device__ __forceinline__ void push(uint4 piece, int offset, int barrier) const {
+  PIXELRNN_DEVICE uint4 load(int offset) const { return *reinterpret_cast<const uint4*>(source_ + offset); }
+  PIXELRNN_DEVICE void push(uint4 piece, int offset, int barrier) const {
 #pragma unroll
     for (int k = 0; k < kRounds; ++k)
       primitive::store_peer16_async(true, to_[k] + offset, piece, to_[k] + to_barriers_ + barrier);
@@ -45,7 +39,7 @@ template <class Value> class PushesToAll {
   uint32_t to_barriers_;         // from there
 };
 
-template <Format F, int PAIRS> __device__ __forceinline__ void scan_forward_images(const ForwardArgs& a) {
+template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const ForwardArgs& a) {
   static_assert(kImages == 4, "two pairs");
   using T = Traits<F>;
   using Value = typename T::Value;

@@ -7,7 +7,7 @@
 namespace pixelrnn::cuda {
 
 // A block is a row of one image, blockIdx.y the direction.
-template <class Piece> __device__ __forceinline__ void neighbours(const NeighboursArgs& a) {
+template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) {
   const RaggedImages& maps = a.shape.maps;
   const int direction = blockIdx.y, image = blockIdx.x / maps.height, row = blockIdx.x - image * maps.height;
   const int height = maps.height_of(image), width = maps.width_of(image);
@@ -32,7 +32,7 @@ template <class Piece> __device__ __forceinline__ void neighbours(const Neighbou
 }
 
 // A thread sums one value of a pixel's row of gates. blockIdx.x is the image and the tap, blockIdx.z the direction.
-template <class T> __device__ __forceinline__ void border_sums(const BorderSumsArgs& a) {
+template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
   using Sum = decltype(widen(T()));
   const RaggedImages& maps = a.shape.maps;
   const int column = blockIdx.y * blockDim.x + threadIdx.x, direction = blockIdx.z, taps = a.shape.taps;

@@ -23,7 +23,7 @@
 #define PIXELRNN_BODY_images PIXELRNN_BODY_cluster
 
 namespace pixelrnn::cuda {
-template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> __device__ __forceinline__ void forward_of(
+template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN_DEVICE void forward_of(
     const typename Family<G>::Forward& a) {
   if constexpr (KIND == Kind::images) scan_forward_images<F, PAIRS>(a);
   else scan_forward<F, G, PAIRS, SHARED, TILES, KIND == Kind::cluster>(a);
@@ -35,10 +35,7 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> __device
     using namespace pixelrnn::cuda;                                                        \
     BODY(__VA_ARGS__(a);)                                                                  \
   }
-#define PIXELRNN_PACK(name, F, G) PIXELRNN_KERNEL(name, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, G>)
-#define PIXELRNN_PACK_4(F) PIXELRNN_PACK(pack_##F, F, 4)
-#define PIXELRNN_PACK_5(F) PIXELRNN_PACK(pack5_##F, F, 5)
-#define PACK(F, G) PIXELRNN_PACK_##G(F)
+#define PACK(name, F, G) PIXELRNN_KERNEL(name, , PackArgs, PIXELRNN_BODY_single, pack<Format::F, G>)
 #define PIXELRNN_FORWARD(G, name, F, REGISTERS, SHARED, TILES, THREADS, KIND)                    \
   PIXELRNN_KERNEL(name, __launch_bounds__(THREADS, 1), Family<G>::Forward, PIXELRNN_BODY_##KIND, \
       forward_of<Format::F, G, REGISTERS, SHARED, TILES, Kind::KIND>)

@@ -9,7 +9,7 @@
 
 namespace pixelrnn::cuda {
 
-template <Format F, bool BACKWARD, int G> __device__ __forceinline__ void pack_pass(const PackArgs& a) {
+template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const PackArgs& a) {
   using T = Traits<F>;
   using Value = typename T::Value;
   constexpr int kRegister = 4 / sizeof(Value);  // values of a register
@@ -48,7 +48,7 @@ template <Format F, bool BACKWARD, int G> __device__ __forceinline__ void pack_p
                    : (tile * size.steps + step) * 32 + lane] = piece;
   }
 }
-template <Format F, int G> __device__ __forceinline__ void pack(const PackArgs& a) {
+template <Format F, int G> PIXELRNN_DEVICE void pack(const PackArgs& a) {
   if (a.tiling.backward) pack_pass<F, true, G>(a);
   else pack_pass<F, false, G>(a);
 }

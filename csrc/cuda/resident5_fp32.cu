@@ -1,5 +1,5 @@
 #define FP32(...) KERNEL(fp32, __VA_ARGS__)
 #include "kernels.cuh"
 
-PACK(fp32, 5)
+PACK(pack5_fp32, fp32, 5)
 PIXELRNN_KERNELS_5

@@ -1,5 +1,5 @@
 #define FP32(...) KERNEL(fp32, __VA_ARGS__)
 #include "kernels.cuh"
 
-PACK(fp32, 4)
+PACK(pack_fp32, fp32, 4)
 PIXELRNN_KERNELS_4

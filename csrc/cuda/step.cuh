@@ -19,10 +19,7 @@ template <> struct StepTraits<__half> {
   using Compute = float;
   using Active = __half;
 };
-template <> struct StepTraits<__nv_bfloat16> {
-  using Compute = float;
-  using Active = __half;
-};
+template <> struct StepTraits<__nv_bfloat16> : StepTraits<__half> {};
 
 // One hidden unit of one active cell.
 struct StepUnit {
@@ -36,7 +33,7 @@ struct StepUnit {
   bool has_left, has_up;
   int to_left, to_up;
 
-  __device__ __forceinline__ StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
+  PIXELRNN_DEVICE StepUnit(const StepShape& s, uint32_t i, int direction) : direction(direction) {
     const uint32_t row_of_line = i / s.hidden;
     unit = int(i - row_of_line * s.hidden);
     cell = s.first + int(row_of_line / s.images), image = int(row_of_line % s.images);
@@ -53,8 +50,7 @@ struct StepUnit {
 };
 
 // f(value of the unit's row of the operand, tap) for each cell and tap that reads this cell: `sign` cells along a tap.
-template <class F> __device__ __forceinline__ void for_each_reader(
-    const StepShape& s, const StepUnit& u, int sign, F f) {
+template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, const StepUnit& u, int sign, F f) {
   const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
     const int reader = u.cell + sign * (s.taps / 2 - k);
@@ -63,7 +59,7 @@ template <class F> __device__ __forceinline__ void for_each_reader(
   }
 }
 
-template <class F> __device__ __forceinline__ void for_each_unit(const StepShape& s, F f) {
+template <class F> PIXELRNN_DEVICE void for_each_unit(const StepShape& s, F f) {
   const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: the operator checks it
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) {
     const StepUnit u(s, i, blockIdx.y);
@@ -74,7 +70,7 @@ template <class F> __device__ __forceinline__ void for_each_unit(const StepShape
 template <int G, class C> using GatesOf = std::conditional_t<G == 4, Gates<C>, FiveGates<C>>;
 
 // A unit's gates in a pixel's row.
-template <int G, class C, class T> __device__ __forceinline__ GatesOf<G, C> load_gates(
+template <int G, class C, class T> PIXELRNN_DEVICE GatesOf<G, C> load_gates(
     const void* rows, int64_t row, int unit, int hidden) {
   const T* const first = static_cast<const T*>(rows) + row * (G * hidden);
   const T* const four = first + 4 * unit;
@@ -82,14 +78,14 @@ template <int G, class C, class T> __device__ __forceinline__ GatesOf<G, C> load
   if constexpr (G == 5) v.up = widen(first[4 * hidden + unit]);
   return v;
 }
-template <int G, class C, class T> __device__ __forceinline__ void store_gates(
+template <int G, class C, class T> PIXELRNN_DEVICE void store_gates(
     void* rows, int64_t row, int unit, int hidden, const GatesOf<G, C>& v) {
   T* const first = static_cast<T*>(rows) + row * (G * hidden);
   T* const four = first + 4 * unit;
   four[0] = narrow<T>(v.i), four[1] = narrow<T>(v.f), four[2] = narrow<T>(v.g), four[3] = narrow<T>(v.o);
   if constexpr (G == 5) first[4 * hidden + unit] = narrow<T>(v.up);
 }
-template <int G, class C> __device__ __forceinline__ GatesOf<G, C> sum(GatesOf<G, C> a, const GatesOf<G, C>& b) {
+template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, const GatesOf<G, C>& b) {
   a.i += b.i, a.f += b.f, a.g += b.g, a.o += b.o;
   if constexpr (G == 5) a.up += b.up;
   return a;
@@ -98,11 +94,11 @@ template <int G, class C> __device__ __forceinline__ GatesOf<G, C> sum(GatesOf<G
 // Loads of a unit from maps of T.
 template <class T> struct OfUnits {
   using C = typename StepTraits<T>::Compute;
-  static __device__ __forceinline__ C c0(const void* states, const StepUnit& u, int hidden) {
+  static PIXELRNN_DEVICE C c0(const void* states, const StepUnit& u, int hidden) {
     return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : C(0);
   }
   // f(peepholes or null): called in two places, since a pointer that may be either needs memory.
-  template <class F> static __device__ __forceinline__ void with_peepholes(
+  template <class F> static PIXELRNN_DEVICE void with_peepholes(
       const StepCell& cell, const StepUnit& u, int hidden, F f) {
     constexpr const Peepholes<C>* none = nullptr;
     if (!cell.peephole) return f(none);
@@ -112,7 +108,7 @@ template <class T> struct OfUnits {
   }
 };
 
-template <class T, int G> __device__ __forceinline__ void step_forward(const StepForwardArgs& a) {
+template <class T, int G> PIXELRNN_DEVICE void step_forward(const StepForwardArgs& a) {
   using C = typename StepTraits<T>::Compute;
   const int hidden = a.shape.hidden;
   for_each_unit(a.shape, [&](const StepUnit& u) {
@@ -141,7 +137,7 @@ template <class T, int G> __device__ __forceinline__ void step_forward(const Ste
   });
 }
 
-template <class T, int G> __device__ __forceinline__ void step_backward(const StepBackwardArgs& a) {
+template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardArgs& a) {
   using C = typename StepTraits<T>::Compute;
   const int hidden = a.shape.hidden;
   for_each_unit(a.shape, [&](const StepUnit& u) {

@@ -1,21 +1,17 @@
 // The exchange of a cell with two carries and the cell above it, cell r - 1 of the line before, which another thread
-// computes: the state comes from there, and its gradient goes there.
+// computes (docs/kernels.md, "Cells of five gates"): the state comes from there, and its gradient goes there.
 #pragma once
 #include "block.cuh"
 #include "lanes.cuh"
 
 namespace pixelrnn::cuda {
 
-// Forward. Of a thread's two cells of a tile, the second one is below the first one, which is below the second one of
-// the lane before. The last cell of a tile and the first one of the next are often another warp's: that state crosses
-// shared memory, [line % 2][tile + 1][unit], written on one line and read on the next, behind the barrier between them.
-// In front of the first tile is the border, c0.
-//
-// An active cell's upper neighbour was active on the line before, or is the border: what else is there nobody uses.
+// Forward. The state of a tile's last cell crosses shared memory, [line % 2][tile + 1][unit]. In front of the first
+// tile is the border, c0.
 class UpStates {
  public:
   // For this thread's unit, whose border is c0. A block barrier has to follow.
-  __device__ __forceinline__ UpStates(const TilingOf<5>& s, const Place& at, float* edges, float c0)
+  PIXELRNN_DEVICE UpStates(const TilingOf<5>& s, const Place& at, float* edges, float c0)
       : in_front_(edges + at.group * s.units + at.slice * 8 + at.q),
         to_tile_(s.groups * s.units),
         to_next_(s.units),
@@ -27,13 +23,13 @@ class UpStates {
   }
   // The state above the first cell of the warp's n-th tile on line t; `second`: this thread's second one's, of the line
   // before. All lanes at once.
-  __device__ __forceinline__ float above(float second, int n, int t) const {
+  PIXELRNN_DEVICE float above(float second, int n, int t) const {
     float state = __shfl_sync(~0u, second, lane_before_);
     if (p_ == 0) state = in_front_[n * to_tile_ + (t & 1 ? 0 : to_other_line_)];
     return state;
   }
   // `second`: of this line.
-  __device__ __forceinline__ void keep(float second, int n, int t) const {
+  PIXELRNN_DEVICE void keep(float second, int n, int t) const {
     if (p_ == 3) in_front_[n * to_tile_ + to_next_ + (t & 1 ? to_other_line_ : 0)] = second;
   }
 
@@ -41,47 +37,40 @@ class UpStates {
   float* in_front_;  // of the warp's first tile, on even lines
   int to_tile_, to_next_, to_other_line_, lane_before_, p_;
 };
-struct NoUpStates {
-  template <class... Any> __device__ __forceinline__ NoUpStates(const Any&...) {}
-};
 
-// Backward, [line % 2][cell + 1][unit] in shared memory. Line t takes what the cells below gave on line t + 1, which is
-// of cell r in slot r + 1, and gives to slot r of the line before it. Those of the image's last row are never given to:
-// they stay zero. Slot 0 of both lines adds up what leaves the image above its first row.
+// Backward, [line % 2][cell + 1][unit] in shared memory. Cell r of line t takes from slot r + 1 and gives to slot r of
+// line t - 1. Slot 0 of both lines adds up what leaves the image above its first row.
 template <int N> class UpGradients {
   using Floats = Lanes<N>;
 
  public:
   // For this thread's units from `unit` on. A block barrier has to follow.
-  __device__ __forceinline__ UpGradients(const TilingOf<5>& s, const Place& at, float* memory, int unit)
+  PIXELRNN_DEVICE UpGradients(const TilingOf<5>& s, const Place& at, float* memory, int unit)
       : own_(memory + unit), units_(s.units), to_other_line_(s.up_cells() * s.units) {
     for (int i = at.thread; i < 2 * to_other_line_; i += blockDim.x) memory[i] = 0;
   }
-  __device__ __forceinline__ Floats take(int t, int cell, int to_piece) const {
+  PIXELRNN_DEVICE Floats take(int t, int cell, int to_piece) const {
     return load(own_ + line(t) + (cell + 1) * units_ + to_piece);
   }
-  __device__ __forceinline__ void give(int t, int cell, int to_piece, Floats gradient) const {
+  PIXELRNN_DEVICE void give(int t, int cell, int to_piece, Floats gradient) const {
     float* const to = own_ + line(t - 1) + cell * units_ + to_piece;
     if (cell == 0) gradient = gradient + load(to);
     *whole<Floats>(to) = bits<Whole<Floats>>(gradient);
   }
   // Above the first row.
-  __device__ __forceinline__ Floats sum(int to_piece) const {
+  PIXELRNN_DEVICE Floats sum(int to_piece) const {
     const float* const first = own_ + to_piece;
     return load(first) + load(first + to_other_line_);
   }
 
  private:
-  static __device__ __forceinline__ Floats load(const float* from) {
+  static PIXELRNN_DEVICE Floats load(const float* from) {
     const Whole<Floats> loaded = *whole<Floats>(from);  // in registers, before it is taken apart
     return bits<Floats>(loaded);
   }
-  __device__ __forceinline__ int line(int t) const { return t & 1 ? to_other_line_ : 0; }
+  PIXELRNN_DEVICE int line(int t) const { return t & 1 ? to_other_line_ : 0; }
   float* own_;
   int units_, to_other_line_;
-};
-struct NoUpGradients {
-  template <class... Any> __device__ __forceinline__ NoUpGradients(const Any&...) {}
 };
 
 }  // namespace pixelrnn::cuda

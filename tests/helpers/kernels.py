@@ -74,7 +74,7 @@ def source_of(names):
     chosen = [kernel for kernel in every_kernel() if kernel.name in names]
     text = '#include "kernels.cuh"\n'
     for format, gates in sorted({(k.format, k.gates) for k in chosen}):
-        text += f"PACK({format}, {gates})\n"
+        text += f"PACK(pack{'5' if gates == 5 else ''}_{format}, {format}, {gates})\n"
     for k in chosen:
         shared = "Held::kAny" if k.pairs[1] is None else k.pairs[1]
         text += f"KERNEL({k.format}, {k.scan}, {k.held}, {k.pairs[0]}, {shared}, {k.own}, {k.threads}, {k.kind})\n"
