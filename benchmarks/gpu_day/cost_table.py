@@ -69,9 +69,14 @@ namespace pixelrnn::cuda {
 
 constexpr const char kCostSource[] = "%s";
 
-// Registers of a thread on compute capability %s. Then cycles with %s warps on a
-// scheduler: of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells
-// in shared memory. Terms that a kernel does not have are empty or left out.
+struct KernelCost {
+  const char* kernel;
+  int registers[4];  // of a thread, on compute capability %s
+  // Cycles with %s warps on a scheduler: of a line, of each of a warp's tiles, of each pair of a tile in
+  // shared memory, of each of a thread's cells in shared memory. Terms that a kernel does not have are zero.
+  double line[4], tile[4], pair[4], cell[4];
+};
+
 // clang-format off
 constexpr KernelCost kCosts[] = {
 """

@@ -6,9 +6,14 @@ namespace pixelrnn::cuda {
 
 constexpr const char kCostSource[] = "a model, NVRTC 12.9.86";
 
-// Registers of a thread on compute capability 8.0, 9.0, 10.0 and 12.0. Then cycles with 1, 2, 4 and 8 warps on a
-// scheduler: of a line, of each of a warp's tiles, of each pair of a tile in shared memory, of each of a thread's cells
-// in shared memory. Terms that a kernel does not have are empty or left out.
+struct KernelCost {
+  const char* kernel;
+  int registers[4];  // of a thread, on compute capability 8.0, 9.0, 10.0 and 12.0
+  // Cycles with 1, 2, 4 and 8 warps on a scheduler: of a line, of each of a warp's tiles, of each pair of a tile in
+  // shared memory, of each of a thread's cells in shared memory. Terms that a kernel does not have are zero.
+  double line[4], tile[4], pair[4], cell[4];
+};
+
 // clang-format off
 constexpr KernelCost kCosts[] = {
     {"forward_bf16_2_1_256_single", {96, 96, 96, 96}, {475, 647, 984, 1748}},

@@ -6,25 +6,12 @@
 #include <map>
 #include <string>
 
-namespace pixelrnn::cuda {
-namespace {
-
-constexpr int kArchitectures = 4, kWarps = 4;
-
-struct KernelCost {
-  const char* kernel;
-  int registers[kArchitectures];
-  double line[kWarps], tile[kWarps], pair[kWarps], cell[kWarps];
-};
-
-}  // namespace
-}  // namespace pixelrnn::cuda
-
 #include "costs.h"
 
 namespace pixelrnn::cuda {
 namespace {
 
+constexpr int kArchitectures = 4, kWarps = 4;  // the columns of the table
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
