@@ -26,20 +26,10 @@ template <class T> struct ColumnTap {
   int64_t channels;  // that it reads: the first ones
 };
 
-// The kinds of steps, with the names that programs use (column_program.h).
-#define PIXELRNN_STEPS(_)    \
-  _(kLinear, "linear")       \
-  _(kCell, "cell")           \
-  _(kPointwise, "pointwise") \
-  _(kDraw, "draw")           \
-  _(kEncode, "encode")       \
-  _(kDecode, "decode")
-#define PIXELRNN_STEP_KIND(kind, name) kind,
-#define PIXELRNN_STEP_NAME(kind, name) name,
-enum class StepKind : int64_t { PIXELRNN_STEPS(PIXELRNN_STEP_KIND) };  // 64 bits: a program's integers convert exactly
-constexpr const char* kStepNames[] = {PIXELRNN_STEPS(PIXELRNN_STEP_NAME)};
-#undef PIXELRNN_STEP_KIND
-#undef PIXELRNN_STEP_NAME
+// The kinds of steps, of 64 bits, so that a program's integers convert exactly; and the names that programs use
+// (column_program.h), in the same order.
+enum class StepKind : int64_t { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
+constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "encode", "decode"};
 
 template <class T> struct ColumnStep {
   StepKind kind;
@@ -75,7 +65,7 @@ struct ColumnRun {
   const uint8_t* bytes;
 };
 
-// Returns the blocks of a level (instruction_set.h).
+// Returns the blocks of a level (kernels.h).
 template <class T> ColumnBlocks column_blocks(int instruction_set);
 
 template <class T>

@@ -30,8 +30,7 @@ template <class T> struct ConvolutionForward {
   const T* bias;    // [out_channels], or null
   T* output;
 };
-template <class T>
-void convolve(const Convolution&, const ConvolutionForward<T>&, const Team&, int instruction_set);
+template <class T> void convolve(const Convolution&, const ConvolutionForward<T>&, const Team&, int instruction_set);
 
 template <class T> struct ConvolutionBackward {
   const T* dy;

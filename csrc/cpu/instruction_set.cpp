@@ -1,5 +1,3 @@
-#include "instruction_set.h"
-
 #include "kernels.h"
 
 namespace pixelrnn::cpu {
@@ -31,21 +29,26 @@ const char* instruction_set_name(int level) {
   return names[level];
 }
 
-// One of these in each file tiles/*.cpp.
-template <class T> const Kernels<T>& baseline_kernels();
-template <class T> const Kernels<T>& avx2_kernels();
-template <class T> const Kernels<T>& avx512_kernels();
-template <class T> const Kernels<T>& neon_kernels();
+// Each file tiles/*.cpp has the table of its namespace (tiles/table.h).
+#define TABLE(isa)                              \
+  namespace isa {                               \
+  template <class T> const Kernels<T>& table(); \
+  }
+TABLE(baseline)
+TABLE(avx2)
+TABLE(avx512)
+TABLE(neon)
+#undef TABLE
 
 template <class T> const Kernels<T>& kernels(int level) {
 #if defined(__x86_64__)
-  if (level == 2) return avx512_kernels<T>();
-  if (level == 1) return avx2_kernels<T>();
+  if (level == 2) return avx512::table<T>();
+  if (level == 1) return avx2::table<T>();
 #elif defined(__aarch64__)
-  if (level == 1) return neon_kernels<T>();
+  if (level == 1) return neon::table<T>();
 #endif
   (void)level;
-  return baseline_kernels<T>();
+  return baseline::table<T>();
 }
 template const Kernels<float>& kernels<float>(int);
 template const Kernels<double>& kernels<double>(int);

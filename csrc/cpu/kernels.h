@@ -149,7 +149,10 @@ template <class T> struct Kernels {
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// Returns the kernels of a level (instruction_set.h).
+// An instruction set is a level, from the one that the compiler takes for granted up: on x86-64 "baseline", "avx2"
+// (with FMA), "avx512"; on AArch64 "baseline", "neon"; elsewhere "baseline".
 template <class T> const Kernels<T>& kernels(int level);
+const char* instruction_set_name(int level);
+int best_instruction_set();  // the highest level that this machine has
 
 }  // namespace pixelrnn::cpu

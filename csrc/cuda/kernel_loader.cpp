@@ -44,11 +44,11 @@ CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
 }
 
 struct LoadedCode {
-  std::map<const void*, CUmodule> modules;    // by the data of the code
-  std::map<const void*, CUfunction> kernels;  // by the address of the name
+  std::map<const void*, CUmodule> modules;  // by the data of the code
+  std::map<std::string, CUfunction> kernels;
 };
 
-CUresult load(LoadedCode& loaded, const char* name, CUfunction& kernel) {
+CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
   const RelaxedCapture relaxed;
   const Driver& d = driver();
   CUdevice device = 0;
@@ -61,13 +61,13 @@ CUresult load(LoadedCode& loaded, const char* name, CUfunction& kernel) {
   CUmodule& module = loaded.modules[code->data];
   if (!module) error = d.cuModuleLoadData(&module, code->data);
   // With lazy loading, the driver's default, the kernel itself is loaded here, so that its launch loads nothing.
-  if (!error) error = d.cuModuleGetFunction(&kernel, module, name);
+  if (!error) error = d.cuModuleGetFunction(&kernel, module, name.c_str());
   return error ? error : allow_all_shared_memory(kernel, device);
 }
 
 }  // namespace
 
-CUresult load_kernel(const char* name, CUfunction& kernel) {
+CUresult load_kernel(const std::string& name, CUfunction& kernel) {
   // By the context's number, which no later context gets. A context's address may be that of a destroyed one.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;

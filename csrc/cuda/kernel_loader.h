@@ -7,9 +7,8 @@
 namespace pixelrnn::cuda {
 
 // Gives the kernel of a name in the current context, loaded, and allowed all the shared memory that a block can have.
-// The name is a string that lives as long as the process: later calls look the kernel up by the string's address. May
-// be called while a CUDA graph is captured.
-CUresult load_kernel(const char* name, CUfunction& kernel);
+// May be called while a CUDA graph is captured.
+CUresult load_kernel(const std::string& name, CUfunction& kernel);
 
 // Returns the compute capability that the code for a GPU was compiled for, which PTX may be older than the GPU. 0: this
 // module has no code for the GPU.

@@ -1,8 +1,15 @@
 // Launches a kernel on a stream, as blocks or as clusters of blocks.
 #pragma once
 #include "kernel_loader.h"
+#include "ragged.h"
 
 namespace pixelrnn::cuda {
+
+// As the names of kernels say the type.
+inline std::string text(MapType type) {
+  constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
+  return names[int(type)];
+}
 
 struct Layout {
   unsigned blocks_x, blocks_y;
@@ -37,8 +44,8 @@ template <class Args> CUresult launch(CUfunction kernel, const Layout& layout, c
   void* list[] = {const_cast<Args*>(&args)};
   return driver().cuLaunchKernelEx(&launch.config, kernel, list, nullptr);
 }
-// Launches the kernel of a name that lives as long as the process.
-template <class Args> CUresult launch(const char* name, const Layout& layout, const Args& args, CUstream stream) {
+template <class Args> CUresult launch(
+    const std::string& name, const Layout& layout, const Args& args, CUstream stream) {
   CUfunction kernel = nullptr;
   const CUresult error = load_kernel(name, kernel);
   return error ? error : launch(kernel, layout, args, stream);

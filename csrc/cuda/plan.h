@@ -10,6 +10,8 @@
 
 namespace pixelrnn::cuda {
 
+constexpr const char* kFormatNames[] = {"bf16", "fp16", "tf32", "fp32"};
+
 struct Problem {
   Format format;
   bool backward;

@@ -95,14 +95,13 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
 
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
   constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
-  constexpr const char* names[2][4] = {
-      {"pack_bf16", "pack_fp16", "pack_tf32", "pack_fp32"}, {"pack5_bf16", "pack5_fp16", "pack5_tf32", "pack5_fp32"}};
+  const std::string pack = a.tiling.gates == 5 ? "pack5_" : "pack_";
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),
                  ranks = unsigned(directions * a.tiling.blocks);
   Layout layout{std::clamp(most_blocks / (tiles * ranks), 1u, (steps + warps - 1) / warps), tiles, 32 * warps};
   layout.blocks_z = ranks;
-  return launch(names[a.tiling.gates == 5][int(a.tiling.format)], layout, a, stream);
+  return launch(pack + kFormatNames[int(a.tiling.format)], layout, a, stream);
 }
 CUresult forward(const Plan& p, const ForwardArgs& a, int directions, CUstream stream) {
   return launch(p.variant->name, layout(p, a.images, directions), a, stream);

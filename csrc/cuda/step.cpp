@@ -17,15 +17,8 @@ template <class Args> CUresult launch_line(CUfunction kernel, const Args& a, CUs
 }  // namespace
 
 CUresult load_step_kernel(MapType type, int gates, bool backward, CUfunction& kernel) {
-#define TYPES(PASS, GATES)                                                                          \
-  {                                                                                                 \
-    "step_" PASS "_float32_" GATES, "step_" PASS "_float64_" GATES, "step_" PASS "_float16_" GATES, \
-        "step_" PASS "_bfloat16_" GATES                                                             \
-  }
-  constexpr const char* names[2][2][4] = {
-      {TYPES("forward", "4"), TYPES("forward", "5")}, {TYPES("backward", "4"), TYPES("backward", "5")}};
-#undef TYPES
-  return load_kernel(names[backward][gates - 4][int(type)], kernel);
+  const std::string pass = backward ? "step_backward_" : "step_forward_";
+  return load_kernel(pass + text(type) + "_" + std::to_string(gates), kernel);
 }
 CUresult step_forward(CUfunction kernel, const StepForwardArgs& a, CUstream stream) {
   return launch_line(kernel, a, stream);

@@ -73,7 +73,7 @@ class Stack {
   uint64_t taken() const { return next_ - first_; }
 
  private:
-  template <class T> T take() { return torch::stable::detail::to<T>(*next_++); }
+  template <class T> T take() { return stable::detail::to<T>(*next_++); }
   const StableIValue *next_, *first_;
 };
 
@@ -84,7 +84,7 @@ template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t
   auto result = KERNEL(Arguments{from});
   STD_TORCH_CHECK(from.taken() == arguments && std::tuple_size_v<decltype(result)> == outputs,
       "pixelrnn_ext: the kernel does not fit the operator's schema");
-  torch::stable::detail::box_from_tuple(stack, std::move(result));
+  stable::detail::box_from_tuple(stack, std::move(result));
 }
 
 struct ScanArguments {

@@ -13,7 +13,8 @@
 namespace pixelrnn {
 
 using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
+namespace stable = torch::stable;
+using stable::Tensor;
 using Optional = std::optional<Tensor>;
 
 // Returns "[2, 5, 4]".

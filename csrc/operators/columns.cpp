@@ -89,7 +89,7 @@ Tensor range_encode(Tensor intervals) {
     encoder.encode(start, stop);
   }
   encoder.finish();
-  Tensor bytes = torch::stable::new_empty(intervals, {int64_t(encoder.bytes.size())}, ScalarType::Byte);
+  Tensor bytes = stable::new_empty(intervals, {int64_t(encoder.bytes.size())}, ScalarType::Byte);
   std::copy(encoder.bytes.begin(), encoder.bytes.end(), out<uint8_t>(bytes));
   return bytes;
 }

@@ -7,7 +7,7 @@
 namespace pixelrnn {
 namespace {
 
-// Chooses the level (cpu/instruction_set.h) that the CPU kernels use, if this machine has it; returns the level in use.
+// Chooses the level (cpu/kernels.h) that the CPU kernels use, if this machine has it; returns the level in use.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;

@@ -2,25 +2,24 @@
 #pragma once
 #include <torch/csrc/stable/ops.h>
 
-#include "../cpu/instruction_set.h"
+#include "../cpu/kernels.h"
 #include "../cpu/pages.h"
 #include "../cpu/team.h"
 #include "checks.h"
 
 namespace pixelrnn {
 
-// The level (cpu/instruction_set.h) that the CPU kernels use.
+// The level (cpu/kernels.h) that the CPU kernels use.
 inline int instruction_set = cpu::best_instruction_set();
-// Whether all shares of torch::stable::parallel_for run at the same time, as OpenMP's do. Those of a pool may stand in
+// Whether all shares of stable::parallel_for run at the same time, as OpenMP's do. Those of a pool may stand in
 // a queue.
 inline bool at_once = true;
 
 inline cpu::Team team() {
   const auto run = [](int shares, void (*body)(void*, int, int), void* context) {
-    torch::stable::parallel_for(
-        0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
+    stable::parallel_for(0, shares, 1, [&](int64_t first, int64_t last) { body(context, int(first), int(last)); });
   };
-  return {int(torch::stable::get_num_threads()), run, at_once};
+  return {int(stable::get_num_threads()), run, at_once};
 }
 
 template <class T> const T* in(const Tensor& t) { return static_cast<const T*>(t.const_data_ptr()); }
@@ -29,7 +28,7 @@ template <class T> T* out(const Tensor& t) { return static_cast<T*>(t.mutable_da
 template <class T> T* out_if(bool wanted, const Tensor& t) { return wanted ? out<T>(t) : nullptr; }
 
 inline Tensor fresh(const Tensor& like, const std::vector<int64_t>& sizes) {
-  Tensor t = torch::stable::new_empty(like, sizes);
+  Tensor t = stable::new_empty(like, sizes);
   if (t.numel()) cpu::advise_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
   return t;
 }
@@ -43,13 +42,13 @@ inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
   if (!block.data) return fresh(like, sizes);  // which says what is wrong, where there is no more memory
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
-  return torch::stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),
+  return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),
       [block](void*) { cpu::Pages::shared().give(block); });
 }
 
-inline void contiguous_(Tensor& t) { t = torch::stable::contiguous(t); }
+inline void contiguous_(Tensor& t) { t = stable::contiguous(t); }
 inline void contiguous_(Optional& t) {
-  if (t) t = torch::stable::contiguous(*t);
+  if (t) t = stable::contiguous(*t);
 }
 template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
 

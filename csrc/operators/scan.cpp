@@ -38,12 +38,12 @@ template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
 // last axis of 0 where it is not wanted.
 Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
-  return cells.numel() ? kept(cells, sizes) : torch::stable::new_zeros(cells, sizes);
+  return cells.numel() ? kept(cells, sizes) : stable::new_zeros(cells, sizes);
 }
 // Returns a new gradient of a weight, with the weight's strides.
 Tensor gradient_like(const Tensor& weight, const Tensor& cells) {
-  Tensor t = torch::stable::empty_like(weight);
-  return cells.numel() ? t : torch::stable::zero_(t);
+  Tensor t = stable::empty_like(weight);
+  return cells.numel() ? t : stable::zero_(t);
 }
 
 // The arguments of one call, checked and in the form that the kernels take.
@@ -139,7 +139,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_
           team(), instruction_set);
     });
   const auto of_images = [&](Operand operand, const Optional& state, const Tensor& t) {
-    return g.wanted[operand] && state && !g.shares ? torch::stable::sum(t, kImagesOfShares) : t;
+    return g.wanted[operand] && state && !g.shares ? stable::sum(t, kImagesOfShares) : t;
   };
   return {dinput, dweight_ih, dbias, dx, dweight_hh, of_images(kH0, a.h0, dh0), of_images(kC0, a.c0, dc0),
       of_images(kPeephole, a.peephole, dpeephole)};

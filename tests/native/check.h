@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../csrc/cpu/instruction_set.h"
+#include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/team.h"
 
 namespace check {

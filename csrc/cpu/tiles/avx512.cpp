@@ -16,12 +16,6 @@
 #define PIXELRNN_VECTOR_BYTES 64
 #define PIXELRNN_VECTOR_REGISTERS 32
 #include "table.h"
-
-namespace pixelrnn::cpu {
-template <class T> const Kernels<T>& avx512_kernels() { return avx512::Table<T>::kernels; }
-template const Kernels<float>& avx512_kernels<float>();
-template const Kernels<double>& avx512_kernels<double>();
-}  // namespace pixelrnn::cpu
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

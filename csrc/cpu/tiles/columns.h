@@ -8,8 +8,7 @@
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 // acc[R][N] = the operands of R images times the first N vectors of a block of packed weights, which has `all`.
-template <class T, int R, int N, int all>
-INLINE void multiply_operands(
+template <class T, int R, int N, int all> INLINE void multiply_operands(
     const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
   for (int k = 0; k < n; ++k) {

@@ -5,10 +5,4 @@
 #define PIXELRNN_VECTOR_BYTES 16
 #define PIXELRNN_VECTOR_REGISTERS 32
 #include "table.h"
-
-namespace pixelrnn::cpu {
-template <class T> const Kernels<T>& neon_kernels() { return neon::Table<T>::kernels; }
-template const Kernels<float>& neon_kernels<float>();
-template const Kernels<double>& neon_kernels<double>();
-}  // namespace pixelrnn::cpu
 #endif

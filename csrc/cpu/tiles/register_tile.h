@@ -24,8 +24,7 @@ template <int most, class F> INLINE void with_constant(int64_t count, const F& f
 
 // acc[R][N] += values j0 <= j < j1 at R places times N vectors of weights, `spacing` values from vector to vector and
 // `step` from channel to channel. Returns the weights behind them.
-template <class T, int R, int N>
-INLINE const T* multiply(
+template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = j0; j < j1; ++j, w += step) {
     Vec<T> v[N];

@@ -227,8 +227,7 @@ template <class T, int G> struct ScanTiles {
         count, [&](auto r) { forward_tile<T, G, r>(rows, first, hidden, block * L, w, maps); });
   }
 
-  template <int N>
-  static void backward_block(
+  template <int N> static void backward_block(
       const Rows<T>& rows, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>& maps) {
     const T* w = packed + (int64_t)block * rows.taps * G * hidden * N * L;
     constexpr int most = 4 * kRows / N < 8 ? 4 * kRows / N : 8;

@@ -13,11 +13,9 @@
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 template <class T> struct Table {
-  static constexpr int L = lanes<T>;
-
   static void activation(bool is_tanh, int64_t n, const T* x, T* y) {
     using Math = VectorMath<T>;
-    for (int64_t i = 0; i < n; i += L) {
+    for (int64_t i = 0; i < n; i += lanes<T>) {
       const Vec<T> v = load(x + i, n - i);
       store(y + i, is_tanh ? Math::tanh(v) : Math::sigmoid(v), n - i);
     }
@@ -37,5 +35,8 @@ template <class T> struct Table {
       ConvolutionTiles<T>::kernels, WeightGradientTiles<T>::kernels, ColumnTiles<T, false>::kernels, grid_columns(),
       rounding(), activation};
 };
+template <class T> const Kernels<T>& table() { return Table<T>::kernels; }
+template const Kernels<float>& table();
+template const Kernels<double>& table();
 
 }  // namespace pixelrnn::cpu::PIXELRNN_ISA

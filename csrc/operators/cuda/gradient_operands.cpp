@@ -41,7 +41,7 @@ Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64
   const int64_t images = h.size(0), height = h.size(1), width = h.size(2), directions = h.size(3), hidden = h.size(4);
   const MapShape shape =
       map_shape(directions, images, height, width, directions * hidden, taps, diagonal, sizes, corners);
-  Tensor out = torch::stable::new_empty(h, {directions, images, height, width, count, hidden});
+  Tensor out = stable::new_empty(h, {directions, images, height, width, count, hidden});
   if (!out.numel()) return out;
   const NeighboursArgs args{h.const_data_ptr(), in(h0), out.mutable_data_ptr(), shape, int(first), int(count), 0};
   check(gather_neighbours(args, hidden * h.element_size(), device.stream()));
@@ -56,7 +56,7 @@ Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool
   dx = prepared(dx), sizes = prepared(sizes);
   const int64_t directions = dx.size(0), images = dx.size(1), columns = dx.size(4);
   const MapShape shape = map_shape(directions, images, dx.size(2), dx.size(3), columns, taps, diagonal, sizes, corners);
-  Tensor out = torch::stable::new_empty(
+  Tensor out = stable::new_empty(
       dx, {directions, images, taps, columns}, type == MapType::float64 ? ScalarType::Double : ScalarType::Float);
   if (!out.numel()) return out;
   check(sum_border(type, {dx.const_data_ptr(), out.mutable_data_ptr(), shape, int(columns)}, device.stream()));

@@ -25,13 +25,13 @@ bool is_apart(const Scan& s) { return s.gates == 4 && s.directions > 1; }
 template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, Tensor& h, const Tensor& c,
     const Tensor& gates, CUstream stream) {
   const Tensor packed = s.packed_weight(plan, stream);
-  const Tensor written = is_apart(s) ? torch::stable::new_empty(h, s.maps(s.hidden)) : h;
+  const Tensor written = is_apart(s) ? stable::new_empty(h, s.maps(s.hidden)) : h;
   const auto args = with_geometries(s, ForwardArgsOf<G>{x.const_data_ptr(), packed.const_data_ptr(), in(s.h0), in(s.c0),
                                            written.mutable_data_ptr(), static_cast<float*>(c.mutable_data_ptr()),
                                            gates.mutable_data_ptr(), int(s.images), s.pixels(), plan.tiling, {}});
   if constexpr (G == 4) check(forward(plan, args, int(s.directions), stream));
   else check(forward(plan, ForwardArgs5{args, cell(s), s.ragged_images()}, int(s.directions), stream));
-  if (is_apart(s)) torch::stable::copy_(h, call_permute(written, {1, 2, 3, 0, 4}));
+  if (is_apart(s)) stable::copy_(h, call_permute(written, {1, 2, 3, 0, 4}));
 }
 
 template <int G> void resident_backward(const Scan& s, const Plan& plan, const Tensor& dh, const Tensor& c,
@@ -58,8 +58,8 @@ std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments& a) {
   const OnDeviceOf device(a.weight_hh);
   const Scan s(a);
   const Tensor x = prepared(*a.x);
-  Tensor h = s.map(s.h()), c = torch::stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
-         gates = torch::stable::new_empty(x, s.maps(s.columns()), gates_type(s.type));
+  Tensor h = s.map(s.h()), c = stable::new_empty(x, s.maps(s.hidden), cell_state_type(s.type)),
+         gates = stable::new_empty(x, s.maps(s.columns()), gates_type(s.type));
   if (s.empty()) return {h, c, gates};
   const Plan plan = s.choose(false);
   if (!plan.variant) step_forward_scan(s, x, h, c, gates, device.stream());
@@ -81,13 +81,13 @@ std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients
   Tensor dx = s.map(s.maps(s.columns()));
   const std::vector<int64_t> left{s.directions, s.images, s.diagonal ? s.height : s.width, s.hidden},
       above{s.directions, s.gates == 4 ? 0 : s.images, s.hidden};
-  if (s.empty()) return {dx, torch::stable::new_zeros(c, left), torch::stable::new_zeros(c, above)};
+  if (s.empty()) return {dx, stable::new_zeros(c, left), stable::new_zeros(c, above)};
   const Plan plan = s.choose(true);
   if (!plan.variant) {
     const auto [by_cell, dc_above] = step_backward_scan(s, dh, c, gates, dx, device.stream());
     return {dx, call_permute(by_cell, {0, 2, 1, 3}), dc_above};
   }
-  Tensor dc_left = torch::stable::new_empty(c, left), dc_above = torch::stable::new_empty(c, above);
+  Tensor dc_left = stable::new_empty(c, left), dc_above = stable::new_empty(c, above);
   if (s.gates == 4) resident_backward<4>(s, plan, dh, c, gates, dx, dc_left, dc_above, device.stream());
   else resident_backward<5>(s, plan, dh, c, gates, dx, dc_left, dc_above, device.stream());
   return {dx, dc_left, dc_above};
@@ -96,10 +96,9 @@ std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates) {
-  const char* const names[] = {"bf16", "fp16", "tf32", "fp32"};
-  const auto which = std::find(std::begin(names), std::end(names), format);
-  STD_TORCH_CHECK(
-      which != std::end(names), "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
+  const auto which = std::find(std::begin(kFormatNames), std::end(kFormatNames), format);
+  STD_TORCH_CHECK(which != std::end(kFormatNames),
+      "describe_plan: expected format 'bf16', 'fp16', 'tf32' or 'fp32', got '", format, "'");
   STD_TORCH_CHECK(gates == 4 || gates == 5, "describe_plan: expected 4 or 5 gates, got ", gates);
   STD_TORCH_CHECK(directions > 0 && directions <= kMostDirections && images >= 0 && height > 0 && width > 0 &&
                       hidden > 0 && taps > 0,
@@ -117,7 +116,7 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
     check(current_device(device));
   }
   auto describe = [&](bool backward) {
-    const Problem p = problem(sizes, diagonal, Format(which - names), backward);
+    const Problem p = problem(sizes, diagonal, Format(which - kFormatNames), backward);
     const Restriction restriction = Path(path).restriction(p.format, backward, p.gates);
     if (capability) return plan(p, device, restriction).describe();
     Plan here;

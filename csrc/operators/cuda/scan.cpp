@@ -56,7 +56,7 @@ RaggedImages Scan::ragged_images() const {
 }
 
 Tensor Scan::map(const std::vector<int64_t>& shape) const {
-  return sizes ? torch::stable::new_zeros(weight_hh, shape) : torch::stable::new_empty(weight_hh, shape);
+  return sizes ? stable::new_zeros(weight_hh, shape) : stable::new_empty(weight_hh, shape);
 }
 
 std::optional<Format> Scan::format() const {
@@ -97,7 +97,7 @@ Plan Scan::choose(bool backward) const {
 }
 
 Tensor Scan::packed_weight(const Plan& plan, CUstream stream) const {
-  Tensor packed = torch::stable::new_empty(weight_hh, {directions, plan.tiling.blocks, plan.tiling.weight_values()});
+  Tensor packed = stable::new_empty(weight_hh, {directions, plan.tiling.blocks, plan.tiling.weight_values()});
   check(pack({weight_hh.const_data_ptr(), packed.mutable_data_ptr(), plan.tiling}, int(directions), stream));
   return packed;
 }

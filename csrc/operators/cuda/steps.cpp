@@ -14,19 +14,18 @@ StepShape step_shape(const Scan& s, int line) {
 }
 
 void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
-  std::array<StableIValue, 3> stack{
-      torch::stable::detail::from(a), torch::stable::detail::from(b), torch::stable::detail::from(out)};
+  std::array<StableIValue, 3> stack{stable::detail::from(a), stable::detail::from(b), stable::detail::from(out)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::bmm", "out", stack.data(), TORCH_ABI_VERSION));
-  (void)torch::stable::detail::to<Tensor>(stack[0]);
+  (void)stable::detail::to<Tensor>(stack[0]);
 }
 
 // The product of the active rows of a line: operand [D, cells * B, K], weight [D, K, N] -> the first rows of `out` [D *
 // cells * B * N].
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
-  const Tensor product = torch::stable::view(
-      torch::stable::narrow(out, 0, 0, s.directions * rows * columns), {s.directions, rows, columns});
-  bmm_out(torch::stable::narrow(operand, 1, int64_t(line.first) * s.images, rows), weight, product);
+  const Tensor product =
+      stable::view(stable::narrow(out, 0, 0, s.directions * rows * columns), {s.directions, rows, columns});
+  bmm_out(stable::narrow(operand, 1, int64_t(line.first) * s.images, rows), weight, product);
   return product;
 }
 
@@ -34,21 +33,20 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
 Tensor by_rows(const Scan& s) {
   Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
-  if (s.gates == 4) return torch::stable::view(weight, {s.directions, s.taps, four, h});
-  Tensor rows = torch::stable::new_empty(weight, {s.directions, s.taps, s.columns(), h});
-  Tensor first = torch::stable::narrow(rows, 2, 0, four), fifth = torch::stable::narrow(rows, 2, four, h);
-  torch::stable::copy_(
-      first, torch::stable::reshape(torch::stable::narrow(weight, 3, 0, 4), {s.directions, s.taps, four, h}));
-  torch::stable::copy_(fifth, torch::stable::select(weight, 3, 4));
+  if (s.gates == 4) return stable::view(weight, {s.directions, s.taps, four, h});
+  Tensor rows = stable::new_empty(weight, {s.directions, s.taps, s.columns(), h});
+  Tensor first = stable::narrow(rows, 2, 0, four), fifth = stable::narrow(rows, 2, four, h);
+  stable::copy_(first, stable::reshape(stable::narrow(weight, 3, 0, 4), {s.directions, s.taps, four, h}));
+  stable::copy_(fifth, stable::select(weight, 3, 4));
   return rows;
 }
 
 // Neighbours outside the image have the state h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
-  Tensor operand = torch::stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
+  Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
-  Tensor by_tap = torch::stable::view(operand, {s.directions, rows * s.taps, s.hidden});
-  torch::stable::copy_(by_tap, torch::stable::unsqueeze(*s.h0, 1));
+  Tensor by_tap = stable::view(operand, {s.directions, rows * s.taps, s.hidden});
+  stable::copy_(by_tap, stable::unsqueeze(*s.h0, 1));
   return operand;
 }
 
@@ -59,9 +57,8 @@ void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Ten
   const int64_t rows = int64_t(g.cells) * s.images;
   // [D, taps, to, from] -> [D, taps and from, to]
   const Tensor matrix =
-      torch::stable::reshape(call_permute(by_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
-  const Tensor operand = initial_operand(s, rows),
-               space = torch::stable::new_empty(x, {s.directions * rows * s.columns()});
+      stable::reshape(call_permute(by_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
+  const Tensor operand = initial_operand(s, rows), space = stable::new_empty(x, {s.directions * rows * s.columns()});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
   check(load_step_kernel(map_type(s.type), int(s.gates), false, kernel));
@@ -79,15 +76,15 @@ std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan& s, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images, columns = s.columns();
-  const Tensor matrix = torch::stable::reshape(by_rows(s), {s.directions, s.taps * columns, s.hidden});
-  const Tensor operand = torch::stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
-               space = torch::stable::new_empty(dx, {s.directions * rows * s.hidden});
+  const Tensor matrix = stable::reshape(by_rows(s), {s.directions, s.taps * columns, s.hidden});
+  const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
+               space = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
   // The gradients of every cell's carries. Those that go up are on two lines, by parity, which have one cell more,
   // below the last row.
-  Tensor left = torch::stable::new_zeros(c, {s.directions, rows, s.hidden}),
-         up = torch::stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
-         above = torch::stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
+  Tensor left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
+         up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
+         above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});
   const StepCell cell = s.step_cell();
   CUfunction kernel = nullptr;
   check(load_step_kernel(map_type(s.type), int(s.gates), true, kernel));
@@ -101,7 +98,7 @@ std::tuple<Tensor, Tensor> step_backward_scan(
             operand.mutable_data_ptr()},
         stream));
   }
-  return {torch::stable::view(left, {s.directions, g.cells, s.images, s.hidden}), above};
+  return {stable::view(left, {s.directions, g.cells, s.images, s.hidden}), above};
 }
 
 }  // namespace pixelrnn::cuda

@@ -1,23 +1,16 @@
 // Checks and preparation of the tensors of a GPU's operators, and how these report errors of CUDA.
 #pragma once
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
 
 #include <array>
 #include <initializer_list>
-#include <optional>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "../../cuda/driver.h"
 #include "../../cuda/ragged.h"
+#include "../checks.h"
 
 namespace pixelrnn::cuda {
-
-using torch::stable::Tensor;
-using Optional = std::optional<Tensor>;
 
 inline void check(CUresult error) {
   if (error == CUDA_SUCCESS) return;
@@ -27,7 +20,7 @@ inline void check(CUresult error) {
 }
 
 inline std::string place(const Tensor& t) {
-  const torch::stable::Device device = t.device();
+  const stable::Device device = t.device();
   return device.is_cuda() ? "cuda:" + std::to_string(device.index()) : device.is_cpu() ? "cpu" : "another device";
 }
 // Checked first: a kernel launched on one device would dereference pointers of another.
@@ -39,8 +32,7 @@ inline void check_on_one_device(const char* name, const char* first, const Tenso
 }
 
 // Throws in one sentence unless there are kernels for maps of the dtype.
-inline MapType map_type(torch::headeronly::ScalarType type) {
-  using torch::headeronly::ScalarType;
+inline MapType map_type(ScalarType type) {
   switch (type) {
     case ScalarType::Float: return MapType::float32;
     case ScalarType::Double: return MapType::float64;
@@ -54,16 +46,16 @@ inline const void* in(const Optional& t) { return t ? t->const_data_ptr() : null
 
 // Makes the tensor contiguous and 16-byte aligned. A view may start at any offset.
 inline Tensor prepared(const Tensor& t) {
-  Tensor c = torch::stable::contiguous(t);
-  return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? torch::stable::clone(c) : c;
+  Tensor c = stable::contiguous(t);
+  return reinterpret_cast<uintptr_t>(c.const_data_ptr()) % 16 ? stable::clone(c) : c;
 }
 inline Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
 
 // A view, which the stable interface has only by the dispatcher.
 inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
-  std::array<StableIValue, 2> stack{torch::stable::detail::from(t), torch::stable::detail::from(order)};
+  std::array<StableIValue, 2> stack{stable::detail::from(t), stable::detail::from(order)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
+  return stable::detail::to<Tensor>(stack[0]);
 }
 
 }  // namespace pixelrnn::cuda
