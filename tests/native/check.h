@@ -96,8 +96,7 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
 // The largest difference allowed between instruction sets, as a part of the largest value or of 0.1: a few small values
 // may all be differences of large ones.
 template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
-template <class T>
-void check_close(
+template <class T> void check_close(
     const std::string& name, const std::vector<T>& got, const std::vector<T>& expected, const std::string& where) {
   double largest = 0.1;
   for (double value : expected) largest = std::max(largest, std::abs(value));
@@ -110,8 +109,51 @@ void check_close(
   ++checks;
 }
 
+template <class T> void check_same_bits(
+    const std::string& name, const std::vector<T>& got, const std::vector<T>& expected, const std::string& where) {
+  if (!same_bits(got, expected)) fail(where + ": the bits of " + name + " have changed");
+  ++checks;
+}
+
 template <class T> bool has_nan(const std::vector<T>& values) {
   return std::any_of(values.begin(), values.end(), [](T value) { return std::isnan(value); });
+}
+
+inline std::string on(const Deal& d) {
+  return std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
+}
+
+// An output of a case, whose results R are a struct of vectors.
+template <class R, class T> struct Output {
+  const char* name;
+  std::vector<T> R::* values;
+  bool is_sum = false;  // over images, whose order depends on the shares
+};
+
+// Runs a case with every instruction set and deal: run(deal, level, where) returns its results. They are close to the
+// first ones, and the same number of shares gives the same bits. Cases of one kind share their hashes.
+template <class R, class T, size_t N, class Run>
+void check_every(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
+  R by_first;
+  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
+    int last_shares = 0;
+    R of_one_share, last;
+    for (const Deal& d : kDeals) {
+      const std::string where =
+          std::string(kTypeName<T>) + ", " + name + ", " + cpu::instruction_set_name(level) + ", " + on(d);
+      const R results = run(d, level, where);
+      if (d.shares == 1) of_one_share = results;
+      if (d.shares == 1 && level == first_level()) by_first = results;
+      for (const auto& [output, values, is_sum] : outputs) {
+        const std::vector<T>& got = results.*values;
+        if (d.shares == last_shares) check_same_bits(output, got, last.*values, where);
+        else add_to_hash(kind + output, level, got);
+        if (d.shares == 1) check_close(output, got, by_first.*values, where);
+        if (!is_sum) check_same_bits(output, got, of_one_share.*values, where + ", as of one share");
+      }
+      last_shares = d.shares, last = results;
+    }
+  }
 }
 
 // Threads that wait for work: under the sanitizers, starting some for every call took longer than the calls. They end

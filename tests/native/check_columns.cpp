@@ -25,9 +25,8 @@ template <class T> void check_case(const Size& size) {
     for (double temperature : {1., 0., 0.5}) {
       std::vector<T> alone;
       for (const Deal& d : {Deal{1, 1}, Deal{2, 2}, Deal{3, 2}, Deal{4, 4}}) {
-        const std::string where = std::string(kTypeName<T>) + ", " + size.name + ", " +
-                                  cpu::instruction_set_name(level) + ", " + std::to_string(d.shares) + " shares on " +
-                                  std::to_string(d.threads) + " threads";
+        const std::string where =
+            std::string(kTypeName<T>) + ", " + size.name + ", " + cpu::instruction_set_name(level) + ", " + on(d);
         generator().seed(7);
         Network<T> n(size, level);
         cpu::run_columns<T>(

@@ -47,9 +47,8 @@ template <class T> struct Problem {
   std::vector<T> input, weight, bias, dy;
 };
 template <class T> struct Results { std::vector<T> y, dinput, dweight, dbias; };
-template <class T> inline const std::pair<std::string, std::vector<T> Results<T>::*> outputs_of[] = {
-    {"y", &Results<T>::y}, {"dinput", &Results<T>::dinput}, {"dweight", &Results<T>::dweight},
-    {"dbias", &Results<T>::dbias}};
+template <class T> constexpr Output<Results<T>, T> kOutputs[] = {{"y", &Results<T>::y}, {"dinput", &Results<T>::dinput},
+    {"dweight", &Results<T>::dweight, true}, {"dbias", &Results<T>::dbias, true}};
 
 int64_t map_size(const Convolution& s, int channels) { return s.images * s.pixels() * channels; }
 
@@ -77,14 +76,6 @@ template <class T> void backward(const Problem<T>& p, Results<T>& r, const Deal&
       level);
 }
 
-// Both, into outputs full of NaNs.
-template <class T> Results<T> convolved(const Problem<T>& p, const Deal& d, int level) {
-  Results<T> r = poisoned(p);
-  cpu::convolve<T>(p.s, {data(p.input), data(p.weight), data(p.bias), data(r.y)}, team(d), level);
-  backward(p, r, d, level);
-  return r;
-}
-
 // Gradients that the caller may leave out: the others do not depend on them.
 template <class T>
 void check_unwanted(const Problem<T>& p, const Results<T>& all, int level, const std::string& where) {
@@ -92,37 +83,23 @@ void check_unwanted(const Problem<T>& p, const Results<T>& all, int level, const
     Results<T> alone;
     alone.y = all.y, alone.*wanted = poisoned(p).*wanted;
     backward(p, alone, {1, 1}, level);
-    if (!same_bits(alone.*wanted, all.*wanted)) fail(where + ": a gradient depends on which others are wanted");
-    ++checks;
+    check_same_bits("a gradient alone", alone.*wanted, all.*wanted, where);
   }
 }
 
 template <class T> void check_case(const Size& size, const Kernel& kernel, bool channels_last) {
   const Problem<T> p = problem<T>(size, kernel, channels_last);
-  Results<T> by_first;
-  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
-    const std::string what = std::string(kTypeName<T>) + ", " + size.name + ", " + std::to_string(kernel.height) +
-                             " x " + std::to_string(kernel.width) +
-                             (channels_last ? ", channels last, " : ", channels first, ") +
-                             cpu::instruction_set_name(level);
-    Deal last{0, 0};
-    Results<T> last_results;
-    for (const Deal& d : kDeals) {
-      const std::string where =
-          what + ", " + std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
-      const Results<T> r = convolved(p, d, level);
-      if (d.shares == 1 && level == first_level()) by_first = r;
-      for (const auto& [name, output] : outputs_of<T>) {
-        if (has_nan(r.*output)) fail(where + ": " + name + " has a NaN");
-        if (d.shares == 1) check_close(name, r.*output, by_first.*output, where);
-        if (d.shares != last.shares) add_to_hash(name, level, r.*output);
-        else if (!same_bits(r.*output, last_results.*output)) fail(where + ": the bits of " + name + " have changed");
-        ++checks;
-      }
-      if (d.shares == 1) check_unwanted(p, r, level, where);
-      last = d, last_results = r;
-    }
-  }
+  const std::string name = std::string(size.name) + ", " + std::to_string(kernel.height) + " x " +
+                           std::to_string(kernel.width) + (channels_last ? ", channels last" : ", channels first");
+  check_every(kOutputs<T>, "", name, [&](const Deal& d, int level, const std::string& where) {
+    Results<T> r = poisoned(p);
+    cpu::convolve<T>(p.s, {data(p.input), data(p.weight), data(p.bias), data(r.y)}, team(d), level);
+    backward(p, r, d, level);
+    for (const auto& output : kOutputs<T>)
+      if (has_nan(r.*output.values)) fail(where + ": " + output.name + " has a NaN");
+    if (d.shares == 1) check_unwanted(p, r, level, where);
+    return r;
+  });
 }
 
 template <class T> void check_convolutions() {

@@ -7,7 +7,6 @@
 #include <cfenv>
 
 #include "../../csrc/cpu/grid.h"
-#include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/range_coder.h"
 
 namespace {
@@ -161,8 +160,8 @@ cpu::Team team_found(const Deal& d) {
 }
 
 std::string place(int level, const Deal& d) {
-  return std::string(cpu::instruction_set_name(level)) + ", " + std::to_string(d.shares) + " shares on " +
-         std::to_string(d.threads) + " threads, rounding direction " + std::to_string(direction);
+  return std::string(cpu::instruction_set_name(level)) + ", " + on(d) + ", rounding direction " +
+         std::to_string(direction);
 }
 
 // Checks ties, their neighbours, and numbers that are multiples of the unit already.
@@ -184,7 +183,7 @@ void check_case(const Case& c, int level, const Deal& d) {
   const Size& size = c.size;
   generator().seed(7);
   Network<double> sent(size, level, true, c.weights);
-  Row<int64_t> intervals(size, size.colours, 0);
+  Row<int64_t> intervals(size, size.colours);
   for (size_t i = 0; i < sent.values.values.size(); ++i) sent.values.values[i] = int64_t(i * i + i / 3) % sent.levels();
   code(sent, intervals, StepKind::kEncode);
   cpu::run_columns<double>(

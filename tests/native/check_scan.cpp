@@ -3,7 +3,6 @@
 // instruction set.
 //
 //   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
-#include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/sweep.h"
 #include "scans.h"
 
@@ -85,15 +84,10 @@ const Options kOptions[] = {
         kAsParameters, {true, true, true, true, true}},
 };
 
-Shape shape_of(const Kind& kind, const Size& size, const Options& options) {
+template <class T> void check_case(const Kind& kind, const Size& size, const Options& options) {
   Shape s{int(options.corners.size()), size.images, size.height, size.width, size.hidden, kind.diagonal, {}, kind.taps,
       options.input_channels, options.input_taps, options.input_taps, kind.gates};
   std::copy(options.corners.begin(), options.corners.end(), s.corner);
-  return s;
-}
-
-template <class T> void check_case(const Kind& kind, const Size& size, const Options& options) {
-  Shape s = shape_of(kind, size, options);
   std::vector<Extent> extents;
   for (int b = 0; options.extents && b < s.images; ++b) extents.push_back(options.extents(b, s.height, s.width));
   s.extents = data(extents);
@@ -103,10 +97,9 @@ template <class T> void check_case(const Kind& kind, const Size& size, const Opt
   in.formula = kind.formula, in.scale = kind.scale;
   if (kind.gates == 5 && kind.formula == Formula::kMax)
     for (T& c : in.c0) c *= 250;  // so that some are clipped
-  const auto poison = [](T& value) { value = std::numeric_limits<T>::quiet_NaN(); };
-  for_outside(s, in.input, of_input(s), poison);
-  if (given.x) for_outside(s, in.x, of_gates(s), poison);
-  for_outside(s, in.dh, of_dh(s, in), poison);
+  poison_outside(s, in.input, 1, s.input_channels);
+  if (given.x) poison_outside(s, in.x, s.directions, s.columns());
+  poison_outside(s, in.dh, 1, in.merge == Merge::kNone ? s.h_stride() : s.hidden);
   const std::string name = std::string(size.name) + ", " + options.name;
   check_scan(s, in, kind.name, name, options.lie);
 }
@@ -153,10 +146,6 @@ template <class T> double ulps(T got, Exact<T> exact) {
   return double(std::abs(got - exact) / ulp);
 }
 
-template <class T> Exact<T> exact_activation(bool is_tanh, T x) {
-  return is_tanh ? std::tanh(Exact<T>(x)) : 1 / (1 + std::exp(-Exact<T>(x)));
-}
-
 // Evenly spaced, and evenly spaced in every octave down to the smallest subnormal number.
 template <class T> std::vector<T> grid() {
   std::vector<T> x = {T(0), -T(0)};
@@ -181,7 +170,7 @@ template <class T> void check_activation(int level, bool is_tanh) {
   add_to_hash(is_tanh ? "tanh" : "sigmoid", level, y);
   double error = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    const Exact<T> exact = exact_activation(is_tanh, x[i]);
+    const Exact<T> exact = is_tanh ? std::tanh(Exact<T>(x[i])) : 1 / (1 + std::exp(-Exact<T>(x[i])));
     if (!is_tanh && exact < tiny && y[i] >= 0 && y[i] < tiny) continue;  // saturated
     const double here = ulps(y[i], exact);
     if (!(here <= 3)) fail(where + " of " + std::to_string(x[i]) + " is off by " + std::to_string(here) + " ulp");

@@ -23,25 +23,13 @@ constexpr int kMargin = 2;
 template <class U> struct Row {
   std::vector<U> values;
   int images, channels;
-  Row(const Size& s, int n, U fill)
-      : values(size_t(kMargin + s.width) * s.images * n, fill), images(s.images), channels(n) {}
+  Row(const Size& s, int n) : values(size_t(kMargin + s.width) * s.images * n), images(s.images), channels(n) {}
   U& at(int column, int image, int channel) { return values[(size_t(column) * images + image) * channels + channel]; }
   RowBuffer<U> buffer() { return {values.data(), channels}; }
 };
 
-struct Flags {
-  std::vector<uint8_t> values;
-  int channels;
-  RowBuffer<uint8_t> buffer() { return {values.data(), channels}; }
-};
-
-inline int first_of(int channels, int colours, int colour) {  // as torch.tensor_split deals them
-  return channels / colours * colour + std::min(colour, channels % colours);
-}
-
 // Weights [channels of all taps][gates][outputs], packed as kernels.h says.
-template <class T>
-std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs, int size) {
+template <class T> std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs, int size) {
   const int blocks = (outputs + size - 1) / size;
   std::vector<T> p(size_t(blocks) * channels * gates * size);
   for (int b = 0; b < blocks; ++b)
@@ -60,7 +48,7 @@ template <class T> struct Network {
   double larger;
   Row<T> image, wide, base, gates, c, h, addend, state, sum, logits_base, logits;
   Row<double> uniform;
-  Flags known;
+  Row<uint8_t> known;
   Row<int64_t> values;
   std::vector<T> scaled;
   std::vector<std::vector<T>> packs;
@@ -73,20 +61,20 @@ template <class T> struct Network {
         blocks(cpu::column_blocks<T>(level)),
         on_grid(on_grid_),
         larger(larger_),
-        image(s, s.colours, 0),
-        wide(s, s.wide, 0),
-        base(s, s.wide, 0),
-        gates(s, 4 * s.hidden, 0),
-        c(s, s.hidden, 0),
-        h(s, s.hidden, 0),
-        addend(s, s.hidden, 0),
-        state(s, s.hidden, 0),
-        sum(s, s.wide, 0),
-        logits_base(s, s.colours * s.levels, 0),
-        logits(s, s.colours * s.levels, 0),
-        uniform(s, s.colours, 0),
-        known{std::vector<uint8_t>(image.values.size()), s.colours},
-        values(s, s.colours, 0) {
+        image(s, s.colours),
+        wide(s, s.wide),
+        base(s, s.wide),
+        gates(s, 4 * s.hidden),
+        c(s, s.hidden),
+        h(s, s.hidden),
+        addend(s, s.hidden),
+        state(s, s.hidden),
+        sum(s, s.wide),
+        logits_base(s, s.colours * s.levels),
+        logits(s, s.colours * s.levels),
+        uniform(s, s.colours),
+        known(s, s.colours),
+        values(s, s.colours) {
     for (Row<T>* row : {&base, &gates}) row->values = numbers(row->values.size(), 1, 30);
     c.values = numbers(c.values.size(), std::min(larger, 256.), 14);
     for (Row<T>* row : {&h, &addend}) row->values = numbers(row->values.size(), 1, 14);
@@ -107,7 +95,10 @@ template <class T> struct Network {
     for (T& x : all) x = of_grid(x, bits);
     return all;
   }
-  int first(int channels, int colour) const { return first_of(channels, s.colours, colour); }
+  // The first channel of a colour, as torch.tensor_split deals them.
+  int first(int channels, int colour) const {
+    return channels / s.colours * colour + std::min(colour, channels % s.colours);
+  }
 
   void add(ColumnStep<T> step, int gates_) {
     int channels = 0;

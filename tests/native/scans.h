@@ -22,24 +22,14 @@ template <class T> struct Outputs {
   std::vector<T> merged, h, c, gates, dx, dh0, dc0, dinput, dweight, dweight_ih, dbias, dpeephole;
 };
 
-template <class T> struct Named {
-  const char* name;
-  const std::vector<T>& values;
-};
-template <class T> std::vector<Named<T>> named(const Inputs<T>& a) {
-  return {{"x", a.x}, {"weight", a.weight}, {"h0", a.h0}, {"c0", a.c0}, {"input", a.input}, {"weight_ih", a.weight_ih},
-      {"bias", a.bias}, {"peephole", a.peephole}, {"dh", a.dh}};
-}
-template <class T> std::vector<Named<T>> named(const Outputs<T>& a) {
-  return {{"merged", a.merged}, {"h", a.h}, {"c", a.c}, {"gates", a.gates}, {"dx", a.dx}, {"dh0", a.dh0},
-      {"dc0", a.dc0}, {"dinput", a.dinput}, {"dweight", a.dweight}, {"dweight_ih", a.dweight_ih}, {"dbias", a.dbias},
-      {"dpeephole", a.dpeephole}};
-}
-// The outputs that are no sums over images, whose order depends on the shares.
-template <class T> std::vector<Named<T>> of_images(const Outputs<T>& a) {
-  return {{"merged", a.merged}, {"h", a.h}, {"c", a.c}, {"gates", a.gates}, {"dx", a.dx}, {"dh0", a.dh0},
-      {"dc0", a.dc0}, {"dinput", a.dinput}, {"dpeephole", a.dpeephole}};
-}
+template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
+    &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
+constexpr int kOfForward = 4, kOutputCount = 12;  // the outputs of the forward come first, the others are gradients
+template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{"merged", &Outputs<T>::merged},
+    {"h", &Outputs<T>::h}, {"c", &Outputs<T>::c}, {"gates", &Outputs<T>::gates}, {"dx", &Outputs<T>::dx},
+    {"dh0", &Outputs<T>::dh0}, {"dc0", &Outputs<T>::dc0}, {"dinput", &Outputs<T>::dinput},
+    {"dweight", &Outputs<T>::dweight, true}, {"dweight_ih", &Outputs<T>::dweight_ih, true},
+    {"dbias", &Outputs<T>::dbias, true}, {"dpeephole", &Outputs<T>::dpeephole}};
 
 inline int64_t pixels(const Shape& s) { return int64_t(s.images) * s.height * s.width; }
 inline int64_t weights(const Shape& s, int taps, int channels) {
@@ -79,40 +69,16 @@ template <class T> Outputs<T> unwritten(const Shape& s, const Inputs<T>& in) {
   return out;
 }
 
-// Maps, of which an image may fill only the top left.
-
-// Everything that has pixels is [maps][images][height][width][values].
-struct Layout { int maps, values; };
-inline Layout of_c(const Shape& s) { return {s.directions, s.hidden}; }
-inline Layout of_gates(const Shape& s) { return {s.directions, s.columns()}; }
-inline Layout of_input(const Shape& s) { return {1, s.input_channels}; }
-inline Layout of_h(const Shape& s) { return {1, s.directions * s.hidden}; }
-inline Layout of_merged(const Shape& s) { return {1, s.hidden}; }
-template <class T> Layout of_dh(const Shape& s, const Inputs<T>& in) {
-  return in.merge == Merge::kNone ? of_h(s) : of_merged(s);
-}
-
-// f(value) of every value outside the images.
-template <class T, class F> void for_outside(const Shape& s, std::vector<T>& map, Layout layout, const F& f) {
+// Fills a map [maps][images][height][width][values] with NaNs outside of the images.
+template <class T> void poison_outside(const Shape& s, std::vector<T>& map, int maps, int values) {
   if (!s.extents) return;
   T* value = map.data();
-  for (int i = 0; i < layout.maps; ++i)
+  for (int i = 0; i < maps; ++i)
     for (int b = 0; b < s.images; ++b)
       for (int row = 0; row < s.height; ++row)
-        for (int column = 0; column < s.width; ++column) {
-          const cpu::Extent e = s.extents[b];
-          const bool inside = row < e.height && column < e.width;
-          for (int n = 0; n < layout.values; ++n, ++value)
-            if (!inside) f(*value);
-        }
-}
-
-// Comparisons.
-
-template <class T>
-void check_same_bits(const std::vector<Named<T>>& a, const std::vector<Named<T>>& b, const std::string& where) {
-  for (size_t i = 0; i < a.size(); ++i, ++checks)
-    if (!same_bits(a[i].values, b[i].values)) fail(where + ": " + a[i].name + " has changed");
+        for (int column = 0; column < s.width; ++column, value += values)
+          if (row >= s.extents[b].height || column >= s.extents[b].width)
+            std::fill(value, value + values, std::numeric_limits<T>::quiet_NaN());
 }
 
 // The scan under test.
@@ -157,16 +123,8 @@ void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& 
 
 // What holds of every scan.
 
-// Every output is written, and by numbers of the images: maps are NaN outside of them. Only c and gates say nothing
-// there.
-template <class T> void check_numbers(const Outputs<T>& out, const std::string& where) {
-  for (const Named<T>& output : named(out))
-    if (&output.values != &out.c && &output.values != &out.gates && has_nan(output.values))
-      fail(where + ": " + output.name + " has a NaN");
-  ++checks;
-}
-
-// Both passes. The backward may change nothing that the forward has written.
+// Both passes. Every output is written, by numbers of the images, but c and gates outside of them. The passes change no
+// input, and the backward nothing that the forward has written.
 template <class T>
 Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, Lie lie, const std::string& where) {
   const Inputs<T> in_before = in;
@@ -174,11 +132,13 @@ Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, L
   forward(s, in, out, d, level, lie);
   const Outputs<T> of_forward = out;
   backward(s, in, out, d, level, lie);
-  check_same_bits(named(in), named(in_before), where);
-  check_numbers(out, where);
-  for (const auto map : {&Outputs<T>::merged, &Outputs<T>::h, &Outputs<T>::c, &Outputs<T>::gates})
-    if (!same_bits(out.*map, of_forward.*map)) fail(where + ": the backward has changed h, c, gates or the merged map");
-  ++checks;
+  for (const auto input : kInputs<T>) check_same_bits("an input", in.*input, in_before.*input, where);
+  for (int i = 0; i < kOutputCount; ++i) {
+    const auto& [name, values, is_sum] = kOutputs<T>[i];
+    if (i < kOfForward) check_same_bits(name, out.*values, of_forward.*values, where + ", backward");
+    if (values != &Outputs<T>::c && values != &Outputs<T>::gates && has_nan(out.*values))
+      fail(where + ": " + name + " has a NaN");
+  }
   return out;
 }
 
@@ -186,50 +146,31 @@ Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, L
 template <class T>
 void check_unwanted(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, const Deal& d, int level, Lie lie,
     const std::string& where) {
-  using Member = std::vector<T> Outputs<T>::*;
-  const std::initializer_list<Member> gradients = {&Outputs<T>::dx, &Outputs<T>::dh0, &Outputs<T>::dc0,
-      &Outputs<T>::dinput, &Outputs<T>::dweight, &Outputs<T>::dweight_ih, &Outputs<T>::dbias, &Outputs<T>::dpeephole};
-  const auto check_some = [&](Member one, bool alone) {  // that gradient alone, or all gradients but that one
+  const auto check_some = [&](int one, bool alone) {  // that gradient alone, or all gradients but that one
     Outputs<T> out = unwritten(s, in), expected = all;
-    out.merged = all.merged, out.h = all.h, out.c = all.c, out.gates = all.gates;
-    for (Member gradient : gradients)
-      if ((gradient == one) != alone) out.*gradient = expected.*gradient = {};
+    for (int i = 0; i < kOutputCount; ++i) {
+      const auto values = kOutputs<T>[i].values;
+      if (i < kOfForward) out.*values = all.*values;
+      else if ((i == one) != alone) out.*values = expected.*values = {};
+    }
     backward(s, in, out, d, level, lie);
-    check_same_bits(named(out), named(expected), where + (alone ? ", one gradient alone" : ", all gradients but one"));
+    for (const auto& [name, values, is_sum] : kOutputs<T>)
+      check_same_bits(
+          name, out.*values, expected.*values, where + (alone ? ", one gradient alone" : ", all gradients but one"));
   };
-  check_some(&Outputs<T>::dx, false);
+  check_some(kOfForward, false);  // dx
   if (d.shares == 1)
-    for (Member gradient : gradients) check_some(gradient, true);
+    for (int i = kOfForward; i < kOutputCount; ++i) check_some(i, true);
 }
 
-// Every instruction set and deal of one case: all are close to the first. Cases of one kind share their hashes.
 template <class T>
 void check_scan(const Shape& s, const Inputs<T>& in, const std::string& kind, const std::string& name, Lie lie) {
-  Outputs<T> by_first;
-  for (int level = first_level(); level <= cpu::best_instruction_set(); ++level) {
-    const std::string what =
-        std::string(kTypeName<T>) + ", " + kind + ", " + name + ", " + cpu::instruction_set_name(level);
-    Deal last{0, 0};
-    Outputs<T> first_out, last_out;
-    for (const Deal& d : kDeals) {
-      const std::string where =
-          what + ", " + std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
-      const Outputs<T> out = scan(s, in, d, level, lie, where);
-      check_unwanted(s, in, out, d, level, lie, where);
-      if (d.shares == last.shares) {
-        check_same_bits(named(out), named(last_out), where);
-        continue;
-      }
-      for (const auto& a : named(out)) add_to_hash(kind + ": " + a.name, level, a.values);
-      if (d.shares == 1) first_out = out;
-      if (d.shares == 1 && level == first_level()) by_first = out;
-      const auto expected = named(by_first), got = named(out);
-      for (size_t i = 0; d.shares == 1 && i < got.size(); ++i)
-        check_close(got[i].name, got[i].values, expected[i].values, where);
-      check_same_bits(of_images(out), of_images(first_out), where + ", as of one share");
-      last = d, last_out = out;
-    }
-  }
+  const auto run = [&](const Deal& d, int level, const std::string& where) {
+    const Outputs<T> out = scan(s, in, d, level, lie, where);
+    check_unwanted(s, in, out, d, level, lie, where);
+    return out;
+  };
+  check_every(kOutputs<T>, kind + ": ", kind + ", " + name, run);
 }
 
 }  // namespace check

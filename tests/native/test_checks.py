@@ -17,9 +17,11 @@ import pytest
 from torch.utils import cpp_extension
 
 from emulator import build_cache
+from helpers.nvrtc import device_code
 from helpers.root import ROOT
 
 KERNELS = sorted((ROOT / "csrc" / "cpu").rglob("*.cpp"))
+BINDINGS = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "csrc" / "operators").rglob("*.cpp"))}
 CHECKS = sorted((ROOT / "tests" / "native").glob("check_*.cpp"))
 
 
@@ -35,6 +37,7 @@ OF_AVX512 = {"avx512", "instruction_set"}  # the sources that it concerns
 ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STAND_IN)
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
 OPTIMISED = ("-O2", *STAND_IN)
+TORCH = ("-DTORCH_TARGET_VERSION=0x020b000000000000", *(f"-isystem{path}" for path in cpp_extension.include_paths()))
 STATIC = (*OPTIMISED, "-static")  # for an emulator, which brings no libraries
 
 UNFUSED = "-ffp-contract=off"  # of scan.cpp, whose sums for dh0 and dpeephole are no vectors
@@ -134,11 +137,9 @@ def test_checks(compiler, flags, arguments, tmp_path):
 
 def sanitized_operators():
     """The library of csrc/operators/columns.cpp, of the choice of an instruction set and of all kernels."""
-    includes = [f"-I{path}" for path in cpp_extension.include_paths()]
-    command = [GCC, "-std=c++20", *ADDRESS_UNDEFINED, "-DTORCH_TARGET_VERSION=0x020b000000000000", *includes, "-c"]
-    bindings = [
-        build_cache.compile(command, ROOT / "csrc" / "operators" / f"{n}.cpp", ".o") for n in ("columns", "module")
-    ]
+    command = [GCC, "-std=c++17", *ADDRESS_UNDEFINED, *TORCH, "-c"]
+    names = ("columns", "module")
+    bindings = [build_cache.compile(command, BINDINGS[f"csrc/operators/{name}.cpp"], ".o") for name in names]
     libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch", "-ltorch_cpu", "-lc10"]
     kernels = objects(GCC, ADDRESS_UNDEFINED, KERNELS)
     return build_cache.link([GCC, *ADDRESS_UNDEFINED, "-shared", "-pthread", *bindings, *kernels, *libraries], "coding")
@@ -174,6 +175,20 @@ def test_the_sanitizer_sees_a_read_behind_a_tensor(sanitized):
 def test_no_arguments_of_an_operator_harm_memory(sanitized):
     fuzz = ROOT / "tests" / "native" / "fuzz_coding.py"
     call([sys.executable, fuzz, sanitized_operators(), 20_000], timeout=600, **sanitized)
+
+
+@pytest.mark.sweep
+@needs(GCC)
+@pytest.mark.parametrize("source", BINDINGS)
+def test_bindings_compile_as_cpp17(source):
+    """torch 2.11 compiles them so. Later versions of torch ask for C++20."""
+    flags = ["-std=c++17", "-pedantic-errors", "-fsyntax-only", *TORCH]
+    if source.startswith("csrc/operators/cuda/"):
+        nvrtc = next(device_code.find(), None)
+        if nvrtc is None:
+            pytest.skip("expected cuda.h, which a torch for CUDA brings")
+        flags += ["-DUSE_CUDA", "-isystem", nvrtc.include]
+    call([GCC, *flags, BINDINGS[source]], timeout=300)
 
 
 @pytest.mark.sweep
