@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
-from ._sentences import reason
-
 FAILED, INTERRUPTED = 2, 130
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 # Variables of the environment that say how threads wait for work: OpenMP's, GNU's and LLVM's.
@@ -65,6 +63,8 @@ def without_traceback(command: str | None) -> Iterator[None]:
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
+        from ._sentences import reason  # here, since a benchmark loads this file without the package
+
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"{command}: {reason(error)}", file=sys.stderr)
         sys.exit(FAILED)
