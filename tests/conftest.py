@@ -10,34 +10,33 @@ from core import core  # noqa: F401  (pytest finds the fixture here)
 
 pytest_plugins = ["helpers.properties", "helpers.selection", "helpers.summary"]
 ROOT = Path(__file__).resolve().parents[1]
-# `python -m pytest` puts the repository on the path, whose pixelrnn_ext holds no kernels unless it was built in place.
+# `python -m pytest` puts the repository on sys.path. Its pixelrnn_ext has no kernels unless they were built in place.
 if not any((ROOT / "pixelrnn_ext").glob("_C.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
-from helpers.checks import using_instruction_set  # noqa: E402  (which imports the package from the path above)
+from helpers.checks import using_instruction_set  # noqa: E402  (after the change of sys.path)
 from pixelrnn_ext.operators import library  # noqa: E402
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # shells start background jobs with SIGINT ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart(session):
-    """With pytest-xdist each process has one thread: processes share the cores, which waiting threads would keep busy.
-    A test of several threads takes the fixture `threads`."""
+    """Limits each pytest-xdist worker to one thread, since waiting threads spin on cores that the workers share."""
     if hasattr(session.config, "workerinput") and "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+        os.environ["OMP_NUM_THREADS"] = "1"  # inherited by processes that tests start
         torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _graphs_of_this_run(tmp_path_factory):
-    """The keys by which torch stores graphs lack an operator's rules and ATEN_CPU_CAPABILITY: it loads wrong ones."""
+    """Starts torch.compile with an empty cache. Cache keys ignore an operator's rules and ATEN_CPU_CAPABILITY."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed_and_poisoned_memory():
-    """Every test starts from one seed, and memory that an operator forgets to write reads as NaN."""
+    """Starts every test from one seed. Memory that an operator forgets to write reads as NaN."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = True
@@ -61,7 +60,6 @@ def threads(request):
 
 @pytest.fixture(scope="session")
 def cuda_compiler():
-    """The compiler of CUDA for the self-tests of the emulator."""
     from helpers import nvrtc
 
     return nvrtc.compiler()

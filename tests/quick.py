@@ -1,8 +1,8 @@
-"""Proves in a minute what changed files can break: `make quick`, or `make quick FILES="csrc/cpu/scan.cpp"`.
+"""Tests in a minute what changed files can break: `make quick`, or `make quick FILES="csrc/cpu/scan.cpp"`.
 
-RULES choose by path what is built and which tests run. Tests start until the minute is over. The rest is left to CI,
-and the last lines say so. Without FILES the changed files are those that git sees, or else those of the last commit.
-The tests import the package of this folder, which has to be built in place, as `pip install -e .` does.
+RULES choose by path what is built and which tests run. No test starts after the minute. CI runs the rest, as the last
+lines say. Without FILES the changed files are the uncommitted ones, or else those of the last commit. The tests import
+the package of this folder, built in place as by `pip install -e .`.
 """
 
 import os
@@ -15,25 +15,25 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 60
-NONE_CHOSEN = 5  # pytest's status where all tests are long ones
+NONE_CHOSEN = 5  # pytest's status if it selects no test
 
 
 class Rule(NamedTuple):
     pattern: str
-    tests: str  # what pytest gets; {path}, {folder}, {room}: of the changed path; {users}: the tests that import it
-    builds: bool = False  # the CPU library, in place
-    kernels: str = ""  # the CUDA kernels that the emulator runs, on one architecture; {format}: at the path's end
+    tests: str  # for pytest; {path}, {folder}, {room}: of the changed file; {users}: the tests that import it
+    builds: bool = False  # whether the CPU library is built first
+    kernels: str = ""  # CUDA kernels that the emulator runs; {format}: the end of the file's stem
 
 
 SCAN = "tests/scan/cpu/test_kernels.py tests/scan/test_against_oracle.py"
 CONVOLUTION = "tests/masked_conv/test_masked_conv.py"
 COLUMNS = "tests/sampling/test_sampling.py tests/codec/test_kernels.py tests/codec/test_known_files.py"
-MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # a kernel is right, and is then broken in every way
+MUTANTS = "tests/scan/cuda/emulated/test_mutants.py"  # checks a kernel, then breaks it in every way
 OPERATORS = "tests/scan/cuda/test_operators.py tests/scan/cuda/test_step.py"
 SINGLE = "forward_bf16_4_1_256_single backward_bf16_4_4_256_single"
 EVERY_FORMAT = "forward_bf16_4_1_256_single forward_tf32_4_1_256_single forward_fp32_s_1_512_single"
 ITS_FORMAT = "forward_{format}_s_1_512_single backward_{format}_s_0_512_single"
-# The first rule whose pattern a path begins with holds for it.
+# The first rule whose pattern matches the beginning of a path applies.
 RULES = [
     Rule("csrc/cpu/.*(scan[.]|weight)", SCAN, builds=True),
     Rule("csrc/cpu/.*range_coder", "tests/codec", builds=True),
@@ -107,7 +107,7 @@ def changed():
 
 
 def from_the_root(path):
-    """Returns a path as git names it. Exits with a sentence where the repository has, and had, no such file."""
+    """Returns a path relative to the root. Exits with a message if it is no file and git does not track it."""
     full = Path(os.path.normpath(ROOT / path))
     if full.is_relative_to(ROOT):
         name = full.relative_to(ROOT).as_posix()
@@ -117,7 +117,7 @@ def from_the_root(path):
 
 
 def run_tests(tests, seconds, kernels):
-    """Runs the tests; with kernels the emulated tests, of these kernels on one architecture."""
+    """Returns pytest's status. With ``kernels`` only the emulated tests of these kernels run."""
     command = ["pytest", "-q", "-n", "2", "--until", f"{time.time() + seconds:.0f}", *tests]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     if kernels:
@@ -138,7 +138,7 @@ def main(paths):
             return status
     python = [path for path in paths if path.endswith(".py") and (ROOT / path).exists()]
     status = subprocess.run(["ruff", "check", *python], cwd=ROOT).returncode if python else 0
-    chosen = {}  # the tests, by whether the emulator runs them
+    chosen = {}  # {whether the emulator runs them: tests}
     kernels = list(dict.fromkeys(name for path in paths for name in kernels_of(path)))
     for path in paths:
         chosen.setdefault(bool(rule_of(path).kernels), []).extend(tests_of(path))

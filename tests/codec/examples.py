@@ -1,5 +1,3 @@
-"""Small models, their images, and the size of a file by the likelihood."""
-
 import math
 
 import torch
@@ -23,7 +21,7 @@ def ideal_bytes(model, images, condition=None):
 
 
 def round_trip(model, images, condition=None, **options):
-    """Returns the file of images, after decoding it."""
+    """Returns the compressed images. Asserts that they decode to the same images."""
     codec = Codec(model)
     file = codec.compress(images, condition, **options)
     assert torch.equal(codec.decompress(file, condition), images)

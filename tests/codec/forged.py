@@ -1,9 +1,9 @@
-"""Files that are not what a codec wrote, with checksums that fit."""
+"""Files that no codec wrote, with valid checksums."""
 
 import struct
 import zlib
 
-HEAD, START = 17, 21  # where the file's own checksum begins and ends
+HEAD, START = 17, 21  # byte offsets of the file's checksum: begin, end
 
 
 def varint(number, bytes_at_least=1):
@@ -19,6 +19,6 @@ def with_checksum(file):
 
 
 def file_of(*numbers, payload=b"", varints=None, fingerprint=bytes(8)):
-    """Returns a file with these numbers."""
+    """Returns a file of these numbers, as varints, with a valid checksum."""
     body = b"".join(map(varint, numbers)) if varints is None else varints
     return with_checksum(b"\x8bPRN\x01" + fingerprint + bytes(8) + body + payload)

@@ -1,8 +1,8 @@
-"""sigmoid, tanh and exp of the codec, correctly rounded, by integers alone: what every implementation has to give.
+"""The codec's sigmoid, tanh and exp, correctly rounded, by integers alone: the reference for all implementations.
 
-Arguments are k * 2^-14 for an integer k. sigmoid and tanh are rounded to 2^-14, exp(-x) to 2^-24; what exceeds the
-arrays here is like their last value. Powers of exp(-2^-14) are integers in units of 2^-160, each the one before times
-the first, which errs by some units: after 18 * 2^14 of them they err by less than 2^-135.
+Arguments are k * 2^-14 for an integer k. sigmoid and tanh are rounded to 2^-14, exp(-x) to 2^-24. Beyond its array a
+function keeps the last value. The powers of exp(-2^-14) are integers in units of 2^-160. Each product errs by a few
+units, so all 18 * 2^14 powers err by less than 2^-135.
 """
 
 import math
@@ -10,9 +10,9 @@ from functools import cache
 
 import numpy as np
 
-BITS = 14  # of the fraction of an argument
-PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # bits of the fraction of a value
-COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}  # arguments from 0, before a value is constant
+BITS = 14  # fraction bits of an argument
+PRECISION = {"sigmoid": 14, "tanh": 14, "exp": 24}  # fraction bits of a value
+COUNT = {"sigmoid": 18 << BITS, "tanh": 9 << BITS, "exp": 18 << BITS}  # arguments from 0 until the value is constant
 _ONE = 1 << 160
 
 
@@ -34,9 +34,9 @@ _FORMULAS = {
 
 @cache
 def rounded(name):
-    """(values for k = 0 .. COUNT - 1 in units of the last bit, int64; how far each is from a tie, float64).
+    """Returns the values for k = 0 .. COUNT - 1 in units of the last bit (int64), and their distances from a tie.
 
-    sigmoid(-x) is 1 - sigmoid(x) and tanh(-x) is -tanh(x), rounded too: 1 is even, and there is no tie.
+    The rounded sigmoid(-x) is 1 - sigmoid(x), and tanh(-x) is -tanh(x), because no value is a tie.
     """
     unit = 1 << 160 - PRECISION[name]
     values = np.empty(COUNT[name], np.int64)
@@ -49,7 +49,7 @@ def rounded(name):
 
 
 def signed(name, k):
-    """sigmoid or tanh of any k * 2^-14, in units of the last bit."""
+    """Returns sigmoid or tanh of k * 2^-14, for any integers k, in units of the last bit."""
     values = np.take(rounded(name)[0], np.abs(k), mode="clip")
     return np.where(k < 0, (1 << PRECISION[name]) * (name == "sigmoid") - values, values)
 
@@ -59,5 +59,5 @@ def exp(k):
 
 
 def nearest_to_ties(name, count):
-    """The k > 0 whose values come nearest to a tie, the nearest one first."""
+    """Returns the ``count`` arguments k whose values come nearest to a tie, the nearest first."""
     return np.argsort(rounded(name)[1], kind="stable")[:count].tolist()

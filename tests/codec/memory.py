@@ -1,6 +1,6 @@
-"""Prints the memory that coding takes, for test_damage.py: `python memory.py FUNCTION KIND SIZE...`.
+"""Prints the bytes that coding takes, for test_damage.py: `python memory.py FUNCTION KIND SIZE...`.
 
-In a process of its own nothing is free that other tests have left.
+It needs its own process, since memory that other tests freed would hide the growth.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ def peak():
 
 
 def growth(call, *arguments, **options):
-    LIBC.malloc_trim(0)  # or else the call takes what was free already
+    LIBC.malloc_trim(0)  # otherwise the call would reuse free memory
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
     call(*arguments, **options)
@@ -36,7 +36,7 @@ def encoding_takes(kind, height, width):
 
 
 def decoding_takes(kind, n, height, width):
-    """Returns the memory that a file needs by the message of ``max_bytes``, and the memory that it takes."""
+    """Returns the bytes that the error about ``max_bytes`` names, and the bytes that decoding takes."""
     sizes, condition = dict(num_layers=1, head_channels=4, hidden_channels=4), None
     if kind == "diagonal":
         model = make_model("diagonal", hidden_channels=16, head_channels=16)
@@ -50,7 +50,7 @@ def decoding_takes(kind, n, height, width):
     try:
         codec.decompress(file, condition, max_bytes=1)
     except ValueError as error:
-        needed = int(str(error).split()[-1])  # just as much: test_codec.py
+        needed = int(str(error).split()[-1])  # test_codec.py checks this number
     few = images[:1, :, :2, :2], condition if condition is None else condition[:1, :, :2, :2]
     codec.decompress(codec.compress(*few), few[1])
     return needed, growth(codec.decompress, file, condition, max_bytes=needed)
@@ -58,6 +58,6 @@ def decoding_takes(kind, n, height, width):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # 128 KiB and more go back to the system when they are freed
+    LIBC.mallopt(M_MMAP_THRESHOLD, 1 << 17)  # freed blocks of 128 KiB or more go back to the system
     function, kind, *size = sys.argv[1:]
     print(json.dumps(globals()[function](kind, *map(int, size))))

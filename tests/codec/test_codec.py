@@ -1,5 +1,3 @@
-"""Files of the codec: what goes in comes out, at the likelihood's size, as the same bytes whatever computes them."""
-
 import math
 
 import pytest
@@ -15,7 +13,7 @@ LEVELS = [2, 5, 17, 256]
 
 LAYERS = ["row", "diagonal", "pixelcnn"]
 
-# Every image of one run of lockstep, one alone, tiles with a rest, none; one pixel, a row, a column.
+# (N, H, W)
 SIZES = [(1, 1, 1), (7, 1, 9), (3, 8, 1), (0, 4, 3), (5, 6, 7)]
 
 WAYS = {
@@ -45,7 +43,7 @@ def test_states_outside_the_image(layer, state):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.rpartition(".")[2][:2] in ("h0", "c0"):
-                parameter.uniform_(-300, 300)  # some beyond the grid
+                parameter.uniform_(-300, 300)  # some exceed the limit of the grid
     round_trip(model, images_of(model))
 
 
@@ -166,7 +164,6 @@ def test_conditions_of_several_sizes():
     ("n", "streams"), [(7, 1), (7, 3), (7, 7), (7, 50), (64, 1), (65, 1), (129, 1), (200, 3), (66, 2), (150, 40)]
 )
 def test_streams_and_blocks_of_images(n, streams, backend, threads):
-    """Streams have more images than are decoded together, differ in blocks, or are many with few images each."""
     model = model_of("pixelcnn", 3, 5, backend=backend)
     images = images_of(model, n, 2, 3)
     codec = Codec(model)
@@ -247,7 +244,7 @@ def test_progress():
 
 
 def test_progress_over_the_networks_of_a_model():
-    """The networks' rows follow each other, in proportion: 3 images of 2 + 4 rows count as 12 rows of images."""
+    """The two networks run in turn. Their 3 * (2 + 4) rows are reported as 12 rows of images."""
     model = model_of("multiscale-row")
     assert progress_of(model.compress, images_of(model, 3, 4, 2)) == [(n, 12) for n in (2, 4, 6, 8, 10, 12)]
 
@@ -343,7 +340,7 @@ def test_a_file_that_is_too_large_says_of_what():
 
 
 def test_another_device_is_left_alone():
-    """The meta device stands for a GPU. Its tensors cannot be copied."""
+    """The meta device stands for a GPU."""
     model, copied = model_of().to("meta"), "coding runs on the CPU: the model is copied there from meta"
     with pytest.warns(UserWarning, match=copied), pytest.raises(ValueError, match="got a meta tensor, first.weight"):
         Codec(model)

@@ -1,5 +1,3 @@
-"""pixelrnn_ext/codec/container.py: what is written is read, and nothing else is."""
-
 import itertools
 import re
 import struct
@@ -59,7 +57,6 @@ def test_streams_are_views():
     assert stream == b"zb"
 
 
-# ---- refusals
 @pytest.mark.parametrize(
     "data", ["text", None, 3, torch.zeros(3, dtype=torch.uint8), [1, 2]], ids=lambda d: type(d).__name__
 )
@@ -200,7 +197,6 @@ def test_what_could_not_be_read_is_not_written(contents, sentence):
         write(contents)
 
 
-# ---- the parts of a group, and the checksum of its images
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_shares_are_all_images_in_order(images, streams):
     parts = shares(images, streams)

@@ -1,5 +1,3 @@
-"""Damaged and forged files: an error of one sentence, in little time and memory, never images that were not sent."""
-
 import json
 import random
 import subprocess
@@ -16,21 +14,19 @@ from pixelrnn_ext.codec import Codec
 from .examples import images_of, model_of
 from .forged import START, file_of, varint, with_checksum
 
-# Such small images are faster by one thread, on a busy machine by far.
+# One thread is faster for images this small.
 pytestmark = [pytest.mark.usefixtures("threads"), pytest.mark.parametrize("threads", [1], indirect=True)]
 MEMORY = 1 << 22
 
 
 class Sent:
-    """Images, and their file."""
-
     def __init__(self, model, *sizes):
         self.codec = Codec(model)
         self.groups = [images_of(model, *size) for size in sizes]
         self.file = self.codec.compress(self.groups, streams=2)
 
     def got(self, file):
-        """Whether images came: those that were sent. An error has to be a sentence."""
+        """Returns whether a file decodes. Asserts that it gives the images sent, or an error of one line."""
         try:
             groups = self.codec.decompress_groups(file, max_bytes=MEMORY)
         except ValueError as error:
@@ -75,11 +71,11 @@ AWKWARD = [0, 1, 2, 3, 7, 127, 128, 300, 4096, 2**20, 2**31, 2**40, 2**62, 2**63
 
 
 def forged(file, rng):
-    """Returns the file with bytes changed, inserted or deleted, and with a checksum that fits."""
+    """Returns the file with some bytes changed, inserted or deleted, and with a valid checksum."""
     data = bytearray(file)
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(4, len(data))
-        at = rng.randrange(START, START + 12) if rng.random() < 0.5 else at  # where the numbers are
+        at = rng.randrange(START, START + 12) if rng.random() < 0.5 else at  # bytes of the numbers
         match rng.randrange(5):
             case 0:
                 data[at] ^= 1 << rng.randrange(8)
@@ -100,7 +96,7 @@ def test_forged_files_are_refused_or_are_the_images(sent, count):
     assert sent.got(sent.file)
     rng = random.Random(count)
     accepted = sum(sent.got(forged(sent.file, rng)) for _ in range(count))
-    assert accepted < count / 20  # the last bytes of a stream may be others, since zeros follow them
+    assert accepted < count / 20  # a stream's last bytes may change, since zeros follow them
 
 
 def test_huge_images_are_refused_before_anything_is_made(sent):
@@ -122,10 +118,10 @@ def memory(*words):
 @native  # PyTorch's steps take 2 ms a pixel
 @pytest.mark.parametrize("kind", ["pixelcnn", pytest.param("row", marks=pytest.mark.sweep)])
 def test_encoding_keeps_no_maps_of_a_whole_image(kind):
-    """Such a map takes 128 bytes a value with 16 channels, and a map of logits 2048."""
+    """A map of 16 channels takes 128 bytes a pixel, a map of logits 2048."""
     low, high = (memory("encoding_takes", kind, height, 150) for height in (230, 530))
-    assert low > 16 * 230 * 150  # its intervals, at least
-    assert high - low < 100 * 300 * 150 + (16 << 20)  # an allocator's
+    assert low > 16 * 230 * 150
+    assert high - low < 100 * 300 * 150 + (16 << 20)  # 16 MiB for the allocator
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")

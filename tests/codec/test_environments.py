@@ -1,6 +1,7 @@
-"""Files do not depend on the floating-point environment that another library left in a thread: its rounding mode, and
-whether it flushes subnormal numbers to zero. The compiled steps give what they give in the default environment, and
-PyTorch's steps refuse."""
+"""Files do not depend on a thread's floating-point environment: its rounding mode, and flushing of subnormal numbers.
+
+The compiled steps compute as in the default environment. PyTorch's steps refuse any other environment.
+"""
 
 import ctypes
 import platform
@@ -20,7 +21,7 @@ DOWN, UP, ZERO = (0x400, 0x800, 0xC00) if platform.machine() == "x86_64" else (0
 ENVIRONMENTS = {"down": (DOWN, False), "up": (UP, False), "zero": (ZERO, False), "flush": (0, True)}
 MATHS = ctypes.CDLL(None)
 REFUSED = "files cannot be coded here: expected every thread to round to the nearest number and to keep subnormal"
-# (model, its options, size of the images). The CNN's images are so large that all threads compute a part of a pass.
+# name -> (layer, options, (N, H, W)). The CNN has so many images that every thread computes a part of a pass.
 MODELS = {
     "row": ("row", dict(colours=3, levels=17), (3, 3, 5)),
     "diagonal": ("diagonal", dict(levels=5), (3, 3, 5)),
@@ -33,7 +34,7 @@ each_backend = pytest.mark.parametrize("backend", ["auto", "reference"])
 
 
 def sums():
-    """Returns sums by all threads, as integers. They differ between any two environments."""
+    """Returns the bits of sums by all threads. Any two floating-point environments give different bits."""
     left = torch.tensor([1.0, 1.0, -1.0, 1.5 * 2.0**-1022, 2.0**-1030], dtype=torch.float64).repeat(2**16)
     right = torch.tensor([2.0**-60, 1.5 * 2.0**-53, -(2.0**-60), -(2.0**-1022), 2.0**-1030], dtype=torch.float64)
     return (left + right.repeat(2**16)).view(torch.int64)
@@ -41,7 +42,7 @@ def sums():
 
 @contextmanager
 def environment(name):
-    """Sets the environment of the calling thread, and asserts that it is the same at the end."""
+    """Sets the calling thread's floating-point environment, and asserts that it is unchanged at the end."""
     direction, flush = ENVIRONMENTS[name]
     assert MATHS.fesetround(direction) == 0 and torch.set_flush_denormal(flush) in (True, not flush)
     before = sums()
@@ -55,7 +56,7 @@ def environment(name):
 
 @cache
 def coding(name, backend):
-    """Returns functions that code, each with its result in the default environment."""
+    """Returns functions that compress or decompress, each with its result in the default environment."""
     layer, options, size = MODELS[name]
     model = model_of(layer, backend=backend, **options)
     images = images_of(model, *size)
@@ -92,7 +93,7 @@ def test_an_environment_of_the_calling_thread(name, backend, where, threads):
 @each_backend
 @each_model
 def test_an_environment_of_the_other_threads(name, backend):
-    """A Python thread has OpenMP threads of its own, which keep the environment in which they start."""
+    """A Python thread has its own OpenMP threads, which keep the environment they started in."""
     calls, default = coding(name, backend), sums()
 
     def run():

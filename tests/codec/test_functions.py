@@ -1,4 +1,4 @@
-"""sigmoid, tanh and exp on every argument that the codec can have: rounded, they are the integers of functions.py."""
+"""torch's sigmoid, tanh and exp, rounded, are the integers of functions.py for every argument of the codec."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from . import functions
 
-LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # in size: a clamped number, and what two of them differ by
+LARGEST = {"sigmoid": 256, "tanh": 256, "exp": 512}  # largest |argument|: a clamped number, or a difference of two
 NAMES = pytest.mark.parametrize("name", list(functions.COUNT))
 
 
@@ -34,5 +34,5 @@ def test_torch(name, layout, threads):
     x = torch.from_numpy(k / 2.0**functions.BITS)
     x = x if layout == "contiguous" else torch.stack([x, x], 1)[:, 0]
     value = getattr(torch, name)(x).numpy() * 2.0 ** functions.PRECISION[name]
-    got = np.floor(value + 0.5) if name == "exp" else np.round(value)  # as the codec rounds
+    got = np.floor(value + 0.5) if name == "exp" else np.round(value)  # the codec's rounding
     assert (got == expected).all(), f"{name}: {np.count_nonzero(got != expected)} values are not rounded correctly"

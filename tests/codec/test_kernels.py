@@ -1,6 +1,3 @@
-"""The compiled steps on every argument of the grid: what they round is what functions.py says, by every instruction
-set."""
-
 import numpy as np
 import pytest
 import torch
@@ -26,7 +23,7 @@ def on_grid(images, columns=COLUMNS):
 
 
 def run_cell(gates, carried):
-    """Returns c and h of all arguments at once. The gates i, f, g, o and the c before are numbers or (arguments,)."""
+    """Runs a cell on many arguments. Returns c and h. The gates and the previous c are scalars or 1-D tensors."""
     count = max(value.numel() for value in (*gates, carried))
     rows = on_grid(-(-count // (COLUMNS * HIDDEN)))
 
@@ -43,7 +40,7 @@ def run_cell(gates, carried):
 
 
 OPEN, SHUT, ZERO = (torch.tensor(x, dtype=torch.float64) for x in (100.0, -100.0, 0.0))
-# What a cell gives of one argument: (function, gates i f g o, c before, whether h).
+# place of the argument x -> (function that c or h shows, gates i, f, g, o, previous c, whether h shows it)
 PLACES = {
     "i": lambda x: ("sigmoid", (x, SHUT, OPEN, ZERO), ZERO, False),
     "f": lambda x: ("sigmoid", (ZERO, x, ZERO, ZERO), ZERO + 1, False),
@@ -72,7 +69,7 @@ def test_probabilities_are_those_of_the_correctly_rounded_exponential(instructio
         values, intervals = rows.buffer(1, torch.int64), rows.buffer(1, torch.int64)
         NativeRow(rows, [Encode(logits, values, intervals, torch.zeros(2).double(), rows.buffer(1), 0)]).run()
         end = (weights if first else WHOLE) * (WHOLE - 2) // (WHOLE + weights) + 1
-        np.testing.assert_array_equal(intervals.flatten().numpy(), end)  # from 0, which is the high half
+        np.testing.assert_array_equal(intervals.flatten().numpy(), end)  # the high 32 bits, the start, are 0
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 256, 4096])

@@ -1,8 +1,7 @@
-"""Files that were written once, each beside its checkpoint in tests/codec/known. They never change again: a version
-that writes other bytes, or reads other images, has another format.
+"""Known files, each beside its checkpoint in tests/codec/known, are read and written again without any change.
 
-The models were initialised at random, with weights of twice the size; the images are arithmetic, so that nothing but
-the codec is asked whether they are right.
+The files never change: a version that writes other bytes or reads other images has another format. The models are
+random, with weights of twice the usual size. The images are arithmetic, so the test depends on the codec alone.
 """
 
 from pathlib import Path
@@ -16,7 +15,7 @@ from pixelrnn_ext.training import checkpoint
 
 FOLDER = Path(__file__).parent / "known"
 
-# name: (groups of images: N, H, W; streams of each)
+# name -> ([(N, H, W) of each group of images], streams of each group)
 FILES = {
     "diagonal-binary": ([(5, 9, 8)], 2),
     "row-rgb": ([(2, 5, 6), (1, 3, 7)], 1),

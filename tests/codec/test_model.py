@@ -1,5 +1,3 @@
-"""The model that codes: which ones are refused, its numbers, its fingerprint."""
-
 import math
 from contextlib import nullcontext
 
@@ -60,7 +58,7 @@ def test_the_fingerprint_is_of_buffers_that_the_network_reads():
 
 
 class Small(px.PixelCNN):
-    """Its constructor keeps no argument, and ``args`` is none."""
+    """A subclass that keeps no argument of its constructor, and whose ``args`` is a module."""
 
     def __init__(self, size, *, plain=False, **options):
         super().__init__(**SIZES | dict(hidden_channels=size), residual=not plain, **options)
@@ -74,7 +72,7 @@ class SmallMultiScale(px.MultiScalePixelRNN):
 
 @pytest.mark.parametrize("cls", [Small, SmallMultiScale])
 def test_a_subclass_with_a_constructor_of_its_own(cls):
-    """The base class's arguments are part of the wiring, although the parameters are the same."""
+    """The base class's arguments change the fingerprint, even where all parameters are equal."""
     torch.manual_seed(0)
     model, other, same = cls(6), cls(6, plain=True), cls(6, backend="reference")
     for copy in (other, same):
@@ -88,7 +86,7 @@ def test_a_subclass_with_a_constructor_of_its_own(cls):
 
 
 class WithArguments(px.PixelCNN):
-    """``embedding`` is known by its parameters, and ``half`` is the name of a method."""
+    """A subclass whose argument ``embedding`` is a module, and whose argument ``half`` is the name of a method."""
 
     def __init__(self, embedding, half=None, scales=None):
         super().__init__(**SIZES)
@@ -116,8 +114,7 @@ def test_models_that_cannot_code(model, error, message):
         Codec(model)
 
 
-LIMIT = 2**23  # of a layer's sums, 256 times the weights and 256 more
-
+LIMIT = 2**23  # upper bound of |bias| + 256 * sum(|weights|) + 256
 
 LAYER = [f"blocks.1.layer.{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias") for suffix in ("", "_reverse")]
 
@@ -133,7 +130,7 @@ def test_sums_that_might_not_be_exact_are_refused(layer, name, sign):
     Codec(model)
     parameter = dict(model.named_parameters())[name].data
     if layer == "multiscale-row":
-        parameter[0, -1] = LIMIT / 256 / 16 * sign  # an output sums up all 16
+        parameter[0, -1] = LIMIT / 256 / 16 * sign  # the bound sums all 16 weights
     else:
         parameter.view(-1)[-1] = sign * (LIMIT if "bias" in name else LIMIT / 256)
     with pytest.raises(ValueError, match=rf"whose sums stay below 8.38861e\+06, got .* in {name.rpartition('.')[0]}"):
@@ -151,7 +148,6 @@ def test_sums_leave_room_for_a_condition(below):
 
 
 def test_the_bound_is_that_of_rounded_weights():
-    """Weights just above half a unit are rounded up."""
     model = model_of()
     layer = model.blocks[0].layer
     with torch.no_grad():
@@ -163,7 +159,7 @@ def test_the_bound_is_that_of_rounded_weights():
 
 
 def test_an_upsampling_is_of_numbers_on_the_grid():
-    """A pixel's value of 256 levels is not on the grid before."""
+    """The upsampling rounds its input: a pixel value of 256 levels is not on the grid."""
     codec = Codec(model_of("multiscale-row", levels=256))
     upsampling, grid = codec._model.upsampling, PROFILES[0]
     x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(1, 1, 16, 16)

@@ -1,5 +1,3 @@
-"""pixelrnn_ext/incremental/range_coder.py: what is decoded is what was encoded, in as few bytes as can be."""
-
 import itertools
 import math
 import re
@@ -27,13 +25,13 @@ def encoded(intervals):
 
 
 def table(start, stop):
-    """Returns the ends of two or three symbols' intervals, and which symbol has the interval start .. stop - 1."""
+    """Returns the ends of one to three symbols' intervals, and which symbol has the interval start .. stop - 1."""
     ends = sorted({0, start, stop, WHOLE})
     return ends, ends.index(start)
 
 
 def oracle(intervals):
-    """Returns the stream by one unbounded integer, which needs no carry."""
+    """Returns the encoded stream, computed with one unbounded integer, and so without carries."""
     low, size, bits = 0, 2**64 - 1, 64
     for start, stop in intervals:
         part = size // WHOLE
@@ -47,7 +45,7 @@ def oracle(intervals):
 
 
 def around_one_half(symbols):
-    """Returns intervals of two parts. One half of the first range lies in the later part."""
+    """Returns intervals of two parts each. The middle of the first range is in the second part."""
     low, size, half, intervals = 0, 2**64 - 1, 2**63, []
     for _ in range(symbols):
         part = size // WHOLE
@@ -96,7 +94,7 @@ def test_a_decoder_behind_the_end_says_so(symbols):
 def test_a_decoder_is_behind_the_end_once_it_has_read_eight_zeros():
     decoder = Decoder(encoded([]))
     assert not decoder.past_end
-    assert decoder.decode([0, 2**6, WHOLE]) == 0  # 18 bits, of the 16 that no byte is read for
+    assert decoder.decode([0, 2**6, WHOLE]) == 0  # narrows the range by 18 bits; beyond 16 the decoder reads a byte
     assert decoder.past_end
 
 
@@ -121,9 +119,8 @@ def test_what_is_no_interval_is_refused(interval):
         Encoder().encode(*interval)
 
 
-# ---- probabilities
 def logits_of(name, levels):
-    """Returns logits on the grid of 2^-14, up to 256 in size: (4, levels), or (4, 1) of two levels."""
+    """Returns logits (4, levels), or (4, 1) for two levels, on the grid of 2^-14, within [-256, 256]."""
     channels = 1 if levels == 2 else levels
     logits = {
         "uniform": torch.zeros(channels),
@@ -141,7 +138,6 @@ LEVELS = pytest.mark.parametrize("levels", [2, 3, 17, 256, MAX_LEVELS])
 @NAMES
 @LEVELS
 def test_probabilities_are_those_of_the_logits(name, levels):
-    """Computes each step by Python's integers. test_functions.py proves the rounded exp."""
     logits = logits_of(name, levels)
     ends = range_coder.cumulative(logits)
     both = torch.cat([torch.zeros(4, 1), logits], 1) if levels == 2 else logits
@@ -154,7 +150,7 @@ def test_probabilities_are_those_of_the_logits(name, levels):
         assert found[0] == 0 and found[-1] == WHOLE
     parts, expected = ends.diff(), both.double().softmax(1) * (WHOLE - levels) + 1
     assert (parts >= 1).all()
-    # A weight is half a part off at most, an end less than one, of their sum and of the whole.
+    # A weight errs by at most half a unit, and an end of an interval by less than one part of the whole.
     torch.testing.assert_close(parts.double(), expected, rtol=levels * 2.0**-PRECISION, atol=2.5)
 
 

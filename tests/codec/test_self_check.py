@@ -1,5 +1,3 @@
-"""Arithmetic that is not what files depend on is noticed."""
-
 import pytest
 import torch
 

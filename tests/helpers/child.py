@@ -1,7 +1,7 @@
-"""Processes of the tests, which have to import the package that is being tested.
+"""Processes that import the package under test.
 
-`python -c` and `python -m` look in the current folder first. In the repository that is the source folder, which hides
-the installed package: such a process has to run in another folder.
+`python -c` and `python -m` search the current folder first. In the repository its source folder would hide the
+installed package, so such a process runs in another folder.
 """
 
 import os
@@ -17,20 +17,20 @@ TESTS = ROOT / "tests"
 
 
 def environment(*folders, without=()):
-    """This process's variables, without some; Python finds the package, and other folders, before anything else."""
+    """Returns this process's variables except ``without``; PYTHONPATH begins with ``folders`` and the package."""
     path = [*map(str, folders), str(Path(pixelrnn_ext.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     kept = {name: value for name, value in os.environ.items() if name not in without}
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def python(*arguments, cwd=None, env=None):
-    """Runs Python to its end. Returns what subprocess.run does, with the output as text."""
+    """Runs Python until it exits. Returns the CompletedProcess, with the output as text."""
     command = [sys.executable, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=env or environment(), capture_output=True, text=True)
 
 
 def run_tests(file, chosen, folder, variables):
-    """Runs the tests of a file that pytest's -k chooses, in a process with other environment variables."""
+    """Asserts that the tests of a file that pytest's -k chooses pass with other environment variables."""
     options = "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider"
     done = python("-m", "pytest", *options, file, "-k", chosen, cwd=folder, env=environment() | variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

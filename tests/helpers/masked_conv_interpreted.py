@@ -1,6 +1,6 @@
-"""The masked convolution's Triton kernels on the CPU, under Triton's interpreter.
+"""Checks of the masked convolution's Triton kernels on the CPU, under Triton's interpreter.
 
-A module of its own, since a process started with TRITON_INTERPRET=1 imports it (tests/masked_conv/test_triton.py).
+tests/masked_conv/test_triton.py imports this module in a process that it starts with TRITON_INTERPRET=1.
 """
 
 import itertools
@@ -22,20 +22,20 @@ if tiles.INTERPRETED:
     _patch_lang_tensor = interpreter._patch_lang_tensor
 
     def _with_an_index(tensor, scope):
-        """Triton 3.6 makes a number of an array of one value by int(), which NumPy 2.4 refuses."""
+        """Adds __index__: Triton 3.6 calls int() on an array of one value, which NumPy 2.4 refuses."""
         _patch_lang_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
     interpreter._patch_lang_tensor = _with_an_index
 
 
-# In units of rounding, 2^-24, 1e-6 is 17. A sum of n products errs by about sqrt(n) units: a tile's 16 products by 4,
-# and the sum of up to 100 tiles by 10 more. Halves are computed in float32 and rounded once.
+# 1e-6 is 17 units of rounding (2^-24). A sum of n terms errs by about sqrt(n) units: a tile's 16 products by 4, and the
+# sum of up to 100 tiles by 10 more. Half-precision results are computed in float32 and rounded once.
 RATIO = {torch.float32: 1e-6, torch.bfloat16: 5e-3, torch.float16: 1e-3}
 
 
 def expected(input, weight, bias, mask, relu, cotangent):
-    """{name: tensor} of the output and the gradients by autograd, in float64."""
+    """Returns {name: tensor} of the output and its gradients in float64, and the mask of the live weights."""
     leaves = {"dinput": input, "dweight": weight, "dbias": bias}
     leaves = {name: leaf.double().requires_grad_() for name, leaf in leaves.items() if leaf is not None}
     options = dict(image_channels=mask.image_channels, gates=mask.gates)
@@ -49,12 +49,12 @@ def expected(input, weight, bias, mask, relu, cotangent):
 def check(
     kernel_size, mask, sizes, *, relu=False, has_bias=True, channels_last=False, dtype=torch.float32, strided=False
 ):
-    """Forward and all gradients against float64, the dead weights poisoned."""
+    """Compares the output and all gradients with float64. Masked weights are NaN."""
     torch.manual_seed(0)
-    torch.use_deterministic_algorithms(True)  # memory that nothing wrote reads as NaN
+    torch.use_deterministic_algorithms(True)  # unwritten memory reads as NaN
     n, in_channels, out_channels, height, width = sizes
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    # Not .to(memory_format=...), which leaves a map of one channel as it is.
+    # .to(memory_format=...) would leave a map of one channel as it is.
     if channels_last:
         input = torch.randn(n, height, width + strided, in_channels).permute(0, 3, 1, 2)
     else:
@@ -68,7 +68,7 @@ def check(
 
     assert gpu.why_not(input) is None
     output = gpu.forward(Convolution(input, poisoned, bias, *mask, relu))
-    if relu:  # where rounding decides on which side of zero an output is, its gradient is not comparable
+    if relu:  # leaves out outputs that rounding puts on different sides of zero
         mask_of_output = (want["output"] > 0) == (output > 0)
         assert mask_of_output.double().mean() > 0.99 or n == 0
         cotangent = cotangent * mask_of_output
@@ -85,7 +85,7 @@ def check(
 
 
 def check_subsets():
-    """Gradients that are not needed are None, those that are the same, in every combination and run."""
+    """Checks each combination of needed gradients: a gradient is None if not needed, and else always the same."""
     torch.manual_seed(0)
     mask = Mask("B", 3, 1)
     input, weight, cotangent = torch.randn(2, 4, 5, 6), torch.randn(5, 4, 3, 3), torch.randn(2, 5, 5, 6)
@@ -104,7 +104,7 @@ def check_subsets():
 
 
 def check_parts():
-    """A weight gradient that several programs sum over, and a cotangent without memory of its own."""
+    """Checks a weight gradient that several Triton programs sum, with an expanded cotangent."""
     torch.manual_seed(0)
     mask = Mask("A", 3, 1)
     input, weight = torch.randn(3, 3, 19, 23), torch.randn(3, 3, 3, 1)
@@ -122,7 +122,7 @@ def check_refused():
 
 
 def check_a_capture():
-    """While a graph is captured every launch is in relaxed mode, and none is timed, though that is asked for."""
+    """Checks that each launch in a graph capture is in relaxed mode and untimed, even if timing is on."""
     modes, launched_in, mode = [], [], 0
 
     def exchange(wanted):

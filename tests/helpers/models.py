@@ -1,5 +1,3 @@
-"""Small models drawn at random, images of them, and a generator."""
-
 import itertools
 from functools import partial
 
@@ -9,7 +7,7 @@ import pixelrnn_ext as px
 
 SIZES = dict(image_channels=1, levels=2, hidden_channels=5, num_layers=2, head_channels=7)
 COLOURS = {"gray": {}, "rgb": dict(image_channels=3, levels=7)}
-# name -> model of (**options)
+# name -> constructor, which takes options
 MODELS = {
     "row": partial(px.PixelRNN, "row"),
     "diagonal": partial(px.PixelRNN, "diagonal"),
@@ -25,7 +23,7 @@ WIRED_MODELS = MODELS | {
 
 
 def make_model(name, colours="gray", dtype=torch.float64, *, scale=1, **options):
-    """Returns a model, the same in every call. Its states and biases are large, so that a wrong border shows."""
+    """Returns the same model in every call, with states and biases so large that a wrong border shows."""
     torch.manual_seed(1)
     model = WIRED_MODELS[name](**SIZES | COLOURS[colours] | options)
     with torch.no_grad():

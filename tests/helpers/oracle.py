@@ -1,7 +1,7 @@
-"""The recurrent layers pixel by pixel in image coordinates, from the equations and nothing else. Slow, and independent
-of pixelrnn_ext: no skewing, no convolution, no masks module.
+"""The recurrent layers pixel by pixel, from the equations alone: an oracle for tests.
 
-Rows of a weight are blocks of ``hidden``, one for each gate, in the order of GATES.
+It is slow, and shares no code with pixelrnn_ext: no skewing, no convolution, no mask module. A weight's rows are blocks
+of ``hidden`` rows, one block for each gate in the order of GATES.
 """
 
 import itertools
@@ -16,7 +16,7 @@ GATES = {
     "leaky": ("phi", "o_prev", "g", "o", "lambda"),
     "max": ("i", "f_left", "g", "o", "f_up"),
 }
-# corner -> the axes of (N, C, H, W) that turn it to the top left, and the suffix of its parameters
+# corner -> (axes of (N, C, H, W) whose flip moves the corner to the top left, suffix of its parameters)
 CORNERS = {"tl": ((), ""), "tr": ((3,), "_reverse"), "bl": ((2,), "_up"), "br": ((2, 3), "_up_reverse")}
 
 
@@ -26,7 +26,7 @@ def colour(channel, channels, image_channels):
 
 
 def masked(weight, mask_type, image_channels, gates=1):
-    """weight (gates * units, in, height, width) with zeros where the mask forbids."""
+    """Returns weight (gates * units, in, height, width) with zeros for the masked elements."""
     if mask_type is None:
         return weight
     outputs, channels, height, width = weight.shape
@@ -59,14 +59,14 @@ def step(cell, z, c_up, c_left, is_first_row, peephole):
     elif cell == "leaky":
         c = i * g + (1 - i) * mix
         return (f * mix + o.sigmoid() * c).tanh(), c
-    elif cell == "max":  # above the image there is no c_up to choose
+    elif cell == "max":  # the first row has no c_up to choose
         left = (f >= fifth) | is_first_row
         c = (i * g + torch.where(left, f * c_left, fifth * c_up)).clamp(-100, 100)
     return (o + p_o * c).sigmoid() * c.tanh(), c
 
 
 def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is_row):
-    """Returns h (N, hidden, H, W) of one direction, from the top left."""
+    """Returns h (N, hidden, H, W) of a scan from the top left corner."""
     n, _, height, width = x.shape
     hidden, taps = weight_hh.shape[1:]
     kernel = weight_ih.shape[3]
@@ -91,7 +91,7 @@ def scan(x, gate_bias, weight_ih, weight_hh, bias, h0, c0, peephole, *, cell, is
 
 
 def layer(module, x, gate_bias=None, sizes=None):
-    """Returns what a layer of pixelrnn_ext should compute."""
+    """Returns the output that a layer of pixelrnn_ext should compute."""
     if sizes is not None:  # each image is computed alone
         y = []
         for n, (height, width) in enumerate(sizes.tolist()):

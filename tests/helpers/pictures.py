@@ -1,5 +1,3 @@
-"""Pictures that tests write and read, and what a folder holds."""
-
 import hashlib
 import os
 
@@ -10,18 +8,17 @@ NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(12)]
 
 
 def names_in(folder):
-    """Returns the sorted names of what a folder holds."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def named_pixels(name):
-    """Returns the picture of that name, another one for every name."""
+    """Returns 8 x 8 gray pixels, different for every name."""
     seed = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:4], "little")
     return numpy.random.default_rng(seed).integers(0, 256, (8, 8), dtype=numpy.uint8)
 
 
 def write_named_pictures(path, names=NAMES):
-    """Writes PNG files of 8 x 8 gray pixels into a folder, which it returns."""
+    """Writes a PNG file of 8 x 8 gray pixels for each name, and returns the folder."""
     for name in names:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(named_pixels(name)).save(path / name, "png")
@@ -29,6 +26,6 @@ def write_named_pictures(path, names=NAMES):
 
 
 def frames_of(file):
-    """Returns the frames of an animation: RGB pixels (H, W, 3) and milliseconds."""
+    """Returns an animation's frames: [(RGB pixels (H, W, 3), milliseconds)]."""
     with Image.open(file) as opened:
         return [(numpy.array(frame.convert("RGB")), frame.info["duration"]) for frame in ImageSequence.Iterator(opened)]

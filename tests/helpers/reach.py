@@ -1,6 +1,6 @@
-"""The inputs that an output should depend on, searched cell by cell from the definitions, and those that it does.
+"""Finds the inputs on which an output should depend, and the inputs on which it does depend.
 
-A map is {(row, column, colour): the set of inputs that it depends on}. The functions take maps to maps as layers do.
+A map is {(row, column, colour): set of the inputs on which this value depends}.
 """
 
 import itertools
@@ -11,12 +11,12 @@ from helpers.oracle import colour
 
 
 def image(height, width, colours):
-    """The input itself."""
+    """Returns the map of the input itself."""
     return {p: {p} for p in itertools.product(range(height), range(width), range(colours))}
 
 
 def convolved(x, mask_type, height, width):
-    """A masked convolution."""
+    """Returns the map after a masked convolution."""
 
     def reads(p, q):
         (r, c, a), (rr, cc, b) = p, q
@@ -27,11 +27,11 @@ def convolved(x, mask_type, height, width):
     return {p: set().union(*(x[q] for q in x if reads(p, q))) for p in x}
 
 
-SENSES = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # of rows and columns
+SENSES = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}  # step of a scan along (rows, columns)
 
 
 def scanned(x, name, gate_bias=None):
-    """One scan with mask B, of a Row LSTM or from a corner; ``gate_bias``, a map of one colour, is not masked."""
+    """Returns the map after a Row LSTM, or a scan from a corner, with mask B. ``gate_bias`` has one colour, no mask."""
     kernel = int(name[3:]) if name.startswith("row") else 1
     down, right = SENSES.get(name, (1, 1))
     taps = [(1, k) for k in range(-(kernel // 2), kernel // 2 + 1)] if name not in SENSES else [(down, 0), (0, right)]
@@ -43,7 +43,7 @@ def scanned(x, name, gate_bias=None):
 
 
 def layer(x, name, gate_bias=None):
-    """A layer of :data:`scans.LAYERS`, or an LSTM2d from the corner ``name``."""
+    """Returns the map after a layer of :data:`scans.LAYERS`, or after an LSTM2d from the corner ``name``."""
     if name != "bilstm":
         return scanned(x, {"diagonal": "tl", "diagonal-reverse": "tr"}.get(name, name), gate_bias)
     left, right = (scanned(x, corner, gate_bias) for corner in ("tl", "tr"))
@@ -51,9 +51,9 @@ def layer(x, name, gate_bias=None):
 
 
 def measured(function, x, colours, input_colours=None):
-    """The map of ``function`` where its gradient at ``x`` (1, in, H, W), float64, is not zero.
+    """Returns the map of ``function``: inputs whose gradient at ``x`` (1, in, H, W), float64, is not zero.
 
-    One backward: the batch holds a copy of the image for every output, which is a random sum over a colour's channels.
+    The batch has a copy of the image for each output, which is a random sum over a colour's channels.
     """
     input_colours = input_colours or colours
     channels, height, width = function(x).shape[1:]

@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 from . import nvrtc
 
-# A wheel for x86-64 has machine code for these: RELEASED of setup.py.
+# A wheel for x86-64 has machine code for these architectures (RELEASED in setup.py).
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 
 
 class Resources(NamedTuple):
     registers: int
-    stack: int  # bytes, as the next two
+    stack: int  # bytes, like the spills
     spill_stores: int
     spill_loads: int
 
 
 @cache
 def compiled(arch):
-    """Returns ({kernel: Resources} as ptxas says, [cubin])."""
+    """Returns {kernel: Resources}, as ptxas reports them, and the list of cubins."""
     made = nvrtc.shipped(arch)
     entry = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"

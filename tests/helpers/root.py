@@ -1,5 +1,3 @@
-"""The folder of the repository."""
-
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,4 @@
-"""Scans and layers that the tests share: arguments of the operators ``scan`` and ``scan_gradients`` for any kernels.
-
-A test that takes ``backend`` from BACKENDS holds for every backend.
-"""
+"""Scans and layers that tests share, with arguments of the operators ``scan`` and ``scan_gradients``."""
 
 from functools import partial
 from typing import NamedTuple
@@ -26,14 +23,14 @@ OUTPUTS = "y", "h", "c", "gates"
 
 
 class DECOMPOSITION:
-    """The operators as PyTorch decomposes them, in place of a namespace of operators."""
+    """The operators' decompositions in PyTorch, in place of torch.ops.pixelrnn_ext."""
 
     scan = staticmethod(lambda *args: eager.scan(Scan(*args)))
     scan_gradients = staticmethod(lambda *args: eager.scan_gradients(Gradients.bind(*args)))
 
 
 class Family(NamedTuple):
-    """The options that a kind of layer fixes. ``corners`` and ``merge`` are defaults."""
+    """Options of a scan that a kind of layer fixes. ``corners`` and ``merge`` are defaults."""
 
     diagonal: bool = True
     taps: int = 2
@@ -45,7 +42,7 @@ class Family(NamedTuple):
     input_kernel: int = 1
 
 
-# name -> layer of (in channels, hidden, **options)
+# name -> constructor (in_channels, hidden_channels, **options)
 LAYERS = {
     "row1": partial(px.RowLSTM, kernel_size=1),
     "row3": partial(px.RowLSTM, kernel_size=3),
@@ -54,12 +51,12 @@ LAYERS = {
     "diagonal-reverse": partial(px.DiagonalLSTM, reverse=True),
     "bilstm": px.DiagonalBiLSTM,
 }
-# LSTM2d's variants: (cell, peepholes).
+# Variants of LSTM2d: name -> (cell, peepholes)
 LSTM2D = {cell: (cell, False) for cell in CELLS} | {
     "graves-peepholes": ("graves", True),
     "halved-peepholes": ("halved", True),
 }
-# Masked convolutions: (kernel size, mask).
+# Masked convolutions: name -> (kernel size, mask type)
 MASKED = {"masked": (3, "B"), "masked-1x1": (1, "B"), "masked-7x7": (7, "A")}
 FAMILIES = {
     "row1": Family(False, 1, input_taps=3, input_kernel=3),
@@ -69,7 +66,7 @@ FAMILIES = {
     "diagonal-reverse": Family(corners=(1,)),
     "bilstm": Family(corners=(0, 1), merge="shift"),
 } | {variant: Family(cell=cell, peephole=peephole) for variant, (cell, peephole) in LSTM2D.items()}
-# (corners, merge): every corner, one to four directions, every merge.
+# name -> (corners, merge)
 LAYOUTS = {
     "tl": ((0,), "none"),
     "tr": ((1,), "none"),
@@ -82,13 +79,12 @@ LAYOUTS = {
     "four": ((0, 1, 2, 3), "none"),
     "four-sum": ((0, 1, 2, 3), "sum"),
 }
-# (x, input): what gives the pre-activations.
+# name -> (whether a scan has x, whether it has input). The pre-activations come from either or both.
 GIVEN = {"x": (True, False), "input": (False, True), "x-input": (True, True)}
 
 
 def scan_cases(strength=2, sweep=400):
-    """Parametrizes a test by the options of :func:`matrix_problem`; a plain run covers every ``strength`` of them, the
-    long tests take ``sweep`` more."""
+    """Parametrizes a test by the options of :func:`matrix_problem`. The arguments are those of ``covering``."""
 
     def parametrized(test):
         for names, values in (
@@ -105,7 +101,7 @@ def scan_cases(strength=2, sweep=400):
 
 
 def matrix_problem(family, layout, given, states, ragged, hidden=3, maps=(3, 4, 5), **options):
-    """Returns the problem of one of :func:`scan_cases`."""
+    """Returns the problem for one case of :func:`scan_cases`."""
     (corners, merge), (x, input) = LAYOUTS[layout], GIVEN[given]
     sizes = ragged_sizes(*maps) if ragged else None
     options = dict(corners=corners, merge=merge, x=x, input=input, states=states, sizes=sizes) | options
@@ -113,18 +109,18 @@ def matrix_problem(family, layout, given, states, ragged, hidden=3, maps=(3, 4, 
 
 
 def ragged_sizes(n, height, width):
-    """Sizes of n images. One fills the map, one is smaller, one has one row; then these again."""
+    """Returns sizes (n, 2) of n images, in turn: the whole map, a smaller image, one row."""
     return torch.tensor([(height, width), (-(-height // 2), max(1, width - 1)), (1, -(-width // 3))] * n)[:n]
 
 
 class Problem:
-    """One scan and its cotangent. The values have the precision of ``format``.
+    """A scan's random operands and the cotangent of its output, in the precision of ``format``.
 
     Args:
-        family: of FAMILIES, whose ``corners`` and ``merge`` others may replace.
-        maps: images, height, width.
-        x, input: which of them the scan has; ``input`` comes with ``weight_ih`` and, by default, ``bias``.
-        sizes: (images, 2). What lies outside of the images is NaN then, in x, input and the cotangent.
+        family: a name in FAMILIES. ``corners`` and ``merge`` replace the family's.
+        maps: (images, height, width).
+        x, input: whether the scan has this operand. ``input`` comes with ``weight_ih`` and, by default, ``bias``.
+        sizes: (images, 2). If given, x, input and the cotangent are NaN outside of the images.
     """
 
     def __init__(
@@ -141,10 +137,10 @@ class Problem:
         def draw(*size, scale=1.0):
             return (scale * torch.randn(size, dtype=torch.float64)).to(self.dtype)
 
-        def weight(taps, channels, scale):  # it lies as a layer's parameter
+        def weight(taps, channels, scale):  # with the strides of a layer's parameter
             return draw(directions, self.gates, hidden, channels, taps, scale=scale).permute(0, 4, 2, 1, 3)
 
-        # Larger recurrent weights amplify the last bit of a state beyond any bound.
+        # Larger recurrent weights would amplify a state's rounding error beyond any bound.
         self.inputs = {
             "input": draw(*self.maps, channels) if input else None,
             "weight_ih": weight(f.input_taps, channels, 0.8 / f.input_taps**0.5) if input else None,
@@ -156,7 +152,7 @@ class Problem:
             "peephole": draw(directions, 4, hidden, scale=0.5) if f.peephole else None,
         }
         self.inputs = {name: t for name, t in self.inputs.items() if t is not None}
-        # The gradient of y, or of h without a merge.
+        # The gradient with respect to y, or to h without a merge.
         self.cotangent = draw(*self.maps, *(() if self.merge != "none" else (directions,)), hidden)
         if sizes is not None:
             outside = ~inside_of(self.sizes, *self.maps[1:], torch.device("cpu"))
@@ -164,7 +160,6 @@ class Problem:
                 m.masked_fill_(outside.view(*self.maps, *(1,) * (m.dim() - 3 - (m is self.inputs.get("x")))), torch.nan)
 
     def scan(self, dtype=None, path="auto", device="cpu", requires_grad=False):
-        """Returns the operator's arguments, whose operands may be leaves."""
         operands = {
             name: t.to(device, dtype or self.dtype).detach().requires_grad_(requires_grad)
             for name, t in self.inputs.items()
@@ -174,7 +169,7 @@ class Problem:
         return Scan(*(operands.get(name) for name in OPERANDS), sizes, *options)
 
     def gradients(self, ops, dtype=None, path="auto", device="cpu", wanted=None, shares=True):
-        """Returns the arguments of ``scan_gradients`` after a scan of ``ops``; all gradients are wanted by default."""
+        """Runs ``ops.scan``, and returns the arguments of ``scan_gradients``."""
         s = self.scan(dtype, path, device)
         _, h, c, gates = ops.scan(*s)
         wanted = [True] * len(OPERANDS) if wanted is None else list(wanted)
@@ -183,7 +178,7 @@ class Problem:
     def run(self, ops, dtype=None, path="auto", device="cpu"):
         """Returns {name: tensor} of the outputs and, as "d" + name, of all operands' gradients by autograd.
 
-        c and the gates are zero outside of the images, where the operator leaves anything. y is there with a merge.
+        c and the gates are set to zero outside of the images, where they are undefined. Without a merge y is absent.
         """
         s = self.scan(dtype, path, device, requires_grad=True)
         named = dict(zip(OUTPUTS, ops.scan(*s)))
@@ -197,12 +192,12 @@ class Problem:
         return {name: t.detach() for name, t in named.items()} | {f"d{k}": g for k, g in zip(s.operands, gradients)}
 
     def plan(self, ops, arch, path="auto"):
-        """Returns what the planner says of both passes on a GPU of ``arch``."""
+        """Returns the planner's description of both passes on a GPU of ``arch``, such as sm_90."""
         sizes = len(self.corners), *self.maps, self.hidden, self.family.taps, self.family.diagonal
         return ops.describe_plan(*sizes, self.format, int(arch.removeprefix("sm_")), path, self.gates)
 
 
-# Every geometry, merge and kind of operand, where a test needs few scans.
+# Options of a few scans that cover every geometry, merge and kind of operand.
 FEW = {
     "row3": dict(ragged=True),
     "row5": dict(input=False, states=False),
@@ -214,14 +209,14 @@ FEW = {
 
 
 def few(family, maps=(2, 3, 4), hidden=5, **options):
-    """Returns the problem of one of :data:`FEW`, some of which have images of several sizes."""
+    """Returns the problem of a scan in :data:`FEW`."""
     options = FEW[family] | options
     ragged = options.pop("ragged", False)
     return Problem("fp64", family, hidden, maps, **dict(sizes=ragged_sizes(*maps) if ragged else None) | options)
 
 
 def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
-    """Returns a float64 layer of LAYERS, LSTM2D or MASKED; learned states and peepholes are not zero."""
+    """Returns a float64 layer of LAYERS, LSTM2D or MASKED. Its learned states and peepholes are random."""
     options = dict(dtype=torch.float64) | options
     if name in MASKED:
         return px.MaskedConv2d(in_channels, hidden, *MASKED[name], **dict(activation="relu") | options)
@@ -236,7 +231,7 @@ def make_layer(name, in_channels=2, hidden=3, *, directions=4, **options):
 
 
 def use_backend(name, monkeypatch):
-    """Returns what a layer takes as its backend. Without kernels the operator's decomposition runs."""
+    """Returns a layer's ``backend``. "without kernels" patches in the operator's decomposition."""
     if name != "without kernels":
         return name
     choose = run.backends.choose

@@ -1,11 +1,11 @@
-"""Which tests run, and in which order.
+"""Chooses which tests run, and in which order.
 
-The marker ``covering(strength, sweep=N)``: a plain `pytest` runs a few combinations of a test's parameters, in which
-every value (strength 1) or every two values (2) of its parameters occur. The others are marked ``sweep``. With N only
-N others are, always the same ones, and the rest is left out: for tests with thousands of combinations.
+The marker ``covering(strength, sweep=N)``: a plain `pytest` runs few combinations of a test's parameters, in which each
+value (strength 1) or each pair of values (strength 2) occurs. The other combinations are marked ``sweep``. With N, a
+fixed sample of N others is marked, and the rest never runs: for tests with thousands of combinations.
 
-``--slice K``: a fifth of the chosen tests runs, those with hash(id) mod 5 = K. CI runs one slice of the long tests for
-each commit. ``--until TIME``: no test starts later, and their order mixes all of them. tests/quick.py uses it.
+``--slice K`` runs the tests with hash(id) mod 5 = K. CI runs one slice of the long tests for each commit.
+``--until TIME`` mixes the tests, and starts none after this time, for tests/quick.py.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ SLICES = 5
 
 
 def swept(*values):
-    """Returns parameters that a plain `pytest` leaves to the long tests."""
+    """Returns parameters of a test that only the long tests use."""
     return [pytest.param(value, marks=pytest.mark.sweep) for value in values]
 
 
 def chosen(cases, strength):
-    """Returns a few of ``cases``, each a {parameter: value}, that hold every ``strength`` values that any case holds.
+    """Returns a few of ``cases``, each {parameter: value}, which contain every combination of ``strength`` values.
 
-    The next case is always the one with most of the missing combinations, so that the choice follows from the cases.
+    The next case is always the one with the most missing combinations, so the choice depends on the cases alone.
 
     Example:
         >>> cases = [dict(a=a, b=b, c=c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
@@ -45,7 +45,7 @@ def chosen(cases, strength):
 
 
 def parameters(item):
-    """Returns {names: identities of the values} of a test, one entry for each decorator or fixture."""
+    """Returns {parameter names: ids of their values} of a test, with one entry for each decorator or fixture."""
     values, together = item.callspec.params if hasattr(item, "callspec") else {}, {}
     for mark in item.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
@@ -56,7 +56,7 @@ def parameters(item):
 
 
 def cover(items):
-    """Marks combinations as ``sweep`` and drops those that the marker ``covering`` leaves out."""
+    """Applies the marker ``covering``: marks combinations as ``sweep``, and drops those that never run."""
     tests = defaultdict(dict)
     for item in items:
         if marker := item.get_closest_marker("covering"):
@@ -76,7 +76,7 @@ def cover(items):
 
 
 def hash_of(item):
-    """Returns a number of the test's id. pytest-xdist appends "@group" to the names of grouped tests."""
+    """Returns a hash of the test's id, without the "@group" that pytest-xdist appends to grouped tests."""
     name = item.nodeid.partition("@")[0]
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
@@ -93,7 +93,7 @@ def pytest_report_header(config):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    cover(items)  # before -m chooses
+    cover(items)  # before pytest applies -m
     yield
     number = config.getoption("slice")
     if number is not None:

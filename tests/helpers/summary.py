@@ -1,6 +1,4 @@
-"""Prints the largest error ratios at the end of a run, also of one that pytest-xdist deals out to several processes. A
-test records ``record_property("error", (what, ratio))``.
-"""
+"""Prints the largest ratios of ``record_property("error", (what, ratio))`` at the end, also with pytest-xdist."""
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,5 +1,3 @@
-"""Which NVRTC compiles the kernels for the emulator."""
-
 from types import SimpleNamespace
 
 import pytest

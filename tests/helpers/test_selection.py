@@ -55,7 +55,7 @@ def test_all(b):
 
 @pytest.fixture
 def run(tmp_path):
-    """Returns the lines that pytest writes of tests in a file."""
+    """A function that runs the text of a test file, and returns the lines of pytest's output."""
 
     def run(tests, *options):
         (tmp_path / "conftest.py").write_text('pytest_plugins = ["helpers.selection"]')
@@ -70,7 +70,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("marker", ["not sweep", "sweep"])
 def test_the_two_runs_share_the_tests(marker, run):
-    """2 x 2 x 3 values, of decorators and a fixture: 6 combinations have every two values, the other 6 are swept."""
+    """6 of the 2 x 2 x 3 combinations contain every two values. The other 6 are swept."""
     done = "\n".join(run(TESTS, "--collect-only", "-m", marker))
     assert done.count("::test_some[") == 6, done
     assert done.count("::test_fewer[") == (4 if marker == "sweep" else 6), done

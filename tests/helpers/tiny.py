@@ -1,4 +1,4 @@
-"""A small data set that is made, not loaded, a training of a small model on it, and checkpoints of untrained ones."""
+"""A small synthetic data set, a training of a small model on it, and checkpoints of untrained models."""
 
 import json
 
@@ -16,7 +16,7 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 
 def tiny_data():
-    """Binary images of 4 x 5 with 3 classes, each darker on another side; 23 to train on, 7 and 5 to score."""
+    """Returns binary images of 4 x 5 pixels in 3 classes: 23 for training, 7 for validation, 5 for test."""
     generator = torch.Generator().manual_seed(0)
     splits = {}
     for split, count in zip(data.SPLITS, (23, 7, 5)):
@@ -30,7 +30,7 @@ def tiny_data():
 
 
 def tiny_training(out, images=None, model="diagonal", conditional=False, said=None, world=ALONE, **settings):
-    """Batches of 4, so that an epoch has 5 steps."""
+    """Returns a training of a small model in batches of 4 images, with 5 steps an epoch."""
     images = images or tiny_data()
     torch.manual_seed(0)
     network = build(model, images, conditional=conditional, hidden_channels=3, num_layers=1, head_channels=4)
@@ -39,14 +39,12 @@ def tiny_training(out, images=None, model="diagonal", conditional=False, said=No
 
 
 def resumed_training(out, **options):
-    """Returns a tiny training that goes on from the last checkpoint in its folder."""
     training = tiny_training(out, **options)
     training.resume(out / checkpoint.LAST)
     return training
 
 
 def assert_same_checkpoints(expected, got):
-    """The checkpoints of two trainings' folders hold the same bits."""
     for name in (checkpoint.LAST, checkpoint.BEST):
         assert_same(*(checkpoint.load(folder / name)[0] for folder in (expected, got)))
 
@@ -58,17 +56,15 @@ def assert_same(expected, got):
 
 
 def write_cheap_curve(path, entries, title, unit):
-    """Writes the steps of a learning curve in place of its picture."""
+    """Writes a learning curve's steps in place of its picture."""
     write_atomically(path, json.dumps([entry["step"] for entry in entries]).encode())
 
 
 def stop_before(step, training):
-    """A stop that comes true when the training is at that step."""
     return lambda: training.progress.step >= step
 
 
 def tiny_checkpoint(path, levels=2, channels=1, classes=(), **options):
-    """The path of an untrained Row LSTM's checkpoint."""
     torch.manual_seed(0)
     sizes = dict(hidden_channels=channels, num_layers=1, head_channels=channels)
     model = models.PixelRNN(
@@ -78,7 +74,7 @@ def tiny_checkpoint(path, levels=2, channels=1, classes=(), **options):
 
 
 def save_untrained(path, model, shape, classes=()):
-    """The path of a model's checkpoint, which says that its images have this shape."""
+    """Writes a model's checkpoint for images of this shape (C, H, W), and returns its path."""
     facts = {
         "model": models.to_config(model),
         "data": {"shape": shape, "classes": list(classes)},

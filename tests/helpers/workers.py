@@ -1,4 +1,4 @@
-"""A job of benchmarks/gpu_day that goes wrong. A module of its own, since a spawned process imports it."""
+"""A benchmark job that fails on purpose. The spawned processes of benchmarks/gpu_day import this module."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """Measures a provider for each word, and does what the word says."""
+    """Measures one provider for each word. A word like "crash" or "hang" is what happens in its measurement."""
 
     words: str
     case: str = "a case"

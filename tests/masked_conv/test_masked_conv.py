@@ -1,5 +1,3 @@
-"""masked_conv2d and MaskedConv2d: the operator and its CPU path."""
-
 import itertools
 from functools import partial
 
@@ -19,8 +17,7 @@ from pixelrnn_ext.operators import library
 OPS = torch.ops.pixelrnn_ext
 CL = torch.channels_last
 KERNELS = [1, 3, 5, 7, (1, 3), (3, 1), (5, 3)]
-# N, in channels, units, H, W, colours: odd sizes, maps smaller than the kernel, uneven groups, no image, maps that are
-# transposed in whole vectors and taken in several bands
+# (N, in channels, units, H, W, colours). The last map is transposed in whole vectors and computed in several bands.
 SIZES = [
     (2, 4, 5, 5, 6, 1),
     (1, 7, 5, 9, 4, 3),
@@ -48,7 +45,6 @@ def leaves(size, kernel, gates=1, dtype=torch.float64, bias=True, layout=CL):
 
 
 def run(function, tensors, **options):
-    """Returns [output, gradients of the tensors]."""
     y = function(*tensors, **options)
     return [y.detach(), *torch.autograd.grad(y, tensors, cotangent_of(y))]
 
@@ -75,7 +71,6 @@ def test_against_the_reference(mask_type, kernel, size, layout):
 @pytest.mark.parametrize("n", [1, 3])
 @each_layout
 def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
-    """Against the reference, and the same to the bit from run to run."""
     tensors = leaves((n, 19, 35, 13, 17, 3), 5, dtype=torch.float32, layout=layout)
     options = dict(mask_type="B", image_channels=3, activation="relu")
     exact = run(px.reference.masked_conv2d, [t.detach().double().requires_grad_() for t in tensors], **options)
@@ -85,7 +80,6 @@ def test_instruction_sets_and_threads(layout, n, instruction_set, threads):
 
 
 def test_without_the_compiled_kernels(monkeypatch):
-    """auto is the reference, native says what is missing."""
     monkeypatch.setattr(library, "_why_no_native", "no compiler")
     x, w, b = leaves((2, 4, 5, 5, 6, 1), 3)
     assert torch.equal(functional.masked_conv2d(x, w, b), px.reference.masked_conv2d(x, w, b))
@@ -98,7 +92,6 @@ def test_without_the_compiled_kernels(monkeypatch):
 @pytest.mark.parametrize("layout", ["nchw", "channels_last", "slice", "transposed", "expanded"])
 @each_mask
 def test_layouts(mask_type, layout, kernel, channels):
-    """Any strides give the same numbers. The output and the gradient of the input have the input's memory format."""
     base = torch.randn(2, channels, 6, 7)
     x = {
         "nchw": base,
@@ -143,7 +136,6 @@ def test_only_what_is_needed_is_computed(needed, kernel):
 @pytest.mark.parametrize("kernel", [1, 3, 7, (1, 3)], ids=str)
 @pytest.mark.parametrize(("colours", "channels", "units", "gates"), [(1, 2, 2, 1), (3, 5, 4, 1), (3, 4, 5, 4)])
 def test_causality_and_coverage(mask_type, kernel, colours, channels, units, gates):
-    """An output of each gate depends on exactly the pixels and colours that the definition names."""
     x, weight = leaves((1, channels, units, 3, 4, colours), kernel, gates, bias=False)
     options = dict(mask_type=mask_type, image_channels=colours, gates=gates)
     expected = reach.convolved(reach.image(3, 4, colours), mask_type, *weight.shape[2:])

@@ -1,4 +1,4 @@
-"""The tiles of the masked convolution's GPU kernels, and their launch into a CUDA graph, without a GPU."""
+"""Tiles and graph captures of the masked convolution's GPU kernels, tested without a GPU."""
 
 import contextlib
 import itertools
@@ -37,7 +37,7 @@ def test_tiles_fit_the_sizes(gemm, tiles):
 
 
 class Kernel:
-    """Records the launches of a kernel, or of its tuner."""
+    """A stand-in for a kernel, or for its tuner, that records launches."""
 
     arg_names = ("x", "height")
 
@@ -62,7 +62,7 @@ def launch(tiled, height=3):
 
 @pytest.fixture
 def capturing(monkeypatch):
-    """Switches between capturing a graph and not; lists the modes that the driver is given."""
+    """A fake graph capture: whether it is on, its mode, and the modes that the driver was given."""
     state = {"on": False, "mode": 0, "given": []}
 
     def exchange(mode):
@@ -92,7 +92,7 @@ def test_a_shape_is_not_measured_while_a_graph_is_captured(tiled, capturing, mon
     monkeypatch.setattr(tiles_of, "MEASURED", True)
     assert launch(tiled, height=3) == (0, 1)
     capturing["on"] = True
-    assert launch(tiled, height=4) == (1, 1)  # not seen before
+    assert launch(tiled, height=4) == (1, 1)  # no tile was measured for this height
     assert launch(tiled, height=3) == (1, 2)
     capturing["on"] = False
     assert launch(tiled, height=4) == (1, 3)

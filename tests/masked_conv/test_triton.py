@@ -1,6 +1,7 @@
-"""The masked convolution's Triton kernels without a GPU: run on the CPU under Triton's interpreter
-(masked_conv_interpreted.py), and compiled for GPUs ahead of time, since the interpreter accepts what the compiler does
-not.
+"""The masked convolution's Triton kernels without a GPU.
+
+They run under Triton's interpreter (masked_conv_interpreted.py), and are compiled for GPUs ahead of time, since the
+compiler refuses code that the interpreter accepts.
 """
 
 import math
@@ -22,7 +23,7 @@ from pixelrnn_ext.operators.masked_conv import gpu_kernels as kernels  # noqa: E
 from pixelrnn_ext.operators.masked_conv.gpu_tiles import TILES, Gemm, fixed  # noqa: E402
 
 KERNEL_SIZES = [(1, 1), (3, 3), (7, 7), (1, 3)]
-# N, in channels, out channels, H, W: uneven groups; more output channels and pixels than a tile, and no multiple of it.
+# (N, in channels, out channels, H, W): uneven colour groups, more than one tile, and no whole number of tiles.
 SIZES = (1, 5, 20, 5, 7)
 
 
@@ -32,7 +33,7 @@ def named(values):
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """Calls a function of masked_conv_interpreted in a process where Triton interprets: it decides so when imported."""
+    """Calls a masked_conv_interpreted function in a process with TRITON_INTERPRET=1, which Triton reads once."""
 
     def call(name, *args, **kwargs):
         return pool.submit(getattr(masked_conv_interpreted, name), *args, **kwargs).result()
@@ -50,9 +51,8 @@ def interpreted():
 @pytest.mark.parametrize("mask_type", ["A", "B"])
 @pytest.mark.parametrize("kernel_size", named(KERNEL_SIZES))
 def test_output_and_gradients(interpreted, kernel_size, mask_type, colours, gates):
-    """Both memory formats, ReLU and none, bias and none."""
     mask = mask_type, colours, gates
-    slow = kernel_size[0] > 3  # seconds each: one of the two, by the number of gates
+    slow = kernel_size[0] > 3  # takes seconds, so each number of gates runs one of the two checks
     if not slow or gates == 1:
         interpreted("check", kernel_size, mask, SIZES, relu=True)
     if not slow or gates > 1:
@@ -102,14 +102,13 @@ def test_interpreted(interpreted, check):
 
 
 FORMATS = {"fp32": ("fp32", "ieee"), "tf32": ("fp32", "tf32"), "bf16": ("bf16", "ieee"), "fp16": ("fp16", "ieee")}
-FP32_POINTERS = {"dweight", "dbias"}  # partial sums of the weight gradient
+FP32_POINTERS = {"dweight", "dbias"}  # float32 partial sums of these gradients
 POINTERS = {"x", "y", "dx", "dy", "weight", "packed", "bias"} | FP32_POINTERS
 TENSOR_CORES = {80: r"mma\.sync", 90: r"wgmma\.mma_async"}
 COLOURS = {"STRICT": False, "COLOURS": 3, "GATES": 4}
 
 
 def compiled(function, arch, dtype, constants, warps=4, stages=3):
-    """A kernel; constants that it does not take are left out."""
     from triton.backends.compiler import GPUTarget
 
     constants = {name: value for name, value in constants.items() if name in function.arg_names}
@@ -143,7 +142,7 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
     tiled = getattr(kernels, kernel)
     constants = constants_of(tiled, min(TILES, key=lambda tiles: math.prod(tiles[:3])), precision)
     axis = "c" if channels_last else "w"
-    constants |= {f"x_{axis}": 1, f"y_{axis}": 1}  # the launcher makes a constant of every 1
+    constants |= {f"x_{axis}": 1, f"y_{axis}": 1}  # the launcher turns every 1 into a constant
     ptx = compiled(tiled.kernel, arch, dtype, constants).asm["ptx"]
     assert bool(re.search(TENSOR_CORES[arch], ptx)) == (format != "fp32")
     assert ("tf32" in ptx) == (format == "tf32")
@@ -152,7 +151,7 @@ def test_compiles_ahead_of_time(kernel, arch, format, channels_last):
 @pytest.mark.parametrize("kernel", ["output_kernel", "weight_gradient_kernel"])
 @pytest.mark.parametrize("arch", [80, 90])
 def test_the_largest_tiles_fit_the_smallest_shared_memory(arch, kernel):
-    """The choice reckons with as much as the compiler takes: of a card of 8.6, with 99 KB."""
+    """A GPU of compute capability 8.6 has 99 KB of shared memory for a block."""
     tiled, shared = getattr(kernels, kernel), 99 << 10
     tiles = fixed(Gemm(10**6, 512, 512), 4, shared)
     assert tiles[:3] == (128, 128, 32)
@@ -171,7 +170,6 @@ def test_a_cpu_tensor_has_a_reason():
 
 
 def test_without_triton(tmp_path):
-    """The package does not import the kernels (torch may import triton by itself), and they say what they lack."""
     command = """if True:
         import sys, torch, pixelrnn_ext
         assert "pixelrnn_ext.operators.masked_conv.gpu" not in sys.modules

@@ -1,4 +1,4 @@
-"""The models and their sampling on a GPU, where a pixel is a captured CUDA graph."""
+"""The models on a GPU, where sampling captures a pixel as a CUDA graph."""
 
 import subprocess
 import sys
@@ -40,10 +40,10 @@ def test_a_gpu_draws_what_a_cpu_draws(name):
 
 @pytest.mark.parametrize("measured", [False, True], ids=["fixed", "measured"])
 def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch):
-    """During the capture kernels are compiled and loaded, and nothing is timed. Other captures go on as before."""
+    """During the capture kernels are compiled and loaded, but not timed. Other captures work as before."""
     torch.use_deterministic_algorithms(False)
     monkeypatch.setattr(tiles, "MEASURED", measured)
-    channels = 37 + measured  # of no other test
+    channels = 37 + measured  # no other test has this size
     conv = px.MaskedConv2d(3, channels, 5, "B", backend="native").cuda()
     x = torch.randn(2, 3, 9, 11, device="cuda", requires_grad=True)
     cotangent = torch.randn(2, channels, 9, 11, device="cuda")
@@ -67,7 +67,7 @@ def test_a_convolution_that_has_not_run_before_is_captured(measured, monkeypatch
 
 
 def test_a_convolution_has_the_same_bits_in_another_process():
-    """A resumed training goes on to the bit, since no tile is chosen by time."""
+    """No tile is chosen by its time, so that a resumed training has the same bits."""
     command = """if True:
         import hashlib, torch, pixelrnn_ext as px
         torch.manual_seed(0)

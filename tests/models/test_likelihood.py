@@ -1,5 +1,3 @@
-"""Likelihoods: of values given logits, and of whole images given models."""
-
 import math
 
 import pytest
@@ -9,7 +7,7 @@ from torch.distributions import Bernoulli, Categorical
 from helpers.models import COLOURS, MODELS, all_images, make_model, random_images
 from pixelrnn_ext import likelihood
 
-ONE = 1 - 2.0**-53  # the largest uniform number
+ONE = 1 - 2.0**-53  # the largest uniform draw
 INF = math.inf
 
 
@@ -81,7 +79,7 @@ def test_log_prob_and_bits_per_dim_of_images(name, colours):
     torch.testing.assert_close(bits * images[0].numel() * math.log(2), -log_prob.mean(), rtol=1e-13, atol=0)
 
 
-UNIFORM_OVER_4 = [0.0, 0.0, 0.0, 0.0]  # its steps are at 1/4, 1/2 and 3/4 exactly
+UNIFORM_OVER_4 = [0.0, 0.0, 0.0, 0.0]  # its cumulative distribution steps at exactly 1/4, 1/2 and 3/4
 
 
 @pytest.mark.parametrize(
@@ -109,7 +107,7 @@ def test_draw_at_the_steps_of_the_distribution(logits, uniform, value):
 @pytest.mark.parametrize("temperature", [0.5, 1, 2])
 @pytest.mark.parametrize("levels", [2, 3, 256])
 def test_draw_has_the_frequencies_of_the_distribution(levels, temperature):
-    """Of n equidistant numbers a value gets its probability's share, but for one number at either end."""
+    """With n equidistant uniform numbers a frequency differs from its probability by at most 1/n."""
     n = 20_000
     logits = torch.randn(likelihood.logit_channels(levels))
     values = likelihood.draw(logits.expand(n, -1), (torch.arange(n, dtype=torch.float64) + 0.5) / n, temperature)

@@ -1,5 +1,3 @@
-"""The models as modules: their wiring, conditions, backends, configurations and errors."""
-
 import copy
 import json
 import pickle
@@ -32,7 +30,7 @@ def masked_conv(x, module, mask_type):
 
 
 def by_hand(model, images, condition):
-    """Table 1 and figure 5, line by line."""
+    """Returns the logits by table 1 and figure 5 of the paper."""
     x = 2 * images.double() / (model.levels - 1) - 1
     y, skipped = masked_conv(x, model.first, "A"), 0
     for i, block in enumerate(model.blocks):
@@ -83,7 +81,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
     if name == "pixelcnn":
         wiring = {key: value for key, value in wiring.items() if key != "initial_state"}
     if name == "multiscale-row":
-        wiring = wiring | {"factor": 4}  # by two layers of upsampling
+        wiring = wiring | {"factor": 4}  # a factor of 4 takes two upsampling layers
     model = make_model(name, colours, backend=backend, **wiring)
     size = 1, 4, 8
     images, condition = random_images(model, *size), random_condition(model, *size)
@@ -93,7 +91,7 @@ def test_logits_are_those_of_table_1(name, colours, backend, wiring):
 
 
 def reads(call):
-    """Counts the host's reads of tensors' values in a call and its backward pass. A read waits for a GPU."""
+    """Counts the reads of tensor values in a call and its backward pass. Each read waits for a GPU."""
     waits = "aminmax", "_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select"
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         call().sum().backward()
@@ -282,7 +280,7 @@ def test_wrong_images(name, images, error, message):
 @pytest.mark.parametrize("call", ["log_prob", "compress", "sample"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
 def test_an_expanded_map_that_memory_cannot_hold_is_refused_at_once(dtype, call, monkeypatch):
-    """Work for each of the 50000 x 50000 pixels would take half a minute."""
+    """Reading each of the 50000 x 50000 pixels would take half a minute."""
     monkeypatch.setattr(operands, "memory", lambda: 1 << 34)
     model = make_model("pixelcnn", condition_channels=1)
     images = torch.zeros(1, 1, 1, 1, dtype=dtype).expand(1, 1, 50000, 50000)
@@ -337,7 +335,7 @@ def test_a_condition_that_the_model_does_not_take(name):
 @each_colours
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn"])
 def test_maps_stay_in_channels_last(name, colours):
-    """Otherwise every layer copies its input."""
+    """In another memory format every layer would copy its input."""
     model, formats = make_model(name, colours), []
     for layer in model.modules():
         if isinstance(layer, (px.MaskedConv2d, px.RowLSTM, px.DiagonalBiLSTM)):

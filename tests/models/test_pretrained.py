@@ -1,5 +1,3 @@
-"""The models that come with the package: their files, what they score, and how a training becomes one."""
-
 import json
 import re
 import shlex
@@ -30,7 +28,7 @@ def test_the_folder_holds_the_models_a_table_and_a_card():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pretrained_model_is_the_checkpoint_of_its_name(name, monkeypatch):
-    """It is read without safetensors."""
+    """The model loads without the safetensors package."""
     path = trained.FOLDER / f"{name}.safetensors"
     tensors, _ = checkpoint.load(path)
     expected, facts = checkpoint.load_model(name)

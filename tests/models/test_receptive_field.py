@@ -1,7 +1,4 @@
-"""Causality and coverage of the models: logits depend on earlier values alone, those of the diagonal model on all.
-
-What each layer reaches is tested in tests/scan and tests/masked_conv, that a model computes table 1 in test_models.py.
-"""
+"""Logits depend on earlier values alone. The logits of the diagonal model depend on all of them."""
 
 import pytest
 import torch
@@ -19,7 +16,7 @@ CASES = [
 
 
 def make_active(name, colours, **options):
-    """A model whose ReLUs let every gradient through, since the weights and biases of its convolutions are positive."""
+    """Returns a model whose ReLUs pass every gradient: convolutions have positive weights and biases."""
     model = make_model(name, colours, **options)
     with torch.no_grad():
         for module in model.modules():
@@ -38,12 +35,12 @@ def make_active(name, colours, **options):
 def test_nothing_later_is_seen_and_everything_earlier_by_the_diagonal_model(
     name, size, factor, colours, residual, skip, num_layers, monkeypatch
 ):
-    """Hidden is the last value of the row above where the 7x7 does not reach: mask A hides it from its own position."""
-    monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)  # real numbers, too
+    """Mask A hides a value from its own position, so only the 7x7 kernel sees the last value of the row above."""
+    monkeypatch.setattr(AutoregressiveModel, "_check_images", lambda self, images, check: None)  # accepts real numbers
     model = make_active(name, colours, num_layers=num_layers, residual=residual, skip=skip, **factor)
     images = torch.rand(1, model.image_channels, *size, dtype=torch.float64) * (model.levels - 1)
     field = reach.measured(lambda x: model(x).transpose(1, 2).flatten(1, 2), images, model.image_channels)
-    # Section 3.6: the small image first, then the other pixels, each in raster order.
+    # The order of section 3.6: the small image first, then the other pixels, each in raster order.
     factor, last_column = getattr(model, "factor", 1), size[1] - 1
     order = sorted(field, key=lambda p: (p[0] % factor > 0 or p[1] % factor > 0, p))
     for i, (row, column, colour) in enumerate(order):

@@ -1,4 +1,4 @@
-"""Sampling, coding and ``forward`` are of one model, whatever hooks, parametrisations and wrappers its modules have."""
+"""Sampling, coding and ``forward`` agree, whatever hooks, parametrisations and wrappers the modules have."""
 
 import copy
 import math
@@ -75,7 +75,7 @@ CHANGES = {
     "checkpoint": checkpoint_block,
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
-# One of each: a module takes one of them.
+# A model takes at most one change of each group.
 EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "rectified"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
@@ -88,7 +88,7 @@ VIEWS = {
 
 
 def check(model):
-    """Compares logits, samples, bits and files of all images of 2x2 pixels."""
+    """Asserts that logits, samples, bits and files of all images of 2 x 2 pixels agree with ``forward``."""
     with torch.no_grad():
         expected = model(IMAGES)
         log_prob = model.log_prob(IMAGES)
@@ -100,7 +100,7 @@ def check(model):
     assert torch.equal(model.sample(16, (1, 2, 2), generator=generator()), drawn)
     codec = Codec(model)
     bits = -log_prob.double() / math.log(2)
-    # A weight is off by 2^-17 at most, and 24 bits a value bound what the rarest costs.
+    # The codec rounds a weight by up to 2^-17, and no value costs more than 24 bits.
     torch.testing.assert_close(codec.bits(IMAGES), bits, rtol=1e-2, atol=1e-2)
     assert torch.equal(codec.decompress(codec.compress(IMAGES)), IMAGES)
     assert torch.equal(model.incremental_logits(IMAGES), got), "a codec changes its model"
@@ -130,7 +130,7 @@ def test_changes_together(kind, changes, view):
     for change in sorted(changes, key=list(CHANGES).index):
         CHANGES[change](model)
     if view == "EMA" and any("old" in change or change == "pruned" for change in changes):
-        view = "itself"  # torch copies no weight that a pre-hook computed
+        view = "itself"  # torch cannot copy a weight that a pre-hook computed
     check(VIEWS[view](model))
 
 
@@ -145,7 +145,7 @@ def test_a_compiled_function_that_samples():
 
 
 def test_a_state_dict_that_is_loaded_is_drawn_from():
-    """Only a pre-hook of the older weight_norm makes the weight of the loaded parameters."""
+    """With the older weight_norm only a pre-hook computes the weight from the loaded parameters."""
     trained, model = model_of("pixelcnn"), px.PixelCNN(**SIZES).eval()
     for one in (trained, model):
         nn.utils.weight_norm(one.head[-1])
@@ -210,7 +210,7 @@ def inverted_images(model):
 
 
 def add_the_images(model):
-    """A network reads the images scaled, and a codec has no values of an earlier recording."""
+    """Adds hooks that add the model's unscaled input images to a block's output."""
     model.register_forward_pre_hook(lambda module, inputs: setattr(module, "seen", inputs[0]))
     model.blocks[0].register_forward_hook(lambda module, inputs, output: output + model.seen)
 
@@ -222,7 +222,7 @@ def hook_a_compiled_block(model):
 
 READS_IMAGES = "expected a PixelRNN that reads its images as they are"
 NOT_COMPILED = "expected no forward hook where modules are compiled, got one that blocks.0 calls"
-# (adds a hook, what sampling says of it, what a codec says where that is something else)
+# name -> (function that adds a hook, error of sampling, error of a codec if it differs)
 HOOKS = {
     "of a layer": (lambda m: m.blocks[0].layer.register_forward_hook(doubling), "got mul in blocks.0.layer (RowLSTM)"),
     "pre-hook": (
@@ -274,7 +274,7 @@ def test_a_codec_has_copies_of_what_a_closure_leads_to():
 
 
 def test_a_hook_that_knows_its_module_by_identity_is_refused_by_a_codec_alone():
-    """A codec computes with a copy, whose modules the hook does not know."""
+    """A codec computes with a copy of the model, and the hook does not know the copy's modules."""
     model = model_of("pixelcnn")
     known = model.blocks[0].output
     model.blocks[0].output.register_forward_hook(lambda module, _, output: output.relu() if module is known else None)

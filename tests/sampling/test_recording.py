@@ -1,5 +1,3 @@
-"""Recording a network: nothing outside it changes, and what it cannot hold is refused."""
-
 import sys
 from functools import partial
 
@@ -22,7 +20,6 @@ CALLS = {
 
 
 def snapshot(model):
-    """Returns all attributes of all modules, their dictionaries of hooks and of parameters included."""
     return [
         {key: tuple(value.items()) if isinstance(value, dict) else value for key, value in vars(module).items()}
         for module in model.modules()
@@ -51,7 +48,7 @@ def test_nothing_global_changes_at_any_moment(name, call):
 
 
 class Wired(px.PixelCNN):
-    """Layers in a list, in a closure, as a bound method, and in a container with a parametrised layer."""
+    """A network whose layers are in a list, a closure, a bound method, and a container with a parametrised layer."""
 
     def __init__(self):
         super().__init__(**SIZES)
@@ -68,7 +65,7 @@ class Wired(px.PixelCNN):
 
 
 class RowThenConvolution(px.PixelRNN):
-    """A convolution of 3x3 reads the Row LSTM's output: zeros outside the image, not its border state."""
+    """A network whose 3x3 convolution reads zeros outside a Row LSTM's output, not the border state."""
 
     def __init__(self):
         super().__init__("row", image_channels=3, levels=7, hidden_channels=5, num_layers=1, head_channels=7)
@@ -105,7 +102,7 @@ def test_a_recording_names_the_modules_of_a_list():
 
 
 class WithMap(px.PixelCNN):
-    """``change`` says what becomes of the first layer's map y and of a condition's map."""
+    """A network in which ``change`` combines the first layer's map y with the condition's map."""
 
     def __init__(self, change):
         super().__init__(**SIZES, condition_channels=2)
@@ -145,8 +142,8 @@ def test_maps_that_are_known_and_changes_that_nothing_else_sees(change, monkeypa
     images, condition = torch.randint(2, (2, 1, 14, 5)), torch.randn(2, 2, 14, 5, dtype=torch.float64)
     with torch.no_grad():
         assert_close("logits", model(images, condition), model.incremental_logits(images, condition), 1e-12)
-    if "a map" not in change:  # a mean is not exact
-        monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS", 5)  # bands of a few rows, which read the map
+    if "a map" not in change:  # a mean is not exact on the codec's grid
+        monkeypatch.setattr("pixelrnn_ext.codec.coding._PIXELS", 5)  # the codec computes in bands of rows
         assert torch.equal(model.decompress(model.compress(images, condition), condition), images)
 
 
@@ -167,7 +164,7 @@ def halved_in_place(y: torch.Tensor) -> None:
     y.mul_(0.5)
 
 
-# Changes in place, and the operation that the message names. It may name a custom operator in any way.
+# name -> (in-place change, operation that the error names). A custom operator may have any name there.
 IN_PLACE = {
     "a relu_ that is read": (lambda _, y, told: torch.relu_(y) + y, "relu_"),
     "an add_ that is read": (lambda _, y, told: y.add_(y) + y, "add_"),
@@ -234,7 +231,7 @@ def test_no_recorded_value_stays_in_a_module(attribute):
 
 
 def test_a_cast_to_the_dtype_of_a_bfloat16_model():
-    """Steps compute in float32, and so do maps that are cast to the model's dtype."""
+    """Steps compute in float32, and so does a map that is cast to the model's dtype."""
     model, images = WithMap(lambda _, y, told: y + told.to(y.dtype)).bfloat16(), torch.zeros(1, 1, 2, 2).long()
     condition = torch.ones(1, 2, 1, 1).bfloat16()
     got = model.incremental_logits(images, condition)

@@ -1,6 +1,3 @@
-"""Sampling: the incremental path gives the logits of the full forward, all samplers draw the same images, from the
-right distribution."""
-
 import copy
 import re
 
@@ -18,8 +15,8 @@ from pixelrnn_ext.operators import columns, library
 
 BACKENDS = ["auto", "reference"]
 
-# Relative to the logits computed in float64. The layers in a row sum about 1000 products, which in float32 errs by
-# about sqrt(1000) units of rounding, 2^-24. 2e-6 is 34 units.
+# Bounds relative to float64 logits. All layers together sum about 1000 products, with an error of about sqrt(1000)
+# units of rounding (2^-24 in float32). 2e-6 is 34 units.
 RATIO = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 
@@ -54,7 +51,7 @@ def test_incremental_logits(name, colours, condition, height, width, backend):
         given = None if size is None else torch.randn(size, generator=generator(), dtype=dtype)
         full, got = full_logits(model, images, given), model.incremental_logits(images, given)
         assert got.dtype == dtype
-        # The last sum may cancel: each of its roundings is of a partial sum as large as its bias.
+        # The last sum may cancel, but its rounding errors are those of partial sums as large as its bias.
         rounding = 2 * torch.finfo(dtype).eps * max(head[-1].bias.abs().max() for head in heads(model))
         assert (got - full).abs().max() <= RATIO[dtype] * full.abs().max() + rounding
 
@@ -67,7 +64,7 @@ def heads(model):
     ("dtype", "size", "hidden"),
     [
         *((torch.float64, (2, *size), 5) for size in [(1, 1), (1, 5), (5, 1), (9, 8)]),
-        # More outputs than a block of packed weights, and no multiple of a vector.
+        # More outputs than a block of packed weights, and no multiple of the vector width.
         *((torch.float32, (7, 3, 4), hidden) for hidden in (16, 33, 70)),
     ],
     ids=str,
@@ -86,7 +83,7 @@ def test_instruction_sets(instruction_set, threads, dtype):
     got = model.incremental_logits(images)
     assert_close("logits", full_logits(model, images), got, RATIO[dtype])
     torch.set_num_threads(1)
-    if dtype == torch.float64:  # torch's own products of a row may depend on the threads in float32
+    if dtype == torch.float64:  # torch's float32 products may depend on the threads
         torch.testing.assert_close(model.incremental_logits(images), got, rtol=0, atol=1e-14)
 
 
@@ -122,7 +119,7 @@ def test_all_samplers_draw_the_same_images(name, colours, known):
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 @pytest.mark.parametrize("name", ["row", "diagonal", "pixelcnn", "multiscale-diagonal"])
 def test_frequencies_are_the_models_probabilities(name, temperature, known, limit):
-    """All 2x2 binary images that begin with the known pixels are counted. Chi-square is above `limit` once in 1000."""
+    """Counts all 2x2 binary images that begin with the known pixels. Chi-square exceeds `limit` once in 1000."""
     model, n, images = make_model(name), 20000, all_images()
     images = images[(images.flatten(1)[:, :known] == torch.tensor([1, 0])[:known]).all(1)]
     with torch.no_grad():
@@ -159,7 +156,6 @@ def test_randomness_is_one_uniform_tensor_of_the_generator():
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("levels", "logits"), [(2, 1), (3, 3), (256, 256)])
 def test_draw_step(runner, temperature, levels, logits):
-    """A row of draws is likelihood.draw: uniform numbers at both ends, equal logits, infinite ones."""
     rows = Rows(images=9, width=11, margin=1, dtype=torch.float64, device=torch.device("cpu"))
     buffers = {
         name: rows.buffer(2, dtype)
@@ -237,7 +233,7 @@ def test_an_interrupt_passes_through():
 
 @pytest.mark.parametrize("name", WIRED_MODELS)
 def test_a_pixel_may_run_twice(name, monkeypatch):
-    """A captured CUDA graph runs a pixel as warm-up and again in the first replay."""
+    """On a GPU a pixel runs to warm up, and again in the first replay of its CUDA graph."""
 
     def every_pixel_twice(row):
         for column in range(row.rows.width if row.steps else 0):
@@ -308,7 +304,7 @@ def test_values_out_of_range_where_nothing_is_known_do_not_matter():
 
 
 def run_columns(tensors, program, **streams):
-    """Runs a program in which names stand for the numbers of steps."""
+    """Runs a program of column steps, which are given by name or number."""
     code = [columns.step(word) if isinstance(word, str) else word for word in program]
     torch.ops.pixelrnn_ext.run_columns(tensors, code, 1, 1.0, **streams)
 
@@ -317,7 +313,7 @@ BLOCK = columns.block(1, torch.float32) if library.why_no_native() is None else 
 
 
 def linear(base=0, output=1, start=0, stop=3, relu=0, packed=2, block=BLOCK, taps=1, source=0, shift=-1, channels=3):
-    """Returns a linear step of one tap, which the operator takes as it is by default."""
+    """Returns a linear step of one tap. The default arguments are valid."""
     return ["linear", base, output, start, stop, relu, packed, block, taps, source, shift, channels]
 
 
@@ -370,8 +366,8 @@ def test_a_step_of_another_name_is_refused():
         columns.step("lin")
 
 
-FULL = 2**64 - 1 - 2**64  # a range as it is at the beginning, in 64 bits
-STREAM = [0, 2, 5, FULL, 8, 3]  # first last offset range at end
+FULL = 2**64 - 1 - 2**64  # the initial range, 2^64 - 1, as an int64
+STREAM = [0, 2, 5, FULL, 8, 3]  # first, last, offset, range, at, end (csrc/cpu/range_coder.h)
 
 
 @pytest.mark.parametrize(

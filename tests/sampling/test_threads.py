@@ -1,5 +1,3 @@
-"""Models in many threads, beside threads that train and beside modules that have nothing to do with either."""
-
 import faulthandler
 import time
 import traceback
@@ -77,7 +75,7 @@ def use_unrelated_modules():
 @pytest.mark.sweep
 @pytest.mark.parametrize("threads", [1], indirect=True)
 def test_models_in_threads_beside_unrelated_modules(threads):
-    """Each result is that of a single thread. A deadlock ends the process."""
+    """Each result equals that of a single thread. A deadlock ends the process."""
     faulthandler.dump_traceback_later(SECONDS + 150, exit=True)
     work = [uses(model) for model in shared_models()]
     work += 2 * [{"train": train}] + 2 * [{"unrelated": use_unrelated_modules}]

@@ -1,5 +1,3 @@
-"""Every layer on every backend against the pixel-by-pixel oracle, outputs and gradients, and against torch.nn.LSTM."""
-
 import pytest
 import torch
 
@@ -17,7 +15,7 @@ from helpers.scans import (
     use_backend,
 )
 
-# The optional arguments of a layer: (bias, initial_state, gate_bias, sizes).
+# Optional arguments of a layer: name -> (bias, initial_state, gate_bias, sizes)
 GIVEN = {
     "everything": (True, "learned", True, True),
     "bias": (True, "zero", False, False),
@@ -28,11 +26,11 @@ of_every_kind = pytest.mark.parametrize("given", GIVEN)
 
 
 def check(name, given, x, hidden, monkeypatch, **options):
-    """Every backend, so that the oracle, which is slow, runs once."""
+    """Compares every backend with the oracle, which is slow and so runs once."""
     bias, initial_state, has_gate_bias, ragged = GIVEN[given]
     layer = make_layer(name, x.shape[1], hidden, bias=bias, initial_state=initial_state, **options)
     for key, parameter in layer.named_parameters():
-        if key.startswith("peephole"):  # larger ones amplify the last bit of a state, as in helpers/scans.py
+        if key.startswith("peephole"):  # larger peepholes would amplify a state's rounding error
             parameter.data.mul_(0.5)
     gate_bias = torch.randn(len(x), gate_bias_channels(layer), *x.shape[2:]).double() if has_gate_bias else None
     sizes = ragged_sizes(len(x), *x.shape[2:]) if ragged else None
@@ -61,8 +59,7 @@ def test_layer(name, n, channels, hidden, height, width, colours, mask_type, giv
     check(name, given, x, hidden, monkeypatch, image_channels=colours, mask_type=mask_type)
 
 
-# H, W, hidden: one pixel, a row, a column; higher, wider; lines of several tiles of 8 cells. Of one hidden channel the
-# gradient of h0 would be one number, a sum that may cancel.
+# (H, W, hidden). With one hidden channel the gradient of h0 would be one number, a sum that may cancel.
 SIZES = [(1, 1, 3), (1, 6, 2), (5, 1, 8), (7, 5, 3), (9, 10, 24)]
 LAYOUTS = [(1, "concat"), (("br",), "sum"), (2, "mean"), (("bl", "tr", "tl"), None), (4, "concat"), (4, "sum")]
 
@@ -84,8 +81,10 @@ def test_lstm2d(variant, height, width, hidden, directions, merge, given, monkey
 )
 @pytest.mark.parametrize("name", ["row1", "pixelrnn", "stable", "graves", "max"])
 def test_is_nn_lstm(name, n, channels, hidden, height, width, learned, backend):
-    """A RowLSTM of kernel 1 is one down each column. A cell of LSTM2d without vertical weights is one along each row,
-    where a fifth gate that is shut takes nothing from the upper neighbour."""
+    """A RowLSTM of kernel 1 is an nn.LSTM down each column, and LSTM2d without vertical weights along each row.
+
+    A fifth gate is shut, so that it takes nothing from the upper neighbour.
+    """
     lstm = torch.nn.LSTM(channels, hidden, dtype=torch.float64)
     options = dict(mask_type=None) if name == "row1" else dict(directions=1)
     layer = make_layer(name, channels, hidden, backend=backend, **options)

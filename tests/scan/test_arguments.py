@@ -1,4 +1,4 @@
-"""Integers and dtypes as arguments: what torch.nn.Conv2d takes for an integer is one, and nothing else is."""
+"""Layers and models accept the integers that torch.nn.Conv2d accepts, and no others."""
 
 import json
 
@@ -28,7 +28,7 @@ def output_of(integer, cls, *layer, **more):
     return model(images_of(model))
 
 
-# name -> something computed with integers made by ``integer``; a layer and a model draw their parameters.
+# name -> function that computes a tensor with integers of a type. Layers and models draw their parameters.
 COMPUTED = {
     "RowLSTM": lambda i: px.RowLSTM(i(4), i(6), i(3), image_channels=i(2))(map_of(4)),
     "DiagonalLSTM": lambda i: px.DiagonalLSTM(i(4), i(6), image_channels=i(2))(map_of(4)),
@@ -69,7 +69,6 @@ def test_what_is_no_integer_is_refused(computed, wrong):
         computed(wrong)
 
 
-# image_channels of what no tensor has been given to yet.
 @pytest.mark.parametrize("wrong", [1.5, 2.0, "2", None, True, [2]], ids=repr)
 @pytest.mark.parametrize("layer", [px.RowLSTM, px.DiagonalLSTM, px.DiagonalBiLSTM])
 def test_image_channels_that_are_no_integer(layer, wrong):
@@ -97,7 +96,6 @@ def test_complex_models_are_refused():
 
 
 def test_a_configuration_is_of_its_own_and_json():
-    """Changing it does not change the model, whatever integers the model was given."""
     small = {"hidden_channels": numpy.int64(3), "layer": "diagonal"}
     model = model_of(numpy.int64, px.MultiScalePixelRNN, "row", factor=numpy.int64(2), small=small)
     config = px.models.to_config(model)

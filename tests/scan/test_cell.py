@@ -1,7 +1,4 @@
-"""csrc/cell.h with the CPU's sigmoid and tanh, against the paper's cell in many digits.
-
-The derivative is compared in test_cells.py.
-"""
+"""csrc/cell.h, with the CPU's sigmoid and tanh, against the paper's cell in 80 digits."""
 
 import math
 from decimal import Decimal, localcontext
@@ -15,8 +12,8 @@ from hypothesis import strategies as st
 class Type(NamedTuple):
     name: str
     width: int
-    digits: int  # of the significand, in bits
-    least_exponent: int  # of a normal number
+    digits: int  # bits of the significand
+    least_exponent: int  # smallest exponent of a normal number
 
     @property
     def eps(self):
@@ -35,7 +32,7 @@ class Type(NamedTuple):
         return st.floats(width=self.width, **bounds)
 
     def ulps(self, got, exact):
-        """The error in units of the last place of the exact result."""
+        """Returns the error in units of the last place of the exact result."""
         exponent = max(math.frexp(float(exact))[1] - 1, self.least_exponent)
         return float(abs(Decimal(got) - exact) / Decimal(2) ** (exponent - self.digits + 1))
 
@@ -48,10 +45,10 @@ of_either_form = pytest.mark.parametrize("form", ["cell_backward", "cell_backwar
 
 
 def exact(function, x):
-    """Returns sigmoid or tanh with many more digits than a double has."""
+    """Returns sigmoid or tanh with 80 digits."""
     with localcontext() as context:
         context.prec = 80
-        x = max(Decimal(-1000), min(Decimal(1000), Decimal(x)))  # beyond, nothing changes that a double could hold
+        x = max(Decimal(-1000), min(Decimal(1000), Decimal(x)))  # beyond +-1000 the result as a double is constant
         if function == "sigmoid":
             return 1 / (1 + (-x).exp())
         if abs(x) < Decimal("1e-20"):
@@ -63,13 +60,12 @@ def exact(function, x):
 @of_either_type
 @given(data=st.data())
 def test_sigmoid_and_tanh_are_right_to_3_ulp(core, number, data):
-    """tests/native/check_scan.cpp has the same bound for every instruction set, on a grid."""
     x = data.draw(st.one_of(number.values(most=number.largest), number.values(most=32)))
     functions = getattr(core, number.name)
     tanh, sigmoid = functions.tanh(x), functions.sigmoid(x)
     assert -1 <= tanh <= 1 and number.ulps(tanh, exact("tanh", x)) <= 3
     expected = exact("sigmoid", x)
-    if expected < 4 * Decimal(number.least):  # it ends near the smallest normal number, not at 0
+    if expected < 4 * Decimal(number.least):  # sigmoid ends near the smallest normal number, not at 0
         assert 0 <= sigmoid < 4 * number.least
     else:
         assert sigmoid <= 1 and number.ulps(sigmoid, expected) <= 3
@@ -89,7 +85,6 @@ def gates(number, most=None):
 
 
 def run(functions, z, c_prev):
-    """Activated gates, c and h."""
     a = functions.activate(z)
     c = functions.next_c(a, c_prev)
     return a, c, functions.hidden_state(a, c)
@@ -103,7 +98,7 @@ def test_the_cell_is_the_papers(core, number, data):
     one, two, four = (Decimal(n * number.eps) for n in (1, 2, 4))
     for got, function, x in zip((i, f, g, o), ("sigmoid", "sigmoid", "tanh", "sigmoid"), z):
         assert number.ulps(got, exact(function, x)) <= 3
-    with localcontext() as context:  # of the rounded gates: two products and a sum, each rounded
+    with localcontext() as context:  # c from the rounded gates: two products and a sum, each rounded
         context.prec = 80
         i, f, g, o, tiny = (Decimal(v) for v in (i, f, g, o, number.least))
         assert abs(Decimal(c) - (f * Decimal(c_prev) + i * g)) <= two * (abs(f * Decimal(c_prev)) + abs(i * g)) + tiny
@@ -124,7 +119,7 @@ def test_an_open_forget_gate_carries_the_state_on(core, number, data):
 @of_either_form
 @given(i=CLOSED_OR_OPEN, f=CLOSED_OR_OPEN, g=st.sampled_from([-1.0, 1.0]), o=CLOSED_OR_OPEN, c=LARGE)
 def test_nothing_flows_back_through_what_is_saturated(core, number, form, i, f, g, o, c):
-    """Neither through gates at their ends nor from h to a large c: only f of dc flows on, to c_prev."""
+    """No gradient passes a saturated gate, or goes from h to a large c. Only f * dc reaches c_prev."""
     dz, dc_prev = getattr(getattr(core, number.name), form)([i, f, g, o], c, 2.0, 3.0, 5.0)
     assert dz == [0, 0, 0, 0] and dc_prev == 5 * f
 

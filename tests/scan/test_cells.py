@@ -1,4 +1,4 @@
-"""csrc/cell.h and csrc/cell5.h with the CPU's sigmoid and tanh, against pixelrnn_ext.cells and its gradients."""
+"""csrc/cell.h and csrc/cell5.h, with the CPU's sigmoid and tanh, against pixelrnn_ext.cells."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import torch
 
 from pixelrnn_ext.cells import CELLS, CLIP, update
 
-# name -> (cell, formula of cell5.h, scale, whether it has peepholes); cell.h has the paper's cell
+# name -> (cell, formula of cell5.h, scale, whether it has peepholes). The paper's cell is in cell.h.
 VARIANTS = {
     "pixelrnn": ("pixelrnn", None, None, False),
     "stable": ("stable", "stable", 1, False),
@@ -22,13 +22,13 @@ VARIANTS = {
 PEEPHOLES = [0.5, -1.5, 0.75, -0.25]
 of_every_cell = pytest.mark.parametrize("variant", VARIANTS)
 of_either_type = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# Rows of z and of c_left, c_up: gates that are equal, the larger one on either side, shut or open; states that clip.
+# Pre-activations z, and (c_left, c_up): equal gates, either one larger, shut or open gates, states that clip.
 Z = list(itertools.product([-1.0, 30.0], [-40.0, 0.5, 2.0], [-0.5], [1.0, -30.0], [-40.0, 0.5, 3.0]))
 STATES = [(0.0, 0.0), (1.5, -2.0), (-0.25, 0.75), (300.0, -500.0), (-400.0, 0.5)]
 
 
 class Kernel:
-    """The functions of a header for one variant, which take five gates, and the formula in PyTorch."""
+    """One variant of the cell: its C++ functions, and its formula in PyTorch. Both take five gates."""
 
     def __init__(self, core, dtype, variant):
         self.cell, formula, scale, peepholes = VARIANTS[variant]
@@ -41,7 +41,6 @@ class Kernel:
         return update(self.cell, z[:, : len(CELLS[self.cell].gates)], c_up, c_left, top, peephole)
 
     def forward(self, z, c_left, c_up, is_first=False):
-        """Returns the activated gates, c and h."""
         if self.first:
             return self.functions.cell5(*self.first, is_first, z, c_left, c_up)
         gates = self.functions.activate(z[:4])
@@ -49,7 +48,7 @@ class Kernel:
         return gates, c, self.functions.hidden_state(gates, c)
 
     def backwards(self, gates, c, c_left, c_up, dh, dc_left, dc_up):
-        """Yields the gradients of z, c_left and c_up by each way to compute them."""
+        """Yields the gradients with respect to z, c_left and c_up, by each backward function."""
         if self.first:
             arguments = gates, c, c_left, c_up, dh, dc_left, dc_up
             yield self.functions.cell5_backward(*self.first, *arguments)
@@ -62,7 +61,7 @@ class Kernel:
 
 
 def rows(dtype):
-    """Returns (N, 10): z, c_left, c_up, dh, dc_left, dc_up, as numbers that the type has."""
+    """Returns (N, 10): z (5), c_left, c_up, dh, dc_left, dc_up, rounded to ``dtype``."""
     special = torch.tensor([[*z, *states] for z, states in itertools.product(Z, STATES)], dtype=torch.float64)
     special = torch.cat([special, torch.randn(len(special), 3, dtype=torch.float64)], 1)
     some = torch.randn(300, 10, dtype=torch.float64) * 2
@@ -84,7 +83,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
         got_states.append([*got_gates, got_c, got_h])
         ways = kernel.backwards(got_gates, got_c, left, up, dh_of, dc_right, dc_below)
         got_gradients.append([[*dz, d_left, d_up] for dz, d_left, d_up in ways])
-    # The scale is that of a row's numbers: each result may be a difference of larger ones.
+    # Errors scale with a row's numbers, since a result may be a difference of larger ones.
     scale = torch.finfo(getattr(torch, dtype)).eps * (1 + c_left.abs() + c_up.abs())
     errors = torch.tensor(got_states, dtype=torch.float64) - torch.cat([*gates, c, h], 1)
     assert (errors.abs() <= 32 * scale).all()
@@ -104,7 +103,7 @@ def test_the_cell_and_its_derivative_are_those_of_the_formula(core, dtype, varia
     ],
 )
 def test_the_larger_forget_gate_takes_left(core, dtype, f, up, is_first):
-    """The derivative does so too, although it is not told the row."""
+    """The derivative also takes the left neighbour, although it does not know the row."""
     kernel = Kernel(core, dtype, "max")
     gates, c, _ = kernel.forward([-60.0, f, 0.0, 0.0, up], 3.0, 7.0, is_first)
     assert gates[1] > 0 and gates[4] == 0 and c == pytest.approx(3 * gates[1])

@@ -1,5 +1,3 @@
-"""Derivatives of the scan, in float64: every order and mode, of each image, of ensembles, compiled and exported."""
-
 import copy
 
 import pytest
@@ -39,7 +37,7 @@ def both_orders(function, leaves, **options):
 @native
 @scan_cases(strength=1, sweep=60)
 def test_the_operator_in_both_modes_and_orders(family, layout, given, states, ragged):
-    """Every output has a derivative. c and the gates are left out where they hold anything outside of an image."""
+    """Checks all outputs, except c and the gates of ragged images, which are undefined outside of an image."""
     p = matrix_problem(family, layout, given, states, ragged, 2, (2, 2, 3))
     s = p.scan(requires_grad=True)
 
@@ -52,7 +50,7 @@ def test_the_operator_in_both_modes_and_orders(family, layout, given, states, ra
 
 
 def layer_problem(name, backend):
-    """The layer as a function of named tensors, and those: input, gate_bias and the parameters."""
+    """Returns a layer as a function of {name: tensor}, and its tensors: input, gate_bias and parameters."""
     layer = make_layer(name, 2, 2, directions=1, backend=backend, **{} if name in LSTM2D else {"image_channels": 2})
     parameters = {key: p.detach() for key, p in layer.named_parameters()}
     maps = [torch.randn(2, channels, 2, 3, dtype=torch.float64) for channels in (2, gate_bias_channels(layer))]
@@ -101,7 +99,7 @@ def test_third_derivative():
 
 
 class Calls(TorchDispatchMode):
-    """Counts the kernels of this extension that run."""
+    """Records which of this extension's operators run."""
 
     def __init__(self):
         super().__init__()
@@ -113,12 +111,11 @@ class Calls(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-# The axis of the images.
+# operand -> axis of the images
 AXES = {"input": 0, "x": 1, "sizes": 0}
 
 
 def part(tensors, k):
-    """Returns part k of each of {name: tensor}."""
     return {name: t[k] for name, t in tensors.items()}
 
 
@@ -133,7 +130,6 @@ class PerImage:
         self.parameters = {key: t for key, t in self.scan.operands.items() if key not in AXES}
 
     def loss(self, ops, parameters, maps, cotangent):
-        """The loss of one image, without its axis."""
         maps = {key: t.unsqueeze(AXES[key]) for key, t in maps.items()}
         s = self.scan.with_operands(parameters | maps)
         y, h, *_ = ops.scan(*s)

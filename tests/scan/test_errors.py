@@ -1,5 +1,3 @@
-"""Arguments that the functions and layers refuse, and their messages."""
-
 import re
 
 import pytest
@@ -23,7 +21,7 @@ FUNCTIONS = {
     "lstm2d": dict(weights=[ONE]),
     "masked_conv2d": dict(weight=KERNEL),
 }
-# Inputs that fit no function, and names of backends.
+# Arguments that every function refuses: name -> (arguments, exception, message)
 FOR_ALL = {
     "rank": (dict(input=X[0]), ValueError, r"input of shape \(N, C, H, W\), got \(3, 4, 5\)"),
     "empty": (dict(input=X[:, :, :0]), ValueError, r"H >= 1 and W >= 1, got \(2, 3, 0, 5\)"),
@@ -64,7 +62,7 @@ def one(**change):
     return dict(weights=[ONE._replace(**change)])
 
 
-# {function: [(what is changed, message)]}
+# {function: [(changed arguments, message)]}
 WRONG_VALUES = {
     "row_lstm": [
         (dict(weight_hh=torch.randn(16, 4, 2)), "odd number of taps in weight_hh, got 2"),

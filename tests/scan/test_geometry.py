@@ -1,5 +1,3 @@
-"""csrc/geometry.h: lines sweep every pixel once, and a displaced address is the neighbour's, in or out of the image."""
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +7,9 @@ SHIFTS = st.integers(-13, 13)
 
 
 class Scan:
-    """A geometry, and where its cells lie by definition: (row, column), both in the order of the scan.
+    """A geometry, and an independent definition of the (row, column) of its cells, in the order of the scan.
 
-    The map that holds the image is wider by `beyond` pixels.
+    The map is `beyond` pixels wider than the image.
     """
 
     def __init__(self, core, diagonal, height, width, mirrored, bottom=False, beyond=0):
@@ -32,7 +30,7 @@ class Scan:
         return row * self.stride + (self.width - 1 - column if self.mirrored else column)
 
     def addresses(self):
-        """Every (line, cell), and some beyond."""
+        """Returns every (line, cell), and some outside of the image."""
         return [(t, r) for t in range(-2, self.geometry.lines + 2) for r in range(-2, self.geometry.cells + 2)]
 
 
@@ -77,7 +75,7 @@ def test_states_come_from_earlier_lines_and_earlier_pixels(core, half, **scan):
     expected = [(1, 0), (0, 1)] if s.diagonal else [(1, left) for left in range(half, -half - 1, -1)]
     assert places == expected
     for up, left in places:
-        assert s.geometry.lag(core.Displacement(up, left)) == 1  # of the line before: kernels keep no other
+        assert s.geometry.lag(core.Displacement(up, left)) == 1  # kernels keep the states of the previous line alone
         assert up > 0 or (up == 0 and left > 0)
     carry = core.carry_tap(s.diagonal)
     assert (carry.up, carry.left) == places[-1 if s.diagonal else half]
@@ -92,7 +90,7 @@ def test_inputs_come_from_the_cells_row_from_left_to_right(core, half):
 @pytest.mark.parametrize("diagonal", [False, True], ids=["row", "diagonal"])
 @given(height=SIZES, width=SIZES, **CORNERS)
 def test_all_directions_have_the_same_windows(core, diagonal, height, width, **corner):
-    """One launch for all directions takes this for granted."""
+    """A kernel launch computes all directions, and relies on equal windows."""
     one, other = (Scan(core, diagonal, height, width, **at).geometry for at in ({"mirrored": False}, corner))
     assert (one.lines, one.cells) == (other.lines, other.cells)
     assert all(one.active(t, r) == other.active(t, r) for t in range(one.lines) for r in range(one.cells))

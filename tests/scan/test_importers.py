@@ -1,5 +1,4 @@
-"""Weights of other programs: LSTM2d computes with them what a loop computes that is written like that program, with its
-order of gates, of corners and of operands."""
+"""LSTM2d with imported weights equals a loop written like the program that the weights come from."""
 
 import itertools
 import re
@@ -14,7 +13,7 @@ from pixelrnn_ext import importers
 from pixelrnn_ext.directions import CORNERS
 
 CHANNELS, HIDDEN, HEIGHT, WIDTH = 3, 4, 4, 6
-OUTSIDE = torch.zeros(2, HIDDEN, dtype=torch.float64)  # state and output of a neighbour that is not in the image
+OUTSIDE = torch.zeros(2, HIDDEN, dtype=torch.float64)  # state and output of a neighbour outside of the image
 
 
 def image(n=1):
@@ -28,7 +27,7 @@ def matrix(*size):
 def loop(step, x):
     """Returns the outputs (hidden, H, W) of a program that goes over an image (channels, H, W) row by row.
 
-    ``step`` takes a pixel, and the state and the output of the pixels to its left and above. It returns both.
+    ``step`` takes a pixel and the (state, output) of its left and upper neighbours. It returns the pixel's own.
     """
     _, height, width = x.shape
     found = {}
@@ -38,7 +37,7 @@ def loop(step, x):
 
 
 def mirror(m, corner):
-    """Turns a map (..., H, W) of a corner to the top left, and back."""
+    """Flips a map (..., H, W) so that ``corner`` comes to the top left, or back."""
     return m.flip([axis for axis, letter in ((-2, "b"), (-1, "r")) if letter in corner])
 
 
@@ -49,7 +48,7 @@ def assert_imported(state, cell, directions, x, want, *sizes, atol=1e-12, **opti
 
 
 def returnn_step(V_h, V_v, W, b, pixel, left, above):
-    """The order is i, f, lambda, o, g."""
+    """Computes RETURNN's cell, with gates in the order i, f, lambda, o, g."""
     (s_left, y_left), (s_above, y_above) = left, above
     z = pixel @ W + y_left @ V_h + y_above @ V_v + (0 if b is None else b)
     i, f, lam, o = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -68,7 +67,7 @@ def test_returnn(bias, corner):
 
 
 def rnn2d_step(stable, parameters, pixel, left, above):
-    """The order is i, f_y, f_x, o, g, or i, f, lambda, o, g in the stable cell."""
+    """Computes rnn2d's cell, with gates i, f_y, f_x, o, g, or i, f, lambda, o, g in the stable cell."""
     (c_x, y_x), (c_y, y_y) = left, above
     bias, W, U, V = parameters.view(-1, 5 * HIDDEN).split([1, CHANNELS, HIDDEN, HIDDEN])
     q = bias[0] + pixel @ W + y_x @ U + y_y @ V
@@ -80,7 +79,6 @@ def rnn2d_step(stable, parameters, pixel, left, above):
 
 @pytest.mark.parametrize("stable", [False, True], ids=["halved", "stable"])
 def test_rnn2d_and_its_sizes(stable):
-    """Outside of an image's size the output is zero."""
     parameters = matrix(4 * (1 + CHANNELS + 2 * HIDDEN) * 5 * HIDDEN)
     sizes = torch.tensor([(HEIGHT, WIDTH), (2, 5), (3, 1)])
     corners = "tl", "bl", "tr", "br"
@@ -96,7 +94,7 @@ def test_rnn2d_and_its_sizes(stable):
 
 
 def pfisterer_step(linears, pixel, left, above):
-    """The order is i, f, o, lambda, g. lambda weighs the left."""
+    """Computes Pfisterer's cell, with gates i, f, o, lambda, g. lambda weighs the left neighbour."""
     (c_left, s_left), (c_above, s_above) = left, above
     z = linears["W"](pixel) + linears["U"](s_left) + linears["V"](s_above)
     i, f, o, lam = z[: 4 * HIDDEN].sigmoid().chunk(4)
@@ -113,7 +111,7 @@ def test_pfisterer_whose_lambda_is_of_the_left():
 
 
 def from_table(function):
-    """Returns Tesseract's function: 4096 values at distances of 1/256, with lines between them, and 1 beyond."""
+    """Returns Tesseract's function: 4096 values 1/256 apart, interpolated linearly, and 1 beyond them."""
     table = function(torch.arange(4096, dtype=torch.float64) / 256)
 
     def read(x):
@@ -121,7 +119,7 @@ def from_table(function):
         index = place.long()
         value = table[index] + (table[index + 1] - table[index]) * (place - index)
         value = torch.where(x.abs() * 256 >= 4095, 1.0, value)
-        return torch.where(x < 0, 2 * table[0] - value, value)  # odd about 0, or about 1/2
+        return torch.where(x < 0, 2 * table[0] - value, value)  # tanh is odd about 0, sigmoid about 1/2
 
     return read
 
@@ -139,7 +137,7 @@ def tesseract_step(matrices, pixel, left, above):
 
 
 def test_tesseract_and_its_tables():
-    """Four layers in parallel: of the image, the mirrored one, the one turned by half, the one upside down."""
+    """Four layers read the image as it is, mirrored, rotated by 180 degrees, and upside down."""
     corners = ("tl", "tr", "br", "bl")
     x, state, want = image(), {}, []
     for corner in corners:

@@ -1,7 +1,6 @@
-"""Layers of commit 58751dc, whose parameters and outputs are in known/layers.safetensors, load and compute the same.
+"""Layers that commit 58751dc saved in known/layers.safetensors load, and compute the same outputs.
 
-The outputs are those of that commit without compiled kernels, for parameters drawn from (-1, 1). The file never changes
-again. Whole models, and their checkpoints, are in codec/test_known_files.py.
+That commit computed the outputs without compiled kernels, for parameters from (-1, 1). The file never changes.
 """
 
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""Layers as modules: parameters, copies, dtypes, autocast, memory."""
-
 import copy
 import pickle
 
@@ -12,12 +10,12 @@ from helpers.scans import BACKENDS, LAYERS, LSTM2D, MASKED, gate_bias_channels, 
 from pixelrnn_ext.cells import CELLS
 from pixelrnn_ext.directions import SUFFIXES
 
-# One of each function, for what does not depend on the sizes of kernels or on the cell.
+# One layer of each function, for tests that depend neither on the cell nor on a kernel size.
 FEW = ["row3", "bilstm", "stable", *MASKED]
 
 
 def sizes_of(rows, *suffixes, bias=True, learned=False):
-    """Sizes of the parameters of directions that end in ``suffixes``, of 3 channels and 5 hidden ones."""
+    """Returns {name: shape} of the parameters, for 3 input and 5 hidden channels. ``suffixes`` name directions."""
     sizes = dict(weight_ih=(rows, 3, 1, 1), weight_hh=(rows, 5, 2))
     sizes |= dict(bias=(rows,)) if bias else {}
     sizes |= dict(h0=(5,), c0=(5,)) if learned else {}
@@ -66,7 +64,7 @@ def test_repr_says_what_is_unusual():
     )
 
 
-# cell -> what the bias of each gate is at first, None where it is drawn
+# cell -> initial bias of each gate, None if it is random
 INITIAL_BIASES = {
     "pixelrnn": [None, None, None, None],
     "stable": [None, 1, None, None, None],
@@ -125,7 +123,6 @@ halves = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=[
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", FEW)
 def test_halves_are_computed_in_float32(name, backend, dtype):
-    """The result is the float32 one of the rounded inputs, rounded once."""
     layer = make_layer(name, 4, 8, backend=backend).to(dtype)
     x = torch.randn(2, 4, 6, 5).to(dtype)
     exact = copy.deepcopy(layer).float()
@@ -175,12 +172,12 @@ READS_ITS_OUTPUT = {
 @pytest.mark.skipif(px.build_config()["why_no_native"] is not None, reason="needs the kernels")
 @pytest.mark.parametrize("name", READS_ITS_OUTPUT)
 def test_behind_which_layers_an_activation_works_in_place(name):
-    """Holds docs/use_a_layer.md to what it says, and to what the other activation costs."""
+    """docs/use_a_layer.md names the layers behind which ReLU must not be in place, and so keeps a second map."""
     (layer, reads), x = READS_ITS_OUTPUT[name], torch.randn(2, 3, 5, 6)
     ordinary, in_place = torch.nn.ReLU(), torch.nn.ReLU(inplace=True)
 
     def kept(activation):
-        """Bytes that are kept for the backward pass."""
+        """Returns the bytes that are kept for the backward pass, and the bytes of the output."""
         saved = []
         with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda nothing: nothing):
             y = activation(layer(x))

@@ -1,4 +1,4 @@
-"""LSTM2d: what its definition implies. Its values are those of test_against_oracle.py."""
+"""Properties that follow from LSTM2d's definition. test_against_oracle.py checks its values."""
 
 import pytest
 import torch
@@ -11,8 +11,7 @@ from pixelrnn_ext.directions import CORNERS, SUFFIXES
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_grows_beside_a_narrow_image(backend):
-    """Outside the image the state of graves would double with every line, up to infinity. Infinity times a gradient of
-    zero is NaN."""
+    """Cells outside of the image could double their state on every line, up to infinity. infinity * 0 is NaN."""
     layer = make_layer("graves", 1, 1, directions=1, initial_state="zero", dtype=torch.float32, backend=backend)
     torch.nn.init.constant_(layer.weight_hh, 20)
     for value in results(layer, torch.randn(1, 1, 150, 1)).values():
@@ -32,7 +31,7 @@ def test_a_corner_is_the_flipped_image_to_the_bit(variant, corner):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("variant", ["stable", "leaky", "graves", "halved", "graves-peepholes", "halved-peepholes"])
 def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
-    """Their taps change places. So do their forget gates with peepholes; a gate that weighs both is negated."""
+    """The taps change places, and so do forget gates and their peepholes. A gate that weighs both is negated."""
     layer, other = (make_layer(variant, directions=1, backend=backend) for _ in range(2))
     state = layer.state_dict()
     state["weight_hh"] = state["weight_hh"].flip(-1)
@@ -49,7 +48,7 @@ def test_a_transposed_image_exchanges_the_neighbours(variant, backend):
 @pytest.mark.sweep
 @pytest.mark.parametrize("variant", LSTM2D)
 def test_the_state_stays_small_at_first(variant, monkeypatch):
-    """The map is large enough for 1e26 in the state of graves, if its forget gates started open."""
+    """The state of graves would reach 1e26 on this map, if its forget gates started open."""
     largest = []
 
     def watched(*arguments):

@@ -1,5 +1,3 @@
-"""The operators ``scan`` and ``scan_gradients``: equal to their decomposition, and what torch expects of operators."""
-
 import re
 
 import pytest
@@ -19,7 +17,6 @@ pytestmark = pytest.mark.skipif(why_no_native() is not None, reason=f"no CPU ker
 @pytest.mark.parametrize("hidden", [1, 8, 19])
 @scan_cases()
 def test_equals_its_decomposition(family, layout, given, states, ragged, hidden, instruction_set):
-    """The gradients come from autograd, and from a call that wants all of them. Maps are NaN outside of the images."""
     p = matrix_problem(family, layout, given, states, ragged, hidden)
     want, got = p.run(DECOMPOSITION), p.run(REFERENCE)
     assert want.keys() == got.keys()
@@ -68,8 +65,7 @@ def test_fake_kernels_have_the_real_shapes_strides_and_dtypes(family, wanted, li
 @pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["untraced", "traced"])
 @pytest.mark.parametrize("family", FEW)
 def test_opcheck(family, traced):
-    """Traced on a small map, since the decomposition is traced line by line. All images are full: c and the gates hold
-    anything outside of an image, and not the same twice."""
+    """Uses full images, since c and the gates are undefined outside of an image, and small ones, to trace faster."""
     two = FEW[family].get("corners", FAMILIES[family].corners)[:2]
     p = few(family, (2, 2, 2), corners=two, sizes=[(2, 2)] * 2 if FEW[family].get("ragged") else None)
     check = opcheck if traced else opcheck_untraced
@@ -115,12 +111,12 @@ def test_bits_do_not_depend_on_how_weights_lie(family):
 @pytest.mark.parametrize("images", [1, 5])
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
 def test_bits_do_not_depend_on_the_threads(family, images, threads):
-    """They do not depend on the other images either. Gradients of weights do: threads share the sums over images."""
+    """Only the bits of weight gradients depend on the threads, or on the other images of the batch."""
     options = dict(corners=(0, 1, 2, 3), merge="sum") if family == "stable" else {}
     g = Problem("fp32", family, 5, (1, 3, 4), x=True, **options).gradients(REFERENCE)
 
     def results(count):
-        """[(tensor, its axis of images)] of ``count`` copies of the image."""
+        """Returns [(tensor, its axis of images)] for ``count`` copies of the image."""
 
         def copies(t, axis):
             return torch.cat([t] * count, axis)
@@ -165,7 +161,7 @@ OF_DIRECTIONS = "expected 1 to 4 directions and a corner of each, got "
 MERGES = "expected merge 'none', 'sum', or 'shift' of 2 directions, got "
 SIZES = "expected sizes of shape [3, 2], got "
 OTHERS = "input", "weight_ih", "bias", "x", "h0", "c0"
-# (new arguments of a scan of two directions of `stable`, or functions of the old ones; the message)
+# (changed arguments, each a value or a function of the old value; message)
 BAD = [
     (dict(weight_hh=lambda t: t[0]), "expected weight_hh of shape [D, taps, h, G, h], got [2, 3, 5, 3]"),
     (dict(x=None, input=None), "expected x or input"),
@@ -212,7 +208,6 @@ BAD = [
 
 @pytest.mark.parametrize(("change", "message"), BAD)
 def test_bad_arguments(change, message):
-    """Both operators make the same check."""
     g = Problem("fp64", "stable", 3, (3, 4, 5), corners=(0, 3), x=True).gradients(REFERENCE)
     s = g.scan._replace(**{name: new(getattr(g.scan, name)) if callable(new) else new for name, new in change.items()})
     backward = Gradients(*(t.to(s.weight_hh.dtype) for t in g[:4]), g.wanted, g.shares, s)
@@ -245,7 +240,7 @@ def test_autocast_keeps_the_state_in_float32(dtype):
 
 
 def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
-    """It may lie in memory that the library keeps (csrc/cpu/pages.h)."""
+    """A layer's output may be in memory of the page cache (csrc/cpu/pages.h)."""
     layer = px.DiagonalBiLSTM(3, 48).eval()
     x = torch.randn(8, 3, 28, 28)
     with torch.no_grad():
@@ -259,7 +254,7 @@ def test_a_layer_s_output_can_be_shared_pickled_and_changed_in_place():
 
 
 def test_gradients_lie_as_the_parameters_do():
-    """Autograd then takes the gradients as they are. A layer's weights are copied once, to stand together."""
+    """Gradients in the parameters' layout need no copy by autograd."""
     layer = px.DiagonalBiLSTM(6, 16, bias=False)
     x, dy = (torch.randn(2, n, 5, 7).contiguous(memory_format=torch.channels_last) for n in (6, 16))
     with torch.profiler.profile() as profiler:

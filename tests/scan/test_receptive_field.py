@@ -1,8 +1,4 @@
-"""Causality and coverage: an output depends on exactly the pixels and colours that the masks and taps reach.
-
-What should be reached is searched cell by cell from the definitions (reach.py); what is reached is where the gradient
-is not zero, in float64, for every output position and colour.
-"""
+"""An output depends on exactly the pixels and colours that the masks and taps reach."""
 
 import pytest
 import torch
@@ -15,7 +11,7 @@ COLOURS = [pytest.param(1, 2, 2, id="gray"), pytest.param(3, 5, 4, id="rgb-uneve
 
 
 def check(layer, name, height, width, ragged, in_channels=2, colours=1):
-    """That each pixel reads what ``reach.layer`` says. A ragged map is larger than its image."""
+    """Asserts that each output depends on the inputs that ``reach.layer`` names. A ragged map exceeds its image."""
     x = torch.randn(1, in_channels, height + ragged, width + 2 * ragged, dtype=torch.float64)
     sizes = torch.tensor([(height, width)]) if ragged else None
     expected = {p: set() for p in reach.image(*x.shape[2:], colours)}
@@ -49,7 +45,7 @@ def test_a_pixel_of_lstm2d_sees_the_quadrant_of_its_corner(variant, corner, ragg
 @pytest.mark.parametrize(("colours", "in_channels", "hidden"), COLOURS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
-    """It enters a cell's gates whatever the colour, and goes where the states go."""
+    """A gate bias reaches the gates of every colour, and goes where the states go."""
     height, width = 4, 3
     layer = make_layer(name, in_channels, hidden, image_channels=colours, backend=backend)
     x = torch.randn(1, in_channels, height, width, dtype=torch.float64)
@@ -60,7 +56,6 @@ def test_gate_bias_is_not_masked(name, colours, in_channels, hidden, backend):
 
 
 def test_the_bilstm_sees_everything_before_and_nothing_after():
-    """The statement of section 3.3, said once without the search above."""
     for (r, c, a), inputs in reach.layer(reach.image(4, 5, 3), "bilstm").items():
         position = (r * 5 + c) * 3 + a
         assert {(rr * 5 + cc) * 3 + b for rr, cc, b in inputs} == set(range(position + 1))

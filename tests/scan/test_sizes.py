@@ -1,5 +1,3 @@
-"""Images of unlike sizes in one batch: each is as if it were alone, and what lies outside reaches nothing."""
-
 import pytest
 import torch
 
@@ -33,10 +31,7 @@ CASES += [("stable", {"merge": merge}) for merge in ("concat", "sum", "mean")]
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 @pytest.mark.parametrize(("name", "merge"), CASES)
 def test_an_image_is_as_if_it_were_alone(name, merge, initial_state, poison, backend):
-    """The bits are the same, whatever is outside. The parameters' gradients are sums over the images.
-
-    The decomposition has products of other shapes for an image alone, so their last bits differ.
-    """
+    """Only the decomposition's last bits differ, since it multiplies other shapes for an image alone."""
     layer = make_layer(name, initial_state=initial_state, backend=backend, **merge)
     x, gate_bias = maps(), maps(7, gate_bias_channels(layer))
     dy = torch.randn_like(layer(x))
@@ -67,7 +62,6 @@ def test_sizes_are_of_any_integers(dtype, backend):
 
 @pytest.mark.parametrize("name", ["row3", "bilstm", "stable"])
 def test_batches_of_nothing(name, backend):
-    """A batch without images, and one of empty images alone."""
     layer = make_layer(name, backend=backend)
     assert layer(maps(0), sizes=SIZES[:0]).shape == (0, 12 if name == "stable" else 3, HEIGHT, WIDTH)
     for value in results(layer, maps(2), torch.tensor([(0, 7), (5, 0)])).values():
@@ -80,13 +74,13 @@ def test_strided_and_expanded_inputs(backend):
     sizes = torch.stack([SIZES.t(), SIZES.t()], 2)[:, :3, 0].t()
     assert not one.is_contiguous() and not sizes.is_contiguous()
     got, expected = layer(one, sizes), layer(one.contiguous(), sizes.contiguous())
-    # The decomposition's products take strided operands by other code of the library, whose last bits may differ.
+    # torch multiplies strided operands by other code, so the decomposition's last bits may differ.
     assert torch.equal(got, expected) or backend == "auto"
     assert_close("output", expected, got, 1e-13)
 
 
 def test_sizes_that_nobody_has_checked_are_clamped():
-    """The host does not read sizes on a GPU, so nobody checks them."""
+    """The host does not read sizes on a GPU, and so cannot check them."""
     layer = make_layer("stable", backend="reference")
     directions = [d.to(torch.float64) for d in layer._weights()]
     options = dict(cell="stable", corners=layer.directions)

@@ -1,6 +1,3 @@
-"""torch.func's transforms, both modes of autograd, batches of gradients and activation checkpoints: the native kernels
-against the reference, in float64."""
-
 import itertools
 
 import pytest
@@ -20,17 +17,17 @@ from helpers.selection import swept
 SCANS = ["row3", "bilstm", "graves-peepholes"]
 LAYERS = [*SCANS, "masked"]
 
-
-# torch.func.linearize.
+# torch.func.linearize gives this warning.
 ignores_attributes_of_traces = pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 
 
 def layer_of(name):
-    return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))  # all parameters interact
+    # The sum of the directions makes all parameters interact.
+    return make_layer(name, directions=2, **({"merge": "sum"} if name in LSTM2D else {}))
 
 
 class Problem:
-    """A module, its input, its parameters as tensors of their own, and tangents of both."""
+    """A module, its input, its detached parameters, and tangents of both."""
 
     def __init__(self, module, x):
         self.module, self.x = module, x
@@ -52,7 +49,7 @@ def layer_problem(name, height=3, width=4):
 
 
 def compare_backends(p, transform):
-    """Asserts that the transform gives the same on both backends. Returns the tensors that it gives."""
+    """Asserts that the transform gives the same tensors on both backends, and returns them."""
     results = []
     for backend in ("native", "reference"):
         for module in p.module.modules():
@@ -64,7 +61,7 @@ def compare_backends(p, transform):
 
 
 def check(p, transform):
-    """Compares the backends, by derivatives that are not zero: a zero shows nothing."""
+    """Compares the backends, and asserts that no derivative is zero, since zeros show nothing."""
     assert all(expected.abs().max() > 0 for expected in compare_backends(p, transform))
 
 
@@ -147,7 +144,7 @@ TRANSFORMS = {
 
 
 ALL = list(itertools.product(LAYERS, TRANSFORMS))
-# Each transform of the masked convolution and of one scan; the other scans are swept.
+# Each transform of the masked convolution and of one scan. The other scans are swept.
 CHOSEN = [(name, t) for n, t in enumerate(TRANSFORMS) for name in ("masked", SCANS[n % len(SCANS)])]
 
 
@@ -172,7 +169,6 @@ def test_halves_have_forward_derivatives(name):
 @pytest.mark.parametrize("images", [0, 1])
 @pytest.mark.parametrize("name", LAYERS)
 def test_few_images(name, images):
-    """A batch without images, too, gives the shapes of the reference."""
     p = layer_problem(name)
     p.x, p.dx = p.x[:images], p.dx[:images]
     for transform in ("jvp of both", "gradients of an ensemble"):
@@ -180,7 +176,7 @@ def test_few_images(name, images):
 
 
 class LogProb(torch.nn.Module):
-    """A model's log_prob as a module's forward, which functional_call can call."""
+    """A module whose forward is a model's log_prob, for functional_call."""
 
     def __init__(self, model):
         super().__init__()

@@ -1,5 +1,3 @@
-"""The native kernels against the reference: every layer, every gradient, awkward sizes, strides, dtypes and subsets."""
-
 import copy
 import importlib.util
 import os
@@ -14,14 +12,13 @@ from helpers.checks import RATIO, assert_all_close, assert_close, subsets
 from helpers.scans import LAYERS, gate_bias_channels, make_layer, results
 from pixelrnn_ext.operators import library
 
-# N, in channels, hidden, H, W, image channels: H > W, H < W, one row, one column, one image and none, hidden not a
-# multiple of 8, uneven colour groups, more cells than a tile on a line and more than a run of the weight gradient.
+# (N, in channels, hidden, H, W, image channels). 140 cells are more than a tile, and than a run of the weight gradient.
 SIZES = [
     (2, 3, 5, 4, 6, 1),
     (1, 6, 7, 9, 4, 3),
     (3, 8, 16, 1, 5, 1),
     (2, 4, 8, 7, 1, 2),
-    (9, 1, 1, 1, 1, 1),  # a gradient that is one number, a sum over the images, which of these nine does not cancel
+    (9, 1, 1, 1, 1, 1),  # a gradient is one number, a sum that does not cancel over nine images
     (5, 5, 33, 12, 13, 3),
     (2, 4, 64, 3, 140, 1),
     (0, 3, 5, 4, 6, 1),
@@ -88,7 +85,7 @@ OPTIONAL = ("bias", "h0", "c0", "gate_bias")
 @pytest.mark.parametrize("given", [(), *subsets(OPTIONAL)], ids=lambda given: "+".join(given) or "none")
 @pytest.mark.parametrize("name", ["row3", "diagonal", "bilstm"])
 def test_any_subset_of_the_optional_tensors(name, given):
-    """A second direction has the tensors that the first one lacks."""
+    """The second direction has the optional tensors that the first one lacks."""
     layer = make_layer(name, 3, 4)
     for key in OPTIONAL[:3]:
         absent = f"{key}_reverse" if key in given else key
@@ -118,8 +115,7 @@ def test_bit_identical_from_run_to_run_and_with_retain_graph(name, n, threads):
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_without_openmp_no_thread_waits(monkeypatch, threads):
-    """The kernels are told that torch's threads come from a pool, and a scan of one image still computes. Here the
-    shares run at once all the same: tests/native/check_scan.cpp has shares that run in turn."""
+    """A scan of one image works with a pool of threads. tests/native/check_scan.cpp runs shares one by one."""
     before = library._threads_run_at_once()
     monkeypatch.setattr(torch.__config__, "parallel_info", lambda: "ATen parallel backend: native thread pool\n")
     spec = importlib.util.find_spec("pixelrnn_ext.operators.library")
@@ -135,7 +131,6 @@ def test_without_openmp_no_thread_waits(monkeypatch, threads):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=["nan", "inf", "-inf"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_non_finite_input_reaches_the_same_cells(name, value):
-    """Unmasked: NaN exactly where the reference has it, no crash, and finite cells with the same values."""
     layer = make_layer(name, 3, 9, mask_type=None)
     x = torch.randn(2, 3, 6, 7, dtype=torch.float64)
     x[0, 1, 2, 3] = value
@@ -164,8 +159,7 @@ ops.scan_gradients(dh, hs, c, gates, [i == 4 for i in range(8)], False, *scan)  
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc, which says what is in use")
 def test_a_backward_holds_the_dx_of_no_more_images_than_there_are(tmp_path):
-    """The lines of one image are so short that many images would be taken at once, and memory is left for less than
-    three maps of dx."""
+    """Lines of one cell let the kernel take many images at once. Memory is limited to three maps of dx."""
     options = dict(cwd=tmp_path, env=child.environment(), capture_output=True, text=True)
     run = subprocess.run([sys.executable, "-c", BACKWARD_OF_A_COLUMN], **options)
     assert run.returncode == 0, run.stderr

@@ -1,5 +1,3 @@
-"""csrc/cpu/pages.h: blocks in use are apart, and what is kept of those that are not is bounded."""
-
 import ctypes
 import sys
 
@@ -16,7 +14,7 @@ def pages(core):
     return core.Pages(most_idle=MOST_IDLE)
 
 
-# A step takes a block of so many bytes, or gives back the block at that place among the blocks in use.
+# A positive step takes a block of that many bytes. A negative one gives back the block in use at that index.
 STEPS = st.lists(st.one_of(st.integers(1, 6000 * KIB), st.integers(-9, -1)), max_size=40)
 
 
@@ -28,7 +26,7 @@ def test_blocks_in_use_are_apart_and_idle_ones_bounded(core, steps):
             address, size = pages.take(step)
             assert step <= size <= step * 9 / 8 + 80 * KIB
             assert all(address + size <= a or a + s <= address for a, s in used)
-            # Writable up to its end.
+            # The block is writable up to its last byte.
             ctypes.c_char.from_address(address).value = ctypes.c_char.from_address(address + step - 1).value = b"x"
             used.append((address, size))
         elif used:
@@ -48,20 +46,19 @@ def test_a_block_is_kept_for_the_next_of_its_size(pages):
     pages.give(first)
     assert pages.take(1000 * KIB) == first
     pages.give(first)
-    assert pages.take(950 * KIB)[0] == first[0]  # at most an eighth is left over
+    assert pages.take(950 * KIB)[0] == first[0]  # a kept block serves a request that is slightly smaller
     pages.give(first)
     assert pages.take(500 * KIB)[0] != first[0]
 
 
 def given_back(pages, blocks):
-    """Gives the blocks back. Returns their addresses."""
     for block in blocks:
         pages.give(block)
     return {address for address, _ in blocks}
 
 
 def test_a_step_s_maps_are_all_kept(pages):
-    """The maps have several sizes and are in use at different times. The second step asks the system for nothing."""
+    """A training step's maps have several sizes and lifetimes. The second step takes no new memory."""
 
     def step():
         first, *others = [pages.take(size * KIB) for size in (100, 101, 400)]
@@ -72,7 +69,7 @@ def test_a_step_s_maps_are_all_kept(pages):
 
 
 def lazily_free():
-    """Bytes of this process whose pages the system may take."""
+    """Returns the bytes of this process that the system may reclaim."""
     with open("/proc/self/smaps_rollup") as lines:
         return next(int(line.split()[1]) * KIB for line in lines if line.startswith("LazyFree:"))
 
@@ -86,7 +83,7 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
     pages.give(large)
     assert (pages.used_bytes, pages.idle_bytes, pages.lent_bytes) == (0, small[1], large[1])
     assert lazily_free() - before > MOST_IDLE
-    assert pages.take(1000 * KIB) == small  # which the large one has not driven out
+    assert pages.take(1000 * KIB) == small  # the large block has not evicted it
     assert pages.take(2 * MOST_IDLE) == large
     ctypes.memset(large[0], 2, large[1])
     assert ctypes.string_at(large[0], large[1]) == b"\2" * large[1]
@@ -95,14 +92,13 @@ def test_what_is_beyond_the_bound_is_kept_but_the_system_may_take_it(pages):
 
 
 def test_what_nobody_asks_for_gives_way(pages):
-    """Many small blocks, once, then a step of larger ones: its second time it finds its own."""
+    """Many small blocks are used once, then larger ones in two steps. Both steps get the same blocks."""
     given_back(pages, [pages.take((100 + 70 * n) * KIB) for n in range(9)])
     first, second = (given_back(pages, [pages.take(1200 * KIB) for _ in range(3)]) for _ in range(2))
     assert first == second
 
 
 def test_where_the_system_has_no_more_nothing_changes(pages):
-    """The operators then ask torch, which says what is wrong."""
     block = pages.take(1000 * KIB)
     assert pages.take(1 << 60)[0] == 0
     assert (pages.used_bytes, pages.idle_bytes, pages.most_bytes) == (block[1], 0, block[1])
