@@ -1,7 +1,6 @@
-"""The core that needs neither torch nor CUDA, as a Python module: csrc/geometry.h, cell.h, cell5.h,
-cuda/{tiling,plan,path}.h.
+"""Builds the headers of csrc that need neither torch nor CUDA as a Python module, with the C++ names.
 
-The tests build it with pybind11; it is no part of the package. Its names are those of the headers.
+The package does not contain this module, which pybind11 binds.
 """
 
 import importlib.util
@@ -25,13 +24,13 @@ COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 @cache
 def load():
-    import pybind11  # here, since tests on a GPU need no core, and nothing but torch, numpy and pytest
+    import pybind11  # imported here, because tests on a GPU do not load the module and may lack pybind11
 
     includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
     flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden"]
     command = [*COMPILER, *flags, *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
-    # Python's own functions are found when it loads the module.
+    # On macOS, Python's own symbols are resolved when Python loads the module.
     later = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     path = build_cache.link([*COMPILER, "-shared", *later, *objects], "core")
     spec = importlib.util.spec_from_file_location("pixelrnn_core", path)

@@ -1,4 +1,4 @@
-// csrc/geometry.h, csrc/cell.h and csrc/cell5.h for Python, the cells with the functions of the CPU's vectors.
+// Binds csrc/geometry.h, cell.h, cell5.h and cpu/pages.h to Python. The cells use the vector math of the CPU kernels.
 #include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -24,7 +24,7 @@ namespace {
 
 using namespace pixelrnn;
 
-// stride 0: that of an image which fills its map.
+// stride: pixels from row to row of the map; 0 means the image's width.
 template <Geometry (*make)(int, int, Corner, int)>
 Geometry geometry(int height, int width, bool mirrored, bool bottom, int stride) {
   return make(height, width, {bottom, mirrored}, stride ? stride : width);
@@ -53,7 +53,7 @@ void bind_geometry(py::module_& m) {
   m.def("input_tap", &input_tap);
 }
 
-// A block is its address and its bytes.
+// Python sees a block as (address, bytes).
 void bind_pages(py::module_& m) {
   using cpu::Pages;
   using Block = std::pair<uintptr_t, size_t>;
@@ -71,7 +71,7 @@ void bind_pages(py::module_& m) {
       .def_property_readonly("most_bytes", &Pages::most_bytes);
 }
 
-// The cells are those of vectors whose lanes are alike, as ones of numbers.
+// Python passes scalars: each fills all lanes of a vector, and lane 0 of a result is returned.
 using cpu::baseline::Vec;
 template <class T> Vec<T> spread(T x) {
   Vec<T> v;
@@ -79,7 +79,7 @@ template <class T> Vec<T> spread(T x) {
   return v;
 }
 
-// Gates are four numbers, in the order i, f, g, o.
+// An array of gates has the order i, f, g, o.
 template <class T> void bind_cell(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 4>;
@@ -92,7 +92,7 @@ template <class T> void bind_cell(py::module_ m) {
   m.def("activate", [](const Numbers& z) { return numbers(activate<Math>(vectors(z))); });
   m.def("next_c", [](const Numbers& a, T c_prev) { return T(next_c(vectors(a), spread(c_prev))[0]); });
   m.def("hidden_state", [](const Numbers& a, T c) { return T(hidden_state<Math>(vectors(a), spread(c))[0]); });
-  // The gradients of the pre-activations, and of c_prev.
+  // Returns the gradients with respect to the pre-activations and to c_prev.
   const auto def_backward = [&](const char* name, auto derivative) {
     m.def(
         name,
@@ -109,7 +109,7 @@ template <class T> void bind_cell(py::module_ m) {
       [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
-// Gates are five numbers, in the order i, f, g, o, up; peepholes four, in that of Peepholes, or none.
+// An array of gates has the order i, f, g, o, up. Peepholes are None, or an array in the order i, f, up, o.
 template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
@@ -130,7 +130,8 @@ template <class T> void bind_cell5(py::module_ m) {
         formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
     return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
   });
-  // The gradients of the pre-activations, of c_left and of c_up; dc_left and dc_up are those of c from its two readers.
+  // Returns the gradients with respect to the pre-activations, c_left and c_up. The arguments dc_left and dc_up are the
+  // gradients of c that come from the right and from below.
   m.def("cell5_backward", [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up,
                               T dh, T dc_left, T dc_up) {
     const auto peepholes = peepholes_of(given);

@@ -1,5 +1,4 @@
-// csrc/cuda/tiling.h, plan.h, path.h and estimate.h for Python: the planner of the CUDA kernels without them, without a
-// GPU.
+// Binds the planner of the CUDA kernels to Python, without a GPU: csrc/cuda/tiling.h, plan.h, path.h and estimate.h.
 #include <pybind11/functional.h>
 #include <pybind11/native_enum.h>
 #include <pybind11/pybind11.h>
@@ -17,7 +16,7 @@ namespace {
 
 using namespace pixelrnn::cuda;
 
-// Binds a class with fields and methods under their own names, each given by MEMBER.
+// Binds a class. Each MEMBER is a field or method, which keeps its C++ name.
 template <class T, class... Members>
 py::class_<T> bind(py::module_& m, const char* name, std::pair<const char*, Members>... members) {
   py::class_<T> bound(m, name);
@@ -56,7 +55,6 @@ void bind_tiling(py::module_& m) {
           [](const Tiling& s) { return std::vector<int>(std::begin(s.first_offsets), std::end(s.first_offsets)); })
       .def_property_readonly("address", [](const Tiling& s) { return reinterpret_cast<uintptr_t>(&s); })
       .def("weight_at", &weight_at)
-      // weight_source() of every packed value of a direction.
       .def("weight_sources", [](const Tiling& s) {
         std::vector<int> sources;
         for (int i = 0; i < s.blocks * s.weight_values(); ++i) sources.push_back(weight_source(s, i));

@@ -1,6 +1,6 @@
-"""Compiles and links C++ and CUDA, once: a cache that processes share keeps everything, by the content of the sources.
+"""Compiles and links into a cache that processes share. Its keys hash the commands and the contents of the sources.
 
-``PIXELRNN_TEST_CACHE`` names its folder, which is otherwise one of the user's in the folder for temporary files.
+``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a folder per user for temporary files.
 """
 
 import fcntl
@@ -40,14 +40,14 @@ def contents(paths):
 
 @contextmanager
 def locked(name):
-    """One process at a time makes what has this name; the others then find it."""
+    """Locks a name, so that one process builds a file and the others then find the file in the cache."""
     with open(folder() / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def write(path, content):
-    """Writes text or bytes at once, since others may use the same cache."""
+    """Writes text or bytes atomically, because other processes may read the file."""
     with tempfile.NamedTemporaryFile("w" if isinstance(content, str) else "wb", dir=path.parent, delete=False) as file:
         file.write(content)
     os.replace(file.name, path)
@@ -59,10 +59,10 @@ def in_parallel(function, items):
 
 
 def compile(command, source, suffix):
-    """The path of what `command SOURCE -o OUTPUT` makes: it runs unless there is one of the same sources and flags."""
+    """Returns the output of `command SOURCE -o OUTPUT`, from the cache if no source or flag has changed."""
     command, source = list(map(str, command)), Path(source).resolve()
     key = hash_of(_version(command[0]), *command, source)
-    listing = folder() / f"{source.stem}-{key}.json"  # the files that it last depended on
+    listing = folder() / f"{source.stem}-{key}.json"  # names the files that the source last depended on
 
     def output():
         try:
@@ -77,7 +77,7 @@ def compile(command, source, suffix):
             return known
         with tempfile.TemporaryDirectory(dir=folder()) as scratch:
             made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
-            for _ in range(3):  # again if someone edits a file meanwhile
+            for _ in range(3):  # repeats if a file changes meanwhile
                 start = time.time()
                 log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
                 files = _dependencies(rule.read_text())
@@ -90,7 +90,7 @@ def compile(command, source, suffix):
 
 
 def link(command, name, suffix=".so"):
-    """The path of what `command -o OUTPUT` makes of files that are in the cache; beside it, what it said, as .log."""
+    """Links cached files with `command -o OUTPUT` and returns the output. A .log beside it has the messages."""
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():

@@ -1,5 +1,4 @@
-// The functions by which tests steer a library, through control.py.
-// Those that return a number return 0, or -1 for a name that does not exist.
+// C functions behind control.py. Setters return 0, or -1 for an unknown name.
 #include <cstring>
 #include <sstream>
 
@@ -8,14 +7,13 @@
 
 using namespace emulator;
 
-static std::string text;  // the last one returned
+static std::string text;  // keeps the last returned string alive
 
 namespace emulator {
 bool mutation_reached = false;
 }
 
-// Makes a new context of the device, as after a reset, and current in this thread: host code asks about the device, and
-// loads kernels, again.
+// Replaces the context, as after a reset, so that host code queries the device and loads kernels again.
 static void renew_context() {
   State& state = the_state();
   state.initialised = true;
@@ -35,7 +33,6 @@ int emulator_set_schedule(const char* name, uint64_t seed, unsigned preemption, 
     }
   return -1;
 }
-// 0: as many as the device has.
 int emulator_set_device(const char* name, int multiprocessors, int gpc) {
   for (int capability : {80, 90})
     if (name == "sm_" + std::to_string(capability)) {
@@ -51,11 +48,9 @@ void emulator_take_shared_memory(int bytes) {
   the_state().taken_shared = bytes;
   renew_context();
 }
-// What the launches since the last call cost, by source line; empty unless built with checks="profile".
 const char* emulator_profile() { return (text = checker->profile()).c_str(); }
 
-// The synchronisation sites of a kernel, or of all (""), one a line: kernel, number, place, what it is, its modes,
-// separated by tabs.
+// Returns a line for each site: kernel, number, place, instruction and modes, separated by tabs.
 const char* emulator_sites(const char* kernel) {
   text.clear();
   for (const Translated& t : translated_kernels()) {
@@ -66,7 +61,7 @@ const char* emulator_sites(const char* kernel) {
   }
   return text.c_str();
 }
-// Breaks one site, in addition to those that are broken already.
+// Sites that are broken already stay broken.
 int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
   for (const Translated& t : translated_kernels()) {
     if (strcmp(kernel, t.name) || site >= t.site_count) continue;
@@ -80,7 +75,6 @@ int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
   }
   return -1;
 }
-// Whether a thread came to a broken site since the last call.
 int emulator_mutation_reached() {
   const bool reached = mutation_reached;
   mutation_reached = false;

@@ -1,4 +1,4 @@
-"""Steers a library that toolchain.library() built, in the process that loaded it."""
+"""Controls a library that toolchain.library() built."""
 
 import ctypes
 from typing import NamedTuple
@@ -15,8 +15,8 @@ class Site(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a memory instruction took: accesses of a warp, their lanes, and their wavefronts of shared memory or sectors
-    of global memory (paid, and at best)."""
+    """Cost of a memory instruction: the warps' accesses, and their wavefronts of shared memory or sectors of global
+    memory, as counted (paid) and at best (ideal)."""
 
     accesses: int
     lanes: int
@@ -24,13 +24,13 @@ class Cost(NamedTuple):
     ideal: int
     space: str
     kind: str
-    bytes: str  # of a lane
+    bytes: str  # per lane
     place: str
 
 
 class Emulator:
     def __init__(self, library):
-        """library: the path, which may be loaded already, or a ctypes.CDLL."""
+        """library: a path or a ctypes.CDLL."""
         self.library = library if isinstance(library, ctypes.CDLL) else ctypes.CDLL(str(library))
         for name in ("profile", "sites"):
             getattr(self.library, f"emulator_{name}").restype = ctypes.c_char_p
@@ -40,15 +40,15 @@ class Emulator:
             raise ValueError(f"{name}: {arguments}")
 
     def schedule(self, name, seed=1, preemption=0, resident=2):
-        """preemption: also switch threads at about every so many accesses. resident: blocks that run side by side."""
+        """Sets the schedule of later launches (struct Launch in runtime.h)."""
         self._call("set_schedule", name.encode(), ctypes.c_uint64(seed), preemption, resident)
 
     def device(self, name, multiprocessors=0, gpc=0):
-        """gpc: multiprocessors that share clusters. 0: as many as the device has."""
+        """Sets the GPU. multiprocessors, gpc (multiprocessors of a GPC): 0 keeps the GPU's own number."""
         self._call("set_device", name.encode(), multiprocessors, gpc)
 
     def take_shared_memory(self, bytes):
-        """As if a compiler had taken so much static shared memory in every kernel."""
+        """Adds static shared memory to every kernel, as another compiler might."""
         self.library.emulator_take_shared_memory(bytes)
 
     def profile(self):
@@ -57,7 +57,7 @@ class Emulator:
         return [Cost(*map(int, row[:4]), *row[4:]) for row in rows]
 
     def sites(self, kernel=""):
-        """The synchronisation sites of a kernel, or of all."""
+        """Returns the synchronisation sites of a kernel; "" selects all kernels."""
         lines = self.library.emulator_sites(kernel.encode()).decode().splitlines()
         fields = [line.split("\t") for line in lines]
         return [
@@ -65,11 +65,11 @@ class Emulator:
         ]
 
     def mutate(self, kernel, site, mode):
-        """Breaks one site, until mutate_none()."""
+        """Breaks a synchronisation site until mutate_none()."""
         self._call("mutate", kernel.encode(), site, mode.encode())
 
     def mutation_reached(self):
-        """Whether a thread came to a broken site since the last call."""
+        """Returns whether a thread reached a broken site since the last call."""
         return bool(self.library.emulator_mutation_reached())
 
     def mutate_none(self):

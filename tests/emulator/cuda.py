@@ -1,4 +1,4 @@
-"""Calls of a CUDA driver from Python, and what they need of cuda.h."""
+"""Calls a CUDA driver from Python, with constants and structs of cuda.h."""
 
 import ctypes
 from enum import IntEnum
@@ -33,7 +33,7 @@ class Config(ctypes.Structure):
 
 
 class Driver:
-    """The functions of a driver by their names. A call returns its Error."""
+    """The functions of a CUDA driver, as methods that return an Error."""
 
     def __init__(self, path):
         self._library = ctypes.CDLL(str(path))
@@ -42,7 +42,7 @@ class Driver:
         return lambda *arguments: Error(getattr(self._library, name)(*arguments))
 
     def make(self, name, *arguments):
-        """Returns what a function makes, whose address is its first argument."""
+        """Calls a function that writes a new handle to its first argument, and returns the handle."""
         made = ctypes.c_void_p()
         assert getattr(self, name)(ctypes.byref(made), *arguments) == Error.SUCCESS, name
         return made
@@ -54,6 +54,6 @@ class Driver:
 
 
 def launch_config(grid=(1, 1, 1), threads=32, shared=0, cluster=0, attribute=CLUSTER_DIMENSION, stream=None):
-    """Returns a Config. Clusters of 0 blocks: it has no attribute."""
+    """Returns a Config, which has no launch attribute if `cluster` is 0."""
     attributes = Attribute(attribute, 0, (cluster, 1, 1))
     return Config(grid, (threads, 1, 1), shared, stream, ctypes.pointer(attributes), cluster > 0)

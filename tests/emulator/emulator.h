@@ -1,4 +1,4 @@
-// What a user of the emulator defines: the memory that a launch may touch.
+// Host code defines buffers_of(), which names the memory that a launch may touch.
 #pragma once
 #include <vector_types.h>
 
@@ -15,13 +15,13 @@ enum class Access {
 };
 
 struct Buffer {
-  const void* data;  // null or 0 bytes: skipped
+  const void* data;  // a buffer with null or 0 bytes is ignored
   size_t bytes;
   Access access;
   const char* name;
 };
 
-// A kernel takes one struct by value, `args`.
+// args: the struct that the kernel takes by value.
 std::vector<Buffer> buffers_of(const std::string& kernel, const void* args, dim3 grid);
 
 }  // namespace emulator

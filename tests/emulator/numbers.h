@@ -1,4 +1,4 @@
-// bf16 and fp16 as bits, and approximate instructions.
+// Conversions of bf16 and fp16, and approximate instructions.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -8,10 +8,10 @@
 namespace emulator {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
-// By hand: without F16C a compiler calls a function for it, and the emulator spends a tenth of its time there.
+// Without F16C a compiler calls a slow function for a cast: a tenth of the emulator's time.
 inline float from_fp16(uint16_t bits) {
   const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = uint32_t(bits & 0x7fff) << 13;
-  if ((bits & 0x7c00) == 0x7c00) {  // infinite, or NaN, which is a quiet one from here on
+  if ((bits & 0x7c00) == 0x7c00) {  // infinity or NaN; a NaN becomes quiet
     const uint32_t quiet = magnitude & 0x7fffff ? 0x400000 : 0;
     return std::bit_cast<float>(sign | 0x7f800000 | magnitude | quiet);
   }
@@ -23,7 +23,7 @@ inline uint16_t to_bf16(float x) {
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 inline uint16_t to_fp16(double x) { return std::bit_cast<uint16_t>(_Float16(x)); }
-// Rounded once: to odd in float, which keeps what the rounding to nearest needs to know.
+// Rounds to odd in float first, so that the result is rounded to nearest only once.
 inline uint16_t to_bf16(double x) {
   const float nearest = float(x);
   auto bits = std::bit_cast<uint32_t>(nearest);
@@ -34,8 +34,7 @@ inline uint16_t to_bf16(double x) {
   return to_bf16(std::bit_cast<float>(bits));
 }
 
-// Nobody knows the last bits of approximate instructions, so they are as wrong as the PTX manual allows: by a hash of
-// the argument.
+// Adds an error to an approximate result, by a hash of the argument: NVIDIA specifies a limit, but not the last bits.
 inline float off_by_up_to(int ulps, float exact, float argument) {
   constexpr float kLeast = std::numeric_limits<float>::min();
   if (!std::isfinite(exact) || exact == 0) return exact;
@@ -46,7 +45,7 @@ inline float off_by_up_to(int ulps, float exact, float argument) {
     return std::copysign(std::numeric_limits<float>::infinity(), exact);
   return std::fabs(result) < kLeast ? std::copysign(0.0f, exact) : result;
 }
-// ex2.approx.ftz.f32. Whole powers are exact: CUDA's own exp and tanh of doubles rely on it.
+// ex2.approx.ftz.f32. CUDA's exp and tanh of doubles rely on exact results for integers.
 inline float exp2_approx(float x) { return x == std::floor(x) ? std::exp2(x) : off_by_up_to(2, std::exp2(x), x); }
 // rcp.approx.ftz.f32
 inline float reciprocal_approx(float x) { return off_by_up_to(1, 1 / x, x); }

@@ -1,6 +1,5 @@
-// Counts what the memory instructions cost a warp: wavefronts of shared memory (bank conflicts), 32-byte sectors of
-// global memory. Lanes belong together where each executes an instruction for the same, say third, time.
-// The counts depend on addresses alone: there is no timing.
+// Counts the cost of a warp's memory instructions: wavefronts of shared memory (bank conflicts), 32-byte sectors of
+// global memory. The n-th executions of an instruction by all lanes of a warp are one access. Addresses alone decide.
 #include <algorithm>
 #include <bit>
 #include <map>
@@ -21,7 +20,7 @@ struct Instruction {
   auto operator<=>(const Instruction&) const = default;
 };
 struct WarpAccess {
-  unsigned lanes = 0;  // a mask
+  unsigned lanes = 0;  // bit mask
   uint64_t address[32];
 };
 struct Cost {
@@ -29,7 +28,7 @@ struct Cost {
   void operator+=(const Cost& c) { accesses += c.accesses, lanes += c.lanes, paid += c.paid, ideal += c.ideal; }
 };
 
-// Shared memory serves 128 bytes at a time: all lanes, or 16 or 8 of them where each takes 8 or 16 bytes.
+// A wavefront serves 128 bytes: 32 lanes of up to 4 bytes, 16 lanes of 8 bytes, or 8 lanes of 16 bytes.
 Cost shared_cost(const WarpAccess& access, unsigned bytes) {
   Cost cost;
   const unsigned together = 32 / std::max(1u, bytes / kBankBytes);
@@ -72,7 +71,7 @@ class Profiler : public Checker {
     const auto* address = static_cast<const unsigned char*>(p);
     const auto holds = [&](const Region& r) { return address >= r.low && address < r.high; };
     if (!is_shared(p) && std::none_of(machine.regions.begin(), machine.regions.end(), holds))
-      return;  // stack, arguments, constants
+      return;  // stack, arguments or constants
     const Instruction instruction{is_shared(p), write, unsigned(bytes), place};
     const unsigned execution = executions_[{self->id, instruction}]++;
     const std::tuple key(instruction, warp_number(), execution);
@@ -84,7 +83,7 @@ class Profiler : public Checker {
     settle(instruction, access);
     incomplete_.erase(key);
   }
-  // One row for each source line, space and width: the fields of Cost in control.py, separated by tabs.
+  // Returns a row for each place and kind of access: the fields of Cost in control.py, separated by tabs.
   std::string profile() override {
     std::map<std::string, Cost> rows;
     for (const auto& [i, cost] : costs_)
@@ -99,8 +98,8 @@ class Profiler : public Checker {
 
  private:
   std::map<Instruction, Cost> costs_;
-  std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;  // by warp and number of the execution
-  std::map<std::pair<unsigned, Instruction>, unsigned> executions_;               // by thread
+  std::map<std::tuple<Instruction, unsigned, unsigned>, WarpAccess> incomplete_;  // key: instruction, warp, execution
+  std::map<std::pair<unsigned, Instruction>, unsigned> executions_;               // key: thread, instruction
 
   static unsigned warp_number() { return self->block * 32 + self->warp; }
   void settle(const Instruction& i, const WarpAccess& access) {

@@ -1,5 +1,3 @@
-"""What the tests compile is kept, and made again when it should be."""
-
 import shutil
 
 import pytest

@@ -1,4 +1,4 @@
-"""The emulator itself: right kernels are silent and right under every schedule, broken ones are reported."""
+"""Right kernels give right numbers and no report under every schedule; broken kernels are reported."""
 
 import ctypes
 from collections import defaultdict
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.emulated
 
 @pytest.fixture(autouse=True)
 def compiler(cuda_compiler):
-    """The one that the host of this folder hands in."""
+    """CUDA compiler of the project that contains this folder."""
     driver.compiler = cuda_compiler
     return cuda_compiler
 
 
-# Every other one switches threads within their accesses, too.
+# (schedule, seed, preemption): odd seeds also switch threads at memory accesses.
 PLANS = [
     (name, seed, 5 * (seed % 2)) for name in SCHEDULES for seed in range(1, 3 if name in ("forward", "reverse") else 6)
 ]
@@ -29,7 +29,7 @@ OF_CLUSTERS = {"ring", "pull", "relay", "meet"}
 
 
 def on_each(names):
-    """Parametrizes a test by kernels, on each architecture that can have them."""
+    """Parametrizes a test by kernels, each on the architectures that support it."""
     cases = [(name, arch) for name in names for arch in ARCHITECTURES if arch == "sm_90" or name not in OF_CLUSTERS]
     return pytest.mark.parametrize(("name", "arch"), cases)
 
@@ -39,7 +39,7 @@ def area(tensor):
 
 
 def by_row(x):
-    """Each block of 64 values."""
+    """Returns a row for each block of 64 threads."""
     return x.view(-1, 64)
 
 
@@ -58,8 +58,8 @@ WRONG = "wrong numbers"
 
 
 def run_all_plans(kernels, name, way="right"):
-    """What each schedule gives: "" (the right numbers), WRONG, or the kind of the report."""
-    memory = torch.zeros(3, 256)  # what is beyond one is not the other
+    """Yields the result of each schedule: "" (the right numbers), WRONG, or the kind of the report."""
+    memory = torch.zeros(3, 256)  # apart, so that no access beyond x hits out
     x, out = memory[0].copy_(torch.arange(256)), memory[2]
     cluster, shared = {"ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "meet": (0, 272)}.get(name, (0, 256))
     for plan in PLANS:
@@ -77,7 +77,7 @@ def test_right_kernels_are_silent(name, arch):
     assert set(run_all_plans(driver.load(arch), name)) == {""}
 
 
-# Kernels, the kinds of reports that some ways of theirs may give, and these ways.
+# (kernel, kinds of reports, ways to break the kernel, each of which may give only these kinds)
 BROKEN = [
     ("reverse", "race, uninitialised", "no_block_barrier"),
     ("reverse", "divergence", "lane_leaves lanes_diverge collective_against_barrier"),
@@ -120,8 +120,8 @@ def test_broken_kernels_are_reported(name, way):
 
 
 def test_asynchronous_stores_come_late_and_in_pieces():
-    """In the schedules that are not in order. Without the checker only the delay shows that nobody waits; and a phase
-    that expects half a piece can end only if halves come."""
+    """Only random, burst and starve delay stores. no_wait: without the race checker only a delay gives wrong numbers.
+    half_a_piece: a phase that expects half a store ends only if a half comes alone."""
     for way, checks, in_order in (("no_wait", "profile", ""), ("half_a_piece", "race", "deadlock")):
         results = defaultdict(set)
         for (schedule, *_), result in zip(PLANS, run_all_plans(driver.load(checks=checks), "relay", way), strict=True):
@@ -156,7 +156,7 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.mutate_none()
-        if kernels.mutation_reached():  # the right way of the kernel does not come to the sites of the others
+        if kernels.mutation_reached():  # only broken ways reach the other sites
             reached += 1
             assert "" not in results, (broken, mode, results)
             if (name, broken.instruction) == ("pull", "cluster arrive"):
@@ -216,7 +216,7 @@ def test_functions(arch):
     torch.testing.assert_close(got[:, 1], wide.tanh(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 2], wide.exp(), rtol=1e-15, atol=0)
     torch.testing.assert_close(got[:, 3], wide.tanh(), rtol=1e-15, atol=0)
-    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):  # approximate: off by so many, and no more
+    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):  # approximate: every error up to `ulps` occurs
         off = got[:, column].float().view(torch.int32) - exact.view(torch.int32)
         assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
     to_tf32 = (x.view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32)
@@ -259,7 +259,7 @@ def test_names_that_do_not_exist():
 
 def test_profile():
     kernels = driver.load(checks="profile")
-    kernels.profile()  # of earlier launches
+    kernels.profile()  # clears the counts of earlier launches
     x, out = torch.zeros(1024), torch.zeros(32)
     assert kernels.run("strided", area(x), area(out), blocks=1, threads=32, shared=4096) == ""
     costs = {(c.space, c.kind): (c.accesses, c.lanes, c.paid, c.ideal) for c in kernels.profile()}

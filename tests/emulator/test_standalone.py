@@ -1,4 +1,4 @@
-"""This folder needs nothing of the project that it lies in: another one can copy it as it is."""
+"""This folder needs nothing else of its project, so another project can copy it."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ def name(path):
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_no_import_and_no_path_leaves_the_folder(path):
-    depth = len(path.relative_to(HERE).parts)  # of packages around it, this folder's included
+    depth = len(path.relative_to(HERE).parts)  # enclosing packages, `emulator` included
     allowed = sys.stdlib_module_names | (TESTS_IMPORT if path.name.startswith("test_") else set())
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

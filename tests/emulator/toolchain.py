@@ -1,7 +1,7 @@
 """Builds shared libraries that run CUDA kernels on the CPU.
 
-A compiler of CUDA is handed in: an object with ``include``, the folder of CUDA's headers, ``path``, the file that it
-calls, and ``compile(cu_file, arch, flags)``, which returns the machine code, the PTX and a log.
+The caller passes a CUDA compiler: an object with ``include`` (folder of CUDA's headers), ``path`` (the compiler's file)
+and ``compile(cu_file, arch, flags)``, which returns the machine code, the PTX and a log.
 """
 
 import inspect
@@ -30,7 +30,7 @@ class ToolchainError(RuntimeError):
 # ---- kernels
 @cache
 def nvcc():
-    """Returns the nvcc of CUDA_HOME, or else on PATH, which gives a second opinion on the kernels."""
+    """Returns the nvcc of CUDA_HOME, or else the nvcc on PATH."""
     home = os.environ.get("CUDA_HOME")
     name = str(Path(home, "bin", "nvcc")) if home else "nvcc"
     if not shutil.which(name) or subprocess.run([name, "--version"], capture_output=True).returncode:
@@ -45,7 +45,7 @@ class Compiled(NamedTuple):
 
 
 def compiled(compiler, cu_files, arch="sm_90", flags=()):
-    """Returns the Compiled of each .cu file, with line numbers."""
+    """Compiles .cu files with line numbers and returns a Compiled for each."""
     flags = [*flags, "-lineinfo", "--ptxas-options=-v"]
     headers = [compiler.include, *(Path(flag[2:]) for flag in flags if flag.startswith("-I"))]
     compiler_id = compiler.path, compiler.path.stat().st_mtime
@@ -65,7 +65,7 @@ def compiled(compiler, cu_files, arch="sm_90", flags=()):
 
 
 def _included(file, folders):
-    """Returns a file and all files that it may include, whatever an #if says."""
+    """Returns a file and all files that it includes, ignoring #if."""
     found, rest = set(), [file]
     while rest:
         file = rest.pop().resolve()
@@ -82,7 +82,7 @@ def ptx_of_nvcc(cu_files, arch="sm_90", flags=()):
 
 
 def translate(ptx_files):
-    """C++ sources made from PTX files, which include ptx.h."""
+    """Translates PTX files and returns the C++ files."""
     translator = build_cache.hash_of(*build_cache.contents(sorted(Path(ptx_to_cpp.__file__).parent.glob("*.py"))))
 
     def one(file):
@@ -109,11 +109,12 @@ def library(
     host_flags=(),
     link_flags=(),
 ):
-    """The path of a shared library of kernels (.cu) and host code (.cpp) that runs without a GPU.
+    """Builds a shared library of kernels (.cu) and host code (.cpp) that needs no GPU, and returns its path.
 
     by_nvcc     more kernels, which nvcc compiles
-    checks      "race": the checks of race_checker.cpp; "profile": counts memory transactions instead
-    flags       -D and -I of all; `host_flags` are the host code's alone, so that libraries share compiled kernels
+    checks      "race": race_checker.cpp; "profile": counts memory transactions instead
+    flags       -D and -I of all code
+    host_flags  flags of the host code alone, so that libraries share compiled kernels
     """
     gxx = shutil.which("g++") or "g++"
     common = [gxx, "-c", "-std=c++20", "-fPIC", "-fno-gnu-unique", f"-I{HERE}", "-isystem", compiler.include]

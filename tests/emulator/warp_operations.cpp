@@ -1,4 +1,4 @@
-// What the lanes of a warp compute together: shuffles, votes and matrices.
+// Collectives of the lanes of a warp: shuffles, votes and matrix products.
 #include <bit>
 #include <cstring>
 
@@ -81,16 +81,15 @@ static void combine_rows(const LaneData* in, LaneData* out, unsigned) {
   }
 }
 void load_matrices(int count, uint32_t* d, const unsigned char* row, const char* place) {
-  if (int(lane()) < 8 * count) access(row, 16, false, place);  // the lane that names a row reads it
+  if (int(lane()) < 8 * count) access(row, 16, false, place);  // a lane reads the row that it names
   const RowOfMatrices in{row, count};
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
 
-// With q = lane / 4 and p = lane % 4, register i of a lane holds
-//   a   row q + 8 * (i % 2), of column group i / 2 the values p (tf32) or 2 * p and 2 * p + 1
-//   b   column q, of row group i the same values
-//   c   row q + 8 * (i / 2), column 2 * p + i % 2
-// where a group has 4 (tf32) or 8 columns or rows.
+// The registers of a lane, with q = lane / 4, p = lane % 4, and groups of 4 (tf32) or 8 (halves) columns or rows:
+//   a[i]   values p (tf32) or 2p, 2p + 1 (halves) of row q + 8 (i % 2), column group i / 2.
+//   b[i]   the values at the same places of column q, row group i.
+//   c[i]   row q + 8 (i / 2), column 2p + i % 2.
 struct MatrixIn {
   uint32_t a[4], b[2];
   float c[4];
@@ -139,7 +138,7 @@ void multiply_matrices(MatrixFormat format, float (&d)[4], const uint32_t (&a)[4
 uint32_t round_to_tf32(float x) {
   const auto bits = std::bit_cast<uint32_t>(x);
   const bool finite = (bits & 0x7f800000) != 0x7f800000;
-  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // to nearest, ties away from zero
+  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // ties away from zero
 }
 
 }  // namespace emulator

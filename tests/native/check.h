@@ -1,4 +1,4 @@
-// What the checks of the CPU kernels share: instruction sets, teams of threads, buffers and comparisons.
+// Shared by the checks of the CPU kernels: instruction sets, teams of threads, buffers and comparisons.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -23,8 +23,8 @@ namespace check {
 
 namespace cpu = pixelrnn::cpu;
 
-// A number of shares, and of threads to which they are dealt; 0: the shares run one after the other, and would hang if
-// one waited. The same number of shares must give the same bits.
+// Shares, and the threads that run them. threads 0: the shares run one after the other, and hang if one waits. Equal
+// numbers of shares must give the same bits.
 struct Deal { int shares, threads; };
 inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 
@@ -40,6 +40,7 @@ inline int first_level() { return best_only ? cpu::best_instruction_set() : 0; }
   exit(1);
 }
 
+// Arguments of every check. short: fewer sizes, for a slow build; best: the best instruction set only.
 inline void read_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -49,7 +50,7 @@ inline void read_arguments(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
 }
 
-// Buffers are vectors of exactly their size, so that the address sanitizer sees a step beyond. Empty: not given.
+// Buffers are vectors of exact size, so that the address sanitizer sees any access beyond. An empty one means null.
 template <class T> const T* data(const std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 template <class T> T* data(std::vector<T>& v) { return v.empty() ? nullptr : v.data(); }
 
@@ -58,14 +59,13 @@ inline std::mt19937_64& generator() {
   return one;
 }
 template <class T> std::vector<T> random(int64_t n, double amplitude) {
-  // The same bits from every compiler: there is no sum that one of them would fuse with the product.
+  // Every compiler gives the same bits, since the expression has no sum that could be fused with the product.
   std::vector<T> values(n);
   for (T& value : values) value = T(amplitude * ((int64_t(generator()()) >> 10) / 9007199254740992.));
   return values;
 }
 
-// Returns the hash of every output's bits, by dtype, instruction set and name: tests/native/test_checks.py compares the
-// instruction sets.
+// Hashes of the outputs' bits, by dtype, instruction set and name. test_checks.py compares the instruction sets.
 inline std::map<std::string, uint64_t>& hashes() {
   static std::map<std::string, uint64_t> all;
   return all;
@@ -93,8 +93,8 @@ template <class T> bool same_bits(const std::vector<T>& a, const std::vector<T>&
   return a.size() == b.size() && (a.empty() || memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-// The largest difference allowed between instruction sets, as a part of the largest value or of 0.1: a few small values
-// may all be differences of large ones.
+// Largest difference allowed between instruction sets, relative to the largest value, or to 0.1 if that is larger:
+// small values may be differences of large ones.
 template <class T> inline constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 template <class T> void check_close(
     const std::string& name, const std::vector<T>& got, const std::vector<T>& expected, const std::string& where) {
@@ -123,15 +123,15 @@ inline std::string on(const Deal& d) {
   return std::to_string(d.shares) + " shares on " + std::to_string(d.threads) + " threads";
 }
 
-// An output of a case, whose results R are a struct of vectors.
+// One output of a case: a vector in the struct R of all results.
 template <class R, class T> struct Output {
   const char* name;
   std::vector<T> R::* values;
-  bool is_sum = false;  // over images, whose order depends on the shares
+  bool is_sum = false;  // a sum over images, whose order depends on the shares
 };
 
-// Runs a case with every instruction set and deal: run(deal, level, where) returns its results. They are close to the
-// first ones, and the same number of shares gives the same bits. Cases of one kind share their hashes.
+// Runs a case, by run(deal, level, where), with every instruction set and deal. Results must be close to the first
+// instruction set's, and equal numbers of shares must give the same bits. Cases of one kind share their hashes.
 template <class R, class T, size_t N, class Run>
 void check_every(const Output<R, T> (&outputs)[N], const std::string& kind, const std::string& name, const Run& run) {
   R by_first;
@@ -156,11 +156,10 @@ void check_every(const Output<R, T> (&outputs)[N], const std::string& kind, cons
   }
 }
 
-// Threads that wait for work: under the sanitizers, starting some for every call took longer than the calls. They end
-// with the process.
+// Threads that live until the process ends: under the sanitizers, starting threads took longer than the calls.
 class Crew {
  public:
-  // work(i) for i below `count`, at the same time; the caller's thread does the first.
+  // Runs work(i) for all i < count at the same time. The caller's thread runs work(0).
   void run(int count, const std::function<void(int)>& work) {
     for (; hired_ < count - 1; ++hired_)
       std::thread([this, i = hired_ + 1, round = round_] { serve(i, round); }).detach();
@@ -195,7 +194,7 @@ class Crew {
   int64_t round_ = 0;
 };
 
-// Ranges of shares, one for each of some threads that run at the same time.
+// Runs one range of the shares on each thread, all at the same time.
 template <int threads> void deal(int shares, void (*body)(void*, int, int), void* context) {
   static Crew& crew = *new Crew;
   const int ranges = std::min(threads, shares);

@@ -1,8 +1,5 @@
-// Runs the columns of a row (csrc/cpu/columns.h) without a framework, for the sanitizers and other compilers: a small
-// network that reads the values that it draws. test_checks.py compares the bits. That the numbers are right is for
-// tests/sampling/test_sampling.py, on every instruction set.
-//
-//   check_columns [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
+// Runs column steps (csrc/cpu/columns.h) without torch, for sanitizers and other compilers. test_checks.py compares the
+// bits. tests/sampling/test_sampling.py checks the numbers.
 #include "columns.h"
 
 namespace {
@@ -20,7 +17,7 @@ const Size kSizes[] = {
 };
 
 template <class T> void check_case(const Size& size) {
-  std::map<double, std::pair<std::vector<T>, std::vector<T>>> by_first;  // image and logits, by temperature
+  std::map<double, std::pair<std::vector<T>, std::vector<T>>> by_first;  // (image, logits) by temperature
   for (int level = first_level(); level <= cpu::best_instruction_set(); ++level)
     for (double temperature : {1., 0., 0.5}) {
       std::vector<T> alone;
@@ -35,7 +32,8 @@ template <class T> void check_case(const Size& size) {
         if (d.shares == 1) {
           alone = n.logits.values;
           const auto& [image, logits] = by_first.try_emplace(temperature, n.image.values, alone).first->second;
-          if (same_bits(image, n.image.values)) check_close("logits", alone, logits, where);  // the same was drawn
+          if (same_bits(image, n.image.values))
+            check_close("logits", alone, logits, where);  // the same values were drawn
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})
             add_to_hash(name, level, row->values);

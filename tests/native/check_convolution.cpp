@@ -1,8 +1,5 @@
-// Runs the masked convolutions on a CPU (csrc/cpu/convolution.h) without a framework, for the sanitizers and other
-// compilers: test_checks.py compares the bits of its outputs. That the numbers are right is for
-// tests/masked_conv/test_masked_conv.py.
-//
-//   check_convolution [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
+// Runs the masked convolution (csrc/cpu/convolution.h) without torch, for sanitizers and other compilers.
+// test_checks.py compares the bits. tests/masked_conv/test_masked_conv.py checks the numbers.
 #include "check.h"
 
 #include "../../csrc/cpu/convolution.h"
@@ -76,7 +73,7 @@ template <class T> void backward(const Problem<T>& p, Results<T>& r, const Deal&
       level);
 }
 
-// Gradients that the caller may leave out: the others do not depend on them.
+// Checks that a gradient has the same bits if the caller asks for no other gradient.
 template <class T>
 void check_unwanted(const Problem<T>& p, const Results<T>& all, int level, const std::string& where) {
   for (const auto wanted : {&Results<T>::dinput, &Results<T>::dweight, &Results<T>::dbias}) {

@@ -1,7 +1,5 @@
-// Checks of all that coding computes: its hashes stand below, and are the same on every machine, by every compiler and
-// libm, with every instruction set and number of threads, or files do not decode there.
-//
-//   check_exact [short] [best]    short: nothing less; best: the best instruction set only
+// Checks by hashes that coding gives the same bits on every machine, with every compiler, libm, instruction set and
+// number of threads: otherwise files would not decode there. The argument `short` changes nothing.
 #include "columns.h"
 
 #include <cfenv>
@@ -13,7 +11,7 @@ namespace {
 
 using namespace check;
 
-// They never change: a file that was written with others could not be read.
+// These never change: files written with other hashes would not decode.
 const std::map<std::string, uint64_t> kHashes = {
     {"colours", 0x064cfb4e5fb6b95a},
     {"colours, streams: 1", 0x3764334d7d0ff497},
@@ -45,7 +43,7 @@ void check_hash(const std::string& name, uint64_t hash, const std::string& where
   ++checks;
 }
 
-// Of exp(-x) on the grid: where the second of two symbols begins and ends.
+// Checks the distribution of two symbols with logits 0 and x, in both orders, for x from -20 to 0 on the grid.
 void check_probabilities() {
   std::vector<uint64_t> ends;
   cpu::Distribution distribution;
@@ -69,7 +67,7 @@ void check_activations(int level) {
   }
 }
 
-// weights: how much larger than those of a layer; some so large that sums are clamped and gates saturated.
+// weights: factor relative to a layer's weights. Large factors clamp sums and saturate gates.
 struct Case {
   Size size;
   double weights;
@@ -93,7 +91,7 @@ uint64_t all_of(const Network<double>& n) {
   return hash;
 }
 
-// Opens the streams of `count` shares of the images, in one vector of bytes.
+// Encodes the images to `count` streams in one vector of bytes, and opens the streams for decoding.
 std::vector<cpu::Stream> streams_of(
     Network<double>& n, Row<int64_t>& intervals, int count, std::vector<uint8_t>& bytes) {
   std::vector<cpu::Stream> streams;
@@ -118,8 +116,8 @@ std::vector<cpu::Stream> streams_of(
   return streams;
 }
 
-// Threads that another library left in an environment of its own: its rounding direction, and flush-to-zero where the
-// processor is an x86-64. They find it again behind their shares.
+// The floating-point environment that another library left in a thread: a rounding direction, and flush-to-zero on
+// x86-64. A kernel must restore it after each share.
 int direction = FE_TONEAREST;
 constexpr int kDirections[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
 
@@ -142,7 +140,7 @@ class Environment {
   }
 
  private:
-  static constexpr unsigned kFlush = 0x8040;  // of results and of operands
+  static constexpr unsigned kFlush = 0x8040;  // FTZ and DAZ
   fenv_t before_;
 };
 
@@ -164,7 +162,7 @@ std::string place(int level, const Deal& d) {
          std::to_string(direction);
 }
 
-// Checks ties, their neighbours, and numbers that are multiples of the unit already.
+// Checks ties, their neighbours, and numbers that are already on the grid.
 void check_rounding(int level, const Deal& d) {
   std::vector<double> x;
   for (int k = 0; k < 1 << 17; ++k)

@@ -1,8 +1,5 @@
-// Runs the scan on a CPU (csrc/cpu) without a framework, for the sanitizers and other compilers: test_checks.py
-// compares the bits of its outputs. That the numbers are right is for tests/scan/test_operators.py, on every
-// instruction set.
-//
-//   check_scan [short] [best]    short: fewer sizes, for a slow build; best: the best instruction set only
+// Runs the scan (csrc/cpu/scan.h) without torch, for sanitizers and other compilers. test_checks.py compares the bits.
+// tests/scan/test_operators.py checks the numbers.
 #include "../../csrc/cpu/sweep.h"
 #include "scans.h"
 
@@ -11,8 +8,6 @@ namespace {
 using namespace check;
 using cpu::Extent;
 using pixelrnn::Corner;
-
-// What is scanned.
 
 struct Kind {
   const char* name;
@@ -51,7 +46,8 @@ const Size kSizes[] = {
     {"long lines", 2, 2, 131, 1, false},
 };
 
-// Where images do not fill their map: in part, whole or not at all, in no order; or all but one of a few are whole.
+// Sizes of images in a map: full, partial and empty ones mixed (unlike), or one empty image among full ones
+// (one_empty).
 using Extents = Extent (*)(int image, int height, int width);
 Extent unlike(int image, int height, int width) {
   const Extent kinds[] = {
@@ -96,7 +92,7 @@ template <class T> void check_case(const Kind& kind, const Size& size, const Opt
   Inputs<T> in = random_inputs<T>(s, given, options.merge);
   in.formula = kind.formula, in.scale = kind.scale;
   if (kind.gates == 5 && kind.formula == Formula::kMax)
-    for (T& c : in.c0) c *= 250;  // so that some are clipped
+    for (T& c : in.c0) c *= 250;  // so that kMax clips some cells
   poison_outside(s, in.input, 1, s.input_channels);
   if (given.x) poison_outside(s, in.x, s.directions, s.columns());
   poison_outside(s, in.dh, 1, in.merge == Merge::kNone ? s.h_stride() : s.hidden);
@@ -111,7 +107,7 @@ template <class T> void check_scans() {
         if (!short_list || size.in_short_list) check_case<T>(kind, size, options);
 }
 
-// Images of unlike sizes are dealt whole, in turn, to shares that have about as many pixels.
+// Checks that images of different sizes are dealt whole, and that the shares have about equal numbers of pixels.
 void check_deals() {
   for (int images : {1, 2, 5, 12})
     for (int times : {1, 4})
@@ -134,19 +130,17 @@ void check_deals() {
       }
 }
 
-// Activations.
-
-// The next larger type: its error is none for T.
+// A larger type, whose error is negligible for T.
 template <class T> using Exact = std::conditional_t<sizeof(T) == 4, double, long double>;
 
-// The distance in units of the last place of the exact result.
+// Returns the error in units in the last place of the exact result.
 template <class T> double ulps(T got, Exact<T> exact) {
   const Exact<T> magnitude = std::max<Exact<T>>(std::abs(exact), std::numeric_limits<T>::min());
   const Exact<T> ulp = std::scalbn(Exact<T>(1), std::ilogb(magnitude) - std::numeric_limits<T>::digits + 1);
   return double(std::abs(got - exact) / ulp);
 }
 
-// Evenly spaced, and evenly spaced in every octave down to the smallest subnormal number.
+// Returns evenly spaced numbers, and 100 in every octave down to the smallest subnormal number, with both signs.
 template <class T> std::vector<T> grid() {
   std::vector<T> x = {T(0), -T(0)};
   for (int i = -200000; i <= 200000; ++i) x.push_back(T(i) / 1999);
@@ -163,7 +157,7 @@ template <class T> void check_activation(int level, bool is_tanh) {
   const auto& kernels = cpu::kernels<T>(level);
   const std::string function = is_tanh ? ", tanh, " : ", sigmoid, ";
   const std::string where = kTypeName<T> + function + cpu::instruction_set_name(level);
-  const T tiny = 4 * std::numeric_limits<T>::min();  // the sigmoid ends near the smallest normal number, not at 0
+  const T tiny = 4 * std::numeric_limits<T>::min();  // the sigmoid's least value is near the smallest normal number
   const std::vector<T> x = grid<T>();
   std::vector<T> y(x.size(), std::numeric_limits<T>::quiet_NaN());
   kernels.activation(is_tanh, x.size(), x.data(), y.data());

@@ -1,4 +1,4 @@
-// What the checks of columns share: a small network (csrc/cpu/columns.h) that reads the values which it draws or codes.
+// A small network of column steps (csrc/cpu/columns.h), which reads the values that it draws or codes.
 #pragma once
 #include "check.h"
 
@@ -19,7 +19,7 @@ struct Size {
 
 constexpr int kMargin = 2;
 
-// A buffer of a row, of exactly its size.
+// Buffer of an image row, [kMargin + width][images][channels].
 template <class U> struct Row {
   std::vector<U> values;
   int images, channels;
@@ -28,7 +28,7 @@ template <class U> struct Row {
   RowBuffer<U> buffer() { return {values.data(), channels}; }
 };
 
-// Weights [channels of all taps][gates][outputs], packed as kernels.h says.
+// Packs weights [channels of all taps][gates][outputs] as csrc/cpu/kernels.h says.
 template <class T> std::vector<T> packed(const std::vector<T>& weight, int channels, int gates, int outputs, int size) {
   const int blocks = (outputs + size - 1) / size;
   std::vector<T> p(size_t(blocks) * channels * gates * size);
@@ -40,7 +40,7 @@ template <class T> std::vector<T> packed(const std::vector<T>& weight, int chann
   return p;
 }
 
-// image -> wide (linear, ReLU) -> hidden (cell) -> wide + linear -> logits -> the next values of image
+// image -> wide (linear, ReLU) -> state (cell) and sum (pointwise) -> logits (linear) -> the next values of image
 template <class T> struct Network {
   Size s;
   cpu::ColumnBlocks blocks;
@@ -54,8 +54,8 @@ template <class T> struct Network {
   std::vector<std::vector<T>> packs;
   std::vector<ColumnStep<T>> steps;
 
-  // For the kernels of a level. On the grid (csrc/cpu/grid.h) all numbers are, and weights and states may be `larger`
-  // than those of a layer.
+  // level: instruction set. on_grid: all numbers are rounded, so that all sums are exact (csrc/cpu/grid.h). larger:
+  // factor of the weights and of c, relative to a layer's.
   Network(const Size& size, int level, bool on_grid_ = false, double larger_ = 1)
       : s(size),
         blocks(cpu::column_blocks<T>(level)),
@@ -95,7 +95,7 @@ template <class T> struct Network {
     for (T& x : all) x = of_grid(x, bits);
     return all;
   }
-  // The first channel of a colour, as torch.tensor_split deals them.
+  // Returns the first channel of a colour, as torch.tensor_split splits channels.
   int first(int channels, int colour) const {
     return channels / s.colours * colour + std::min(colour, channels % s.colours);
   }

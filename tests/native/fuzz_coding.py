@@ -1,8 +1,6 @@
-"""Calls the operators of sampling and coding with arguments that are damaged at random: `python fuzz_coding.py LIBRARY
-CALLS`.
+"""Calls the operators of sampling and coding with randomly damaged arguments: `python fuzz_coding.py LIBRARY CALLS`.
 
-A call works or is refused; what it does to memory is for the sanitizers to see, with which tests/native/test_checks.py
-builds the library.
+A call works or is refused. test_checks.py builds the library with sanitizers, which see wrong memory accesses.
 """
 
 import random
@@ -13,7 +11,7 @@ import torch
 
 REFUSALS = (RuntimeError, TypeError, ValueError)  # NotImplementedError is a RuntimeError
 WHOLE = 2**24  # csrc/cpu/range_coder.h
-FULL = -1  # the range of a stream that has just been opened, in 64 bits
+FULL = -1  # range of a newly opened stream, as int64
 LARGEST = 2**63 - 1
 DTYPES = [torch.float16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int32, torch.int64]
 DTYPES += [torch.complex64, torch.complex128]
@@ -30,13 +28,13 @@ def immense():
 
 
 def awkward():
-    """What lies at ends of ranges, of buffers and of integers."""
+    """Returns a number near the ends of ranges, buffers or integers."""
     kind = chance.randrange(4)
     return [chance.randint(-2, 9), chance.choice([16, 64, 65, 256, 4096]), immense(), -immense() - 1][kind]
 
 
 def zeros(sizes, dtype):
-    """A tensor with memory of its own; without, where a size is 0 and the others may be immense."""
+    """Returns zeros with their own memory, or an empty tensor if a size is 0: the other sizes may be immense."""
     if 0 in sizes:
         return torch.empty([min(size, 1) for size in sizes], dtype=dtype).expand([min(n, LARGEST) for n in sizes])
     return torch.zeros(sizes, dtype=dtype)
@@ -49,7 +47,7 @@ FORMS = [
     torch._neg_view,
     lambda t: t.transpose(0, -1),
     lambda t: t[..., ::2],
-    lambda t: t[..., :1].clone().expand(t.shape),  # less memory than numbers
+    lambda t: t[..., :1].clone().expand(t.shape),  # less memory than elements
     lambda t: t[:1].clone().expand(t.shape),
     lambda t: t[1:].clone(),
     lambda t: t[..., 1:].clone(),
@@ -67,7 +65,7 @@ def other_form(tensor):
 
 
 def spoil(tensor):
-    """Itself, with another number somewhere."""
+    """Changes a random element of a tensor, and returns the tensor."""
     number = tensor[tuple(chance.randrange(size) for size in tensor.shape)]
     if tensor.dtype == torch.int64:
         number.fill_(awkward())
@@ -79,7 +77,7 @@ def spoil(tensor):
 
 
 class Columns:
-    """run_columns, with a program of all kinds of steps."""
+    """A call of run_columns with all kinds of steps."""
 
     def __init__(self):
         self.dtype = chance.choice([torch.float32, torch.float64])
@@ -88,7 +86,7 @@ class Columns:
         self.columns, self.images = self.margin + chance.randint(1, 3), chance.choice([0, 1, 2, 3, 7])
         self.colours, self.levels = chance.randint(1, 3), chance.choice([2, 2, 3, 7, 300])
         self.wide, self.hidden = chance.choice([0, 1, 3, 64, 70]), chance.choice([0, 1, 3, 16, 20])
-        if one_in(10):  # one is none
+        if one_in(10):  # one size is 0, others are immense
             first, *others = chance.sample(["columns", "images", "colours", "wide", "hidden"], 3)
             vars(self).update({first: 0} | {other: immense() for other in others})
         self.tensors, self.code = [], []
@@ -108,14 +106,14 @@ class Columns:
         return [first, last, chance.randint(-(2**63), LARGEST), FULL, n * s // count, n * (s + 1) // count]
 
     def buffer(self, channels, dtype=None, below=None):
-        """The index of a new one, of random numbers."""
+        """Adds a buffer of random numbers and returns its index."""
         tensor = zeros([self.columns, self.images, channels], dtype or self.dtype)
         if 0 not in tensor.shape:
             tensor.copy_(torch.randint(below, tensor.shape) if below else torch.randn(tensor.shape))
         return self.add(tensor)
 
     def packed(self, outputs, gates, channels):
-        """The index of packed weights, and the size of their blocks."""
+        """Adds packed weights and returns their index and block size."""
         block = torch.ops.pixelrnn_ext.column_block(gates, self.dtype == torch.float64)
         weights = -(-outputs // block) * channels * gates * block
         return self.add(torch.ones(min(weights, 2**16), dtype=self.dtype)), block
@@ -157,8 +155,8 @@ class Columns:
                 [*code[:i], number, *code[i:]],
                 [*code[:i], number, *code[i + 1 :]],
                 [*code[:i], *code[i + 1 :]],
-                [number if x == old else x for x in code],  # a buffer is another one
-                code * 2,  # steps read what others have written
+                [number if x == old else x for x in code],  # replaces a buffer everywhere
+                code * 2,  # steps read outputs of earlier steps
             ]
         )
 
@@ -191,8 +189,6 @@ class Columns:
 
 
 class RangeEncode:
-    """range_encode, of a few intervals."""
-
     reaches_kernels = True
 
     def __init__(self):
@@ -207,8 +203,6 @@ class RangeEncode:
 
 
 class RoundToGrid:
-    """round_to_grid, of a few numbers."""
-
     reaches_kernels = True
 
     def __init__(self):
@@ -224,7 +218,7 @@ class RoundToGrid:
 
 def new(kind):
     while True:
-        with suppress(*REFUSALS):  # of torch, where a buffer is immense
+        with suppress(*REFUSALS):  # torch refuses immense buffers
             return kind()
 
 
@@ -233,10 +227,10 @@ def main(library, calls):
     torch.manual_seed(0)
     reached = refused = 0
     for _ in range(int(calls)):
-        torch.ops.pixelrnn_ext.set_instruction_set(chance.randrange(3))  # that does nothing where this CPU lacks it
+        torch.ops.pixelrnn_ext.set_instruction_set(chance.randrange(3))  # ignored if this CPU lacks it
         call = new(chance.choice([RangeEncode, RoundToGrid]) if one_in(4) else Columns)
         for _ in range(chance.choice([0, 1, 1, 2, 3])):
-            with suppress(*REFUSALS, IndexError, AttributeError):  # what is none, empty or damaged has not all forms
+            with suppress(*REFUSALS, IndexError, AttributeError):  # None and damaged tensors lack some forms
                 call.damage()
         try:
             call.run()

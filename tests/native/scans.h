@@ -1,4 +1,4 @@
-// What the checks of scans share: their buffers, the scan under test, and what holds of every scan.
+// Shared by the checks of scans: buffers, calls of the scan, and checks of every scan.
 #pragma once
 #include "../../csrc/cpu/scan.h"
 #include "check.h"
@@ -9,7 +9,7 @@ using cpu::Merge;
 using cpu::Shape;
 using pixelrnn::Formula;
 
-// What is given; the input is, where the shape has channels.
+// Which operands are present. The input is present if the shape has input channels.
 struct Given { bool x = false, bias = false, h0 = false, c0 = false, peephole = false; };
 
 template <class T> struct Inputs {
@@ -24,7 +24,7 @@ template <class T> struct Outputs {
 
 template <class T> constexpr std::vector<T> Inputs<T>::* kInputs[] = {&Inputs<T>::x, &Inputs<T>::weight, &Inputs<T>::h0,
     &Inputs<T>::c0, &Inputs<T>::input, &Inputs<T>::weight_ih, &Inputs<T>::bias, &Inputs<T>::peephole, &Inputs<T>::dh};
-constexpr int kOfForward = 4, kOutputCount = 12;  // the outputs of the forward come first, the others are gradients
+constexpr int kOfForward = 4, kOutputCount = 12;  // the forward's outputs, then gradients
 template <class T> constexpr Output<Outputs<T>, T> kOutputs[kOutputCount] = {{"merged", &Outputs<T>::merged},
     {"h", &Outputs<T>::h}, {"c", &Outputs<T>::c}, {"gates", &Outputs<T>::gates}, {"dx", &Outputs<T>::dx},
     {"dh0", &Outputs<T>::dh0}, {"dc0", &Outputs<T>::dc0}, {"dinput", &Outputs<T>::dinput},
@@ -52,7 +52,7 @@ template <class T> Inputs<T> random_inputs(const Shape& s, const Given& given, M
   return in;
 }
 
-// Outputs full of NaNs.
+// Returns outputs full of NaNs.
 template <class T> Outputs<T> unwritten(const Shape& s, const Inputs<T>& in) {
   constexpr T value = std::numeric_limits<T>::quiet_NaN();
   const int64_t maps = s.directions * pixels(s), states = int64_t(s.directions) * s.hidden;
@@ -81,9 +81,7 @@ template <class T> void poison_outside(const Shape& s, std::vector<T>& map, int 
             std::fill(value, value + values, std::numeric_limits<T>::quiet_NaN());
 }
 
-// The scan under test.
-
-// How weights lie: [directions][taps][hidden][gates][channels], or as a layer's parameters,
+// Layout of weights. kDense: [directions][taps][hidden][gates][channels]. kAsParameters, as in a layer:
 // [directions][gates][hidden][channels][taps].
 using Lie = bool;
 constexpr Lie kDense = false, kAsParameters = true;
@@ -110,7 +108,7 @@ void forward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d
           bias(s, in.bias, lie), data(out.h), data(out.c), data(out.gates), in.merge, data(out.merged), cell_of(in)},
       team(d), level);
 }
-// The gradients that have a buffer.
+// Computes the gradients that have a buffer.
 template <class T>
 void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& d, int level, Lie lie) {
   cpu::backward<T>(s,
@@ -121,10 +119,8 @@ void backward(const Shape& s, const Inputs<T>& in, Outputs<T>& out, const Deal& 
       team(d), level);
 }
 
-// What holds of every scan.
-
-// Both passes. Every output is written, by numbers of the images, but c and gates outside of them. The passes change no
-// input, and the backward nothing that the forward has written.
+// Runs both passes, which must not change the inputs; the backward must not change the forward's outputs. No output may
+// have a NaN, except c and gates, which are not written outside the images.
 template <class T>
 Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, Lie lie, const std::string& where) {
   const Inputs<T> in_before = in;
@@ -142,11 +138,11 @@ Outputs<T> scan(const Shape& s, const Inputs<T>& in, const Deal& d, int level, L
   return out;
 }
 
-// Gradients that the caller may leave out: the others do not depend on them.
+// Checks that a gradient has the same bits if the caller leaves out other gradients.
 template <class T>
 void check_unwanted(const Shape& s, const Inputs<T>& in, const Outputs<T>& all, const Deal& d, int level, Lie lie,
     const std::string& where) {
-  const auto check_some = [&](int one, bool alone) {  // that gradient alone, or all gradients but that one
+  const auto check_some = [&](int one, bool alone) {  // gradient `one` alone, or all gradients except it
     Outputs<T> out = unwritten(s, in), expected = all;
     for (int i = 0; i < kOutputCount; ++i) {
       const auto values = kOutputs<T>[i].values;

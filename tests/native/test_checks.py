@@ -1,7 +1,7 @@
-"""The CPU kernels without a framework: the programs check_*.cpp by GCC, under the sanitizers; by Clang; on AArch64. The
-operators of sampling and coding with torch, under the sanitizers.
+"""Runs the CPU kernels without torch (check_*.cpp) under the sanitizers, by Clang and on AArch64, and the operators of
+sampling and coding with torch under the sanitizers.
 
-Nothing here is built with OpenMP: the checks lend the kernels threads, and shares that run one after the other.
+Nothing here uses OpenMP: the checks lend the kernels their own threads.
 """
 
 import os
@@ -30,17 +30,17 @@ def cpu_has(*features):
     return cpuinfo.exists() and {*features} <= set(cpuinfo.read_text().split())
 
 
-# Where this CPU has no AVX-512, its tiles run on AVX2.
+# On a CPU without AVX-512, the AVX-512 tiles run on AVX2.
 STAND_IN = () if cpu_has("avx512f", "avx512bw", "avx512dq", "avx512vl") else ("-DPIXELRNN_AVX512_ON_AVX2", "-Wno-psabi")
-OF_AVX512 = {"avx512", "instruction_set"}  # the sources that it concerns
-# -fPIC: of a library, too.
+OF_AVX512 = {"avx512", "instruction_set"}  # sources that STAND_IN changes
+# -fPIC, because a library shares these objects.
 ADDRESS_UNDEFINED = ("-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *STAND_IN)
 THREAD = ("-O1", "-g1", "-fsanitize=thread")
 OPTIMISED = ("-O2", *STAND_IN)
 TORCH = ("-DTORCH_TARGET_VERSION=0x020b000000000000", *(f"-isystem{path}" for path in cpp_extension.include_paths()))
-STATIC = (*OPTIMISED, "-static")  # for an emulator, which brings no libraries
+STATIC = (*OPTIMISED, "-static")  # because QEMU has no libraries
 
-UNFUSED = "-ffp-contract=off"  # of scan.cpp, whose sums for dh0 and dpeephole are no vectors
+UNFUSED = "-ffp-contract=off"  # for scan.cpp, whose sums for dh0 and dpeephole are scalar
 GCC, CLANG, AARCH64_GCC = "g++", "clang++", "aarch64-linux-gnu-g++"
 QEMU, QEMU_X86_64 = "qemu-aarch64", "qemu-x86_64"
 
@@ -58,7 +58,7 @@ def call(command, timeout, **variables):
 
 
 def objects(compiler, flags, sources):
-    """Without the flags that do not concern a source, so that the sets of flags share what they compile."""
+    """Compiles each source without flags that do not affect it, so that sets of flags share objects."""
 
     def compiled(source):
         others = {"-static"} | (set() if source.stem in OF_AVX512 else {*STAND_IN})
@@ -71,7 +71,7 @@ def objects(compiler, flags, sources):
 
 @cache
 def programs(compiler, flags):
-    """The checks, by name."""
+    """Returns the program of each check by name."""
     made = objects(compiler, flags, [*KERNELS, *CHECKS])
     kernels, checks = made[: len(KERNELS)], made[len(KERNELS) :]
 
@@ -83,20 +83,20 @@ def programs(compiler, flags):
 
 @cache
 def outputs(compiler, flags, arguments, prefix=()):
-    """What each of the checks prints, by its name, started with `prefix` before it: one after the other, since their
-    threads wait for each other, which is slow where others have the cores."""
+    """Returns the output of each check by name. `prefix` precedes each command. The checks run one at a time, since
+    their threads wait for each other, which is slow on busy cores."""
     return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
 
 
 def without_randomised_addresses(folder):
-    """The prefix under which ThreadSanitizer can start: some kernels place programs where it has no shadow."""
+    """Returns a prefix with which ThreadSanitizer starts: some Linux kernels load programs where it has no shadow."""
     source = folder / "empty.cpp"
     source.write_text("int main() {}\n")
     call([GCC, "-fsanitize=thread", source, "-o", folder / "empty"], timeout=60)
     for prefix in ((), ("setarch", platform.machine(), "-R")):
         if prefix and shutil.which(prefix[0]) is None:
             continue
-        # Placement is by chance, so one start says little.
+        # Addresses are random, so one start proves little.
         starts = [subprocess.run([*prefix, folder / "empty"], capture_output=True, text=True) for _ in range(8)]
         if all(start.returncode == 0 for start in starts):
             return prefix
@@ -124,10 +124,10 @@ def assert_same_bits(found, expected):
     ("compiler", "flags", "arguments"),
     [
         pytest.param(GCC, ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
-        # One instruction set, since it is slow: how threads wait for each other is the same in all.
+        # Slow, so one instruction set: threads wait in the same way in all.
         pytest.param(GCC, THREAD, ("short", "best"), id="thread"),
         pytest.param(GCC, OPTIMISED, (), id="optimised"),
-        # No stand-in: what ships compiles.
+        # Without STAND_IN, to compile the code that ships.
         pytest.param(CLANG, ("-O2",), (), id="clang", marks=needs(CLANG)),
     ],
 )
@@ -136,7 +136,7 @@ def test_checks(compiler, flags, arguments, tmp_path):
 
 
 def sanitized_operators():
-    """The library of csrc/operators/columns.cpp, of the choice of an instruction set and of all kernels."""
+    """Builds a library of the operators of sampling and coding, under the sanitizers."""
     command = [GCC, "-std=c++17", *ADDRESS_UNDEFINED, *TORCH, "-c"]
     names = ("columns", "module")
     bindings = [build_cache.compile(command, BINDINGS[f"csrc/operators/{name}.cpp"], ".o") for name in names]
@@ -147,16 +147,16 @@ def sanitized_operators():
 
 @pytest.fixture
 def sanitized():
-    """The variables of a Python whose memory, and torch's, is the address sanitizer's."""
+    """Environment variables with which Python and torch run under the address sanitizer."""
     if sys.platform != "linux":
         pytest.skip("LD_PRELOAD is Linux's")
-    # libstdc++, too: the sanitizer looks at its start for what throws exceptions.
+    # libstdc++ too, because the sanitizer looks for the function that throws exceptions when it starts.
     names = ("libasan.so", "libstdc++.so.6")
     libraries = [call([GCC, f"-print-file-name={name}"], timeout=60).strip() for name in names]
     for path in libraries:
         if not Path(path).is_absolute():
             pytest.skip(f"{GCC} has no {path}")
-    # Python leaves memory behind when it ends. What is too large is refused, not looked for.
+    # Python leaks memory when it ends. Allocations that are too large fail, instead of ending the process.
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
     return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
 
@@ -181,7 +181,7 @@ def test_no_arguments_of_an_operator_harm_memory(sanitized):
 @needs(GCC)
 @pytest.mark.parametrize("source", BINDINGS)
 def test_bindings_compile_as_cpp17(source):
-    """torch 2.11 compiles them so. Later versions of torch ask for C++20."""
+    """torch 2.11 compiles extensions as C++17. Later versions need C++20."""
     flags = ["-std=c++17", "-pedantic-errors", "-fsyntax-only", *TORCH]
     if source.startswith("csrc/operators/cuda/"):
         nvrtc = next(device_code.find(), None)
@@ -195,14 +195,14 @@ def test_bindings_compile_as_cpp17(source):
 @needs(GCC, QEMU_X86_64)
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="no x86-64")
 def test_coding_is_the_same_on_x86_64_without_avx():
-    """There the C library takes other functions, too."""
+    """Without AVX the C library also selects other functions."""
     call([QEMU_X86_64, "-cpu", "Nehalem", programs(GCC, STATIC)["check_exact"]], timeout=600)
 
 
 @pytest.mark.sweep
 @needs(GCC, AARCH64_GCC, QEMU)
 def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
-    """AVX2, AVX-512 (or its stand-in), NEON: the same fused sums in the same order, the same activations."""
+    """AVX2, AVX-512 (or its stand-in) and NEON compute the same fused sums in the same order."""
     on_aarch64 = check(AARCH64_GCC, (*STATIC, UNFUSED), ("short", "best"), (QEMU,))
     if not cpu_has("avx2", "fma"):
         pytest.skip("the checks passed on AArch64, but this CPU has no AVX2 with FMA to compare their bits with")
@@ -213,7 +213,7 @@ def test_checks_on_aarch64_and_the_bits_of_fused_instruction_sets():
 
 @pytest.mark.parametrize("compiler", [pytest.param(name, marks=needs(name), id=name) for name in (GCC, CLANG)])
 def test_fast_math_does_not_compile(compiler):
-    """It would delete the rounding to the codec's grid."""
+    """-ffast-math would delete the rounding to the codec's grid."""
     command = [compiler, "-std=c++17", "-fsyntax-only", str(ROOT / "csrc" / "cpu" / "columns.cpp")]
     assert subprocess.run(command, capture_output=True).returncode == 0
     done = subprocess.run([*command, "-ffast-math"], capture_output=True, text=True)

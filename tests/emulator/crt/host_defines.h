@@ -1,4 +1,4 @@
-// Stands in for a header that nvidia-cuda-runtime-cu12 includes and does not bring: CUDA C++'s words mean nothing here.
+// Replaces a header that nvidia-cuda-runtime-cu12 includes but lacks. CUDA's keywords mean nothing in host code.
 #pragma once
 
 #define __align__(bytes) __attribute__((aligned(bytes)))

@@ -1,4 +1,4 @@
-// The code that a module is loaded from: machine code in an ELF file, or PTX.
+// Reads the code of a module: machine code in an ELF file, or PTX.
 #pragma once
 #include <elf.h>
 
@@ -17,10 +17,10 @@ struct Code {
 };
 
 constexpr int kMachine = 190;          // EM_CUDA
-constexpr int kNewFormat = 8;          // of CUDA 12.9 for 10.0 and later, of CUDA 13 for all
-const char kKernel[] = ".text.";       // and the kernel's name: the section that holds its instructions
-const char kEntry[] = ".entry ";       // and the kernel's name, in PTX
-const char kTarget[] = ".target sm_";  // and the capability, in PTX
+constexpr int kNewFormat = 8;          // ELF's ABI version: CUDA 13, and CUDA 12.9 for 10.0 and later
+const char kKernel[] = ".text.";       // + kernel's name: the section of its instructions
+const char kEntry[] = ".entry ";       // + kernel's name, in PTX
+const char kTarget[] = ".target sm_";  // + capability, in PTX
 
 inline Code read_machine_code(const char* image) {
   const auto* const file = reinterpret_cast<const Elf64_Ehdr*>(image);
@@ -49,7 +49,7 @@ inline Code read_ptx(const char* text) {
   return code;
 }
 
-// Jetsons share no machine code with other GPUs, nor with each other. CUDA 13 calls 11.0 what CUDA 12 called 10.1.
+// Jetsons share no machine code with other GPUs, nor with each other. CUDA 12 called capability 11.0 10.1.
 inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
 
 inline Code read_code(const void* image) {

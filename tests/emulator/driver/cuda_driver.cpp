@@ -1,6 +1,6 @@
-// Stands in for NVIDIA's driver: the functions of its API that host code calls, and what tests need beside them. They
-// refuse what a driver refuses, with its errors. A launch runs a translated kernel to its end at once. In a library
-// without translated kernels, modules have the kernels that their code names, and a launch runs nothing.
+// Replaces NVIDIA's driver: the API functions that host code calls, with the driver's errors, and functions for tests.
+// A launch returns after its translated kernel has ended. In a library without translated kernels, a module has the
+// kernels that its code names, and a launch runs nothing.
 #include <cuda.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 
 Function* of(CUfunction f) { return reinterpret_cast<Function*>(f); }
 
-std::string report;  // of the last launch that failed
+std::string report;  // of the last failed launch
 
 const Translated* translated(const char* name) {
   for (const Translated& t : translated_kernels())
@@ -35,13 +35,13 @@ std::optional<unsigned> cluster_of(const Function& f, const CUlaunchConfig& c) {
   return blocks;
 }
 
-// Returns the error of arguments that a launch and a question about its occupancy both refuse.
+// Returns the error of arguments that both a launch and an occupancy query refuse.
 CUresult refuse(Call& call, const Function& f, int64_t threads, int64_t shared) {
   if (f.context != call.context().number) return CUDA_ERROR_INVALID_HANDLE;
   if (threads < 1 || threads > 1024 || shared < 0 || shared > f.most_dynamic) return CUDA_ERROR_INVALID_VALUE;
   return CUDA_SUCCESS;
 }
-// The error of a cluster is "cluster misconfiguration" in cuda.h; no GPU was asked which misconfigurations give it.
+// Only cuda.h says that a wrong cluster is a "cluster misconfiguration". No GPU has confirmed the cases.
 CUresult refuse_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
@@ -53,7 +53,7 @@ CUresult refuse_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   return CUDA_SUCCESS;
 }
 CUresult refuse_stream(Call& call, CUstream stream) {
-  if (!stream) {  // the stream that waits for all others of its context
+  if (!stream) {  // the default stream, which waits for all streams
     for (auto& [other, capture] : call.state().captures) {
       capture.broken = true;
       return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
@@ -66,9 +66,9 @@ CUresult refuse_stream(Call& call, CUstream stream) {
                                                                           : CUDA_SUCCESS;
 }
 
-// Returns how many blocks a multiprocessor holds, as its shared memory and threads allow. Registers are not known.
+// Returns how many blocks fit on a multiprocessor by shared memory and threads. Registers are unknown.
 int blocks_together(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
-  constexpr int64_t reserved = 1024;  // bytes that every block takes besides
+  constexpr int64_t reserved = 1024;  // bytes of every block for the system
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);
   return int(std::min({by_memory, 2048 / threads, int64_t(32)}));
 }
@@ -79,7 +79,7 @@ CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
   l.block = dim3(c.blockDimX, c.blockDimY, c.blockDimZ);
   l.cluster = dim3(*cluster_of(f, c));
   l.static_shared = f.static_shared, l.dynamic_shared = c.sharedMemBytes;
-  // The device copies the arguments, too.
+  // A launch copies the arguments.
   const auto* bytes = static_cast<const unsigned char*>(args);
   const std::vector<unsigned char> copy(bytes, bytes + f.translated->args_bytes);
   try {
@@ -96,7 +96,7 @@ int64_t threads_of(const CUlaunchConfig& c) { return int64_t(c.blockDimX) * c.bl
 
 }  // namespace
 
-// Begins a function of the driver. A call that every function refuses returns here.
+// Begins a driver function. Returns an error if the state that the function needs is missing.
 #define BEGIN(needs)                 \
   Call call(__func__, Needs::needs); \
   if (call.refused()) return call.refused()
@@ -191,7 +191,7 @@ CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
 // ---- code
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   BEGIN(loading);
-  if (!translated_kernels().empty()) {  // every module has them all
+  if (!translated_kernels().empty()) {  // every module has all of them
     *module = reinterpret_cast<CUmodule>(new Module{call.context().number, {}});
     return call.result(CUDA_SUCCESS);
   }
@@ -241,7 +241,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction fun
   *blocks = blocks_together(call.gpu(), *of(function), threads, shared);
   return call.result(CUDA_SUCCESS);
 }
-// Clusters lie within a GPC, of which the last may have fewer multiprocessors.
+// A cluster lies within one GPC. The last GPC may have fewer multiprocessors.
 CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const CUlaunchConfig* config) {
   BEGIN(loading);
   call << of(function)->kernel;
@@ -299,7 +299,7 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   return call.result(broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS);
 }
 
-// ---- what no driver has: the calls, for tests
+// ---- for tests: the recorded calls
 const char* fake_calls() {
   static thread_local std::string text;
   const std::lock_guard lock(the_state().mutex);

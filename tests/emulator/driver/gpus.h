@@ -1,4 +1,4 @@
-// The GPUs of the driver, by the environment variable FAKE_GPUS, such as "8.6 9.0". Without it: one of 9.0.
+// The driver's GPUs: the capabilities in the environment variable FAKE_GPUS, such as "8.6 9.0". Default: one of 9.0.
 #pragma once
 #include <cmath>
 #include <cstdlib>
@@ -7,13 +7,13 @@
 
 namespace emulator {
 
-constexpr int kSharedWithoutPermission = 48 << 10;  // bytes of a block, on every GPU
-constexpr int kMostClusterBlocks = 8;               // that are portable
+constexpr int kSharedWithoutPermission = 48 << 10;  // bytes of a block without opt-in
+constexpr int kMostClusterBlocks = 8;               // of a portable cluster
 
 struct Gpu {
   int capability;                 // 90 is compute capability 9.0
-  int shared_memory;              // bytes that a block may have with permission
-  int multiprocessors, gpc = 16;  // gpc: the most multiprocessors of one GPC
+  int shared_memory;              // bytes of a block with opt-in
+  int multiprocessors, gpc = 16;  // gpc: multiprocessors of a full GPC
   bool has_clusters() const { return capability >= 90; }
 };
 

@@ -1,4 +1,4 @@
-// The state of the driver: contexts, modules, functions, streams, captures, and every call.
+// The state of the driver, and the record of its calls.
 #pragma once
 #include <cuda.h>
 
@@ -15,11 +15,10 @@
 
 namespace emulator {
 
-// The primary context of a GPU. One that is made again after a reset has the address of the one before, and a new
-// number.
+// The primary context of a GPU. After a reset the same address holds a new context, with a new number.
 struct Context {
   int device = 0;
-  unsigned long long number = 0;  // 0: there is none
+  unsigned long long number = 0;  // 0: no context
 };
 struct Module {
   unsigned long long context;
@@ -29,7 +28,7 @@ struct Function {
   unsigned long long context;
   std::string kernel;
   const Translated* translated;  // null: a launch runs nothing
-  int static_shared;             // bytes of the kernel's own shared memory
+  int static_shared;             // bytes
   int most_dynamic = kSharedWithoutPermission - static_shared;
 };
 struct Stream { unsigned long long context; };
@@ -47,8 +46,8 @@ struct State {
   std::vector<Context> contexts;  // by GPU
   std::map<CUstream, Capture> captures;
   std::vector<std::string> calls;
-  Launch launch;         // the schedule of the next launches
-  int taken_shared = 0;  // bytes of static shared memory that a compiler is said to have taken in every kernel
+  Launch launch;         // schedule of later launches
+  int taken_shared = 0;  // bytes added to every kernel's static shared memory
   std::mutex mutex;
 };
 inline State& the_state() {
@@ -61,11 +60,11 @@ struct Thread {
 };
 inline thread_local Thread this_thread;
 
-// The state that a function of the driver needs, beside right arguments.
+// The state that a driver function needs before it looks at its arguments.
 enum class Needs { nothing, initialisation, context, loading };
 
-// One call of the driver: holds the lock of the state, refuses what every function refuses, and records the call as
-// "FUNCTION DETAILS @CONTEXT", behind which " -> ERROR" stands where it was refused.
+// One call of the driver. Locks the state, refuses a call whose Needs are not met, and records the call as
+// "FUNCTION DETAILS @CONTEXT", followed by " -> ERROR" after an error.
 class Call {
  public:
   Call(const char* function, Needs needs) {
@@ -81,7 +80,7 @@ class Call {
   CUresult result(CUresult error) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    if (translated_kernels().empty()) state_.calls.push_back(line_.str());  // kernels that run make too many calls
+    if (translated_kernels().empty()) state_.calls.push_back(line_.str());  // running kernels make too many calls
     return error;
   }
   template <class T> Call& operator<<(const T& detail) {
@@ -99,7 +98,7 @@ class Call {
   CUresult refused_ = CUDA_SUCCESS;
   std::ostringstream line_;
 
-  // The rules of cuThreadExchangeStreamCaptureMode.
+  // Applies the rules of cuThreadExchangeStreamCaptureMode.
   CUresult refuse_loading() {
     if (this_thread.mode == CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_SUCCESS;
     CUresult error = CUDA_SUCCESS;

@@ -1,7 +1,6 @@
-"""Turns PTX into C++ on runtime.h, as NVRTC and nvcc write it. An instruction that is not known stops the translation.
+"""Translates the PTX of NVRTC and nvcc to C++ that calls runtime.h. An unknown instruction raises UnknownInstruction.
 
-Every entry NAME becomes `void ptx_NAME(const void* args)`, and registers itself with its synchronisation sites, which a
-mutation can break at run time.
+Entry NAME becomes `void ptx_NAME(const void* args)`, which registers itself with its synchronisation sites.
 """
 
 from .module import Module

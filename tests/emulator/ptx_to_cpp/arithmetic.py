@@ -1,4 +1,4 @@
-"""Numbers, bits, predicates and comparisons."""
+"""Translates arithmetic, bit operations and comparisons."""
 
 from .types import HALVES, TYPES, size_of, unsigned, widen
 
@@ -11,8 +11,8 @@ HALF_OPERATIONS = {
     **{name: f"[](double a, double b) {{ return std::f{name}(a, b); }}" for name in ("min", "max")},
     "fma": "[](double a, double b, double c) { return a * b + c; }",
 }
-# The types of the operands, where t is the instruction's, and the expression: c is t in C++, u the word in which t is
-# computed, since signed arithmetic wraps.
+# {operation: (operand types, C++ expression)}. t: the instruction's type; c: t in C++; u: the unsigned word that
+# computes t, because signed arithmetic wraps.
 WORDS = {
     **{
         name: ("t t", f"({{c}})(({{u}}){{0}} {INFIX[name]} ({{u}}){{1}})")
@@ -93,7 +93,6 @@ def float_arithmetic(kernel, i, t):
 
 
 def word_arithmetic(kernel, i, t):
-    """Integers, bits and predicates."""
     if t == "pred":
         values = [kernel.value(x, t) for x in i.operands[1:]]
         return f"!{values[0]}" if i.name == "not" else f"bool({values[0]} {INFIX[i.name]} {values[1]})"
@@ -109,7 +108,7 @@ def word_arithmetic(kernel, i, t):
 
 
 def wide_product(kernel, i, t, bits):
-    """The whole product of two words, or its upper half."""
+    """Returns the full product of two words (mul.wide) or its upper half (mul.hi)."""
     operands = i.operands[1:]
     wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
     wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide

@@ -1,4 +1,4 @@
-"""Moves, and conversions between types and address spaces."""
+"""Translates moves, and conversions of types and address spaces."""
 
 from .parser import Unknown, elements
 from .types import HALVES, TYPES, size_of, widen

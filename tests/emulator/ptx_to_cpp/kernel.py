@@ -1,4 +1,4 @@
-"""A kernel as a C++ function."""
+"""Translates a kernel to a C++ function."""
 
 import re
 
@@ -9,7 +9,7 @@ from .operands import Operands
 from .parser import Instruction, Places, Unknown, UnknownInstruction
 from .synchronisation import control, synchronisation, warp
 
-# Each makes C++ of the instructions that it knows, and None of the others.
+# Each returns the C++ of an instruction that it knows, otherwise None.
 TRANSLATIONS = (control, synchronisation, warp, memory, conversion, arithmetic)
 
 

@@ -1,4 +1,4 @@
-"""Loads and stores."""
+"""Translates loads and stores."""
 
 from .parser import Unknown, elements
 from .types import TYPES, size_of

@@ -1,4 +1,4 @@
-"""All kernels of a file."""
+"""Translates all kernels of a PTX file."""
 
 import re
 
@@ -12,7 +12,7 @@ class Module:
         self.places = Places(text)
         text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).split(".section")[0]
         self.text = text
-        self.shared = {}  # static variables: alignment and size; size None: the dynamic memory
+        self.shared = {}  # static variables: (alignment, bytes); bytes None: dynamic memory
         for m in re.finditer(r"\.shared\s+\.align\s+(\d+)\s+\.(\w+)\s+([\w$]+)(\[(\d*)\])?", text):
             count = 1 if not m[4] else int(m[5]) if m[5] else None
             self.shared[m[3]] = int(m[1]), count and count * size_of(m[2])

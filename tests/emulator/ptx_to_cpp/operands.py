@@ -1,4 +1,4 @@
-"""What the operands of a kernel's instructions are in C++."""
+"""Translates operands of instructions."""
 
 import re
 
@@ -15,7 +15,7 @@ SPECIAL = {
 class Operands:
     def __init__(self, module, parameters):
         self.module = module
-        self.scopes = [{}]  # register -> C++ variable and its type
+        self.scopes = [{}]  # register -> (C++ variable, C++ type)
         self.local = set()
         self.declarations = []  # in C++
         self.parameters, offset = {}, 0
@@ -29,7 +29,7 @@ class Operands:
         self.args_bytes = offset
 
     def place_shared(self, body):
-        """Lays out the static variables that the kernel names; the dynamic memory follows, as the runtime has it."""
+        """Lays out the static shared variables that the kernel names, then the dynamic memory."""
         self.shared, self.static_shared = {}, 0
         used = [name for name in self.module.shared if re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", body)]
         for name in used:
@@ -42,7 +42,7 @@ class Operands:
                 self.shared[name] = (self.static_shared + 15) // 16 * 16
 
     def declare(self, text):
-        """Registers, or an array of the thread's own."""
+        """Declares registers or a local array."""
         if m := re.fullmatch(r"\.local \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]", text):
             self.local.add(m[2])
             self.declarations.append(f"alignas({m[1]}) unsigned char {m[2]}[{m[3]}];")
@@ -65,7 +65,7 @@ class Operands:
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def value(self, operand, t):
-        """A C++ expression of the operand, read as the PTX type t."""
+        """Returns the C++ expression of an operand, read as the PTX type t."""
         c = TYPES[t]
         if t == "pred" and operand[0] == "!":
             return "!" + self.value(operand[1:], t)
@@ -95,7 +95,7 @@ class Operands:
         return [self.value(operand, t) for operand, t in zip(i.operands[1:], types, strict=True)]
 
     def assign(self, operand, expression, t):
-        """Stores an expression of the PTX type t; integers are extended to the register by their own sign."""
+        """Returns C++ that stores an expression of the PTX type t, with sign extension if t is signed."""
         if operand == "_":
             return f"(void)({expression});"
         if not self.register(operand):
@@ -118,12 +118,12 @@ class Operands:
         return m[1], int(m[2] or "0", 0)
 
     def pointer(self, operand):
-        """An address as the number that it is."""
+        """Returns an address as an integer expression."""
         base, offset = self.base_and_offset(operand)
         return f"{self.value(base, 'u64')} + {offset}ll"
 
     def shared_address(self, operand):
-        """A shared address, of the block or the cluster, as the runtime takes it."""
+        """Returns a shared::cta or shared::cluster address, as runtime.h takes it."""
         return f"(uint32_t)({self.pointer(operand)})"
 
     def address(self, operand, i):

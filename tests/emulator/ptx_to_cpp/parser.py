@@ -1,4 +1,4 @@
-"""Reads PTX: instructions, places in the source."""
+"""Parses PTX: instructions and source positions."""
 
 import re
 
@@ -6,15 +6,15 @@ SPACES = ("global", "shared", "local", "param", "const")
 
 
 class UnknownInstruction(Exception):
-    """Says which, of which kernel, and where."""
+    """An unknown instruction, with its kernel and source position."""
 
 
 class Unknown(Exception):
-    """What is not known about an instruction."""
+    """The unknown part of an instruction."""
 
 
 def split(text):
-    """At the commas outside brackets."""
+    """Splits text at the commas outside brackets."""
     parts, depth = [""], 0
     for c in text:
         depth += (c in "{[") - (c in "}]")
@@ -30,7 +30,7 @@ def elements(operand):
 
 
 class Places:
-    """The source positions of .loc, as text from the innermost inlined function outwards."""
+    """Source positions of .loc, as text from the innermost inlined function outwards."""
 
     def __init__(self, text):
         self.files = {m[1]: m[2].rsplit("/", 1)[-1] for m in re.finditer(r'\.file\s+(\d+)\s+"([^"]+)"', text)}

@@ -1,4 +1,4 @@
-"""Jumps, barriers, transfers between blocks, and what the lanes of a warp do together."""
+"""Translates jumps, barriers, transfers between blocks and warp collectives."""
 
 import re
 
@@ -34,7 +34,7 @@ def synchronisation(kernel, i):
         address, arrivals = kernel.shared_address(i.operands[0]), kernel.value(i.operands[1], "u32")
         return f"transfer_init({site}, {address}, {arrivals}, {kernel.place()});"
     if i.op == "fence.acq_rel.gpu":
-        return ";"  # it orders nothing by itself
+        return ";"  # a fence alone orders nothing
     if i.op == "fence.mbarrier_init.release.cluster":
         return f"if (!{kernel.site('transfer barrier fence', 'dropped')}) transfer_barrier_fence();"
     if i.op == "mbarrier.arrive.shared::cta.b64" and len(i.operands) == 2:

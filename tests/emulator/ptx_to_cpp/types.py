@@ -1,4 +1,4 @@
-"""PTX's types, and their values in C++."""
+"""PTX types in C++."""
 
 TYPES = {
     "b8": "uint8_t", "u8": "uint8_t", "s8": "int8_t",
@@ -17,7 +17,7 @@ def size_of(t):
 
 
 def container(t):
-    """Registers are unsigned words; instructions say how they read them."""
+    """Returns the C++ type of a register: an unsigned word, which instructions reinterpret."""
     return "bool" if t == "pred" else f"uint{max(16, 8 * size_of(t))}_t"
 
 

@@ -1,4 +1,4 @@
-// Barriers of a block and of a cluster, and the order in which the lanes of a warp come to them.
+// Barriers of blocks and clusters, and the check that the lanes of a warp reach them in one order.
 #include <cstring>
 #include <utility>
 
@@ -6,7 +6,7 @@
 
 namespace emulator {
 
-// The lanes of a warp must execute the same sequence of aligned barriers, and all of them.
+// All lanes of a warp must execute the same sequence of aligned barriers.
 static void check_aligned(Fiber& f, const char* place) {
   Warp& warp = warp_of(f);
   for (const Collective& c : warp.collectives)
@@ -44,7 +44,7 @@ void block_barrier(bool aligned, const char* place) {
     return;
   }
   checker->threads_joined(block.at_barrier);
-  wake_all(std::exchange(block.at_barrier, {}));  // the last one queues up like the others
+  wake_all(std::exchange(block.at_barrier, {}));  // the last thread queues like the others
   suspend();
 }
 

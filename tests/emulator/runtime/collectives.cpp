@@ -1,4 +1,4 @@
-// Where the lanes of a warp meet: the last one to come computes for all. What they compute is in warp_operations.cpp.
+// Collectives: the last lane of a warp to arrive computes all results, by functions of warp_operations.cpp.
 #include <cstring>
 #include <utility>
 
@@ -38,7 +38,7 @@ void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out
     for (Collective& idle : warp.collectives)
       if (!idle.arrived) c = &idle;
     if (!c) {
-      warp.collectives.reserve(32);  // one for every lane at most: references stay valid
+      warp.collectives.reserve(32);  // at most one per lane, so pointers stay valid
       c = &warp.collectives.emplace_back();
     }
     c->mask = mask, c->place = place, c->aligned_barriers = f.aligned_barriers;

@@ -1,4 +1,4 @@
-// Fibers: their stacks, how they are switched, and which one runs next.
+// Fibers: stacks, switches, and the choice of the next fiber.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -38,7 +38,7 @@ extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void**, vo
 namespace emulator {
 
 Fiber* self = nullptr;
-static Fiber scheduler;  // what runs while no thread of the kernel does
+static Fiber scheduler;  // runs while no kernel thread runs
 static std::deque<Fiber*> ready;
 
 constexpr size_t kStack = 128 << 10;
@@ -51,7 +51,7 @@ void allocate_stacks() {
     machine.stacks_total = 0;
     machine.stacks = static_cast<unsigned char*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    if (machine.threads <= 16384)  // a guard page each makes two mappings, of which a process may have about 65,000
+    if (machine.threads <= 16384)  // a guard page splits a mapping, and a process may have about 65,000
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
 }
@@ -60,7 +60,7 @@ void put_on_stack(Fiber& f, void (*function)()) {
   f.stack_low = machine.stacks + f.id * kStack + kPage;
   f.stack_high = machine.stacks + (f.id + 1) * kStack;
   void** sp = reinterpret_cast<void**>(f.stack_high - 64);
-  *--sp = nullptr;  // the return address of the function, which does not return
+  *--sp = nullptr;  // return address of `function`, which never returns
   *--sp = reinterpret_cast<void*>(function);
   for (int i = 0; i < 6; ++i) *--sp = nullptr;  // the registers that emulator_switch restores
   f.stack_pointer = sp;

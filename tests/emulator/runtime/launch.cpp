@@ -1,4 +1,4 @@
-// Launches: lays out the grid, starts blocks as there is room, runs their threads until all have left the kernel.
+// Launches: lays out the grid, starts clusters while blocks fit, and runs threads until all have left the kernel.
 #include <algorithm>
 #include <cstdlib>
 
@@ -11,7 +11,7 @@ static Entry entry;
 static std::vector<unsigned> cluster_order;
 static unsigned clusters_started, blocks_live, threads_done;
 
-// ---- where a thread is
+// ---- indices
 uint3 thread_index() noexcept { return self->thread; }
 uint3 block_index() noexcept { return self->block_at; }
 uint3 block_size() noexcept { return {machine.launch.block.x, machine.launch.block.y, machine.launch.block.z}; }
@@ -138,7 +138,7 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
     while (!machine.transfers.empty() && first_error.empty()) deliver_some();
     for (const Region& r : machine.regions)
       if (r.access == Access::out && first_error.empty()) checker->require_written(r);
-  } catch (const std::runtime_error& e) {  // outside of a kernel
+  } catch (const std::runtime_error& e) {  // thrown outside a kernel
     first_error = e.what();
   }
   machine.transfers.clear();

@@ -8,7 +8,7 @@
 
 namespace emulator {
 
-Checker* checker = nullptr;  // each sets it when the library is loaded
+Checker* checker = nullptr;  // set by the library's checker at load time
 
 constexpr uint32_t kPoison = 0x7fbadbad;  // a NaN
 

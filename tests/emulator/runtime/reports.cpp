@@ -1,4 +1,4 @@
-// What went wrong, where, and what everyone waits for.
+// Reports: the fault, its thread, and where threads wait.
 #include <cstdio>
 #include <map>
 
@@ -48,7 +48,7 @@ void fail_with(Kind kind, const std::string& what) {
   if (!self) throw std::runtime_error(report);
   report += "\n  in " + describe(*self);
   if (first_error.empty()) first_error = report;
-  self->status = Status::done;  // abandoned: its destructors do not run
+  self->status = Status::done;  // without running destructors
   suspend();
   __builtin_unreachable();
 }

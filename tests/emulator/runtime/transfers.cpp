@@ -1,4 +1,4 @@
-// Barriers in shared memory, and the asynchronous stores that they count.
+// mbarriers, and the asynchronous stores that they count.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -8,7 +8,7 @@
 
 namespace emulator {
 
-constexpr int64_t kMostBytes = (1 << 20) - 1, kMostArrivals = (1 << 20) - 1;  // that a barrier can count
+constexpr int64_t kMostBytes = (1 << 20) - 1, kMostArrivals = (1 << 20) - 1;  // limits of an mbarrier
 
 static TransferBarrier& transfer_barrier(const unsigned char* where, const char* place) {
   const auto found = machine.transfer_barriers.find(where);
@@ -53,7 +53,7 @@ void transfer_barrier_arrive(uint32_t address, int64_t expected_bytes, const cha
 bool transfer_barrier_wait(uint32_t address, uint32_t parity, const char* place) {
   Fiber& f = *self;
   TransferBarrier& b = transfer_barrier(own_shared(address), place);
-  // Where all lanes of a warp ask, one is enough for all to ask again.
+  // A wait may fail for no reason. Lane 0 suffices: a warp that waits together repeats the wait if any lane fails.
   if (!in_order() && f.lane == 0 && machine.random() % 8 == 0) {
     yield();
     return false;
@@ -81,7 +81,6 @@ static void deliver(Transfer& t, unsigned count) {
   }
   end_transfer_phase_if_complete(*t.barrier);
 }
-// Of any store.
 void deliver_some() {
   std::swap(machine.transfers[machine.random() % machine.transfers.size()], machine.transfers.back());
   Transfer& t = machine.transfers.back();
@@ -94,7 +93,7 @@ bool transfer_is_due() {
   switch (machine.launch.schedule) {
     case Schedule::random: return machine.random() % 2;
     case Schedule::burst: return machine.random() % 32 == 0;
-    default: return false;  // starve: when nothing else can happen
+    default: return false;  // starve: only when no thread is ready
   }
 }
 void store_async(uint32_t cluster_address, const uint32_t (&data)[4], uint32_t cluster_barrier, const char* place) {

@@ -1,4 +1,3 @@
-// One thread a row.
 #include "arithmetic.h"
 #include "kernels.h"
 #include "primitives.cuh"

@@ -1,5 +1,5 @@
-// Integer and floating-point arithmetic, for kernels, and for g++, whose results are those to expect. No expression
-// calls a function of libm that may be off.
+// Arithmetic that kernels compute, and g++ computes as the expected result. No expression calls an inexact libm
+// function.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

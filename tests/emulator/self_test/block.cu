@@ -1,4 +1,3 @@
-// Shared memory, barriers and shuffles within a block.
 #include "kernels.h"
 #include "primitives.cuh"
 
@@ -31,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__
   if (a.way != leaves_out_unwritten || t != 63) out[first + t] = v;
 }
 
-// Neighbours swap their values, each warp for itself, through shared memory.
+// Neighbouring lanes swap their values through shared memory.
 extern "C" __global__ void __launch_bounds__(64) swap(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
@@ -68,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Arg
   static_cast<float*>(a.out)[first + t] = v;
 }
 
-// Every warp raises its values together until all are 256 or more.
+// Every warp adds 1 to all its values until all are at least 256.
 extern "C" __global__ void __launch_bounds__(64) agree(const __grid_constant__ Args a) {
   const int t = threadIdx.x, first = blockIdx.x * 64;
   float v = static_cast<const float*>(a.in)[first + t];
@@ -77,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(64) agree(const __grid_constant__ A
   static_cast<float*>(a.out)[first + t] = v;
 }
 
-// Reads in[32 t]: one sector a lane, and all lanes on one bank.
+// Each lane reads its own sector of global memory, and all lanes use one bank of shared memory.
 extern "C" __global__ void __launch_bounds__(32) strided(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x;

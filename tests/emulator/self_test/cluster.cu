@@ -1,4 +1,3 @@
-// Thread-block clusters.
 #include "kernels.h"
 #include "primitives.cuh"
 
@@ -6,8 +5,8 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 3;
 
-// Each block hands its 64 values to the next block of the cluster, three times, from one buffer to the other,
-// and adds 1.
+// Three times, each block adds 1 to its 64 values and stores them in the next block of the cluster. Two buffers
+// alternate.
 extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Args a) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, me = cluster_rank(), ranks = 2;
@@ -47,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
       reinterpret_cast<const float*>(buffers + 256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
 
-// What primitives.cuh does not offer: static shared memory, a load from a peer.
+// Each block loads its peer's 64 values, from static shared memory.
 extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Args a) {
   __shared__ float s[64];
   const int t = threadIdx.x;

@@ -1,4 +1,3 @@
-// The memory of the kernels of this folder, and what their arithmetic gives by g++.
 #include <cuda.h>
 
 #include "arithmetic.h"

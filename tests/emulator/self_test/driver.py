@@ -1,4 +1,4 @@
-"""Builds the kernels of this folder, and launches them by the functions of NVIDIA's driver."""
+"""Builds the kernels of this folder, and launches them through the functions of NVIDIA's driver."""
 
 import ctypes
 import re
@@ -22,7 +22,7 @@ class Args(ctypes.Structure):
     ]
 
 
-compiler = None  # of CUDA, which the tests set
+compiler = None  # set by the tests
 
 
 class Kernels(Emulator):
@@ -32,7 +32,7 @@ class Kernels(Emulator):
         self.device(arch)
 
     def run(self, kernel, inputs, outputs, *, way="right", blocks=4, threads=64, cluster=0, shared=256, opt_in=0):
-        """Returns what the driver says of the launch, or "". inputs, outputs: address and bytes."""
+        """Launches a kernel and returns the driver's error, or "". inputs, outputs: (address, bytes)."""
         error = self._launch(
             kernel,
             cuda.launch_config((blocks, 1, 1), threads, shared, cluster),
@@ -60,7 +60,7 @@ class Kernels(Emulator):
 
 @cache
 def load(arch="sm_90", checks="race"):
-    """The kernels that an architecture can have, on a device of it."""
+    """Returns the kernels that an architecture supports, on a GPU of it."""
     names = ["block", "matrix", "arithmetic"] + (["cluster", "transfer"] if arch == "sm_90" else [])
     path = toolchain.library(
         f"self_test_{arch}_{checks}",

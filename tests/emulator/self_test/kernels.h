@@ -1,7 +1,7 @@
-// Small kernels, right or broken in one way, which their arguments choose.
+// Arguments of the kernels in this folder. `way` selects the right kernel, or one way to break it.
 #pragma once
 
-// driver.py reads the names here.
+// driver.py parses these names.
 // clang-format off
 enum Way : int {
   right,

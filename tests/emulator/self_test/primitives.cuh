@@ -1,4 +1,4 @@
-// What the kernels of this folder do that CUDA C++ has no spelling for, in PTX.
+// Inline PTX for operations that CUDA C++ lacks.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -1,4 +1,4 @@
-// Barriers in shared memory, and asynchronous stores to a peer, which they count.
+// mbarriers, and asynchronous stores to a peer, which they count.
 #include "kernels.h"
 #include "primitives.cuh"
 
@@ -6,7 +6,6 @@ using namespace emulator::primitive;
 
 constexpr int kSteps = 5;
 
-// What primitives.cuh does not offer.
 __device__ __forceinline__ void init_without_fence(uint32_t barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
@@ -14,8 +13,8 @@ __device__ __forceinline__ void arrive(uint32_t barrier) {
   asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
 }
 
-// Each block hands its 64 values to the other one of its cluster, five times, from one buffer to the other, and adds 1:
-// each warp 8 pieces of 16 bytes. A barrier for each buffer counts the bytes and one arrival a warp.
+// Five times, each block adds 1 to its 64 values and stores them in its peer. Two buffers alternate. Each warp stores 8
+// pieces of 16 bytes. Each buffer has an mbarrier, which counts the bytes and one arrival per warp.
 extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ Args a) {
   unsigned char* const buffers = dynamic_shared();
   const int t = threadIdx.x, lane = t % 32, me = cluster_rank(),
@@ -55,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
     const int bytes = a.way == too_few_bytes ? 112 : a.way == half_a_piece ? 124 : a.way == too_many_bytes ? 144 : 128;
     if (lane == 0 && (a.way != no_arrival || t == 0)) transfer_arrive(barrier, bytes);
     if (lane == 0 && a.way == arrives_twice) transfer_arrive(barrier, bytes);
-    const bool other = a.way == waits_for_other_buffer && step > 0;  // which the step before has waited for
+    const bool other = a.way == waits_for_other_buffer && step > 0;  // a phase that the previous step waited for
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
     if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
       transfer_wait(other ? barriers + 8 * from : barrier, parity);
@@ -64,12 +63,12 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
 }
 
-// The block reverses its 64 values, as in block.cu, with arrivals that announce nothing.
+// Every block reverses its 64 values, as in block.cu, with arrivals that announce no bytes.
 extern "C" __global__ void __launch_bounds__(64) meet(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
   const uint32_t barrier = shared_address(s + 64);
-  if (t == 0) init_without_fence(barrier, 64);  // which only other blocks need
+  if (t == 0) init_without_fence(barrier, 64);  // only other blocks need the fence
   if (a.way != no_start) __syncthreads();
   s[t] = static_cast<const float*>(a.in)[first + t];
   if (a.way != no_arrival || t != 40) arrive(barrier);
