@@ -24,13 +24,13 @@ COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 @cache
 def load():
-    import pybind11  # imported here, because tests on a GPU do not load the module and may lack pybind11
+    import pybind11  # tests on a GPU do not need the module and may lack pybind11
 
     includes = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
     flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden"]
     command = [*COMPILER, *flags, *includes, "-c"]
     objects = build_cache.in_parallel(lambda source: build_cache.compile(command, source, ".o"), SOURCES)
-    # On macOS, Python's own symbols are resolved when Python loads the module.
+    # macOS resolves Python's symbols when Python loads the module.
     later = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     path = build_cache.link([*COMPILER, "-shared", *later, *objects], "core")
     spec = importlib.util.spec_from_file_location("pixelrnn_core", path)

@@ -53,7 +53,6 @@ void bind_geometry(py::module_& m) {
   m.def("input_tap", &input_tap);
 }
 
-// Python sees a block as (address, bytes).
 void bind_pages(py::module_& m) {
   using cpu::Pages;
   using Block = std::pair<uintptr_t, size_t>;
@@ -79,7 +78,6 @@ template <class T> Vec<T> spread(T x) {
   return v;
 }
 
-// An array of gates has the order i, f, g, o.
 template <class T> void bind_cell(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 4>;
@@ -109,7 +107,7 @@ template <class T> void bind_cell(py::module_ m) {
       [](auto a, auto c, auto c_prev, auto dh, auto& dc) { return cell_backward(slopes<Math>(a, c, c_prev), dh, dc); });
 }
 
-// An array of gates has the order i, f, g, o, up. Peepholes are None, or an array in the order i, f, up, o.
+// Peepholes are None, or an array in the order i, f, up, o.
 template <class T> void bind_cell5(py::module_ m) {
   using Math = cpu::baseline::VectorMath<T>;
   using Numbers = std::array<T, 5>;
@@ -130,8 +128,8 @@ template <class T> void bind_cell5(py::module_ m) {
         formula, scale, given ? &peepholes : nullptr, is_first, vectors(z), spread(c_left), spread(c_up));
     return std::tuple(numbers(out.gates), T(out.c[0]), T((out.outer * Math::tanh(out.inner))[0]));
   });
-  // Returns the gradients with respect to the pre-activations, c_left and c_up. The arguments dc_left and dc_up are the
-  // gradients of c that come from the right and from below.
+  // Returns the gradients with respect to the pre-activations, c_left and c_up. dc_left and dc_up:
+  // gradients of c from the right and from below.
   m.def("cell5_backward", [](Formula formula, T scale, const Given& given, const Numbers& a, T c, T c_left, T c_up,
                               T dh, T dc_left, T dc_up) {
     const auto peepholes = peepholes_of(given);

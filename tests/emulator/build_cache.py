@@ -1,6 +1,6 @@
 """Compiles and links into a cache that processes share. Its keys hash the commands and the contents of the sources.
 
-``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a folder per user for temporary files.
+``PIXELRNN_TEST_CACHE`` names the cache's folder. The default is a temporary folder per user.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ def contents(paths):
 
 @contextmanager
 def locked(name):
-    """Locks a name, so that one process builds a file and the others then find the file in the cache."""
+    """Locks a name, so that one process builds a file and the others find it in the cache."""
     with open(folder() / f"{name}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -59,10 +59,10 @@ def in_parallel(function, items):
 
 
 def compile(command, source, suffix):
-    """Returns the output of `command SOURCE -o OUTPUT`, from the cache if no source or flag has changed."""
+    """Runs `command SOURCE -o OUTPUT` unless the cache has the output, and returns the output's path."""
     command, source = list(map(str, command)), Path(source).resolve()
     key = hash_of(_version(command[0]), *command, source)
-    listing = folder() / f"{source.stem}-{key}.json"  # names the files that the source last depended on
+    listing = folder() / f"{source.stem}-{key}.json"  # last known dependencies of the source
 
     def output():
         try:
@@ -90,7 +90,7 @@ def compile(command, source, suffix):
 
 
 def link(command, name, suffix=".so"):
-    """Links cached files with `command -o OUTPUT` and returns the output. A .log beside it has the messages."""
+    """Links cached files by `command -o OUTPUT` and returns the output's path. A .log beside it has the messages."""
     target = folder() / f"{name}-{hash_of(_version(command[0]), *command)}{suffix}"
     with locked(target.stem):
         if not target.exists():

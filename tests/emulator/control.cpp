@@ -61,7 +61,6 @@ const char* emulator_sites(const char* kernel) {
   }
   return text.c_str();
 }
-// Sites that are broken already stay broken.
 int emulator_mutate(const char* kernel, unsigned site, const char* mode) {
   for (const Translated& t : translated_kernels()) {
     if (strcmp(kernel, t.name) || site >= t.site_count) continue;

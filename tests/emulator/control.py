@@ -1,5 +1,3 @@
-"""Controls a library that toolchain.library() built."""
-
 import ctypes
 from typing import NamedTuple
 
@@ -15,8 +13,7 @@ class Site(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Cost of a memory instruction: the warps' accesses, and their wavefronts of shared memory or sectors of global
-    memory, as counted (paid) and at best (ideal)."""
+    """Cost of a memory instruction. paid: wavefronts (shared memory) or sectors (global); ideal: the least possible."""
 
     accesses: int
     lanes: int
@@ -65,7 +62,6 @@ class Emulator:
         ]
 
     def mutate(self, kernel, site, mode):
-        """Breaks a synchronisation site until mutate_none()."""
         self._call("mutate", kernel.encode(), site, mode.encode())
 
     def mutation_reached(self):

@@ -1,5 +1,3 @@
-"""Calls a CUDA driver from Python, with constants and structs of cuda.h."""
-
 import ctypes
 from enum import IntEnum
 

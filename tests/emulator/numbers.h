@@ -1,4 +1,3 @@
-// Conversions of bf16 and fp16, and approximate instructions.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -8,7 +7,7 @@
 namespace emulator {
 
 inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
-// Without F16C a compiler calls a slow function for a cast: a tenth of the emulator's time.
+// Without F16C a cast calls a slow function, which took a tenth of the emulator's time.
 inline float from_fp16(uint16_t bits) {
   const uint32_t sign = uint32_t(bits & 0x8000) << 16, magnitude = uint32_t(bits & 0x7fff) << 13;
   if ((bits & 0x7c00) == 0x7c00) {  // infinity or NaN; a NaN becomes quiet
@@ -34,7 +33,7 @@ inline uint16_t to_bf16(double x) {
   return to_bf16(std::bit_cast<float>(bits));
 }
 
-// Adds an error to an approximate result, by a hash of the argument: NVIDIA specifies a limit, but not the last bits.
+// Adds a pseudorandom error up to NVIDIA's limit, because the last bits are not specified.
 inline float off_by_up_to(int ulps, float exact, float argument) {
   constexpr float kLeast = std::numeric_limits<float>::min();
   if (!std::isfinite(exact) || exact == 0) return exact;

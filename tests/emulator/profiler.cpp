@@ -1,5 +1,5 @@
 // Counts the cost of a warp's memory instructions: wavefronts of shared memory (bank conflicts), 32-byte sectors of
-// global memory. The n-th executions of an instruction by all lanes of a warp are one access. Addresses alone decide.
+// global memory. The n-th executions of an instruction by all lanes of a warp are one access. Only addresses matter.
 #include <algorithm>
 #include <bit>
 #include <map>

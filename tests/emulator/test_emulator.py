@@ -1,5 +1,3 @@
-"""Right kernels give right numbers and no report under every schedule; broken kernels are reported."""
-
 import ctypes
 from collections import defaultdict
 
@@ -39,7 +37,6 @@ def area(tensor):
 
 
 def by_row(x):
-    """Returns a row for each block of 64 threads."""
     return x.view(-1, 64)
 
 
@@ -59,7 +56,7 @@ WRONG = "wrong numbers"
 
 def run_all_plans(kernels, name, way="right"):
     """Yields the result of each schedule: "" (the right numbers), WRONG, or the kind of the report."""
-    memory = torch.zeros(3, 256)  # apart, so that no access beyond x hits out
+    memory = torch.zeros(3, 256)  # x and out are apart, so that no access beyond x hits out
     x, out = memory[0].copy_(torch.arange(256)), memory[2]
     cluster, shared = {"ring": (2, 512), "pull": (2, 512), "relay": (2, 544), "meet": (0, 272)}.get(name, (0, 256))
     for plan in PLANS:
@@ -139,7 +136,6 @@ def test_a_report_says_where():
         assert part in report
 
 
-# ---- mutations
 MUTATED = ("reverse", "swap", "ring", "pull", "relay", "meet")
 
 
@@ -156,7 +152,7 @@ def test_every_mutation_is_noticed(name):
             results = set(run_all_plans(kernels, name))
         finally:
             kernels.mutate_none()
-        if kernels.mutation_reached():  # only broken ways reach the other sites
+        if kernels.mutation_reached():  # false at sites that only broken ways reach
             reached += 1
             assert "" not in results, (broken, mode, results)
             if (name, broken.instruction) == ("pull", "cluster arrive"):
@@ -171,7 +167,6 @@ def test_every_mutation_is_noticed(name):
         kernels.mutate(name, 0, "no such mode")
 
 
-# ---- numbers
 MATRIX = {"product_bf16": torch.bfloat16, "product_fp16": torch.float16, "product_tf32": torch.float32}
 
 
@@ -216,14 +211,16 @@ def test_functions(arch):
     torch.testing.assert_close(got[:, 1], wide.tanh(), rtol=3e-7, atol=1e-38)
     torch.testing.assert_close(got[:, 2], wide.exp(), rtol=1e-15, atol=0)
     torch.testing.assert_close(got[:, 3], wide.tanh(), rtol=1e-15, atol=0)
-    for column, exact, ulps in ((4, x.exp2(), 2), (5, 1 / x, 1)):  # approximate: every error up to `ulps` occurs
+    for column, exact, ulps in (
+        (4, x.exp2(), 2),
+        (5, 1 / x, 1),
+    ):  # approximate: every error up to `ulps` occurs, none above
         off = got[:, column].float().view(torch.int32) - exact.view(torch.int32)
         assert set(off.tolist()) == set(range(-ulps, ulps + 1)), off
     to_tf32 = (x.view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32)
     assert torch.equal(got[:, 6], to_tf32.double())
 
 
-# ---- the driver
 def test_shared_memory_must_be_asked_for():
     x, out = torch.zeros(256), torch.zeros(256)
     kernels = driver.load()
@@ -272,7 +269,6 @@ def test_profile():
     assert kernels.profile() == []
 
 
-# ---- the toolchain
 def test_unknown_instructions_stop_the_translation():
     known = ".visible .entry k(.param .u64 p)\n{\n.reg .b32 %r<3>;\nadd.s32 %r1, %r2, 1;\nret;\n}\n"
     assert "ptx_k" in ptx_to_cpp.translate(known)

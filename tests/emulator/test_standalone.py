@@ -1,5 +1,3 @@
-"""This folder needs nothing else of its project, so another project can copy it."""
-
 import ast
 import re
 import shutil

@@ -27,10 +27,8 @@ class ToolchainError(RuntimeError):
     pass
 
 
-# ---- kernels
 @cache
 def nvcc():
-    """Returns the nvcc of CUDA_HOME, or else the nvcc on PATH."""
     home = os.environ.get("CUDA_HOME")
     name = str(Path(home, "bin", "nvcc")) if home else "nvcc"
     if not shutil.which(name) or subprocess.run([name, "--version"], capture_output=True).returncode:
@@ -82,7 +80,6 @@ def ptx_of_nvcc(cu_files, arch="sm_90", flags=()):
 
 
 def translate(ptx_files):
-    """Translates PTX files and returns the C++ files."""
     translator = build_cache.hash_of(*build_cache.contents(sorted(Path(ptx_to_cpp.__file__).parent.glob("*.py"))))
 
     def one(file):
@@ -95,7 +92,6 @@ def translate(ptx_files):
     return [one(Path(file)) for file in ptx_files]
 
 
-# ---- libraries
 def library(
     name,
     *,

@@ -17,7 +17,6 @@ template <class T> static T get(const LaneData& lane) {
 }
 template <class T> static void put(LaneData& lane, const T& value) { memcpy(lane.bytes, &value, sizeof value); }
 
-// ---- shuffles
 struct ShuffleIn {
   uint32_t value, by, clamp;
   Shuffle mode;
@@ -55,7 +54,6 @@ uint32_t shuffle(
   return out.value;
 }
 
-// ---- votes
 static void combine_vote(const LaneData* in, LaneData* out, unsigned mask) {
   bool all = true;
   for (int i = 0; i < 32; ++i) all = all && (!(mask >> i & 1) || get<bool>(in[i]));
@@ -67,7 +65,6 @@ bool vote_all(bool mine, unsigned mask, const char* place) {
   return all;
 }
 
-// ---- matrices
 struct RowOfMatrices {
   const unsigned char* row;
   int count;
@@ -81,7 +78,7 @@ static void combine_rows(const LaneData* in, LaneData* out, unsigned) {
   }
 }
 void load_matrices(int count, uint32_t* d, const unsigned char* row, const char* place) {
-  if (int(lane()) < 8 * count) access(row, 16, false, place);  // a lane reads the row that it names
+  if (int(lane()) < 8 * count) access(row, 16, false, place);  // a lane reads the row whose address it passes
   const RowOfMatrices in{row, count};
   warp_collective(combine_rows, &in, sizeof in, d, count * sizeof *d, kAll, false, place);
 }
@@ -138,7 +135,7 @@ void multiply_matrices(MatrixFormat format, float (&d)[4], const uint32_t (&a)[4
 uint32_t round_to_tf32(float x) {
   const auto bits = std::bit_cast<uint32_t>(x);
   const bool finite = (bits & 0x7f800000) != 0x7f800000;
-  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // ties away from zero
+  return (finite ? bits + 0x1000 : bits) & 0xffffe000;  // to nearest, ties away from zero
 }
 
 }  // namespace emulator

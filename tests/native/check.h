@@ -1,4 +1,3 @@
-// Shared by the checks of the CPU kernels: instruction sets, teams of threads, buffers and comparisons.
 #pragma once
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,4 @@
-// Runs column steps (csrc/cpu/columns.h) without torch, for sanitizers and other compilers. test_checks.py compares the
-// bits. tests/sampling/test_sampling.py checks the numbers.
+// Runs column steps (csrc/cpu/columns.h) without torch. tests/sampling/test_sampling.py checks the numbers.
 #include "columns.h"
 
 namespace {
@@ -33,7 +32,7 @@ template <class T> void check_case(const Size& size) {
           alone = n.logits.values;
           const auto& [image, logits] = by_first.try_emplace(temperature, n.image.values, alone).first->second;
           if (same_bits(image, n.image.values))
-            check_close("logits", alone, logits, where);  // the same values were drawn
+            check_close("logits", alone, logits, where);  // comparable, because the same values were drawn
           for (const auto& [name, row] : {std::pair("image", &n.image), {"wide", &n.wide}, {"c", &n.c}, {"h", &n.h},
                    {"state", &n.state}, {"sum", &n.sum}, {"logits", &n.logits}})
             add_to_hash(name, level, row->values);

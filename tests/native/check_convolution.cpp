@@ -1,5 +1,5 @@
-// Runs the masked convolution (csrc/cpu/convolution.h) without torch, for sanitizers and other compilers.
-// test_checks.py compares the bits. tests/masked_conv/test_masked_conv.py checks the numbers.
+// Runs the masked convolution (csrc/cpu/convolution.h) without torch. tests/masked_conv/test_masked_conv.py checks the
+// numbers.
 #include "check.h"
 
 #include "../../csrc/cpu/convolution.h"

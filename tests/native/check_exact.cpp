@@ -11,7 +11,7 @@ namespace {
 
 using namespace check;
 
-// These never change: files written with other hashes would not decode.
+// These hashes never change: files written with other hashes would not decode.
 const std::map<std::string, uint64_t> kHashes = {
     {"colours", 0x064cfb4e5fb6b95a},
     {"colours, streams: 1", 0x3764334d7d0ff497},
@@ -117,7 +117,7 @@ std::vector<cpu::Stream> streams_of(
 }
 
 // The floating-point environment that another library left in a thread: a rounding direction, and flush-to-zero on
-// x86-64. A kernel must restore it after each share.
+// x86-64. A kernel must restore the environment after each share.
 int direction = FE_TONEAREST;
 constexpr int kDirections[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
 

@@ -1,5 +1,4 @@
-// Runs the scan (csrc/cpu/scan.h) without torch, for sanitizers and other compilers. test_checks.py compares the bits.
-// tests/scan/test_operators.py checks the numbers.
+// Runs the scan (csrc/cpu/scan.h) without torch. tests/scan/test_operators.py checks the numbers.
 #include "../../csrc/cpu/sweep.h"
 #include "scans.h"
 
@@ -130,10 +129,9 @@ void check_deals() {
       }
 }
 
-// A larger type, whose error is negligible for T.
+// A wider type, whose error is negligible for T.
 template <class T> using Exact = std::conditional_t<sizeof(T) == 4, double, long double>;
 
-// Returns the error in units in the last place of the exact result.
 template <class T> double ulps(T got, Exact<T> exact) {
   const Exact<T> magnitude = std::max<Exact<T>>(std::abs(exact), std::numeric_limits<T>::min());
   const Exact<T> ulp = std::scalbn(Exact<T>(1), std::ilogb(magnitude) - std::numeric_limits<T>::digits + 1);

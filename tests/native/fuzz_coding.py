@@ -11,7 +11,7 @@ import torch
 
 REFUSALS = (RuntimeError, TypeError, ValueError)  # NotImplementedError is a RuntimeError
 WHOLE = 2**24  # csrc/cpu/range_coder.h
-FULL = -1  # range of a newly opened stream, as int64
+FULL = -1  # range of a newly opened stream: 64 set bits
 LARGEST = 2**63 - 1
 DTYPES = [torch.float16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int32, torch.int64]
 DTYPES += [torch.complex64, torch.complex128]

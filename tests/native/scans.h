@@ -1,4 +1,3 @@
-// Shared by the checks of scans: buffers, calls of the scan, and checks of every scan.
 #pragma once
 #include "../../csrc/cpu/scan.h"
 #include "check.h"
@@ -14,7 +13,7 @@ struct Given { bool x = false, bias = false, h0 = false, c0 = false, peephole = 
 
 template <class T> struct Inputs {
   std::vector<T> x, weight, h0, c0, input, weight_ih, bias, peephole, dh;
-  Merge merge = Merge::kNone;  // dh is merged with it
+  Merge merge = Merge::kNone;  // dh is merged in this way, too
   Formula formula = Formula::kStable;
   double scale = 1;
 };

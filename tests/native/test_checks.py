@@ -40,7 +40,7 @@ OPTIMISED = ("-O2", *STAND_IN)
 TORCH = ("-DTORCH_TARGET_VERSION=0x020b000000000000", *(f"-isystem{path}" for path in cpp_extension.include_paths()))
 STATIC = (*OPTIMISED, "-static")  # because QEMU has no libraries
 
-UNFUSED = "-ffp-contract=off"  # for scan.cpp, whose sums for dh0 and dpeephole are scalar
+UNFUSED = "-ffp-contract=off"  # for scan.cpp, whose scalar sums a compiler could fuse
 GCC, CLANG, AARCH64_GCC = "g++", "clang++", "aarch64-linux-gnu-g++"
 QEMU, QEMU_X86_64 = "qemu-aarch64", "qemu-x86_64"
 
@@ -58,7 +58,7 @@ def call(command, timeout, **variables):
 
 
 def objects(compiler, flags, sources):
-    """Compiles each source without flags that do not affect it, so that sets of flags share objects."""
+    """Compiles each source without the flags that cannot affect the source, so that sets of flags share objects."""
 
     def compiled(source):
         others = {"-static"} | (set() if source.stem in OF_AVX512 else {*STAND_IN})
@@ -71,7 +71,6 @@ def objects(compiler, flags, sources):
 
 @cache
 def programs(compiler, flags):
-    """Returns the program of each check by name."""
     made = objects(compiler, flags, [*KERNELS, *CHECKS])
     kernels, checks = made[: len(KERNELS)], made[len(KERNELS) :]
 
@@ -83,8 +82,8 @@ def programs(compiler, flags):
 
 @cache
 def outputs(compiler, flags, arguments, prefix=()):
-    """Returns the output of each check by name. `prefix` precedes each command. The checks run one at a time, since
-    their threads wait for each other, which is slow on busy cores."""
+    """Returns the output of each check by name. The checks run one at a time, since their threads wait for each other,
+    which is slow on busy cores."""
     return {name: call([*prefix, path, *arguments], timeout=600) for name, path in programs(compiler, flags).items()}
 
 
@@ -136,7 +135,6 @@ def test_checks(compiler, flags, arguments, tmp_path):
 
 
 def sanitized_operators():
-    """Builds a library of the operators of sampling and coding, under the sanitizers."""
     command = [GCC, "-std=c++17", *ADDRESS_UNDEFINED, *TORCH, "-c"]
     names = ("columns", "module")
     bindings = [build_cache.compile(command, BINDINGS[f"csrc/operators/{name}.cpp"], ".o") for name in names]
@@ -156,7 +154,7 @@ def sanitized():
     for path in libraries:
         if not Path(path).is_absolute():
             pytest.skip(f"{GCC} has no {path}")
-    # Python leaks memory when it ends. Allocations that are too large fail, instead of ending the process.
+    # Python leaks memory when it ends. Too large allocations fail instead of ending the process.
     options = "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64"
     return dict(LD_PRELOAD=" ".join(libraries), ASAN_OPTIONS=options, UBSAN_OPTIONS="print_stacktrace=1")
 

@@ -1,4 +1,3 @@
-// Reads the code of a module: machine code in an ELF file, or PTX.
 #pragma once
 #include <elf.h>
 

@@ -1,6 +1,6 @@
-// Replaces NVIDIA's driver: the API functions that host code calls, with the driver's errors, and functions for tests.
-// A launch returns after its translated kernel has ended. In a library without translated kernels, a module has the
-// kernels that its code names, and a launch runs nothing.
+// Replaces NVIDIA's driver: functions that host code calls, with the driver's errors, and functions for tests. A launch
+// runs its translated kernel to the end. Without translated kernels, a module has the kernels that its code names, and
+// a launch runs nothing.
 #include <cuda.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 
 Function* of(CUfunction f) { return reinterpret_cast<Function*>(f); }
 
-std::string report;  // of the last failed launch
+std::string report;  // report of the last failed launch
 
 const Translated* translated(const char* name) {
   for (const Translated& t : translated_kernels())
@@ -41,7 +41,7 @@ CUresult refuse(Call& call, const Function& f, int64_t threads, int64_t shared) 
   if (threads < 1 || threads > 1024 || shared < 0 || shared > f.most_dynamic) return CUDA_ERROR_INVALID_VALUE;
   return CUDA_SUCCESS;
 }
-// Only cuda.h says that a wrong cluster is a "cluster misconfiguration". No GPU has confirmed the cases.
+// cuda.h describes the error of a wrong cluster. No GPU has confirmed which wrong clusters give it.
 CUresult refuse_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
   if (!c.gridDimX || c.gridDimX > INT_MAX || !c.gridDimY || c.gridDimY > 65535 || !c.gridDimZ || c.gridDimZ > 65535)
     return CUDA_ERROR_INVALID_VALUE;
@@ -68,7 +68,7 @@ CUresult refuse_stream(Call& call, CUstream stream) {
 
 // Returns how many blocks fit on a multiprocessor by shared memory and threads. Registers are unknown.
 int blocks_together(const Gpu& gpu, const Function& f, int64_t threads, int64_t shared) {
-  constexpr int64_t reserved = 1024;  // bytes of every block for the system
+  constexpr int64_t reserved = 1024;  // bytes that the system takes per block
   const int64_t by_memory = (gpu.shared_memory + reserved) / (shared + f.static_shared + reserved);
   return int(std::min({by_memory, 2048 / threads, int64_t(32)}));
 }
@@ -79,7 +79,6 @@ CUresult run(const Function& f, const CUlaunchConfig& c, const void* args) {
   l.block = dim3(c.blockDimX, c.blockDimY, c.blockDimZ);
   l.cluster = dim3(*cluster_of(f, c));
   l.static_shared = f.static_shared, l.dynamic_shared = c.sharedMemBytes;
-  // A launch copies the arguments.
   const auto* bytes = static_cast<const unsigned char*>(args);
   const std::vector<unsigned char> copy(bytes, bytes + f.translated->args_bytes);
   try {
@@ -124,7 +123,6 @@ CUresult cuGetErrorString(CUresult error, const char** text) {
   return CUDA_SUCCESS;
 }
 
-// ---- devices
 CUresult cuDeviceGetCount(int* count) {
   BEGIN(initialisation);
   *count = int(gpus().size());
@@ -150,7 +148,6 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
   return call.result(CUDA_SUCCESS);
 }
 
-// ---- contexts
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   BEGIN(initialisation);
   if (device < 0 || device >= int(gpus().size())) return call.result(CUDA_ERROR_INVALID_DEVICE);
@@ -188,10 +185,9 @@ CUresult cuCtxGetId(CUcontext context, unsigned long long* number) {
   return call.result(*number ? CUDA_SUCCESS : CUDA_ERROR_CONTEXT_IS_DESTROYED);
 }
 
-// ---- code
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
   BEGIN(loading);
-  if (!translated_kernels().empty()) {  // every module has all of them
+  if (!translated_kernels().empty()) {  // every module has all translated kernels
     *module = reinterpret_cast<CUmodule>(new Module{call.context().number, {}});
     return call.result(CUDA_SUCCESS);
   }
@@ -233,7 +229,6 @@ CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
   return call.result(CUDA_SUCCESS);
 }
 
-// ---- occupancy
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
   BEGIN(loading);
   call << of(function)->kernel;
@@ -256,7 +251,6 @@ CUresult cuOccupancyMaxActiveClusters(int* clusters, CUfunction function, const 
   return call.result(error);
 }
 
-// ---- launches and captures
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra) {
   BEGIN(context);
   const CUlaunchConfig& c = *config;
@@ -299,7 +293,6 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   return call.result(broken ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS);
 }
 
-// ---- for tests: the recorded calls
 const char* fake_calls() {
   static thread_local std::string text;
   const std::lock_guard lock(the_state().mutex);

@@ -8,7 +8,7 @@
 namespace emulator {
 
 constexpr int kSharedWithoutPermission = 48 << 10;  // bytes of a block without opt-in
-constexpr int kMostClusterBlocks = 8;               // of a portable cluster
+constexpr int kMostClusterBlocks = 8;               // blocks of a portable cluster
 
 struct Gpu {
   int capability;                 // 90 is compute capability 9.0

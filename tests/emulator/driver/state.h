@@ -1,4 +1,3 @@
-// The state of the driver, and the record of its calls.
 #pragma once
 #include <cuda.h>
 
@@ -28,7 +27,7 @@ struct Function {
   unsigned long long context;
   std::string kernel;
   const Translated* translated;  // null: a launch runs nothing
-  int static_shared;             // bytes
+  int static_shared;
   int most_dynamic = kSharedWithoutPermission - static_shared;
 };
 struct Stream { unsigned long long context; };
@@ -80,7 +79,8 @@ class Call {
   CUresult result(CUresult error) {
     if (context_ && context_->number) line_ << " @" << context_->number;
     if (error) line_ << " -> " << error;
-    if (translated_kernels().empty()) state_.calls.push_back(line_.str());  // running kernels make too many calls
+    if (translated_kernels().empty())
+      state_.calls.push_back(line_.str());  // running kernels make too many calls to record
     return error;
   }
   template <class T> Call& operator<<(const T& detail) {

@@ -1,5 +1,3 @@
-"""Translates arithmetic, bit operations and comparisons."""
-
 from .types import HALVES, TYPES, size_of, unsigned, widen
 
 INFIX = {"add": "+", "sub": "-", "and": "&", "or": "|", "xor": "^", "mul": "*", "div": "/", "rem": "%"}

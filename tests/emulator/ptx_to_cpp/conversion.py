@@ -1,5 +1,3 @@
-"""Translates moves, and conversions of types and address spaces."""
-
 from .parser import Unknown, elements
 from .types import HALVES, TYPES, size_of, widen
 

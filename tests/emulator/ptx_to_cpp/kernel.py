@@ -1,5 +1,3 @@
-"""Translates a kernel to a C++ function."""
-
 import re
 
 from .arithmetic import arithmetic
@@ -9,7 +7,7 @@ from .operands import Operands
 from .parser import Instruction, Places, Unknown, UnknownInstruction
 from .synchronisation import control, synchronisation, warp
 
-# Each returns the C++ of an instruction that it knows, otherwise None.
+# Each function returns the C++ of an instruction that it knows, otherwise None.
 TRANSLATIONS = (control, synchronisation, warp, memory, conversion, arithmetic)
 
 

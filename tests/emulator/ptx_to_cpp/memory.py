@@ -1,5 +1,3 @@
-"""Translates loads and stores."""
-
 from .parser import Unknown, elements
 from .types import TYPES, size_of
 

@@ -1,5 +1,3 @@
-"""Translates all kernels of a PTX file."""
-
 import re
 
 from .kernel import Kernel

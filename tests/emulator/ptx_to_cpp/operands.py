@@ -1,5 +1,3 @@
-"""Translates operands of instructions."""
-
 import re
 
 from .parser import Unknown, elements, split
@@ -17,7 +15,7 @@ class Operands:
         self.module = module
         self.scopes = [{}]  # register -> (C++ variable, C++ type)
         self.local = set()
-        self.declarations = []  # in C++
+        self.declarations = []
         self.parameters, offset = {}, 0
         for m in re.finditer(
             r"\.param\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+(?:\.ptr[^,]*?)?([\w$]+)(?:\[(\d+)\])?", parameters
@@ -42,7 +40,6 @@ class Operands:
                 self.shared[name] = (self.static_shared + 15) // 16 * 16
 
     def declare(self, text):
-        """Declares registers or a local array."""
         if m := re.fullmatch(r"\.local \.align (\d+) \.b8 ([\w$]+)\[(\d+)\]", text):
             self.local.add(m[2])
             self.declarations.append(f"alignas({m[1]}) unsigned char {m[2]}[{m[3]}];")
@@ -95,7 +92,7 @@ class Operands:
         return [self.value(operand, t) for operand, t in zip(i.operands[1:], types, strict=True)]
 
     def assign(self, operand, expression, t):
-        """Returns C++ that stores an expression of the PTX type t, with sign extension if t is signed."""
+        """Returns C++ that stores an expression of the PTX type t, sign-extended if t is signed."""
         if operand == "_":
             return f"(void)({expression});"
         if not self.register(operand):
@@ -118,12 +115,10 @@ class Operands:
         return m[1], int(m[2] or "0", 0)
 
     def pointer(self, operand):
-        """Returns an address as an integer expression."""
         base, offset = self.base_and_offset(operand)
         return f"{self.value(base, 'u64')} + {offset}ll"
 
     def shared_address(self, operand):
-        """Returns a shared::cta or shared::cluster address, as runtime.h takes it."""
         return f"(uint32_t)({self.pointer(operand)})"
 
     def address(self, operand, i):

@@ -1,5 +1,3 @@
-"""Parses PTX: instructions and source positions."""
-
 import re
 
 SPACES = ("global", "shared", "local", "param", "const")

@@ -1,5 +1,3 @@
-"""Translates jumps, barriers, transfers between blocks and warp collectives."""
-
 import re
 
 from .parser import Unknown, elements

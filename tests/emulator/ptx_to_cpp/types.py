@@ -1,5 +1,3 @@
-"""PTX types in C++."""
-
 TYPES = {
     "b8": "uint8_t", "u8": "uint8_t", "s8": "int8_t",
     "b16": "uint16_t", "u16": "uint16_t", "s16": "int16_t", "f16": "uint16_t", "bf16": "uint16_t",

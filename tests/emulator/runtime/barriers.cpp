@@ -1,4 +1,3 @@
-// Barriers of blocks and clusters, and the check that the lanes of a warp reach them in one order.
 #include <cstring>
 #include <utility>
 
@@ -85,7 +84,6 @@ void cluster_wait(bool aligned, const char* place) {
 }
 void skip_next_cluster_wait() { self->skip_wait = true; }
 
-// ---- leaving the kernel
 void check_exit(const Fiber& f) {
   Warp& warp = warp_of(f);
   const unsigned ahead = f.aligned_barriers - warp.aligned_done;

@@ -1,4 +1,3 @@
-// Collectives: the last lane of a warp to arrive computes all results, by functions of warp_operations.cpp.
 #include <cstring>
 #include <utility>
 
@@ -38,7 +37,7 @@ void warp_collective(Combine combine, const void* in, size_t in_bytes, void* out
     for (Collective& idle : warp.collectives)
       if (!idle.arrived) c = &idle;
     if (!c) {
-      warp.collectives.reserve(32);  // at most one per lane, so pointers stay valid
+      warp.collectives.reserve(32);  // at most one collective per lane, so that pointers stay valid
       c = &warp.collectives.emplace_back();
     }
     c->mask = mask, c->place = place, c->aligned_barriers = f.aligned_barriers;

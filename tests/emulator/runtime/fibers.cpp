@@ -1,4 +1,3 @@
-// Fibers: stacks, switches, and the choice of the next fiber.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -43,7 +42,6 @@ static std::deque<Fiber*> ready;
 
 constexpr size_t kStack = 128 << 10;
 
-// ---- stacks
 void allocate_stacks() {
   const size_t bytes = kStack * machine.threads;
   if (machine.stacks_total < bytes) {
@@ -51,7 +49,7 @@ void allocate_stacks() {
     machine.stacks_total = 0;
     machine.stacks = static_cast<unsigned char*>(map_memory(bytes));
     machine.stacks_total = bytes;
-    if (machine.threads <= 16384)  // a guard page splits a mapping, and a process may have about 65,000
+    if (machine.threads <= 16384)  // a guard page splits a mapping; a process may have about 65,000 mappings
       for (size_t i = 0; i < bytes; i += kStack) mprotect(machine.stacks + i, kPage, PROT_NONE);
   }
 }
@@ -66,7 +64,6 @@ void put_on_stack(Fiber& f, void (*function)()) {
   f.stack_pointer = sp;
 }
 
-// ---- switching
 static void switch_fibers(Fiber& from, Fiber& to) {
   self = &to == &scheduler ? nullptr : &to;
   emulator_switch(&from.stack_pointer, to.stack_pointer);
@@ -74,7 +71,6 @@ static void switch_fibers(Fiber& from, Fiber& to) {
 void suspend() { switch_fibers(*self, scheduler); }
 void resume(Fiber& f) { switch_fibers(scheduler, f); }
 
-// ---- schedules
 bool in_order() { return machine.launch.schedule == Schedule::forward || machine.launch.schedule == Schedule::reverse; }
 static bool before(const Fiber* a, const Fiber* b) { return a->priority < b->priority; }
 static void wake(Fiber& f) {

@@ -1,4 +1,3 @@
-// Launches: lays out the grid, starts clusters while blocks fit, and runs threads until all have left the kernel.
 #include <algorithm>
 #include <cstdlib>
 
@@ -11,7 +10,6 @@ static Entry entry;
 static std::vector<unsigned> cluster_order;
 static unsigned clusters_started, blocks_live, threads_done;
 
-// ---- indices
 uint3 thread_index() noexcept { return self->thread; }
 uint3 block_index() noexcept { return self->block_at; }
 uint3 block_size() noexcept { return {machine.launch.block.x, machine.launch.block.y, machine.launch.block.z}; }
@@ -20,7 +18,6 @@ unsigned lane() noexcept { return self->lane; }
 unsigned cluster_rank() noexcept { return self->rank; }
 unsigned cluster_size() noexcept { return machine.cluster_blocks; }
 
-// ---- launch
 static void run_thread() {
   entry(machine.args);
   Fiber& f = *self;
@@ -138,7 +135,7 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
     while (!machine.transfers.empty() && first_error.empty()) deliver_some();
     for (const Region& r : machine.regions)
       if (r.access == Access::out && first_error.empty()) checker->require_written(r);
-  } catch (const std::runtime_error& e) {  // thrown outside a kernel
+  } catch (const std::runtime_error& e) {  // a fault outside a kernel
     first_error = e.what();
   }
   machine.transfers.clear();
@@ -147,7 +144,6 @@ void launch(const Launch& l, Entry kernel, const void* args, size_t args_bytes, 
   if (!first_error.empty()) throw std::runtime_error(first_error);
 }
 
-// ---- translated kernels
 std::deque<Translated>& translated_kernels() {
   static std::deque<Translated> kernels;
   return kernels;

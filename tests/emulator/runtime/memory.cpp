@@ -1,4 +1,3 @@
-// Shared memory of blocks and clusters, and the global memory that a launch may touch.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -21,7 +20,6 @@ void* map_memory(size_t bytes) {
   return p;
 }
 
-// ---- shared memory
 void allocate_shared_memory() { machine.shared_low = static_cast<unsigned char*>(map_memory(machine.shared_total)); }
 void start_shared_memory(const Block& block) { poison(block.shared, machine.shared_stride); }
 void free_shared_memory() {
@@ -54,7 +52,6 @@ unsigned char* cluster_shared(uint32_t address) {
 }
 unsigned char* shared_window() noexcept { return machine.blocks[self->block].shared; }
 
-// ---- global memory
 void access(const void* p, size_t bytes, bool write, const char* place) { checker->accessed(p, bytes, write, place); }
 void read_only_load(const void* p, const char* place) {
   for (const Region& r : machine.regions)

@@ -1,4 +1,3 @@
-// Reports: the fault, its thread, and where threads wait.
 #include <cstdio>
 #include <map>
 

@@ -1,4 +1,3 @@
-// mbarriers, and the asynchronous stores that they count.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -53,7 +52,7 @@ void transfer_barrier_arrive(uint32_t address, int64_t expected_bytes, const cha
 bool transfer_barrier_wait(uint32_t address, uint32_t parity, const char* place) {
   Fiber& f = *self;
   TransferBarrier& b = transfer_barrier(own_shared(address), place);
-  // A wait may fail for no reason. Lane 0 suffices: a warp that waits together repeats the wait if any lane fails.
+  // A wait may return false for no reason. Lane 0 suffices: a warp that waits together repeats if any lane gets false.
   if (!in_order() && f.lane == 0 && machine.random() % 8 == 0) {
     yield();
     return false;
@@ -93,7 +92,7 @@ bool transfer_is_due() {
   switch (machine.launch.schedule) {
     case Schedule::random: return machine.random() % 2;
     case Schedule::burst: return machine.random() % 32 == 0;
-    default: return false;  // starve: only when no thread is ready
+    default: return false;  // starve delivers only when no thread is ready
   }
 }
 void store_async(uint32_t cluster_address, const uint32_t (&data)[4], uint32_t cluster_barrier, const char* place) {

@@ -1,5 +1,4 @@
-// Arithmetic that kernels compute, and g++ computes as the expected result. No expression calls an inexact libm
-// function.
+// Arithmetic of the kernels. g++ compiles it for the expected results, so no expression calls an inexact libm function.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -3,7 +3,6 @@
 
 using namespace emulator::primitive;
 
-// Every block reverses its 64 values.
 extern "C" __global__ void __launch_bounds__(64) reverse(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
@@ -53,7 +52,6 @@ extern "C" __global__ void __launch_bounds__(64) broadcast(const __grid_constant
   static_cast<float*>(a.out)[first + t] = v + s[0];
 }
 
-// Every warp sums its values.
 extern "C" __global__ void __launch_bounds__(64) sum(const __grid_constant__ Args a) {
   const int t = threadIdx.x, first = blockIdx.x * 64;
   float v = static_cast<const float*>(a.in)[first + t];

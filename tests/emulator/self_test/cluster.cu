@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(64) ring(const __grid_constant__ Ar
       reinterpret_cast<const float*>(buffers + 256 * (a.way == one_buffer ? 0 : kSteps % 2))[t];
 }
 
-// Each block loads its peer's 64 values, from static shared memory.
+// Each block loads 64 values from its peer's static shared memory.
 extern "C" __global__ void __launch_bounds__(64) pull(const __grid_constant__ Args a) {
   __shared__ float s[64];
   const int t = threadIdx.x;

@@ -1,5 +1,3 @@
-"""Builds the kernels of this folder, and launches them through the functions of NVIDIA's driver."""
-
 import ctypes
 import re
 from functools import cache

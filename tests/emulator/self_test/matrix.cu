@@ -5,7 +5,7 @@
 using namespace emulator::primitive;
 
 template <class Value, class Multiply> __device__ __forceinline__ void product(const Args& a, Multiply multiply) {
-  constexpr int kRow = 32 * sizeof(Value), kHalf = 16;  // bytes of a row, and of half of one mma's depth
+  constexpr int kRow = 32 * sizeof(Value), kHalf = 16;  // bytes of a row; bytes of half an mma's depth
   unsigned char* const b = dynamic_shared();
   const int lane = threadIdx.x, q = lane / 4, p = lane % 4;
   const unsigned char* const in = static_cast<const unsigned char*>(a.in);

@@ -31,7 +31,6 @@ PRIMITIVE float round_tf32(float x) {
   return __uint_as_float(rounded);
 }
 
-// ---- clusters
 PRIMITIVE uint32_t cluster_rank() {
   uint32_t rank;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
@@ -78,7 +77,6 @@ PRIMITIVE void store_peer16_async(bool wanted, uint32_t address, uint4 v, uint32
       : "memory");
 }
 
-// ---- tensor cores
 PRIMITIVE void load_matrix4(uint32_t (&r)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
       : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

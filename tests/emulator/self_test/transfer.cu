@@ -1,4 +1,3 @@
-// mbarriers, and asynchronous stores to a peer, which they count.
 #include "kernels.h"
 #include "primitives.cuh"
 
@@ -54,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
     const int bytes = a.way == too_few_bytes ? 112 : a.way == half_a_piece ? 124 : a.way == too_many_bytes ? 144 : 128;
     if (lane == 0 && (a.way != no_arrival || t == 0)) transfer_arrive(barrier, bytes);
     if (lane == 0 && a.way == arrives_twice) transfer_arrive(barrier, bytes);
-    const bool other = a.way == waits_for_other_buffer && step > 0;  // a phase that the previous step waited for
+    const bool other = a.way == waits_for_other_buffer && step > 0;  // waits for the previous step's phase again
     const int parity = a.way == wrong_parity ? 0 : other ? (step - 1) / 2 % 2 : step / 2 % 2;
     if ((lane == 0 || a.way == misses_a_phase) && a.way != no_wait)
       transfer_wait(other ? barriers + 8 * from : barrier, parity);
@@ -63,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(64) relay(const __grid_constant__ A
   static_cast<float*>(a.out)[blockIdx.x * 64 + t] = reinterpret_cast<const float*>(buffers + 256 * (kSteps % 2))[t];
 }
 
-// Every block reverses its 64 values, as in block.cu, with arrivals that announce no bytes.
+// Every block reverses its 64 values. Its threads arrive at an mbarrier without announcing bytes.
 extern "C" __global__ void __launch_bounds__(64) meet(const __grid_constant__ Args a) {
   float* const s = reinterpret_cast<float*>(dynamic_shared());
   const int t = threadIdx.x, first = blockIdx.x * 64;
