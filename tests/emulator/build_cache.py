@@ -77,7 +77,7 @@ def compile(command, source, suffix):
             return known
         with tempfile.TemporaryDirectory(dir=folder()) as scratch:
             made, rule = Path(scratch) / f"out{suffix}", Path(scratch) / "rule.d"
-            for _ in range(3):  # repeats if a file changes meanwhile
+            for _ in range(3):  # compiles again if a file changes meanwhile
                 start = time.time()
                 log = _run([*command, source, "-MMD", "-MF", rule, "-o", made])
                 files = _dependencies(rule.read_text())

@@ -22,8 +22,8 @@ namespace check {
 
 namespace cpu = pixelrnn::cpu;
 
-// Shares, and the threads that run them. threads 0: the shares run one after the other, and hang if one waits. Equal
-// numbers of shares must give the same bits.
+// Shares, and the threads that run them. threads 0: the shares run one after the other, and hang if one waits for
+// another. Equal numbers of shares must give the same bits.
 struct Deal { int shares, threads; };
 inline constexpr Deal kDeals[] = {{1, 1}, {2, 1}, {2, 2}, {2, 2}, {3, 3}, {3, 2}, {4, 2}, {4, 4}, {3, 0}};
 

@@ -123,7 +123,7 @@ def assert_same_bits(found, expected):
     ("compiler", "flags", "arguments"),
     [
         pytest.param(GCC, ADDRESS_UNDEFINED, ("short",), id="address-undefined"),
-        # Slow, so one instruction set: threads wait in the same way in all.
+        # Slow, so only one instruction set: threads wait in the same way in all.
         pytest.param(GCC, THREAD, ("short", "best"), id="thread"),
         pytest.param(GCC, OPTIMISED, (), id="optimised"),
         # Without STAND_IN, to compile the code that ships.

@@ -48,7 +48,7 @@ inline Code read_ptx(const char* text) {
   return code;
 }
 
-// Jetsons share no machine code with other GPUs, nor with each other. CUDA 12 called capability 11.0 10.1.
+// Jetsons share no machine code with other GPUs, nor with each other. CUDA 13 calls 11.0 what CUDA 12 called 10.1.
 inline bool is_jetson(int capability) { return std::set{53, 62, 72, 87, 101, 110}.count(capability); }
 
 inline Code read_code(const void* image) {

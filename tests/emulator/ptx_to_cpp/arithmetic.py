@@ -106,7 +106,7 @@ def word_arithmetic(kernel, i, t):
 
 
 def wide_product(kernel, i, t, bits):
-    """Returns the full product of two words (mul.wide) or its upper half (mul.hi)."""
+    """Returns the full product of two words (wide) or its upper half (hi), plus the addend of mad."""
     operands = i.operands[1:]
     wide = {32: "int64_t", 64: "__int128", 16: "int32_t"}[bits]
     wide = wide if t[0] == "s" else "unsigned __int128" if bits == 64 else "u" + wide
