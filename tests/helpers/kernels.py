@@ -1,4 +1,4 @@
-"""The compiled kernels: the rows of csrc/cuda/kernel_list.h."""
+"""Reads csrc/cuda/kernel_list.h, the list of resident kernels."""
 
 from functools import cache
 from typing import NamedTuple
@@ -12,25 +12,25 @@ BLOCKS = {"single": (1,), "cluster": (2, 4, 8), "images": (8,)}
 
 
 class Kernel(NamedTuple):
-    """A kernel of one format."""
+    """A resident kernel for one format. Numbers are the most that the kernel takes."""
 
     format: str
     backward: bool
-    held: str  # where the weights stay, as the name says it
-    pairs: tuple  # of weights of a warp in registers and in shared memory (None: any number), at most
-    own: int  # the most tiles of a warp (forward), units of a thread (backward; 0: two, of any number of cells)
-    threads: int  # at most
-    kind: str  # the launch: of BLOCKS
-    gates: int  # of a unit
+    held: str  # pairs of weights in registers, then "s" if others are in shared memory, such as "4s"
+    pairs: tuple  # of a warp's weights, in registers and in shared memory (None: any number)
+    own: int  # tiles of a warp (forward), or units of a thread (backward; 0: two units of any number of cells)
+    threads: int  # of a block
+    kind: str  # kind of launch: a key of BLOCKS
+    gates: int  # of a hidden unit
 
     @property
     def suffix(self):
-        """As the path of an operator names it, for both passes, single blocks and clusters."""
+        """Returns the name of the kernel's variant in a path (csrc/cuda/path.h), the same for both passes."""
         return f"{self.held}_{self.own}_{self.threads}" + ("_images" if self.kind == "images" else "")
 
     @property
     def blocks(self):
-        """The numbers of blocks of an image that it runs with."""
+        """Returns the possible numbers of blocks of a cluster."""
         return BLOCKS[self.kind]
 
     @property
@@ -39,13 +39,13 @@ class Kernel(NamedTuple):
 
     @property
     def scan(self):
-        """The pass, as the name says it."""
+        """Returns the pass as in the kernel's name, such as "backward5"."""
         return ("backward" if self.backward else "forward") + ("5" if self.gates == 5 else "")
 
 
 @cache
 def every_kernel():
-    """Returns the kernels in the order of C++."""
+    """Returns all kernels, in the order of the C++ list."""
     found = []
     for line in KERNEL_LIST.read_text().splitlines():
         group, _, columns = line.strip(" \\").removesuffix(")").partition("(")
@@ -59,18 +59,17 @@ def every_kernel():
 
 
 def kernels(gates=4):
-    """Returns the kernels of cells with so many gates."""
     return [kernel for kernel in every_kernel() if kernel.gates == gates]
 
 
 def variants(gates=4):
-    """[(format, suffix, blocks)] of either pass: operators take one suffix for both, see csrc/cuda/path.h."""
+    """Returns each (format, suffix, blocks) for which a pass has a kernel."""
     found = {(kernel.format, kernel.suffix, blocks) for kernel in kernels(gates) for blocks in kernel.blocks}
     return sorted(found, key=lambda v: (FORMATS.index(v[0]), v[1:]))
 
 
 def source_of(names):
-    """Returns the text of a .cu file that makes these kernels alone."""
+    """Returns the text of a .cu file with only the named kernels and their packing."""
     chosen = [kernel for kernel in every_kernel() if kernel.name in names]
     text = '#include "kernels.cuh"\n'
     for format, gates in sorted({(k.format, k.gates) for k in chosen}):

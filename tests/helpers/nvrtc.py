@@ -1,4 +1,4 @@
-"""The NVRTC that compiles the kernels of a wheel, for tests/emulator and tests/sass_model, which read what it makes."""
+"""Compiles CUDA kernels with the NVRTC that compiles a wheel's kernels."""
 
 import sys
 from functools import cache
@@ -13,7 +13,7 @@ import device_code
 
 @cache
 def compiler():
-    """Returns the NVRTC, as the toolchain of the emulator wants it."""
+    """Returns NVRTC 12.9, in the form that the emulator's toolchain takes."""
     found = list(device_code.find())
     for nvrtc in found:
         if nvrtc.version == "12.9":
@@ -23,15 +23,13 @@ def compiler():
 
 
 def compiled(cu_files, arch="sm_90", flags=()):
-    """Returns the cubin, PTX and log of each .cu file: the code that a wheel has, with line numbers."""
+    """Returns the cubin, PTX and log of each .cu file: a wheel's code, with line numbers added."""
     return toolchain.compiled(compiler(), cu_files, arch, flags)
 
 
 def shipped(arch):
-    """Returns the cubin, PTX and log of each file of csrc/cuda as a wheel has it, without line numbers.
-
-    They are `make wheel`'s own where it ran in this folder, which need not be compiled again.
-    """
+    """Returns the cubin, PTX and log of each .cu file of csrc/cuda, without line numbers, as in a wheel. Reuses the
+    files that `make wheel` left in build/."""
     built = ROOT / "build" / "device_code"
     with build_cache.locked(f"device_code-{arch}"):
         folder = built if built.exists() else build_cache.folder() / "device_code"

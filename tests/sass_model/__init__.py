@@ -1,2 +1,1 @@
-"""A model of a kernel's line loop, from its machine code: how many cycles a line should take. Never a measurement. See
-README.md."""
+"""A model that predicts the cycles of a kernel's line from its machine code. See README.md."""

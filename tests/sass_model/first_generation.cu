@@ -1,6 +1,6 @@
-// What a line of the first resident kernels did, for tests of the model: IEEE divisions with their slow path, expf and
-// tanhf in full, a cluster barrier that releases every store, integer divisions in the push, an array that is indexed
-// at run time.
+// A kernel with the faults of the first resident kernels, for tests of the model. Its line has IEEE divisions with
+// their slow path, full expf and tanhf, a cluster barrier that releases every store, integer divisions in the push, and
+// an array that is indexed at run time.
 #include <cstdint>
 
 struct Args {

@@ -1,8 +1,7 @@
-"""The control flow of a kernel: its line loop, and which way a warp takes through it.
+"""Finds a kernel's line loop, and a warp's path through the loop.
 
-The tool does not know the arguments of a launch. By default a path is that of a warp all of whose cells are active:
-guarded code runs, slow paths and the ways out of the loop do not, an inner loop runs once. `Rule`s say what else a
-layout does.
+The arguments of a launch are unknown. By default all cells of the warp are active: guarded code runs, slow paths do
+not, the warp stays in the loop, and an inner loop runs once. A `Rule` decides branches differently.
 """
 
 import re
@@ -20,7 +19,7 @@ class FlowError(RuntimeError):
 
 
 def line_loop(kernel):
-    """The largest loop with a barrier in it (the largest of all, if none has one), and the index where it begins."""
+    """Returns the instructions and the entry of the largest loop with a barrier, or else of the largest loop."""
     graph = networkx.DiGraph((n, m) for n in range(len(kernel.code)) for m in kernel.successors(n))
     loops = [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
     if not loops:
@@ -33,11 +32,11 @@ def line_loop(kernel):
 
 @dataclass(frozen=True)
 class Rule:
-    """What the branches do one of whose frames contains `pattern`, a part of "file:line text".
+    """Decides the branches with a source frame "file:line text" that contains `pattern`.
 
-    `way`: "taken"; "not"; a word of t and n that repeats, such as "ttn" (an inner loop of three passes); or a number of
-    passes, which decides the branch back of the innermost loop that has such a frame. `first`: only from this branch
-    of the loop on, by address (1 is the first).
+    `way` is "taken", "not", a repeating word such as "ttn" (taken twice, then not), or a number of passes. A number
+    decides the backward branch of the innermost loop with such a frame. Branches before number `first` (from 1, by
+    address) are left alone.
     """
 
     pattern: str
@@ -64,7 +63,7 @@ class Rule:
 
 
 class Path:
-    """The way through a kernel's line loop, and what it assumed: index of a branch -> why."""
+    """A warp's path through a kernel's line loop. `assumed` is {index of a branch: what is assumed of it}."""
 
     def __init__(self, kernel, rules=()):
         self.kernel = kernel
@@ -85,8 +84,8 @@ class Path:
     def named(self, rule):
         if not rule.passes:
             return [n for n in self.conditional_branches() if self._comes_from(rule.pattern, [n])]
-        # A loop is known by any instruction of it, since the compiler gives its branch back another line at times; of
-        # those around each other the innermost.
+        # Any instruction identifies a loop, since the backward branch may come from another source line. The innermost
+        # of nested loops counts.
         back = {n: self.kernel.target_of(n) for n in self.conditional_branches() if self.kernel.target_of(n) <= n}
         loops = {n: first for n, first in back.items() if self._comes_from(rule.pattern, range(first, n + 1))}
         return [n for n, first in loops.items() if not any(first <= loops[m] and m < n for m in loops)]
@@ -95,16 +94,16 @@ class Path:
         return any(pattern in frame for n in instructions for frame in sass.frames(self.kernel.code[n]))
 
     def taken(self, n, visit):
-        """Whether the branch at `n` is taken the `visit`-th time (from 0) that a line reaches it."""
+        """Returns whether a line takes the branch at `n` on its visit number `visit` (from 0)."""
         way = self.ways.get(n, [True])
         return way[visit % len(way)]
 
     def default(self, n):
         loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
-            return [target in loop]  # stays
+            return [target in loop]  # the warp stays in the loop
         if self.calls(n + 1):
-            return [True]  # round a slow path
+            return [True]  # jumps over a slow path
         if self.calls(target):
             return [False]
         if target == self.start:
@@ -120,7 +119,7 @@ class Path:
 
 
 def facts(kernel):
-    """{what a line should do without: how often the loop holds it}, on any path."""
+    """Returns {costly operation: its number in the line loop, on any path}."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 
@@ -139,6 +138,6 @@ def facts(kernel):
 
 
 def _guards_a_call(kernel, n):
-    """Whether threads that call are waited for: BSSY names where they join the others."""
+    """Returns whether a divergent region contains a call. Its BSSY, at `n`, names the end of the region."""
     join = kernel.target_of(n)
     return any(i.name == "CALL" for i in kernel.code[n : n if join is None else join])

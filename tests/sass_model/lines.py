@@ -1,17 +1,17 @@
-"""What a line costs this project's kernels: which loops of their sources run how often, and the cycles that follow."""
+"""Models the cycles of a line of this project's kernels, from how often the loops of their sources run."""
 
 from gpu_day.cost_table import Cost
 
 from . import flow, model
 
-# Comments in csrc mark the loops and branches of a line, in the order in which the code of a product is nested.
+# Comments in csrc that mark the loops and branches of a line.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # taken: round them
-ONE_TILE = "[branch: one tile]"  # taken: into the product
+OTHER_FORMULAS = "[branch: formula]"  # taken: jumps over them
+ONE_TILE = "[branch: one tile]"  # taken: jumps into the product
 
 
 def has_one_tile(kernel):
-    """Of the backward: is_of_one_tile() of csrc/cuda/tiling.h."""
+    """Returns is_of_one_tile() of csrc/cuda/tiling.h for a kernel of the backward."""
     return kernel.own == 1 or (kernel.own > 0 and kernel.kind == "single")
 
 
@@ -21,7 +21,7 @@ def tiles_at_once(kernel):
 
 
 def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
-    """How a layout goes through the line loop. `pair_passes`: of the loop over pairs in shared memory."""
+    """Returns a layout's rules for the line loop. `pair_passes`: passes of the loop over pairs in shared memory."""
     made = []
     if kernel.backward:
         if not has_one_tile(kernel):
@@ -33,14 +33,14 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
         if kernel.gates == 5:
             made.append(flow.Rule(OTHER_FORMULAS, "taken"))
     elif kernel.own > 1 and (turns := -(-tiles // tiles_at_once(kernel))) < kernel.own // tiles_at_once(kernel):
-        made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # unrolled; the first turn has none
+        made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # unrolled: the first turn has no guard
     if kernel.held == "s":
         made.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
     return made
 
 
 def cost(kernel, code, warps):
-    """The cost of a line, from walks that differ in one thing each."""
+    """Returns the Cost of a line, from walks that differ in one loop count each."""
 
     def walk(**layout):
         return model.walk(code, warps=warps, rules=rules(kernel, **layout), lines=4)
@@ -49,7 +49,8 @@ def cost(kernel, code, warps):
     pair = tile = cell = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Two steps of a slice's 16-row tiles (slice_rows() of tiling.h), or a thread's rows * 2 cells * 16 values.
+        # Products of a pair: two steps of each 16-row tile of a slice (slice_rows() of tiling.h), or in fp32 a thread's
+        # rows * 2 cells * 16 values.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

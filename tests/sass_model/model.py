@@ -1,8 +1,7 @@
-"""Predicts the cycles of one line: the warps of one scheduler walk the line loop together.
+"""Predicts the cycles of one line: the warps of one scheduler walk the line loop together (README.md).
 
-A warp issues an instruction when the stall count of the one before is over, the scoreboards that it waits for are
-clear, the scheduler's issue slot is free and its pipe is. Latencies and occupancies are the tables below: collected
-from published microbenchmarks of Hopper and Ampere, not measured by us. Everything else comes from the machine code.
+The tables of latencies and busy cycles come from published microbenchmarks of Hopper and Ampere. Everything else comes
+from the machine code.
 """
 
 from collections import Counter, defaultdict
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles until a scoreboard is clear. Fixed-latency instructions need none: their stall counts are in the code.
+# Cycles from issue until the instruction's scoreboard is clear. Fixed-latency instructions have stall counts instead.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -18,8 +17,8 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Cycles that a pipe is busy with one instruction of a warp. Shared by the four schedulers of a multiprocessor: times
-# four.
+# Cycles that a pipe is busy with one instruction of a warp. They count four times where the four schedulers share the
+# pipe.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),
@@ -31,39 +30,40 @@ PIPES = {
     "matrix load": (16, {"LDSM"}),
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
-# What a path costs beyond its instructions: a taken branch; from the last arrival at a barrier to the first instruction
-# after it; a fence; from a store to a peer (st.async) to the end of the phase that it completes. The last four are the
-# least known numbers here.
+# Cycles of a taken branch; from the last arrival at a block's or a cluster's barrier to the next instruction; of a
+# fence; from a store to a peer (st.async) to the end of its phase. The last four are the least certain numbers here.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
-SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]  # by the wait mask of an instruction
+SCOREBOARDS = [
+    [b for b in range(6) if mask >> b & 1] for mask in range(64)
+]  # {wait mask of an instruction: its scoreboards}
 
 
 @dataclass
 class Warp:
     at: int
-    ready: float = 0  # when its next instruction may issue, by the stall count of the last
-    clear: list = field(default_factory=lambda: [0.0] * 6)  # when each scoreboard is
+    ready: float = 0  # earliest cycle of the next instruction
+    clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
     issued: int = 0
-    visits: Counter = field(default_factory=Counter)  # of each branch, in this line
-    lines: list = field(default_factory=list)  # (time, instructions issued) at the start of each
-    arrived: tuple | None = None  # when and where it came to the block's barrier that it waits at
-    cluster_arrivals: list = field(default_factory=list)  # times
+    visits: Counter = field(default_factory=Counter)  # {branch: its visits in this line}
+    lines: list = field(default_factory=list)  # (cycle, instructions issued) at the start of each line
+    arrived: tuple | None = None  # (cycle, index) of the block barrier that the warp waits at
+    cluster_arrivals: list = field(default_factory=list)  # cycles
     cluster_waits: int = 0
-    signalled: float = 0  # when its last store to a peer is there
-    # Times when its part of each phase was complete: its arrival and its stores before that.
+    signalled: float = 0  # cycle in which the last store to a peer arrives
+    # Cycles in which the warp's part of each phase is complete: its arrival, and its stores before the arrival.
     transfers: list = field(default_factory=list)
 
 
 @dataclass
 class Line:
     cycles: float
-    instructions: int  # of a warp
-    mix: Counter  # of a warp, by name
-    waits: list  # (cycles, index, reason) of a warp, the longest first
-    pipes: dict  # pipe -> busy cycles of a scheduler
-    assumed: dict  # index of a branch -> what no rule decided
+    instructions: int  # that one warp issues
+    mix: Counter  # {name: number of a warp's instructions}
+    waits: list  # a warp's (cycles, index, reason), the longest first
+    pipes: dict  # {pipe: busy cycles of a scheduler}
+    assumed: dict  # Path.assumed
 
     @property
     def products(self):
@@ -92,14 +92,14 @@ class Walk:
             self.issue(self.team[k], when, reason)
         else:
             raise flow.FlowError(f"{self.kernel.name}: the walk does not come round; an inner loop needs a rule")
-        # Of the last two lines, since which warp is first may alternate.
+        # The mean of two lines, since warps may take turns at being first.
         starts = [max(w.lines[n][0] for w in self.team) for n in (lines - 2, lines)]
         before, after = (self.team[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
         return Line((starts[1] - starts[0]) / 2, after - before, self.mix, waits, dict(self.busy), self.path.assumed)
 
     def earliest(self, w):
-        """When a warp can issue its next instruction, and what it then waited for last."""
+        """Returns when a warp can issue its next instruction, and what delays the instruction."""
         i = self.code[w.at]
         when, reason = (w.ready, "dependency") if w.ready >= self.issue_free else (self.issue_free, "issue")
         if i.wait and (clear := max([w.clear[b] for b in SCOREBOARDS[i.wait]])) > when:
@@ -113,7 +113,7 @@ class Walk:
                 raise flow.FlowError(
                     f"{self.kernel.name}: a warp waits at a barrier in shared memory, and arrives at none"
                 )
-            complete = self.all_came("transfers", len(w.transfers) - 1)  # the phase that it arrived at last
+            complete = self.all_came("transfers", len(w.transfers) - 1)  # the phase of the warp's last arrival
         else:
             return when, reason
         return (when, reason) if when >= complete else (complete, "barrier")
@@ -184,5 +184,5 @@ class Walk:
 
 
 def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
-    """The last two of `lines` lines, when each of `warps` warps of a scheduler takes the path that the rules name."""
+    """Walks `lines` lines with `warps` warps of a scheduler on the path of `rules`. Returns the last Line."""
     return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)

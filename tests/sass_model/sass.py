@@ -4,11 +4,11 @@ nvdisasm prints an instruction as two 64-bit words. Bits 41 to 61 of the second 
 
     stall 4 bits   cycles until the warp may issue its next instruction
     yield 1
-    write 3        scoreboard that this instruction sets until its result is there (7: none)
-    read  3        scoreboard that it sets until its operands are read
-    wait  6        scoreboards that have to be clear before it may issue
+    write 3        scoreboard that the instruction sets until its result is there (7: none)
+    read  3        scoreboard that the instruction sets until its operands are read (7: none)
+    wait  6        mask of the scoreboards that have to be clear before the instruction may issue
 
-That encoding holds from Volta to Hopper; it is not documented by NVIDIA, but long known and stable.
+This encoding holds from Volta to Hopper. NVIDIA does not document it.
 """
 
 import re
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# Another version of NVRTC makes other code: the bounds and the committed table hold for this one alone, which
-# `pip install --group device-code` installs. With another one the tests report only.
+# `pip install --group device-code` installs this NVRTC. Other versions make other code, so the tests' bounds and the
+# committed table hold for this version only.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
@@ -32,14 +32,14 @@ class ToolError(RuntimeError):
 
 @cache
 def version():
-    """Returns NVRTC's version, such as 12.9.86, which its PTX names."""
+    """Returns the version that NVRTC names in its PTX, such as 12.9.86."""
     [made] = nvrtc.compiled([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
 
 @cache
 def nvdisasm():
-    """Returns the nvdisasm on PATH, or else that of the triton package."""
+    """Returns the path of nvdisasm, from PATH or else from the triton package."""
     candidates = [Path(found) for found in [shutil.which("nvdisasm")] if found]
     try:
         import triton
@@ -63,14 +63,14 @@ def _disassemble(cubin):
 class Instruction:
     address: int
     predicate: str
-    opcode: str  # with its modifiers
+    opcode: str  # with modifiers, such as MUFU.EX2
     text: str
     stall: int
     write: int
     read: int
     wait: int
     target: str | None = None
-    places: tuple = ()  # (file, line), innermost first
+    places: tuple = ()  # (file, line) of each inlined frame, innermost first
 
     @cached_property
     def name(self):
@@ -81,7 +81,7 @@ class Instruction:
         return self.name in ("BRA", "JMP")
 
     @cached_property
-    def waits_for_transfers(self):  # at a barrier in shared memory
+    def waits_for_transfers(self):  # waits at a barrier in shared memory
         return self.opcode.startswith("SYNCS.PHASECHK")
 
 
@@ -89,10 +89,10 @@ class Instruction:
 class Kernel:
     name: str
     code: list = field(default_factory=list)
-    labels: dict = field(default_factory=dict)  # label -> index of an instruction
+    labels: dict = field(default_factory=dict)  # {label: index of the next instruction}
 
     def target_of(self, n):
-        """The index that the branch at `n` goes to, or None: another function."""
+        """Returns the index that the branch at `n` jumps to. None: another function."""
         return self.labels.get(self.code[n].target)
 
     def successors(self, n):
@@ -116,7 +116,7 @@ _SECTION = re.compile(r"\.text\.([\w$]+):")
 
 @cache
 def kernels(cubin):
-    """{name: Kernel} of every function of a .cubin, a Path."""
+    """Returns {name: Kernel} of the functions in a .cubin file."""
     return parse(_disassemble(cubin).splitlines())
 
 
@@ -170,7 +170,7 @@ def _source(path):
 
 
 def frames(instruction):
-    """Where an instruction comes from, as "file:line text", innermost first, without the toolkit's own headers."""
+    """Returns an instruction's source frames, "file:line text", innermost first, without the toolkit's headers."""
     return _described(instruction.places)
 
 

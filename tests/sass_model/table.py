@@ -1,4 +1,4 @@
-"""Models the table of csrc/cuda/costs.h, by which the planner chooses."""
+"""Models the table in csrc/cuda/costs.h, by which the planner chooses."""
 
 from gpu_day import cost_table
 from helpers import nvrtc
@@ -10,7 +10,6 @@ from . import lines, sass
 
 
 def modelled():
-    """Returns the Table of all kernels of csrc/cuda/kernel_list.h."""
     resources = {arch: compiled(arch)[0] for arch in cost_table.ARCHITECTURES}
     code = {}
     for made in nvrtc.compiled(sorted((ROOT / "csrc" / "cuda").glob("resident*.cu"))):

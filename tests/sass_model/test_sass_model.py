@@ -1,5 +1,4 @@
-"""What the kernels' machine code says of their speed, by a model (tests/sass_model): it predicts cycles of a line and
-measures nothing."""
+"""Tests the model in tests/sass_model, and what it says of the resident kernels' machine code."""
 
 import pytest
 
@@ -17,7 +16,7 @@ def row(opcode, *, label=None, stall=1, write=NO_SCOREBOARD, wait=0, target=None
 
 
 def kernel(*rows):
-    """Each row is a source line of its own, named by its number: a.cu:1 is the first."""
+    """Returns a Kernel whose rows come from the source lines a.cu:1, a.cu:2, and so on."""
     made = Kernel("made up")
     for n, (label, instruction) in enumerate(rows):
         if label:
@@ -63,10 +62,10 @@ def test_barriers_are_waited_for():
     assert cycles(row("BAR.SYNC")) == EMPTY + 1 + model.BLOCK_BARRIER - 1
     assert cycles(row("MEMBAR.ALL.GPU")) == EMPTY + 1 + model.FENCE
     assert cycles(row("UCGABAR_ARV"), row("UCGABAR_WAIT")) > EMPTY + model.CLUSTER_BARRIER
-    # What a peer waits for has left here as late: the phase ends when a store to a peer has come.
+    # Peers push as late as this block, so the phase ends when this block's own push would arrive.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
-    # A phase is of what was sent before the arrival: what follows that is on its way meanwhile.
+    # A phase covers only stores before the arrival. A later store is still in flight when the phase ends.
     work = [row("MOV", stall=3) for _ in range(model.TRANSFER // 2)]
     assert cycles(arrive, *work, push, wait) < EMPTY + 3 * len(work) + 50
     with pytest.raises(flow.FlowError, match="all warps wait at a barrier"):
@@ -146,15 +145,15 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     cost_table.write(table, tmp_path / "costs.h")
     assert cost_table.read(tmp_path / "costs.h") == table
     assert cost_table.text(cost_table.read()) == cost_table.PATH.read_text()
-    # Measured: k1 with 2 warps took half as long again, with 4 as expected; k2 not at all, so by the mean of what was.
+    # Unmeasured costs are scaled by the mean ratio of their kernel (k1), or of all kernels (k2).
     measured = table.measured("CARD", {("k1", 2): (300, 200), ("k1", 4): (400, 400)})
     assert measured.source == "measurements on CARD"
     assert [c.line for c in measured.rows[0].costs] == [125, 300, 400, 1000]
     assert measured.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
-# Kernel, warps that share a scheduler, tiles of a warp, cells of a thread, and the cycles of a line that were reached:
-# lower a figure when a kernel gets better.
+# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, most cycles of a line). Lower the cycles when a
+# kernel gets better.
 REACHED = [
     ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, h 16
     ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
@@ -164,13 +163,13 @@ REACHED = [
     ("forward_tf32_8s_1_256_cluster", 2, 1, 0, 1541),
     ("forward_bf16_8_1_256_images", 2, 1, 0, 2374),
     ("backward_bf16_4_1_512_cluster", 4, 1, 0, 1283),
-    ("backward_bf16_20s_0_256_single", 2, 4, 8, 8898),  # the same in one block
+    ("backward_bf16_20s_0_256_single", 2, 4, 8, 8898),  # CIFAR, h 128, 1 block
 ]
 
 
 @pytest.mark.parametrize(("kernel", "warps", "tiles", "cells", "reached"), REACHED)
 def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
-    """By the committed table, which test_the_committed_table_is_what_the_model_writes compares with the kernels."""
+    """Reads the committed table, which another test compares with the kernels."""
     table = cost_table.read()
     if not table.source.startswith("a model"):
         pytest.skip("the figures are those of the model, and a GPU day has replaced them")
@@ -180,7 +179,7 @@ def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
 
 
 # ---- the compiled kernels
-# What a line may hold all the same: the fact, of which kernels, and why.
+# {(fact that a line may hold, part of the names of such kernels): why}
 ALLOWED = {
     **dict.fromkeys(
         (("invalidation of L1", "_cluster"), ("invalidation of L1", "_images")),
@@ -189,9 +188,7 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, lanes push to as many peers as there are: see DIVERGENT",
 }
 
-
-# Divergent regions of a line that the kernels reached: {pass, gates, kind: {most tiles of a warp or units of a thread:
-# (on the tensor core, fp32)}}. The code of several tiles is unrolled.
+# Most divergent regions of a line: {(pass, gates, kind): {Kernel.own: (tensor core, fp32)}}.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},
@@ -207,7 +204,7 @@ DIVERGENT = {
 
 @pytest.fixture(scope="module")
 def code():
-    """{kernel: its code} of a .cu file."""
+    """A function that returns {name: Kernel} of a .cu file."""
     return lambda source: sass.kernels(nvrtc.compiled([source])[0].cubin)
 
 
@@ -228,7 +225,7 @@ def skip_unless_pinned():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without(of_kernel):
-    """On any path, in every resident kernel, with any compiler; divergent regions are bounded for the pinned one."""
+    """Counts all paths of every resident kernel. Divergent regions are bounded for the pinned compiler only."""
     found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
         facts = flow.facts(of_kernel(kernel.name))
@@ -244,7 +241,7 @@ def test_no_line_holds_what_it_should_do_without(of_kernel):
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_committed_table_is_what_the_model_writes():
-    """What a GPU day measured stays: then only the kernels and their registers are compared."""
+    """If a GPU day measured the committed table, compares only names and registers of kernels."""
     skip_unless_pinned()
     committed, modelled = cost_table.read(), table.modelled()
     if committed.source.startswith("a model"):
@@ -256,7 +253,7 @@ def test_the_committed_table_is_what_the_model_writes():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_first_generation_fails(code):
-    """The first kernels held each fact that a kernel is searched for, and their line took twice as long."""
+    """Every fact is found in a kernel like the first ones, whose line takes over twice the cycles of today's."""
     first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
     now = next(row for row in cost_table.read().rows if row.kernel == "forward_bf16_4_1_256_cluster")

@@ -1,4 +1,4 @@
-// The emulator's driver, whose functions are in this library, for csrc/cuda's host code.
+// csrc/cuda/driver.h over the emulator's driver, which is linked into this library.
 #include "cuda/driver.h"
 
 namespace pixelrnn::cuda {

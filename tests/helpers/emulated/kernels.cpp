@@ -1,5 +1,4 @@
-// The project's kernels for the emulator: the memory that each launch may touch, and the host code around them
-// (csrc/operators/cuda) as operators on CPU tensors.
+// Tells the emulator which memory each kernel may touch, and registers csrc/operators/cuda as operators on CPU tensors.
 #include <torch/csrc/stable/library.h>
 
 #include "cuda/driver.h"
@@ -16,7 +15,7 @@ using namespace pixelrnn::cuda;
 using emulator::Access;
 using emulator::Buffer;
 
-struct Type { size_t value, compute; };  // bytes
+struct Type { size_t value, compute; };  // bytes of a map's value, and of the type that is computed in
 template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
 
 std::vector<Buffer> buffers(const PackArgs& a, dim3 grid) {
@@ -32,7 +31,7 @@ Buffer sizes_buffer(const RaggedImages& maps, int images) {
   return {maps.sizes, 2 * size_t(images) * sizeof(int64_t), Access::in, "sizes"};
 }
 
-// Where images have sizes of their own, a launch writes a part of a map.
+// `map` is in_out where images have their own sizes, since a launch then writes only a part of a map.
 template <int G> std::vector<Buffer> buffers(const ForwardArgsOf<G>& a, dim3 grid, Access map = Access::out) {
   const auto& s = a.tiling;
   const size_t bytes = s.bytes(), states = grid.y * s.hidden, units = states * a.images * a.pixels;
@@ -76,7 +75,7 @@ std::vector<Buffer> buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// A launch of the step path writes one line of a map, and reads another: the rest of the map is neither.
+// A step launch writes only one line of a map, so its outputs are in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)
@@ -157,7 +156,7 @@ std::vector<Buffer> emulator::buffers_of(const std::string& kernel, const void* 
   throw std::runtime_error("expected a kernel of csrc/cuda, got " + kernel);
 }
 
-// For tests/scan/cuda/emulated/test_pack.py: the packing alone.
+// Packs weights for test_pack.py. Returns the driver's error message, empty on success.
 extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* packed, int directions) {
   const CUresult error = pack({weight, packed, *s}, directions, nullptr);
   const char* text = "";
@@ -165,7 +164,7 @@ extern "C" const char* emulated_pack(const Tiling* s, const void* weight, void* 
   return text;
 }
 
-// PIXELRNN_NAMESPACE: one for each architecture, so that they can be loaded together.
+// The build defines a PIXELRNN_NAMESPACE for each library, so that one process can load several.
 #define REGISTER(name)                                                  \
   STABLE_TORCH_LIBRARY(name, m) { define_recurrences(m); }              \
   STABLE_TORCH_LIBRARY_IMPL(name, CPU, m) { implement_recurrences(m); } \

@@ -1,7 +1,7 @@
-"""Builds the emulated operators and loads them as a namespace that has everything of torch.ops.pixelrnn_ext.
+"""Builds the CUDA scan operators for the emulator and loads them as a torch namespace.
 
-Each (architecture, checks, files by nvcc) is a namespace of its own, so that they live side by side in one process.
-PIXELRNN_ONLY_KERNELS names kernels: the library then has no other resident ones, and is made in seconds.
+Each combination of options has its own namespace, so that one process can load several. PIXELRNN_ONLY_KERNELS names the
+only resident kernels to build, which then takes seconds.
 """
 
 import os
@@ -31,8 +31,8 @@ HOST = [
 
 
 def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
-    """The path of the library, and its namespace. `by_nvcc`: the .cu files, by their stems, that nvcc compiles.
-    `step_kernels`: a file in place of step_kernels.cu."""
+    """Builds a library and returns its path and namespace. nvcc compiles the .cu files with the stems `by_nvcc`.
+    The file `step_kernels` replaces step_kernels.cu."""
     namespace = "_".join(("pixelrnn", arch, checks, *by_nvcc, *([step_kernels.stem] if step_kernels else [])))
     files = KERNELS
     if ONLY:
@@ -41,7 +41,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
         files = [few, *(file for file in KERNELS if not file.stem.startswith("resident"))]
     if step_kernels:
         files = [step_kernels if file.name == "step_kernels.cu" else file for file in files]
-    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # the folder of kernels.cuh
+    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # for #include "kernels.cuh"
     path = toolchain.library(
         namespace,
         compiler=nvrtc.compiler(),
@@ -62,8 +62,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
 
 
 def _device_code(arch, kernels, flags):
-    """Writes the table of csrc/cuda/device_code.h: all kernels are in the PTX of one architecture, whose text nobody
-    reads."""
+    """Writes a table of device_code.h that lists all kernels under one architecture, with a placeholder as PTX."""
     text = "".join(made.ptx.read_text() for made in nvrtc.compiled(kernels, arch, flags))
     names = " ".join(re.findall(r"\.entry\s+(\w+)", text))
     content = (
@@ -77,8 +76,8 @@ def _device_code(arch, kernels, flags):
 
 
 def load(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
-    """The namespace's operators (`ops`) and the emulator's controls (`emulator`)."""
-    return _load(arch, checks, by_nvcc, step_kernels)  # the same, however they are named
+    """Builds and loads a library. Returns its operators (`ops`) and the emulator's controls (`emulator`)."""
+    return _load(arch, checks, by_nvcc, step_kernels)  # positional, so that equal options share a cache entry
 
 
 @cache
