@@ -30,7 +30,6 @@ class Kernel(NamedTuple):
 
     @property
     def blocks(self):
-        """Returns the possible numbers of blocks of a cluster."""
         return BLOCKS[self.kind]
 
     @property
@@ -45,7 +44,7 @@ class Kernel(NamedTuple):
 
 @cache
 def every_kernel():
-    """Returns all kernels, in the order of the C++ list."""
+    """Returns all kernels in the order of the list."""
     found = []
     for line in KERNEL_LIST.read_text().splitlines():
         group, _, columns = line.strip(" \\").removesuffix(")").partition("(")

@@ -13,7 +13,6 @@ import device_code
 
 @cache
 def compiler():
-    """Returns NVRTC 12.9, in the form that the emulator's toolchain takes."""
     found = list(device_code.find())
     for nvrtc in found:
         if nvrtc.version == "12.9":
@@ -28,8 +27,7 @@ def compiled(cu_files, arch="sm_90", flags=()):
 
 
 def shipped(arch):
-    """Returns the cubin, PTX and log of each .cu file of csrc/cuda, without line numbers, as in a wheel. Reuses the
-    files that `make wheel` left in build/."""
+    """Returns the cubin, PTX and log of each .cu file of csrc/cuda, as in a wheel. Reuses files of `make wheel`."""
     built = ROOT / "build" / "device_code"
     with build_cache.locked(f"device_code-{arch}"):
         folder = built if built.exists() else build_cache.folder() / "device_code"

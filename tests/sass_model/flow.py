@@ -1,8 +1,4 @@
-"""Finds a kernel's line loop, and a warp's path through the loop.
-
-The arguments of a launch are unknown. By default all cells of the warp are active: guarded code runs, slow paths do
-not, the warp stays in the loop, and an inner loop runs once. A `Rule` decides branches differently.
-"""
+"""Finds a kernel's line loop, and a warp's path through the loop. See README.md."""
 
 import re
 from dataclasses import dataclass
@@ -34,9 +30,8 @@ def line_loop(kernel):
 class Rule:
     """Decides the branches with a source frame "file:line text" that contains `pattern`.
 
-    `way` is "taken", "not", a repeating word such as "ttn" (taken twice, then not), or a number of passes. A number
-    decides the backward branch of the innermost loop with such a frame. Branches before number `first` (from 1, by
-    address) are left alone.
+    `way` is "taken", "not", repeating letters such as "ttn", or a number of passes of the innermost loop with such a
+    frame. `first` is the number, from 1, of the first branch that the rule decides.
     """
 
     pattern: str

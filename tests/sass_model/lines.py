@@ -16,7 +16,7 @@ def has_one_tile(kernel):
 
 
 def tiles_at_once(kernel):
-    """Returns how many tiles a warp multiplies at once, by the rule of csrc/cuda/variants.h."""
+    """Returns tiles_at_once() of csrc/cuda/variants.h."""
     return 2 if not kernel.backward and kernel.own > 1 and kernel.held == "s" and kernel.format != "fp32" else 1
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles from issue until the instruction's scoreboard is clear. Fixed-latency instructions have stall counts instead.
+# Cycles from issue until the instruction's scoreboard is clear. The other instructions have stall counts.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -17,8 +17,7 @@ LATENCY = {
 }  # fmt: skip
 OTHER_LATENCY = 25
 OPERANDS_READ = 12
-# Cycles that a pipe is busy with one instruction of a warp. They count four times where the four schedulers share the
-# pipe.
+# Cycles that a pipe is busy with a warp's instruction, times four for a pipe that the four schedulers share.
 PIPES = {
     "special function": (8, {"MUFU", "F2F", "I2F", "F2I", "POPC", "FLO"}),
     "tensor": (6, {"HMMA", "IMMA"}),

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# `pip install --group device-code` installs this NVRTC. Other versions make other code, so the tests' bounds and the
-# committed table hold for this version only.
+# The NVRTC of `pip install --group device-code`. Tests' bounds and the committed table hold for this version's code.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
@@ -32,14 +31,13 @@ class ToolError(RuntimeError):
 
 @cache
 def version():
-    """Returns the version that NVRTC names in its PTX, such as 12.9.86."""
+    """Returns NVRTC's version, such as 12.9.86, from its PTX."""
     [made] = nvrtc.compiled([Path(__file__).with_name("first_generation.cu")])
     return re.search(r"\bV(\d+\.\d+\.\d+)", made.ptx.read_text())[1]
 
 
 @cache
 def nvdisasm():
-    """Returns the path of nvdisasm, from PATH or else from the triton package."""
     candidates = [Path(found) for found in [shutil.which("nvdisasm")] if found]
     try:
         import triton
@@ -116,7 +114,7 @@ _SECTION = re.compile(r"\.text\.([\w$]+):")
 
 @cache
 def kernels(cubin):
-    """Returns {name: Kernel} of the functions in a .cubin file."""
+    """Returns {name: Kernel} of a .cubin file."""
     return parse(_disassemble(cubin).splitlines())
 
 

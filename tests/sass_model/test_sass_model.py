@@ -225,7 +225,7 @@ def skip_unless_pinned():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_no_line_holds_what_it_should_do_without(of_kernel):
-    """Counts all paths of every resident kernel. Divergent regions are bounded for the pinned compiler only."""
+    """Divergent regions are bounded for the pinned compiler only."""
     found, pinned = {}, sass.version() == sass.PINNED
     for kernel in every_kernel():
         facts = flow.facts(of_kernel(kernel.name))
@@ -253,7 +253,6 @@ def test_the_committed_table_is_what_the_model_writes():
 @pytest.mark.emulated
 @pytest.mark.xdist_group("the model's compiler")
 def test_the_first_generation_fails(code):
-    """Every fact is found in a kernel like the first ones, whose line takes over twice the cycles of today's."""
     first = code(ROOT / "tests" / "sass_model" / "first_generation.cu")["first_generation"]
     assert {fact for fact, count in flow.facts(first).items() if count == 0} == set()
     now = next(row for row in cost_table.read().rows if row.kernel == "forward_bf16_4_1_256_cluster")

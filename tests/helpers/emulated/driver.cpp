@@ -1,4 +1,4 @@
-// csrc/cuda/driver.h over the emulator's driver, which is linked into this library.
+// Implements csrc/cuda/driver.h by the emulator's driver, which is linked into this library.
 #include "cuda/driver.h"
 
 namespace pixelrnn::cuda {

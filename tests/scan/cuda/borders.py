@@ -1,4 +1,4 @@
-"""``neighbour_states`` and ``border_sums`` by the decomposition of the scan."""
+"""The operators ``neighbour_states`` and ``border_sums`` in PyTorch, for tests of their kernels."""
 
 import torch
 
@@ -8,14 +8,13 @@ from pixelrnn_ext.operators.scan.sizes import inside_of
 
 
 def neighbours_of(m, border, sizes, corners, diagonal, taps, first, count):
-    """``neighbour_states`` by the decomposition."""
     weight = m.new_empty(len(corners), taps, m.shape[-1], 4, m.shape[-1])
     s = Scan(None, None, None, m, weight, None, None, None, sizes, corners, diagonal, 1, "pixelrnn", "none")
     return displaced_states(m, border, s, first, count)
 
 
 def border_sums(dx, sizes, corners, diagonal, taps):
-    """``border_sums`` by the decomposition, in float64. Outside of the images dx may be anything."""
+    """Computes in float64. dx outside the images may have any value."""
     inside = torch.ones(*dx.shape[1:4], len(corners), 1, dtype=torch.float64)
     outside = 1 - neighbours_of(inside, None, sizes, corners, diagonal, taps, 0, taps).squeeze(-1)
     dx = dx.double()

@@ -7,12 +7,12 @@ from .gpus import CARD, MARKS, Gpu
 
 @pytest.fixture(params=[pytest.param(name, marks=mark) for name, mark in MARKS.items()])
 def gpu(request, record_property):
-    """A GPU of gpus.py. A test may change what an emulated one answers."""
+    """A GPU of gpus.py. A test may change the properties of an emulated GPU."""
     name = request.param
     if name == "card":
         gpu = CARD
     else:
-        from helpers.emulated import library  # which needs a compiler of CUDA
+        from helpers.emulated import library  # needs a CUDA compiler
 
         emulated = library.load(name)
         emulated.emulator.schedule("burst")

@@ -1,5 +1,4 @@
-"""The GPUs that run the CUDA kernels in the tests of this folder: two emulated ones (tests/emulator), and the card of
-this machine, if there is one. A test takes the fixture ``gpu``."""
+"""The GPUs of this folder's tests: two emulated GPUs (tests/emulator), and this machine's card, if there is one."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from helpers.scans import OUTPUTS, REFERENCE
 from . import bounds
 from .kernel_paths import hidden_sizes, of_variant
 
-# The most thread blocks that share an image. Compute capability 8.0 has no clusters; 0: there are no resident kernels.
+# Most thread blocks that share an image. 1: the GPU has no clusters. 0: the GPU runs no resident kernels.
 BLOCKS = {"sm_80": 1, "sm_90": 8}
 if why_no_gpu() is None:
     _capability = torch.cuda.get_device_capability()
@@ -25,7 +24,7 @@ MARKS = {gpu: pytest.mark.cuda if gpu == "card" else pytest.mark.emulated for gp
 
 
 def on_gpus(names=(), cases=((),), runs=lambda gpu, *case: True):
-    """Parametrizes a test with the cases on every GPU of which ``runs(gpu, *case)`` says that it runs them."""
+    """Parametrizes a test with every case on every GPU for which ``runs(gpu, *case)`` is true."""
     parameters = [pytest.param(gpu, *case, marks=MARKS[gpu]) for gpu in BLOCKS for case in cases if runs(gpu, *case)]
     ids = lambda value: f"C{value}" if isinstance(value, int) else None  # noqa: E731
     return pytest.mark.parametrize(("gpu", *names), parameters, indirect=["gpu"], ids=ids)
@@ -35,14 +34,11 @@ on_resident_gpus = on_gpus(runs=lambda gpu: BLOCKS[gpu] >= 1)
 
 
 def on_gpus_with_paths(*paths):
-    """Parametrizes a test with every path on every GPU that runs it."""
     needed = {"step": 0, "resident::2": 2}
     return on_gpus(["path"], [(path,) for path in paths], lambda gpu, path: BLOCKS[gpu] >= needed.get(path, 1))
 
 
 def on_gpus_with_variants(gates, runs=lambda gpu, blocks: True):
-    """Parametrizes a test with every variant of the kernels, (format, suffix, blocks), on every GPU that runs it."""
-
     def exists(gpu, format, suffix, blocks):
         return fits_some_size(gates, format, suffix, blocks) and blocks <= BLOCKS[gpu] and runs(gpu, blocks)
 
@@ -50,18 +46,17 @@ def on_gpus_with_variants(gates, runs=lambda gpu, blocks: True):
 
 
 def fits_some_size(gates, format, suffix, blocks):
-    """Returns whether any hidden size takes that variant's kernels with so many blocks."""
     fewest_taps = 1 if gates == 4 else 2
     return any(hidden_sizes(kernel, blocks, fewest_taps) for kernel in of_variant(gates, format, suffix, blocks))
 
 
 @dataclass
 class Gpu:
-    """One of the GPUs.
+    """An emulated GPU, or the card.
 
     Attributes:
-        ops: the operators that run on it.
-        device: where their tensors are.
+        ops: the namespace of the GPU's operators.
+        device: the torch device of their tensors.
         emulator: the controls of an emulated GPU; None for a card.
         worst: {(format, results): the largest error ratio so far}.
     """
@@ -74,11 +69,11 @@ class Gpu:
 
     @property
     def keys(self):
-        """For an operator's redispatch(), past the dispatcher's own checks."""
+        """The keys for an operator's redispatch(), which skips the dispatcher's own checks."""
         return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
 
     def plan(self, problem, path="auto"):
-        """Returns what the planner says of both passes."""
+        """Returns the planner's texts for the forward and the backward."""
         return problem.plan(self.ops, self.name if self.emulator else "sm_0", path)
 
     def run(self, problem, path="auto"):
@@ -87,13 +82,12 @@ class Gpu:
         return {name: tensor.cpu() for name, tensor in got.items()}
 
     def bound(self, name, format):
-        """Returns the most that the error ratio of a result may be."""
         if self.emulator:
             return bounds.EMULATED[format] * (1 if name in ("dx", "output", *OUTPUTS) else bounds.EMULATED_SUMS)
         return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
-        """Runs the operators and compares them with those of the CPU in float64; returns what they gave."""
+        """Runs the operators, compares the results with the CPU's in float64, and returns the results."""
         expected = expected or problem.run(REFERENCE, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():
@@ -105,8 +99,7 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """The results are right in every schedule of threads, with the same bits. A card runs twice: every run of a
-        card has a schedule of its own."""
+        """Checks the results in every schedule of threads. All schedules give the same bits. A card runs twice."""
         expected, first = problem.run(REFERENCE, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:

@@ -1,5 +1,4 @@
-"""Layers on the GPUs of gpus.py. On a card they have every format; on the emulator float32 and float64, since layers
-compute halves on a CPU in float32."""
+"""Layers on the GPUs of gpus.py. The emulator has only float32 and float64: a CPU computes halves in float32."""
 
 import copy
 
@@ -14,20 +13,19 @@ NATIVE = ("native", "step", "resident")
 
 
 def runs(gpu, name, backend, format, *_):
-    """Whether a GPU's layers have the format, and its resident kernels the layer. One emulated GPU is enough."""
+    """Returns whether a GPU runs the layer in the format by the backend. One emulated GPU, sm_90, is enough."""
     no_kernel = format == "fp64" or name in ("row5", "graves-peepholes", "halved-peepholes")
     has_format = gpu == "card" or (gpu == "sm_90" and format in ("fp32", "fp64"))
     return has_format and (backend != "resident" or (BLOCKS[gpu] >= 1 and not no_kernel))
 
 
 def on_gpus_with_layers(names=("row3", "bilstm"), backends=("step", "resident"), formats=("fp32", "bf16")):
-    """Parametrizes a test with (name of a layer, backend, format)."""
     cases = [(name, backend, format) for name in names for backend in backends for format in formats]
     return on_gpus(["name", "backend", "format"], cases, runs)
 
 
 def layer_and_maps(gpu, name, backend, format="fp32", hidden=None, maps=None, **options):
-    """Returns a layer, its input, and the same in float64 for the reference."""
+    """Returns a layer and its input, and their float64 copies, which run on the reference backend."""
     hidden, maps = hidden or (16 if gpu.emulator else 32), maps or ((3, 5, 6) if gpu.emulator else (5, 9, 12))
     torch.backends.cuda.matmul.allow_tf32 = format == "tf32"
     layer = make_layer(name, 3, hidden, backend=backend, dtype=DTYPES[format], **options).to(gpu.device)

@@ -1,4 +1,4 @@
-"""What the planner would lose without a kernel, by its own model."""
+"""Computes how much slower scans would be without a kernel, by the planner's own model."""
 
 from itertools import product
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from helpers.kernels import every_kernel
 
 from .sizes import SIZES, Size
 
-MOST = 1.05  # a kernel without which no size takes longer by more than this factor has no place in kernel_list.h
+MOST = 1.05  # kernel_list.h keeps a kernel if some size takes longer without the kernel by more than this factor
 
 
 class Loss(NamedTuple):
@@ -19,7 +19,7 @@ class Loss(NamedTuple):
 
 
 def best(candidates, step, without=""):
-    """Returns the seconds and the kernel's name of what is chosen, as plan() of csrc/cuda/plan.cpp does."""
+    """Returns the seconds and the kernel's name of the plan that plan() of csrc/cuda/plan.cpp chooses."""
     plans = [plan for plan in candidates if plan.variant.name != without]
     fastest = min(plans, key=lambda plan: plan.cost, default=None)
     if fastest is None or fastest.seconds > step:
@@ -28,7 +28,7 @@ def best(candidates, step, without=""):
 
 
 def losses(core):
-    """Returns {kernel: its Loss} of the sizes that the kernels are for."""
+    """Returns {kernel: its Loss over SIZES}."""
     found = {kernel.name: Loss() for kernel in every_kernel()}
     for size in SIZES:
         problem, card = size.problem(core), core.known_device(size.capability)
@@ -52,7 +52,6 @@ def only_kernels(core):
 
 
 def print_table(core):
-    """Prints for each kernel the size that needs it most."""
     print("| kernel | size that needs it most | next best | time without the kernel |\n|---|---|---|---|")
     for kernel, loss in losses(core).items():
         size = " ".join(f"{name}={value}" for name, value in loss.size._asdict().items()) if loss.size else "-"

@@ -7,8 +7,7 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """One pass of a scan on the best-known card of a compute capability. ``size`` is that of square images, or height
-    and width."""
+    """One pass of a scan on the best-known card of a compute capability. An int ``size`` is a square's side."""
 
     capability: int
     format: str
@@ -30,7 +29,7 @@ class Size(NamedTuple):
         return core.plan(self.problem(core), core.known_device(self.capability), core.Restriction(**restriction))
 
 
-# Taps, directions and gates: the Row LSTM, the Diagonal BiLSTM, and LSTM2d with cells of five gates.
+# (taps, directions, gates): Row LSTM, Diagonal BiLSTM, and LSTM2d with cells of five gates.
 FAMILIES = (3, 1, 4), (2, 2, 4), (2, 1, 5), (2, 2, 5), (2, 3, 5), (2, 4, 5)
 SIZES = [
     Size(capability, format, backward, hidden, taps, size, images, directions, gates)
@@ -39,7 +38,7 @@ SIZES = [
     )
 ]
 
-# Examples, for the documents.
+# The scans in the table of docs/kernels_verified.md.
 NAMED = {
     "MNIST h16, forward": Size(90, "bf16", False, 16, 2, 28, 16, 2),
     "MNIST h16, forward in tf32": Size(90, "tf32", False, 16, 2, 28, 16, 2),

@@ -1,5 +1,4 @@
-"""What the compilers made of the CUDA kernels: registers, spills, tensor-core instructions; and what their accesses to
-memory cost, counted while they run on the emulator."""
+"""Tests the compiled CUDA kernels: spills, tensor-core instructions, and the cost of their memory accesses."""
 
 import re
 from functools import cache
@@ -15,7 +14,7 @@ from sass_model import sass
 
 pytestmark = pytest.mark.emulated
 
-# The kernels that NVRTC 12.9 lets spill, and the most bytes of a thread that one stores. nvcc 13.0 spills none of them.
+# {architecture: (most kernels that spill, most bytes that a thread spills)} by NVRTC 12.9. By nvcc 13.0 none spills.
 SPILLS = {"sm_100": (8, 20), "sm_120": (11, 52)}
 
 
@@ -29,13 +28,13 @@ def test_no_kernel_spills(arch):
 
 
 def without_lines(ptx):
-    """Returns the statements of PTX, without comments and what -lineinfo adds: .loc, .file and all that follows."""
+    """Returns the statements of PTX, without comments and what -lineinfo adds: .loc, and the text from .file on."""
     lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
     return [line for line in lines if line and not line.startswith((".loc", "//"))]
 
 
 def test_the_code_is_a_wheels():
-    """The emulator and the model read a wheel's code; only line numbers are added."""
+    """The emulator and the model read a wheel's code with line numbers added."""
     for source, made, wheel in zip(library.KERNELS, nvrtc.compiled(library.KERNELS), nvrtc.shipped("sm_90")):
         assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
         if source.stem not in ("resident_bf16", "step_kernels"):
@@ -48,19 +47,19 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """As four 16-bit values they would be taken apart, and waited for, where they are prefetched."""
+    """A load of four 16-bit values would unpack them at once, and so wait for a prefetch."""
     for _, file, _ in nvrtc.compiled(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
 
 
-# m16n8k16 of halves, m16n8k8 of tf32, and none in strict float32.
+# Tensor-core products: m16n8k16 for halves, m16n8k8 for tf32, none for strict float32.
 INSTRUCTIONS = {"bf16": "HMMA.16816.F32.BF16", "fp16": "HMMA.16816.F32", "tf32": "HMMA.1688.F32.TF32", "fp32": None}
 
 
 @cache
 def functions(arch):
-    """{kernel: its machine code}."""
+    """Returns {kernel: its instructions}."""
     return {name: kernel.code for cubin in compiled(arch)[1] for name, kernel in sass.kernels(cubin).items()}
 
 
@@ -68,7 +67,7 @@ def functions(arch):
 def test_tensor_core_instructions_are_there(arch):
     for kernel in every_kernel():
         if kernel.kind != "single" and arch == "sm_80":
-            continue  # empty: there are no clusters
+            continue  # an empty kernel: sm_80 has no clusters
         found = {i.opcode for i in functions(arch)[kernel.name] if i.name == "HMMA"}
         assert found == {INSTRUCTIONS[kernel.format]} - {None}, kernel.name
 
@@ -77,11 +76,11 @@ def test_tensor_core_instructions_are_there(arch):
 @pytest.mark.parametrize("name", ["pack", "pack5"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_packing_divides_nothing(format, name, arch):
-    """A division of 64 bits is a call that returns; one of 32 bits goes through a floating-point reciprocal. (To leave
-    a kernel NVRTC may call its end.) Both passes are in one kernel. Where a fifth gate lies takes five instructions."""
+    """A 64-bit division calls a function that returns, a 32-bit division uses a floating-point reciprocal. CALL is
+    allowed, since NVRTC may end a kernel by it. Both passes share a kernel."""
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
-    values = 8 if format in ("bf16", "fp16") else 4  # of a piece
+    values = 8 if format in ("bf16", "fp16") else 4  # of a piece of 16 bytes
     of_value = 27 if name == "pack5" else 22
     assert len(code) <= 2 * (120 + of_value * values)
 
@@ -90,7 +89,7 @@ SMALL_PIECES = (
     "a thread's units are in two places, and with few units in a block neither is whole sectors: "
     "the other's load has the rest in L1."
 )
-# Accesses that cost more than the least possible, by a piece of their source line, and why they do.
+# {part of a source line: why its memory access costs more than the minimum}
 COSTLY = {
     "part[k]": "with fewer than 32 units in a block, the sums of two cells share banks; padding that would separate "
     "them makes the pushed 16-byte stores conflict. Once a line, outside the product.",
@@ -122,7 +121,7 @@ PROFILED = [
 
 @pytest.mark.parametrize(("format", "suffix", "hidden", "blocks", "geometry"), PROFILED)
 def test_no_avoidable_bank_conflict_and_no_wasted_sector(format, suffix, hidden, blocks, geometry):
-    """Rows of whole tiles, so that all lanes of a warp take part all the time."""
+    """Rows fill whole tiles, so that all lanes of a warp are active."""
     emulated = library.load("sm_90", "profile")
     emulated.emulator.schedule("forward")
     emulated.emulator.profile()

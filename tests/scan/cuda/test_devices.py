@@ -1,4 +1,4 @@
-"""The raw operators refuse tensors of two devices, here CPU and meta: the kernels are called past the dispatcher."""
+"""Tests that the raw operators refuse tensors of two devices, here CPU and meta, without the dispatcher's help."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 
 @pytest.fixture(scope="module")
 def on_cpu():
-    """What runs on a GPU, as operators of a namespace on the CPU; it is not run."""
+    """A namespace whose CPU operators are the GPU's code, which never runs here."""
     library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
     for name in SCANS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)
@@ -24,7 +24,7 @@ def on_cpu():
 
 
 def arguments(name):
-    """The operator's, all tensors given."""
+    """Returns an operator's arguments, with every optional tensor."""
     if name in SCANS:
         p = Problem("fp64", "graves-peepholes", 3, (2, 3, 4), x=True, sizes=[(3, 4), (1, 2)])
         return tuple(p.scan()) if name == "scan" else p.gradients(torch.ops.pixelrnn_ext).flat

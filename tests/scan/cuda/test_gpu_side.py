@@ -1,5 +1,5 @@
-"""Tests what surrounds the recurrence on a GPU (operators/scan/gpu.py), with a recurrence in Python: products, borders,
-merges and sums, on any machine. test_operators.py has the kernels in its place."""
+"""Tests the products, borders, merges and sums around a GPU's recurrence (operators/scan/gpu.py) on any machine: a
+recurrence in Python replaces the kernels."""
 
 import pytest
 import torch
@@ -14,18 +14,18 @@ from .borders import border_sums, neighbours_of
 
 
 class PythonRecurrence:
-    """The namespace's operators as the decomposition, which leaves NaN where nobody may read."""
+    """A namespace of operators that runs the decomposition. c and the gates are NaN outside the images."""
 
     neighbour_states, border_sums = staticmethod(neighbours_of), staticmethod(border_sums)
 
     def recurrence(self, *args):
-        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x has their product
+        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x holds their product
         _, h, c, gates = eager.scan(s)
         inside = True if s.sizes is None else inside_of(s.sizes, *c.shape[2:4], c.device)[..., None]
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))
 
     def recurrence_backward(self, dh, c, gates, *args):
-        """Each image's share of dc0 comes before its first chain."""
+        """Stores each image's gradient of c0 for its first chain, and zeros for the others."""
         s, (directions, images, height, width, hidden) = self.s, c.shape
         assert Scan(*args)[9:13] == s[9:13] and dh.shape == (images, height, width, directions, hidden)
         wanted = [name in ("x", "c0") for name in OPERANDS]

@@ -1,9 +1,5 @@
-"""Every resident kernel once, forward and backward, against the CPU operators in float64: on the emulator, from NVRTC's
-PTX and under its race checker, and on a card. benchmarks/gpu_day runs this file before anything else.
-
-A report of the checker (a race, a missing barrier, a deadlock, memory that is not the kernel's, not written or not
-initialised) is the message of the exception that the launch raises.
-"""
+"""Tests every resident kernel against the CPU operators in float64, on a card and on the emulator, whose race checker
+makes a launch raise its reports. benchmarks/gpu_day runs this file first."""
 
 import pytest
 import torch
@@ -21,7 +17,7 @@ from .kernel_paths import SMALLEST, variant
 def test_every_kernel(format, suffix, blocks, geometry, gpu):
     images = 3 if blocks < 4 else 1
     if suffix.endswith("_images") and geometry != "bilstm":
-        images = 5  # two clusters, of which the last one lacks three
+        images = 5  # a cluster of four images, and a cluster of one
     gpu.compare_schedules(*variant(gpu, 4, format, suffix, blocks, geometry, images))
 
 
@@ -30,7 +26,7 @@ def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
 
 
-# Images end alike in clusters of any size, and those of eight blocks are the slowest on the emulator.
+# The emulator skips 8 blocks, which are slowest, since images end in the same way in clusters of any size.
 @on_gpus_with_variants(gates=5, runs=lambda gpu, blocks: blocks < 8 or gpu == "card")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
@@ -40,9 +36,9 @@ def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffi
 @pytest.mark.parametrize("family", ["pixelrnn", "stable"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_nan_stays_where_it_belongs_and_large_values_saturate(format, family, path, gpu):
-    """As in float64. The emulator takes the extremes of the special function unit from the documentation."""
+    """Compares with float64. The emulator takes the special function unit's extremes from NVIDIA's documentation."""
     p = Problem(format, family, 16, (1, 9, 10), corners=(0, 1), input=False)
-    x, largest = p.inputs["x"][..., :64].unflatten(-1, (16, 4)), torch.finfo(p.dtype).max  # of four gates
+    x, largest = p.inputs["x"][..., :64].unflatten(-1, (16, 4)), torch.finfo(p.dtype).max  # the first four gates
     x[0, 0, 4, 4, 3, 1] = torch.nan
     x[1, 0, 8, 0, 2], x[1, 0, 3, 3, 1] = torch.inf, -torch.inf
     x[0, 0, 0, 0, 5] = torch.tensor([-200, 200, -largest, 200])
@@ -57,7 +53,7 @@ def test_nan_stays_where_it_belongs_and_large_values_saturate(format, family, pa
 
 @on_gpus(["blocks"], [(2,), (4,), (8,)], runs=lambda gpu, blocks: blocks <= BLOCKS[gpu])
 def test_blocks_may_leave_before_their_peers(blocks, gpu):
-    """Scans of few lines, whose blocks leave while their peers still work: all launches agree to the bit."""
+    """In scans of few lines blocks end while their peers still work. All launches give the same bits."""
     p = Problem("bf16", "bilstm", SMALLEST[blocks], (16, 2, 2), merge="none", input=False)
     s, dh = p.scan(path=f"resident::{blocks}", device=gpu.device), p.cotangent.to(gpu.device)
 
@@ -73,8 +69,7 @@ def test_blocks_may_leave_before_their_peers(blocks, gpu):
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 @on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
 def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, gpu):
-    """All pairs of weights, two slices of warps; tiles that begin late and end early; a last cluster that lacks two
-    images; NaN in one."""
+    """Tiles begin late and end early. The last cluster has two images. NaN in one image changes no other image."""
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_4_256:8:3"
     assert gpu.plan(p, shared)[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images")

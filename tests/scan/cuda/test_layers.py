@@ -1,5 +1,4 @@
-"""Layers on the CUDA kernels, against the reference in float64: on a card in every format, on the emulator in float32
-and float64, since layers compute halves on a CPU in float32."""
+"""Tests layers on the CUDA kernels against the reference in float64."""
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from .layers import NATIVE, compare, layer_and_maps, on_gpus_with_layers
 
 @pytest.fixture(autouse=True)
 def layers_call_the_emulator(gpu, monkeypatch):
-    """It takes the CPU tensors of every backend but the reference."""
     if gpu.emulator:
         paths = {"native": "auto", "step": "step", "resident": "resident"}
         monkeypatch.setattr(run.backends, "choose", lambda backend, device: paths.get(backend))
@@ -47,7 +45,7 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
     sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
     expected = layer(x, sizes)
     assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
-    if not gpu.emulator:  # the host reads no sizes on a card
+    if not gpu.emulator:  # the host cannot check sizes on a card, so the kernels clamp them
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 
 
@@ -56,7 +54,6 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
 )
 @on_gpus_with_layers(["bilstm"])
 def test_any_subset_of_the_initial_states(name, backend, format, given, gpu):
-    """A direction may have a state that the other one lacks."""
     dtype, hidden = DTYPES[format], 16
     sizes = {"input": (3, 2, 5, 10), "weight_ih": (64, 2, 1, 1), "weight_hh": (64, hidden, 2)}
     sizes |= {f"{name}_reverse": sizes[name] for name in ("weight_ih", "weight_hh")}
@@ -75,7 +72,7 @@ def test_any_subset_of_the_initial_states(name, backend, format, given, gpu):
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
 @on_gpus_with_layers(["row3", "bilstm", "stable"], [*NATIVE, "reference"], ["fp32", "fp64"])
 def test_autocast(name, backend, format, half, gpu):
-    """The layer in the half dtype; gradients reach the float32 parameters; float64 is left alone."""
+    """A float32 layer computes in the half dtype and gets float32 gradients. A float64 layer stays in float64."""
     dtype = DTYPES[half] if format == "fp32" else torch.float64
     layer, x, exact, exact_x = layer_and_maps(gpu, name, backend, format)
     x.requires_grad_()
@@ -86,7 +83,7 @@ def test_autocast(name, backend, format, half, gpu):
     cotangent = torch.randn(y.shape, device=gpu.device).to(dtype)
     got = dict(zip(leaves, torch.autograd.grad(y, list(leaves.values()), cotangent)))
     assert all(gradient.dtype == DTYPES[format] for gradient in got.values())
-    # The parameters are rounded, too.
+    # Factor 2: the parameters are rounded to the half dtype, too.
     factor, format = (2, half) if format == "fp32" else (1, format)
     compare(gpu, format, results(exact, exact_x, cotangent=cotangent.double()), {"output": y, **got}, factor)
 

@@ -1,5 +1,5 @@
-"""The operators of a scan on the CUDA kernels, on the emulator and on a card: what they take, refuse and leave alone,
-their derivatives, and the kernels around the matrix products of the gradients (csrc/cuda/gradients.cuh)."""
+"""Tests the operators of a scan on the CUDA kernels: operands, refusals, derivatives, and the kernels around the matrix
+products of the gradients (csrc/cuda/gradients.cuh)."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable"])
 @paths
 def test_maps_that_lie_anywhere(path, family, layout, gpu):
-    """The same bits as those of dense maps, and h is dense. No operand and no saved tensor changes."""
+    """Results have the bits of dense maps, and h is dense. No operand and no saved tensor changes."""
     lie = LAYOUTS[layout]
     p = Problem("bf16", family, 16, (3, 5, 9), merge="none", input=False)
     p.inputs["x"], p.cotangent = lie(p.inputs["x"]), lie(p.cotangent)
@@ -57,7 +57,7 @@ EMPTY = [
     (family, path)
     for family in ("row1", "row3", "row5", "diagonal-reverse", "bilstm", "stable")
     for path in ("step", "resident")
-    if (family, path) != ("row5", "resident")  # too many taps
+    if (family, path) != ("row5", "resident")  # resident kernels take at most 3 taps
 ]
 
 
@@ -126,12 +126,12 @@ def test_sizes_are_checked_before_they_are_divided_by(height, width, taps, messa
 
 
 def test_tensors_of_two_devices_are_refused(gpu):
-    """The kernel is called past the dispatcher, which would look for one of the other device."""
+    """Skips the dispatcher, which would look for a kernel of the other device."""
     p = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), x=True, merge="none", sizes=[(3, 4), (2, 3)])
     s, g = p.scan(device=gpu.device), p.gradients(gpu.ops, device=gpu.device)
     recurrence = s._replace(input=None, weight_ih=None, bias=None)
     states = {"h0": s.h0, "sizes": s.sizes, "corners": s.corners, "diagonal": True, "taps": 2}
-    # By operator: the tensor that the others are compared with, and the arguments.
+    # {operator: (tensor whose device all others must have, arguments)}
     calls = {
         "scan": ("input", s._asdict()),
         "scan_gradients": ("dh", dict(zip((*Gradients._fields[:-1], *Scan._fields), g.flat))),
@@ -169,14 +169,13 @@ def test_gradients_that_are_not_wanted_have_no_elements(family, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(family, format, hidden, sizes, gpu):
-    """Shapes, dtypes and strides, of weights as a layer gives them. The resident path takes 16 units. A card's
-    derivatives are traced, too."""
+    """Weights lie as a layer's parameters. The resident path takes 16 units, the step path 3. Only a card traces."""
     problem = Problem(format, family, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
-        m.nan_to_num_()  # no NaN equals another
+        m.nan_to_num_()  # NaN does not equal NaN
     tests = ["test_schema", "test_faketensor", *(["test_aot_dispatch_dynamic"] if gpu.name == "card" else [])]
     opcheck(gpu.ops.scan_gradients.default, problem.gradients(gpu.ops, device=gpu.device).flat, test_utils=tests)
-    if sizes is None:  # c and the gates hold anything outside of an image, and not the same twice
+    if sizes is None:  # outside the images c and the gates are arbitrary, and differ between calls
         s = problem.scan(device=gpu.device, requires_grad=True)
         opcheck(gpu.ops.scan.default, tuple(s), test_utils=[*tests, "test_autograd_registration"])
 
@@ -185,7 +184,7 @@ def test_opcheck(family, format, hidden, sizes, gpu):
 @pytest.mark.parametrize("sizes", [None, [(2, 3), (1, 2)]], ids=["full", "ragged"])
 @pytest.mark.parametrize("family", ["row3", "diagonal-reverse", "bilstm", "graves-peepholes", "leaky"])
 def test_derivatives(family, sizes, checker, gpu):
-    """Along random directions: the whole Jacobian takes a launch for each step of each column."""
+    """Checks random directions, since each column of the Jacobian would take a launch for every line."""
     p = Problem("fp64", family, 2, (2, 2, 3), sizes=sizes)
     p.inputs["input"].nan_to_num_()
     s = p.scan(path="step", device=gpu.device, requires_grad=True)
@@ -229,7 +228,7 @@ def test_derivatives_inside_an_autocast_region_are_those_outside(dtype, gpu):
 
 
 # ---- the kernels around the products, against the decomposition
-# (diagonal, taps, corners); maps of one cell, one row, one column, narrower and wider than the widest row of taps.
+# SCANS: (diagonal, taps, corners). MAPS: (images, height, width), with one cell, one row, one column, and few columns.
 SCANS = {
     "bilstm": (True, 2, [0, 1]),
     "four": (True, 2, [3, 2, 1, 0]),
@@ -247,7 +246,7 @@ def schedule(gpu):
 
 
 def sizes_of(maps):
-    """None, and sizes that begin outside of their range."""
+    """Returns None, and sizes of which some are out of range."""
     images, height, width = maps
     return None, torch.tensor([(height + 9, width), (1, 6), (4, 1), (0, 3), (3, 4), (-1, 2)][:images])
 
@@ -255,7 +254,7 @@ def sizes_of(maps):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_states_that_the_taps_read(dtype, scan, gpu):
-    """Exactly: they are copies, of pieces of 2 to 16 bytes."""
+    """Results are exact, since the kernels only copy pieces of 2 to 16 bytes."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:
@@ -272,7 +271,7 @@ def test_states_that_the_taps_read(dtype, scan, gpu):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_sums_over_the_border(dtype, scan, gates, gpu):
-    """Only cells of images count: dx outside of them is NaN here."""
+    """Only cells inside the images count: dx is NaN outside."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:
@@ -290,7 +289,7 @@ def test_sums_over_the_border(dtype, scan, gates, gpu):
 
 
 class Launches(TorchDispatchMode):
-    """The names of what runs, but views and allocations."""
+    """Records the names of operators that run, except views and allocations."""
 
     def __init__(self):
         super().__init__()
@@ -316,7 +315,7 @@ class Launches(TorchDispatchMode):
     ],
 )
 def test_a_gradient_takes_one_kernel_and_one_product(family, operand, launches, gpu):
-    """A copy of the weight's size brings the product into its order; the fifth gates are a copy of their own."""
+    """One copy brings the product into the weight's layout. Five gates take one more copy."""
     problem = Problem("fp32", family, 16, (2, 5, 9), merge="none")
     g = problem.gradients(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
     with Launches() as seen:

@@ -1,4 +1,4 @@
-"""The planner of the CUDA kernels, and resident_plan, which asks it: no GPU is needed for either."""
+"""Tests the planner of the CUDA kernels, and resident_plan, which asks the planner. Neither needs a GPU."""
 
 import math
 import re
@@ -47,14 +47,14 @@ def test_dtypes_without_kernels():
 # ---- the planner alone
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
-    """An H100 takes the papers' sizes: with 2 taps all up to `largest` with lines of 32 cells, and 128 with 64."""
+    """An H100 takes h up to `largest` with 2 taps and lines of 32 cells, otherwise h up to 128."""
     for hidden, cells, taps, backward in product((16, 32, 48, 64, 96, 128, 192, 256), (32, 64), (2, 3), (False, True)):
         if hidden <= (largest if (cells, taps) == (32, 2) else 128):
             plan = Size(90, format, backward, hidden, taps, cells, 16, 2).plan(core, step=False)
             assert plan.variant, plan.describe()
 
 
-# What differs from a scan of 32x32 images, h64 in bf16 on an H100; and why it is not resident.
+# (differences from a scan of 32x32 images with h64 in bf16 on an H100, why the scan is not resident)
 WHY_NOT = [
     (dict(capability=75), "expected a GPU of compute capability 8.0 or later, got 7.5"),
     (dict(taps=5), "expected at most 3 taps, got 5"),
@@ -83,15 +83,15 @@ def test_a_plan_says_why_not(core, size, why_not):
 
 
 IMAGES = dict(variant="8_1_256_images", blocks=8, step=False)
-# What is chosen within a restriction, and why. The document has more choices.
+# (size, restriction, part of the plan's text). docs/kernels_verified.md has more choices.
 CHOICES = [
-    # A cluster lies in one GPC: 32 clusters of 8 blocks that fill a multiprocessor are two waves, 32 of 4 blocks one.
+    # A cluster lies in one GPC. 32 clusters of 8 blocks, a block a multiprocessor, take two waves, 32 of 4 blocks one.
     (Size(90, "bf16", False, 128, 2, 64, 8, 2), {}, ": 8 blocks an image"),
     (Size(90, "bf16", False, 128, 2, 64, 16, 2), {}, ": 4 blocks an image"),
-    # The maps of 256 images take longer than their cycles. A GPU day takes no cycles from them (gpu_day/costs.py).
+    # Memory bounds a scan of 256 images, so a GPU day derives no cycles from it (gpu_day/costs.py).
     (Size(90, "tf32", False, 16, 2, 28, 256, 2), {}, " cycles a line, bound by memory, by "),
     (Size(90, "bf16", False, 16, 2, 28, 16, 2), {}, " cycles a line, by "),
-    # The offsets within the maps of four images are 32 bits.
+    # Offsets within the maps of four images have 32 bits.
     (Size(90, "bf16", False, 64, 2, (64, 60_000), 4, 1), IMAGES, "forward_bf16_8_1_256_images: "),
     (Size(90, "bf16", False, 64, 2, (64, 70_000), 4, 1), IMAGES, "hidden size of 4 images to be at most 1073741824"),
 ]
@@ -103,7 +103,7 @@ def test_choices(core, size, restriction, says):
 
 
 def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
-    """`helpers.kernels` reads the list, since tests are collected without a compiler."""
+    """`helpers.kernels` parses kernel_list.h, since tests are collected without a compiler."""
 
     def pairs(held):
         return held.registers, None if held.shared == core.held_any else held.shared
@@ -119,7 +119,7 @@ def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
 
 
 def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
-    """tests/sass_model needs Python alone, and so repeats two rules."""
+    """tests/sass_model repeats two rules of the headers in Python."""
     for kernel, variant in zip(KERNELS, core.variants):
         if kernel.backward:
             assert lines.has_one_tile(kernel) == core.is_of_one_tile(kernel.own, kernel.kind == "cluster")
@@ -129,8 +129,7 @@ def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
 
 
 def test_every_kernel_is_worth_its_code(core):
-    """Without it one of the sizes in sizes.py would take longer, by the model, or some hidden size would have no
-    resident kernel. bf16 and fp16 have the same kernels."""
+    """A kernel makes some size faster or is the only kernel for a hidden size. bf16 and fp16 have the same kernels."""
     found = losses.losses(core)
     worth = {name for name, loss in found.items() if loss.factor > losses.MOST} | losses.only_kernels(core)
     twins = {name.replace("bf16", "fp16") for name in worth} | {name.replace("fp16", "bf16") for name in worth}
@@ -138,7 +137,7 @@ def test_every_kernel_is_worth_its_code(core):
 
 
 def test_a_cards_tensor_cores_take_their_time(core):
-    """A line of 8 cells in one block, h64 in bf16, one tap: 8 warps multiply 2 tiles of 16 rows by 2 pairs of 2
+    """Plans lines of 8 cells, h64, one tap, one block: each of 8 warps multiplies 2 tiles of 16 rows by 2 pairs of 2
     steps."""
 
     def cycles(capability, format="bf16"):
@@ -146,7 +145,7 @@ def test_a_cards_tensor_cores_take_their_time(core):
         restriction = core.Restriction(blocks=1, variant="s_1_512", step=False)
         return core.plan(asked, core.Device(capability, 99 << 10, 100), restriction).cycles
 
-    products = 8 / 4 * 2 * 2 * 2  # of a scheduler
+    products = 8 / 4 * 2 * 2 * 2  # tensor-core products of a scheduler
     assert model.PIPES["tensor"][0] == core.Constants().product == 6
     for capability, of_card in {80: 8, 86: 32, 89: 32, 120: 32}.items():
         assert cycles(capability) - cycles(90) == pytest.approx(products * (of_card - 6), rel=0.02)
@@ -163,7 +162,7 @@ def test_a_cards_tensor_cores_take_their_time(core):
     ],
 )
 def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces, is_hidden):
-    """h128 in 8 blocks, one tile a warp, all cells active. A push of 16 bytes lies in a line of its own."""
+    """Plans h128 in 8 blocks, one tile a warp, all cells active. A push of 16 bytes takes a line of shared memory."""
     asked = Size(90, "bf16", backward, 128, 1, 32, 4, 1).problem(core)
     restriction, constants = core.Restriction(blocks=8, groups=4, variant=variant, step=False), core.Constants()
 
@@ -181,7 +180,7 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
 # ---- what holds of every plan
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
-    """Mostly those that resident kernels take; given more, others too. `step`: of the hidden sizes."""
+    """Draws problems, of which resident kernels take most by default. Hidden sizes are multiples of `step`."""
     gates = draw(st.sampled_from([4, 5]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -195,7 +194,7 @@ def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
     }
 
 
-# Capability, shared memory of a block, multiprocessors: with those of no card there is, too.
+# (capability, shared memory of a block, multiprocessors), also of GPUs that do not exist
 DEVICES = st.tuples(
     st.sampled_from([80, 86, 89, 90, 100, 110, 120, 130]), st.integers(48 << 10, 256 << 10), st.integers(16, 200)
 )
@@ -280,7 +279,7 @@ def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, devic
 
 @given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
 def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, data):
-    """A number that is left out, or 0, is any."""
+    """A number that is left out, or 0, allows any number."""
     blocks = data.draw(st.sampled_from((0, *kernel.blocks)))
     name = kernel.suffix if is_named else ""
     numbers = [number or data.draw(st.sampled_from(["", 0])) for number in (blocks, groups)]
@@ -291,7 +290,7 @@ def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, da
 
 
 def test_a_path_names_a_kernel_of_either_pass(core):
-    """One text is for both: the pass that has no such kernel takes any."""
+    """A path serves both passes. The pass without such a kernel takes any kernel."""
     bf16 = core.Format.bf16
     assert core.has_variant(bf16, False, "s_4_512", 4) and not core.has_variant(bf16, True, "s_4_512", 4)
     asked = Size(90, "bf16", True, 64, 2, 28, 16, 2).problem(core)
@@ -337,7 +336,7 @@ REASON = rf"(faster by {SOURCE}: {NUMBER} ms, \w+ {NUMBER} ms|expected .*|the we
 
 @given(problems(hidden=2048, step=4, cells=1 << 15, images=1 << 29, taps=5), DEVICES)
 def test_there_is_a_plan_or_a_reason(core, sizes, device):
-    """Of any size: nothing overflows. A plan says what it expects and how it knows."""
+    """Large sizes overflow nothing. A plan names the source of its figures."""
     plan = core.plan(Size(0, **sizes).problem(core), core.Device(*device))
     if plan.variant:
         assert plan.why_not == "" and re.fullmatch(EXPECTED, plan.describe()), plan.describe()

@@ -1,5 +1,4 @@
-"""The resident kernels on scans of all sizes and cells, on the emulator and on a card, against the CPU operators in
-float64."""
+"""Tests the resident kernels on scans of all sizes and cells against the CPU operators in float64."""
 
 import re
 
@@ -21,7 +20,7 @@ NO_KERNEL = "step path: (faster|no kernel is compiled|the weights and lines .* n
 @pytest.mark.parametrize("format", FORMATS)
 @on_resident_gpus
 def test_hidden_sizes_with_the_plan_of_a_gpu(format, hidden, geometry, gpu):
-    """What "auto" runs: where the resident kernels do not take a size the step path does, which the plan has to say."""
+    """If no resident kernel takes a size, "auto" runs the step path, and the plan says why."""
     problem = Problem(format, geometry, hidden, (1, 5, 10), input=False)
     for path in ("auto", "resident"):
         plans = gpu.plan(problem, path)
@@ -48,7 +47,7 @@ def test_maps_of_five_gates(format, size, gpu):
         gpu.compare(problem5(format, cell, (3,), hidden, size, states=hidden == 16), path)
 
 
-# The same kernels as in test_kernels.py: one architecture is enough for the long maps.
+# One architecture is enough for the long maps, since test_kernels.py runs the same kernels on all.
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
 @on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
 def test_the_papers_sizes(format, gpu):
@@ -57,8 +56,8 @@ def test_the_papers_sizes(format, gpu):
 
 
 def problem5(format, cell, corners, hidden, maps, **options):
-    """One whose result hangs on no rounding: Graves' state does not grow from line to line, and of two forget gates the
-    larger one is larger by far."""
+    """Returns a problem that rounding hardly changes: "graves" has a state that does not grow from line to line, "max"
+    has forget gates that are far apart."""
     problem = Problem(format, cell, hidden, maps, corners=corners, **options)
     bias = problem.inputs["bias"]
     if cell == "graves":
@@ -72,11 +71,10 @@ def problem5(format, cell, corners, hidden, maps, **options):
 @pytest.mark.parametrize("format", FORMATS)
 @on_gpus_with_paths("resident::1", "resident::2")
 def test_every_formula(format, cell, path, gpu):
-    """By the kernels that a plan takes, from all corners, with lines of two tiles."""
     gpu.compare(problem5(format, cell, ALL, 16, (1, 9, 10)), path)
 
 
-# Larger than their map in either way, empty in either way, one pixel, a row, a column; and one that ends in a tile.
+# (height, width): larger than the map, empty, one pixel, a row, a column, an end inside a tile, a negative height.
 RAGGED = [(99, 99), (0, 5), (9, 0), (1, 1), (1, 5), (11, 1), (9, 4), (-1, 3)]
 
 
@@ -92,7 +90,7 @@ def test_images_of_their_own_sizes(format, path, gpu):
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """Given x: a library's products may have other bits for another number of pixels."""
+    """Scans get x, since torch's product for x may have other bits for another number of pixels."""
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
     together = gpu.run(p, "resident")
     alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)

@@ -1,5 +1,4 @@
-"""The step path, a kernel a line, of every cell and geometry, on the emulator and on a card, against the CPU operators
-in float64."""
+"""Tests the step path with every cell and geometry against the CPU operators in float64."""
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from helpers.scans import LAYOUTS, LSTM2D, REFERENCE, Problem
 from .gpus import on_resident_gpus
 from .kernel_paths import MAPS
 
-# A batch of unlike images, of which one is empty, one a row, one a column and one fills its map.
+# (height, width): one image fills the map, one is a row, one a column, one is empty.
 RAGGED = [(5, 7), (1, 6), (4, 1), (0, 3), (3, 4)]
 
 
@@ -40,8 +39,8 @@ def test_step_path_of_maps_of_a_row_or_a_column(family, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # The gradients of a state and of a weight of one unit are one sum, which may cancel to nothing: no states then,
-        # and more images.
+        # With one unit, the gradient of a state or of a weight is a single sum, which may cancel to nothing. The case
+        # gets no states, and more images.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 
@@ -49,7 +48,7 @@ def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
 @pytest.mark.parametrize("format", FORMATS)
 @on_resident_gpus
 def test_step_path_and_resident_path_continue_each_other(format, gpu):
-    """What one saves the other differentiates: the two passes choose their path on their own."""
+    """Each pass chooses its own path, and the backward differentiates what either forward saved."""
     p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
     expected = p.run(REFERENCE, torch.float64)
     for forward, backward in (("step", "resident"), ("resident", "step")):

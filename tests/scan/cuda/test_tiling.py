@@ -1,4 +1,4 @@
-"""csrc/cuda/tiling.h: tiles cover what is computed, nothing overlaps, and the packed weights are all weights, once."""
+"""Tests csrc/cuda/tiling.h: tiles cover the product, nothing overlaps, and every weight is packed once."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from . import kernel_paths
 
 @st.composite
 def layouts(draw, hidden=1024):
-    """Those that the planner may come to, of hidden sizes up to that, or to one unit of eight in each block."""
+    """Draws layouts that the planner may choose. Hidden sizes are at most ``hidden``, or 8 units in each block."""
     blocks = draw(st.sampled_from([1, 2, 4, 8]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -35,7 +35,7 @@ def tiling(core, layout):
 @given(layouts())
 def test_matrix_rows_are_the_rows_of_the_product_in_whole_slices(core, layout):
     s = tiling(core, layout)
-    # Of five gates of 8 units the tensor core has six rows; FMA has whole warps of the packing.
+    # The tensor core pads five gates to six. FMA pads rows to whole warps of the packing.
     padding = s.slice_rows() if s.backward else 32 if s.fma() else 1 if s.gates == 4 else 8 * s.slices() + 1
     rows = s.hidden if s.backward else s.gates * s.units
     assert 0 <= s.slices() * s.slice_rows() - rows < padding
@@ -55,7 +55,7 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
 
 @given(layouts())
 def test_the_tests_count_pairs_alike(core, layout):
-    """Those that compile nothing have a copy of Tiling::pairs()."""
+    """kernel_paths.pairs() is a copy of Tiling::pairs() for tests that compile nothing."""
     s = tiling(core, layout)
     kernel = SimpleNamespace(backward=s.backward, format=layout["format"], gates=s.gates)
     assert s.pairs() == kernel_paths.pairs(kernel, s.hidden, s.taps, s.blocks)
@@ -82,19 +82,18 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 
 @given(layouts())
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
-    """Eight rows at a time are read by ldmatrix, 16 bytes of each: all 32 banks of four bytes."""
+    """ldmatrix reads 16 bytes from each of eight rows at a time, and so all 32 banks of four bytes."""
     s = tiling(core, layout)
     assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
 
 
 @given(layouts(), st.integers(1, 40))
 def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
-    """By the geometry, forward and backward, within the rows that there are."""
     s = tiling(core, layout)
     diagonal = s.taps == 2
     g = core.Geometry.diagonal(s.cells(), width) if diagonal else core.Geometry.row(width, s.cells())
     for tap in range(s.taps):
-        # Backward, a cell reads the gates of those that read its state, from the last tap to the first.
+        # In the backward a cell reads the gates of the cells that read its state, from the last tap to the first.
         source = s.taps - 1 - tap if s.backward else tap
         shift = g.shift(core.state_tap(diagonal, s.taps, source)) * (-1 if s.backward else 1)
         for cell in (0, s.cells() - 1):
@@ -104,7 +103,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """[cell][units / 4][rank], four floats each."""
+    """The layout is [cell][units / 4][rank][4] floats."""
     s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
     places = [
         cell * s.part_stride() + four * s.part_step() + 4 * rank
@@ -135,7 +134,7 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """Forward, the neighbour's units make a gate; backward, the gates of those that read a unit make its gradient."""
+    """Forward sums are over a neighbour's units. Backward sums are over the gates of the cells that read a unit."""
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))
     tap, value = data.draw(st.integers(0, s.taps - 1)), data.draw(st.integers(0, s.tap_width() - 1))

@@ -1,4 +1,4 @@
-"""The bounds of tf32 hold whatever a product does with its operands: a Row LSTM in float64, operands cut by hand."""
+"""Tests the bounds of tf32 by a Row LSTM in float64, whose operands are rounded or truncated to tf32."""
 
 import torch
 
@@ -6,7 +6,7 @@ from helpers.gpu import REDUCED, strict_products
 
 from ..bounds import CARD, CARD_GRADIENTS
 
-CUT = 13  # bits of float32 that tf32 lacks
+CUT = 13  # bits of float32's mantissa that tf32 lacks
 
 
 def exact(t):
@@ -18,12 +18,12 @@ def truncated(t):
 
 
 def rounded(t):
-    """To nearest, as csrc/cuda rounds."""
+    """Rounds to the nearest tf32 number, as csrc/cuda does."""
     return ((t.float().contiguous().view(torch.int32) + (1 << CUT - 1)) & -(1 << CUT)).view(torch.float32).double()
 
 
 class Product(torch.autograd.Function):
-    """a @ b, whose two gradients are products as well; ``cut`` acts on the operands of the three."""
+    """Computes a @ b, and both gradients. ``cut`` has a function for the operands of each of the three products."""
 
     @staticmethod
     def forward(ctx, a, b, cut):
@@ -38,7 +38,7 @@ class Product(torch.autograd.Function):
 
 
 def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
-    """Three taps: x [n, H, W, C], weight_hh [3, h, 4h]."""
+    """Returns h of a Row LSTM of three taps. x: [n, H, W, C], weight_hh: [3, h, 4h]."""
     n, height, width, channels = x.shape
     hidden = weight_hh.shape[1]
     gates = (Product.apply(x.reshape(-1, channels), weight_ih, input_cut) + bias).view(n, height, width, -1)
@@ -56,7 +56,7 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 
 
 def errors(products, hidden, channels):
-    """Of h, and the largest of a gradient."""
+    """Returns the error ratio of h, and the largest error ratio of a gradient."""
     uniform = [torch.rand(size) * 2 - 1 for size in ((channels, 4 * hidden), (3, hidden, 4 * hidden), (4 * hidden,))]
     scale = channels**-0.5, hidden**-0.5, hidden**-0.5
     leaves = [torch.randn(2, 6, 7, channels), *(u * s for u, s in zip(uniform, scale))]
@@ -67,7 +67,7 @@ def errors(products, hidden, channels):
         h = row_lstm(*leaves, input_cut, state_cut)
         return h.detach(), *torch.autograd.grad(h, leaves, cotangent)
 
-    # Within the recurrence the operands are ours; the gradient of its weight is a product of the library.
+    # Within the recurrence csrc/cuda rounds the operands. cuBLAS computes the gradient of weight_hh.
     pairs = zip(run((exact,) * 3, (exact,) * 3), run((products,) * 3, (rounded, rounded, products)))
     h, *gradients = [((a - b).norm() / a.norm()).item() for a, b in pairs]
     return h, max(gradients)
@@ -76,7 +76,7 @@ def errors(products, hidden, channels):
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
     assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    # They leave no room that is not needed: a product that rounds stays below a half of each.
+    # The bounds are tight: truncated operands exceed half of each bound, rounded operands do not.
     assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2

@@ -1,5 +1,4 @@
-"""compute-sanitizer on a few small scans, forward and backward. It takes minutes: benchmarks/gpu_day runs this file
-last."""
+"""Runs compute-sanitizer on a few small scans. It takes minutes, so benchmarks/gpu_day runs this file last."""
 
 import os
 import re
@@ -16,7 +15,7 @@ from helpers.root import ROOT
 skip_without_a_gpu()
 pytestmark = pytest.mark.cuda
 
-# Windows that start and end inside a tile, and every number of blocks that share an image.
+# Tests by pytest's -k: windows that start and end inside a tile, and every number of blocks that share an image.
 SCANS = (
     "(in_other_formats and (row3 or bilstm) and not fp16)"
     " or (test_every_kernel and bilstm and s_1_512 and not (fp16 or gates))"
@@ -24,7 +23,7 @@ SCANS = (
 TOOLS = {
     "memcheck": SCANS,
     "synccheck": SCANS,
-    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # it does not know the shared memory of other blocks
+    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # racecheck does not know other blocks' shared memory
 }
 
 
@@ -33,7 +32,7 @@ def test_compute_sanitizer(tool):
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("compute-sanitizer is not installed")
-    # Every tensor in memory of its own, so that a step beyond one is seen.
+    # Every tensor has its own allocation, so that memcheck sees an access beyond it.
     environment = child.environment() | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-m", "cuda"]
     files = [ROOT / "tests" / "scan" / "cuda" / name for name in ("test_step.py", "test_kernels.py")]
@@ -48,4 +47,4 @@ def test_compute_sanitizer(tool):
     if "Device not supported" in text:
         pytest.skip("compute-sanitizer does not support this GPU")
     assert done.returncode == 0, text[-6000:]
-    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # each has tests that ran
+    assert all(re.search(rf"{file.name} [.s]*\.", text) for file in files), text[-6000:]  # each file has tests that ran

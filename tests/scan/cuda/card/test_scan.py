@@ -1,5 +1,4 @@
-"""What only a card shows: sizes that the emulator is too slow for, graphs, streams, memory, torch.compile, tf32 of the
-library's products, a second device."""
+"""Tests what only a card shows: large sizes, graphs, streams, memory, torch.compile, torch's tf32, a second device."""
 
 import copy
 
@@ -35,7 +34,6 @@ def assert_same(expected, got, run=""):
 
 
 def scene(name, backend, format="fp32", hidden=32, maps=(3, 7, 11)):
-    """Returns a layer, its input and a cotangent."""
     layer, x, *_ = layer_and_maps(CARD, name, backend, format, hidden, maps)
     return layer, x.requires_grad_(), torch.randn_like(layer(x))
 
@@ -60,7 +58,7 @@ def test_the_papers_sizes(family, hidden, size, format):
 @pytest.mark.parametrize("hidden", [16, 64, 128])
 @pytest.mark.skipif(BLOCKS["card"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
-    """Its answers, which the plan asks for, are not those of a card that was never asked."""
+    """No plan is the step path for want of room on the GPU, which the planner asks."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
             assert plan.startswith("step path: faster ") or "step path" not in plan
@@ -97,7 +95,7 @@ def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else(backend):
 
 # ---- graphs, streams, memory
 def captured_step(step, warm=True):
-    """Returns a graph of the step, and its results."""
+    """Captures a step in a CUDA graph. Returns the graph and the tensors that hold its results."""
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -114,7 +112,7 @@ def captured_step(step, warm=True):
 @each_backend
 @each_name
 def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
-    """Captured once, the same to the bit as the call; with images of other sizes, where the path takes sizes."""
+    """Replays have the bits of the call. Sizes of images, if the path takes them, change between replays."""
     layer, x, cotangent = scene(name, backend, format)
     sizes = ragged_sizes(3, 7, 11).to("cuda") if name == "stable" or backend == "step" else None
 
@@ -135,8 +133,8 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
-    """The GPU is asked for the plan, and the kernels are loaded, while the graph is captured."""
-    layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # which runs nothing
+    """During the capture the planner asks the GPU, and the kernels are loaded."""
+    layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # runs no kernel
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
     graph, captured = captured_step(lambda: training_step(layer, x, cotangent), warm=False)
@@ -147,7 +145,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
 @each_backend
 @each_name
 def test_it_runs_on_the_current_stream(name, backend):
-    """The input is written late on another stream, so a kernel on any other one reads what was there before."""
+    """The current stream writes the input late, so a kernel on any other stream would read the old values."""
     layer, x, cotangent = scene(name, backend)
     expected = training_step(layer, x, cotangent)
     late, late_cotangent = torch.zeros_like(x).requires_grad_(), torch.zeros_like(cotangent)
@@ -173,7 +171,7 @@ def test_bit_identical_from_run_to_run_and_beside_others(name, backend, format):
     streams = [torch.cuda.Stream() for _ in range(4)]
     runs = [training_step(layer, x, cotangent) for _ in range(4)]
     torch.cuda.synchronize()
-    for stream in streams:  # all at once
+    for stream in streams:
         with torch.cuda.stream(stream):
             runs += [training_step(layer, x, cotangent) for _ in range(2)]
     torch.cuda.synchronize()

@@ -1,5 +1,4 @@
-"""What the host code makes of a GPU's answers, and of another compiler's code: the emulator answers as no card here
-does."""
+"""Tests the host code with answers of GPUs that no machine here has, and with kernels that nvcc compiles."""
 
 import re
 
@@ -21,7 +20,6 @@ a100, h100 = (on_gpus(runs=lambda gpu, name=name: gpu == name) for name in ("sm_
     [("sm_80", "step"), ("sm_80", "resident"), ("sm_90", "step"), ("sm_90", "resident"), ("sm_90", "resident::2")],
 )
 def test_kernels_are_as_right_by_nvcc(arch, path):
-    """A second opinion: what another compiler makes of the same source."""
     try:
         toolchain.nvcc()
     except toolchain.ToolchainError as error:
@@ -42,24 +40,23 @@ def test_an_a100_has_weights_in_registers_and_in_shared_memory(format, gpu):
 
 
 def plans(gpu, hidden, size, images, format="fp32", path="resident"):
-    """Asks the GPU that is there."""
     return gpu.ops.describe_plan(2, images, size, size, hidden, 2, True, format, 0, path)
 
 
 @a100
 def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
-    """The driver of a newer GPU translates it, and clusters of blocks would trap."""
+    """The driver of a newer GPU translates the PTX of 8.0, whose cluster kernels would trap."""
     gpu.emulator.device("sm_90")
     for plan in plans(gpu, 192, 32, 16, "bf16", "auto"):
         assert plan.startswith("step path: ") and "without clusters" in plan
     assert all("1 block an image" in plan for plan in plans(gpu, 64, 32, 16, "bf16", "auto"))
 
 
-# Forward and backward in at most 48 KB, which no launch has to ask for, and in more.
+# Layouts of at most 48 KB of shared memory, which no launch has to request, and of more.
 @h100
 @pytest.mark.parametrize(("hidden", "blocks"), [(32, 1), (64, 1), (64, 4)], ids=["h32-C1", "h64-C1", "h64-C4"])
 def test_a_kernel_with_static_shared_memory(hidden, blocks, gpu):
-    """The operators ask for what it leaves, and where all but a little is used, for a layout that fits."""
+    """The operators request no more shared memory than the static part leaves."""
     gpu.emulator.take_shared_memory(20_000)
     gpu.compare(Problem("fp32", "bilstm", hidden, (1, 4, 6), input=False), f"resident::{blocks}")
 
@@ -80,9 +77,9 @@ def test_the_plan_leaves_room_for_static_shared_memory(gpu):
 
 @h100
 def test_the_plan_counts_the_clusters_that_run_at_once(gpu):
-    """Where a GPC has room for 16 blocks, 32 clusters of 8 are two waves, of 4 they are one."""
+    """If a GPC holds 16 blocks, 32 clusters of 8 blocks take two waves, 32 clusters of 4 take one."""
     assert ": 4 blocks an image" in plans(gpu, 128, 64, 16)[0]
-    # The same number of multiprocessors, in other GPCs.
+    # A GPC of 8 multiprocessors holds one cluster of 8 blocks, a GPC of 7 none.
     for gpc, multiprocessors, blocks in ((8, 256, 8), (7, 252, 4)):
         gpu.emulator.device("sm_90", multiprocessors, gpc)
         assert f": {blocks} blocks an image" in plans(gpu, 128, 64, 16)[0]

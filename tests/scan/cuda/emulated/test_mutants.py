@@ -1,9 +1,7 @@
-"""Every synchronisation of every resident kernel, and every address of a peer, is broken in turn: the checks must
-object.
+"""Breaks every synchronisation and every peer address of every resident kernel in turn. The checks must report each.
 
-A mutant is a switch in the translated PTX (tests/emulator): no barrier, a block's barrier instead of the cluster's, an
-arrival that releases nothing, no wait, no __syncwarp, the wrong peer, no push; of a barrier in shared memory too few or
-too many arrivals or bytes, the other buffer's barrier, the other parity.
+A mutant is a switch in the translated PTX (tests/emulator). It drops or weakens a barrier, an arrival, a wait or a
+push, addresses the wrong peer, or gives a barrier in shared memory wrong counts, the wrong buffer or the wrong parity.
 """
 
 from functools import partial
@@ -22,8 +20,7 @@ from ..kernel_paths import hidden_sizes
 
 pytestmark = pytest.mark.emulated
 
-
-# What breaks the exchange between blocks.
+# (instruction, mode) of the mutants that break the exchange between blocks.
 OF_CLUSTERS = {
     ("cluster arrive", "dropped"), ("cluster wait", "dropped"), ("peer address", "rank_0"),
     *(("transfer barrier", mode) for mode in ("dropped", "less", "more")), ("transfer barrier fence", "dropped"),
@@ -32,10 +29,9 @@ OF_CLUSTERS = {
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
-
-# By the gates of a unit, in the order in which they are tried: a family, a factor of the smallest hidden size, height
-# and width. Row LSTMs of one tap are for kernels whose registers take no more with so many blocks. Short lines are for
-# kernels whose threads have one cell, three taps for kernels that have weights in registers and in shared memory.
+# {gates of a unit: scans to try in turn, as (family, factor of the smallest hidden size, height, width)}. One tap suits
+# kernels whose registers hold few weights, short lines suit threads with one cell, and three taps suit kernels with
+# weights in registers and in shared memory.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -46,11 +42,10 @@ SCANS = {
 
 
 class Launch:
-    """One launch of a kernel, and what it should give, by the step path in float64."""
+    """A launch of a kernel, and the expected results, which the step path computes in float64."""
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward of several tiles has one group of warps and as long a line as it takes, so that every tile of a warp
-        # is used.
+        # A forward of several tiles has one group of warps and a long line, so that a warp uses every tile.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
@@ -77,7 +72,7 @@ class Launch:
             self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
 
     def is_wrong(self):
-        """Whether there is a report, or wrong numbers."""
+        """Returns whether the emulator reports the launch, or its results are wrong."""
         try:
             got = self.launch()
         except RuntimeError as error:
@@ -115,15 +110,14 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.mutate_none()
     assert survivors == []
-    # A kernel whose registers hold too little for 8 blocks, which have 64 units at least, never pushes to so many
-    # peers.
+    # Eight blocks have at least 64 units. A kernel whose registers hold fewer weights never pushes to so many peers.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), (
         "not reached"
     )
 
 
-# The index of h in step.cuh, which lies joined, [images][pixels][directions][hidden], and wrong ones.
+# The index into h in step.cuh, whose layout joins the directions: [images][pixels][directions][hidden].
 JOINED = "((int64_t(image) * s.pixels + here) * s.directions + direction) * s.hidden + unit"
 WRONG = {
     "the first direction's": JOINED.replace(" + direction)", ")"),

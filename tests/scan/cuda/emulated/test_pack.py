@@ -1,6 +1,5 @@
-"""The packing of the weights, by the kernels of csrc/cuda/pack.cuh on the emulator: every value comes
-from where weight_source() of csrc/cuda/tiling.h, the definition that the recurrence's kernels read by, says that it
-does. test_tiling.py says that those are all weights, once."""
+"""Tests csrc/cuda/pack.cuh on the emulator: weight_source() of csrc/cuda/tiling.h defines the packed order of weights.
+test_tiling.py tests weight_source()."""
 
 import ctypes
 
@@ -42,6 +41,6 @@ def test_every_value_comes_from_where_it_should(core, format, gates, backward, a
         expected = torch.where(source >= 0, weight[:, source.clamp(min=0)], 0)
         assert torch.equal(packed, rounded_to_tf32(expected) if format == "tf32" else expected), (blocks, taps, units)
         padded.add(bool((source < 0).any()))
-    # On the tensor core, five gates have six rows.
+    # The tensor core pads five gates to six rows.
     always = gates == 5 and not backward and format != "fp32"
     assert padded == ({True} if always else {False, True})

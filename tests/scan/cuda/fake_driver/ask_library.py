@@ -1,8 +1,8 @@
-"""Asks the library _C_cuda about drivers and GPUs that are not there, each in a process of its own.
+"""Asks the library _C_cuda about fake drivers and GPUs, each in its own process.
 
-`ask_library.py FOLDER CASES`: the process finds its driver in FOLDER, which has none at first. CASES is JSON, a list
-of [path of a driver or null, FAKE_GPUS]. Prints a line of JSON for each case: what why_no_gpu() says, what
-describe_plan() says of the current GPU, and the code that it loaded.
+`ask_library.py FOLDER CASES`: CASES is a JSON list of [path of a driver or null, FAKE_GPUS]. Each case replaces
+FOLDER/libcuda.so.1, which the loader has to find first. Prints a line of JSON for each case: the answers of
+why_no_gpu() and describe_plan(), and the code that was loaded.
 """
 
 import ctypes

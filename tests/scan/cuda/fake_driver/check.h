@@ -1,14 +1,14 @@
-// Checks of the programs here: the first one that does not hold ends the process.
+// Checks for programs over the fake driver. The first check that fails ends the process.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
 #include <string>
 
-// Functions of the fake driver that no driver has.
+// Functions that only the fake driver has.
 extern "C" {
-const char* fake_calls();               // all calls since the last fake_forget(), one a line (state.h)
-int fake_count(const char* beginning);  // of the calls, with a space at their ends
+const char* fake_calls();               // all calls since the last fake_forget(), one a line
+int fake_count(const char* beginning);  // number of these calls that begin so; a call ends with a space
 void fake_forget();
 }
 

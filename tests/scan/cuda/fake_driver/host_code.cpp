@@ -1,5 +1,4 @@
-// Scenarios of csrc/cuda's host code over the fake driver: `host_code NAME` runs one.
-// tests/scan/cuda/fake_driver/test_host_code.py says which GPUs it has.
+// Scenarios of csrc/cuda's host code over the fake driver: `host_code NAME` runs one scenario.
 #include <cuda.h>
 
 #include <map>
@@ -37,7 +36,7 @@ CUresult end_of_capture(CUstream stream) {
   CUgraph graph = nullptr;
   return cuStreamEndCapture(stream, &graph);
 }
-// The calls that were refused. enter() asks for the current context where there may be none.
+// Counts refused calls, but not enter()'s cuCtxGetDevice, which fails in a thread without a context.
 int refusals() {
   std::istringstream calls(fake_calls());
   int count = 0;
@@ -51,7 +50,7 @@ SCENARIO(each_kernel_is_prepared_once) {
   const CUstream stream = new_stream();
   run_everything(stream);
   EQUAL(fake_count("cuLaunchKernelEx "), kLaunches);
-  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // one file has the resident kernels, one the others
+  EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);  // a file of resident kernels, and a file of other kernels
   EQUAL(fake_count("cuModuleLoadData "), 2);
   EQUAL(refusals(), 0);
   const int loaded = fake_count("cuModuleGetFunction ");
@@ -112,7 +111,7 @@ SCENARIO(first_calls_beside_a_capture_of_another_thread) {
   EQUAL(refusals(), 0);
 }
 
-// torch makes a context current in the threads that it launches in; a thread of autograd begins without one.
+// torch makes a context current in threads that launch. A thread of autograd begins without a context.
 SCENARIO(a_thread_without_a_context) {
   SUCCEEDS(enter(0));
   run_everything(new_stream());
@@ -126,7 +125,7 @@ SCENARIO(a_thread_without_a_context) {
     run_everything(new_stream());
   });
   EQUAL(fake_count("cuDevicePrimaryCtxRetain 0 "), 1);
-  EQUAL(fake_count("cuModule"), 0);  // the context is the one that the first thread has
+  EQUAL(fake_count("cuModule"), 0);  // both threads have the same context
 }
 
 SCENARIO(entering_twice_changes_nothing) {
@@ -138,7 +137,7 @@ SCENARIO(entering_twice_changes_nothing) {
   EQUAL(enter(1), CUDA_ERROR_INVALID_DEVICE);
 }
 
-// The GPUs are of 8.9, which does not run the code for 8.7, and 9.0.
+// The GPUs have compute capability 8.9, which does not run the code for 8.7, and 9.0.
 SCENARIO(the_second_gpu_first) {
   Device device;
   SUCCEEDS(enter(1));
@@ -148,7 +147,7 @@ SCENARIO(the_second_gpu_first) {
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
   SUCCEEDS(enter(0));
   SUCCEEDS(current_device(device));
-  EQUAL(device.capability, 86);  // of the code
+  EQUAL(device.capability, 86);  // of the code, not of the GPU
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);

@@ -1,6 +1,6 @@
-"""A driver of NVIDIA GPUs that are not there, and the program host_code.cpp of csrc/cuda's host code over it.
+"""Builds a fake driver of NVIDIA GPUs, and the program host_code.cpp, which runs csrc/cuda's host code over it.
 
-``FAKE_GPUS``, such as "8.0 9.0", says which GPUs the driver has.
+``FAKE_GPUS``, such as "8.0 9.0", has the compute capabilities of the driver's GPUs.
 """
 
 import os
@@ -24,13 +24,12 @@ HOST_CODE = [HERE / "host_code.cpp", *sorted((ROOT / "csrc" / "cuda").glob("*.cp
 
 @cache
 def _cuda_include():
-    """The folder of cuda.h, or None."""
     found = next(iter(device_code.find()), None)
     return found and found.include
 
 
 def why_not():
-    """None where the driver and the programs can be built, otherwise one sentence."""
+    """Returns None, or a sentence that says why the driver and the program cannot be built."""
     if sys.platform != "linux" or shutil.which("g++") is None:
         return "expected g++ on Linux"
     if _cuda_include() is None:
@@ -49,7 +48,7 @@ def _objects(sources, flags):
 
 @cache
 def library(without="", flags=()):
-    """The path of the fake libcuda.so.1; ``without`` a function, it is as a driver that is older than the function."""
+    """Returns the path of the fake libcuda.so.1. Hides the function ``without``, as if the driver were older."""
     hide = []
     if without:
         script = build_cache.folder() / f"without-{without}.map"
@@ -66,5 +65,5 @@ def host_code(flags=()):
 
 
 def found_first(folder):
-    """The variables of a process that finds the libcuda.so.1 of a folder before any other."""
+    """Returns the environment variables of a process that loads libcuda.so.1 from the folder."""
     return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))}

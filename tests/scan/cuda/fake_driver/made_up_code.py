@@ -1,4 +1,4 @@
-"""The code of a release, of kernels that have no instructions, in the table that build_tools/device_code.py writes."""
+"""Builds the table of build_tools/device_code.py for a release's GPUs, with kernels that have no instructions."""
 
 import struct
 from itertools import accumulate
@@ -8,21 +8,21 @@ from emulator import build_cache
 from helpers.kernels import FORMATS, every_kernel
 from helpers.nvrtc import device_code
 
-GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]  # setup.py's RELEASED of AArch64
+GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]  # setup.py's RELEASED for AArch64
 TYPES = "float32", "float64", "float16", "bfloat16"
 KERNELS = {
     "resident": [kernel.name for kernel in every_kernel()] + [f"{p}_{f}" for p in ("pack", "pack5") for f in FORMATS],
     "others": [f"step_{p}_{t}_{gates}" for p in ("forward", "backward") for t in TYPES for gates in (4, 5)]
     + [f"border_sums_{t}" for t in TYPES]
     + [f"neighbours_{size}" for size in (2, 4, 8, 16)],
-}  # by file
+}  # {stem of a .cu file: its kernels}
 
 FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")  # Elf64_Ehdr, Elf64_Shdr
 CUDA = 190  # e_machine
 
 
 def machine_code(capability, kernels):
-    """Returns an ELF file with a section for each kernel. The code for 10.0 and later has a newer format."""
+    """Returns an ELF file with a section for each kernel. Code for 10.0 and later has a newer format."""
     names = [f".text.{kernel}\0".encode() for kernel in kernels]
     new, sections = capability >= 100, len(names) + 2
     identity = b"\x7fELF" + bytes([2, 1, 1, 0, 8 if new else 7])
@@ -39,7 +39,7 @@ def ptx(capability, kernels):
 
 
 class Compiler:
-    """In place of NVRTC. A .cu file is empty, and named for its kernels."""
+    """Stands in for NVRTC. The .cu files are empty: their stems are the keys of KERNELS."""
 
     path = Path(__file__)
 
@@ -49,7 +49,7 @@ class Compiler:
 
 
 def table():
-    """Returns the path of the C++ file."""
+    """Writes the table and returns the path of its C++ file."""
     known = build_cache.hash_of(*build_cache.contents([__file__, device_code.__file__]), KERNELS)
     folder = build_cache.folder() / f"made_up_code-{known}"
     with build_cache.locked(folder.name):

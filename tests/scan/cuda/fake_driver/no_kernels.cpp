@@ -1,4 +1,4 @@
-// A library of the emulator's driver that has no kernels to run.
+// Completes the emulator's driver without kernels: a launch does nothing.
 #include "runtime.h"
 
 namespace emulator {

@@ -1,5 +1,4 @@
-"""The host code of the CUDA kernels over a driver that refuses what NVIDIA's refuses, without a GPU: in the program
-host_code.cpp, which compiles no kernel, and in the library _C_cuda."""
+"""Tests the host code of the CUDA kernels without a GPU, over a driver that refuses what NVIDIA's driver refuses."""
 
 import json
 import os
@@ -21,7 +20,7 @@ OF_TWO_GPUS = ["the_second_gpu_first", "two_threads_on_two_gpus"]
 
 
 def run(scenario, folder, flags=()):
-    """``folder`` gets the driver, under the name that the program looks for."""
+    """Runs a scenario of host_code.cpp over the fake driver, to which ``folder`` gets a link."""
     (folder / "libcuda.so.1").symlink_to(fake_driver.library(flags=flags))
     gpus = {"FAKE_GPUS": "8.9 9.0" if scenario in OF_TWO_GPUS else "9.0"}
     environment = os.environ | fake_driver.found_first(folder) | gpus
@@ -41,10 +40,10 @@ def test_threads_do_not_race(scenario, tmp_path):
 
 
 # ---- the library
-RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # of setup.py, on x86-64
+RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # setup.py's RELEASED for x86-64
 ARCHS = BUILD["cuda_archs"] or ""
 BUILT = set(ARCHS.split(";"))
-# By capability of the GPU: the code of a release that runs there.
+# {compute capability of a GPU: the code of a release that runs on it}
 CODE = {
     "7.0": None,
     "7.2": None,
@@ -69,7 +68,7 @@ NO_CODE = (
 
 
 def expected_of(gpu):
-    """What why_no_gpu() and describe_plan() say, and the code that is loaded."""
+    """Returns the answers of why_no_gpu() and describe_plan(), and the code that is loaded."""
     code = CODE[gpu] if gpu != "8.7" or gpu in BUILT else None
     if code is None:
         return NO_CODE.format(gpu), f"pixelrnn_ext: {NO_CODE.format(gpu)}", []
@@ -85,11 +84,11 @@ def shortened(answer):
     return why, plan, sorted(set(loaded))
 
 
-# One test, since the process that asks imports torch.
+# One test for all cases, since the process that asks imports torch.
 @pytest.mark.skipif(why_no_cuda() is not None, reason=f"{why_no_cuda()}")
 @pytest.mark.skipif(not BUILT >= RELEASED, reason=f"expected a build for all GPUs, got one for {sorted(BUILT)}")
 def test_what_the_library_says_and_loads(tmp_path):
-    """Of several GPUs the first one is current."""
+    """The first of several GPUs is current."""
     says = {
         ("none", ""): "expected NVIDIA's driver, got none: ...",
         ("old", "9.0"): "expected NVIDIA's driver 525 or later, got one without cuCtxGetId",

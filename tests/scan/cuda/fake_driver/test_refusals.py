@@ -1,4 +1,4 @@
-"""Each refusal of the fake driver: a test of host code over a driver that takes everything would show nothing."""
+"""Tests each refusal of the fake driver, since the tests of host code rely on its refusals."""
 
 import ctypes
 import shutil
@@ -14,13 +14,13 @@ from .made_up_code import machine_code, ptx
 
 pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # compiles the driver
 
-OPT_IN = 227 << 10  # bytes of a block of 9.0
+OPT_IN = 227 << 10  # most bytes of shared memory of a block of compute capability 9.0
 DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
-out = ctypes.byref(ctypes.c_void_p())  # of a result that nobody looks at
+out = ctypes.byref(ctypes.c_void_p())  # takes results that no test reads
 
 
 class Scene(cuda.Driver):
-    """A driver with a state of its own; the GPUs are of 9.0, 8.0, 8.7 and 8.9."""
+    """A driver with its own state. Its GPUs have compute capabilities 9.0, 8.0, 8.7 and 8.9."""
 
     def enter(self, gpu):
         assert self.cuCtxSetCurrent(self.make("cuDevicePrimaryCtxRetain", gpu)) == Error.SUCCESS
@@ -45,7 +45,7 @@ class Scene(cuda.Driver):
         return errors[0]
 
     def prepare(self):
-        """Makes a kernel, its module and a stream of two GPUs; the context of the first one is current."""
+        """Makes a module, a kernel and a stream on GPUs 0 and 1. The context of GPU 0 is current afterwards."""
         assert self.cuInit(0) == Error.SUCCESS
         for gpu, capability in ((1, 80), (0, 90)):
             self.enter(gpu)
@@ -131,7 +131,7 @@ def test_shared_memory(fresh):
     assert scene.launch(scene.kernel, shared=left + 1) == Error.INVALID_VALUE
 
 
-# Loading code, or asking about it, breaks a capture off unless the thread is in the relaxed mode.
+# A call that loads code, or asks about it, invalidates a capture unless its thread is in relaxed mode.
 UNSUPPORTED = Error.STREAM_CAPTURE_UNSUPPORTED
 BREAKING = [
     (cuda.GLOBAL, UNSUPPORTED, lambda s: s.load(machine_code, 90)),

@@ -1,4 +1,4 @@
-// Calls csrc/cuda as a training does: plans, packed weights, scans by one launch and line by line, gradients.
+// Calls csrc/cuda as a training does: plans, packing, resident scans, step scans, gradients.
 #pragma once
 #include "check.h"
 #include "cuda/gradients.h"
@@ -11,7 +11,6 @@ using namespace pixelrnn::cuda;
 
 constexpr int kHidden = 64, kBatch = 4, kDirections = 2, kLines = 5;
 
-// Returns the plan of the resident path for the current device.
 inline Plan resident_plan(bool backward, int gates) {
   Device device;
   SUCCEEDS(current_device(device));
@@ -65,6 +64,6 @@ inline void run_everything(CUstream stream) {
   }
   run_gradients(stream);
 }
-constexpr int kLaunches = 4 * 2 + 4 * kLines + 2;  // of run_everything
+constexpr int kLaunches = 4 * 2 + 4 * kLines + 2;  // launches of run_everything()
 
 }  // namespace training
