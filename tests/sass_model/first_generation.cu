@@ -1,6 +1,5 @@
-// A kernel with the faults of the first resident kernels, for tests of the model. Its line has IEEE divisions with
-// their slow path, full expf and tanhf, a cluster barrier that releases every store, integer divisions in the push, and
-// an array that is indexed at run time.
+// A kernel with the faults of the first resident kernels: IEEE divisions with their slow path, full expf and tanhf, a
+// cluster barrier that releases every store, integer divisions in the push, an array that is indexed at run time.
 #include <cstdint>
 
 struct Args {

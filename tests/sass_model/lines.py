@@ -1,4 +1,4 @@
-"""Models the cycles of a line of this project's kernels, from how often the loops of their sources run."""
+"""Models what a line of this project's kernels costs, from how often the loops of their sources run."""
 
 from gpu_day.cost_table import Cost
 

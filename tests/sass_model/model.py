@@ -1,7 +1,6 @@
-"""Predicts the cycles of one line: the warps of one scheduler walk the line loop together (README.md).
+"""Predicts the cycles of one line: the warps of one scheduler walk the line loop together. See README.md.
 
-The tables of latencies and busy cycles come from published microbenchmarks of Hopper and Ampere. Everything else comes
-from the machine code.
+Latencies and busy cycles come from published microbenchmarks of Hopper and Ampere, all else from the machine code.
 """
 
 from collections import Counter, defaultdict

@@ -152,8 +152,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert measured.rows[1].costs == tuple(c.times(1.25) for c in columns)
 
 
-# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, most cycles of a line). Lower the cycles when a
-# kernel gets better.
+# (kernel, warps on a scheduler, tiles of a warp, cells of a thread, most cycles of a line)
 REACHED = [
     ("forward_bf16_2_1_256_single", 2, 1, 0, 647),  # MNIST, h 16
     ("forward_tf32_2_1_256_single", 2, 1, 0, 600),
@@ -169,7 +168,7 @@ REACHED = [
 
 @pytest.mark.parametrize(("kernel", "warps", "tiles", "cells", "reached"), REACHED)
 def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
-    """Reads the committed table, which another test compares with the kernels."""
+    """Another test compares the committed table with the kernels."""
     table = cost_table.read()
     if not table.source.startswith("a model"):
         pytest.skip("the figures are those of the model, and a GPU day has replaced them")

@@ -1,8 +1,7 @@
 """Bounds of the error ratio, by format: the RMS of the error over the RMS of the result."""
 
-# On the emulator torch's products run on the CPU.
 EMULATED = {"fp64": 1e-14, "fp32": 1e-6, "tf32": 5e-4, "bf16": 5e-3, "fp16": 1e-3}
-# A factor for the gradients of weights and states, which are sums over rounded maps that partly cancel.
+# A factor for gradients of weights and states: sums over rounded maps, which partly cancel.
 EMULATED_SUMS = 2
 # On a card cuBLAS computes the products around the recurrence. docs/kernels_verified.md derives the bounds of tf32.
 CARD = EMULATED | {"fp64": 1e-13, "tf32": 1e-3}

@@ -69,7 +69,7 @@ class Gpu:
 
     @property
     def keys(self):
-        """The keys for an operator's redispatch(), which skips the dispatcher's own checks."""
+        """Returns the keys for an operator's redispatch(), which skips the dispatcher's checks."""
         return torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, self.device.upper()))
 
     def plan(self, problem, path="auto"):
@@ -87,7 +87,7 @@ class Gpu:
         return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
-        """Runs the operators, compares the results with the CPU's in float64, and returns the results."""
+        """Compares results with the CPU's in float64, and returns them."""
         expected = expected or problem.run(REFERENCE, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():
@@ -99,7 +99,7 @@ class Gpu:
         return got
 
     def compare_schedules(self, problem, path):
-        """Checks the results in every schedule of threads. All schedules give the same bits. A card runs twice."""
+        """Checks that every schedule of threads gives the right results and the same bits. A card runs twice."""
         expected, first = problem.run(REFERENCE, torch.float64), None
         for seed, schedule in enumerate(SCHEDULES if self.emulator else ("one run", "another run")):
             if self.emulator:

@@ -1,4 +1,4 @@
-"""Finds problems that a variant of the resident kernels takes, and the path that forces the variant."""
+"""Finds problems for a variant of the resident kernels, and the path that forces the variant."""
 
 from helpers.kernels import kernels
 from helpers.scans import DTYPES, FAMILIES, Problem
@@ -18,8 +18,8 @@ def pairs(kernel, hidden, taps, blocks):
 
 
 def hidden_sizes(kernel, blocks, taps):
-    """Returns the hidden sizes to test: the smallest one, if the kernel holds its weights. A kernel with weights in
-    registers and in shared memory gets all sizes that use both."""
+    """Returns the smallest hidden size, if the kernel holds its weights. A kernel with weights in registers and in
+    shared memory gets all sizes that use both."""
     registers, shared = kernel.pairs
     if registers and shared:
         sizes = range(8 * blocks, 257, 8 * blocks)
@@ -33,10 +33,8 @@ def of_variant(gates, format, suffix, blocks):
 
 
 def variant(gpu, gates, format, suffix, blocks, geometry, images, **options):
-    """Returns a problem that all kernels of a variant take, and the path that forces the variant.
-
-    If the variant does not take the taps of the geometry, the problem is a Row LSTM of one or three taps.
-    """
+    """Returns a problem that all kernels of a variant take, and the path that forces the variant. Other taps replace
+    those of the geometry if the variant does not take them."""
     path, found = f"resident:{suffix}:{blocks}", of_variant(gates, format, suffix, blocks)
     for name in (geometry, "row1", "row3") if gates == 4 else (geometry,):
         sizes = {size for kernel in found for size in hidden_sizes(kernel, blocks, FAMILIES[name].taps)}

@@ -19,7 +19,7 @@ class Loss(NamedTuple):
 
 
 def best(candidates, step, without=""):
-    """Returns the seconds and the kernel's name of the plan that plan() of csrc/cuda/plan.cpp chooses."""
+    """Returns the seconds and the kernel's name that plan() of csrc/cuda/plan.cpp chooses."""
     plans = [plan for plan in candidates if plan.variant.name != without]
     fastest = min(plans, key=lambda plan: plan.cost, default=None)
     if fastest is None or fastest.seconds > step:
@@ -41,7 +41,7 @@ def losses(core):
 
 
 def only_kernels(core):
-    """Returns the kernels without which some hidden size would have no resident kernel."""
+    """Returns the kernels that are the only resident kernel for some hidden size."""
     found = set()
     sizes = product((80, 90, 120), core.Format, (False, True), range(8, 257, 8), ((1, 4), (2, 4), (3, 4), (2, 5)))
     for capability, format, backward, hidden, (taps, gates) in sizes:

@@ -7,7 +7,7 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """One pass of a scan on the best-known card of a compute capability. An int ``size`` is a square's side."""
+    """One pass of a scan on a compute capability's best-known card. An int ``size`` is a square's side."""
 
     capability: int
     format: str

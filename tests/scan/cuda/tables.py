@@ -1,7 +1,7 @@
 """Writes the files that depend on csrc/cuda/kernel_list.h: `make kernels`.
 
-csrc/cuda/costs.h gets modelled cycles, for NVRTC sass.PINNED, but keeps what a GPU day measured. The table in
-docs/kernels_verified.md gets the planner's choices. Prints the size that needs each kernel most.
+csrc/cuda/costs.h gets modelled cycles, but keeps what a GPU day measured. docs/kernels_verified.md gets the planner's
+choices. Prints the size that needs each kernel most.
 """
 
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ def costs(modelled, committed):
 
 @contextmanager
 def as_before_where_it_fails(*paths):
-    """Restores all files after an error. Each file is made from the files before it, so an error may come late."""
+    """Restores all files after an error, since each file is made from the files before it."""
     before = {path: path.read_text() for path in paths}
     try:
         yield

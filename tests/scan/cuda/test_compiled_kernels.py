@@ -28,7 +28,7 @@ def test_no_kernel_spills(arch):
 
 
 def without_lines(ptx):
-    """Returns the statements of PTX, without comments and what -lineinfo adds: .loc, and the text from .file on."""
+    """Returns the statements of PTX without comments and what -lineinfo adds: .loc, and all from .file on."""
     lines = (line.strip() for line in ptx.partition("\n\t.file\t")[0].splitlines())
     return [line for line in lines if line and not line.startswith((".loc", "//"))]
 

@@ -1,4 +1,4 @@
-"""Tests that the raw operators refuse tensors of two devices, here CPU and meta, without the dispatcher's help."""
+"""Tests that raw operators refuse tensors of two devices, here CPU and meta, without the dispatcher's help."""
 
 import pytest
 import torch
@@ -24,7 +24,6 @@ def on_cpu():
 
 
 def arguments(name):
-    """Returns an operator's arguments, with every optional tensor."""
     if name in SCANS:
         p = Problem("fp64", "graves-peepholes", 3, (2, 3, 4), x=True, sizes=[(3, 4), (1, 2)])
         return tuple(p.scan()) if name == "scan" else p.gradients(torch.ops.pixelrnn_ext).flat

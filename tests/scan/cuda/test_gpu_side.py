@@ -1,5 +1,4 @@
-"""Tests the products, borders, merges and sums around a GPU's recurrence (operators/scan/gpu.py) on any machine: a
-recurrence in Python replaces the kernels."""
+"""Tests operators/scan/gpu.py, which surrounds the recurrence, without a GPU: Python replaces the kernels."""
 
 import pytest
 import torch

@@ -26,7 +26,7 @@ def test_every_kernel_of_five_gates(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant(gpu, 5, format, suffix, blocks, "stable", images=2 if blocks < 8 else 1))
 
 
-# The emulator skips 8 blocks, which are slowest, since images end in the same way in clusters of any size.
+# The emulator skips 8 blocks, the slowest: images end in the same way in clusters of any size.
 @on_gpus_with_variants(gates=5, runs=lambda gpu, blocks: blocks < 8 or gpu == "card")
 def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffix, blocks, gpu):
     gpu.compare_schedules(*variant(gpu, 5, format, suffix, blocks, "stable", images=2, sizes=[(12, 5), (5, 7)]))
@@ -36,7 +36,7 @@ def test_every_kernel_of_five_gates_with_images_of_their_own_sizes(format, suffi
 @pytest.mark.parametrize("family", ["pixelrnn", "stable"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_nan_stays_where_it_belongs_and_large_values_saturate(format, family, path, gpu):
-    """Compares with float64. The emulator takes the special function unit's extremes from NVIDIA's documentation."""
+    """The emulator takes the extremes of the special function unit from NVIDIA's documentation."""
     p = Problem(format, family, 16, (1, 9, 10), corners=(0, 1), input=False)
     x, largest = p.inputs["x"][..., :64].unflatten(-1, (16, 4)), torch.finfo(p.dtype).max  # the first four gates
     x[0, 0, 4, 4, 3, 1] = torch.nan

@@ -1,5 +1,4 @@
-"""Tests the operators of a scan on the CUDA kernels: operands, refusals, derivatives, and the kernels around the matrix
-products of the gradients (csrc/cuda/gradients.cuh)."""
+"""Tests the operators of a scan on the CUDA kernels, and the kernels of csrc/cuda/gradients.cuh."""
 
 import pytest
 import torch
@@ -254,7 +253,6 @@ def sizes_of(maps):
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_states_that_the_taps_read(dtype, scan, gpu):
-    """Results are exact, since the kernels only copy pieces of 2 to 16 bytes."""
     schedule(gpu)
     diagonal, taps, corners = SCANS[scan]
     for maps in MAPS:
@@ -289,7 +287,7 @@ def test_sums_over_the_border(dtype, scan, gates, gpu):
 
 
 class Launches(TorchDispatchMode):
-    """Records the names of operators that run, except views and allocations."""
+    """Records the operators that run, except views and allocations."""
 
     def __init__(self):
         super().__init__()

@@ -85,7 +85,7 @@ def test_a_plan_says_why_not(core, size, why_not):
 IMAGES = dict(variant="8_1_256_images", blocks=8, step=False)
 # (size, restriction, part of the plan's text). docs/kernels_verified.md has more choices.
 CHOICES = [
-    # A cluster lies in one GPC. 32 clusters of 8 blocks, a block a multiprocessor, take two waves, 32 of 4 blocks one.
+    # A cluster lies in one GPC. If a block fills a multiprocessor, 32 clusters of 8 take two waves, 32 of 4 take one.
     (Size(90, "bf16", False, 128, 2, 64, 8, 2), {}, ": 8 blocks an image"),
     (Size(90, "bf16", False, 128, 2, 64, 16, 2), {}, ": 4 blocks an image"),
     # Memory bounds a scan of 256 images, so a GPU day derives no cycles from it (gpu_day/costs.py).
@@ -119,7 +119,6 @@ def test_the_kernels_that_the_tests_read_are_those_that_are_compiled(core):
 
 
 def test_the_model_of_a_line_knows_the_layouts_of_the_headers(core):
-    """tests/sass_model repeats two rules of the headers in Python."""
     for kernel, variant in zip(KERNELS, core.variants):
         if kernel.backward:
             assert lines.has_one_tile(kernel) == core.is_of_one_tile(kernel.own, kernel.kind == "cluster")
@@ -180,7 +179,7 @@ def test_an_exchange_in_a_cluster_takes_its_time(core, backward, variant, pieces
 # ---- what holds of every plan
 @st.composite
 def problems(draw, hidden=256, step=8, cells=64, images=300, taps=3):
-    """Draws problems, of which resident kernels take most by default. Hidden sizes are multiples of `step`."""
+    """Draws problems, which resident kernels mostly take by default. Hidden sizes are multiples of `step`."""
     gates = draw(st.sampled_from([4, 5]))
     return {
         "format": draw(st.sampled_from(FORMATS)),

@@ -47,7 +47,7 @@ def test_maps_of_five_gates(format, size, gpu):
         gpu.compare(problem5(format, cell, (3,), hidden, size, states=hidden == 16), path)
 
 
-# One architecture is enough for the long maps, since test_kernels.py runs the same kernels on all.
+# One architecture is enough for long maps: test_kernels.py runs the same kernels on all.
 @pytest.mark.parametrize("format", ["bf16", "tf32"])
 @on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
 def test_the_papers_sizes(format, gpu):
@@ -90,7 +90,7 @@ def test_images_of_their_own_sizes(format, path, gpu):
 
 @on_resident_gpus
 def test_an_image_of_its_own_size_has_the_bits_of_one_alone(gpu):
-    """Scans get x, since torch's product for x may have other bits for another number of pixels."""
+    """The scans get x, since torch's product may have other bits for another number of pixels."""
     p = Problem("bf16", "stable", 16, (2, 12, 5), corners=(0, 3), input=False, sizes=[(12, 5), (9, 4)])
     together = gpu.run(p, "resident")
     alone = Problem("bf16", "stable", 16, (1, 9, 4), corners=(0, 3), input=False)

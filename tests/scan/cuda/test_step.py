@@ -39,8 +39,7 @@ def test_step_path_of_maps_of_a_row_or_a_column(family, maps, gpu):
 @pytest.mark.parametrize("format", ["fp64", *FORMATS])
 def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
     for images, height, width in MAPS:
-        # With one unit, the gradient of a state or of a weight is a single sum, which may cancel to nothing. The case
-        # gets no states, and more images.
+        # With one unit the gradient of a state or a weight is a single sum, which may cancel: no states, more images.
         maps = images if hidden > 1 else 4 * images, height, width
         gpu.compare(Problem(format, geometry, hidden, maps, input=False, states=hidden > 1), "step")
 

@@ -55,7 +55,6 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
 
 @given(layouts())
 def test_the_tests_count_pairs_alike(core, layout):
-    """kernel_paths.pairs() is a copy of Tiling::pairs() for tests that compile nothing."""
     s = tiling(core, layout)
     kernel = SimpleNamespace(backward=s.backward, format=layout["format"], gates=s.gates)
     assert s.pairs() == kernel_paths.pairs(kernel, s.hidden, s.taps, s.blocks)
@@ -82,7 +81,7 @@ def test_pairs_follow_each_other_in_a_row_and_taps_in_the_rows(core, layout):
 
 @given(layouts())
 def test_neighbouring_rows_lie_in_different_banks(core, layout):
-    """ldmatrix reads 16 bytes from each of eight rows at a time, and so all 32 banks of four bytes."""
+    """ldmatrix reads 16 bytes from each of eight rows at once: all 32 banks of four bytes."""
     s = tiling(core, layout)
     assert len({row * s.stride() % 128 for row in range(8)}) == 8 and s.stride() % 16 == 0
 

@@ -1,4 +1,4 @@
-"""Tests the bounds of tf32 by a Row LSTM in float64, whose operands are rounded or truncated to tf32."""
+"""Tests the bounds of tf32 by a float64 Row LSTM with operands rounded or truncated to tf32."""
 
 import torch
 
@@ -56,7 +56,7 @@ def row_lstm(x, weight_ih, weight_hh, bias, input_cut, state_cut):
 
 
 def errors(products, hidden, channels):
-    """Returns the error ratio of h, and the largest error ratio of a gradient."""
+    """Returns the error ratios of h and of the worst gradient."""
     uniform = [torch.rand(size) * 2 - 1 for size in ((channels, 4 * hidden), (3, hidden, 4 * hidden), (4 * hidden,))]
     scale = channels**-0.5, hidden**-0.5, hidden**-0.5
     leaves = [torch.randn(2, 6, 7, channels), *(u * s for u, s in zip(uniform, scale))]
@@ -76,7 +76,7 @@ def errors(products, hidden, channels):
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
     assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    # The bounds are tight: truncated operands exceed half of each bound, rounded operands do not.
+    # The bounds are tight: truncated operands exceed half of each, rounded operands do not.
     assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2

@@ -95,7 +95,7 @@ def test_tf32_is_taken_where_torch_allows_it_and_nowhere_else(backend):
 
 # ---- graphs, streams, memory
 def captured_step(step, warm=True):
-    """Captures a step in a CUDA graph. Returns the graph and the tensors that hold its results."""
+    """Returns a CUDA graph of a step, and the tensors that hold its results."""
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -133,7 +133,7 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
-    """During the capture the planner asks the GPU, and the kernels are loaded."""
+    """The planner asks the GPU, and kernels are loaded, during the capture."""
     layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # runs no kernel
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
@@ -145,7 +145,7 @@ def test_a_size_that_has_not_run_before_is_captured(backend):
 @each_backend
 @each_name
 def test_it_runs_on_the_current_stream(name, backend):
-    """The current stream writes the input late, so a kernel on any other stream would read the old values."""
+    """The current stream writes the input late, so a kernel on another stream would read old values."""
     layer, x, cotangent = scene(name, backend)
     expected = training_step(layer, x, cotangent)
     late, late_cotangent = torch.zeros_like(x).requires_grad_(), torch.zeros_like(cotangent)

@@ -1,4 +1,4 @@
-"""Tests the host code with answers of GPUs that no machine here has, and with kernels that nvcc compiles."""
+"""Tests the host code with answers that no card here gives, and with kernels that nvcc compiles."""
 
 import re
 
@@ -45,7 +45,7 @@ def plans(gpu, hidden, size, images, format="fp32", path="resident"):
 
 @a100
 def test_code_that_was_compiled_for_an_older_gpu_gets_what_that_one_has(gpu):
-    """The driver of a newer GPU translates the PTX of 8.0, whose cluster kernels would trap."""
+    """The driver of a newer GPU translates PTX for 8.0, whose cluster kernels would trap."""
     gpu.emulator.device("sm_90")
     for plan in plans(gpu, 192, 32, 16, "bf16", "auto"):
         assert plan.startswith("step path: ") and "without clusters" in plan

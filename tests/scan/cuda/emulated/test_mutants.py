@@ -1,7 +1,7 @@
 """Breaks every synchronisation and every peer address of every resident kernel in turn. The checks must report each.
 
 A mutant is a switch in the translated PTX (tests/emulator). It drops or weakens a barrier, an arrival, a wait or a
-push, addresses the wrong peer, or gives a barrier in shared memory wrong counts, the wrong buffer or the wrong parity.
+push, or gives it a wrong operand.
 """
 
 from functools import partial
@@ -29,9 +29,9 @@ OF_CLUSTERS = {
     *(("store to a peer", mode) for mode in ("dropped", "other")),
 }  # fmt: skip
 
-# {gates of a unit: scans to try in turn, as (family, factor of the smallest hidden size, height, width)}. One tap suits
-# kernels whose registers hold few weights, short lines suit threads with one cell, and three taps suit kernels with
-# weights in registers and in shared memory.
+# {gates: scans to try in turn, as (family, factor of the smallest hidden size, height, width)}. One tap is for kernels
+# with few weights in registers, short lines for threads with one cell, three taps for kernels with weights in both
+# memories.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -42,10 +42,10 @@ SCANS = {
 
 
 class Launch:
-    """A launch of a kernel, and the expected results, which the step path computes in float64."""
+    """A launch of a kernel, and the expected results by the step path in float64."""
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward of several tiles has one group of warps and a long line, so that a warp uses every tile.
+        # A forward of several tiles has one group of warps and a long line, which fills all tiles.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False
@@ -72,7 +72,7 @@ class Launch:
             self.launch = partial(ops.recurrence_backward, problem.cotangent, *saved, *s)
 
     def is_wrong(self):
-        """Returns whether the emulator reports the launch, or its results are wrong."""
+        """Returns whether the emulator reports an error, or results are wrong."""
         try:
             got = self.launch()
         except RuntimeError as error:

@@ -1,5 +1,4 @@
-"""Tests csrc/cuda/pack.cuh on the emulator: weight_source() of csrc/cuda/tiling.h defines the packed order of weights.
-test_tiling.py tests weight_source()."""
+"""Tests that csrc/cuda/pack.cuh packs the weights in the order of weight_source() in csrc/cuda/tiling.h."""
 
 import ctypes
 

@@ -36,7 +36,7 @@ CUresult end_of_capture(CUstream stream) {
   CUgraph graph = nullptr;
   return cuStreamEndCapture(stream, &graph);
 }
-// Counts refused calls, but not enter()'s cuCtxGetDevice, which fails in a thread without a context.
+// Counts refused calls, except enter()'s cuCtxGetDevice in a thread without a context.
 int refusals() {
   std::istringstream calls(fake_calls());
   int count = 0;
@@ -147,7 +147,7 @@ SCENARIO(the_second_gpu_first) {
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
   SUCCEEDS(enter(0));
   SUCCEEDS(current_device(device));
-  EQUAL(device.capability, 86);  // of the code, not of the GPU
+  EQUAL(device.capability, 86);  // the code's capability, not the GPU's
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);

@@ -29,7 +29,7 @@ def _cuda_include():
 
 
 def why_not():
-    """Returns None, or a sentence that says why the driver and the program cannot be built."""
+    """Returns None, or a sentence on why the driver and the program cannot be built."""
     if sys.platform != "linux" or shutil.which("g++") is None:
         return "expected g++ on Linux"
     if _cuda_include() is None:

@@ -1,4 +1,4 @@
-"""Tests the host code of the CUDA kernels without a GPU, over a driver that refuses what NVIDIA's driver refuses."""
+"""Tests the host code of the CUDA kernels over a driver that refuses what NVIDIA's driver refuses."""
 
 import json
 import os
