@@ -17,11 +17,11 @@ class Kernel(NamedTuple):
     format: str
     backward: bool
     held: str  # pairs of weights in registers, then "s" if others are in shared memory, such as "4s"
-    pairs: tuple  # of a warp's weights, in registers and in shared memory (None: any number)
+    pairs: tuple  # pairs of a warp's weights: in registers, in shared memory (None: any number)
     own: int  # tiles of a warp (forward), or units of a thread (backward; 0: two units of any number of cells)
-    threads: int  # of a block
+    threads: int  # threads of a block
     kind: str  # kind of launch: a key of BLOCKS
-    gates: int  # of a hidden unit
+    gates: int  # gates of a hidden unit
 
     @property
     def suffix(self):
@@ -44,7 +44,7 @@ class Kernel(NamedTuple):
 
 @cache
 def every_kernel():
-    """Returns all kernels in the order of the list."""
+    """Returns all kernels in the order of kernel_list.h."""
     found = []
     for line in KERNEL_LIST.read_text().splitlines():
         group, _, columns = line.strip(" \\").removesuffix(")").partition("(")

@@ -96,7 +96,7 @@ class Path:
     def default(self, n):
         loop, target = self.loop, self.kernel.target_of(n)
         if (target in loop) != (n + 1 in loop):
-            return [target in loop]  # the warp stays in the loop
+            return [target in loop]  # takes the way that stays in the loop
         if self.calls(n + 1):
             return [True]  # jumps over a slow path
         if self.calls(target):
@@ -114,7 +114,7 @@ class Path:
 
 
 def facts(kernel):
-    """Returns {costly operation: its number in the line loop, on any path}."""
+    """Returns {costly operation: number of such operations in the line loop, on any path}."""
     loop, _ = line_loop(kernel)
     code = [kernel.code[n] for n in sorted(loop)]
 

@@ -4,14 +4,14 @@ from gpu_day.cost_table import Cost
 
 from . import flow, model
 
-# Comments in csrc that mark the loops and branches of a line.
+# Comments in csrc that mark the loops and branches of a line's code.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # taken: jumps over them
+OTHER_FORMULAS = "[branch: formula]"  # taken: jumps over the formulas
 ONE_TILE = "[branch: one tile]"  # taken: jumps into the product
 
 
 def has_one_tile(kernel):
-    """Returns is_of_one_tile() of csrc/cuda/tiling.h for a kernel of the backward."""
+    """Returns is_of_one_tile() of csrc/cuda/tiling.h for a backward kernel."""
     return kernel.own == 1 or (kernel.own > 0 and kernel.kind == "single")
 
 
@@ -33,7 +33,7 @@ def rules(kernel, *, tiles=1, pair_passes=1, cells=1):
         if kernel.gates == 5:
             made.append(flow.Rule(OTHER_FORMULAS, "taken"))
     elif kernel.own > 1 and (turns := -(-tiles // tiles_at_once(kernel))) < kernel.own // tiles_at_once(kernel):
-        made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # unrolled: the first turn has no guard
+        made.append(flow.Rule(TILE_GUARD, "taken", first=turns))  # the unrolled loop's first turn has no guard
     if kernel.held == "s":
         made.append(flow.Rule(PAIR_LOOP, str(pair_passes)))
     return made
@@ -49,8 +49,8 @@ def cost(kernel, code, warps):
     pair = tile = cell = 0
     if kernel.held == "s":
         more = walk(pair_passes=4)
-        # Products of a pair: two steps of each 16-row tile of a slice (slice_rows() of tiling.h), or in fp32 a thread's
-        # rows * 2 cells * 16 values.
+        # Instructions that multiply a pair: two steps of each 16-row tile of a slice (slice_rows() of tiling.h), or in
+        # fp32 a thread's rows * 2 cells * 16 values.
         rows = 4 if kernel.backward else kernel.gates
         row_tiles = 1 if kernel.backward and kernel.kind == "single" else (rows + 1) // 2
         products_of_a_pair = 2 * rows * 16 if kernel.format == "fp32" else 2 * row_tiles

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from . import flow, sass
 
-# Cycles from issue until the instruction's scoreboard is clear. The other instructions have stall counts.
+# Cycles from issue until the instruction's scoreboard is clear. Fixed latencies are stall counts in the code.
 LATENCY = {
     "LDSM": 33, "LDS": 29, "STS": 14, "SHFL": 24, "MUFU": 20, "F2F": 20, "I2F": 20, "F2I": 20, "LDC": 30, "ULDC": 8,
     "S2R": 22, "S2UR": 26, "R2UR": 12, "LDG": 300, "LDL": 30, "STG": 20, "ST": 20, "HMMA": 33, "REDUX": 20, "ATOM": 600,
@@ -29,25 +29,23 @@ PIPES = {
 }  # fmt: skip
 PIPE_OF = {name: (pipe, busy) for pipe, (busy, names) in PIPES.items() for name in names}
 # Cycles of a taken branch; from the last arrival at a block's or a cluster's barrier to the next instruction; of a
-# fence; from a store to a peer (st.async) to the end of its phase. The last four are the least certain numbers here.
+# fence; from st.async to the end of the phase. The last four are the least certain numbers in the model.
 BRANCH, BLOCK_BARRIER, CLUSTER_BARRIER, FENCE, TRANSFER = 8, 25, 250, 300, 250
 
 NEVER = float("inf")
-SCOREBOARDS = [
-    [b for b in range(6) if mask >> b & 1] for mask in range(64)
-]  # {wait mask of an instruction: its scoreboards}
+SCOREBOARDS = [[b for b in range(6) if mask >> b & 1] for mask in range(64)]  # {wait mask: its scoreboards}
 
 
 @dataclass
 class Warp:
     at: int
-    ready: float = 0  # earliest cycle of the next instruction
+    ready: float = 0  # earliest cycle in which the warp can issue again
     clear: list = field(default_factory=lambda: [0.0] * 6)  # cycle from which each scoreboard is clear
     issued: int = 0
-    visits: Counter = field(default_factory=Counter)  # {branch: its visits in this line}
+    visits: Counter = field(default_factory=Counter)  # {index of a branch: visits in this line}
     lines: list = field(default_factory=list)  # (cycle, instructions issued) at the start of each line
     arrived: tuple | None = None  # (cycle, index) of the block barrier that the warp waits at
-    cluster_arrivals: list = field(default_factory=list)  # cycles
+    cluster_arrivals: list = field(default_factory=list)  # cycles of arrivals at the cluster barrier
     cluster_waits: int = 0
     signalled: float = 0  # cycle in which the last store to a peer arrives
     # Cycles in which the warp's part of each phase is complete: its arrival, and its stores before the arrival.
@@ -57,11 +55,11 @@ class Warp:
 @dataclass
 class Line:
     cycles: float
-    instructions: int  # that one warp issues
+    instructions: int  # instructions of one warp
     mix: Counter  # {name: number of a warp's instructions}
     waits: list  # a warp's (cycles, index, reason), the longest first
     pipes: dict  # {pipe: busy cycles of a scheduler}
-    assumed: dict  # Path.assumed
+    assumed: dict  # {index of a branch: what is assumed of it}
 
     @property
     def products(self):
@@ -90,7 +88,7 @@ class Walk:
             self.issue(self.team[k], when, reason)
         else:
             raise flow.FlowError(f"{self.kernel.name}: the walk does not come round; an inner loop needs a rule")
-        # The mean of two lines, since warps may take turns at being first.
+        # The mean of the last two lines, since warps may take turns at being first.
         starts = [max(w.lines[n][0] for w in self.team) for n in (lines - 2, lines)]
         before, after = (self.team[0].lines[n][1] for n in (lines - 1, lines))
         waits = sorted(((cycles, n, reason) for (n, reason), cycles in self.waits.items()), reverse=True)
@@ -182,5 +180,5 @@ class Walk:
 
 
 def walk(kernel, *, warps=1, rules=(), lines=5, latency=()):
-    """Walks `lines` lines with `warps` warps of a scheduler on the path of `rules`. Returns the last Line."""
+    """Walks `lines` lines with `warps` warps of a scheduler on the path of `rules`. Returns the last line."""
     return Walk(kernel, flow.Path(kernel, rules), warps, dict(latency)).run(lines)

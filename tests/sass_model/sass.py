@@ -20,7 +20,7 @@ from pathlib import Path
 
 from helpers import nvrtc
 
-# The NVRTC of `pip install --group device-code`. Tests' bounds and the committed table hold for this version's code.
+# The NVRTC of `pip install --group device-code`. The tests' bounds and csrc/cuda/costs.h hold for its code only.
 PINNED = "12.9.86"
 NO_SCOREBOARD = 7
 
@@ -61,7 +61,7 @@ def _disassemble(cubin):
 class Instruction:
     address: int
     predicate: str
-    opcode: str  # with modifiers, such as MUFU.EX2
+    opcode: str  # with modifiers: MUFU.EX2
     text: str
     stall: int
     write: int

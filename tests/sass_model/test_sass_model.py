@@ -1,4 +1,4 @@
-"""Tests the model in tests/sass_model, and what it says of the resident kernels' machine code."""
+"""Tests the model in tests/sass_model, and the resident kernels' machine code by the model."""
 
 import pytest
 
@@ -62,10 +62,10 @@ def test_barriers_are_waited_for():
     assert cycles(row("BAR.SYNC")) == EMPTY + 1 + model.BLOCK_BARRIER - 1
     assert cycles(row("MEMBAR.ALL.GPU")) == EMPTY + 1 + model.FENCE
     assert cycles(row("UCGABAR_ARV"), row("UCGABAR_WAIT")) > EMPTY + model.CLUSTER_BARRIER
-    # Peers push as late as this block, so the phase ends when this block's own push would arrive.
+    # Peers push as late as this block does, so the phase ends when this block's own push would arrive.
     push, arrive, wait = row("STAS"), row("SYNCS.ARRIVE.TRANS64"), row("SYNCS.PHASECHK.TRANS64.TRYWAIT")
     assert cycles(push, arrive, wait) > EMPTY + model.TRANSFER
-    # A phase covers only stores before the arrival. A later store is still in flight when the phase ends.
+    # A phase waits only for stores before the arrival. A later store may still be in flight when the phase ends.
     work = [row("MOV", stall=3) for _ in range(model.TRANSFER // 2)]
     assert cycles(arrive, *work, push, wait) < EMPTY + 3 * len(work) + 50
     with pytest.raises(flow.FlowError, match="all warps wait at a barrier"):
@@ -168,7 +168,6 @@ REACHED = [
 
 @pytest.mark.parametrize(("kernel", "warps", "tiles", "cells", "reached"), REACHED)
 def test_no_line_takes_longer_than_it_did(kernel, warps, tiles, cells, reached):
-    """Another test compares the committed table with the kernels."""
     table = cost_table.read()
     if not table.source.startswith("a model"):
         pytest.skip("the figures are those of the model, and a GPU day has replaced them")
@@ -187,7 +186,7 @@ ALLOWED = {
     ("divergent region", ""): "one lane waits for its warp, lanes push to as many peers as there are: see DIVERGENT",
 }
 
-# Most divergent regions of a line: {(pass, gates, kind): {Kernel.own: (tensor core, fp32)}}.
+# The most divergent regions that a line may have: {(pass, gates, kind): {Kernel.own: (tensor core, fp32)}}.
 DIVERGENT = {
     ("backward", 4, "cluster"): {0: (5, 6), 1: (1, 0), 2: (3, 0), 4: (3, 0)},
     ("backward", 4, "single"): {0: (4, 4), 4: (1, 0)},

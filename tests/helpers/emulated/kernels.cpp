@@ -15,7 +15,7 @@ using namespace pixelrnn::cuda;
 using emulator::Access;
 using emulator::Buffer;
 
-struct Type { size_t value, compute; };  // bytes of a map's value, and of the type that is computed in
+struct Type { size_t value, compute; };  // bytes of a value in maps, and of a value in computations
 template <class Args> const Args& as(const void* args) { return *static_cast<const Args*>(args); }
 
 std::vector<Buffer> buffers(const PackArgs& a, dim3 grid) {
@@ -75,7 +75,7 @@ std::vector<Buffer> buffers(const BackwardArgs5& a, dim3 grid) {
   return found;
 }
 
-// A step launch writes only one line of a map, so its outputs are in_out.
+// A launch of the step path writes only one line of a map, so the map is in_out.
 struct StepSizes {
   size_t states, units, rows, active;
   explicit StepSizes(const StepShape& s)

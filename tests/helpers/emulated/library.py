@@ -41,7 +41,7 @@ def build(arch="sm_90", checks="race", by_nvcc=(), step_kernels=None):
         files = [few, *(file for file in KERNELS if not file.stem.startswith("resident"))]
     if step_kernels:
         files = [step_kernels if file.name == "step_kernels.cu" else file for file in files]
-    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # for #include "kernels.cuh"
+    flags = [f"-I{CSRC / 'cuda'}"] * bool(ONLY)  # for kernels.cuh
     path = toolchain.library(
         namespace,
         compiler=nvrtc.compiler(),

@@ -87,7 +87,7 @@ class Gpu:
         return (bounds.CARD if name in ("output", *OUTPUTS) else bounds.CARD_GRADIENTS)[format]
 
     def compare(self, problem, path="auto", expected=None):
-        """Compares results with the CPU's in float64, and returns them."""
+        """Runs a problem, compares the results with the CPU's in float64, and returns the results."""
         expected = expected or problem.run(REFERENCE, torch.float64)
         got = self.run(problem, path)
         for name, tensor in got.items():

@@ -1,4 +1,4 @@
-"""The sizes that the compiled CUDA kernels are for."""
+"""The sizes of scans for which the CUDA kernels were chosen."""
 
 from itertools import product
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from helpers.kernels import FORMATS
 
 
 class Size(NamedTuple):
-    """One pass of a scan on a compute capability's best-known card. An int ``size`` is a square's side."""
+    """One pass of a scan on a compute capability's best-known card. ``size`` is (height, width), or a square's side."""
 
     capability: int
     format: str

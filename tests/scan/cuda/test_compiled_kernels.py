@@ -34,7 +34,7 @@ def without_lines(ptx):
 
 
 def test_the_code_is_a_wheels():
-    """The emulator and the model read a wheel's code with line numbers added."""
+    """The emulator and tests/sass_model read the code of a wheel, with line numbers added."""
     for source, made, wheel in zip(library.KERNELS, nvrtc.compiled(library.KERNELS), nvrtc.shipped("sm_90")):
         assert without_lines(made.ptx.read_text()) == without_lines(wheel.ptx.read_text())
         if source.stem not in ("resident_bf16", "step_kernels"):
@@ -47,7 +47,7 @@ def test_the_code_is_a_wheels():
 
 
 def test_four_halves_are_loaded_as_whole_registers():
-    """A load of four 16-bit values would unpack them at once, and so wait for a prefetch."""
+    """If a prefetch loaded four 16-bit values, unpacking them at once would wait for the load."""
     for _, file, _ in nvrtc.compiled(library.KERNELS, "sm_90"):
         if file.stem.startswith(("resident_bf16", "resident_fp16", "resident5_bf16", "resident5_fp16")):
             assert not re.search(r"(ld|st)\.global\S*\.v4\.[ub]16", file.read_text()), file.stem
@@ -80,7 +80,7 @@ def test_the_packing_divides_nothing(format, name, arch):
     allowed, since NVRTC may end a kernel by it. Both passes share a kernel."""
     code = functions(arch)[f"{name}_{format}"]
     assert not {"RET", "I2F", "F2I", "MUFU", "LDL", "STL"} & {i.name for i in code}
-    values = 8 if format in ("bf16", "fp16") else 4  # of a piece of 16 bytes
+    values = 8 if format in ("bf16", "fp16") else 4  # values in a piece of 16 bytes
     of_value = 27 if name == "pack5" else 22
     assert len(code) <= 2 * (120 + of_value * values)
 

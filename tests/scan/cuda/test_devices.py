@@ -13,7 +13,7 @@ OPERATORS = [*SCANS, "masked_conv2d", "masked_conv2d_backward"]
 
 @pytest.fixture(scope="module")
 def on_cpu():
-    """A namespace whose CPU operators are the GPU's code, which never runs here."""
+    """A namespace with the GPU's operators for CPU tensors. The tests run none of them."""
     library = torch.library.Library("pixelrnn_devices", "FRAGMENT")
     for name in SCANS:
         schema = str(getattr(torch.ops.pixelrnn_ext, name).default._schema)

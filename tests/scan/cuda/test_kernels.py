@@ -1,5 +1,5 @@
-"""Tests every resident kernel against the CPU operators in float64, on a card and on the emulator, whose race checker
-makes a launch raise its reports. benchmarks/gpu_day runs this file first."""
+"""Tests every resident kernel against the CPU operators in float64, on a card and on the emulator. A launch on the
+emulator raises the race checker's reports. benchmarks/gpu_day runs this file first."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from .kernel_paths import SMALLEST, variant
 def test_every_kernel(format, suffix, blocks, geometry, gpu):
     images = 3 if blocks < 4 else 1
     if suffix.endswith("_images") and geometry != "bilstm":
-        images = 5  # a cluster of four images, and a cluster of one
+        images = 5  # a cluster of four images and a cluster of one
     gpu.compare_schedules(*variant(gpu, 4, format, suffix, blocks, geometry, images))
 
 

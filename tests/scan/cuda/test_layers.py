@@ -45,7 +45,7 @@ def test_sizes_on_the_gpu_are_those_on_the_cpu_and_clamped(name, backend, format
     sizes = torch.tensor([(5, 6), (2, 3), (0, 1)])
     expected = layer(x, sizes)
     assert torch.equal(layer(x, sizes.to(gpu.device)), expected)
-    if not gpu.emulator:  # the host cannot check sizes on a card, so the kernels clamp them
+    if not gpu.emulator:  # on a card the host does not read sizes, and the kernels clamp them
         assert torch.equal(layer(x, torch.tensor([(9, 70), (2, 3), (-1, 1)], device=gpu.device)), expected)
 
 

@@ -125,7 +125,7 @@ def test_sizes_are_checked_before_they_are_divided_by(height, width, taps, messa
 
 
 def test_tensors_of_two_devices_are_refused(gpu):
-    """Skips the dispatcher, which would look for a kernel of the other device."""
+    """redispatch() skips the dispatcher, which would look for a kernel of the other device."""
     p = Problem("fp32", "graves-peepholes", 16, (2, 3, 4), x=True, merge="none", sizes=[(3, 4), (2, 3)])
     s, g = p.scan(device=gpu.device), p.gradients(gpu.ops, device=gpu.device)
     recurrence = s._replace(input=None, weight_ih=None, bias=None)
@@ -168,7 +168,8 @@ def test_gradients_that_are_not_wanted_have_no_elements(family, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(family, format, hidden, sizes, gpu):
-    """Weights lie as a layer's parameters. The resident path takes 16 units, the step path 3. Only a card traces."""
+    """Weights lie as a layer's parameters. The resident path takes 16 units, the step path 3. A card's derivatives
+    are traced, too."""
     problem = Problem(format, family, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
         m.nan_to_num_()  # NaN does not equal NaN
@@ -245,7 +246,7 @@ def schedule(gpu):
 
 
 def sizes_of(maps):
-    """Returns None, and sizes of which some are out of range."""
+    """Returns two values of `sizes`: None, and sizes of which some are out of range."""
     images, height, width = maps
     return None, torch.tensor([(height + 9, width), (1, 6), (4, 1), (0, 3), (3, 4), (-1, 2)][:images])
 

@@ -47,7 +47,7 @@ def test_dtypes_without_kernels():
 # ---- the planner alone
 @pytest.mark.parametrize(("format", "largest"), [("bf16", 256), ("fp16", 256), ("tf32", 192), ("fp32", 192)])
 def test_sizes_that_the_resident_kernels_take(core, format, largest):
-    """An H100 takes h up to `largest` with 2 taps and lines of 32 cells, otherwise h up to 128."""
+    """An H100 takes hidden sizes up to `largest` with 2 taps and lines of 32 cells, otherwise up to 128."""
     for hidden, cells, taps, backward in product((16, 32, 48, 64, 96, 128, 192, 256), (32, 64), (2, 3), (False, True)):
         if hidden <= (largest if (cells, taps) == (32, 2) else 128):
             plan = Size(90, format, backward, hidden, taps, cells, 16, 2).plan(core, step=False)

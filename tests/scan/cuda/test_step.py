@@ -47,7 +47,7 @@ def test_step_path_of_hidden_sizes(format, hidden, geometry, gpu):
 @pytest.mark.parametrize("format", FORMATS)
 @on_resident_gpus
 def test_step_path_and_resident_path_continue_each_other(format, gpu):
-    """Each pass chooses its own path, and the backward differentiates what either forward saved."""
+    """Each pass chooses its own path, so a backward of either path takes what a forward of either path saved."""
     p = Problem(format, "bilstm", 16, (2, 5, 9), merge="none", input=False)
     expected = p.run(REFERENCE, torch.float64)
     for forward, backward in (("step", "resident"), ("resident", "step")):

@@ -1,4 +1,4 @@
-"""Tests that the files of `make kernels` follow csrc/cuda/kernel_list.h. tests/sass_model tests the costs."""
+"""Tests that the files that `make kernels` writes follow csrc/cuda/kernel_list.h."""
 
 import pytest
 

@@ -49,7 +49,7 @@ def test_a_backward_slice_has_each_of_its_units_once(core, layout):
     units = [s.unit_of_row(row) for row in range(s.matrix_rows())]
     for first in range(0, s.matrix_rows(), s.slice_rows()):
         assert sorted(units[first : first + s.slice_rows()]) == list(range(first, first + s.slice_rows()))
-    if not s.fma():  # a thread's rows q, q + 8, ... are neighbouring units
+    if not s.fma():  # rows q, q + 8, ... of a thread are neighbouring units
         assert [units[row + 8] - units[row] for row in range(8)] == [1] * 8
 
 
@@ -147,7 +147,7 @@ def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
     of_tap, unit = divmod(rest, s.hidden)
     assert unit // s.units == rank
     own = unit - rank * s.units
-    neighbours = 4 * own + gate if gate < 4 else 4 * s.units + own  # the fifth gates follow the others
+    neighbours = 4 * own + gate if gate < 4 else 4 * s.units + own  # the fifth gates follow all other gates
     if s.backward:
         assert (of_tap, read) == (s.taps - 1 - tap, s.unit_of_row(row)) and neighbours == value
     else:

@@ -23,7 +23,7 @@ SCANS = (
 TOOLS = {
     "memcheck": SCANS,
     "synccheck": SCANS,
-    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # racecheck does not know other blocks' shared memory
+    "racecheck": f"({SCANS}) and not (C2 or C4 or C8)",  # racecheck does not know the shared memory of other blocks
 }
 
 

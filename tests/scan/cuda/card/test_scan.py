@@ -58,7 +58,7 @@ def test_the_papers_sizes(family, hidden, size, format):
 @pytest.mark.parametrize("hidden", [16, 64, 128])
 @pytest.mark.skipif(BLOCKS["card"] < 8, reason="the sizes need clusters")
 def test_the_gpu_has_room_for_the_layouts_of_the_papers_sizes(hidden):
-    """No plan is the step path for want of room on the GPU, which the planner asks."""
+    """No layout fails for lack of room on the GPU, which the planner asks."""
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for plan in px.resident_plan(32, 32, hidden, images=16, directions=2, dtype=dtype):
             assert plan.startswith("step path: faster ") or "step path" not in plan
@@ -112,7 +112,7 @@ def captured_step(step, warm=True):
 @each_backend
 @each_name
 def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
-    """Replays have the bits of the call. Sizes of images, if the path takes them, change between replays."""
+    """Replays give the bits of a call. Sizes of images, if the path takes them, change between replays."""
     layer, x, cotangent = scene(name, backend, format)
     sizes = ragged_sizes(3, 7, 11).to("cuda") if name == "stable" or backend == "step" else None
 
@@ -134,7 +134,7 @@ def test_a_graph_is_replayed_with_new_input(name, backend, format, backward):
 @each_backend
 def test_a_size_that_has_not_run_before_is_captured(backend):
     """The planner asks the GPU, and kernels are loaded, during the capture."""
-    layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # runs no kernel
+    layer, x, *_ = layer_and_maps(CARD, "bilstm", backend, hidden=24, maps=(2, 6, 13))  # this runs no kernel
     cotangent = torch.randn(2, 24, 6, 13, device="cuda")
     x.requires_grad_()
     graph, captured = captured_step(lambda: training_step(layer, x, cotangent), warm=False)
@@ -152,7 +152,7 @@ def test_it_runs_on_the_current_stream(name, backend):
     stream = torch.cuda.Stream()
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
-        torch.cuda._sleep(100_000_000)  # tens of milliseconds
+        torch.cuda._sleep(100_000_000)  # sleeps for tens of milliseconds
         with torch.no_grad():
             late.copy_(x)
             late_cotangent.copy_(cotangent)

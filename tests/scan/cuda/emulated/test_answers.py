@@ -1,4 +1,4 @@
-"""Tests the host code with answers that no card here gives, and with kernels that nvcc compiles."""
+"""Tests the CUDA host code with unusual GPUs, and with kernels that nvcc compiles."""
 
 import re
 
@@ -79,7 +79,7 @@ def test_the_plan_leaves_room_for_static_shared_memory(gpu):
 def test_the_plan_counts_the_clusters_that_run_at_once(gpu):
     """If a GPC holds 16 blocks, 32 clusters of 8 blocks take two waves, 32 clusters of 4 take one."""
     assert ": 4 blocks an image" in plans(gpu, 128, 64, 16)[0]
-    # A GPC of 8 multiprocessors holds one cluster of 8 blocks, a GPC of 7 none.
+    # Here a GPC of 8 multiprocessors holds one cluster of 8 blocks, a GPC of 7 holds none.
     for gpc, multiprocessors, blocks in ((8, 256, 8), (7, 252, 4)):
         gpu.emulator.device("sm_90", multiprocessors, gpc)
         assert f": {blocks} blocks an image" in plans(gpu, 128, 64, 16)[0]

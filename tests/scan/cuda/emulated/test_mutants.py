@@ -30,8 +30,8 @@ OF_CLUSTERS = {
 }  # fmt: skip
 
 # {gates: scans to try in turn, as (family, factor of the smallest hidden size, height, width)}. One tap is for kernels
-# with few weights in registers, short lines for threads with one cell, three taps for kernels with weights in both
-# memories.
+# with few weights in registers, short lines for threads with one cell, three taps for kernels with weights in
+# registers and in shared memory.
 SCANS = {
     4: [
         ("bilstm", 1, 26, 3), ("bilstm", 1, 12, 3), ("row1", 1, 4, 26),
@@ -110,7 +110,7 @@ def test_every_mutant_is_caught(kernel):
     finally:
         emulator.mutate_none()
     assert survivors == []
-    # Eight blocks have at least 64 units. A kernel whose registers hold fewer weights never pushes to so many peers.
+    # Eight blocks have at least 64 units. A kernel whose registers hold too few weights never runs in eight blocks.
     unreached = {site.instruction for site, _ in set(mutants) - reached}
     assert unreached <= (set() if launches.keys() == set(kernel.blocks) else {"peer address", "store to a peer"}), (
         "not reached"

@@ -8,7 +8,7 @@
 // Functions that only the fake driver has.
 extern "C" {
 const char* fake_calls();               // all calls since the last fake_forget(), one a line
-int fake_count(const char* beginning);  // number of these calls that begin so; a call ends with a space
+int fake_count(const char* beginning);  // number of calls that begin so; a space ends each call
 void fake_forget();
 }
 

@@ -147,7 +147,7 @@ SCENARIO(the_second_gpu_first) {
   EQUAL(fake_count("cuModuleLoadData sm_90 @1 "), 2);
   SUCCEEDS(enter(0));
   SUCCEEDS(current_device(device));
-  EQUAL(device.capability, 86);  // the code's capability, not the GPU's
+  EQUAL(device.capability, 86);  // the loaded code's capability, not the GPU's
   run_everything(new_stream());
   EQUAL(fake_count("cuModuleLoadData sm_86 @2 "), 2);
   EQUAL(fake_count("cuModuleLoadData "), 4);

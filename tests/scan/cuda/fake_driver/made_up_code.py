@@ -8,7 +8,7 @@ from emulator import build_cache
 from helpers.kernels import FORMATS, every_kernel
 from helpers.nvrtc import device_code
 
-GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]  # setup.py's RELEASED for AArch64
+GPUS = ["7.5", "8.0", "8.6", "8.7", "9.0+PTX", "10.0", "12.0+PTX"]  # GPUs of an AArch64 release: RELEASED in setup.py
 TYPES = "float32", "float64", "float16", "bfloat16"
 KERNELS = {
     "resident": [kernel.name for kernel in every_kernel()] + [f"{p}_{f}" for p in ("pack", "pack5") for f in FORMATS],
@@ -18,7 +18,7 @@ KERNELS = {
 }  # {stem of a .cu file: its kernels}
 
 FILE, SECTION = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQIIQQ")  # Elf64_Ehdr, Elf64_Shdr
-CUDA = 190  # e_machine
+CUDA = 190  # e_machine in an ELF header
 
 
 def machine_code(capability, kernels):

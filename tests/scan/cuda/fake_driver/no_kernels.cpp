@@ -1,4 +1,4 @@
-// Completes the emulator's driver without kernels: a launch does nothing.
+// Links the emulator's driver without kernels: a launch does nothing.
 #include "runtime.h"
 
 namespace emulator {

@@ -40,7 +40,7 @@ def test_threads_do_not_race(scenario, tmp_path):
 
 
 # ---- the library
-RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # setup.py's RELEASED for x86-64
+RELEASED = {"7.5", "8.0", "8.6", "9.0+PTX", "10.0", "12.0+PTX"}  # GPUs of an x86-64 release: RELEASED in setup.py
 ARCHS = BUILD["cuda_archs"] or ""
 BUILT = set(ARCHS.split(";"))
 # {compute capability of a GPU: the code of a release that runs on it}
