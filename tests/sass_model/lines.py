@@ -6,8 +6,8 @@ from . import flow, model
 
 # Comments in csrc that mark the loops and branches of a line's code.
 TILE_GUARD, TILE_LOOP, PAIR_LOOP, CELL_LOOP = "[branch: tiles]", "[loop: tiles]", "[loop: pairs]", "[loop: cells]"
-OTHER_FORMULAS = "[branch: formula]"  # taken: jumps over the formulas
-ONE_TILE = "[branch: one tile]"  # taken: jumps into the product
+OTHER_FORMULAS = "[branch: formula]"  # taken: jumps over other cells' formulas
+ONE_TILE = "[branch: one tile]"  # taken: jumps to the product
 
 
 def has_one_tile(kernel):

@@ -19,7 +19,7 @@ class Loss(NamedTuple):
 
 
 def best(candidates, step, without=""):
-    """Returns the seconds and the kernel's name that plan() of csrc/cuda/plan.cpp chooses."""
+    """Returns the seconds and the kernel's name of the choice by plan() of csrc/cuda/plan.cpp."""
     plans = [plan for plan in candidates if plan.variant.name != without]
     fastest = min(plans, key=lambda plan: plan.cost, default=None)
     if fastest is None or fastest.seconds > step:

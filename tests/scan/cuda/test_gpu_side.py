@@ -18,7 +18,7 @@ class PythonRecurrence:
     neighbour_states, border_sums = staticmethod(neighbours_of), staticmethod(border_sums)
 
     def recurrence(self, *args):
-        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x includes these
+        self.s = s = Scan(*args)._replace(input=None, weight_ih=None, bias=None, merge="none")  # x includes the input
         _, h, c, gates = eager.scan(s)
         inside = True if s.sizes is None else inside_of(s.sizes, *c.shape[2:4], c.device)[..., None]
         return h, *(torch.where(torch.as_tensor(inside), m, torch.nan) for m in (c, gates))

@@ -69,7 +69,7 @@ def test_blocks_may_leave_before_their_peers(blocks, gpu):
 @pytest.mark.parametrize("format", ["bf16", "fp16"])
 @on_gpus(runs=lambda gpu: BLOCKS[gpu] == 8)
 def test_images_that_share_a_cluster_have_the_bits_of_one_alone(format, gpu):
-    """Tiles begin late and end early. The last cluster has two images. NaN in one image changes no other image."""
+    """Covers tiles that begin late or end early, and a last cluster of two images. NaN stays in its image."""
     p = Problem(format, "diagonal-reverse", 128, (6, 18, 3), input=False)
     shared, alone = "resident:8_1_256_images:8:3", "resident:8_4_256:8:3"
     assert gpu.plan(p, shared)[0].startswith(f"forward_{format}_8_1_256_images: 8 blocks for 4 images")

@@ -168,7 +168,7 @@ def test_gradients_that_are_not_wanted_have_no_elements(family, maps, gpu):
 @pytest.mark.parametrize(("format", "hidden"), [("fp64", 3), ("bf16", 3), ("fp32", 16), ("bf16", 16), ("fp16", 16)])
 @pytest.mark.parametrize("family", ["row3", "bilstm", "stable", "halved-peepholes"])
 def test_opcheck(family, format, hidden, sizes, gpu):
-    """Weights lie as a layer's parameters. The resident path takes 16 units, the step path 3. A card's derivatives
+    """Weights have a layer's strides. The resident path takes 16 units, the step path 3. A card's derivatives
     are traced, too."""
     problem = Problem(format, family, hidden, (2, 3, 4), x=True, sizes=sizes)
     for m in (problem.inputs["x"], problem.inputs["input"], problem.cotangent):
@@ -314,7 +314,7 @@ class Launches(TorchDispatchMode):
     ],
 )
 def test_a_gradient_takes_one_kernel_and_one_product(family, operand, launches, gpu):
-    """One copy brings the product into the weight's layout. Five gates take one more copy."""
+    """A copy brings a product into the weight's layout. Five gates take one more copy."""
     problem = Problem("fp32", family, 16, (2, 5, 9), merge="none")
     g = problem.gradients(gpu.ops, device=gpu.device, wanted=[name == operand for name in OPERANDS])
     with Launches() as seen:

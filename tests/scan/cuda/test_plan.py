@@ -278,7 +278,7 @@ def test_a_path_forces_a_layout_by_its_name_blocks_and_groups(core, sizes, devic
 
 @given(st.sampled_from(["auto", "resident"]), st.sampled_from(KERNELS), st.integers(0, 8), st.booleans(), st.data())
 def test_a_path_says_what_may_be_chosen(core, word, kernel, groups, is_named, data):
-    """A number that is left out, or 0, allows any number."""
+    """In a path, a number that is left out, or 0, allows any number of blocks or groups."""
     blocks = data.draw(st.sampled_from((0, *kernel.blocks)))
     name = kernel.suffix if is_named else ""
     numbers = [number or data.draw(st.sampled_from(["", 0])) for number in (blocks, groups)]
@@ -335,7 +335,7 @@ REASON = rf"(faster by {SOURCE}: {NUMBER} ms, \w+ {NUMBER} ms|expected .*|the we
 
 @given(problems(hidden=2048, step=4, cells=1 << 15, images=1 << 29, taps=5), DEVICES)
 def test_there_is_a_plan_or_a_reason(core, sizes, device):
-    """Large sizes overflow nothing. A plan names the source of its figures."""
+    """Huge sizes do not overflow. A plan says where its figures come from."""
     plan = core.plan(Size(0, **sizes).problem(core), core.Device(*device))
     if plan.variant:
         assert plan.why_not == "" and re.fullmatch(EXPECTED, plan.describe()), plan.describe()

@@ -13,7 +13,7 @@ from . import kernel_paths
 
 @st.composite
 def layouts(draw, hidden=1024):
-    """Draws layouts that the planner may choose. Hidden sizes are at most ``hidden``, or 8 units in each block."""
+    """Draws layouts that the planner may choose. Hidden sizes are at most ``hidden``, but at least 8 a block."""
     blocks = draw(st.sampled_from([1, 2, 4, 8]))
     return {
         "format": draw(st.sampled_from(FORMATS)),
@@ -102,7 +102,7 @@ def test_a_tap_reads_the_row_of_its_neighbour(core, layout, width):
 
 @given(layouts(hidden=256))
 def test_partial_sums_do_not_overlap(core, layout):
-    """The layout is [cell][units / 4][rank][4] floats."""
+    """Partial sums lie as [cell][units / 4][rank][4] floats."""
     s = tiling(core, layout | {"backward": True, "groups": 1, "tiles": 1})
     places = [
         cell * s.part_stride() + four * s.part_step() + 4 * rank
@@ -133,7 +133,7 @@ def test_the_packed_weights_are_all_weights_once(core, backward, layout):
 
 @given(layouts(), st.data())
 def test_a_weight_multiplies_what_the_tap_reads(core, layout, data):
-    """Forward sums are over a neighbour's units. Backward sums are over the gates of the cells that read a unit."""
+    """A forward sum is over a neighbour's units, a backward sum over the gates of the cells that read a unit."""
     s = tiling(core, layout)
     rank, row = data.draw(st.integers(0, s.blocks - 1)), data.draw(st.integers(0, s.matrix_rows() - 1))
     tap, value = data.draw(st.integers(0, s.taps - 1)), data.draw(st.integers(0, s.tap_width() - 1))

@@ -76,7 +76,7 @@ def errors(products, hidden, channels):
 def test_the_bounds_hold_for_truncated_operands():
     h, gradient = errors(truncated, 16, 3)
     assert h < CARD["tf32"] and gradient < CARD_GRADIENTS["tf32"]
-    # The bounds are tight: truncated operands exceed half of each, rounded operands do not.
+    # The bounds are tight: truncated operands exceed half of each bound, rounded operands do not.
     assert h > CARD["tf32"] / 2 and gradient > CARD_GRADIENTS["tf32"] / 2
     h, gradient = errors(rounded, 16, 3)
     assert h < CARD["tf32"] / 2 and gradient < CARD_GRADIENTS["tf32"] / 2

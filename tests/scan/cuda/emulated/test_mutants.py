@@ -45,7 +45,7 @@ class Launch:
     """A launch of a kernel, and the expected results by the step path in float64."""
 
     def __init__(self, emulated, kernel, blocks):
-        # A forward of several tiles has one group of warps and a long line, which fills all tiles.
+        # A forward kernel of several tiles gets one group of warps and a long line, which fills all tiles.
         path = f"auto:{kernel.suffix}:{blocks}:{1 if not kernel.backward and kernel.own > 1 else ''}"
         self.format, ops = kernel.format, emulated.ops
         self.exists = False

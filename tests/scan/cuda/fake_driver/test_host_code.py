@@ -13,7 +13,7 @@ from pixelrnn_ext.operators.library import BUILD, why_no_cuda
 
 from . import library as fake_driver
 
-pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # compiles the host code
+pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # sweep: compiles the host code
 
 SCENARIOS = re.findall(r"^SCENARIO\((\w+)\)", (fake_driver.HERE / "host_code.cpp").read_text(), re.MULTILINE)
 OF_TWO_GPUS = ["the_second_gpu_first", "two_threads_on_two_gpus"]

@@ -12,7 +12,7 @@ from emulator.cuda import Error
 from . import library as fake_driver
 from .made_up_code import machine_code, ptx
 
-pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # compiles the driver
+pytestmark = [pytest.mark.sweep, fake_driver.needs_fake_driver]  # sweep: compiles the driver
 
 OPT_IN = 227 << 10  # most bytes of shared memory of a block of compute capability 9.0
 DYNAMIC = cuda.MAX_DYNAMIC_SHARED_SIZE_BYTES
