@@ -1,4 +1,4 @@
-// A cell of the backward: where it is in the maps. With four gates and one carry, then with five and two.
+// The place of a cell in the backward's maps, with four gates and with five.
 #pragma once
 #include "../cell5.h"
 #include "block.cuh"
@@ -6,8 +6,8 @@
 
 namespace pixelrnn::cuda {
 
-// The maps of an image, where a thread's first unit is. Places in them are `at`: first() of a pixel, and from there so
-// many pixels * hidden.
+// Pointers to the maps of an image. An index `at` is first() of a pixel at this thread's first unit. Another pixel's
+// index differs by pixels * hidden.
 template <Format F, int G> struct BackwardMaps {
   using T = Traits<F>;
   const typename T::Value* dh;
@@ -15,7 +15,7 @@ template <Format F, int G> struct BackwardMaps {
   const float* c;
   typename T::Four* dx;
 
-  // `keep`: what the compiler cannot take apart.
+  // With `keep` the pointers stay in registers.
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<G>& a, const Place& at, int hidden, int, bool keep) {
     const int64_t image = at.map * hidden;
     auto map = [&](auto* first) { return keep ? primitive::as_computed(first + image) : first + image; };
@@ -39,8 +39,8 @@ template <Format F> struct BackwardMaps<F, 5> {
   const Active* gates;
   const float* c;
   Value* dx;
-  int directions;  // of which dh has all side by side
-  int to_fifth;    // from a unit's four gates
+  int directions;  // whose units lie side by side in dh
+  int to_fifth;    // values from a unit's four gates to its fifth
 
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const Place& at, int hidden, int unit, bool keep) {
     directions = gridDim.y, to_fifth = 4 * hidden - 3 * unit;

@@ -1,5 +1,5 @@
-// A cell of the forward: where a thread's unit is in the maps, and what the unit comes to. With four gates and one
-// carry, then with five and two.
+// One hidden unit of a cell in the forward: its place in the maps and its results. Cells of four gates come first, then
+// cells of five.
 #pragma once
 #include "../cell.h"
 #include "../cell5.h"
@@ -9,7 +9,7 @@
 
 namespace pixelrnn::cuda {
 
-// The maps of an image, from a thread's unit on. Places in them are `at` = pixel * hidden: 32 bits, by the planner.
+// Pointers to a thread's unit in the maps of an image. Indices are pixel * hidden, which the planner limits to 32 bits.
 template <Format F, int G = 4> struct ForwardMaps {
   using T = Traits<F>;
   using Input = typename T::Four;
@@ -18,7 +18,7 @@ template <Format F, int G = 4> struct ForwardMaps {
   float* c;
   typename T::ActiveFour* gates;
 
-  // `keep`: in registers.
+  // With `keep` the pointers stay in registers.
   PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<G>& a, const Place& at, int unit, bool keep) {
     const int64_t first = at.map * a.tiling.hidden + unit;
     x = static_cast<const Input*>(a.x) + first, h = static_cast<typename T::Value*>(a.h) + first, c = a.c + first,
@@ -28,23 +28,22 @@ template <Format F, int G = 4> struct ForwardMaps {
       gates = primitive::as_computed(gates);
   }
   PIXELRNN_DEVICE Input load(int at) const { return x[at]; }
-  // Sets the first values of the sums of cell j.
+  // Starts the gates' sums of this thread's cell j at x.
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     const float4 in = T::widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;
   }
 };
 
-// The results of a cell.
+// Computes one unit of a cell, and holds its results until they are stored.
 template <Format F, int G = 4> struct CellResult {
   using T = Traits<F>;
   typename T::Value h;
   typename T::ActiveFour gates;
-  // Activates the sums of the four gates.
   static PIXELRNN_DEVICE Gates<float> activated(float i, float f, float g, float o) {
     return activate<typename T::Math>(Gates<float>{i, f, g, o});
   }
-  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {  // the next c
+  PIXELRNN_DEVICE float compute(const Gates<float>& cell, float c) {  // returns the next c
     const float next = next_c(cell, c);
     h = T::narrow(hidden_state<typename T::Math>(cell, next));
     gates = T::narrow_active(make_float4(cell.i, cell.f, cell.g, cell.o));
@@ -69,7 +68,7 @@ template <Format F> struct ForwardMaps<F, 5> {
   Value* h;
   float* c;
   Active *gates, *gates_fifth;
-  int directions;  // of which h has all side by side
+  int directions;  // whose units lie side by side in h
 
   PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<5>& a, const Place& at, int unit, bool keep) {
     const int hidden = a.tiling.hidden;

@@ -1,21 +1,18 @@
-// The forward scan of several images that share a cluster: as forward.cuh, but while the tensor cores multiply the line
-// of one image, a warp computes the cells of the image before and pushes them. A warp has one tile of each image and
-// takes the images in turn, line after line:
-//
-//   turn of image k   multiply k's line; meanwhile store what k - 2 gave, compute and push the cells of k - 1
-//
-// where the image before the first is the last one, on the line before. Two images share a barrier. docs/kernels.md,
-// "How blocks wait for each other", has the rest.
+// The forward scan of several images that share a cluster. While the tensor cores multiply the line of one image, a
+// warp computes and pushes the cells of the image before. A warp has one tile of each image and takes the images in
+// turn, line after line. In the turn of image k it multiplies the line of image k, stores the results of image k - 2,
+// and computes and pushes the cells of image k - 1. Before the first image comes the last one, on the line before.
+// docs/kernels.md explains the protocol in "Forward of several images".
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Like Pushes, but to every block of a cluster of kImageBlocks. Its own block has the piece already, and gets it too,
-// so that all lanes do the same. The lanes have to meet between load and push.
+// Like Pushes, but to every block of the cluster. The own block gets its pieces too, so that all lanes do the same. The
+// lanes have to meet between load and push.
 template <class Value> class PushesToAll {
  public:
-  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // that come to each block
+  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // come to each block for a tile
 
   PIXELRNN_DEVICE PushesToAll(const TilingOf<4>& s, const Place& at, unsigned char* lines, uint32_t barriers)
       : source_(lines + (kTileCells * at.group + at.lane % 8 + s.border()) * s.stride() +
@@ -34,11 +31,12 @@ template <class Value> class PushesToAll {
 
  private:
   static constexpr int kPieces = 8 * sizeof(Value) / 16, kAtOnce = 32 / (8 * kPieces), kRounds = kImageBlocks / kAtOnce;
-  const unsigned char* source_;  // in the first image and buffer, as the next
-  uint32_t to_[kRounds];         // at the peer
-  uint32_t to_barriers_;         // from there
+  const unsigned char* source_;  // this lane's piece in the first image's first buffer
+  uint32_t to_[kRounds];         // addresses of source_ in the other blocks
+  uint32_t to_barriers_;         // bytes from source_ to the barriers
 };
 
+// Computes the forward scan of kImages images in a cluster, with at most PAIRS pairs of weights, in registers.
 template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const ForwardArgs& a) {
   static_assert(kImages == 4, "two pairs");
   using T = Traits<F>;
@@ -49,7 +47,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const TilingOf<4>& s = a.tiling;
   const Place at(s, a.images, a.pixels);
   const Geometry g = a.geometry[at.direction];
-  const int unit = at.rank * s.units + at.slice * 8 + at.q;  // of this thread, in the whole state
+  const int unit = at.rank * s.units + at.slice * 8 + at.q;  // of this thread, among all hidden units
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = primitive::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
   unsigned char* const lines = primitive::dynamic_shared();                      // [image][buffer][row]
@@ -61,8 +59,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const Product weights(s, packed, at.slice, at.lane);
   const ForwardMaps<F> maps(a, at, unit, true);
 
-  // All images have the same window. This thread's two cells, from their first lines on; the lines on which any of the
-  // tile is active.
+  // The first active lines of this thread's two cells, and the lines on which any cell of the tile is active. They are
+  // the same in all images.
   const ActiveLines active(g);
   const int tile = kTileCells * at.group, cell = tile + 2 * at.p;
   const int begins[2] = {primitive::in_register(active.begin(cell)), primitive::in_register(active.begin(cell + 1))};
@@ -70,7 +68,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int tile_end = primitive::in_register(active.begin(min(tile + kTileCells, g.cells) - 1) + active.lines);
   const int to_cell = primitive::in_register(g.cell * hidden), to_line = primitive::in_register(g.step * hidden);
   int to_image[kImages];
-  // Those that the last cluster lacks are its first one over again: the same threads store the same once more.
+  // In place of images that the last cluster lacks, it computes its first image again and stores the same values.
 #pragma unroll
   for (int k = 0; k < kImages; ++k) to_image[k] = at.image + k < a.images ? k * a.pixels * hidden : 0;
 
@@ -87,21 +85,20 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   primitive::cluster_arrive();
   primitive::cluster_wait();  // the lines are filled, and every peer has started
 
-  // The line that is computed, and the buffer that it reads.
-  int t = 0, current = 0;
-  // For a pair of images: this warp has written and pushed what it has of line `of`; the line before line `of` is
-  // there.
-  auto arrive = [&](int pair, int of, int tiles) {  // when the lanes have met
+  int t = 0, current = 0;  // the line, and the byte offset of the buffer that it reads
+  // Arrives for a pair of images when this warp has written and pushed line `of`, and its lanes have met.
+  auto arrive = [&](int pair, int of, int tiles) {
     if (arrives)
       primitive::transfer_arrive(barriers + 16 * pair + (of & 1 ? 0 : 8), tiles * PushesToAll<Value>::kTileBytes);
   };
+  // Waits until the line that line `of` reads is complete in a pair of images.
   auto wait = [&](int pair, int of) {
     primitive::transfer_wait_of_warp(barriers + 16 * pair + (of & 1 ? 8 : 0), of >> 1 & 1);
   };
 
-  // Lines without active cells: waiting for the first pair is enough, since others arrive for it when they have waited
-  // for the second.
-  arrive(0, -1, 0);  // nothing comes before the first line
+  // On lines before its first active cells a warp waits for the first pair alone: warps arrive for the first pair only
+  // after they have waited for the second.
+  arrive(0, -1, 0);  // no bytes come before line 0
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
     arrive(1, t - 1, 0);
@@ -110,8 +107,8 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   }
   current = t & 1 ? line_bytes : 0;
 
-  int offset = g.pixel(t, cell) * hidden,
-      before = offset - to_line;  // in a map of the first image, of this thread's first cell
+  // The index of this thread's first cell in the first image's maps, on this line and on the line before.
+  int offset = g.pixel(t, cell) * hidden, before = offset - to_line;
   Four x[kImages][2] = {};
   auto load_x = [&](int k, int t, int line_offset) {
 #pragma unroll
@@ -121,12 +118,12 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
 #pragma unroll
   for (int k = 0; k < kImages; ++k) load_x(k, t, offset);
 
-  // Where the tile begins to read an image's line.
+  // Returns the address of the first row that the tile reads of image k.
   auto line_of = [&](int k, int buffer) {
     return primitive::shared_address(lines) + k * image_bytes + buffer + tile * stride;
   };
   typename Product::Cells cells = weights.first_cells(line_of(0, current));  // of the next image
-  float sums[4][2] = {};                                                     // of the image before, by gate and cell
+  float sums[4][2] = {};                                                     // [gate][cell] of the image before
   CellResult<F> results[2];
   auto compute = [&](int k, int t) {
 #pragma unroll
@@ -158,10 +155,10 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     const int following = line_bytes - current;
 #pragma unroll
     for (int k = 0; k < kImages; ++k) {
-      const int last = (k + kImages - 1) % kImages,
-                last_t = k > 0 ? t : t - 1;  // the image before this one, and its line
-      const int stored = (k + kImages - 2) % kImages, stored_t = k > 1 ? t : t - 1;  // and the one before that
-      float z[4][2];                                                                 // x, then the sum
+      // The image before image k, the image before that, and their lines.
+      const int last = (k + kImages - 1) % kImages, last_t = k > 0 ? t : t - 1;
+      const int stored = (k + kImages - 2) % kImages, stored_t = k > 1 ? t : t - 1;
+      float z[4][2];  // [gate][cell]: x, then the sum
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const float4 in = T::widen(x[k][j]);
@@ -171,7 +168,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
         if (pair == 1)
           load_x(k, t + 1, offset + to_line), store(stored, stored_t, k > 1 ? offset : before), compute(last, last_t);
       });
-      // Before its first line a tile pushes the last image alone, as the line before left it.
+      // On its first line a tile has pushed only the last image of the second pair, whose rows still hold h0.
       push(last, last_t, k ? following : current, k || t > tile_begin ? 2 : 1);
       if (k % 2) wait((k / 2 + 1) % 2, k + 1 < kImages ? t : t + 1);
       cells = weights.first_cells(line_of((k + 1) % kImages, k + 1 < kImages ? current : following));
@@ -191,7 +188,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     wait(0, t + 1);
     arrive(1, t, 0);
   }
-  wait(1, t);  // then everything is there that peers push to this block, and it may leave
+  wait(1, t);  // all bytes that peers push to this block have come, so it may leave
 }
 
 }  // namespace pixelrnn::cuda

@@ -1,11 +1,11 @@
-// Neighbouring values in one access, and numbers of several cells or units of a thread at once.
+// Small vectors: neighbouring values for one memory access, and the numbers of several cells or units of a thread.
 #pragma once
 #include "format.cuh"
 
 namespace pixelrnn::cuda {
 
-// Values that wait in registers stay Whole: the compiler would take values of 16 bits apart where they are loaded, and
-// wait for the load.
+// The registers of a vector. Loads in flight stay Whole: the compiler would split 16-bit values at once, and wait for
+// the load.
 template <class T, int N> struct Neighbours { T v[N]; };
 template <int BYTES> struct WholeOf;
 template <> struct WholeOf<2> { using type = uint16_t; };
@@ -19,11 +19,11 @@ template <class T> PIXELRNN_DEVICE const Whole<T>* whole(const void* values) {
   return static_cast<const Whole<T>*>(values);
 }
 
-// For ../cell5.h: the choice of a formula is one branch for all lanes, and their chains of exponentials and reciprocals
-// overlap.
+// Vectors for ../cell5.h: one branch chooses the formula for all elements, and their chains of exponentials overlap.
 template <int N> using Lanes = Neighbours<float, N>;
 template <int N> using LaneMask = Neighbours<bool, N>;
 
+// Applies f to each pair of elements.
 template <class R = float, int N, class F> PIXELRNN_DEVICE Neighbours<R, N> of_each(
     const Lanes<N>& a, const Lanes<N>& b, const F& f) {
   Neighbours<R, N> all;
@@ -61,7 +61,7 @@ template <int N> PIXELRNN_DEVICE Lanes<N> select(const LaneMask<N>& mask, const 
   return all;
 }
 
-// The functions of Math for each.
+// Applies the functions of Math to each element.
 template <class Math> struct LanesMath {
   template <int N> static PIXELRNN_DEVICE Lanes<N> sigmoid(const Lanes<N>& x) {
     return of_each(x, x, [](float v, float) { return Math::sigmoid(v); });

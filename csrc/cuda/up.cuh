@@ -1,16 +1,16 @@
-// The exchange of a cell with two carries and the cell above it, cell r - 1 of the line before, which another thread
-// computes (docs/kernels.md, "Cells of five gates"): the state comes from there, and its gradient goes there.
+// Exchange with the cell above, for cells that read two neighbours' c. The cell above cell r is cell r - 1 of the line
+// before, and another thread computes it. docs/kernels.md explains why no read is stale ("Cells of five gates").
 #pragma once
 #include "block.cuh"
 #include "lanes.cuh"
 
 namespace pixelrnn::cuda {
 
-// Forward. The state of a tile's last cell crosses shared memory, [line % 2][tile + 1][unit]. In front of the first
-// tile is the border, c0.
+// The states from above in the forward. Only the c of each tile's last cell crosses shared memory, [line % 2][tile +
+// 1][unit]. Slot 0 is the border, c0.
 class UpStates {
  public:
-  // For this thread's unit, whose border is c0. A block barrier has to follow.
+  // Fills the slots of this thread's unit with c0. A block barrier has to follow.
   PIXELRNN_DEVICE UpStates(const TilingOf<5>& s, const Place& at, float* edges, float c0)
       : in_front_(edges + at.group * s.units + at.slice * 8 + at.q),
         to_tile_(s.groups * s.units),
@@ -21,30 +21,31 @@ class UpStates {
     for (int i = 4 * at.group + at.p; i < 2 * s.up_cells(); i += 4 * s.groups)
       edges[i * s.units + at.slice * 8 + at.q] = c0;
   }
-  // The state above the first cell of the warp's n-th tile on line t; `second`: this thread's second one's, of the line
-  // before. All lanes at once.
+  // Returns the c above this thread's first cell of the warp's n-th tile on line t. `second` is the c of its second
+  // cell on the line before. All lanes call it together.
   PIXELRNN_DEVICE float above(float second, int n, int t) const {
     float state = __shfl_sync(~0u, second, lane_before_);
     if (p_ == 0) state = in_front_[n * to_tile_ + (t & 1 ? 0 : to_other_line_)];
     return state;
   }
-  // `second`: of this line.
+  // Keeps the c of the tile's last cell for line t + 1. `second` is the c of this thread's second cell on line t.
   PIXELRNN_DEVICE void keep(float second, int n, int t) const {
     if (p_ == 3) in_front_[n * to_tile_ + to_next_ + (t & 1 ? to_other_line_ : 0)] = second;
   }
 
  private:
-  float* in_front_;  // of the warp's first tile, on even lines
+  float* in_front_;  // slot before the warp's first tile, for even lines
   int to_tile_, to_next_, to_other_line_, lane_before_, p_;
 };
 
-// Backward, [line % 2][cell + 1][unit] in shared memory. Cell r of line t takes from slot r + 1 and gives to slot r of
-// line t - 1. Slot 0 of both lines adds up what leaves the image above its first row.
+// The gradients for the states above in the backward, [line % 2][cell + 1][unit] in shared memory. Cell r of line t
+// takes from slot r + 1, and gives to slot r of line t - 1. Slot 0 sums the gradients that leave the image above its
+// first row.
 template <int N> class UpGradients {
   using Floats = Lanes<N>;
 
  public:
-  // For this thread's units from `unit` on. A block barrier has to follow.
+  // Zeroes all slots. `unit` is this thread's first unit. A block barrier has to follow.
   PIXELRNN_DEVICE UpGradients(const TilingOf<5>& s, const Place& at, float* memory, int unit)
       : own_(memory + unit), units_(s.units), to_other_line_(s.up_cells() * s.units) {
     for (int i = at.thread; i < 2 * to_other_line_; i += blockDim.x) memory[i] = 0;
@@ -57,7 +58,7 @@ template <int N> class UpGradients {
     if (cell == 0) gradient = gradient + load(to);
     *whole<Floats>(to) = bits<Whole<Floats>>(gradient);
   }
-  // Above the first row.
+  // Returns the sum of the gradients that left the image.
   PIXELRNN_DEVICE Floats sum(int to_piece) const {
     const float* const first = own_ + to_piece;
     return load(first) + load(first + to_other_line_);
@@ -65,7 +66,7 @@ template <int N> class UpGradients {
 
  private:
   static PIXELRNN_DEVICE Floats load(const float* from) {
-    const Whole<Floats> loaded = *whole<Floats>(from);  // in registers, before it is taken apart
+    const Whole<Floats> loaded = *whole<Floats>(from);  // one load, before it is split
     return bits<Floats>(loaded);
   }
   PIXELRNN_DEVICE int line(int t) const { return t & 1 ? to_other_line_ : 0; }
