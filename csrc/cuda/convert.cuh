@@ -1,4 +1,4 @@
-// Between storage types and those that are computed in. torch switches the implicit conversions of the half types off.
+// Converts between storage types and types of arithmetic. torch disables the implicit conversions of 16-bit types.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -11,20 +11,19 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kArchitectures = 4, kWarps = 4;  // the columns of the table
+constexpr int kArchitectures = 4, kWarps = 4;  // columns of costs.h
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
-// The best-known card of each capability, by its data sheet: a card that is here is asked for its multiprocessors and
-// shared memory alone.
+// The best-known card of each compute capability, by its data sheet.
 struct Card {
-  int capability, multiprocessors, shared_memory;  // bytes that a block may have
+  int capability, multiprocessors, shared_memory;  // bytes of a block
   double clock;                                    // Hz
   double bandwidth;                                // bytes a second
-  double half_products;  // floating-point operations a second of a matrix product in bf16 and fp16; tf32 has half of it
-  double float_products;  // and in float32
-  int threads, blocks;    // of a multiprocessor
+  double half_products;   // FLOP a second of matrix products in bf16 and fp16; tf32 has half the rate
+  double float_products;  // FLOP a second in float32
+  int threads, blocks;    // the most on a multiprocessor
 };
 constexpr Card kCards[] = {
     {80, 108, 163 << 10, 1.41e9, 1.56e12, 312e12, 19.5e12, 2048, 32},  // A100
@@ -49,7 +48,7 @@ const KernelCost& cost_of(const Variant& v) {
     for (const KernelCost& cost : kCosts) all[cost.kernel] = &cost;
     return all;
   }();
-  // A kernel that the table does not know yet: what no other is as slow as.
+  // A kernel that costs.h lacks is slower than all others.
   static const KernelCost unknown{"", {255, 255, 255, 255}, {4000, 4000, 8000, 16000}, {4000, 4000, 8000, 16000},
       {400, 400, 800, 1600}, {4000, 4000, 8000, 16000}};
   const auto found = known.find(v.name);
@@ -62,22 +61,22 @@ int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 bool skewed(const Problem& p) { return p.taps == 2; }
 double pixels(const Problem& p) { return double(skewed(p) ? p.lines - p.cells + 1 : p.lines) * p.cells; }
 
-// How many of its tiles a warp computes of a line, on average: those that the window of active cells meets.
+// Returns how many tiles with active cells a warp has on a line, on average.
 double active_tiles(const Problem& p, const Tiling& s) {
   const double window = pixels(p) / p.lines, of_group = kTileCells * s.groups;
   return std::clamp(window / of_group + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
 }
 
-// Returns the cycles by column i of the table.
+// Returns the cycles of a line by column i of costs.h.
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.held.registers ? 0 : s.pairs();  // otherwise a part of the tile
+  const int pairs = v.held.registers ? 0 : s.pairs();  // pairs in registers are part of the tile
   const double cells = v.backward && v.own == 0 ? double(divided_up(p.cells, s.pass_cells(kOwnOfMany))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
          k.cell * cells * cost.cell[i];
 }
 
-// Returns the cycles with `warps` on a scheduler. Between and beyond the columns of the table it is linear.
+// Returns the cycles of a line with `warps` warps on a scheduler, linear between and beyond the columns of costs.h.
 double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, double warps, const Constants& k) {
   if (warps <= kWarpsOfScheduler[0]) return cycles_of_line(0, p, v, s, k);
   int i = 1;
@@ -86,37 +85,37 @@ double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, doubl
   return low + (high - low) * (warps - kWarpsOfScheduler[i - 1]) / (kWarpsOfScheduler[i] - kWarpsOfScheduler[i - 1]);
 }
 
-// The tensor-core products of a warp in a line, each of 16 rows, 8 cells and half a pair.
+// Returns a warp's tensor-core products in a line, each of 16 rows, 8 cells and half a pair.
 double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
   if (s.fma()) return 0;
   const int pairs = v.held.registers ? v.held.most() : s.pairs();
   return s.images * active_tiles(p, s) * 2 * pairs * (s.slice_rows() / 16);
 }
 
-// Returns the cycles of a tensor-core product on a card. A card is never faster than the table, which has the cycles of
-// mma.sync on sm_90: it reaches a higher rate of its data sheet only by other instructions.
+// Returns the cycles of a tensor-core product on a card. They are at least those of mma.sync on sm_90, as in costs.h:
+// higher rates of data sheets need other instructions.
 double cycles_of_product(const Card& card, const Constants& k) {
   constexpr double operations = 2 * 16 * 8 * 16;  // tf32: half as many, at half the rate
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 
-// The pieces of 16 bytes that a block pushes in a line, each of which lies in a line of shared memory of its own.
+// Returns how many pieces of 16 bytes a block pushes in a line of cells.
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  if (s.backward) return cells * s.hidden / 4;  // sums in float32, to its own block too
+  if (s.backward) return cells * s.hidden / 4;  // float32 sums, to the own block too
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(divided_up(s.units * s.bytes(), kPushBytes));
 }
 
-// The cycles that an exchange adds to a line of `cycles`. A tile's pushes are under way while the next tile is
-// computed, the pushes of an image while the next images are.
+// Returns the cycles that the exchange adds to a line of `cycles`. A warp computes its next tile, or the next images,
+// during the pushes of a tile or an image.
 double exposed_exchange(double cycles, double exchange, double tiles, bool shares_images) {
   if (shares_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
 }
 
-// The bytes that a scan reads and writes for each unit of a pixel: x or its gradient, the gates, h or its gradient, c.
+// Returns the bytes of a unit of a pixel in global memory: x or its gradient, the gates, h or its gradient, c.
 double bytes_of_unit(const Problem& p) {
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
   return 2 * p.gates * value + value + 4;
@@ -132,7 +131,7 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   Estimate made;
   double cycles = 0;
   auto wave = [&](int64_t running, int64_t times) {
-    const double blocks = double(divided_up(running * s.blocks, device.multiprocessors));  // of a multiprocessor
+    const double blocks = double(divided_up(running * s.blocks, device.multiprocessors));  // on a multiprocessor
     const double warps = blocks * s.threads() / 32 / kSchedulers, pushes = blocks * pushes_of_line(p, s);
     made.cycles = cycles_of_line(p, v, s, warps, k) +
                   std::max(warps, 1.0) * products_of_line(p, v, s) * (cycles_of_product(card, k) - k.product);
@@ -156,13 +155,13 @@ double estimate_step(const Problem& p, const Device& device, const Constants& k)
   const double value = p.format == Format::bf16 || p.format == Format::fp16 ? 2 : 4;
   const double rate =
       p.format == Format::fp32 ? card.float_products : card.half_products / (p.format == Format::tf32 ? 2 : 1);
-  // The matrix product, which writes the gates of a unit (backward: reads them, for each tap), and the kernel that
-  // reads them again.
+  // The product's operand and result are written and read once each. The operand has `taps` values of a unit in the
+  // forward, gates * taps in the backward.
   const double products = units(p) * 2 * p.gates * p.hidden * p.taps / (k.step_products * rate);
   const double further_bytes =
       units(p) * value * (p.backward ? 2 * p.gates * p.taps + 2 : 2 * p.taps + 2 * p.gates) + units(p) * 4;
   const double bytes = (units(p) * bytes_of_unit(p) + further_bytes) / (k.bandwidth * card.bandwidth);
-  // Two kernels a line: by the time that they take, or that it takes to launch them.
+  // A line takes two launches, or one launch and the time of its two kernels where that is longer.
   return p.lines * k.launch + std::max(p.lines * k.launch, products + bytes);
 }
 
@@ -170,8 +169,8 @@ int64_t estimated_concurrency(const Device& device, const Variant& v, const Tili
   const Card& card = card_of(device.capability);
   int column = 0;
   while (column + 1 < kArchitectures && kCapabilities[column + 1] <= device.capability) ++column;
-  constexpr int registers = 1 << 16, reserved = 1 << 10,
-                gpc = 16;  // of a multiprocessor; bytes of each block; multiprocessors
+  // Registers of a multiprocessor, bytes reserved for each block, multiprocessors of a GPC.
+  constexpr int registers = 1 << 16, reserved = 1 << 10, gpc = 16;
   const int of_warp = round_up(32 * cost_of(v).registers[column], 256), warps = s.threads() / 32;
   const int64_t together = std::min({registers / (of_warp * warps),
       (device.shared_memory + reserved) / (shared + reserved), card.threads / s.threads(), card.blocks});

@@ -1,5 +1,4 @@
-// How long a scan should take: the resident kernels in a layout, and the step path. To choose by; a model, unless
-// costs.h was measured.
+// Estimates how long a scan takes in the resident kernels and in the step path: a model, unless costs.h was measured.
 #pragma once
 #include <cstdint>
 
@@ -9,21 +8,21 @@ namespace pixelrnn::cuda {
 
 struct Estimate {
   double seconds = 0;
-  double cycles = 0;  // of a line
+  double cycles = 0;  // cycles of a line
   bool bound_by_memory = false;
 };
 
-// `concurrency`: so many clusters of the layout, or single blocks, run at once.
+// Estimates a resident kernel. `concurrency` is the number of clusters, or single blocks, that run at once.
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 
-// The concurrency of a card that cannot be asked, by the registers of costs.h. 0: it has no room for one.
+// Estimates the concurrency of a GPU that is not there, by the registers in costs.h. 0: no cluster fits.
 int64_t estimated_concurrency(const Device&, const Variant&, const Tiling&, int shared_memory);
 
-// The best-known card of a capability.
+// Returns the best-known card of a compute capability.
 Device known_device(int capability);
 
-// Where the figures come from: "a model, NVRTC ...", or "measurements on ...".
+// Returns the source of costs.h: "a model, NVRTC ...", or "measurements on ...".
 const char* cost_source();
 
 }  // namespace pixelrnn::cuda

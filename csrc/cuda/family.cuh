@@ -1,5 +1,4 @@
-// Cells of four gates, with one carry, and of five, with two: what a kernel of either is given, and which geometry its
-// image has.
+// The arguments of kernels for cells of four and of five gates, and the geometry of an image.
 #pragma once
 #include "block.cuh"
 
@@ -13,7 +12,7 @@ template <> struct Family<4> {
   template <class Args> static PIXELRNN_DEVICE Geometry geometry(const Args& a, const Place& at) {
     return a.geometry[at.direction];
   }
-  // The longest line of any image.
+  // Returns the cells of the longest line of any image.
   static PIXELRNN_DEVICE int map_cells(const BackwardArgs&, const Geometry& g) { return g.cells; }
 };
 template <> struct Family<5> {

@@ -6,7 +6,7 @@
 
 namespace pixelrnn::cuda {
 
-// A block is a row of one image, blockIdx.y the direction.
+// Gathers the neighbours of one row of an image in a block. blockIdx.y is the direction.
 template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) {
   const RaggedImages& maps = a.shape.maps;
   const int direction = blockIdx.y, image = blockIdx.x / maps.height, row = blockIdx.x - image * maps.height;
@@ -31,7 +31,7 @@ template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) 
   }
 }
 
-// A thread sums one value of a pixel's row of gates. blockIdx.x is the image and the tap, blockIdx.z the direction.
+// Sums one value of a pixel's row of gates in a thread. blockIdx.x is the image and the tap, blockIdx.z the direction.
 template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
   using Sum = decltype(widen(T()));
   const RaggedImages& maps = a.shape.maps;
@@ -46,7 +46,7 @@ template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
       static_cast<const T*>(a.dx) +
       (map * maps.height * maps.width + Geometry::start(height, width, corner, maps.width)) * a.columns + column;
   Sum sum = 0;
-  // Rows and columns in the order of the scan.
+  // Rows and columns count in the order of the scan.
   const int up = min(move.up, height), sides = min(abs(move.left), width), side = move.left > 0 ? 0 : width - sides;
   const int64_t to_row = int64_t(corner.rows()) * maps.width * a.columns, to_column = corner.columns() * a.columns;
   for (int row = 0; row < height; ++row) {

@@ -1,5 +1,5 @@
-// Operands and sums around the gradients' matrix products: the operand of the recurrent weight's gradient, and the sums
-// over the border of the images that the gradient of the initial state is made of.
+// Kernels around the gradients' matrix products: gather the operand of the recurrent weight's gradient, and sum over
+// the images' border for the gradient of the initial state.
 #pragma once
 #include <cuda.h>
 
@@ -9,25 +9,25 @@ namespace pixelrnn::cuda {
 
 struct MapShape {
   int directions, images, taps;
-  RaggedImages maps;  // with the maps' size where all images fill them, too
+  RaggedImages maps;  // its height and width are set even without sizes
 };
 
-// out[.., k, :] = the hidden state that tap first_tap + k of a cell reads. Nothing but a copy: bytes of any type.
+// Copies to out[.., k, :] the hidden state that tap first_tap + k of a cell reads, as bytes of any type.
 struct NeighboursArgs {
   const void* h;   // [images][height][width][directions][hidden]
-  const void* h0;  // [directions][hidden] of cells outside of the image, or null: zero
+  const void* h0;  // [directions][hidden] outside the image; null: zero
   void* out;       // [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  int pieces;  // of one hidden state
+  int pieces;  // loads of one hidden state
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 
-// out[direction, image, k, :] = the sum of dx over the cells whose tap k lies outside of the image, always in the same
+// Writes to out[direction, image, k, :] the sum of dx over the cells whose tap k lies outside the image, in a fixed
 // order.
 struct BorderSumsArgs {
   const void* dx;  // [directions][images][height][width][columns]
-  void* out;       // [directions][images][taps][columns], of float for halves
+  void* out;       // [directions][images][taps][columns], float for 16-bit dx
   MapShape shape;
   int columns;
 };

@@ -1,9 +1,12 @@
 // Every resident kernel: add a row here and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
 //
-// A row names the formats that have the kernel: HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32.
-// Then follow the pass (5: of cells of five gates); where the weights stay, as the kernel's name says it (s: in shared
-// memory); pairs of weights in registers and in shared memory; tiles of a warp (forward), or units of a thread
-// (backward; 0: two, of any number of cells); threads; the kind of launch. The sizes are the most that a kernel takes.
+// A row's macro is its formats: HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32. Its arguments
+// are
+//   the pass (5: cells of five gates), the name of where the weights stay (s: in shared memory),
+//   pairs of weights in registers, pairs in shared memory,
+//   tiles of a warp (forward), or units of a thread (backward; 0: two units of any number of cells),
+//   threads, kind of launch.
+// All sizes are the most that a kernel takes.
 #pragma once
 
 // clang-format off

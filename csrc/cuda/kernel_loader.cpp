@@ -8,12 +8,12 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// 11.0 of CUDA 13 is 10.1 of CUDA 12.
+// Compute capability 10.1 of CUDA 12 is 11.0 of CUDA 13.
 bool is_jetson(int capability) {
   return capability == 72 || capability == 87 || capability == 101 || capability == 110;
 }
-// PTX runs on its own capability and on every later one, machine code on the later ones of the same major. A Jetson and
-// other GPUs run no machine code of each other.
+// PTX runs on its own compute capability and every later one, machine code only on later ones of the same major
+// version. Jetsons and other GPUs do not run each other's machine code.
 bool runs_on(int capability, const DeviceCode& code) {
   if (code.capability >= capability) return code.capability == capability;
   const bool has_jetson = is_jetson(capability) || is_jetson(code.capability);
@@ -31,9 +31,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// A block can have what the kernel's own `__shared__` variables leave. Every kernel gets the same permission whatever
-// its next launch needs: threads of the host that launch one kernel with different sizes would otherwise withdraw it
-// from each other.
+// Allows a kernel all dynamic shared memory that its `__shared__` variables leave. A limit for each launch would be
+// wrong: host threads that launch the kernel with different sizes would lower each other's limit.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int most = 0, taken = 0;
@@ -68,11 +67,11 @@ CUresult load(LoadedCode& loaded, const std::string& name, CUfunction& kernel) {
 }  // namespace
 
 CUresult load_kernel(const std::string& name, CUfunction& kernel) {
-  // By the context's number, which no later context gets. A context's address may be that of a destroyed one.
+  // The key is the context's number, which is never used again, unlike its address.
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
   unsigned long long number = 0;
-  if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;  // of the current context
+  if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;  // null: the current context
   const std::lock_guard<std::mutex> lock(mutex);
   LoadedCode& loaded = contexts[number];
   if (const auto found = loaded.kernels.find(name); found != loaded.kernels.end()) {
@@ -91,7 +90,7 @@ int code_capability(int capability) {
 
 std::string why_no_code(int capability) {
   auto text = [](int c) { return std::to_string(c / 10) + "." + std::to_string(c % 10); };
-  std::map<int, bool> built;  // whether there is PTX, by capability
+  std::map<int, bool> built;  // whether a capability has PTX
   for (const DeviceCode* code = device_code; code->data; ++code) built[code->capability] |= code->ptx;
   std::string list;
   for (const auto& [c, ptx] : built) list += (list.empty() ? "" : ", ") + text(c) + (ptx ? " (and later)" : "");

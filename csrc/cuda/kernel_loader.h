@@ -6,15 +6,15 @@
 
 namespace pixelrnn::cuda {
 
-// Gives the kernel of a name in the current context, loaded, and allowed all the shared memory that a block can have.
-// May be called while a CUDA graph is captured.
+// Loads a kernel into the current context, and allows it all shared memory of a block. May be called while a CUDA graph
+// is captured.
 CUresult load_kernel(const std::string& name, CUfunction& kernel);
 
-// Returns the compute capability that the code for a GPU was compiled for, which PTX may be older than the GPU. 0: this
-// module has no code for the GPU.
+// Returns the compute capability of the code that a GPU runs. PTX may be older than the GPU. 0: this module has no code
+// for the GPU.
 int code_capability(int capability);
 
-// Returns one sentence on a GPU that this module has no code for.
+// Returns the sentence of an error for a GPU that this module has no code for.
 std::string why_no_code(int capability);
 
 }  // namespace pixelrnn::cuda

@@ -7,14 +7,14 @@
 #include "pack.cuh"
 #include "variants.h"
 
-// Older GPUs than compute capability 8.0 lack the instructions; the planner keeps them off (plan.cpp).
+// GPUs before compute capability 8.0 lack the instructions; the planner (plan.cpp) gives them no resident kernel.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #define PIXELRNN_BODY_single(...)
 #else
 #define PIXELRNN_BODY_single(...) __VA_ARGS__
 #endif
 
-// Nor are there clusters before 9.0.
+// GPUs before 9.0 have no clusters.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 #define PIXELRNN_BODY_cluster(...)
 #else
@@ -47,11 +47,11 @@ template <Format F, int G, int PAIRS, int SHARED, int TILES, Kind KIND> PIXELRNN
 #define PIXELRNN_backward(...) PIXELRNN_BACKWARD(4, __VA_ARGS__)
 #define PIXELRNN_backward5(...) PIXELRNN_BACKWARD(5, __VA_ARGS__)
 
-// One format of a row of kernel_list.h.
+// Defines the kernel of format F in a row of kernel_list.h.
 #define KERNEL(F, PASS, HELD, REGISTERS, SHARED, OWN, THREADS, KIND) \
   PIXELRNN_##PASS(PASS##_##F##_##HELD##_##OWN##_##THREADS##_##KIND, F, REGISTERS, SHARED, OWN, THREADS, KIND)
 
-// A file of kernels defines the one that has its format.
+// A .cu file defines one of these macros, for its format. The others define no kernel.
 #ifndef HALF
 #define HALF(...)
 #endif

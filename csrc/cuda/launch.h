@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cuda {
 
-// As the names of kernels say the type.
+// Returns a type as the names of kernels spell it.
 inline std::string text(MapType type) {
   constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
   return names[int(type)];
@@ -19,7 +19,7 @@ struct Layout {
   unsigned blocks_z = 1;
 };
 
-// `config` and `cluster` for the driver; they point to each other.
+// The driver's arguments of a launch. `config` points to `cluster`, so there is no copy.
 struct LaunchConfig {
   CUlaunchAttribute cluster{};
   CUlaunchConfig config{};

@@ -1,9 +1,8 @@
-// Puts the weights of a scan in the order that weight_source() defines, once a launch of the recurrence: a thread makes
-// pieces of 16 bytes. A warp makes 32 of them, which are one step of one tile of matrix rows, so that nothing has to be
-// divided:
+// Packs the weights of a scan in the order of weight_source() (tiling.h), before each launch of the recurrence. A warp
+// makes 32 pieces of 16 bytes, which are one step of one tile of matrix rows, so that no thread divides:
 //
-//   tensor core: 16 rows, a step of 32 bytes of K; the pieces are those of the lanes
-//   FMA:         32 rows, 4 values of K; a piece is 4 rows at one value
+//   tensor core: 16 rows, 32 bytes along K; each lane makes the piece that it multiplies
+//   FMA:         32 rows, 4 values along K; a piece is 4 rows at one value
 #pragma once
 #include "format.cuh"
 
@@ -12,9 +11,9 @@ namespace pixelrnn::cuda {
 template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const PackArgs& a) {
   using T = Traits<F>;
   using Value = typename T::Value;
-  constexpr int kRegister = 4 / sizeof(Value);  // values of a register
+  constexpr int kRegister = 4 / sizeof(Value);  // values in a register
   Tiling s = a.tiling;
-  // These values do not change, but now the compiler knows them and divides by shifts.
+  // The values stay the same, but the compiler then knows them and divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;
   const PackSize size(s);
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32, tile = blockIdx.y;
@@ -27,7 +26,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
 
 #pragma unroll 1
   for (int step = blockIdx.x * warps + threadIdx.x / 32; step < size.steps; step += gridDim.x * warps) {
-    int tap = 0, first = step * size.step_values;  // of the step, in its tap
+    int tap = 0, first = step * size.step_values;  // the step's first value in its tap
     for (; first >= s.tap_width(); first -= s.tap_width()) ++tap;
     Piece piece;
 #pragma unroll
@@ -41,7 +40,7 @@ template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const P
         value = (reg >> 1) * (kStepBytes / 2 / int(sizeof(Value))) + lane % 4 * kRegister + half;
       }
       const int at = weight_at(s, rank, tile * size.tile_rows + row, tap, first + value);
-      const Value weight = from[max(at, 0)];  // without a branch: all loads are on their way at once
+      const Value weight = from[max(at, 0)];  // without a branch: all loads are in flight at once
       piece.v[n] = at < 0 ? T::narrow(0.0f) : T::weight(weight);
     }
     packed[T::kFma ? (step * 4 + lane / 8) * (s.matrix_rows() / 4) + tile * 8 + lane % 8

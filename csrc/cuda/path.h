@@ -1,4 +1,4 @@
-// The path that an operator is asked to take, by the text that is its argument.
+// The path that an operator's argument asks for.
 #pragma once
 #include <string>
 
@@ -6,17 +6,17 @@
 
 namespace pixelrnn::cuda {
 
-// "auto" (resident where it runs and should be faster), "step", or "resident" (both passes, or an error);
-// "resident:8_4_256:4:2" is the variant of that name (Variant::is), where the pass has one, in clusters of 4 blocks
-// with 2 groups of warps along the line. A field may be empty.
+// "auto" takes resident kernels where they run and should be faster. "step" takes the step path. "resident" takes
+// resident kernels in both passes, or fails. "resident:8_4_256:4:2" takes the variant of that name (Variant::is) where
+// a pass has it, in clusters of 4 blocks with 2 groups of warps along the line. A field may be empty.
 struct Path {
   bool step, resident;  // forced
   std::string variant;
-  int blocks, groups;  // 0: any
+  int blocks, groups;  // 0: any number
 
   // Throws std::runtime_error, as torch's own checks do.
   explicit Path(const std::string& text);
-  // Returns the restriction of one pass. Throws std::runtime_error where no kernel has the variant's name.
+  // Returns the restriction of a pass. Throws std::runtime_error if no kernel has the variant's name.
   Restriction restriction(Format format, bool backward, int gates = 4) const;
 };
 

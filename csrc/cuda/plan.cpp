@@ -13,10 +13,10 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMostHidden = 1024, kMostCells = 1 << 14;
-constexpr int64_t kMostOffset =
-    1 << 30;  // in a map of the images of a cluster, which the forward walks by 32-bit offsets: beyond its edges too
+// Values of a cluster's images in a map. The forward computes 32-bit offsets, and some beyond the map.
+constexpr int64_t kMostOffset = 1 << 30;
 
-// The passes of kernel_list.h.
+// A pass that rows of kernel_list.h name.
 struct Pass {
   bool backward;
   int gates;
@@ -64,7 +64,7 @@ bool Variant::is(const std::string& suffix) const {
                                        (kind == Kind::single       ? "_single"
                                            : kind == Kind::cluster ? "_cluster"
                                                                    : "");
-  const size_t prefix = text.find('_', text.find('_') + 1);  // behind pass and format
+  const size_t prefix = text.find('_', text.find('_') + 1);  // ends pass and format
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 
@@ -117,7 +117,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         s.gates = p.gates;
         for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // A group would idle, or is there for its threads alone: a backward's cells are those of all threads.
+        // Without its own tile a group serves only a backward that needs its threads for the pointwise half.
         const bool idles = groups > 1 && kTileCells * least * (groups - 1) >= p.cells;
         if (idles && !(p.backward && v.own && 32 * s.slices() * (groups - 1) / (s.units / v.own) < p.cells)) continue;
         if (s.threads() > v.threads || s.threads() < s.units || s.pairs() > v.held.most()) continue;

@@ -1,4 +1,4 @@
-// Which resident kernel runs a scan, and how it is laid out; or why none does. Pure arithmetic: no GPU is asked.
+// Chooses the resident kernel and the layout of a scan, or says why none runs. It asks no GPU.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -18,7 +18,7 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  int gates = 4;  // of a unit; with 5, a cell carries on the states of both neighbours
+  int gates = 4;  // of a unit; cells of 5 gates read both neighbours' c
 };
 
 struct Device {
@@ -34,25 +34,24 @@ struct Variant {
   bool backward;
   Kind kind;
   Held held;
-  int own;      // the most tiles of a warp (forward), units of a thread (backward; 0: of any number of cells)
+  int own;      // most tiles of a warp (forward), or units of a thread (backward; 0: of any number of cells)
   int threads;  // the most
   int gates;    // of a unit
 
-  // The name without pass and format, such as "8_1_256_images"; and without single or cluster, which a number of blocks
-  // says: "8_4_256".
+  // Returns whether this is the name without pass, format and "_single" or "_cluster": "8_4_256", "8_1_256_images".
   bool is(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
 
 struct Plan {
-  const Variant* variant = nullptr;  // null: there is none
+  const Variant* variant = nullptr;  // null: no kernel runs
   Tiling tiling{};
   int shared_memory = 0;
-  int64_t at_once = 0;             // clusters, or single blocks, that the GPU runs
-  double seconds = 0, cycles = 0;  // expected (estimate.h), of a scan and of a line
+  int64_t at_once = 0;             // clusters, or single blocks, that run at once
+  double seconds = 0, cycles = 0;  // estimates, of a scan and of a line
   bool bound_by_memory = false;
-  double cost = 0;      // to compare layouts with
-  std::string why_not;  // one sentence, where there is none
+  double cost = 0;      // `seconds`, times cluster_doubt for a cluster
+  std::string why_not;  // one sentence if no kernel runs
 
   std::string describe() const;
 };
@@ -60,36 +59,36 @@ struct Plan {
 // Restricts the plan's choices. The layout sweep uses it to force one layout at a time.
 struct Restriction {
   int max_blocks = 8;
-  int blocks = 0;       // 0: any
-  int groups = 0;       // 0: any
+  int blocks = 0;       // 0: any number
+  int groups = 0;       // 0: any number
   std::string variant;  // a name of Variant::is; empty: any
-  bool step = true;     // the step path too: there is no plan where it is expected to be faster
+  bool step = true;     // whether a faster step path leaves no plan
 };
 
-// The assumptions of estimate.cpp besides the table of costs.h and the cards' data sheets. Tests vary each to see what
-// a choice hangs on.
+// The assumptions of estimate.cpp besides costs.h and the cards' data sheets. Tests vary each to see which choices
+// depend on it.
 struct Constants {
-  double launch = 3e-6;          // seconds between the starts of two kernels
-  double first_line = 2000;      // cycles until a block's first line begins, and, on top, of its weights
-  double weights_of_cycle = 32;  // bytes that a multiprocessor loads
-  double step_products = 0.5;    // of the data sheet's rate, in the step path's matrix products
-  double cluster_doubt = 1.1;    // a cluster has to be clearly better: of its exchange the table knows least
-  double product = 6;            // cycles of a tensor-core product of a scheduler, in the table
-  double exchange_bytes = 14;    // bytes a cycle that a multiprocessor pushes to others in its cluster
-  double exchange_lines = 1;     // lines a cycle, of 128 bytes, that shared memory takes from others
-  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // factors
+  double launch = 3e-6;          // Seconds between the starts of two kernels.
+  double first_line = 2000;      // Cycles before a block's first line, besides loading its weights.
+  double weights_of_cycle = 32;  // Bytes of weights that a multiprocessor loads in a cycle.
+  double step_products = 0.5;    // Part of the data sheet's rate that the step path's products reach.
+  double cluster_doubt = 1.1;    // Factor on a cluster's time, because its exchange is known least.
+  double product = 6;            // Cycles of a scheduler for a tensor-core product, in costs.h.
+  double exchange_bytes = 14;    // Bytes that a multiprocessor pushes in a cycle.
+  double exchange_lines = 1;     // Pushes that shared memory takes in a cycle.
+  double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // Factors on estimated figures.
 };
 
-// How many clusters of a layout (single blocks, where it has none) the GPU runs at once. 0: it has no room for one.
+// Returns how many clusters of a layout, or single blocks, the GPU runs at once. 0: none fits.
 using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int shared_memory)>;
 
-// For so many blocks of an image; 0: any number.
+// Returns whether a kernel of this name takes `blocks` blocks. 0: any number.
 bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
-// The layout that is expected to be fastest. Without a GPU to ask, the concurrency is an estimate.
+// Returns the layout with the least cost. Without a Concurrency the number at once is estimated.
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
 
-// The fastest layout of each variant that can run. Where there is none, `why_not` is set, if given.
+// Returns the layout of each variant with the least cost. If no variant runs, sets `why_not` unless it is null.
 std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&,
     std::string* why_not = nullptr);
 

@@ -1,4 +1,4 @@
-// Maps of any type, and images of sizes of their own, each in the top left corner of its map.
+// Types of maps, and images of different sizes, each in the top left corner of its map.
 #pragma once
 #include <cstdint>
 
@@ -9,9 +9,9 @@ namespace pixelrnn::cuda {
 enum class MapType { float32, float64, float16, bfloat16 };
 
 struct RaggedImages {
-  const int64_t* sizes = nullptr;  // [images][height, width], clamped to the map's; null: all images fill their maps
-  int height = 0, width = 0;       // of the map
-  bool diagonal = true;            // lines are diagonals, or else rows
+  const int64_t* sizes = nullptr;       // [images][height, width], limited to the map's; null: images fill their maps
+  int height = 0, width = 0;            // of a map
+  bool diagonal = true;                 // lines are anti-diagonals, or else rows
   Corner corner[kMostDirections] = {};  // by direction
 
   PIXELRNN_HOST_DEVICE int height_of(int image) const { return sizes ? clamped(sizes[2 * image], height) : height; }
@@ -20,7 +20,7 @@ struct RaggedImages {
     return diagonal ? diagonal_geometry(image, direction)
                     : Geometry::row(height_of(image), width_of(image), corner[direction], width);
   }
-  // The geometry where there are sizes and the lines are diagonals, in fewer registers.
+  // Returns geometry() for sizes and anti-diagonals, in fewer registers.
   PIXELRNN_HOST_DEVICE Geometry diagonal_geometry(int image, int direction) const {
     return Geometry::diagonal(
         clamped(sizes[2 * image], height), clamped(sizes[2 * image + 1], width), corner[direction], width);

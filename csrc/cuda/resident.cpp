@@ -19,7 +19,7 @@ Layout layout(const Plan& p, int64_t images, int directions) {
       unsigned(p.tiling.threads()), unsigned(p.shared_memory), cluster};
 }
 
-// Answers that never change, asked for once: a layer asks twice in every step of a training.
+// A cache of answers that never change. A layer asks twice in every step of a training.
 template <class Key, class Value> class Remembered {
  public:
   template <class Ask> Value get(const Key& key, const Ask& ask) {
@@ -39,8 +39,8 @@ bool is_refusal(CUresult e) {
          e == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 }
 
-// Asks the current device, which knows the registers, the static shared memory and the GPCs. Returns 0 where it
-// refuses the layout; throws other errors.
+// Asks the driver how many clusters, or single blocks, of a layout run at once. Returns 0 if it refuses the layout, and
+// throws other errors.
 int64_t concurrency(const Device& device, const Variant& v, const Tiling& s, int shared) {
   const LaunchConfig one({unsigned(s.blocks), 1, unsigned(s.threads()), unsigned(shared), unsigned(s.blocks)}, nullptr);
   int found = 0;
@@ -87,14 +87,14 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
     chosen = answers.get(asked, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
     });
-  } catch (CUresult error) {  // not remembered
+  } catch (CUresult error) {  // is not cached
     return error;
   }
   return CUDA_SUCCESS;
 }
 
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
-  constexpr unsigned warps = 4, most_blocks = 480;  // some for each multiprocessor
+  constexpr unsigned warps = 4, most_blocks = 480;  // a few for each multiprocessor
   const std::string pack = a.tiling.gates == 5 ? "pack5_" : "pack_";
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),

@@ -1,5 +1,5 @@
-// The resident path: one launch for the whole scan. Chooses the kernel for the current device, packs the weights,
-// launches. No allocation, no synchronisation, no copy to the host: capturable in a CUDA graph.
+// The resident path: plans for the current device, packs the weights, and launches one kernel for the whole scan. It
+// neither allocates, synchronises nor copies to the host, so a CUDA graph can capture it.
 #pragma once
 #include <cuda.h>
 
@@ -7,17 +7,17 @@
 
 namespace pixelrnn::cuda {
 
-// Describes the current device. Throws std::runtime_error, whose text is one sentence, where this module has no code
-// for it.
+// Describes the current device. Throws std::runtime_error, whose text is one sentence, if this module has no code for
+// it.
 CUresult current_device(Device&);
 
-// plan() by what the current device, described by the second argument, says that it runs at once.
+// Runs plan() with the concurrency that the current device reports. The Device describes the same device.
 CUresult plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 
 CUresult pack(const PackArgs&, int directions, CUstream);
 CUresult forward(const Plan&, const ForwardArgs&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs&, int directions, CUstream);
-// For a plan of five gates, with up to four directions.
+// Launches for cells of five gates, with up to four directions.
 CUresult forward(const Plan&, const ForwardArgs5&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs5&, int directions, CUstream);
 

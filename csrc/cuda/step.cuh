@@ -10,7 +10,7 @@
 
 namespace pixelrnn::cuda {
 
-// The type that T is computed in (and c stored), and the type of activated gates.
+// The type of arithmetic and of c, and the type of activated gates, for maps of T.
 template <class T> struct StepTraits {
   using Compute = T;
   using Active = T;
@@ -21,15 +21,15 @@ template <> struct StepTraits<__half> {
 };
 template <> struct StepTraits<__nv_bfloat16> : StepTraits<__half> {};
 
-// One hidden unit of one active cell.
+// One hidden unit of a cell, and its indices.
 struct StepUnit {
   int unit, image, cell, direction;
-  int64_t product;  // its cell's row in [directions][active][images]
-  int64_t pixel;    // in [directions][images][pixels]
-  int64_t hidden;   // in h, [images][pixels][directions][hidden]
-  int64_t row;      // its cell's in [directions][cells][images]
-  bool is_active;   // unless its image is smaller than the map
-  // The cells of the line before that cell states come from: whether they are active, and the way there in pixels.
+  int64_t product;  // cell's index in [directions][active][images]
+  int64_t pixel;    // cell's index in [directions][images][pixels]
+  int64_t hidden;   // unit's index in [images][pixels][directions][hidden]
+  int64_t row;      // cell's index in [directions][cells][images]
+  bool is_active;   // false only outside an image that is smaller than its map
+  // The cells of the line before whose c this cell reads: whether they are active, and their distance in pixels.
   bool has_left, has_up;
   int to_left, to_up;
 
@@ -49,7 +49,7 @@ struct StepUnit {
   }
 };
 
-// f(value of the unit's row of the operand, tap) for each cell and tap that reads this cell: `sign` cells along a tap.
+// Calls f(row of the operand) for each cell and tap that read this cell. `sign` is 1 forward and -1 backward.
 template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, const StepUnit& u, int sign, F f) {
   const int cells = s.geometry[u.direction].cells;
   for (int k = 0; k < s.taps; ++k) {
@@ -69,7 +69,7 @@ template <class F> PIXELRNN_DEVICE void for_each_unit(const StepShape& s, F f) {
 
 template <int G, class C> using GatesOf = std::conditional_t<G == 4, Gates<C>, FiveGates<C>>;
 
-// A unit's gates in a pixel's row.
+// Loads a unit's gates from a pixel's row.
 template <int G, class C, class T> PIXELRNN_DEVICE GatesOf<G, C> load_gates(
     const void* rows, int64_t row, int unit, int hidden) {
   const T* const first = static_cast<const T*>(rows) + row * (G * hidden);
@@ -91,13 +91,13 @@ template <int G, class C> PIXELRNN_DEVICE GatesOf<G, C> sum(GatesOf<G, C> a, con
   return a;
 }
 
-// Loads of a unit from maps of T.
+// Loads c0 and the peepholes of a unit from memory of T.
 template <class T> struct OfUnits {
   using C = typename StepTraits<T>::Compute;
   static PIXELRNN_DEVICE C c0(const void* states, const StepUnit& u, int hidden) {
     return states ? widen(static_cast<const T*>(states)[u.direction * hidden + u.unit]) : C(0);
   }
-  // f(peepholes or null): called in two places, since a pointer that may be either needs memory.
+  // Calls f(peepholes) or f(null) in two places: one pointer for both would put the peepholes in memory.
   template <class F> static PIXELRNN_DEVICE void with_peepholes(
       const StepCell& cell, const StepUnit& u, int hidden, F f) {
     constexpr const Peepholes<C>* none = nullptr;
@@ -152,8 +152,8 @@ template <class T, int G> PIXELRNN_DEVICE void step_backward(const StepBackwardA
       d = cell_backward<ScalarMath>(gates, *c_here, c_left, dh, dc);
     } else {
       const C c_up = u.has_up ? c_here[int64_t(u.to_up) * hidden] : c0;
-      // The gradient comes from the cell below and goes on to the cell above, in two lines by parity: other threads
-      // read one line while the other is written.
+      // Passes the gradient from the cell below to the cell above, in a buffer for even and one for odd lines: other
+      // threads read one while the kernel writes the other.
       const int64_t cells = a.shape.geometry[u.direction].cells + 1, images = a.shape.images;
       auto slot = [&](int line, int cell) -> C& {
         const int64_t row = (int64_t(line & 1) * a.shape.directions + u.direction) * cells + cell;

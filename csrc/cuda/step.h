@@ -1,11 +1,10 @@
-// The pointwise half of one line for the step path, where a matrix product of torch does the other half. Cells of four
-// gates and of five, any hidden size, any number of taps, lines of any length; T is float, double, half or bfloat16
-// (maps, weights; computed in C, float or double).
+// The pointwise kernels of the step path: one launch for each line, after a matrix product of torch. They take any
+// hidden size, number of taps and line length. T, the type of maps and weights, is float, double, half or bfloat16. C,
+// the type of arithmetic, is float or double.
 //
-// The product's operand holds, for every cell of a whole line, the values of its neighbours side by side:
-// [directions][cells][images][taps][...]. The kernel of a line writes each of its results to the rows of the cells that
-// read it on the next line, so nothing is gathered. Rows that no active cell writes keep what they hold at the start:
-// h0, or zero.
+// The product's operand, [directions][cells][images][taps][...], has the neighbours' values of each cell side by side.
+// The kernel of a line writes each result to the rows of the cells that read it on the next line. Rows that no active
+// cell writes keep their initial values, h0 or zero.
 #pragma once
 #include <cuda.h>
 
@@ -19,12 +18,12 @@ namespace pixelrnn::cuda {
 
 struct StepShape {
   int directions, images, pixels, hidden, taps;
-  int line, first, active;             // the line, its first active cell, the number of them
+  int line, first, active;             // the line, its first active cell, its number of active cells
   Geometry geometry[kMostDirections];  // by direction
-  RaggedImages ragged;                 // the product has the cells of the whole map, of which a smaller image has some
+  RaggedImages ragged;                 // `active` counts the cells of the whole map, also for smaller images
 };
 using StepCell = Cell<double, void>;  // peephole: T [directions][4][hidden]
-// Columns: a pixel's row has [hidden][4], its gates, then [hidden], the fifth ones where the cell has five.
+// The columns of a pixel are its gates: [hidden][4], then [hidden] fifth gates if the cell has five.
 struct StepForwardArgs {
   StepShape shape;
   StepCell cell;
@@ -40,18 +39,18 @@ struct StepBackwardArgs {
   StepShape shape;
   StepCell cell;
   const void* product;  // T [directions][active][images][hidden], or null on the last line
-  const void* dh;       // as h
+  const void* dh;       // T, like h
   const void* gates;
   const void* c;
   const void* c0;
   void* dx;        // T [.., columns]
-  void* dc;        // C [directions][cells][images][hidden], from line to line
-  void* dc_up;     // C [line % 2][directions][cells + 1][images][hidden]: what a line reads, of five gates
-  void* dc_above;  // C [directions][images][hidden]: what leaves the first row, summed
+  void* dc;        // C [directions][cells][images][hidden], gradient of c from line to line
+  void* dc_up;     // C [line % 2][directions][cells + 1][images][hidden], gradient of the c above; five gates only
+  void* dc_above;  // C [directions][images][hidden], gradient that leaves the image above, summed
   void* operand;   // T [directions][cells][images][taps][columns]
 };
 
-// Gives the kernel that the lines of one pass share, so that the loop over the lines looks nothing up.
+// Sets `kernel` to the kernel of all lines of a pass, so that the loop over the lines looks nothing up.
 CUresult load_step_kernel(MapType, int gates, bool backward, CUfunction& kernel);
 CUresult step_forward(CUfunction kernel, const StepForwardArgs&, CUstream);
 CUresult step_backward(CUfunction kernel, const StepBackwardArgs&, CUstream);
