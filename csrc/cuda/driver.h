@@ -1,6 +1,5 @@
 // The functions of the CUDA driver API that host code calls. driver.cpp looks them up in libcuda.so.1 at first use, so
-// this module links to no CUDA library and serves every CUDA version of torch. The emulator of the tests has its own
-// table.
+// this module links to no CUDA library and serves every CUDA version of torch.
 #pragma once
 #include <cuda.h>
 
@@ -22,12 +21,12 @@ struct Driver {
 #undef MEMBER
 };
 
-// Returns the initialised driver. Throws std::runtime_error, whose text is one sentence, if there is no driver of
-// version 525 or later, or no GPU. The next call tries again.
+// Returns the initialised driver. Throws std::runtime_error without a driver of version 525 or later, or without a GPU.
+// The next call tries again.
 const Driver& driver();
 
-// Makes the device's primary context, which torch uses too, current in this thread, unless the thread has a context of
-// the device. A thread in which torch launched nothing, such as autograd's, has none.
+// Makes the device's primary context, which torch uses too, current in this thread, unless a context of the device is.
+// A thread of autograd in which torch launched nothing has no context.
 CUresult enter(int device);
 
 // Relaxes this thread's capture mode while the object lives, so that the thread can load kernels while a CUDA graph is

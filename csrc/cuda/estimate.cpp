@@ -16,14 +16,16 @@ constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
 
-// The best-known card of each compute capability, by its data sheet.
+// The best-known card of each compute capability, by its data sheet: a block's shared memory in bytes, the clock in Hz,
+// bytes a second, FLOP a second of matrix products in 16-bit formats (tf32 has half) and float32, and the threads and
+// blocks of a multiprocessor.
 struct Card {
-  int capability, multiprocessors, shared_memory;  // bytes of a block
-  double clock;                                    // Hz
-  double bandwidth;                                // bytes a second
-  double half_products;   // FLOP a second of matrix products in bf16 and fp16; tf32 has half the rate
-  double float_products;  // FLOP a second in float32
-  int threads, blocks;    // the most on a multiprocessor
+  int capability, multiprocessors, shared_memory;
+  double clock;
+  double bandwidth;
+  double half_products;
+  double float_products;
+  int threads, blocks;
 };
 constexpr Card kCards[] = {
     {80, 108, 163 << 10, 1.41e9, 1.56e12, 312e12, 19.5e12, 2048, 32},  // A100
@@ -108,8 +110,8 @@ double pushes_of_line(const Problem& p, const Tiling& s) {
   return s.images * cells * peers * double(divided_up(s.units * s.bytes(), kPushBytes));
 }
 
-// Returns the cycles that the exchange adds to a line of `cycles`. A warp computes its next tile, or the next images,
-// during the pushes of a tile or an image.
+// Returns the cycles that the exchange adds to a line of `cycles`. The pushes overlap with the next tile, or the next
+// images.
 double exposed_exchange(double cycles, double exchange, double tiles, bool shares_images) {
   if (shares_images) return std::max(0.0, exchange - cycles);
   return std::max(exchange / tiles, exchange - cycles * (tiles - 1) / tiles);
@@ -131,7 +133,7 @@ Estimate estimate(const Problem& p, const Device& device, const Variant& v, cons
   Estimate made;
   double cycles = 0;
   auto wave = [&](int64_t running, int64_t times) {
-    const double blocks = double(divided_up(running * s.blocks, device.multiprocessors));  // on a multiprocessor
+    const double blocks = double(divided_up(running * s.blocks, device.multiprocessors));
     const double warps = blocks * s.threads() / 32 / kSchedulers, pushes = blocks * pushes_of_line(p, s);
     made.cycles = cycles_of_line(p, v, s, warps, k) +
                   std::max(warps, 1.0) * products_of_line(p, v, s) * (cycles_of_product(card, k) - k.product);

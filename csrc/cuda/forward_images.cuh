@@ -1,15 +1,12 @@
-// The forward scan of several images that share a cluster. While the tensor cores multiply the line of one image, a
-// warp computes and pushes the cells of the image before. A warp has one tile of each image and takes the images in
-// turn, line after line. In the turn of image k it multiplies the line of image k, stores the results of image k - 2,
-// and computes and pushes the cells of image k - 1. Before the first image comes the last one, on the line before.
-// docs/kernels.md explains the protocol in "Forward of several images".
+// The forward scan of several images that share a cluster. In the turn of image k a warp multiplies the line of image
+// k, stores the results of image k - 2, and computes and pushes the cells of image k - 1. Before the first image comes
+// the last one, on the line before. docs/kernels.md explains the protocol ("Forward of several images").
 #pragma once
 #include "forward.cuh"
 
 namespace pixelrnn::cuda {
 
-// Like Pushes, but to every block of the cluster. The own block gets its pieces too, so that all lanes do the same. The
-// lanes have to meet between load and push.
+// Like Pushes, but to every block of the cluster, the own block too. The lanes have to meet between load and push.
 template <class Value> class PushesToAll {
  public:
   static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // come to each block for a tile
@@ -32,7 +29,7 @@ template <class Value> class PushesToAll {
  private:
   static constexpr int kPieces = 8 * sizeof(Value) / 16, kAtOnce = 32 / (8 * kPieces), kRounds = kImageBlocks / kAtOnce;
   const unsigned char* source_;  // this lane's piece in the first image's first buffer
-  uint32_t to_[kRounds];         // addresses of source_ in the other blocks
+  uint32_t to_[kRounds];         // addresses of source_ in all blocks
   uint32_t to_barriers_;         // bytes from source_ to the barriers
 };
 
@@ -47,11 +44,12 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const TilingOf<4>& s = a.tiling;
   const Place at(s, a.images, a.pixels);
   const Geometry g = a.geometry[at.direction];
-  const int unit = at.rank * s.units + at.slice * 8 + at.q;  // of this thread, among all hidden units
+  const int unit = at.rank * s.units + at.slice * 8 + at.q;
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = primitive::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  unsigned char* const lines = primitive::dynamic_shared();                      // [image][buffer][row]
-  const uint32_t barriers = primitive::shared_address(lines) + s.lines_bytes();  // [pair of images][buffer]
+  // Lines are [image][buffer][row], barriers [pair of images][buffer].
+  unsigned char* const lines = primitive::dynamic_shared();
+  const uint32_t barriers = primitive::shared_address(lines) + s.lines_bytes();
   const uint4* const packed =
       static_cast<const uint4*>(a.packed) + int64_t(at.direction * s.blocks + at.rank) * (s.weight_bytes() / 16);
 
@@ -59,8 +57,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const Product weights(s, packed, at.slice, at.lane);
   const ForwardMaps<F> maps(a, at, unit, true);
 
-  // The first active lines of this thread's two cells, and the lines on which any cell of the tile is active. They are
-  // the same in all images.
+  // The first active lines of this thread's two cells, and the lines on which any cell of the tile is active.
   const ActiveLines active(g);
   const int tile = kTileCells * at.group, cell = tile + 2 * at.p;
   const int begins[2] = {primitive::in_register(active.begin(cell)), primitive::in_register(active.begin(cell + 1))};
@@ -96,8 +93,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
     primitive::transfer_wait_of_warp(barriers + 16 * pair + (of & 1 ? 8 : 0), of >> 1 & 1);
   };
 
-  // On lines before its first active cells a warp waits for the first pair alone: warps arrive for the first pair only
-  // after they have waited for the second.
+  // A warp without active cells waits for the first pair alone. docs/kernels.md explains why that is enough.
   arrive(0, -1, 0);  // no bytes come before line 0
   for (; __all_sync(~0u, t < tile_begin); ++t) {
     __syncwarp();
@@ -122,8 +118,9 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   auto line_of = [&](int k, int buffer) {
     return primitive::shared_address(lines) + k * image_bytes + buffer + tile * stride;
   };
-  typename Product::Cells cells = weights.first_cells(line_of(0, current));  // of the next image
-  float sums[4][2] = {};                                                     // [gate][cell] of the image before
+  // The first operands of the next image, and the sums of the image before, [gate][cell].
+  typename Product::Cells cells = weights.first_cells(line_of(0, current));
+  float sums[4][2] = {};
   CellResult<F> results[2];
   auto compute = [&](int k, int t) {
 #pragma unroll

@@ -4,8 +4,7 @@
 
 namespace pixelrnn::cuda {
 
-// The registers of a vector. Loads in flight stay Whole: the compiler would split 16-bit values at once, and wait for
-// the load.
+// The registers of a vector. The compiler would split a vector of 16-bit values at once, and wait for its load.
 template <class T, int N> struct Neighbours { T v[N]; };
 template <int BYTES> struct WholeOf;
 template <> struct WholeOf<2> { using type = uint16_t; };

@@ -14,7 +14,7 @@ inline std::string text(MapType type) {
 struct Layout {
   unsigned blocks_x, blocks_y;
   unsigned threads;
-  unsigned shared_memory = 0;  // bytes of a block
+  unsigned shared_memory = 0;  // bytes for each block
   unsigned cluster = 1;        // blocks of a cluster, along x
   unsigned blocks_z = 1;
 };

@@ -10,7 +10,7 @@ namespace pixelrnn::cuda {
 // resident kernels in both passes, or fails. "resident:8_4_256:4:2" takes the variant of that name (Variant::is) where
 // a pass has it, in clusters of 4 blocks with 2 groups of warps along the line. A field may be empty.
 struct Path {
-  bool step, resident;  // forced
+  bool step, resident;  // whether the path is forced
   std::string variant;
   int blocks, groups;  // 0: any number
 

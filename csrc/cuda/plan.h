@@ -18,7 +18,7 @@ struct Problem {
   int hidden, taps;
   int lines, cells;
   int64_t images, directions;
-  int gates = 4;  // of a unit; cells of 5 gates read both neighbours' c
+  int gates = 4;  // a cell of 5 gates reads c of both neighbours
 };
 
 struct Device {
@@ -35,8 +35,8 @@ struct Variant {
   Kind kind;
   Held held;
   int own;      // most tiles of a warp (forward), or units of a thread (backward; 0: of any number of cells)
-  int threads;  // the most
-  int gates;    // of a unit
+  int threads;  // the most of a block
+  int gates;
 
   // Returns whether this is the name without pass, format and "_single" or "_cluster": "8_4_256", "8_1_256_images".
   bool is(const std::string& suffix) const;
@@ -62,7 +62,7 @@ struct Restriction {
   int blocks = 0;       // 0: any number
   int groups = 0;       // 0: any number
   std::string variant;  // a name of Variant::is; empty: any
-  bool step = true;     // whether a faster step path leaves no plan
+  bool step = true;     // without a plan if the step path is faster
 };
 
 // The assumptions of estimate.cpp besides costs.h and the cards' data sheets. Tests vary each to see which choices

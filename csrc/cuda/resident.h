@@ -7,8 +7,7 @@
 
 namespace pixelrnn::cuda {
 
-// Describes the current device. Throws std::runtime_error, whose text is one sentence, if this module has no code for
-// it.
+// Describes the current device. Throws std::runtime_error if this module has no code for it.
 CUresult current_device(Device&);
 
 // Runs plan() with the concurrency that the current device reports. The Device describes the same device.
@@ -17,7 +16,7 @@ CUresult plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 CUresult pack(const PackArgs&, int directions, CUstream);
 CUresult forward(const Plan&, const ForwardArgs&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs&, int directions, CUstream);
-// Launches for cells of five gates, with up to four directions.
+// The same for cells of five gates.
 CUresult forward(const Plan&, const ForwardArgs5&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs5&, int directions, CUstream);
 

@@ -1,6 +1,5 @@
-// The pointwise kernels of the step path: one launch for each line, after a matrix product of torch. They take any
-// hidden size, number of taps and line length. T, the type of maps and weights, is float, double, half or bfloat16. C,
-// the type of arithmetic, is float or double.
+// The pointwise kernels of the step path: one launch for each line, after a matrix product of torch. T, the type of
+// maps and weights, is float, double, half or bfloat16. C, the type of arithmetic, is float or double.
 //
 // The product's operand, [directions][cells][images][taps][...], has the neighbours' values of each cell side by side.
 // The kernel of a line writes each result to the rows of the cells that read it on the next line. Rows that no active

@@ -1,13 +1,13 @@
-// Exchange with the cell above, for cells that read two neighbours' c. The cell above cell r is cell r - 1 of the line
-// before, and another thread computes it. docs/kernels.md explains why no read is stale ("Cells of five gates").
+// Exchange with the cell above in kernels of five gates: cell r - 1 of the line before, which another thread computes.
+// docs/kernels.md explains why no read is stale ("Cells of five gates").
 #pragma once
 #include "block.cuh"
 #include "lanes.cuh"
 
 namespace pixelrnn::cuda {
 
-// The states from above in the forward. Only the c of each tile's last cell crosses shared memory, [line % 2][tile +
-// 1][unit]. Slot 0 is the border, c0.
+// Forward: gives each cell the c above it. The last cell of a tile stores its c in [line % 2][tile + 1][unit] of shared
+// memory. Slot 0 is the border, c0.
 class UpStates {
  public:
   // Fills the slots of this thread's unit with c0. A block barrier has to follow.
@@ -38,9 +38,8 @@ class UpStates {
   int to_tile_, to_next_, to_other_line_, lane_before_, p_;
 };
 
-// The gradients for the states above in the backward, [line % 2][cell + 1][unit] in shared memory. Cell r of line t
-// takes from slot r + 1, and gives to slot r of line t - 1. Slot 0 sums the gradients that leave the image above its
-// first row.
+// Backward: passes the gradient for the c above each cell, in [line % 2][cell + 1][unit] of shared memory. Cell r of
+// line t takes slot r + 1 and gives slot r to line t - 1. Slot 0 sums what leaves the image above its first row.
 template <int N> class UpGradients {
   using Floats = Lanes<N>;
 
@@ -58,7 +57,7 @@ template <int N> class UpGradients {
     if (cell == 0) gradient = gradient + load(to);
     *whole<Floats>(to) = bits<Whole<Floats>>(gradient);
   }
-  // Returns the sum of the gradients that left the image.
+  // Returns the sum that left the image.
   PIXELRNN_DEVICE Floats sum(int to_piece) const {
     const float* const first = own_ + to_piece;
     return load(first) + load(first + to_other_line_);
