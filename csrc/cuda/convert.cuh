@@ -1,4 +1,4 @@
-// Converts between storage types and types of arithmetic. torch disables the implicit conversions of 16-bit types.
+// Conversions by name: torch disables the implicit conversions of 16-bit types.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

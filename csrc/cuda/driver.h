@@ -41,7 +41,7 @@ class RelaxedCapture {
   CUstreamCaptureMode other_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // the mode to change to, then the previous mode
 };
 
-// Sets `capability` to a device's compute capability, 10 * major + minor.
+// Sets `capability` to 10 * major + minor.
 inline CUresult capability_of(CUdevice device, int& capability) {
   int major = 0, minor = 0;
   const auto ask = driver().cuDeviceGetAttribute;

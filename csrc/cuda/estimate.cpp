@@ -72,7 +72,7 @@ double active_tiles(const Problem& p, const Tiling& s) {
 // Returns the cycles of a line by column i of costs.h.
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
-  const int pairs = v.held.registers ? 0 : s.pairs();  // pairs in registers are part of the tile
+  const int pairs = v.held.registers ? 0 : s.pairs();  // tile[i] includes pairs in registers
   const double cells = v.backward && v.own == 0 ? double(divided_up(p.cells, s.pass_cells(kOwnOfMany))) : 0;
   return k.line * cost.line[i] + active_tiles(p, s) * (k.tile * cost.tile[i] + pairs * k.pair * cost.pair[i]) +
          k.cell * cells * cost.cell[i];
@@ -97,7 +97,7 @@ double products_of_line(const Problem& p, const Variant& v, const Tiling& s) {
 // Returns the cycles of a tensor-core product on a card. They are at least those of mma.sync on sm_90, as in costs.h:
 // higher rates of data sheets need other instructions.
 double cycles_of_product(const Card& card, const Constants& k) {
-  constexpr double operations = 2 * 16 * 8 * 16;  // tf32: half as many, at half the rate
+  constexpr double operations = 2 * 16 * 8 * 16;  // FLOP; tf32: half as many, at half the rate
   return std::max(k.product, operations * kSchedulers * card.multiprocessors * card.clock / card.half_products);
 }
 

@@ -1,5 +1,4 @@
-// One hidden unit of a cell in the forward: its place in the maps and its results. Cells of four gates come first, then
-// cells of five.
+// One hidden unit of a cell in the forward: its place in the maps, and its results.
 #pragma once
 #include "../cell.h"
 #include "../cell5.h"

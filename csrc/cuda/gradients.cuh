@@ -6,7 +6,7 @@
 
 namespace pixelrnn::cuda {
 
-// Gathers the neighbours of one row of an image in a block. blockIdx.y is the direction.
+// A block gathers the neighbours of one row of an image.
 template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) {
   const RaggedImages& maps = a.shape.maps;
   const int direction = blockIdx.y, image = blockIdx.x / maps.height, row = blockIdx.x - image * maps.height;
@@ -31,7 +31,7 @@ template <class Piece> PIXELRNN_DEVICE void neighbours(const NeighboursArgs& a) 
   }
 }
 
-// Sums one value of a pixel's row of gates in a thread. blockIdx.x is the image and the tap, blockIdx.z the direction.
+// A thread sums one column of dx over the border of one image, for one tap.
 template <class T> PIXELRNN_DEVICE void border_sums(const BorderSumsArgs& a) {
   using Sum = decltype(widen(T()));
   const RaggedImages& maps = a.shape.maps;

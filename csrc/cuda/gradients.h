@@ -9,7 +9,7 @@ namespace pixelrnn::cuda {
 
 struct MapShape {
   int directions, images, taps;
-  RaggedImages maps;  // its height and width are set even without sizes
+  RaggedImages maps;  // `maps.sizes` is null if all images fill their maps
 };
 
 // Copies to out[.., k, :] the hidden state that tap first_tap + k of a cell reads, as bytes of any type.

@@ -7,7 +7,7 @@
 #include "pack.cuh"
 #include "variants.h"
 
-// GPUs before compute capability 8.0 lack the instructions; the planner (plan.cpp) gives them no resident kernel.
+// GPUs before compute capability 8.0 lack the instructions of resident kernels.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #define PIXELRNN_BODY_single(...)
 #else

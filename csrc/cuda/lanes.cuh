@@ -4,7 +4,7 @@
 
 namespace pixelrnn::cuda {
 
-// The registers of a vector. The compiler would split a vector of 16-bit values at once, and wait for its load.
+// The unsigned type that holds a loaded vector. The compiler would split 16-bit values at once, and wait for the load.
 template <class T, int N> struct Neighbours { T v[N]; };
 template <int BYTES> struct WholeOf;
 template <> struct WholeOf<2> { using type = uint16_t; };

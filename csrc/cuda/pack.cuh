@@ -11,7 +11,7 @@ namespace pixelrnn::cuda {
 template <Format F, bool BACKWARD, int G> PIXELRNN_DEVICE void pack_pass(const PackArgs& a) {
   using T = Traits<F>;
   using Value = typename T::Value;
-  constexpr int kRegister = 4 / sizeof(Value);  // values in a register
+  constexpr int kRegister = 4 / sizeof(Value);
   Tiling s = a.tiling;
   // The values stay the same, but the compiler then knows them and divides by shifts.
   s.format = F, s.backward = BACKWARD, s.gates = G;

@@ -117,7 +117,7 @@ std::vector<Plan> candidates(const Problem& p, const Device& device, const Restr
         s.gates = p.gates;
         for (int pair = 0; pair < int(std::size(s.first_offsets)); ++pair) s.first_offsets[pair] = s.pair_offset(pair);
         if (restriction.groups && groups != restriction.groups) continue;
-        // Without its own tile a group serves only a backward that needs its threads for the pointwise half.
+        // A group of warps without a tile is useful only to a backward that needs its threads for the pointwise half.
         const bool idles = groups > 1 && kTileCells * least * (groups - 1) >= p.cells;
         if (idles && !(p.backward && v.own && 32 * s.slices() * (groups - 1) / (s.units / v.own) < p.cells)) continue;
         if (s.threads() > v.threads || s.threads() < s.units || s.pairs() > v.held.most()) continue;

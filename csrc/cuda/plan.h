@@ -35,10 +35,10 @@ struct Variant {
   Kind kind;
   Held held;
   int own;      // most tiles of a warp (forward), or units of a thread (backward; 0: of any number of cells)
-  int threads;  // the most of a block
+  int threads;  // most threads of a block
   int gates;
 
-  // Returns whether this is the name without pass, format and "_single" or "_cluster": "8_4_256", "8_1_256_images".
+  // Returns whether `suffix` is the name without pass, format, "_single" and "_cluster": "8_4_256", "8_1_256_images".
   bool is(const std::string& suffix) const;
 };
 const std::vector<Variant>& every_variant();
@@ -62,7 +62,7 @@ struct Restriction {
   int blocks = 0;       // 0: any number
   int groups = 0;       // 0: any number
   std::string variant;  // a name of Variant::is; empty: any
-  bool step = true;     // without a plan if the step path is faster
+  bool step = true;     // plan() finds no kernel if the step path is faster
 };
 
 // The assumptions of estimate.cpp besides costs.h and the cards' data sheets. Tests vary each to see which choices

@@ -9,10 +9,10 @@ namespace pixelrnn::cuda {
 enum class MapType { float32, float64, float16, bfloat16 };
 
 struct RaggedImages {
-  const int64_t* sizes = nullptr;       // [images][height, width], limited to the map's; null: images fill their maps
-  int height = 0, width = 0;            // of a map
-  bool diagonal = true;                 // lines are anti-diagonals, or else rows
-  Corner corner[kMostDirections] = {};  // by direction
+  const int64_t* sizes = nullptr;  // [images][height, width], limited to the map's size; null: images fill their maps
+  int height = 0, width = 0;       // of a map
+  bool diagonal = true;            // lines are anti-diagonals, or else rows
+  Corner corner[kMostDirections] = {};
 
   PIXELRNN_HOST_DEVICE int height_of(int image) const { return sizes ? clamped(sizes[2 * image], height) : height; }
   PIXELRNN_HOST_DEVICE int width_of(int image) const { return sizes ? clamped(sizes[2 * image + 1], width) : width; }

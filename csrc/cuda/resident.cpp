@@ -87,7 +87,7 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
     chosen = answers.get(asked, [&] {
       return plan(p, d, r, [&](const Variant& v, const Tiling& s, int shared) { return concurrency(d, v, s, shared); });
     });
-  } catch (CUresult error) {  // is not cached
+  } catch (CUresult error) {  // errors are not cached
     return error;
   }
   return CUDA_SUCCESS;

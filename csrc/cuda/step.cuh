@@ -69,7 +69,6 @@ template <class F> PIXELRNN_DEVICE void for_each_unit(const StepShape& s, F f) {
 
 template <int G, class C> using GatesOf = std::conditional_t<G == 4, Gates<C>, FiveGates<C>>;
 
-// Loads a unit's gates from a pixel's row.
 template <int G, class C, class T> PIXELRNN_DEVICE GatesOf<G, C> load_gates(
     const void* rows, int64_t row, int unit, int hidden) {
   const T* const first = static_cast<const T*>(rows) + row * (G * hidden);

@@ -17,9 +17,9 @@ namespace pixelrnn::cuda {
 
 struct StepShape {
   int directions, images, pixels, hidden, taps;
-  int line, first, active;             // the line, its first active cell, its number of active cells
-  Geometry geometry[kMostDirections];  // by direction
-  RaggedImages ragged;                 // `active` counts the cells of the whole map, also for smaller images
+  int line, first, active;  // the line, its first active cell, its number of active cells
+  Geometry geometry[kMostDirections];
+  RaggedImages ragged;  // `active` counts the cells of the whole map, also for smaller images
 };
 using StepCell = Cell<double, void>;  // peephole: T [directions][4][hidden]
 // The columns of a pixel are its gates: [hidden][4], then [hidden] fifth gates if the cell has five.

@@ -65,7 +65,7 @@ template <int N> class UpGradients {
 
  private:
   static PIXELRNN_DEVICE Floats load(const float* from) {
-    const Whole<Floats> loaded = *whole<Floats>(from);  // one load, before it is split
+    const Whole<Floats> loaded = *whole<Floats>(from);
     return bits<Floats>(loaded);
   }
   PIXELRNN_DEVICE int line(int t) const { return t & 1 ? to_other_line_ : 0; }
