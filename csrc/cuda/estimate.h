@@ -16,7 +16,7 @@ struct Estimate {
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 
-// Estimates the concurrency of a GPU that is not there, by the registers in costs.h. 0: no cluster fits.
+// Estimates the concurrency without a GPU, by the registers in costs.h. 0: no cluster fits.
 int64_t estimated_concurrency(const Device&, const Variant&, const Tiling&, int shared_memory);
 
 // Returns the best-known card of a compute capability.

@@ -9,7 +9,7 @@ namespace pixelrnn::cuda {
 // Like Pushes, but to every block of the cluster, the own block too. The lanes have to meet between load and push.
 template <class Value> class PushesToAll {
  public:
-  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // come to each block for a tile
+  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // bytes to each block for a tile
 
   PIXELRNN_DEVICE PushesToAll(const TilingOf<4>& s, const Place& at, unsigned char* lines, uint32_t barriers)
       : source_(lines + (kTileCells * at.group + at.lane % 8 + s.border()) * s.stride() +

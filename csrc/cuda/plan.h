@@ -75,7 +75,7 @@ struct Constants {
   double cluster_doubt = 1.1;    // Factor on a cluster's time, because its exchange is known least.
   double product = 6;            // Cycles of a scheduler for a tensor-core product, in costs.h.
   double exchange_bytes = 14;    // Bytes that a multiprocessor pushes in a cycle.
-  double exchange_lines = 1;     // Pushes that shared memory takes in a cycle.
+  double exchange_lines = 1;     // Pushes from other blocks that shared memory takes in a cycle.
   double clock = 1, bandwidth = 1, line = 1, tile = 1, pair = 1, cell = 1;  // Factors on estimated figures.
 };
 
@@ -85,10 +85,10 @@ using Concurrency = std::function<int64_t(const Variant&, const Tiling&, int sha
 // Returns whether a kernel of this name takes `blocks` blocks. 0: any number.
 bool has_variant(Format, bool backward, const std::string& suffix, int blocks, int gates = 4);
 
-// Returns the layout with the least cost. Without a Concurrency the number at once is estimated.
+// Returns the layout of least cost, or why there is none. Without a Concurrency, estimates it.
 Plan plan(const Problem&, const Device&, const Restriction& = {}, const Concurrency& = nullptr, const Constants& = {});
 
-// Returns the layout of each variant with the least cost. If no variant runs, sets `why_not` unless it is null.
+// Returns each variant's layout of least cost. If no variant runs, sets `why_not` unless it is null.
 std::vector<Plan> candidates(const Problem&, const Device&, const Restriction&, const Concurrency&, const Constants&,
     std::string* why_not = nullptr);
 
