@@ -39,7 +39,7 @@ template <Format F> struct BackwardMaps<F, 5> {
   const Active* gates;
   const float* c;
   Value* dx;
-  int directions;  // whose units lie side by side in dh
+  int directions;  // directions lie side by side in dh
   int to_fifth;    // values from a unit's four gates to its fifth
 
   PIXELRNN_DEVICE BackwardMaps(const BackwardArgsOf<5>& a, const Place& at, int hidden, int unit, bool keep) {

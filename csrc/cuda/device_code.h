@@ -6,7 +6,7 @@ namespace pixelrnn::cuda {
 struct DeviceCode {
   int capability;       // 90 is compute capability 9.0
   bool ptx;             // PTX, or else machine code
-  const char* kernels;  // their names, each with a space on both sides
+  const char* kernels;  // kernels' names, each with a space on both sides
   const void* data;     // null at the table's end
 };
 extern const DeviceCode device_code[];

@@ -38,7 +38,7 @@ class RelaxedCapture {
   RelaxedCapture(const RelaxedCapture&) = delete;
 
  private:
-  CUstreamCaptureMode other_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // the mode to change to, then the previous mode
+  CUstreamCaptureMode other_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // capture mode to change to, then the previous mode
 };
 
 // Sets `capability` to 10 * major + minor.

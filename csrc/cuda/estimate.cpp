@@ -11,7 +11,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-constexpr int kArchitectures = 4, kWarps = 4;  // columns of costs.h
+constexpr int kArchitectures = 4, kWarps = 4;  // numbers of columns in costs.h
 constexpr int kCapabilities[kArchitectures] = {80, 90, 100, 120};
 constexpr double kWarpsOfScheduler[kWarps] = {1, 2, 4, 8};
 constexpr int kSchedulers = 4, kPushBytes = 16;
@@ -105,7 +105,7 @@ double cycles_of_product(const Card& card, const Constants& k) {
 double pushes_of_line(const Problem& p, const Tiling& s) {
   if (s.blocks == 1) return 0;
   const double cells = active_tiles(p, s) * kTileCells * s.groups;
-  if (s.backward) return cells * s.hidden / 4;  // float32 sums, to the own block too
+  if (s.backward) return cells * s.hidden / 4;  // float32 sums go to the own block, too
   const int peers = s.images > 1 ? s.blocks : s.blocks - 1;
   return s.images * cells * peers * double(divided_up(s.units * s.bytes(), kPushBytes));
 }

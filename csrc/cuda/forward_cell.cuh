@@ -67,7 +67,7 @@ template <Format F> struct ForwardMaps<F, 5> {
   Value* h;
   float* c;
   Active *gates, *gates_fifth;
-  int directions;  // whose units lie side by side in h
+  int directions;  // directions lie side by side in h
 
   PIXELRNN_DEVICE ForwardMaps(const ForwardArgsOf<5>& a, const Place& at, int unit, bool keep) {
     const int hidden = a.tiling.hidden;

@@ -19,7 +19,7 @@ struct NeighboursArgs {
   void* out;       // [directions][images][height][width][count][hidden]
   MapShape shape;
   int first_tap, count;
-  int pieces;  // copies for one hidden state
+  int pieces;  // pieces of a hidden state, of 2 to 16 bytes
 };
 CUresult gather_neighbours(NeighboursArgs, int64_t state_bytes, CUstream);
 

@@ -43,7 +43,7 @@ CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
 }
 
 struct LoadedCode {
-  std::map<const void*, CUmodule> modules;  // by DeviceCode::data
+  std::map<const void*, CUmodule> modules;  // keys are DeviceCode::data
   std::map<std::string, CUfunction> kernels;
 };
 

@@ -64,7 +64,7 @@ bool Variant::is(const std::string& suffix) const {
                                        (kind == Kind::single       ? "_single"
                                            : kind == Kind::cluster ? "_cluster"
                                                                    : "");
-  const size_t prefix = text.find('_', text.find('_') + 1);  // ends pass and format
+  const size_t prefix = text.find('_', text.find('_') + 1);  // behind pass and format
   return text.compare(prefix, std::string::npos, end) == 0;
 }
 

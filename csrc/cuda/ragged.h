@@ -10,7 +10,7 @@ enum class MapType { float32, float64, float16, bfloat16 };
 
 struct RaggedImages {
   const int64_t* sizes = nullptr;  // [images][height, width], limited to the map's size; null: images fill their maps
-  int height = 0, width = 0;       // of a map
+  int height = 0, width = 0;       // size of every map
   bool diagonal = true;            // lines are anti-diagonals, or else rows
   Corner corner[kMostDirections] = {};
 

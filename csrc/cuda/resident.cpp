@@ -94,7 +94,7 @@ CUresult plan_here(const Problem& p, const Device& d, const Restriction& r, Plan
 }
 
 CUresult pack(const PackArgs& a, int directions, CUstream stream) {
-  constexpr unsigned warps = 4, most_blocks = 480;  // a few for each multiprocessor
+  constexpr unsigned warps = 4, most_blocks = 480;  // a few blocks for each multiprocessor
   const std::string pack = a.tiling.gates == 5 ? "pack5_" : "pack_";
   const PackSize size(a.tiling);
   const unsigned steps = unsigned(size.steps), tiles = unsigned(size.tiles),

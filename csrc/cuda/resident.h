@@ -16,7 +16,7 @@ CUresult plan_here(const Problem&, const Device&, const Restriction&, Plan&);
 CUresult pack(const PackArgs&, int directions, CUstream);
 CUresult forward(const Plan&, const ForwardArgs&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs&, int directions, CUstream);
-// Launch kernels for cells of five gates.
+// These overloads are for cells of five gates.
 CUresult forward(const Plan&, const ForwardArgs5&, int directions, CUstream);
 CUresult backward(const Plan&, const BackwardArgs5&, int directions, CUstream);
 

@@ -57,7 +57,7 @@ template <int N> class UpGradients {
     if (cell == 0) gradient = gradient + load(to);
     *whole<Floats>(to) = bits<Whole<Floats>>(gradient);
   }
-  // Returns the sum that left the image.
+  // Returns the sum of slot 0 over both lines.
   PIXELRNN_DEVICE Floats sum(int to_piece) const {
     const float* const first = own_ + to_piece;
     return load(first) + load(first + to_other_line_);

@@ -19,7 +19,7 @@ PIXELRNN_HOST_DEVICE constexpr int tiles_at_once(Held held, int most_tiles, bool
 
 // The launch of a kernel: single blocks, clusters that share an image, or clusters that share several images.
 enum class Kind { single, cluster, images };
-constexpr int kImages = 4, kImageBlocks = 8;  // of a cluster that shares images
+constexpr int kImages = 4, kImageBlocks = 8;  // of a cluster in Kind::images
 PIXELRNN_HOST_DEVICE constexpr int images_of(Kind kind) { return kind == Kind::images ? kImages : 1; }
 // Returns whether a kernel of this kind takes `blocks` blocks.
 PIXELRNN_HOST_DEVICE constexpr bool has_blocks(Kind kind, int blocks) {
