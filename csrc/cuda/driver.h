@@ -5,7 +5,8 @@
 
 namespace pixelrnn::cuda {
 
-// cuda.h renames some functions by macros, such as to cuDevicePrimaryCtxRelease_v2. driver.cpp looks up the new name.
+// cuda.h renames some functions by macros, for example to cuDevicePrimaryCtxRelease_v2. driver.cpp looks up the new
+// name.
 // clang-format off
 #define PIXELRNN_DRIVER(F) \
   F(cuInit) F(cuGetErrorString) F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetAttribute) \
@@ -25,8 +26,8 @@ struct Driver {
 // The next call tries again.
 const Driver& driver();
 
-// Makes the device's primary context, which torch uses too, current in this thread, unless a context of the device is.
-// A thread of autograd in which torch launched nothing has no context.
+// Makes the device's primary context, which torch uses too, current in this thread, unless the thread has a context of
+// the device. A thread of autograd in which torch launched nothing has none.
 CUresult enter(int device);
 
 // Relaxes this thread's capture mode while the object lives, so that the thread can load kernels while a CUDA graph is

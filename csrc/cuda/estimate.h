@@ -12,7 +12,7 @@ struct Estimate {
   bool bound_by_memory = false;
 };
 
-// Estimates a resident kernel. `concurrency` is the number of clusters, or single blocks, that run at once.
+// Estimates the time of a kernel. `concurrency` is the number of clusters, or single blocks, that run at once.
 Estimate estimate(const Problem&, const Device&, const Variant&, const Tiling&, int64_t concurrency, const Constants&);
 double estimate_step(const Problem&, const Device&, const Constants&);
 

@@ -4,7 +4,8 @@
 
 namespace pixelrnn::cuda {
 
-// The unsigned type that holds a loaded vector. The compiler would split 16-bit values at once, and wait for the load.
+// The unsigned type of a loaded vector. The compiler unpacks a vector of 16-bit values at once, and so waits for the
+// load.
 template <class T, int N> struct Neighbours { T v[N]; };
 template <int BYTES> struct WholeOf;
 template <> struct WholeOf<2> { using type = uint16_t; };

@@ -1,7 +1,7 @@
 // Packs the weights of a scan in the order of weight_source() (tiling.h), before each launch of the recurrence. A warp
 // makes 32 pieces of 16 bytes, which are one step of one tile of matrix rows, so that no thread divides:
 //
-//   tensor core: 16 rows, 32 bytes along K; each lane makes the piece that it multiplies
+//   tensor core: 16 rows, 32 bytes along K; lane i makes the piece of lane i of the scan
 //   FMA:         32 rows, 4 values along K; a piece is 4 rows at one value
 #pragma once
 #include "format.cuh"

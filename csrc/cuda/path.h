@@ -13,7 +13,6 @@ struct Path {
   bool step, resident;  // whether the path is forced
   std::string variant;
   int blocks, groups;  // 0: any number
-
   // Throws std::runtime_error, as torch's own checks do.
   explicit Path(const std::string& text);
   // Returns the restriction of a pass. Throws std::runtime_error if no kernel has the variant's name.

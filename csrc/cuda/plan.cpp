@@ -13,7 +13,7 @@ namespace pixelrnn::cuda {
 namespace {
 
 constexpr int kLeastCapability = 80, kClusterCapability = 90, kMostTaps = 3, kMostHidden = 1024, kMostCells = 1 << 14;
-// Values of a cluster's images in a map. The forward computes 32-bit offsets, and some beyond the map.
+// The most values of a cluster's images in a map. The forward computes 32-bit offsets, and some beyond the map.
 constexpr int64_t kMostOffset = 1 << 30;
 
 // A pass that rows of kernel_list.h name.

@@ -37,7 +37,6 @@ struct Variant {
   int own;      // most tiles of a warp (forward), or units of a thread (backward; 0: of any number of cells)
   int threads;  // most threads of a block
   int gates;
-
   // Returns whether `suffix` is the name without pass, format, "_single" and "_cluster": "8_4_256", "8_1_256_images".
   bool is(const std::string& suffix) const;
 };
@@ -52,7 +51,6 @@ struct Plan {
   bool bound_by_memory = false;
   double cost = 0;      // `seconds`, times cluster_doubt for a cluster
   std::string why_not;  // one sentence if no kernel runs
-
   std::string describe() const;
 };
 
