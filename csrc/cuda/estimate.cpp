@@ -69,7 +69,6 @@ double active_tiles(const Problem& p, const Tiling& s) {
   return std::clamp(window / of_group + (skewed(p) ? 1 : 0.5), 1.0, double(s.tiles));
 }
 
-// Returns the cycles of a line by column i of costs.h.
 double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s, const Constants& k) {
   const KernelCost& cost = cost_of(v);
   const int pairs = v.held.registers ? 0 : s.pairs();  // tile[i] includes pairs in registers
@@ -78,7 +77,7 @@ double cycles_of_line(int i, const Problem& p, const Variant& v, const Tiling& s
          k.cell * cells * cost.cell[i];
 }
 
-// Returns the cycles of a line with `warps` warps on a scheduler, linear between and beyond the columns of costs.h.
+// Interpolates the cycles of a line for `warps` warps on a scheduler, linearly, from the columns of costs.h.
 double cycles_of_line(const Problem& p, const Variant& v, const Tiling& s, double warps, const Constants& k) {
   if (warps <= kWarpsOfScheduler[0]) return cycles_of_line(0, p, v, s, k);
   int i = 1;

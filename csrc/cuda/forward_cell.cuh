@@ -27,7 +27,7 @@ template <Format F, int G = 4> struct ForwardMaps {
       gates = primitive::as_computed(gates);
   }
   PIXELRNN_DEVICE Input load(int at) const { return x[at]; }
-  // Starts the gates' sums of this thread's cell j at x.
+  // Starts the gates' sums of cell j at x.
   template <int ROWS> static PIXELRNN_DEVICE void start(float (&z)[ROWS][2], int j, const Input& x) {
     const float4 in = T::widen(x);
     z[0][j] = in.x, z[1][j] = in.y, z[2][j] = in.z, z[3][j] = in.w;

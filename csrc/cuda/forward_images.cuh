@@ -9,7 +9,7 @@ namespace pixelrnn::cuda {
 // Like Pushes, but to every block of the cluster, the own block too. The lanes have to meet between load and push.
 template <class Value> class PushesToAll {
  public:
-  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;  // bytes to each block for a tile
+  static constexpr int kTileBytes = kImageBlocks * Pushes<Value>::kTileBytes;
 
   PIXELRNN_DEVICE PushesToAll(const TilingOf<4>& s, const Place& at, unsigned char* lines, uint32_t barriers)
       : source_(lines + (kTileCells * at.group + at.lane % 8 + s.border()) * s.stride() +
@@ -28,9 +28,9 @@ template <class Value> class PushesToAll {
 
  private:
   static constexpr int kPieces = 8 * sizeof(Value) / 16, kAtOnce = 32 / (8 * kPieces), kRounds = kImageBlocks / kAtOnce;
-  const unsigned char* source_;  // this lane's piece in the first image's first buffer
-  uint32_t to_[kRounds];         // addresses of source_ in all blocks
-  uint32_t to_barriers_;         // bytes from source_ to the barriers
+  const unsigned char* source_;
+  uint32_t to_[kRounds];
+  uint32_t to_barriers_;
 };
 
 // Computes the forward scan of kImages images in a cluster, with at most PAIRS pairs of weights, in registers.
@@ -47,7 +47,7 @@ template <Format F, int PAIRS> PIXELRNN_DEVICE void scan_forward_images(const Fo
   const int unit = at.rank * s.units + at.slice * 8 + at.q;
   const int hidden = s.hidden, stride = s.stride();
   const int line_bytes = primitive::in_register(s.line_bytes()), image_bytes = 2 * line_bytes;
-  // Lines are [image][buffer][row], barriers [pair of images][buffer].
+  // Shared memory: lines [image][buffer][row], barriers [pair of images][buffer].
   unsigned char* const lines = primitive::dynamic_shared();
   const uint32_t barriers = primitive::shared_address(lines) + s.lines_bytes();
   const uint4* const packed =

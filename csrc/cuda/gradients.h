@@ -1,5 +1,5 @@
-// Kernels around the gradients' matrix products: gather the operand of the recurrent weight's gradient, and sum over
-// the images' border for the gradient of the initial state.
+// Kernels around the gradients' matrix products: the operand of the recurrent weight's gradient, and the border's sums
+// for the initial state's gradient.
 #pragma once
 #include <cuda.h>
 

@@ -31,8 +31,8 @@ const DeviceCode* best_code(int capability, const std::string& kernel) {
   return best;
 }
 
-// Allows a kernel all dynamic shared memory that its `__shared__` variables leave. A limit for each launch would be
-// wrong: host threads that launch the kernel with different sizes would lower each other's limit.
+// Allows a kernel all dynamic shared memory that its `__shared__` variables leave. Host threads that launch it with
+// different sizes would otherwise lower each other's limit.
 CUresult allow_all_shared_memory(CUfunction kernel, CUdevice device) {
   const Driver& d = driver();
   int most = 0, taken = 0;
@@ -71,7 +71,7 @@ CUresult load_kernel(const std::string& name, CUfunction& kernel) {
   static std::mutex mutex;
   static std::map<unsigned long long, LoadedCode> contexts;
   unsigned long long number = 0;
-  if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;  // null: the current context
+  if (const CUresult error = driver().cuCtxGetId(nullptr, &number)) return error;
   const std::lock_guard<std::mutex> lock(mutex);
   LoadedCode& loaded = contexts[number];
   if (const auto found = loaded.kernels.find(name); found != loaded.kernels.end()) {
@@ -90,7 +90,7 @@ int code_capability(int capability) {
 
 std::string why_no_code(int capability) {
   auto text = [](int c) { return std::to_string(c / 10) + "." + std::to_string(c % 10); };
-  std::map<int, bool> built;  // whether a capability has PTX
+  std::map<int, bool> built;
   for (const DeviceCode* code = device_code; code->data; ++code) built[code->capability] |= code->ptx;
   std::string list;
   for (const auto& [c, ptx] : built) list += (list.empty() ? "" : ", ") + text(c) + (ptx ? " (and later)" : "");

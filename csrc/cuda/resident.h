@@ -1,5 +1,5 @@
-// The resident path: plans for the current device, packs the weights, and launches one kernel for the whole scan. It
-// neither allocates, synchronises nor copies to the host, so a CUDA graph can capture it.
+// The resident path: one launch for the whole scan. It neither allocates, synchronises nor copies to the host, so a
+// CUDA graph can capture it.
 #pragma once
 #include <cuda.h>
 

@@ -1,5 +1,4 @@
-// The resident kernels of kernel_list.h differ in where the weights stay (Held), in the kind of launch (Kind) and in
-// the number of threads. All other sizes are arguments.
+// The choices that make a resident kernel: where the weights stay (Held), and the kind of launch (Kind).
 #pragma once
 #include "../host_device.h"
 
