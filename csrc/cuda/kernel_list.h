@@ -1,7 +1,6 @@
 // Every resident kernel: add a row here and run `make kernels`. tests/helpers/kernels.py reads the rows, too.
 //
-// A row's macro is its formats: HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32. Its arguments
-// are
+// HALF is bf16 and fp16, TENSOR is HALF and TF32, ANY is TENSOR and FP32. The arguments of a row are
 //   the pass (5: cells of five gates), the name of where the weights stay (s: in shared memory),
 //   pairs of weights in registers, pairs in shared memory,
 //   tiles of a warp (forward), or units of a thread (backward; 0: two units of any number of cells),

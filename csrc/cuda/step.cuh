@@ -60,7 +60,7 @@ template <class F> PIXELRNN_DEVICE void for_each_reader(const StepShape& s, cons
 }
 
 template <class F> PIXELRNN_DEVICE void for_each_unit(const StepShape& s, F f) {
-  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // < 2^31: the operator checks it
+  const uint32_t units = uint32_t(s.active) * s.images * s.hidden;  // below 2^31: the operator checks it
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < units; i += gridDim.x * blockDim.x) {
     const StepUnit u(s, i, blockIdx.y);
     if (u.is_active) f(u);
