@@ -34,17 +34,17 @@ from pixelrnn_ext.training.exact_images import pixels_of
 
 COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams by default"
 SAMPLE, PASS = "sampling", "a pass"
-TIMED = COMPRESS, DECOMPRESS, SAMPLE  # whose times have to be reliable
+TIMED = COMPRESS, DECOMPRESS, SAMPLE  # a line is marked unreliable by the times of these
 THREADS = 1, 2
-BATCH = 32  # images whose probabilities are held at once
-# Short ones. The digits are like those learned from; the photograph is another one.
+BATCH = 32  # images whose logits are in memory at once
+# Short trainings. Test digits resemble the training digits; the test photograph is not among the training's.
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",
 }
-# A file may be larger than its likelihood by LARGER per cent, a head, and the ends of its streams, in bytes.
+# A file without HEAD bytes, and OF_STREAM bytes a stream, may be LARGER per cent above -log2 p.
 LARGER, HEAD, OF_STREAM = 0.1, 27, 2
-ROUNDED = 0.01  # per cent: what a rounded model costs
+ROUNDED = 0.01  # per cent that the codec's rounding of the model may add to -log2 p
 NOTES = """\
 Every codec's images were compared before a number of it was kept. A MB is a million values, a byte each.
 One file: of PNG, WebP and JPEG XL a mosaic of all images; xz packs bits. Times of the first table are of one run, of a
@@ -55,7 +55,7 @@ sampling, and a pass of log_prob, are in float32."""
 
 @dataclass(frozen=True)
 class Case:
-    """A model and images that it has not seen; ``told`` is the model's condition, if it has one."""
+    """A model and test images. ``told`` holds the condition of the images, if the model has one."""
 
     name: str
     data: str
@@ -69,8 +69,8 @@ class Case:
 
 @dataclass
 class Size:
-    """``together`` and ``each`` are bytes, of one file and of a file for every image; ``seconds`` to encode and to
-    decode all, a file each where there is one."""
+    """Sizes in bytes: ``together`` as one file, ``each`` as a file an image. ``seconds`` to encode and to decode all,
+    with a file an image where possible."""
 
     data: str
     codec: str
@@ -107,7 +107,7 @@ def trained_case(name: str, run: str, count: int | None) -> Case:
 
 
 def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
-    """Yields the cases. ``folder`` is for trainings."""
+    """Yields the cases. The trainings of --train go to ``folder``."""
     if options.scope == CHECK:
         yield from tiny_cases()
         return
@@ -122,10 +122,9 @@ def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
 
 @torch.no_grad()
 def own_sizes(case: Case) -> tuple[list[Size], float, float]:
-    """Returns the sizes of the file, of its likelihood, and of range coders that are given the model's probabilities.
+    """Returns the sizes of our file, of -log2 p and of range coders alone, and two excesses over -log2 p in per cent.
 
-    The two numbers are per cent above the likelihood: of the file without its head and its streams' ends, and of the
-    values alone.
+    The excesses are those of the file without HEAD and OF_STREAM bytes, and of ``Codec.bits``.
     """
     codec, values, told = Codec(case.model), case.images.numel(), case.told
     file, encoding = timed(lambda: codec.compress(case.images, *told))
@@ -169,7 +168,7 @@ def other_sizes(case: Case) -> list[Size]:
 
 @torch.no_grad()
 def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
-    """Returns a line of the table, and the times that it is made of."""
+    """Returns a line of the second table, and the times from which it is computed."""
     codec, (images, *told) = Codec(case.model), case.part(0, options.images)
     count, condition = len(images), told[0] if told else None
     torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """At most 5 points less of the floor than what a DiagonalBiLSTM of so many channels is held to, if one is."""
+    """Returns DiagonalBiLSTM's bound for ``hidden`` channels, with 5 points less share of the floor, if it has one."""
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS
@@ -22,8 +22,8 @@ def over_floor(hidden: int) -> float | None:
 
 
 def targets(case: Case) -> list[Target]:
-    """The products of five gates are 1.25 times those of four, and four directions are four scans. Ragged images may
-    take 5% more time than their share of the map."""
+    """Returns the targets of a case. Five gates have 1.25 times the products of four gates. Four directions are four
+    scans. Ragged images may take 5% more time than their share of the map."""
     (directions, ragged), hidden = VARIANTS[case], case.size.hidden
     found = [Target(case, NATIVE, FOUR_GATES, at_most=1.3)]
     if directions == 4:

@@ -12,19 +12,19 @@ from harness.command import main
 from harness.requirements import Target
 from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
 
-# The usual code, that of a careful user, and ours.
+# The usual code, a careful user's code, and ours.
 MASKED, CROPPED, OURS = "conv2d, masked weight", "conv2d, cropped weight", "ours"
 _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def cropped(x, weight, bias, mask_type):
-    """The code of a careful user: the rows below are cut off the weight, and as many off the result."""
+    """Convolves without the weight's lower rows, which the mask zeroes, and crops the surplus rows of the result."""
     live = px.masks.masked_weight(weight, mask_type)[:, :, : weight.shape[2] // 2 + 1]
     return F.conv2d(x, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))[:, :, : x.shape[2]]
 
 
 def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, layout: str) -> Problem:
-    """Returns a convolution to as many channels, of one colour. Input and cotangent are in ``layout``."""
+    """Returns the problem: equal input and output channels, one colour, input and cotangent in ``layout``."""
     torch.manual_seed(0)
     channels = size.hidden
     x, dy = (size.map(channels, dtype).contiguous(memory_format=_LAYOUTS[layout]) for _ in range(2))

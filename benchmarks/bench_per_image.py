@@ -14,7 +14,7 @@ from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import paired
 
 BATCH, APART = "one backward of the batch", "gradients of every image"
-REQUIRED = {("mnist-diagonal", 64): 6}  # by model and images: how many times as long, at most
+REQUIRED = {("mnist-diagonal", 64): 6}  # {(model, images): the largest ratio}
 
 
 def main(argv: list[str]) -> int:

@@ -16,9 +16,9 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """k = 1, unmasked, h -> h channels: the same function as torch.nn.LSTM down the columns, each in its own layout.
+    """Returns the problem of an unmasked RowLSTM with k = 1, which computes torch.nn.LSTM down the columns.
 
-    Each of ``backends`` is a provider, and native in NCHW another one.
+    The providers include ``backends``, native in NCHW, and nn.LSTM in its own layout.
     """
     torch.manual_seed(0)
     hidden = size.hidden

@@ -22,8 +22,7 @@ NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "in
 
 @dataclass(frozen=True)
 class Case:
-    """``images`` images of height and width ``side``; incremental sampling has to be ``faster`` times as fast as the
-    naive one."""
+    """``images`` images of ``side`` x ``side``; ``faster`` is the required speed-up of incremental over naive."""
 
     name: str
     images: int
@@ -52,7 +51,7 @@ OTHERS = [
 
 
 def differing_values(case: Case, side: int) -> int:
-    """Returns the number of values of small images on which the samplers differ, in float64."""
+    """Returns how many values of ``side`` x ``side`` images the samplers draw differently in float64."""
     model = case.build().double()
     shape = case.shape[0], side, side
     draws = sampling.checked_draws(model, 2, shape, torch.Generator().manual_seed(0), 1.0, None, None)
@@ -62,19 +61,19 @@ def differing_values(case: Case, side: int) -> int:
     return sum(int((image != images[0]).sum()) for image in images)
 
 
-# Samplers by passes take minutes without --full.
+# Without --full, which takes many minutes:
 BY_PASSES = "a pass of every fourth height is timed, and counted for all values of four rows"
 
 
 def passes(model, case: Case, heights) -> float:
-    """Returns the seconds of a sampler by passes, as BY_PASSES says, with a pass of each of the heights."""
+    """Estimates the seconds of a sampler that runs a pass for every value, from one pass of each height."""
     images = torch.randint(case.model["levels"], (case.images, *case.shape))
     of_a_pass = statistics.mean(wall_seconds(lambda r=r: model(images[:, :, :r])) for r in heights)
     return math.prod(case.shape) * of_a_pass
 
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
-    """Returns lines of the table, and how many times as fast as the naive sampler the incremental one is."""
+    """Returns lines of the table, and the speed-up of incremental over naive sampling."""
     model, eager = case.build(), case.build(backend="reference")
     draws = sampling.checked_draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
     full = options.scope == FULL

@@ -22,8 +22,8 @@ from pixelrnn_ext.benchmark.timing import Times, paired
 from pixelrnn_ext.training.optimiser import make as make_optimiser
 
 NATIVE, REFERENCE = "native", "reference"
-# The bounds of the native step on 2 cores, by model and batch: how many times faster than the reference it is at least,
-# and how many times as long as on a quiet machine it takes at most while another process keeps a core busy.
+# The native step on 2 cores, {(model, batch size): (least speed-up over the reference, largest ratio of the time while
+# another process keeps a core busy to the time on a quiet machine)}.
 REQUIRED = {("mnist-diagonal", 16): (11, 2.5)}
 
 
@@ -55,7 +55,7 @@ def step_table(options, times: Times, loaded: Times, doubts: dict[str, str]) -> 
 
 
 def operator_table(run, calls: int) -> str:
-    """Returns torch's table of the operators, by the time within each without the operators that it calls."""
+    """Returns torch's table of operators, sorted by the time in each operator without its callees."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(calls):
             run()

@@ -1,8 +1,8 @@
-"""Counts what each layer's forward and backward dispatch, on a CPU and on a GPU, which need not be there.
+"""Counts the operations that each layer's forward and backward dispatch on a CPU and on a GPU. It needs no GPU.
 
 A count is `operations + views`; views and allocations launch no kernel. `cpu` and `gpu` count a scan's operator as one
-operation; `gpu, inside` counts the products, sums and kernels of which the operator consists on a GPU. The same sources
-print the same table, so that `diff` shows what a change adds.
+operation; `gpu, inside` counts the products, sums and kernels inside it. The table depends on the sources alone, so
+that `diff` shows what a change adds.
 """
 
 import itertools
@@ -33,7 +33,7 @@ LAYERS = {
     "LSTM2d, peepholes": partial(px.LSTM2d, cell="graves", peepholes=True),
 }
 PARAMETERS = {"": dict(bias=False), ", bias": dict(), ", states": dict(initial_state="learned")}
-SIZES = ", sizes"  # the end of the names of cases with images of unlike sizes
+SIZES = ", sizes"  # ends the names of cases with images of different sizes
 CASES = {
     layer + parameters + sizes: partial(make, 8, 16, **options)
     for (layer, make), (parameters, options) in itertools.product(LAYERS.items(), PARAMETERS.items())
@@ -42,7 +42,7 @@ CASES = {
 
 
 class Dispatches(TorchDispatchMode):
-    """Counts operations and views. In place of an operator it counts what the operator's kernel in `inside` does."""
+    """Counts operations and views. Counts the operations of its kernel for an operator with a kernel in `inside`."""
 
     def __init__(self, inside):
         super().__init__()
@@ -53,20 +53,20 @@ class Dispatches(TorchDispatchMode):
         if name in self.inside:
             with self:
                 return self.inside[name](*args)
-        if any("Tensor" in str(result.type) for result in func._schema.returns):  # else it asks for a dtype or a device
+        if any("Tensor" in str(result.type) for result in func._schema.returns):  # others return a dtype or a device
             aliases = any(result.alias_info and not result.alias_info.is_write for result in func._schema.returns)
             self.counts[aliases or name.startswith(("aten::_unsafe_view", "aten::empty", "aten::new_empty"))] += 1
         return func(*args, **(kwargs or {}))
 
 
 class Kernels:
-    """Stands for the compiled kernels that gpu.py calls, on the resident path.
+    """Stands in for the compiled kernels that gpu.py calls on the resident path.
 
-    A kernel copies operands that are not contiguous, and kernels of four gates copy h and dh of several directions.
+    Kernels copy operands that are not contiguous. Kernels of four gates also copy h and dh of several directions.
     """
 
-    READ = "x", "weight_hh", "h0", "c0", "peephole"  # by the recurrence
-    scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients  # whose schemas it reads
+    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands of the recurrence
+    scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients  # for their schemas
 
     def recurrence(self, *scan):
         s = Scan(*scan)
@@ -99,13 +99,13 @@ def _dense(*operands):
 
 
 def _launch(like, shape, sizes=None):
-    """Returns a map that one operation has written, and before it another one where images leave gaps."""
+    """Returns a map that one operation writes. ``sizes`` leave gaps in it, which another operation zeroes first."""
     written = like.new_zeros(shape)
     return written if sizes is None else written.zero_()
 
 
 def gpu_kernels():
-    """Returns what gpu.py registers, {operator: kernel}, over Kernels."""
+    """Returns {operator: kernel} as gpu.py registers them, with Kernels for the compiled kernels."""
     kernels, torch.ops.dispatches = {}, Kernels()
     with mock.patch("torch.library.impl", lambda name, _, kernel: kernels.update({name: kernel})):
         gpu.register("dispatches", "cuda")
@@ -127,7 +127,7 @@ def count(case, device, inside):
 
 def counts():
     """Returns {case: {place and pass: counts}}."""
-    # Meta tensors stand for a GPU's: torch cannot run the backward of fake CUDA tensors where there is no GPU.
+    # Meta tensors stand in for GPU tensors: without a GPU, torch cannot run the backward of fake CUDA tensors.
     places = {"cpu": ("cpu", {}), "gpu": ("meta", {}), "gpu, inside": ("meta", gpu_kernels())}
     with mock.patch.object(backends, "why_not_native", lambda device: None):
         found = {case: {place: count(case, *where) for place, where in places.items()} for case in CASES}

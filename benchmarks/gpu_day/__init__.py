@@ -1,4 +1,4 @@
-"""All that a GPU is needed for, in one command: `python -m benchmarks.gpu_day --help`."""
+"""Runs everything that needs a GPU: `python -m benchmarks.gpu_day --help`."""
 
 import sys
 from pathlib import Path

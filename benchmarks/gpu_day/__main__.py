@@ -8,9 +8,8 @@ from pathlib import Path
 from . import BUILT_IN_PLACE, ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-# harness and gpu_day are found as by a script in benchmarks/, and in tests/ what reads the list of the kernels.
-# `python -m` puts the repository first on the path, whose pixelrnn_ext holds no kernels unless it was built in place:
-# otherwise the installed one goes first. The processes that are started find the same one.
+# benchmarks/ has harness and gpu_day, tests/ has helpers.kernels. `python -m` puts the repository first on the path,
+# but its pixelrnn_ext has kernels only if built in place. Otherwise the installed package goes first, in children, too.
 elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() not in (BENCHMARKS, ROOT)]
 in_place = [str(ROOT)] * BUILT_IN_PLACE
 sys.path[:] = [str(BENCHMARKS), *in_place, *elsewhere, str(ROOT / "tests"), str(ROOT)]
@@ -19,5 +18,5 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*in_place, *filter(None, [os.environ
 from gpu_day.command import main  # noqa: E402  (from the path above)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill, too, takes along what it started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops the child processes, too
     sys.exit(main())

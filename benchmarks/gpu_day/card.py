@@ -1,4 +1,4 @@
-"""What is known of the card, and of the kernels that are installed for it."""
+"""Reads facts of the card and of the kernels installed for it."""
 
 import datetime
 import json
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import source_hash  # of build_tools/
+import source_hash  # from build_tools/
 
 from . import ROOT
 
@@ -31,8 +31,8 @@ print(json.dumps([facts, config]))
 
 
 def probe(folder: Path) -> tuple[dict, dict]:
-    """What a fresh process sees of the card and of the installed package."""
-    # In a folder of no package: -c looks for modules in the current one.
+    """Returns facts of the card and of the installed package, as a fresh process sees them."""
+    # ``folder`` holds no package: -c would import it from there.
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["the probe of the card said nothing"])[-1])
@@ -40,7 +40,7 @@ def probe(folder: Path) -> tuple[dict, dict]:
 
 
 def why_not(config: dict) -> str | None:
-    """None where the kernels are this checkout's and run on the card, otherwise one sentence."""
+    """Returns why the installed kernels are of another checkout or do not run on the card. None if they are usable."""
     mine, theirs = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
     if config["why_no_gpu"] is None and theirs != mine:
         return f"expected kernels of this checkout's csrc ({mine}), got those of another ({theirs or 'unknown'})"
@@ -48,7 +48,7 @@ def why_not(config: dict) -> str | None:
 
 
 def kernels(config: dict) -> str:
-    """Says what compiled the installed kernels, and for which architectures, or why there are none."""
+    """Returns what compiled the installed kernels, and for which architectures, or why there are none."""
     return config["why_no_cuda"] or f"by NVRTC {config['cuda']} for {config['cuda_archs']}"
 
 
@@ -72,7 +72,7 @@ def environment(facts: dict, config: dict, argv: list[str]) -> dict[str, str | N
 
 
 def output(*command: str) -> str | None:
-    """What a command prints; None where it is missing or fails."""
+    """Returns what a command prints. None if it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Child processes of the day, which may crash, hang or be interrupted: commands, and jobs that measure."""
+"""Runs commands and jobs in child processes, which may crash, hang or be interrupted."""
 
 import multiprocessing.connection
 import os
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from .results import Results
 
-GRACE = 15.0  # seconds to write a report after the interrupt
+GRACE = 15.0  # seconds for a report after SIGINT
 START = 20.0
 
 
 def run(
     command: list[str], log: Path, seconds: float, cwd: Path, grace: float = GRACE, **environment: str
 ) -> int | None:
-    """Runs a command, whose output goes to ``log``. Returns its exit status, None where it was stopped.
+    """Runs a command with its output in ``log``. Returns its exit status, None if it was stopped.
 
-    It is stopped after ``seconds`` or by Ctrl-C, with everything that it started: by an interrupt, which pytest answers
-    with its report, and killed after ``grace`` seconds more.
+    After ``seconds`` or Ctrl-C its process group gets SIGINT, to which pytest answers with its report, and SIGKILL
+    ``grace`` seconds later.
     """
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -50,12 +50,12 @@ def run(
 
 
 def measure(part: str, jobs: list, results: Results, seconds: float, start: float = START) -> None:
-    """Runs the jobs of a part that an earlier run has not finished, in a process that is replaced when it ends early.
+    """Runs the unfinished jobs of a part in a child process, and starts another process if it ends early.
 
-    A provider that ends the process has failed, and is not run again. SIGALRM ends a process whose job takes more than
-    twice its seconds, and ``start`` seconds for the start of the process.
+    A provider that ends the process has failed, and is not run again. SIGALRM ends a process if a job takes longer than
+    twice its seconds plus ``start``.
     """
-    # A fresh interpreter: a GPU's state does not survive a fork.
+    # "spawn", since CUDA cannot be used after a fork.
     context, end = multiprocessing.get_context("spawn"), time.monotonic() + seconds
     while todo := [(job, results.known(part, job)) for job in jobs if not results.has(part, job)]:
         code, (receiver, sender) = None, context.Pipe(duplex=False)
@@ -79,7 +79,7 @@ def measure(part: str, jobs: list, results: Results, seconds: float, start: floa
 
 
 def _take(receiver, part: str, results: Results) -> None:
-    """Adds what the process of a part has reported to the results."""
+    """Adds the reports that the child process has sent to the results."""
     with suppress(EOFError, OSError):  # OSError: the process was killed while it sent
         while receiver.poll():
             job, provider, status, note, facts = receiver.recv()
@@ -94,7 +94,7 @@ def _report(sender, job, provider: str | None, status: str, note: str = "", **fa
 
 
 def _run_jobs(todo: list, sender, end: float, start: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     for job, known in todo:
         report = partial(_report, sender, job)
         left = end - time.monotonic()

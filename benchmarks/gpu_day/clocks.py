@@ -1,4 +1,4 @@
-"""Times functions by the events of a GPU, and single kernels by torch's profiler."""
+"""Times functions by CUDA events, and single kernels by torch's profiler."""
 
 import statistics
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
-    """Seconds a call between CUDA events around a few calls in a row: what a caller waits for, launches included."""
+    """Returns the seconds a call, launches included, from CUDA events around a few calls in a row."""
     start, end = events()
     torch.cuda.synchronize()
     start.record()
@@ -20,15 +20,15 @@ def called_seconds(function: Callable[[], object], calls: int = 3) -> float:
 
 
 class DeviceClock:
-    """Seconds a call that the GPU works: the calls queue up behind a pause on the GPU, so that no launch is waited for.
+    """Measures the seconds of a call on the GPU alone: the calls queue up behind a pause, which hides the launches.
 
-    Where the launches outlast every pause (a queue holds about 1000) the time is one of ``called_seconds``, and
-    ``bounds`` holds the function: the GPU works for that long at most.
+    If the launches outlast every pause (a queue holds about 1000), the time is from ``called_seconds`` and is an upper
+    bound. ``bounds`` then holds the function.
     """
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
         self.calls, self.longest_pause, self.bounds = calls, longest_pause, set()
-        self._pauses = {}  # cycles, by function
+        self._pauses = {}  # {function: cycles}
 
     def __call__(self, function: Callable[[], object]) -> float:
         start, end = events()
@@ -55,8 +55,7 @@ def events():
 
 
 def kernel_microseconds(function: Callable[[], object], calls: int = 5) -> dict[str, tuple[int, float]]:
-    """{kernel: (launches of it in a call, microseconds of them)} of a function that was called before. Empty where the
-    profiler sees no kernels: it needs CUPTI."""
+    """Returns {kernel: (launches a call, their microseconds)} of a warmed-up function. Empty without CUPTI."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(calls):
             function()
@@ -70,12 +69,12 @@ def by_kernel(seen, calls: int) -> dict[str, tuple[int, float]]:
         if event.device_type == torch.autograd.DeviceType.CUDA:
             found.setdefault(event.name, []).append(event.time_range.elapsed_us())
     launches = {name: round(len(times) / calls) for name, times in found.items()}
-    # What ran less than once a call is no kernel of the function, or the profiler missed some.
+    # A kernel that rounds to no launch a call is not the function's, or the profiler missed launches.
     return {name: (launches[name], launches[name] * statistics.median(found[name])) for name in found if launches[name]}
 
 
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
-    """The clock that the SMs have now: two pauses of known cycles, by events. None where these say nothing."""
+    """Returns the present clock of the SMs, from two pauses of known cycles. None if the longer pause is not slower."""
 
     def seconds(cycles):
         return called_seconds(lambda: torch.cuda._sleep(cycles), 1)

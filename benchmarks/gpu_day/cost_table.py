@@ -1,8 +1,6 @@
-"""Reads and writes csrc/cuda/costs.h, the table by which csrc/cuda/estimate.cpp chooses a layout: what a line costs
-each resident kernel.
+"""Reads and writes csrc/cuda/costs.h, the cycles of a line in each resident kernel, for csrc/cuda/estimate.cpp.
 
-tests/sass_model writes it from the kernels' machine code; a GPU day overwrites what it measured. C++ includes the file
-as it is.
+tests/sass_model computes the table from machine code. A GPU day scales it by measurements.
 """
 
 import json
@@ -12,13 +10,13 @@ from typing import NamedTuple
 from . import ROOT
 
 PATH = ROOT / "csrc" / "cuda" / "costs.h"
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # whose registers the table holds
-WARPS = (1, 2, 4, 8)  # that share a scheduler: the columns of the table
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # the columns of Row.registers
+WARPS = (1, 2, 4, 8)  # warps on a scheduler: the columns of Row.costs
 
 
 class Cost(NamedTuple):
-    """Cycles of a line: `line`, and for each of a warp's tiles `tile`, for each pair of those whose weights are in
-    shared memory `pair`, for each of a thread's cells whose state is in shared memory `cell`."""
+    """Cycles of a line: `line` once, `tile` for each tile of a warp, `pair` for each pair of a tile's weights in shared
+    memory, `cell` for each cell of a thread with its state in shared memory."""
 
     line: float
     tile: float = 0
@@ -31,19 +29,18 @@ class Cost(NamedTuple):
 
 class Row(NamedTuple):
     kernel: str
-    registers: tuple[int, ...]  # of a thread, by ARCHITECTURES
-    costs: tuple[Cost, ...]  # by WARPS
+    registers: tuple[int, ...]  # of a thread, for each of ARCHITECTURES
+    costs: tuple[Cost, ...]  # for each of WARPS
 
 
 class Table(NamedTuple):
-    source: str  # "a model, NVRTC 12.9.86", or "measurements on CARD": a plan says "by" it
+    source: str  # "a model, NVRTC 12.9.86", or "measurements on CARD", as a plan says
     rows: tuple[Row, ...]
 
     def measured(self, card: str, cycles: dict[tuple[str, int], tuple[float, float]]) -> "Table":
-        """The table of a card. `cycles`: (kernel, warps) -> cycles of a line (measured, by this table) of some layout.
+        """Returns the table scaled to a card. `cycles`: {(kernel, warps): cycles of a line (measured, in this table)}.
 
-        A figure is scaled by the ratio of its kernel and warps; what was not measured, by the mean ratio of its kernel,
-        or of all.
+        A figure that was not measured is scaled by the mean ratio of its kernel, or else of all kernels.
         """
         ratios = {key: measured / expected for key, (measured, expected) in cycles.items()}
 
@@ -111,7 +108,7 @@ def read(path: Path = PATH) -> Table:
     content = path.read_text()
     rows = []
     for line in content.splitlines():
-        if line.startswith('    {"'):  # a list of JSON, in braces
+        if line.startswith('    {"'):  # a JSON list, in braces
             kernel, registers, *parts = json.loads(line.strip(" ,").replace("{", "[").replace("}", "]"))
             costs = zip(*(part or [0] * len(WARPS) for part in parts))
             rows.append(Row(kernel, tuple(registers), tuple(Cost(*cost) for cost in costs)))

@@ -1,4 +1,4 @@
-"""What a plan expects beside what was measured of its layout, and the planner's table from measurements."""
+"""Compares a plan's estimate with measurements of its layout, and makes the planner's table from measurements."""
 
 import re
 from pathlib import Path
@@ -7,19 +7,18 @@ from typing import NamedTuple
 from . import cost_table
 from .jobs import JOBS
 
-# Until a block's first line begins, in cycles and in bytes of weights a cycle: the planner counts it apart
-# (csrc/cuda/plan.h).
+# The start of a block before its first line (csrc/cuda/plan.h): cycles, and bytes of weights that it loads a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-FULL = 0.75  # of a last wave of clusters: where it is emptier, a line's cycles cannot be told from the scan's time
+FULL = 0.75  # the least full last wave of clusters for which the scan's time tells a line's cycles
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
 class Expected(NamedTuple):
-    """What a plan says, in words that Plan::describe of csrc/cuda/plan.cpp chooses."""
+    """The figures in a plan's text, which Plan::describe (csrc/cuda/plan.cpp) writes."""
 
     kernel: str
-    blocks: int  # of a cluster, which
-    images: int  # so many share
+    blocks: int  # of a cluster
+    images: int  # that share a cluster
     threads: int
     at_once: int  # clusters, or single blocks
     microseconds: float
@@ -43,13 +42,13 @@ def expected(plan: str) -> Expected | None:
 
 
 def scan_us(result: dict) -> float | None:
-    """Of the scan's kernel alone; None where the profiler saw none."""
+    """Returns the microseconds of the scan's kernel alone. None if the profiler saw none."""
     times = [us for name, (_, us) in (result.get("times") or {}).items() if name.startswith(("forward_", "backward_"))]
     return sum(times) if times else None
 
 
 def clusters(result: dict, plan: Expected) -> int:
-    """Of the whole scan."""
+    """Returns the number of clusters of the whole scan."""
     job = LAYOUT_JOBS[result["job"]]
     return -(-job.size[0] // plan.images) * job.directions
 
@@ -59,8 +58,8 @@ def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: in
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """What a line took a wave of clusters, by the clock that was measured beside it; None where memory bounds the
-    scan."""
+    """Returns the cycles that a wave of clusters took for a line. None if memory bounds the scan, or the time does not
+    tell."""
     plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
@@ -69,21 +68,21 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
         return None
     waves = whole + bool(rest)
     job = LAYOUT_JOBS[result["job"]]
-    # The weights of two taps.
+    # Two taps have weights.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
     return (microseconds * megahertz / waves - start) / job.lines
 
 
 def measured_table(results: list[dict], card: str, multiprocessors: int) -> tuple[cost_table.Table, int]:
-    """The committed table with what was measured of it, and the number of figures that were."""
+    """Returns the committed table scaled by measurements, and the number of measured figures."""
     ratios = {}
     for result in results:
         plan, cycles = expected(result.get("plan", "")), None
         if result["status"] == "ok" and plan is not None:
             cycles = line_cycles(result, multiprocessors)
         if cycles is not None:
-            # The warps of a scheduler.
+            # A multiprocessor has four schedulers.
             warps = max(1, blocks_of_a_multiprocessor(result, plan, multiprocessors) * plan.threads / 32 / 4)
             if warps in cost_table.WARPS:
                 ratios.setdefault((plan.kernel, int(warps)), []).append(cycles / plan.cycles)
@@ -92,7 +91,7 @@ def measured_table(results: list[dict], card: str, multiprocessors: int) -> tupl
 
 
 def write_costs(folder: Path, environment: dict, results: list[dict]) -> str:
-    """Writes the table for csrc/cuda/costs.h; says how much of it was measured."""
+    """Writes the table for csrc/cuda/costs.h. Returns a note on how much of it was measured."""
     table, count = measured_table(results, environment["card"].split(",")[0], environment["multiprocessors"])
     if not count:
         return "no table for the planner, since no layout's cycles are known"

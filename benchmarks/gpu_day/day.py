@@ -13,8 +13,8 @@ from .results import Results
 
 
 class Part(NamedTuple):
-    most: int  # seconds that it gets
-    least: int  # seconds that earlier parts leave to it
+    most: int  # seconds, at most
+    least: int  # seconds that earlier parts leave to this part
     what: str
 
 
@@ -31,7 +31,7 @@ PARTS = {
     "tests": Part(150, 50, "the other tests on a GPU"),
     "sanitizer": Part(450, 220, "compute-sanitizer's memcheck, synccheck and racecheck"),
 }
-# Each begins with the build, so that no session measures other kernels than those of this checkout.
+# Every session begins with the build, so that it measures this checkout's kernels.
 SESSIONS = {
     1: ["build", "check", "layouts", "exchange"],
     2: ["build", "operators", "small", "large"],
@@ -40,18 +40,18 @@ SESSIONS = {
 SCANS, MODELS = "tests/scan/cuda", "tests/models/test_card.py"
 KERNELS, SANITIZER = f"{SCANS}/test_kernels.py", f"{SCANS}/card/test_sanitizer.py"
 CHECK = [KERNELS, f"{SCANS}/card/test_scan.py::test_a_masked_convolution", f"{MODELS}::test_a_training_step"]
-# The arguments of pytest, by part.
+# {part: arguments of pytest}
 TESTS = {
     "check": CHECK,
     "tests": [SCANS, MODELS, *(f"--deselect={test}" for test in CHECK), f"--ignore={SANITIZER}"],
     "sanitizer": [SANITIZER],
 }
-TOOLS = 3  # of the sanitizer
-NO_TESTS = 5  # pytest's exit status
+TOOLS = 3  # of compute-sanitizer
+NO_TESTS = 5  # pytest's exit status if it finds no test
 
 
 class Budget:
-    """Divides the time of a session over its parts; what one leaves, the later ones have."""
+    """Divides the time of a session among its parts. Later parts get the time that a part leaves."""
 
     def __init__(self, seconds: float, parts: list[str], clock: Callable[[], float] = time.monotonic):
         self._clock, self._parts, self._end = clock, parts, clock() + seconds
@@ -60,7 +60,7 @@ class Budget:
         return self._end - self._clock()
 
     def of(self, part: str) -> float:
-        """Seconds for a part that begins now."""
+        """Returns the seconds for a part that begins now."""
         later = self._parts[self._parts.index(part) + 1 :]
         return max(0.0, min(PARTS[part].most, self.left() - sum(PARTS[name].least for name in later)))
 
@@ -78,8 +78,8 @@ class Day:
             say(f"gpu_day: {self.results.unsaved}")
 
     def session(self, parts: list[str], budget: Budget, again: bool = False) -> bool:
-        """Runs the parts that an earlier run has not finished; ``again``: all of them, afresh. False where the kernels
-        cannot be built, after which nothing else is run."""
+        """Runs the parts that an earlier run has not finished, or with ``again`` all parts. Returns False, and runs
+        nothing else, if the kernels cannot be built."""
         for part in parts:
             if again:
                 self.results.forget(part)
@@ -93,7 +93,7 @@ class Day:
         return True
 
     def run(self, part: str, seconds: float) -> None:
-        """Runs one part, whose exception is its result."""
+        """Runs one part. Records an exception as its result."""
         self.results.part(part, "interrupted", "")
         work = {"build": self.build, **dict.fromkeys(TESTS, self.test), **dict.fromkeys(JOBS, self.measure)}[part]
         start = time.monotonic()
@@ -124,16 +124,16 @@ class Day:
         return "ok", f"built {card.kernels(config)}, since {reason}"
 
     def test(self, part: str, seconds: float) -> tuple[str, ...]:
-        """Returns the status, pytest's last line with the reasons of what was skipped, and its line of each failure."""
+        """Returns the status, pytest's last line with the reasons of skips, and pytest's line of each failure."""
         limit = max(1.0, seconds - child.GRACE)
         environment = {
-            "COLUMNS": "300",  # of the lines on failures
-            "PIXELRNN_TUNE_TILES": "0",  # tiles that are measured would be others in every run
+            "COLUMNS": "300",  # else pytest cuts the lines on failures
+            "PIXELRNN_TUNE_TILES": "0",  # measured tiles differ from run to run
             # A tool that takes longer is skipped.
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]
-        command += ["--continue-on-collection-errors", *TESTS[part]]  # of other modules
+        command += ["--continue-on-collection-errors", *TESTS[part]]  # run the modules that import
         status = child.run(command, self._log(part), limit, ROOT, **environment)
         lines = self._log(part).read_text(errors="replace").strip().splitlines() or ["nothing"]
         skipped = [line for line in lines if line.startswith("SKIPPED ")]
@@ -143,11 +143,10 @@ class Day:
             return "failed", f"stopped after {limit:.0f} s; {note}", *failed
         if status not in (0, NO_TESTS):
             return "failed", note, *failed
-        # Tests that were skipped cover nothing, and a run that only skips is no run.
+        # A run that skips every test covers nothing.
         return "ok" if " passed" in lines[-1] else "not run", note
 
     def measure(self, part: str, seconds: float) -> tuple[str, ...]:
-        """Runs the jobs of a part, except those that an earlier run has finished."""
         jobs = JOBS[part]
         child.measure(part, jobs, self.results, seconds)
         ran = sum(self.results.has(part, job) for job in jobs)

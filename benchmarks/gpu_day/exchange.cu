@@ -1,17 +1,17 @@
-// Measures the exchange between the blocks of a cluster in a line of a scan, alone: the kernels' pushes, arrivals and
-// waits, with their strides and volumes.
+// Measures alone what the blocks of a cluster exchange in a line of a scan: pushes, arrivals and waits, with the
+// strides and volumes of the kernels.
 #include "../../csrc/cuda/primitives.cuh"
 
 namespace {
 
-// exchange.py has the same.
+// exchange.py declares the same structure.
 struct Args {
-  long long* cycles;   // [blocks] of all lines
-  unsigned* is_right;  // [blocks * threads] 1: all pieces of the last line have come
+  long long* cycles;   // [blocks] cycles of all lines
+  unsigned* is_right;  // [blocks * threads] 1: all pieces of the last line have arrived
   int lines;
-  int rows, columns;         // of the pieces that a block pushes to each target; rows: a multiple of 8
-  int stride, step, source;  // bytes from a row, from a column, from the place of a block to the next
-  int targets;               // as many as there are blocks: the own one too
+  int rows, columns;         // pieces that a block pushes to each target; rows is a multiple of 8
+  int stride, step, source;  // bytes between rows, between columns, between the places of two blocks
+  int targets;               // equal to the number of blocks: a block pushes to itself, too
 };
 
 __device__ __forceinline__ void exchange(const Args& a) {

@@ -1,7 +1,4 @@
-"""Measures the exchange between the blocks of a cluster, and a launch: what the planner's estimate takes as constants.
-
-NVRTC compiles the kernel on the spot.
-"""
+"""Measures constants of the planner's estimate: the exchange between the blocks of a cluster, and a launch."""
 
 import ctypes
 import statistics
@@ -22,19 +19,19 @@ REPEATS = 7  # the first one warms up
 
 
 class Exchange(NamedTuple):
-    """Pieces of 16 bytes, in rows and columns, from each block to each target."""
+    """Each block pushes ``rows`` x ``columns`` pieces of 16 bytes to each target."""
 
     blocks: int
     rows: int
     columns: int
-    stride: int  # bytes, as the next two: from a row to the next
-    step: int  # from a column to the next
-    source: int  # from the place of a block to that of the next
+    stride: int  # bytes between rows
+    step: int  # bytes between columns
+    source: int  # bytes between the places of two blocks
     targets: int
 
     @property
     def pieces(self) -> int:
-        """That a block pushes."""
+        """Pieces that a block pushes."""
         return self.rows * self.columns * self.targets
 
 
@@ -46,14 +43,14 @@ class Args(ctypes.Structure):
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """The states of 32 cells of 128 halves (csrc/cuda/tiling.h: stride). Those of several images go to the own block,
-    too."""
+    """Returns the exchange of the states of 32 cells, 128 halves each (csrc/cuda/tiling.h: stride). With several images
+    a block pushes to itself, too."""
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """The partial sums of 32 cells of 128 units (csrc/cuda/tiling.h: part_stride, part_step)."""
+    """Returns the exchange of partial sums, 32 cells of 128 units (csrc/cuda/tiling.h: part_stride, part_step)."""
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
 
@@ -77,7 +74,7 @@ class Gpu:
     """Launches the kernel by the CUDA driver API, in torch's context. Tests have the emulator instead of a GPU."""
 
     def __init__(self, machine_code: bytes, device: str = "cuda", library: str = "libcuda.so.1"):
-        # First the tensors: they make the context that the code is loaded into.
+        # The tensors come first: they make the context into which the code is loaded.
         self._cycles = torch.zeros(8, dtype=torch.int64, device=device)
         self._is_right = torch.zeros(8 * THREADS, dtype=torch.int32, device=device)
         self._library, self._module = ctypes.CDLL(library), ctypes.c_void_p()
@@ -90,7 +87,7 @@ class Gpu:
             raise RuntimeError(f"{name}: {text.value.decode() if text.value else f'error {error}'}")
 
     def launch(self, e: Exchange, lines: int) -> None:
-        """On the default stream, which is also torch's."""
+        """Launches the kernel on the default stream, which is also torch's."""
         function, shared_memory = ctypes.c_void_p(), 2 * e.rows * e.stride + 16
         arguments = Args(self._cycles.data_ptr(), self._is_right.data_ptr(), lines, *e[1:])
         self._call("cuModuleGetFunction", ctypes.byref(function), self._module, f"exchange_{e.blocks}".encode())
@@ -112,7 +109,7 @@ class Gpu:
 
 
 def launch() -> dict:
-    """Returns the time of a launch: of the smallest kernels in a row, which wait for the GPU or for the host."""
+    """Returns the time of a launch from tiny kernels in a row, on the GPU and as called."""
     one = torch.zeros(1, device="cuda")
     function = lambda: one.add_(1)  # noqa: E731
     return {"device_us": 1e6 * DeviceClock(calls=100)(function), "call_us": 1e6 * called_seconds(function, 100)}

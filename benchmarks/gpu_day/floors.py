@@ -1,7 +1,6 @@
-"""What a scan of one direction needs at least on an H100 SXM: a model of latency, arithmetic and memory traffic.
+"""Lower bounds in microseconds for a scan of one direction on an H100 SXM, to compare measurements with.
 
-Microseconds. None of them was measured: they are what measurements are compared with. Backward includes the weight's
-gradient.
+They are a model of latency, arithmetic and memory traffic, not measurements. Backward includes the weight's gradient.
 """
 
 from typing import NamedTuple
@@ -14,14 +13,14 @@ class Floor(NamedTuple):
 
 class CaseFloors(NamedTuple):
     by_precision: dict[str, Floor]
-    required: bool  # whether the targets hold for it
+    required: bool  # whether the targets apply
 
 
 FORWARD_TARGET, BACKWARD_TARGET = 2.0, 2.5  # times the floor, at most
 LOOP_TARGET = 50.0  # times faster than the eager loop, forward and backward together, at least
-LSTM_TARGET = 1.0  # of the time of cuDNN's LSTM on equal work, at most
-# LSTM2d's time, at most: of five gates over four, of four directions over one, of ragged images, the longest of which
-# fills its map, over padded ones.
+LSTM_TARGET = 1.0  # times cuDNN's LSTM on equal work, at most
+# The largest ratios of LSTM2d's times: five gates to four, four directions to one, ragged images to padded images. The
+# longest ragged image fills its map.
 GATES_TARGET, DIRECTIONS_TARGET, RAGGED_TARGET = 1.35, 1.25, 1.1
 
 
@@ -30,8 +29,8 @@ def _case(fp32, tf32, bf16, required=True):
     return CaseFloors(by_precision, required)
 
 
-# fp16 moves and multiplies at the rate of bf16. In the CIFAR diagonal the 16-bit weights do not fit one block, so its
-# floor there is the one of a cluster, whose barrier takes longer.
+# fp16 runs at the rate of bf16. The 16-bit weights of the 32x32 h128 diagonal do not fit in one block, so its floor is
+# a cluster's, whose barrier takes longer.
 FLOORS = {
     "diagonal B16 28x28 h16": _case((12, 18), (12, 18), (12, 17)),
     "row k=3 B16 28x28 h16": _case((6, 10), (6, 10), (6, 9)),

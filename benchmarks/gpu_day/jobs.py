@@ -1,9 +1,8 @@
-"""What the GPU day measures: every case in every precision that it is timed in, the most important first.
+"""The jobs of the GPU day, the most important first.
 
-A job has a name, the seconds that it needs, and ``measure(known, report)``, which a process of its own runs
-(child.py). It measures the providers that are not ``known``, and calls ``report(provider, status, note="", **facts)``
-with "running" before a provider's first call, and with its result at once. It imports the package, which the day may
-have to build first.
+A job has a name, its seconds, and ``measure(known, report)``, which runs in a child process (child.py). ``measure``
+measures the providers that are not ``known``. It calls ``report(provider, status, note="", **facts)`` with "running"
+before a provider's first call, and with each result. It alone imports the package, which the day may have to build.
 """
 
 from collections.abc import Callable
@@ -23,11 +22,11 @@ LSTM2D = [
 
 
 class Job(NamedTuple):
-    """One case in one precision, all its providers side by side; or the loop and torch.compile of it alone."""
+    """One case in one precision with all its providers; ``compiled``: only the loop, plain and by torch.compile."""
 
     case: str
     precision: str
-    seconds: float = 12.0  # it is given twice as long, and not begun in less
+    seconds: float = 12.0  # a job gets twice as long, and is not begun in less
     compiled: bool = False
 
     def __str__(self):
@@ -82,7 +81,7 @@ class ExchangeJob(Job):
 
 
 MAPS = [(28, 28, 16), (28, 28, 64), (32, 32, 128)]
-# By part. Layouts: a batch that fills the GPU as a BiLSTM's layer does, and a batch of the papers in one direction.
+# {part: jobs}. Layouts: batch 256 in two directions fills the GPU; batch 16 in one direction is usual in papers.
 JOBS = {
     "layouts": [
         ScanJob((batch, *sizes), directions, precision, backward, seconds)

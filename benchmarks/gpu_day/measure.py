@@ -49,7 +49,7 @@ def measure(job: Job, known: set[str], report: Callable[..., None], device: str 
         report(name, "running")
     for kind, clock in _clocks(device).items():
         for mode in MODES:
-            # What the GPU does in a loop without graphs is of no use: the launches take longer.
+            # The GPU's time of a loop without graphs is useless, since the launches take longer.
             chosen = {n: p for n, p in good.items() if kind == "called" or n not in (BASELINE, COMPILED)}
             times, bounds = _times(chosen, mode, clock, report, device)
             for name in chosen.keys() - times.keys():
@@ -66,7 +66,7 @@ def measure(job: Job, known: set[str], report: Callable[..., None], device: str 
 def _check(provider, exact, tolerance) -> tuple[str, dict]:
     if not hasattr(provider, "results"):  # the floor: matrix products alone
         return "ok", {}
-    own = getattr(provider, "exact", None)  # of one that computes another function than the case
+    own = getattr(provider, "exact", None)  # the reference of a provider that computes another function
     error, where = worst_error(provider.results(), own() if own else exact)
     if error <= tolerance:
         return "ok", {"error": error}
@@ -75,7 +75,7 @@ def _check(provider, exact, tolerance) -> tuple[str, dict]:
 
 @contextmanager
 def attempt(name: str, report: Callable[..., None], device: str) -> Iterator[None]:
-    """Reports an exception of a provider as its result. Raises it only where the GPU answers no more."""
+    """Reports a provider's exception as its result. Raises only if the GPU no longer answers."""
     report(name, "running")
     try:
         yield
@@ -98,7 +98,7 @@ def _recover(device):
 
 
 def _peak_mib(provider, device) -> float | None:
-    """What a training step allocates at its peak, a graph's while it is captured; None for the floor."""
+    """Returns the peak memory of a training step, of a graph during capture. None for the floor and on a CPU."""
     if provider.name == FLOOR or device != "cuda":
         return None
     _recover(device)
@@ -114,7 +114,7 @@ def _clocks(device):
 
 
 def _times(chosen, mode, clock, report, device):
-    """Times by provider, without those that failed, and the providers whose times are only bounds."""
+    """Returns the times of the providers that do not fail, and the names of those with upper bounds for times."""
     chosen = dict(chosen)
     while chosen:
         running = None

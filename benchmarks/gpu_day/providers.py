@@ -26,8 +26,8 @@ class Precision(NamedTuple):
     tolerance: float  # RMS error over the RMS of the exact value, of h and of every gradient
 
 
-# Bounds for numbers that a time stands for. tests/scan/cuda/card/test_scan.py has the tighter bounds of our kernels.
-# The loops keep even their cell state in 16 bits.
+# A provider with larger errors gets no time. The bounds are loose because the loops keep even the cell state in 16
+# bits. tests/scan/cuda/card/test_scan.py has tighter bounds for our kernels.
 PRECISIONS = {
     "fp32": Precision(torch.float32, False, 1e-5),
     "tf32": Precision(torch.float32, True, 1e-2),
@@ -37,7 +37,7 @@ PRECISIONS = {
 
 
 def use(precision: Precision) -> None:
-    """tf32 for everyone or for no one; cuDNN's LSTM would take it by default."""
+    """Switches tf32 on or off for all providers. By default only cuDNN's LSTM would use tf32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.tf32
 
 
@@ -46,7 +46,7 @@ def _recurrence(build, is_diagonal, size, precision) -> Problem:
     return build(size, precision.dtype, natives=natives)
 
 
-# Our layer is timed on these scans, too: see harness/lstm2d.py.
+# Our layer on other work (harness/lstm2d.py).
 OTHER_WORK = (lstm2d.FOUR_GATES, lstm2d.ONE_DIRECTION, lstm2d.PADDED)
 
 
@@ -76,7 +76,7 @@ CASES = {job.case: case_of(job.case) for job in BENCHMARKS}
 
 
 def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
-    """Returns the replay of a function that ``start`` returns, on the stream that captures it."""
+    """Returns the CUDA graph's replay of a function. ``start`` returns the function, on the capturing stream."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -95,7 +95,7 @@ def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
 
 
 class Graphed:
-    """A provider whose steps are captured once and then replayed, without launching anything."""
+    """A provider whose steps are captured once and then replayed as a CUDA graph."""
 
     def __init__(self, provider: Differentiable):
         self.name, self._provider = provider.name + GRAPH, provider
@@ -108,17 +108,16 @@ class Graphed:
 
 
 def compiled(loop: Differentiable) -> Differentiable:
-    """Returns what torch.compile makes of a loop."""
     import torch._functorch.config as functorch
 
     torch._dynamo.reset()
-    functorch.donated_buffer = False  # a lone backward is timed again and again on one graph
+    functorch.donated_buffer = False  # backward alone runs repeatedly on one autograd graph
     run = torch.compile(loop.run, dynamic=False)
     return replace(loop, name=COMPILED, run=run)
 
 
 def providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Those that are timed; with ``with_compiled`` the loop and what torch.compile makes of it, alone."""
+    """Returns the providers to time. With ``with_compiled`` they are the loop and the compiled loop alone."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compiled(by_name[BASELINE])]

@@ -1,4 +1,4 @@
-"""The report of the GPU day, from what results.json holds."""
+"""Writes the report of the GPU day from results.json."""
 
 from harness.alone import grid
 
@@ -68,7 +68,7 @@ def measurements_table(measurements: list[dict]) -> str:
     lines, listed = [], set()
     for m in measurements:
         key = m["case"], m["precision"], m["provider"]
-        # A job with a compiled loop times the good loop once more, beside it.
+        # A job with a compiled loop times the good loop, too.
         if m["status"] == "ok" and m["provider"] and key not in listed:
             listed.add(key)
             both, memory, error = m["called"]["forward+backward"], m.get("memory_mib"), m.get("error")

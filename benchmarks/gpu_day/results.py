@@ -1,4 +1,4 @@
-"""The results of the GPU day, on disk after every change."""
+"""The results of the GPU day, saved after every change."""
 
 import json
 import os
@@ -7,18 +7,18 @@ from contextlib import suppress
 from pathlib import Path
 
 STARTED = ("running", "checked")
-PENDING = (*STARTED, "not run")  # a later run measures a provider of these statuses
+PENDING = (*STARTED, "not run")  # a later run measures these providers
 
 
 class Results:
     """results.json: "environment" {}, "parts" {name: {"status", "note", "failed"}}, "measurements" and "verdicts" [{}].
 
-    A measurement is the last report on a provider, or on the job itself, whose provider is None. "failed" are pytest's
-    lines on tests that failed.
+    A measurement is the last report on a provider, or on a job if the provider is None. "failed" holds pytest's lines
+    on failed tests.
     """
 
     def __init__(self, folder: Path):
-        """Reads what the folder already holds, and changes nothing there: a day may be running."""
+        """Reads earlier results. Changes no file, since a day may be running."""
         self.path, self.unsaved = folder / "results.json", None
         self.clear()
         if self.path.exists():
@@ -30,7 +30,7 @@ class Results:
         self.data = {"environment": {}, "parts": {}, "measurements": [], "verdicts": []}
 
     def start(self, environment: dict) -> None:
-        """Goes on where another day was killed. Drops results of another card or source, which are never mixed."""
+        """Continues an earlier day. Drops results of another card or source, which are never mixed."""
         self.stop()
         same = ("card", "torch", "commit", "csrc")
         if any(self.data["environment"].get(name) != environment[name] for name in same):
@@ -49,7 +49,7 @@ class Results:
         self.data["measurements"] = [m for m in self.data["measurements"] if m["part"] != part]
 
     def add(self, part: str, job, provider: str | None, status: str, note: str = "", **facts) -> None:
-        """Takes the place of an earlier measurement of the provider."""
+        """Adds a measurement in place of an earlier one of the provider."""
         names = {"part": part, "job": str(job), "case": job.case, "precision": job.precision, "provider": provider}
         found = {(m["part"], m["job"], m["provider"]): m for m in self.data["measurements"]}
         found[part, str(job), provider] = {**names, "status": status, "note": note, **facts}
@@ -58,18 +58,17 @@ class Results:
             self.save()
 
     def has(self, part: str, job) -> bool:
-        """Returns whether a job was finished."""
         return any(m["provider"] is None for m in self._finished(part, job))
 
     def known(self, part: str, job) -> set[str]:
-        """Returns the providers whose results are there."""
+        """Returns the providers that have final results."""
         return {m["provider"] for m in self._finished(part, job)}
 
     def _finished(self, part: str, job) -> Iterator[dict]:
         return (m for m in self.of(part) if m["job"] == str(job) and m["status"] not in PENDING)
 
     def stop(self) -> None:
-        """Marks the job and the providers at which a part was stopped as not run."""
+        """Marks unfinished jobs and providers as not run."""
         self._settle([m for m in self.data["measurements"] if m["status"] in STARTED], "not run", "stopped")
 
     def fail(self, part: str, why: str) -> None:
@@ -89,8 +88,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """A reader, or a run that is killed meanwhile, finds the old file or the new one. Where the disk is full,
-        ``unsaved`` says so, and the next save may succeed."""
+        """Replaces the file atomically. If that fails, ``unsaved`` says why, and a later save may succeed."""
         draft = self.path.with_suffix(".tmp")
         try:
             draft.write_text(json.dumps(self.data, indent=1) + "\n")

@@ -4,15 +4,14 @@ from harness.alone import grid
 
 from .costs import expected, line_cycles, scan_us
 
-PIECE = 16  # bytes of an exchange that a thread pushes at once
-LAUNCH_US = 3.0  # that csrc/cuda/plan.h assumes
-FLAGGED = 0.2  # of what a plan expects: what is further off is marked
-SHOWN = 3  # layouts of a case, and the planner's
+PIECE = 16  # bytes that a thread pushes at once
+LAUNCH_US = 3.0  # as csrc/cuda/plan.h assumes
+FLAGGED = 0.2  # relative errors of a plan above this are marked
+SHOWN = 3  # fastest layouts of a case, and the planner's choice
 
 
 def cost_us(result: dict) -> float:
-    """By what layouts are compared: packing and scan, where they are known. The step path by its call, which
-    launches."""
+    """Returns the time by which layouts are ranked: packing and scan where known, for the step path the whole call."""
     if result["provider"] == "step":
         return result["call_us"]
     scan = scan_us(result)
@@ -31,7 +30,7 @@ def by_case(results: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 
 def layouts_table(results: list[dict], multiprocessors: int) -> str:
-    """The fastest layouts of every case and the planner's choice, beside what the plan of each expects."""
+    """Returns the fastest layouts of every case and the planner's choice, beside the estimates of their plans."""
     table = []
     for key, found in by_case(results).items():
         order = ranked(found)
@@ -50,7 +49,7 @@ def layouts_table(results: list[dict], multiprocessors: int) -> str:
 
 
 def _beside(measured, model, shape):
-    """Measured, expected and their ratio, which is marked where the model is far off."""
+    """Returns the cells measured, expected and ratio. The ratio is marked if the model is far off."""
     cells = ["-" if value is None else shape.format(value) for value in (measured, model)]
     if measured is None or not model:
         return [*cells, "-"]
@@ -72,7 +71,7 @@ def operators_table(results: list[dict]) -> str:
 
 
 def exchange_table(results: list[dict]) -> str:
-    """The exchange of a line by its volume, and what its pieces cost beyond the least exchange of as many blocks."""
+    """Returns the cycles of each exchange, and its bytes a cycle beyond the least exchange of as many blocks."""
     found = [r for r in results if "cycles" in r]
     least = {r["blocks"]: r for r in sorted(found, key=lambda r: -r["pieces"])}
     table = []

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from helpers.kernels import kernels  # the rows of kernel_list.h, by tests/
+from helpers.kernels import kernels  # from tests/
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
 from pixelrnn_ext.operators.scan.gpu import neighbour_states
@@ -22,7 +22,7 @@ HOPELESS = 3
 
 
 class Scan:
-    """The tensors of a job's scan, and its operators by path."""
+    """The tensors of a job's scan, and the operators on a given path."""
 
     def __init__(self, job: ScanJob, device: str = "cuda", ops=None):
         use(PRECISIONS[job.precision])
@@ -52,13 +52,13 @@ class Scan:
         return weight_gradients(gradients, dx, 1, partial(neighbour_states, self.ops))["weight_hh"]
 
     def plan(self, path: str) -> str:
-        """In words, of the job's pass."""
+        """Returns the text of the plan for the job's pass."""
         batch, height, width, hidden = self.job.size
         sizes = self.job.directions, batch, height, width, hidden, 2, True
         return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
 
     def layouts(self) -> dict[str, str]:
-        """{path: plan} of every layout that the GPU has room for."""
+        """Returns {path: plan} of every layout that fits the GPU."""
         found = {}
         for kernel in kernels():
             if (kernel.format, kernel.backward) == (self.job.precision, self.job.backward):
@@ -72,13 +72,13 @@ class Scan:
 
 
 def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], device="cuda", ops=None) -> None:
-    """A result has "plan", "chosen", "error", "call_us", "device_us", "mhz", "times": {kernel: [launches, us]}."""
+    """Reports "plan", "chosen", "error", "call_us", "device_us", "mhz", "times" {kernel: [launches, us]} of layouts."""
     scan = Scan(job, device, ops)
     chosen = scan.plan("auto")
     layouts = scan.layouts() | {"step": chosen if chosen.startswith("step path") else "step path"}
     h, c, gates = scan.forward("step")
     expected = scan.backward("step", c, gates)[0] if job.backward else h
-    best, bound = math.inf, PRECISIONS[job.precision].tolerance  # between two paths, of the largest element
+    best, bound = math.inf, PRECISIONS[job.precision].tolerance  # of the largest error, relative
     for path in sorted(layouts, key=lambda path: layouts[path] != chosen):  # the planner's choice first
         if path in known:
             continue
@@ -96,7 +96,7 @@ def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], 
 
 
 def measure_operators(job: ScanJob, known: set[str], report: Callable[..., None], device="cuda", ops=None) -> None:
-    """A result has "call_us", "device_us", "mhz", "times": {kernel: [launches, microseconds]}."""
+    """Reports "call_us", "device_us", "mhz" and "times" {kernel: [launches, microseconds]} of each operator."""
     scan = Scan(job, device, ops)
     h, c, gates = scan.forward("step")
     dx = scan.backward("step", c, gates)[0]
@@ -118,7 +118,7 @@ def measure_operators(job: ScanJob, known: set[str], report: Callable[..., None]
 
 
 def _times(function, device, best=math.inf) -> dict:
-    """Of a function that was called before. One that takes far longer than ``best`` microseconds is timed once."""
+    """Times a warmed-up function, only once if it takes far longer than ``best`` microseconds."""
     if device != "cuda":
         return {}
     once = 1e6 * called_seconds(function, 1)

@@ -1,4 +1,4 @@
-"""What the GPU day demands of the measurements, and whether they meet it."""
+"""Compares the measurements of the GPU day with their targets."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from harness.alone import grid
 from . import floors
 from .jobs import BENCHMARKS, LIKE_LSTM, LSTM2D
 
-PATHS = ("resident", "step")  # the first of them that ran is judged
+PATHS = ("resident", "step")  # the first path that can run is judged
 LOOP, LSTM, LAYER = "good loop", "nn.LSTM", "native"
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{LAYER}, {what}" for what in ("4 gates", "1 direction", "padded"))
 
@@ -22,11 +22,11 @@ class Verdict(NamedTuple):
     against: str
     ratio: str
     target: str
-    verdict: str  # PASS, MISS, FAILED, not run, or - where nothing is demanded
+    verdict: str  # PASS, MISS, FAILED, not run, or - without a target
 
 
 def verdicts(measurements: list[dict]) -> list[Verdict]:
-    """One line for everything that is demanded, run or not."""
+    """Returns a line for every target, measured or not."""
     found = {(m["job"], m["provider"]): m for m in measurements}
     lines = []
     for case, precision, *_ in (job for job in BENCHMARKS if not job.compiled):
@@ -72,7 +72,7 @@ def _measurement(case, precision, provider, found) -> dict:
 
 
 def _line(case, precision, quantity, measurement, against, where, floor_us, target) -> Verdict:
-    """``floor_us`` None: the ratio is to the other provider, over the rounds that timed both."""
+    """Returns one line. Without ``floor_us`` the ratio is to the provider ``against``, in rounds that timed both."""
     faster = against == LOOP
     shown = "none" if target is None else f"{'>=' if faster else '<='} {target:g}"
     head = case, precision, quantity, measurement["provider"]

@@ -1,1 +1,1 @@
-"""The harness of the benchmarks above pixelrnn_ext/benchmark; docs/architecture.md has a table of both."""
+"""Harness of the developers' benchmarks, on top of pixelrnn_ext/benchmark (docs/architecture.md)."""

@@ -1,4 +1,4 @@
-"""Modules of the package without the package, which imports torch and may not be built yet."""
+"""Loads modules of pixelrnn_ext without the package, which imports torch and may not be built yet."""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def _module(name: str) -> ModuleType:
-    """Loads a file of the package's folder that imports nothing of the package."""
+    """Loads a file of pixelrnn_ext/ that imports nothing from the package."""
     path = Path(importlib.util.find_spec("pixelrnn_ext").origin).parent / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     loaded = importlib.util.module_from_spec(spec)
@@ -18,5 +18,5 @@ grid = _module("benchmark/tables.py").grid
 
 
 def as_the_command() -> None:
-    """Gives a benchmark a process like that of the command `pixelrnn`. It is called before torch is imported."""
+    """Configures this process like the command `pixelrnn`. To be called before torch is imported."""
     _module("_command.py").own_process()

@@ -1,11 +1,11 @@
-"""A machine under load, on purpose."""
+"""Puts the machine under load on purpose."""
 
 import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
 
-# It ends when its input does, which the system closes with whoever started it, however that one ends.
+# Ends when its standard input closes, which happens however the parent process ends.
 _PROGRAM = """
 import select, sys
 print("busy", flush=True)
@@ -17,7 +17,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 
 @contextlib.contextmanager
 def busy_core() -> Iterator[subprocess.Popen]:
-    """Within it another process keeps a core busy. Ctrl-C at a terminal does not reach that one."""
+    """Keeps a core busy with a child process, which Ctrl-C at a terminal does not reach."""
     program = [sys.executable, "-c", _PROGRAM]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
         process.stdout.readline()

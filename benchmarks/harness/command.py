@@ -25,7 +25,7 @@ BUDGETS = {
     CHECK: Budget(seconds=0.0, fewest=2, memory=1),
     VERDICT: Budget(seconds=2.0, memory=0),
 }
-# The names of an instruction set in MKL, torch and oneDNN.
+# {instruction set: its names in MKL, torch and oneDNN}
 ENGINES = {"baseline": ("SSE4_2", "default", "SSE41"), "avx2": ("AVX2", "avx2", "AVX2")}
 
 
@@ -55,7 +55,7 @@ def parse(description: str, argv: list[str]) -> argparse.Namespace:
 
 
 def use_instruction_set(name: str) -> None:
-    """Holds the kernels to an instruction set, and MKL, oneDNN and torch, which read theirs at their first use."""
+    """Limits our kernels, MKL, oneDNN and torch to an instruction set. To be called before their first use."""
     library.set_instruction_set(name)
     if name != library.instruction_sets()[-1]:
         mkl, aten, onednn = ENGINES[name]
@@ -64,7 +64,7 @@ def use_instruction_set(name: str) -> None:
 
 
 def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) -> list[Job]:
-    """Returns the jobs of the cases: for a verdict those that the targets name, by default those of the short table."""
+    """Returns the jobs of the cases. A verdict times only what the targets name, a default run only the short table."""
     if options.scope == VERDICT:
         wanted: dict[tuple[Case, int], set[str]] = {}
         for target in targets:
@@ -82,7 +82,7 @@ def jobs(cases: list[Case], targets: list[Target], options: argparse.Namespace) 
 
 
 def main(script: str, description: str, cases: list[Case], targets: list[Target], argv: list[str] | None = None) -> int:
-    """Runs a benchmark from its command line. Returns 1 if a provider gave wrong numbers."""
+    """Runs a benchmark from its command line. Returns its exit status, 1 if a provider gave wrong numbers."""
     argv = sys.argv[1:] if argv is None else argv
     options = parse(description, argv)
     if instruction_set := options.instruction_set or library.instruction_set():

@@ -1,4 +1,4 @@
-"""Other lossless codecs of images, which bench_codec.py compares with."""
+"""Other lossless image codecs, with which bench_codec.py compares ours."""
 
 import io
 import lzma
@@ -20,7 +20,7 @@ Pixels = numpy.ndarray  # uint8 (H, W) or (H, W, 3)
 
 @dataclass(frozen=True)
 class ImageCodec:
-    """``decode`` takes whether the picture was gray, which not every format keeps."""
+    """``decode`` is told whether the picture was gray, since not every format keeps it."""
 
     name: str
     encode: Callable[[Pixels], bytes]
@@ -28,7 +28,7 @@ class ImageCodec:
 
 
 def available() -> list[ImageCodec]:
-    """Returns the codecs of this machine, each on one thread and with the effort that makes the smallest files."""
+    """Returns the installed codecs, on one thread and with the effort that makes the smallest files."""
     codecs = [_of_pillow("PNG", "PNG", optimize=True)]
     if features.check("webp"):
         codecs.append(_of_pillow("WebP, lossless", "WEBP", lossless=True, quality=100, method=6, exact=True))
@@ -53,14 +53,14 @@ def _of_pillow(name: str, kind: str, **options) -> ImageCodec:
 
 
 def xz(images: list[Pixels]) -> bytes:
-    """Returns all images in one file, with a bit for a value where there are two."""
+    """Returns one file of all images. Images of two values have one bit a value."""
     pixels = numpy.stack(images)
     packed = numpy.packbits(pixels) if _is_binary(pixels) else pixels
     return lzma.compress(packed.tobytes(), preset=9 | lzma.PRESET_EXTREME)
 
 
 def mosaic(images: list[Pixels]) -> Pixels:
-    """Returns one picture of all images, as nearly a square as their number allows."""
+    """Returns all images in one grid, as nearly square as their number allows."""
     rows = max(n for n in range(1, int(len(images) ** 0.5) + 1) if len(images) % n == 0)
     stacked = numpy.stack(images)
     return numpy.concatenate([numpy.concatenate(list(row), 1) for row in numpy.split(stacked, rows)], 0)

@@ -1,4 +1,4 @@
-"""LSTM2d as a good loop in PyTorch: all directions at once, one matrix product a line, and no pixel twice."""
+"""LSTM2d as a good loop in PyTorch: all directions at once, one matrix product a line, each pixel once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from pixelrnn_ext.directions import CORNERS
 
 
 class Lines:
-    """The pixels of a batch in the order in which each direction comes to them, which no parameter changes: made once.
+    """The order in which each direction visits the pixels of a batch. It depends on no parameter, so it is made once.
 
-    Pixels (r, t - r) of line t of all images stand next to each other, by row. An image with a size of its own is
-    flipped within it, so that it lies in the top left corner for every direction, and what is outside reaches nothing.
+    Line t holds the pixels (r, t - r) of all images, row by row. For each direction an image is flipped within its own
+    size, so that it always lies in the top left corner, and its padding reaches no pixel.
     """
 
     def __init__(self, size: Size, corners: Sequence[str], sizes: Tensor | None) -> None:
@@ -37,26 +37,27 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel: by direction, and line, row and image in one. place: by pixel and direction, its index in that order.
+        # pixel[direction, visit], where visits are ordered by line, row and image.
+        # place[pixel, direction]: the index of its visit in the flattened ``pixel``.
         self.pixel: Tensor = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.place: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
-        self.output: Tensor = self.pixel * len(corners) + d[:, None]  # the place's row of (N * H * W * D)
+        self.output: Tensor = self.pixel * len(corners) + d[:, None]  # rows of the output (N * H * W * D, hidden)
 
 
 def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
-    """reference.lstm2d of the cell "stable" from zero states, merged by "concat".
+    """Computes reference.lstm2d with the cell "stable", from zero states, merged by "concat".
 
     Args:
         input: (N, C, H, W), best in channels_last.
-        weight_ih, weight_hh, bias: (D, 5 * hidden, C, 1, 1), (D, 5 * hidden, hidden, 2), (D, 5 * hidden), those of
-            Direction2d of all directions.
+        weight_ih, weight_hh, bias: (D, 5 * hidden, C, 1, 1), (D, 5 * hidden, hidden, 2), (D, 5 * hidden), stacked from
+            the Direction2d of all directions.
     """
     (n, channels, height, width), (directions, _, hidden, _) = input.shape, weight_hh.shape
     pixels = input.permute(0, 2, 3, 1)
     if lines.inside is not None:
         pixels = torch.where(lines.inside, pixels, 0)
     x = _rows(pixels.flatten(0, 2), lines.pixel.flatten(), lines.place).view(directions, -1, n, channels)
-    # One product of the input and both neighbours: a pass over the line less than with the input's map made before.
+    # One product for the input and both neighbours saves a pass over the line.
     weight = _tanh_last(torch.cat([weight_ih.flatten(2), weight_hh.permute(0, 1, 3, 2).flatten(2)], 2).transpose(1, 2))
     bias = _tanh_last(bias[:, None])
     h = c = x.new_zeros(directions, 0, n, hidden)
@@ -64,7 +65,7 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
     for rows, line in zip(lines.rows, x.split([len(rows) for rows in lines.rows], 1)):
         k, first = rows.start - first, rows.start
         up, left = slice(k, k + len(rows)), slice(k + 1, k + 1 + len(rows))
-        h, c = (F.pad(state, (0, 0, 0, 0, 1, 1)) for state in (h, c))  # the borders above and below the line before
+        h, c = (F.pad(state, (0, 0, 0, 0, 1, 1)) for state in (h, c))  # zero borders around the previous line
         z = torch.baddbmm(bias, torch.cat([line, h[:, up], h[:, left]], 3).flatten(1, 2), weight)
         sigmoids, g = z.view(directions, len(rows), n, -1).split([4 * hidden, hidden], 3)
         i, f, o, share = sigmoids.sigmoid().chunk(4, 3)
@@ -79,13 +80,13 @@ def lstm2d_good_loop(lines: Lines, input: Tensor, weight_ih: Tensor, weight_hh: 
 
 
 def _tanh_last(gates: Tensor) -> Tensor:
-    """i, f, g, o, lambda with g last: one call for all sigmoids."""
+    """Moves g behind i, f, o and lambda, so that one call computes all sigmoids."""
     i, f, g, *others = gates.chunk(5, 2)
     return torch.cat([i, f, *others, g], 2)
 
 
 class _Rows(torch.autograd.Function):
-    """Rows of a matrix by their indices. Its gradient reads rows, too, where torch's own adds to them one by one."""
+    """Selects rows of a matrix by index. Its backward gathers rows, while torch's backward would scatter and add."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:
@@ -99,6 +100,6 @@ class _Rows(torch.autograd.Function):
 
 
 def _rows(matrix: Tensor, index: Tensor, uses: Tensor) -> Tensor:
-    """``matrix[index]``, where ``uses`` has for each row of the matrix the places in ``index`` that name it."""
+    """Returns ``matrix[index]``. ``uses`` lists, for each row of the matrix, its positions in ``index``."""
     rows: Tensor = _Rows.apply(matrix, index, uses)
     return rows

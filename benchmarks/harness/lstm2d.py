@@ -1,4 +1,4 @@
-"""The LSTM2d layer: its usual cell from one corner and from four, for equal images and for ragged ones."""
+"""Cases of the LSTM2d layer with its usual cell: one or four directions, equal or ragged images."""
 
 import math
 from dataclasses import replace
@@ -16,7 +16,7 @@ from pixelrnn_ext.cells import CELLS
 
 from .loop2d import Lines, lstm2d_good_loop
 
-# Ours on less or on more than the case has: what that part of it costs.
+# Our layer on other work, which shows the cost of the fifth gate, of the directions and of the padding.
 FOUR_GATES, ONE_DIRECTION, PADDED = (f"{NATIVE}, {what}" for what in ("4 gates", "1 direction", "padded"))
 # The usual substitutes, with about as many multiplications a pixel.
 PIXELS = "nn.LSTM over pixels (another function)"
@@ -25,7 +25,7 @@ _CELL = "stable"
 
 
 def ragged_sizes(size: Size) -> Tensor:
-    """Returns (N, 2): the full height, and widths from 0.3 of the map's to all of it, in no order."""
+    """Returns sizes (N, 2): the full height, and widths from 0.3 to 1 of the map's, shuffled."""
     with torch.device("cpu"):
         widths = torch.linspace(0.3 * size.width, size.width, size.batch).round().long()
         widths = widths[torch.randperm(size.batch, generator=torch.Generator().manual_seed(0))]
@@ -33,12 +33,12 @@ def ragged_sizes(size: Size) -> Tensor:
 
 
 def share_of_area(size: Size) -> float:
-    """Returns the share of their map that ragged images cover."""
+    """Returns the share of the map that the ragged images cover."""
     return int(ragged_sizes(size).prod(1).sum()) / size.cells
 
 
 class OverPixels(nn.Module):
-    """One sequence for each image, row by row. It reads sequences (H * W, N, C), without a copy."""
+    """nn.LSTM over all pixels of an image, row by row. It reads sequences (H * W, N, C)."""
 
     def __init__(self, channels: int, products: int, both_ways: bool, dtype: torch.dtype) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class OverPixels(nn.Module):
 
 
 class AlongRowsAndColumns(nn.Module):
-    """Both ways along every row and every column of a map in channels_last, as four sequences that share nothing."""
+    """Two bidirectional nn.LSTMs, along the rows and along the columns of a map in channels_last."""
 
     def __init__(self, channels: int, products: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class AlongRowsAndColumns(nn.Module):
 
 
 def _lstm(channels: int, products: float, both_ways: bool, dtype: torch.dtype) -> nn.LSTM:
-    """Returns one so wide that a pixel costs it ``products`` multiplications: 4 H (C + H) for each way."""
+    """Returns an nn.LSTM with ``products`` multiplications a pixel: 4 H (C + H) for each way."""
     one_way = products / (1 + both_ways)
     hidden = max(1, round((math.sqrt(channels**2 + one_way) - channels) / 2))
     return nn.LSTM(channels, hidden, bidirectional=both_ways, dtype=dtype)
@@ -73,7 +73,7 @@ def _lstm(channels: int, products: float, both_ways: bool, dtype: torch.dtype) -
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """h -> D h channels. Ragged images are not what nn.LSTM is timed on: it would read the padding, too."""
+    """Returns the problem of h -> D h channels. nn.LSTM is not timed on ragged images: it would read the padding."""
     torch.manual_seed(0)
     hidden = size.hidden
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)
@@ -130,7 +130,7 @@ class Variant(NamedTuple):
         return Case(self.kind, size, partial(layer, **self._asdict()), in_default, against=(BASELINE, *instead))
 
 
-# Segmentation, lines of text of equal and of unlike widths, a large map.
+# Segmentation, lines of text of equal and of different widths, a large map.
 VARIANTS = {
     variant.case(size, in_default): variant
     for size, ragged, in_default in (

@@ -13,11 +13,11 @@ SIDES = {"mnist": 28, "cifar10": 32, "imagenet32": 32, "imagenet64": 64}
 
 
 def parser(description: str, full: str = "", **threads) -> argparse.ArgumentParser:
-    """Returns a parser of the scope and the number of threads.
+    """Returns a parser with the options for the scope and --threads.
 
     Args:
-        full: the help of --full, where there is one.
-        threads: further arguments of the option --threads.
+        full: the help of --full. Empty: no such option.
+        threads: arguments of add_argument for --threads.
     """
     made = argparse.ArgumentParser(description=description)
     made.set_defaults(scope=DEFAULT)

@@ -1,7 +1,4 @@
-"""Range coders alone, that are given a model's probabilities: ours, and constriction's.
-
-They take batches of (values, logits), as likelihood.py has them, in float64.
-"""
+"""Range coders without the network: ours and constriction's. They read batches of (values, logits) in float64."""
 
 from collections.abc import Callable, Iterable
 
@@ -24,7 +21,7 @@ Coded = tuple[int, tuple[float, float | None]]  # bytes, and seconds to encode a
 
 
 def ours(batches: Batches) -> Coded:
-    """Encodes intervals that are made before. Decoding has no time: the network makes its intervals as it goes."""
+    """Encodes precomputed intervals. Decoding is not timed: the network would have to run between the values."""
     intervals = []
     for values, logits in batches:
         ends, symbols = range_coder.cumulative(PROFILES[0].written(_by_value(logits))), values.flatten().long()
@@ -37,7 +34,7 @@ def ours(batches: Batches) -> Coded:
 
 
 def constrictions(batches: Callable[[], Batches]) -> Coded | None:
-    """Codes probabilities, of which constriction makes integers itself. None where it is not installed.
+    """Codes with constriction, which rounds the probabilities itself. Returns None where it is not installed.
 
     Raises:
         ValueError: constriction decodes other values.
@@ -61,6 +58,6 @@ def constrictions(batches: Callable[[], Batches]) -> Coded | None:
 
 
 def _by_value(logits: Tensor) -> Tensor:
-    """Returns (values, levels), made of (N, levels or 1, ...)."""
+    """Returns logits (values, levels) from logits (N, levels or 1, ...)."""
     logits = logits.movedim(1, -1).flatten(0, -2)
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits

@@ -1,4 +1,4 @@
-"""The report of a run: tables by its scope, CSV, a picture."""
+"""Writes the report of a run: the table of its scope, CSV, a picture."""
 
 import argparse
 import csv
@@ -37,7 +37,7 @@ def finish(
     return 1 if mismatches else 0
 
 
-# The formats of the columns of Result.values in the long table, by the start of their names.
+# {start of a column's name: its format in the long table}
 FORMS = {"median ms": ".2f", "p20 ms": ".2f", "p80 ms": ".2f", "speed-up": ".2f", "share": ".0%", "peak": ".1f"}
 FORMS |= {"max error": ".0e"}
 
@@ -69,7 +69,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str) -> None:
-    """One labelled bar a value, from the top, on nothing: grey and blue are read on white as on black."""
+    """Draws one labelled bar a value on a transparent ground. Grey and blue are legible on white and on black."""
     from matplotlib.figure import Figure
 
     grey, blue = "#808080", "#3d84d6"
@@ -89,7 +89,7 @@ def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str
 
 
 def plot(path: Path, results: list[Result], header: dict[str, str]) -> None:
-    """Draws how many times faster than the baseline ours is in each case."""
+    """Draws our speed-up over the baseline in each case."""
     case = results[0].job.case
     speeds = {
         label: speed for label, result in zip(labels(results), results) if (speed := result.faster(case.baseline))

@@ -1,4 +1,4 @@
-"""Requirements, and the verdicts on what was measured."""
+"""Requirements, and the verdicts on measurements."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from pixelrnn_ext.benchmark.tables import grid
 
 @dataclass(frozen=True)
 class Verdict:
-    """``required`` is None where nothing is, ``measured`` where it was not timed; ``doubt`` is that of Times."""
+    """A measurement beside its requirement. Both may be None; ``doubt`` is from ``Times.doubt``."""
 
     case: str
     quantity: str
@@ -37,8 +37,8 @@ def verdict_table(verdicts: list[Verdict], required_on: str, markdown: bool = Fa
 
 @dataclass(frozen=True)
 class Target:
-    """A requirement of a training step in float32: the provider's time over that of ``against`` is ``at_most`` so much,
-    or the provider is ``faster`` so many times."""
+    """A requirement on a float32 training step: ``at_most`` bounds the ratio of the provider's time to the time of
+    ``against``; or ``faster`` is the least speed-up."""
 
     case: Case
     provider: str
@@ -48,7 +48,7 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """The bounds on the floor are those of AVX-512; on AVX2, from 64 channels on, 1.25 times them."""
+        """Returns the bound, if any. Over the floor, bounds are for AVX-512, times 1.25 for AVX2 from 64 channels on."""
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}
@@ -56,7 +56,7 @@ class Target:
         return None if factor is None else self.at_most * factor
 
     def verdict(self, results: list[Result], instruction_set: str | None) -> Verdict:
-        """Returns the verdict on the ratio, if one of the results has it."""
+        """Returns the verdict. It has no measured ratio if no result has this case and these threads."""
         below, names = self.at_most is not None, (self.provider, self.against)
         ratio, doubt = None, ""
         for result in results:
