@@ -30,7 +30,7 @@ from pixelrnn_ext.operators import library
 
 BENCHMARKS = ROOT / "benchmarks"
 TINY = replace(bench_diag.CASES[0], size=bench_diag.CASES[0].size.tiny())
-ANOTHER_FUNCTION = {  # than the good loop
+ANOTHER_FUNCTION = {  # not the good loop's
     "native, 4 gates", "native, 1 direction", "native, padded", "nn.LSTM over pixels (another function)",
     "nn.LSTM along rows and columns (another function)",
 }  # fmt: skip
@@ -46,14 +46,14 @@ native = pytest.mark.skipif(library.why_no_native() is not None, reason=str(libr
 
 @pytest.fixture(autouse=True)
 def _environment_is_kept(monkeypatch):
-    # the benchmarks ask for more than this, for the rest of their process, where it says nothing
+    # Otherwise the benchmarks would set these variables for the rest of the process.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     monkeypatch.setenv("GOMP_SPINCOUNT", "300000")
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a benchmark as its script, here, where torch is loaded already: what it printed."""
+    """Runs a benchmark's script in this process, where torch is already loaded. Returns what it printed."""
 
     def script(name, *arguments):
         path = str(BENCHMARKS / f"{name}.py")
@@ -107,7 +107,7 @@ def test_check(script, run, tmp_path):
         assert (float(row["share of GEMM floor"] or 0) > 0) == (compared and "GEMM floor" in PROVIDERS[script])
         assert row["provider"] == "GEMM floor" or float(row["max error"]) < 1e-5
         assert all(" ".join(row[column].split()) in " ".join(printed.split()) for column in ("case", "provider"))
-    # One case's memory is measured, in a fresh process, which could be given the others too.
+    # One case's memory is measured, in a fresh process. Every case can be sent to a process.
     assert len({row["case"] for row in rows if row["peak MiB"]}) == tells_peak_memory()
     assert all(str(pickle.loads(pickle.dumps(case))) == str(case) for case in importlib.import_module(script).CASES)
 
@@ -189,7 +189,6 @@ def test_a_default_run_and_a_verdict(monkeypatch, tmp_path, capsys):
 @native
 @pytest.mark.parametrize("markdown", [False, True])
 def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
-    """With nothing of benchmarks/, which no wheel holds."""
     monkeypatch.setattr(bench, "CASES", [TINY, replace(bench_diag.CASES[1], in_default=False)])
     monkeypatch.setattr(bench, "SHORT", replace(bench.SHORT, seconds=0.0, fewest=2, memory=int(markdown)))
     argv = ["bench", "--threads", "1", *["--markdown"] * markdown]
@@ -203,8 +202,8 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @native
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
-    """Which asks for nothing that a program with these layers would not have. In another folder: Python's -m takes the
-    source folder before the installed package."""
+    """`bench` configures nothing that another program would not have. In the source folder -m would not find the
+    installed package."""
     for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAITING):
         monkeypatch.delenv(name, raising=False)
     arguments = "bench", "--only", "layer B1 32x32 h128", "--threads", "1"
@@ -238,7 +237,7 @@ def test_requirements():
 
 
 SAMPLERS = bench_sampling.NAIVE, bench_sampling.CROPPED, bench_sampling.INCREMENTAL, bench_sampling.EAGER
-# How many times the check prints a text, by script.
+# {script: {text: how many times --check prints it}}
 WHOLE_MODELS = {
     "bench_sampling": {f"  {name}  ": 4 for name in SAMPLERS},
     "bench_training": {

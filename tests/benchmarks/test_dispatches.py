@@ -1,5 +1,3 @@
-"""The script that counts what a layer dispatches, and the counts of a layer that is one operator."""
-
 import pytest
 
 import dispatches

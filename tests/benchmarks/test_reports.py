@@ -1,4 +1,4 @@
-"""The reports that the benchmarks of layers and recurrences make of made-up times."""
+"""Reports of the benchmarks of layers and recurrences, from made-up times."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ FIRST, SECOND = bench_diag.CASES[:2]
 
 
 def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
-    """Returns a result of made-up times, those of ours in a pattern of their own."""
+    """Returns a result of made-up times. ``pattern`` spreads our own times."""
     milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
     times = Times()
     for name, typical in milliseconds.items():
@@ -128,7 +128,7 @@ def test_targets_stand_in_a_verdict_alone(capsys):
     lines = [" ".join(line.split()) for line in printed.splitlines() if " >= " in line or " <= " in line]
     assert f"{FIRST}, 2 threads native faster than good loop >= 9 10 met" in lines
     assert f"{SECOND}, 2 threads native faster than good loop >= 9 not timed -" in lines
-    assert len(lines) == 3 or "none" in printed  # of other instruction sets than AVX-512 and AVX2 no floor is demanded
+    assert len(lines) == 3 or "none" in printed  # only AVX-512 and AVX2 have a target for the floor
 
     printed = said([made_up(FIRST, pattern=RESTLESS)], capsys, VERDICT, [met])
     assert "UNRELIABLE: the machine was not quiet in 1 of 1 rows" in printed and "met, unreliable" in printed

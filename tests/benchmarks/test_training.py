@@ -1,5 +1,3 @@
-"""The benchmark of a training step: its verdict of made-up times, and the core that it keeps busy."""
-
 import os
 import signal
 import subprocess
@@ -33,7 +31,7 @@ def test_a_training_step_under_load_is_judged():
     assert "none" in bench_training.verdicts(options, times, loaded)
 
 
-# Prints how the process waits, and whether torch has read it already.
+# Prints how long OpenMP's threads spin, and whether torch is imported.
 AS_THE_COMMAND = """
 import os, sys
 from harness.alone import as_the_command

@@ -19,12 +19,12 @@ def pixelrnn(*command):
 
 
 def train(out, *more):
-    """92 steps, two of them in the second epoch, at 90 an epoch."""
+    """Trains 92 steps, two of them in the second epoch."""
     return cli.main(["train", "--data", "digits", *MODEL, "--steps", "92", "--samples", "0", "--out", str(out), *more])
 
 
 def refused(capsys, *command):
-    """The one sentence of a command that must fail."""
+    """Returns the one sentence of a command that must fail."""
     status = cli.main(words(*command))
     printed = capsys.readouterr()
     assert status == 2 and "Traceback" not in printed.err
@@ -34,7 +34,7 @@ def refused(capsys, *command):
 
 
 def ended(capsys, status, *arguments, prog="pixelrnn"):
-    """Returns what a command prints, on standard output and error, that the parser of options ends."""
+    """Returns what a command prints when the parser of its options ends it."""
     with pytest.raises(SystemExit) as raised:
         cli.main(list(arguments), prog)
     assert raised.value.code == status
@@ -42,7 +42,7 @@ def ended(capsys, status, *arguments, prog="pixelrnn"):
 
 
 def change_facts(source, path, change):
-    """Writes the checkpoint ``source`` to ``path`` with the facts that ``change`` made of it. Returns ``path``."""
+    """Writes the checkpoint ``source`` to ``path`` with facts changed by ``change``. Returns ``path``."""
     tensors, facts = checkpoint.load(source)
     change(facts)
     checkpoint.save(path, tensors, facts)

@@ -1,5 +1,3 @@
-"""Fixtures of the commands' tests."""
-
 import itertools
 import shutil
 import signal
@@ -19,7 +17,7 @@ def _cheap_curve(monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The folder of a training and what it printed."""
+    """The folder of a training, and the lines that it printed."""
     out = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         lines = []
@@ -43,7 +41,7 @@ def nothing_is_loaded(monkeypatch):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """``interrupt(place, name, at)``: Ctrl-C comes before call number ``at`` of a function or method."""
+    """Returns ``interrupt(place, name, at)``, which sends Ctrl-C before call ``at`` of a function or method."""
 
     def patch(place, name, at=1):
         function, calls = getattr(place, name), itertools.count(1)

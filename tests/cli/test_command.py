@@ -28,7 +28,7 @@ SCRIPT = "import sys\nfrom pixelrnn_ext.__main__ import main\nsys.exit(main())\n
 
 
 def start(folder, torch, command):
-    """Runs Python with this text as its torch."""
+    """Runs a command with the text ``torch`` as its module torch."""
     (folder / "torch.py").write_text(torch)
     (folder / "pixelrnn").write_text(SCRIPT)
     options = dict(cwd=folder, env=child.environment(folder, without=["LOCAL_RANK"]), timeout=60)
@@ -92,7 +92,7 @@ def add_package(folder):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A source folder in which nothing was built, first on the path of Python, as `python -m` in it has it."""
+    """A source folder without built libraries, first on Python's path, as for `python -m` in that folder."""
     folder = tmp_path / "checkout"
     monkeypatch.setattr(library, "__file__", str(folder / "pixelrnn_ext" / "operators" / "library.py"))
     monkeypatch.setattr(library, "_is_built", lambda module: False)
@@ -121,7 +121,7 @@ def test_a_checkout_says_what_to_do_and_what_it_hides(checkout, tmp_path, monkey
     assert library._load_native() == "pixelrnn_ext was built without its CPU kernels: there is no g++"
 
 
-# Loads a library with another schema of one operator, as an older build beside newer Python files has it.
+# Loads a library with another schema of one operator, like an older build beside newer Python files.
 STALE = """
 import sys, torch
 load, stale = torch.ops.load_library, torch.library.Library("pixelrnn_ext", "FRAGMENT")
@@ -141,7 +141,7 @@ def test_a_stale_library_is_refused_and_pytorch_runs(tmp_path, module, kernels, 
     if not library._is_built(module):
         pytest.skip(f"{module} is not built")
     command = [sys.executable, "-c", STALE, module, schema]
-    variables = child.environment(without=["PIXELRNN_INSTRUCTION_SET"])  # which asks for the CPU kernels
+    variables = child.environment(without=["PIXELRNN_INSTRUCTION_SET"])  # it demands the CPU kernels
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     why = dict(zip(("CPU", "CUDA"), done.stdout.splitlines()))[kernels]
@@ -152,7 +152,7 @@ def test_a_stale_library_is_refused_and_pytorch_runs(tmp_path, module, kernels, 
 
 @pytest.mark.parametrize("why", [library.why_no_native(), library.why_no_planner()], ids=["CPU", "CUDA"])
 def test_the_libraries_are_of_these_sources(why):
-    """Whoever changed a schema reads here what library.SCHEMAS has to be."""
+    """After a change of a schema, the failure shows what library.SCHEMAS must be."""
     assert "of other sources" not in (why or "")
 
 
@@ -179,7 +179,7 @@ def test_a_torch_that_does_not_describe_schemas_is_no_error(monkeypatch):
     assert library._operators() == set()
 
 
-# A module in torch's place. It prints the pages that a step takes anew, and how long OpenMP's threads will wait.
+# A module in torch's place. It prints a step's page faults, and the variables by which OpenMP's threads wait.
 SETTINGS = """
 import os, resource
 for _ in range(3):

@@ -19,7 +19,7 @@ from pixelrnn_ext.training.checkpoint import load_model
 
 from .command_line import pixelrnn, refused
 
-SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures, which make three groups
+SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures, in three groups
 
 
 def write_pictures(folder, levels=2, channels=1, sizes=SIZES):
@@ -76,7 +76,7 @@ def test_pictures_come_back(here, capsys, levels, channels):
 
 
 def test_the_likelihood_is_that_of_the_model(here, capsys, monkeypatch):
-    """A batch may have few pixels. Images that are too large for a pass have no likelihood."""
+    """Images of more than ``PIXELS`` pixels have no likelihood."""
     write_pictures(here / "pictures", 256)
     model, facts = load_model(tiny_checkpoint(here / "model", 256))
     groups = coding.read(["pictures"], model, facts, 10**6)
@@ -111,7 +111,7 @@ def given(labels):
     return [word for label in labels.split() for word in ("--label", label)]
 
 
-# The images, the labels that compress needs, and labels of other images. Those of a split are known.
+# {kind: (images, labels that compress needs, wrong labels)}; the labels of a split are known.
 LABELLED = {
     "a split": ("digits:test", "", "3"),
     "one for all": ("pictures", "4", "3"),
@@ -122,7 +122,7 @@ LABELLED = {
 
 @pytest.mark.parametrize("kind", LABELLED)
 def test_a_conditional_model_needs_the_labels_again(trained, here, capsys, kind):
-    """Labels are in the order of the images. Only images that are all of splits have known labels."""
+    """The labels are known only if all images are from splits."""
     images, labels, wrong = LABELLED[kind]
     right = given(labels or images)
     pictures = write_pictures(here / "pictures", 17)

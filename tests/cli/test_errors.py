@@ -20,7 +20,7 @@ from .command_line import MODEL, change_facts, ended, refused
 
 @pytest.fixture
 def places(trained, tmp_path):
-    """Returns {name: path}: a training, nothing, a text, an empty folder, a mask of another size than the images."""
+    """Paths by name: a training, nothing, a text, an empty folder, a mask of another size than the images."""
     names = {"new": "new", "file": "text.safetensors", "empty": "empty", "mask": "mask.png"}
     paths = {name: tmp_path / path for name, path in names.items()} | {"trained": trained[0]}
     paths["file"].write_text("a text, and no checkpoint")
@@ -93,7 +93,7 @@ def test_wrong_options_say_the_usage(arguments, message, capsys):
     assert "usage: pixelrnn" in said and message in said.splitlines()[-1]
 
 
-LOADS = "'NoneType' object is not callable"  # the command goes on to the data
+LOADS = "'NoneType' object is not callable"  # the command went on to load the data
 
 
 def not_taken(option, name):
@@ -130,7 +130,7 @@ def test_options_that_a_model_takes(name):
 
 
 BEGAN_WITHOUT = "without which the training began: --resume goes on with its options"
-OLDER = ("shift", "weight_decay")  # options that the checkpoint of an older version does not name
+OLDER = ("shift", "weight_decay")  # options absent from older checkpoints
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,6 @@ def test_a_checkpoint_without_its_data_set_asks_for_it(trained, tmp_path, capsys
 
 
 def test_torchrun_says_an_error_once(capsys, monkeypatch):
-    """The variables are those of two of its processes. The command can be repeated."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     said = []

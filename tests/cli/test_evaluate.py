@@ -1,5 +1,3 @@
-"""``pixelrnn evaluate``: scores, for a person and for a program."""
-
 import json
 import re
 
@@ -14,7 +12,7 @@ from .command_line import MODEL, pixelrnn
 
 def test_evaluate_repeats_the_score_of_the_training(trained, capsys):
     out, lines = trained
-    pixelrnn("evaluate", out)  # in the training's batches: other ones may round the last digit up
+    pixelrnn("evaluate", out)  # other batches may round the last digit otherwise
     assert capsys.readouterr().out.strip() == lines[-1].removesuffix(", the best on validation")
     options = ["--split", "validation", "--data", "digits", "--batch-size", "50"]
     pixelrnn("evaluate", out / "last.safetensors", *options)

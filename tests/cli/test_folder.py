@@ -22,7 +22,7 @@ OPTIONS = f"{OPTIONS} --model row --hidden-channels 3 --num-layers 1 --head-chan
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A folder with pictures, a training on them by a relative path, and the last line that it printed."""
+    """A folder with pictures and with a training on their relative path, and the training's last line."""
     root = tmp_path_factory.mktemp("trained")
     write_named_pictures(root / "pictures")
     with pytest.MonkeyPatch.context() as patch:
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def here(run, tmp_path, monkeypatch):
-    """The working directory, with a copy of the pictures and a training that says that it was trained on it."""
+    """The working directory: a copy of the pictures, and a training whose checkpoints name the copy."""
     shutil.copytree(run[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     change_run(lambda facts: facts["data"]["folder"].update(path=str(tmp_path / "pictures")))
@@ -50,12 +50,12 @@ def change_run(change):
 
 
 def damaged(change):
-    """Returns damage of what the checkpoints say of the folder."""
+    """Returns a function that damages the folder's facts in the checkpoints."""
     return lambda: change_run(lambda facts: change(facts["data"]["folder"]))
 
 
 def evaluated(capsys, *arguments):
-    """Returns what a command prints, and the lines of standard error."""
+    """Returns the output of ``evaluate``, and its lines of standard error."""
     capsys.readouterr()
     pixelrnn("evaluate", *arguments)
     printed = capsys.readouterr()
@@ -156,7 +156,7 @@ def test_another_folder_is_said_to_be_another(here, capsys):
 
 
 def test_max_pixels(here, capsys):
-    """The training keeps its limit for the commands after it."""
+    """Later commands use the training's limit."""
     Image.new("L", (9, 9)).save("pictures/cats/0.png")
     pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *OPTIONS, "--out", "new")
     expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"

@@ -1,5 +1,3 @@
-"""The help of the commands: examples, completion."""
-
 import shlex
 import shutil
 import subprocess

@@ -1,5 +1,3 @@
-"""``pixelrnn info``: of a training, and of the installation."""
-
 import json
 import math
 import platform
@@ -17,7 +15,7 @@ from .command_line import change_facts, pixelrnn, refused
 
 @pytest.fixture
 def info(capsys):
-    """Returns what the command says of a training, or of the installation, as {name: text}."""
+    """Returns the output of ``pixelrnn info`` as {name: text}."""
 
     def said(*run):
         capsys.readouterr()
@@ -47,7 +45,7 @@ def test_info_of_a_training(trained, tmp_path, info):
 
 def test_info_of_a_training_that_went_on_after_its_best_step(copied, info):
     entry = journal.read(copied)[-1]
-    entry["step"] += 7  # where the training ended; best_step is the one that was scored
+    entry["step"] += 7  # the training's last step; best_step was scored
     (copied / journal.LOG).write_text(json.dumps(entry) + "\n")
     assert info(copied)["test"] == f"{entry['score']:.4f} bits/dim"
 
@@ -76,7 +74,6 @@ def test_info_shows_a_size_as_it_is_given(copied, info):
 
 
 def test_info_of_a_training_before_its_first_score(trained, tmp_path, info, capsys):
-    """It has no model yet that could draw or be scored."""
     last = tmp_path / checkpoint.LAST
     change_facts(trained[0] / checkpoint.LAST, last, lambda facts: facts["progress"].update(best=math.inf, best_step=0))
     found = info(tmp_path)

@@ -1,5 +1,3 @@
-"""``pixelrnn sample`` and ``complete``: grids, what is shown of images, formats, animations, pipes, Ctrl-C."""
-
 import numpy
 import pytest
 from PIL import Image
@@ -37,7 +35,7 @@ def test_sample_writes_a_grid(trained, tmp_path, capsys):
     [("lower-half", slice(4, 8), slice(8)), ("box", slice(2, 6), slice(2, 6)), ("mask.png", slice(1, 3), slice(5, 8))],
 )
 def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows, columns):
-    """Rows of originals, of what is shown, of completions."""
+    """The picture has rows of originals, of their visible parts, and of completions."""
     monkeypatch.chdir(tmp_path)
     hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
     hidden[rows, columns] = True
@@ -71,12 +69,12 @@ def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
         assert opened.info["loop"] == 0 and durations[-1] == 2000
     final = pixels_of(still)
     assert (frames[-1] == final).all() and 20 < len(frames) <= 65
-    top = 0 if command == "sample" else 2 * SIDE  # of the first image that is drawn, below originals and what is shown
+    top = 0 if command == "sample" else 2 * SIDE  # of the first drawn image, below two rows
     first = slice(top + 6, top + SIDE, 8), slice(6, SIDE, 8), 0
     whole = final[first].flatten()
     for number, frame in enumerate(frames):
         part = frame[first].flatten()
-        changed = (part != whole).nonzero()[0]  # those still to come, which are gray
+        changed = (part != whole).nonzero()[0]  # pixels still to come, in gray
         drawn = changed.min(initial=64)
         assert (part[changed] == 128).all() and (part[:drawn] == whole[:drawn]).all()
         assert number < len(frames) - 1 or not len(changed)

@@ -1,4 +1,4 @@
-"""No command replaces an input, a checkpoint or a file of a training without --force, whatever leads there."""
+"""No command replaces an input, a checkpoint or a file of a training without --force, whatever path leads there."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from pixelrnn_ext.training.folder import describe_files
 
 from .command_line import change_facts, refused
 
-# Options that take any text, none of which leads to a file.
+# Options that take any text, but no path.
 WORDS = {"--label", "--device", "--model", "--only"}
 FREE = (None, str, arguments.path, arguments.named, data.absolute)
 PARSER = parser.make("pixelrnn")
@@ -25,7 +25,7 @@ COMMANDS = SUBPARSERS.choices
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
-    """A new option that leads to a file must come under the rule."""
+    """A new option for a path must be in ``outputs.INPUTS``."""
     command = COMMANDS[name]
     free = [action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE]
     others = [action for action in free if action.dest not in outputs.INPUTS]
@@ -35,7 +35,7 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
 
 
 CHECKPOINT, OF_A_TRAINING, INPUT = "a checkpoint", "a file of the training", "an input of this command"
-FILES = {  # of a training: the kind of each, as the sentence says it
+FILES = {  # {a training's file: its kind in the sentence}
     checkpoint.LAST: CHECKPOINT,
     checkpoint.BEST: CHECKPOINT,
     "log.jsonl": OF_A_TRAINING,
@@ -48,7 +48,7 @@ FILES = {  # of a training: the kind of each, as the sentence says it
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with a training, a checkpoint of any name, pictures, and no command that can do any work in it."""
+    """A folder with a training, checkpoints and pictures, in which no command can do any work."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "load_model", None)
     monkeypatch.setattr(data, "load", None)
@@ -72,7 +72,7 @@ def here(tmp_path, monkeypatch):
 
 
 def ways(file, here, hard_link):
-    """Paths that lead to a file, relative and through links, the last of them a hard link if there shall be one."""
+    """Yields paths to a file: absolute, relative, through links, and with ``hard_link`` a hard link."""
     yield file
     yield os.path.relpath(file)
     yield file.parent / ".." / file.parent.name / file.name
@@ -108,7 +108,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("words", "file", "kind"), REFUSED)
 def test_what_is_not_replaced(here, capsys, words, file, kind):
-    """A command refuses before any work. A hard link of a training's log or picture is a file of its own."""
+    """A hard link to a training's log or picture counts as another file."""
     before = (here / file).read_bytes()
     for out in ways(here / file, here, hard_link=kind != OF_A_TRAINING):
         sentence = refused(capsys, *words.split(), "--out", out)
@@ -146,13 +146,12 @@ def test_the_files_of_packages_are_not_replaced(here, capsys):
     ],
 )
 def test_what_is_replaced_as_before(here, command):
-    """An older output, a file of no input and no training, a device, a new file in a folder of inputs."""
     outputs.check(PARSER.parse_args(command.split()))
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])
 def test_a_training_replaces_its_own_files_alone(here, capsys, name):
-    """A link out of its folder leads to no file of another training; a hard link is a file of its own."""
+    """A link may not lead to a file of another training. A hard link counts as another file."""
     train = ["train", "--data", "digits", "--model", "row", "--overwrite", "--out", "new"]
     (here / "new").mkdir()
     tiny_checkpoint(here / "new" / "best.safetensors")
@@ -166,7 +165,7 @@ def test_a_training_replaces_its_own_files_alone(here, capsys, name):
 
 
 def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):
-    """A picture may have the name of one that a training draws."""
+    """A user's picture may have the name of a training's picture."""
     (here / "new").mkdir()
     (here / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
     train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out"]

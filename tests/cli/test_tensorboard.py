@@ -1,5 +1,3 @@
-"""``pixelrnn train --tensorboard``: TensorBoard shows what the log holds."""
-
 import signal
 
 import pytest
@@ -12,7 +10,7 @@ from .command_line import pixelrnn, train
 
 
 def board(out):
-    """The scalars that TensorBoard shows of a folder: {name: {step: value}}; no step twice."""
+    """Returns the scalars in TensorBoard, {name: {step: value}}. Fails if a step comes twice."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(out / "tensorboard"))
@@ -23,7 +21,7 @@ def board(out):
 
 
 def shows_the_log(out):
-    """Returns the scalars, which must be those of the log."""
+    """Compares TensorBoard's scalars with the log, and returns them."""
     entries = journal.read(out)
     scalars = board(out)
     for event in ("train", "validation", "test"):
@@ -33,7 +31,7 @@ def shows_the_log(out):
 
 
 def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
-    """It shows what it missed, and no step twice after Ctrl-C or after a crash, whose last steps are done again."""
+    """It shows earlier steps, too, and no step twice after Ctrl-C or a crash, which repeats the last steps."""
     pytest.importorskip("tensorboard", reason="the tensorboard extra brings it")
     resume = ["train", "--out", str(tmp_path), "--resume"]
     step, ends = Training._step, {}
@@ -46,18 +44,18 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(Training, "_step", ending)
-    assert train(tmp_path, "--steps", "30") == 0  # without
+    assert train(tmp_path, "--steps", "30") == 0  # without TensorBoard
     ends[40] = lambda: signal.raise_signal(signal.SIGINT)
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 130
     assert {25, 30, 41} <= shows_the_log(tmp_path)["bits/dim/train"].keys()
     ends[55] = crash
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 2
     assert 50 in board(tmp_path)["bits/dim/train"]
-    pixelrnn(*resume)  # it goes on, since it was asked for before
+    pixelrnn(*resume)  # --tensorboard stays from before
     scalars = shows_the_log(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")
-    for steps in (80, 80, 90):  # of which the second has nothing to do, and the third is longer than a finished one
+    for steps in (80, 80, 90):  # the second has nothing to do, the third prolongs a finished training
         pixelrnn(*resume, "--steps", steps, "--tensorboard")
         scalars = shows_the_log(tmp_path)
         assert list(scalars["bits/dim/test"]) == [steps] and {75, 80} <= scalars["bits/dim/train"].keys()

@@ -1,5 +1,3 @@
-"""``pixelrnn train``: what it says and writes, how it ends and goes on."""
-
 import errno
 import re
 import signal

@@ -1,10 +1,10 @@
-"""What a GPU day measures, made up."""
+"""Made-up measurements of a GPU day."""
 
 MNIST = "diagonal B16 28x28 h16"
 
 
 def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32", status="ok", over=None, bound=False):
-    """20 us on the GPU and 100 as called, in every mode."""
+    """Returns the same times for every mode."""
 
     def modes(median):
         entry = {"median": median, "p20": median, "p80": median, "over": over or {}, "bound": bound}
@@ -16,7 +16,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """What a job reports: ``results`` {provider: {}} without the empty notes, each announced before."""
+    """Keeps a job's reports in ``results``, {provider: result}. Each provider must be reported as running first."""
 
     def __init__(self):
         self.results, self.running = {}, []

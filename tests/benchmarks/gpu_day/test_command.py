@@ -1,4 +1,4 @@
-"""The command of the GPU day and its parts, as far as they go without a GPU (benchmarks/gpu_day/command.py, day.py)."""
+"""The command and the parts of the GPU day, without a GPU (benchmarks/gpu_day/command.py, day.py)."""
 
 import json
 import re
@@ -27,12 +27,12 @@ NO_KERNELS = dict.fromkeys(CONFIG) | dict.fromkeys(("why_no_cuda", "why_no_gpu")
 
 
 class Machine:
-    """A machine with a GPU, made up: what the day does on it is in ``done``."""
+    """A made-up machine with a GPU. ``done`` lists what the day did on it."""
 
     def __init__(self):
         self.facts, self.config, self.after_the_build = FACTS, CONFIG, CONFIG
         self.done, self.interrupted = [], None
-        self.status, self.printed = 0, "1 passed in 2.50s"  # of pytest
+        self.status, self.printed = 0, "1 passed in 2.50s"  # pytest's exit status and output
 
     def probe(self, folder):
         return self.facts, self.config
@@ -47,7 +47,7 @@ class Machine:
         return 0
 
     def measure(self, part, jobs, results, seconds):
-        """Gives each job one good result. The ``interrupted`` one raises KeyboardInterrupt."""
+        """Gives each job one good result. The job ``interrupted`` raises KeyboardInterrupt."""
         for job in (job for job in jobs if not results.has(part, job)):
             self.done.append(job)
             if job == self.interrupted:
@@ -158,7 +158,7 @@ def test_budget():
     assert budget.of("exchange") == 20
     now += 300
     assert budget.of("exchange") == 0
-    assert Budget(240, SESSIONS[1], lambda: now).of("build") == 240 - 180  # the check's 100 are kept for it
+    assert Budget(240, SESSIONS[1], lambda: now).of("build") == 240 - 180  # the later parts keep 180 s
     assert Budget(100, ["tests"], lambda: now).of("tests") == 100
     for parts in SESSIONS.values():
         assert sum(PARTS[part].least for part in parts) + PARTS["build"].most <= 530
@@ -190,7 +190,7 @@ def test_the_tests_are_all_that_need_a_gpu_and_none_twice():
 
 
 def is_of_a_gpu(path):
-    """Returns whether a file is for a card alone, or takes the GPUs of tests/scan/cuda/gpus.py."""
+    """Returns whether a file has tests marked ``cuda``, or on the GPUs of tests/scan/cuda/gpus.py."""
     return bool(re.search(r"^(pytestmark = pytest\.mark\.cuda$|@on_(resident_)?gpus)", path.read_text(), re.MULTILINE))
 
 
@@ -206,10 +206,10 @@ def test_a_session_goes_on_where_it_was_interrupted(machine, gpu_day, tmp_path, 
     assert {verdict["verdict"] for verdict in data["verdicts"]} >= {"PASS"}
     printed = capsys.readouterr().out
     assert "PASS" in printed and "| resident" in printed
-    # The report is printed again from the one file that there is.
+    # --report needs results.json alone.
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     assert gpu_day("--report") == 0 and capsys.readouterr().out == printed
-    # The rest of the session alone is run, and nothing of it twice.
+    # Only the rest of the session is run.
     machine.interrupted, machine.done = None, []
     assert gpu_day("--session", "2") == 0
     assert machine.jobs == benchmarks[2:] and len(saved(tmp_path)["measurements"]) == 2 * len(operators + benchmarks)
@@ -228,7 +228,7 @@ def test_results_of_another_card_or_source_are_not_mixed(name, tmp_path):
     kept.start(facts)
     kept.data["measurements"] = [measurement("step")]
     kept.start({**facts, "date": "another"})
-    kept = results.Results(tmp_path)  # of the next process
+    kept = results.Results(tmp_path)  # as the next process reads them
     assert len(kept.of("small")) == 1
     kept.start({**facts, name: "another"})
     assert kept.of("small") == results.Results(tmp_path).of("small") == []
@@ -345,7 +345,7 @@ def test_the_hash_of_the_sources_knows_their_names_and_contents(tmp_path):
 
 
 def test_a_checkout_without_git_has_its_sources_alone(monkeypatch, tmp_path):
-    """Nor does a repository answer in which the checkout lies."""
+    """A repository around the checkout is not asked."""
     nested = tmp_path / "nested"
     (nested / "csrc").mkdir(parents=True)
     (nested / "csrc/a.h").touch()

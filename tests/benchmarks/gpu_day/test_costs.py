@@ -1,4 +1,4 @@
-"""What a plan expects beside what was measured (benchmarks/gpu_day/costs.py, cost_table.py)."""
+"""Estimates of plans beside measurements (benchmarks/gpu_day/costs.py, cost_table.py)."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_cycles_of_a_line_are_those_of_one_wave():
     def cycles(at_once, bound=""):
         return line_cycles(layout("2_1_256:1:1", 100.0, case=case, plan=plan_text(at_once=at_once) + bound), 132)
 
-    # The planner counts the start of a wave apart: 2000 cycles, and 4 KB of weights of each block of a multiprocessor.
+    # A wave starts with 2000 cycles, and with loading 4 KB of weights for each block of a multiprocessor.
     of_waves = [(100.0 * 1700 / waves - 2000 - blocks * 4096 / 32) / 55 for waves, blocks in ((1, 4), (2, 2), (2, 3))]
     assert cycles(512) == cycles(1000) == pytest.approx(of_waves[0])
     assert cycles(256) == pytest.approx(of_waves[1])

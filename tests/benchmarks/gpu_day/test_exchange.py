@@ -26,7 +26,7 @@ def test_strides_volumes_and_the_launch_are_those_of_the_kernels(core):
 
 
 class FakeGpu(Gpu):
-    """A GPU whose kernel stores its number of cycles, and that all but some threads have their pieces."""
+    """A GPU whose kernel stores given cycles. ``lost`` threads miss their pieces."""
 
     lost = 0
 
@@ -71,7 +71,7 @@ def test_the_kernel_compiles_without_a_warning(architecture):
 
 @pytest.mark.emulated
 def test_the_pieces_come_on_the_emulator():
-    """Addresses, barriers and launches. The clock of the emulator stands still."""
+    """The emulator's clock stands still, so the kernel takes 0 cycles."""
     from emulator import toolchain
     from emulator.control import Emulator
     from helpers import nvrtc

@@ -40,7 +40,7 @@ def test_the_scans_of_the_day():
 
 
 def measured(folder, *words, seconds=30.0, start=10.0, needed=0.5):
-    """Runs jobs that go wrong, and need so many seconds. Returns {job: {provider: (status, note)}}."""
+    """Runs jobs of ``needed`` seconds that go wrong. Returns {job: {provider: (status, note)}}."""
     results = Results(folder)
     child.measure("small", [Work(job, seconds=needed) for job in words], results, seconds, start)
     found = {}
@@ -60,9 +60,9 @@ OK = ("ok", "")
         ("a exit b", {"exit": ("failed", "its process ended with exit status 3"), "b": OK, None: OK}),
         ("a crash b", {"crash": ("failed", "its process ended with SIGSEGV"), "b": OK, None: OK}),
         ("a raise b", {"raise": ("failed", "its process ended with exit status 4"), "b": OK, None: OK}),
-        # Nobody in particular ended the process.
+        # No provider was running when the process ended.
         ("a nobody", {"nobody": OK, None: ("failed", "its process ended with exit status 5")}),
-        # One whose result is not there yet is measured again.
+        # A provider without a result is measured again.
         ("later a exit", {"later": OK, "exit": ("failed", "its process ended with exit status 3"), None: OK}),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     stopped, job = ("not run", "stopped"), Work("a later hang")
     found = measured(tmp_path, str(job), "c", seconds=3.0, start=60.0)
     assert found.keys() <= {str(job)} and {*found.get(str(job), {}).values()} <= {OK, stopped}
-    # A process that was killed: only a part of its last message came.
+    # The process was killed within its last message.
     receiver, sender = multiprocessing.Pipe(duplex=False)
     for provider, status in ((None, "running"), ("hang", "running"), ("a", "ok"), ("later", "checked")):
         child._report(sender, job, provider, status)
@@ -94,7 +94,7 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     assert killed.path.read_text() == saved  # the day may be running: --report only reads
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
     assert {(m["status"], m["note"]) for m in results.of("small") if m["provider"] != "a"} == {stopped}
-    # Without the time for its job a part is not finished.
+    # A part without time for its job is not finished.
     found = measured(tmp_path, str(job), "c", needed=40)
     assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
     Results(tmp_path).add("small", job, "hang", "ok")

@@ -52,7 +52,6 @@ def test_the_baselines_compute_the_reference(measured, case, precision, names):
 
 
 def test_lstm2d_is_timed_beside_less_work(measured):
-    """Those that run on this device; the GPU's paths say why not."""
     found = measured("LSTM2d, 4 directions, ragged B16 16x200 h32")
     assert {name for name, result in found.items() if result["status"] == "cannot run"} == {"step", "resident"}
     times = found["native"]["called"]["forward+backward"]["over"]
@@ -93,10 +92,10 @@ def test_an_exception_stays_with_its_provider(measured, mode, monkeypatch):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A GPU's clock, made up: the cycles that it slept, what its events say, and whether it has come to one."""
+    """A made-up GPU: cycles of its pauses, milliseconds between events, and cycles that the launches take."""
     gpu = SimpleNamespace(slept=[], milliseconds=lambda: 6.0, launches=0)
     event = SimpleNamespace(record=lambda: None, synchronize=lambda: None)
-    event.query = lambda: gpu.slept[-1] < gpu.launches  # the launches take so many cycles
+    event.query = lambda: gpu.slept[-1] < gpu.launches
     event.elapsed_time = lambda end: gpu.milliseconds()
     monkeypatch.setattr(clocks, "events", lambda: (event, event))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
@@ -105,7 +104,7 @@ def gpu(monkeypatch):
 
 
 def test_device_clock(gpu):
-    """It lengthens the pause until the launches are hidden behind it, and gives up at the longest."""
+    """The clock lengthens the pause until it hides the launches, and gives up at the longest pause."""
     calls, gpu.launches = [], 4 << 20
     function = lambda: calls.append(1)  # noqa: E731
     clock = clocks.DeviceClock(calls=3)

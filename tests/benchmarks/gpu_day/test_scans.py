@@ -11,7 +11,7 @@ from .made_up_day import Report
 
 
 class MadeUpOps:
-    """Operators of a scan. Plans have one kernel, and groups of 1 and 2; what a path computes is ``output(path)``."""
+    """Made-up operators of a scan. Plans have one kernel with 1 or 2 groups. A path computes ``output(path)``."""
 
     def __init__(self, kernel, output):
         self.kernel, self.output = kernel, output

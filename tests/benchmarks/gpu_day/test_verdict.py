@@ -1,4 +1,4 @@
-"""What is demanded of a GPU's times, and whether they meet it (benchmarks/gpu_day/floors.py, verdict.py)."""
+"""Targets of a GPU's times, and verdicts (benchmarks/gpu_day/floors.py, verdict.py)."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_verdict_where_something_is_missing():
     cannot = measurement("resident", status="cannot run")
     step = measurement("step", device=1.0, over={"good loop": 0.01})
     assert kinds() == ["not run"] * 3
-    assert kinds(cannot, step) == ["PASS"] * 3  # the step path stands in for one that this size has not
+    assert kinds(cannot, step) == ["PASS"] * 3  # this size has no resident kernel
     assert kinds(cannot) == ["not run"] * 3
     for status in ("failed", "mismatch"):
         assert kinds(measurement("resident", status=status), step) == ["FAILED"] * 3
@@ -62,7 +62,7 @@ def test_verdict_where_something_is_missing():
 @pytest.mark.parametrize(
     ("case", "provider", "over", "expected"),
     [
-        (LARGE, "resident", {"good loop": 0.1}, ["-", "-", "-"]),  # nothing is demanded of it
+        (LARGE, "resident", {"good loop": 0.1}, ["-", "-", "-"]),  # has no target
         (LIKE_LSTM, "native", {"nn.LSTM": 0.5}, ["PASS", "PASS"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 1.0}, ["PASS", "PASS"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 1.01}, ["MISS", "MISS"]),
