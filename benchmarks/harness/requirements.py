@@ -48,7 +48,7 @@ class Target:
     threads: int = 2
 
     def required(self, instruction_set: str | None) -> float | None:
-        """Returns the bound, if any. Over the floor, bounds are for AVX-512; AVX2 has 1.25 times as much from h64 on."""
+        """Returns the bound, if any. Bounds over the floor are for AVX-512, times 1.25 for AVX2 from 64 channels."""
         if self.against != FLOOR:
             return self.faster if self.at_most is None else self.at_most
         factors = {"avx512": 1.0, "avx2": 1.25 if self.case.size.hidden >= 64 else None}

@@ -42,7 +42,7 @@ if config["cuda"]:
     is_resident = plan.forward.startswith("forward_bf16_") and plan.backward.startswith("backward_bf16_")
     expect(is_resident, "resident kernels for compute capability 9.0", plan)
 
-# Parameters and images that no random numbers of torch make: the same file with every torch, for ever.
+# Parameters and images without torch's random numbers: the file is the same with every torch.
 model = px.PixelRNN("diagonal", image_channels=3, levels=5, hidden_channels=6, num_layers=2, head_channels=7)
 with torch.no_grad():
     for parameter in model.parameters():

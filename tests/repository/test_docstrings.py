@@ -1,4 +1,4 @@
-"""The examples of the docstrings, run."""
+"""Runs the examples of the docstrings."""
 
 import ast
 import doctest
@@ -14,12 +14,12 @@ import torch
 import pixelrnn_ext as px
 
 NOT_IMPORTED = {"__main__", "_C", "_C_cuda", "operators.masked_conv.gpu_kernels"}
-# What an example needs that not every machine has: kernels for a GPU, the folder of a training.
+# Examples that need kernels for a GPU, or the folder of a training.
 NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.training.checkpoint.load_model"}
 
 
 def documented():
-    """The docstrings with examples, of every module that imports here."""
+    """Yields the docstrings with examples of all modules that import here."""
     for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
         if info.name.removeprefix("pixelrnn_ext.") in NOT_IMPORTED:
             continue
@@ -49,7 +49,6 @@ def test_every_argument_of_a_layer_is_described(layer):
 
 
 def test_no_function_repeats_another_one_s_docstring():
-    """What a command says of itself stands in cli/ alone."""
     where = {}
     for path in Path(px.__file__).parent.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:

@@ -1,4 +1,4 @@
-"""What the documents name is there, and README is what a newcomer reads."""
+"""The documents name what exists, and README is short."""
 
 import re
 from fnmatch import fnmatch
@@ -10,7 +10,7 @@ from helpers.root import ROOT
 FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "examples", "pixelrnn_ext", "tests")
 FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
-# Not the change log, which names what was.
+# Without the change log, which names files that are gone.
 PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md", ".github/*.md")
 DOCUMENTS = sorted({path for pattern in PATTERNS for path in ROOT.glob(pattern)} - {ROOT / "CHANGELOG.md"})
 
@@ -21,17 +21,16 @@ TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILI
 
 
 def anchors(document):
-    """Those that GitHub, and the site, make of the headings."""
+    """Returns the anchors that GitHub and the site make of the headings."""
     headings = re.findall(r"^#+ (.*)", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_document_names_exists(document):
-    """Files by their last parts, as a document is written: ``plan.cpp``, ``cuda/plan.cpp`` and ``csrc/cuda/plan.cpp``
-    are one file. Links, and the headings that they lead to. Targets of make."""
+    """Checks files, links, headings in links, targets of make. ``plan.cpp`` may stand for ``csrc/cuda/plan.cpp``."""
     text = document.read_text()
-    # Files of an example, and those that a command leaves in the user's folder, are none of ours.
+    # Without the files of an example, and of a user's folder DIR.
     ours = re.sub(r"^```python\n.*?^```|^\$\$.*?\$\$$|\bDIR/\S+", "", text, flags=re.MULTILINE | re.DOTALL)
     names = {name.removeprefix("../") for name in SOURCE.findall(ours)}
     missing = [name for name in names if not any(fnmatch(f"/{path}", f"*/{name}") for path in FILES)]

@@ -13,7 +13,7 @@ from helpers import child
 from pixelrnn_ext.operators import backends, library
 from pixelrnn_ext.operators.precision import allows_tf32
 
-# In processor time, which other processes do not lengthen much.
+# Processor time, since other processes hardly lengthen it.
 IMPORT = """
 import sys, time
 import torch
@@ -27,7 +27,7 @@ HEAVY = ("torch._dynamo", "torch._inductor", "sympy", "triton", "pixelrnn_ext.be
 def test_import_is_light(tmp_path):
     environment = child.environment(without=["PYTHONDONTWRITEBYTECODE"])
     seconds = []
-    for _ in range(2):  # the first one may have to compile the sources
+    for _ in range(2):  # the first import may compile the sources
         time, *loaded = printed_by(IMPORT, cwd=tmp_path, env=environment).split()
         seconds.append(float(time))
         heavy = [name for name in loaded if any(f"{name}.".startswith(f"{module}.") for module in HEAVY)]
@@ -39,7 +39,7 @@ def test_import_is_light(tmp_path):
 
 @pytest.mark.parametrize("ask", [allows_tf32, lambda: library.why_no_code(torch.device("cuda"))], ids=["tf32", "code"])
 def test_what_a_layer_asks_on_a_gpu_is_a_constant_of_compiled_code(ask):
-    """torch cannot trace the questions."""
+    """torch cannot trace these functions."""
 
     @torch.compile(fullgraph=True, backend="eager")
     def compiled(x):
@@ -64,7 +64,7 @@ def test_a_gpu_that_the_kernels_have_no_code_for_gets_the_reference(monkeypatch)
     library._why_no_code.cache_clear()
 
 
-# Which CUDA torch has is made up; the library is real.
+# Pretends that torch has no CUDA. Our library is real.
 BESIDE_A_CPU_ONLY_TORCH = """
 import torch
 torch.version.cuda = None
@@ -107,7 +107,7 @@ print(config["native"], config["why_no_cuda"], sep="|")
 
 
 def test_cuda_kernels_that_do_not_load_leave_the_cpu_kernels_and_a_reason(tmp_path):
-    """Libraries that an older version left, such as _C.abi3.so, are not looked at."""
+    """Libraries of older versions, such as _C.abi3.so, are ignored."""
     package = tmp_path / "pixelrnn_ext"
     left_out = shutil.ignore_patterns("_C_cuda*", "__pycache__")
     shutil.copytree(Path(pixelrnn_ext.__file__).parent, package, ignore=left_out)

@@ -1,5 +1,4 @@
-"""The package is a tower: what a module imports lies below it, so that each can be read, and imported, without those
-above."""
+"""A module imports only modules below it, so that it can be read, and imported, without the modules above it."""
 
 import ast
 import importlib.util
@@ -13,7 +12,7 @@ import pixelrnn_ext
 from helpers.root import ROOT
 
 PACKAGE = Path(pixelrnn_ext.__file__).parent
-# Of the package; compiled modules have no source.
+# {module of the package: its source}
 SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -22,7 +21,7 @@ SOURCES = {
 
 @cache
 def imports(name):
-    """The modules of the package that a module imports, inside functions too."""
+    """Returns the package's modules that a module imports, also inside functions."""
     found, package = set(), name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(SOURCES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -49,14 +48,14 @@ def test_no_import_circle(depth):
 
 
 TESTS = ROOT / "tests"
-# What a test may import by an absolute name: the helpers, and the tools that are no helpers.
+# Folders from which a test may import by an absolute name.
 SHARED = {"helpers", "core", "emulator", "sass_model"}
 
 
 def test_no_test_imports_from_a_test():
     """A helper lies in the room of the tests that import it, or in tests/helpers."""
     folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
-    rooms = folders - SHARED - {"benchmarks"}  # of which name a folder is on the path
+    rooms = folders - SHARED - {"benchmarks"}  # a folder of this name is on the path
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):

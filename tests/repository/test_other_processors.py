@@ -1,5 +1,3 @@
-"""The environments of other processors: every value is in one of them, and none asks for what a processor lacks."""
-
 import pytest
 
 from pixelrnn_ext.operators import library

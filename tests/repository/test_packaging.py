@@ -18,12 +18,12 @@ from pixelrnn_ext import build_config
 
 SOURCES = ("csrc", "build_tools", "pixelrnn_ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
-# What pip does in an isolated build, without a network: setuptools and ninja are those of this environment.
+# Builds as pip does in isolation, but without a network, with this environment's setuptools and ninja.
 HOOK = "import sys; sys.path.insert(0, 'build_tools'); import backend; backend.build_{}(sys.argv[1])"
 
 
 def python(*arguments, cwd, **environment):
-    # Neither the build settings nor the import path of this process.
+    # Without the build settings and the import path of this process.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PIXELRNN_") and k != "PYTHONPATH"}
     # The ninja of this environment need not be on PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
@@ -39,7 +39,7 @@ def python(*arguments, cwd, **environment):
 
 
 def build(kind, source, **environment):
-    """The sdist or wheel that the build backend makes of a source folder."""
+    """Returns the sdist or wheel that the build backend makes of a source folder."""
     out = source.parent / f"{source.name}-{kind}"
     done = python("-c", HOOK.format(kind), out, cwd=source, **environment)
     assert done.returncode == 0, done.stdout
@@ -48,18 +48,18 @@ def build(kind, source, **environment):
 
 
 def use(wheel):
-    """Returns what the smoke test says of an unpacked wheel, and what the wheel says of its build."""
+    """Returns the smoke test's output for an unpacked wheel, and the wheel's build information."""
     target = wheel.parent / "installed"
     zipfile.ZipFile(wheel).extractall(target)
     path = [str(target), *(folder for folder in sys.path if folder.endswith("-packages"))]
-    # -S: an installation in place has a finder, which would lend the wheel what it lacks.
+    # -S: the finder of an editable installation would find modules that the wheel lacks.
     smoke = python("-S", ROOT / "tests/repository/smoke.py", cwd=wheel.parent, PYTHONPATH=os.pathsep.join(path))
     return smoke.stdout, runpy.run_path(str(target / "pixelrnn_ext/_build_info.py"))["BUILD"]
 
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy of what the repository holds, so that builds leave nothing in it."""
+    """A copy of the sources, so that builds leave nothing in the repository."""
     copy = tmp_path / "source"
     copy.mkdir()
     generated = shutil.ignore_patterns("__pycache__", "*.so", "_build_info.py")
@@ -87,7 +87,7 @@ def test_sdist_holds_every_source(source, sdist):
 
 
 def with_flag(compiler, flag, folder):
-    """Returns the path of a compiler that has a last flag."""
+    """Returns the path of a script that runs ``compiler`` with a last ``flag``."""
     script = folder / "c++"
     script.write_text(f'#!/bin/sh\nexec {shutil.which(compiler)} "$@" {flag}\n')
     script.chmod(0o755)
@@ -96,8 +96,8 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep  # compiles the kernels
 def test_wheel_of_the_sdist_computes(sdist):
-    """By Clang where there is one: GCC compiles what the tests run. Not optimised, which takes a sixth of the time:
-    test_checks_by_clang runs what Clang makes of the kernels by -O2."""
+    """Uses Clang if there is one, since GCC compiles what the tests run, and -O0, which takes a sixth of the time.
+    test_checks_by_clang runs Clang's kernels by -O2."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)
@@ -125,7 +125,6 @@ def test_without_a_compiler_for_the_kernels_the_reference_is_installed(source, t
 
 
 def test_python_m_pixelrnn_ext_prints_the_build(tmp_path):
-    """With the instruction set of the environment."""
     native = build_config()["why_no_native"] is None
     done = python("-m", "pixelrnn_ext", cwd=tmp_path, **({"PIXELRNN_INSTRUCTION_SET": "baseline"} if native else {}))
     assert done.returncode == 0, done.stdout
@@ -149,7 +148,7 @@ def test_the_build_records_the_hash_of_its_sources(setup_names, monkeypatch):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monkeypatch):
-    """With its facts, since the older library has not the sources of the new one. It needs the CPU library."""
+    """The older CUDA library keeps its own facts. It is removed if there is no CPU library, which it needs."""
     package = tmp_path / "pixelrnn_ext"
     package.mkdir()
     library, info = package / "_C_cuda.so", package / "_build_info.py"
@@ -168,7 +167,7 @@ def test_make_build_leaves_the_cuda_library(native, setup_names, tmp_path, monke
 
 
 def test_device_code_is_compiled_once(setup_names, tmp_path):
-    """The tests of the kernels take a wheel's code, so nothing that it depends on may be missing from the key."""
+    """The tests of the kernels reuse device code, so the key must cover all that the code depends on."""
     csrc, compiled = tmp_path / "csrc", []
 
     class Compiler:
@@ -185,7 +184,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         assert [(gpu, made.log.read_text()) for gpu, made in found] == [
             (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
         ]
-        return sorted(compiled)  # in parallel
+        return sorted(compiled)  # they compile in parallel
 
     (csrc / "cuda").mkdir(parents=True)
     files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]
@@ -201,7 +200,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
 
 @pytest.fixture
 def choose(setup_names, monkeypatch):
-    """setup.py's choice of a compiler and of GPUs, with made-up GPUs and versions of NVRTC."""
+    """Runs setup.py's choice of a compiler and of GPUs, with made-up GPUs and versions of NVRTC."""
     names = setup_names
     for variable in ("PIXELRNN_CUDA", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(variable, raising=False)

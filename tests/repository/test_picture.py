@@ -19,7 +19,7 @@ def test_a_picture_is_up_to_date(name):
 
 
 def seen(layer, pixel):
-    """The pixels that the layer's output at one depends on."""
+    """Returns the pixels on which the layer's output at ``pixel`` depends."""
     x = torch.randn(1, 1, HEIGHT, WIDTH, dtype=torch.float64, requires_grad=True)
     row, column = pixel
     (gradient,) = torch.autograd.grad(layer(x)[0, :, row, column].sum(), x)
@@ -35,7 +35,6 @@ def test_it_shows_what_a_layer_sees(pixel):
 
 
 def test_the_wavefront_is_that_of_the_kernels(core):
-    """csrc/geometry.h: which cell of which line is which pixel."""
     geometry = core.Geometry.diagonal(HEIGHT, WIDTH, False)
     steps = {
         geometry.pixel(line, cell): line

@@ -1,4 +1,4 @@
-"""`make release-check` says what is not of one release (.github/release_check.py)."""
+"""`make release-check` finds what does not belong to one release (.github/release_check.py)."""
 
 import io
 import re
@@ -27,7 +27,7 @@ def check():
 
 @pytest.fixture
 def tree(tmp_path):
-    """A tree and its distributions, all of one release."""
+    """A source folder and its distributions, all of one release."""
     (tmp_path / "dist").mkdir()
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)

@@ -1,5 +1,5 @@
-"""The compiled libraries load into every Python and beside every CUDA. auditwheel refuses symbols that are newer than
-the systems that the wheel is for (`make wheel`)."""
+"""The compiled libraries load into every Python and beside every CUDA. In `make wheel`, auditwheel refuses symbols that
+are too new for the wheel's systems."""
 
 import sys
 from pathlib import Path

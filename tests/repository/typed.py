@@ -1,4 +1,4 @@
-"""What a type checker knows of the package in its user's code. mypy reads this file, nothing runs it."""
+"""Types of the package in a user's code. mypy reads this file; nothing runs it."""
 
 import torch
 from torch import Tensor, nn

@@ -70,7 +70,7 @@ COLOURS = numpy.stack([LEVELS // 64 * 64, LEVELS % 4, GRAY], 2)
         pytest.param([GRAY, PIXEL], id="a pixel"),
         pytest.param([PIXEL, PIXEL], id="nothing"),
         pytest.param([LEVELS[::-1], LEVELS], id="all levels"),
-        # A row in the middle stays as it is, but no colour is left that could be transparent.
+        # The middle row does not change, but no colour is left for transparency.
         pytest.param([numpy.insert(part, 8, 7, 0) for part in (LEVELS[::-1], LEVELS)], id="all levels but in a row"),
         pytest.param([numpy.zeros_like(COLOURS), COLOURS, COLOURS[::-1]], id="colours"),
     ],

@@ -1,4 +1,4 @@
-"""The data sets: what their fixed splits hold, and what is said of files that are missing or damaged."""
+"""The data sets: fixed splits, and errors of missing or damaged files."""
 
 import functools
 import http.client
@@ -21,8 +21,8 @@ from pixelrnn_ext.training.images import read_image
 load_once = functools.cache(data.load)
 BATCH = dict(seed=3, flip=False, shift=0, share=slice(None), device="cpu", conditional=False)
 
-# Images of train, validation and test, and the sums of the values of the last two: who changes a split changes every
-# number in the README.
+# {name: (images of train, validation and test, sums of the values of validation and test)}. A changed split would
+# change every number in the README.
 FIXED = {
     "digits": ((1445, 176, 176), (54831, 56073)),
     "mnist5k": ((4000, 500, 500), (51421, 50687)),
@@ -183,7 +183,7 @@ def write_batch(file, count, side=32, **changes):
 
 
 def damage_deflated(file):
-    """Writes a compressed file whose compressed bytes are others."""
+    """Writes a compressed file with damaged bytes."""
     numpy.savez_compressed(file, data=numpy.zeros((4, 3072), numpy.uint8), labels=[1, 2, 3, 4])
     content = bytearray(file.read_bytes())
     content[60:80] = b"\xff" * 20
@@ -241,7 +241,7 @@ def test_wrong_names_and_options(spec, options, message):
 
 
 def test_import_needs_torch_alone(tmp_path):
-    """The package and the command that says what was compiled in, without any package of the train extra."""
+    """The package and `pixelrnn info` run without any package of the train extra."""
     blocked = ["matplotlib", "mlxtend", "numpy", "PIL", "safetensors", "skimage", "sklearn", "torchvision", "tqdm"]
     script = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
     script += "import pixelrnn_ext; from pixelrnn_ext import cli; sys.exit(cli.main([]) or cli.main(sys.argv[1:]))"

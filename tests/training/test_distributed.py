@@ -15,7 +15,7 @@ from pixelrnn_ext.training import checkpoint, journal
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# All options that draw numbers. The last batch of 11 images to validate has none for the second process.
+# All options that draw random numbers. The second process gets no image of the last batch of the 11 for validation.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -23,9 +23,9 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """(folder, standard output) of a training in this process, and of the same in two, and the standard error of two.
+    """(folder, standard output) of a training in this process and of the same in two, and the two's standard error.
 
-    The two processes have trained an LSTM2d before, and fail afterwards.
+    The two processes train an LSTM2d before, and fail afterwards.
     """
     pictures, one, two = (tmp_path_factory.mktemp(name) for name in ("pictures", "one", "two"))
     training = ["train", "--data", f"folder:{write_named_pictures(pictures, NAMES)}", *OPTIONS.split(), "--out"]
@@ -67,7 +67,7 @@ def test_there_is_one_log(runs):
 
 
 def test_lstm2d_with_sizes(runs):
-    """Every process learns what one alone learns from all images."""
+    """Every process gets the parameters that one process learns from all images."""
     _, (two, _), said = runs
     assert "Grad strides do not match" not in said  # DistributedDataParallel would copy every gradient
     for rank in range(2):

@@ -1,4 +1,4 @@
-"""Image files read without loss: every kind whose pixels are kept, and what is refused because they would not be."""
+"""Image files read without loss: the kinds whose pixels are kept, and the kinds that are refused."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ COLOURS = numpy.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=numpy.ui
 
 
 def expect(pixels):
-    """Returns the tensor that is read of pixels (H, W) or (H, W, C)."""
+    """Returns pixels (H, W) or (H, W, C) as a tensor (C, H, W)."""
     pixels = torch.from_numpy(pixels.copy())
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
@@ -29,13 +29,13 @@ def with_palette(indices, colours):
     return image
 
 
-# The palette of grays has colours that no pixel has, and its grays are in another order than the indices.
+# The palette of grays has unused colours, and its grays are not in the order of the indices.
 FEW_COLOURS = with_palette(GRAY // 11, numpy.random.default_rng(1).integers(0, 256, 72, dtype=numpy.uint8))
 REVERSED = GRAY.max() - GRAY
 FEW_GRAYS = with_palette(GRAY // 11, numpy.append(REVERSED.repeat(3), numpy.uint8([1, 2, 3])))
 GRAY_IMAGE, COLOUR_IMAGE, GRAY_IN_RGB = (Image.fromarray(pixels) for pixels in (GRAY, COLOURS, GRAY_CHANNELS))
 LOSSLESS, TURNED = dict(lossless=True), dict(exif=Image.Exif())
-TURNED["exif"][0x0112] = 6  # by a quarter
+TURNED["exif"][0x0112] = 6  # a quarter turn
 PLAIN, COMPRESSIONS = ((GRAY_IMAGE, GRAY), (COLOUR_IMAGE, COLOURS)), ("tiff_lzw", "tiff_deflate", "packbits")
 KEPT = [
     *((image, kind, {}, pixels) for image, pixels in PLAIN for kind in ("PNG", "BMP", "TIFF", "PPM")),
@@ -54,7 +54,7 @@ KEPT = [
 
 @pytest.mark.parametrize(("image", "kind", "options", "pixels"), KEPT)
 def test_what_is_shown_is_kept(tmp_path, image, kind, options, pixels):
-    """Palettes and RGB may be gray: some formats have no other gray."""
+    """Gray may come as a palette or RGB, since some formats have no other gray."""
     image.save(tmp_path / "x", kind, **options)
     with Image.open(tmp_path / "x") as picture:
         assert picture.mode == image.mode

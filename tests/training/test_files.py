@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and into what a name stands for."""
+"""Files and folders are written whole or not at all, through links and into pipes, too."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from pixelrnn_ext.training.files import folder_atomically, is_replaceable, write
 
 @pytest.fixture
 def gone():
-    """The number of a process that has ended."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-S", "-c", ""])
     process.wait()
     return process.pid

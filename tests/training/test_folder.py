@@ -1,4 +1,4 @@
-"""A folder of pictures: its splits and classes, and that a training finds them again."""
+"""A folder of pictures: its splits and classes, and how a training finds the pictures again."""
 
 import errno
 import hashlib
@@ -21,7 +21,7 @@ SMALL = dict(image_size=(8, 8), gray=True)
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Ten readable images of several kinds in two folders, a truncated one, one that is text, and another file."""
+    """Ten readable images of several kinds in two folders, a truncated image, a text named .jpg, and another file."""
     for animal in ("cats", "dogs"):
         (tmp_path / animal).mkdir()
     random = numpy.random.default_rng(0)

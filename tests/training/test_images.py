@@ -1,4 +1,4 @@
-"""Image files: what is read of them, and that none of them ends or stalls more than its own reading."""
+"""Image files: what is read, and that a bad file fails without harm to others."""
 
 import os
 import struct
@@ -12,7 +12,7 @@ from pixelrnn_ext.training.images import pixel_limit, read_image
 
 
 def test_deep_and_transparent_pictures(tmp_path):
-    """16 bits are scaled, what is transparent is black, and other ranges are refused."""
+    """16 bits are scaled, transparent pixels are black, and other ranges are refused."""
     file = tmp_path / "picture.png"
     deep = numpy.array([[0, 128, 129, 257 * 100, 65535]], numpy.uint16)
     Image.fromarray(deep).save(file)
@@ -31,7 +31,6 @@ def test_deep_and_transparent_pictures(tmp_path):
 
 
 def test_fits(tmp_path):
-    """The image is 4 high and 8 wide, and its columns count from 0."""
     file = tmp_path / "columns.png"
     Image.fromarray(numpy.arange(8, dtype=numpy.uint8)[None].repeat(4, 0) * 10).save(file)
 
@@ -78,7 +77,6 @@ def picture(tmp_path):
 )
 def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):
     """An error that is not the file's fault is passed on."""
-
     monkeypatch.setattr(ImageFile.ImageFile, "load", Mock(side_effect=error))
     why = " ".join(str(error).split()) or "AssertionError"
     others = {KeyboardInterrupt: "^$", MemoryError: "picture.png does not fit into"}

@@ -1,4 +1,4 @@
-"""A training's folder: one writer at a time, nothing of another training replaced, nothing that a kill left lost."""
+"""A training's folder: one writer at a time, no other training replaced, nothing lost by a kill."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ from pixelrnn_ext.training.optional import MissingPackage
 
 
 def hold(file):
-    """Locks an open file as another process that trains in its folder."""
+    """Locks an open file like another process that trains in its folder."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -151,12 +151,12 @@ class Killed(BaseException):
     """An exception that this package never catches."""
 
 
-WRITES = 17  # places to stop at, of the training below
-STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch of 5 steps; checkpoints inside, too
+WRITES = 17  # of a training with STEPS, which may be stopped before each write
+STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch has 5 steps; checkpoints come inside, too
 
 
 def train(out, act):
-    """Trains, calling ``act(number)`` before every write of a file or of a line of the log; how many there were."""
+    """Trains. Calls ``act(number)`` before every write of a file or a line of the log. Returns the number of writes."""
     number = 0
 
     def watched(write):
@@ -180,7 +180,7 @@ def train(out, act):
 
 
 def content(out):
-    """Returns what is the same in the end, however often the training was stopped. Some points of the log are not."""
+    """Returns what stops of the training must not change in the end. Some points of the log may change."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     loaded = [checkpoint.load(out / name) for name in (checkpoint.LAST, checkpoint.BEST)]
     return {
@@ -202,7 +202,7 @@ def straight(tmp_path_factory):
 
 
 PLACES = range(1, WRITES + 1)
-IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}  # elsewhere an interrupt does what test_training.py sees it do
+IN_AN_EVALUATION = {4, 6, 7, 9, WRITES}  # test_training.py covers interrupts elsewhere
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-"""Work that takes long has a bar, which says what is done and how much."""
-
 import contextlib
 
 import pytest
@@ -14,7 +12,7 @@ MODEL = ["--model", "multiscale", "--hidden-channels", "3", "--num-layers", "1",
 
 @pytest.fixture
 def bars(monkeypatch):
-    """(what, unit, done, total) of every bar, when it ended."""
+    """A list of (what, unit, done, total) of every ended bar."""
     ended = []
 
     class Recorded(tqdm.tqdm):
@@ -22,7 +20,7 @@ def bars(monkeypatch):
             super().__init__(*args, **options | {"disable": False, "delay": 0})
 
         def close(self):
-            if not self.disable:  # as tqdm is after the first call
+            if not self.disable:  # close() disables the bar
                 ended.append((self.desc, self.unit, self.n, self.total))
             super().close()
 

@@ -60,7 +60,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(tmp_path, settings, stop):
 
 
 def test_the_log_goes_on_where_the_checkpoint_is(tmp_path):
-    """Lines after the checkpoint's step, and half a line, are what a crash leaves."""
+    """A crash leaves lines after the checkpoint's step, and half a line."""
     assert tiny_training(tmp_path, steps=4).run()
     with (tmp_path / journal.LOG).open("a") as file:
         file.write('{"event": "train", "step": 9, "score": 1.0}\n{"event": "tra')
@@ -111,7 +111,7 @@ def test_evaluation_is_the_mean_over_all_images(batch_size):
 
 
 def test_no_batch_is_checked_again(tmp_path, monkeypatch):
-    """The data set has been checked; to look at a batch's values makes a step wait for the GPU."""
+    """A check of a batch's values would make each step wait for the GPU."""
     training = tiny_training(tmp_path)
     monkeypatch.setattr(torch.Tensor, "aminmax", Mock(side_effect=AssertionError("a batch was checked")))
     assert training._step(0).isfinite()
@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
 
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
-    """The loss, of the parameters before that step, is finite."""
+    """The last loss is finite, since it is of the parameters before that step."""
     training = tiny_training(tmp_path / "new", steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
     expected = "the validation loss is .* around step 1; there is no checkpoint yet; try a lower learning rate or clip"
     with pytest.raises(FloatingPointError, match=expected):
@@ -226,7 +226,7 @@ def test_training_images_are_a_function_of_seed_and_step(flip):
 
 
 def test_weight_decay_is_decoupled_from_the_gradient():
-    """Without a gradient nothing else moves a parameter, and beside one the step is that of an optimiser without it."""
+    """Decay alone moves a parameter without a gradient. With a gradient, decay adds to the step without decay."""
     for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
         for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
             start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -264,7 +264,7 @@ def test_a_checkpoint_rebuilds_the_averaged_model(saved):
     tensors, _ = checkpoint.load(saved)
     assert_same(checkpoint.part(tensors, "average"), model.state_dict())
     assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
-    assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())  # of a folder the best one
+    assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())  # a folder's best one
 
 
 def flip_a_bit(path):
@@ -274,7 +274,7 @@ def flip_a_bit(path):
 
 
 def edited(change):
-    """Returns damage of the content that has the checksum of the damaged content."""
+    """Returns a function that damages a checkpoint's content and writes a matching checksum."""
 
     def damage(path):
         tensors, facts = checkpoint.load(path)
@@ -343,7 +343,6 @@ def test_a_checkpoint_of_impossible_facts_is_refused(saved, group, name, value, 
 
 
 def test_no_flipped_bit_of_a_checkpoint_changes_anything(tmp_path):
-    """Every bit: of the length of the header, of the header with facts, digest and tensors' shapes, of the tensors."""
     path = tmp_path / "x.safetensors"
     progress = {"step": 2, "evaluated": 2, "best": 3.5, "best_step": 2}
     facts = {"model": {"levels": 2}, "data": {"shape": [1, 4, 5], "classes": []}, "progress": progress}
@@ -408,7 +407,7 @@ def test_a_second_interrupt_ends_at_once(monkeypatch):
     with Interrupt() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)  # passed on by torchrun
+        signal.raise_signal(signal.SIGINT)  # torchrun passes the signal on
         assert stop()
         monkeypatch.setattr(interrupt, "SAME", 0.0)
         with pytest.raises(KeyboardInterrupt):

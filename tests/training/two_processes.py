@@ -1,4 +1,4 @@
-"""Work of a process that torchrun started: steps of an LSTM2d on unlike images, a training, and one that fails."""
+"""Program for torchrun: trains an LSTM2d on images of different sizes, runs a training, and one that fails."""
 
 import sys
 from contextlib import nullcontext
@@ -14,7 +14,7 @@ IMAGES, HEIGHT, WIDTH, STEPS = 4, 5, 6, 3
 
 
 def train_lstm2d(here):
-    """{name: parameter} after some steps on one batch, of which each process has its part."""
+    """Returns {name: parameter} after some steps on one batch, which the processes share."""
     torch.manual_seed(0)
     layer = make_layer("stable")
     x, sizes = torch.randn(IMAGES, 2, HEIGHT, WIDTH, dtype=torch.float64), ragged_sizes(IMAGES, HEIGHT, WIDTH)
@@ -28,7 +28,7 @@ def train_lstm2d(here):
 
 
 def command_in_float64(arguments):
-    """Returns the status of a command, of whose sums any number of processes differ by no more than rounding."""
+    """Returns the status of a command in float64, where numbers of processes change sums only by rounding."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     folder, *training = sys.argv[1:]
     with distributed.world("cpu") as here:
         torch.save(train_lstm2d(here), f"{folder}/lstm2d-{here.rank}.pt")
-        distributed.world = lambda device: nullcontext(here)  # processes are joined once
+        distributed.world = lambda device: nullcontext(here)  # processes can be joined only once
         assert command_in_float64(training) == 0
         status = cli.main(["train", "--data", "folder:nowhere", "--model", "row", "--device", "cpu", "--out", "x"])
     sys.exit(status)
