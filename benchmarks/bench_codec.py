@@ -34,7 +34,7 @@ from pixelrnn_ext.training.exact_images import pixels_of
 
 COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams by default"
 SAMPLE, PASS = "sampling", "a pass"
-TIMED = COMPRESS, DECOMPRESS, SAMPLE  # a line is marked unreliable by the times of these
+TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
 BATCH = 32  # images whose logits are in memory at once
 # Short trainings. Test digits resemble the training digits; the test photograph is not among the training's.
@@ -107,7 +107,6 @@ def trained_case(name: str, run: str, count: int | None) -> Case:
 
 
 def cases(options: argparse.Namespace, folder: str) -> Iterator[Case]:
-    """Yields the cases. The trainings of --train go to ``folder``."""
     if options.scope == CHECK:
         yield from tiny_cases()
         return

@@ -11,7 +11,7 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns DiagonalBiLSTM's bound for ``hidden`` channels, with 5 points less share of the floor, if it has one."""
+    """Loosens DiagonalBiLSTM's bound over the floor for ``hidden`` channels by 5 points of share. None without one."""
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS

@@ -12,7 +12,6 @@ from harness.command import main
 from harness.requirements import Target
 from pixelrnn_ext.benchmark.problems import Case, Differentiable, Problem, Size
 
-# The usual code, a careful user's code, and ours.
 MASKED, CROPPED, OURS = "conv2d, masked weight", "conv2d, cropped weight", "ours"
 _LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 

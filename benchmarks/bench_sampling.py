@@ -61,7 +61,6 @@ def differing_values(case: Case, side: int) -> int:
     return sum(int((image != images[0]).sum()) for image in images)
 
 
-# Without --full, which takes many minutes:
 BY_PASSES = "a pass of every fourth height is timed, and counted for all values of four rows"
 
 

@@ -33,7 +33,7 @@ LAYERS = {
     "LSTM2d, peepholes": partial(px.LSTM2d, cell="graves", peepholes=True),
 }
 PARAMETERS = {"": dict(bias=False), ", bias": dict(), ", states": dict(initial_state="learned")}
-SIZES = ", sizes"  # ends the names of cases with images of different sizes
+SIZES = ", sizes"
 CASES = {
     layer + parameters + sizes: partial(make, 8, 16, **options)
     for (layer, make), (parameters, options) in itertools.product(LAYERS.items(), PARAMETERS.items())
@@ -42,7 +42,7 @@ CASES = {
 
 
 class Dispatches(TorchDispatchMode):
-    """Counts operations and views. Counts the operations of its kernel for an operator with a kernel in `inside`."""
+    """Counts operations and views. If `inside` has a kernel for an operator, counts the kernel's operations instead."""
 
     def __init__(self, inside):
         super().__init__()
@@ -66,7 +66,8 @@ class Kernels:
     """
 
     READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands of the recurrence
-    scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients  # for their schemas
+    # gpu.py reads the schemas of these operators.
+    scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 
     def recurrence(self, *scan):
         s = Scan(*scan)
@@ -113,7 +114,6 @@ def gpu_kernels():
 
 
 def count(case, device, inside):
-    """Returns the counts of a layer's forward and of its backward."""
     layer = CASES[case](device=device)
     x = torch.randn(2, 8, 5, 6, device=device, requires_grad=True)
     sizes = [torch.tensor([(5, 6), (3, 4)], device=device)] if case.endswith(SIZES) else []

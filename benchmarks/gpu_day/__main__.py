@@ -1,5 +1,3 @@
-"""`python -m benchmarks.gpu_day`, in the root of the repository."""
-
 import os
 import signal
 import sys

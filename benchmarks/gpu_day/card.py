@@ -48,7 +48,6 @@ def why_not(config: dict) -> str | None:
 
 
 def kernels(config: dict) -> str:
-    """Returns what compiled the installed kernels, and for which architectures, or why there are none."""
     return config["why_no_cuda"] or f"by NVRTC {config['cuda']} for {config['cuda_archs']}"
 
 

@@ -79,7 +79,6 @@ def measure(part: str, jobs: list, results: Results, seconds: float, start: floa
 
 
 def _take(receiver, part: str, results: Results) -> None:
-    """Adds the reports that the child process has sent to the results."""
     with suppress(EOFError, OSError):  # OSError: the process was killed while it sent
         while receiver.poll():
             job, provider, status, note, facts = receiver.recv()

@@ -28,7 +28,7 @@ class DeviceClock:
 
     def __init__(self, calls: int = 3, longest_pause: int = 1 << 27):
         self.calls, self.longest_pause, self.bounds = calls, longest_pause, set()
-        self._pauses = {}  # {function: cycles}
+        self._pauses = {}  # {function: cycles of its pause}
 
     def __call__(self, function: Callable[[], object]) -> float:
         start, end = events()

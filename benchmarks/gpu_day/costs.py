@@ -9,7 +9,7 @@ from .jobs import JOBS
 
 # The start of a block before its first line (csrc/cuda/plan.h): cycles, and bytes of weights that it loads a cycle.
 FIRST_LINE, WEIGHTS_OF_CYCLE = 2000.0, 32.0
-FULL = 0.75  # the least full last wave of clusters for which the scan's time tells a line's cycles
+FULL = 0.75  # how full a last wave of clusters must be, at least, for the scan's time to tell a line's cycles
 LAYOUT_JOBS = {str(job): job for job in JOBS["layouts"]}
 
 
@@ -17,12 +17,12 @@ class Expected(NamedTuple):
     """The figures in a plan's text, which Plan::describe (csrc/cuda/plan.cpp) writes."""
 
     kernel: str
-    blocks: int  # of a cluster
-    images: int  # that share a cluster
+    blocks: int  # blocks of a cluster
+    images: int  # images that share a cluster
     threads: int
     at_once: int  # clusters, or single blocks
     microseconds: float
-    cycles: float  # of a line
+    cycles: float  # cycles of a line
 
 
 _PLAN = re.compile(
@@ -48,7 +48,6 @@ def scan_us(result: dict) -> float | None:
 
 
 def clusters(result: dict, plan: Expected) -> int:
-    """Returns the number of clusters of the whole scan."""
     job = LAYOUT_JOBS[result["job"]]
     return -(-job.size[0] // plan.images) * job.directions
 
@@ -58,8 +57,7 @@ def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: in
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles that a wave of clusters took for a line. None if memory bounds the scan, or the time does not
-    tell."""
+    """Returns the cycles that a wave of clusters took for a line. None if memory bounds the scan."""
     plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None
@@ -68,7 +66,7 @@ def line_cycles(result: dict, multiprocessors: int) -> float | None:
         return None
     waves = whole + bool(rest)
     job = LAYOUT_JOBS[result["job"]]
-    # Two taps have weights.
+    # Two taps, with weights [hidden, 4 * hidden] each.
     weight_bytes = 2 * 4 * job.size[3] ** 2 * (2 if job.precision in ("bf16", "fp16") else 4) / plan.blocks
     start = FIRST_LINE + blocks_of_a_multiprocessor(result, plan, multiprocessors) * weight_bytes / WEIGHTS_OF_CYCLE
     return (microseconds * megahertz / waves - start) / job.lines

@@ -46,7 +46,7 @@ TESTS = {
     "tests": [SCANS, MODELS, *(f"--deselect={test}" for test in CHECK), f"--ignore={SANITIZER}"],
     "sanitizer": [SANITIZER],
 }
-TOOLS = 3  # of compute-sanitizer
+TOOLS = 3  # tools of compute-sanitizer
 NO_TESTS = 5  # pytest's exit status if it finds no test
 
 
@@ -133,7 +133,7 @@ class Day:
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]
-        command += ["--continue-on-collection-errors", *TESTS[part]]  # run the modules that import
+        command += ["--continue-on-collection-errors", *TESTS[part]]  # modules that import are still run
         status = child.run(command, self._log(part), limit, ROOT, **environment)
         lines = self._log(part).read_text(errors="replace").strip().splitlines() or ["nothing"]
         skipped = [line for line in lines if line.startswith("SKIPPED ")]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import device_code  # of build_tools/
+import device_code  # from build_tools/
 import torch
 
 from .clocks import DeviceClock, called_seconds
@@ -15,7 +15,7 @@ from .measure import attempt
 KERNEL = Path(__file__).with_name("exchange.cu")
 THREADS, LINES = 256, 1024
 MOST_SHARED_MEMORY = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-REPEATS = 7  # the first one warms up
+REPEATS = 7  # the first launch warms up
 
 
 class Exchange(NamedTuple):
@@ -31,7 +31,6 @@ class Exchange(NamedTuple):
 
     @property
     def pieces(self) -> int:
-        """Pieces that a block pushes."""
         return self.rows * self.columns * self.targets
 
 
@@ -96,7 +95,6 @@ class Gpu:
         self._call("cuLaunchKernel", function, *size, None, (ctypes.c_void_p * 1)(ctypes.addressof(arguments)), None)
 
     def run(self, e: Exchange, lines: int = LINES, repeats: int = REPEATS) -> dict:
-        """Returns the cycles of a line, and how many pieces a block pushed."""
         times = []
         for _ in range(repeats):
             self._is_right.zero_()
@@ -116,7 +114,6 @@ def launch() -> dict:
 
 
 def measure_exchange(known: set[str], report: Callable[..., None], device: str = "cuda") -> None:
-    """Reports the cycles of every exchange, and the time of a launch."""
     capability, gpu = torch.cuda.get_device_capability(), None
     for name in ("launch", *EXCHANGES):
         if name in known:

@@ -37,7 +37,7 @@ PRECISIONS = {
 
 
 def use(precision: Precision) -> None:
-    """Switches tf32 on or off for all providers. By default only cuDNN's LSTM would use tf32."""
+    """Switches tf32 on or off for all providers. By default cuDNN alone would use tf32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision.tf32
 
 
@@ -76,7 +76,7 @@ CASES = {job.case: case_of(job.case) for job in BENCHMARKS}
 
 
 def captured(start: Callable[[], Callable[[], object]]) -> Callable[[], object]:
-    """Returns the CUDA graph's replay of a function. ``start`` returns the function, on the capturing stream."""
+    """Captures the function that ``start`` returns in a CUDA graph. Returns a function that replays the graph."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -5,9 +5,9 @@ from harness.alone import grid
 from .costs import expected, line_cycles, scan_us
 
 PIECE = 16  # bytes that a thread pushes at once
-LAUNCH_US = 3.0  # as csrc/cuda/plan.h assumes
+LAUNCH_US = 3.0  # time of a launch that csrc/cuda/plan.h assumes
 FLAGGED = 0.2  # relative errors of a plan above this are marked
-SHOWN = 3  # fastest layouts of a case, and the planner's choice
+SHOWN = 3  # the fastest layouts of a case that the table shows
 
 
 def cost_us(result: dict) -> float:

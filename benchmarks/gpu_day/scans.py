@@ -52,7 +52,6 @@ class Scan:
         return weight_gradients(gradients, dx, 1, partial(neighbour_states, self.ops))["weight_hh"]
 
     def plan(self, path: str) -> str:
-        """Returns the text of the plan for the job's pass."""
         batch, height, width, hidden = self.job.size
         sizes = self.job.directions, batch, height, width, hidden, 2, True
         return self.ops.describe_plan(*sizes, self.job.precision, 0, path)[bool(self.job.backward)]
@@ -78,7 +77,7 @@ def measure_layouts(job: ScanJob, known: set[str], report: Callable[..., None], 
     layouts = scan.layouts() | {"step": chosen if chosen.startswith("step path") else "step path"}
     h, c, gates = scan.forward("step")
     expected = scan.backward("step", c, gates)[0] if job.backward else h
-    best, bound = math.inf, PRECISIONS[job.precision].tolerance  # of the largest error, relative
+    best, bound = math.inf, PRECISIONS[job.precision].tolerance  # bound of the relative error
     for path in sorted(layouts, key=lambda path: layouts[path] != chosen):  # the planner's choice first
         if path in known:
             continue

@@ -33,7 +33,6 @@ def ragged_sizes(size: Size) -> Tensor:
 
 
 def share_of_area(size: Size) -> float:
-    """Returns the share of the map that the ragged images cover."""
     return int(ragged_sizes(size).prod(1).sum()) / size.cells
 
 

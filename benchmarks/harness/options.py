@@ -1,5 +1,3 @@
-"""The options that the benchmarks share."""
-
 import argparse
 from collections.abc import Callable
 

@@ -43,8 +43,6 @@ FORMS |= {"max error": ".0e"}
 
 
 def long_table(rows: list[dict], markdown: bool) -> str:
-    """Returns a table with a line for each provider and mode."""
-
     def cell(name: str, value: float | str | None) -> str:
         form = next((form for start, form in FORMS.items() if name.startswith(start)), "")
         return number(value, form)
@@ -89,7 +87,6 @@ def horizontal_bars(path: Path, values: dict[str, float], title: str, below: str
 
 
 def plot(path: Path, results: list[Result], header: dict[str, str]) -> None:
-    """Draws our speed-up over the baseline in each case."""
     case = results[0].job.case
     speeds = {
         label: speed for label, result in zip(labels(results), results) if (speed := result.faster(case.baseline))

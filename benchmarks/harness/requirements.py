@@ -1,5 +1,3 @@
-"""Requirements, and the verdicts on measurements."""
-
 from dataclasses import dataclass
 
 from pixelrnn_ext._sentences import counted

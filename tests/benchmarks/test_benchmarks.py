@@ -30,7 +30,7 @@ from pixelrnn_ext.operators import library
 
 BENCHMARKS = ROOT / "benchmarks"
 TINY = replace(bench_diag.CASES[0], size=bench_diag.CASES[0].size.tiny())
-ANOTHER_FUNCTION = {  # not the good loop's
+ANOTHER_FUNCTION = {
     "native, 4 gates", "native, 1 direction", "native, padded", "nn.LSTM over pixels (another function)",
     "nn.LSTM along rows and columns (another function)",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The baselines of bench_lstm2d.py (harness/loop2d.py, lstm2d.py), and its requirements."""
+"""Tests of bench_lstm2d.py, harness/lstm2d.py and harness/loop2d.py."""
 
 from dataclasses import replace
 

@@ -180,5 +180,5 @@ def test_the_picture_is_read_on_white_as_on_black(ending, tmp_path):
     assert picture.mode == "RGBA" and picture.getpixel((0, 0))[3] == 0
     opaque = [colour[:3] for colour in sorted(colours, key=colours.get) if colour[3] == 255]
     assert len(opaque) >= 2
-    for light in opaque[-2:]:  # the bars, and the text
+    for light in opaque[-2:]:
         assert 60 < sum(light) / 3 < 190

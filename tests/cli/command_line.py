@@ -1,4 +1,4 @@
-"""The command line, called as the console script calls it."""
+"""Calls the command line as the console script does."""
 
 import pytest
 

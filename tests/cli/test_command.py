@@ -201,7 +201,7 @@ BRIEFLY = {"GOMP_SPINCOUNT": "1000"}
         ("pixelrnn info", {}, BRIEFLY, True),
         ("pixelrnn info", {"MALLOC_TRIM_THRESHOLD_": "131072"}, BRIEFLY, False),
         *(("pixelrnn info", {name: "1"}, {name: "1"}, True) for name in ("OMP_WAIT_POLICY", *BRIEFLY, "KMP_BLOCKTIME")),
-        ("-m pixelrnn_ext bench", {}, {}, False),  # times what another program has
+        ("-m pixelrnn_ext bench", {}, {}, False),  # bench times what another program has
         ("another.py", {}, {}, False),
     ],
 )

@@ -19,7 +19,7 @@ from pixelrnn_ext.training.checkpoint import load_model
 
 from .command_line import pixelrnn, refused
 
-SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # of pictures, in three groups
+SIZES = [(4, 5), (4, 5), (1, 7), (4, 5)]  # sizes of pictures, in three groups
 
 
 def write_pictures(folder, levels=2, channels=1, sizes=SIZES):
@@ -255,7 +255,7 @@ def test_verify_writes_nothing_that_is_decoded_to_other_images(file, capsys, mon
 
     monkeypatch.setattr(codec.Codec, "decompress_groups", others)
     compress = ["compress model -o file", "pictures/picture 2.png"]
-    for verifying in ([], ["--verify"]):  # the default, too
+    for verifying in ([], ["--verify"]):
         sentence = refused(capsys, *compress, *verifying)
         assert "expected the same images" in sentence and file.read_bytes() == before
     pixelrnn(*compress, "--no-verify")

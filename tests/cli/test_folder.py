@@ -44,7 +44,6 @@ def here(run, tmp_path, monkeypatch):
 
 
 def change_run(change):
-    """Changes the facts of both checkpoints."""
     for name in (checkpoint.LAST, checkpoint.BEST):
         change_facts(Path("run") / name, Path("run") / name, change)
 

@@ -39,7 +39,7 @@ def test_info_of_a_training(trained, tmp_path, info):
     assert f"test: {found['test']}; digits" in lines[-1] and found["step"] == f"{step}, the best on validation {step}"
     validation = [re.search(r"validation (\S+ \S+),", line)[1] for line in lines if re.search(rf"step {step}: ", line)]
     assert validation == [found["validation"]] and info(last)["validation"] == found["validation"]
-    alone = info(shutil.copy(last, tmp_path))  # without its log
+    alone = info(shutil.copy(last, tmp_path))
     assert alone["validation"] == found["validation"] and alone["test"] == alone["log"] == "-"
 
 

@@ -8,7 +8,7 @@ from pixelrnn_ext.training import animation, files, grid
 
 from .command_line import pixelrnn
 
-SIDE = 66  # of an 8x8 image in a grid: magnified 8 times, with a margin of 2
+SIDE = 66  # an 8x8 image in a grid, magnified 8 times, with a margin of 2
 
 
 def pixels_of(picture):
@@ -69,7 +69,7 @@ def test_a_gif_shows_pixels_as_they_are_drawn(trained, tmp_path, command):
         assert opened.info["loop"] == 0 and durations[-1] == 2000
     final = pixels_of(still)
     assert (frames[-1] == final).all() and 20 < len(frames) <= 65
-    top = 0 if command == "sample" else 2 * SIDE  # of the first drawn image, below two rows
+    top = 0 if command == "sample" else 2 * SIDE  # completions begin below two other rows
     first = slice(top + 6, top + SIDE, 8), slice(6, SIDE, 8), 0
     whole = final[first].flatten()
     for number, frame in enumerate(frames):

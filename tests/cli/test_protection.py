@@ -35,7 +35,7 @@ def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
 
 
 CHECKPOINT, OF_A_TRAINING, INPUT = "a checkpoint", "a file of the training", "an input of this command"
-FILES = {  # {a training's file: its kind in the sentence}
+FILES = {  # {file of a training: its kind in the error}
     checkpoint.LAST: CHECKPOINT,
     checkpoint.BEST: CHECKPOINT,
     "log.jsonl": OF_A_TRAINING,

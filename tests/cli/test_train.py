@@ -97,7 +97,7 @@ def test_cudnn_takes_the_kernels_that_repeat_their_bits(tmp_path, capsys, monkey
 def test_a_full_disk_while_training(copied, capsys, monkeypatch):
     before = (copied / checkpoint.LAST).read_bytes()
     full = OSError(errno.ENOSPC, "No space left")
-    monkeypatch.setattr("os.fsync", Mock(side_effect=[None, full, full]))  # of the log, the curve, a checkpoint
+    monkeypatch.setattr("os.fsync", Mock(side_effect=[None, full, full]))  # the log, the curve, a checkpoint
     sentence = refused(capsys, "train", "--out", copied, "--resume", "--steps", "94")
     expected = r".*(best|last).safetensors could not be written \(No space left\); the one that was there is kept"
     assert re.fullmatch(expected, sentence)

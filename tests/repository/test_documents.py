@@ -52,7 +52,6 @@ def test_readme_is_short():
 
 
 def test_a_hook_before_a_commit_is_what_ci_runs():
-    """The versions of .pre-commit-config.yaml are those of the dependency group `lint`."""
     group = re.search(r"^lint = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     hooks = re.findall(r"additional_dependencies: \[(.*)\]", (ROOT / ".pre-commit-config.yaml").read_text())
     assert {hook.strip('"') for hook in hooks} == set(re.findall(r'"(.*?)"', group))

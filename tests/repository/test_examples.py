@@ -22,7 +22,7 @@ def test_every_example_is_run():
 def test_the_rectangles_of_drop_in_are_labelled_inside():
     """The inside is a part of the image, away from its edges, and rarely on an outline."""
     images, inside = drop_in.rectangles(40, 12, torch.Generator().manual_seed(0))
-    outlines = images > 0.65  # noise of 0.3 hides some
+    outlines = images > 0.65  # noise of 0.3 hides some outlines
     assert images.shape == inside.shape == (40, 1, 12, 12)
     assert 0.05 < inside.mean() < 0.5 and not inside[:, :, [0, -1]].any() and not inside[..., [0, -1]].any()
     assert outlines[inside.bool()].float().mean() < 0.2, "an outline is inside where rectangles overlap, and only there"
@@ -38,7 +38,7 @@ def test_drop_in_gains_from_the_context_that_a_layer_sees():
 @pytest.mark.sweep
 def test_class_conditional_reads_digits_by_their_likelihoods(tmp_path):
     right = class_conditional.main(["--out", str(tmp_path / "x.png"), "--steps", "150"])
-    assert right > 0.5  # a guess is right with 0.1
+    assert right > 0.5  # guessing is right with probability 0.1
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (8 * 66 + 2, 10 * 66 + 2)
 

@@ -184,7 +184,7 @@ def test_device_code_is_compiled_once(setup_names, tmp_path):
         assert [(gpu, made.log.read_text()) for gpu, made in found] == [
             (gpu, f"ptxas on sm_{setup_names['device_code'].arch_of(gpu)}") for gpu in gpus
         ]
-        return sorted(compiled)  # they compile in parallel
+        return sorted(compiled)  # kernels compile in parallel
 
     (csrc / "cuda").mkdir(parents=True)
     files = [csrc / "cuda/k.cu", csrc / "cuda/k.cuh", csrc / "k.h", Compiler.path]

@@ -47,7 +47,6 @@ def test_a_path_may_be_absolute_and_has_to_exist():
 
 
 def test_every_file_has_tests():
-    """A folder of the package without a folder of tests would have no tests."""
     for path in ROOT.glob("pixelrnn_ext/**/*.py"):
         found = quick["tests_of"](path.relative_to(ROOT).as_posix())
         assert found and all((ROOT / test).exists() for test in found), path

@@ -111,7 +111,6 @@ def test_a_tag_is_of_the_version(check, tree, ref):
 
 
 def test_the_version_stands_in_pyproject_alone(check):
-    """The citation and the newest numbered section of the changelog follow it."""
     assert not [said for said in check.documents(ROOT) if not said.startswith("CHANGELOG.md")]
     newest = re.search(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest[1] == check.version_of(ROOT)

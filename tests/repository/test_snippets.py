@@ -66,7 +66,7 @@ def run(document, text, names):
     exec(compile(text, str(document), "exec"), names)
 
 
-SLOW = {"derivatives.md"}  # more than a second
+SLOW = {"derivatives.md"}  # documents that take more than a second
 PYTHON = [
     pytest.param(
         document, id=document.relative_to(ROOT).as_posix(), marks=pytest.mark.sweep if document.name in SLOW else ()
@@ -115,14 +115,12 @@ def check_names(options, monkeypatch):
 
 
 def check_pip(words):
-    """Checks that the extras and dependency groups of a pip command exist."""
     named = {name for names in re.findall(r"\[(\w+)\]", " ".join(words)) for name in names.split(",")}
     named |= {words[i + 1] for i, word in enumerate(words) if word == "--group"}
     assert named <= set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
 
 
 def call(words, monkeypatch):
-    """Calls a program of this project in this process."""
     if words[0] == "pixelrnn":
         cli.main(words[1:])
     elif words[1] == "-m":

@@ -67,7 +67,6 @@ def test_there_is_one_log(runs):
 
 
 def test_lstm2d_with_sizes(runs):
-    """Every process gets the parameters that one process learns from all images."""
     _, (two, _), said = runs
     assert "Grad strides do not match" not in said  # DistributedDataParallel would copy every gradient
     for rank in range(2):

@@ -12,7 +12,6 @@ from pixelrnn_ext.training.images import pixel_limit, read_image
 
 
 def test_deep_and_transparent_pictures(tmp_path):
-    """16 bits are scaled, transparent pixels are black, and other ranges are refused."""
     file = tmp_path / "picture.png"
     deep = numpy.array([[0, 128, 129, 257 * 100, 65535]], numpy.uint16)
     Image.fromarray(deep).save(file)
@@ -96,7 +95,6 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch, make):
 
 
 def bitmap(width, height):
-    """Returns the header of a PBM file."""
     return b"P4 %d %d\n" % (width, height)
 
 

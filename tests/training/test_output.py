@@ -151,7 +151,7 @@ class Killed(BaseException):
     """An exception that this package never catches."""
 
 
-WRITES = 17  # of a training with STEPS, which may be stopped before each write
+WRITES = 17  # writes of a training with STEPS
 STEPS = dict(steps=7, save_every=3, samples=1, batch_size=4)  # an epoch has 5 steps; checkpoints come inside, too
 
 

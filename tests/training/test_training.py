@@ -1,5 +1,3 @@
-"""The training loop, its evaluation, its optimisers and its checkpoints."""
-
 import errno
 import json
 import math
@@ -153,7 +151,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_no_checkpoint(tmp_path)
 
 @pytest.mark.parametrize("ema", [0, 0.5])
 def test_parameters_that_a_last_step_broke_are_not_saved(tmp_path, ema):
-    """The last loss is finite, since it is of the parameters before that step."""
+    """The loss is of the parameters before that step, so it is finite."""
     training = tiny_training(tmp_path / "new", steps=1, learning_rate=1e30, optimiser="adamw", ema=ema)
     expected = "the validation loss is .* around step 1; there is no checkpoint yet; try a lower learning rate or clip"
     with pytest.raises(FloatingPointError, match=expected):
@@ -264,7 +262,8 @@ def test_a_checkpoint_rebuilds_the_averaged_model(saved):
     tensors, _ = checkpoint.load(saved)
     assert_same(checkpoint.part(tensors, "average"), model.state_dict())
     assert facts["progress"]["step"] == 2 and facts["data"]["description"] == "tiny (made for a test)"
-    assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())  # a folder's best one
+    # A folder stands for its best checkpoint.
+    assert_same(model.state_dict(), checkpoint.load_model(saved.parent)[0].state_dict())
 
 
 def flip_a_bit(path):
@@ -359,7 +358,7 @@ def test_no_flipped_bit_of_a_checkpoint_changes_anything(tmp_path):
 
 
 def test_a_checkpoint_of_the_first_format_says_that_its_facts_are_unchecked(saved):
-    """Its checksum covers the tensors alone."""
+    """The first format's checksum covers the tensors alone."""
     tensors, facts = checkpoint.load(saved)
     checksum = 0
     for name in sorted(tensors):

@@ -1,4 +1,4 @@
-"""The command and the parts of the GPU day, without a GPU (benchmarks/gpu_day/command.py, day.py)."""
+"""Tests of command.py and day.py that need no GPU."""
 
 import json
 import re
@@ -80,7 +80,6 @@ def machine(monkeypatch):
 
 @pytest.fixture
 def gpu_day(tmp_path):
-    """Runs the command with tmp_path as its folder."""
     return lambda *arguments: command.main(["--out", str(tmp_path), *arguments])
 
 
@@ -249,7 +248,7 @@ def test_a_part_that_raises_is_recorded_and_the_rest_goes_on(machine, gpu_day, m
 def test_a_build_that_fails_ends_the_day(session, machine, gpu_day, tmp_path):
     machine.config = machine.after_the_build = NO_KERNELS
     assert gpu_day(*session) == 1
-    assert len(machine.done) == 1  # neither a test nor a benchmark
+    assert len(machine.done) == 1  # no test and no benchmark ran
     assert statuses(tmp_path) == {**dict.fromkeys(PARTS, "not run"), "build": "failed"}
 
 
@@ -282,7 +281,7 @@ SKIPPED = "SKIPPED [1] tests/test_cuda.py:3: a second GPU is needed"
     ("status", "printed", "outcome"),
     [
         (0, f"{SKIPPED}\n4 passed, 1 skipped in 2s", f"ok: 4 passed, 1 skipped in 2s; {SKIPPED}; "),
-        (0, "3 skipped in 2s", "not run: 3 skipped in 2s; "),  # what was skipped covers nothing
+        (0, "3 skipped in 2s", "not run: 3 skipped in 2s; "),
         (5, "no tests ran in 2s", "not run: no tests ran in 2s; "),
         (1, f"{SUMMARY}1 failed, 4 passed in 2s", f"failed: 1 failed, 4 passed in 2s; {SKIPPED}; "),
         (2, "ERROR tests/test_cuda.py\n4 passed, 1 error in 2s", "failed: 4 passed, 1 error in 2s; "),

@@ -1,4 +1,4 @@
-"""Estimates of plans beside measurements (benchmarks/gpu_day/costs.py, cost_table.py)."""
+"""Tests of costs.py and cost_table.py."""
 
 import pytest
 
@@ -35,14 +35,14 @@ def test_cycles_of_a_line_are_those_of_one_wave():
 
 def test_the_planners_table_from_measurements(tmp_path):
     kernel, other = "forward_bf16_2_1_256_single", "forward_bf16_8_4_256_cluster"
-    exact = (600 * 55 + START) / 1700  # microseconds as the plan of layout() expects
+    exact = (600 * 55 + START) / 1700  # microseconds that layout()'s plan expects
     twice = (1200 * 55 + START) / 1700
     results = [
         layout("2_1_256:1:4", exact, plan=plan_text(kernel)),  # 16 blocks of 8 warps: 2 a scheduler
         layout("2_1_256:1:4", twice, plan=plan_text(kernel)),
         layout("8_4_256:8:4", (1200 * 55 + 2016) / 1700, plan=plan_text(other, 8, 128, 16)),  # 128 blocks of 4 warps
         layout("2_1_256:1:4", 1.0, plan=plan_text(kernel), status="mismatch"),
-        layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),  # 1.5 warps: no column
+        layout("2_1_256:1:3", exact, plan=plan_text(kernel, threads=192)),  # 1.5 warps: not in the table
     ]
     before, (after, count) = cost_table.read(), measured_table(results, "a card", 132)
     assert count == 2 and after.source == "measurements on a card"

@@ -1,5 +1,3 @@
-"""The exchange between the blocks of a cluster, measured alone (benchmarks/gpu_day/exchange.py)."""
-
 from pathlib import Path
 
 import pytest

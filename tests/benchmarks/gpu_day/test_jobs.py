@@ -1,4 +1,4 @@
-"""The jobs of a GPU day, and the processes that run them (benchmarks/gpu_day/jobs.py, child.py, results.py)."""
+"""Tests of jobs.py, child.py and results.py."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""How the providers of a case are measured (benchmarks/gpu_day/measure.py, clocks.py)."""
+"""Tests of measure.py and clocks.py."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The report of a GPU day (benchmarks/gpu_day/report.py, scan_tables.py)."""
+"""Tests of report.py and scan_tables.py."""
 
 from gpu_day import report
 from gpu_day.results import Results
@@ -24,15 +24,15 @@ def test_report(tmp_path):
     assert f"- {MNIST} fp32, step: failed (because)\n- {MNIST} tf32, the rest: not run (because)" in text
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     rows = [row for row in rows if row[1:3] == [MNIST, "fp32"]]
-    assert [row[9] for row in rows[:3]] == ["PASS", "PASS", "not run"]  # its three verdicts
-    assert rows[3][3:5] == ["resident", "100.0"] and len(rows) == 4  # and its measurement
+    assert [row[9] for row in rows[:3]] == ["PASS", "PASS", "not run"]
+    assert rows[3][3:5] == ["resident", "100.0"] and len(rows) == 4
 
 
 def test_the_fastest_layouts_and_the_planners_are_shown():
     results = [layout(f"2_1_256:1:{g}", us, chosen=g == 5) for g, us in enumerate((22, 20, 40, 25, 30, 50), 1)]
     rows = cells(layouts_table([*results, layout("8_1_256:1:1", 1.0, status="mismatch", note="wrong")], 132))
     assert [row[2].split(":")[2] for row in rows] == ["2", "1", "4", "5"]
-    over = [f"{us / 22:.2f}" for us in (22, 24, 27, 32)]  # with the packing
+    over = [f"{us / 22:.2f}" for us in (22, 24, 27, 32)]  # microseconds with packing
     assert [row[-2:] for row in rows] == list(map(list, zip(over, ["best", "", "", "the planner's"])))
     assert rows[0][3:8] == ["20.0", "2.0", "23.0", "20.0", "1.15"]
     cycles = (20 * 1700 - START) / 55
@@ -43,7 +43,7 @@ def test_the_fastest_layouts_and_the_planners_are_shown():
     assert layouts_table([], 132) == "None."
     step = {**layout("", 30, times=False, chosen=True, plan="step path: expected 0.02 ms"), "provider": "step"}
     rows = cells(layouts_table([step, layout("2_1_256:1:1", 38)], 132))
-    assert [(row[2], row[-1]) for row in rows] == [("step", "best, the planner's"), ("2_1_256:1:1", "")]  # as called
+    assert [(row[2], row[-1]) for row in rows] == [("step", "best, the planner's"), ("2_1_256:1:1", "")]
 
 
 def test_kernels_of_an_operator_are_divided():

@@ -1,5 +1,3 @@
-"""How the layouts and the operators of a scan are measured (benchmarks/gpu_day/scans.py)."""
-
 import pytest
 import torch
 

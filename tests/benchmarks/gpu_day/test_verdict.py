@@ -1,4 +1,4 @@
-"""Targets of a GPU's times, and verdicts (benchmarks/gpu_day/floors.py, verdict.py)."""
+"""Tests of floors.py and verdict.py."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_verdict_where_something_is_missing():
 @pytest.mark.parametrize(
     ("case", "provider", "over", "expected"),
     [
-        (LARGE, "resident", {"good loop": 0.1}, ["-", "-", "-"]),  # has no target
+        (LARGE, "resident", {"good loop": 0.1}, ["-", "-", "-"]),  # this case has no target
         (LIKE_LSTM, "native", {"nn.LSTM": 0.5}, ["PASS", "PASS"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 1.0}, ["PASS", "PASS"]),
         (LIKE_LSTM, "native", {"nn.LSTM": 1.01}, ["MISS", "MISS"]),
