@@ -167,7 +167,6 @@ def other_sizes(case: Case) -> list[Size]:
 
 @torch.no_grad()
 def speeds(case: Case, options, threads: int) -> tuple[list[str], Times]:
-    """Returns a line of the second table, and the times from which it is computed."""
     codec, (images, *told) = Codec(case.model), case.part(0, options.images)
     count, condition = len(images), told[0] if told else None
     torch.set_num_threads(threads)

@@ -23,7 +23,6 @@ def cropped(x, weight, bias, mask_type):
 
 
 def convolution(size: Size, dtype: torch.dtype, kernel: int, mask_type: str, layout: str) -> Problem:
-    """Returns the problem: equal input and output channels, one colour, input and cotangent in ``layout``."""
     torch.manual_seed(0)
     channels = size.hidden
     x, dy = (size.map(channels, dtype).contiguous(memory_format=_LAYOUTS[layout]) for _ in range(2))

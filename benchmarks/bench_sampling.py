@@ -72,7 +72,6 @@ def passes(model, case: Case, heights) -> float:
 
 
 def run(case: Case, options) -> tuple[list[list[str]], float]:
-    """Returns lines of the table, and the speed-up of incremental over naive sampling."""
     model, eager = case.build(), case.build(backend="reference")
     draws = sampling.checked_draws(model, case.images, case.shape, torch.Generator().manual_seed(0), 1.0, None, None)
     full = options.scope == FULL

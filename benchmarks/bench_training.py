@@ -55,7 +55,6 @@ def step_table(options, times: Times, loaded: Times, doubts: dict[str, str]) -> 
 
 
 def operator_table(run, calls: int) -> str:
-    """Returns torch's table of operators, sorted by the time in each operator without its callees."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(calls):
             run()

@@ -1,5 +1,3 @@
-"""Reads facts of the card and of the kernels installed for it."""
-
 import datetime
 import json
 import platform

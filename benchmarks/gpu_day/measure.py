@@ -1,5 +1,3 @@
-"""Measures the providers of one case for the GPU day."""
-
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +20,7 @@ AGAINST = (BASELINE, LSTM, *OTHER_WORK)  # ratios to them are medians over the r
 
 
 def measure(job: Job, known: set[str], report: Callable[..., None], device: str = "cuda") -> None:
-    """Checks every provider of a case, then times those that are right side by side."""
+    """Checks every provider of a case, then times the right ones side by side."""
     precision = PRECISIONS[job.precision]
     use(precision)
     case = CASES[job.case]

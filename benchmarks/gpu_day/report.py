@@ -1,5 +1,3 @@
-"""Writes the report of the GPU day from results.json."""
-
 from harness.alone import grid
 
 from .results import Results

@@ -1,5 +1,3 @@
-"""The results of the GPU day, saved after every change."""
-
 import json
 import os
 from collections.abc import Iterator
@@ -61,7 +59,6 @@ class Results:
         return any(m["provider"] is None for m in self._finished(part, job))
 
     def known(self, part: str, job) -> set[str]:
-        """Returns the providers that have final results."""
         return {m["provider"] for m in self._finished(part, job)}
 
     def _finished(self, part: str, job) -> Iterator[dict]:

@@ -1,5 +1,3 @@
-"""Makes the tables of layouts, operators and the exchange between blocks."""
-
 from harness.alone import grid
 
 from .costs import expected, line_cycles, scan_us

@@ -1,5 +1,3 @@
-"""Writes the report of a run: the table of its scope, CSV, a picture."""
-
 import argparse
 import csv
 import shlex

@@ -22,7 +22,6 @@ TINY = [replace(case, size=case.size.tiny()) for case in {case.kind: case for ca
 
 
 def loop_and_reference(size, corners, sizes):
-    """Returns the results of the loop and of the reference in float64, with the gradients of all inputs."""
     torch.manual_seed(0)
     directions, hidden, channels = len(corners), size.hidden, 3
     x = size.map(channels, torch.float64).requires_grad_()

@@ -28,7 +28,6 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def copied(trained, tmp_path):
-    """A copy of the training's folder."""
     return shutil.copytree(trained[0], tmp_path / "copied")
 
 

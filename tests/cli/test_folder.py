@@ -54,7 +54,6 @@ def damaged(change):
 
 
 def evaluated(capsys, *arguments):
-    """Returns the output of ``evaluate``, and its lines of standard error."""
     capsys.readouterr()
     pixelrnn("evaluate", *arguments)
     printed = capsys.readouterr()

@@ -15,8 +15,6 @@ from .command_line import change_facts, pixelrnn, refused
 
 @pytest.fixture
 def info(capsys):
-    """Returns the output of ``pixelrnn info`` as {name: text}."""
-
     def said(*run):
         capsys.readouterr()
         pixelrnn("info", *run)

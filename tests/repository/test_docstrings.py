@@ -1,5 +1,3 @@
-"""Runs the examples of the docstrings."""
-
 import ast
 import doctest
 import importlib
@@ -19,7 +17,6 @@ NEEDS_MORE = {"pixelrnn_ext.operators.scan.plan.resident_plan", "pixelrnn_ext.tr
 
 
 def documented():
-    """Yields the docstrings with examples of all modules that import here."""
     for info in pkgutil.walk_packages(px.__path__, "pixelrnn_ext."):
         if info.name.removeprefix("pixelrnn_ext.") in NOT_IMPORTED:
             continue

@@ -1,5 +1,3 @@
-"""The documents name what exists, and README is short."""
-
 import re
 from fnmatch import fnmatch
 
@@ -21,7 +19,7 @@ TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILI
 
 
 def anchors(document):
-    """Returns the anchors that GitHub and the site make of the headings."""
+    """Returns the anchors of a document's headings on GitHub."""
     headings = re.findall(r"^#+ (.*)", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,5 +1,3 @@
-"""The examples run, shortened, and show what they say."""
-
 import re
 from pathlib import Path
 

@@ -21,7 +21,6 @@ SOURCES = {
 
 @cache
 def imports(name):
-    """Returns the package's modules that a module imports, also inside functions."""
     found, package = set(), name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(SOURCES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:

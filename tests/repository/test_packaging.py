@@ -39,7 +39,6 @@ def python(*arguments, cwd, **environment):
 
 
 def build(kind, source, **environment):
-    """Returns the sdist or wheel that the build backend makes of a source folder."""
     out = source.parent / f"{source.name}-{kind}"
     done = python("-c", HOOK.format(kind), out, cwd=source, **environment)
     assert done.returncode == 0, done.stdout

@@ -65,13 +65,7 @@ def picture(tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [
-        RuntimeError("decoder\n failed"),
-        KeyError(277),
-        AssertionError(),
-        KeyboardInterrupt(),
-        MemoryError(),
-    ],
+    [RuntimeError("decoder\n failed"), KeyError(277), AssertionError(), KeyboardInterrupt(), MemoryError()],
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_decoder_raises_names_the_file(picture, monkeypatch, error):

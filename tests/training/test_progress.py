@@ -44,11 +44,7 @@ def test_everything_long_of_a_training_has_a_bar(bars, tmp_path, capsys):
     bars.clear()
     assert cli.main(["evaluate", str(out), "--split", "validation"]) == 0
     assert cli.main(["sample", str(out), "--out", str(tmp_path / "a.gif"), "--count", "3", "--batch-size", "2"]) == 0
-    assert bars == [
-        ("validation", " images", 176, 176),
-        ("", " rows", 16, 16),
-        ("writing", " frames", 65, 65),
-    ]
+    assert bars == [("validation", " images", 176, 176), ("", " rows", 16, 16), ("writing", " frames", 65, 65)]
 
 
 @pytest.mark.parametrize(("rank", "hidden"), [(None, None), ("0", None), ("1", True)])

@@ -4,8 +4,6 @@ MNIST = "diagonal B16 28x28 h16"
 
 
 def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32", status="ok", over=None, bound=False):
-    """Returns the same times for every mode."""
-
     def modes(median):
         entry = {"median": median, "p20": median, "p80": median, "over": over or {}, "bound": bound}
         return dict.fromkeys(("forward", "backward", "forward+backward"), entry)
