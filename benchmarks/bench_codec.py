@@ -36,7 +36,7 @@ COMPRESS, DECOMPRESS, DEFAULT = "compress", "decompress", "decompress, streams b
 SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
-BATCH = 32  # images whose logits are in memory at once
+BATCH = 32  # images whose logits are held at once
 # Short trainings. Test digits resemble the training digits; the test photograph is not among the training's.
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
@@ -69,8 +69,8 @@ class Case:
 
 @dataclass
 class Size:
-    """Sizes in bytes: ``together`` as one file, ``each`` as a file an image. ``seconds`` to encode and to decode all,
-    with a file an image where possible."""
+    """Bytes of all images: ``together`` in one file, ``each`` in a file for every image. ``seconds`` are the times to
+    encode and to decode all images."""
 
     data: str
     codec: str

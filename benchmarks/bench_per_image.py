@@ -14,7 +14,7 @@ from pixelrnn_ext.benchmark.tables import grid
 from pixelrnn_ext.benchmark.timing import paired
 
 BATCH, APART = "one backward of the batch", "gradients of every image"
-REQUIRED = {("mnist-diagonal", 64): 6}  # {(model, images): the largest ratio}
+REQUIRED = {("mnist-diagonal", 64): 6}  # {(model, images): the largest ratio of the times}
 
 
 def main(argv: list[str]) -> int:

@@ -16,7 +16,7 @@ recurrence = partial(problems.recurrence_problem, diagonal=False)
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Returns the problem of an unmasked RowLSTM with k = 1, which computes torch.nn.LSTM down the columns.
+    """Returns the benchmark of an unmasked RowLSTM with k = 1, which computes torch.nn.LSTM along the columns.
 
     The providers include ``backends``, native in NCHW, and nn.LSTM in its own layout.
     """

@@ -65,7 +65,7 @@ class Kernels:
     Kernels copy operands that are not contiguous. Kernels of four gates also copy h and dh of several directions.
     """
 
-    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands of the recurrence
+    READ = "x", "weight_hh", "h0", "c0", "peephole"  # operands that the recurrence reads
     # gpu.py reads the schemas of these operators.
     scan, scan_gradients = torch.ops.pixelrnn_ext.scan, torch.ops.pixelrnn_ext.scan_gradients
 

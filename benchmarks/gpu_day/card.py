@@ -30,7 +30,7 @@ print(json.dumps([facts, config]))
 
 def probe(folder: Path) -> tuple[dict, dict]:
     """Returns facts of the card and of the installed package, as a fresh process sees them."""
-    # ``folder`` holds no package: -c would import it from there.
+    # python -c imports from its working directory, so ``folder`` may hold no package.
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=folder, capture_output=True, text=True, timeout=120)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["the probe of the card said nothing"])[-1])

@@ -133,7 +133,7 @@ class Day:
             "PIXELRNN_SANITIZER_SECONDS": f"{max(1.0, (limit - child.START) / TOOLS):.0f}",
         }
         command = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-q", "--durations=10"]
-        command += ["--continue-on-collection-errors", *TESTS[part]]  # modules that import are still run
+        command += ["--continue-on-collection-errors", *TESTS[part]]  # run the other modules
         status = child.run(command, self._log(part), limit, ROOT, **environment)
         lines = self._log(part).read_text(errors="replace").strip().splitlines() or ["nothing"]
         skipped = [line for line in lines if line.startswith("SKIPPED ")]

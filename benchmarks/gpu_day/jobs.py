@@ -26,7 +26,7 @@ class Job(NamedTuple):
 
     case: str
     precision: str
-    seconds: float = 12.0  # a job gets twice as long, and is not begun in less
+    seconds: float = 12.0  # a job may take twice as long, and needs as long to be begun
     compiled: bool = False
 
     def __str__(self):

@@ -16,7 +16,7 @@ from .jobs import Job
 from .providers import CASES, COMPILED, OTHER_WORK, PRECISIONS, providers, use
 
 TIMING = {"seconds": 0.1, "limit": 2.0}
-AGAINST = (BASELINE, LSTM, *OTHER_WORK)  # ratios to them are medians over the rounds that timed both
+AGAINST = (BASELINE, LSTM, *OTHER_WORK)
 
 
 def measure(job: Job, known: set[str], report: Callable[..., None], device: str = "cuda") -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 STARTED = ("running", "checked")
-PENDING = (*STARTED, "not run")  # a later run measures these providers
+PENDING = (*STARTED, "not run")  # a later run measures providers of these statuses
 
 
 class Results:

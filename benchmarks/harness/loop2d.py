@@ -37,8 +37,8 @@ class Lines:
             return ((torch.arange(n) * height + row) * width + column).flatten()
 
         d = torch.arange(len(corners))
-        # pixel[direction, visit], where visits are ordered by line, row and image.
-        # place[pixel, direction]: the index of its visit in the flattened ``pixel``.
+        # pixel[direction, visit]: a pixel's index. Visits are ordered by line, row and image.
+        # place[pixel, direction]: the index of the pixel's visit in the flattened ``pixel``.
         self.pixel: Tensor = torch.stack([pixel(*CORNERS[corner]) for corner in corners])
         self.place: Tensor = (self.pixel.argsort(1) + d[:, None] * size.cells).T
         self.output: Tensor = self.pixel * len(corners) + d[:, None]  # rows of the output (N * H * W * D, hidden)

@@ -72,7 +72,7 @@ def _lstm(channels: int, products: float, both_ways: bool, dtype: torch.dtype) -
 def layer(
     size: Size, dtype: torch.dtype, directions: int, ragged: bool = False, backends: tuple[str, ...] = (NATIVE,)
 ) -> Problem:
-    """Returns the problem of h -> D h channels. nn.LSTM is not timed on ragged images: it would read the padding."""
+    """Returns the benchmark of h -> D h channels. nn.LSTM is not timed on ragged images: it would read the padding."""
     torch.manual_seed(0)
     hidden = size.hidden
     x = size.map(hidden, dtype).contiguous(memory_format=torch.channels_last)

@@ -24,7 +24,7 @@ FIRST, SECOND = bench_diag.CASES[:2]
 
 
 def made_up(case, milliseconds=None, *, pattern=QUIET, busy=0.0):
-    """Returns a result of made-up times. ``pattern`` spreads our own times."""
+    """Returns a result of made-up times. Our own times follow ``pattern``."""
     milliseconds = milliseconds or {BASELINE: 50.0, AS_WRITTEN: 100.0, NATIVE: 5.0, FLOOR: 4.0}
     times = Times()
     for name, typical in milliseconds.items():

@@ -1,5 +1,3 @@
-"""``pixelrnn compress`` and ``decompress``: the same pixels, or a sentence and nothing written."""
-
 import os
 import re
 from pathlib import Path

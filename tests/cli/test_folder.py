@@ -1,5 +1,3 @@
-"""The commands of a training on a folder of pictures: they find the pictures again, or say what is wrong."""
-
 import io
 import re
 import shutil
@@ -135,7 +133,6 @@ def test_a_folder_may_move_and_new_files_are_left_out_and_said(here, run, capsys
 
 
 def test_another_folder_is_said_to_be_another(here, capsys):
-    """The other pictures are scored. A conditional model needs the same classes."""
     other = write_named_pictures(here / "other", NAMES[2:])
     out, notes = evaluated(capsys, "run", "--data", "folder:other")
     assert f"; {other} (8x8 gray, crop), 3 images;" in out
@@ -154,7 +151,6 @@ def test_another_folder_is_said_to_be_another(here, capsys):
 
 
 def test_max_pixels(here, capsys):
-    """Later commands use the training's limit."""
     Image.new("L", (9, 9)).save("pictures/cats/0.png")
     pixelrnn("train", "--data", "folder:pictures", "--max-pixels", "64", *OPTIONS, "--out", "new")
     expected = "expected at most 64 pixels, which --max-pixels can raise, got 81"

@@ -165,7 +165,6 @@ def test_a_training_replaces_its_own_files_alone(here, capsys, name):
 
 
 def test_a_training_keeps_the_pictures_that_it_reads(here, capsys):
-    """A user's picture may have the name of a training's picture."""
     (here / "new").mkdir()
     (here / "new" / "learning-curve.png").symlink_to("../pictures/a.png")
     train = ["train", "--data", "folder:pictures", "--model", "row", "--overwrite", "--out"]

@@ -51,7 +51,7 @@ def test_tensorboard_shows_the_log(tmp_path, monkeypatch):
     ends[55] = crash
     assert cli.main([*resume, "--steps", "60", "--tensorboard"]) == 2
     assert 50 in board(tmp_path)["bits/dim/train"]
-    pixelrnn(*resume)  # --tensorboard stays from before
+    pixelrnn(*resume)  # --tensorboard stays on from before
     scalars = shows_the_log(tmp_path)
     assert scalars["images per second"].keys() == scalars["bits/dim/train"].keys() >= {25, 30, 41, 50, 60}
     pixelrnn(*resume, "--steps", "80", "--no-tensorboard")

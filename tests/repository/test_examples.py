@@ -18,7 +18,6 @@ def test_every_example_is_run():
 
 
 def test_the_rectangles_of_drop_in_are_labelled_inside():
-    """The inside is a part of the image, away from its edges, and rarely on an outline."""
     images, inside = drop_in.rectangles(40, 12, torch.Generator().manual_seed(0))
     outlines = images > 0.65  # noise of 0.3 hides some outlines
     assert images.shape == inside.shape == (40, 1, 12, 12)

@@ -1,5 +1,3 @@
-"""The import costs little beyond torch's, and works where the CUDA kernels do not run."""
-
 import shutil
 import sys
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""The pictures are what docs/picture.py draws, and what README's picture says is true of the layers."""
-
 import runpy
 
 import pytest

@@ -1,5 +1,3 @@
-"""examples/text_line.py writes lines of digits, reads them, and learns to read them."""
-
 import numpy
 import pytest
 import torch

@@ -1,5 +1,3 @@
-"""The data sets: fixed splits, and errors of missing or damaged files."""
-
 import functools
 import http.client
 import re

@@ -15,7 +15,7 @@ from pixelrnn_ext.training import checkpoint, journal
 from . import two_processes
 
 NAMES = [f"{animal}/{i}.png" for animal in ("cats", "dogs") for i in range(60)]
-# All options that draw random numbers. The second process gets no image of the last batch of the 11 for validation.
+# All options that draw random numbers. The last batch of the 11 validation images has none for the second process.
 OPTIONS = "--image-size 8 --gray --model row --hidden-channels 3 --num-layers 1 --head-channels 8 --conditional"
 OPTIONS += " --flip --shift 1 --optimiser adamw --weight-decay 0.1 --schedule cosine --batch-size 10 --steps 12"
 OPTIONS += " --ema 0.9 --samples 0 --device cpu"
@@ -23,7 +23,7 @@ OPTIONS += " --ema 0.9 --samples 0 --device cpu"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """(folder, standard output) of a training in this process and of the same in two, and the two's standard error.
+    """A training in this process, and in two processes: (folder, output) of each, and the standard error of the two.
 
     The two processes train an LSTM2d before, and fail afterwards.
     """

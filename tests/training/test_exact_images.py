@@ -1,5 +1,3 @@
-"""Image files read without loss: the kinds whose pixels are kept, and the kinds that are refused."""
-
 import io
 import struct
 import zlib

@@ -1,5 +1,3 @@
-"""Files and folders are written whole or not at all, through links and into pipes, too."""
-
 import errno
 import os
 import platform

@@ -1,5 +1,3 @@
-"""A folder of pictures: its splits and classes, and how a training finds the pictures again."""
-
 import errno
 import hashlib
 import json

@@ -1,5 +1,3 @@
-"""Image files: what is read, and that a bad file fails without harm to others."""
-
 import os
 import struct
 from unittest.mock import Mock

@@ -180,7 +180,7 @@ def train(out, act):
 
 
 def content(out):
-    """Returns what stops of the training must not change in the end. Some points of the log may change."""
+    """Returns the results that stops must not change. Stops may change some points of the log."""
     log = [(entry["event"], entry["step"], entry["score"]) for entry in journal.read(out)]
     loaded = [checkpoint.load(out / name) for name in (checkpoint.LAST, checkpoint.BEST)]
     return {

@@ -28,7 +28,7 @@ def train_lstm2d(here):
 
 
 def command_in_float64(arguments):
-    """Returns the status of a command in float64, where numbers of processes change sums only by rounding."""
+    """Runs a command in float64, so that more processes change sums by rounding alone. Returns its status."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

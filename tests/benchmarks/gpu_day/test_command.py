@@ -149,9 +149,9 @@ def test_budget():
     now = 100.0
     budget = Budget(530, SESSIONS[1], lambda: now)
     assert budget.of("build") == 240
-    now += 240  # a build takes nothing from the check
+    now += 240
     assert budget.left() == 290 and budget.of("check") == 100
-    now += 40  # a quick check leaves more to the others
+    now += 40
     assert budget.of("layouts") == 250 - 20
     now += 230
     assert budget.of("exchange") == 20

@@ -35,7 +35,7 @@ def test_the_scans_of_the_day():
         for backward in (False, True)
     }
     assert str(layouts[0]) == "diagonal B256 28x28 h16, both directions, forward bf16" and layouts[0].lines == 55
-    assert [job.size[0] for job in layouts] == 2 * (6 * [256] + 6 * [16])  # bf16, then tf32
+    assert [job.size[0] for job in layouts] == 2 * (6 * [256] + 6 * [16])
     assert {job.size[0] for job in operators} == {16, 256} and {job.directions for job in operators} == {2}
 
 
