@@ -11,8 +11,8 @@ from pixelrnn_ext.benchmark.problems import BASELINE, FLOOR, NATIVE, Case
 
 
 def over_floor(hidden: int) -> float | None:
-    """Returns LSTM2d's largest time over the floor's. Its share of the floor may be 5 points below DiagonalBiLSTM's with
-    ``hidden`` channels. None if DiagonalBiLSTM has no such target."""
+    """Returns LSTM2d's largest time over the floor's. Its share of the floor may be 5 points below DiagonalBiLSTM's.
+    None if DiagonalBiLSTM has no target with ``hidden`` channels."""
     bounds = [
         target.at_most
         for target in bench_diag.TARGETS

@@ -25,7 +25,7 @@ COMMANDS = SUBPARSERS.choices
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_command_is_an_input_an_output_or_a_word(name):
-    """A new option for a path must be in ``outputs.INPUTS``."""
+    """A new option for an input must be in ``outputs.INPUTS``."""
     command = COMMANDS[name]
     free = [action for action in command._actions if action.nargs != 0 and not action.choices and action.type in FREE]
     others = [action for action in free if action.dest not in outputs.INPUTS]

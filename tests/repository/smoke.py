@@ -47,7 +47,7 @@ model = px.PixelRNN("diagonal", image_channels=3, levels=5, hidden_channels=6, n
 with torch.no_grad():
     for parameter in model.parameters():
         parameter.copy_(((torch.arange(parameter.numel()) * 37 % 101 - 50) / 64).view(parameter.shape))
-images = (torch.arange(70 * 3 * 4 * 5) ** 2 // 7 % 5).view(70, 3, 4, 5)  # more than a block
+images = (torch.arange(70 * 3 * 4 * 5) ** 2 // 7 % 5).view(70, 3, 4, 5)  # more images than one block of the codec
 file = model.compress(images)
 expect(zlib.crc32(file) == 237086900, "the codec's known file", f"{len(file)} bytes, CRC-32 {zlib.crc32(file)}")
 expect(torch.equal(model.decompress(file), images), "the images that were compressed", "others")
