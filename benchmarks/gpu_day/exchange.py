@@ -42,14 +42,14 @@ class Args(ctypes.Structure):
 
 
 def forward(blocks: int, images: int = 1) -> Exchange:
-    """Returns the exchange of the states of 32 cells, 128 halves each (csrc/cuda/tiling.h: stride). With several images
-    a block pushes to itself, too."""
+    """Returns the exchange of a forward: the states of 32 cells, 128 halves each (csrc/cuda/tiling.h: stride). With
+    several images a block pushes to itself, too."""
     columns, cells = 16 // blocks, 32 * images
     return Exchange(blocks, cells, columns, 2 * 128 + 16, 16, 16 * columns, blocks if images > 1 else blocks - 1)
 
 
 def backward(blocks: int) -> Exchange:
-    """Returns the exchange of partial sums, 32 cells of 128 units (csrc/cuda/tiling.h: part_stride, part_step)."""
+    """Returns the exchange of a backward: partial sums of 32 cells (csrc/cuda/tiling.h: part_stride, part_step)."""
     columns, step = 32 // blocks, 16 * blocks + 16
     return Exchange(blocks, 32, columns, columns * step + 16, step, 16, blocks)
 

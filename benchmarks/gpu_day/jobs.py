@@ -69,8 +69,6 @@ class ScanJob(NamedTuple):
 
 
 class ExchangeJob(Job):
-    """The exchange between the blocks of a cluster, and a launch."""
-
     def __str__(self):
         return self.case
 

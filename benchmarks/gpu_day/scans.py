@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from helpers.kernels import kernels  # from tests/
+from helpers.kernels import kernels
 from pixelrnn_ext.operators.scan.arguments import OPERANDS, Gradients
 from pixelrnn_ext.operators.scan.arguments import Scan as Arguments
 from pixelrnn_ext.operators.scan.gpu import neighbour_states

@@ -26,7 +26,6 @@ class Verdict(NamedTuple):
 
 
 def verdicts(measurements: list[dict]) -> list[Verdict]:
-    """Returns a line for every target, measured or not."""
     found = {(m["job"], m["provider"]): m for m in measurements}
     lines = []
     for case, precision, *_ in (job for job in BENCHMARKS if not job.compiled):

@@ -54,7 +54,7 @@ SHARED = {"helpers", "core", "emulator", "sass_model"}
 def test_no_test_imports_from_a_test():
     """A helper lies in the room of the tests that import it, or in tests/helpers."""
     folders = {path.name for path in TESTS.iterdir() if path.is_dir()}
-    rooms = folders - SHARED - {"benchmarks"}  # a folder of this name is on the path
+    rooms = folders - SHARED - {"benchmarks"}  # benchmarks/ of the repository is on the path
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, (ast.Import, ast.ImportFrom)):

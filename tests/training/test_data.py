@@ -181,7 +181,6 @@ def write_batch(file, count, side=32, **changes):
 
 
 def damage_deflated(file):
-    """Writes a compressed file with damaged bytes."""
     numpy.savez_compressed(file, data=numpy.zeros((4, 3072), numpy.uint8), labels=[1, 2, 3, 4])
     content = bytearray(file.read_bytes())
     content[60:80] = b"\xff" * 20

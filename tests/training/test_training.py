@@ -252,7 +252,6 @@ def test_hidden_channels_for_a_number_of_parameters(name, parameters):
 
 @pytest.fixture
 def saved(tmp_path):
-    """The last checkpoint of a training of two steps."""
     assert tiny_training(tmp_path, steps=2, ema=0.5).run()
     return tmp_path / checkpoint.LAST
 

@@ -205,16 +205,13 @@ def test_a_session_goes_on_where_it_was_interrupted(machine, gpu_day, tmp_path, 
     assert {verdict["verdict"] for verdict in data["verdicts"]} >= {"PASS"}
     printed = capsys.readouterr().out
     assert "PASS" in printed and "| resident" in printed
-    # --report needs results.json alone.
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
     assert gpu_day("--report") == 0 and capsys.readouterr().out == printed
-    # Only the rest of the session is run.
     machine.interrupted, machine.done = None, []
     assert gpu_day("--session", "2") == 0
     assert machine.jobs == benchmarks[2:] and len(saved(tmp_path)["measurements"]) == 2 * len(operators + benchmarks)
     assert statuses(tmp_path) == others | dict.fromkeys(SESSIONS[2], "ok")
     assert gpu_day("--session", "2") == 0 and machine.jobs == benchmarks[2:]
-    # A part that is run alone replaces its own measurements.
     machine.done = []
     assert gpu_day("--only", "small,exchange") == 0
     assert machine.jobs == JOBS["exchange"] + JOBS["small"]

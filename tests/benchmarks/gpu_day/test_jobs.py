@@ -94,7 +94,6 @@ def test_a_part_that_is_stopped_goes_on_with_what_is_not_known(tmp_path):
     assert killed.path.read_text() == saved  # the day may be running: --report only reads
     results.start(dict.fromkeys(("card", "torch", "commit", "csrc")))
     assert {(m["status"], m["note"]) for m in results.of("small") if m["provider"] != "a"} == {stopped}
-    # A part without time for its job is not finished.
     found = measured(tmp_path, str(job), "c", needed=40)
     assert found["c"][None][0] == "not run" and found["c"][None][1].endswith(" s left, it is given 40 s")
     Results(tmp_path).add("small", job, "hang", "ok")
