@@ -37,7 +37,7 @@ SAMPLE, PASS = "sampling", "a pass"
 TIMED = COMPRESS, DECOMPRESS, SAMPLE
 THREADS = 1, 2
 BATCH = 32  # images whose logits are held at once
-# Short trainings. Test digits resemble the training digits; the test photograph is not among the training's.
+# Short trainings. The test digits resemble the training digits; the test photograph is a new one.
 TRAININGS = {
     "digits-diagonal": "--data digits --model diagonal --steps 900 --learning-rate 0.003 --schedule cosine",
     "photos-row": "--data photos --model row --num-layers 3 --hidden-channels 32 --steps 250 --learning-rate 0.003",

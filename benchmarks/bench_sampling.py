@@ -22,7 +22,7 @@ NAIVE, CROPPED, INCREMENTAL, EAGER = "naive, full passes", "cropped passes", "in
 
 @dataclass(frozen=True)
 class Case:
-    """A model that draws ``images`` images of ``side`` x ``side``. ``faster``: least speed-up of incremental drawing."""
+    """Draws ``images`` images of ``side`` x ``side``. ``faster`` is the required speed-up of incremental sampling."""
 
     name: str
     images: int

@@ -38,7 +38,7 @@ def probe(folder: Path) -> tuple[dict, dict]:
 
 
 def why_not(config: dict) -> str | None:
-    """Returns why the installed kernels are of another checkout or do not run on the card. None if they are usable."""
+    """Returns why the installed kernels are not this checkout's or cannot run on the card. None if they can."""
     mine, theirs = source_hash.hash_of(ROOT / "csrc"), config.get("csrc")
     if config["why_no_gpu"] is None and theirs != mine:
         return f"expected kernels of this checkout's csrc ({mine}), got those of another ({theirs or 'unknown'})"

@@ -74,7 +74,7 @@ def by_kernel(seen, calls: int) -> dict[str, tuple[int, float]]:
 
 
 def sm_megahertz(cycles: int = 1 << 20) -> float | None:
-    """Returns the present clock of the SMs, from two pauses of known cycles. None if the longer pause is not slower."""
+    """Returns the SMs' present clock, from two pauses of known cycles. None if the longer pause is not slower."""
 
     def seconds(cycles):
         return called_seconds(lambda: torch.cuda._sleep(cycles), 1)

@@ -57,7 +57,7 @@ def blocks_of_a_multiprocessor(result: dict, plan: Expected, multiprocessors: in
 
 
 def line_cycles(result: dict, multiprocessors: int) -> float | None:
-    """Returns the cycles that a wave of clusters took for a line. None if memory bounds the scan."""
+    """Returns the cycles that a wave of clusters took for a line. None if unknown, as where memory bounds the scan."""
     plan, microseconds, megahertz = expected(result["plan"]), scan_us(result), result.get("mhz")
     if plan is None or microseconds is None or megahertz is None or "bound by memory" in result["plan"]:
         return None

@@ -112,7 +112,7 @@ def _clocks(device):
 
 
 def _times(chosen, mode, clock, report, device):
-    """Returns the times of the providers that do not fail, and the names of those with upper bounds for times."""
+    """Returns the times of the providers that do not fail, and the names whose times are upper bounds."""
     chosen = dict(chosen)
     while chosen:
         running = None

@@ -117,7 +117,7 @@ def compiled(loop: Differentiable) -> Differentiable:
 
 
 def providers(problem: Problem, with_compiled: bool = False, device: str = "cuda") -> list:
-    """Returns the providers to time. With ``with_compiled`` they are the loop and the compiled loop alone."""
+    """Returns the providers to time. ``with_compiled``: only the loop and the compiled loop."""
     by_name = {p.name: p for p in problem.providers}
     if with_compiled:
         return [by_name[BASELINE], compiled(by_name[BASELINE])]

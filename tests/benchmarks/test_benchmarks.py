@@ -202,8 +202,7 @@ def test_the_command_prints_the_short_table(monkeypatch, capsys, markdown):
 @native
 @pytest.mark.sweep
 def test_the_command_in_a_process_of_its_own(monkeypatch, tmp_path):
-    """`bench` configures nothing that another program would not have. In the source folder -m would not find the
-    installed package."""
+    """`bench` configures nothing that another program would not. Elsewhere, -m finds the installed package."""
     for name in ("MALLOC_MMAP_THRESHOLD_", *_command.WAITING):
         monkeypatch.delenv(name, raising=False)
     arguments = "bench", "--only", "layer B1 32x32 h128", "--threads", "1"

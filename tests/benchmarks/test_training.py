@@ -47,7 +47,7 @@ def test_a_benchmark_has_a_process_like_the_command_before_torch_is_imported():
 
 
 def user_ticks(pid):
-    """Returns the user time of a process in ticks. None where there is no /proc."""
+    """Returns a process's user time in ticks. None without /proc."""
     stat = Path(f"/proc/{pid}/stat")
     return int(stat.read_text().rpartition(")")[2].split()[11]) if stat.exists() else None
 

@@ -1,4 +1,4 @@
-"""A command that cannot do its work ends with one sentence and a status, before any data set is loaded if possible."""
+"""An error of a command is one sentence and a status, before any data set is loaded if possible."""
 
 import re
 import shlex

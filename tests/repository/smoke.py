@@ -1,8 +1,4 @@
-"""Checks an installed pixelrnn_ext with nothing but torch.
-
-It brings no OpenMP beside torch's, takes a step forward and backward, samples from a pretrained model, plans its CUDA
-kernels if it has any, writes the codec's known file, and has its CPU kernels.
-"""
+"""Checks an installed pixelrnn_ext with nothing but torch."""
 
 import re
 import zlib

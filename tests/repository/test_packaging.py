@@ -95,8 +95,7 @@ def with_flag(compiler, flag, folder):
 
 @pytest.mark.sweep  # compiles the kernels
 def test_wheel_of_the_sdist_computes(sdist):
-    """Uses Clang if there is one, since GCC compiles what the tests run, and -O0, which takes a sixth of the time.
-    test_checks_by_clang runs Clang's kernels by -O2."""
+    """Uses Clang if there is one, since GCC compiles what the tests run, and -O0, which takes a sixth of the time."""
     compiler = "clang++" if shutil.which("clang++") else "g++"
     wheel = build("wheel", sdist, CXX=str(with_flag(compiler, "-O0", sdist.parent)), PIXELRNN_CUDA="0")
     assert re.fullmatch(r"pixelrnn_ext-[\d.]+-py3-none-\w+\.whl", wheel.name)

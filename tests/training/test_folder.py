@@ -122,7 +122,7 @@ def test_a_split_without_images(tmp_path):
 
 
 def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(tmp_path):
-    """The same data in the same order continue a training to the bit, as test_training.py shows."""
+    """The same data in the same order continue a training to the bit (test_training.py)."""
     loaded = data.load(f"folder:{write_named_pictures(tmp_path / 'pictures')}", **SMALL)
     tiny_training(tmp_path, loaded, "row", conditional=True).save()
     facts = checkpoint.load(tmp_path / checkpoint.LAST)[1]
@@ -144,7 +144,7 @@ def test_a_training_goes_on_with_its_own_files_of_a_folder_that_moved_and_grew(t
 
 
 def test_a_training_on_other_data_is_not_resumed(tmp_path):
-    """An older version's training on a folder is refused, since its splits depended on the number of files."""
+    """An older version's training is refused, since its splits depended on the number of files."""
     loaded = data.load(f"folder:{write_named_pictures(tmp_path / 'pictures')}", **SMALL)
     training = tiny_training(tmp_path, loaded, "row")
     training.save()

@@ -224,7 +224,7 @@ def test_training_images_are_a_function_of_seed_and_step(flip):
 
 
 def test_weight_decay_is_decoupled_from_the_gradient():
-    """Decay alone moves a parameter without a gradient. With a gradient, decay adds to the step without decay."""
+    """Decay moves a parameter without a gradient, and adds to the optimiser's step with one."""
     for name, own in (("rmsprop", 0.0), ("adamw", 0.01)):
         for given, decay in ((None, own), (0.0, 0.0), (0.5, 0.5)):
             start = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

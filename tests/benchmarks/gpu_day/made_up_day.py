@@ -14,7 +14,7 @@ def measurement(provider, called=100.0, device=20.0, case=MNIST, precision="fp32
 
 
 class Report:
-    """Keeps a job's reports in ``results``, {provider: result}. Each provider must be reported as running first."""
+    """Keeps a job's reports in ``results``, {provider: result}. A provider's first report must be "running"."""
 
     def __init__(self):
         self.results, self.running = {}, []
