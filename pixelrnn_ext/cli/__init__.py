@@ -1,6 +1,6 @@
-"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``, with a file for each command.
+"""The command line, ``pixelrnn`` or ``python -m pixelrnn_ext``. Each command has its own file.
 
-Exit status: 0; 2 for any error, with one sentence on stderr; 130 after Ctrl-C; 1 where ``bench`` finds wrong numbers.
+Exit status: 0 for success, 1 if ``bench`` finds wrong numbers, 2 for an error, 130 after Ctrl-C.
 """
 
 import os
@@ -20,9 +20,9 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
-    """Runs a command. Returns the exit status."""
+    """Runs a command and returns its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    if hasattr(sys.stdout, "reconfigure"):  # a path may hold what the terminal cannot show; stderr does this already
+    if hasattr(sys.stdout, "reconfigure"):  # escapes characters that a terminal cannot show, as stderr does
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = make(prog).parse_args(argv)
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # The processes of a machine fail alike, except with torch's errors, for example where one GPU's memory is full.
+        # The first process prints an error that all share. A RuntimeError may hit only one, such as a full GPU memory.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
 
 @contextmanager
 def _warnings_in_a_line(prog: str) -> Iterator[None]:
-    """Prints warnings without their line of Python, from one process of a machine."""
+    """Prints a warning as one line, without its source line. Only the first process of a machine prints it."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -55,7 +55,7 @@ def _warnings_in_a_line(prog: str) -> Iterator[None]:
 
 
 def _launched() -> str | None:
-    """Returns torchrun's command if torchrun started this process."""
+    """Returns the torchrun command that started this process, or None."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     machines, processes = int(os.environ["GROUP_WORLD_SIZE"]), os.environ["LOCAL_WORLD_SIZE"]

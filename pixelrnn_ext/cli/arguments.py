@@ -1,4 +1,4 @@
-"""Types of options, for argparse."""
+"""Types of command-line options, for argparse."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def path(text: str) -> Path:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Returns the type of integers of at least ``least``."""
+    """Returns an argparse type for integers >= ``least``."""
 
     def integer(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) < 2**63:

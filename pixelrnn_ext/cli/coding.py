@@ -1,4 +1,4 @@
-"""Shared by ``pixelrnn compress`` and ``decompress``: options, images by name, and their conditions."""
+"""Options, images and conditions of ``pixelrnn compress`` and ``decompress``."""
 
 import itertools
 import os
@@ -38,7 +38,7 @@ def add_options(parser: ArgumentParser, more: str = "") -> None:
 
 
 def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_pixels: int) -> list[data.Split]:
-    """Reads images of files, folders and splits of data sets, in the order of the names, as runs of one size."""
+    """Reads the images of files, folders and data set splits, in order. Each result is a run of images of one size."""
     parts = [part for name in names for part in _parts(name, model, facts, max_pixels)]
     runs = [list(run) for _, run in itertools.groupby(parts, lambda part: part.images.shape[1:])]
     return [data.Split(torch.cat([part.images for part in run]), labels_of(run)) for run in runs]
@@ -47,9 +47,9 @@ def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_
 def conditions(
     names: list[str], labels: Tensor | None, counts: list[int], model: models.AutoregressiveModel, facts: Facts
 ) -> list[Tensor] | None:
-    """Returns the conditions of groups of ``counts`` images; None for a model without a condition.
+    """Returns a condition for each group of ``counts`` images, or None if the model takes no condition.
 
-    ``names`` are classes and splits in the order of the images, or one class for all. They replace ``labels``.
+    ``names`` are classes or data set splits in the order of the images, or one class for all. They override ``labels``.
     """
     classes = classes_of(model, facts)
     if names:
@@ -72,7 +72,7 @@ def _labels(name: str, classes: list[str], model: models.AutoregressiveModel, fa
     if found is None:
         return torch.tensor([label_of(name, classes)])
     labels = _load(*found, model, facts).labels
-    assert labels is not None  # the data set has classes
+    assert labels is not None  # a data set with classes has labels
     return labels
 
 
@@ -93,7 +93,7 @@ def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixel
 
 
 def _of_fitting_size(name: str | Path, part: data.Split, model: models.AutoregressiveModel) -> data.Split:
-    """Returns ``part``. ValueError: a multi-scale model takes no images of this size."""
+    """Returns ``part``. Raises ValueError if a multi-scale model cannot take images of its size."""
     if isinstance(model, models.MultiScalePixelRNN):
         try:
             model._check_multiples(*part.images.shape[2:])
@@ -107,7 +107,7 @@ def paths(name: str) -> list[Path]:
 
 
 def paths_of_split(name: str) -> list[Path]:
-    """Returns the files of the data set of a split; none where the name is no split."""
+    """Returns the files of the data set in NAME:SPLIT, or none if ``name`` has another form."""
     found = _split_of(name)
     return data.paths(data.absolute(found[0])) if found else []
 
@@ -124,7 +124,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _split_of(text: str) -> tuple[str, str] | None:
-    """Splits NAME:SPLIT or NAME:PATH:SPLIT into (data set, split); None for another NAME. ValueError: no such split."""
+    """Parses NAME:SPLIT or NAME:PATH:SPLIT to (data set, split). Returns None if NAME is no data set."""
     spec, _, split = text.rpartition(":")
     name = (spec or text).partition(":")[0]
     if name not in data.DATA_SETS:

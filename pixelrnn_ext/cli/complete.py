@@ -40,7 +40,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     dataset = data_of(options, model, facts)
     split = dataset.splits[options.split]
     count = min(options.count, len(split))
-    index = torch.linspace(0, len(split) - 1, count).long()  # over the whole split, which may be sorted
+    index = torch.linspace(0, len(split) - 1, count).long()  # evenly spaced, because a split may be sorted
     originals, (_, height, width) = split.images[index], dataset.shape
     if options.hide in drawing.HIDDEN:
         known = drawing.known_pixels(options.hide, height, width)
@@ -62,7 +62,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
     hidden = shown.repeat(rows, 1, 1, 1)
 
     def compose(drawn: Tensor) -> tuple[Tensor, Tensor]:
-        undone = hidden[len(drawn) :]  # the images that Ctrl-C left out stay hidden
+        undone = hidden[len(drawn) :]  # after Ctrl-C, undrawn images stay partly gray
         return torch.cat([originals, shown, hidden]), torch.cat([originals, shown, drawn, undone])
 
     draw = partial(drawing.draw, model, rows * count, dataset.shape, condition=condition, given=given, known=known)

@@ -24,8 +24,8 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-NEAR = 0.05  # of the likelihood; a file that is farther from it is hardly more than its head
-PIXELS = 2**18  # of all images in one pass for the likelihood, which keeps maps of them
+NEAR = 0.05  # largest relative difference from the likelihood that is shown in percent; beyond it the header dominates
+PIXELS = 2**18  # most pixels in one forward pass, whose feature maps take memory
 
 
 def add(parser: ArgumentParser) -> None:
@@ -87,7 +87,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _beside_likelihood(size: int, expected: float) -> str:
-    """Returns how much larger or smaller a file is than expected, both in bytes."""
+    """Says how much larger or smaller a file is than its likelihood promises. Both sizes are in bytes."""
     more = size - expected
     near = abs(more) <= NEAR * expected
     said = f"{100 * abs(more) / expected:.2f} %" if near else counted(round(abs(more)), "byte")
@@ -96,7 +96,7 @@ def _beside_likelihood(size: int, expected: float) -> str:
 
 def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:
     with rows_bar("decoding") as progress:
-        # The images fit into memory already, so that no bound is needed.
+        # No memory limit is needed, because the images are in memory already.
         decoded = codec.decompress_groups(
             data, conditions, max_bytes=2**63 - 1, batch_size=batch_size, progress=progress
         )
@@ -108,7 +108,7 @@ def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Te
 def _likelihood(
     model: models.AutoregressiveModel, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int
 ) -> float | None:
-    """Returns -log2 of the images' probability, in float64; None where one of them is too large for a pass."""
+    """Returns -log2 of the images' probability, in float64, or None if an image has more than PIXELS pixels."""
     sizes = [math.prod(group.shape[2:]) for group in images]
     if max(sizes) > PIXELS:
         return None

@@ -63,7 +63,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 @contextmanager
 def _said_of(file: Path) -> Iterator[None]:
-    """Lets errors of a file's content name the file, and the option in place of the argument."""
+    """Makes decoding errors name the file, and the option --max-bytes instead of the argument max_bytes."""
     try:
         yield
     except ValueError as error:
@@ -72,7 +72,7 @@ def _said_of(file: Path) -> Iterator[None]:
 
 
 def _check_folder(path: Path) -> None:
-    """OSError where --out cannot become a folder: before minutes of decoding, not after."""
+    """Raises OSError if --out cannot become a folder. Decoding, which follows, may take minutes."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"expected --out to be a folder that is not there, or empty, got {path}")
     target = Path(os.path.realpath(path))

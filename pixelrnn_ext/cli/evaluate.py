@@ -1,4 +1,4 @@
-"""``pixelrnn evaluate``, and how a score is printed."""
+"""``pixelrnn evaluate``, and the line that reports a score."""
 
 import json
 import platform

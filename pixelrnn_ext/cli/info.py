@@ -87,7 +87,7 @@ def parameters_in_words(model: torch.nn.Module) -> str:
 
 
 def in_bytes(size: float) -> str:
-    """Returns a size in words, for example "2.0 KiB" for 2048."""
+    """Formats a size, for example 2048 as "2.0 KiB"."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
@@ -96,7 +96,7 @@ def in_bytes(size: float) -> str:
 
 
 def _test_score(file: Path, step: int) -> float | None:
-    """Returns the test score of a checkpoint, by the log beside it or by the table of the pretrained models."""
+    """Returns a checkpoint's test score, from the log in its folder or the table of pretrained models."""
     if file.parent == trained.FOLDER:
         return models.PRETRAINED[file.stem]["test"]
     entries = [entry for entry in read(file.parent) if entry["event"] == "test" and entry.get("best_step") == step]
@@ -104,13 +104,13 @@ def _test_score(file: Path, step: int) -> float | None:
 
 
 def _how_far(folder: Path) -> str | None:
-    """Returns the step of a training's last checkpoint, and whether its log ends with a test score."""
+    """Says how far a training is: the step of its last checkpoint, and whether it is finished."""
     last = folder / checkpoint.LAST
     if not last.exists():
         return None
     _, facts = checkpoint.load(last)
     step, length = facts["progress"]["step"], facts.get("length")
-    done = f"step {step}"  # older checkpoints do not have the length
+    done = f"step {step}"  # older checkpoints do not store the number of steps
     if length:
         epoch, epochs = (count / length["steps_per_epoch"] for count in (step, length["steps"]))
         done = f"epoch {epoch:.4g} of {epochs:.4g}, step {step} of {length['steps']}"
@@ -119,7 +119,7 @@ def _how_far(folder: Path) -> str | None:
 
 
 def _options(facts: dict[str, Any]) -> str:
-    """Returns the options of a training that are not off."""
+    """Lists the options of a training that are neither None nor False."""
     options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
         f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"

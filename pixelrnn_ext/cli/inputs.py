@@ -1,4 +1,4 @@
-"""Reads the inputs of several commands: the options CHECKPOINT, ``--data`` and ``--device``, and what they name."""
+"""The options CHECKPOINT, ``--data`` and ``--device`` of several commands. Loads the models and data they name."""
 
 import sys
 import warnings
@@ -52,7 +52,7 @@ def add_checkpoint(parser: ArgumentParser) -> None:
 
 
 def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
-    """Returns the model of the command's checkpoint, and the checkpoint's facts."""
+    """Returns the model and the facts of the command's checkpoint. Warns if the model runs slowly."""
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
     slow = why_slow(model, device)
@@ -62,14 +62,14 @@ def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str
 
 
 def why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | None:
-    """Returns why the plain PyTorch backend runs; None where kernels run, or were not wanted."""
+    """Returns why no kernels run. None if kernels run, or if the user chose plain PyTorch."""
     if model.backend == "reference" or (device.type == "cuda" and isinstance(model, models.PixelCNN)):
         return None
     return backends.why_not_native(device)
 
 
 def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
-    """Returns the data set of ``--data``, by default of the checkpoint's training."""
+    """Returns the data set of ``--data``, by default the data set of the checkpoint's training."""
     dataset = stored_data.load_again(facts, options.data, **data_options(options))
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
@@ -80,12 +80,12 @@ def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[s
 
 
 def classes_of(model: models.AutoregressiveModel, facts: dict[str, Any]) -> list[str]:
-    """Returns the names of the classes of a conditional model; none for any other model."""
+    """Returns the class names of a conditional model. Empty for another model."""
     return facts["data"]["classes"] if model.condition_channels else []
 
 
 def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: dict[str, Any]) -> None:
-    """ValueError where a data set has other images or other classes than the model."""
+    """Raises ValueError if a data set's images or classes do not fit the model."""
     check_fits(model, dataset)
     before = facts["data"]["classes"]
     if model.condition_channels and list(dataset.classes) != before:
@@ -105,5 +105,5 @@ def data_options(options: Namespace) -> dict[str, Any]:
 
 
 def given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Returns the options of these names that are not left to their defaults."""
+    """Returns the named options that are not None."""
     return {name: options[name] for name in names if options.get(name) is not None}

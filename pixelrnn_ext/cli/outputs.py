@@ -1,4 +1,4 @@
-"""The option ``--out``: adds it, checks what it names, and protects inputs, checkpoints and the files of a training."""
+"""The option ``--out``: its definition, its checks, and the protection of inputs, checkpoints and trainings."""
 
 import os
 import sys
@@ -13,8 +13,8 @@ from . import arguments, coding
 
 
 def add_out(parser: ArgumentParser, writes: str, *flags: str, help: str, metavar: str) -> None:
-    """Adds ``--out``, for a kind of output of ``REPLACED``, and ``--force`` where it can replace a file."""
-    # A checkpoint stores the options of its training as JSON, which has no paths.
+    """Adds ``--out``, and ``--force`` unless the output is a new folder. ``writes`` is a key of ``REPLACED``."""
+    # A checkpoint stores the options of its training as JSON, which has no type for paths.
     kind = arguments.named if writes == "training" else arguments.path
     parser.add_argument(*flags, "--out", type=kind, required=True, metavar=metavar, help=help)
     parser.set_defaults(writes=writes)
@@ -30,7 +30,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """OSError where --out cannot become a file: before minutes of work, not after."""
+    """Raises OSError if --out cannot become a file. The work that follows may take minutes."""
     target = Path(os.path.realpath(path))
     made = files.is_replaceable(path)
     if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
@@ -42,12 +42,12 @@ def check_file(path: Path) -> None:
 
 
 def say(line: str, out: Path) -> None:
-    """Prints a line on the standard output, or on the standard error where --out was written to a pipe or device."""
+    """Prints a line to stdout, or to stderr if --out is a pipe or a device."""
     print(line, file=sys.stdout if files.is_replaceable(out) else sys.stderr)
 
 
 def _data_set(options: Namespace) -> list[Path]:
-    """Returns the files of the data set that a command loads, of --data or of a checkpoint."""
+    """Returns the files of the data set that a command loads. --data or a checkpoint names the data set."""
     if hasattr(options, "checkpoint"):
         trained = checkpoint.resolve(options.checkpoint)
     elif options.resume:
@@ -57,13 +57,13 @@ def _data_set(options: Namespace) -> list[Path]:
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
 
 
-# The files that --out replaces, by the kind of output that the command's parser declares (add_out).
+# For each kind of output (``writes`` of add_out), returns the existing files that --out would replace.
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
     "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
     "folder": lambda out: [],  # a folder is new or empty
     "training": output.linked_files,
 }
-# The files that a command reads, by the name of the option that leads to them.
+# For each option that names inputs, returns the files that the command reads.
 INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
     "checkpoint": lambda options: [checkpoint.resolve(options.checkpoint)],
     "data": _data_set,
@@ -75,9 +75,9 @@ INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
 
 
 def check(options: Namespace) -> None:
-    """FileExistsError where ``--out`` would replace an input of the command, a checkpoint or a file of a training.
+    """Raises FileExistsError if ``--out`` would replace an input, a checkpoint or a file of a training.
 
-    A training may replace the files in its own folder that it does not read. ``--force`` overrides the rule.
+    A training may replace files in its own folder, except its inputs. ``--force`` turns the check off.
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return
@@ -100,14 +100,14 @@ def _protected(file: Path) -> str | None:
 
 def _is_input(file: Path, options: Namespace) -> bool:
     for name, paths in INPUTS.items():
-        with suppress(OSError, ValueError):  # the command itself refuses an input that is missing or cannot be read
+        with suppress(OSError, ValueError):  # the command itself reports an unreadable input
             if hasattr(options, name) and any(os.path.exists(path) and file.samefile(path) for path in paths(options)):
                 return True
     return False
 
 
 def _ways(file: Path) -> Iterator[Path]:
-    """Yields a path, each path that a link there points to, and the path without any link."""
+    """Yields a path, the target of each symbolic link from it, and the path with all links resolved."""
     yield file
     while file.is_symlink():
         file = file.parent / os.readlink(file)

@@ -1,4 +1,4 @@
-"""The parser of all commands."""
+"""The argument parser of all commands."""
 
 import argparse
 import inspect
@@ -7,8 +7,8 @@ from types import ModuleType
 from ..operators.library import VERSION
 from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
-# A module has SUMMARY, a line; EXAMPLES, lines of arguments; add(parser), which adds its options; and
-# run(options, command, argv) -> status, where command is the whole line and argv are the arguments of the command.
+# Each module has SUMMARY (a line), EXAMPLES (lines of arguments), add(parser), which adds its options, and
+# run(options, command, argv), which returns the exit status. ``command`` is the whole line, ``argv`` its arguments.
 COMMANDS: dict[str, ModuleType] = {
     "info": info,
     "train": train,
@@ -20,11 +20,11 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
-FIRST = ("sample", "train", "evaluate")  # whose first examples end the help of all commands
+FIRST = ("sample", "train", "evaluate")  # the general help shows the first example of each
 
 
 def make(prog: str) -> argparse.ArgumentParser:
-    """Returns the parser, whose options have the command's ``run``."""
+    """Returns the parser. Parsed options hold the command's function as ``run``."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Trains, scores and samples PixelRNN and PixelCNN, and compresses images with them.",

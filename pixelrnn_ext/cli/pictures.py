@@ -1,4 +1,4 @@
-"""Shared by ``pixelrnn sample`` and ``complete``: options, drawing, and the file of the picture."""
+"""Options, drawing and output of ``pixelrnn sample`` and ``complete``."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -32,7 +32,7 @@ def add_options(parser: ArgumentParser, count: int) -> None:
 
 
 def check_out(path: Path, *, animate: bool) -> None:
-    """Checks --out before minutes of sampling, not after."""
+    """Checks --out before sampling, which may take minutes."""
     check_file(path)
     grid.check_format(path, animate=animate)
 
@@ -46,13 +46,13 @@ def make(
     columns: int,
     levels: int,
 ) -> int:
-    """Draws images and writes their picture. Ctrl-C keeps the finished images. Returns the exit status.
+    """Draws images and writes them as one picture. Returns the exit status. Ctrl-C keeps the finished images.
 
     Args:
-        what: a noun for the images, in the plural.
-        draw: drawing.draw for the images, without the command's options.
-        compose: takes finished images in [0, 1]; returns all images of the picture before and after they were drawn.
-        order: returns the pixels in the order of drawing, for an animation.
+        what: a plural noun for the images.
+        draw: drawing.draw with all arguments but the command's options.
+        compose: takes the drawn images in [0, 1], returns all images of the picture before and after drawing.
+        order: returns the pixel indices in the order of drawing, for an animation.
     """
     with rows_bar() as progress:
         drawn, finished = draw(
@@ -60,7 +60,7 @@ def make(
         )
     if len(drawn):
         before, after = compose(drawn / (levels - 1))
-        with Interrupt() as stop:  # a signal waits for the images, but not for all frames
+        with Interrupt() as stop:  # after a signal the picture is still written, with fewer frames
             if options.animate or animation.is_animation(options.out):
                 animation.write_animation(options.out, before, after, order(), columns, stop)
             else:

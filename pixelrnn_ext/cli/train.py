@@ -1,4 +1,4 @@
-"""``pixelrnn train``, and the options that a resumed training may change."""
+"""``pixelrnn train``, and the options that ``--resume`` may change."""
 
 import shlex
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
@@ -32,8 +32,8 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not of the training
-# Options of the model, which builder.build takes.
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # apply to one command, not to the whole training
+# Options that builder.build passes to the model.
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "hidden_channels": dict(type=whole(1), help="h; the maps have 2h channels (16)"),
     "parameters": dict(type=whole(1), help="choose hidden channels such that there are about so many"),
@@ -50,7 +50,7 @@ MODEL_OPTIONS: dict[str, dict[str, Any]] = {
 }
 WIDTH = ("hidden_channels", "parameters")
 LENGTH = ("steps", "epochs")
-# Options that a resumed training may change. A folder of images may move; stored_data.py compares what is in it.
+# Options that --resume may change. A folder of images may have moved: stored_data.py checks its content.
 MAY_CHANGE = NOT_STORED | {"out", *LENGTH, "samples", "save_every", "tensorboard", "device", "backend"}
 MAY_CHANGE |= {"data", *data.FOLDER_OPTIONS}
 # Options absent from older checkpoints, with the behaviour those versions had.
@@ -107,7 +107,7 @@ def _flag(name: str) -> str:
 
 def run(options: Namespace, command: str, argv: list[str]) -> int:
     """Trains a model, and scores the best one on the test split."""
-    for package in ("filelock", "safetensors.torch", "tqdm"):  # not after an hour of work
+    for package in ("filelock", "safetensors.torch", "tqdm"):  # checked now, not after hours of training
         need(package)
     out = Path(options.out)
     last = output.resumable(out)
@@ -127,7 +127,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
         need(*TENSORBOARD)
     if options.data is None or options.model is None:
         raise ValueError("expected --data and --model")
-    if options.backend != "reference" and library.hidden_installation():  # would take hours longer
+    if options.backend != "reference" and library.hidden_installation():
         raise ValueError(f"{library.why_no_native()}; or train slowly, with --backend reference")
     model_options = given(vars(options), MODEL_OPTIONS)
     if not options.resume:
@@ -141,7 +141,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
     with distributed.world(options.device) as here, ExitStack() as stack:
         with here.alike():
-            if here.first:  # it writes, and downloads
+            if here.first:  # downloads the data, and writes all files
                 stack.enter_context(output.locked(out, command))
                 if not (options.resume or options.overwrite):
                     output.check_unused(out)
@@ -150,7 +150,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
-        torch.backends.cudnn.deterministic = True  # its other kernels add in any order; --resume goes on to the bit
+        torch.backends.cudnn.deterministic = True  # for --resume: other kernels sum in any order
         model = builder.build(options.model, dataset, conditional=options.conditional, **model_options)
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if here.first else lambda line: None
@@ -177,7 +177,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
 
 def _parse_again(argv: list[str], stored: dict[str, Any]) -> Namespace:
-    """Returns the stored options of a training, changed by this command's. ValueError: an option must not change."""
+    """Returns a training's stored options, updated by this command. Raises ValueError if an option must not change."""
     parser = ArgumentParser()
     add(parser)
     stored = LATER | stored

@@ -1,7 +1,7 @@
-"""Turns images into bytes and back, without loss, at the size that a model's likelihood promises.
+"""Lossless compression of images to the size that a model's likelihood promises (docs/compression.md).
 
 ``model.py`` prepares a copy of a model with exact arithmetic, ``coding.py`` runs it over images, ``container.py``
-reads and writes the file, ``self_check.py`` checks the arithmetic of this process (docs/compression.md).
+reads and writes files, ``self_check.py`` checks the arithmetic of this process.
 """
 
 from .codec import Codec

@@ -1,4 +1,4 @@
-"""The codec: a model that turns images into bytes and back."""
+"""The codec, which compresses images with a model."""
 
 import itertools
 import math
@@ -29,13 +29,13 @@ Images = Tensor | Sequence[Tensor]
 Condition = Tensor | Sequence[Tensor] | None
 
 PROFILE = 0
-STREAM = 8192  # bytes of a stream, about; its end and its length cost three or four
-MEMORY_AT_ONCE = 256 << 20  # bytes for decoding a stream or encoding a batch; one image may take more
+STREAM = 8192  # target size in bytes; a stream's end and length take three or four more
+MEMORY_AT_ONCE = 256 << 20  # target bytes for encoding a batch or decoding a stream; one image may take more
 
 
 @contextmanager
 def _on_real_tensors() -> Iterator[None]:
-    """Hides a user's mode, such as ``with torch.device("meta")``, from the tensors that are made here."""
+    """Turns off a user's torch mode, such as ``with torch.device("meta")``, within the block."""
     with torch._C.DisableTorchFunction():
         yield
 
@@ -43,21 +43,21 @@ def _on_real_tensors() -> Iterator[None]:
 class Codec:
     """A lossless codec of images, whose files have the size that a model's likelihood promises.
 
-    All arithmetic that a value's probability depends on is exact (docs/compression.md). So a file is the same, and
-    decodes, with any instruction set, number of threads, batch size and version of the libraries. The codec runs on the
-    CPU, wherever the model is. A file needs its model for ever: keep the checkpoint with it.
+    All arithmetic behind a value's probability is exact (docs/compression.md). So a file is the same, and decodes,
+    with any instruction set, number of threads, batch size and library version. The codec always runs on the CPU. A
+    file needs its model for ever: keep the checkpoint with it.
 
-    ``fingerprint``, eight bytes, identifies the model: models with the same one decode each other's files.
+    ``fingerprint`` (8 bytes) identifies the model. Models with equal fingerprints decode each other's files.
 
     Args:
         model: a PixelRNN, PixelCNN or MultiScalePixelRNN. The codec keeps a copy, which later changes do not reach.
 
     Raises:
-        TypeError: another model.
+        TypeError: the model is of another class.
         ValueError: a parameter is not finite, weights are so large that sums would not be exact, or the model has more
             than 4096 levels.
-        RuntimeError: arithmetic here is not what it has to be. With PyTorch's steps (``backend="reference"``, or no
-            compiled kernels) every call checks it, too, since they depend on the rounding mode of the threads.
+        RuntimeError: this process's arithmetic is not exact. With ``backend="reference"`` or without compiled kernels,
+            every call checks this, because PyTorch's arithmetic depends on the threads' rounding mode.
 
     Example:
         >>> from pixelrnn_ext.codec import Codec
@@ -99,19 +99,19 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> bytes:
-        """Returns a file of images.
+        """Compresses images, and returns the bytes of a file.
 
         Args:
             images: (N, C, H, W) of integers in [0, levels), or a sequence of such tensors for images of several sizes.
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``, or a
-                sequence of them. The file does not keep it: decompressing needs it again.
-            streams: parts of the file that threads decode at once, for each size of images. Each costs two to four
-                bytes. None makes parts of about 8 KiB.
-            batch_size: images that are computed at once, at most. The file does not depend on it.
-            progress: called with (done, all) after every row of pixels; True writes them to stderr.
+                sequence of such tensors. The file does not contain it: decompressing needs it again.
+            streams: number of parts, per image size, that threads decode in parallel. A part costs two to four bytes.
+                None makes parts of about 8 KiB.
+            batch_size: most images computed at once. The file does not depend on it.
+            progress: called with (rows done, all rows) after every row of pixels; True writes them to stderr.
 
         Raises:
-            TypeError, ValueError: an argument does not fit; images as in ``log_prob``.
+            TypeError, ValueError: an argument does not fit. Images are checked as by ``log_prob``.
         """
         if streams is not None:
             streams = integer("streams", streams)
@@ -130,7 +130,7 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> Tensor:
-        """Returns the bits of each image, (N,) of float64, in the streams of :meth:`compress` without their ends.
+        """Returns the bits that :meth:`compress` needs for each image, (N,) float64, without headers and stream ends.
 
         Arguments and errors as in :meth:`compress`.
         """
@@ -155,12 +155,12 @@ class Codec:
         Args:
             data: the file.
             condition, progress: as in :meth:`compress`.
-            max_bytes: memory that the images and decoding them may take.
-            batch_size: images that are decoded at once, about.
+            max_bytes: most memory that the images and decoding them may take.
+            batch_size: approximate number of images decoded at once.
 
         Raises:
-            TypeError: the data are not bytes.
-            ValueError: the data are no file of this codec, damaged, or not complete; the file was written with another
+            TypeError: ``data`` is not bytes.
+            ValueError: ``data`` is no file of this codec, damaged or incomplete; the file was written with another
                 model or condition, needs more memory, or has images of several sizes (:meth:`decompress_groups`).
         """
         contents = self._read(data)
@@ -179,7 +179,7 @@ class Codec:
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> list[Tensor]:
-        """Returns the images of a file, a tensor for each size. Arguments and errors as in :meth:`decompress`."""
+        """Returns the images of a file, one tensor per size. Arguments and errors as in :meth:`decompress`."""
         return self._decoded(self._read(data), condition, max_bytes, batch_size, progress)
 
     def _read(self, data: bytes | bytearray | memoryview) -> Contents:
@@ -196,7 +196,7 @@ class Codec:
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
-        if not isinstance(images, Iterable):  # as tensors are
+        if not isinstance(images, Iterable):  # a Tensor is iterable
             raise TypeError(f"expected images as a Tensor or several, got {type(images).__name__}")
         tensors = [images] if isinstance(images, Tensor) else list(images)
         for tensor in tensors:
@@ -215,7 +215,7 @@ class Codec:
     def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
-            size = len(self._encode(torch.cat(everything)))  # exact: a sum of logarithms might differ elsewhere
+            size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ on another machine
             together = self._at_once(group)
             needed = -(-group.n // together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
@@ -236,12 +236,12 @@ class Codec:
         batch_size = integer("batch_size", batch_size)
         channels, max_bytes = self._model.image_channels, integer("max_bytes", max_bytes)
         sizes = [(g.images, channels, g.height, g.width) for g in contents.groups]
-        # At least one image, since the height and width of no image may be anything.
+        # Counts at least one image, because a group without images may claim any height and width.
         own = sum(max(n, 1) * math.prod(size) for n, *size in sizes) * torch.int64.itemsize
         needed = own + max(map(self._bytes_of_block, contents.groups), default=0)
         if needed > max_bytes:
             raise _too_large(contents.groups, max_bytes, needed)
-        # Views of one number, which take no memory until the condition is checked.
+        # Views of one number, so that the condition is checked before memory is allocated.
         empty = [torch.zeros((), dtype=torch.int64).expand(size) for size in sizes]
         groups = self._with_conditions(empty, condition)
         report = Report(progress, sum(group.rows for group in groups))
@@ -257,10 +257,10 @@ class Codec:
         return out
 
     def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
-        """Returns the streams that are decoded at once, and the images of each.
+        """Returns batches of streams to decode at once: the image range of each stream, and the streams.
 
-        Their number is the number of threads, or of blocks in ``batch_size`` images if it is larger. The blocks fit
-        into ``memory``.
+        A batch has one stream per thread, or more if ``batch_size`` images have more blocks. The blocks that it decodes
+        at once fit into ``memory`` bytes.
         """
         streams = group.streams
         if not streams:
@@ -271,7 +271,7 @@ class Codec:
         return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # The condition of the block's images is selected from the condition of all images.
+        # The block's images get a copy of their condition.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 
@@ -287,11 +287,11 @@ class Codec:
             raise ValueError(f"{WRONG}: a stream goes on behind its images")
 
     def _at_once(self, group: Sized) -> int:
-        """Returns how many images of a group are encoded at once, by their memory."""
+        """Returns how many images of a group to encode at once in about MEMORY_AT_ONCE."""
         return max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
 
     def _bytes_of_image(self, height: int, width: int) -> int:
-        """Returns the memory for coding one image, beside its values in the result."""
+        """Returns the bytes needed to code one image, besides its decoded values."""
         channels, told = self._model.image_channels, self._model.condition_channels
         if not self._needs:
             side = getattr(self._model, "factor", 1)
@@ -305,7 +305,7 @@ class Codec:
         return math.ceil(largest) + channels * pixels * 2 * torch.int64.itemsize
 
     def _check_threads(self) -> None:
-        """Checks the threads of PyTorch's steps. Compiled operators set the environment of their threads."""
+        """Checks the rounding mode of PyTorch's threads. Compiled operators need no check: they set their own."""
         if not self._guarded:
             self_check.check_threads()
 
@@ -344,7 +344,7 @@ def _on_cpu(name: str, tensor: Tensor) -> Tensor:
 
 
 def _block(group: Group) -> int:
-    """Returns how many images of a stream are decoded at once; 0 for a group without images."""
+    """Returns how many images of each stream are decoded at once, or 0 for a group without images."""
     return min(container.BLOCK, -(-group.images // len(group.streams))) if group.streams else 0
 
 

@@ -1,4 +1,4 @@
-"""Samplers (pixelrnn_ext.sampling) that encode images or decode streams, so that any model runs in its own order."""
+"""Samplers that encode images or decode streams. A model codes its pixels in the order in which it samples them."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from ..sampling import Draws, Progress
 from .model import Recordings
 
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
-# The reason why a whole file of this model does not decode.
+# Why an undamaged file of this model may fail to decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes for coding an image: a constant, and factors of its width and of its pixels. They are exact, because the number
-# of streams depends on them.
+# Bytes for coding an image: a constant, bytes per column and bytes per pixel. Exact fractions, because the number of
+# streams, and so the file, depends on them.
 Needs = tuple[Fraction, Fraction, Fraction]
-_PIXELS = 2**14  # of a pass, whose maps are read several times and should stay in a cache
+_PIXELS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
 
 
 class Sized(NamedTuple):
@@ -52,7 +52,7 @@ def _condition_of(condition: Tensor | None, index: Tensor | slice) -> Tensor | N
 
 
 class Intervals(NamedTuple):
-    """Intervals of values in [0, 2**24), start << 32 | stop, and whether each value is coded; (H, W, N, C) both."""
+    """Each value's range-coder interval, start << 32 | stop, and whether the value is coded. Both are (H, W, N, C)."""
 
     values: Tensor
     coded: Tensor
@@ -62,14 +62,14 @@ class Intervals(NamedTuple):
         return torch.where(self.coded, 24 - widths.double().log2(), 0.0).sum((0, 1, 3))
 
     def of_block(self, first: int, last: int) -> Tensor:
-        """Returns the coded intervals of some images in the order of a stream: row, column, colour, image."""
+        """Returns the coded intervals of images first..last - 1 in stream order: row, column, colour, image."""
         values, coded = (t[:, :, first:last].transpose(2, 3) for t in self)
         return values[coded]
 
 
 @dataclass
 class Encoding:
-    """Collects in ``parts`` the intervals of the given images' values, for each network of the model."""
+    """Sampler that encodes: it collects the intervals of the images' values in ``parts``, a part per network."""
 
     grid: Grid
     recordings: Recordings
@@ -105,7 +105,7 @@ class Encoding:
 
 @dataclass
 class Decoding:
-    """Decodes values from streams. ValueError: a stream ends before its images do."""
+    """Sampler that decodes values from streams. Raises ValueError if a stream ends before its images do."""
 
     grid: Grid
     recordings: Recordings
@@ -131,7 +131,7 @@ class Decoding:
 
 @dataclass
 class Measuring:
-    """Collects in ``needs`` the memory for coding an image, by a run over no image of ``side`` x ``side``."""
+    """Sampler that measures: it collects in ``needs`` the memory for coding an image of ``side`` x ``side``."""
 
     grid: Grid
     recordings: Recordings
@@ -143,7 +143,7 @@ class Measuring:
         network = RowNetwork(model, 0, width, condition, self.grid, self.recordings[model])
         value = colours * (torch.int64.itemsize + torch.bool.itemsize)
         column = network.rows.bytes_of_column + value
-        # A condition is joined of parts, or copied; so are the values where some are known.
+        # The factor 2 counts a copy of the condition; ``value`` counts a copy of the known values.
         maps = network.map_channels + (0 if condition is None else 2 * condition.shape[1])
         pixel = maps * network.rows.dtype.itemsize + value
         columns, pixels = Fraction(width, self.side), Fraction(height * width, self.side**2)
@@ -152,16 +152,17 @@ class Measuring:
 
 
 def needs_of_transposed(layer: nn.ConvTranspose2d) -> Needs:
-    """Returns the memory for an output: torch computes all products before it adds them up."""
+    """Returns the memory for a transposed convolution. torch stores all products before it adds them up."""
     taps = Fraction(math.prod(layer.kernel_size), math.prod(layer.stride))
     pixel = (layer.in_channels + layer.out_channels * (1 + taps)) * torch.float64.itemsize
     return Fraction(), Fraction(), pixel
 
 
 class _Passes(Network):
-    """A network without recurrences over given images, by a pass for each band of rows and the rows above it.
+    """A convolutional network over known images, computed in one pass per band of rows.
 
-    Exact sums have no order, so the logits are the same as with steps.
+    A pass also computes the rows above the band that the band reads. Sums are exact, so the logits are the same as
+    pixel by pixel.
     """
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
@@ -175,7 +176,7 @@ class _Passes(Network):
         self._maps = {operation: map for operation, map in maps.items() if operation in read}
         self._last_read = recording.last_read()
         self._above = sum(layer.kwargs["weight"].shape[2] // 2 for layer in recording.layers())
-        # At worst half of a band is computed twice.
+        # A band is at least twice as high as the rows above it, which are computed again.
         self._height = height if height * width <= _PIXELS else max(_PIXELS // width, 2 * self._above, 1)
         self._logits = self._band(0)
         self.rows = Rows(n, width, 0, images.dtype, images.device, grid)
@@ -184,7 +185,7 @@ class _Passes(Network):
     def begin_row(self, row: int) -> None:
         within = row % self._height
         if row and not within:
-            del self._logits  # frees the memory for the next band
+            del self._logits  # frees memory for the next band
             self._logits = self._band(row)
         self.rows.fill(self.output, self._logits[:, :, within : within + 1])
 
@@ -205,7 +206,7 @@ class _Passes(Network):
         if not isinstance(result, Tensor) or not result.is_floating_point() or operation.is_relu:
             return result
         if operation in self._recording.depends:
-            return self._grid.write_(result)  # no other operation holds the result of a layer or a sum
+            return self._grid.write_(result)  # in place, because no other operation holds the result
         return self._grid.written(result.double())
 
 

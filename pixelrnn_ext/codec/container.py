@@ -1,19 +1,19 @@
-"""Reads and writes the file of the codec, format 1, and checks all that needs no model. Numbers are little-endian.
+"""Reads and writes codec files, format 1. Checks everything that needs no model. Numbers are little-endian.
 
 | bytes | what |
 |---|---|
 | 4 | the magic number 8B 50 52 4E |
-| 1 | the format's version in the low four bits, the profile of the arithmetic in the high ones |
+| 1 | the format's version in the low four bits, the profile of the arithmetic in the high four bits |
 | 8 | the fingerprint of the model |
-| 4 | CRC-32 of the images: the values of all groups as int16, one group after the other |
+| 4 | CRC-32 of the images: the values of all groups in order, as int16 |
 | 4 | CRC-32 of the whole file without this field |
 | varints | the number of groups; for each group N, H, W, the number of streams and the bytes of each stream |
 | rest | the streams, in the order of the groups |
 
 A group is a run of images of one size, and a stream is a part of a group (`shares`). The order in a stream is block of
-images (`blocks`), network (a multi-scale model's small one first), row, column, colour, image. The last group's last
-stream takes the rest, so its size is not in the file. A varint has seven bits in a byte, the low ones first, and the
-eighth bit where another byte follows; it is as short as can be.
+images (`blocks`), network (a multi-scale model's small network first), row, column, colour, image. The last group's
+last stream takes the rest, so its size is not in the file. A varint has seven bits per byte, low bits first; the eighth
+bit says that another byte follows. It has the fewest possible bytes.
 """
 
 import itertools
@@ -29,9 +29,9 @@ Bytes = bytes | bytearray | memoryview
 
 MAGIC = b"\x8bPRN"
 VERSION = 1
-BLOCK = 64  # enough to read a layer's weights once for many, few enough for their states to stay in a cache
+BLOCK = 64  # most images decoded together: they share each read of the weights, and their states fit into a cache
 _HEAD = struct.Struct("<4sB8sI")
-_CHECKSUM = struct.Struct("<I")  # of the file, behind the head
+_CHECKSUM = struct.Struct("<I")  # CRC-32 of the file, after the head
 _START = _HEAD.size + _CHECKSUM.size
 _VARINT_BITS = 63
 
@@ -46,7 +46,7 @@ class Group(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """The contents of a file. A model compares ``profile`` and ``fingerprint``; ``checksum`` is of the images."""
+    """The contents of a file. A codec checks ``profile`` and ``fingerprint``; ``checksum`` is of the images."""
 
     profile: int
     fingerprint: bytes
@@ -55,7 +55,7 @@ class Contents(NamedTuple):
 
 
 def shares(images: int, streams: int) -> list[tuple[int, int]]:
-    """Returns the range of images of each stream: the first one, and one behind the last."""
+    """Returns each stream's range of images, (first, last + 1)."""
     return [(images * s // streams, images * (s + 1) // streams) for s in range(streams)]
 
 
@@ -72,7 +72,7 @@ def checksum(groups: Iterable[Tensor]) -> int:
 
 
 def write(contents: Contents) -> bytes:
-    """Returns the file. Raises ValueError if the contents could not be read again."""
+    """Returns the bytes of a file. Raises ValueError for contents that :func:`read` would refuse."""
     profile, fingerprint, images_checksum, groups = contents
     if not 0 <= profile < 16 or len(fingerprint) != 8:
         raise ValueError(f"expected a profile below 16 and 8 bytes of fingerprint, got {profile} and {fingerprint!r}")
@@ -91,10 +91,10 @@ def write(contents: Contents) -> bytes:
 
 
 def read(data: Bytes) -> Contents:
-    """Returns the contents of a file; the streams are views of the data.
+    """Returns the contents of a file. The streams are views of ``data``.
 
-    The numbers in a file are compared with each other and with its size before they are used. Whether the images fit
-    into memory is not checked. Raises TypeError or ValueError for anything but a whole file of this format.
+    Checks that the numbers in the file fit each other and its size, but not that the images fit into memory. Raises
+    TypeError or ValueError for anything but a whole file of this format.
     """
     try:
         view = memoryview(data).cast("B")
@@ -149,7 +149,7 @@ def _varint(number: int) -> bytes:
 
 
 class _Numbers:
-    """Reads varints from ``view``, from position ``at`` on."""
+    """Reads varints from ``view``, starting at position ``at``."""
 
     def __init__(self, view: memoryview) -> None:
         self.view, self.at = view, 0

@@ -1,4 +1,4 @@
-"""Prepares the model that codes: a copy with parameters on the grid, so that all of its sums are exact."""
+"""Prepares a copy of a model for coding: its parameters are on the grid, so all its sums are exact."""
 
 import copy
 import hashlib
@@ -25,15 +25,15 @@ from ..incremental.wrappers import (
 )
 
 Recordings = dict[Any, Recording]  # {network of a model: its recording}
-_EXACT = 53  # bits of an integer that a float64 holds
+_EXACT = 53  # bits of the integers that float64 holds exactly
 
 
 @torch.no_grad()
 def prepared(model: nn.Module, grid: Grid) -> Any:
-    """Returns a copy of a model to code with: plain parameters on the grid, in float64 on the CPU, nothing compiled.
+    """Returns a copy of a model for coding: plain parameters on the grid, in float64 on the CPU, nothing compiled.
 
     Parametrisations are computed in float64, so that every machine gets the same parameters. Raises ValueError if a
-    layer's sums, with all weights that a mask removes, could be too large to be exact.
+    layer's sums, masked weights included, could be too large to be exact.
     """
     check_whole(model)
     for name, parameter in _named_parameters(model):
@@ -48,7 +48,7 @@ def prepared(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        if isinstance(module, nn.ConvTranspose2d):  # of a multi-scale model; the steps of other layers round
+        if isinstance(module, nn.ConvTranspose2d):  # upsamples, and runs as a module; other layers' steps round
             module.register_forward_pre_hook(lambda _, inputs: (grid.written(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.write_(output))
     return model
@@ -59,7 +59,7 @@ def _named_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    """Returns a deep copy with the same hooks. torch cannot copy a weight that a hook computed: its value is copied."""
+    """Returns a deep copy that shares the hooks. A weight that a hook computed is cloned: torch cannot deepcopy it."""
     memo: dict[int, Any] = {}
     for module in model.modules():
         memo.update(
@@ -70,7 +70,7 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _make_plain(module: nn.Module) -> None:
-    """Replaces parametrisations, also the older ones of torch.nn.utils, by the weights that they compute."""
+    """Replaces parametrisations, including hooks of torch.nn.utils, by the weights that they compute."""
     if parametrize.is_parametrized(module):
         # remove_parametrizations would remove the property from the class, which the original shares.
         names: Any = module.parametrizations
@@ -88,7 +88,7 @@ def _make_plain(module: nn.Module) -> None:
 def recordings(original: nn.Module, model: nn.Module) -> Recordings:
     """Returns the recordings of a prepared model's networks. Hooks that are registered later do not change them.
 
-    Raises TypeError if hooks treat the copy unlike the ``original``, or a hook is where a recording does not see it.
+    Raises TypeError if hooks treat the copy unlike the ``original``, or if a module that is not recorded has a hook.
     """
     if hasattr(original, "factor"):
         check_untouched(original, bool(original.condition_channels))
@@ -109,9 +109,9 @@ def recordings(original: nn.Module, model: nn.Module) -> Recordings:
 
 
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
-    """Replaces parameters of the original, to which a closure or a hook refers, by the prepared model's.
+    """Replaces the original model's parameters, which a hook may use, by the prepared model's in a recording.
 
-    Raises TypeError for a tensor of neither model: it is not on the grid, and may change later.
+    Raises TypeError for a tensor of neither model, which is not on the grid and may change later.
     """
     own, others = (dict((*_named_parameters(m), *m.named_buffers())) for m in (model, original))
     prepared_of = {id(tensor): tensor for tensor in own.values()}
@@ -131,7 +131,7 @@ def _networks(model: nn.Module) -> dict[str, Any]:
 
 
 def _same(a: Recording, b: Recording) -> bool:
-    """Returns whether two recordings have the same operations, and parameters that differ by rounding alone."""
+    """Returns whether two recordings have the same operations, and the same parameters up to rounding."""
 
     def described(recording: Recording) -> list[Any]:
         place = {operation: i for i, operation in enumerate(recording.operations)}
@@ -151,13 +151,13 @@ def _same(a: Recording, b: Recording) -> bool:
 
 
 def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
-    """Returns eight bytes that identify a prepared model: models with equal ones decode each other's files.
+    """Returns eight bytes that identify a prepared model.
 
-    They hash its arguments, its parameters with their names in the plain model, and the buffers that recordings read.
+    They hash its arguments, its parameters with their plain names, and the buffers that its recordings read.
     """
     wiring = [type(model).__name__, _arguments(model), grid]
     digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
-    unit = math.ldexp(1, grid.activation + grid.weight)  # a power by pow is not exact in every rounding mode
+    unit = math.ldexp(1, grid.activation + grid.weight)  # pow is not exact in every rounding mode
     for name, parameter in sorted(_named_parameters(model)):
         digest.update(name.encode())
         digest.update((parameter * unit).long().numpy().astype("<i8").tobytes())
@@ -171,16 +171,16 @@ def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
 
 
 def _arguments(model: nn.Module) -> dict[str, Any]:
-    """Returns the constructor arguments that differ from their defaults, so that a new argument changes no file.
+    """Returns the constructor arguments that differ from their defaults, so that a new argument changes no fingerprint.
 
-    All base classes count, since a subclass may give its base an argument that it does not take itself. The nearest
-    class says the default. The backend does not count: it does not change what a model computes.
+    Arguments of base classes count, because a subclass may set an argument that it does not take. The nearest class
+    gives the default. The backend is left out, because it does not change what a model computes.
     """
     signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     defaults = {p.name: p.default for parameters in signatures for p in parameters if p.kind not in unnamed}
     values = {name: (getattr(model, name), default) for name, default in defaults.items() if hasattr(model, name)}
-    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # a module's parameters are hashed
+    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # modules
     for name, (value, _) in values.items():
         if not isinstance(value, (bool, int, float, str, tuple, list, dict, type(None))):
             expected = f"arguments of {type(model).__name__} that are numbers or strings"
@@ -195,13 +195,13 @@ def _arguments(model: nn.Module) -> dict[str, Any]:
 def _parameter_on_grid(kind: str, value: Tensor, grid: Grid) -> Tensor:
     if kind.startswith("weight"):
         return on_grid(value, grid.weight)
-    if kind.startswith(("h0", "c0")):  # states are rounded as the layers round them
+    if kind.startswith(("h0", "c0")):  # initial states are rounded like other states
         return grid.written(value)
     return on_grid(value, grid.activation + grid.weight)
 
 
 def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
-    """ValueError where a sum of products of a module could reach 2**53 units for some input."""
+    """Raises ValueError if a sum of products in a module could reach 2**53 units of the grid."""
     least = math.ldexp(1, _EXACT - grid.activation - grid.weight)
     for suffix in ("", "_reverse"):
         candidates = [getattr(module, kind + suffix, None) for kind in ("weight", "weight_ih", "weight_hh")]
@@ -211,7 +211,7 @@ def _check_sums(name: str, module: nn.Module, grid: Grid) -> None:
         outputs = 1 if isinstance(module, nn.ConvTranspose2d) else 0
         sums = torch.stack([weight.abs().transpose(0, outputs).flatten(1).sum(1) for weight in weights]).sum(0)
         bias = getattr(module, f"bias{suffix}", None)
-        # The second limit is a condition: the output of a layer that is added to the gates.
+        # The second ``grid.limit`` bounds a condition, which is added to the gates.
         largest = float((sums * grid.limit + grid.limit + (0 if bias is None else bias.abs())).max())
         if not largest < least:
             expected = f"weights to code with whose sums stay below {least:g}"

@@ -1,9 +1,9 @@
-"""Checks that arithmetic in this process is what files depend on.
+"""Checks that this process computes exactly as files require.
 
-A changed rounding mode, a library that sums in fewer bits or a libm with errors in the tenth digit would make files
-that nothing else can read. The compiled operators set the floating-point environment of their threads, so
-:func:`check` runs once a process. PyTorch's steps compute in the environment that they find, so :func:`check_threads`
-runs before and after them.
+A changed rounding mode, a library that sums in lower precision or a libm with errors in the tenth digit would make
+files that no other process can read. Compiled operators set the floating-point environment of their threads, so
+:func:`check` runs once per process. PyTorch computes in the environment that it finds, so :func:`check_threads` runs
+before and after its steps.
 """
 
 import functools
@@ -19,8 +19,8 @@ from ..incremental.rows import Rows
 from ..incremental.run import runner_of
 from ..incremental.steps import CellStep, Encode
 
-# {input: rounded value} of the 32 inputs whose values come nearest to a tie, so that a wrong digit changes them first.
-# Units are 2^-14, for exp(-x) 2^-24 (tests/codec/functions.py).
+# {input: rounded result} for the 32 inputs whose results are nearest to a rounding tie: a wrong digit shows here first.
+# The unit is 2^-14, and 2^-24 for the results of exp(-x) (tests/codec/functions.py).
 NEAREST: dict[str, dict[int, int]] = {
     "sigmoid": {
         2: 8192, 6: 8193, 10: 8194, 14: 8195, 18: 8196, 22: 8197, 26: 8198, 30: 8199, 34: 8200, 38: 8201,
@@ -44,9 +44,9 @@ NEAREST: dict[str, dict[int, int]] = {
     },
 }  # fmt: skip
 
-_PART = 2**15  # elements that PyTorch gives a thread at least, before it takes another thread
-# Two numbers and their sum, each as m * 2**e. The sum changes where a thread rounds up; rounds down or to zero; flushes
-# results to zero; flushes operands to zero.
+_PART = 2**15  # fewest elements that PyTorch gives to each of several threads
+# Rows of two numbers and their sum, (m, e) for m * 2**e. Row 1 detects rounding up, row 2 rounding down or to zero, row
+# 3 results flushed to zero, row 4 operands flushed to zero.
 _SUMS = (
     ((1, 0), (1, -60), (1, 0)),
     ((1, 0), (3, -54), (2**52 + 1, -52)),
@@ -56,10 +56,10 @@ _SUMS = (
 
 
 def check_threads() -> None:
-    """RuntimeError where this thread or another of PyTorch's rounds otherwise, or flushes subnormal numbers to zero."""
+    """Raises RuntimeError if a PyTorch thread does not round to nearest, or flushes subnormal numbers to zero."""
     size = torch.get_num_threads(), len(_SUMS), _PART // len(_SUMS)
     left, right, sums = (t[:, None].expand(size) for t in _table())
-    # The bits are compared: a thread that flushes its operands finds a subnormal number equal to zero.
+    # Compares bits, because a thread that flushes operands finds a subnormal number equal to zero.
     if not torch.equal((left + right).view(torch.int64), sums):
         expected = "expected every thread to round to the nearest number and to keep subnormal numbers"
         raise RuntimeError(f"files cannot be coded here: {expected}, got another rounding mode or flush-to-zero")
@@ -67,7 +67,7 @@ def check_threads() -> None:
 
 @functools.cache
 def _table() -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the columns of _SUMS, the last one as the bits of its numbers."""
+    """Returns the columns of _SUMS as float64; the sums as their bits, int64."""
     numbers = [[math.ldexp(*number) for number in numbers] for numbers in _SUMS]
     left, right, sums = torch.tensor(numbers, dtype=torch.float64).unbind(1)
     return left, right, sums.contiguous().view(torch.int64)
@@ -75,9 +75,9 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.cache
 def check(backend: str, grid: Grid) -> None:
-    """RuntimeError where rounding, a matrix product, or a function of the backend is not what it has to be."""
+    """Raises RuntimeError if rounding, a matrix product or a function of the backend gives a wrong result."""
     inputs = {name: _on_grid(values, grid) for name, values in NEAREST.items()}
-    # Gates i, f and g of a cell whose carry was 1: the new carry is f * 1 + i * g.
+    # The cell's old c is 1, so its new c is sigmoid(f) + sigmoid(i) * tanh(g).
     sigmoid = _carry(backend, grid, 100.0, inputs["sigmoid"], 0.0)
     tanh = _carry(backend, grid, 100.0, -100.0, inputs["tanh"])
     whole = 2**PRECISION
@@ -105,7 +105,7 @@ def _rounds_to_even(grid: Grid) -> bool:
 
 
 def _products_are_exact() -> bool:
-    """Returns whether a sum of products that needs all 53 bits of a float64 has them."""
+    """Returns whether a matrix product whose sums need all 53 bits of a float64 is exact."""
     i = torch.arange(512 * 8)
     left, right = (i * 7919 % 2**22).view(8, 512), (i * 104729 % 2**21).view(512, 8)
     product = torch.addmm(torch.zeros(8, 8, dtype=torch.float64), left.double(), right.double())
@@ -125,7 +125,7 @@ def _carry(backend: str, grid: Grid, i: float, f: Tensor | float, g: Tensor | fl
 
 
 def _first_ends(backend: str, grid: Grid, inputs: Tensor) -> list[int]:
-    """Returns where the interval of the first of two symbols ends, whose weights are exp(0) and exp(-x)."""
+    """Returns where the first symbol's interval ends, for two symbols of weights exp(0) and exp(-x)."""
     rows = Rows(len(inputs), 1, 0, torch.float64, torch.device("cpu"), grid)
     logits, image = rows.buffer(2), rows.buffer(1)
     logits[0, :, 1] = -inputs

@@ -2,6 +2,6 @@
 
 A model is recorded (recording.py). A network turns the recording into layer states (network.py, states.py) and steps
 over buffers of one image row (steps.py, rows.py). The states compute everything that comes from the rows above for a
-whole row at once. The steps compute the rest for a pixel and draw its value. They run in PyTorch (eager.py) or compiled
-(native.py, csrc/cpu/columns.cpp).
+whole row at once. Steps compute the rest for a pixel and draw its value, in PyTorch (eager.py) or compiled (native.py,
+csrc/cpu/columns.cpp).
 """

@@ -1,4 +1,4 @@
-"""Runs the steps in PyTorch, on any device: the definition of csrc/cpu/columns.cpp."""
+"""Runs steps in PyTorch, on any device. This is the definition of csrc/cpu/columns.cpp."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from .steps import CellStep, Decode, Draw, Encode, Linear, Pointwise, Step, Tap
 
 
 class EagerRow:
-    """Runs the steps at the columns of a row. The column is a tensor, so that one captured CUDA graph serves all."""
+    """Runs the steps at each column of a row. ``column`` is a tensor, so that one CUDA graph serves all columns."""
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self.rows: Rows = rows
@@ -34,7 +34,7 @@ class EagerRow:
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                self._pixel()  # the warm-up: a pixel that runs twice writes the same values twice
+                self._pixel()  # warm-up; a second run writes the same values
                 self.column.fill_(self.rows.margin)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
@@ -48,7 +48,7 @@ class EagerRow:
         self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
-        """Returns the column at ``shift`` of a buffer, (N, channels)."""
+        """Returns the current column plus ``shift`` of a buffer, (N, channels)."""
         return buffer.index_select(0, self.column + shift).squeeze(0)
 
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
@@ -111,7 +111,7 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes the new value where none is known, and the scaled value that the network reads."""
+    """Writes the known or else the new value, and the scaled value that the network reads."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

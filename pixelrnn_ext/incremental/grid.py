@@ -1,4 +1,4 @@
-"""Numbers on which arithmetic is exact, for the codec (docs/compression.md)."""
+"""Grids of numbers whose sums are exact, for the codec (docs/compression.md)."""
 
 import math
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from ..operators import columns
 
 
 class Grid(NamedTuple):
-    """Multiples of 2**-activation up to ``limit`` in size, with weights that are multiples of 2**-weight.
+    """A grid: activations are multiples of 2**-activation in [-limit, limit], weights multiples of 2**-weight.
 
-    Every sum of a layer is exact in float64, so no order, batch, thread count, instruction set or library can change a
-    bit. csrc/cpu/grid.h has the same numbers.
+    Every sum of a layer is exact in float64, so order, batch, threads, instruction set and library change no bit.
+    csrc/cpu/grid.h has the same numbers.
     """
 
     activation: int = 14
@@ -21,7 +21,7 @@ class Grid(NamedTuple):
     limit: float = 256.0
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Rounds to the nearest multiple of an activation's unit, ties to even."""
+        """Rounds to the nearest multiple of 2**-activation, ties to even."""
         return on_grid(x, self.activation)
 
     def clamped(self, x: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class Grid(NamedTuple):
         return on_grid(x, self.activation, self.limit)
 
     def write_(self, x: Tensor) -> Tensor:
-        """:meth:`written`, in place."""
+        """Like :meth:`written`, in place."""
         return _round(x, self.activation, self.limit)
 
 
@@ -41,10 +41,10 @@ def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
 
 
 def _round(x: Tensor, bits: int, limit: float) -> Tensor:
-    """Rounds in place.
+    """Rounds and clamps in place.
 
-    The compiled operator does not depend on the threads' floating-point environment. PyTorch's arithmetic does, so
-    without the operator the codec requires the default environment (codec/self_check.py).
+    PyTorch's arithmetic, unlike the compiled operator, depends on the threads' floating-point environment. So without
+    the operator the codec requires the default environment (codec/self_check.py).
     """
     if not columns.runs_on(x.device):
         # Both factors are powers of two, so only ``round_`` rounds.
@@ -54,4 +54,4 @@ def _round(x: Tensor, bits: int, limit: float) -> Tensor:
     return x if contiguous is x else x.copy_(contiguous)
 
 
-PROFILES = (Grid(),)  # by the profile number of a file
+PROFILES = (Grid(),)  # indexed by a codec file's profile number

@@ -10,7 +10,7 @@ from .steps import CellStep, Step, Tap
 
 
 class NativeRow:
-    """Runs the steps at the columns of a row. Programs are lists of integers, see csrc/cpu/column_program.h."""
+    """Runs the steps at each column of a row, as a program: a list of integers (csrc/cpu/column_program.h)."""
 
     def __init__(self, rows: Rows, steps: list[Step]) -> None:
         self._rows = rows
@@ -29,9 +29,9 @@ class NativeRow:
             )
 
     def _emit(self, step: Step) -> None:
-        """Appends a step to the program: its name, its fields in their order, then its taps.
+        """Appends a step to the program: its kind, its fields in order, then its taps.
 
-        Temperature and streams are no words of a program. They are the same for all of its steps.
+        Temperature and streams are passed separately, because all steps share them.
         """
         fields = step._asdict()
         taps = fields.pop("taps", None)
@@ -59,7 +59,7 @@ class NativeRow:
 
 
 def _pack(taps: list[Tap], gates: int, outputs: int, block: int, dtype: torch.dtype) -> Tensor:
-    """Packs weights as [blocks][all channels][gates][outputs of a block for each gate], zeros after the last output."""
+    """Packs all taps' weights as [blocks][channels of all taps][gates][outputs of a block], padded with zeros."""
     weight = torch.cat([torch.zeros(0, gates * outputs, dtype=dtype, device="cpu"), *(tap.weight for tap in taps)])
     padded = torch.nn.functional.pad(weight.unflatten(1, (gates, outputs)), (0, -outputs % block))
     return padded.unflatten(2, (-1, block)).permute(2, 0, 1, 3).contiguous()

@@ -1,4 +1,4 @@
-"""Runs a network of masked layers row by row: turns the operations of its recording into layer states and steps."""
+"""Turns the recording of a network of masked layers into layer states and steps, which run it row by row."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -37,21 +37,18 @@ class PixelModel(Protocol):
 
 
 class Network(State):
-    """A network that computes logits row by row, from the buffer ``input`` of the scaled image to ``output``."""
+    """A network that computes logits row by row, from the scaled image in buffer ``input`` to buffer ``output``."""
 
     rows: Rows
     input: Tensor
 
 
 class RowNetwork(Network):
-    """The network of a model for ``images`` images of ``width`` columns.
+    """The layer states and steps of a model, for ``images`` images of ``width`` columns.
 
-    Between :meth:`begin_row` and :meth:`end_row` of a row, ``steps(colour)`` at a column compute the logits of that
-    colour, once the pixels and colours before it are in ``input``. ``mirrored_steps()`` run over the row after
-    :meth:`end_row`, before the next row begins. ``map_channels`` counts the channels of whole maps, which do not depend
-    on the images.
-
-    ``recording`` None records the model as it is now.
+    Between :meth:`begin_row` and :meth:`end_row`, ``steps(colour)`` compute a colour's logits at a column, once all
+    earlier pixels and colours are in ``input``. After :meth:`end_row`, ``mirrored_steps()`` run over the row.
+    ``map_channels`` counts the channels of maps that do not depend on the images. ``recording`` None records the model.
     """
 
     def __init__(
@@ -85,7 +82,7 @@ class RowNetwork(Network):
         self.output: Tensor = values[recording.output]
 
     def _state(self, operation: Operation, values: dict[Operation, Any], depends: set[Operation]) -> State:
-        """Returns the state of an operation that depends on the images. Raises TypeError if it has no steps."""
+        """Returns the state of an operation that depends on the images. Raises TypeError if it is unsupported."""
         operands: list[Any] = [values[a] if isinstance(a, Operation) else None for a in operation.args]
         channels = {values[read].shape[2] for read in operation.inputs if read in depends}
         known = [values[read] for read in operation.inputs if read not in depends]
@@ -106,7 +103,7 @@ class RowNetwork(Network):
         raise operation.unsupported()
 
     def _map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
-        """Returns the result of an operation that does not depend on the images, a whole map."""
+        """Returns the result of an operation that does not depend on the images, for all rows."""
         result = operation.compute(values, self.rows.dtype)
         if not isinstance(result, Tensor):
             return result
@@ -131,7 +128,7 @@ class RowNetwork(Network):
 
 
 def _margin(recording: Recording) -> int:
-    """Returns how many columns to the left of its own a layer may read, in the row or in the states."""
+    """Returns how many columns to the left of a pixel a layer may read."""
     weights = [layer.kwargs.get("weight", layer.kwargs.get("weight_ih")) for layer in recording.layers()]
     widths = [weight.shape[3] for weight in weights if isinstance(weight, Tensor)]
     return max(3, *widths) // 2

@@ -1,8 +1,8 @@
-"""A range coder in plain Python integers, its integer probabilities in PyTorch, and streams while they are decoded.
+"""A range coder in Python integers, its integer probabilities, and streams that are being decoded.
 
-This is the definition of csrc/cpu/range_coder.h, which writes the same bytes. The interval of a symbol is start ..
-stop - 1 of 2^24 parts. A stream is the shortest number of bytes, at least one, of a number in the interval of all its
-symbols. The decoder reads zeros after it.
+This is the definition of csrc/cpu/range_coder.h, which writes the same bytes. A symbol's interval is start..stop - 1 of
+2^24 parts. A stream is the shortest number, of at least one byte, in the interval of all its symbols. The decoder reads
+zeros after the end.
 """
 
 from bisect import bisect_right
@@ -14,19 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PRECISION = 24  # bits of a probability
-MAX_LEVELS = 4096  # the products in `cumulative` stay below 2^63
-_FURTHEST = 18.0  # e^-18 of 2^24 rounds to 0
+MAX_LEVELS = 4096  # keeps products in `cumulative` below 2^63
+_FURTHEST = 18.0  # 2^24 * e^-18 rounds to 0
 
 _WORD = 64
 _MASK = 2**_WORD - 1
-_SMALLEST = 2**48  # range before a symbol: dividing it into 2^24 parts wastes less than 2^-24 of it
+_SMALLEST = 2**48  # smallest range: dividing it into 2^24 parts wastes less than 2^-24 of it
 
 
 def cumulative(logits: Tensor) -> Tensor:
-    """Returns where the intervals of the symbols begin and end, (..., levels + 1): increasing integers from 0 to 2^24.
+    """Returns the bounds of the symbols' intervals, (..., levels + 1): increasing integers from 0 to 2^24.
 
-    The logits are (..., levels) of float64, finite, on the grid of the coded model, so that exp, rounded to 2^-24, is
-    the same everywhere. A single logit belongs to the symbol 1; the symbol 0 has the logit 0.
+    The logits are finite float64 (..., levels) on the codec's grid, so that exp, rounded to 2^-24, is the same on every
+    machine. A single logit belongs to the symbol 1; the symbol 0 then has the logit 0.
     """
     if logits.dtype != torch.float64:
         raise TypeError(f"expected logits of torch.float64, got {logits.dtype}")
@@ -46,7 +46,7 @@ class Encoder:
         self._low, self._range, self._out = 0, _MASK, bytearray()  # _low: the bits of the interval's start after _out
 
     def encode(self, start: int, stop: int) -> None:
-        """Appends the symbol whose interval is ``start`` to ``stop - 1``. Raises ValueError if that is no interval."""
+        """Appends the symbol of the interval ``start``..``stop - 1``. Raises ValueError for an invalid interval."""
         if not 0 <= start < stop <= 2**PRECISION:
             raise ValueError(f"expected 0 <= start < stop <= {2**PRECISION}, got {start} and {stop}")
         part = self._range >> PRECISION
@@ -57,7 +57,7 @@ class Encoder:
             self._range <<= 8
 
     def finish(self) -> bytes:
-        for left in range(_WORD - 8, -1, -8):  # bits that need not be written
+        for left in range(_WORD - 8, -1, -8):  # low bits that need not be written, as many as possible
             up = -self._low % 2**left
             if up < self._range:
                 break
@@ -73,7 +73,7 @@ class Encoder:
             self._carry()
 
     def _carry(self) -> None:
-        """Adds one to the written bytes. They cannot overflow, because the interval ends below 1."""
+        """Carries one into the written bytes. They cannot overflow, because the interval ends below 1."""
         last = len(self._out) - 1
         while self._out[last] == 255:
             self._out[last] = 0
@@ -86,13 +86,13 @@ class Encoder:
 
 
 class Decoder:
-    """Decodes a stream to symbols. Any bytes are some symbols: ``past_end`` and ``finished`` tell a wrong length.
+    """Decodes a stream to symbols. Any bytes decode to symbols; ``past_end`` and ``finished`` detect a wrong length.
 
-    ``state`` of another decoder of the same stream continues from its place.
+    Given the ``state`` of another decoder of the stream, it continues there.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
-        self._data, self._at = data, 0  # _at: bytes read, with the zeros after the stream
+        self._data, self._at = data, 0  # _at: bytes read, including zeros after the end
         self._offset, self._range = 0, _MASK  # _offset: the stream's number minus the start of the current interval
         if state:
             self._offset, self._range, self._at = state
@@ -105,7 +105,7 @@ class Decoder:
         return self._offset, self._range, self._at
 
     def decode(self, cumulative: Sequence[int]) -> int:
-        """Returns the next symbol, from the encoder's result of :func:`cumulative`."""
+        """Returns the next symbol. ``cumulative`` are the bounds that the encoder used."""
         part = self._range >> PRECISION
         place = min(self._offset // part, 2**PRECISION - 1)
         symbol = bisect_right(cumulative, place) - 1
@@ -119,12 +119,12 @@ class Decoder:
 
     @property
     def past_end(self) -> bool:
-        """Whether more symbols were read than the stream holds: the decoder reads at most 7 zeros for the last one."""
+        """Whether more symbols were read than the stream holds. The last symbol needs at most 7 zeros after the end."""
         return self._at > len(self._data) + 7
 
     @property
     def finished(self) -> bool:
-        """Whether all bytes were read. They are after the last symbol."""
+        """Whether all bytes were read, which is so after the last symbol."""
         return self._at >= len(self._data)
 
     def _read(self) -> None:
@@ -134,10 +134,10 @@ class Decoder:
 
 
 class Streams(NamedTuple):
-    """Streams that are being decoded, by compiled steps or in PyTorch.
+    """Streams that are being decoded, by compiled steps or in PyTorch. ``data`` joins their bytes.
 
-    ``state`` is (streams, 6) of int64: the images first..last - 1, the decoder's offset and range (unsigned 64 bits),
-    its place in ``data``, and the stream's end in ``data``.
+    ``state`` (streams, 6), int64, has for each stream: first image, last image + 1, the decoder's offset and range
+    (unsigned 64 bits), its position in ``data``, and the stream's end in ``data``.
     """
 
     state: Tensor
@@ -145,7 +145,7 @@ class Streams(NamedTuple):
 
     @classmethod
     def opened(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
-        """Returns streams at their beginnings, with no images yet."""
+        """Returns the streams at their beginnings, without images."""
         rows, end = [], 0
         for stream in streams:
             offset, range_, at = Decoder(stream).state
@@ -155,12 +155,12 @@ class Streams(NamedTuple):
         return cls(torch.tensor(rows, dtype=torch.int64).view(-1, 6), data)
 
     def take(self, images: Sequence[int]) -> None:
-        """Chooses the images that are decoded next: ``images`` counts them for each stream, in order."""
+        """Assigns the next images to the streams in order: ``images[s]`` of them to stream s."""
         ends = torch.tensor(images).cumsum(0)
         self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
     def decode(self, ends: Tensor, known: Tensor) -> Tensor:
-        """Decodes a value of every image, (N,) of int64, 0 where the value is ``known``, for the steps in PyTorch.
+        """Decodes a value of every image in PyTorch, (N,) int64, 0 where the value is ``known``.
 
         ``ends`` is the result of :func:`cumulative`, (N, levels + 1).
         """
@@ -174,7 +174,6 @@ class Streams(NamedTuple):
         return torch.tensor(values, dtype=torch.int64)
 
     def past_end(self) -> bool:
-        """Returns whether values were read that a stream does not hold, see Decoder.past_end."""
         return bool((self.state[:, 4] > self.state[:, 5] + 7).any())
 
     def finished(self) -> bool:
@@ -182,12 +181,12 @@ class Streams(NamedTuple):
 
 
 def _signed(number: int) -> int:
-    """Returns the signed integer with the 64 bits of an unsigned integer."""
+    """Reinterprets an unsigned 64-bit integer as signed."""
     return number - (number >> 63 << 64)
 
 
 def encode(intervals: Tensor) -> bytes:
-    """Returns the stream of symbols whose intervals are start << 32 | stop of int64, in the order of the tensor."""
+    """Returns the stream of the symbols with the intervals start << 32 | stop, int64, in the tensor's order."""
     encoder = Encoder()
     for interval in intervals.flatten().tolist():
         encoder.encode(interval >> 32, interval & 0xFFFFFFFF)

@@ -1,7 +1,7 @@
-"""Records the operations of a model between the scaled images and the logits, by a call of its own ``forward``.
+"""Records a model's operations between the scaled images and the logits, by calling its ``forward``.
 
-The model is called with tensors that record their operations (_recordable.py). Modules, hooks and parametrisations run
-as in any call. torch.fx's tracer would replace methods of torch.nn.Module for all threads.
+The arguments are tensors that record operations (_recordable.py). Modules, hooks and parametrisations run as in any
+call. torch.fx is not used, because its tracer replaces methods of torch.nn.Module for all threads.
 """
 
 import sys
@@ -31,7 +31,7 @@ _CALL = nn.Module._call_impl.__code__
 
 @dataclass(eq=False, repr=False)
 class Operation:
-    """A call of a function or method. Operations among its arguments stand for their results."""
+    """A recorded call of a function or method. An operation among its arguments stands for its result."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -61,7 +61,7 @@ class Operation:
         return TypeError(f"{_EXPECTED}, got {self}")
 
     def compute(self, values: dict["Operation", Any], dtype: torch.dtype) -> Any:
-        """Returns the result from ``values``, the results of the inputs, with parameters in ``dtype``."""
+        """Computes the result from ``values``, the results of the inputs, with parameters cast to ``dtype``."""
 
         def parameter(tensor: Tensor) -> Tensor:
             return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
@@ -69,15 +69,16 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_OWN), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if name_of(self.function) == "__getitem__":  # Tensor's method, but torch.chunk returns a tuple
+        if name_of(self.function) == "__getitem__":  # recorded as Tensor's, but torch.chunk returns a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
 
 class Recording(NamedTuple):
-    """The operations that the logits depend on, in order, without ``input``, the scaled images, and ``condition``.
+    """The operations that the logits depend on, in order, without ``input`` and ``condition``.
 
-    ``output`` computes the logits as channels. ``depends`` holds ``input`` and the operations that depend on images.
+    ``input`` stands for the scaled images. ``output`` computes the logits as channels. ``depends`` holds ``input`` and
+    the operations that depend on the images.
     """
 
     operations: list[Operation]
@@ -112,7 +113,7 @@ class _Recorder:
         return Recorded.of(self, operation)
 
     def module_of(self, frame: FrameType | None) -> str:
-        """Returns the name of the innermost module that a stack calls."""
+        """Returns the name of the innermost module that is called on the stack of ``frame``."""
         while frame and frame.f_code is not _CALL:
             frame = frame.f_back
         if frame is None:
@@ -122,7 +123,7 @@ class _Recorder:
         return f"{name} ({kind})" if name else kind
 
 
-# The functions of operations that are no computation: a model's arguments, its scaled images, its logits.
+# Functions of operations that compute nothing: they stand for a model's arguments, scaled images and logits.
 def _images() -> None: ...
 def _condition() -> None: ...
 def _scaled(images: Tensor) -> None: ...
@@ -134,19 +135,20 @@ def scaled(images: Recorded) -> Tensor:
 
 
 def logits(map: Recorded) -> Tensor:
-    """Records the logits that a model makes of its network's map."""
+    """Records a model's logits, made from its network's output map."""
     return map.recorder.record(_logits, (map,), {})
 
 
 def logits_of_several(images: Recorded, condition: Tensor | None) -> Tensor:
-    """Records the logits of a model that consists of several, for :func:`check_untouched`."""
+    """Records the logits of a model that consists of several models, for :func:`check_untouched`."""
     return images.recorder.record(_logits, (images, images, condition), {})
 
 
 def record(model: nn.Module, conditional: bool) -> Recording:
     """Records the network of a PixelRNN or PixelCNN.
 
-    Raises TypeError if the model or a hook computes anything else, or changes a value in place that is read later.
+    Raises TypeError if the model or a hook computes more than layers, ReLUs and sums, or changes a value in place that
+    is read later.
     """
     operations, images, condition, logits = _call_outside_dynamo(model, conditional)
     _check_changes(operations)
@@ -171,7 +173,7 @@ def record(model: nn.Module, conditional: bool) -> Recording:
 
 
 def _casts(input: Operation, images: Operation) -> set[Operation]:
-    """Returns the images and the casts between them and the scaled images."""
+    """Returns the images, and the casts that lead from the images to the scaled images."""
     found = {input.args[0]}
     while (cast := input.args[0]) is not images and name_of(cast.function) in ("to", "long", "int", "contiguous"):
         input = cast
@@ -180,7 +182,7 @@ def _casts(input: Operation, images: Operation) -> set[Operation]:
 
 
 def check_untouched(model: nn.Module, conditional: bool) -> None:
-    """Raises TypeError if a hook changes images, condition or logits of a model that consists of several."""
+    """Raises TypeError if a hook changes images, condition or logits of a model that consists of several models."""
     _, images, condition, logits = _call_outside_dynamo(model, conditional)
     if logits.args != (images, images, condition):
         raise TypeError(f"expected no hook that changes what {type(model).__name__} is called with, got one")
@@ -190,13 +192,13 @@ _Call = tuple[list[Operation], Operation, Operation | None, Operation]
 
 
 def _call_outside_dynamo(model: nn.Module, conditional: bool) -> _Call:
-    """Keeps Dynamo from compiling the call where the caller is compiled. Does not import Dynamo."""
+    """Runs :func:`_call` uncompiled, even if the caller is compiled. Does not import Dynamo."""
     return (torch.compiler.disable(_call) if "torch._dynamo" in sys.modules else _call)(model, conditional)
 
 
 @torch.no_grad()
 def _call(model: nn.Module, conditional: bool) -> _Call:
-    """Returns all operations of a call, and the operations that stand for images, condition and logits."""
+    """Calls the model. Returns all operations, and the operations that stand for images, condition and logits."""
     check_whole(model)
     model = uncompiled(model)
     recorder = _Recorder(model)
@@ -217,7 +219,7 @@ def _call(model: nn.Module, conditional: bool) -> _Call:
 
 
 def _forget(kept: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """Removes recorded values from modules, where a hook may have left them, and restores the values before."""
+    """Removes recorded tensors that hooks left in modules, and restores the earlier values."""
     for owner, before in kept:
         for name in [name for name, value in owner.items() if isinstance(value, Recorded)]:
             if name in before:
@@ -236,9 +238,9 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
 
 
 def _check_changes(operations: list[Operation]) -> None:
-    """Replaces in-place sums and ReLUs by ordinary ones if nothing else reads the value that they change.
+    """Replaces in-place sums and ReLUs by out-of-place ones if nothing else reads the changed value.
 
-    Raises TypeError for any other change in place.
+    Raises TypeError for any other in-place change.
     """
     read_later: set[Operation] = set()
     aliased = {read for operation in operations if not _is_fresh(operation) for read in operation.inputs}

@@ -1,4 +1,4 @@
-"""Makes buffers of one image row, see pixelrnn_ext.incremental.steps."""
+"""Buffers of one image row (steps.py)."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from .grid import Grid
 
 @dataclass
 class Rows:
-    """Makes the buffers of one run: ``images`` images of ``width`` columns behind ``margin`` columns.
+    """Makes the buffers of one run: ``margin`` columns, then ``width`` columns of ``images`` images.
 
-    Layers round their outputs to ``grid``, if there is one. ``bytes_of_column`` counts the bytes of all buffers for one
-    column of an image.
+    Layers round their outputs to ``grid``, unless it is None. ``bytes_of_column`` counts the bytes of all buffers for
+    one column of one image.
     """
 
     images: int
@@ -33,13 +33,13 @@ class Rows:
         return torch.zeros(columns, self.images, channels, dtype=dtype, device=self.device)
 
     def vector(self, channels: int, values: Tensor | None) -> Tensor:
-        """Returns ``values`` (channels,) in the run's dtype, or zeros."""
+        """Returns ``values`` (channels,) in the run's dtype, or zeros for None."""
         if values is None:
             return torch.zeros(channels, dtype=self.dtype, device=self.device)
         return values.detach().to(self.dtype)
 
     def mirror(self, source: Tensor, target: Tensor) -> None:
-        """Copies the columns of a row from one buffer to another, in reverse order."""
+        """Copies a row to another buffer with its columns in reverse order."""
         backwards = torch.arange(self.width - 1, -1, -1, device=self.device)
         torch.index_select(source[self.margin :], 0, backwards, out=target[self.margin :])
 

@@ -23,11 +23,12 @@ def runner_of(backend: str, device: torch.device) -> type[NativeRow] | type[Eage
 def each_row(
     model: PixelModel, network: Network, values: Sequence[Step], filled: Sequence[tuple[Tensor, Tensor]]
 ) -> Iterator[int]:
-    """Runs the rows of images, and yields each row's number when its buffers are complete.
+    """Runs a network row by row. Yields each row's index when the row is complete.
 
     Args:
-        values: the last step of each colour, which reads the logits and writes the value to ``network.input``.
-        filled: buffers, and for each the map (N, channels, H, W) whose row it gets before the row runs.
+        values: each colour's last step, which reads the logits and writes the value to ``network.input``.
+        filled: pairs of a buffer and a map (N, channels, H, W). Before a row runs, its part of the map is copied to the
+            buffer.
     """
     steps = [step for colour, value in enumerate(values) for step in (*network.steps(colour), value)]
     runner = runner_of(model.backend, network.rows.device)

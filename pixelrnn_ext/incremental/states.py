@@ -1,9 +1,9 @@
-"""The state that each layer keeps of an image while it is made row by row, and its output at a pixel.
+"""The state that each layer keeps while images are made row by row, and the layer's steps.
 
 A state takes the arguments of the layer's function in functional.py, and has an ``output`` buffer. ``begin_row``
 computes everything that comes from the rows above, for the whole row at once. ``steps`` compute the rest for a pixel
-and a colour. ``end_row`` keeps what later rows read. ``mirrored_steps`` run after ``end_row``, for layers that go over
-the complete row from right to left, on mirrored buffers. Rows are counted from 0.
+and a colour. ``end_row`` keeps the values that later rows read. ``mirrored_steps`` run after ``end_row`` on mirrored
+buffers, for layers that scan the complete row from right to left.
 """
 
 import itertools
@@ -37,7 +37,7 @@ class State:
 
 
 class PointwiseState(State):
-    """A ReLU or a sum, of buffers (three dimensions) and of maps that are known from the start (four)."""
+    """State of a ReLU or a sum. An operand is a buffer (3 dimensions) or a map known from the start (4 dimensions)."""
 
     def __init__(self, operands: list[Tensor], rows: Rows, image_channels: int, relu: bool) -> None:
         self._rows, self._image_channels, self._relu = rows, image_channels, relu
@@ -58,7 +58,7 @@ class PointwiseState(State):
 
 
 class MaskedConvState(State):
-    """Keeps the kernel_size // 2 rows of the input above."""
+    """State of a masked convolution: the kernel height // 2 input rows above the current row."""
 
     def __init__(self, rows: Rows, input: Tensor, *, weight: Tensor, bias: Tensor | None, **options: Any) -> None:
         self._mask = mask = Mask(options["mask_type"], options["image_channels"], options["gates"])
@@ -97,7 +97,7 @@ class MaskedConvState(State):
 
 
 class RowLSTMState(State):
-    """Keeps h and c of the row above."""
+    """State of a Row LSTM: h and c of the row above."""
 
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         (self._scan,) = _scans(rows, input, **options)
@@ -113,7 +113,7 @@ class RowLSTMState(State):
 
 
 class DiagonalBiLSTMState(State):
-    """Runs the left-to-right direction with the pixels, the other direction on a mirrored copy of a complete row."""
+    """State of a Diagonal BiLSTM. Its right-to-left direction scans a mirrored copy of each complete row."""
 
     def __init__(self, rows: Rows, input: Tensor, **options: Any) -> None:
         self._rows, self._image_channels = rows, options["image_channels"]
@@ -141,7 +141,7 @@ class DiagonalBiLSTMState(State):
 def _scans(
     rows: Rows, *inputs: Tensor, mask_type: str | None, gate_bias: Tensor | None, image_channels: int, **options: Any
 ) -> list["_Scan"]:
-    """Returns a scan for each input: the row, and for a layer of two directions the mirrored row."""
+    """Returns a scan per direction. ``inputs`` are the row and, for a second direction, the mirrored row."""
     if mask_type is None:
         raise ValueError("expected a layer with mask_type 'A' or 'B' to run it pixel by pixel, got mask_type=None")
     mask = Mask(mask_type, image_channels, 4)
@@ -155,7 +155,7 @@ def _scans(
 
 
 class _Scan:
-    """Parameters of one direction in the run's dtype, its buffers, and the operands of its cells."""
+    """One direction of a recurrent layer: its parameters in the run's dtype, and its buffers."""
 
     def __init__(self, rows: Rows, input: Tensor, direction: Direction2d, mask: Mask, gate_bias: Tensor | None) -> None:
         weight_ih, weight_hh = (weight.detach().to(rows.dtype) for weight in direction[:2])
@@ -165,12 +165,12 @@ class _Scan:
         self.weight_ih, self.weight_hh = weight_ih[:, :, 0], weight_hh
         self.zeros, self.base = rows.buffer(self.hidden), rows.buffer(4 * self.hidden)
         self.bias, self.h0 = rows.vector(4 * self.hidden, direction.bias), rows.vector(self.hidden, direction.h0)
-        # The states before the first pixel, in every column.
+        # At first, every column has the state outside the image.
         self.h = rows.buffer(self.hidden).copy_(self.h0)
         self.c = rows.buffer(self.hidden).copy_(rows.vector(self.hidden, direction.c0))
 
     def begin_row(self, row: int, taps: int) -> None:
-        """Computes the part of every cell's gates from outside the row: bias, condition, ``taps`` of the row above."""
+        """Computes the part of the gates that comes from bias, condition and ``taps`` cells of the row above."""
         self.base.copy_(self.bias)
         if self.gate_bias is not None:
             self.rows.map(self.base).add_(_row_of(self.gate_bias, row))
@@ -181,7 +181,7 @@ class _Scan:
         _add_products(self.base[self.rows.margin :], above, _by_tap(self.weight_hh[:, :, :taps]))
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
-        """Returns the cell of a colour's units. A cell that carries c from the pixel before reads its h, too."""
+        """Returns the step of a colour's units. Unless ``shift`` is 0, it also reads h of the pixel at ``shift``."""
         start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)
@@ -211,13 +211,12 @@ def _by_tap(weight: Tensor) -> Tensor:
 
 
 def _add_products(base: Tensor, columns: Tensor, weight: Tensor) -> None:
-    """Adds to base (W, N, outputs) a convolution of columns (W + taps - 1, N, channels) with weight (taps, channels,
-    outputs)."""
+    """Adds columns (W + taps - 1, N, channels) convolved with weight (taps, channels, outputs) to base."""
     for k, tap in enumerate(weight):
         base.flatten(0, 1).addmm_(columns[k : k + len(base)].flatten(0, 1), tap)
 
 
 def _row_of(map: Tensor, row: int) -> Tensor:
-    """Returns one row of a map whose height may be 1, (N, channels, 1, W or 1)."""
+    """Returns a row of a map, (N, channels, 1, W or 1). A map of height 1 has the same row everywhere."""
     row = min(row, map.shape[2] - 1)
     return map[:, :, row : row + 1]

@@ -15,7 +15,7 @@ from .range_coder import Streams
 
 
 class Tap(NamedTuple):
-    """The first ``channels`` channels of the column at ``shift`` (0 or less), times ``weight`` (channels, outputs)."""
+    """A product: the first ``channels`` channels of the column at ``shift`` <= 0 by ``weight`` (channels, outputs)."""
 
     input: Tensor
     shift: int
@@ -64,9 +64,9 @@ class Pointwise(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Writes the value of one colour, int64: kept where it is known, elsewhere drawn by likelihood.draw.
+    """Writes the value of one colour, int64. A known value is kept, any other is drawn by likelihood.draw.
 
-    Writes ``scaled`` (levels) of the value to ``image``, which the network reads.
+    Also writes ``scaled[value]`` to ``image``, which the network reads. ``scaled`` is (levels,).
     """
 
     logits: Tensor
@@ -80,7 +80,7 @@ class Draw(NamedTuple):
 
 
 class Encode(NamedTuple):
-    """Writes the interval of a value in [0, 2**24), start << 32 | stop, int64; ``scaled`` and ``image`` as in Draw."""
+    """Writes a value's range-coder interval, start << 32 | stop, int64. ``scaled`` and ``image`` are as in Draw."""
 
     logits: Tensor
     values: Tensor
@@ -91,7 +91,7 @@ class Encode(NamedTuple):
 
 
 class Decode(NamedTuple):
-    """Like Draw, but a value that is not known is the next value of the image's stream."""
+    """Like Draw, but an unknown value is the next value of the image's stream."""
 
     logits: Tensor
     known: Tensor

@@ -8,7 +8,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 # Pre-hooks that compute a weight from other parameters and read no input.
 REPARAMETRISATIONS = (WeightNorm, SpectralNorm, BasePruningMethod)
-_COMPILED = "_orig_mod"  # torch.compile(module)'s name for the module
+_COMPILED = "_orig_mod"  # where torch.compile keeps the module
 _WRAPPERS = {_COMPILED, "_checkpoint_wrapped_module"}
 
 
@@ -34,7 +34,7 @@ def check_whole(model: nn.Module) -> None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Returns whether a forward hook or pre-hook runs that is no reparametrisation of torch.nn.utils."""
+    """Returns whether a module has forward hooks or pre-hooks, besides torch.nn.utils' reparametrisations."""
     return bool(module._forward_hooks) or any(
         not isinstance(hook, REPARAMETRISATIONS) for hook in module._forward_pre_hooks.values()
     )
