@@ -1,8 +1,8 @@
 """A range coder in Python integers, its integer probabilities, and streams that are being decoded.
 
 This is the definition of csrc/cpu/range_coder.h, which writes the same bytes. A symbol's interval is start..stop - 1 of
-2^24 parts. A stream is the shortest number, of at least one byte, in the interval of all its symbols. The decoder reads
-zeros after the end.
+2^24 parts. A stream is a number in the interval of all its symbols, in the fewest bytes, at least one. The decoder
+reads zeros after the end.
 """
 
 from bisect import bisect_right

@@ -1,4 +1,4 @@
-"""The base class of all models: images in, likelihoods, logits and samples out."""
+"""The base class of all models."""
 
 import inspect
 import math
@@ -18,10 +18,10 @@ from ..sampling import Draws, Progress, Sampler
 
 
 class AutoregressiveModel(nn.Module):
-    """A model of integer images as a product of one distribution for each value (section 2).
+    """A model of integer images: a product of one distribution per value (section 2).
 
-    A subclass has ``image_channels``, ``levels``, ``condition_channels``, an attribute for every other argument of its
-    constructor, and a ``forward`` from images, condition and ``check`` to logits.
+    A subclass has an attribute for every argument of its constructor, and a ``forward(images, condition, *, check)``
+    that returns logits.
     """
 
     image_channels: int
@@ -29,7 +29,7 @@ class AutoregressiveModel(nn.Module):
     condition_channels: int
     backend: str
 
-    if TYPE_CHECKING:  # torch says Any
+    if TYPE_CHECKING:  # torch declares Any
 
         def __call__(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor: ...
 
@@ -39,12 +39,11 @@ class AutoregressiveModel(nn.Module):
         Args:
             images: (N, image_channels, H, W) of integers in [0, levels).
             condition: broadcastable to (N, condition_channels, H, W), for a model with ``condition_channels``.
-            check: False does not check the images' values, only types and shapes. Then nothing waits for a GPU, so that
-                the call can be captured in a CUDA graph; a value out of range gives a wrong result or an error of the
-                device.
+            check: False skips the check of the images' values. Then nothing waits for a GPU, and a CUDA graph can
+                capture the call. A value out of range gives a wrong result or a device error.
 
         Raises:
-            TypeError: images that are not integers, or not dense.
+            TypeError: images are not integers, or not dense.
             ValueError: a shape does not fit, or a value is out of range. Values are not checked inside torch.compile,
                 on the meta device and in fake tensors.
 
@@ -53,7 +52,7 @@ class AutoregressiveModel(nn.Module):
             >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
             torch.Size([2])
         """
-        options = {} if check else {"check": False}  # a forward of a user's own may not have it
+        options = {} if check else {"check": False}  # a user's forward may lack it
         return likelihood.log_prob(self(images, condition, **options), images).sum((1, 2, 3))
 
     def bits_per_dim(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
@@ -79,19 +78,19 @@ class AutoregressiveModel(nn.Module):
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
         Every layer keeps its state, so that a pixel costs one column of the network. All randomness is one tensor of
-        float64 uniform numbers (n, C, H, W), drawn first: a value is where the cumulative distribution passes its
+        uniform float64 numbers (n, C, H, W), drawn first. A value is where the cumulative distribution passes its
         number.
 
-        Known values are kept. Every other value is drawn given the known and drawn values *before* it, in a multi-scale
-        model the small image first. This is the exact conditional distribution only where the known values precede all
-        unknown values in the model's order (an upper half), not elsewhere (a left half, a box).
+        Known values are kept. Every other value is drawn given the known and drawn values *before* it. (A multi-scale
+        model begins with its small image.) This is the exact conditional distribution only if the known values precede
+        all unknown values in the model's order: for an upper half, but not for a left half or a box.
 
         Args:
             n: number of images.
             shape: (C, H, W) of an image.
-            generator: source of the uniform numbers, None for torch's global generator of the CPU. A seed gives the
-                same images on any device, up to rounding.
-            temperature: divides the logits; 0 takes the most likely value every time.
+            generator: source of the uniform numbers, by default torch's global CPU generator. A seed gives the same
+                images on any device, up to rounding.
+            temperature: divides the logits; 0 always takes the most likely value.
             given: integers in [0, levels) where known, broadcastable to (n, C, H, W).
             known: bool, broadcastable to (n, C, H, W): True where ``given`` is kept.
             condition: broadcastable to (n, condition_channels, H, W), for a model with ``condition_channels``.
@@ -121,9 +120,9 @@ class AutoregressiveModel(nn.Module):
         batch_size: int = 64,
         progress: bool | Progress = False,
     ) -> bytes:
-        """Compresses images to a file, lossless, of the size that their likelihood promises.
+        """Compresses images to a file, without loss, to the size that their likelihood promises.
 
-        A shortcut of :meth:`pixelrnn_ext.codec.Codec.compress`. A Codec that is kept prepares the model only once.
+        A shortcut for :meth:`pixelrnn_ext.codec.Codec.compress`. Keep a Codec to prepare the model only once.
 
         Example:
             >>> model = PixelCNN(image_channels=1, levels=2, hidden_channels=8, num_layers=1)
@@ -171,7 +170,7 @@ class AutoregressiveModel(nn.Module):
             with _disable_current_modes():  # keeps the check out of traces
                 check_levels("images", values, self.levels)
             if values.is_cpu:
-                channels = 2 * getattr(self, "hidden_channels", 0)  # in one map
+                channels = 2 * getattr(self, "hidden_channels", 0)
                 pixels = images.numel() // self.image_channels
                 check_memory("images", images.shape, pixels * channels * next(self.parameters()).element_size())
 
@@ -202,5 +201,5 @@ class AutoregressiveModel(nn.Module):
 
 
 def head_channels_of(head_channels: int | None, levels: int) -> int:
-    """Returns the head channels; None stands for those of the paper's MNIST or CIFAR-10 models (table 1)."""
+    """Returns ``head_channels``, by default the number in the paper's MNIST or CIFAR-10 models (table 1)."""
     return (32 if levels == 2 else 1024) if head_channels is None else head_channels

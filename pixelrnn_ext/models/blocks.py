@@ -1,6 +1,6 @@
-"""The parts of the models (table 1 and figure 5 of the paper): blocks of 2h channels around a layer of h, and the head.
+"""Parts of the models (table 1 and figure 5 of the paper): blocks of 2h channels around a layer of h, and the head.
 
-``options`` are ``image_channels`` and ``backend``, the same for all layers of a model.
+``options`` are ``image_channels`` and ``backend``, which all layers of a model share.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ RECURRENT_LAYERS = ("row", "diagonal")
 
 
 def masked_conv(*arguments: Any, backend: str, **options: Any) -> MaskedConv2d:
-    """Returns a masked convolution for a model whose recurrent layers have ``backend``."""
+    """Returns a masked convolution for a model whose recurrent layers use ``backend``."""
     return MaskedConv2d(*arguments, backend=backends.of_convolutions(backend), **options)
 
 
@@ -76,7 +76,7 @@ class ConvolutionalBlock(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Twice ReLU and 1x1, then a 1x1 to the logits, a colour's adjacent."""
+    """ReLU -> 1x1 -> ReLU -> 1x1 -> 1x1 to the logits, grouped by colour."""
 
     def __init__(self, in_channels: int, head_channels: int, logits: int, **options: Any) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The paper's models by name (section 5), and any model as a dictionary and back."""
+"""The paper's models by name (section 5), and conversion of any model to a dictionary and back."""
 
 import copy
 import inspect
@@ -40,7 +40,7 @@ def from_name(name: str, **overrides: Any) -> AutoregressiveModel:
 
 
 def to_config(model: AutoregressiveModel) -> dict[str, Any]:
-    """Returns the class and the arguments of a model as values for JSON; :func:`from_config` makes an untrained equal.
+    """Returns a model's class and arguments as JSON values, from which :func:`from_config` makes it again, untrained.
 
     Raises:
         TypeError: an argument of the model's class is no attribute of the model.

@@ -1,4 +1,4 @@
-"""The multi-scale PixelRNN (section 3.6): a small image first, then the whole one given the small one."""
+"""The multi-scale PixelRNN (section 3.6): a small image first, then the whole image given the small image."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,10 +36,10 @@ class MultiScalePixelRNN(AutoregressiveModel):
     draws them again, so that probabilities sum to one.
 
     Args:
-        factor: ratio of the images' sides to the small image's, 2 or more; height and width are multiples of it.
+        factor: the small image's reduction, at least 2; height and width are multiples of it.
         upsampling_channels: channels of the upsampled map.
         small: arguments of the small model that differ from the large model's.
-        condition_channels: channels of a condition that both models take, the small model ``condition[..., ::factor,
+        condition_channels: channels of a condition for both models. The small model takes ``condition[..., ::factor,
             ::factor]``.
 
     The other arguments are the large model's. They and the errors are as in :class:`PixelRNN`.
@@ -106,7 +106,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self.upsampling: Upsampling = Upsampling(image_channels, self.upsampling_channels, self.factor)
         large = {"condition_channels": self.upsampling_channels + condition_channels}
         self.large_model: PixelRNN = PixelRNN(**options | large)
-        # The two models have checked and converted the arguments.
+        # Copies arguments that the two models have checked and converted.
         self.small: dict[str, Any] = {name: getattr(self.small_model, name) for name in small}
         for name in options:
             setattr(self, name, getattr(self.large_model, name))
@@ -115,7 +115,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
     def forward(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
         """Returns the logits of every value, (N, levels, C, H, W) or (N, 1, C, H, W).
 
-        The small model gives the logits of its pixels, the large model all others. Arguments and errors as in
+        The small model gives the logits of its pixels, the large model all other logits. Arguments and errors as in
         :meth:`.log_prob`.
         """
         if isinstance(images, Recorded):
@@ -168,7 +168,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         return None if condition is None else condition[..., :: self.factor, :: self.factor]
 
     def _large_condition(self, small_images: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns the condition of the large model: the upsampled small images, and the condition of both models."""
+        """Returns the large model's condition: the upsampled small images, then the condition of both models."""
         upsampled = self.upsampling(self.scaled(small_images))
         if condition is None:
             return upsampled

@@ -70,8 +70,8 @@ class _Stack(AutoregressiveModel):
             return self._by_level(self.logit_map(self.scaled(images), condition))
         self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
-        # The recurrent layers compute in channels_last, a name that torch.vmap does not take. A map of one channel is
-        # contiguous in either format, so only a clone gets the strides of channels_last.
+        # Gives x the strides of channels_last, in which the recurrent layers compute. torch.vmap does not accept
+        # torch.channels_last itself. Without the clone, a map of one channel would keep its strides.
         x = self.scaled(images).permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
@@ -87,9 +87,9 @@ class _Stack(AutoregressiveModel):
         return logits.unflatten(1, (self.image_channels, -1)).transpose(1, 2)
 
     def logit_map(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Returns the logits of scaled images as channels, a colour's adjacent.
+        """Returns the logits of scaled images as channels, grouped by colour.
 
-        This is the network: layers and pointwise arithmetic, which sampling records and runs pixel by pixel.
+        This is the network, made of layers and pointwise arithmetic. Sampling records it and runs it pixel by pixel.
         """
         y, skipped = self.first(x), None
         for i, block in enumerate(self.blocks):
@@ -106,20 +106,20 @@ class PixelRNN(_Stack):
 
     Args:
         layer: ``"row"`` or ``"diagonal"``.
-        image_channels: 1 gray, 3 RGB; a pixel's values are modelled in their order.
+        image_channels: 1 for gray, 3 for RGB; a pixel's values are modelled in this order.
         levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
         hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
         num_layers: number of recurrent layers.
-        head_channels: channels of the two 1x1 convolutions before the logits; None takes 32 with two levels, 1024
-            otherwise (table 1).
+        head_channels: channels of the two 1x1 convolutions before the logits, by default 32 with two levels, else 1024
+            (table 1).
         kernel_size: kernel size of the Row LSTM.
-        residual: each block's input is added to its output (section 3.5).
+        residual: adds each block's input to its output (section 3.5).
         skip: the head reads the sum of 1x1 convolutions of all blocks' outputs, not the last output (section 3.5).
         initial_state: ``"learned"`` or ``"zero"``, the state outside the image.
         condition_channels: channels of a condition, which an unmasked 1x1 convolution adds to every layer's gates
             (section 3.6).
-        backend: backend of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`. The convolutions have
-            no ``"step"`` and ``"resident"`` and take ``"native"`` for them.
+        backend: backend of the recurrent layers, see :func:`pixelrnn_ext.functional.row_lstm`. Convolutions use
+            ``"native"`` instead of ``"step"`` and ``"resident"``.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -151,7 +151,7 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in RECURRENT_LAYERS:
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        self.layer, self.initial_state = layer, initial_state  # before __init__, which makes the blocks
+        self.layer, self.initial_state = layer, initial_state  # __init__ makes the blocks with them
         super().__init__(
             image_channels=image_channels,
             levels=levels,

@@ -13,7 +13,7 @@ from .configurations import from_config
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 TABLE = "models.json"
-# For each model the checksum of its file, and its nats on the validation and the test split.
+# {model: the SHA-256 of its file, and its nats per image on the validation and test splits}
 PRETRAINED: dict[str, dict[str, Any]] = json.loads((FOLDER / TABLE).read_text())
 
 
@@ -24,7 +24,7 @@ def pretrained(name: str) -> AutoregressiveModel:
         name: one of ``px.models.PRETRAINED``, a dictionary with each model's likelihoods.
 
     Raises:
-        ValueError: there is no model of that name, or its file is not the package's.
+        ValueError: no model has that name, or its file was changed.
 
     Example:
         >>> model = pretrained("mnist5k-diagonal")
@@ -38,7 +38,7 @@ def pretrained(name: str) -> AutoregressiveModel:
 
 
 def file_of(name: str) -> Path:
-    """Returns the checkpoint's path of a pretrained model."""
+    """Returns the checkpoint file of a pretrained model, after checking its SHA-256."""
     if name not in PRETRAINED:
         raise ValueError(f"expected the name of a pretrained model, one of {', '.join(PRETRAINED)}, got {name!r}")
     path = FOLDER / f"{name}.safetensors"
@@ -49,7 +49,7 @@ def file_of(name: str) -> Path:
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns parameters and configuration from a checkpoint of float32. The safetensors package is an extra."""
+    """Reads parameters and configuration from a float32 checkpoint, without the safetensors package."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     facts = json.loads(header.pop("__metadata__")["pixelrnn_ext"])

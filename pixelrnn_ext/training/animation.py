@@ -1,4 +1,4 @@
-"""The order in which a model draws pixels, as a GIF."""
+"""Animated GIFs of a model drawing pixels."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from .grid import ANIMATED, picture
 from .optional import need
 from .progress import bar
 
-FRAMES = 100  # at most, and one of nothing
+FRAMES = 100  # at most, plus a first frame before any drawing
 FRAME, LAST_FRAME = 50, 2000  # milliseconds
 
 
@@ -24,7 +24,7 @@ def is_animation(path: Path) -> bool:
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """Returns the pixels of a flattened image in the order of drawing, without ``known`` ones, bool (1, 1, H, W)."""
+    """Returns the indices of the pixels to draw, in order. ``known``, bool (1, 1, H, W), excludes pixels."""
     height, width = known.shape[2:]
     index = torch.arange(height * width)
     if isinstance(model, models.MultiScalePixelRNN):  # draws its small image first
@@ -35,7 +35,7 @@ def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
 
 
 def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
-    """Yields frames from ``before`` to the finished ``images``, (N, C, H, W), with more pixels drawn in each."""
+    """Yields frames from ``before`` to the finished ``images``, (N, C, H, W), each with more pixels drawn."""
     for done in _pixels_done(order):
         drawn = torch.zeros(images.shape[2:], dtype=torch.bool)
         drawn.view(-1)[order[:done]] = True
@@ -45,9 +45,9 @@ def frames(before: Tensor, images: Tensor, order: Tensor) -> Iterator[Tensor]:
 def write_animation(
     path: Path, before: Tensor, images: Tensor, order: Tensor, columns: int, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Writes a grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``, over and over.
+    """Writes an endless GIF: a grid of images in [0, 1], float (N, C, H, W), whose pixels appear in ``order``.
 
-    Where ``stop()`` becomes true, frames are left out, but not the last frame of the finished images.
+    Once ``stop()`` is true, only the last frame, of the finished images, follows.
     """
     gif = Gif()
 
@@ -68,15 +68,15 @@ def write_animation(
 
 
 def _pixels_done(order: Tensor) -> range:
-    """Returns how many pixels are drawn in each frame, in equal steps."""
+    """Returns how many pixels are drawn in each frame."""
     step = -(-len(order) // FRAMES) or 1
     return range(0, len(order) + step, step)
 
 
 class Gif:
-    """An endless animation that is encoded frame by frame, since Pillow's ``save`` keeps all frames in memory.
+    """An endless GIF, encoded frame by frame, because Pillow's ``save`` keeps all frames in memory.
 
-    Gray frames are exact; the colours that change in a frame are reduced to 255.
+    Gray frames are exact. The changed pixels of a coloured frame are reduced to 255 colours.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Gif:
         image, plugin, numpy = need("PIL.Image"), need("PIL.GifImagePlugin"), need("numpy")
         changes = numpy.ones(pixels.shape, bool) if self._shown is None else pixels != self._shown
         changed = image.fromarray(changes.reshape(*pixels.shape[:2], -1).any(2))
-        # The box around all changes is encoded; in it, pixels that stay are transparent.
+        # Encodes only the box around all changes. Unchanged pixels in the box are transparent.
         box = changed.getbbox() or (0, 0, 1, 1)
         changed = changed.crop(box)
         stays = need("PIL.ImageChops").invert(changed)
@@ -108,7 +108,7 @@ class Gif:
 
 
 def _indexed(part: Any, stays: Any) -> Any:
-    """Returns a part of a frame with a palette: all grays, or 255 colours of the changes and an index to spare."""
+    """Gives part of a frame a palette: all grays, or 255 colours of the changed pixels and a spare index."""
     if part.mode == "L":
         return part.convert("P")
     part.paste(0, mask=stays)

@@ -9,7 +9,7 @@ from .seeds import generator
 
 
 class Order:
-    """A shuffle for every epoch, cut into joint batches of all processes. A last batch that is not full is left out."""
+    """The images of each step: a shuffle per epoch, cut into joint batches of all processes. Drops a partial batch."""
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:
@@ -29,7 +29,7 @@ class Order:
 def select(
     data: DataSet, split: str, index: Tensor | slice, device: Device, conditional: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns images of a split on the device, and their condition maps where ``conditional``."""
+    """Returns images of a split on the device, and their condition if ``conditional``."""
     part = data.splits[split]
     condition = None
     if conditional and part.labels is not None:
@@ -38,7 +38,7 @@ def select(
 
 
 def shifted(images: Tensor, most: int, source: torch.Generator) -> Tensor:
-    """Moves each image by up to ``most`` pixels along both axes, uniformly at random. Zeros come in at the edges."""
+    """Moves each image by up to ``most`` pixels along both axes, uniformly at random. Zeros fill the edges."""
     count, _, height, width = images.shape
     down, right = torch.randint(2 * most + 1, (2, count, 1, 1), generator=source)
     padded = torch.nn.functional.pad(images, (most, most, most, most)).permute(0, 2, 3, 1)
@@ -58,7 +58,7 @@ def training_batch(
     device: Device,
     conditional: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns a process's share of a joint batch. Random changes do not depend on the number of processes."""
+    """Returns a process's share of a joint batch. Random changes are the same for any number of processes."""
     images, condition = select(data, "train", index, "cpu", conditional)
     source = generator("draw", seed, step)
     if data.intensities is not None:

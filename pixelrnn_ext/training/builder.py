@@ -1,4 +1,4 @@
-"""Builds a model from the options of a command and the images of a data set."""
+"""Builds a model from a command's options and a data set."""
 
 import inspect
 from typing import Any
@@ -18,7 +18,7 @@ SIZES = dict(hidden_channels=16, num_layers=7, head_channels=32)
 
 
 def check_options(name: str, options: dict[str, object]) -> None:
-    """ValueError where there is no model of that name, or where the model would not use one of the options."""
+    """Raises ValueError for an unknown model, or for an option that the model does not use."""
     if name not in KINDS and name not in models.CONFIGURATIONS:
         raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
@@ -40,7 +40,7 @@ def build(
     Args:
         name: one of models.CONFIGURATIONS, or of :data:`KINDS` with the :data:`SIZES` of the paper's MNIST model.
         conditional: the model takes the class as its condition.
-        parameters: about how many the model has; chooses hidden_channels.
+        parameters: approximate number of parameters; chooses hidden_channels.
         options: arguments of the model's class.
     """
     if name in KINDS:
@@ -60,7 +60,7 @@ def build(
 
 
 def check_fits(model: models.AutoregressiveModel, data: DataSet) -> None:
-    """ValueError where the model is for other images or for another number of classes."""
+    """Raises ValueError if the model is for other images or another number of classes."""
     got = data.shape[0], data.levels
     if (model.image_channels, model.levels) != got:
         expected = f"{model.image_channels} channels and {model.levels} levels"
@@ -75,7 +75,7 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 
 def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
-    """Returns the hidden channels with which the model's size comes nearest to ``parameters``."""
+    """Returns the hidden channels that bring the number of parameters nearest to ``parameters``."""
 
     def count(hidden: int) -> int:
         with torch.device("meta"):

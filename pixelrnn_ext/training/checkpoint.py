@@ -1,9 +1,9 @@
-"""Checkpoints: one safetensors file with the tensors, and all facts that are needed to rebuild the model.
+"""Checkpoints: safetensors files with tensors, and with the facts that rebuild the model.
 
 Names of tensors: ``model.*`` the parameters, ``average.*`` their moving average, ``optimiser.<parameter>.<state>``.
 Metadata: ``pixelrnn_ext``, JSON of the facts (the model's configuration, the data set, the settings, the progress);
-``pixelrnn_ext.format``; ``pixelrnn_ext.sha256``, a digest of the facts and the tensors. The first format had a checksum
-of the tensors alone, among the facts.
+``pixelrnn_ext.format``; ``pixelrnn_ext.sha256``, a digest of facts and tensors. In the first format, the facts had a
+checksum of the tensors alone.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def _is_list_of_names(value: Any) -> bool:
 
 
 _STEPS = "an integer in [0, 2**63)", lambda value: _is_integer(value, 0)
-# The facts that are read by name, with their kinds in words and as predicates. A checkpoint may have more facts.
+# Required facts: {(group, name): (expected value in words, predicate)}. A checkpoint may have more facts.
 FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
     ("data", "shape"): ("three integers >= 1", _is_shape),
     ("data", "classes"): ("a list of names", _is_list_of_names),
@@ -55,12 +55,12 @@ FACTS: dict[tuple[str, str], tuple[str, Callable[[Any], bool]]] = {
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    # A view as bytes needs at least one dimension.
+    # Flattened, because a scalar has no view as bytes.
     return tensor.flatten().view(torch.uint8).numpy().data
 
 
 def _checksum(tensors: dict[str, Tensor]) -> int:
-    """Returns the checksum of the first format."""
+    """Returns the tensors' CRC-32, the checksum of the first format."""
     checksum = 0
     for name in sorted(tensors):
         checksum = zlib.crc32(_bytes(tensors[name]), checksum)
@@ -78,7 +78,7 @@ def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _check(facts: Any, path: Path) -> None:
-    """ValueError where the facts are not of a checkpoint that this package wrote."""
+    """Raises ValueError if ``facts`` are not from a checkpoint of this package."""
     groups = facts | {"arguments": facts.get("arguments", {})} if isinstance(facts, dict) else {}
     whole = all(isinstance(groups.get(group), dict) for group in ("model", "data", "progress", "arguments"))
     if not whole or not all(name in facts[group] for group, name in FACTS):
@@ -93,7 +93,7 @@ def _check(facts: Any, path: Path) -> None:
 
 
 def _check_sizes(facts: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """ValueError where a fact is too large for any trained model. Such a model must not be built."""
+    """Raises ValueError if a fact is too large for any trained model, which must not be built."""
     for name, value in _integers(facts):
         most = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has a tensor
         if abs(value) > most:
@@ -115,7 +115,7 @@ def _short(value: object) -> str:
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes a checkpoint. OSError: it cannot be written, for example on a full disk; an older file is kept."""
+    """Writes a checkpoint. Raises OSError and keeps an older file if writing fails, as on a full disk."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     metadata = {KEY: text, FORMAT_KEY: FORMAT, DIGEST_KEY: _digest(text, tensors)}
@@ -123,14 +123,14 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns the tensors and the facts of a checkpoint. Warns where it is of the first format.
+    """Returns the tensors and the facts of a checkpoint. Warns about the first format.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is damaged, truncated, of a newer format or not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    with open(path, "rb"):  # raises an error that names the file, which safetensors may not do
+    with open(path, "rb"):  # its error names the file; that of safetensors may not
         pass
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -140,7 +140,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()} if facts else {}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
-    except OSError as error:  # the path is no regular file, for example a device
+    except OSError as error:  # no regular file, for example a device
         raise OSError(f"{path} cannot be read: {error}") from error
     if FORMAT_KEY in metadata:
         if metadata[FORMAT_KEY] != FORMAT:
@@ -156,25 +156,25 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)  # once a file, whoever loads it
+        warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)  # once per file, for all callers
     _check_sizes(facts, tensors, path)
     return tensors, facts
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Returns whether the content of a file is a checkpoint of any format, also one that is damaged behind its head."""
+    """Returns whether a file's metadata is a checkpoint's, of any format. Its tensors may be damaged."""
     return KEY in _metadata(path)
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """Returns the facts of a checkpoint without reading its tensors or its checksum. ValueError: it has no facts."""
+    """Returns a checkpoint's facts without checking its tensors or digest. Raises ValueError if it has none."""
     facts: dict[str, Any] = json.loads(str(_metadata(path).get(KEY, "null")))
     _check(facts, path)
     return facts
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """Returns the metadata of a safetensors file. It is empty for any other file."""
+    """Returns the metadata of a safetensors file. Empty for any other file."""
     try:
         if not path.is_file():  # a pipe can be read only once
             return {}
@@ -189,7 +189,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Returns the tensors whose names begin with ``prefix`` and a dot, under the rest of their names."""
+    """Returns the tensors whose names begin with ``prefix`` and a dot, under names without both."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
@@ -203,14 +203,14 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def resolve(path: str | Path, *, without_score: bool = False) -> Path:
-    """Returns the file of a checkpoint. A path that exists goes before a pretrained model of the same name.
+    """Returns the file of a checkpoint. An existing path takes precedence over a pretrained model's name.
 
     Args:
-        path: a checkpoint, the folder of a training, for its best checkpoint, or the name of a pretrained model.
-        without_score: take the last checkpoint of a training that has not come to its first score.
+        path: a checkpoint, a training's folder (its best checkpoint), or the name of a pretrained model.
+        without_score: accept the last checkpoint of a training that has no score yet.
 
     Raises:
-        FileNotFoundError: there is nothing of that name, or a folder without a best checkpoint.
+        FileNotFoundError: nothing has that name, or the folder has no best checkpoint.
     """
     if os.path.lexists(path):
         folder = Path(path)
@@ -230,9 +230,9 @@ def resolve(path: str | Path, *, without_score: bool = False) -> Path:
 def load_model(
     path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
-    """Returns the model of a checkpoint, with averaged parameters if there are any, and the checkpoint's facts.
+    """Returns a checkpoint's model, with averaged parameters if there are any, and the checkpoint's facts.
 
-    ``path`` and errors are as in :func:`resolve` and :func:`load`. ValueError: a parameter is not finite.
+    ``path`` and errors are as in :func:`resolve` and :func:`load`. Raises ValueError if a parameter is not finite.
 
     Example:
         >>> model, facts = load_model("runs/mnist5k")  # doctest: +SKIP

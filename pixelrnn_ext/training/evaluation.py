@@ -22,7 +22,7 @@ def nats_per_image(
     batch_size: int = 16,
     stop: Callable[[], bool] = lambda: False,
 ) -> float | None:
-    """Returns the mean of -log_prob over the images of a split in nats; None where ``stop()`` came true in a process.
+    """Returns the mean -log_prob of a split's images in nats. None if ``stop()`` became true in a process.
 
     All processes together compute ``batch_size`` images at once.
     """
@@ -45,5 +45,5 @@ def nats_per_image(
 
 def split_score(model: AutoregressiveModel, data: DataSet, split: str, world: World, batch_size: int = 16) -> float:
     nats = nats_per_image(model, data, split, world, batch_size=batch_size)
-    assert nats is not None  # nothing stops it
+    assert nats is not None
     return data.score(nats)

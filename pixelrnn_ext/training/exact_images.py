@@ -1,7 +1,4 @@
-"""Reads and writes image files whose pixels are a model's levels, and refuses whatever would lose something.
-
-Level v of a model of L levels is the byte round(v * 255 / (L - 1)).
-"""
+"""Reads and writes images without loss. Pixels are a model's levels: level v of L is byte round(v * 255 / (L - 1))."""
 
 import io
 from pathlib import Path
@@ -13,24 +10,24 @@ from torch import Tensor
 from .images import opened
 from .optional import need
 
-# Formats of which it is known whether a file has more bits than the 8 a channel that Pillow reads.
+# Formats whose files show whether they have more than the 8 bits a channel that Pillow reads.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-_KINDS = {1: "gray", 3: "RGB"}  # by channels
-_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # by Pillow's mode; the colours of a palette are RGB
-_BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338  # tags of TIFF
+_KINDS = {1: "gray", 3: "RGB"}  # {channels: name}
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # {Pillow's mode: channels}; palettes are RGB
+_BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338  # TIFF tags
 
 
 def check_model(channels: int, levels: int) -> None:
-    """ValueError where a model's images cannot be pictures of 8 bits a channel, gray or RGB."""
+    """Raises ValueError unless a model's images fit gray or RGB pictures of 8 bits a channel."""
     if channels not in _KINDS or levels > 256:
         expected = "a model of 1 or 3 channels and at most 256 levels, which pictures have"
         raise ValueError(f"expected {expected}, got {channels} and {levels}")
 
 
 def read_exact(file: Path, channels: int, levels: int) -> Tensor:
-    """Reads an image file as levels, uint8 (channels, H, W), as it is shown, turned as EXIF says.
+    """Reads an image file as levels, uint8 (channels, H, W), rotated as EXIF says.
 
-    RGB and palettes count as gray where red, green and blue are equal everywhere: some formats have no other gray.
+    RGB and palettes count as gray if red, green and blue are equal everywhere: some formats have no other gray.
 
     Raises:
         ValueError: colours, transparency, more than 8 bits a channel or several pictures would be lost, a byte is no
@@ -60,7 +57,7 @@ def read_exact(file: Path, channels: int, levels: int) -> Tensor:
 
 
 def encode_png(image: Tensor, levels: int) -> bytes:
-    """Returns levels, integers (C, H, W), as a PNG file, which :func:`read_exact` reads again."""
+    """Encodes levels, integers (C, H, W), as a PNG file for :func:`read_exact`."""
     check_model(len(image), levels)
     picture = need("PIL.Image").fromarray(pixels_of(image, levels))
     if levels == 2 and len(image) == 1:
@@ -71,7 +68,7 @@ def encode_png(image: Tensor, levels: int) -> bytes:
 
 
 def pixels_of(image: Tensor, levels: int) -> Any:
-    """Returns levels, integers (1 or 3, H, W), as the bytes of a picture, a numpy array (H, W) or (H, W, 3)."""
+    """Converts levels, integers (1 or 3, H, W), to bytes, a numpy array (H, W) or (H, W, 3)."""
     index = image[0] if len(image) == 1 else image.permute(1, 2, 0)
     return _bytes_of(levels)[index.numpy()]
 
@@ -82,7 +79,7 @@ def _bytes_of(levels: int) -> Any:
 
 
 def _obstacle(picture: Any, channels: int) -> str | None:
-    """Returns why the pixels of a picture cannot be kept, as a noun; None where they can."""
+    """Returns what keeps a picture from being read exactly, as a noun, or None."""
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         return f"{frames} pictures in one file"
@@ -97,18 +94,18 @@ def _obstacle(picture: Any, channels: int) -> str | None:
         return f"{bits} bits"
     if picture.format == "TIFF" and _EXTRA_SAMPLES in picture.tag_v2:
         return "another channel"
-    if _CHANNELS[picture.mode] < channels:  # where there are more, the pixels say whether they are gray
+    if _CHANNELS[picture.mode] < channels:  # with more channels, pixels may still be gray
         return _KINDS[_CHANNELS[picture.mode]]
     return None
 
 
 def _bits(picture: Any) -> int:
-    """Returns the bits of a channel in the file. Pillow reads the first eight of more."""
-    if picture.format == "TIFF":  # the palettes of TIFF have 16 bits
+    """Returns the bits per channel in the file, of which Pillow reads only the first 8."""
+    if picture.format == "TIFF":  # TIFF palettes have 16 bits
         return 16 if picture.mode == "P" else max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if picture.format not in ("PNG", "PPM"):
         return 8
-    how = picture.tile[0][3]  # the decoder's arguments: the raw mode, and the largest value of some PPM files
+    how = picture.tile[0][3]  # decoder arguments: the raw mode, and the largest value of some PPM files
     if isinstance(how, str):
         return 16 if how.endswith(";16B") else 8
     return max(value.bit_length() for value in how if isinstance(value, int))

@@ -1,4 +1,4 @@
-"""Writes files and folders whole or not at all. Links are followed, devices and pipes are written into."""
+"""Writes files and folders whole or not at all. Follows links. Writes directly into devices and pipes."""
 
 import glob
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def is_replaceable(path: Path) -> bool:
-    """Returns False for a device, a pipe and the standard output. OSError: links form a circle, for example."""
+    """Returns False for a device, a pipe and standard output. Raises OSError for circular links."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -24,7 +24,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Writes a file beside ``path``, then renames it to ``path``. A link stays a link, and a file keeps its mode.
 
     Raises:
-        OSError: the file cannot be written, for example on a full disk; a file that was there stays as it was.
+        OSError: the file cannot be written, for example on a full disk. An existing file stays unchanged.
     """
     path, kept = Path(path), ""
     try:
@@ -40,7 +40,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 
 def remove_temporary(folder: Path, names: str = "*") -> None:
-    """Removes what killed processes left of files whose names match. No process may be writing such a file."""
+    """Removes temporary files that killed processes left. No process may be writing a file that ``names`` matches."""
     for left in folder.glob(f".{names}.tmp"):
         with suppress(OSError):
             left.unlink()
@@ -53,7 +53,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     ``path`` is a free name, or an empty folder, which keeps its mode. A link to a folder stays a link.
 
     Raises:
-        OSError: the block raised one, or the folder cannot be renamed. Nothing is left of the new folder.
+        OSError: the block raised it, or the folder cannot be renamed. The new folder is removed.
     """
     target = Path(os.path.realpath(path))
     temporary, made = _temporary(target), False
@@ -69,26 +69,26 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        if made:  # a process of another machine with this machine's name may own the folder
+        if made:  # else another machine of the same name may own it
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def removed_if_empty(folder: Path) -> Iterator[None]:
-    """Removes ``folder`` and its parents after the block, where the block made them and left them empty."""
+    """Removes ``folder`` and its parents after the block if the block made them and left them empty."""
     folder = folder.resolve()
     new = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
         yield
     finally:
         for above in new:
-            with suppress(OSError):  # it holds something now, or was not made
+            with suppress(OSError):  # not empty, or never made
                 above.rmdir()
 
 
 def _temporary(path: Path) -> Path:
-    """Returns a name beside ``path`` for this process, and removes what killed processes of this machine left there."""
-    mine = f".{path.name[:40]}.{platform.node()}."  # a name may already be as long as the file system allows
+    """Returns a temporary name beside ``path``. Removes files there that killed processes of this machine left."""
+    mine = f".{path.name[:40]}.{platform.node()}."  # cut, because file systems limit the length of a name
     for left in path.parent.glob(f"{glob.escape(mine)}*.tmp"):
         process = left.name.removeprefix(mine).removesuffix(".tmp")
         if process.isdecimal() and not _is_running(int(process)):
@@ -107,12 +107,12 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # on a read-only file system, whose own error says more
+        with suppress(OSError):  # a read-only file system, whose first error says more
             temporary.unlink(missing_ok=True)
 
 
 def _inherit(new: Path, old: Path) -> None:
-    """Gives ``new`` the owner and mode of ``old``, as far as this user and this file system can."""
+    """Gives ``new`` the owner and mode of ``old``, as far as possible."""
     with suppress(OSError):
         status = os.stat(old)
         with suppress(OSError):
@@ -133,13 +133,13 @@ def _is_running(process: int) -> bool:
 def _is_standard_output(status: os.stat_result) -> bool:
     try:
         return os.path.samestat(status, os.fstat(1))
-    except OSError:  # there is none
+    except OSError:  # no standard output
         return False
 
 
 def _write_into(path: Path, data: bytes | memoryview) -> None:
     target: Path | int = path
-    if _is_standard_output(os.stat(path)):  # a file behind it, opened anew, would be written from its beginning
+    if _is_standard_output(os.stat(path)):  # reopening its file would overwrite it from the beginning
         sys.stdout.flush()
         target = os.dup(1)
     with open(target, "wb") as stream:

@@ -1,6 +1,6 @@
 """Reads a folder of pictures: the split and class of each file, and a description that finds the same files again.
 
-All of it follows from a file's *name*, its POSIX path relative to the folder. So the folder may move, and a new file
+All depends only on a file's *name*, its POSIX path relative to the folder. So the folder may move, and a new file
 changes the split of no other file.
 """
 
@@ -28,7 +28,7 @@ class OtherFiles(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """The files of a folder that were read, {name: why} of unreadable files and folders, and how many were left out."""
+    """The files that were read, {name: reason} of unreadable files and folders, and the number of ignored files."""
 
     names: list[str]
     images: Tensor
@@ -37,7 +37,7 @@ class Pictures:
 
 
 def split_of(name: str) -> str:
-    """Returns the split of a file: 8 bytes of its name's SHA-256, big-endian, modulo 10; 0 is test, 1 validation.
+    """Returns the split of a file: its name's first 8 bytes of SHA-256, big-endian, modulo 10. 0 is test, 1 validation.
 
     Example:
         >>> split_of("cats/0.png"), split_of("cats/1.png"), split_of("cats/2.png")
@@ -53,7 +53,7 @@ def class_of(name: str) -> str:
 
 
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadable: dict[str, str]) -> Iterator[str]:
-    """Yields the names of the image files below. Links are followed, except into a folder ``above``: a circle."""
+    """Yields the names of the image files in a folder tree. Follows links, but not to a folder ``above``, a cycle."""
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -72,7 +72,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadab
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Returns the names of all image files below a folder, sorted by bytes, and {name: why} of unreadable folders."""
+    """Returns the names of all image files below a folder, sorted by bytes, and {name: reason} of unreadable folders."""
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
     unreadable: dict[str, str] = {}
@@ -89,10 +89,11 @@ def read_folder(
     max_pixels: int = MAX_PIXELS,
     only: Iterable[str] | None = None,
 ) -> Pictures:
-    """Reads the image files of a folder and its subfolders, or ``only`` some, fitted as by images.read_image.
+    """Reads the image files of a folder and its subfolders, or ``only`` the named files, with images.read_image.
 
     Raises:
-        OSError: it is no folder, or cannot be listed. ValueError: a file cannot be read, if ``strict``.
+        OSError: ``folder`` is no folder, or cannot be listed.
+        ValueError: a file cannot be read, if ``strict``.
         OtherFiles: a file of ``only`` is missing or cannot be read.
     """
     if fit not in FITS:
@@ -134,9 +135,9 @@ def _check_all_there(folder: Path, expected: set[str], got: list[str], unreadabl
 
 
 def describe_files(names: list[str]) -> dict[str, int | str]:
-    """Returns what a checkpoint keeps of the files: their number, their names, and a digest of the names.
+    """Returns the number of the files, their names, and a digest of the names, for a checkpoint.
 
-    The digest is that of ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum``.
+    ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | sha256sum`` prints the same digest.
     """
     listed = b"".join(os.fsencode(name) + b"\0" for name in names)
     packed = base64.b64encode(zlib.compress(listed)).decode()
@@ -144,7 +145,7 @@ def describe_files(names: list[str]) -> dict[str, int | str]:
 
 
 def names_of(files: dict[str, Any]) -> list[str]:
-    """Returns the names that :func:`describe_files` kept. ValueError: they are damaged."""
+    """Returns the names in a result of :func:`describe_files`. Raises ValueError if it is damaged."""
     try:
         listed = zlib.decompress(base64.b64decode(files["names"], validate=True))
     except (KeyError, TypeError, ValueError, zlib.error) as error:

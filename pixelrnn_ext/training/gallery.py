@@ -1,4 +1,4 @@
-"""The pictures that a training leaves in its folder."""
+"""The pictures that a training writes to its folder."""
 
 import io
 import math
@@ -20,7 +20,7 @@ from .progress import rows_bar
 
 
 class Gallery:
-    """Draws the learning curve and ``samples`` images. A picture that cannot be drawn or written ends no training."""
+    """Draws the learning curve and ``samples`` images. If a picture fails, the training goes on."""
 
     def __init__(self, folder: Path, data: DataSet, samples: int, seed: int, say: Callable[[str], object]) -> None:
         self._folder, self._data, self._samples, self._seed, self._say = folder, data, samples, seed, say
@@ -30,7 +30,7 @@ class Gallery:
     def draw(
         self, model: AutoregressiveModel, step: int, entries: list[Entry], stop: Callable[[], bool], again: bool = True
     ) -> None:
-        """Draws the pictures of a step. Without ``again`` a picture of samples that is there stays."""
+        """Draws the pictures of a step. Unless ``again``, an existing picture of samples stays."""
         curve, samples = self._folder / CURVE, self._folder / SAMPLES.format(step)
         if self._draws_curve:
             with self._without(curve):
@@ -43,7 +43,7 @@ class Gallery:
     def _without(self, picture: Path) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # of the disk, Pillow, matplotlib or the memory
+        except Exception as error:  # disk, Pillow, matplotlib or memory
             self._say(f"training goes on without {picture}: {getattr(error, 'strerror', None) or reason(error)}")
 
     def _write_samples(self, path: Path, model: AutoregressiveModel, stop: Callable[[], bool]) -> None:
@@ -76,7 +76,7 @@ def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str
         if points:
             axes.plot(*zip(*points), marker=marker, markersize=3, label=event)
     scores = sorted(entry["score"] for entry in entries if entry["event"] in ("train", "validation"))
-    # The scores of the first steps are far above all later ones: they are cut off.
+    # Cuts off the first scores, which are far above all later scores.
     axes.set_ylim(top=scores[int(0.95 * (len(scores) - 1))] + 0.3 * (scores[len(scores) // 2] - scores[0]) + 1e-3)
     axes.set(title=title, xlabel="step", ylabel=unit)
     axes.title.set_fontsize("small")
@@ -91,7 +91,7 @@ def _can_draw(what: str, *packages: str) -> bool:
     try:
         for package in packages:
             need(package)
-    except Exception as error:  # a torchvision for another torch raises RuntimeError
+    except Exception as error:  # torchvision raises RuntimeError beside another torch
         warnings.warn(f"training goes on without {what}: {reason(error)}", stacklevel=3)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Image files of any kind, read as tensors."""
+"""Reads image files of any format as tensors."""
 
 import re
 import stat
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .optional import need
 
-# Scale until the picture covers the size, then cut at the centre; scale to the size; cut at the centre.
+# crop: scale to cover the size, then cut at the centre; squash: scale to the size; cut: cut at the centre
 FITS = ("crop", "squash", "cut")
 MAX_PIXELS = 64_000_000  # decoding takes up to 20 bytes a pixel
 
@@ -32,9 +32,9 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
 
 
 def _in_bytes(picture: Any, file_format: str | None) -> Any:
-    """Returns the picture with 8 bits a channel, on black. ``convert`` would clip 16 bits and show hidden colours."""
+    """Returns a picture with 8 bits a channel, on black. Pillow's ``convert`` clips 16 bits and shows hidden colours."""
     image, numpy = need("PIL.Image"), need("numpy")
-    # Pillow may read the 16 bits of these formats as 32; of other formats 32 bits may hold anything.
+    # Pillow may read 16 bits of these formats as 32. In other formats, 32 bits may hold anything.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
         deep = numpy.array(picture, numpy.uint32)
         return image.fromarray(((deep + 128) // 257).astype(numpy.uint8))  # deep / 257, rounded
@@ -48,7 +48,7 @@ def _in_bytes(picture: Any, file_format: str | None) -> Any:
 
 @contextmanager
 def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
-    """Lets Pillow refuse larger pictures, before it decodes them; also pictures inside of a file, such as an icon's."""
+    """Makes Pillow refuse pictures of more pixels before it decodes them, even within a file such as an icon."""
     image = need("PIL.Image")
     before, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, pixels
     try:
@@ -61,7 +61,7 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """Yields Pillow's picture of a file. Errors of the file and of the block are ValueErrors that name it.
+    """Yields a file's Pillow picture. Turns errors of the file and of the block into ValueErrors that name the file.
 
     Raises:
         MemoryError: the picture does not fit into memory.
@@ -70,20 +70,20 @@ def opened(file: Path) -> Iterator[Any]:
     try:
         if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for its writer
             raise ValueError("it is no regular file")
-        # A stream, since Pillow maps a file that it opens by name into memory, and then mixes rows of some TIFF files.
+        # A stream: Pillow memory-maps a file that it opens by name, and then mixes up rows of some TIFF files.
         with open(file, "rb") as stream, image.open(stream) as picture:
             yield picture
-    except MemoryError as error:  # not a damaged file, which could be skipped
+    except MemoryError as error:  # no ValueError, as the file is not damaged
         raise MemoryError(f"{file} does not fit into memory; a lower --max-pixels leaves it out") from error
-    except Exception as error:  # a decoder of Pillow may raise anything on the bytes of a damaged file
+    except Exception as error:  # Pillow's decoders may raise anything on damaged bytes
         raise ValueError(f"{file} cannot be read as an image: {_reason(error)}") from error
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None, *, fit: str = "crop", gray: bool = False) -> Tensor:
     """Reads an image file as uint8 (C, H, W), C = 1 if ``gray`` else 3, fitted to ``size`` (height, width).
 
-    16 bits a channel are scaled to 8, transparent pixels are black, and the first picture of an animation counts.
-    ValueError: 32 bits a channel, or too small for fit="cut".
+    Scales 16 bits a channel to 8, makes transparent pixels black, and takes the first picture of an animation. Raises
+    ValueError for 32 bits a channel, and if the picture is too small for fit="cut".
     """
     ops, numpy = need("PIL.ImageOps"), need("numpy")
     with opened(file) as kept:
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
         number = re.search(r"\d+", str(error))
         got = number.group() if number else "more"
         return f"expected at most {image.MAX_IMAGE_PIXELS} pixels, which --max-pixels can raise, got {got}"
-    if isinstance(error, need("PIL").UnidentifiedImageError):  # which names the stream
+    if isinstance(error, need("PIL").UnidentifiedImageError):  # its text names the stream
         return "it is of no format that Pillow knows"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())

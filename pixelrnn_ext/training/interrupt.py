@@ -4,12 +4,12 @@ import signal
 import time
 from typing import Any
 
-# Seconds in which a second signal counts as the same: torchrun passes on a signal that the terminal sent already.
+# Seconds within which a second signal is ignored: torchrun repeats a signal that the terminal has sent.
 SAME = 1.0
 
 
 class Interrupt:
-    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM. A second signal acts as without it."""
+    """``with Interrupt() as stop:`` makes stop() true after SIGINT or SIGTERM. A second signal acts as usual."""
 
     def __init__(self) -> None:
         self._asked: float | None = None

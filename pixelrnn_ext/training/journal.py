@@ -1,4 +1,4 @@
-"""The log of a training: one JSON object a line, with the data set's description in each; for TensorBoard, too."""
+"""The log of a training, a JSON object per line that repeats the data set's description, and a copy for TensorBoard."""
 
 import json
 import warnings
@@ -28,7 +28,7 @@ def _entry(line: bytes) -> Entry | None:
 
 
 def read(folder: Path) -> list[Entry]:
-    """Returns the entries of a log, without half a line that a crash left. Warns of any other line that is no entry."""
+    """Returns the entries of a log. Drops an incomplete last line, which a crash left. Warns about other invalid lines."""
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
@@ -42,24 +42,24 @@ def read(folder: Path) -> list[Entry]:
 
 
 class Journal:
-    """Appends entries to the log of a folder, and to TensorBoard's events if there is a ``board``.
+    """Appends entries to the log of a folder, and to ``board``, if any.
 
-    A resumed training keeps the entries up to its step. A new training writes nothing before :meth:`begin`, when its
-    first checkpoint is there.
+    A resumed training keeps the entries up to its step. A new training writes nothing before :meth:`begin`, which
+    follows its first checkpoint.
     """
 
     def __init__(self, folder: Path, step: int, board: "Board | None" = None, **always: Any) -> None:
         self.always: Entry = always
         self._board = board
         before = read(folder) if step else []
-        # A resumed training has not ended: its score on the test split is no longer valid.
+        # A resumed training has not ended, so an earlier test score is invalid.
         self.entries: list[Entry] = [entry for entry in before if entry["step"] <= step and entry["event"] != "test"]
         self._path, self._begun = folder / LOG, False
         if step:
             self.begin()
 
     def begin(self) -> None:
-        """Replaces the log by the entries so far; does nothing when called again."""
+        """Replaces the log by the entries so far. Does nothing when called again."""
         if not self._begun:
             write_atomically(self._path, "".join(json.dumps(entry) + "\n" for entry in self.entries).encode())
             self._begun = True
@@ -78,14 +78,14 @@ class Journal:
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-        except OSError as error:  # on a full disk the system's error does not name the file
+        except OSError as error:  # adds the file's name, which a full disk's error lacks
             raise OSError(error.errno, error.strerror, str(self._path)) from error
         if self._board:
             self._board.write(entry)
 
 
 class Board:
-    """Writes the entries of the log in ``folder`` as TensorBoard's scalars, each at once, so that a kill loses none."""
+    """Writes log entries as TensorBoard scalars to ``folder``, each at once, so that a kill loses none."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -93,10 +93,10 @@ class Board:
         self._purge: int | None = None
 
     def begin(self, entries: Iterable[Entry]) -> None:
-        """Replaces all events in the folder, which may be of steps that a resumed training repeats."""
+        """Replaces all events in the folder, because a resumed training may repeat their steps."""
         for old in self._folder.glob(EVENTS):
             old.unlink()
-        self._purge = 0  # tells a TensorBoard that is open to forget the events it has read
+        self._purge = 0  # makes a running TensorBoard forget earlier events
         for entry in entries:
             self.write(entry)
 
@@ -110,7 +110,7 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
-        """Closes the file of events. A later entry begins another file."""
+        """Closes the event file. A later entry opens another file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -1,7 +1,7 @@
-"""The training of a model: steps, evaluations, checkpoints. A resumed training continues to the bit.
+"""Trains a model: steps, evaluations, checkpoints. A resumed training has the same bits as an uninterrupted training.
 
-Everything random is a function of the seed and the step (batches.py), and the learning rate is a function of the step.
-So a checkpoint needs only the parameters, their average, the optimiser's state and the number of the step.
+All randomness is a function of seed and step (batches.py), and so is the learning rate. A checkpoint needs only the
+parameters, their average, the optimiser's state and the number of the step.
 """
 
 import math
@@ -30,14 +30,14 @@ from .progress import bar
 from .settings import Settings
 from .stored_data import check_same, check_same_everywhere
 
-LOG_EVERY = 25  # steps between two points of the learning curve; the loss leaves the device no more often
+LOG_EVERY = 25  # steps between points of the learning curve; reading the loss waits for the device
 
 Stop = Callable[[], bool]
 
 
 @dataclass
 class Progress:
-    """How far a training is: the steps that are done, the last and the best one that were scored, the best nats."""
+    """Progress of a training: steps done, last step scored, best score in nats, and the step of the best score."""
 
     step: int = 0
     evaluated: int = 0
@@ -46,7 +46,7 @@ class Progress:
 
 
 class Likelihood(nn.Module):
-    """A model's nats per dimension as a forward pass, since DistributedDataParallel wraps nothing else."""
+    """Computes a model's nats per dimension in ``forward``, which is all that DistributedDataParallel wraps."""
 
     def __init__(self, model: models.AutoregressiveModel) -> None:
         super().__init__()
@@ -58,11 +58,11 @@ class Likelihood(nn.Module):
 
 @dataclass
 class Training:
-    """One training in the folder ``out``: last.safetensors, best.safetensors (on validation), log.jsonl and pictures.
+    """A training. Writes last.safetensors, best.safetensors (on validation), log.jsonl and pictures to ``out``.
 
     Args:
         facts: more facts for the checkpoints, such as the command.
-        overwrite: the first checkpoint replaces a training that is in the folder and is not resumed.
+        overwrite: the first checkpoint replaces another training in the folder.
 
     Raises:
         ValueError: model, data and settings do not fit.
@@ -137,7 +137,7 @@ class Training:
         return facts
 
     def save(self, name: str = checkpoint.LAST) -> None:
-        """Writes the log and a checkpoint, in the first process. FloatingPointError: a parameter is not finite."""
+        """Writes log and checkpoint, in the first process. Raises FloatingPointError if a parameter is not finite."""
         self._log_loss()
         self._check_finite("the norm of the parameters", float(nn.utils.get_total_norm(self.parameters)))
         if not self.world.first:
@@ -156,16 +156,16 @@ class Training:
         checkpoint.save(self.out / name, tensors, facts | self.facts)
         if not self._has_checkpoint:
             self._has_checkpoint = True
-            if self.overwrite:  # not earlier: the old training is kept until a checkpoint replaces it
+            if self.overwrite:  # only now, when a new checkpoint replaces the old training
                 output.clear(self.out, but=name)
         if self.journal:
             self.journal.begin()
 
     def run(self, stop: Stop = lambda: False) -> bool:
-        """Trains to the end. Where ``stop()`` comes true between two steps, it writes a checkpoint and returns False.
+        """Trains to the end and returns True. If ``stop()`` becomes true, writes a checkpoint and returns False.
 
         Raises:
-            FloatingPointError: the loss is not finite; checkpoints are of earlier steps.
+            FloatingPointError: the loss is not finite. Earlier checkpoints remain.
         """
         with ExitStack() as stack:
             with self.world.alike():
@@ -234,7 +234,7 @@ class Training:
         return nats.detach()
 
     def _log_loss(self) -> None:
-        """Writes the mean loss since the last point to the log and to the bar."""
+        """Writes the mean loss since the last call to the log and the bar."""
         if not self._counted:
             return
         step = self.progress.step
@@ -262,7 +262,7 @@ class Training:
         return self._unreported or (at_an_end and step != self.progress.evaluated)
 
     def _make_up(self, stop: Stop) -> None:
-        """Makes up the evaluation or the pictures that are missing after a kill behind a checkpoint."""
+        """Repeats an evaluation, or draws pictures, that a kill after the last checkpoint prevented."""
         step = self.progress.step
         here_last = self.resumed and 0 < step == self.progress.evaluated
         journal = self.journal
@@ -272,7 +272,7 @@ class Training:
             self._gallery.draw(self.scored_model, step, journal.entries, stop, again=False)
 
     def _evaluate(self, stop: Stop) -> None:
-        """Scores the validation split. After a stop the resumed training does it."""
+        """Scores the validation split. After a stop, the resumed training does this."""
         self._log_loss()
         progress = self.progress
         nats = nats_per_image(
@@ -297,7 +297,7 @@ class Training:
         journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
         best = "best so far" if progress.best_step == progress.step else f"best at step {progress.best_step}"
         train = speed = ""
-        if self.train_score is not None:  # None where a resumed training had only this left to do
+        if self.train_score is not None:  # None if no step ran after a resume
             train, speed = f"train {self.train_score:.4f}, ", f", {self.images_per_second:.0f} images/s"
         self.say(
             f"epoch {epoch:.4g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"

@@ -11,7 +11,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 class RMSprop(torch.optim.RMSprop):
-    """torch's RMSprop with a decoupled weight decay, as AdamW has it. torch adds ``weight_decay`` to the gradient."""
+    """RMSprop with decoupled weight decay, as in AdamW. torch's RMSprop adds ``weight_decay`` to the gradient."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float) -> None:
         super().__init__(parameters, learning_rate, alpha=0.95, eps=1e-8, foreach=True)
@@ -25,7 +25,7 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# The state of every parameter: the number of steps, and tensors of the parameter's shape.
+# A parameter's state: the number of steps, and tensors of the parameter's shape.
 _STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
     RMSprop: ("step", "square_avg"),
     torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
@@ -37,7 +37,8 @@ def make(
 ) -> torch.optim.Optimizer:
     """Returns RMSProp, as in the paper (section 5.1), or AdamW.
 
-    A step first multiplies every parameter by 1 - learning rate * weight_decay. None is 0 for RMSProp, 0.01 for AdamW.
+    A step first multiplies every parameter by 1 - learning rate * weight_decay, by default 0 for RMSProp, 0.01 for
+    AdamW.
     """
     if name == "rmsprop":
         return RMSprop(parameters, learning_rate, weight_decay or 0.0)
@@ -47,7 +48,7 @@ def make(
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int, warmup: int) -> float:
-    """Returns the rate of a step in [0, steps): a linear rise over ``warmup`` steps, then constant or down to 0."""
+    """Returns the rate of a step in [0, steps): a linear rise over ``warmup`` steps, then the schedule."""
     if step < warmup:
         return base * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -61,7 +62,7 @@ def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Loads what :func:`state_tensors` returned. ValueError: it is not the whole state for these parameters."""
+    """Loads a result of :func:`state_tensors`. Raises ValueError if it is no whole state of these parameters."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     expected = {
         f"{number}.{kept}": torch.Size() if kept == "step" else parameter.shape

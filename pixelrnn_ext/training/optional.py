@@ -1,9 +1,9 @@
-"""Imports packages of the ``train`` extra when they are first needed, since the package needs only torch and numpy."""
+"""Imports packages of the ``train`` extra on first use, because the package itself needs only torch and numpy."""
 
 import importlib
 from typing import Any
 
-# Nothing is published under the package's name, so that pip needs the folder or the file.
+# The package is not published, so pip needs the folder or the wheel.
 INSTALL = """pip install ".[train]" in a checkout, pip install "./NAME.whl[train]" where NAME.whl is the wheel"""
 
 
@@ -12,7 +12,7 @@ class MissingPackage(ImportError):
 
 
 def need(module: str, install: str = INSTALL) -> Any:
-    """Imports a module that a type checker need not find. MissingPackage: it says how to ``install`` the package."""
+    """Imports a module. Raises MissingPackage, which says how to ``install`` it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The folder of a training: the names of its files, and a lock so that no two trainings write them at once."""
+"""The folder of a training: the names of its files, and a lock against a second training."""
 
 import errno
 import os
@@ -17,20 +17,21 @@ from .optional import MissingPackage, need
 
 LOCK = ".lock"
 CURVE = "learning-curve.png"
-SAMPLES = "samples-{:07d}.png"  # after which step
+SAMPLES = "samples-{:07d}.png"  # by step
 _OWN = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
 _WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
-_PATIENCE = 0.2  # seconds, for a training that is just ending
+_PATIENCE = 0.2  # seconds to wait for another training's end
 
 
 @contextmanager
 def locked(folder: Path, command: str = "a training") -> Iterator[None]:
-    """Makes the folder, and locks it against trainings of other processes. A crash releases the lock.
+    """Makes a folder, and locks it against trainings of other processes. A crash releases the lock.
 
-    A process may lock a folder twice. A folder that was made here is removed if it is empty at the end.
+    A process may lock a folder twice. At the end, a new folder is removed if it is empty.
 
     Raises:
-        BlockingIOError: another process holds the lock; the sentence says which, where, since when, and its command.
+        BlockingIOError: another process holds the lock. The message says which process, where, since when, and its
+            command.
     """
     folder = folder.resolve()
     lock = _lock(folder)
@@ -45,7 +46,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
             (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))  # a path need not be UTF-8
             yield
         finally:
-            with suppress(OSError):  # before the release, so that no other training's file is removed
+            with suppress(OSError):  # before the release, so that it removes no other training's file
                 (folder / LOCK).unlink()
             lock.release()
 
@@ -54,13 +55,13 @@ def _lock(folder: Path) -> Any:
     filelock = need("filelock")
     try:
         return filelock.FileLock(folder / LOCK, timeout=_PATIENCE, is_singleton=True, fallback_to_soft=False)
-    except TypeError as error:  # an older filelock, which overwrites the name of who holds it
+    except TypeError as error:  # an older filelock, which overwrites the holder's name
         got = getattr(filelock, "__version__", "an older one")
         raise MissingPackage(f'expected filelock 3.32 or later, got {got}: pip install "filelock>=3.32"') from error
 
 
 def _acquire(lock: Any, folder: Path) -> bool:
-    """Returns False, with a warning, on a file system without locks."""
+    """Acquires the lock. Warns and returns False on a file system without locks."""
     try:
         lock.acquire()
     except TimeoutError as error:
@@ -77,23 +78,23 @@ def _acquire(lock: Any, folder: Path) -> bool:
 
 
 def own_files(folder: Path) -> list[Path]:
-    """Returns the files in the folder that a training wrote, without empty ones."""
+    """Returns the non-empty files in the folder that a training wrote."""
     return [path for pattern in _OWN for path in sorted(folder.glob(pattern)) if _has_content(path)]
 
 
 def linked_files(folder: Path) -> list[Path]:
-    """Returns the files outside a training's folder to which links in it lead: the training replaces them."""
+    """Returns the files outside a training's folder that its links point to, which the training would replace."""
     root = os.path.realpath(folder)
     files = [Path(os.path.realpath(path)) for path in own_files(folder)]
     return [file for file in files if not file.is_relative_to(root)]
 
 
 def training_of(file: Path) -> Path | None:
-    """Returns the folder of the training that wrote a file; None where no training did.
+    """Returns the folder of the training that wrote a file, or None.
 
-    A folder is a training's where it holds a checkpoint, a log or a lock: any picture may be called samples-1.png.
+    The folder must hold a checkpoint, a log or a lock, because any picture may be called samples-1.png.
     """
-    for folder in file.absolute().parents[:2]:  # events of TensorBoard are in a folder below the training's
+    for folder in file.absolute().parents[:2]:  # TensorBoard's events are in a subfolder
         own = [*own_files(folder), *filter(_has_content, [folder / LOCK])]
         if {path.name for path in own} & {LAST, BEST, LOG, LOCK} and any(map(file.samefile, own)):
             return folder
@@ -105,7 +106,7 @@ def _has_content(path: Path) -> bool:
 
 
 def check_unused(folder: Path) -> None:
-    """ValueError where the folder holds a training, or what a crash left of a training."""
+    """Raises ValueError if the folder holds a training, or files that a crash left."""
     if own := own_files(folder):
         names = ", ".join(path.name for path in own[:3])
         ways = "--overwrite to begin anew in its place, or another --out"
@@ -128,6 +129,6 @@ def remove_left_over(folder: Path) -> None:
 
 
 def resumable(folder: Path) -> Path:
-    """Returns the checkpoint to resume: the last one, or the best one where a crash left no last one."""
+    """Returns the checkpoint to resume: the last, or the best if a crash left no last checkpoint."""
     last, best = folder / LAST, folder / BEST
     return best if best.exists() and not last.exists() else last

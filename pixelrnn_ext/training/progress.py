@@ -1,4 +1,4 @@
-"""Bars on standard error for work that takes longer than a moment."""
+"""Progress bars on standard error."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from .optional import need
 
 @contextmanager
 def bar(unit: str, total: int | None = None, what: str | None = None, delay: float = 1.0, **more: Any) -> Iterator[Any]:
-    """Yields a bar of tqdm, which appears after ``delay`` seconds and vanishes at the end.
+    """Yields a tqdm bar, which appears after ``delay`` seconds and vanishes at the end.
 
-    It stays hidden where standard error is no terminal, and in all processes of a training but the first.
+    Only the first process of a training shows it, and only on a terminal.
     """
-    hidden = None if os.environ.get("RANK", "0") == "0" else True  # None: tqdm asks whether it is a terminal
+    hidden = None if os.environ.get("RANK", "0") == "0" else True  # None: tqdm checks for a terminal
     options = dict(total=total, unit=f" {unit}", desc=what, delay=delay, leave=False, dynamic_ncols=True)
     with need("tqdm").tqdm(**options, disable=hidden, **more) as shown:
         yield shown

@@ -1,4 +1,4 @@
-"""Random numbers as a function of their purpose, so that there is no state to save, resume or share."""
+"""Random numbers as a function of their purpose, without a state to save, resume or share."""
 
 import hashlib
 

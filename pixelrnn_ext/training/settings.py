@@ -60,7 +60,7 @@ class Settings:
             self.check_warmup(self.steps)
 
     def check_warmup(self, steps: int) -> None:
-        """ValueError where a training of so many steps would end before its learning rate has risen."""
+        """Raises ValueError if a training of ``steps`` steps would end during the warmup."""
         if self.warmup > steps:
             raise ValueError(f"expected a warmup within the {steps} steps of the training, got {self.warmup}")
 

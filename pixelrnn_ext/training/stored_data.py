@@ -10,7 +10,7 @@ from . import data
 from .distributed import World
 from .folder import OtherFiles, names_of
 
-# The options on which the images of a folder depend. The others say what to do with files that cannot be read.
+# Options that determine a folder's images. The other options are about unreadable files.
 IMAGE_OPTIONS = ("image_size", "fit", "gray")
 OLD = (
     "expected a checkpoint that names the files it was trained on, got one of an earlier version, whose splits of a "
@@ -19,13 +19,13 @@ OLD = (
 
 
 def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = False, **options: Any) -> data.DataSet:
-    """Loads the data set of a checkpoint's training, or another one.
+    """Loads the data set of a checkpoint's training, or another data set.
 
-    Files that were added to the folder of the training are left out, and a note says so.
+    Leaves out files that were added to the training's folder, and says so in a note.
 
     Args:
-        spec: another data set, or where the same one is now; by default where it was.
-        same: refuse another data set. Otherwise a note says where a folder lacks files of the training.
+        spec: another data set, or the training's data set in a new place; by default the data set in its old place.
+        same: refuse another data set. If False, a note says that a folder lacks files of the training.
         options: for :func:`data.load`, by default the training's. They must not change how a folder is read.
     """
     folder, arguments, before = _folder(facts), facts.get("arguments", {}), _before(facts)
@@ -59,7 +59,7 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
 
 
 def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
-    """Returns the files that :func:`load_again` reads. Errors as there."""
+    """Returns the files that :func:`load_again` reads, with the same errors."""
     folder, where = _folder(facts), data.absolute(spec or str(_before(facts)))
     if folder is not None and where.startswith("folder:"):
         known = [Path(where.removeprefix("folder:")) / name for name in names_of(folder["files"])]
@@ -69,7 +69,7 @@ def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
 
 
 def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
-    """ValueError where a training would go on with a folder of other files, or with a folder that is read otherwise."""
+    """Raises ValueError if a resumed training's folder has other files, or is read with other options."""
     before, stored = _folder(facts), facts["data"]
     if _identity(before) == _identity(now.folder):
         return
@@ -80,10 +80,10 @@ def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
 
 
 def check_same_everywhere(now: data.DataSet, world: World) -> None:
-    """ValueError where the processes of a training read different files, on machines that do not share a folder."""
+    """Raises ValueError if the processes of a training read different files, on machines without a shared folder."""
     if now.folder is None:
         return
-    digest = int(now.folder["files"]["digest"][:12], 16)  # 48 bits, since the sum of all processes has 64
+    digest = int(now.folder["files"]["digest"][:12], 16)  # 48 bits, so that all processes' sum fits into 64
     if world.any(int(world.sum(torch.tensor(digest))) != world.size * digest):
         raise ValueError(f"expected the same files in {now.folder['path']} for all processes, got others for some")
 
@@ -99,13 +99,13 @@ def _readable(value: object) -> object:
 
 
 def _before(facts: dict[str, Any]) -> Any:
-    """Returns the data set of the training as ``NAME`` or ``NAME:PATH``, if the checkpoint says it."""
+    """Returns the training's data set as ``NAME`` or ``NAME:PATH``, or None if the checkpoint lacks it."""
     folder = _folder(facts)
     return facts.get("arguments", {}).get("data") if folder is None else f"folder:{folder['path']}"
 
 
 def _folder(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns DataSet.folder of the training; None for other data and older checkpoints. ValueError: it is damaged."""
+    """Returns the training's DataSet.folder, or None in an older checkpoint. Raises ValueError if it is damaged."""
     folder = facts["data"].get("folder")
     if folder is None:
         return None
