@@ -20,7 +20,6 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
-    """Runs a command and returns its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     if hasattr(sys.stdout, "reconfigure"):  # escapes characters that a terminal cannot show, as stderr does
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # The first process prints an error that all share. A RuntimeError may hit only one, such as a full GPU memory.
+        # One process prints an error that all share. A RuntimeError, such as a full GPU memory, may hit only one.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED

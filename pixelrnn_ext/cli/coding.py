@@ -47,9 +47,9 @@ def read(names: list[str], model: models.AutoregressiveModel, facts: Facts, max_
 def conditions(
     names: list[str], labels: Tensor | None, counts: list[int], model: models.AutoregressiveModel, facts: Facts
 ) -> list[Tensor] | None:
-    """Returns a condition for each group of ``counts`` images, or None if the model takes no condition.
+    """Returns a condition per group of ``counts`` images, or None if the model takes no condition.
 
-    ``names`` are classes or data set splits in the order of the images, or one class for all. They override ``labels``.
+    ``names`` are classes or splits in the order of the images, or one class for all. They override ``labels``.
     """
     classes = classes_of(model, facts)
     if names:
@@ -72,7 +72,7 @@ def _labels(name: str, classes: list[str], model: models.AutoregressiveModel, fa
     if found is None:
         return torch.tensor([label_of(name, classes)])
     labels = _load(*found, model, facts).labels
-    assert labels is not None  # a data set with classes has labels
+    assert labels is not None
     return labels
 
 
@@ -93,7 +93,6 @@ def _parts(name: str, model: models.AutoregressiveModel, facts: Facts, max_pixel
 
 
 def _of_fitting_size(name: str | Path, part: data.Split, model: models.AutoregressiveModel) -> data.Split:
-    """Returns ``part``. Raises ValueError if a multi-scale model cannot take images of its size."""
     if isinstance(model, models.MultiScalePixelRNN):
         try:
             model._check_multiples(*part.images.shape[2:])
@@ -107,7 +106,6 @@ def paths(name: str) -> list[Path]:
 
 
 def paths_of_split(name: str) -> list[Path]:
-    """Returns the files of the data set in NAME:SPLIT, or none if ``name`` has another form."""
     found = _split_of(name)
     return data.paths(data.absolute(found[0])) if found else []
 

@@ -26,8 +26,6 @@ _FUNCTIONS = {
 
 
 class Print(argparse.Action):
-    """Prints a shell's completion script and exits."""
-
     def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: Any, flag: object = None) -> None:
         shtab, prog = need("shtab", "pip install shtab"), parser.prog
         kinds = dict.fromkeys(_PATHS, shtab.FILE) | {"WHAT": _HIDE}
@@ -36,6 +34,6 @@ class Print(argparse.Action):
             command.prog = command.prog.replace(prog, "pixelrnn", 1)  # users type "pixelrnn", not "python"
             for action in command._actions:
                 if action.metavar in kinds:
-                    action.complete = kinds[action.metavar]  # shtab reads it
+                    action.complete = kinds[action.metavar]
         sys.stdout.write(shtab.complete(parser, values, preamble=_FUNCTIONS))
         parser.exit()

@@ -24,7 +24,7 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-NEAR = 0.05  # largest relative difference from the likelihood that is shown in percent; beyond it the header dominates
+NEAR = 0.05  # relative difference from the likelihood up to which percent are shown
 PIXELS = 2**18  # most pixels in one forward pass, whose feature maps take memory
 
 
@@ -96,7 +96,6 @@ def _beside_likelihood(size: int, expected: float) -> str:
 
 def _verify(codec: Codec, data: bytes, images: list[Tensor], conditions: list[Tensor] | None, batch_size: int) -> None:
     with rows_bar("decoding") as progress:
-        # No memory limit is needed, because the images are in memory already.
         decoded = codec.decompress_groups(
             data, conditions, max_bytes=2**63 - 1, batch_size=batch_size, progress=progress
         )

@@ -72,7 +72,7 @@ def _said_of(file: Path) -> Iterator[None]:
 
 
 def _check_folder(path: Path) -> None:
-    """Raises OSError if --out cannot become a folder. Decoding, which follows, may take minutes."""
+    """Raises OSError if --out cannot become a folder."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"expected --out to be a folder that is not there, or empty, got {path}")
     target = Path(os.path.realpath(path))

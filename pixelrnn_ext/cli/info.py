@@ -87,7 +87,6 @@ def parameters_in_words(model: torch.nn.Module) -> str:
 
 
 def in_bytes(size: float) -> str:
-    """Formats a size, for example 2048 as "2.0 KiB"."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.{0 if unit == 'bytes' else 1}f} {unit}"
@@ -96,7 +95,6 @@ def in_bytes(size: float) -> str:
 
 
 def _test_score(file: Path, step: int) -> float | None:
-    """Returns a checkpoint's test score, from the log in its folder or the table of pretrained models."""
     if file.parent == trained.FOLDER:
         return models.PRETRAINED[file.stem]["test"]
     entries = [entry for entry in read(file.parent) if entry["event"] == "test" and entry.get("best_step") == step]
@@ -104,7 +102,6 @@ def _test_score(file: Path, step: int) -> float | None:
 
 
 def _how_far(folder: Path) -> str | None:
-    """Says how far a training is: the step of its last checkpoint, and whether it is finished."""
     last = folder / checkpoint.LAST
     if not last.exists():
         return None
@@ -119,7 +116,6 @@ def _how_far(folder: Path) -> str | None:
 
 
 def _options(facts: dict[str, Any]) -> str:
-    """Lists the options of a training that are neither None nor False."""
     options = facts.get("arguments") or facts.get("settings", {})
     return ", ".join(
         f"{name.replace('_', '-')} {'x'.join(map(str, value)) if isinstance(value, list) else value}"

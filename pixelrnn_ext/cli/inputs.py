@@ -52,7 +52,6 @@ def add_checkpoint(parser: ArgumentParser) -> None:
 
 
 def load_model(options: Namespace) -> tuple[models.AutoregressiveModel, dict[str, Any]]:
-    """Returns the model and the facts of the command's checkpoint. Warns if the model runs slowly."""
     device = distributed.choose_device(options.device)
     model, facts = checkpoint.load_model(options.checkpoint, device)
     slow = why_slow(model, device)
@@ -69,7 +68,6 @@ def why_slow(model: models.AutoregressiveModel, device: torch.device) -> str | N
 
 
 def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[str, Any]) -> data.DataSet:
-    """Returns the data set of ``--data``, by default the data set of the checkpoint's training."""
     dataset = stored_data.load_again(facts, options.data, **data_options(options))
     check_data(dataset, model, facts)
     dataset.check_not_empty(options.split)
@@ -80,12 +78,10 @@ def data_of(options: Namespace, model: models.AutoregressiveModel, facts: dict[s
 
 
 def classes_of(model: models.AutoregressiveModel, facts: dict[str, Any]) -> list[str]:
-    """Returns the class names of a conditional model. Empty for another model."""
     return facts["data"]["classes"] if model.condition_channels else []
 
 
 def check_data(dataset: data.DataSet, model: models.AutoregressiveModel, facts: dict[str, Any]) -> None:
-    """Raises ValueError if a data set's images or classes do not fit the model."""
     check_fits(model, dataset)
     before = facts["data"]["classes"]
     if model.condition_channels and list(dataset.classes) != before:

@@ -30,7 +30,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises OSError if --out cannot become a file. The work that follows may take minutes."""
+    """Raises OSError if --out cannot become a file."""
     target = Path(os.path.realpath(path))
     made = files.is_replaceable(path)
     if path.is_dir() or path.is_socket() or (made and not target.parent.is_dir()):
@@ -47,7 +47,6 @@ def say(line: str, out: Path) -> None:
 
 
 def _data_set(options: Namespace) -> list[Path]:
-    """Returns the files of the data set that a command loads. --data or a checkpoint names the data set."""
     if hasattr(options, "checkpoint"):
         trained = checkpoint.resolve(options.checkpoint)
     elif options.resume:
@@ -77,7 +76,7 @@ INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
 def check(options: Namespace) -> None:
     """Raises FileExistsError if ``--out`` would replace an input, a checkpoint or a file of a training.
 
-    A training may replace files in its own folder, except its inputs. ``--force`` turns the check off.
+    A training may replace files in its folder, except its inputs. ``--force`` turns the check off.
     """
     if not hasattr(options, "writes") or getattr(options, "force", False):
         return

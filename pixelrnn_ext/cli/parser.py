@@ -24,7 +24,6 @@ FIRST = ("sample", "train", "evaluate")  # the general help shows the first exam
 
 
 def make(prog: str) -> argparse.ArgumentParser:
-    """Returns the parser. Parsed options hold the command's function as ``run``."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Trains, scores and samples PixelRNN and PixelCNN, and compresses images with them.",

@@ -32,7 +32,6 @@ def add_options(parser: ArgumentParser, count: int) -> None:
 
 
 def check_out(path: Path, *, animate: bool) -> None:
-    """Checks --out before sampling, which may take minutes."""
     check_file(path)
     grid.check_format(path, animate=animate)
 

@@ -33,7 +33,6 @@ EXAMPLES = (
 )
 
 NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # apply to one command, not to the whole training
-# Options that builder.build passes to the model.
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "hidden_channels": dict(type=whole(1), help="h; the maps have 2h channels (16)"),
     "parameters": dict(type=whole(1), help="choose hidden channels such that there are about so many"),

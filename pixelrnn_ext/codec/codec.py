@@ -196,7 +196,7 @@ class Codec:
     ) -> Iterator[tuple[Sized, list[Intervals]]]:
         self._check_threads()
         batch_size = integer("batch_size", batch_size)
-        if not isinstance(images, Iterable):  # a Tensor is iterable
+        if not isinstance(images, Iterable):
             raise TypeError(f"expected images as a Tensor or several, got {type(images).__name__}")
         tensors = [images] if isinstance(images, Tensor) else list(images)
         for tensor in tensors:
@@ -259,8 +259,7 @@ class Codec:
     def _plan(self, group: Group, memory: int, batch_size: int) -> list[tuple[list[tuple[int, int]], Sequence[Bytes]]]:
         """Returns batches of streams to decode at once: the image range of each stream, and the streams.
 
-        A batch has one stream per thread, or more if ``batch_size`` images have more blocks. The blocks that it decodes
-        at once fit into ``memory`` bytes.
+        A batch has one stream per thread, or more if ``batch_size`` images have more blocks, within ``memory`` bytes.
         """
         streams = group.streams
         if not streams:
@@ -287,11 +286,9 @@ class Codec:
             raise ValueError(f"{WRONG}: a stream goes on behind its images")
 
     def _at_once(self, group: Sized) -> int:
-        """Returns how many images of a group to encode at once in about MEMORY_AT_ONCE."""
         return max(1, MEMORY_AT_ONCE // self._bytes_of_image(*group.images.shape[2:]))
 
     def _bytes_of_image(self, height: int, width: int) -> int:
-        """Returns the bytes needed to code one image, besides its decoded values."""
         channels, told = self._model.image_channels, self._model.condition_channels
         if not self._needs:
             side = getattr(self._model, "factor", 1)

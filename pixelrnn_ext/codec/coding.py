@@ -22,8 +22,7 @@ from .model import Recordings
 RECURRENT = (functional.row_lstm, functional.diagonal_bilstm)
 # Why an undamaged file of this model may fail to decode.
 WRONG = "the condition is not the file's, the file was forged, or arithmetic here is not exact"
-# Bytes for coding an image: a constant, bytes per column and bytes per pixel. Exact fractions, because the number of
-# streams, and so the file, depends on them.
+# Bytes for coding an image: a constant, per column and per pixel. Exact, because the number of streams depends on them.
 Needs = tuple[Fraction, Fraction, Fraction]
 _PIXELS = 2**14  # most pixels in one pass, so that its feature maps stay in a cache
 
@@ -159,10 +158,9 @@ def needs_of_transposed(layer: nn.ConvTranspose2d) -> Needs:
 
 
 class _Passes(Network):
-    """A convolutional network over known images, computed in one pass per band of rows.
+    """A convolutional network over known images, computed in one pass per band of rows and the rows above it.
 
-    A pass also computes the rows above the band that the band reads. Sums are exact, so the logits are the same as
-    pixel by pixel.
+    Sums are exact, so the logits are the same as pixel by pixel.
     """
 
     def __init__(self, recording: Recording, grid: Grid, images: Tensor, condition: Tensor | None) -> None:
@@ -185,7 +183,7 @@ class _Passes(Network):
     def begin_row(self, row: int) -> None:
         within = row % self._height
         if row and not within:
-            del self._logits  # frees memory for the next band
+            del self._logits
             self._logits = self._band(row)
         self.rows.fill(self.output, self._logits[:, :, within : within + 1])
 

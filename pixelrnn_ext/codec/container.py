@@ -64,7 +64,7 @@ def blocks(first: int, last: int) -> list[tuple[int, int]]:
 
 
 def checksum(groups: Iterable[Tensor]) -> int:
-    """Returns the CRC-32 of groups of integers (N, C, H, W), as int16 in the order of the tensors."""
+    """Returns the CRC-32 of groups of integers (N, C, H, W), as int16."""
     crc = 0
     for images in groups:
         crc = zlib.crc32(images.to("cpu", torch.int16).contiguous().numpy().astype("<i2", copy=False).data, crc)
@@ -72,7 +72,6 @@ def checksum(groups: Iterable[Tensor]) -> int:
 
 
 def write(contents: Contents) -> bytes:
-    """Returns the bytes of a file. Raises ValueError for contents that :func:`read` would refuse."""
     profile, fingerprint, images_checksum, groups = contents
     if not 0 <= profile < 16 or len(fingerprint) != 8:
         raise ValueError(f"expected a profile below 16 and 8 bytes of fingerprint, got {profile} and {fingerprint!r}")
@@ -149,8 +148,6 @@ def _varint(number: int) -> bytes:
 
 
 class _Numbers:
-    """Reads varints from ``view``, starting at position ``at``."""
-
     def __init__(self, view: memoryview) -> None:
         self.view, self.at = view, 0
 

@@ -173,14 +173,14 @@ def fingerprint(model: nn.Module, grid: Grid, made: Recordings) -> bytes:
 def _arguments(model: nn.Module) -> dict[str, Any]:
     """Returns the constructor arguments that differ from their defaults, so that a new argument changes no fingerprint.
 
-    Arguments of base classes count, because a subclass may set an argument that it does not take. The nearest class
-    gives the default. The backend is left out, because it does not change what a model computes.
+    Base classes count, because a subclass may set an argument that it does not take. The nearest class gives the
+    default. The backend does not count, because it does not change what a model computes.
     """
     signatures = [inspect.signature(cls).parameters.values() for cls in reversed(type(model).__mro__)]
     unnamed = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     defaults = {p.name: p.default for parameters in signatures for p in parameters if p.kind not in unnamed}
     values = {name: (getattr(model, name), default) for name, default in defaults.items() if hasattr(model, name)}
-    values = {name: pair for name, pair in values.items() if not callable(pair[0])}  # modules
+    values = {name: pair for name, pair in values.items() if not callable(pair[0])}
     for name, (value, _) in values.items():
         if not isinstance(value, (bool, int, float, str, tuple, list, dict, type(None))):
             expected = f"arguments of {type(model).__name__} that are numbers or strings"

@@ -1,9 +1,8 @@
 """Checks that this process computes exactly as files require.
 
-A changed rounding mode, a library that sums in lower precision or a libm with errors in the tenth digit would make
-files that no other process can read. Compiled operators set the floating-point environment of their threads, so
-:func:`check` runs once per process. PyTorch computes in the environment that it finds, so :func:`check_threads` runs
-before and after its steps.
+A changed rounding mode, a library with sums of lower precision or a libm with errors in the tenth digit would write
+files that no other process can read. Compiled operators set their threads' floating-point environment, so :func:`check`
+runs once per process. PyTorch uses the environment it finds, so :func:`check_threads` runs before and after its steps.
 """
 
 import functools

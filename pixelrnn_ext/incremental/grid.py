@@ -21,7 +21,6 @@ class Grid(NamedTuple):
     limit: float = 256.0
 
     def rounded(self, x: Tensor) -> Tensor:
-        """Rounds to the nearest multiple of 2**-activation, ties to even."""
         return on_grid(x, self.activation)
 
     def clamped(self, x: Tensor) -> Tensor:
@@ -41,11 +40,7 @@ def on_grid(x: Tensor, bits: int, limit: float = math.inf) -> Tensor:
 
 
 def _round(x: Tensor, bits: int, limit: float) -> Tensor:
-    """Rounds and clamps in place.
-
-    PyTorch's arithmetic, unlike the compiled operator, depends on the threads' floating-point environment. So without
-    the operator the codec requires the default environment (codec/self_check.py).
-    """
+    """Rounds and clamps in place. PyTorch's result depends on the thread's rounding mode (codec/self_check.py)."""
     if not columns.runs_on(x.device):
         # Both factors are powers of two, so only ``round_`` rounds.
         return x.mul_(math.ldexp(1, bits)).round_().mul_(math.ldexp(1, -bits)).clamp_(-limit, limit)

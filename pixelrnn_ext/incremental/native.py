@@ -29,10 +29,7 @@ class NativeRow:
             )
 
     def _emit(self, step: Step) -> None:
-        """Appends a step to the program: its kind, its fields in order, then its taps.
-
-        Temperature and streams are passed separately, because all steps share them.
-        """
+        """Appends a step to the program: kind, fields, taps. All steps share temperature and streams."""
         fields = step._asdict()
         taps = fields.pop("taps", None)
         self._temperature = fields.pop("temperature", self._temperature)

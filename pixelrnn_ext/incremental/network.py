@@ -21,8 +21,6 @@ _STATES: dict[Any, Any] = {
 
 
 class PixelModel(Protocol):
-    """A model that can be sampled: a torch.nn.Module with these attributes."""
-
     image_channels: int
     levels: int
     backend: str
@@ -103,7 +101,6 @@ class RowNetwork(Network):
         raise operation.unsupported()
 
     def _map(self, operation: Operation, values: dict[Operation, Any]) -> Any:
-        """Returns the result of an operation that does not depend on the images, for all rows."""
         result = operation.compute(values, self.rows.dtype)
         if not isinstance(result, Tensor):
             return result

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PRECISION = 24  # bits of a probability
+PRECISION = 24
 MAX_LEVELS = 4096  # keeps products in `cumulative` below 2^63
 _FURTHEST = 18.0  # 2^24 * e^-18 rounds to 0
 
@@ -86,9 +86,9 @@ class Encoder:
 
 
 class Decoder:
-    """Decodes a stream to symbols. Any bytes decode to symbols; ``past_end`` and ``finished`` detect a wrong length.
+    """Decodes a stream to symbols, from its beginning or from the ``state`` of an earlier decoder.
 
-    Given the ``state`` of another decoder of the stream, it continues there.
+    Any bytes decode to symbols. ``past_end`` and ``finished`` detect a wrong length.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, state: tuple[int, int, int] | None = None) -> None:
@@ -124,7 +124,6 @@ class Decoder:
 
     @property
     def finished(self) -> bool:
-        """Whether all bytes were read, which is so after the last symbol."""
         return self._at >= len(self._data)
 
     def _read(self) -> None:
@@ -145,7 +144,6 @@ class Streams(NamedTuple):
 
     @classmethod
     def opened(cls, streams: Sequence[bytes | bytearray | memoryview]) -> "Streams":
-        """Returns the streams at their beginnings, without images."""
         rows, end = [], 0
         for stream in streams:
             offset, range_, at = Decoder(stream).state
@@ -160,10 +158,7 @@ class Streams(NamedTuple):
         self.state[:, 0], self.state[:, 1] = ends - torch.tensor(images), ends
 
     def decode(self, ends: Tensor, known: Tensor) -> Tensor:
-        """Decodes a value of every image in PyTorch, (N,) int64, 0 where the value is ``known``.
-
-        ``ends`` is the result of :func:`cumulative`, (N, levels + 1).
-        """
+        """Decodes a value of every image, (N,) int64, 0 where ``known``. ``ends`` is from :func:`cumulative`."""
         values, cumulative, skip, data = [0] * len(ends), ends.tolist(), known.tolist(), self.data.numpy().data
         for row, (first, last, offset, range_, at, end) in zip(self.state, self.state.tolist()):
             decoder = Decoder(data[:end], (offset & _MASK, range_ & _MASK, at))
@@ -181,7 +176,6 @@ class Streams(NamedTuple):
 
 
 def _signed(number: int) -> int:
-    """Reinterprets an unsigned 64-bit integer as signed."""
     return number - (number >> 63 << 64)
 
 

@@ -135,7 +135,6 @@ def scaled(images: Recorded) -> Tensor:
 
 
 def logits(map: Recorded) -> Tensor:
-    """Records a model's logits, made from its network's output map."""
     return map.recorder.record(_logits, (map,), {})
 
 
@@ -147,8 +146,7 @@ def logits_of_several(images: Recorded, condition: Tensor | None) -> Tensor:
 def record(model: nn.Module, conditional: bool) -> Recording:
     """Records the network of a PixelRNN or PixelCNN.
 
-    Raises TypeError if the model or a hook computes more than layers, ReLUs and sums, or changes a value in place that
-    is read later.
+    Raises TypeError if it is more than layers, ReLUs and sums, or changes a value in place that is read later.
     """
     operations, images, condition, logits = _call_outside_dynamo(model, conditional)
     _check_changes(operations)
@@ -238,10 +236,7 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
 
 
 def _check_changes(operations: list[Operation]) -> None:
-    """Replaces in-place sums and ReLUs by out-of-place ones if nothing else reads the changed value.
-
-    Raises TypeError for any other in-place change.
-    """
+    """Makes in-place sums and ReLUs out-of-place if nothing else reads the value, else raises TypeError."""
     read_later: set[Operation] = set()
     aliased = {read for operation in operations if not _is_fresh(operation) for read in operation.inputs}
     for operation in reversed(operations):
@@ -267,5 +262,4 @@ def _is_in_place(operation: Operation) -> bool:
 
 
 def _is_fresh(value: Any) -> bool:
-    """Returns whether a value shares no memory with another value."""
     return isinstance(value, Operation) and (value.is_layer or name_of(value.function).rstrip("_") in _FRESH)

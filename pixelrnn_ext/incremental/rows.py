@@ -12,8 +12,7 @@ from .grid import Grid
 class Rows:
     """Makes the buffers of one run: ``margin`` columns, then ``width`` columns of ``images`` images.
 
-    Layers round their outputs to ``grid``, unless it is None. ``bytes_of_column`` counts the bytes of all buffers for
-    one column of one image.
+    Layers round their outputs to ``grid``, unless it is None. ``bytes_of_column`` is the memory per column and image.
     """
 
     images: int
@@ -33,13 +32,11 @@ class Rows:
         return torch.zeros(columns, self.images, channels, dtype=dtype, device=self.device)
 
     def vector(self, channels: int, values: Tensor | None) -> Tensor:
-        """Returns ``values`` (channels,) in the run's dtype, or zeros for None."""
         if values is None:
             return torch.zeros(channels, dtype=self.dtype, device=self.device)
         return values.detach().to(self.dtype)
 
     def mirror(self, source: Tensor, target: Tensor) -> None:
-        """Copies a row to another buffer with its columns in reverse order."""
         backwards = torch.arange(self.width - 1, -1, -1, device=self.device)
         torch.index_select(source[self.margin :], 0, backwards, out=target[self.margin :])
 
@@ -48,5 +45,4 @@ class Rows:
         return buffer[self.margin :].permute(1, 2, 0).unsqueeze(2)
 
     def fill(self, buffer: Tensor, map: Tensor) -> None:
-        """Copies a map of one row, broadcastable to (N, channels, 1, W), to a buffer."""
         self.map(buffer).copy_(map)

@@ -27,8 +27,7 @@ def each_row(
 
     Args:
         values: each colour's last step, which reads the logits and writes the value to ``network.input``.
-        filled: pairs of a buffer and a map (N, channels, H, W). Before a row runs, its part of the map is copied to the
-            buffer.
+        filled: pairs of a buffer and a map (N, channels, H, W), whose row is copied to the buffer before the row runs.
     """
     steps = [step for colour, value in enumerate(values) for step in (*network.steps(colour), value)]
     runner = runner_of(model.backend, network.rows.device)

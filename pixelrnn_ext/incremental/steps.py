@@ -1,8 +1,8 @@
 """The steps that compute one pixel, over buffers of one image row.
 
 A buffer is [margin + W, N, channels]: the columns of a row for all images, after a margin of columns outside the image,
-which hold zeros or a layer's border state. A step reads and writes the channels start..stop - 1 of the current column,
-which belong to one colour. The step runs once the colours before it are known, so every feature is computed once.
+which hold zeros or a layer's border state. A step writes the channels start..stop - 1 of the current column, which
+belong to one colour. It runs once all earlier colours are known, so every feature is computed once.
 
 The fields of a step are in the order of its words in a compiled program (csrc/cpu/column_program.h).
 """

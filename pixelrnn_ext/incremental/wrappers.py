@@ -47,8 +47,8 @@ def has_global_hooks() -> bool:
 def uncompiled(module: nn.Module, name: str = "", copies: dict[nn.Module, nn.Module] | None = None) -> nn.Module:
     """Returns the model without compiled modules, because Dynamo would compile a recording.
 
-    Compiled modules, and the modules that contain them, are replaced by shallow copies with the same parameters,
-    buffers and hooks. Raises TypeError if a hook would be called with a copy, which it may not recognise.
+    Compiled modules, and modules that contain them, become shallow copies with the same parameters, buffers and hooks.
+    Raises TypeError if a hook would be called with a copy, which it may not recognise.
     """
     copies = {} if copies is None else copies
     if module in copies:

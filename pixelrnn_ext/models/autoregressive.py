@@ -29,7 +29,7 @@ class AutoregressiveModel(nn.Module):
     condition_channels: int
     backend: str
 
-    if TYPE_CHECKING:  # torch declares Any
+    if TYPE_CHECKING:
 
         def __call__(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor: ...
 
@@ -52,7 +52,7 @@ class AutoregressiveModel(nn.Module):
             >>> model.log_prob(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).shape
             torch.Size([2])
         """
-        options = {} if check else {"check": False}  # a user's forward may lack it
+        options = {} if check else {"check": False}
         return likelihood.log_prob(self(images, condition, **options), images).sum((1, 2, 3))
 
     def bits_per_dim(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
@@ -77,9 +77,8 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
-        Every layer keeps its state, so that a pixel costs one column of the network. All randomness is one tensor of
-        uniform float64 numbers (n, C, H, W), drawn first. A value is where the cumulative distribution passes its
-        number.
+        A pixel costs one column of the network. All randomness is one tensor of uniform float64 numbers (n, C, H, W),
+        drawn first. A value is where the cumulative distribution passes its number.
 
         Known values are kept. Every other value is drawn given the known and drawn values *before* it. (A multi-scale
         model begins with its small image.) This is the exact conditional distribution only if the known values precede

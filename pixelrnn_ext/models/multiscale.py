@@ -30,17 +30,15 @@ class Upsampling(nn.Sequential):
 class MultiScalePixelRNN(AutoregressiveModel):
     """Multi-scale PixelRNN (section 3.6).
 
-    A PixelRNN without condition models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions
-    upsample the small image to a map that conditions every layer of a second PixelRNN, which models the other pixels of
-    the whole image in raster order. The second model is given the pixels of the small image and neither scores nor
-    draws them again, so that probabilities sum to one.
+    A PixelRNN models the small image ``images[..., ::factor, ::factor]``. Transposed convolutions upsample it to a map
+    that conditions every layer of a second PixelRNN, which models the other pixels in raster order. The second model is
+    given the small image's pixels and neither scores nor draws them again, so that probabilities sum to one.
 
     Args:
         factor: the small image's reduction, at least 2; height and width are multiples of it.
         upsampling_channels: channels of the upsampled map.
         small: arguments of the small model that differ from the large model's.
-        condition_channels: channels of a condition for both models. The small model takes ``condition[..., ::factor,
-            ::factor]``.
+        condition_channels: channels of a condition for both models; the small model takes every factor-th pixel of it.
 
     The other arguments are the large model's. They and the errors are as in :class:`PixelRNN`.
 
@@ -106,7 +104,6 @@ class MultiScalePixelRNN(AutoregressiveModel):
         self.upsampling: Upsampling = Upsampling(image_channels, self.upsampling_channels, self.factor)
         large = {"condition_channels": self.upsampling_channels + condition_channels}
         self.large_model: PixelRNN = PixelRNN(**options | large)
-        # Copies arguments that the two models have checked and converted.
         self.small: dict[str, Any] = {name: getattr(self.small_model, name) for name in small}
         for name in options:
             setattr(self, name, getattr(self.large_model, name))

@@ -38,7 +38,6 @@ def pretrained(name: str) -> AutoregressiveModel:
 
 
 def file_of(name: str) -> Path:
-    """Returns the checkpoint file of a pretrained model, after checking its SHA-256."""
     if name not in PRETRAINED:
         raise ValueError(f"expected the name of a pretrained model, one of {', '.join(PRETRAINED)}, got {name!r}")
     path = FOLDER / f"{name}.safetensors"

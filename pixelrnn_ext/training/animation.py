@@ -68,7 +68,6 @@ def write_animation(
 
 
 def _pixels_done(order: Tensor) -> range:
-    """Returns how many pixels are drawn in each frame."""
     step = -(-len(order) // FRAMES) or 1
     return range(0, len(order) + step, step)
 

@@ -29,7 +29,6 @@ class Order:
 def select(
     data: DataSet, split: str, index: Tensor | slice, device: Device, conditional: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Returns images of a split on the device, and their condition if ``conditional``."""
     part = data.splits[split]
     condition = None
     if conditional and part.labels is not None:

@@ -18,7 +18,6 @@ SIZES = dict(hidden_channels=16, num_layers=7, head_channels=32)
 
 
 def check_options(name: str, options: dict[str, object]) -> None:
-    """Raises ValueError for an unknown model, or for an option that the model does not use."""
     if name not in KINDS and name not in models.CONFIGURATIONS:
         raise ValueError(f"expected a model of {', '.join([*KINDS, *models.CONFIGURATIONS])}, got {name!r}")
     config = KINDS.get(name) or models.CONFIGURATIONS[name]
@@ -60,7 +59,6 @@ def build(
 
 
 def check_fits(model: models.AutoregressiveModel, data: DataSet) -> None:
-    """Raises ValueError if the model is for other images or another number of classes."""
     got = data.shape[0], data.levels
     if (model.image_channels, model.levels) != got:
         expected = f"{model.image_channels} channels and {model.levels} levels"
@@ -75,7 +73,6 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 
 def _hidden_channels(config: dict[str, Any], parameters: int) -> int:
-    """Returns the hidden channels that bring the number of parameters nearest to ``parameters``."""
 
     def count(hidden: int) -> int:
         with torch.device("meta"):

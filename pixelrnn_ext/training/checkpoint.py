@@ -1,9 +1,8 @@
 """Checkpoints: safetensors files with tensors, and with the facts that rebuild the model.
 
 Names of tensors: ``model.*`` the parameters, ``average.*`` their moving average, ``optimiser.<parameter>.<state>``.
-Metadata: ``pixelrnn_ext``, JSON of the facts (the model's configuration, the data set, the settings, the progress);
-``pixelrnn_ext.format``; ``pixelrnn_ext.sha256``, a digest of facts and tensors. In the first format, the facts had a
-checksum of the tensors alone.
+Metadata: ``pixelrnn_ext``, JSON of the facts (configuration of the model, data set, settings, progress);
+``pixelrnn_ext.format``; ``pixelrnn_ext.sha256`` of facts and tensors. The first format had a checksum of the tensors.
 """
 
 import hashlib
@@ -78,7 +77,6 @@ def _digest(facts: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _check(facts: Any, path: Path) -> None:
-    """Raises ValueError if ``facts`` are not from a checkpoint of this package."""
     groups = facts | {"arguments": facts.get("arguments", {})} if isinstance(facts, dict) else {}
     whole = all(isinstance(groups.get(group), dict) for group in ("model", "data", "progress", "arguments"))
     if not whole or not all(name in facts[group] for group, name in FACTS):
@@ -101,7 +99,6 @@ def _check_sizes(facts: dict[str, Any], tensors: dict[str, Tensor], path: Path) 
 
 
 def _integers(facts: object, name: str = "") -> Iterator[tuple[str, int]]:
-    """Yields (name, value) of all integers in nested lists and dictionaries."""
     if isinstance(facts, (dict, list)):
         for key, value in facts.items() if isinstance(facts, dict) else ((name, value) for value in facts):
             yield from _integers(value, key)
@@ -174,7 +171,6 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """Returns the metadata of a safetensors file. Empty for any other file."""
     try:
         if not path.is_file():  # a pipe can be read only once
             return {}

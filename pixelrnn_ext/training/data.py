@@ -105,7 +105,6 @@ class DataSet:
         return score_of(nats, self.levels, self.shape)
 
     def check_not_empty(self, *splits: str) -> None:
-        """Raises ValueError if one of the splits has no images, as in a folder of few files."""
         if not all(len(self.splits[split]) for split in splits):
             got = ", ".join(f"{split} {len(part)}" for split, part in self.splits.items())
             raise ValueError(
@@ -199,7 +198,6 @@ def _photos(path: None) -> DataSet:
 
 
 def _torchvision(name: str, path: str | None) -> list[Any]:
-    """Returns torchvision's train and test halves of a data set, downloaded once."""
     kind, root = getattr(need("torchvision.datasets"), name), Path(path or cache_folder())
     try:
         with removed_if_empty(root / name / "raw"):
@@ -301,7 +299,7 @@ def _folder(
     for split in SPLITS:
         members = torch.tensor([split_of(name) == split for name in read.names])
         splits[split] = Split(read.images[members], None if labels is None else labels[members])
-    shown = str(path).encode(errors="backslashreplace").decode()  # it need not be UTF-8
+    shown = str(path).encode(errors="backslashreplace").decode()
     description = f"{shown} ({height}x{width} {'gray' if gray else 'RGB'}, {fit})"
     options = {"image_size": [height, width], "fit": fit, "gray": gray, "max_pixels": max_pixels}
     kept = {"path": str(path), "options": options, "files": describe_files(read.names)}

@@ -82,7 +82,7 @@ def world(device: str = "auto") -> Iterator[World]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         group = dist.new_group(backend="gloo")
-        assert isinstance(group, dist.ProcessGroup)  # as this process belongs to it
+        assert isinstance(group, dist.ProcessGroup)
         yield World(dist.get_rank(), size, chosen, group)
     finally:
         dist.destroy_process_group()

@@ -14,11 +14,10 @@ from .optional import need
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _KINDS = {1: "gray", 3: "RGB"}  # {channels: name}
 _CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}  # {Pillow's mode: channels}; palettes are RGB
-_BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338  # TIFF tags
+_BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338
 
 
 def check_model(channels: int, levels: int) -> None:
-    """Raises ValueError unless a model's images fit gray or RGB pictures of 8 bits a channel."""
     if channels not in _KINDS or levels > 256:
         expected = "a model of 1 or 3 channels and at most 256 levels, which pictures have"
         raise ValueError(f"expected {expected}, got {channels} and {levels}")
@@ -79,7 +78,6 @@ def _bytes_of(levels: int) -> Any:
 
 
 def _obstacle(picture: Any, channels: int) -> str | None:
-    """Returns what keeps a picture from being read exactly, as a noun, or None."""
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         return f"{frames} pictures in one file"
@@ -94,7 +92,7 @@ def _obstacle(picture: Any, channels: int) -> str | None:
         return f"{bits} bits"
     if picture.format == "TIFF" and _EXTRA_SAMPLES in picture.tag_v2:
         return "another channel"
-    if _CHANNELS[picture.mode] < channels:  # with more channels, pixels may still be gray
+    if _CHANNELS[picture.mode] < channels:
         return _KINDS[_CHANNELS[picture.mode]]
     return None
 

@@ -21,7 +21,6 @@ from .stored_data import load_again
 
 
 def export(run: str | Path, name: str, folder: Path = FOLDER, *, force: bool = False) -> Path:
-    """Writes a training's or a checkpoint's model and its scores. Returns the new file."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(f"expected a name of lower-case letters, digits, - and _, got {name!r}")
     path, table = folder / f"{name}.safetensors", folder / TABLE

@@ -23,8 +23,7 @@ def is_replaceable(path: Path) -> bool:
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Writes a file beside ``path``, then renames it to ``path``. A link stays a link, and a file keeps its mode.
 
-    Raises:
-        OSError: the file cannot be written, for example on a full disk. An existing file stays unchanged.
+    Raises OSError, and keeps an existing file, if writing fails.
     """
     path, kept = Path(path), ""
     try:
@@ -50,10 +49,8 @@ def remove_temporary(folder: Path, names: str = "*") -> None:
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Yields a new folder beside ``path``, and renames it to ``path`` after the block.
 
-    ``path`` is a free name, or an empty folder, which keeps its mode. A link to a folder stays a link.
-
-    Raises:
-        OSError: the block raised it, or the folder cannot be renamed. The new folder is removed.
+    ``path`` is a free name, or an empty folder, which keeps its mode. A link to a folder stays a link. After an error
+    the new folder is removed.
     """
     target = Path(os.path.realpath(path))
     temporary, made = _temporary(target), False
@@ -82,7 +79,7 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
         yield
     finally:
         for above in new:
-            with suppress(OSError):  # not empty, or never made
+            with suppress(OSError):
                 above.rmdir()
 
 
@@ -112,7 +109,6 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
 
 
 def _inherit(new: Path, old: Path) -> None:
-    """Gives ``new`` the owner and mode of ``old``, as far as possible."""
     with suppress(OSError):
         status = os.stat(old)
         with suppress(OSError):
@@ -133,7 +129,7 @@ def _is_running(process: int) -> bool:
 def _is_standard_output(status: os.stat_result) -> bool:
     try:
         return os.path.samestat(status, os.fstat(1))
-    except OSError:  # no standard output
+    except OSError:
         return False
 
 

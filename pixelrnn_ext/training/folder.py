@@ -1,7 +1,7 @@
 """Reads a folder of pictures: the split and class of each file, and a description that finds the same files again.
 
-All depends only on a file's *name*, its POSIX path relative to the folder. So the folder may move, and a new file
-changes the split of no other file.
+Split and class depend only on a file's *name*, its POSIX path in the folder. So the folder may move, and a new file
+changes no other file's split.
 """
 
 import base64
@@ -37,7 +37,7 @@ class Pictures:
 
 
 def split_of(name: str) -> str:
-    """Returns the split of a file: its name's first 8 bytes of SHA-256, big-endian, modulo 10. 0 is test, 1 validation.
+    """Returns a file's split: the first 8 bytes of its name's SHA-256, big-endian, modulo 10. 0 is test, 1 validation.
 
     Example:
         >>> split_of("cats/0.png"), split_of("cats/1.png"), split_of("cats/2.png")
@@ -72,7 +72,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], unreadab
 
 
 def list_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Returns the names of all image files below a folder, sorted by bytes, and {name: reason} of unreadable folders."""
+    """Returns the names of all image files in a folder tree, sorted by bytes, and {name: reason} of unreadable ones."""
     if not folder.is_dir():
         raise NotADirectoryError(f"expected a folder of images, got {folder}")
     unreadable: dict[str, str] = {}
@@ -92,7 +92,6 @@ def read_folder(
     """Reads the image files of a folder and its subfolders, or ``only`` the named files, with images.read_image.
 
     Raises:
-        OSError: ``folder`` is no folder, or cannot be listed.
         ValueError: a file cannot be read, if ``strict``.
         OtherFiles: a file of ``only`` is missing or cannot be read.
     """

@@ -43,7 +43,7 @@ class Gallery:
     def _without(self, picture: Path) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # disk, Pillow, matplotlib or memory
+        except Exception as error:
             self._say(f"training goes on without {picture}: {getattr(error, 'strerror', None) or reason(error)}")
 
     def _write_samples(self, path: Path, model: AutoregressiveModel, stop: Callable[[], bool]) -> None:
@@ -68,7 +68,6 @@ class Gallery:
 
 
 def write_learning_curve(path: Path, entries: list[Entry], title: str, unit: str) -> None:
-    """Draws the train and validation entries of a journal over the steps, as a PNG."""
     figure = need("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for event, marker in (("train", ""), ("validation", "o")):

@@ -11,7 +11,7 @@ from torch import Tensor
 from .files import is_replaceable, write_atomically
 from .optional import need
 
-SIDE, MARGIN = 64, 2  # pixels: the side to which small images are magnified, and the gap between images
+SIDE, MARGIN = 64, 2  # pixels: the side of magnified small images, about, and the gap between images
 _JPEG: tuple[str, dict[str, Any], int] = ("JPEG", dict(quality=100, subsampling=0), 65_500)
 ANIMATED = ".gif"
 # {suffix: (Pillow's name of the format, options that lose least, longest side in pixels)}
@@ -25,7 +25,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 def _format_of(path: Path, *, animate: bool = False) -> tuple[str, dict[str, Any], int]:
-    """Returns the format of the suffix. Without a known suffix, or for a device or pipe, PNG or an animated GIF."""
+    """Returns the format of the suffix. Without a suffix, and for a device or pipe: GIF if ``animate``, else PNG."""
     suffix = path.suffix.lower()
     if suffix in FORMATS:
         if animate and suffix != ANIMATED:
@@ -41,7 +41,6 @@ def _zoom(height: int, width: int) -> int:
 
 
 def check_format(path: Path, *, animate: bool = False) -> None:
-    """Raises ValueError if the suffix is unknown, or if this machine's Pillow cannot write its format."""
     image, _ = need("PIL.Image"), need("torchvision.utils")
     image.init()
     name, *_ = _format_of(path, animate=animate)
@@ -50,7 +49,6 @@ def check_format(path: Path, *, animate: bool = False) -> None:
 
 
 def check_size(path: Path, count: int, columns: int, height: int, width: int, *, animate: bool = False) -> None:
-    """Raises ValueError if a grid of ``count`` images is larger than the picture's format allows."""
     name, _, longest = _format_of(path, animate=animate)
     columns = min(columns, count)
     zoom = _zoom(height, width)
@@ -62,7 +60,7 @@ def check_size(path: Path, count: int, columns: int, height: int, width: int, *,
 
 
 def write_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Writes images in [0, 1], float (N, C, H, W), as one picture. Magnifies small images. JPEG and GIF are not exact."""
+    """Writes images in [0, 1], float (N, C, H, W), as one picture, small images magnified."""
     path = Path(path)
     name, options, _ = _format_of(path)
     encoded = io.BytesIO()

@@ -32,7 +32,7 @@ def _fitted(picture: Any, size: tuple[int, int], fit: str) -> Any:
 
 
 def _in_bytes(picture: Any, file_format: str | None) -> Any:
-    """Returns a picture with 8 bits a channel, on black. Pillow's ``convert`` clips 16 bits and shows hidden colours."""
+    """Returns a picture with 8 bits a channel, on black. ``convert`` would clip 16 bits and show hidden colours."""
     image, numpy = need("PIL.Image"), need("numpy")
     # Pillow may read 16 bits of these formats as 32. In other formats, 32 bits may hold anything.
     if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
@@ -61,11 +61,7 @@ def pixel_limit(pixels: int = MAX_PIXELS) -> Iterator[None]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """Yields a file's Pillow picture. Turns errors of the file and of the block into ValueErrors that name the file.
-
-    Raises:
-        MemoryError: the picture does not fit into memory.
-    """
+    """Yields a file's Pillow picture. All errors but MemoryError become ValueErrors that name the file."""
     image = need("PIL.Image")
     try:
         if not stat.S_ISREG(Path(file).stat().st_mode):  # opening a FIFO waits for its writer
@@ -100,7 +96,7 @@ def _reason(error: Exception) -> str:
         number = re.search(r"\d+", str(error))
         got = number.group() if number else "more"
         return f"expected at most {image.MAX_IMAGE_PIXELS} pixels, which --max-pixels can raise, got {got}"
-    if isinstance(error, need("PIL").UnidentifiedImageError):  # its text names the stream
+    if isinstance(error, need("PIL").UnidentifiedImageError):
         return "it is of no format that Pillow knows"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())

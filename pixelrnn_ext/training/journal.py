@@ -10,9 +10,9 @@ from .files import write_atomically
 from .optional import need
 
 LOG = "log.jsonl"
-BOARD = "tensorboard"  # the folder beside the log
+BOARD = "tensorboard"
 EVENTS = f"{BOARD}/events.out.tfevents.*"
-TENSORBOARD = "torch.utils.tensorboard", "pip install tensorboard, or --no-tensorboard"  # arguments of need
+TENSORBOARD = "torch.utils.tensorboard", "pip install tensorboard, or --no-tensorboard"
 
 Entry = dict[str, Any]
 
@@ -28,7 +28,7 @@ def _entry(line: bytes) -> Entry | None:
 
 
 def read(folder: Path) -> list[Entry]:
-    """Returns the entries of a log. Drops an incomplete last line, which a crash left. Warns about other invalid lines."""
+    """Returns the entries of a log. Drops an incomplete last line, and warns about other invalid lines."""
     path = folder / LOG
     *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     entries = []
@@ -78,7 +78,7 @@ class Journal:
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-        except OSError as error:  # adds the file's name, which a full disk's error lacks
+        except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
         if self._board:
             self._board.write(entry)
@@ -110,7 +110,6 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
-        """Closes the event file. A later entry opens another file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

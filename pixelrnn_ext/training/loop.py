@@ -63,9 +63,6 @@ class Training:
     Args:
         facts: more facts for the checkpoints, such as the command.
         overwrite: the first checkpoint replaces another training in the folder.
-
-    Raises:
-        ValueError: model, data and settings do not fit.
     """
 
     model: models.AutoregressiveModel
@@ -162,11 +159,7 @@ class Training:
             self.journal.begin()
 
     def run(self, stop: Stop = lambda: False) -> bool:
-        """Trains to the end and returns True. If ``stop()`` becomes true, writes a checkpoint and returns False.
-
-        Raises:
-            FloatingPointError: the loss is not finite. Earlier checkpoints remain.
-        """
+        """Trains to the end and returns True. If ``stop()`` becomes true, writes a checkpoint and returns False."""
         with ExitStack() as stack:
             with self.world.alike():
                 if self.world.first:
@@ -234,7 +227,6 @@ class Training:
         return nats.detach()
 
     def _log_loss(self) -> None:
-        """Writes the mean loss since the last call to the log and the bar."""
         if not self._counted:
             return
         step = self.progress.step
@@ -297,7 +289,7 @@ class Training:
         journal.write("validation", progress.step, score=data.score(nats), best_step=progress.best_step)
         best = "best so far" if progress.best_step == progress.step else f"best at step {progress.best_step}"
         train = speed = ""
-        if self.train_score is not None:  # None if no step ran after a resume
+        if self.train_score is not None:
             train, speed = f"train {self.train_score:.4f}, ", f", {self.images_per_second:.0f} images/s"
         self.say(
             f"epoch {epoch:.4g}, step {progress.step}: {train}validation {data.score(nats):.4f} {data.unit}, {best}"

@@ -37,8 +37,7 @@ def make(
 ) -> torch.optim.Optimizer:
     """Returns RMSProp, as in the paper (section 5.1), or AdamW.
 
-    A step first multiplies every parameter by 1 - learning rate * weight_decay, by default 0 for RMSProp, 0.01 for
-    AdamW.
+    A step first multiplies parameters by 1 - learning rate * weight_decay, by default 0 for RMSProp, 0.01 for AdamW.
     """
     if name == "rmsprop":
         return RMSprop(parameters, learning_rate, weight_decay or 0.0)

@@ -17,7 +17,7 @@ from .optional import MissingPackage, need
 
 LOCK = ".lock"
 CURVE = "learning-curve.png"
-SAMPLES = "samples-{:07d}.png"  # by step
+SAMPLES = "samples-{:07d}.png"
 _OWN = LAST, BEST, LOG, CURVE, f"samples-{'[0-9]' * 7}*.png", EVENTS
 _WITHOUT_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP
 _PATIENCE = 0.2  # seconds to wait for another training's end
@@ -27,11 +27,8 @@ _PATIENCE = 0.2  # seconds to wait for another training's end
 def locked(folder: Path, command: str = "a training") -> Iterator[None]:
     """Makes a folder, and locks it against trainings of other processes. A crash releases the lock.
 
-    A process may lock a folder twice. At the end, a new folder is removed if it is empty.
-
-    Raises:
-        BlockingIOError: another process holds the lock. The message says which process, where, since when, and its
-            command.
+    A process may lock a folder twice. At the end, a new folder is removed if it is empty. Raises BlockingIOError, with
+    a message about the holder, if another process holds the lock.
     """
     folder = folder.resolve()
     lock = _lock(folder)
@@ -43,7 +40,7 @@ def locked(folder: Path, command: str = "a training") -> Iterator[None]:
         try:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             holder = f"process {os.getpid()} on {platform.node()} since {since}: {command}\n"
-            (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))  # a path need not be UTF-8
+            (folder / LOCK).write_bytes(holder.encode(errors="backslashreplace"))
             yield
         finally:
             with suppress(OSError):  # before the release, so that it removes no other training's file
@@ -106,7 +103,6 @@ def _has_content(path: Path) -> bool:
 
 
 def check_unused(folder: Path) -> None:
-    """Raises ValueError if the folder holds a training, or files that a crash left."""
     if own := own_files(folder):
         names = ", ".join(path.name for path in own[:3])
         ways = "--overwrite to begin anew in its place, or another --out"
@@ -129,6 +125,5 @@ def remove_left_over(folder: Path) -> None:
 
 
 def resumable(folder: Path) -> Path:
-    """Returns the checkpoint to resume: the last, or the best if a crash left no last checkpoint."""
     last, best = folder / LAST, folder / BEST
     return best if best.exists() and not last.exists() else last

@@ -14,7 +14,7 @@ def bar(unit: str, total: int | None = None, what: str | None = None, delay: flo
 
     Only the first process of a training shows it, and only on a terminal.
     """
-    hidden = None if os.environ.get("RANK", "0") == "0" else True  # None: tqdm checks for a terminal
+    hidden = None if os.environ.get("RANK", "0") == "0" else True
     options = dict(total=total, unit=f" {unit}", desc=what, delay=delay, leave=False, dynamic_ncols=True)
     with need("tqdm").tqdm(**options, disable=hidden, **more) as shown:
         yield shown

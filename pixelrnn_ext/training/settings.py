@@ -26,8 +26,7 @@ def _setting(
 class Settings:
     """How to train, for ``steps`` or ``epochs``, by default 20 epochs.
 
-    ``clip`` limits the norm of the gradient of the nats per dimension. A positive ``ema`` keeps a moving average of the
-    parameters, and scores it.
+    ``clip`` limits the norm of the gradient of nats per dimension. A positive ``ema`` scores averaged parameters.
     """
 
     batch_size: int = _setting(16, "of all processes together (%(default)s)", allowed=POSITIVE)
@@ -60,7 +59,6 @@ class Settings:
             self.check_warmup(self.steps)
 
     def check_warmup(self, steps: int) -> None:
-        """Raises ValueError if a training of ``steps`` steps would end during the warmup."""
         if self.warmup > steps:
             raise ValueError(f"expected a warmup within the {steps} steps of the training, got {self.warmup}")
 

@@ -59,7 +59,6 @@ def load_again(facts: dict[str, Any], spec: str | None = None, *, same: bool = F
 
 
 def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
-    """Returns the files that :func:`load_again` reads, with the same errors."""
     folder, where = _folder(facts), data.absolute(spec or str(_before(facts)))
     if folder is not None and where.startswith("folder:"):
         known = [Path(where.removeprefix("folder:")) / name for name in names_of(folder["files"])]
@@ -105,7 +104,7 @@ def _before(facts: dict[str, Any]) -> Any:
 
 
 def _folder(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns the training's DataSet.folder, or None in an older checkpoint. Raises ValueError if it is damaged."""
+    """Returns the training's DataSet.folder. None for other data, and in older checkpoints."""
     folder = facts["data"].get("folder")
     if folder is None:
         return None
