@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None, prog: str = "pixelrnn") -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except (OSError, TypeError, ValueError, RuntimeError, FloatingPointError, MemoryError, MissingPackage) as error:
-        # One process prints an error that all share. A RuntimeError, such as a full GPU memory, may hit only one.
+        # All processes usually fail alike, so one prints. A RuntimeError, such as a full GPU memory, may hit only one.
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(error, RuntimeError):
             print(f"{prog}: {_sentence(error)}", file=sys.stderr)
         return FAILED

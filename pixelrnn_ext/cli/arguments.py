@@ -24,7 +24,6 @@ def path(text: str) -> Path:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Returns an argparse type for integers >= ``least``."""
 
     def integer(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) < 2**63:

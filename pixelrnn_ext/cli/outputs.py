@@ -56,13 +56,13 @@ def _data_set(options: Namespace) -> list[Path]:
     return stored_data.paths_again(checkpoint.facts_of(trained), options.data)
 
 
-# For each kind of output (``writes`` of add_out), returns the existing files that --out would replace.
+# By kind of output (``writes`` of add_out): a function from --out to the existing files that it would replace.
 REPLACED: dict[str, Callable[[Path], list[Path]]] = {
     "file": lambda out: [out] if files.is_replaceable(out) and out.exists() else [],
     "folder": lambda out: [],  # a folder is new or empty
     "training": output.linked_files,
 }
-# For each option that names inputs, returns the files that the command reads.
+# By option: a function from a command's options to the files that the command reads.
 INPUTS: dict[str, Callable[[Namespace], Iterable[Path]]] = {
     "checkpoint": lambda options: [checkpoint.resolve(options.checkpoint)],
     "data": _data_set,

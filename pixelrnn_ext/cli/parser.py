@@ -7,7 +7,7 @@ from types import ModuleType
 from ..operators.library import VERSION
 from . import bench, complete, completion, compress, decompress, evaluate, info, sample, train
 
-# Each module has SUMMARY (a line), EXAMPLES (lines of arguments), add(parser), which adds its options, and
+# A command's module has SUMMARY (a line), EXAMPLES (lines of arguments), add(parser), which adds its options, and
 # run(options, command, argv), which returns the exit status. ``command`` is the whole line, ``argv`` its arguments.
 COMMANDS: dict[str, ModuleType] = {
     "info": info,
@@ -20,7 +20,7 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
 }
 
-FIRST = ("sample", "train", "evaluate")  # the general help shows the first example of each
+FIRST = ("sample", "train", "evaluate")  # the general help shows each command's first example
 
 
 def make(prog: str) -> argparse.ArgumentParser:

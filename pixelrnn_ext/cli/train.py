@@ -32,7 +32,7 @@ EXAMPLES = (
     "--data folder:pictures --image-size 32 --model row --parameters 500000 --ema 0.999 --out runs/pictures",
 )
 
-NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # apply to one command, not to the whole training
+NOT_STORED = {"run", "writes", "resume", "overwrite", "force"}  # options of one command, not of the training
 MODEL_OPTIONS: dict[str, dict[str, Any]] = {
     "hidden_channels": dict(type=whole(1), help="h; the maps have 2h channels (16)"),
     "parameters": dict(type=whole(1), help="choose hidden channels such that there are about so many"),
@@ -140,7 +140,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
 
     with distributed.world(options.device) as here, ExitStack() as stack:
         with here.alike():
-            if here.first:  # downloads the data, and writes all files
+            if here.first:  # the first process downloads and writes files
                 stack.enter_context(output.locked(out, command))
                 if not (options.resume or options.overwrite):
                     output.check_unused(out)
@@ -149,7 +149,7 @@ def run(options: Namespace, command: str, argv: list[str]) -> int:
             dataset = load()
         dataset.check_not_empty(*data.SPLITS)
         torch.manual_seed(settings.seed)
-        torch.backends.cudnn.deterministic = True  # for --resume: other kernels sum in any order
+        torch.backends.cudnn.deterministic = True  # so that --resume gives the same bits
         model = builder.build(options.model, dataset, conditional=options.conditional, **model_options)
         arguments = {name: value for name, value in vars(options).items() if name not in NOT_STORED}
         say = need("tqdm").tqdm.write if here.first else lambda line: None

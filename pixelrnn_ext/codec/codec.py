@@ -215,7 +215,7 @@ class Codec:
     def _group(self, group: Sized, parts: list[Intervals], streams: int | None) -> Group:
         if streams is None:
             everything = [part.of_block(0, group.n) for part in parts]
-            size = len(self._encode(torch.cat(everything)))  # a sum of logarithms might differ on another machine
+            size = len(self._encode(torch.cat(everything)))  # not a sum of logarithms, which differs between machines
             together = self._at_once(group)
             needed = -(-group.n // together) if together < container.BLOCK else 1
             streams = max(size // STREAM, needed)
@@ -270,7 +270,7 @@ class Codec:
         return [(shares[i : i + at_once], streams[i : i + at_once]) for i in range(0, len(streams), at_once)]
 
     def _bytes_of_block(self, group: Group) -> int:
-        # The block's images get a copy of their condition.
+        # Decoding copies the condition of the block's images.
         selected = self._model.condition_channels * group.height * group.width * torch.float64.itemsize
         return _block(group) * (self._bytes_of_image(group.height, group.width) + selected)
 

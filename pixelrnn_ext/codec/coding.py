@@ -68,7 +68,7 @@ class Intervals(NamedTuple):
 
 @dataclass
 class Encoding:
-    """Sampler that encodes: it collects the intervals of the images' values in ``parts``, a part per network."""
+    """Sampler that encodes: it collects the range-coder intervals of images in ``parts``, a part per network."""
 
     grid: Grid
     recordings: Recordings

@@ -48,7 +48,7 @@ def prepared(model: nn.Module, grid: Grid) -> Any:
         parameter.copy_(_parameter_on_grid(name.rpartition(".")[2], parameter, grid))
     for name, module in model.named_modules():
         _check_sums(plain_name(name), module, grid)
-        if isinstance(module, nn.ConvTranspose2d):  # upsamples, and runs as a module; other layers' steps round
+        if isinstance(module, nn.ConvTranspose2d):  # upsampling rounds by hooks, other layers in their steps
             module.register_forward_pre_hook(lambda _, inputs: (grid.written(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: grid.write_(output))
     return model
@@ -109,7 +109,7 @@ def recordings(original: nn.Module, model: nn.Module) -> Recordings:
 
 
 def _use_parameters_of(model: nn.Module, original: nn.Module, recording: Recording) -> None:
-    """Replaces the original model's parameters, which a hook may use, by the prepared model's in a recording.
+    """Replaces the original model's parameters in a recording, where hooks used them, by the prepared model's.
 
     Raises TypeError for a tensor of neither model, which is not on the grid and may change later.
     """

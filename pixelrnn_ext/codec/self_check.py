@@ -66,7 +66,6 @@ def check_threads() -> None:
 
 @functools.cache
 def _table() -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the columns of _SUMS as float64; the sums as their bits, int64."""
     numbers = [[math.ldexp(*number) for number in numbers] for numbers in _SUMS]
     left, right, sums = torch.tensor(numbers, dtype=torch.float64).unbind(1)
     return left, right, sums.contiguous().view(torch.int64)

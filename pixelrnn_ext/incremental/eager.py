@@ -48,7 +48,7 @@ class EagerRow:
         self.column += 1
 
     def read(self, buffer: Tensor, shift: int = 0) -> Tensor:
-        """Returns the current column plus ``shift`` of a buffer, (N, channels)."""
+        """Returns a buffer's column at ``shift`` from the current column, (N, channels)."""
         return buffer.index_select(0, self.column + shift).squeeze(0)
 
     def write(self, buffer: Tensor, start: int, stop: int, value: Tensor) -> None:
@@ -111,7 +111,7 @@ def _logits(row: EagerRow, s: Draw | Encode | Decode) -> Tensor:
 
 
 def _write_value(row: EagerRow, s: Draw | Decode, new: Tensor) -> None:
-    """Writes the known or else the new value, and the scaled value that the network reads."""
+    """Writes the known value, or else ``new``, and the scaled value that the network reads."""
     k = s.colour
     value = torch.where(row.read(s.known)[:, k], row.read(s.values)[:, k], new)
     row.write(s.values, k, k + 1, value[:, None])

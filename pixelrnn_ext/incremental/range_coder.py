@@ -57,7 +57,7 @@ class Encoder:
             self._range <<= 8
 
     def finish(self) -> bytes:
-        for left in range(_WORD - 8, -1, -8):  # low bits that need not be written, as many as possible
+        for left in range(_WORD - 8, -1, -8):  # leaves out as many low bits as possible
             up = -self._low % 2**left
             if up < self._range:
                 break

@@ -69,7 +69,7 @@ class Operation:
         arguments = tree_map_only(Tensor, parameter, (self.args, self.kwargs))
         arguments = tree_map_only(type(_OWN), lambda _: dtype, arguments)
         args, kwargs = tree_map_only(Operation, values.__getitem__, arguments)
-        if name_of(self.function) == "__getitem__":  # recorded as Tensor's, but torch.chunk returns a tuple
+        if name_of(self.function) == "__getitem__":  # recorded as Tensor.__getitem__, but torch.chunk returns a tuple
             return args[0][args[1]]
         return self.function(*args, **kwargs)
 
@@ -146,7 +146,7 @@ def logits_of_several(images: Recorded, condition: Tensor | None) -> Tensor:
 def record(model: nn.Module, conditional: bool) -> Recording:
     """Records the network of a PixelRNN or PixelCNN.
 
-    Raises TypeError if it is more than layers, ReLUs and sums, or changes a value in place that is read later.
+    Raises TypeError if the network is more than layers, ReLUs and sums, or changes a value that is read later.
     """
     operations, images, condition, logits = _call_outside_dynamo(model, conditional)
     _check_changes(operations)
@@ -236,7 +236,7 @@ def _innermost_call(traceback: TracebackType | None) -> FrameType | None:
 
 
 def _check_changes(operations: list[Operation]) -> None:
-    """Makes in-place sums and ReLUs out-of-place if nothing else reads the value, else raises TypeError."""
+    """Makes in-place sums and ReLUs out-of-place if nothing else reads the changed value. Else raises TypeError."""
     read_later: set[Operation] = set()
     aliased = {read for operation in operations if not _is_fresh(operation) for read in operation.inputs}
     for operation in reversed(operations):

@@ -8,7 +8,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 # Pre-hooks that compute a weight from other parameters and read no input.
 REPARAMETRISATIONS = (WeightNorm, SpectralNorm, BasePruningMethod)
-_COMPILED = "_orig_mod"  # where torch.compile keeps the module
+_COMPILED = "_orig_mod"  # torch.compile keeps the module in this attribute
 _WRAPPERS = {_COMPILED, "_checkpoint_wrapped_module"}
 
 

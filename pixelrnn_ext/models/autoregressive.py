@@ -78,7 +78,7 @@ class AutoregressiveModel(nn.Module):
         """Draws images from the model, pixel by pixel in raster order, colour by colour (section 2).
 
         A pixel costs one column of the network. All randomness is one tensor of uniform float64 numbers (n, C, H, W),
-        drawn first. A value is where the cumulative distribution passes its number.
+        drawn first. A value is the level at which its cumulative distribution passes its number.
 
         Known values are kept. Every other value is drawn given the known and drawn values *before* it. (A multi-scale
         model begins with its small image.) This is the exact conditional distribution only if the known values precede

@@ -38,7 +38,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         factor: the small image's reduction, at least 2; height and width are multiples of it.
         upsampling_channels: channels of the upsampled map.
         small: arguments of the small model that differ from the large model's.
-        condition_channels: channels of a condition for both models; the small model takes every factor-th pixel of it.
+        condition_channels: channels of a condition for both models, reduced by ``factor`` for the small model.
 
     The other arguments are the large model's. They and the errors are as in :class:`PixelRNN`.
 

@@ -106,7 +106,7 @@ class PixelRNN(_Stack):
 
     Args:
         layer: ``"row"`` or ``"diagonal"``.
-        image_channels: 1 for gray, 3 for RGB; a pixel's values are modelled in this order.
+        image_channels: 1 for gray, 3 for RGB. A pixel's values are modelled in this channel order.
         levels: a value is an integer in [0, levels); with 2 levels it has a Bernoulli distribution.
         hidden_channels: h of the recurrent layers; the maps between them have 2h channels.
         num_layers: number of recurrent layers.
@@ -151,7 +151,7 @@ class PixelRNN(_Stack):
     ) -> None:
         if layer not in RECURRENT_LAYERS:
             raise ValueError(f"expected layer to be 'row' or 'diagonal', got {layer!r}")
-        self.layer, self.initial_state = layer, initial_state  # __init__ makes the blocks with them
+        self.layer, self.initial_state = layer, initial_state  # super().__init__ makes the blocks from both
         super().__init__(
             image_channels=image_channels,
             levels=levels,

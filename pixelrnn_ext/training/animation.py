@@ -15,7 +15,7 @@ from .grid import ANIMATED, picture
 from .optional import need
 from .progress import bar
 
-FRAMES = 100  # at most, plus a first frame before any drawing
+FRAMES = 100  # at most, plus a first frame without drawn pixels
 FRAME, LAST_FRAME = 50, 2000  # milliseconds
 
 
@@ -24,10 +24,10 @@ def is_animation(path: Path) -> bool:
 
 
 def drawing_order(model: models.AutoregressiveModel, known: Tensor) -> Tensor:
-    """Returns the indices of the pixels to draw, in order. ``known``, bool (1, 1, H, W), excludes pixels."""
+    """Returns the indices of the pixels that are not ``known``, bool (1, 1, H, W), in drawing order."""
     height, width = known.shape[2:]
     index = torch.arange(height * width)
-    if isinstance(model, models.MultiScalePixelRNN):  # draws its small image first
+    if isinstance(model, models.MultiScalePixelRNN):  # the small image is drawn first
         small = torch.zeros(height, width, dtype=torch.bool)
         small[:: model.factor, :: model.factor] = True
         index = torch.cat([index[small.flatten()], index[~small.flatten()]])

@@ -9,7 +9,7 @@ from .seeds import generator
 
 
 class Order:
-    """The images of each step: a shuffle per epoch, cut into joint batches of all processes. Drops a partial batch."""
+    """The images of each step: a shuffle per epoch, in joint batches of all processes. Drops a partial last batch."""
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
         if not 1 <= batch_size <= images:

@@ -91,7 +91,7 @@ def _check(facts: Any, path: Path) -> None:
 
 
 def _check_sizes(facts: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    """Raises ValueError if a fact is too large for any trained model, which must not be built."""
+    """Raises ValueError if a fact is too large for any trained model, before such a model is built."""
     for name, value in _integers(facts):
         most = len(tensors) if name == "num_layers" else 2**63 - 1  # every layer has a tensor
         if abs(value) > most:
@@ -124,10 +124,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is damaged, truncated, of a newer format or not a checkpoint of this package.
+        ValueError: the file is damaged, truncated, of a newer format or not a checkpoint of this package.
     """
     safetensors = need("safetensors")
-    with open(path, "rb"):  # its error names the file; that of safetensors may not
+    with open(path, "rb"):  # this error names the file; an error of safetensors may not
         pass
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -153,7 +153,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if _checksum(tensors) != facts.pop("checksum"):
             raise ValueError(f"{path} is damaged: its tensors do not have the checksum that was written with them")
         unchecked = "whose checksum covers tensors alone: its facts (settings, step) are unchecked"
-        warnings.warn(f"{path} is of the first format, {unchecked}", stacklevel=1)  # once per file, for all callers
+        warnings.warn(
+            f"{path} is of the first format, {unchecked}", stacklevel=1
+        )  # one warning per file, whoever calls
     _check_sizes(facts, tensors, path)
     return tensors, facts
 
@@ -185,7 +187,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Returns the tensors whose names begin with ``prefix`` and a dot, under names without both."""
+    """Returns the tensors named ``prefix``.*, under names without the prefix."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 

@@ -61,7 +61,7 @@ Splits = dict[str, Split]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images in three splits, and the facts that stand beside every score.
+    """Images in three splits, and the facts that are reported with every score.
 
     Attributes:
         intensities: uint8 (N, 1, H, W), from which every batch binarises its training images, or None.

@@ -14,7 +14,7 @@ from .._sentences import reason
 
 @dataclass(frozen=True)
 class World:
-    """This process among ``size`` processes. ``control`` is a CPU group for flags and sums, None if size is 1."""
+    """This process's place among ``size`` processes. ``control`` is a CPU group for sums, None for one process."""
 
     rank: int
     size: int

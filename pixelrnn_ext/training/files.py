@@ -66,7 +66,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error})") from error
     finally:
-        if made:  # else another machine of the same name may own it
+        if made:  # if not, another machine of the same name may own the folder
             shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -104,7 +104,7 @@ def _replace(path: Path, data: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # a read-only file system, whose first error says more
+        with suppress(OSError):  # keeps the first error, as of a read-only file system
             temporary.unlink(missing_ok=True)
 
 
@@ -135,7 +135,7 @@ def _is_standard_output(status: os.stat_result) -> bool:
 
 def _write_into(path: Path, data: bytes | memoryview) -> None:
     target: Path | int = path
-    if _is_standard_output(os.stat(path)):  # reopening its file would overwrite it from the beginning
+    if _is_standard_output(os.stat(path)):  # reopening stdout's file would overwrite its beginning
         sys.stdout.flush()
         target = os.dup(1)
     with open(target, "wb") as stream:

@@ -90,7 +90,7 @@ def _can_draw(what: str, *packages: str) -> bool:
     try:
         for package in packages:
             need(package)
-    except Exception as error:  # torchvision raises RuntimeError beside another torch
+    except Exception as error:  # RuntimeError if torchvision is for another torch
         warnings.warn(f"training goes on without {what}: {reason(error)}", stacklevel=3)
         return False
     return True

@@ -159,7 +159,10 @@ class Training:
             self.journal.begin()
 
     def run(self, stop: Stop = lambda: False) -> bool:
-        """Trains to the end and returns True. If ``stop()`` becomes true, writes a checkpoint and returns False."""
+        """Trains to the end and returns True. If ``stop()`` becomes true, writes a checkpoint and returns False.
+
+        Raises FloatingPointError if the loss is not finite.
+        """
         with ExitStack() as stack:
             with self.world.alike():
                 if self.world.first:

@@ -25,7 +25,7 @@ class RMSprop(torch.optim.RMSprop):
         return super().step(closure)
 
 
-# A parameter's state: the number of steps, and tensors of the parameter's shape.
+# Optimiser state per parameter: the number of steps, and tensors of the parameter's shape.
 _STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
     RMSprop: ("step", "square_avg"),
     torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
@@ -61,7 +61,7 @@ def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Loads a result of :func:`state_tensors`. Raises ValueError if it is no whole state of these parameters."""
+    """Loads a result of :func:`state_tensors`. Raises ValueError if it does not fit the parameters."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     expected = {
         f"{number}.{kept}": torch.Size() if kept == "step" else parameter.shape

@@ -68,7 +68,6 @@ def paths_again(facts: dict[str, Any], spec: str | None = None) -> list[Path]:
 
 
 def check_same(facts: dict[str, Any], now: data.DataSet) -> None:
-    """Raises ValueError if a resumed training's folder has other files, or is read with other options."""
     before, stored = _folder(facts), facts["data"]
     if _identity(before) == _identity(now.folder):
         return
