@@ -24,7 +24,7 @@ EXAMPLES = (
     "runs/pictures photographs/ more/one.png --out photographs.prnn --no-verify",
 )
 
-NEAR = 0.05  # relative difference from the likelihood up to which percent are shown
+NEAR = 0.05  # largest relative difference from the likelihood that is shown in percent
 PIXELS = 2**18  # most pixels in one forward pass, whose feature maps take memory
 
 

@@ -120,7 +120,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         return self._logits(lambda model, *inputs: model(*inputs, check=False), images, condition, check)
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the logits of :meth:`forward` as sampling computes them, pixel by pixel."""
+        """Returns the logits of :meth:`forward`, computed pixel by pixel as in sampling."""
         recording.check_untouched(self, condition is not None)
         return self._logits(
             lambda model, *inputs: model.incremental_logits(*inputs, check=False), images, condition, check
@@ -139,7 +139,7 @@ class MultiScalePixelRNN(AutoregressiveModel):
         small_images = images[..., :: self.factor, :: self.factor]
         small = logits_of(self.small_model, small_images, self._small_condition(condition))
         logits = logits_of(self.large_model, images, self._large_condition(small_images, condition))
-        # Not in place: torch.func.linearize loses assignments.
+        # Out of place, because torch.func.linearize loses assignments.
         rows = logits[..., :: self.factor, :].slice_scatter(small, -1, step=self.factor)
         return logits.slice_scatter(rows, -2, step=self.factor)
 

@@ -76,7 +76,7 @@ class _Stack(AutoregressiveModel):
         return self._by_level(self.logit_map(x, None if condition is None else condition.to(x.dtype)))
 
     def incremental_logits(self, images: Tensor, condition: Tensor | None = None, *, check: bool = True) -> Tensor:
-        """Returns the logits of :meth:`forward` as sampling computes them, pixel by pixel."""
+        """Returns the logits of :meth:`forward`, computed pixel by pixel as in sampling."""
         self._check_images(images, check)
         self._check_condition(condition, images.shape[0], *images.shape[2:])
         return self._by_level(sampling.logit_map(self, images, condition))
@@ -177,7 +177,7 @@ class PixelCNN(_Stack):
         condition_channels: channels of a condition, which an unmasked 1x1 convolution adds to the map after every
             spatial convolution.
 
-    The other arguments and the errors are those of :class:`PixelRNN`.
+    The other arguments and the errors are as in :class:`PixelRNN`.
 
     Example:
         >>> model = PixelCNN(image_channels=3, levels=256, hidden_channels=16, num_layers=2, head_channels=32)

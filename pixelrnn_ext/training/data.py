@@ -25,8 +25,8 @@ from .seeds import generator
 SPLITS = ("train", "validation", "test")
 BINARISATIONS = ("static", "dynamic")
 
-# {split: {photograph: reduction factor}} of scikit-image's colour photographs. Both motorcycles show one scene, so they
-# stay in one split.
+# {split: {photograph: reduction factor}} of scikit-image's colour photographs. Both motorcycle pictures show one scene,
+# so they stay in one split.
 PHOTOS = {
     "train": {
         "astronaut.png": 1,
