@@ -181,7 +181,7 @@ class _Scan:
         _add_products(self.base[self.rows.margin :], above, _by_tap(self.weight_hh[:, :, :taps]))
 
     def steps(self, colour: int, carried: Tensor, shift: int, addend: Tensor, output: Tensor) -> list[Step]:
-        """Returns the cell step of a colour's units. If ``shift`` is not 0, it also reads h of the pixel at ``shift``."""
+        """Returns a colour's cell step. If ``shift`` is not 0, the step also reads h of the pixel at ``shift``."""
         start, stop = colour_range(self.hidden, self.mask.image_channels, colour)
 
         def of_units(weight: Tensor) -> Tensor:  # (4 * hidden, ...) -> (4 * units, ...)

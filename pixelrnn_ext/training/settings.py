@@ -26,7 +26,7 @@ def _setting(
 class Settings:
     """How to train, for ``steps`` or ``epochs``, by default 20 epochs.
 
-    ``clip`` limits the norm of the gradient of nats per dimension. A positive ``ema`` scores averaged parameters.
+    ``clip`` limits the gradient's norm. If ``ema`` > 0, a moving average of the parameters is scored.
     """
 
     batch_size: int = _setting(16, "of all processes together (%(default)s)", allowed=POSITIVE)
