@@ -1,4 +1,4 @@
-"""A Row LSTM that is told the digit: it draws each one, and its likelihoods read them.
+"""Trains a Row LSTM that is told the digit, draws every digit with it, and reads digits by its likelihoods.
 
 Trains on scikit-learn's 8x8 digits, draws eight images of each class, and classifies the test images by Bayes' rule:
 the class under which an image is most probable. Needs the `train` extra; takes about a minute on two cores.
@@ -22,7 +22,7 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        told = data.conditions(split.labels[index], len(digits.classes))  # goes into the gates of every pixel
+        told = data.conditions(split.labels[index], len(digits.classes))  # enters the gates of every pixel
         loss = model.bits_per_dim(split.images[index], told)
         optimiser.zero_grad()
         loss.backward()
@@ -35,7 +35,7 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
 
 @torch.no_grad()
 def classify(model: px.PixelRNN, images: Tensor, classes: int) -> Tensor:
-    """The class under which each image is most probable, (N,)."""
+    """Returns the class under which each image is most probable, (N,)."""
     each = torch.arange(classes)
     return torch.stack([model.log_prob(images, data.conditions(one[None], classes)) for one in each]).argmax(0)
 

@@ -1,8 +1,8 @@
-"""Completes the lower halves of digits, with a pretrained model and with the probability of what was really there.
+"""Completes the lower halves of digits by a pretrained model, and prints how probable the true halves are.
 
-The picture has a column for each image: the original, what the model is shown, and its completions. Each completion is
-an exact sample of the model's conditional distribution, since the known pixels come before those that are drawn. Needs
-the `train` extra, which brings the images.
+The picture has a column for each image: the original, the pixels that the model is given, and its completions. Each
+completion is an exact sample of the model's conditional distribution, because the known pixels come first in raster
+order. Needs the `train` extra, which brings the images.
 
     python examples/completion.py --out completed.png
 """

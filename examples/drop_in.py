@@ -1,7 +1,7 @@
 """Swaps a block of convolutions for Diagonal BiLSTMs in a small segmentation net, and trains both alike.
 
-The images are noisy outlines of rectangles, the labels the pixels inside: a pixel in the middle of a large rectangle
-knows that only from far away. Both nets have about as many parameters. Runs for about a minute on two cores.
+The images are noisy outlines of rectangles, the labels are the pixels inside. The middle of a large rectangle is far
+from its outline. Both nets have about the same number of parameters. Takes about a minute on two cores.
 
     python examples/drop_in.py
 """
@@ -17,7 +17,7 @@ import pixelrnn_ext as px
 
 def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Returns noisy outlines of two rectangles and the pixels inside, both float (count, 1, side, side)."""
-    corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values  # of two: (count, axis, from and to)
+    corners = torch.rand(2, count, 2, 2, generator=generator).sort(dim=-1).values  # (2, count, axis, start and end)
     low, high = (corners * (side - 1)).round().unbind(-1)
     at = torch.arange(side)
 
@@ -32,14 +32,14 @@ def rectangles(count: int, side: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def convolutions(channels: int) -> nn.Module:
-    """Returns the block that is swapped, which sees 7 x 7 pixels."""
+    """Returns the block to replace. Its receptive field is 7 x 7 pixels."""
     layers = [nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()) for _ in range(3)]
     return nn.Sequential(*layers)
 
 
 class DiagonalContext(nn.Module):
-    """Replaces the convolutions. One Diagonal BiLSTM sees all pixels before a pixel in raster order, a second one, of
-    the image turned by 180 degrees, all pixels after it."""
+    """Replaces the convolutions. One Diagonal BiLSTM sees all pixels before a pixel in raster order. A second one
+    runs on the image turned by 180 degrees, and sees all pixels after it."""
 
     def __init__(self, channels: int, hidden_channels: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def segmentation_net(block: nn.Module, channels: int) -> nn.Module:
 
 
 def train(net: nn.Module, side: int, steps: int, batch: int, seed: int) -> tuple[float, float]:
-    """Returns the intersection over union on new images, and the seconds that the training took."""
+    """Returns the intersection over union on new images, and the seconds of the training."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
     start = time.perf_counter()

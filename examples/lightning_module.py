@@ -1,7 +1,7 @@
 """Trains PixelCNN with PyTorch Lightning: the loss of a model is one line of a LightningModule.
 
 Takes scikit-learn's 8x8 digits. Needs the `train` extra and `pip install lightning`. The file is not called
-lightning.py, since Python would then find it where it looks for the package.
+lightning.py, because Python would then import it in place of the package.
 
     python examples/lightning_module.py
 """
@@ -18,7 +18,7 @@ from pixelrnn_ext.training import data
 
 
 class DensityModel(lightning.LightningModule):
-    """Any model of this package; a batch is a tuple with the images alone."""
+    """Wraps any model of this package. A batch is a tuple with the images alone."""
 
     def __init__(self, model: px.models.AutoregressiveModel, learning_rate: float) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Reads lines of handwritten digits of different widths with a two-dimensional LSTM and CTC.
 
-A line is 3 to 8 digits of mnist5k, each of its own size, at random spacing and height. The lines that are scored are
-made of images that training never saw. `--model columns` has a torch.nn.LSTM over columns where the LSTM2d is, and as
-many parameters. Needs the `train` extra; takes two minutes on two cores.
+A line is 3 to 8 digits of mnist5k, each of its own size, at random spacing and height. The scored lines are made of
+images that training never saw. `--model columns` replaces the LSTM2d by a torch.nn.LSTM over columns with as many
+parameters. Needs the `train` extra; takes two minutes on two cores.
 
     python examples/text_line.py --out lines.png
 """
@@ -22,11 +22,11 @@ from pixelrnn_ext.training import data, distributed
 from pixelrnn_ext.training.optional import need
 from pixelrnn_ext.training.seeds import generator
 
-# From the least to the most: digits of a line, and pixels of a digit's side, before a digit, of a line's height.
+# (least, most): digits in a line; in pixels, a digit's side, the gap before a digit, and a line's height.
 COUNTS, SIDES, GAPS, HEIGHTS = (3, 8), (18, 28), (-6, 6), (28, 40)
 CLASSES = 10
 BLANK = CLASSES
-STRIDE = 4  # of the two convolutions together
+STRIDE = 4  # stride of the two convolutions together
 TEST_LINES = 1000
 
 
@@ -42,7 +42,7 @@ class Digits(NamedTuple):
 
     @classmethod
     def of(cls, split: str) -> "Digits":
-        """Returns the digits of mnist5k. Training draws the ink anew in every line, the other splits once for all."""
+        """Returns a split of mnist5k. Only training digits are binarised anew for every line."""
         mnist = data.load("mnist5k", binarisation="dynamic")
         part = mnist.splits[split]
         return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)
@@ -73,7 +73,7 @@ class Digits(NamedTuple):
 
 
 def inside(maps: Tensor, sizes: Tensor) -> Tensor:
-    """Clears maps (N, C, H, W) outside the lines, where a convolution writes, too."""
+    """Returns maps (N, C, H, W) with zeros outside the lines, where a convolution writes, too."""
     rows, columns = (torch.arange(n, device=maps.device) < sizes[:, i, None] for i, n in enumerate(maps.shape[2:]))
     return maps * (rows[:, None, :, None] & columns[:, None, None, :])
 
@@ -87,12 +87,12 @@ class FromCorners(nn.Module):
         self.features = 4 * hidden
 
     def forward(self, maps: Tensor, sizes: Tensor) -> Tensor:
-        return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)  # zero outside a line
+        return self.lstm(maps, sizes=sizes).sum(2).transpose(1, 2)  # the LSTM2d is zero outside a line
 
 
 class OverColumns(nn.Module):
-    """Does the same by a torch.nn.LSTM over columns, both ways. A third convolution leaves two rows of the highest
-    line, so that the LSTM can be wide without more parameters."""
+    """Turns maps to sequences by a bidirectional torch.nn.LSTM over columns. A third convolution leaves two rows, so
+    that the LSTM can be wide without more parameters."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Reader(nn.Module):
 
 
 def spoken(path: Tensor) -> Tensor:
-    """Returns the columns of a best path (T,) that begin a character: no blank, and no repetition."""
+    """Returns the columns of a best path (T,) that begin a character: neither a blank nor a repetition."""
     before = torch.cat([path.new_tensor([BLANK]), path[:-1]])
     return ((path != before) & (path != BLANK)).nonzero().flatten()
 
@@ -149,7 +149,7 @@ def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
 
 
 def edit_distance(one: list[int], other: list[int]) -> int:
-    """Returns how many characters must be inserted, deleted or replaced."""
+    """Returns the number of insertions, deletions and replacements that turn one text into the other."""
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         diagonal, row[0] = row[0], i
@@ -178,8 +178,8 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 
 
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
-    """Returns a figure of the first lines and the first misread lines: the characters where they are read, the true
-    text in red, and beside each line the gradient of the middle character's log-probability."""
+    """Returns a figure of the first lines and the first misread lines. It shows each character where it is read, the
+    true text of a misread line in red, and beside it the gradient of the middle character's log-probability."""
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
     widest = int(lines.sizes[shown, 1].max())
@@ -190,7 +190,7 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
         log_probabilities, _ = reader(image, lines.sizes[i : i + 1].to(image.device))
         path = log_probabilities[:, 0].argmax(-1)
         columns = spoken(path).tolist()
-        one = columns[len(columns) // 2 :][:1]  # nothing where nothing was read
+        one = columns[len(columns) // 2 :][:1]  # empty if nothing was read
         (gradient,) = torch.autograd.grad(log_probabilities[one, 0, path[one]].sum(), image)
         influence = gradient[0, 0].abs().cpu().numpy()
         for axes, where in ((left, columns), (right, one)):
@@ -202,7 +202,7 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
             left.text(width + 4, height / 2, "".join(map(str, lines.texts[i].tolist())), color="tab:red", va="center")
         for axes in (left, right):
             axes.axis("off")
-            axes.set_xlim(0, widest + 40)  # one scale for all, and a place for what should be read
+            axes.set_xlim(0, widest + 40)  # one scale for all lines, and room for the true text
     return figure
 
 
@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> float:
     try:
         device = distributed.choose_device(options.device)
         if options.out:
-            check_out(options.out, animate=False)  # before the training, not after it
+            check_out(options.out, animate=False)  # fails before the training, not after it
             need("matplotlib.figure")
         train_digits, unseen = Digits.of("train"), Digits.of(options.split)
     except (ImportError, OSError, ValueError) as error:

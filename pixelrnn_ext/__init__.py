@@ -1,5 +1,4 @@
-"""PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM and masked convolutions, and the models made of
-them."""
+"""PixelRNN for PyTorch (arXiv 1601.06759): Row LSTM, Diagonal BiLSTM, masked convolutions, and models made of them."""
 
 from ._command import is_bench, own_process, running, without_traceback
 

@@ -1,4 +1,4 @@
-"""Checks of arguments that many functions take: integers, kernel sizes and dtypes."""
+"""Checks arguments that many functions take: integers, kernel sizes and dtypes."""
 
 import operator
 from typing import SupportsIndex
@@ -9,8 +9,8 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def integer(name: str, value: SupportsIndex, minimum: int = 1) -> int:
-    """Returns an int for any integer, numpy's too, of at least ``minimum``. Raises TypeError or ValueError."""
-    if not isinstance(value, (int, torch.SymInt)):  # a traced size stays one
+    """Returns any integer, also numpy's, as an int. Raises TypeError, or ValueError if it is below ``minimum``."""
+    if not isinstance(value, (int, torch.SymInt)):  # a traced size stays a SymInt
         try:
             value = operator.index(value)
         except TypeError:
@@ -32,7 +32,7 @@ def check_odd(kernel_size: int) -> None:
 
 
 def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of a kernel size that is an odd integer or two."""
+    """Returns a kernel size, one odd integer or two, as (height, width). Raises TypeError or ValueError."""
     sides = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if len(sides) != 2:
         raise ValueError(f"expected kernel_size to be an int or (height, width), got {kernel_size}")
@@ -43,6 +43,6 @@ def odd_sides(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def check_dtype(name: str, dtype: torch.dtype | None) -> None:
-    """Raises TypeError unless parameters and maps may have the dtype. None is torch's default."""
+    """Raises TypeError unless the layers support the dtype. None, torch's default dtype, passes."""
     if dtype is not None and dtype not in DTYPES:
         raise TypeError(f"expected {name} of a floating-point dtype (float32, float64, float16, bfloat16), got {dtype}")

@@ -1,6 +1,6 @@
-"""The command before torch is imported: errors end it with a sentence and a status, without a traceback.
+"""Runs the command before torch is imported. An error ends it with a message and a status, without a traceback.
 
-This module imports nothing heavy, since Ctrl-C may come in the second or two that torch takes.
+This module imports nothing heavy, because Ctrl-C may come in the second or two that importing torch takes.
 """
 
 import ctypes
@@ -13,26 +13,23 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 FAILED, INTERRUPTED = 2, 130
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-# Variables of the environment that say how threads wait for work: OpenMP's, GNU's and LLVM's.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+# Environment variables for how threads wait for work: OpenMP's, GNU's and LLVM's.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
 def own_process() -> None:
-    """Configures the process before torch is imported, as a program may and a library may not.
-
-    What the environment decides stays as it is.
-    """
-    # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step. Here it
-    # keeps the memory of maps from one step of a training to the next.
+    """Configures malloc and OpenMP before torch is imported, unless environment variables do. Not for a library."""
+    # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step. With
+    # these thresholds it keeps the memory of maps from one training step to the next.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks have mappings of their own, which are returned
+        mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, and returned
         mallopt(_TRIM_THRESHOLD, 512 << 20)
-    # A thread without work sleeps after 1000 spins. GNU's OpenMP has 300,000, some milliseconds: where another process
-    # keeps a core busy, a spinning thread takes the time of the thread that it waits for.
+    # An idle thread sleeps after 1000 spins. GNU's default, 300,000, takes some milliseconds. If another process keeps
+    # a core busy, a spinning thread takes time from the thread that it waits for.
     if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = "1000"  # read when torch is imported
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # OpenMP reads it when torch is imported
 
 
 def is_bench() -> bool:
@@ -44,7 +41,7 @@ def running() -> str | None:
     """Returns the command of this process, ``pixelrnn`` or ``python -m pixelrnn_ext``; None in another program."""
     if os.path.basename(sys.argv[0]) == "pixelrnn":
         return "pixelrnn"
-    # sys.argv[0] is "-m" while Python looks for the module, which imports the package.
+    # While Python looks for the module, it imports the package, and sys.argv[0] is "-m".
     pairs = pairwise(sys.orig_argv)
     named = any(module == "pixelrnn_ext" and re.fullmatch("-[A-Za-z]*m", option) for option, module in pairs)
     is_module = sys.argv[0] == "-m" and named
@@ -53,11 +50,11 @@ def running() -> str | None:
 
 @contextmanager
 def without_traceback(command: str | None) -> Iterator[None]:
-    """Ends the process of ``command`` where imports fail or are interrupted. None, another program, gets the error."""
+    """Ends the process with a message if imports fail or are interrupted. If ``command`` is None, the error passes."""
     if command is None:
         yield
         return
-    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores it
+    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores SIGINT
     if listens:
         signal.signal(signal.SIGINT, _interrupted)
     try:
@@ -74,6 +71,6 @@ def without_traceback(command: str | None) -> Iterator[None]:
 
 
 def _interrupted(*_: object) -> None:
-    """Ends at once: nothing can be lost yet, and torch may catch an exception while it is imported."""
+    """Ends the process at once: no work can be lost yet, and torch may catch an exception while it is imported."""
     os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)

@@ -24,9 +24,9 @@ class Recorder(Protocol):
 
 
 class Recorded(Tensor):
-    """A tensor without values: torch's functions and methods are recorded instead of computed.
+    """A tensor without values. Torch's functions and methods on it are recorded instead of computed.
 
-    ``value`` is the recorder's key. Only properties that no operation changes are known.
+    ``value`` is the recorder's key for it. Only properties that no operation changes are known.
     """
 
     recorder: Recorder
@@ -53,7 +53,7 @@ class Recorded(Tensor):
         return recorder.record(func, args, kwargs)
 
     def set_(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises TypeError. torch does not call __torch_function__ here."""
+        """Raises TypeError. torch does not call __torch_function__ for this method."""
         raise TypeError("it changes the memory of a map")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recorded":
@@ -61,7 +61,7 @@ class Recorded(Tensor):
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields the parts for ``a, b = recorded``. Only the caller's code tells how many there are."""
+        """Yields the parts for ``a, b = recorded``. Only the caller's bytecode tells how many there are."""
         frame = sys._getframe(1)
         asking = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
         if asking.opname != "UNPACK_SEQUENCE":
@@ -88,10 +88,10 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def recordable(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Decorates a function whose first argument is ``input``: a call with a recorded input is one operation.
+    """Decorates a function whose first argument is ``input``. A call with a recorded input becomes one operation.
 
-    The operation has the input as its only positional argument, and every other argument, defaults included, by name.
-    ``sizes`` raise TypeError, because the images of a recording fill their maps.
+    The operation takes the input by position, and all other arguments, defaults included, by name. ``sizes`` raise
+    TypeError, because the images of a recording fill their maps.
     """
     signature = inspect.signature(function)
 

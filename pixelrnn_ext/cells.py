@@ -25,7 +25,7 @@ class Cell(NamedTuple):
 
     @property
     def carries_up(self) -> bool:
-        """Whether c depends on c_up too, not only on c_left."""
+        """Whether c depends on c_up as well as on c_left."""
         return len(self.gates) > 4
 
 
@@ -47,7 +47,7 @@ def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> 
     c = kept + i * g
     if cell == "graves":
         return c
-    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # no gradient at the bound
+    return torch.where(c.abs() < CLIP, c, c.detach().clamp(-CLIP, CLIP))  # no gradient where c is clipped
 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
@@ -90,7 +90,7 @@ def update(
         z: (..., G * hidden), the pre-activations.
         c_up, c_left: (..., hidden).
         top: whether a pixel is in the first row, broadcastable to (..., hidden); None: no pixel is.
-        peephole: (4, hidden), for i, f_left, f_up, o: the first three see the old c, o the new c.
+        peephole: (4, hidden), for i, f_left, f_up, o: the first three gates see the neighbours' c, o sees the new c.
     """
     kind = CELLS[cell]
     i, f, g, o, *fifth = z.chunk(len(kind.gates), dim=-1)

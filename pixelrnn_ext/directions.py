@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ._arguments import integer
 
-# The step over rows and over columns. The operators number corners in this order: 2 at the bottom plus 1 at the right.
+# (step over rows, step over columns). The operators number corners in this order: 2 for bottom plus 1 for right.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
-# The ends of the parameters' names.
+# Suffixes of the parameters' names.
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
 # The corners that a number of directions stands for.
 NUMBERED: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
@@ -77,5 +77,5 @@ def merged(maps: Tensor, merge: str | None) -> Tensor:
         return maps[:, 0] + F.pad(maps[:, 1, :, :-1], (0, 0, 1, 0))
     if merge == "concat":
         return maps.flatten(1, 2)
-    pixels = maps.permute(0, 3, 4, 1, 2)  # reductions keep this order, so the result is in channels_last
+    pixels = maps.permute(0, 3, 4, 1, 2)  # reductions keep this order, so the result is channels_last
     return (pixels.sum(3) if merge == "sum" else pixels.mean(3)).permute(0, 3, 1, 2)

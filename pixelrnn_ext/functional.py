@@ -1,11 +1,12 @@
 """The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
 1601.06759), and a two-dimensional LSTM that reads an image from its corners.
 
-All maps are (N, C, H, W), inputs of any strides. The native backend returns a recurrence's result in channels_last
-memory format; a masked convolution keeps the format of its input. float32 and float64 are computed as they are (float32
-in tf32 on a GPU where torch's own matrix products may). float16 and bfloat16 are computed in float32 and returned in
-their own dtype; the CUDA kernels store maps and weights in it and keep the cell state and all sums in float32. Under
-autocast input and result have the autocast dtype, as in a convolution.
+All maps are (N, C, H, W). Inputs may have any strides. On the native backend a recurrence returns channels_last memory
+format, and a masked convolution keeps the format of its input.
+
+float32 and float64 inputs are computed in their own dtype; on a GPU float32 products are in tf32 if torch allows it.
+float16 and bfloat16 inputs are computed in float32, and the result has their dtype. The CUDA kernels store maps and
+weights in this dtype, the cell state and all sums in float32. Under autocast the result has the autocast dtype.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def row_lstm(
     sizes: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Row LSTM (section 3.2): the scan runs from top to bottom, every pixel reads a row of pixels above it.
+    """Computes the Row LSTM (section 3.2): a scan from top to bottom, in which a pixel reads pixels of the row above.
 
     ::
 
@@ -50,20 +51,21 @@ def row_lstm(
     Args:
         input: (N, in_channels, H, W).
         weight_ih: (4 * hidden, in_channels, 1, k), k odd.
-        weight_hh: (4 * hidden, hidden, taps), the taps from left to right in the row above, an odd number.
+        weight_hh: (4 * hidden, hidden, taps), an odd number of taps, from left to right in the row above.
         bias: (4 * hidden,).
         h0, c0: (hidden,), the state of every cell outside the image; None is zero.
         mask_type: ``"A"`` or ``"B"`` masks ``weight_ih`` (section 3.4); None leaves it unmasked.
-        image_channels: colours that the channels are divided into, for the mask.
+        image_channels: number of colours that the mask divides the channels into.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
-        sizes: (N, 2), integers, on the CPU or on the input's device: the height and width of each image, which lies in
-            the top left corner of its map. Each image is computed as if it were alone: outside it the input is
-            ignored, the result and all gradients are zero. 0 is an empty image; None: all are H x W. Sizes on a GPU,
-            and inside torch.compile or torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. The reference
-            reads the sizes, so it takes none inside torch.compile or torch.vmap.
-        backend: ``"native"``, ``"reference"``, or ``"auto"``: native where it runs, elsewhere plain PyTorch for all
-            images at once. On a GPU native chooses between ``"step"`` (a matrix product and a kernel for every line)
-            and ``"resident"`` (one launch for the whole scan; no sizes with a cell of four gates).
+        sizes: (N, 2) integers, the height and width of each image, on the CPU or on the input's device. An image lies
+            in the top left corner of its map. Outside it the input is ignored, and the result and all gradients are
+            zero. 0 is an empty image. None: all images are H x W. Sizes on a GPU, or inside torch.compile or
+            torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. ``backend="reference"`` takes no sizes inside
+            torch.compile or torch.vmap.
+        backend: ``"auto"`` runs the native kernels if they can run, else plain PyTorch. ``"native"`` demands the
+            kernels. ``"reference"`` runs the definition, with sizes image by image. On a GPU native chooses between
+            ``"step"`` (a matrix product and a kernel for every line) and ``"resident"`` (one launch for the whole
+            scan; no sizes with a cell of four gates).
 
     Returns:
         h, (N, hidden, H, W), in the dtype of ``input``.
@@ -96,7 +98,7 @@ def diagonal_lstm(
     reverse: bool = False,
     backend: str = "auto",
 ) -> Tensor:
-    """One direction of the Diagonal BiLSTM (section 3.3): every pixel reads the one above and the one to its left.
+    """Computes one direction of the Diagonal BiLSTM (section 3.3): a pixel reads its neighbours above and to the left.
 
     ::
 
@@ -139,10 +141,10 @@ def diagonal_bilstm(
     sizes: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Diagonal BiLSTM (section 3.3): the left-to-right scan plus the right-to-left one shifted down by one row.
+    """Computes the Diagonal BiLSTM (section 3.3): a left-to-right scan plus a right-to-left scan shifted down by a row.
 
     A pixel depends on all earlier pixels and on no later one. Arguments, result and errors are those of
-    :func:`diagonal_lstm`; the arguments of its direction with ``reverse=True`` end in ``_reverse``.
+    :func:`diagonal_lstm`. The arguments of the right-to-left scan end in ``_reverse``.
 
     Args:
         gate_bias: broadcastable to (N, 8 * hidden, H, W), the left-to-right scan's 4 * hidden channels first.
@@ -171,7 +173,7 @@ def lstm2d(
     merge: str | None = "concat",
     backend: str = "auto",
 ) -> Tensor:
-    """Two-dimensional LSTM: seen from a corner, a pixel reads the one above it and the one to its left.
+    """Computes a two-dimensional LSTM. Seen from its corner, a pixel reads its neighbours above and to the left.
 
     ::
 
@@ -192,23 +194,21 @@ def lstm2d(
     =============  =====================  ==================================================================
 
     Only ``graves`` and ``halved`` take peepholes p: ``z_i += p_0 (c_up + c_left)``, ``z_f_left += p_1 c_left``,
-    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``. c of ``graves`` grows by up to f_up + f_left <= 2 with every line, so on
-    large maps it may overflow.
+    ``z_f_up += p_2 c_up``, ``z_o += p_3 c``. In ``graves`` c may double with every line, and overflow on large maps.
 
     Args:
         input: (N, in_channels, H, W).
         weights: a :class:`functional.Direction2d <pixelrnn_ext.directions.Direction2d>` for each corner: weight_ih (G *
-            hidden, in_channels, 1, 1), for the cell's G gates in their order; weight_hh (G * hidden, hidden, 2): up,
-            left; bias (G * hidden,); h0 and c0 (hidden,), the state of every pixel outside the image, where None is
+            hidden, in_channels, 1, 1) with the cell's G gates in order; weight_hh (G * hidden, hidden, 2) with the taps
+            up, left; bias (G * hidden,); h0 and c0 (hidden,), the state of every pixel outside the image, None for
             zero; peephole (4, hidden).
-        cell: as above.
-        corners: where the directions start, different ones of ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. A direction is
+        cell: a name from the table.
+        corners: the D different corners where directions start: ``"tl"``, ``"tr"``, ``"bl"``, ``"br"``. A direction is
             the scan from ``"tl"`` of the flipped image, flipped back: from ``"br"``, up is the row below.
-        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z: a block for each direction, in it a block for
-            each gate.
+        gate_bias: broadcastable to (N, D * G * hidden, H, W), added to z: directions first, then gates.
         sizes: as in :func:`row_lstm`.
-        merge: ``"concat"``: (N, D * hidden, H, W) of D directions, in the order of ``corners``; ``"sum"``, ``"mean"``:
-            (N, hidden, H, W); None: (N, D, hidden, H, W).
+        merge: ``"concat"`` returns (N, D * hidden, H, W) in the order of ``corners``, ``"sum"`` and ``"mean"`` (N,
+            hidden, H, W), None (N, D, hidden, H, W).
         backend: as in :func:`row_lstm`. ``"resident"`` takes no peepholes.
 
     The errors are those of :func:`row_lstm`.
@@ -237,21 +237,21 @@ def masked_conv2d(
     activation: str | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Masked convolution (sections 2.2 and 3.4), stride 1, zeros around the map: a pixel reads the pixels before it.
+    """Computes a masked convolution (sections 2.2 and 3.4), stride 1, same padding: a pixel reads the pixels before it.
 
     Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))`` and the activation,
-    without the multiplications by dead taps. Masked weights have no effect, even if NaN, and zero gradients.
+    without the multiplications by zero. Masked weights have no effect, even if NaN, and zero gradients.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1.
         weight: (out_channels, in_channels, kh, kw), kh and kw odd.
         bias: (out_channels,).
-        mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: before and its own.
-        image_channels: colours that the channels are divided into, see :func:`pixelrnn_ext.masks.colour_groups`.
+        mask_type: ``"A"``: at the centre a pixel reads the colours before its own; ``"B"``: also its own.
+        image_channels: number of colours, see :func:`pixelrnn_ext.masks.colour_groups`.
         gates: number of times that the mask of ``out_channels / gates`` units is repeated.
         activation: ``"relu"`` or None.
-        backend: ``"native"`` (on a CPU the compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d
-            with the masked weight), or ``"auto"``: native where it runs.
+        backend: ``"native"`` (on a CPU compiled kernels, on a GPU Triton kernels), ``"reference"`` (F.conv2d with the
+            masked weight), or ``"auto"``: native if it can run, else the reference.
 
     Returns:
         (N, out_channels, H, W) in the dtype and the memory format of ``input``.

@@ -1,9 +1,9 @@
 """Converts the weights of other two-dimensional LSTMs to a state_dict of :class:`pixelrnn_ext.lstm2d.LSTM2d`.
 
-Each function takes the matrices of one program in that program's layout, tensors or numpy arrays of floating-point
-numbers, and names the layer that they are for. It returns copies. ``corner`` is the direction that the weights of one
-scan become; ``first | second`` joins the state_dicts of several. Every function raises TypeError for what is no matrix
-of floating-point numbers, and ValueError where a shape, a name or the corner does not fit.
+Each function takes floating-point tensors or numpy arrays in the layout of one program, and returns copies. Its
+docstring names the layer that takes them. ``corner`` is the direction that the weights of one scan become.
+``first | second`` joins the state_dicts of two scans. TypeError: a value is no floating-point matrix. ValueError: a
+shape, a name or a corner does not fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Matrix: TypeAlias = "Tensor | numpy.ndarray"
 
-# The place in the other program's matrices of each gate of ours. rnn2d's corners are in the order of its maps.
+# The position of each of our gates in the other program's matrices. rnn2d's corners have the order of its maps.
 _RETURNN = (0, 1, 4, 3, 2)  # i, f, lambda, o, g
 _RNN2D_HALVED = (0, 2, 4, 3, 1)  # i, f_up, f_left, o, g
 _RNN2D_CORNERS = ("tl", "bl", "tr", "br")
@@ -58,13 +58,13 @@ def rnn2d(parameters: Matrix, hidden_channels: int, stable: bool = False) -> dic
     """Converts rnn2d's LSTM for ``LSTM2d(in_channels, hidden_channels, cell="halved", directions=("tl", "bl", "tr",
     "br"))``, the order of its maps.
 
-    The layout is that of rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g).
+    The layout is from rnn2d's later revisions: gates i, f_y, f_x, o, g (stable: i, f, lambda, o, g).
 
     Args:
         parameters: (4 * (1 + in_channels + 2 * hidden_channels) * 5 * hidden_channels,): for each direction the bias,
             the input weights, and the weights of the neighbours in x and in y.
         hidden_channels: channels of each direction.
-        stable: the parameters are for ``cell="stable"``.
+        stable: whether the parameters are for ``cell="stable"``.
 
     Example:
         >>> layer = LSTM2d(3, 4, cell="halved", directions=("tl", "bl", "tr", "br"))
@@ -152,7 +152,7 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
 def _direction(
     corner: str, order: Sequence[int], input: Tensor, up: Tensor, left: Tensor, bias: Tensor | None
 ) -> dict[str, Tensor]:
-    """Returns the parameters of a direction from matrices (gates * hidden, columns), their gates taken in ``order``."""
+    """Returns a direction's parameters from matrices (gates * hidden, columns), with the gates taken in ``order``."""
     check_corners((corner,))
 
     def ours(rows: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def _direction(
 
 
 def _tensor(name: str, matrix: Matrix) -> Tensor:
-    if not hasattr(matrix, "__array__"):  # arrays and tensors have it; numpy may be missing
+    if not hasattr(matrix, "__array__"):  # arrays and tensors have it. numpy may be missing
         raise TypeError(f"expected {name} to be a Tensor or a numpy array, got {type(matrix).__name__}")
     try:
         tensor = torch.as_tensor(matrix).detach()

@@ -14,7 +14,7 @@ from .operators import backends
 
 
 class Recurrent(nn.Module):
-    """Holds the parameters of recurrent layers, whose names end in the direction's suffix."""
+    """Holds the parameters of a recurrent layer. Their names end in the suffix of their direction."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Recurrent(nn.Module):
 
 
 class _LineLSTM(Recurrent):
-    """A layer of one scan or two, whose parameters end in ``_suffixes``."""
+    """A recurrent layer of the paper, with a direction for each of ``_suffixes``."""
 
     _suffixes: tuple[str, ...] = ("",)
     _diagonal = True
@@ -133,24 +133,24 @@ class _LineLSTM(Recurrent):
 class RowLSTM(_LineLSTM):
     """Row LSTM layer (section 3.2): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
-    A pixel sees the triangle above it and the input ``kernel_size // 2`` pixels to its left. With ``kernel_size=1`` and
+    A pixel sees the triangle above it and ``kernel_size // 2`` input pixels to its left. With ``kernel_size=1`` and
     ``mask_type=None`` the layer is torch.nn.LSTM applied down every column.
 
     The backward pass reads the output, so an activation after this layer must not work in place: ``nn.ReLU()``, not
-    ``nn.ReLU(inplace=True)``. The layer is :func:`pixelrnn_ext.functional.row_lstm` of its parameters.
+    ``nn.ReLU(inplace=True)``. The layer calls :func:`pixelrnn_ext.functional.row_lstm`.
 
     Args:
         in_channels: channels of the input.
         hidden_channels: channels of the state and of the output.
         kernel_size: odd width of the input-to-state and of the state-to-state convolution.
-        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
-        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4), None leaves it unmasked.
+        image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
+        mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4); None leaves it unmasked.
         bias: whether the input-to-state convolution has a bias.
-        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0 (hidden_channels,).
+        initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0.
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
 
-    Its parameters, gates in the order i, f, g, o: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden,
+    Parameters, with gates in the order i, f, g, o: ``weight_ih`` (4 * hidden, in, 1, k), ``weight_hh`` (4 * hidden,
     hidden, k) with the taps from left to right, ``bias`` (4 * hidden), ``h0`` and ``c0`` (hidden).
 
     Raises:
@@ -195,18 +195,18 @@ class DiagonalLSTM(_LineLSTM):
     """One direction of the Diagonal BiLSTM (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
     A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
-    swapped; the map is not shifted down, so that direction alone is causal in the mirrored order, not in raster order.
+    swapped. The map is not shifted down, so the layer is then causal in the mirrored order, not in raster order.
 
-    The backward pass reads the output: see :class:`RowLSTM`. The layer is
-    :func:`pixelrnn_ext.functional.diagonal_lstm` of its parameters.
+    The backward pass reads the output: see :class:`RowLSTM`. The layer calls
+    :func:`pixelrnn_ext.functional.diagonal_lstm`.
 
     Args:
         in_channels, hidden_channels: as in :class:`RowLSTM`.
-        reverse: sweep from right to left.
+        reverse: whether to scan from right to left.
         image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`.
 
-    Its parameters: those of :class:`RowLSTM` with ``weight_ih`` (4 * hidden, in, 1, 1) and ``weight_hh`` (4 * hidden,
-    hidden, 2), whose taps are (above, left).
+    Parameters: as in :class:`RowLSTM`, but ``weight_ih`` (4 * hidden, in, 1, 1), and ``weight_hh`` (4 * hidden,
+    hidden, 2) with the taps (above, left).
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -246,22 +246,18 @@ class DiagonalLSTM(_LineLSTM):
 class DiagonalBiLSTM(_LineLSTM):
     """Diagonal BiLSTM layer (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
-    The output is the left-to-right scan plus the right-to-left one shifted down by one row: a pixel sees every earlier
-    pixel of the raster order and no later one.
+    A pixel sees every earlier pixel in raster order and no later one. The output is a left-to-right scan plus a
+    right-to-left scan, shifted down by one row: ``left(x) + F.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with two
+    :class:`DiagonalLSTM` layers, ``right`` with ``reverse=True``. The layer calls
+    :func:`pixelrnn_ext.functional.diagonal_bilstm`.
 
     The backward pass does not read the output, so an activation after this layer may work in place.
 
-    Equivalent to: ``left(x) + torch.nn.functional.pad(right(x)[:, :, :-1], (0, 0, 1, 0))`` with ``left`` a
-    :class:`DiagonalLSTM` and ``right`` one with ``reverse=True``.
-
     Args:
-        in_channels: channels of the input.
-        hidden_channels: channels of each direction's state, and of the output.
-        image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`, for both
-            directions.
+        in_channels, hidden_channels: as in :class:`RowLSTM`.
+        image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`.
 
-    Its parameters: those of :class:`DiagonalLSTM`, the second direction's with the suffix ``_reverse``, as in
-    torch.nn.LSTM.
+    Parameters: as in :class:`DiagonalLSTM`, and the same with the suffix ``_reverse`` for the second direction.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -296,32 +292,31 @@ class DiagonalBiLSTM(_LineLSTM):
         super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :meth:`RowLSTM.forward`, with ``gate_bias`` broadcastable to (N, 8 * hidden,
-        H, W), the left direction's channels first."""
+        """Runs the layer. Arguments as in :meth:`RowLSTM.forward`, but ``gate_bias`` is broadcastable to (N, 8 * hidden,
+        H, W), with the left-to-right scan first."""
         return functional.diagonal_bilstm(input, **self._arguments(gate_bias, sizes))
 
 
 class MaskedConv2d(nn.Module):
     """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
 
-    Stride 1, zeros around the map. The mask acts in the forward on any weight, so no training and no checkpoint can
-    undo it.
+    Stride 1, same padding by zeros. The forward masks any weight, so no training and no checkpoint can undo the mask.
 
-    The backward pass reads the output only where the layer has its own ReLU. Without it an activation after this layer
-    may work in place. The layer is :func:`pixelrnn_ext.functional.masked_conv2d` of its parameters.
+    The backward pass reads the output only if the layer has its own ReLU. Without it an activation after this layer may
+    work in place. The layer calls :func:`pixelrnn_ext.functional.masked_conv2d`.
 
     Args:
         in_channels, out_channels: channels of the input and of the output.
         kernel_size: odd, an integer or (height, width).
         mask_type: ``"A"`` for the first layer, ``"B"`` for all others.
-        image_channels: colours that the channels are divided into: 1 gray, 3 RGB.
+        image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
         bias: whether the layer has a bias.
         activation: ``"relu"`` or None.
         backend: as in :func:`pixelrnn_ext.functional.masked_conv2d`.
         device, dtype: of the parameters.
 
-    Its parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), of the shapes, names and initialisation of
-    torch.nn.Conv2d, so that a checkpoint of either loads into the other.
+    Parameters: ``weight`` (out, in, kh, kw) and ``bias`` (out), with the shapes, names and initialisation of
+    torch.nn.Conv2d, so a checkpoint of either loads into the other.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -376,7 +371,7 @@ class MaskedConv2d(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialises the parameters as torch.nn.Conv2d does."""
-        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]  # it reads weight and bias alone
+        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]  # reads only weight and bias
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.masked_conv2d(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def logit_channels(levels: int) -> int:
-    """Returns how many logits a value has: one for each level, but a single one for two levels."""
+    """Returns the number of logits of a value: one for each level, but a single logit for two levels."""
     return 1 if levels == 2 else levels
 
 
@@ -28,14 +28,14 @@ def log_prob(logits: Tensor, values: Tensor) -> Tensor:
 
 
 def bits_per_dim(log_prob: Tensor, dimensions: int) -> Tensor:
-    """Returns the mean of -log_prob (N,), in nats an image, as bits for each of an image's ``dimensions`` values."""
+    """Converts log_prob (N,), in nats, to mean bits for each of an image's ``dimensions`` values."""
     return -log_prob.mean() / (dimensions * math.log(2))
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Returns the values at which the cumulative distributions pass ``uniform``, (...) of int64, computed in float64.
+    """Draws values, (...) of int64: each is where the cumulative distribution passes ``uniform``, computed in float64.
 
-    ``logits`` are (..., levels or 1), ``uniform`` (...) of float64 in [0, 1). ``temperature`` divides the logits; 0
+    ``logits`` are (..., levels or 1), ``uniform`` (...) of float64 in [0, 1). ``temperature`` divides the logits. 0
     gives the most likely value.
     """
     logits = logits.double()

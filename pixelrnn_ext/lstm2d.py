@@ -19,34 +19,34 @@ class LSTM2d(Recurrent):
     """Two-dimensional LSTM from one corner or several: (N, in_channels, H, W) -> (N, D * hidden_channels, H, W).
 
     In each direction a pixel sees all pixels between it and the direction's corner, so four directions see the whole
-    image. Nothing is masked and nothing shifted: the layer is for images that are read, not for images that are drawn
-    pixel by pixel. Images of a batch may have different sizes.
+    image. Nothing is masked or shifted: the layer reads whole images, and cannot generate them pixel by pixel. Images
+    of a batch may have different sizes.
 
     The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``: see
     :class:`pixelrnn_ext.layers.RowLSTM`.
 
-    The layer is :func:`pixelrnn_ext.functional.lstm2d` of its parameters. With ``cell="pixelrnn", directions=1`` it is
+    Calls :func:`pixelrnn_ext.functional.lstm2d`. With ``cell="pixelrnn", directions=1`` it is
     a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``. With ``cell="pixelrnn", directions=("tl",
-    "tr"), merge=None`` it returns the two maps that a :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The
-    state_dicts of both load.
+    "tr"), merge=None`` it returns the two maps that a :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. It loads
+    the state_dicts of both.
 
     Args:
         in_channels: channels of the input.
         hidden_channels: channels of each direction's state.
         cell: a cell of :func:`pixelrnn_ext.functional.lstm2d`.
-        directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of different corners.
+        directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of corners, all different.
         merge: as in :func:`pixelrnn_ext.functional.lstm2d`.
-        peepholes: whether gates see c; only for graves and halved.
+        peepholes: whether gates see c, only for graves and halved.
         bias: whether the layer has a bias.
         initial_state: ``"zero"`` or ``"learned"``, as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
-        forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, and random
-            like the other biases for pixelrnn. leaky has no forget gate, its biases start at zero.
+        forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, random like
+            the other biases for pixelrnn. leaky has no forget gate. Its biases start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
         device, dtype: of the parameters.
 
-    Its parameters, for a cell with G gates: ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden, 2)
-    with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden). Their suffix
-    is ``_reverse`` for ``"tr"``, ``_up`` for ``"bl"`` and ``_up_reverse`` for ``"br"``.
+    Parameters, for a cell with G gates: ``weight_ih`` (G * hidden, in, 1, 1), ``weight_hh`` (G * hidden, hidden, 2)
+    with the taps (up, left), ``bias`` (G * hidden), ``h0`` and ``c0`` (hidden), ``peephole`` (4, hidden). The suffix is
+    ``_reverse`` for ``"tr"``, ``_up`` for ``"bl"`` and ``_up_reverse`` for ``"br"``.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -108,7 +108,7 @@ class LSTM2d(Recurrent):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialises as the other recurrent layers, then sets forget biases to ``forget_bias`` and leaky's to 0."""
+        """Initialises like other recurrent layers, then sets forget biases to ``forget_bias``, leaky's biases to 0."""
         super().reset_parameters()
         kind = CELLS[self.cell]
         for direction in self._weights():

@@ -1,4 +1,4 @@
-"""Describes the machine, for reports and measurements."""
+"""Describes the machine for reports."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import torch
 
 
 def processor() -> str:
-    """Returns the processor's name, if the system tells it, and the number of cores."""
+    """Returns the processor's name, if known, and the number of logical cores."""
     try:
         names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -22,7 +22,7 @@ def gpus() -> str:
 
 
 def facts() -> dict[str, str]:
-    """Returns the facts of a report about the machine and Python, by name."""
+    """Returns facts about the machine and Python by name."""
     return {"system": system(), "python": platform.python_version(), "processor": processor(), "gpus": gpus()}
 
 

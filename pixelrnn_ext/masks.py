@@ -12,7 +12,7 @@ MASK_TYPES = ("A", "B")
 
 
 class Mask(NamedTuple):
-    """The mask of a convolution: the arguments of :func:`causal_mask` that are not in a shape."""
+    """The arguments of :func:`causal_mask` that the weight's shape does not give."""
 
     mask_type: str
     image_channels: int
@@ -30,7 +30,7 @@ def check_mask_type(mask_type: str) -> None:
 
 
 def check_colour_groups(channels: int, image_channels: int) -> tuple[int, int]:
-    """Returns both as ints. Raises TypeError or ValueError unless the channels can be divided into the colours."""
+    """Returns both arguments as ints. Raises TypeError or ValueError unless every colour gets a channel."""
     channels, image_channels = integers(channels=channels, image_channels=image_channels)
     if channels < image_channels:
         raise ValueError(f"expected at least one channel for each of {image_channels} image_channels, got {channels}")
@@ -43,13 +43,13 @@ def colour_groups(channels: int, image_channels: int, *, device: Device = None) 
     Groups are contiguous and have the sizes of :func:`torch.tensor_split`, the larger ones first.
     """
     channels, image_channels = check_colour_groups(channels, image_channels)
-    size, larger = channels // image_channels, channels % image_channels  # no divmod: a traced size has none
+    size, larger = channels // image_channels, channels % image_channels  # a traced size has no divmod
     index = torch.arange(channels, device=device)
     return torch.where(index < larger * (size + 1), index // (size + 1), (index - larger) // size)
 
 
 def colour_range(channels: int, image_channels: int, colour: int) -> tuple[int, int]:
-    """Returns first and last + 1 of the features that belong to ``colour``, see :func:`colour_groups`."""
+    """Returns the range (start, stop) of the features that belong to ``colour``, see :func:`colour_groups`."""
     size, larger = divmod(channels, image_channels)
     return colour * size + min(colour, larger), (colour + 1) * size + min(colour + 1, larger)
 
@@ -65,19 +65,17 @@ def causal_mask(
     device: Device = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Returns the mask of a convolution's weight (out_channels, in_channels, height, width): 1 where the weight is
-    alive, 0 where it is dead.
+    """Returns the mask of a weight (out_channels, in_channels, height, width): 1 where it is alive, 0 where it is dead.
 
     The rows above and the pixels to the left are alive. At the centre an input channel is alive if its colour comes
-    before the output's (mask A), or is not after the output's (mask B).
+    before the output's colour (mask A), or is not after it (mask B).
 
     Args:
         mask_type: ``"A"`` or ``"B"``.
         out_channels, in_channels: channels of the weight.
         kernel_size: odd, an integer or (height, width).
         image_channels: colours that the channels are divided into, see :func:`colour_groups`.
-        gates: number of times that the mask of ``out_channels / gates`` units is repeated, so that all gates of a unit
-            have the unit's colour.
+        gates: number of times that the mask of ``out_channels / gates`` units is repeated, once for each gate.
 
     Example:
         >>> causal_mask("A", 1, 1, 3)[0, 0].tolist()
@@ -98,12 +96,12 @@ def causal_mask(
 
 
 def removes_nothing(weight: Tensor, mask_type: str, image_channels: int) -> bool:
-    """Returns whether the whole weight is alive, so that the convolution is an ordinary one."""
+    """Returns whether the whole weight is alive."""
     return mask_type == "B" and image_channels == weight.shape[-2] == weight.shape[-1] == 1
 
 
 def masked_weight(weight: Tensor, mask_type: str | None, *, image_channels: int = 1, gates: int = 1) -> Tensor:
-    """Returns the weight, which may have leading axes, times its :func:`causal_mask`; None masks nothing."""
+    """Returns the weight, which may have leading axes, times its :func:`causal_mask`. None masks nothing."""
     if mask_type is None or removes_nothing(weight, mask_type, image_channels):
         return weight
     out_channels, in_channels, height, width = weight.shape[-4:]

@@ -63,10 +63,7 @@ def scan(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """Computes every recurrent layer: one direction or several, each from its corner, merged.
-
-    Every image of a batch with ``sizes`` runs alone.
-    """
+    """Computes any recurrent layer: scans from each corner, and merges the maps. With ``sizes`` each image runs alone."""
     channels = input.shape[1]
     masking: dict[str, Any] = dict(image_channels=image_channels, gates=len(CELLS[cell].gates))
 
@@ -85,7 +82,7 @@ def scan(
         return torch.stack([direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    if gate_bias is not None:  # the same map as the input, so that both are cut to each image
+    if gate_bias is not None:  # in one map with the input, so that both are cropped to each image
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
     return of_each_image(lambda m: merged(all_directions(m), merge), m, sizes)
@@ -101,7 +98,7 @@ def masked_conv2d(
     gates: int = 1,
     activation: str | None = None,
 ) -> Tensor:
-    """Computes functional.masked_conv2d: F.conv2d with the weight times its mask, None for no mask."""
+    """Computes functional.masked_conv2d by F.conv2d. The mask None masks nothing."""
     live = masked_weight(weight, mask_type, image_channels=image_channels, gates=gates)
     y = F.conv2d(input, live, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
     return y.relu() if activation == "relu" else y
@@ -115,8 +112,7 @@ def diagonal_scan(
     peephole: Tensor | None = None,
     cell: str = "pixelrnn",
 ) -> Tensor:
-    """Returns h, (N, hidden, H, W), of a scan from the top left from its input-to-state map x, (N, gates * hidden, H,
-    W)."""
+    """Scans from the top left. From the input-to-state map x (N, gates * hidden, H, W) returns h (N, hidden, H, W)."""
     return _map_of([h for h, _, _ in _diagonals(x, weight_hh, h0, c0, peephole, cell)], x)
 
 
@@ -146,8 +142,8 @@ def diagonal_maps(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns h, c and the activated gates (N, gates * hidden, H, W) of :func:`diagonal_scan`.
 
-    ``inside``, (N, 1, H, W), marks the pixels of the image, in the top left of its map. Only these have a state. The
-    states outside, h0 and c0, are (hidden,), or (N, 1, hidden) for each image.
+    ``inside`` (N, 1, H, W) marks the pixels of each image, in the top left of its map. All other pixels have the states
+    h0 and c0, (hidden,), or (N, 1, hidden) for each image.
     """
     lines = _diagonals(x, weight_hh, h0, c0, peephole, cell, inside)
     h, c, gates = zip(*((h, c, torch.cat(gates, -1)) for h, c, gates in lines))
@@ -197,7 +193,7 @@ def _diagonals(
         c_up = torch.cat([c_border, c[:, :-1]], 1) if carries_up else c
         h, c, activated = update(cell, gates + torch.cat([h_up, h], 2) @ weight, c_up, c, top, peephole)
         yield h, c, activated
-        # Without initial states the pixels left of the image stay zero. Right of it, a c that carries up may overflow.
+        # Without initial states the state left of the image stays zero. Right of it, a c that carries up may overflow.
         if h0 is not None or c0 is not None or carries_up or window is not None:
             active = (row <= t) & (t < row + width) if window is None else window[t]
             h, c = torch.where(active, h, border), torch.where(active, c, c_border)
@@ -215,7 +211,7 @@ def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | No
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]
-    none = run(m[:0, :, :1, :1])  # the result of no image gives empty images their shape and their gradients
+    none = run(m[:0, :, :1, :1])  # a run without images gives empty images their shape and gradients
     maps = [F.pad(none, (0, width - 1, 0, height - 1))]
     for image, (h, w) in zip(m.split(1), sizes.tolist()):
         alone = image[:, :, : max(h, 0), : max(w, 0)]
@@ -226,7 +222,7 @@ def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | No
 
 
 def skew(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H, W + H - 1): moves row r right by r, with zeros around it (section 3.3)."""
+    """Moves row r right by r, with zeros around it (section 3.3): (N, C, H, W) -> (N, C, H, W + H - 1)."""
     n, channels, height, width = x.shape
     skewed_width = width + height - 1
     return F.pad(x, (0, height)).flatten(2)[..., : height * skewed_width].view(n, channels, height, skewed_width)

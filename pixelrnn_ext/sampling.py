@@ -1,6 +1,6 @@
 """Exact ancestral sampling: pixel by pixel in raster order, colour by colour (section 2).
 
-All samplers draw the same image from the same uniform numbers, up to rounding. They take the same arguments.
+All samplers take the same arguments. From the same uniform numbers they draw the same image, up to rounding.
 """
 
 import functools
@@ -29,7 +29,7 @@ class Draws(NamedTuple):
 
     uniform: Tensor  # float64, in [0, 1)
     known: Tensor  # bool
-    values: Tensor  # int64, where known
+    values: Tensor  # int64, read where known
     temperature: float
 
 
@@ -39,7 +39,7 @@ Sampler = Callable[[PixelModel, Draws, Tensor | None, Progress | None], Tensor]
 def incremental(
     model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
 ) -> Tensor:
-    """Draws with every layer's state kept: a pixel costs one column of the network.
+    """Draws images and keeps every layer's state, so that a pixel costs one column of the network.
 
     Args:
         model: a PixelRNN or PixelCNN.
@@ -57,7 +57,7 @@ def incremental(
 
 
 def logit_map(model: PixelModel, images: Tensor, condition: Tensor | None = None) -> Tensor:
-    """Returns the logits of images as :func:`incremental` computes them, (N, C * levels, H, W), a colour's adjacent."""
+    """Returns the logits of images as :func:`incremental` computes them, (N, C * levels, H, W), colour by colour."""
     everything = torch.ones_like(images, dtype=torch.bool)
     draws = Draws(torch.zeros_like(images, dtype=torch.float64), everything, images.long(), 1.0)
     with torch.no_grad(), without_autocast(images.device.type):
@@ -87,8 +87,8 @@ def naive(
     *,
     crop: bool = False,
 ) -> Tensor:
-    """Draws with a pass of the network for every value, for tests and benchmarks: over the whole image, or with
-    ``crop`` over the rows down to the pixel."""
+    """Draws images with a pass of the network for every value, for tests and benchmarks. A pass covers the image, or with
+    ``crop`` its rows down to the pixel."""
     _, colours, height, width = draws.values.shape
     images = torch.where(draws.known, draws.values, 0)
     for r in range(height):
@@ -108,7 +108,7 @@ cropped: Sampler = functools.partial(naive, crop=True)
 
 
 def reporter(progress: bool | Progress) -> Progress | None:
-    """Returns the callback for (rows done, rows); True writes them to stderr. Raises TypeError for other arguments."""
+    """Returns the callback for (rows done, rows). True writes to stderr, False is None. Raises TypeError."""
     if isinstance(progress, bool):
         return _to_stderr if progress else None
     if not callable(progress):
@@ -121,7 +121,7 @@ def _to_stderr(done: int, rows: int) -> None:
 
 
 class Report:
-    """Progress over parts, one after the other, in rows of ``total``; calls ``progress`` (:func:`reporter`)."""
+    """Reports progress over consecutive parts, in rows of ``total``, to ``progress`` (:func:`reporter`)."""
 
     def __init__(self, progress: bool | Progress, total: int) -> None:
         self._call = reporter(progress)

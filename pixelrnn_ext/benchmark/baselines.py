@@ -1,4 +1,4 @@
-"""The baselines of the kernels: the recurrences as PyTorch loops, and the bare matrix products in them.
+"""Baselines of the kernels: the recurrences as PyTorch loops, and their matrix products alone.
 
 Every loop takes the input-to-state map x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps), as
 pixelrnn_ext.reference does, and returns h (N, hidden, H, W).
@@ -18,7 +18,7 @@ row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """The usual code: rows assigned into a skewed buffer, indexed in the loop. Its backward is quadratic in T."""
+    """Copies rows into a skewed buffer and indexes it in the loop. The backward is quadratic in the number of steps."""
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):
@@ -28,13 +28,13 @@ def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """The usual code: the map indexed in the loop, a conv1d a step."""
+    """Indexes the map in the loop, with one conv1d a row."""
     _, hidden, taps = weight_hh.shape
     return _loop_as_written(x, 2, hidden, lambda h: F.conv1d(h, weight_hh, padding=taps // 2))
 
 
 def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[[Tensor], Tensor]) -> Tensor:
-    """Returns h, stacked along ``dim`` as the lines of x are."""
+    """Returns h, with its lines along ``dim``, like the lines of x."""
     h = c = x.new_zeros(x.shape[0], hidden, x.shape[5 - dim])
     states = []
     for t in range(x.shape[dim]):
@@ -47,7 +47,7 @@ def _loop_as_written(x: Tensor, dim: int, hidden: int, state_to_state: Callable[
 
 @dataclass
 class GemmFloor:
-    """The matrix products of a recurrence alone, each of two factors."""
+    """The matrix products of a recurrence alone, as pairs of factors."""
 
     forward: list[tuple[Tensor, Tensor]]
     backward: list[tuple[Tensor, Tensor]]
@@ -64,8 +64,7 @@ class GemmFloor:
 
 
 def floor(cells: int, k: int, hidden: int, dtype: torch.dtype, directions: int = 1, gates: int = 4) -> GemmFloor:
-    """Returns one whole-map product for each product of a recurrence, [cells, k] x [k, gates * hidden], and its two
-    gradients. A cell's gates are computed from ``k`` values."""
+    """Returns each direction's product over all cells, [cells, k] x [k, gates * hidden], and its two gradients."""
     shapes = (cells, k), (k, gates * hidden), (cells, gates * hidden)
     a, b, dout = (torch.randn(shape, dtype=dtype) for shape in shapes)
     return GemmFloor([(a, b)] * directions, [(dout, b.t().contiguous()), (a.t(), dout)] * directions)

@@ -1,4 +1,4 @@
-"""Diagonal LSTM: the recurrence alone, and the DiagonalBiLSTM layer."""
+"""Cases of the Diagonal LSTM: the recurrence alone, and the DiagonalBiLSTM layer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ recurrence: Callable[..., Problem] = partial(recurrence_problem, diagonal=True, 
 
 
 def layer(size: Size, dtype: torch.dtype, backends: tuple[str, ...] = (NATIVE,)) -> Problem:
-    """Both directions with the input convolution, 2h -> h channels. Each of ``backends`` is a provider."""
+    """Returns a DiagonalBiLSTM from 2h to h channels as a problem. Each of ``backends`` is a provider."""
     torch.manual_seed(0)
     channels, hidden = 2 * size.hidden, size.hidden
     x, dy = size.map(channels, dtype), size.map(hidden, dtype)

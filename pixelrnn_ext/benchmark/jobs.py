@@ -20,10 +20,10 @@ class Budget:
     seconds: float  # this and the next two are the arguments of timing.paired
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
-    loop_limit: float = math.inf  # seconds of timing one loop as written
-    total: float = math.inf  # seconds after which no other case and no other measurement of memory begins
+    loop_limit: float = math.inf  # seconds for timing a loop as written
+    total: float = math.inf  # seconds after which no new case and no new measurement of memory begins
     memory: int | None = None  # the number of jobs whose peak memory is measured. None for all
-    memory_of_all: bool = False  # of all providers, not of ours alone
+    memory_of_all: bool = False  # measures all providers, not only ours
 
 
 SHORT = Budget(seconds=0.5, limit=4.0, loop_limit=6.0, total=40.0)
@@ -34,19 +34,19 @@ class Job(NamedTuple):
     threads: int
     providers: Collection[str] | None = None  # None for all
     dtype: torch.dtype = torch.float32
-    modes: tuple[str, ...] = ("forward+backward",)  # which comes last
+    modes: tuple[str, ...] = ("forward+backward",)  # forward+backward comes last
 
     def __str__(self) -> str:
         return f"{self.case} {str(self.dtype).removeprefix('torch.')}, {counted(self.threads, 'thread')}"
 
     @property
     def label(self) -> str:
-        """The job's name in float32."""
+        """The job's name without its dtype."""
         return f"{self.case}, {counted(self.threads, 'thread')}"
 
 
 def short_jobs(cases: list[Case], threads: int | None = None) -> list[Job]:
-    """Returns the jobs of the short table. ``threads`` replaces the numbers of threads of every case."""
+    """Returns the jobs of the short table. ``threads`` replaces every case's numbers of threads."""
     return [
         Job(case, count, {case.ours, *case.against, FLOOR})
         for case in cases
@@ -61,13 +61,13 @@ class Result:
     job: Job
     mode: str
     times: Times
-    errors: dict[str, float]  # a provider that has an error and no time gave wrong numbers
-    unlike: Collection[str] = ()  # the providers of another function: no ratio to the baseline and to the floor
-    peak_mib: dict[str, float | None] = field(default_factory=dict)  # None where the system does not tell it
+    errors: dict[str, float]  # a provider with an error and without times gave wrong numbers
+    unlike: Collection[str] = ()  # providers that compute another function: no ratio to the baseline and the floor
+    peak_mib: dict[str, float | None] = field(default_factory=dict)  # None if unknown
 
     @property
     def is_training_step(self) -> bool:
-        """Whether the short table shows it: forward and backward in float32."""
+        """Whether this is forward and backward in float32, which the short table shows."""
         return (self.job.dtype, self.mode) == (torch.float32, "forward+backward")
 
     @property
@@ -75,16 +75,16 @@ class Result:
         return list(dict.fromkeys([*self.times, *self.errors]))
 
     def faster(self, other: str) -> float | None:
-        """Returns how many times faster than another provider ours is."""
+        """Returns how many times faster our provider is than ``other``."""
         return self.times.ratio(other, self.job.case.ours)
 
     @property
     def doubt(self) -> str:
-        """Why the comparison of ours with the others is unreliable."""
+        """Why the comparison of our provider with the others is unreliable. Empty if it is reliable."""
         return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
 
     def values(self, provider: str) -> dict[str, Any]:
-        """Returns what was measured of a provider by column, None where there is nothing to say."""
+        """Returns a provider's measurements by column. A value that does not apply is None."""
         case, dtype, threads, times = self.job.case, self.job.dtype, self.job.threads, self.times
         ran = provider in times
         p20, median, p80 = (1e3 * t for t in percentiles(times[provider])) if ran else [None] * 3

@@ -22,13 +22,13 @@ MIB = 2**20
 
 
 def peaks(case: Case, dtype: torch.dtype, threads: int, providers: list[str]) -> dict[str, float | None]:
-    """MiB that a training step of each provider adds; None where the system cannot tell."""
+    """Returns the MiB that a training step of each provider adds, or None if the system cannot measure it."""
     if not (_PROC / "clear_refs").exists():
         return dict.fromkeys(providers)
-    # glibc then returns freed buffers to the system instead of keeping them, so that the peak is that of live memory.
+    # glibc then returns freed buffers to the system, so that the peak counts live memory alone.
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "65536")
     context = multiprocessing.get_context("forkserver")
-    # Not pixelrnn_ext: the server looks in the current folder first, which may be a source folder without kernels.
+    # Not pixelrnn_ext: the server imports from the current folder first, which may be an unbuilt source folder.
     context.set_forkserver_preload(["torch"])
     results = {}
     for name in providers:
@@ -58,5 +58,5 @@ def _peak(case: Case, dtype: torch.dtype, threads: int, provider: str) -> float 
 
 def _status(field: str) -> int:
     found = re.search(rf"{field}:\s*(\d+) kB", (_PROC / "status").read_text())
-    assert found  # of Linux, where clear_refs is
+    assert found  # Linux has it, as it has clear_refs
     return 1024 * int(found[1])

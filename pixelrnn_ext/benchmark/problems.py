@@ -37,7 +37,7 @@ class Size:
         return self.batch * self.height * self.width
 
     def map(self, channels: int, dtype: torch.dtype) -> Tensor:
-        """Returns a random (N, channels, H, W)."""
+        """Returns a random map (N, channels, H, W)."""
         return torch.randn(self.batch, channels, self.height, self.width, dtype=dtype)
 
     def tiny(self) -> "Size":
@@ -46,23 +46,23 @@ class Size:
 
 @dataclass(eq=False)
 class Differentiable:
-    """A provider that maps leaf tensors to one tensor, in whatever layout suits it."""
+    """A provider that computes one tensor from leaf tensors, in its own layout."""
 
     name: str
     run: Callable[..., Tensor]
     inputs: list[Tensor]
     cotangent: Tensor
-    names: list[str]  # of the inputs
+    names: list[str]  # names of the inputs
     # Converts the result and the gradients to the layout of the case's reference.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # The exact results of a provider of another function, which is not compared with the baseline and the floor.
+    # Exact results, if the provider computes another function. It is not compared with the baseline and the floor.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """Returns a function that does ``mode`` once. The graph of a lone backward is built here."""
+        """Returns a function that runs ``mode`` once. For a backward alone the graph is built here, untimed."""
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":
@@ -87,7 +87,7 @@ Provider = Differentiable | GemmFloor
 
 
 def of_layer(name: str, layer: Module, x: Tensor, dy: Tensor, *others: Tensor | None) -> Differentiable:
-    """Returns a layer as a provider with the gradients of x and of all parameters. ``others`` are further arguments."""
+    """Returns a layer as a provider with gradients of x and all parameters. ``others`` are its other arguments."""
     names = ["input", *dict(layer.named_parameters())]
     return Differentiable(name, lambda x, *_: layer(x, *others), [x, *layer.parameters()], dy, names)
 
@@ -118,14 +118,14 @@ class Problem:
 def layer_problem(
     loop: Module, x: Tensor, dy: Tensor, backends: tuple[str, ...], others: Iterable[Provider] = ()
 ) -> Problem:
-    """Returns a layer of the reference as the good loop, the layer on ``backends`` in channels_last, and others."""
+    """Returns the problem of a layer. ``loop`` is the good loop. Its copies on ``backends`` run in channels_last."""
     last = [t.contiguous(memory_format=torch.channels_last) for t in (x, dy)]
     natives = [of_layer(backend, with_backend(loop, backend), *last) for backend in backends]
     return Problem([of_layer(BASELINE, loop, x, dy), *natives, *others], partial(exact_layer, loop, x, dy))
 
 
 def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float, str]:
-    """Returns the largest RMS error over the RMS of the exact value, and the name of the value that has it."""
+    """Returns the largest ratio of an RMS error to the RMS of the exact values, and the name of its tensor."""
 
     def error(name: str) -> float:
         if got[name].shape != exact[name].shape:
@@ -139,7 +139,7 @@ def worst_error(got: dict[str, Tensor], exact: dict[str, Tensor]) -> tuple[float
 
 @dataclass(frozen=True)
 class Case:
-    """``ours`` is the provider that a default run compares with those of ``against``, the baseline first."""
+    """A default run compares the provider ``ours`` with the providers ``against``, the baseline first."""
 
     kind: str
     size: Size
@@ -164,10 +164,9 @@ Recurrence = Callable[[Tensor, Tensor], Tensor]
 
 
 def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) -> Recurrence:
-    """Returns the operator under the layers, from x and the weight to h.
+    """Returns the scan operator as a function of x [1, B, H, W, 4 h] and the weight [1, taps, h, 4, h].
 
-    x is [1, B, H, W, 4 h], the weight [1, taps, h, 4, h] and h [B, H, W, 1, h]. ``path`` and ``tf32`` matter to CUDA
-    tensors alone.
+    The function returns h [B, H, W, 1, h]. ``path`` and ``tf32`` affect only CUDA tensors.
     """
     absent: dict[str, Any] = dict.fromkeys(("input", "weight_ih", "bias", "h0", "c0", "peephole", "sizes"))
     rest: dict[str, Any] = dict(corners=[0], diagonal=diagonal, input_kernel=1, cell="pixelrnn", merge="none")
@@ -183,9 +182,9 @@ def native_recurrence(diagonal: bool, path: str = "auto", tf32: bool = False) ->
 def recurrence_problem(
     size: Size, dtype: torch.dtype, *, diagonal: bool, taps: int, natives: dict[str, Recurrence] | None = None
 ) -> Problem:
-    """Returns one direction alone: from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps) to h.
+    """Returns one direction alone: h from x (N, 4 * hidden, H, W) and weight_hh (4 * hidden, hidden, taps).
 
-    ``natives`` are functions of native_recurrence by the provider's name, by default the one on the best path.
+    ``natives`` maps names of providers to results of native_recurrence. By default it has the best path.
     """
     natives = natives or {NATIVE: native_recurrence(diagonal)}
     exact: Recurrence = reference.diagonal_scan if diagonal else reference.row_scan
@@ -206,7 +205,9 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))  # faster for the good loop
+    loop_x, loop_dy = (
+        t.contiguous(memory_format=torch.channels_last) for t in (x, dy)
+    )  # the good loop is faster in it
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

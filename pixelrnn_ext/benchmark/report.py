@@ -17,7 +17,7 @@ from .timing import warning
 
 
 def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
-    """Returns the header of a report by name: the command, the machine and the versions."""
+    """Returns the facts of a report's header by name: the command, the machine and the versions."""
     waiting = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
     return {
         "command": command,
@@ -32,8 +32,7 @@ def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
 
 
 def text(header: dict[str, str], doubts: list[str], tables: list[str], notes: list[str], markdown: bool = False) -> str:
-    """Returns tables below the command and the machine that made them, a warning where a row of theirs is doubtful, and
-    the notes."""
+    """Returns a report: the header, a warning if rows are doubtful, the tables and the notes."""
 
     def listed(facts: list[str]) -> str:
         return "\n".join(("- " if markdown else "") + fact for fact in facts)
@@ -50,7 +49,7 @@ def short_report(benchmark: Benchmark, header: dict[str, str], markdown: bool) -
 
 
 def labels(results: list[Result]) -> list[str]:
-    """Returns the names of the cases, with the threads where they differ."""
+    """Returns the names of the cases, with the number of threads if it differs between results."""
     if len({result.job.threads for result in results}) == 1:
         return [str(result.job.case) for result in results]
     return [result.job.label for result in results]

@@ -16,13 +16,13 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # RMS error over RMS of
 
 
 class Benchmark:
-    """A run of cases, and its results. ``otherwise`` ends a reason to skip, such as " without --full"."""
+    """A run of cases, and its results. ``otherwise`` is appended to a reason for a skip, such as " without --full"."""
 
     def __init__(self, budget: Budget, otherwise: str = "") -> None:
         self.budget: Budget = budget
         self.otherwise: str = otherwise
         self.results: list[Result] = []
-        self.skipped: dict[str, list[str]] = {}  # what, by why
+        self.skipped: dict[str, list[str]] = {}  # {reason: names of the skipped}
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
             self.skip(reason, NATIVE)
@@ -31,12 +31,12 @@ class Benchmark:
         self.skipped.setdefault(why, []).extend(what)
 
     def remarks(self) -> list[str]:
-        """Returns what stands below the tables of the run."""
+        """Returns the remarks below the tables: skips and mismatches."""
         skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in self.skipped.items()]
         return [*skipped, *self.mismatches]
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Times all jobs, then measures their memory, as far as there is time."""
+        """Times all jobs, then measures their memory, until the time of the budget is over."""
         default_threads, start = torch.get_num_threads(), time.perf_counter()
 
         def out_of_time() -> bool:
@@ -51,7 +51,7 @@ class Benchmark:
                     torch.set_num_threads(job.threads)
                     with progress(str(job)):
                         done.append(self._run(job))
-            # Each provider takes a fresh process, which is slower than timing it.
+            # Last, because the fresh process of a provider takes longer than timing it.
             for result, measurable in done[: self.budget.memory]:
                 self._measure_memory(result, measurable, out_of_time)
         finally:

@@ -9,8 +9,8 @@ def number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def grid(header: list[str], lines: list[list[str]], markdown: bool, drop_empty: bool = False) -> str:
-    """An aligned table: text and the first column to the left, numbers to the right; ``drop_empty`` leaves out columns
-    that say nothing."""
+    """Returns a table. The first column and text are left-aligned, numbers right-aligned. ``drop_empty`` omits columns
+    without a value."""
     columns: list[tuple[str, ...]] = list(zip(header, *lines))
     if drop_empty:
         columns = [column for column in columns if not {*column[1:]} <= {"", "-"}]

@@ -1,5 +1,4 @@
-"""Times functions in turn, and says whether the times can be trusted: how far they spread, and what other processes did
-meanwhile."""
+"""Times functions in turn, and judges the times by their spread and by the load from other processes."""
 
 import gc
 import math
@@ -15,7 +14,7 @@ from typing import TypeVar
 
 FEWEST_ROUNDS = 5
 MOST_SPREAD = 0.25  # from the 20th to the 80th percentile, over the median
-MOST_BUSY = 0.1  # of the cores, which other processes keep busy
+MOST_BUSY = 0.1  # share of the cores that other processes keep busy
 _STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")
 
@@ -32,7 +31,7 @@ def wall_seconds(function: Callable[[], object]) -> float:
 
 @contextmanager
 def progress(label: str) -> Iterator[None]:
-    """Tells a user at the terminal what runs, and how long it took."""
+    """Prints to stderr what runs, and how long it took."""
     print(label, end=" ... ", file=sys.stderr, flush=True)
     start = time.perf_counter()
     yield
@@ -40,16 +39,16 @@ def progress(label: str) -> Iterator[None]:
 
 
 def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
-    """Returns the 20th percentile, the median and the 80th of the times that are not None, two at least."""
+    """Returns the 20th percentile, the median and the 80th percentile. At least two times must not be None."""
     ran = [t for t in times if t is not None]
     p20, _, _, p80 = statistics.quantiles(ran, n=5, method="inclusive")
     return p20, statistics.median(ran), p80
 
 
 class OtherProcesses:
-    """Measures the share of the cores that other processes keep busy, from the construction on.
+    """Measures the share of the cores that other processes keep busy after its construction.
 
-    The load average also counts this process, and a build that has just ended.
+    The load average would also count this process, and a build that has just ended.
     """
 
     def __init__(self) -> None:
@@ -58,7 +57,7 @@ class OtherProcesses:
         self._before = self._others()
 
     def busy(self) -> float | None:
-        """Returns the share. None where the system does not tell it."""
+        """Returns the share, or None if it is unknown."""
         seconds, others = time.perf_counter() - self._start, self._others()
         if others is None or self._before is None:
             return None
@@ -72,7 +71,7 @@ class OtherProcesses:
 
 
 def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
-    """Returns the seconds that cores have worked, or that their host has taken from them, by /proc/stat's text."""
+    """Returns the seconds that cores were busy, or were taken by the host, from the text of /proc/stat."""
     lines = [re.search(rf"^cpu{core} (.+)$", stat, re.MULTILINE) for core in cores]
     found = [line for line in lines if line]
     if len(found) < len(cores):
@@ -84,21 +83,21 @@ def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
 
 
 class Times(dict[str, list[float | None]]):
-    """Seconds by function, a value for each round. It is None in the rounds that the function sat out."""
+    """Seconds of each function in each round. None: the function did not run in the round."""
 
-    busy: float | None = None  # the share of the cores that other processes had meanwhile, if the system tells it
+    busy: float | None = None  # share of the cores that other processes kept busy, if known
 
     def median(self, name: str) -> float:
         return statistics.median(t for t in self[name] if t is not None)
 
     def ratio(self, name: str, other: str) -> float | None:
-        """Returns the median ratio of two functions' times over the rounds that timed both, None without any."""
+        """Returns the median ratio of two functions' times over the rounds that timed both, or None."""
         pairs = zip(self.get(name, []), self.get(other, []))
         ratios = [a / b for a, b in pairs if a is not None and b is not None]
         return statistics.median(ratios) if ratios else None
 
     def doubt(self, *names: str) -> str:
-        """Returns why a figure made of these functions' times is unreliable. Empty where it is reliable."""
+        """Returns why a figure from these functions' times is unreliable. Empty if it is reliable."""
         reasons, timed = [], [percentiles(self[name]) for name in names if name in self]
         spread = max(((p80 - p20) / median for p20, median, p80 in timed), default=0.0)
         if spread > MOST_SPREAD:
@@ -115,10 +114,10 @@ def paired(
     limit: float = math.inf,
     clock: Callable[[Callable[[], object]], float] = wall_seconds,
 ) -> Times:
-    """Times the functions in rounds, about ``seconds`` for each, so that a machine whose speed drifts slows all alike.
+    """Times the functions in turn, in rounds, so that a drift of the machine's speed affects all functions alike.
 
-    A slow function runs every second, fourth, eighth... round only, ``fewest`` times at least. After ``limit`` seconds
-    two times of each are enough.
+    Each function gets about ``seconds``, and at least ``fewest`` rounds. A slow function runs only in every second,
+    fourth, eighth ... round. After ``limit`` seconds two times of each function are enough.
     """
     costs = {}
     for name, function in functions.items():
@@ -144,7 +143,7 @@ def paired(
 
 
 def warning(doubts: list[str]) -> str:
-    """Returns the warning above a table whose rows have these doubts. Empty where no row has one."""
+    """Returns the warning above a table whose rows have these doubts. Empty without doubts."""
     doubtful = sum(map(bool, doubts))
     if not doubtful:
         return ""

@@ -1,7 +1,5 @@
-"""The operators under the functions, ``torch.ops.pixelrnn_ext``: runs them and registers their rules.
+"""Registers the rules of the operators ``torch.ops.pixelrnn_ext``, and runs the operators.
 
-A folder is a family: the recurrence (scan/) and the masked convolution (masked_conv/). columns.py has the operators of
-sampling. The other files serve all families: the compiled library (library.py), the choice of a backend (backends.py),
-the checks of tensors (operands.py), and the rules for derivatives (autograd.py), torch.vmap (batching.py), autocast
-(autocast.py) and tf32 (precision.py).
+Each folder is a family of operators: the recurrence (scan/) and the masked convolution (masked_conv/). columns.py calls
+the operators of sampling. The other files serve all families.
 """

@@ -1,4 +1,4 @@
-"""Asks whether autocast is on for a device, and switches it off: the recurrences choose their dtypes themselves."""
+"""Autocast for the operators. A recurrence chooses its dtypes itself, so it runs with autocast switched off."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
-# Device types without autocast. torch 2.11 does not compile torch.amp.is_autocast_available in torch.func.
+# Device types without autocast. torch 2.11 cannot compile torch.amp.is_autocast_available inside torch.func.
 _WITHOUT = ("meta", "lazy", "vulkan")
 
 
@@ -17,7 +17,7 @@ def autocasts(device: str) -> bool:
 
 
 def result_dtype(input: torch.Tensor) -> torch.dtype:
-    """Returns the dtype of a function's result, which autocast chooses as for a convolution of ``input``."""
+    """Returns the autocast dtype under autocast, unless ``input`` is float64; otherwise the dtype of ``input``."""
     device = input.device.type
     return torch.get_autocast_dtype(device) if autocasts(device) and input.dtype != torch.float64 else input.dtype
 
@@ -27,7 +27,7 @@ def without_autocast(device: str) -> AbstractContextManager[Any]:
 
 
 def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Decorates an operator or a rule: autocast is off for the device of the first tensor among its arguments."""
+    """Decorates an operator or a rule to run without autocast on the device of its first tensor argument."""
 
     @wraps(function)
     def run(*args: object) -> Result:
@@ -39,7 +39,7 @@ def runs_without_autocast(function: Callable[..., Result]) -> Callable[..., Resu
 
 
 def casts_operands(library: torch.library.Library, name: str, device: str) -> None:
-    """Registers torch's rule of matrix products and convolutions: all floating-point operands but float64 are cast."""
+    """Registers torch's autocast rule for matrix products: all floating-point operands but float64 are cast."""
 
     def operand(value: object, dtype: torch.dtype) -> object:
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64:

@@ -1,9 +1,9 @@
 """Derivatives of the operators under every transform of torch: autograd in both modes, torch.func, torch.compile.
 
-``torch.library.register_autograd`` gives an operator only a backward: forward-mode derivatives are then zero, without
-an error, and torch.func refuses the operator. Here an operator has a *decomposition* in differentiable PyTorch, which
-runs where an operand carries a tangent: so PyTorch takes derivatives of any order and in any nesting of the modes.
-Elsewhere the operator runs. Its backward is a faster one, or the vector-Jacobian product of the decomposition.
+``torch.library.register_autograd`` gives an operator only a backward: forward-mode derivatives are then silently zero,
+and torch.func refuses the operator. Here an operator also has a *decomposition* in differentiable PyTorch. It runs if
+an operand carries a tangent, so PyTorch takes derivatives of any order, in any nesting of the modes. Without a tangent
+the operator runs. Its backward is a given function, or the vector-Jacobian product of the decomposition.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +28,8 @@ def register(
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> None:
-    """Registers the derivatives of an operator. ``decomposition`` takes its arguments, ``setup_context`` and
-    ``backward`` are as for ``torch.library.register_autograd``."""
+    """Registers the derivatives of an operator. ``decomposition`` takes the operator's arguments. ``setup_context`` and
+    ``backward`` are as in ``torch.library.register_autograd``."""
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
     if backward is None or setup_context is None:
@@ -41,7 +41,7 @@ def register(
 
     def forward(*inputs: Any) -> Any:
         *args, keyset = inputs
-        # A Function switches derivatives off for its own level. The levels around it still need them.
+        # An autograd Function switches derivatives off inside. Outer levels of torch.func still need them.
         with torch.enable_grad(), _set_fwd_grad_enabled(True):
             return below(keyset, args)
 
@@ -55,7 +55,7 @@ def register(
         "backward": staticmethod(lambda ctx, *grads: (*backward(ctx, *grads), None)),
         "_compiled_autograd_key": staticmethod(torch.autograd.Function._compiled_autograd_key),
     }
-    # The Function serves one level of torch.func's transforms: the dispatcher calls the kernel once for each level.
+    # The dispatcher calls the kernel once for each level of torch.func's transforms. The Function serves one level.
     function: Any = type("".join(map(str.capitalize, name.split("_"))), (_SingleLevelFunction,), members)
     defaults = [argument.default_value for argument in op._schema.arguments]
 
@@ -73,7 +73,7 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # There is at most level 0, but while torch.func or torch.compile runs PyTorch may not report it.
+    # The only level is 0. While torch.func or torch.compile runs, PyTorch may report no current level.
     unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
 
@@ -90,7 +90,7 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _vjp(function: Callable[..., Any], ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-    """Returns the gradients of ``function``, which returns a tuple, from the inputs that are saved in ``ctx``."""
+    """Returns the gradients of ``function``, which returns a tuple, with respect to the inputs saved in ``ctx``."""
     args = [rest if t is None else t for t, rest in zip(ctx.saved_tensors, ctx.rest)]
     needed = [i for i, need in enumerate(ctx.needs_input_grad[: len(args)]) if need]
 

@@ -1,4 +1,4 @@
-"""Chooses the backend. :func:`runs` is the only rule; each family of operators tells it why its kernels cannot run."""
+"""Chooses the backend of a call, for all families of operators by one rule: :func:`runs`."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from . import library
 
 BACKENDS = ("auto", "native", "step", "resident", "reference")
 CONVOLUTION_BACKENDS = ("auto", "native", "reference")
-# The operators' path (csrc/operators/cuda/recurrence.h) by backend.
+# {backend: the ``path`` argument of the operators (csrc/operators/cuda/recurrence.h)}.
 _PATHS = {"auto": "auto", "native": "auto", "step": "step", "resident": "resident"}
 
 
@@ -32,10 +32,10 @@ def of_convolutions(backend: str) -> str:
 
 
 def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]) -> bool:
-    """Returns whether the kernels of an operator with the backends ``names`` run; otherwise plain PyTorch runs.
+    """Returns whether an operator's kernels run. Otherwise plain PyTorch runs. ``names`` are the operator's backends.
 
-    ``why_not`` returns one sentence why the kernels cannot run, or None. Raises RuntimeError with this sentence where
-    the kernels were asked for.
+    ``why_not`` returns one sentence why the kernels cannot run, or None. If ``backend`` demands kernels that cannot
+    run, RuntimeError has this sentence.
     """
     check_name(backend, names)
     if backend == "reference":
@@ -47,9 +47,9 @@ def runs(backend: str, names: tuple[str, ...], why_not: Callable[[], str | None]
 
 
 def choose(backend: str, device: torch.device) -> str | None:
-    """Returns the path of a scan's operator, or None for plain PyTorch. Errors as in :func:`runs`.
+    """Returns the scan operator's ``path`` argument, or None for plain PyTorch. Raises the errors of :func:`runs`.
 
-    The operator, which knows the sizes, may still refuse ``"resident"``: see :func:`pixelrnn_ext.resident_plan`.
+    The operator, which knows the sizes, may later refuse ``"resident"``: see :func:`pixelrnn_ext.resident_plan`.
     """
 
     def why_not() -> str | None:

@@ -1,7 +1,7 @@
-"""Batches operators for torch.vmap: a batch of images is more images, a batch of parameters is a loop.
+"""Rules of the operators for torch.vmap. Batched images become a larger batch, batched parameters become a loop.
 
 ``info``, ``in_dims`` and ``args`` are the arguments of a rule of torch.library.register_vmap, which returns outputs and
-their batch dimensions. ``axes`` are the axes of images, by the place of the argument.
+their batch dimensions. ``axes`` maps the position of an argument to its axis of images.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ def folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op``, all of whose outputs have images, once on the images of the whole batch. Where an argument without
-    images is batched, it runs on one member after the other."""
+    """Runs ``op`` once on the images of all members. All outputs must have an axis of images. If an argument without
+    images is batched, ``op`` runs once for each member."""
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return each(op, info, in_dims, args)
     args, images = fold(axes, info, in_dims, args)
@@ -37,7 +37,7 @@ def folded(
 
 
 def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: Sequence[Any]) -> Outputs:
-    """Runs ``op`` on one member of the batch after the other."""
+    """Runs ``op`` once for each member of the batch."""
     dims = (*in_dims, *(None for _ in args[len(in_dims) :]))
     members = [[a if dim is None else a.select(dim, n) for a, dim in zip(args, dims)] for n in range(info.batch_size)]
     outputs = [torch.stack(outputs) for outputs in zip(*(op(*member) for member in members))]
@@ -45,7 +45,7 @@ def each(op: Callable[..., Sequence[Tensor]], info: Info, in_dims: Dims, args: S
 
 
 def fold(axes: dict[int, int], info: Info, in_dims: Dims, args: Sequence[Any]) -> tuple[list[Any], int]:
-    """Returns the arguments with the batch as the outer index of the images, and the number of images of a member."""
+    """Folds the batch into the axes of images. Returns the arguments and each member's number of images."""
     args, images = list(args), 0
     for i, axis in axes.items():
         if args[i] is None:

@@ -1,4 +1,4 @@
-"""The operators of sampling and coding (csrc/operators/columns.cpp), which incremental/native.py makes programs for."""
+"""Calls the operators of sampling and coding (csrc/operators/columns.cpp) for incremental/native.py."""
 
 import functools
 
@@ -14,22 +14,22 @@ def runs_on(device: torch.device) -> bool:
 
 @functools.cache
 def step(name: str) -> int:
-    """Returns the number of a kind of step in a program (csrc/cpu/column_program.h)."""
+    """Returns the number that stands for a kind of step in a program (csrc/cpu/column_program.h)."""
     return torch.ops.pixelrnn_ext.column_step(name)
 
 
 def block(gates: int, dtype: torch.dtype) -> int:
-    """Returns how many outputs of each gate are in a block of packed weights (csrc/cpu/kernels.h)."""
+    """Returns the number of outputs of each gate in a block of packed weights (csrc/cpu/kernels.h)."""
     return torch.ops.pixelrnn_ext.column_block(gates, dtype == torch.float64)
 
 
 def range_encode(intervals: Tensor) -> bytes:
-    """Computes incremental.range_coder.encode."""
+    """Returns the same bytes as incremental.range_coder.encode."""
     return torch.ops.pixelrnn_ext.range_encode(intervals).numpy().tobytes()
 
 
 def round_to_grid(x: Tensor, bits: int, limit: float) -> None:
-    """Rounds contiguous float64 in place to multiples of 2**-bits, ties to even, and clamps them to [-limit, limit].
+    """Rounds a contiguous float64 tensor in place to multiples of 2**-bits, ties to even, clamped to [-limit, limit].
 
     The result does not depend on the threads' floating-point environment.
     """

@@ -21,7 +21,7 @@ except ImportError:
 VERSION = BUILD["version"] or "unknown"
 
 _VARIABLE = "PIXELRNN_INSTRUCTION_SET"
-# The hash of the operators' schemas (csrc/operators), by library: a library with another hash is of other sources.
+# Hashes of the operators' schemas (csrc/operators). A library with a different hash was built from other sources.
 # After a change of a schema, build, and copy the hash from the error message.
 SCHEMAS = {"_C": "f3aed640", "_C_cuda": "8193580c"}
 
@@ -35,7 +35,7 @@ def _is_built(module: str) -> bool:
 
 
 def hidden_installation() -> Path | None:
-    """Returns the folder of an installed pixelrnn_ext that this source folder, which was not built, hides."""
+    """Returns the folder of the installed pixelrnn_ext that this unbuilt source folder hides, or None."""
     if _is_built("_C") or BUILD["why_no_native"]:
         return None
     here = _package()
@@ -57,15 +57,15 @@ def _not_built(kernels: str, reason: str | None) -> str:
 
 
 def _operators() -> set[str]:
-    """Returns the names of the package's operators. Empty where torch does not list operators."""
+    """Returns the names of the package's operators. Empty if torch cannot list operators."""
     names: list[str] = getattr(torch._C, "_dispatch_get_all_op_names", list)()
     return {name for name in names if name.startswith("pixelrnn_ext::")}
 
 
 def _hash_of_schemas(operators: Iterable[str]) -> str | None:
-    """Returns a hash of what operators take and return, which does not depend on how torch prints a schema.
+    """Returns a hash of the operators' arguments and results, or None if torch lacks the private functions for it.
 
-    None where this torch does not have the private functions that describe a schema.
+    The hash does not depend on how torch prints a schema.
     """
 
     def kinds(type: Any) -> tuple[Any, ...]:
@@ -92,7 +92,7 @@ def _load(module: str, kernels: str) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # Empty where the process loaded the library before, as a reload of this module does.
+    # Empty if the process has loaded the library before, as in a reload of this module.
     brought = _operators() - before
     if brought and (found := _hash_of_schemas(brought)) not in (None, SCHEMAS[module]):
         return (
@@ -117,13 +117,13 @@ def _load_cuda() -> str | None:
 
 
 def _threads_run_at_once() -> bool:
-    """Returns whether torch's threads are a team of OpenMP. Threads of a pool may run in turn, so none may wait."""
+    """Returns whether torch's threads are an OpenMP team. Other threads may run in turn, so they must not wait."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
 _why_no_native = _load_native()
 _why_no_planner = _load_cuda()
-# Names of the instruction sets by level (csrc/cpu/instruction_set.h). The kernels start with the machine's best one.
+# Names of the instruction sets by level (csrc/cpu/instruction_set.h). The kernels start with the machine's best.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)
@@ -138,7 +138,7 @@ def why_no_native() -> str | None:
 
 
 def why_no_planner() -> str | None:
-    """Returns one sentence why there is no planner of the CUDA kernels, or None. It needs no CUDA in torch."""
+    """Returns one sentence why the planner of the CUDA kernels is missing, or None. It needs no CUDA in torch."""
     return _why_no_planner
 
 
@@ -157,7 +157,7 @@ def _why_no_code(index: int) -> str | None:
 def why_no_code(device: torch.device) -> str | None:
     """Returns one sentence why the CUDA kernels have no code for a GPU, or None.
 
-    None also where torch sees no such GPU: fake tensors and exported graphs may name a GPU of another machine.
+    None also if torch sees no such GPU: fake tensors and exported graphs may name a GPU of another machine.
     """
     if not torch.cuda.is_available():
         return None
@@ -165,7 +165,7 @@ def why_no_code(device: torch.device) -> str | None:
     return _why_no_code(index) if index < torch.cuda.device_count() else None
 
 
-# Compiled code takes the result as a constant, as in precision.py.
+# torch.compile treats the result as a constant: see precision.py.
 why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -178,12 +178,12 @@ def why_no_gpu() -> str | None:
 
 
 def instruction_set() -> str | None:
-    """Returns the instruction set that the CPU kernels run with; None without the kernels."""
+    """Returns the instruction set that the CPU kernels use, or None without the kernels."""
     return _available[torch.ops.pixelrnn_ext.set_instruction_set(-1)] if _available else None
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """Returns the instruction sets of the CPU kernels that this machine has, the best one last."""
+    """Returns the instruction sets of the CPU kernels that this machine supports, the best last."""
     return _available
 
 
@@ -200,11 +200,11 @@ def set_instruction_set(name: str) -> None:
 
 
 def build_config() -> dict[str, object]:
-    """Returns what was compiled in, by what and against what, and what is missing and why.
+    """Returns the versions, compiler and kernels of this build, and why kernels are missing.
 
     The call initialises NVIDIA's driver, after which a forked process cannot use CUDA.
 
-    ``why_no_cuda`` is None when the CUDA kernels are loaded, ``why_no_gpu`` when there is a GPU that they run on.
+    ``why_no_cuda`` is None if the CUDA kernels are loaded, ``why_no_gpu`` if they can run on a GPU of this machine.
     ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads, which the CPU kernels use, are
     OpenMP's. Other threads may not run at the same time, so a scan of few images then uses fewer threads.
     """

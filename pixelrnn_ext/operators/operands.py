@@ -1,4 +1,4 @@
-"""Checks and views of the tensors that a function or an operator is called with."""
+"""Checks the tensors that a function or an operator is called with, and makes views of them."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +18,8 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # t
 
 
 def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
-    """Raises TypeError or ValueError unless all tensors have the input's device and dtype, which may be mixed under
-    autocast. All but weights may be None."""
+    """Raises TypeError or ValueError unless all tensors have the input's device and dtype (under autocast any dtype).
+    The input and weights must not be None."""
     for name, tensor in {"input": input, **others}.items():
         if tensor is None and name != "input" and not name.startswith("weight"):
             continue
@@ -37,9 +37,9 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
 
 
 def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
-    """Wraps a kernel of ``operator``: it raises ValueError unless all tensors are on the device of the first one.
+    """Makes a kernel of ``operator`` raise ValueError unless all tensors are on one device.
 
-    A kernel would read addresses of other devices without an error.
+    A kernel would dereference addresses of another device.
     """
     name, schema = operator._schema.name.partition("::")[2], operator._schema
 
@@ -71,7 +71,7 @@ def check_integers(name: str, value: Tensor) -> None:
 
 
 def check_levels(name: str, values: Tensor, levels: int) -> None:
-    """Raises ValueError if a tensor of integers has a value outside [0, levels). Waits for the tensor's device."""
+    """Raises ValueError if a tensor of integers has a value outside [0, levels). Synchronises with the device."""
     possible = torch.iinfo(values.dtype)
     if (possible.min >= 0 and possible.max < levels) or not values.numel():
         return
@@ -81,7 +81,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unrepeated(tensor: Tensor) -> Tensor:
-    """Returns the tensor with one element along each dimension that ``expand`` made. It holds all values."""
+    """Returns a view with one element along each dimension that ``expand`` repeated. It holds all values."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)
@@ -90,7 +90,7 @@ def unrepeated(tensor: Tensor) -> Tensor:
 
 @cache
 def memory() -> int | None:
-    """Returns the bytes of the machine's memory, or None where the system does not tell."""
+    """Returns the machine's memory in bytes, or None if it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -98,7 +98,7 @@ def memory() -> int | None:
 
 
 def check_memory(name: str, size: Sequence[int], needed: int) -> None:
-    """Raises ValueError if a tensor of that size takes at least ``needed`` bytes, and the machine has less memory."""
+    """Raises ValueError if the machine has less than the ``needed`` bytes of a tensor of shape ``size``."""
     available = memory()
     if available is not None and needed > available:
         raise ValueError(
@@ -120,7 +120,7 @@ def shape(tensor: Tensor) -> tuple[int, ...]:
 
 
 def readable(tensor: Tensor) -> Tensor | None:
-    """Returns the values of a tensor, inside torch.func's transforms of the whole batch; None if it has no values."""
+    """Returns the tensor inside torch.func's wrappers, with the whole batch of a vmap, or None if it has no values."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return None if tensor.is_meta or is_fake(tensor) else tensor
@@ -132,7 +132,7 @@ def together(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def stacked(tensors: Sequence[Tensor | None], like: Tensor, *size: int) -> Tensor | None:
-    """Like :func:`together`, with zeros for an absent tensor; None where all are absent."""
+    """Like :func:`together`, with zeros for an absent tensor. None if all are absent."""
     if all(t is None for t in tensors):
         return None
     return together([like.new_zeros(size) if t is None else t for t in tensors])

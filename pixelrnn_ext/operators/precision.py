@@ -1,12 +1,13 @@
-"""Asks torch in which precision the operators may multiply."""
+"""Reads torch's settings of precision."""
 
 import torch
 
 
 def allows_tf32() -> bool:
-    """Returns whether torch may compute float32 matrix products in tf32, by whichever of its settings."""
+    """Returns whether torch's settings allow float32 matrix products in tf32."""
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
-# torch.compiler.assume_constant_result only sets this, but first imports the whole compiler and sympy: one second.
+# torch.compile treats the result as a constant. torch.compiler.assume_constant_result sets the same mark, but takes a
+# second to import the compiler.
 allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it on the function

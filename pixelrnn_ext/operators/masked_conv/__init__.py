@@ -1,4 +1,4 @@
-"""The operators under masked_conv2d. Importing it registers them (rules.py)."""
+"""The operators behind masked_conv2d. Importing this folder registers them (rules.py)."""
 
 from .rules import masked_conv2d, masked_conv2d_backward
 

@@ -1,6 +1,6 @@
 """The arguments of ``torch.ops.pixelrnn_ext.masked_conv2d`` and ``masked_conv2d_backward``.
 
-Each tuple is in the order of its operator's schema (rules.py). Kernels, rules and decompositions take one of the two.
+Each tuple has the order of its operator's schema (rules.py).
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Convolution(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Arguments of ``masked_conv2d_backward``. Only a ReLU needs ``output``."""
+    """Arguments of ``masked_conv2d_backward``. ``output`` is needed only with a ReLU."""
 
     grad_output: Tensor
     output: Tensor | None

@@ -1,6 +1,6 @@
-"""The masked convolution on a CPU: the compiled kernels (csrc/cpu/convolution.cpp), which touch live taps only.
+"""Runs the masked convolution on a CPU by compiled kernels (csrc/cpu/convolution.cpp), which skip masked taps.
 
-They take maps of float32 and float64 in NCHW or channels_last. Halves are computed in float32.
+The kernels take float32 and float64 maps in NCHW or channels_last. 16-bit maps are converted to float32.
 """
 
 import torch
@@ -10,7 +10,7 @@ from .arguments import Convolution, Gradients
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
-    """Returns channels_last where a pixel's channels are adjacent and pixels do not overlap, whatever the strides."""
+    """Returns channels_last if a pixel's channels are adjacent in memory and pixels do not overlap, else contiguous."""
     adjacent = tensor.stride(1) == 1 and tensor.stride(3) >= tensor.shape[1]
     return torch.channels_last if adjacent else torch.contiguous_format
 
@@ -33,7 +33,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Returns the gradients of the input, the weight and the bias, None where not needed."""
+    """Returns the gradients of the input, the weight and the bias. None for a gradient that is not needed."""
     last, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
     output = _map(g.output, last) if g.relu and g.output is not None else None
     tensors = _map(g.grad_output, last), output, _map(g.input, last), _widened(g.weight)
@@ -53,7 +53,7 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _map(tensor: Tensor, last: bool) -> Tensor:
-    """Returns a map as the kernels take it: halves as float32, the channels first or last."""
+    """Returns a map as the kernels take it: 16-bit values as float32, the channels first or last."""
     return _widened(tensor.permute(0, 2, 3, 1) if last else tensor)
 
 

@@ -1,4 +1,4 @@
-"""The operators in differentiable PyTorch: derivatives of any order and mode come from here."""
+"""The operators in differentiable PyTorch, for derivatives of any order and mode."""
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,7 @@ def masked_conv2d(c: Convolution) -> Tensor:
 
 
 def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients by convolutions and products.
-
-    torch.func of torch 2.11 does not trace the derivative of aten's own backward.
-    """
+    """Returns the gradients by convolutions and products. torch.func of torch 2.11 cannot trace aten's own backward."""
     grad = relu_gradient(g)
     dinput, dweight, dbias = (g.input.new_empty(0) for _ in range(3))
     if g.need_input:
@@ -32,14 +29,14 @@ def masked_conv2d_backward(g: Gradients) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def relu_gradient(g: Gradients) -> Tensor:
-    """Returns the gradient of the convolution before its ReLU, if it has one."""
+    """Returns the gradient with respect to the convolution's result before its ReLU, if any."""
     return torch.where(g.output > 0, g.grad_output, 0) if g.relu and g.output is not None else g.grad_output
 
 
 def weight_gradients(grad: Tensor, g: Gradients, groups: int) -> Tensor:
     """Returns the weight's gradient for each of ``groups`` equal runs of images, (groups, *weight.shape).
 
-    ``grad`` is the gradient of the convolution before its ReLU.
+    ``grad`` is a result of :func:`relu_gradient`.
     """
     size, images = g.weight.shape[2:], grad.shape[0] // groups
     patches = F.unfold(g.input, size, padding=tuple(side // 2 for side in size)).unflatten(0, (groups, images))

@@ -1,4 +1,4 @@
-"""The masked convolution on a GPU: a kernel of gpu_kernels.py, or a matrix product of torch where nothing is masked."""
+"""Runs the masked convolution on a GPU by Triton kernels, or by torch's matrix product if nothing is masked."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from .gpu_kernels import WHY_NO_TRITON, input_gradient_kernel, output_kernel, pa
 from .gpu_tiles import INTERPRETED, Gemm, ceil_div, launches_on
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_MOST_PIXELS = 2**30  # rounded up to whole blocks, their number fits an int32
-_PROGRAMS = 512  # of the weight gradient: a few for each multiprocessor of a large GPU
-_FEWEST_PIXELS = 512  # that one program of the weight gradient sums over
-_PACKED_TILE = 32  # input and output channels of the weight that one program packs
+_MOST_PIXELS = 2**30  # their number, rounded up to whole blocks, fits an int32
+_PROGRAMS = 512  # programs of the weight gradient: a few for each multiprocessor of a large GPU
+_FEWEST_PIXELS = 512  # fewest pixels that a program of the weight gradient sums over
+_PACKED_TILE = 32  # input channels, and output channels, that one program packs
 
 
 def why_not(input: Tensor) -> str | None:
@@ -55,8 +55,8 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Computes what the CPU's ``backward`` computes (cpu.py)."""
-    # Both maps get the same strides. A gradient in the output's memory format is not copied.
+    """Returns the same gradients as ``backward`` of cpu.py."""
+    # The kernels need the same strides for both maps. A map in the input's memory format is not copied.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
     g = g._replace(grad_output=grad_output, output=output)
@@ -90,10 +90,9 @@ def _input_gradient(g: Gradients) -> Tensor:
 
 
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
-    """Returns the gradients of the weight and, if needed, of the bias."""
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # Parts keep a large GPU busy. Their number depends on the shape alone, and they are summed in a fixed order.
+    # Parts of the pixels fill a large GPU. For the same bits in every run, their number depends on the shape alone.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_PROGRAMS // programs, pixels // _FEWEST_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)
@@ -115,7 +114,7 @@ def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
 
 
 def _output_maps(g: Gradients) -> tuple[Tensor, Tensor]:
-    """Returns the arguments dy and y of a kernel, which reads y only where there is a ReLU."""
+    """Returns a kernel's arguments dy and y. Without a ReLU the kernel ignores y, so any map will do."""
     return g.grad_output, g.grad_output if g.output is None else g.output
 
 

@@ -1,10 +1,10 @@
-"""The masked convolution on GPUs: implicit GEMMs over the taps that the mask leaves alive, in Triton.
+"""Triton kernels of the masked convolution: implicit GEMMs over the taps that the mask leaves alive.
 
-The live taps are the first in raster order: all before the centre, and the centre unless it is dead (mask A, one
-colour). The kernels read the weight as a masked copy of these taps (taps, channels of the source, channels of the
-result), so that loads are coalesced and loops do not depend on colours. Maps are accessed through their strides.
+The live taps are the taps before the centre in raster order, and the centre unless it is dead (mask A, one colour). The
+kernels read a masked copy of these taps of the weight, (taps, channels of the source, channels of the result), so that
+loads are coalesced and loops do not depend on colours.
 
-Pixels are counted over the batch, as int32: decomposing an int64 into image, row and column is slow. Offsets are int64.
+A pixel's index in the batch is int32, since splitting an int64 into image, row and column is slow. Offsets are int64.
 """
 
 from __future__ import annotations  # tl.constexpr is not evaluated where Triton is missing
@@ -24,7 +24,7 @@ except ImportError as _error:
 
 
 def _jit(function: Callable[..., Any]) -> Any:
-    # Without Triton the module still imports, for gpu.why_not.
+    # gpu.why_not imports this module even without Triton.
     return triton.jit(function, do_not_specialize=["pixels", "batch_key"]) if triton else function
 
 
@@ -33,15 +33,15 @@ def _device_function(function: Callable[..., Any]) -> Any:
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
-    """Decorates a kernel whose tiles have these names. Tiles are measured once for each power of two of batch sizes."""
-    # A map's channel stride tells its memory format.
+    """Decorates a kernel. The arguments are the names of its parameters for the sides of a tile."""
+    # Tiles are measured once for each value of the key. A map's channel stride tells its memory format.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda kernel: Tiled(kernel, rows, columns, depth, key)
 
 
 @_device_function
 def _group(channel, channels, COLOURS: tl.constexpr):
-    """Computes masks.colour_groups: contiguous groups, the larger ones first."""
+    """Returns each channel's colour, like masks.colour_groups: contiguous groups, the larger first."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)
@@ -53,10 +53,10 @@ def _alive(
     tap, out, source, out_channels, in_channels,
     CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
 ):  # fmt: skip
-    """Returns whether output channels read input channels of a live tap; the shapes of out and source broadcast."""
+    """Returns whether output channels read input channels of a live tap. The shapes of out and source broadcast."""
     units = out_channels // GATES
     group_out = _group(out % units, units, COLOURS)
-    # Before the centre, all colours of a pixel come before the centre's colours.
+    # All colours of an earlier pixel come before the colours of the centre.
     group_in = _group(source, in_channels, COLOURS) - (tap < CENTRE).to(tl.int32) * COLOURS
     if STRICT:
         return group_in < group_out
@@ -80,7 +80,7 @@ def pack_kernel(
     CENTRE: tl.constexpr, STRICT: tl.constexpr, COLOURS: tl.constexpr, GATES: tl.constexpr,
     BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """packed[tap, o, c] = weight[o, c, tap] where the weight is alive, through their strides."""
+    """Computes packed[tap, o, c] = weight[o, c, tap] where the weight is alive, else 0."""
     tap = tl.program_id(0)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(2) * BLOCK_IN + tl.arange(0, BLOCK_IN)
@@ -105,7 +105,7 @@ def output_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o]."""
+    """Computes y[p, o] = sum over taps and c of x[p + tap, c] weight[tap, c, o]."""
     pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
     out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
@@ -153,7 +153,7 @@ def input_gradient_kernel(
     RELU: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c]; dy and y have the same strides."""
+    """Computes dx[p, c] = sum over taps and o of dy[p - tap, o] weight[tap, o, c]. dy and y have the same strides."""
     pixel = tl.program_id(0) * BLOCK_PIXELS + tl.arange(0, BLOCK_PIXELS)
     source = tl.program_id(1) * BLOCK_IN + tl.arange(0, BLOCK_IN)
     image, row, column = pixel // (height * width), pixel // width % height, pixel % width
@@ -198,7 +198,7 @@ def weight_gradient_kernel(
     RELU: tl.constexpr, HAS_BIAS: tl.constexpr, PRECISION: tl.constexpr, INTERPRETED: tl.constexpr,
     BLOCK_PIXELS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """dweight[part, tap, o, c] = sum over a part's pixels of dy[p, o] x[p + tap, c], and dbias[part, o] of dy[p, o]."""
+    """Computes dweight[part, tap, o, c] = sum of dy[p, o] x[p + tap, c], and dbias[part, o] = sum of dy[p, o]."""
     blocks = tl.cdiv(in_channels, BLOCK_IN)
     out = tl.program_id(0) // blocks * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     source = tl.program_id(0) % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)

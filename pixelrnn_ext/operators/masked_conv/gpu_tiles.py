@@ -1,7 +1,7 @@
-"""The tiles of the masked convolution's GPU kernels: fixed by the sizes, or measured on request.
+"""Chooses the tiles of the masked convolution's GPU kernels: by the sizes alone, or by measuring on request.
 
 With fixed tiles a result depends on the arguments alone, so a resumed training continues exactly. With
-``PIXELRNN_TUNE_TILES=1`` Triton's autotuner chooses by time, once for each shape: two runs may differ in the last bits,
+``PIXELRNN_TUNE_TILES=1`` Triton's autotuner measures once for each shape. Two runs may then differ in the last bits,
 unless torch.use_deterministic_algorithms(True) keeps the fixed tiles.
 """
 
@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of a matrix product, and the number of such products."""
+    """The sizes of matrix products that run together, and their number."""
 
     rows: int
     columns: int
@@ -54,15 +54,15 @@ TILES: tuple[Tiles, ...] = (
     Tiles(128, 16, 32, 4, 3),
 )
 if INTERPRETED:
-    TILES = (Tiles(32, 16, 16, 4, 1),)  # several tiles in a small problem
+    TILES = (Tiles(32, 16, 16, 4, 1),)  # so that a small problem has several tiles
 
-_AT_ONCE = 128  # programs, about the multiprocessors of a large GPU. All GPUs take this number, for the same bits
-_LOAD = 32  # cost of loading a value, in products
+_AT_ONCE = 128  # programs that a large GPU runs at once. The same on every GPU, so that results have the same bits
+_LOAD = 32  # cost of loading a value, in multiplications
 
 
 def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
-    """Returns the fastest of TILES by a small model: whole tiles in whole waves, each with its products and its loads.
-    ``shared_memory`` limits the stages, which do not change the result's bits."""
+    """Returns the fastest of TILES by a cost model: the multiplications and loads of whole tiles in whole waves.
+    ``shared_memory`` (bytes) limits the stages, which do not change the result's bits."""
 
     def cost(tiles: Tiles) -> int:
         programs = ceil_div(gemm.rows, tiles.rows) * ceil_div(gemm.columns, tiles.columns) * gemm.number
@@ -70,7 +70,7 @@ def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:
         return ceil_div(programs, _AT_ONCE) * ceil_div(gemm.depth, tiles.depth) * tiles.depth * step
 
     best = min(TILES, key=cost)
-    stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # a ReLU loads its output and its gradient
+    stage = (2 * best.rows + best.columns) * best.depth * value_bytes  # twice the rows: a ReLU loads dy and y
     return best._replace(stages=max(1, min(best.stages, shared_memory // stage)))
 
 
@@ -82,7 +82,7 @@ Grid = Callable[[dict[str, int]], tuple[int, ...]]
 
 
 class Tiled:
-    """A Triton kernel whose tiles are arguments: ``rows``, ``columns`` and ``depth`` are their names."""
+    """A Triton kernel that takes its tiles' sides as arguments, which ``rows``, ``columns`` and ``depth`` name."""
 
     kernel: Any
 
@@ -99,11 +99,11 @@ class Tiled:
         return dict(zip(self._names, tiles))
 
     def launch(self, gemm: Gemm, grid: Grid, *args: Any, **constants: Any) -> None:
-        """Launches the kernel on the current device and stream; ``grid`` takes the tiles' sizes by name."""
+        """Launches the kernel on the current device and stream. ``grid`` maps {name: side of a tile} to the grid."""
         if MEASURED and not torch.are_deterministic_algorithms_enabled():
             named = {**dict(zip(self.kernel.arg_names, args)), **constants}
             shape = *(named[name] for name in self._key), *(a.dtype for a in args if isinstance(a, torch.Tensor))
-            # Measuring waits for the GPU, which would end a capture.
+            # Measuring waits for the GPU, which a CUDA graph capture does not allow.
             if shape in self._measured or not _captures(args[0]):
                 self._measured.add(shape)
                 self.tuner[grid](*args, **constants)
@@ -126,8 +126,8 @@ def _captures(tensor: torch.Tensor) -> bool:
 
 @contextmanager
 def launches_on(tensor: torch.Tensor) -> Iterator[None]:
-    """Makes the tensor's device current. A kernel's first launch loads it, which the driver allows to a thread that
-    captures a CUDA graph only in relaxed mode."""
+    """Makes the tensor's device current, and relaxes a CUDA graph capture. A kernel's first launch loads code,
+    which the driver allows during a capture only in relaxed mode."""
     with torch.cuda.device_of(tensor):
         if not _captures(tensor):
             yield
@@ -141,7 +141,7 @@ def launches_on(tensor: torch.Tensor) -> Iterator[None]:
 
 
 def _exchange_capture_mode(mode: ctypes.c_int) -> None:
-    """Sets the thread's capture mode, and ``mode`` to the mode before."""
+    """Sets the thread's capture mode to ``mode``, and ``mode`` to the previous one."""
     driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     if status := driver.cuThreadExchangeStreamCaptureMode(ctypes.byref(mode)):
         raise RuntimeError(f"the mode of the capture cannot be changed: CUDA driver error {status}")

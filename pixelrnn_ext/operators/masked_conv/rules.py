@@ -1,4 +1,4 @@
-"""Defines the operators under masked_conv2d in Python: fake kernels, derivatives, batching, the autocast rule.
+"""Defines the operators behind masked_conv2d in Python: fake kernels, derivatives, batching, the autocast rule.
 
 On a CPU the compiled kernels compute them (cpu.py), on a GPU Triton kernels, which need no compiled library (gpu.py).
 """
@@ -88,7 +88,7 @@ def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Ten
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    """The gradients of weight and bias are sums over images: the sums of all members come from one batched product."""
+    """Returns each member's gradients. One batched product computes all members' gradients of the weight."""
     if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
     axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}
@@ -111,7 +111,7 @@ for _name, _kernel, _fake_kernel, _batching_rule in (
     ("masked_conv2d", masked_conv2d, _fake, _batch),
     ("masked_conv2d_backward", masked_conv2d_backward, _backward_fake, _backward_batch),
 ):
-    # Autocast is on where backward() is called inside its region.
+    # backward() may be called inside an autocast region.
     _checked = runs_without_autocast(on_one_device(getattr(_OPS, _name).default, _kernel))
     for _device in ("CPU", "CUDA"):
         _library.impl(_name, _checked, _device)

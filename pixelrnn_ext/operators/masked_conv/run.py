@@ -1,4 +1,4 @@
-"""Runs a masked convolution on the backend that was asked for: the operator ``masked_conv2d``, or the reference."""
+"""Runs a masked convolution on the requested backend: the operator ``masked_conv2d``, or the reference."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from .arguments import Convolution
 
 def run(c: Convolution, backend: str) -> Tensor:
     chosen = backends.runs(backend, backends.CONVOLUTION_BACKENDS, lambda: _why_not(c.input))
-    # Without a mask PyTorch's own convolution is faster. It would not compute halves in float32.
+    # Without a mask PyTorch's own convolution is faster, but does not compute 16-bit maps in float32.
     wide = c.input.dtype in (torch.float32, torch.float64)
     if chosen and not (wide and removes_nothing(c.weight, c.mask_type, c.image_channels)):
         return torch.ops.pixelrnn_ext.masked_conv2d(*c)

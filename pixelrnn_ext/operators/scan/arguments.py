@@ -1,6 +1,6 @@
 """The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of their schemas.
 
-csrc/operators/arguments.h describes the arguments of scan, scan.cpp beside it the arguments of scan_gradients.
+csrc/operators/arguments.h describes the arguments of scan, and scan.cpp beside it the arguments of scan_gradients.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ...cells import CELLS
 
-# The first arguments of a scan, which have gradients.
+# The differentiable arguments of a scan, which come first.
 OPERANDS = "input", "weight_ih", "bias", "x", "weight_hh", "h0", "c0", "peephole"
-# The operands whose gradients ``shares`` gives by image.
+# The operands that all images share. With ``shares`` each image has its own gradient of them.
 SHARED = "h0", "c0", "peephole"
 
 
@@ -23,12 +23,12 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def gates_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of the activated gates. They lie in (-1, 1), so float16 is the more precise half."""
+    """Returns the dtype of the activated gates. They lie in (-1, 1), where float16 is more precise than bfloat16."""
     return torch.float16 if dtype == torch.bfloat16 else dtype
 
 
 class Scan(NamedTuple):
-    """Arguments of ``scan``. At least one of ``x`` and ``input`` is present in arguments that were checked."""
+    """Arguments of ``scan``. The operator checks that ``x``, ``input`` or both are present."""
 
     input: Tensor | None
     weight_ih: Tensor | None
@@ -60,11 +60,11 @@ class Scan(NamedTuple):
         """Images, height and width."""
         if self.x is not None:
             return tuple(self.x.shape[1:4])  # type: ignore[return-value]
-        assert self.input is not None  # the operator has checked that there is x or input
+        assert self.input is not None  # checked by the operator
         return tuple(self.input.shape[:3])  # type: ignore[return-value]
 
     def new_outputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns new maps (y, h, c, gates), whose values are not set."""
+        """Returns uninitialised maps (y, h, c, gates)."""
         directions, images, height, width, columns = self.shapes["x"]
         hidden, empty, dtype = self.weight_hh.shape[2], self.weight_hh.new_empty, self.weight_hh.dtype
         return (
@@ -80,7 +80,7 @@ class Scan(NamedTuple):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each operand, and of its gradient. A missing operand has no channels or taps."""
+        """The shape of each operand and its gradient. An absent operand has 0 channels or taps."""
         directions, taps, hidden, _, _ = self.weight_hh.shape
         gates, (images, height, width) = len(CELLS[self.cell].gates), self.size
         channels = 0 if self.input is None else self.input.shape[3]
@@ -100,8 +100,8 @@ class Scan(NamedTuple):
 class Gradients(NamedTuple):
     """Arguments of ``scan_gradients``: the outputs that the scan saved, which gradients are wanted, and the scan.
 
-    ``dh`` is the gradient of y where the scan merges, and of h where it does not. With ``shares`` the gradients of
-    :data:`SHARED` are each image's share, [D, B, ...]; otherwise they are summed over the images.
+    ``dh`` is the gradient with respect to y if the scan merges its directions, else with respect to h. The gradients of
+    :data:`SHARED` are sums over the images, or with ``shares`` have an axis of images, [D, B, ...].
     """
 
     dh: Tensor
@@ -114,7 +114,7 @@ class Gradients(NamedTuple):
 
     @classmethod
     def bind(cls, *args: Any) -> "Gradients":
-        """Builds the tuple from a flat sequence with an item for each argument: values, or dimensions of a batch."""
+        """Builds the tuple from the operator's flat arguments, or from a batch dimension for each of them."""
         dh, h, c, gates, wanted, shares, *scan = args
         return cls(dh, h, c, gates, wanted, shares, Scan(*scan))
 
@@ -131,11 +131,11 @@ class Gradients(NamedTuple):
         return (directions, self.scan.size[0], *rest) if self.shares and operand in SHARED else (directions, *rest)
 
     def outputs(self, found: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """The operator's outputs from the gradients that are wanted. Any other gradient has a last axis of 0."""
+        """Returns the operator's outputs from the wanted gradients. Every other gradient has a last axis of 0."""
         return tuple(found[name] if self.wants(name) else self.new(name) for name in OPERANDS)
 
     def new(self, operand: str) -> Tensor:
-        """Returns a new gradient, whose values are not set, or the empty one where none is wanted."""
+        """Returns an uninitialised gradient, or an empty one if it is not wanted."""
         shape, like = self.shape(operand), self.scan.weight_hh
         dtype = state_dtype(like.dtype) if operand in SHARED else like.dtype
         return like.new_empty(shape if self.wants(operand) else (*shape[:-1], 0), dtype=dtype)

@@ -1,4 +1,4 @@
-"""The operators in differentiable PyTorch: converts layouts for reference.py. Halves are computed in float32."""
+"""The operators in differentiable PyTorch: converts layouts for reference.py. 16-bit dtypes compute in float32."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def scan(s: Scan) -> Outputs:
 
 
 def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
-    """Returns the gradients. The scan is computed again, so that their derivatives depend on the operands alone."""
+    """Returns the gradients by running the scan again, so that second derivatives depend on the operands alone."""
     cotangents = (g.dh, None, None, None) if g.scan.merges else (None, g.dh, None, None)
     found = pulled_back(cotangents, g.scan, g.wanted)
     return g.outputs(found if g.shares else {name: t.sum(1) if name in SHARED else t for name, t in found.items()})
@@ -31,7 +31,7 @@ def scan_gradients(g: Gradients) -> tuple[Tensor, ...]:
 def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[bool]) -> dict[str, Tensor]:
     """Returns the wanted gradients of operands from the gradients of y, h, c and the gates, any of which may be None.
 
-    The gradients of h0, c0 and peephole are by image.
+    The gradients of h0, c0 and peephole have an axis of images.
     """
     s, wants = _of_each_image(s), dict(zip(OPERANDS, wanted))
     if wants["x"] and s.x is None:
@@ -49,7 +49,7 @@ def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[b
 
 
 def _of_each_image(s: Scan) -> Scan:
-    """Returns the scan with h0, c0 and peephole expanded to each image, so that their gradients are by image."""
+    """Expands h0, c0 and peephole along an axis of images, so that each image has its own gradients of them."""
     images, wide = s.size[0], state_dtype(s.weight_hh.dtype)
     shared = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
     return s.with_operands({name: t.expand(-1, images, *t.shape[2:]) for name, t in shared.items()})
@@ -70,11 +70,11 @@ def _scan(s: Scan) -> Outputs:
 
 
 def merged(h: Tensor, s: Scan) -> Tensor:
-    """Returns the sum of the directions of h [B, H, W, D, h], zero outside of the images; no channels for "none"."""
+    """Merges the directions of h [B, H, W, D, h], zero outside the images. For "none" the result has no channels."""
     if not s.merges:
         return h.new_empty(*h.shape[:3], 0)
     y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
-    return filled(y, s.sizes, 0) if s.merge == "shift" else y  # the moved direction would write a row below its image
+    return filled(y, s.sizes, 0) if s.merge == "shift" else y  # the shifted direction reaches a row below its image
 
 
 def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ...]:
@@ -88,7 +88,7 @@ def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ..
         added = images.clear_outside(_by_gate(s.x[d], s.weight_hh.shape[2]).permute(0, 3, 1, 2))
         added = images.flipped(added, corner)
         x = added if x is None else x + added
-    assert x is not None  # the operator has checked that there is x or input
+    assert x is not None  # checked by the operator
     if s.bias is not None:
         x = x + s.bias[d].t().flatten()[:, None, None]
     weight = s.weight_hh[d].permute(2, 1, 3, 0).flatten(0, 1)  # (G * h, h, taps)
@@ -102,7 +102,7 @@ def _direction(s: Scan, images: Images, d: int, corner: str) -> tuple[Tensor, ..
 
 
 def _by_gate(rows: Tensor, hidden: int) -> Tensor:
-    """Converts [..., G * h] from the kernels' order to a block for each gate."""
+    """Converts rows [..., G * h] from the kernels' order to one block for each gate."""
     return by_units(rows, hidden).transpose(-1, -2).flatten(-2)
 
 

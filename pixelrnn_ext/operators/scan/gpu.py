@@ -1,6 +1,6 @@
-"""The operators on a GPU: a compiled recurrence, and matrix products of torch before and after it.
+"""Runs the operators on a GPU: a compiled recurrence, and torch's matrix products before and after it.
 
-Shapes are in csrc/operators/arguments.h and csrc/operators/cuda/recurrence.h.
+The shapes stand in csrc/operators/arguments.h and csrc/operators/cuda/recurrence.h.
 """
 
 from collections.abc import Callable
@@ -64,8 +64,7 @@ def scan_gradients(ops: Any, g: Gradients) -> tuple[Tensor, ...]:
 def _unmerged(dy: Tensor, s: Scan) -> Tensor:
     """Returns the gradient of h [B, H, W, D, h] from the gradient of the merged map.
 
-    Gradients outside the images are cleared only for the shift, which would move them inside. The recurrence ignores
-    them.
+    The recurrence ignores gradients outside the images. Only the shift clears them: it would move them inside.
     """
     if s.merge == "none":
         return dy
@@ -76,12 +75,12 @@ def _unmerged(dy: Tensor, s: Scan) -> Tensor:
 
 
 def neighbour_states(ops: Any, m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Returns the values that the taps of each pixel read, as a function of type :data:`Neighbours`, by one kernel."""
+    """Returns the values that each pixel's taps read, by one kernel. With ``ops`` bound it is a :data:`Neighbours`."""
     return ops.neighbour_states(m, border, s.sizes, s.corners, s.diagonal, s.weight_hh.shape[1], first, count)
 
 
 def _peephole_gradient(g: Gradients, dx: Tensor, neighbours: Neighbours) -> Tensor:
-    """Returns the sums over each image of the gates' gradients times the c that each gate sees, [D, B, 4, h]."""
+    """Returns each image's sums of the gates' gradients times the c that the gate sees, [D, B, 4, h]."""
     s, c, hidden = g.scan, g.c, g.c.shape[-1]
     dx = dx.to(c.dtype)
     i, f, _, o = dx[..., : 4 * hidden].unflatten(-1, (hidden, 4)).unbind(-1)

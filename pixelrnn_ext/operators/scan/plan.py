@@ -10,7 +10,7 @@ from .. import library
 
 
 class ResidentPlan(NamedTuple):
-    """Describes what ``backend="native"`` launches on a GPU: a kernel, its layout and its expected time, or ``"step
+    """Describes the kernel that ``backend="native"`` launches on a GPU: its name, layout and expected time, or ``"step
     path: "`` and the reason. A time comes from a model, unless the text says that a card was measured."""
 
     forward: str
@@ -31,20 +31,22 @@ def resident_plan(
     capability: tuple[int, int] | None = None,
     cell: str | None = None,
 ) -> ResidentPlan:
-    """Returns which resident CUDA kernel takes a scan and how it is laid out, or why none does.
+    """Returns the resident CUDA kernel that runs a scan and its layout, or the reason why none does.
 
     Args:
         height, width: of the map.
         hidden: hidden channels of one direction.
-        diagonal, taps: the Diagonal LSTM has 2 taps, the Row LSTM an odd number.
-        images, directions: the batch; 2 directions for a Diagonal BiLSTM, up to 4 with ``cell``.
-        dtype: float32, float16 or bfloat16 (float64 always takes the step path). tf32: float32 maps, products in tf32.
-        capability: of the GPU, such as (9, 0), which need not be there; None is the current GPU.
-        cell: of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes, with the default ``diagonal`` and ``taps``;
-            None is PixelRNN's layers.
+        diagonal, taps: whether lines are diagonals, with 2 taps, or rows, with an odd number of taps.
+        images: size of the batch.
+        directions: 1, 2 for a Diagonal BiLSTM, or up to 4 with ``cell``.
+        dtype: float32, float16 or bfloat16. float64 always takes the step path.
+        tf32: whether products of float32 maps are in tf32.
+        capability: compute capability of a GPU, present or not, such as (9, 0). None: the current GPU.
+        cell: a cell of :class:`pixelrnn_ext.lstm2d.LSTM2d`, without peepholes. It needs the default ``diagonal`` and
+            ``taps``. None: PixelRNN's layers.
 
     Raises:
-        RuntimeError: the CUDA kernels are not built, or there is no GPU and no capability.
+        RuntimeError: the CUDA kernels are not built, or there is neither a GPU nor a capability.
         TypeError, ValueError: an argument does not fit.
 
     Example:

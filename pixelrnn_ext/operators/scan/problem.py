@@ -1,4 +1,4 @@
-"""The arguments of a layer in the user's names, in one value that checks itself."""
+"""The arguments of a recurrent layer by the user's names, and their checks."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ from .sizes import check_sizes
 
 
 class Problem(NamedTuple):
-    """One direction or several over a map, each from its corner; shapes as in :mod:`pixelrnn_ext.functional`.
+    """A call of a recurrent layer; shapes as in :mod:`pixelrnn_ext.functional`.
 
     ``merge`` is one of :data:`pixelrnn_ext.directions.MERGES`, or ``"shift"`` for the BiLSTM. ``cell`` is None for
-    PixelRNN's layers, which have no option of that name.
+    PixelRNN's layers, which do not have this option.
     """
 
     input: Tensor
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
         return len(CELLS[self.cell or "pixelrnn"].gates)
 
     def to(self, dtype: torch.dtype) -> "Problem":
-        """Returns the problem in ``dtype``, with a gate_bias expanded to the maps; sizes stay integers."""
+        """Returns the problem in ``dtype``, with the gate_bias expanded to the maps. Sizes stay integers."""
         gate_bias = self.gate_bias
         if gate_bias is not None:
             gate_bias = gate_bias.to(dtype).expand(self._gate_bias_shape())
@@ -79,7 +79,7 @@ class Problem(NamedTuple):
             check_sizes(self.sizes, self.input)
 
     def _suffixes(self) -> list[str]:
-        """The ends of the names of each direction's tensors. The only direction of PixelRNN's layers has none."""
+        """Returns the suffix of each direction's tensor names. A single direction of PixelRNN's layers has none."""
         alone = self.cell is None and len(self.corners) == 1
         return [""] if alone else [SUFFIXES[corner] for corner in self.corners]
 

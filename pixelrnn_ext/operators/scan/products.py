@@ -1,6 +1,6 @@
-"""The matrix products before and after a recurrence, in torch. A CPU needs them only for gradients of each image.
+"""The matrix products before and after a recurrence, in torch. On a CPU only gradients of each image use them.
 
-A pixel's gates are a row of G * h values here: the four gates of each unit, then the fifth gates of all units.
+A pixel's gates are a row of G * h values: the four gates of each unit, then the fifth gates of all units.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .arguments import Gradients, Scan
 from .sizes import filled
 
 _SENSES = tuple(CORNERS.values())
-_MOST_TAPS = 4  # gathered at once: a unit has at least 4 gates, so 4 gathered states are no larger than dx
+_MOST_TAPS = 4  # taps gathered at once: a unit has at least 4 gates, so 4 gathered states are no larger than dx
 
 # (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> [D, B, H, W, taps, h]: returns the
 # values that the taps of each pixel read from the map.
@@ -53,7 +53,7 @@ def input_gradient(s: Scan, dx: Tensor) -> Tensor:
         for k in range(taps):
             moved = displaced(products[:, :, :, k], 0, (k - s.input_kernel // 2) * right)
             total = moved if total is None else total + moved
-    assert total is not None  # there is a direction
+    assert total is not None  # a scan has a direction
     return filled(total.reshape(*s.size, channels), s.sizes if s.input_kernel > 1 else None, 0)
 
 
@@ -65,7 +65,7 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
     s = g.scan
     directions, taps, hidden, _, _ = s.weight_hh.shape
     images, height, width = s.size
-    rows = dx.reshape(directions, groups, images // groups * height * width, dx.shape[-1])  # there may be no pixel
+    rows = dx.reshape(directions, groups, images // groups * height * width, dx.shape[-1])  # -1 fails without pixels
 
     def product(read: Tensor, rows: Tensor) -> Tensor:
         """Returns the values that the taps read times the gates' gradients, [..., taps, h, G, channels]."""
@@ -86,7 +86,7 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
 
 
 def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, count: int) -> Tensor:
-    """Returns the values that the taps read, as a function of type :data:`Neighbours`, by differentiable operations."""
+    """Returns the values that each pixel's taps read, by differentiable operations: a :data:`Neighbours`."""
     moves = state_moves(s)[first : first + count]
 
     def of_direction(d: int, down: int, right: int) -> Tensor:
@@ -98,7 +98,7 @@ def displaced_states(m: Tensor, border: Tensor | None, s: Scan, first: int, coun
 
 
 def state_moves(s: Scan) -> list[tuple[int, int]]:
-    """The neighbour that each recurrent tap reads: rows above and columns before, in the order of the scan."""
+    """Returns the neighbour that each recurrent tap reads: (rows above, columns before) in the order of the scan."""
     taps = s.weight_hh.shape[1]
     return [(1, 0), (0, 1)] if s.diagonal else [(1, taps // 2 - k) for k in range(taps)]
 
@@ -121,12 +121,12 @@ def displaced(m: Tensor, up: int, left: int, border: Tensor | None = None) -> Te
 
 
 def gate_rows(t: Tensor) -> Tensor:
-    """[..., h, G] -> [..., G * h]."""
+    """Converts [..., h, G] to rows [..., G * h]."""
     return t.flatten(-2) if t.shape[-1] == 4 else torch.cat([t[..., :4].flatten(-2), t[..., 4]], -1)
 
 
 def by_units(rows: Tensor, hidden: int) -> Tensor:
-    """[..., G * h] -> [..., h, G]."""
+    """Converts rows [..., G * h] to [..., h, G]."""
     if rows.shape[-1] == 4 * hidden:
         return rows.unflatten(-1, (hidden, 4))
     return torch.cat([rows[..., : 4 * hidden].unflatten(-1, (hidden, 4)), rows[..., 4 * hidden :, None]], -1)

@@ -49,7 +49,7 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-_libraries: list[torch.library.Library] = []  # torch drops a library's registrations with it
+_libraries: list[torch.library.Library] = []  # kept, since torch drops the registrations of a deleted library
 
 
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
@@ -65,8 +65,8 @@ def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
-    """Returns the gradients of each member of the batch: one backward of all images, then the weights' products of each
-    member's images."""
+    """Returns each member's gradients: one backward of all images, then products of each member's images for the
+    weights."""
     in_dims = _of_tensors(in_dims)
     dims = Gradients.bind(*in_dims).scan
     if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):
@@ -96,12 +96,12 @@ def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], 
 
 
 def _of_tensors(in_dims: Sequence[Any]) -> batching.Dims:
-    """Returns the dimensions of a batch with None for arguments that are lists."""
+    """Returns the batch dimensions, with None for arguments that are lists."""
     return [dim if isinstance(dim, int) else None for dim in in_dims]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors = len(OPERANDS) + 1  # with sizes
+    tensors = len(OPERANDS) + 1  # the operands and sizes
     ctx.options = inputs[tensors:]
     ctx.save_for_backward(*inputs[:tensors], *output[1:])
 
@@ -113,8 +113,8 @@ def _backward(
     s, wanted = Scan(*tensors, *ctx.options), list(ctx.needs_input_grad[: len(OPERANDS)])
     dy = dy if s.merges else None
     outer, others = (dy, (dh, dc, dgates)) if s.merges else (dh, (dc, dgates))
-    with without_autocast(h.device.type):  # autocast is on where backward() is called inside its region
-        # The other outputs have gradients only in a second derivative, or where the operator is called by itself.
+    with without_autocast(h.device.type):  # backward() may be called inside an autocast region
+        # The other outputs have gradients only in a second derivative, or if the operator is called directly.
         # Within a jvp PyTorch forbids the torch.func.vjp that scan_gradients' decomposition would start.
         if any(t is not None for t in others) or (outer is not None and autograd.within_jvp()):
             shares: dict[str, Tensor] = eager.pulled_back((dy, dh, dc, dgates), s, wanted)

@@ -1,4 +1,4 @@
-"""Runs a layer's problem on the requested backend. Only this module makes the operator's arguments of it."""
+"""Runs a layer's problem on the requested backend, and converts it to the operator's arguments."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .problem import Problem
 from .products import gate_rows
 
 _PLACES = {corner: place for place, corner in enumerate(CORNERS)}
-_SUMS = "shift", "sum"  # merges that the operator computes; this module makes the others of h
+_SUMS = "shift", "sum"  # merges that the operator computes. This module computes the others from h
 
 
 def run(problem: Problem, backend: str) -> Tensor:
@@ -24,7 +24,7 @@ def run(problem: Problem, backend: str) -> Tensor:
     problem.check()
     path = backends.choose(backend, problem.input.device)
     device, dtype = problem.input.device.type, result_dtype(problem.input)
-    # The CUDA kernels store halves and compute in float32. Elsewhere maps of halves become float32 maps.
+    # The CUDA kernels take 16-bit maps. Elsewhere 16-bit maps are converted to float32.
     problem = problem.to(dtype if path and device == "cuda" else torch.promote_types(dtype, torch.float32))
     with without_autocast(device):
         if backend == "reference":

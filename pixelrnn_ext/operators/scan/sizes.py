@@ -9,9 +9,9 @@ from ..operands import check_integers, readable, shape
 
 
 def check_sizes(sizes: Tensor, input: Tensor) -> None:
-    """Raises TypeError or ValueError unless ``sizes`` may be the sizes of the images of ``input`` (N, C, H, W).
+    """Raises TypeError or ValueError unless ``sizes`` fit the images of ``input`` (N, C, H, W).
 
-    Values on a GPU are not read, which would wait for it, nor values that are traced. Whoever uses sizes clamps them.
+    Traced values, and values on a GPU, which would have to be waited for, are not read. All users of sizes clamp them.
     """
     check_integers("sizes", sizes)
     n, _, height, width = input.shape
@@ -49,8 +49,8 @@ def filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
 class Images:
     """Images in the top left corners of their maps m (N, C, H, W), which are processed all at once.
 
-    Sizes are clamped and not read. ``alone`` is m with zeros outside the images, where m may be NaN. ``inside`` is
-    (N, 1, H, W), or None where all images fill their maps.
+    Sizes are clamped without reading them. ``alone`` is m with zeros outside the images, where m may be NaN. ``inside``
+    marks the images' pixels, (N, 1, H, W). It is None if all images fill their maps.
     """
 
     def __init__(self, sizes: Tensor | None, m: Tensor) -> None:
