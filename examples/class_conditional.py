@@ -35,7 +35,6 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
 
 @torch.no_grad()
 def classify(model: px.PixelRNN, images: Tensor, classes: int) -> Tensor:
-    """Returns the class under which each image is most probable, (N,)."""
     each = torch.arange(classes)
     return torch.stack([model.log_prob(images, data.conditions(one[None], classes)) for one in each]).argmax(0)
 

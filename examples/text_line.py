@@ -48,8 +48,6 @@ class Digits(NamedTuple):
         return cls(mnist.intensities if split == "train" else part.images * 255, part.labels)
 
     def line(self, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns an image (H, W) and its digits."""
-
         def drawn(least: int, most: int) -> int:
             return int(torch.randint(least, most + 1, (), generator=source))
 
@@ -149,7 +147,6 @@ def read(reader: Reader, lines: Lines, batch: int = 50) -> list[list[int]]:
 
 
 def edit_distance(one: list[int], other: list[int]) -> int:
-    """Returns the number of insertions, deletions and replacements that turn one text into the other."""
     row = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         diagonal, row[0] = row[0], i

@@ -6,7 +6,6 @@ from ._command import without_traceback
 
 
 def main(command: str = "pixelrnn") -> int:
-    """Runs the command line of this process. Returns the exit status."""
     with without_traceback(command):
         from . import cli
     return cli.main(prog=command)

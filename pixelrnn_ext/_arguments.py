@@ -1,4 +1,4 @@
-"""Checks arguments that many functions take: integers, kernel sizes and dtypes."""
+"""Checks of integers, kernel sizes and dtypes."""
 
 import operator
 from typing import SupportsIndex

@@ -20,8 +20,8 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 def own_process() -> None:
     """Configures malloc and OpenMP before torch is imported, unless environment variables do. Not for a library."""
-    # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step. With
-    # these thresholds it keeps the memory of maps from one training step to the next.
+    # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step.
+    # These thresholds keep the memory of maps.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, and returned
@@ -41,7 +41,7 @@ def running() -> str | None:
     """Returns the command of this process, ``pixelrnn`` or ``python -m pixelrnn_ext``; None in another program."""
     if os.path.basename(sys.argv[0]) == "pixelrnn":
         return "pixelrnn"
-    # While Python looks for the module, it imports the package, and sys.argv[0] is "-m".
+    # Python imports the package to find the module. Until then sys.argv[0] is "-m".
     pairs = pairwise(sys.orig_argv)
     named = any(module == "pixelrnn_ext" and re.fullmatch("-[A-Za-z]*m", option) for option, module in pairs)
     is_module = sys.argv[0] == "-m" and named

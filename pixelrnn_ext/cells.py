@@ -20,7 +20,7 @@ class Cell(NamedTuple):
     gates: tuple[str, ...]  # the blocks of a weight's rows: torch.nn.LSTM's four, then the second neighbour's gate
     forget_gates: tuple[int, ...] = ()  # the blocks whose bias starts at forget_bias
     forget_bias: float | None = None  # None initialises it like the other biases
-    zero_bias: bool = False  # whether all biases start at zero
+    zero_bias: bool = False
     peepholes: bool = False  # whether the gates may see c
 
     @property

@@ -15,9 +15,8 @@ from ._arguments import integer
 
 # (step over rows, step over columns). The operators number corners in this order: 2 for bottom plus 1 for right.
 CORNERS = {"tl": (1, 1), "tr": (1, -1), "bl": (-1, 1), "br": (-1, -1)}
-# Suffixes of the parameters' names.
 SUFFIXES = {"tl": "", "tr": "_reverse", "bl": "_up", "br": "_up_reverse"}
-# The corners that a number of directions stands for.
+# {number of directions: their corners}
 NUMBERED: dict[int, tuple[str, ...]] = {1: ("tl",), 2: ("tl", "br"), 4: ("tl", "tr", "bl", "br")}
 MERGES = ("concat", "sum", "mean", None)
 

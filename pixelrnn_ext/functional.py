@@ -1,5 +1,4 @@
-"""The layers as functions: Row LSTM, Diagonal LSTM and masked convolution of "Pixel Recurrent Neural Networks" (arXiv
-1601.06759), and a two-dimensional LSTM that reads an image from its corners.
+"""The layers as functions: those of PixelRNN (arXiv 1601.06759), and a two-dimensional LSTM that reads whole images.
 
 All maps are (N, C, H, W). Inputs may have any strides. On the native backend a recurrence returns channels_last memory
 format, and a masked convolution keeps the format of its input.
@@ -59,13 +58,13 @@ def row_lstm(
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
         sizes: (N, 2) integers, the height and width of each image, on the CPU or on the input's device. An image lies
             in the top left corner of its map. Outside it the input is ignored, and the result and all gradients are
-            zero. 0 is an empty image. None: all images are H x W. Sizes on a GPU, or inside torch.compile or
+            zero. An image may be empty. None: all images are H x W. Sizes on a GPU, or inside torch.compile or
             torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. ``backend="reference"`` takes no sizes inside
             torch.compile or torch.vmap.
         backend: ``"auto"`` runs the native kernels if they can run, else plain PyTorch. ``"native"`` demands the
-            kernels. ``"reference"`` runs the definition, with sizes image by image. On a GPU native chooses between
-            ``"step"`` (a matrix product and a kernel for every line) and ``"resident"`` (one launch for the whole
-            scan; no sizes with a cell of four gates).
+            kernels. ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU native chooses between ``"step"`` (a
+            matrix product and a kernel for every line) and ``"resident"`` (one launch for the whole scan; no sizes
+            with a cell of four gates).
 
     Returns:
         h, (N, hidden, H, W), in the dtype of ``input``.
@@ -109,9 +108,9 @@ def diagonal_lstm(
     Args:
         weight_ih: (4 * hidden, in_channels, 1, 1).
         weight_hh: (4 * hidden, hidden, 2): above, left.
-        reverse: scan from right to left, which is causal in the order of the mirrored map, not in raster order.
+        reverse: whether to scan from right to left, which is causal in mirrored order, not in raster order.
 
-    The other arguments, the result and the errors are those of :func:`row_lstm`.
+    Other arguments, result and errors: see :func:`row_lstm`.
 
     Example:
         >>> diagonal_lstm(torch.randn(2, 3, 8, 8), torch.randn(64, 3, 1, 1), torch.randn(64, 16, 2)).shape
@@ -143,8 +142,8 @@ def diagonal_bilstm(
 ) -> Tensor:
     """Computes the Diagonal BiLSTM (section 3.3): a left-to-right scan plus a right-to-left scan shifted down by a row.
 
-    A pixel depends on all earlier pixels and on no later one. Arguments, result and errors are those of
-    :func:`diagonal_lstm`. The arguments of the right-to-left scan end in ``_reverse``.
+    A pixel depends on all earlier pixels and on no later one. The arguments of the right-to-left
+    scan end in ``_reverse``. Other arguments, result and errors: see :func:`row_lstm` and :func:`diagonal_lstm`.
 
     Args:
         gate_bias: broadcastable to (N, 8 * hidden, H, W), the left-to-right scan's 4 * hidden channels first.
@@ -240,7 +239,7 @@ def masked_conv2d(
     """Computes a masked convolution (sections 2.2 and 3.4), stride 1, same padding: a pixel reads the pixels before it.
 
     Equivalent to ``F.conv2d(input, weight * causal_mask(...), bias, padding=(kh // 2, kw // 2))`` and the activation,
-    without the multiplications by zero. Masked weights have no effect, even if NaN, and zero gradients.
+    but skips masked weights. These have no effect, even if NaN, and zero gradients.
 
     Args:
         input: (N, in_channels, H, W), any N, H >= 1, W >= 1.

@@ -118,7 +118,6 @@ class _LineLSTM(Recurrent):
         )
 
     def _arguments(self, gate_bias: Tensor | None, sizes: Tensor | None) -> dict[str, Any]:
-        """Returns the arguments of the layer's function, without the input."""
         names = ("weight_ih", "weight_hh", "bias", "h0", "c0")
         return {
             **{name + suffix: getattr(self, name + suffix) for suffix in self._suffixes for name in names},
@@ -145,7 +144,7 @@ class RowLSTM(_LineLSTM):
         kernel_size: odd width of the input-to-state and of the state-to-state convolution.
         image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
         mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4); None leaves it unmasked.
-        bias: whether the input-to-state convolution has a bias.
+        bias: whether the layer has a bias.
         initial_state: state of the cells outside the image: ``"zero"``, or ``"learned"`` h0 and c0.
         backend: as in :func:`pixelrnn_ext.functional.row_lstm`.
         device, dtype: of the parameters.
@@ -182,12 +181,7 @@ class RowLSTM(_LineLSTM):
         super().__init__(in_channels, hidden_channels, kernel_size, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer.
-
-        Args:
-            input: (N, in_channels, H, W).
-            gate_bias, sizes: as in :func:`pixelrnn_ext.functional.row_lstm`.
-        """
+        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.row_lstm`."""
         return functional.row_lstm(input, **self._arguments(gate_bias, sizes))
 
 
@@ -195,7 +189,7 @@ class DiagonalLSTM(_LineLSTM):
     """One direction of the Diagonal BiLSTM (section 3.3): (N, in_channels, H, W) -> (N, hidden_channels, H, W).
 
     A pixel sees every pixel above it and to its left, itself included. With ``reverse=True`` left and right are
-    swapped. The map is not shifted down, so the layer is then causal in the mirrored order, not in raster order.
+    swapped. The map is not shifted down, so the layer is then causal in mirrored order, not in raster order.
 
     The backward pass reads the output: see :class:`RowLSTM`. The layer calls
     :func:`pixelrnn_ext.functional.diagonal_lstm`.
@@ -236,7 +230,7 @@ class DiagonalLSTM(_LineLSTM):
         self.reverse: bool = reverse
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :meth:`RowLSTM.forward`."""
+        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.diagonal_lstm`."""
         return functional.diagonal_lstm(input, reverse=self.reverse, **self._arguments(gate_bias, sizes))
 
     def extra_repr(self) -> str:
@@ -257,7 +251,7 @@ class DiagonalBiLSTM(_LineLSTM):
         in_channels, hidden_channels: as in :class:`RowLSTM`.
         image_channels, mask_type, bias, initial_state, backend, device, dtype: as in :class:`RowLSTM`.
 
-    Parameters: as in :class:`DiagonalLSTM`, and the same with the suffix ``_reverse`` for the second direction.
+    Parameters: as in :class:`DiagonalLSTM`, and again with the suffix ``_reverse``.
 
     Raises:
         TypeError, ValueError: an argument does not fit.
@@ -292,8 +286,7 @@ class DiagonalBiLSTM(_LineLSTM):
         super().__init__(in_channels, hidden_channels, 1, image_channels, mask_type, **options)
 
     def forward(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor:
-        """Runs the layer. Arguments as in :meth:`RowLSTM.forward`, but ``gate_bias`` is broadcastable to (N, 8 * hidden,
-        H, W), with the left-to-right scan first."""
+        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.diagonal_bilstm`."""
         return functional.diagonal_bilstm(input, **self._arguments(gate_bias, sizes))
 
 
@@ -371,7 +364,7 @@ class MaskedConv2d(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initialises the parameters as torch.nn.Conv2d does."""
-        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]  # reads only weight and bias
+        nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.masked_conv2d(

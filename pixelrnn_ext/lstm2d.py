@@ -25,20 +25,20 @@ class LSTM2d(Recurrent):
     The backward pass reads the output, unless ``merge`` is ``"sum"`` or ``"mean"``: see
     :class:`pixelrnn_ext.layers.RowLSTM`.
 
-    Calls :func:`pixelrnn_ext.functional.lstm2d`. With ``cell="pixelrnn", directions=1`` it is
-    a :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``. With ``cell="pixelrnn", directions=("tl",
-    "tr"), merge=None`` it returns the two maps that a :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. It loads
-    the state_dicts of both.
+    The layer calls :func:`pixelrnn_ext.functional.lstm2d`. With ``cell="pixelrnn", directions=1`` it is a
+    :class:`pixelrnn_ext.layers.DiagonalLSTM` with ``mask_type=None``. With ``cell="pixelrnn", directions=("tl", "tr"),
+    merge=None`` it returns the two maps that a :class:`pixelrnn_ext.layers.DiagonalBiLSTM` shifts and adds. The
+    state_dicts of both load.
 
     Args:
         in_channels: channels of the input.
         hidden_channels: channels of each direction's state.
         cell: a cell of :func:`pixelrnn_ext.functional.lstm2d`.
-        directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or a tuple of corners, all different.
+        directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or different corners in a tuple.
         merge: as in :func:`pixelrnn_ext.functional.lstm2d`.
         peepholes: whether gates see c, only for graves and halved.
         bias: whether the layer has a bias.
-        initial_state: ``"zero"`` or ``"learned"``, as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
+        initial_state: as in :class:`pixelrnn_ext.layers.RowLSTM`, for each direction.
         forget_bias: initial bias of each forget gate. None: 1 for stable, halved and max, -1 for graves, random like
             the other biases for pixelrnn. leaky has no forget gate. Its biases start at zero.
         backend: as in :func:`pixelrnn_ext.functional.lstm2d`.
@@ -121,12 +121,7 @@ class LSTM2d(Recurrent):
                     nn.init.constant_(direction.bias.view(len(kind.gates), -1)[gate], self.forget_bias)
 
     def forward(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor:
-        """Runs the layer.
-
-        Args:
-            input: (N, in_channels, H, W).
-            sizes, gate_bias: as in :func:`pixelrnn_ext.functional.lstm2d`.
-        """
+        """Runs the layer. Arguments as in :func:`pixelrnn_ext.functional.lstm2d`."""
         return functional.lstm2d(
             input,
             self._weights(),

@@ -1,4 +1,4 @@
-"""Describes the machine for reports."""
+"""Facts about the machine."""
 
 import os
 import platform
@@ -9,7 +9,6 @@ import torch
 
 
 def processor() -> str:
-    """Returns the processor's name, if known, and the number of logical cores."""
     try:
         names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -22,11 +21,9 @@ def gpus() -> str:
 
 
 def facts() -> dict[str, str]:
-    """Returns facts about the machine and Python by name."""
     return {"system": system(), "python": platform.python_version(), "processor": processor(), "gpus": gpus()}
 
 
 def system() -> str:
-    """Returns the operating system, its version, the architecture, and on Linux the C library."""
     libc = " ".join(platform.libc_ver()).strip()
     return ", ".join(filter(None, [f"{platform.system()} {platform.release()}", platform.machine(), libc]))

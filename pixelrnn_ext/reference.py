@@ -63,7 +63,7 @@ def scan(
     gate_bias: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """Computes any recurrent layer: scans from each corner, and merges the maps. With ``sizes`` each image runs alone."""
+    """Computes a recurrent layer: scans from each corner, then merges. With ``sizes`` each image runs alone."""
     channels = input.shape[1]
     masking: dict[str, Any] = dict(image_channels=image_channels, gates=len(CELLS[cell].gates))
 
@@ -82,7 +82,7 @@ def scan(
         return torch.stack([direction(image, *arguments) for arguments in zip(biases, directions, corners)], 1)
 
     m = input
-    if gate_bias is not None:  # in one map with the input, so that both are cropped to each image
+    if gate_bias is not None:  # cropped to each image together with the input
         rows = sum(d.weight_hh.shape[0] for d in directions)
         m = torch.cat([input, gate_bias.expand(input.shape[0], rows, *input.shape[2:])], 1)
     return of_each_image(lambda m: merged(all_directions(m), merge), m, sizes)

@@ -87,8 +87,8 @@ def naive(
     *,
     crop: bool = False,
 ) -> Tensor:
-    """Draws images with a pass of the network for every value, for tests and benchmarks. A pass covers the image, or with
-    ``crop`` its rows down to the pixel."""
+    """Draws images with one pass of the network for every value, for tests and benchmarks. With ``crop`` a pass ends
+    with the pixel's row."""
     _, colours, height, width = draws.values.shape
     images = torch.where(draws.known, draws.values, 0)
     for r in range(height):
@@ -143,7 +143,7 @@ def checked_draws(
     given: Tensor | None,
     known: Tensor | None,
 ) -> Draws:
-    """Checks the arguments of ``model.sample``, draws the uniform numbers, and puts all on the model's device."""
+    """Checks the arguments of ``model.sample``, and draws the uniform numbers. All are on the model's device."""
     parameter = next(model.parameters())
     check_dtype("the model's parameters", parameter.dtype)
     n = integer("n", n, 0)

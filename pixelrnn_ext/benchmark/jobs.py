@@ -15,14 +15,12 @@ from .timing import FEWEST_ROUNDS, Times, percentiles
 
 @dataclass(frozen=True)
 class Budget:
-    """The time that the parts of a run may take."""
-
     seconds: float  # this and the next two are the arguments of timing.paired
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
     loop_limit: float = math.inf  # seconds for timing a loop as written
-    total: float = math.inf  # seconds after which no new case and no new measurement of memory begins
-    memory: int | None = None  # the number of jobs whose peak memory is measured. None for all
+    total: float = math.inf  # seconds after which no case or measurement of memory begins
+    memory: int | None = None  # number of jobs whose peak memory is measured. None for all
     memory_of_all: bool = False  # measures all providers, not only ours
 
 
@@ -62,7 +60,7 @@ class Result:
     mode: str
     times: Times
     errors: dict[str, float]  # a provider with an error and without times gave wrong numbers
-    unlike: Collection[str] = ()  # providers that compute another function: no ratio to the baseline and the floor
+    unlike: Collection[str] = ()  # providers of another function, which are not compared
     peak_mib: dict[str, float | None] = field(default_factory=dict)  # None if unknown
 
     @property
@@ -80,7 +78,7 @@ class Result:
 
     @property
     def doubt(self) -> str:
-        """Why the comparison of our provider with the others is unreliable. Empty if it is reliable."""
+        """Why the comparison of the providers is unreliable. Empty if it is reliable."""
         return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
 
     def values(self, provider: str) -> dict[str, Any]:

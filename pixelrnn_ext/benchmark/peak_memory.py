@@ -58,5 +58,5 @@ def _peak(case: Case, dtype: torch.dtype, threads: int, provider: str) -> float 
 
 def _status(field: str) -> int:
     found = re.search(rf"{field}:\s*(\d+) kB", (_PROC / "status").read_text())
-    assert found  # Linux has it, as it has clear_refs
+    assert found
     return 1024 * int(found[1])

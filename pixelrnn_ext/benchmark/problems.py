@@ -37,7 +37,6 @@ class Size:
         return self.batch * self.height * self.width
 
     def map(self, channels: int, dtype: torch.dtype) -> Tensor:
-        """Returns a random map (N, channels, H, W)."""
         return torch.randn(self.batch, channels, self.height, self.width, dtype=dtype)
 
     def tiny(self) -> "Size":
@@ -53,9 +52,9 @@ class Differentiable:
     inputs: list[Tensor]
     cotangent: Tensor
     names: list[str]  # names of the inputs
-    # Converts the result and the gradients to the layout of the case's reference.
+    # Converts the result and the gradients to the reference's layout.
     to_common: Callable[..., Sequence[Tensor]] = lambda *tensors: tensors
-    # Exact results, if the provider computes another function. It is not compared with the baseline and the floor.
+    # Exact results, if the provider computes another function. It is then not compared.
     exact: Callable[[], dict[str, Tensor]] | None = None
 
     def __post_init__(self) -> None:
@@ -205,9 +204,7 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = (
-        t.contiguous(memory_format=torch.channels_last) for t in (x, dy)
-    )  # the good loop is faster in it
+    loop_x, loop_dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))  # faster
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

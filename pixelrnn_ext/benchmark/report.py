@@ -17,7 +17,6 @@ from .timing import warning
 
 
 def environment(command: str, threads: Iterable[int]) -> dict[str, str]:
-    """Returns the facts of a report's header by name: the command, the machine and the versions."""
     waiting = [f"{name}={os.environ[name]}" for name in WAITING if name in os.environ]
     return {
         "command": command,

@@ -31,7 +31,6 @@ class Benchmark:
         self.skipped.setdefault(why, []).extend(what)
 
     def remarks(self) -> list[str]:
-        """Returns the remarks below the tables: skips and mismatches."""
         skipped = [f"skipped, {why}: {'; '.join(what)}" for why, what in self.skipped.items()]
         return [*skipped, *self.mismatches]
 

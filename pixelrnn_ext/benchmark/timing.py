@@ -31,7 +31,6 @@ def wall_seconds(function: Callable[[], object]) -> float:
 
 @contextmanager
 def progress(label: str) -> Iterator[None]:
-    """Prints to stderr what runs, and how long it took."""
     print(label, end=" ... ", file=sys.stderr, flush=True)
     start = time.perf_counter()
     yield
@@ -48,7 +47,7 @@ def percentiles(times: Iterable[float | None]) -> tuple[float, float, float]:
 class OtherProcesses:
     """Measures the share of the cores that other processes keep busy after its construction.
 
-    The load average would also count this process, and a build that has just ended.
+    The load average would count this process, too, and a build that has just ended.
     """
 
     def __init__(self) -> None:
@@ -57,7 +56,6 @@ class OtherProcesses:
         self._before = self._others()
 
     def busy(self) -> float | None:
-        """Returns the share, or None if it is unknown."""
         seconds, others = time.perf_counter() - self._start, self._others()
         if others is None or self._before is None:
             return None
@@ -97,7 +95,7 @@ class Times(dict[str, list[float | None]]):
         return statistics.median(ratios) if ratios else None
 
     def doubt(self, *names: str) -> str:
-        """Returns why a figure from these functions' times is unreliable. Empty if it is reliable."""
+        """Returns why these functions' times are unreliable. Empty if they are reliable."""
         reasons, timed = [], [percentiles(self[name]) for name in names if name in self]
         spread = max(((p80 - p20) / median for p20, median, p80 in timed), default=0.0)
         if spread > MOST_SPREAD:
@@ -156,7 +154,6 @@ def warning(doubts: list[str]) -> str:
 
 
 def _cores() -> list[int]:
-    """Returns the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

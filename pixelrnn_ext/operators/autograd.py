@@ -28,8 +28,7 @@ def register(
     setup_context: Callable[..., None] | None = None,
     backward: Callable[..., tuple[Tensor | None, ...]] | None = None,
 ) -> None:
-    """Registers the derivatives of an operator. ``decomposition`` takes the operator's arguments. ``setup_context`` and
-    ``backward`` are as in ``torch.library.register_autograd``."""
+    """Registers derivatives, like torch.library.register_autograd. ``decomposition`` takes the operator's arguments."""
     op = getattr(getattr(torch.ops, library.ns), name).default
     decomposition = runs_without_autocast(decomposition)
     if backward is None or setup_context is None:
@@ -79,7 +78,6 @@ def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
 
 
 def within_jvp() -> bool:
-    """Returns whether torch.func takes a forward-mode derivative at any level."""
     levels = torch._C._functorch.get_interpreter_stack() or ()
     return any(level.key() == TransformType.Jvp for level in levels)
 

@@ -18,7 +18,6 @@ def check_name(backend: str, names: tuple[str, ...] = BACKENDS) -> None:
 
 
 def why_not_native(device: torch.device) -> str | None:
-    """Returns one sentence why the compiled kernels do not run on tensors of ``device``, or None."""
     if device.type == "cpu":
         return library.why_no_native()
     if device.type == "cuda":

@@ -24,13 +24,12 @@ def block(gates: int, dtype: torch.dtype) -> int:
 
 
 def range_encode(intervals: Tensor) -> bytes:
-    """Returns the same bytes as incremental.range_coder.encode."""
     return torch.ops.pixelrnn_ext.range_encode(intervals).numpy().tobytes()
 
 
 def round_to_grid(x: Tensor, bits: int, limit: float) -> None:
     """Rounds a contiguous float64 tensor in place to multiples of 2**-bits, ties to even, clamped to [-limit, limit].
 
-    The result does not depend on the threads' floating-point environment.
+    The threads' floating-point environment has no effect.
     """
     torch.ops.pixelrnn_ext.round_to_grid(x, bits, limit)

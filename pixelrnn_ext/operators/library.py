@@ -1,4 +1,7 @@
-"""Loads the compiled kernels, says why they are missing, and chooses the instruction set of the CPU kernels."""
+"""Loads the compiled kernels, and chooses the instruction set of the CPU kernels.
+
+The functions ``why_no_...`` return one sentence why something is missing, or None.
+"""
 
 import hashlib
 import importlib
@@ -57,16 +60,12 @@ def _not_built(kernels: str, reason: str | None) -> str:
 
 
 def _operators() -> set[str]:
-    """Returns the names of the package's operators. Empty if torch cannot list operators."""
     names: list[str] = getattr(torch._C, "_dispatch_get_all_op_names", list)()
     return {name for name in names if name.startswith("pixelrnn_ext::")}
 
 
 def _hash_of_schemas(operators: Iterable[str]) -> str | None:
-    """Returns a hash of the operators' arguments and results, or None if torch lacks the private functions for it.
-
-    The hash does not depend on how torch prints a schema.
-    """
+    """Returns a hash of the operators' arguments and results, or None if torch lacks the private functions for it."""
 
     def kinds(type: Any) -> tuple[Any, ...]:
         return type.kind(), *map(kinds, type.containedTypes())
@@ -117,7 +116,7 @@ def _load_cuda() -> str | None:
 
 
 def _threads_run_at_once() -> bool:
-    """Returns whether torch's threads are an OpenMP team. Other threads may run in turn, so they must not wait."""
+    """Returns whether torch's threads are an OpenMP team. Threads of a pool may run in turn, and must not wait."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
@@ -133,17 +132,15 @@ if _why_no_native is None:
 
 
 def why_no_native() -> str | None:
-    """Returns one sentence why there are no CPU kernels, or None."""
     return _why_no_native
 
 
 def why_no_planner() -> str | None:
-    """Returns one sentence why the planner of the CUDA kernels is missing, or None. It needs no CUDA in torch."""
+    """Returns why the CUDA kernels' planner is missing. The planner needs no CUDA in torch."""
     return _why_no_planner
 
 
 def why_no_cuda() -> str | None:
-    """Returns one sentence why the CUDA kernels cannot be used with this torch, or None."""
     without_cuda = None if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
     return _why_no_planner or without_cuda
 
@@ -155,9 +152,9 @@ def _why_no_code(index: int) -> str | None:
 
 
 def why_no_code(device: torch.device) -> str | None:
-    """Returns one sentence why the CUDA kernels have no code for a GPU, or None.
+    """Returns why the CUDA kernels have no code for ``device``.
 
-    None also if torch sees no such GPU: fake tensors and exported graphs may name a GPU of another machine.
+    None also if torch does not see the GPU: fake tensors and exported graphs may name a GPU of another machine.
     """
     if not torch.cuda.is_available():
         return None
@@ -170,7 +167,6 @@ why_no_code._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def why_no_gpu() -> str | None:
-    """Returns one sentence why NVIDIA's driver and torch see no GPU that the CUDA kernels run on, or None."""
     reason = why_no_cuda() or torch.ops.pixelrnn_ext.why_no_gpu() or None
     if reason is None and not torch.cuda.is_available():
         return f"NVIDIA's driver has a GPU, but torch {torch.__version__} can use none"
@@ -178,12 +174,11 @@ def why_no_gpu() -> str | None:
 
 
 def instruction_set() -> str | None:
-    """Returns the instruction set that the CPU kernels use, or None without the kernels."""
     return _available[torch.ops.pixelrnn_ext.set_instruction_set(-1)] if _available else None
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """Returns the instruction sets of the CPU kernels that this machine supports, the best last."""
+    """Returns the CPU kernels' instruction sets on this machine, the best last."""
     return _available
 
 
@@ -195,7 +190,7 @@ def _set_instruction_set(name: str, source: str) -> None:
 
 
 def set_instruction_set(name: str) -> None:
-    """Chooses the instruction set of the CPU kernels in the whole process, for tests and benchmarks."""
+    """Chooses the CPU kernels' instruction set in this process, for tests and benchmarks."""
     _set_instruction_set(name, "set_instruction_set")
 
 
@@ -205,8 +200,8 @@ def build_config() -> dict[str, object]:
     The call initialises NVIDIA's driver, after which a forked process cannot use CUDA.
 
     ``why_no_cuda`` is None if the CUDA kernels are loaded, ``why_no_gpu`` if they can run on a GPU of this machine.
-    ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads, which the CPU kernels use, are
-    OpenMP's. Other threads may not run at the same time, so a scan of few images then uses fewer threads.
+    ``csrc`` is a hash of the kernels' sources. ``openmp`` tells whether torch's threads are an OpenMP team. Otherwise
+    they may not run at the same time, so a scan of few images uses fewer threads.
     """
     return {
         "version": VERSION,

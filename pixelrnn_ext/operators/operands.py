@@ -1,4 +1,4 @@
-"""Checks the tensors that a function or an operator is called with, and makes views of them."""
+"""Checks of tensor arguments, and views of them."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +81,7 @@ def check_levels(name: str, values: Tensor, levels: int) -> None:
 
 
 def unrepeated(tensor: Tensor) -> Tensor:
-    """Returns a view with one element along each dimension that ``expand`` repeated. It holds all values."""
+    """Returns a view with one element along each dimension that ``expand`` repeated."""
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
             tensor = tensor.narrow(dim, 0, 1)
@@ -98,7 +98,6 @@ def memory() -> int | None:
 
 
 def check_memory(name: str, size: Sequence[int], needed: int) -> None:
-    """Raises ValueError if the machine has less than the ``needed`` bytes of a tensor of shape ``size``."""
     available = memory()
     if available is not None and needed > available:
         raise ValueError(
@@ -115,7 +114,6 @@ def check_map(input: Tensor) -> None:
 
 
 def shape(tensor: Tensor) -> tuple[int, ...]:
-    """Returns the shape as messages show it."""
     return tuple(tensor.shape)
 
 

@@ -1,4 +1,4 @@
-"""The operators behind masked_conv2d. Importing this folder registers them (rules.py)."""
+"""The operators behind masked_conv2d, registered on import."""
 
 from .rules import masked_conv2d, masked_conv2d_backward
 

@@ -16,7 +16,6 @@ def memory_format(tensor: Tensor) -> torch.memory_format:
 
 
 def new_map(like: Tensor, channels: int) -> Tensor:
-    """Returns an empty map with the memory format of ``like``."""
     n, _, height, width = like.shape
     size = n, channels, height, width
     return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(like))
@@ -33,7 +32,7 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Returns the gradients of the input, the weight and the bias. None for a gradient that is not needed."""
+    """Returns the gradients of the input, the weight and the bias, or None where not needed."""
     last, dtype = memory_format(g.input) == torch.channels_last, g.input.dtype
     output = _map(g.output, last) if g.relu and g.output is not None else None
     tensors = _map(g.grad_output, last), output, _map(g.input, last), _widened(g.weight)

@@ -1,4 +1,4 @@
-"""The operators in differentiable PyTorch, for derivatives of any order and mode."""
+"""The operators in differentiable PyTorch."""
 
 import torch
 import torch.nn.functional as F

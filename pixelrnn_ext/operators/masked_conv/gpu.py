@@ -21,7 +21,6 @@ _PACKED_TILE = 32  # input channels, and output channels, that one program packs
 
 
 def why_not(input: Tensor) -> str | None:
-    """Returns None if the kernels run on this tensor, else the reason."""
     if WHY_NO_TRITON:
         return WHY_NO_TRITON
     if not input.is_cuda and not INTERPRETED:
@@ -34,7 +33,6 @@ def why_not(input: Tensor) -> str | None:
 
 
 def forward(c: Convolution) -> Tensor:
-    """Returns the masked convolution with same padding, in the input's memory format."""
     out_channels, in_channels = c.weight.shape[:2]
     if c.input.numel() == 0:
         return new_map(c.input, out_channels)
@@ -55,7 +53,6 @@ def forward(c: Convolution) -> Tensor:
 
 
 def backward(g: Gradients) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Returns the same gradients as ``backward`` of cpu.py."""
     # The kernels need the same strides for both maps. A map in the input's memory format is not copied.
     grad_output = g.grad_output.contiguous(memory_format=memory_format(g.input))
     output = None if g.output is None or not g.relu else g.output.contiguous(memory_format=memory_format(g.input))
@@ -92,7 +89,7 @@ def _input_gradient(g: Gradients) -> Tensor:
 def _weight_gradient(g: Gradients) -> tuple[Tensor, Tensor | None]:
     out_channels, in_channels = g.weight.shape[:2]
     taps, pixels = _live_taps(g), g.input.numel() // in_channels
-    # Parts of the pixels fill a large GPU. For the same bits in every run, their number depends on the shape alone.
+    # Parts of the pixels fill a large GPU. Their number depends on the shape alone, so results are reproducible.
     programs = taps * ceil_div(out_channels, 64) * ceil_div(in_channels, 64)
     parts = max(1, min(_PROGRAMS // programs, pixels // _FEWEST_PIXELS))
     dweights = g.input.new_empty((parts, taps, out_channels, in_channels), dtype=torch.float32)

@@ -7,7 +7,7 @@ loads are coalesced and loops do not depend on colours.
 A pixel's index in the batch is int32, since splitting an int64 into image, row and column is slow. Offsets are int64.
 """
 
-from __future__ import annotations  # tl.constexpr is not evaluated where Triton is missing
+from __future__ import annotations  # without Triton there is no tl.constexpr
 
 from collections.abc import Callable
 from typing import Any

@@ -56,8 +56,8 @@ TILES: tuple[Tiles, ...] = (
 if INTERPRETED:
     TILES = (Tiles(32, 16, 16, 4, 1),)  # so that a small problem has several tiles
 
-_AT_ONCE = 128  # programs that a large GPU runs at once. The same on every GPU, so that results have the same bits
-_LOAD = 32  # cost of loading a value, in multiplications
+_AT_ONCE = 128  # programs that a large GPU runs at once. The same on every GPU, for the same bits
+_LOAD = 32  # cost of a loaded value, in multiplications
 
 
 def fixed(gemm: Gemm, value_bytes: int, shared_memory: int) -> Tiles:

@@ -1,7 +1,4 @@
-"""Defines the operators behind masked_conv2d in Python: fake kernels, derivatives, batching, the autocast rule.
-
-On a CPU the compiled kernels compute them (cpu.py), on a GPU Triton kernels, which need no compiled library (gpu.py).
-"""
+"""Defines the operators behind masked_conv2d in Python: fake kernels, derivatives, batching, the autocast rule."""
 
 from types import ModuleType
 from typing import Any

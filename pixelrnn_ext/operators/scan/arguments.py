@@ -1,6 +1,6 @@
 """The arguments of ``torch.ops.pixelrnn_ext.scan`` and ``scan_gradients``, in the order of their schemas.
 
-csrc/operators/arguments.h describes the arguments of scan, and scan.cpp beside it the arguments of scan_gradients.
+csrc/operators/arguments.h and scan.cpp describe the arguments.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,6 @@ class Scan(NamedTuple):
 
     @property
     def operands(self) -> dict[str, Tensor]:
-        """The operands that are present, by name."""
         return {name: t for name, t in zip(OPERANDS, self) if isinstance(t, Tensor)}
 
     def with_operands(self, operands: dict[str, Tensor]) -> "Scan":

@@ -1,7 +1,4 @@
-"""Runs the operators on a GPU: a compiled recurrence, and torch's matrix products before and after it.
-
-The shapes stand in csrc/operators/arguments.h and csrc/operators/cuda/recurrence.h.
-"""
+"""Runs the operators on a GPU: a compiled recurrence, and torch's matrix products before and after it."""
 
 from collections.abc import Callable
 from functools import partial

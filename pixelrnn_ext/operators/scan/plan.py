@@ -1,4 +1,4 @@
-"""Asks the planner (csrc/cuda/plan.h) which CUDA kernel a recurrence gets, and how the kernel is laid out."""
+"""Asks the planner (csrc/cuda/plan.h) which CUDA kernel runs a recurrence."""
 
 from typing import NamedTuple
 

@@ -16,8 +16,8 @@ from .sizes import filled
 _SENSES = tuple(CORNERS.values())
 _MOST_TAPS = 4  # taps gathered at once: a unit has at least 4 gates, so 4 gathered states are no larger than dx
 
-# (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> [D, B, H, W, taps, h]: returns the
-# values that the taps of each pixel read from the map.
+# (map [B, H, W, D, h], border [D, h] or None, scan, first tap, number of taps) -> the values that each pixel's taps
+# read from the map, [D, B, H, W, taps, h].
 Neighbours = Callable[[Tensor, Tensor | None, Scan, int, int], Tensor]
 
 
@@ -53,7 +53,7 @@ def input_gradient(s: Scan, dx: Tensor) -> Tensor:
         for k in range(taps):
             moved = displaced(products[:, :, :, k], 0, (k - s.input_kernel // 2) * right)
             total = moved if total is None else total + moved
-    assert total is not None  # a scan has a direction
+    assert total is not None
     return filled(total.reshape(*s.size, channels), s.sizes if s.input_kernel > 1 else None, 0)
 
 

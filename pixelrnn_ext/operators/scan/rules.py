@@ -15,7 +15,7 @@ from .arguments import OPERANDS, SHARED, Gradients, Scan
 from .products import displaced_states, weight_gradients
 
 Operator = Callable[..., tuple[Tensor, ...]]
-# The axis of the images. In the gradients of weights it is the axis of the groups of images.
+# The axis of the images. In the weights' gradients it is the axis of groups of images.
 _AXES_OF_SCAN = {"input": 0, "x": 1, "sizes": 0}
 _AXES_OF_OUTPUTS = {"y": 0, "h": 0, "c": 1, "gates": 1}
 _AXES_OF_SAVED = _AXES_OF_OUTPUTS | {"dh": 0}
@@ -24,7 +24,6 @@ _WEIGHTS = "weight_ih", "bias", "weight_hh"
 
 
 def _register() -> None:
-    """Registers all rules. The compiled library must have defined the schemas."""
     library = register_rules("pixelrnn_ext")
     # On a CPU autocast leaves a scan in float32, for the precision of the state. The CUDA kernels keep c and
     # accumulators in float32, so there a scan runs in the autocast dtype, as torch's own matrix products do.
@@ -35,7 +34,7 @@ def _register() -> None:
 
 
 def register_rules(namespace: str) -> torch.library.Library:
-    """Registers fake kernels, derivatives and batching of the operators of ``namespace``; returns their library."""
+    """Registers fake kernels, derivatives and batching of the operators of ``namespace``."""
     ops, library = getattr(torch.ops, namespace), torch.library.Library(namespace, "FRAGMENT")
     _libraries.append(library)
     for name, fake, batch in (
@@ -49,7 +48,7 @@ def register_rules(namespace: str) -> torch.library.Library:
     return library
 
 
-_libraries: list[torch.library.Library] = []  # kept, since torch drops the registrations of a deleted library
+_libraries: list[torch.library.Library] = []  # torch drops the registrations of a deleted library
 
 
 def _gradients_fake(*args: Any) -> tuple[Tensor, ...]:
@@ -65,8 +64,7 @@ def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
-    """Returns each member's gradients: one backward of all images, then products of each member's images for the
-    weights."""
+    """Runs one backward for all members, then products of each member's images for the weights' gradients."""
     in_dims = _of_tensors(in_dims)
     dims = Gradients.bind(*in_dims).scan
     if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):

@@ -31,7 +31,6 @@ def run(problem: Problem, backend: str) -> Tensor:
             named = problem._asdict() | {"cell": problem.cell or "pixelrnn"}
             return reference.scan(**named).to(dtype)
         scan = operands_of(problem, path or "auto")
-        # Without kernels the operator's decomposition runs.
         y, h, _, _ = eager.scan(scan) if path is None else torch.ops.pixelrnn_ext.scan(*scan)
         if scan.merges:
             return y.permute(0, 3, 1, 2).to(dtype)
