@@ -19,9 +19,9 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 
 def own_process() -> None:
-    """Configures malloc and OpenMP before torch is imported, unless environment variables do. Not for a library."""
+    """Configures malloc and OpenMP, unless environment variables do. Only a program may, before it imports torch."""
     # By default glibc returns free blocks to the system, and new pages cost a small model a fifth of its step.
-    # These thresholds keep the memory of maps.
+    # These thresholds keep freed memory in the process.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_MMAP_THRESHOLD, 32 << 20)  # larger blocks are mapped one by one, and returned
@@ -50,7 +50,7 @@ def running() -> str | None:
 
 @contextmanager
 def without_traceback(command: str | None) -> Iterator[None]:
-    """Ends the process with a message if imports fail or are interrupted. If ``command`` is None, the error passes."""
+    """Ends the process with a message if imports fail or are interrupted. Errors propagate if ``command`` is None."""
     if command is None:
         yield
         return

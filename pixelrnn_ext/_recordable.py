@@ -61,7 +61,7 @@ class Recorded(Tensor):
         return self
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yields the parts for ``a, b = recorded``. Only the caller's bytecode tells how many there are."""
+        """Yields the parts for ``a, b = recorded``. Only the caller's bytecode tells how many parts."""
         frame = sys._getframe(1)
         asking = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
         if asking.opname != "UNPACK_SEQUENCE":

@@ -1,10 +1,6 @@
-"""The cells of a two-dimensional LSTM: their gates, and their formulas in plain PyTorch.
+"""The cells of a two-dimensional LSTM in plain PyTorch. :func:`pixelrnn_ext.functional.lstm2d` has the formulas.
 
-A pixel reads its neighbours *up* and *left*, which come before it in the scan. Its pre-activations are z::
-
-    z = W x + U h_up + V h_left + b          g = tanh(z_g), every other gate is sigmoid(z)
-
-A cell defines how the pixel's c follows from the gates and the neighbours' c: see :data:`CELLS`.
+A pixel reads its neighbours *up* and *left*, which come before it in the scan.
 """
 
 from collections.abc import Sequence
@@ -52,7 +48,7 @@ def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> 
 
 _TWO_FORGET_GATES = ("i", "f_left", "g", "o", "f_up")
 
-# functional.lstm2d has the formulas.
+# Sources of the cells:
 # pixelrnn   PixelRNN (1601.06759, section 3.3)
 # stable     RETURNN and rnn2d; |c| stays bounded
 # graves     RNNLIB, which allows peepholes; c may double with every line

@@ -1,4 +1,4 @@
-"""The layers as functions: those of PixelRNN (arXiv 1601.06759), and a two-dimensional LSTM that reads whole images.
+"""The layers of PixelRNN (arXiv 1601.06759), and a two-dimensional LSTM, as functions.
 
 All maps are (N, C, H, W). Inputs may have any strides. On the native backend a recurrence returns channels_last memory
 format, and a masked convolution keeps the format of its input.
@@ -57,10 +57,10 @@ def row_lstm(
         image_channels: number of colours that the mask divides the channels into.
         gate_bias: broadcastable to (N, 4 * hidden, H, W), added to the input-to-state map (section 3.6).
         sizes: (N, 2) integers, the height and width of each image, on the CPU or on the input's device. An image lies
-            in the top left corner of its map. Outside it the input is ignored, and the result and all gradients are
-            zero. An image may be empty. None: all images are H x W. Sizes on a GPU, or inside torch.compile or
-            torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. ``backend="reference"`` takes no sizes inside
-            torch.compile or torch.vmap.
+            in the top left corner of its map, and is computed as if it were alone. Outside it the input is ignored, and
+            the result and all gradients are zero. 0 is an empty image. None: all images are H x W. Sizes on a GPU, or
+            inside torch.compile or torch.vmap, are not checked but clamped to 0 .. H and 0 .. W. The reference takes no
+            sizes inside torch.compile or torch.vmap.
         backend: ``"auto"`` runs the native kernels if they can run, else plain PyTorch. ``"native"`` demands the
             kernels. ``"reference"`` runs :mod:`pixelrnn_ext.reference`. On a GPU native chooses between ``"step"`` (a
             matrix product and a kernel for every line) and ``"resident"`` (one launch for the whole scan; no sizes

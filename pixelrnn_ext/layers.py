@@ -139,8 +139,7 @@ class RowLSTM(_LineLSTM):
     ``nn.ReLU(inplace=True)``. The layer calls :func:`pixelrnn_ext.functional.row_lstm`.
 
     Args:
-        in_channels: channels of the input.
-        hidden_channels: channels of the state and of the output.
+        in_channels, hidden_channels: channels of the input, and of the state and the output.
         kernel_size: odd width of the input-to-state and of the state-to-state convolution.
         image_channels: colours that the channels are divided into, 1 for gray, 3 for RGB.
         mask_type: ``"B"`` or ``"A"`` masks the input-to-state convolution (section 3.4); None leaves it unmasked.

@@ -31,8 +31,7 @@ class LSTM2d(Recurrent):
     state_dicts of both load.
 
     Args:
-        in_channels: channels of the input.
-        hidden_channels: channels of each direction's state.
+        in_channels, hidden_channels: channels of the input, and of each direction's state.
         cell: a cell of :func:`pixelrnn_ext.functional.lstm2d`.
         directions: 1 (``"tl"``), 2 (``"tl", "br"``), 4 (``"tl", "tr", "bl", "br"``), or different corners in a tuple.
         merge: as in :func:`pixelrnn_ext.functional.lstm2d`.

@@ -112,7 +112,7 @@ def diagonal_scan(
     peephole: Tensor | None = None,
     cell: str = "pixelrnn",
 ) -> Tensor:
-    """Scans from the top left. From the input-to-state map x (N, gates * hidden, H, W) returns h (N, hidden, H, W)."""
+    """Scans the input-to-state map x (N, gates * hidden, H, W) from the top left. Returns h (N, hidden, H, W)."""
     return _map_of([h for h, _, _ in _diagonals(x, weight_hh, h0, c0, peephole, cell)], x)
 
 
@@ -204,10 +204,7 @@ def _map_of(columns: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
-    """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Outside images the result is 0.
-
-    ``sizes`` (N, 2) are the heights and widths of the images, which lie in the top left corners of their maps.
-    """
+    """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Outside images the result is 0."""
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]

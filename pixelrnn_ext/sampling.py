@@ -108,7 +108,7 @@ cropped: Sampler = functools.partial(naive, crop=True)
 
 
 def reporter(progress: bool | Progress) -> Progress | None:
-    """Returns the callback for (rows done, rows). True writes to stderr, False is None. Raises TypeError."""
+    """Returns the callback for (rows done, rows). For True it writes to stderr, for False it is None."""
     if isinstance(progress, bool):
         return _to_stderr if progress else None
     if not callable(progress):

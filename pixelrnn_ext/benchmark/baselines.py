@@ -18,7 +18,7 @@ row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Copies rows into a skewed buffer and indexes it in the loop. The backward is quadratic in the number of steps."""
+    """Runs the Diagonal LSTM as a plain loop over a skewed copy of x. Its backward takes quadratic time."""
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):
@@ -28,7 +28,7 @@ def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
 
 
 def row_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Indexes the map in the loop, with one conv1d a row."""
+    """Runs the Row LSTM as a plain loop with one conv1d for each row."""
     _, hidden, taps = weight_hh.shape
     return _loop_as_written(x, 2, hidden, lambda h: F.conv1d(h, weight_hh, padding=taps // 2))
 

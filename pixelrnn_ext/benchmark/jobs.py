@@ -15,7 +15,7 @@ from .timing import FEWEST_ROUNDS, Times, percentiles
 
 @dataclass(frozen=True)
 class Budget:
-    seconds: float  # this and the next two are the arguments of timing.paired
+    seconds: float  # seconds, fewest and limit are arguments of timing.paired
     fewest: int = FEWEST_ROUNDS
     limit: float = math.inf
     loop_limit: float = math.inf  # seconds for timing a loop as written
@@ -82,7 +82,6 @@ class Result:
         return self.times.doubt(self.job.case.ours, *self.job.case.against, FLOOR)
 
     def values(self, provider: str) -> dict[str, Any]:
-        """Returns a provider's measurements by column. A value that does not apply is None."""
         case, dtype, threads, times = self.job.case, self.job.dtype, self.job.threads, self.times
         ran = provider in times
         p20, median, p80 = (1e3 * t for t in percentiles(times[provider])) if ran else [None] * 3

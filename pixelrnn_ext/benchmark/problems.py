@@ -204,7 +204,9 @@ def recurrence_problem(
             dweight[0].permute(2, 1, 3, 0).flatten(0, 1),
         )
 
-    loop_x, loop_dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))  # faster
+    loop_x, loop_dy = (
+        t.contiguous(memory_format=torch.channels_last) for t in (x, dy)
+    )  # the good loop is faster in it
     native_x = x.unflatten(1, (4, hidden)).permute(0, 3, 4, 2, 1).flatten(3)[None]
     native_weight = weight.unflatten(0, (4, hidden)).permute(3, 1, 0, 2).contiguous()[None]
     native_dy = dy.permute(0, 2, 3, 1).unsqueeze(3).contiguous()

@@ -48,7 +48,6 @@ def short_report(benchmark: Benchmark, header: dict[str, str], markdown: bool) -
 
 
 def labels(results: list[Result]) -> list[str]:
-    """Returns the names of the cases, with the number of threads if it differs between results."""
     if len({result.job.threads for result in results}) == 1:
         return [str(result.job.case) for result in results]
     return [result.job.label for result in results]

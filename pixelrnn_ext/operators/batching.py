@@ -27,8 +27,10 @@ def folded(
     in_dims: Dims,
     args: Sequence[Any],
 ) -> Outputs:
-    """Runs ``op`` once on the images of all members. All outputs must have an axis of images. If an argument without
-    images is batched, ``op`` runs once for each member."""
+    """Runs ``op`` once on the images of the whole batch. All outputs must have an axis of images.
+
+    If an argument without images is batched, ``op`` runs once for each member.
+    """
     if any(dim is not None for i, dim in enumerate(in_dims) if i not in axes):
         return each(op, info, in_dims, args)
     args, images = fold(axes, info, in_dims, args)

@@ -39,7 +39,7 @@ def check_tensors(input: Tensor, others: Mapping[str, Tensor | None]) -> None:
 def on_one_device(operator: OpOverload, kernel: Callable[..., Result]) -> Callable[..., Result]:
     """Makes a kernel of ``operator`` raise ValueError unless all tensors are on one device.
 
-    A kernel would dereference addresses of another device.
+    Otherwise the kernel would dereference pointers of another device.
     """
     name, schema = operator._schema.name.partition("::")[2], operator._schema
 

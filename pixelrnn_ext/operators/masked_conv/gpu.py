@@ -17,7 +17,7 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _MOST_PIXELS = 2**30  # their number, rounded up to whole blocks, fits an int32
 _PROGRAMS = 512  # programs of the weight gradient: a few for each multiprocessor of a large GPU
 _FEWEST_PIXELS = 512  # fewest pixels that a program of the weight gradient sums over
-_PACKED_TILE = 32  # input channels, and output channels, that one program packs
+_PACKED_TILE = 32  # side of the square of input and output channels that a program packs
 
 
 def why_not(input: Tensor) -> str | None:

@@ -7,7 +7,7 @@ loads are coalesced and loops do not depend on colours.
 A pixel's index in the batch is int32, since splitting an int64 into image, row and column is slow. Offsets are int64.
 """
 
-from __future__ import annotations  # without Triton there is no tl.constexpr
+from __future__ import annotations  # tl.constexpr is missing without Triton
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ def _device_function(function: Callable[..., Any]) -> Any:
 
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
-    """Decorates a kernel. The arguments are the names of its parameters for the sides of a tile."""
+    """Decorates a kernel. ``rows``, ``columns`` and ``depth`` name its parameters for the sides of a tile."""
     # Tiles are measured once for each value of the key. A map's channel stride tells its memory format.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda kernel: Tiled(kernel, rows, columns, depth, key)
@@ -41,7 +41,7 @@ def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
 
 @_device_function
 def _group(channel, channels, COLOURS: tl.constexpr):
-    """Returns each channel's colour, like masks.colour_groups: contiguous groups, the larger first."""
+    """Returns each channel's colour, like masks.colour_groups."""
     size = channels // COLOURS
     larger = channels % COLOURS
     in_larger = channel < larger * (size + 1)

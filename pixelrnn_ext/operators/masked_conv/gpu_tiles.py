@@ -35,7 +35,7 @@ class Tiles(NamedTuple):
 
 
 class Gemm(NamedTuple):
-    """The sizes of matrix products that run together, and their number."""
+    """The sizes of ``number`` matrix products that run together."""
 
     rows: int
     columns: int

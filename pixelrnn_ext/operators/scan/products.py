@@ -65,7 +65,9 @@ def weight_gradients(g: Gradients, dx: Tensor, groups: int, neighbours: Neighbou
     s = g.scan
     directions, taps, hidden, _, _ = s.weight_hh.shape
     images, height, width = s.size
-    rows = dx.reshape(directions, groups, images // groups * height * width, dx.shape[-1])  # -1 fails without pixels
+    rows = dx.reshape(
+        directions, groups, images // groups * height * width, dx.shape[-1]
+    )  # -1 would fail without pixels
 
     def product(read: Tensor, rows: Tensor) -> Tensor:
         """Returns the values that the taps read times the gates' gradients, [..., taps, h, G, channels]."""

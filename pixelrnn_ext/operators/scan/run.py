@@ -40,8 +40,8 @@ def run(problem: Problem, backend: str) -> Tensor:
 def operands_of(p: Problem, path: str) -> Scan:
     """Returns the operator's arguments.
 
-    The weights of one direction are views of its parameters, except that a mask copies weight_ih. The weights of
-    several directions are stacked copies.
+    One direction's weights are views of its parameters, unless a mask copies weight_ih. Several directions' weights are
+    stacked copies.
     """
     directions, gates, hidden = p.directions, p.gates, p.hidden
     kernel = directions[0].weight_ih.shape[3]
