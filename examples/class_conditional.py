@@ -22,7 +22,7 @@ def train(model: px.PixelRNN, digits: data.DataSet, steps: int, seed: int) -> No
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(steps):
         index = torch.randint(len(split), (32,), generator=generator)
-        told = data.conditions(split.labels[index], len(digits.classes))  # enters the gates of every pixel
+        told = data.conditions(split.labels[index], len(digits.classes))  # a condition of the gates of every pixel
         loss = model.bits_per_dim(split.images[index], told)
         optimiser.zero_grad()
         loss.backward()

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> torch.Tensor:
     grid.write_grid(options.out, torch.cat([originals.float(), shown, drawn.float()]), columns=options.count)
     print(f"{len(drawn)} completions: {options.out}")
 
-    with torch.no_grad():  # the image's probability over the probability of its upper half
+    with torch.no_grad():  # P(lower | upper) = P(image) / P(upper)
         upper, whole = (model.log_prob(images).double() for images in (originals[:, :, : height // 2], originals))
     print(f"nats of the lower halves that were hidden, given the upper ones: {(upper - whole).mean():.1f}")
     return drawn

@@ -77,7 +77,7 @@ class _LineLSTM(Recurrent):
     h0: nn.Parameter | None
     c0: nn.Parameter | None
 
-    if TYPE_CHECKING:  # torch says Any
+    if TYPE_CHECKING:  # torch types it as Any
 
         def __call__(self, input: Tensor, gate_bias: Tensor | None = None, sizes: Tensor | None = None) -> Tensor: ...
 
@@ -321,7 +321,7 @@ class MaskedConv2d(nn.Module):
 
     bias: nn.Parameter | None
 
-    if TYPE_CHECKING:  # torch says Any
+    if TYPE_CHECKING:  # torch types it as Any
 
         def __call__(self, input: Tensor) -> Tensor: ...
 

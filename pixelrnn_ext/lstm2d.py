@@ -59,7 +59,7 @@ class LSTM2d(Recurrent):
         tensor(False)
     """
 
-    if TYPE_CHECKING:  # torch says Any
+    if TYPE_CHECKING:  # torch types it as Any
 
         def __call__(self, input: Tensor, sizes: Tensor | None = None, gate_bias: Tensor | None = None) -> Tensor: ...
 

@@ -204,7 +204,7 @@ def _map_of(columns: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 def of_each_image(run: Callable[[Tensor], Tensor], m: Tensor, sizes: Tensor | None) -> Tensor:
-    """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Outside images the result is 0."""
+    """Runs ``run``, from (N, C, H, W) to (N, ..., H, W), on each image of ``m`` alone. Returns 0 outside images."""
     if sizes is None:
         return run(m)
     height, width = m.shape[2:]

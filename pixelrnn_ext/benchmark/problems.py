@@ -61,7 +61,7 @@ class Differentiable:
         self.inputs = [t if isinstance(t, torch.nn.Parameter) else t.detach().requires_grad_() for t in self.inputs]
 
     def step(self, mode: str) -> Callable[[], Any]:
-        """Returns a function that runs ``mode`` once. For a backward alone the graph is built here, untimed."""
+        """Returns a function that runs ``mode`` once. For "backward" it first builds the graph, untimed."""
         if mode == "forward":
             return lambda: self.run(*self.inputs)
         if mode == "backward":

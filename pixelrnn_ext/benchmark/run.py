@@ -22,7 +22,7 @@ class Benchmark:
         self.budget: Budget = budget
         self.otherwise: str = otherwise
         self.results: list[Result] = []
-        self.skipped: dict[str, list[str]] = {}  # {reason: names of the skipped}
+        self.skipped: dict[str, list[str]] = {}  # {reason: what was skipped}
         self.mismatches: list[str] = []
         if reason := library.why_no_native():
             self.skip(reason, NATIVE)

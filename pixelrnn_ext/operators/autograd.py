@@ -72,7 +72,7 @@ def register(
 
 
 def _has_tangent(tensor: Tensor, transformed: bool) -> bool:
-    # The only level is 0. While torch.func or torch.compile runs, PyTorch may report no current level.
+    # Forward mode has only level 0. While torch.func or torch.compile runs, PyTorch may report no level.
     unsaid = transformed or isinstance(tensor, (FakeTensor, FunctionalTensor))
     return unpack_dual(tensor, level=0 if unsaid else None).tangent is not None
 

@@ -91,7 +91,7 @@ def _load(module: str, kernels: str) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # Empty if the process has loaded the library before, as in a reload of this module.
+    # ``brought`` is empty if the library was loaded before: this module was reloaded.
     brought = _operators() - before
     if brought and (found := _hash_of_schemas(brought)) not in (None, SCHEMAS[module]):
         return (
@@ -116,7 +116,7 @@ def _load_cuda() -> str | None:
 
 
 def _threads_run_at_once() -> bool:
-    """Returns whether torch's threads are an OpenMP team. Threads of a pool may run in turn, and must not wait."""
+    """Returns whether torch's threads are an OpenMP team. Other threads may run in turn: none may wait for another."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 

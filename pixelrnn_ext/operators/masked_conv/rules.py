@@ -85,7 +85,7 @@ def _batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> tuple[Ten
 
 
 def _backward_batch(info: batching.Info, in_dims: batching.Dims, *args: Any) -> batching.Outputs:
-    """Returns each member's gradients. One batched product computes all members' gradients of the weight."""
+    """Returns the gradients of each vmap member. One batched product computes all gradients of weights."""
     if in_dims[Gradients._fields.index("weight")] is not None:
         return batching.each(_OPS.masked_conv2d_backward, info, in_dims, args)
     axes = {Gradients._fields.index(name): 0 for name in ("grad_output", "output", "input")}

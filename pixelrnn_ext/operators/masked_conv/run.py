@@ -22,7 +22,7 @@ def _why_not(input: Tensor) -> str | None:
     if input.device.type != "cuda":
         return backends.why_not_native(input.device)
     try:
-        from . import gpu  # imports triton
+        from . import gpu  # here, because it imports triton
     except ImportError as error:
         return f"triton cannot be imported ({error})"
     return gpu.why_not(input)

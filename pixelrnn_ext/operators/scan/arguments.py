@@ -23,7 +23,7 @@ def state_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def gates_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of the activated gates. They lie in (-1, 1), where float16 is more precise than bfloat16."""
+    """Returns the dtype of the activated gates: float16 in place of bfloat16, as it is more precise in (-1, 1)."""
     return torch.float16 if dtype == torch.bfloat16 else dtype
 
 

@@ -70,7 +70,7 @@ def _scan(s: Scan) -> Outputs:
 
 
 def merged(h: Tensor, s: Scan) -> Tensor:
-    """Merges the directions of h [B, H, W, D, h], zero outside the images. For "none" the result has no channels."""
+    """Merges the directions of h [B, H, W, D, h], zero outside images. Without a merge the result has no channels."""
     if not s.merges:
         return h.new_empty(*h.shape[:3], 0)
     y = directions.merged(h.permute(0, 3, 4, 1, 2), s.merge).permute(0, 2, 3, 1)
