@@ -1,4 +1,4 @@
-"""Trains a Row LSTM that is told the digit, draws every digit with it, and reads digits by its likelihoods.
+"""Trains a class-conditional Row LSTM, draws digits with it, and classifies digits by it.
 
 Trains on scikit-learn's 8x8 digits, draws eight images of each class, and classifies the test images by Bayes' rule:
 the class under which an image is most probable. Needs the `train` extra; takes about a minute on two cores.

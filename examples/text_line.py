@@ -175,8 +175,8 @@ def train(reader: Reader, digits: Digits, steps: int, batch: int, learning_rate:
 
 
 def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
-    """Returns a figure of the first lines and the first misread lines. It shows each character where it is read, the
-    true text of a misread line in red, and beside it the gradient of the middle character's log-probability."""
+    """Returns a figure of the first lines and the first misread lines, with each character where it is read, misread
+    lines' true text in red, and the gradient of the middle character's log-probability."""
     wrong = [i for i, text in enumerate(texts) if text != lines.texts[i].tolist()]
     shown = sorted({*range(min(3, len(texts))), *wrong[:3]})
     widest = int(lines.sizes[shown, 1].max())
@@ -199,7 +199,7 @@ def draw(reader: Reader, lines: Lines, texts: list[list[int]]) -> Any:
             left.text(width + 4, height / 2, "".join(map(str, lines.texts[i].tolist())), color="tab:red", va="center")
         for axes in (left, right):
             axes.axis("off")
-            axes.set_xlim(0, widest + 40)  # one scale for all lines, and room for the true text
+            axes.set_xlim(0, widest + 40)  # one scale, and room for the true text
     return figure
 
 

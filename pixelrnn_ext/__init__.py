@@ -10,7 +10,7 @@ with without_traceback(running()):
     from .lstm2d import LSTM2d
     from .models import MultiScalePixelRNN, PixelCNN, PixelRNN, from_name, pretrained
     from .operators import masked_conv
-    from .operators.library import VERSION as __version__  # noqa: F401 - public, though not for a star import
+    from .operators.library import VERSION as __version__  # noqa: F401 - public
     from .operators.library import build_config
     from .operators.scan.plan import resident_plan
 

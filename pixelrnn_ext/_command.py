@@ -14,7 +14,7 @@ from itertools import pairwise
 
 FAILED, INTERRUPTED = 2, 130
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
-# Environment variables for how threads wait for work: OpenMP's, GNU's and LLVM's.
+# Environment variables of OpenMP, GNU and LLVM for how threads wait for work.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
 

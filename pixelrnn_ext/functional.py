@@ -3,7 +3,7 @@
 All maps are (N, C, H, W). Inputs may have any strides. On the native backend a recurrence returns channels_last memory
 format, and a masked convolution keeps the format of its input.
 
-float32 and float64 inputs are computed in their own dtype; on a GPU float32 products are in tf32 if torch allows it.
+float32 and float64 inputs are computed in their own dtype. On a GPU float32 products are in tf32 if torch allows it.
 float16 and bfloat16 inputs are computed in float32, and the result has their dtype. The CUDA kernels store maps and
 weights in this dtype, the cell state and all sums in float32. Under autocast the result has the autocast dtype.
 """
@@ -142,8 +142,8 @@ def diagonal_bilstm(
 ) -> Tensor:
     """Computes the Diagonal BiLSTM (section 3.3): a left-to-right scan plus a right-to-left scan shifted down by a row.
 
-    A pixel depends on all earlier pixels and on no later one. The arguments of the right-to-left
-    scan end in ``_reverse``. Other arguments, result and errors: see :func:`row_lstm` and :func:`diagonal_lstm`.
+    A pixel depends on all earlier pixels and on no later one. The arguments of the right-to-left scan end in
+    ``_reverse``. Other arguments, result and errors: see :func:`diagonal_lstm`.
 
     Args:
         gate_bias: broadcastable to (N, 8 * hidden, H, W), the left-to-right scan's 4 * hidden channels first.

@@ -18,7 +18,7 @@ row_good_loop: Callable[..., Tensor] = reference.row_scan
 
 
 def diagonal_loop_as_written(x: Tensor, weight_hh: Tensor) -> Tensor:
-    """Runs the Diagonal LSTM as a plain loop over a skewed copy of x. Its backward takes quadratic time."""
+    """Runs the Diagonal LSTM as a plain loop over a skewed copy of x. Its backward is quadratic in the lines."""
     n, gates, height, width = x.shape
     xs = x.new_zeros(n, gates, height, width + height - 1)
     for r in range(height):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 FEWEST_ROUNDS = 5
-MOST_SPREAD = 0.25  # from the 20th to the 80th percentile, over the median
-MOST_BUSY = 0.1  # share of the cores that other processes keep busy
+MOST_SPREAD = 0.25  # (80th percentile - 20th percentile) / median
+MOST_BUSY = 0.1  # share of the cores that other processes use
 _STAT = Path("/proc/stat")
 _Result = TypeVar("_Result")
 
@@ -83,7 +83,7 @@ def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
 class Times(dict[str, list[float | None]]):
     """Seconds of each function in each round. None: the function did not run in the round."""
 
-    busy: float | None = None  # share of the cores that other processes kept busy, if known
+    busy: float | None = None  # share of the cores that other processes used
 
     def median(self, name: str) -> float:
         return statistics.median(t for t in self[name] if t is not None)

@@ -91,7 +91,7 @@ def _load(module: str, kernels: str) -> str | None:
     except OSError as error:
         built = f" (built against torch {BUILD['torch']})" if BUILD["torch"] else ""
         return f"the {kernels} kernels{built} do not load on torch {torch.__version__}: {error.__cause__ or error}"
-    # ``brought`` is empty if the library was loaded before: this module was reloaded.
+    # ``brought`` is empty if this module is reloaded.
     brought = _operators() - before
     if brought and (found := _hash_of_schemas(brought)) not in (None, SCHEMAS[module]):
         return (
@@ -122,7 +122,7 @@ def _threads_run_at_once() -> bool:
 
 _why_no_native = _load_native()
 _why_no_planner = _load_cuda()
-# Names of the instruction sets by level (csrc/cpu/instruction_set.h). The kernels start with the machine's best.
+# Names of the instruction sets by level (csrc/cpu/instruction_set.h), the machine's best last.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)

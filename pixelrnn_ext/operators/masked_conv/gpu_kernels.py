@@ -34,7 +34,7 @@ def _device_function(function: Callable[..., Any]) -> Any:
 
 def _tiled(rows: str, columns: str, depth: str) -> Callable[[Any], Tiled]:
     """Decorates a kernel. ``rows``, ``columns`` and ``depth`` name its parameters for the sides of a tile."""
-    # Tiles are measured once for each value of the key. A map's channel stride tells its memory format.
+    # Tiles are measured once for each key. A map's channel stride tells its memory format.
     key = ["batch_key", "height", "width", "in_channels", "out_channels", "TAPS", "x_c", "y_c", "PRECISION"]
     return lambda kernel: Tiled(kernel, rows, columns, depth, key)
 

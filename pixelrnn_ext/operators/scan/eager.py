@@ -49,7 +49,7 @@ def pulled_back(cotangents: Sequence[Tensor | None], s: Scan, wanted: Sequence[b
 
 
 def _of_each_image(s: Scan) -> Scan:
-    """Expands h0, c0 and peephole along an axis of images, so that each image has its own gradients of them."""
+    """Expands h0, c0 and peephole along an axis of images, so that each image has its own gradients."""
     images, wide = s.size[0], state_dtype(s.weight_hh.dtype)
     shared = {name: t.to(wide).unsqueeze(1) for name, t in s.operands.items() if name in SHARED}
     return s.with_operands({name: t.expand(-1, images, *t.shape[2:]) for name, t in shared.items()})

@@ -17,7 +17,7 @@ from .sizes import filled
 
 
 def register(namespace: str, device: str) -> None:
-    """Makes the operators of ``namespace`` run on tensors of ``device`` through the namespace's ``recurrence``."""
+    """Makes the operators of ``namespace`` run on ``device`` by the namespace's ``recurrence``."""
     ops = getattr(torch.ops, namespace)
     kernels: dict[str, Callable[..., Any]] = {
         "scan": lambda *args: scan(ops, Scan(*args)),

@@ -40,14 +40,14 @@ def inside_of(sizes: Tensor, height: int, width: int, device: torch.device) -> T
 
 
 def filled(m: Tensor, sizes: Tensor | None, filling: Tensor | float) -> Tensor:
-    """Returns m [..., B, H, W, channels] with ``filling`` outside the images, where m may hold any value, even NaN."""
+    """Returns m [..., B, H, W, channels] with ``filling`` outside the images, where m may be NaN."""
     if sizes is None:
         return m
     return torch.where(inside_of(sizes, m.shape[-3], m.shape[-2], m.device)[..., None], m, filling)
 
 
 class Images:
-    """Images in the top left corners of their maps m (N, C, H, W), which are processed all at once.
+    """Images in the top left corners of their maps m (N, C, H, W).
 
     Sizes are clamped without reading them. ``alone`` is m with zeros outside the images, where m may be NaN. ``inside``
     marks the images' pixels, (N, 1, H, W). It is None if all images fill their maps.
