@@ -1,8 +1,8 @@
 """Completes the lower halves of digits by a pretrained model, and prints how probable the true halves are.
 
-The picture has a column for each image: the original, the pixels that the model is given, and its completions. Each
-completion is an exact sample of the model's conditional distribution, because the known pixels come first in raster
-order. Needs the `train` extra, which brings the images.
+The picture has a column for each image: the original, its known pixels, and its completions. A completion is an exact
+sample of the model's conditional distribution, because the known pixels come first in raster order. Needs the `train`
+extra.
 
     python examples/completion.py --out completed.png
 """

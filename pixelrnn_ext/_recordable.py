@@ -15,8 +15,6 @@ P = ParamSpec("P")
 
 
 class Recorder(Protocol):
-    """Appends operations to a recording."""
-
     device: torch.device
     dtype: torch.dtype
 

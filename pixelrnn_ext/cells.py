@@ -30,7 +30,7 @@ def _mixed(share: Tensor, c_up: Tensor, c_left: Tensor) -> Tensor:
 
 
 def _new_c(cell: str, gates: Sequence[Tensor], c_up: Tensor, c_left: Tensor) -> Tensor:
-    i, f, g, _, *fifth = gates  # in leaky i is phi
+    i, f, g, _, *fifth = gates  # in the cell leaky, i is phi
     if cell == "pixelrnn":
         return f * c_left + i * g
     if cell == "stable":
@@ -100,6 +100,6 @@ def update(
         f, fifth = torch.where(left, f, 0), [torch.where(left, 0, fifth[0])]
     c = _new_c(cell, (i, f, g, o, *fifth), c_up, c_left)
     o = (o if peephole is None else o + p_o * c).sigmoid()
-    # in leaky f is o_prev
+    # in the cell leaky, f is o_prev
     h = (f * _mixed(fifth[0], c_up, c_left) + o * c).tanh() if cell == "leaky" else o * c.tanh()
     return h, c, (i, f, g, o, *fifth)

@@ -122,7 +122,7 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
     cell="max", directions=(corner,))``.
 
     Tesseract's four parallel LSTMs, with reversals, have the corners ``"tl"``, ``"tr"``, ``"br"``, ``"bl"``, in the
-    order of their maps. Tesseract's tables of activations differ from tanh and sigmoid by at most 1.5e-6.
+    order of their maps. Tesseract's tables of tanh and sigmoid have errors of at most 1.5e-6.
 
     Args:
         matrices: CI, GI, GF1, GO, GFS, each (hidden, in_channels + 2 * hidden + 1): columns for the input, the pixel to

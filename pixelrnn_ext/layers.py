@@ -292,7 +292,7 @@ class DiagonalBiLSTM(_LineLSTM):
 class MaskedConv2d(nn.Module):
     """Masked convolution layer (sections 2.2 and 3.4): (N, in_channels, H, W) -> (N, out_channels, H, W).
 
-    Stride 1, same padding by zeros. The forward masks any weight, so no training and no checkpoint can undo the mask.
+    Stride 1, same padding by zeros. The forward masks any weight: no training or checkpoint can undo the mask.
 
     The backward pass reads the output only if the layer has its own ReLU. Without it an activation after this layer may
     work in place. The layer calls :func:`pixelrnn_ext.functional.masked_conv2d`.

@@ -8,6 +8,5 @@ def allows_tf32() -> bool:
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
-# torch.compile treats the result as a constant. torch.compiler.assume_constant_result sets the same mark, but takes a
-# second to import the compiler.
+# torch.compile treats the result as a constant. torch.compiler.assume_constant_result takes a second to do the same.
 allows_tf32._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch looks for it on the function

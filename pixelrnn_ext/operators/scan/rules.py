@@ -64,7 +64,7 @@ def _scan_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args
 
 
 def _gradients_batch(op: Operator, info: batching.Info, in_dims: Sequence[Any], *args: Any) -> batching.Outputs:
-    """Runs one backward for all members, then products of each member's images for the weights' gradients."""
+    """Runs one backward for the whole vmap batch. Each member's weight gradients are products over its images."""
     in_dims = _of_tensors(in_dims)
     dims = Gradients.bind(*in_dims).scan
     if any(dim is not None for name, dim in zip(OPERANDS, dims) if name not in _AXES_OF_SCAN):
