@@ -1,5 +1,5 @@
-// The LSTM cell (eq. 3 of the paper; gates in the order i, f, g, o of torch.nn.LSTM) and its derivative, for scalars
-// and for SIMD vectors alike. Math supplies sigmoid and tanh.
+// The LSTM cell (eq. 3 of the paper) and its derivative, for scalars and SIMD vectors. The gates i, f, g, o are in the
+// order of torch.nn.LSTM. Math supplies sigmoid and tanh.
 #pragma once
 #include "host_device.h"
 
@@ -17,10 +17,10 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE V hidden_state(const Gates<V
   return a.o * Math::tanh(c);
 }
 
-// The derivative in two steps: what a cell knows before any gradient reaches it, by what is multiplied with ...
+// The factors of a cell's derivative, known before any gradient arrives. c_of_h and o multiply the gradient of h.
 template <class V> struct Slopes {
-  V c_of_h, i, f, g, c_prev;  // ... the gradient of c; c_of_h: what of the gradient of h becomes one of c
-  V o;                        // ... the gradient of h
+  V c_of_h, i, f, g, c_prev;  // i, f, g and c_prev multiply the gradient of c, to which h contributes dh * c_of_h
+  V o;
 };
 
 template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates<V>& a, V c, V c_prev) {
@@ -29,7 +29,7 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates
       tanh_c * a.o * (1 - a.o)};
 }
 
-// Gradient of the pre-activations. On entry dc is the gradient of c that comes from later cells; on return it is the
+// Returns the gradient of the pre-activations. On entry dc is the gradient of c from later cells, on return the
 // gradient of c_prev.
 template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
   const V d = dc + dh * s.c_of_h;
@@ -37,7 +37,7 @@ template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& 
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// In one step, from the activated gates `a`, c and c_prev: other roundings, fewer registers.
+// Computes the same gradients from the activated gates `a`, c and c_prev, with fewer registers and other roundings.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

@@ -1,28 +1,27 @@
-// The cells of LSTM2d, which carry on the states of both neighbours, and their derivatives, for scalars and for SIMD
-// vectors alike (docs/two_dimensional_lstm.md has the equations). Which one is a choice at run time that all cells of a
-// scan share: next to some hundred instructions it costs a branch that is predicted. Math supplies sigmoid, tanh and
-// clamp.
+// The cells of LSTM2d, which combine the states c of the left and the upper neighbour, and their derivatives, for
+// scalars and SIMD vectors. docs/two_dimensional_lstm.md has the equations. All cells of a scan share a formula, chosen
+// at run time: the branch is predicted. Math supplies sigmoid, tanh and clamp.
 #pragma once
 #include "formula.h"
 #include "host_device.h"
 
 namespace pixelrnn {
 
-// A unit's gates, by place: i, f, g, o as in a cell of four, and what the upper neighbour brings.
+// The gates of a unit: i, f, g, o as in a cell of four gates, and the gate of the upper neighbour's state.
 template <class V> struct FiveGates { V i, f, g, o, up; };
 
-// The weights by which the neighbours' states enter the pre-activations. Only kForget has them.
+// Peephole weights: the factors by which states c enter the pre-activations. Only kForget has peepholes.
 template <class V> struct Peepholes { V i, f, up, o; };
 
-// h is outer * tanh(inner).
+// The hidden state h is outer * tanh(inner).
 template <class V> struct CellOutput {
   FiveGates<V> gates;
   V c, inner, outer;
 };
 
-constexpr int kClip = 100;  // of |c|, with kMax
+constexpr int kClip = 100;  // the limit of |c| with kMax
 
-// A V of several numbers that has no ?: of its own has a function of this name beside it.
+// A vector type without ?: has its own overload of this function.
 template <class Mask, class V> PIXELRNN_HOST_DEVICE V select(const Mask& mask, const V& yes, const V& no) {
   return mask ? yes : no;
 }
@@ -31,8 +30,7 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell from its pre-activations z. is_first: there is no upper neighbour. peepholes: null where there are
-// none.
+// Computes a cell from its pre-activations z. is_first: the cell has no upper neighbour. peepholes may be null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -51,7 +49,7 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    case Formula::kMax: {  // the gate that loses is stored as 0, so that the derivative cannot choose the other one
+    case Formula::kMax: {  // the smaller gate is stored as 0, so that the derivative picks the same neighbour
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
       a.up = select(is_first, V{}, select(takes_left, V{}, a.up));
@@ -63,8 +61,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
   return {a, c, c, a.o};
 }
 
-// Gradient of the pre-activations, from the activated gates `a`. On entry dc_left and dc_up are the gradients of c that
-// come from the right and from below; on return those of c_left and c_up.
+// Returns the gradient of the pre-activations, from the activated gates `a`. On entry dc_left and dc_up are the
+// gradients of c from the right and from below, on return the gradients of c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;
@@ -105,12 +103,12 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
   return dz;
 }
 
-// The same in two steps, as in cell.h, without peepholes: what a cell knows before any gradient reaches it, by what is
-// multiplied with ...
+// The factors of the derivative of a cell without peepholes, known before any gradient arrives (like Slopes in cell.h).
+// m is the sum or the mean of the neighbours' states that enters the cell.
 template <class V> struct Slopes5 {
-  V c, m, f_of_h, o;  // ... the gradient of h: what becomes one of c, and of what the neighbours bring together
-  V m_of_c, i, f, g;  // ... the gradient of c
-  V up, left, above;  // ... the gradient of what the neighbours bring together; the last two: of their states
+  V c, m, f_of_h, o;  // these multiply the gradient of h; c and m give gradients of c and m
+  V m_of_c, i, f, g;  // these multiply the gradient of c; m_of_c gives a gradient of m
+  V up, left, above;  // these multiply the gradient of m; left and above give gradients of the neighbours' states
 };
 
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(

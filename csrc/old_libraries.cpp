@@ -1,9 +1,9 @@
-// Defines what the headers of newer C++ libraries call and older libraries lack: functions, and instances of templates
-// that only newer libraries hold compiled. exports.map keeps the symbols in this library.
+// Defines functions and template instances that headers of newer C++ libraries use and older libraries lack.
+// exports.map keeps the symbols inside this library.
 #include <new>
 #include <sstream>
 
-// Whether the process has only one thread. "No" is always a right answer.
+// Nonzero: the process has only one thread. 0 is always correct.
 extern "C" char __libc_single_threaded = 0;
 
 namespace std {

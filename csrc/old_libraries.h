@@ -1,5 +1,5 @@
-// Included before everything else (setup.py) in a build for manylinux_2_28: for glibc 2.28 and the libstdc++ of GCC 8.
-// It binds functions to their oldest versions, where the linker of a newer system would take its newest.
+// setup.py includes this file first in a build for manylinux_2_28 (glibc 2.28, libstdc++ of GCC 8). It binds functions
+// to their oldest versions; a linker on a newer system would choose the newest.
 #pragma once
 #include <features.h>
 

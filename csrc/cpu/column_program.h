@@ -1,16 +1,10 @@
-// A program of pixelrnn_ext/incremental/native.py, checked: whatever its integers say, what comes out reads and writes
-// nothing but the buffers that it was given. std::runtime_error, in one sentence, for all else.
+// Parses and checks a program of pixelrnn_ext/incremental/native.py. Whatever its integers are, the resulting steps
+// access only the buffers that they were given. Any other program throws std::runtime_error with one sentence.
 //
-// code is one list of integers, a step after the other. A step begins with its kind, a number of StepKind. Buffers,
-// packed and scaled are indices into the tensors, -1 where there is none:
-//   linear base output start stop relu packed block taps (input shift channels)*
-//   cell base carried shift c h addend output start stop packed block taps (input shift channels)*
-//   pointwise left right output start stop relu
-//   draw logits uniform known values scaled image colour
-//   encode logits values intervals scaled image colour
-//   decode logits known values scaled image colour
-// Buffers are [margin + width, N, channels], contiguous: uniform of float64, known of bool, values and intervals of
-// int64, the others of one dtype. A block is what column_block gave when the weights were packed.
+// `code` is a list of integers, step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are
+// indices of tensors, or -1 for none: Buffers are contiguous, [margin + width, N, channels]. uniform is float64, known
+// is bool, values and intervals are int64, all others share one dtype. block is the result of column_block when the
+// weights were packed.
 #pragma once
 #include <initializer_list>
 #include <sstream>
@@ -21,7 +15,7 @@
 
 namespace pixelrnn::cpu {
 
-// A tensor.
+// A tensor, described without torch.
 struct View {
   enum Type { kOther, kFloat, kDouble, kBool, kInt64 } type;
   void* data;
@@ -29,7 +23,7 @@ struct View {
   bool contiguous;
 
   int64_t numel() const {
-    uint64_t n = 1;  // it wraps only where another size is 0
+    uint64_t n = 1;  // unsigned, since the product may overflow before a size of 0
     for (int64_t size : sizes) n *= uint64_t(size);
     return int64_t(n);
   }
@@ -37,7 +31,7 @@ struct View {
 template <class T> constexpr View::Type kViewType = View::kOther;
 template <> constexpr View::Type kViewType<float> = View::kFloat;
 template <> constexpr View::Type kViewType<double> = View::kDouble;
-template <> constexpr View::Type kViewType<uint8_t> = View::kBool;  // any byte may be in a tensor of bool
+template <> constexpr View::Type kViewType<uint8_t> = View::kBool;  // a bool tensor may hold any byte
 template <> constexpr View::Type kViewType<int64_t> = View::kInt64;
 
 template <class... Words> void expect(bool right, const Words&... words) {
@@ -50,7 +44,7 @@ template <class... Words> void expect(bool right, const Words&... words) {
 
 template <class T> class ColumnProgram {
  public:
-  // Keeps the pointers of the tensors, not `code`.
+  // Keeps the tensors' data pointers, not `code`.
   ColumnProgram(const std::vector<View>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
       : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {
     expect(!tensors.empty() && tensors[0].sizes.size() == 3, "expected buffers");
@@ -63,7 +57,8 @@ template <class T> class ColumnProgram {
 
   std::vector<ColumnStep<T>> steps;
 
-  // Returns how the program is run. `streams` are those of all images, in order, in `bytes` bytes.
+  // Checks the streams and returns the settings of a run. `streams` cover all images in order; `data` has `bytes`
+  // bytes.
   ColumnRun run(
       double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
     expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
@@ -83,7 +78,8 @@ template <class T> class ColumnProgram {
   }
 
  private:
-  static constexpr int64_t kMost = int64_t(1) << 31;  // of columns, images, channels: products of two do not overflow
+  static constexpr int64_t kMost = int64_t(1)
+                                   << 31;  // limit of columns, images and channels: a product of two does not overflow
 
   int64_t next() {
     expect(at_ < code_.size(), "the program ends within a step");
@@ -104,7 +100,7 @@ template <class T> class ColumnProgram {
     return {static_cast<U*>(t.data), t.sizes[2]};
   }
   RowBuffer<T> optional_buffer() {
-    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, kMost};  // whatever the range
+    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, kMost};  // fits any range
     return buffer();
   }
   int64_t column_shift() {
@@ -138,7 +134,8 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads what follows the buffers of a value, and checks that they fit; `whole`: the channels of all its buffers.
+  // Reads and checks a draw, encode or decode step behind its first buffers. `whole` has the channels of buffers with
+  // one channel for each colour.
   void value(ColumnStep<T>& s, std::initializer_list<int64_t> whole) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

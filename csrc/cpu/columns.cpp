@@ -10,10 +10,12 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kLeastRounded = 1 << 15;  // numbers of a share: fewer take less time than waking a thread
-constexpr int64_t kTogether = 64;           // images of streams, see BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kLeastRounded =
+    1 << 15;  // fewest numbers of a share: rounding fewer takes less time than waking a thread
+constexpr int64_t kTogether =
+    64;  // most images that a thread takes at once, like BLOCK in pixelrnn_ext/codec/container.py
 
-// The columns of a row for the images image0 .. image1 - 1, of which `streams` are the streams, if there are any.
+// Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
 template <class T> class Images {
  public:
   Images(
@@ -21,7 +23,7 @@ template <class T> class Images {
       : kernels_(kernels), run_(run), image0_(image0), count_(image1 - image0), streams_(streams) {}
 
   void run(const std::vector<ColumnStep<T>>& steps) {
-    if (count_ == 0) return;  // their buffers may have no memory
+    if (count_ == 0) return;  // buffers without images may have no memory
     for (int64_t column = run_.margin; column < run_.margin + run_.width; ++column)
       for (const auto& s : steps) step(s, column);
   }
@@ -85,13 +87,14 @@ template <class T> class Images {
     }
   }
 
-  // The values were levels before the row, but another step of a program that makes no sense may have written to them.
+  // Returns the value, or the last level for a value that is no level. Values were checked before the row, but another
+  // step of a nonsensical program may have overwritten them.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
     return 0 <= value && value <= last ? value : last;
   }
 
-  // value(logits, image) where it is not known; the image gets it.
+  // Sets each value that is not known to value_of(logits, image), and writes the scaled value to the image.
   template <class F> void values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = at(s.known, column, s.colour);
     const auto values = at(s.values, column, s.colour);
@@ -118,8 +121,8 @@ template <class T> class Images {
     }
   }
 
-  // The value at which the cumulative distribution passes `uniform`, as pixelrnn_ext/likelihood.py says. A single logit
-  // is that of the value 1, beside 0.
+  // Returns the value at which the cumulative distribution passes `uniform` (pixelrnn_ext/likelihood.py). A single
+  // logit belongs to the value 1; the logit of the value 0 is 0.
   int64_t drawn(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);

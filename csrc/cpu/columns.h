@@ -1,10 +1,10 @@
-// A network of masked layers at the columns of one image row, for sampling and coding
-// (pixelrnn_ext/incremental/steps.py says what the steps are). No framework here: plain pointers and a lent team.
+// Runs a network of masked layers column by column over one image row, for sampling and coding.
+// pixelrnn_ext/incremental/steps.py defines the steps.
 //
-// A buffer is [margin + width][images][channels]. A step reads and writes the channels start .. stop - 1 of the current
-// column, of every image; images never meet, so that each share of the team takes its own through the whole row. The
-// result depends on the data and the instruction set only, to the bit: each thread computes in the default
-// floating-point environment (float_environment.h).
+// A buffer is [margin + width][images][channels]. A step reads and writes channels start to stop - 1 of the current
+// column of every image. Images are independent, so each share of the team takes its images through the whole row.
+// Results have the same bits for the same data and instruction set: threads compute in the default floating-point
+// environment (float_environment.h).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -22,31 +22,30 @@ template <class T> struct RowBuffer {
 
 template <class T> struct ColumnTap {
   RowBuffer<T> input;
-  int64_t shift;     // columns, 0 or less
-  int64_t channels;  // that it reads: the first ones
+  int64_t shift;     // in columns, 0 or less
+  int64_t channels;  // how many first channels the tap reads
 };
 
-// The kinds of steps, of 64 bits, so that a program's integers convert exactly; and the names that programs use
-// (column_program.h), in the same order.
+// The kinds of steps, in 64 bits so that a program's integers convert exactly, and their names in the same order.
 enum class StepKind : int64_t { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
 constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "encode", "decode"};
 
 template <class T> struct ColumnStep {
   StepKind kind;
-  int64_t start, stop;  // channels, of a cell units, of a value logits
-  // Linear and cell.
+  int64_t start, stop;  // channels; a cell's units; the logits of draw, encode and decode
+  // Linear and cell steps.
   std::vector<ColumnTap<T>> taps;
-  const T* packed;  // weights, packed as kernels.h says
-  // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Of a value: logits.
+  const T* packed;  // weights, packed as in kernels.h
+  // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Others: logits.
   RowBuffer<T> base;
   RowBuffer<T> addend;  // cell: added to h; pointwise: right operand, or null
-  RowBuffer<T> output;  // of a value: the scaled image
+  RowBuffer<T> output;  // draw, encode, decode: the scaled image
   bool relu;
-  // Cell: c before, `shift` columns along, and c and h.
+  // Cell: reads the earlier c from `carried`, `shift` columns along, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
-  // Draw and decode: the value is the given one where it is known. Encode: all are, and `intervals` gets what of
-  // [0, 2^24) is the value's, start << 32 | stop.
+  // Draw and decode keep a value that is known. Encode: all values are known, and `intervals` receives each value's
+  // part of [0, 2^24) as start << 32 | stop.
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
@@ -54,25 +53,25 @@ template <class T> struct ColumnStep {
   int64_t colour;
 };
 
-// How the columns of a row are run.
+// Settings of a run over the columns of a row.
 struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draws; 0 takes the most likely value
-  bool on_grid;        // all that is written is rounded to the grid (grid.h); of double alone
-  // For decode steps: all images belong to streams, one after the other. A share of the team takes whole streams.
+  bool on_grid;        // rounds all results to the grid (grid.h); double only
+  // Decode steps: each image belongs to one stream, in order. A share of the team takes whole streams.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;
 };
 
-// Returns the blocks of a level (kernels.h).
+// Returns the block sizes of an instruction set's packed weights (kernels.h).
 template <class T> ColumnBlocks column_blocks(int instruction_set);
 
 template <class T>
 void run_columns(const std::vector<ColumnStep<T>>&, const ColumnRun&, const Team&, int instruction_set);
 
-// Rounds n numbers of whole maps in place to the nearest multiple of 2^-bits, ties to even, and clamps them to [-limit,
-// limit], in the default floating-point environment, too. NaN stays.
+// Rounds n numbers in place to the nearest multiple of 2^-bits, ties to even, and clamps them to [-limit, limit]. Keeps
+// NaN.
 void round_to_grid(double* x, int64_t n, int bits, double limit, const Team&, int instruction_set);
 
 }  // namespace pixelrnn::cpu

@@ -10,9 +10,9 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kBandBytes = 128 << 10;  // of the rows of an image that are held at once, next to the weights in L2
+constexpr int64_t kBandBytes = 128 << 10;  // bytes of a band of image rows, which fits in L2 beside the weights
 
-// masks.colour_groups: the colour of each channel.
+// Returns the colour of each channel, like colour_groups of pixelrnn_ext/masks.py.
 std::vector<int> colour_groups(int channels, int colours) {
   const int size = channels / colours, larger = channels % colours;
   std::vector<int> group(channels);
@@ -38,10 +38,10 @@ class Alive {
   std::vector<int> out_, in_;
 };
 
-// Pixels side by side that every pixel reads of a map, as offsets in rows and columns of the padded map.
+// Adjacent pixels that the convolution reads for every pixel: their offset in the padded map, and their number.
 struct Piece { int row, column, pixels; };
 
-// Rows of one image, channels-last, between zeros: a row of the kernel is one piece of memory wherever it lies.
+// Rows of one image, channels-last and padded with zeros, so that each kernel row reads contiguous memory.
 template <class T> class Band {
  public:
   Band(const Convolution& s, const ConvolutionKernels<T>& k, int channels, int rows)
@@ -59,7 +59,7 @@ template <class T> class Band {
   int side() const { return side_; }
   const T* at(int row, int column) const { return map_ + (int64_t(row) * stride() + column) * channels_; }
 
-  // Takes rows r0 <= r < r1 of an image, in place if nothing has to change; zero where y, if given, is not positive.
+  // Loads rows r0 <= r < r1 of an image, in place if no copy is needed. If y is given, values with y <= 0 become zero.
   void take(const T* map, const T* y, int image, int r0, int r1) {
     const int64_t size = int64_t(height_) * width_ * channels_;
     if (!side_ && !planar_ && !y && r0 >= 0 && r1 <= height_) {
@@ -85,7 +85,7 @@ template <class T> class Band {
   const T* map_ = nullptr;
 };
 
-// Pointers of some cells of a band, counted row by row, to the pieces that they read, and to a one for the bias.
+// Pointers of a band's cells, counted row by row, to the pieces that they read. The bias reads a constant 1.
 template <class T> class Cells {
  public:
   Cells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
@@ -93,7 +93,7 @@ template <class T> class Cells {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
-  // index(row): where the first cell of a row lies in the maps of the tiles; the others follow.
+  // index(row): the map index of a row's first cell. The other cells of the row follow.
   template <class F> Rows<T> rows(int first, int count, const F& index) {
     cell_.resize(count), tap_.resize(channels_.size() * count);
     for (int i = 0; i < count;) {
@@ -120,7 +120,7 @@ template <class T> class Cells {
   std::vector<int64_t> cell_;
 };
 
-// The convolution reads the rows above and the pixels to the left; its transpose, those below and to the right.
+// The convolution reads rows above and pixels to the left, its transpose rows below and pixels to the right.
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -134,8 +134,8 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
-// The masked weight in the order in which the tiles read it, [block of results][tap][source][results of a block]: the
-// taps in raster order, or for the transpose backwards. The bias is the weight of a source that is one.
+// Packs the masked weight in the order in which tiles read it, [block of results][tap][source][results of a block].
+// Taps are in raster order, for the transpose in reverse. The bias is the weight of a constant source 1.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -170,7 +170,7 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   return packed;
 }
 
-// f(share, image, r0, r1) for bands of rows that cover all images. A share has as many rows as any other.
+// Calls f(share, image, r0, r1) for bands of rows that cover all images. All shares have about as many rows.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
   for (int q = s0; q < s1; ++q)
@@ -181,7 +181,7 @@ template <class F> void for_bands(const Convolution& s, int shares, int s0, int 
     }
 }
 
-// The product of a band and the packed weight, written to rows r0 <= r < r1 of an image.
+// Multiplies a band by the packed weight and writes rows r0 <= r < r1 of an image.
 template <class T> class Product {
  public:
   Product(const Convolution& s, const ConvolutionKernels<T>& k, const Band<T>& band, const std::vector<Piece>& pieces,
@@ -219,7 +219,7 @@ template <class T> class Product {
   Buffer<T> map_;
 };
 
-// Rows of an image that a thread holds at once.
+// Returns how many image rows a thread holds at once.
 template <class T> int band_rows(const Convolution& s) {
   const int64_t row = int64_t(s.width + s.kernel_width - 1) * std::max(s.in_channels, s.out_channels) * sizeof(T);
   return std::clamp<int64_t>(kBandBytes / row, 1, s.height);
@@ -245,8 +245,8 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
   });
 }
 
-// The input gradient is the transposed convolution of dy. The weight gradient is the product of dy and what its pixel
-// reads, summed over the pixels: each share has a sum of its own, and they are added in order.
+// The input gradient is the transposed convolution of dy. The weight gradient sums, over all pixels, the products of dy
+// and the inputs that the pixel reads. Each share has its own sum, and the sums are added in order.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;

@@ -1,8 +1,8 @@
-// Masked convolutions on a CPU: stride 1, zeros around the map, over the taps that the mask leaves alive. In raster
-// order those are the first taps of the kernel: all before the centre, and the centre unless nothing of it is alive.
+// Masked convolutions on a CPU, with stride 1 and zero padding. Only live taps are computed, which the mask does not
+// zero: in raster order all taps before the centre, and the centre unless the mask zeroes it for all channels.
 //
-// The caller owns everything, maps are without gaps and outputs alias nothing. The result depends on the data, the
-// instruction set and the number of threads only, to the bit.
+// The caller owns all memory, maps are contiguous, and outputs alias nothing. Results have the same bits for the same
+// data, instruction set and number of threads.
 #pragma once
 #include <cstdint>
 
@@ -13,20 +13,21 @@ namespace pixelrnn::cpu {
 struct Convolution {
   int images, height, width, in_channels, out_channels;
   int kernel_height, kernel_width;  // odd
-  bool strict;         // mask A: at the centre a pixel reads the colours before its own. Otherwise its own too: mask B
-  int colours, gates;  // contiguous groups of channels, the larger ones first; of outputs within each gate
+  bool strict;  // mask A: the centre tap reads only the colours before a channel's own. Otherwise mask B: its own too
+  int colours,
+      gates;  // colours are contiguous groups of channels, larger ones first; outputs have such groups in each gate
   bool relu;
   bool channels_last;  // maps are [images][height][width][channels]; otherwise [images][channels][height][width]
 
   int live_taps() const { return kernel_height * kernel_width / 2 + !(strict && colours == 1); }
-  // Live taps of the centre's row; all rows above it are alive.
+  // Live taps in the centre's row. All taps in the rows above are live.
   int half_row() const { return kernel_width / 2 + !(strict && colours == 1); }
   int64_t pixels() const { return int64_t(height) * width; }
 };
 
 template <class T> struct ConvolutionForward {
   const T* input;
-  const T* weight;  // [out_channels][in_channels][kernel_height][kernel_width], of which the live part is read
+  const T* weight;  // [out_channels][in_channels][kernel_height][kernel_width]; masked values are not read
   const T* bias;    // [out_channels], or null
   T* output;
 };
@@ -34,9 +35,9 @@ template <class T> void convolve(const Convolution&, const ConvolutionForward<T>
 
 template <class T> struct ConvolutionBackward {
   const T* dy;
-  const T* y;  // with relu
+  const T* y;  // the forward's output, with relu
   const T *input, *weight;
-  T *dinput, *dweight, *dbias;  // out, null: not wanted; dweight is zero where the mask is
+  T *dinput, *dweight, *dbias;  // outputs, null if not wanted; dweight is zero where masked
 };
 template <class T>
 void convolve_backward(const Convolution&, const ConvolutionBackward<T>&, const Team&, int instruction_set);

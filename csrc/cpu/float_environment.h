@@ -1,17 +1,16 @@
-// The floating-point environment of a thread while it codes or draws: files must not depend on the environment that
-// another library left there.
+// Sets a thread's floating-point environment while it codes or draws. Files must not depend on the environment that
+// another library left in the thread.
 #pragma once
 #include <cfenv>
 
 namespace pixelrnn::cpu {
 
 // Sets the default environment of this thread: rounding to nearest, subnormal numbers kept, no traps. The destructor
-// restores the environment found, exception flags included.
+// restores the previous environment, exception flags included.
 //
-// The compiler knows nothing of the environment, and could move arithmetic on registers across a change of it. The two
-// barriers prevent this for arithmetic that reads its operands from memory and writes its results there, memory that
-// others know of, as all steps do: no such read moves up across a barrier, no such write down. Code that computes
-// on constants, or on numbers read before, has no such protection.
+// The compiler ignores the environment and could move arithmetic across a change. The two barriers keep in place
+// arithmetic that reads from and writes to memory visible to other code, as all steps do. Arithmetic on constants, or
+// on numbers loaded earlier, is not protected.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {

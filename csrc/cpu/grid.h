@@ -1,6 +1,5 @@
-// The grid of the codec (docs/compression.md): activations are multiples of 2^-14, at most 256 in size, held in
-// float64, so that every sum and product of a layer is exact and no order, thread count, instruction set or FMA can
-// change a bit.
+// The grid of the codec (docs/compression.md): activations are float64 multiples of 2^-14 in [-256, 256]. All sums and
+// products of a layer are then exact, so that no order, thread count, instruction set or FMA changes a bit.
 #pragma once
 #include <cfloat>
 #include <cstdint>
@@ -12,7 +11,8 @@ namespace pixelrnn::cpu {
 #endif
 static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16, "expected double to be computed as double");
 
-constexpr double kGridMagic = 1.5 * (int64_t(1) << 38);  // added and taken away: to the nearest 2^-14, ties to even
+constexpr double kGridMagic =
+    1.5 * (int64_t(1) << 38);  // adding and subtracting it rounds to a multiple of 2^-14, ties to even
 constexpr double kGridLimit = 256;
 
 }  // namespace pixelrnn::cpu

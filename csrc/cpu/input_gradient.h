@@ -1,4 +1,4 @@
-// The gradient of the layer's input: the transposed input-to-state convolution of dx, summed over directions.
+// The input gradient of a scan: the transposed input-to-state convolution of dx, summed over directions.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -11,7 +11,7 @@ namespace pixelrnn::cpu {
 
 template <class T> class InputGradient {
  public:
-  // weight_ih: none where nothing is wanted of it.
+  // weight_ih: absent if the input gradient is not wanted.
   InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const Weights<const T>& weight_ih)
       : s_(s), map_(s), k_(k), weight_ih_(weight_ih), zeros_(s.columns()) {
     map_.corner[0] = {};
@@ -20,7 +20,7 @@ template <class T> class InputGradient {
       first_.push_back(first_.back() + k.block_outputs(s.input_channels, first_.back()));
     packed_ = buffer<T>(depth() * first_.back());
   }
-  // [block of channels][direction][tap][columns][channels of a block]
+  // Packs weight_ih as [block of channels][direction][tap][columns][channels of a block].
   void pack(int s0, int s1, int shares) const {
     const int blocks = int(first_.size()) - 1;
     for (int b = share(blocks, s0, shares); b < share(blocks, s1, shares); ++b) {
@@ -41,8 +41,8 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Writes image rows r0 <= r < r1, counted through the images from `image` on, with which dinput and every direction's
-  // dx begin. It writes nothing outside of images.
+  // Writes image rows r0 <= r < r1, counted over consecutive images from `image` on. dinput and each direction's dx
+  // begin at `image`. Padding outside the images is not written.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)
@@ -61,11 +61,11 @@ template <class T> class InputGradient {
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
-  Shape map_;  // in the order of the rows, from the top left on
+  Shape map_;  // like s_, with direction 0 from the top left
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;
-  std::vector<int> first_;  // channel of each block, and the end
+  std::vector<int> first_;  // first channel of each block, then the end
   Buffer<T> packed_;
 };
 

@@ -29,7 +29,7 @@ const char* instruction_set_name(int level) {
   return names[level];
 }
 
-// Each file tiles/*.cpp has the table of its namespace (tiles/table.h).
+// Each file tiles/*.cpp defines the table of its namespace (tiles/table.h).
 #define TABLE(isa)                              \
   namespace isa {                               \
   template <class T> const Kernels<T>& table(); \

@@ -1,4 +1,4 @@
-// The kernels of one instruction set, and what they read: what the drivers of this folder ask of tiles/.
+// The kernels of one instruction set, which tiles/ implements, and the structs that they read.
 #pragma once
 #include <cstdint>
 
@@ -6,71 +6,70 @@
 
 namespace pixelrnn::cpu {
 
-// Where the weights of a scan lie: [directions][taps][hidden][gates][channels], by strides, so that a layer's
-// parameters [gates][hidden][channels][taps] are read, and their gradients written, as they are.
+// A strided view of a scan's weights, [directions][taps][hidden][gates][channels]. Its strides fit a layer's parameters
+// [gates][hidden][channels][taps], so that weights are read and gradients written without copies.
 template <class T> struct Weights {
-  T* data = nullptr;  // null: there are none
+  T* data = nullptr;  // null: the weights are absent
   int64_t direction = 0, tap = 0, unit = 0, gate = 0, channel = 1;
 
   explicit operator bool() const { return data; }
-  // Returns the weights of a direction's tap.
+  // Returns the weights of tap k of direction d.
   Weights of(int d, int k) const {
     Weights w = *this;
     if (data) w.data += d * direction + k * tap;
     return w;
   }
-  // The place of a unit's gate, whose channels follow.
+  // Returns the channels of gate g of unit u.
   T* row(int64_t u, int64_t g) const { return data + u * unit + g * gate; }
-  // The row of a column, in the order of a pixel's gates: units x four gates, then the fifth gate of all units where
-  // there is one.
+  // Returns the channels of column c. Columns are a pixel's gates: four of each unit, then the fifth gates of all
+  // units.
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
-// Cells of one line that a kernel takes at once, and where each of their operands lies.
+// The cells that a kernel takes at once, and pointers to their operands.
 template <class T> struct Rows {
   int cells, taps;
-  const int* channels;    // [taps] values that a tap reads of a pixel
+  const int* channels;    // [taps] values that a tap reads at a pixel
   const T* const* tap;    // [taps][cells] -> [channels]
-  const T* const* carry;  // [cells] -> [hidden] c of the cell before
+  const T* const* carry;  // [cells] -> [hidden] c of the chain's previous cell
   const T* const* dh;     // [cells] -> [hidden] gradient of h from outside the scan, backward
   const int64_t* cell;    // [cells] index of the cell in the maps of its direction
-  const int64_t* chain;   // [cells] index of the chain of cells that carry c on
-  int64_t ahead;          // from a cell to the one that the chain reaches next, for prefetching
+  const int64_t* chain;   // [cells] index of the cell's chain, along which c is carried
+  int64_t ahead;          // index distance to the next cell of the chain, for prefetching
   // With two carries:
   const T* const* carry_up;  // [cells] -> [hidden] c of the cell above
   const T* const* dc_below;  // [cells] -> [hidden] gradient of c that comes from the cell below, backward
-  T* const* dc_up;           // [cells] -> [hidden] gradient of carry_up, to be written, backward
+  T* const* dc_up;           // [cells] -> [hidden] output: gradient of carry_up, backward
 };
 
-// The scan (scan.h). A tile computes, for some cells of a line and one block of units, the product of everything that
-// the cells read with the weights, and the LSTM cell as its epilogue, so that pre-activations are never written. Maps
-// are channels-last. The four gates of a unit are adjacent; the fifth gates of all units follow, where there are five.
+// Kernels of the scan (scan.h). A tile takes some cells and one block of units. It multiplies all operands of the cells
+// by the weights and computes the LSTM cell from the sums in registers, so pre-activations are never stored. Maps are
+// channels-last. A pixel's gates are the four gates of each unit, then the fifth gates, if any, of all units.
 enum class Pass { kForward, kBackward };
 
-// The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden]. A cell of four gates carries
-// on the state of one neighbour; a cell of five gates carries on the states of both.
+// The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden].
 template <class T> struct ForwardMaps {
   const T* x;  // added to the pre-activations; may be null
   T *h, *c, *gates;
-  int64_t h_stride;           // values from pixel to pixel of h, which has the units of all directions
-  Cell<T> cell = {};          // of five gates, as is the border
-  const T* border = nullptr;  // the carry_up of the cells without an upper neighbour
+  int64_t h_stride;           // values from one pixel of h to the next; h holds the units of all directions
+  Cell<T> cell = {};          // five gates only, like border
+  const T* border = nullptr;  // carry_up of the cells without an upper neighbour
 };
 template <class T> struct BackwardMaps {
   const T *c, *gates;
-  T* dc;              // [chains][hidden]: gradient of the running c
+  T* dc;              // [chains][hidden] gradient of c, carried along the chain
   T* dx;              // gradient of the pre-activations
-  int64_t dh_stride;  // values from pixel to pixel of dh
-  Cell<T> cell = {};  // of five gates
+  int64_t dh_stride;  // values from one pixel of dh to the next
+  Cell<T> cell = {};  // five gates only
 };
 
-// For cells of four gates, or for cells of five.
+// The scan's kernels for cells of four gates, or for cells of five.
 template <class T> struct ScanKernels {
-  // Units that a tile computes at once, and cells that it takes at the most.
+  // Units of a block, and most cells of a tile.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Packs the weights of blocks b0 <= b < b1 in the order in which a tile reads them, from the weights of each tap.
-  // Forward: products with the taps' values. Backward: transposed, channels are units.
+  // Packs the weights of blocks b0 <= b < b1 in the order in which a tile reads them. `weight` has one entry for each
+  // tap. The backward packs the transposed weights.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
@@ -78,41 +77,41 @@ template <class T> struct ScanKernels {
       const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);
 };
 
-// The convolution (convolution.h).
+// Kernels of the convolution (convolution.h).
 template <class T> struct ConvolutionKernels {
-  // y [cells][outputs] = the taps' values times packed [all channels][block_outputs], for the block of outputs from o0
-  // on and at most max_cells cells.
+  // Computes y [cells][outputs] for at most max_cells cells and the block of outputs from o0 on: the taps' values times
+  // packed [all channels][block_outputs].
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Rows<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
-  // to = from [n]; to [columns][rows] = from [rows][columns]. Zero where y, laid out as `from`, is given and not
-  // positive.
+  // copy: to = from [n]. transpose: to [columns][rows] = from [rows][columns]. If y, laid out like `from`, is given,
+  // values with y <= 0 become zero.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
   void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
 
-// The gradients of weights, of the scan and of the convolution.
+// Kernels of weight gradients, for the scan and the convolution.
 template <class T> struct WeightGradientKernels {
-  // Adds the products of what the cells of `rows` read with dy [cells][outputs] to sum [all channels of all
-  // taps][columns]: the outputs (of a scan: units x gates), padded. Only of columns c0 <= c < c1, which are whole
-  // groups of group_columns, or the end. scratch: scratch_size values.
+  // add: for each cell of `rows`, adds the products of the taps' values and dy [cells][outputs] to sum [channels of all
+  // taps][columns]. Columns are the outputs (a scan's gates), padded. It covers columns c0 <= c < c1, whole groups of
+  // group_columns except at the end. scratch holds scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
-  // The values of columns [columns], each [channels] `step` apart, from rows [channels][row] of `sums` sums, which are
-  // `size` values apart and added in order.
+  // total: adds `sums` sums [channels][columns] in order, which lie `size` values apart. Their channels lie `row`
+  // values apart. The total of channel j and column i goes to to[i][j * step].
   void (*total)(
       int sums, int64_t size, const T* sum, int64_t row, int columns, int channels, T* const* to, int64_t step);
   void (*add)(const Rows<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
 
-// The columns of a row (columns.h): a step computes some images of one column.
+// Kernels of run_columns (columns.h): a step computes one column of some images.
 //
-// Packed weights of the outputs start .. stop - 1 of a step are [blocks][channels of all taps][outputs of a block], of
-// a cell [blocks][channels of all taps][4 gates][units of a block], zeros behind the last one. A tile computes a block,
-// so that it reads its weights one after the other.
+// Packed weights of a step are [blocks][channels of all taps][outputs of a block], of a cell step [blocks][channels of
+// all taps][4 gates][units of a block]. Zeros pad the last block. A tile computes a block, so that it reads weights
+// contiguously.
 struct ColumnBlocks { int outputs, units; };
 
-// Values of the first image; the next image's values are `stride` further on.
+// The values of the first image; each next image's values are `stride` values further.
 template <class T> struct Column {
   T* data;
   int64_t stride;
@@ -131,7 +130,7 @@ template <class T> struct CellColumn {
   Column<T> c, h, output;
   int64_t hidden;  // base is [4][hidden]
 };
-// Null where an instruction set has no kernel for T.
+// The pointers are null for a T without kernels.
 template <class T> struct ColumnKernels {
   ColumnBlocks blocks;
   void (*linear)(
@@ -140,19 +139,19 @@ template <class T> struct ColumnKernels {
 };
 
 template <class T> struct Kernels {
-  ScanKernels<T> scan[2];  // of four gates, of five
+  ScanKernels<T> scan[2];  // for four gates, for five
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
-  ColumnKernels<T> columns, grid_columns;               // grid_columns: on the grid (grid.h), of double alone
-  void (*round)(T* x, int64_t n, T integral, T limit);  // tiles/columns.h, of double alone
-  // y = sigmoid(x) or tanh(x), for tests.
+  ColumnKernels<T> columns, grid_columns;               // grid_columns: rounded to the grid (grid.h), double only
+  void (*round)(T* x, int64_t n, T integral, T limit);  // tiles/columns.h, double only
+  // For tests: y = sigmoid(x) or tanh(x).
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// An instruction set is a level, from the one that the compiler takes for granted up: on x86-64 "baseline", "avx2"
-// (with FMA), "avx512"; on AArch64 "baseline", "neon"; elsewhere "baseline".
+// An instruction set is a level from 0 up. x86-64: "baseline", "avx2" (with FMA), "avx512". AArch64: "baseline",
+// "neon". Other processors: "baseline", the compiler's default.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
-int best_instruction_set();  // the highest level that this machine has
+int best_instruction_set();  // the highest level that this machine supports
 
 }  // namespace pixelrnn::cpu

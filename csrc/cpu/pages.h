@@ -1,7 +1,7 @@
-// Memory for the maps of a recurrence, and for what a call needs beside them. A new page costs a fault and 4 KB of
-// zeros, which for small states is more than the arithmetic, and malloc gives large blocks back to the system each
-// time. These are kept for the next one of about their size, together with those in use at most a quarter more than
-// were once in use. Idle ones beyond kMostIdle bytes are lent: the system may take their pages when it needs some.
+// A cache of memory blocks for the maps of a recurrence and for scratch memory. A new page costs a page fault and 4 KB
+// of zeroing, for small states more than the arithmetic, and malloc returns large blocks to the system each time. The
+// cache keeps a block for the next request of about its size. Blocks in use and idle blocks together take at most 1.25
+// times the peak use. Idle blocks beyond kMostIdle bytes are lent: the system may take their pages.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -17,7 +17,7 @@
 
 namespace pixelrnn::cpu {
 
-// Huge pages save most of the faults of a large block; for the whole pages in it.
+// Requests huge pages for the whole pages of a large block, which saves most of its page faults.
 inline void advise_huge_pages(void* data, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096, least = 4 << 20;
@@ -29,7 +29,8 @@ inline void advise_huge_pages(void* data, size_t bytes) {
 #endif
 }
 
-// The contents are lost when the system takes the pages; until then they cost no fault. False: they are as they were.
+// Lets the system take the pages, whose contents are then lost. Until then they cost no page fault. Returns false if
+// nothing changed.
 inline bool lend_to_system(void* data, size_t bytes) {
 #if defined(MADV_FREE)
   return madvise(data, bytes, MADV_FREE) == 0;
@@ -47,12 +48,12 @@ struct Block {
 class Pages {
  public:
   static constexpr size_t kMostIdle = 256 << 20;
-  static constexpr size_t kLeast = 256 << 10;  // what is smaller is malloc's, which does not give it back each time
+  static constexpr size_t kLeast = 256 << 10;  // smaller blocks come from malloc, which keeps them itself
   explicit Pages(size_t most_idle = kMostIdle) : most_idle_(most_idle) {}
   Pages(const Pages&) = delete;
   ~Pages() { make_room(0); }
 
-  // The cache of the process. It is never destroyed: tensors may outlive everything.
+  // Returns the cache of the process. It is never destroyed, because tensors may outlive static objects.
   static Pages& shared() {
     static Pages& pages = *[] {
       auto* made = new Pages;
@@ -63,7 +64,7 @@ class Pages {
     return pages;
   }
 
-  // Null where the system has no more.
+  // Returns a block whose data is null if the system has no more memory.
   Block take(size_t bytes) {
     const size_t size = (bytes + kUnit - 1) / kUnit * kUnit;
     std::lock_guard<std::mutex> lock(mutex_);
@@ -101,7 +102,7 @@ class Pages {
   }
 
   size_t used_bytes() const { return used_bytes_; }
-  size_t idle_bytes() const { return idle_bytes_; }  // without those that are lent
+  size_t idle_bytes() const { return idle_bytes_; }  // without lent bytes
   size_t lent_bytes() const { return lent_bytes_; }
   size_t most_bytes() const { return most_bytes_; }
 
@@ -111,7 +112,7 @@ class Pages {
   struct Idle : Block { bool is_lent; };
   size_t& bytes_of(const Idle& block) { return block.is_lent ? lent_bytes_ : idle_bytes_; }
 
-  // Gives idle blocks back until `most` bytes are left, those first that nobody has asked for the longest.
+  // Unmaps idle blocks, those that are idle longest first, until at most `most` bytes are left.
   void make_room(size_t most) {
     auto kept = idle_.begin();
     for (; idle_bytes_ + lent_bytes_ > most; ++kept) {
@@ -129,13 +130,13 @@ class Pages {
 
   const size_t most_idle_;
   std::mutex mutex_;
-  std::vector<Idle> idle_;  // in the order in which they were given
+  std::vector<Idle> idle_;  // longest idle first
   size_t used_bytes_ = 0, idle_bytes_ = 0, lent_bytes_ = 0, most_bytes_ = 0;
 };
 
-// Memory of a call for vectors: large blocks are those of Pages, small ones malloc's.
+// Aligned scratch memory of a call: large blocks from Pages, small blocks from malloc.
 struct Free {
-  size_t kept = 0;  // bytes of a block of Pages; 0: malloc's
+  size_t kept = 0;  // bytes of a block from Pages; 0: from malloc
   void operator()(void* p) const { kept ? Pages::shared().give({p, kept}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;

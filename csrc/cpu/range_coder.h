@@ -1,4 +1,4 @@
-// Integer probabilities from logits on the grid, and a range coder: one exponential, then nothing but integers.
+// Integer probabilities from logits, and a range coder. Everything after one exponential is integer arithmetic.
 // pixelrnn_ext/incremental/range_coder.py defines both.
 #pragma once
 #include <cmath>
@@ -8,26 +8,28 @@
 
 namespace pixelrnn::cpu {
 
-// The probabilities of n symbols in units of 2^-24, at least one unit each.
+// The probabilities of symbols in units of 2^-24, at least one unit each.
 class Distribution {
  public:
-  static constexpr int kBits = 24, kMostSymbols = 4096;  // their product is below 2^60, and below 2^64 with a margin
+  static constexpr int kBits = 24,
+                       kMostSymbols = 4096;  // cumulative() multiplies at most 2^36 by 2^24, which fits 64 bits
   static constexpr uint64_t kWhole = uint64_t(1) << kBits;
-  static constexpr double kFurthest = 18;  // e^-18 of 2^24 rounds to 0
+  static constexpr double kFurthest = 18;  // e^-18 * 2^24 rounds to 0
 
-  // A single logit is that of the symbol 1, beside 0.
+  // A single logit belongs to the symbol 1; the logit of the symbol 0 is 0.
   template <class T> void set(const T* logits, int64_t n) {
     sums_.assign(1, 0);
     double top = n == 1 ? 0 : double(logits[0]);
     for (int64_t i = 0; i < n; ++i) top = logits[i] > top ? double(logits[i]) : top;
     if (n == 1) add(top);
     for (int64_t i = 0; i < n; ++i) add(top - double(logits[i]));
-    total_ = sums_.back() ? sums_.back() : 1;  // none only where logits are no numbers
+    total_ = sums_.back() ? sums_.back() : 1;  // the sum is 0 only if logits are NaN or infinite
   }
   int64_t symbols() const { return int64_t(sums_.size()) - 1; }
-  // The probability of all symbols before i.
+  // Returns the probability of all symbols before i.
   uint64_t cumulative(int64_t i) const { return sums_[i] * (kWhole - uint64_t(symbols())) / total_ + uint64_t(i); }
-  // The symbol with cumulative(symbol) <= at < cumulative(symbol + 1); the last one behind the end.
+  // Returns the symbol with cumulative(symbol) <= at < cumulative(symbol + 1), or the last symbol if `at` lies beyond
+  // all.
   int64_t find(uint64_t at) const {
     int64_t low = 0, high = symbols();
     while (high - low > 1) {
@@ -38,7 +40,7 @@ class Distribution {
   }
 
  private:
-  void add(double below_top) {  // NaN is not below
+  void add(double below_top) {  // NaN adds 0
     sums_.push_back(
         sums_.back() + (below_top <= kFurthest ? uint64_t(std::exp(-below_top) * double(kWhole) + 0.5) : 0));
   }
@@ -46,10 +48,10 @@ class Distribution {
   uint64_t total_ = 1;
 };
 
-constexpr uint64_t kLeastRange = uint64_t(1) << 48;  // below which a byte is shifted out
+constexpr uint64_t kLeastRange = uint64_t(1) << 48;  // a smaller range shifts out a byte
 
-// A carry runs back into the bytes that are out. The end is the number in the last interval that has the fewest bytes,
-// one at least; zeros follow it.
+// A range encoder. A carry propagates into bytes already written. finish() writes the shortest number, at least one
+// byte, in the last interval; the decoder reads zeros behind it.
 class Encoder {
  public:
   std::vector<uint8_t> bytes;
@@ -79,13 +81,13 @@ class Encoder {
   uint64_t low_ = 0, range_ = ~uint64_t(0);
 };
 
-// The rest of a stream. Its symbols belong to the images first .. last - 1.
+// The state of decoding one stream, whose symbols belong to images first to last - 1.
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;
-  int64_t at, end;  // in the bytes; zeros follow, of which a whole stream needs seven at most
+  int64_t at, end;  // the next byte and the end; the decoder reads zeros behind it, for a complete stream at most seven
 
-  // Any bytes decode to some symbols: that they are wrong is for who knows the whole to find.
+  // Any bytes decode to some symbols: only the caller can detect wrong bytes.
   int64_t decode(const uint8_t* bytes, const Distribution& d) {
     const uint64_t unit = range >> Distribution::kBits, place = offset / unit;
     const int64_t symbol = d.find(place < Distribution::kWhole ? place : Distribution::kWhole - 1);

@@ -13,13 +13,13 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// The cell of one direction.
+// Returns the cell with the peepholes of one direction.
 template <class T> Cell<T> of_direction(const Shape& s, Cell<T> cell, int direction) {
   cell.peephole = part(cell.peephole, direction, 4 * int64_t(s.hidden));
   return cell;
 }
 
-// The operands of the backward scan, direction by direction, and the gradients of its initial states.
+// The operands of the backward scan for each direction, and the gradients of its initial states.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
@@ -32,7 +32,7 @@ template <class T> class BackwardScan {
         dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * up_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
   }
-  // The operands of direction i from an image on, with which dx begins.
+  // Returns the operands of direction i from `image` on. dx begins at that image.
   Direction<T, BackwardMaps<T>> at(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
     Direction<T, BackwardMaps<T>> d;
@@ -42,7 +42,7 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // It was added to the pixel in the row below, which is before or after in the scan.
+    // The merge added h of this direction to the row below, which is before or after in the scan.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden, dh_stride,
@@ -55,7 +55,7 @@ template <class T> class BackwardScan {
     }
     return d;
   }
-  // Writes the gradients of h0, c0 and peephole of images whose scan is complete.
+  // Writes the gradients of h0, c0 and peephole for images whose scan is complete.
   void states(int i, int64_t image, int images, const T* dx) const {
     const int64_t h = s_.hidden;
     for (int64_t b = 0, scan = i * s_.images + image; b < images; ++b, ++scan) {
@@ -68,7 +68,7 @@ template <class T> class BackwardScan {
   }
 
  private:
-  // The gradient of c0: of every chain of cells it is the state before the first, and of the first row that above it.
+  // Computes the gradient of c0, the state before the first cell of each chain and above the first row.
   void state_gradient(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
@@ -79,7 +79,7 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(up_.top(dc_up_.get() + scan * up_.size(), column));
   }
-  // The gradient of h0 of one image: of each tap, the dx of the cells whose tap lies outside, times the weight.
+  // Computes the gradient of h0 of one image. Each tap adds dx of the cells whose tap lies outside, times the weight.
   void border_gradient(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -99,7 +99,7 @@ template <class T> class BackwardScan {
     }
   }
 
-  // The sum over an image of the gates' gradients times the c that each gate saw.
+  // Sums over an image, for each peephole, the gate's gradient times the c that enters the gate.
   void peephole_gradient(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -124,13 +124,13 @@ template <class T> class BackwardScan {
   const Shape& s_;
   const Backward<T>& a_;
   const std::vector<T> zeros_;
-  const int chains_;  // of an image
+  const int chains_;  // chains of an image
   const Buffer<T> dc_;
   const DcUp<T> up_;
   const Buffer<T> dc_up_;
 };
 
-// Zeros outside the images of shares s0 <= s < s1, in a map [images][pixels][values].
+// Zeroes a map [images][pixels][values] outside the images of shares s0 <= s < s1.
 template <class T> void clear_outside(const Shape& s, T* map, int64_t values, int shares, int s0, int s1) {
   if (!s.extents) return;
   for (int64_t b = share(s.images, s0, shares); b < share(s.images, s1, shares); ++b) {
@@ -142,8 +142,8 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
   }
 }
 
-// Writes rows r0 <= r < r1 of the merged map, counted through the images, from h. The shift moves the second direction
-// down by a row (section 3.3), but never out of its image.
+// Writes rows r0 <= r < r1 of the merged map, counted over consecutive images, from h. kShift moves the second
+// direction down by a row (section 3.3), but never out of its image.
 template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
   for (int64_t r = r0; r < r1; ++r) {
@@ -166,7 +166,7 @@ template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* m
   }
 }
 
-// f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
+// Calls f(share, image, images) for the images of shares s0 <= s < s1, a few at a time.
 template <class F> void for_own_images(const Shape& s, const Deal& deal, int s0, int s1, const F& f) {
   for (int q = s0; q < s1; ++q)
     for (int64_t image = deal.first(q), end = deal.first(q + 1); image < end;) {
@@ -199,14 +199,13 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
   const auto& k = kernels<T>(instruction_set).scan[s.gates - 4];
   Sweep<T, ForwardMaps<T>> sweep(s, Pass::kForward, k, k.forward, team, at);
   const int shares = team.threads;
-  // Rows r0 <= r < r1, counted through the images.
   const auto merge = [&](int64_t r0, int64_t r1) { merge_rows<T>(s, a.merge, a.h, a.merged, r0, r1); };
   const auto prepare = [&](int s0, int s1) {
     sweep.pack(s0, s1);
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
   if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
-  // Both directions of a few images at a time where a share takes images of its own: merged, they are in its cache.
+  // A share with images of its own scans all directions of a few images and merges them while they are in its cache.
   const Deal deal(s, 1, shares);
   const bool own_images = deal.balanced();
   const auto scans = [&](int s0, int s1) {
@@ -226,8 +225,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // Where it can, a share takes images of its own, both directions of a few at a time, and their dx is in its cache
-  // when the other gradients are made of it: one that nobody wants is no map then.
+  // If possible, a share takes images of its own. It scans all directions of a few images and computes the other
+  // gradients while dx is in its cache. Without a.dx, memory for the dx of these images suffices.
   const Deal deal(s, 1, shares);
   const bool own_images = deal.balanced();
   const int together = std::min(images_at_once(s), (s.images - 1) / shares + 1);
@@ -257,7 +256,7 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     return {dx, a.h ? a.h + s.h_at(i, image) : nullptr, part(a.h0, i, s.hidden),
         part(a.input, image, s.pixels() * s.input_channels)};
   };
-  // The gradient of the input, in image rows r0 <= r < r1, counted from an image on.
+  // Writes the gradient of the input for image rows r0 <= r < r1, counted from `image` on.
   const auto of_input = [&](int q, int64_t image, int64_t r0, int64_t r1) {
     if (!a.dinput) return;
     std::vector<const T*> dx;

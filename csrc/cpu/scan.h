@@ -1,11 +1,7 @@
-// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU. No framework here: plain pointers and a lent team.
-//
-// Maps are contiguous: h and dh are [images][height][width][directions][hidden], or merged
-// [images][height][width][hidden]; c is [directions][images][height][width][hidden]; x, gates and dx are
-// [directions][images][height][width][gates * hidden], the four gates of each unit (i, f, g, o), then the fifth gates
-// of all units. An image may fill only the top left of its map: no input is read outside of it, and h, the merged map,
-// dx and dinput are zero there. The caller owns everything; outputs alias nothing. The result depends on the data, the
-// instruction set and the number of threads only, to the bit.
+// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Maps are contiguous: An image may
+// fill only the top left of its map. Outside the image no input is read, and h, the merged map, dx and dinput are zero.
+// The caller owns all memory, and outputs alias nothing. Results have the same bits for the same data, instruction set
+// and number of threads.
 #pragma once
 #include <cstdint>
 
@@ -20,67 +16,67 @@ struct Extent { int height, width; };
 struct Shape {
   int directions, images, height, width, hidden;
   bool diagonal;
-  Corner corner[kMostDirections];          // of each direction
-  int taps;                                // state-to-state
+  Corner corner[kMostDirections];          // where each direction starts
+  int taps;                                // state-to-state taps
   int input_channels = 0, input_taps = 0;  // input-to-state
-  int input_kernel = input_taps;           // width of the kernel whose first input_taps taps these are
-  int gates = 4;                           // of a unit
-  const Extent* extents = nullptr;         // of each image; null: all are as large as the map
+  int input_kernel = input_taps;           // width of the kernel of which only the first input_taps taps exist
+  int gates = 4;                           // gates of a unit
+  const Extent* extents = nullptr;         // sizes of the images; null: all are as large as the map
 
-  int columns() const { return gates * hidden; }  // of a weight, and values of a pixel's gates
+  int columns() const { return gates * hidden; }  // values of a pixel's gates
   int64_t pixels() const { return int64_t(height) * width; }
 
   Extent extent(int64_t image) const { return extents ? extents[image] : Extent{height, width}; }
-  // The geometry of an image; without an extent, of an image that is as large as the map.
+  // Returns the geometry of an image of size e; without e, of an image as large as the map.
   Geometry geometry(int direction, Extent e) const {
     return diagonal ? Geometry::diagonal(e.height, e.width, corner[direction], width) : rows(direction, e);
   }
   Geometry geometry(int direction) const { return geometry(direction, {height, width}); }
-  // The geometry of the same cells, whose lines are rows of the image.
+  // Returns the geometry of an image with image rows as lines.
   Geometry rows(int direction, Extent e) const { return Geometry::row(e.height, e.width, corner[direction], width); }
 
-  // Values from pixel to pixel of h, and where h of an image and direction begins.
+  // Values from one pixel of h to the next, and the offset of a direction and image in h.
   int h_stride() const { return directions * hidden; }
   int64_t h_at(int direction, int64_t image) const { return image * pixels() * h_stride() + direction * hidden; }
 };
 
-// How the maps of all directions become one: by a sum, in which the second direction may be moved down by a row.
+// How h of all directions is merged: not at all, by a sum with the second direction a row lower, or by a sum.
 enum class Merge { kNone, kShift, kSum };
 
-// Pre-activations are x plus the state-to-state product plus, where `input` is given, the input-to-state product and
-// bias.
+// The arguments of forward(). Pre-activations are the sum of x, the state-to-state product, the input-to-state product
+// and the bias.
 template <class T> struct Forward {
   const T* x;                  // or null
-  Weights<const T> weight;     // of hidden channels
-  const T *h0, *c0;            // [directions][hidden] states outside the image, or null: zero
-  const T* input;              // [images][height][width][input_channels], which all directions read, or null
-  Weights<const T> weight_ih;  // of the input's channels, with input
-  Weights<const T> bias;       // of one channel, or none
-  T *h, *c, *gates;            // out; the gates are activated
+  Weights<const T> weight;     // state-to-state, with `hidden` channels
+  const T *h0, *c0;            // [directions][hidden] states outside the image; null: zero
+  const T* input;              // [images][height][width][input_channels], or null
+  Weights<const T> weight_ih;  // input-to-state, if there is an input
+  Weights<const T> bias;       // with one channel, or absent
+  T *h, *c, *gates;            // outputs; gates after the activation functions
   Merge merge = Merge::kNone;
-  T* merged = nullptr;  // out, with a merge
-  Cell<T> cell = {};    // of five gates; peephole [directions][4][hidden]
+  T* merged = nullptr;  // output, with a merge
+  Cell<T> cell = {};    // five gates only; peephole [directions][4][hidden]
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
-// Outputs, none where they are not wanted.
+// The gradients of weights. An absent output is not computed.
 template <class T> struct WeightOutputs { Weights<T> weight, weight_ih, bias; };
 
 template <class T> struct Backward {
-  const T* dh;  // merged where the forward merged
+  const T* dh;  // gradient of the merged map if forward() merged, else of h
   Weights<const T> weight;
   const T *h0, *c0;
-  const T *h, *c, *gates;      // from forward; h with of_weights.weight
-  const T* input;              // with of_weights.weight_ih
-  Weights<const T> weight_ih;  // with dinput
-  // Outputs, null where they are not wanted.
+  const T *h, *c, *gates;      // outputs of forward(); h is read for of_weights.weight
+  const T* input;              // read for of_weights.weight_ih
+  Weights<const T> weight_ih;  // read for dinput
+  // Outputs; a null output is not computed.
   T* dx;         // gradient of the pre-activations
-  T *dh0, *dc0;  // each image's share of them [directions][images][hidden]
-  T* dinput;     // shaped as input
+  T *dh0, *dc0;  // [directions][images][hidden], separate for each image
+  T* dinput;     // of the shape of input
   WeightOutputs<T> of_weights;
   Merge merge = Merge::kNone;
   Cell<T> cell = {};
-  T* dpeephole = nullptr;  // each image's share [directions][images][4][hidden]
+  T* dpeephole = nullptr;  // [directions][images][4][hidden], separate for each image
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 
