@@ -1,4 +1,4 @@
-// The scan of all directions, forward or backward in time, line by line.
+// Runs the scan of all directions line by line, forward or backward.
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -10,19 +10,19 @@
 
 namespace pixelrnn::cpu {
 
-constexpr int kCellsAtOnce = 24;  // of a line, over several images: enough to fill tiles, few enough to stay in L1
+constexpr int kCellsAtOnce = 24;  // cells of a line, over several images: enough to fill tiles, few enough for L1
 
-// Whether `shares` have about as many of n things each.
+// Returns whether n items divide almost evenly: the largest share is at most 4/3 of the average.
 inline bool balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
-// One direction as a scan sees it: all maps begin at the first of some images.
+// The operands of one direction. All maps begin at the first image of a range.
 template <class T, class Maps> struct Direction {
   Taps<T> taps;
   Carried<T> carried;
   Maps maps;
 };
 
-// The weights of a direction in the order of a pass, a block of units after the other.
+// The weights of one direction, packed in the order in which a pass reads them, block of units by block.
 template <class T> class Packing {
  public:
   Packing(const ScanKernels<T>& k, Pass pass, int hidden, int gates, const Taps<T>& taps)
@@ -49,13 +49,13 @@ template <class T> class Packing {
   Buffer<T> packed_;
 };
 
-// Images that a share takes through a map at once; each alone where they are not alike.
+// Returns how many images a share scans at once. Images of different sizes are scanned one by one.
 inline int images_at_once(const Shape& s) {
   const int cells = s.diagonal ? std::min(s.height, s.width) : s.width;
   return s.extents ? 1 : std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
-// Images, `times` over, dealt to shares: each has about as many pixels.
+// Deals the images, repeated `times` times, to shares of about equally many pixels.
 class Deal {
  public:
   Deal(const Shape& s, int times, int shares) : n_(int64_t(times) * s.images), shares_(shares) {
@@ -80,7 +80,7 @@ class Deal {
  private:
   const int64_t n_;
   const int shares_;
-  std::vector<int64_t> before_;  // pixels of those before each, where images are not alike
+  std::vector<int64_t> before_;  // pixels of all earlier images, if image sizes differ
 };
 
 template <class T, class Maps> class Sweep {
@@ -88,7 +88,7 @@ template <class T, class Maps> class Sweep {
   using Tile = void (*)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const Maps&);
   using At = std::function<Direction<T, Maps>(int direction, int64_t image)>;
 
-  // at: a direction from an image on.
+  // at: returns the operands of a direction from an image on.
   Sweep(const Shape& s, Pass pass, const ScanKernels<T>& k, Tile tile, const Team& team, At at)
       : s_(s),
         sense_(pass == Pass::kForward ? 1 : -1),
@@ -103,11 +103,11 @@ template <class T, class Maps> class Sweep {
     for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates, at_(i, 0).taps);
   }
 
-  // All that follows needs the weights of all shares.
+  // Packs the weights of shares s0 <= s < s1. Scanning needs the weights of all shares.
   void pack(int s0, int s1) const {
     for (const auto& packing : packings_) packing.pack(s0, s1, shares_);
   }
-  // A direction of some images, from one on, through the whole map.
+  // Scans one direction of `images` images, from `image` on.
   void images(int direction, const Direction<T, Maps>& d, int64_t image, int images) const {
     LineCells<T> cells(s_, direction, image, d.taps, sense_);
     for (int step = 0; step < lines_; ++step) {
@@ -115,8 +115,9 @@ template <class T, class Maps> class Sweep {
       tiles(direction, d, rows, groups(rows), 0, groups(rows) * blocks());
     }
   }
-  // Shares s0 <= s < s1 of everything. Each takes its own scans, a few images at a time, and never waits. Where that
-  // would leave threads idle, all shares work on every line and meet behind it, if they run at the same time.
+  // Runs shares s0 <= s < s1 of the whole scan. A share usually takes its own images, a few at a time, and never waits.
+  // If that left threads idle and shares run concurrently, all shares work on every line and meet at a barrier after
+  // it.
   void whole(int s0, int s1) {
     if (!apart_) return lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -152,8 +153,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int line(int step) const { return sense_ > 0 ? step : lines_ - 1 - step; }
-  // Tiles t0 <= t < t1 of some cells, each of a group of them and a block of units: a block's weights stay in L1 for
-  // all groups.
+  // Runs tiles t0 <= t < t1, each of a group of cells and a block of units. All groups of a block follow each other, so
+  // its weights stay in L1.
   void tiles(
       int direction, const Direction<T, Maps>& d, const Rows<T>& rows, int groups, int64_t t0, int64_t t1) const {
     for (int64_t t = t0; t < t1; ++t) {
@@ -162,7 +163,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Rows<T>& rows) const { return (rows.cells + most_ - 1) / most_; }
-  // A multiple of the shares where they could not share the blocks evenly.
+  // Returns the number of groups, a multiple of the shares unless the blocks divide evenly among the shares.
   int shared_groups(const Rows<T>& rows) const {
     const int n = groups(rows);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

@@ -1,4 +1,4 @@
-// Threads, as the scan sees them. It brings none of its own: the caller lends a team.
+// The team of threads that the caller lends. The CPU kernels start no threads.
 #pragma once
 #include <sched.h>
 #include <atomic>
@@ -9,11 +9,11 @@
 
 namespace pixelrnn::cpu {
 
-// Share i of n things begins here, and ends where the next share begins.
+// Returns where share i of n items begins. It ends where the next share begins.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// Complete when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork and join for
-// every line would cost several times the line when a core is busy.
+// A barrier that opens when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork
+// and join for every line would cost several times the line when a core is busy.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -39,9 +39,9 @@ class Barrier {
   std::atomic<int> arrived_{0}, phase_{0};
 };
 
-// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares) and returns when all
-// have returned. at_once: the ranges run at the same time, or are one, so that shares may wait for each other.
-// Otherwise none of them waits.
+// run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares), and returns when all
+// calls have returned. at_once: the ranges run concurrently, or there is a single range, so that shares may wait for
+// each other. Without at_once no share may wait.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
@@ -53,14 +53,14 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // One phase after the other: each begins when all shares are done with those before. A phase that waits may only
-  // follow phases that cannot throw. One parallel region where shares may wait, since each ends in a wait that costs a
-  // time slice when a core is busy.
+  // Runs phases one after another. A phase begins when all shares are done with the previous phase. A phase that waits
+  // may only follow phases that cannot throw. If shares may wait, all phases share one parallel region, since the end
+  // of a region costs a time slice when a core is busy.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // barriers at which the others would wait for ever
+      int left = sizeof...(then);  // remaining barriers; without this share's arrival the others would wait for ever
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

@@ -1,7 +1,7 @@
-// The gradients of weights: products of what the cells read and their dx, summed over the cells. No recurrence here, so
-// the cells are taken row by row of the image, whatever the scan's lines are. Each share sums over cells of its own,
-// and the sums are added in order. Where images are few, which then weigh less than the sums do, there is one sum, of
-// which each share has columns of its own over all cells, if they can be shared evenly.
+// Computes weight gradients: the products of the values that cells read and the cells' dx, summed over all cells. There
+// is no recurrence, so cells are taken row by row of the image. Normally each share sums over its own cells, and the
+// sums are added in order. With few images the sums would outweigh the maps: if the columns divide evenly, there is a
+// single sum then, and each share computes its own columns of it over all cells.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -11,12 +11,12 @@
 
 namespace pixelrnn::cpu {
 
-// The maps that one direction's cells read, and their dx, from the first of some images on.
+// The maps that one direction's cells read, and dx, all from the same image on.
 template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
  public:
-  // own_images: shares have about as many images each, so that a sum for each of them is worth it.
+  // own_images: each share has its own images, and so its own sum.
   WeightSums(
       const Shape& s, const WeightGradientKernels<T>& k, const WeightOutputs<T>& out, int shares, bool own_images)
       : s_(s),
@@ -30,24 +30,24 @@ template <class T> class WeightSums {
     size_ = taps({}).all_channels() * columns_;
     sums_ = buffer<T>(s.directions * sums_of_ * size_);
   }
-  // Shares of all sums, before anything is added to any.
+  // Zeroes shares s0 <= s < s1 of all sums. All shares must be zero before anything is added.
   void clear(int s0, int s1) const {
     const int64_t all = s_.directions * sums_of_ * size_;
     std::fill(sums_.get() + share(all, s0, shares_), sums_.get() + share(all, s1, shares_), T(0));
   }
-  // Adds share q of the products of all cells.
+  // Adds share q of the products of all cells to the sums.
   void add_share(int q, int direction, const WeightOperands<T>& a) const {
     const int64_t rows = int64_t(s_.images) * s_.height;
     if (sums_of_ > 1) return add_rows(q, direction, a, 0, share(rows, q, shares_), share(rows, q + 1, shares_));
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
     add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds image rows r0 <= r < r1, counted through the images from one on, with which the operands begin, to share q's
-  // own sum: where shares have their images.
+  // Adds image rows r0 <= r < r1 to share q's own sum. Rows are counted over consecutive images from `image` on, at
+  // which the operands begin.
   void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
     add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
-  // Shares s0 <= s < s1 of what the outputs are.
+  // Writes shares s0 <= s < s1 of the outputs.
   void total(int s0, int s1) const {
     const int c0 = share(s_.columns(), s0, shares_), c1 = share(s_.columns(), s1, shares_);
     for (int i = 0; i < s_.directions; ++i) {
@@ -59,9 +59,9 @@ template <class T> class WeightSums {
   }
 
  private:
-  // Columns that are worth a share: the same of all instruction sets, whose sums then have the same order.
+  // The fewest columns worth a share. All instruction sets use the same number, so that their sums have the same order.
   static constexpr int kShared = 64;
-  static constexpr int kRun = 128;   // cells that take their pointers at once
+  static constexpr int kRun = 128;   // cells whose pointers are set up at once
   static constexpr int kBlock = 16;  // columns whose values are written at once
 
   Taps<T> taps(const WeightOperands<T>& a) const {
@@ -82,11 +82,12 @@ template <class T> class WeightSums {
       k_.add(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sums_of_ + share) * size_; }
-  // Columns c0 <= c < c1 of a direction's rows of the sums, to `out`; the row behind them.
+  // Writes columns c0 <= c < c1 of a direction's total to `out`. Returns the row behind the rows of the sums that it
+  // read.
   const T* total(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const Weights<T> to = out.of(direction, t);
-      for (int block = c0; block < c1; block += kBlock) {  // whose lines of the output stay in the cache
+      for (int block = c0; block < c1; block += kBlock) {  // a block's cache lines of the output stay in the cache
         const int n = std::min(kBlock, c1 - block);
         T* column[kBlock];
         for (int i = 0; i < n; ++i) column[i] = to.column(block + i, s_.hidden);
@@ -101,8 +102,8 @@ template <class T> class WeightSums {
   const WeightGradientKernels<T>& k_;
   const WeightOutputs<T> out_;
   const int shares_;
-  const int64_t columns_, groups_;  // of columns that a tile takes at once
-  const int sums_of_;               // a direction: one for each share, or one
+  const int64_t columns_, groups_;  // groups_: groups of columns that a tile takes at once
+  const int sums_of_;               // sums for each direction: one for each share, or a single sum
   const std::vector<T> zeros_;
   int64_t size_;
   Buffer<T> sums_;  // [direction][sum][row][column]

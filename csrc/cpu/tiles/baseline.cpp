@@ -1,4 +1,4 @@
-// Tiles for the instruction set that the compiler takes for granted, with registers that every processor has.
+// Tiles for the compiler's default instruction set, with vectors that every processor has.
 #include "../kernels.h"
 #define PIXELRNN_ISA baseline
 #define PIXELRNN_VECTOR_BYTES 16

@@ -7,7 +7,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// acc[R][N] = the operands of R images times the first N vectors of a block of packed weights, which has `all`.
+// Computes acc[R][N]: the operands of R images times the first N of `all` vectors of a block of packed weights.
 template <class T, int R, int N, int all> INLINE void multiply_operands(
     const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
@@ -25,7 +25,7 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   return all;
 }
 
-// tile(R, image) for tiles of R images, an integral constant of `most` at most, as equal as can be.
+// Calls tile(R, image) for tiles of about equally many images R, an integral constant of at most `most`.
 template <int most, class F> INLINE void tile_images(int64_t images, const F& tile) {
   for (int64_t image = 0; image < images;) {
     const int64_t tiles = (images - image + most - 1) / most, count = (images - image + tiles - 1) / tiles;
@@ -65,11 +65,11 @@ template <class T, bool on_grid> struct ColumnTiles {
       const int64_t first = output + v * L, left = outputs - first;
       Vec<T> y =
           Math::clamped(Math::rounded(acc[m][v] + load(a.base.data + (image + m) * a.base.stride + first, left)));
-      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // NaN stays
+      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // keeps NaN
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }
-  // N vectors of outputs of all images, whose weights stay in the cache meanwhile.
+  // Computes N vectors of outputs for all images, so that the weights stay in the cache.
   template <int N>
   static void linear_block(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
       int64_t images, const LinearColumn<T>& a) {
@@ -87,8 +87,8 @@ template <class T, bool on_grid> struct ColumnTiles {
     }
   }
 
-  // One vector of units of an image, from the products z of its gates. Not inlined: compiled once, so that all tiles
-  // round alike.
+  // Computes one vector of units of an image from the gates' products z. It is not inlined, so that it is compiled once
+  // and all tiles round alike.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
     const T* base = a.base.data + image * a.base.stride + unit;
@@ -103,7 +103,7 @@ template <class T, bool on_grid> struct ColumnTiles {
     store(a.output.data + image * a.output.stride + unit,
         h + load(a.addend.data + image * a.addend.stride + unit, left), left);
   }
-  // R images x one vector of units.
+  // A tile of R images x one vector of units.
   template <int R>
   static void cell_tile(const ColumnOperand<T>* taps, int n, const T* w, int64_t unit, int64_t units, int64_t image,
       const CellColumn<T>& a) {
@@ -123,9 +123,9 @@ template <class T, bool on_grid> struct ColumnTiles {
   static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
 
-// Rounds numbers in place (round_to_grid of ../columns.h). `integral`: the power of two from which on every number is a
-// multiple of the grid's unit. A number below it gets its nearest multiple, ties to even, from a sum with `integral` of
-// its own sign.
+// Rounds numbers in place (round_to_grid of ../columns.h). From `integral`, a power of two, on every number is a
+// multiple of the grid's unit. Adding and subtracting `integral`, with the number's sign, rounds a smaller number, ties
+// to even.
 template <class T> void round(T* x, int64_t n, T integral, T limit) {
   using Integer = typename Simd<T>::I;
   const Integer sign = (Integer)(-Vec<T>{});

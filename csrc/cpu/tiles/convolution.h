@@ -6,14 +6,14 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// The size of a tile: many cells where a vector holds many outputs, more vectors where it holds few.
+// The size of a tile: more cells if a vector holds many outputs, more vectors if it holds few.
 #if PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16
 constexpr int kConvolutionVectors = 4, kConvolutionCells = kRows;
 #else
 constexpr int kConvolutionVectors = 2, kConvolutionCells = PIXELRNN_VECTOR_REGISTERS == 32 ? 14 : kRows;
 #endif
 
-// R cells x N vectors of outputs.
+// A tile of R cells x N vectors of outputs.
 template <class T, int R, int N>
 void convolution_tile(const Rows<T>& rows, int i0, int outputs, int o0, const T* w, bool relu, T* y) {
   constexpr int L = lanes<T>;

@@ -1,4 +1,4 @@
-// The tile that scan, convolution and columns are made of: sums of products that stay in registers.
+// The tile of the scan, the convolution and the columns: it accumulates products in registers.
 #pragma once
 #include <type_traits>
 
@@ -6,11 +6,11 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Rows of a tile of four vectors, or of two where there are 16 registers. Five with NEON: 20 sums, 4 weights and the
-// values of 5 rows, which the compiler loads first, take 29 registers; with six rows two sums would live on the stack.
+// Rows of a tile of four vectors, or of two with 16 registers. NEON has five rows: 20 accumulators, 4 weights and the
+// values of 5 rows take 29 registers. With six rows, two accumulators would spill.
 constexpr int kRows = PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16 ? 5 : 6;
 
-// f(count) with the count, 1 to `most`, as an integral constant.
+// Calls f with the count, 1 to `most`, as an integral constant.
 template <int most, class F> INLINE void with_constant(int64_t count, const F& f) {
   switch (count) {
 #define CASE(R) \
@@ -22,8 +22,8 @@ template <int most, class F> INLINE void with_constant(int64_t count, const F& f
   }
 }
 
-// acc[R][N] += values j0 <= j < j1 at R places times N vectors of weights, `spacing` values from vector to vector and
-// `step` from channel to channel. Returns the weights behind them.
+// Adds to acc[R][N] the values j0 <= j < j1 behind R pointers p times N vectors of weights. `spacing` values lie
+// between vectors, `step` between channels. Returns the end of the weights that it read.
 template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = j0; j < j1; ++j, w += step) {
@@ -37,8 +37,8 @@ template <class T, int R, int N> INLINE const T* multiply(
   return w;
 }
 
-// acc[R][N] += the values of every tap of cells i0 .. i0 + R times the packed weights [all channels][N][lanes]. On the
-// way ahead(0) to ahead(portions - 1) are called, spread over the channels.
+// Adds to acc[R][N] the values of all taps of R cells from i0 on times the packed weights [all channels][N][lanes].
+// Meanwhile it calls ahead(0) to ahead(portions - 1), spread over the channels.
 template <class T, int R, int N, class Ahead> INLINE const T* multiply_taps(
     const Rows<T>& rows, int i0, const T* __restrict w, Vec<T> acc[R][N], int portions, const Ahead& ahead) {
   constexpr int L = lanes<T>;

@@ -11,23 +11,24 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #if PIXELRNN_VECTOR_REGISTERS == 32
 constexpr int kForwardGates = 4;
 #else
-constexpr int kForwardGates = 2;  // two gates at a time: fewer weights are read than by 3 cells x 4
+constexpr int kForwardGates = 2;  // two gates x 6 cells read fewer weights than four gates x 3 cells
 #endif
-// Gates of a pass over the values: five gates take passes of 3 and 2, or of 2, 2 and 1.
+// Gates of one pass over the values. Five gates take passes of 3 and 2, or with 16 registers of 2, 2 and 1.
 template <int G> constexpr int kPassGates = G == 5 && kForwardGates == 4 ? 3 : kForwardGates;
-// Three gates leave registers for more cells, which use a weight more often.
+// Passes of three gates leave registers for more cells, which reuse each weight more often.
 template <int G> constexpr int kForwardCells = kPassGates<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
 // The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
 // core can have in flight.
 
-// The four gates of unit `unit`, counted through the cells of a map: the fifth gates of the cells before lie between.
+// Returns the four gates of unit `unit`, counted over all cells of a map. With five gates, the fifth gates of all
+// earlier cells lie before them.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
 }
 
-// The five gates of the first n of a vector of a cell's units: memory [units][4], then [units].
+// Loads the five gates of the first n units of a vector. A cell's gates are [units][4], then [units].
 template <class T> INLINE FiveGates<Vec<T>> load_five(const T* p, int64_t hidden, int64_t cell, int64_t u, int64_t n) {
   const T* of_cell = p + cell * 5 * hidden;
   const Gates<Vec<T>> a = load_gates(of_cell + 4 * u, n);
@@ -43,8 +44,7 @@ template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t h
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Computes R cells of five gates from their pre-activations z, all but h: z then holds the inner and the outer part of
-// h.
+// Computes R cells of five gates, except h, from the products z. On return z holds the inner and the outer part of h.
 template <class T, int R> INLINE void five_gates(
     const Rows<T>& rows, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -71,7 +71,7 @@ template <class T, int R> INLINE void five_gates(
   }
 }
 
-// R cells x one vector of units.
+// A tile of the forward scan: R cells x one vector of units.
 template <class T, int G, int R>
 void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>, P = kPassGates<G>, rest = G % P, whole = G - rest;
@@ -79,7 +79,7 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
   const int64_t n = hidden - u0 < L ? hidden - u0 : L;
   Vec<T> z[R][G];
   UNROLL for (int g0 = 0; g0 < whole; g0 += P) {
-    Vec<T> acc[R][P] = {};  // apart from z: the rolled loop below would keep it out of registers
+    Vec<T> acc[R][P] = {};  // not z itself, which the rolled loop below keeps out of registers
     w = multiply_taps<T, R, P>(rows, i0, w, acc);
     UNROLL for (int m = 0; m < R; ++m) UNROLL for (int g = 0; g < P; ++g) z[m][g0 + g] = acc[m][g];
   }
@@ -113,8 +113,8 @@ void forward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, c
   }
 }
 
-// R cells x N vectors of units: dh is the outer gradient plus the product, over the cells that read this one, of their
-// dx with the transposed weights.
+// A tile of the backward scan: R cells x N vectors of units. dh is the gradient from outside the scan, plus dx of the
+// cells that read this cell times the transposed weights.
 template <class T, int G, int R, int N>
 void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, const BackwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -126,7 +126,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // The epilogue of several vectors is too short for so many misses, the product is long.
+  // With several vectors the product prefetches, because the epilogue is too short for that many misses.
   if constexpr (N > 1) multiply_taps<T, R, N>(rows, i0, w, acc, R * N, ahead);
   else multiply_taps<T, R, N>(rows, i0, w, acc);
   Vec<T> product[R][N];
@@ -178,7 +178,7 @@ template <class T, int G> struct ScanTiles {
     pass == Pass::kForward ? pack_forward(hidden, taps, channels, weight, packed, b0, b1)
                            : pack_backward(hidden, taps, weight, packed, b0, b1);
   }
-  // [block][passes][all channels][gates of the pass][lanes]
+  // Packs to [block][passes][all channels][gates of the pass][lanes].
   static void pack_forward(
       int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1) {
     int64_t all = 0;
@@ -187,7 +187,7 @@ template <class T, int G> struct ScanTiles {
       for (int g = 0; g < G; ++g) {
         const int64_t u = (int64_t)b * L;
         const int units = hidden - u < L ? hidden - u : L;
-        const int first = g / kPassGates<G> * kPassGates<G>;  // gate of the pass
+        const int first = g / kPassGates<G> * kPassGates<G>;  // first gate of the pass
         const int64_t step = (G - first < kPassGates<G> ? G - first : kPassGates<G>)*L;
         T* to = packed + (((int64_t)b * G + first) * all + g - first) * L;
         for (int k = 0; k < taps; to += channels[k++] * step) {
@@ -202,7 +202,7 @@ template <class T, int G> struct ScanTiles {
         }
       }
   }
-  // [block][taps][columns][vectors][lanes]
+  // Packs to [block][taps][columns][vectors][lanes].
   static void pack_backward(int hidden, int taps, const Weights<const T>* weight, T* packed, int b0, int b1) {
     const int units = L * backward_vectors(hidden);
     T* to = packed + (int64_t)b0 * taps * G * hidden * units;

@@ -1,8 +1,8 @@
 // All kernels of one instruction set. The including file selects the target and defines PIXELRNN_ISA (a namespace),
 // PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
 //
-// Call no inline function of the standard library in the headers of this folder: the linker keeps one copy of each, and
-// it could be the one compiled for a machine that this is not.
+// The headers of this folder must not call inline functions of the standard library: the linker keeps one copy of each,
+// perhaps one compiled for instructions that this machine lacks.
 #pragma once
 #include "columns.h"
 #include "convolution.h"

@@ -4,7 +4,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Zero where y is not positive; as torch, where it is NaN the value itself.
+// Returns zero if y <= 0, else v. Like torch, it returns v if y is NaN.
 template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
@@ -13,7 +13,8 @@ template <class T> void transpose_block(const T* from, const T* y, int64_t from_
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
-  UNROLL for (int step = 1; step < L; step *= 2) {  // each moves a bit of the vector's index into the lane's, and back
+  UNROLL for (int step = 1; step < L;
+      step *= 2) {  // each step exchanges a bit of the vector index and a bit of the lane index
     UNROLL for (int k = 0; k < L / 2; ++k) {
       mixed[2 * k] = S::low(v[k], v[k + L / 2]);
       mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
@@ -43,7 +44,7 @@ template <class T> struct Transposition {
       return;
     }
     for (int64_t i = 0; i < rows; i += L)
-      for (int64_t j = 0; j < columns; j += L) {  // the last blocks overlap those before
+      for (int64_t j = 0; j < columns; j += L) {  // the last block overlaps the previous one
         const int64_t i0 = i < rows - L ? i : rows - L, j0 = j < columns - L ? j : columns - L;
         const int64_t at = i0 * from_stride + j0;
         transpose_block(from + at, y ? y + at : y, from_stride, to + j0 * to_stride + i0, to_stride);

@@ -8,7 +8,7 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr int kWeightRows = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 3;
 
-// R channels x N vectors of outputs, summed over n cells whose dy columns lie side by side in b [n][N][lanes].
+// A tile of R channels x N vectors of outputs, summed over n cells. b [n][N][lanes] holds dy of the cells.
 template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;
@@ -26,9 +26,9 @@ void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b,
 
 template <class T> struct WeightGradientTiles {
   static constexpr int L = lanes<T>;
-  static constexpr int kRun = 128;  // cells whose columns are kept in L1
+  static constexpr int kRun = 128;  // cells whose dy stays in L1
 
-  // Columns are taken four vectors at a time, then the one, two or four that hold the rest.
+  // Returns the padded number of columns: groups of four vectors, then one, two or four vectors for the rest.
   static int columns(int outputs) {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;
