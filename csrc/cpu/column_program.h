@@ -2,9 +2,15 @@
 // access only the buffers that they were given. Any other program throws std::runtime_error with one sentence.
 //
 // `code` is a list of integers, step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are
-// indices of tensors, or -1 for none: Buffers are contiguous, [margin + width, N, channels]. uniform is float64, known
-// is bool, values and intervals are int64, all others share one dtype. block is the result of column_block when the
-// weights were packed.
+// indices of tensors, or -1 for none:
+//   linear base output start stop relu packed block taps (input shift channels)*
+//   cell base carried shift c h addend output start stop packed block taps (input shift channels)*
+//   pointwise left right output start stop relu
+//   draw logits uniform known values scaled image colour
+//   encode logits values intervals scaled image colour
+//   decode logits known values scaled image colour
+// Buffers are contiguous, [margin + width, N, channels]. uniform is float64, known is bool, values and intervals are
+// int64, all others share one dtype. block is the result of column_block when the weights were packed.
 #pragma once
 #include <initializer_list>
 #include <sstream>

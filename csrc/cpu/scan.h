@@ -1,7 +1,10 @@
-// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Maps are contiguous: An image may
-// fill only the top left of its map. Outside the image no input is read, and h, the merged map, dx and dinput are zero.
-// The caller owns all memory, and outputs alias nothing. Results have the same bits for the same data, instruction set
-// and number of threads.
+// The scan of the Row LSTM, the Diagonal LSTM and LSTM2d on a CPU, without torch. Maps are contiguous:
+//   h, dh         [images][height][width][directions][hidden], or merged [images][height][width][hidden]
+//   c             [directions][images][height][width][hidden]
+//   x, gates, dx  [directions][images][height][width][gates * hidden], a pixel's gates in the order of kernels.h
+// An image may fill only the top left of its map. Outside the image no input is read, and h, the merged map, dx and
+// dinput are zero. The caller owns all memory, and outputs alias nothing. Results have the same bits for the same data,
+// instruction set and number of threads.
 #pragma once
 #include <cstdint>
 

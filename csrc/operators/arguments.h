@@ -1,23 +1,22 @@
-// The arguments of `scan` and `scan_gradients`: their schema, a struct that reads them from the dispatcher's stack, and
-// the check that every device makes. The recurrences on a GPU take the same list.
+// The arguments of `scan` and `scan_gradients`: the schema, a struct that reads them from the dispatcher's stack, and
+// the check for all devices. The recurrences on a GPU take the same arguments.
 //
-// D directions, B images of height H and width W, h hidden channels, G gates of a unit. Where gates lie side by side,
-// the four gates of each unit come first, then the fifth gates of all units.
+// D directions, B images of height H and width W, h hidden channels, G gates of a unit. An axis G h holds the four
+// gates of each unit, then the fifth gates of all units.
 //   input      [B, H, W, channels]           read by all directions
-//   weight_ih  [D, taps, h, G, channels]     the first taps of a kernel that is input_kernel wide; of any strides
-//   bias       [D, h, G]                     of any strides
+//   weight_ih  [D, taps, h, G, channels]     the first taps of a kernel of width input_kernel; any strides
+//   bias       [D, h, G]                     any strides
 //   x          [D, B, H, W, G h]             added to the pre-activations
-//   weight_hh  [D, taps, h, G, h]            of any strides
-//   h0, c0     [D, h]                        states outside of the image; None is zero
+//   weight_hh  [D, taps, h, G, h]            any strides
+//   h0, c0     [D, h]                        states outside the image; None is zero
 //   peephole   [D, 4, h]                     of i, f_left, f_up, o
-//   sizes      [B, 2] of int64               height and width of each image, in the top left corner of its map, clamped
-//   corners    of each direction, where it starts: 2 at the bottom plus 1 at the right
+//   sizes      [B, 2] of int64               height and width of each image in the top left of its map, clamped
+//   corners    the corner where each direction starts: 2 for the bottom plus 1 for the right
 //   diagonal   two taps, above and left; otherwise a row of an odd number of taps
 //   cell       the name of a NamedCell
 //   merge      "none"; "shift", the first direction plus the second one moved down by a row; "sum" of all directions
-//   path       of the CUDA kernels, see Path in ../cuda/path.h; tf32: their float32 products may be computed in it
-// Operands that are not said to have any strides are copied where they are not contiguous. scan.cpp has the outputs,
-// and the arguments of scan_gradients.
+//   path       of the CUDA kernels, see Path in ../cuda/path.h; tf32: their float32 products may use TF32
+// Operands without "any strides" are made contiguous. scan.cpp documents the outputs and scan_gradients.
 #pragma once
 #include <array>
 #include <string>
@@ -36,11 +35,11 @@
 
 namespace pixelrnn {
 
-// A cell of a scan by its name (pixelrnn_ext/cells.py has the formulas).
+// A cell that has a name (pixelrnn_ext/cells.py has the formulas).
 struct NamedCell {
   const char* name;
   int gates;
-  Formula formula;  // of five gates
+  Formula formula;  // five gates only
   double scale;
   bool may_have_peepholes;
 };
@@ -77,8 +76,8 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// A kernel whose one argument is a struct with a Stack& as its first member, in the form that the dispatcher calls. The
-// members read themselves in the order of the schema: C++ initialises them in the order of their declaration.
+// Adapts a kernel to the dispatcher. The kernel takes a struct whose first member is a Stack&. The members read
+// themselves in the order of the schema, because C++ initialises members in the order of declaration.
 template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t arguments, uint64_t outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});
@@ -103,12 +102,12 @@ struct GradientsArguments {
   Stack& from;
   Tensor dh = from.tensor(), h = from.tensor(), c = from.tensor(), gates = from.tensor();
   std::vector<bool> wanted = from.flags();  // a flag for each Operand
-  bool shares = from.flag();                // gradients of h0, c0 and peephole by image, or else their sum
+  bool shares = from.flag();                // gradients of h0, c0 and peephole for each image, otherwise their sum
   ScanArguments scan{from};
 };
 enum Operand { kInput, kWeightIh, kBias, kX, kWeightHh, kH0, kC0, kPeephole, kOperands };
 
-// The sizes of a scan whose arguments fit together.
+// The sizes of a scan whose arguments passed check().
 struct ScanSizes {
   int64_t directions, images, height, width, hidden, gates, taps, channels, input_taps;
   bool merged;
@@ -122,7 +121,7 @@ struct ScanSizes {
 
 constexpr int64_t kMostTaps = 1 << 20;
 
-// Returns where each direction starts. Throws unless there is a corner of each.
+// Returns where each direction starts. Throws unless each direction has a corner.
 inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
   STD_TORCH_CHECK(directions >= 1 && directions <= kMostDirections && directions == int64_t(corners.size()),
       "scan: expected 1 to ", kMostDirections, " directions and a corner of each, got ", directions, " and ",
@@ -135,7 +134,8 @@ inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_
   return read;
 }
 
-// Throws in one sentence unless the arguments fit together. The caller checks the dtype of weight_hh, which all share.
+// Returns the sizes, or throws if the arguments do not fit together. The caller checks the dtype of weight_hh, which
+// all share.
 inline ScanSizes check(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
   check_axes("weight_hh", w, "[D, taps, h, G, h]");

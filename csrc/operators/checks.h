@@ -1,4 +1,4 @@
-// Names of torch's types, and the check of a tensor's shape and dtype, for the operators of all devices.
+// Names of torch's types and checks of tensors, for the operators of all devices.
 #pragma once
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
@@ -17,7 +17,7 @@ namespace stable = torch::stable;
 using stable::Tensor;
 using Optional = std::optional<Tensor>;
 
-// Returns "[2, 5, 4]".
+// Returns a text such as "[2, 5, 4]".
 template <class Sizes> std::string shape_text(const Sizes& sizes) {
   std::string text;
   for (int64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
@@ -49,7 +49,7 @@ inline void check_axes(const char* name, const Optional& t, std::string_view axe
   if (t) check_axes(name, *t, axes);
 }
 
-// Throws unless 0 <= value < limit. A kernel keeps the product of some sizes in 32 bits.
+// Throws unless 0 <= value < limit. Kernels keep some products of sizes in 32 bits.
 inline void check_below(const char* name, int64_t value, int64_t limit) {
   STD_TORCH_CHECK(0 <= value && value < limit, "pixelrnn_ext: expected ", name, " below ", limit, ", got ", value);
 }

@@ -1,5 +1,5 @@
-// The operators of sampling and coding: run_columns, a program at the columns of one image row, in place
-// (../cpu/column_program.h says what a program is), range_encode, and round_to_grid.
+// The operators of sampling and coding: run_columns, range_encode and round_to_grid. run_columns runs a program
+// (../cpu/column_program.h) at the columns of one image row, in place.
 #include <algorithm>
 #include <iterator>
 #include <string>
@@ -25,7 +25,7 @@ cpu::View view(const Tensor& t) {
   return v;
 }
 
-// A row of `streams`: first, last, offset, range, at, end (../cpu/range_coder.h), of which the decoder moves three.
+// A row of `streams` is a cpu::Stream: first, last, offset, range, at, end. Decoding changes offset, range and at.
 constexpr int64_t kFields = 6;
 std::vector<cpu::Stream> streams_of(const Tensor& streams) {
   check_axes("streams", streams, "[n, 6]");
@@ -52,7 +52,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   for (const Tensor& t : tensors) views.push_back(view(t));
   std::vector<cpu::Stream> opened;
   if (streams) opened = streams_of(*streams);
-  const int level = instruction_set;  // another thread may choose another one meanwhile
+  const int level = instruction_set;  // another thread may change it meanwhile
   dispatch(tensors[0], [&](auto zero) {
     using T = decltype(zero);
     const cpu::ColumnProgram<T> program(views, code, margin, cpu::column_blocks<T>(level));
@@ -63,20 +63,20 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) put_back(opened, *streams);
 }
 
-// Returns the outputs of each of `gates` gates in a block of packed weights (../cpu/kernels.h).
+// Returns how many outputs of each of `gates` gates a block of packed weights has (../cpu/kernels.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;
 }
 
-// Returns the number of a kind of step (../cpu/columns.h).
+// Returns the StepKind of a name (../cpu/columns.h).
 int64_t column_step(std::string name) {
   const auto found = std::find(std::begin(cpu::kStepNames), std::end(cpu::kStepNames), name);
   STD_TORCH_CHECK(found != std::end(cpu::kStepNames), "column_step: expected the name of a step, got ", name);
   return found - cpu::kStepNames;
 }
 
-// Intervals, start << 32 | stop, to bytes. All of it is integers.
+// Encodes intervals, start << 32 | stop, to bytes, in integer arithmetic.
 Tensor range_encode(Tensor intervals) {
   STD_TORCH_CHECK(intervals.scalar_type() == ScalarType::Long && intervals.is_contiguous(),
       "range_encode: expected contiguous intervals of int64");

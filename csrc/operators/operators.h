@@ -1,4 +1,4 @@
-// Memory of tensors, and what runs the kernels, for the files that register CPU operators.
+// Memory of tensors, the team of threads and the choice of a dtype, for the CPU operators.
 #pragma once
 #include <torch/csrc/stable/ops.h>
 
@@ -9,10 +9,9 @@
 
 namespace pixelrnn {
 
-// The level (cpu/kernels.h) that the CPU kernels use.
+// The instruction set of the CPU kernels, a level of cpu/kernels.h.
 inline int instruction_set = cpu::best_instruction_set();
-// Whether all shares of stable::parallel_for run at the same time, as OpenMP's do. Those of a pool may stand in
-// a queue.
+// Whether all shares of stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
 inline bool at_once = true;
 
 inline cpu::Team team() {
@@ -39,7 +38,7 @@ inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
       bytes < int64_t(cpu::Pages::kLeast) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
-  if (!block.data) return fresh(like, sizes);  // which says what is wrong, where there is no more memory
+  if (!block.data) return fresh(like, sizes);  // throws if memory is exhausted
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
   return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),
@@ -52,7 +51,7 @@ inline void contiguous_(Optional& t) {
 }
 template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
 
-// f(float()) or f(double()).
+// Calls f(float()) or f(double()), by the dtype of t.
 template <class F> void dispatch(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());
   STD_TORCH_CHECK(

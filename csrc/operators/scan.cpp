@@ -1,15 +1,15 @@
-// The operators `scan` and `scan_gradients`: schemas, and the kernels of a CPU. pixelrnn_ext/operators/scan has their
-// fake kernels, derivatives, batching, and the kernels of a GPU.
+// The operators `scan` and `scan_gradients`: schemas and CPU kernels. pixelrnn_ext/operators/scan has their fake
+// kernels, derivatives, batching and GPU kernels.
 //
-// scan gives the merged map y [B, H, W, h], h [B, H, W, D, h], and, for the backward, c [D, B, H, W, h] and the
-// activated gates [D, B, H, W, G h]. Without a merge y has no channels. Outside of an image h and y are zero, c and
-// gates are anything.
+// scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D, B, H, W, h] and the
+// activated gates [D, B, H, W, G h]. Without a merge, y has a last axis of 0. Outside an image h and y are zero, c and
+// gates undefined.
 //
-// scan_gradients takes dh, the gradient of y where scan merges and of h where it does not. It gives a gradient for each
-// operand, shaped as the operand is. With shares, those of h0, c0 and peephole are each image's share, [D, B, ...]. The
-// gradient of x is that of the pre-activations; it exists without x. A gradient that is not wanted, or whose operand is
-// absent, has a last axis of 0. The gradients of weights and bias have the strides of their operands, so that nothing
-// is copied.
+// scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It returns a gradient for each operand, in
+// the operand's shape. With shares, the gradients of h0, c0 and peephole are separate for each image, [D, B, ...]. The
+// gradient of x is the gradient of the pre-activations; it exists without x. A gradient that is not wanted, or whose
+// operand is absent, has a last axis of 0. The gradients of weights and bias have their operands' strides, which saves
+// copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -21,7 +21,7 @@ namespace {
 
 constexpr int64_t kImagesOfShares[] = {1};  // the axis of images in [D, B, ...]
 
-// Weights [D, taps, h, gates, channels], or a bias [D, h, gates].
+// Returns the view of weights [D, taps, h, gates, channels] or of a bias [D, h, gates].
 template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
   const auto s = t.strides();
   return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}
@@ -34,8 +34,8 @@ template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
   return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a new gradient, which the kernels write whole. It is zero where there are no cells to make it of, and has a
-// last axis of 0 where it is not wanted.
+// Returns a new gradient, which the kernels fill. It is zero if there are no cells. An unwanted gradient has a last
+// axis of 0.
 Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return cells.numel() ? kept(cells, sizes) : stable::new_zeros(cells, sizes);
@@ -46,7 +46,7 @@ Tensor gradient_like(const Tensor& weight, const Tensor& cells) {
   return cells.numel() ? t : stable::zero_(t);
 }
 
-// The arguments of one call, checked and in the form that the kernels take.
+// The checked arguments of one call, in the kernels' form.
 struct Scan {
   const ScanSizes sizes;
   cpu::Shape shape;

@@ -1,4 +1,4 @@
-// The device and the stream that an operator's tensors live on.
+// Selects the device and the stream of an operator's tensors.
 #pragma once
 #include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
@@ -18,11 +18,11 @@ inline CUresult enter_current_device() { return CUDA_SUCCESS; }
 
 #include "tensors.h"
 
-// A torch without CUDA lacks it, and has no tensor that would ask for it.
+// Weak, because a torch without CUDA lacks this function. Such a torch has no CUDA tensor, and no call follows.
 #pragma weak aoti_torch_get_current_cuda_stream
 
 namespace pixelrnn::cuda {
-// Makes the tensor's device current as long as this lives.
+// Makes the tensor's device current while this object lives.
 class OnDeviceOf {
  public:
   explicit OnDeviceOf(const torch::stable::Tensor& t) : index_(t.get_device_index()), guard_(index_) {
@@ -39,8 +39,8 @@ class OnDeviceOf {
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
-// Makes torch's current device current. In a thread without a context that is the first GPU, and torch is not asked: a
-// torch without CUDA refuses to answer.
+// Makes torch's current device current in the driver. A thread without a context takes the first GPU and does not ask
+// torch: a torch without CUDA throws.
 inline CUresult enter_current_device() {
   CUcontext context = nullptr;
   if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;

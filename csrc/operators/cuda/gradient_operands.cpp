@@ -8,7 +8,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// `values`: of all directions of a pixel.
+// values: the values of a pixel in all directions.
 MapShape map_shape(int64_t directions, int64_t images, int64_t height, int64_t width, int64_t values, int64_t taps,
     bool diagonal, const Optional& sizes, const std::vector<int64_t>& corners) {
   constexpr int64_t most = int64_t(1) << 31;

@@ -1,5 +1,5 @@
-// The library _C_cuda. Loading it registers the recurrence on a GPU, of which pixelrnn_ext/operators/scan/gpu.py makes
-// the public operators' CUDA kernels.
+// The library _C_cuda. Loading it registers the recurrence on a GPU. pixelrnn_ext/operators/scan/gpu.py makes the CUDA
+// kernels of the public operators from it.
 #include <torch/csrc/stable/library.h>
 
 #include <stdexcept>
@@ -12,12 +12,13 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Returns an empty string where this module has code for a GPU of that capability, otherwise one sentence.
+// Returns an empty string if this library has code for GPUs of the compute capability, otherwise the reason in a
+// sentence.
 std::string why_not_on(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }
 
-// Returns an empty string where a GPU is there that this module has code for, otherwise one sentence.
+// Returns an empty string if this library has code for a visible GPU, otherwise the reason in a sentence.
 std::string why_no_gpu() try {
   const Driver& d = driver();
   int count = 0;

@@ -18,8 +18,8 @@ template <class Args> Args with_geometries(const Scan& s, Args args) {
 }
 Cell<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell.scale)}; }
 
-// The resident kernels of four gates have a map of h for each direction, [D, B, H, W, h]: with all directions in one
-// map the compiler runs out of registers on some GPUs. One direction alone is the same memory either way.
+// With four gates and several directions, the resident kernels write h as [D, B, H, W, h]. On a common map of all
+// directions the compiler runs out of registers on some GPUs.
 bool is_apart(const Scan& s) { return s.gates == 4 && s.directions > 1; }
 
 template <int G> void resident_forward(const Scan& s, const Plan& plan, const Tensor& x, Tensor& h, const Tensor& c,

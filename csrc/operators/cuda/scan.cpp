@@ -85,8 +85,8 @@ Plan Scan::choose(bool backward) const {
       return p;
     };
     chosen = ask(backward);
-    // Forced, the forward must not begin what the backward cannot finish; but groups of warps are those of one pass, to
-    // be measured.
+    // A forced forward must not begin if the backward cannot run. A path with groups of warps is for measuring one
+    // pass.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan later = ask(true);
       STD_TORCH_CHECK(later.variant, "scan: the resident path cannot run backward: ", later.why_not);

@@ -1,4 +1,4 @@
-// One scan on a GPU: its sizes, its prepared operands, the paths that may run it.
+// A scan on a GPU: its sizes, its prepared operands and the choice of a path.
 #pragma once
 #include <optional>
 #include <string>
@@ -18,7 +18,7 @@ namespace pixelrnn::cuda {
 inline ScalarType cell_state_type(ScalarType t) { return t == ScalarType::Double ? t : ScalarType::Float; }
 inline ScalarType gates_type(ScalarType t) { return t == ScalarType::BFloat16 ? ScalarType::Half : t; }
 
-// Throws unless the kernels can count the units of a line.
+// Throws unless the kernels can count the units of a line in 32 bits.
 void check_lines(const ScanSizes&, bool diagonal);
 Problem problem(const ScanSizes&, bool diagonal, Format, bool backward);
 
@@ -31,7 +31,7 @@ struct Scan : ScanSizes {
   Optional h0, c0, peephole, sizes;
   Path path;
 
-  // Checks the arguments. The device of the tensors has to be current, since operands may be copied.
+  // Checks the arguments. The tensors' device must be current, because operands may be copied.
   explicit Scan(const ScanArguments&);
 
   bool empty() const { return images * height * width * hidden == 0; }
@@ -39,26 +39,24 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // A new map. Kernels write nothing outside of images of their own sizes, where it is zero.
+  // Returns a new map. With sizes it is zero, because the kernels write nothing outside the images.
   Tensor map(const std::vector<int64_t>& shape) const;
 
-  // The resident plan for this pass, or none for the step path.
+  // Returns the resident plan for this pass, or a plan without a variant for the step path.
   Plan choose(bool backward) const;
-  // Each pass packs its own layout when it is called. The backward is another call of an operator, which the forward
-  // knows nothing of, and the forward would have to save as much as the weights for it.
+  // Packs the weight for one pass. The forward does not pack for the backward: it would have to save a second weight.
   Tensor packed_weight(const Plan&, CUstream) const;
 
  private:
   std::optional<Format> format() const;
 };
 
-// The step path (steps.cpp): one matrix product and one kernel for each line.
-//
-// Writes h [B, H, W, D, h], c and gates of x. It writes nothing outside of an image that is smaller than its map.
+// Runs the forward on the step path (steps.cpp), one matrix product and one kernel for each line. Writes h [B, H, W, D,
+// h], c and gates, and nothing outside an image that is smaller than its map.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
-// Returns the gradients of c before the first cell of each chain, [D, cells, B, h], and above the first row, summed
-// over it, [D, B, h] with five gates.
+// Returns the gradients of c before the first cell of each chain, [D, cells, B, h], and, with five gates, above the
+// first row, summed over the row, [D, B, h].
 std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan&, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream);
 

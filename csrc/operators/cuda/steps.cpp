@@ -6,7 +6,7 @@ namespace pixelrnn::cuda {
 namespace {
 
 StepShape step_shape(const Scan& s, int line) {
-  const Geometry g = s.geometry(0);  // all directions have the same window
+  const Geometry g = s.geometry(0);  // all directions have the same active cells
   StepShape shape{int(s.directions), int(s.images), s.pixels(), int(s.hidden), int(s.taps), line, g.first(line),
       g.last(line) - g.first(line), {}, s.ragged_images()};
   for (int d = 0; d < kMostDirections; ++d) shape.geometry[d] = s.geometry(d);
@@ -19,7 +19,7 @@ void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
   (void)stable::detail::to<Tensor>(stack[0]);
 }
 
-// The product of the active rows of a line: operand [D, cells * B, K], weight [D, K, N] -> the first rows of `out` [D *
+// Multiplies the active rows of a line: operand [D, cells * B, K] times weight [D, K, N], into the start of `out` [D *
 // cells * B * N].
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
@@ -29,7 +29,7 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
   return product;
 }
 
-// The weight with its gates in the order of a pixel's row, [D, taps, G h, h].
+// Returns the weight as [D, taps, G h, h], with rows in the order of a pixel's gates.
 Tensor by_rows(const Scan& s) {
   Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
@@ -41,7 +41,7 @@ Tensor by_rows(const Scan& s) {
   return rows;
 }
 
-// Neighbours outside the image have the state h0.
+// Returns the operand before the first line: all taps read h0, or zero without h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
   Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
@@ -55,7 +55,7 @@ Tensor initial_operand(const Scan& s, int64_t rows) {
 void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images;
-  // [D, taps, to, from] -> [D, taps and from, to]
+  // [D, taps, G h, h] -> [D, taps * h, G h]
   const Tensor matrix =
       stable::reshape(call_permute(by_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
   const Tensor operand = initial_operand(s, rows), space = stable::new_empty(x, {s.directions * rows * s.columns()});
@@ -80,8 +80,8 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                space = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // The gradients of every cell's carries. Those that go up are on two lines, by parity, which have one cell more,
-  // below the last row.
+  // The gradients of c to the left and above. `up` has two lines, which alternate, each with one more cell below the
+  // last row.
   Tensor left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
          up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});

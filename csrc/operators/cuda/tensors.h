@@ -1,4 +1,4 @@
-// Checks and preparation of the tensors of a GPU's operators, and how these report errors of CUDA.
+// Checks and prepares the tensors of GPU operators, and reports CUDA errors.
 #pragma once
 #include <torch/csrc/stable/ops.h>
 
@@ -31,7 +31,7 @@ inline void check_on_one_device(const char* name, const char* first, const Tenso
         " on ", place(tensor), " and ", other, " on ", place(*t));
 }
 
-// Throws in one sentence unless there are kernels for maps of the dtype.
+// Returns the kernels' name of a dtype. Throws if there are no kernels for maps of the dtype.
 inline MapType map_type(ScalarType type) {
   switch (type) {
     case ScalarType::Float: return MapType::float32;
@@ -51,7 +51,7 @@ inline Tensor prepared(const Tensor& t) {
 }
 inline Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
 
-// A view, which the stable interface has only by the dispatcher.
+// Returns a permuted view. The stable interface offers permute only through the dispatcher.
 inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
   std::array<StableIValue, 2> stack{stable::detail::from(t), stable::detail::from(order)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
