@@ -1,15 +1,15 @@
 """Builds pixelrnn_ext/_C.so (the CPU kernels) and pixelrnn_ext/_C_cuda.so (the CUDA kernels).
 
-The libraries hold no Python: torch loads them into every Python.
+The libraries contain no Python code: torch loads them into every version of Python.
 
-PIXELRNN_NATIVE=auto|0|1     auto: _C is built where the C++ compiler takes the kernels, as GCC and Clang do. 0: pure
-                             PyTorch. 1: fail where auto would leave _C out.
-PIXELRNN_CUDA=auto|0|1       auto: _C_cuda is built for the visible GPUs, where there is an NVRTC, as beside a torch for
-                             CUDA. 0: never; `build_ext --inplace` leaves an earlier _C_cuda as it is. 1: fail where
-                             there is no NVRTC; without a GPU, build for all GPUs.
-TORCH_CUDA_ARCH_LIST         such as "8.0;9.0+PTX": builds _C_cuda for these, whatever is visible.
-PIXELRNN_OLD_LIBRARIES=1     the released wheel: for all GPUs, and for glibc 2.28 although it is built on a newer one.
-PIXELRNN_LINE_NUMBERS=1      the CUDA kernels name their source lines to profilers.
+PIXELRNN_NATIVE=auto|0|1     auto: build _C if the C++ compiler takes the kernels, as GCC and Clang do. 0: pure PyTorch.
+                             1: fail if auto would leave _C out.
+PIXELRNN_CUDA=auto|0|1       auto: build _C_cuda for the visible GPUs if there is an NVRTC; a torch for CUDA brings one.
+                             0: never; `build_ext --inplace` keeps an earlier _C_cuda. 1: fail without an NVRTC;
+                             without a GPU, build for all GPUs.
+TORCH_CUDA_ARCH_LIST         such as "8.0;9.0+PTX": build _C_cuda for these, not for the visible GPUs.
+PIXELRNN_OLD_LIBRARIES=1     build the released wheel: for all GPUs, and for glibc 2.28 even on a newer one.
+PIXELRNN_LINE_NUMBERS=1      give profilers the source lines of the CUDA kernels.
 CUDA_HOME, CXX, MAX_JOBS     a toolkit with an NVRTC; the C++ compiler; how many compilers run at once.
 """
 
@@ -36,14 +36,14 @@ NAME = "pixelrnn_ext"
 ROOT = Path(__file__).resolve().parent
 BUILD_COMMANDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
 
-# The stable ABI of torch 2.11: the binary loads on it and on every later torch.
+# The stable ABI of torch 2.11: the binary loads on this and every later torch.
 TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
-# The code of a release. Machine code runs on later GPUs of the same major: code for 8.6 on 8.9, code for 12.0 on 12.1.
-# PTX of 12.0 serves GPUs to come, PTX of 9.0 the GPUs between. A Jetson (8.7) runs no other machine code than its own.
+# The code of a release. Machine code also runs on later GPUs of the same major version: code for 8.6 on 8.9, for 12.0
+# on 12.1. PTX of 12.0 serves future GPUs, PTX of 9.0 those in between. A Jetson (8.7) runs only its own machine code.
 RELEASED = ["7.5", "8.0", "8.6", *["8.7"] * (platform.machine() == "aarch64"), "9.0+PTX", "10.0", "12.0+PTX"]
 # No -std: torch adds its own. No -march: the kernels choose their instruction set at run time. No -fopenmp: the kernels
-# run on threads that torch lends them, so that a process has one pool of threads, whichever compiler built this module.
-# -g0: Python's own flags ask for debugging information, which takes a quarter of the time, and which the link drops.
+# run on torch's threads, so that a process has one pool of threads. -g0: Python's own flags ask for debugging
+# information, which takes a quarter of the build time, and which the link drops.
 CPU_FLAGS = ["-O2", "-g0"]
 OLD_LIBRARIES = sys.platform == "linux" and os.environ.get("PIXELRNN_OLD_LIBRARIES") == "1"
 
@@ -56,7 +56,7 @@ def setting(variable):
 
 
 def run(*command):
-    """Returns the exit status (None: it cannot be started) and everything that the command printed."""
+    """Returns the exit status, or None if the command cannot start, and its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
@@ -65,7 +65,7 @@ def run(*command):
 
 
 def cxx():
-    """Returns the command of the C++ compiler, which is the one that torch takes."""
+    """Returns the command of the C++ compiler, the same that torch runs."""
     return shlex.split(os.environ.get("CXX", "c++"))
 
 
@@ -79,7 +79,7 @@ def why_not_native():
     with tempfile.TemporaryDirectory() as folder:
         library = [str(ROOT / "csrc/cpu/instruction_set.cpp"), "-shared", "-o", str(Path(folder, "library.so"))]
         probes = {"a library": library}
-        if choice == "auto":  # with 1 the build itself says what the compiler does not take
+        if choice == "auto":  # with 1 the build itself reports the error
             probes["the kernels"] = ["-fsyntax-only", *(str(ROOT / path) for path in files("cpu/tiles/*.cpp"))]
         for what, arguments in probes.items():
             status, output = run(*compiler, *CPU_FLAGS, "-std=c++17", "-fPIC", *arguments)
@@ -117,7 +117,7 @@ def files(pattern):
 
 
 def plan():
-    """Returns the modules to build, their commands, and what pixelrnn_ext.build_config() will say of them."""
+    """Returns the modules to build, setuptools' commands, and the facts that build_config() will report."""
     try:
         import torch
     except ImportError:
@@ -133,7 +133,7 @@ def plan():
         lines = ["-lineinfo"] if os.environ.get("PIXELRNN_LINE_NUMBERS") == "1" else []
         try:
             table = device_code.build(compiler, gpus, ROOT / "csrc", ROOT / "build/device_code", lines)
-        except RuntimeError as error:  # such as NVRTC 13.2's internal one, of some kernels for 10.0
+        except RuntimeError as error:  # NVRTC 13.2 fails on some kernels for 10.0
             compiler, no_cuda = None, f"NVRTC {compiler.version} fails: {' '.join(str(error).split())[-400:]}"
     if no_cuda and setting("PIXELRNN_CUDA") == "1":
         raise SystemExit(f"{NAME}: PIXELRNN_CUDA=1, but the CUDA kernels cannot be built: {no_cuda}")
@@ -143,7 +143,7 @@ def plan():
         "cuda": compiler and compiler.version,
         "cuda_archs": compiler and ";".join(gpus),
         "csrc": source_hash.hash_of(ROOT / "csrc"),
-        "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest that it is built for
+        "glibc": "2.28" if OLD_LIBRARIES else None,  # the oldest supported version
         "why_no_native": no_native,
         "why_no_cuda": no_cuda,
     }
@@ -155,11 +155,11 @@ def plan():
         return [], {}, build
     from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
 
-    # Messages of the operators name csrc/..., not the folder of this machine.
+    # Error messages then name csrc/..., without a folder of the build machine.
     relative = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
     flags = [*CPU_FLAGS, "-fvisibility=hidden", TARGET, *relative]
     flags += [f"-include{ROOT}/csrc/old_libraries.h"] * OLD_LIBRARIES
-    # Loading a library registers its operators; nobody looks for its symbols.
+    # Loading a library registers its operators, so it exports no symbols.
     link = ["-s", *(["-Xlinker", f"--version-script={ROOT}/csrc/exports.map"] if sys.platform == "linux" else [])]
 
     def library(name, sources, include=(), defines=(), link_more=()):
@@ -170,14 +170,14 @@ def plan():
             depends=files("**/*.h") + files("**/*.cuh"),
             extra_compile_args=[*flags, *defines],
             extra_link_args=[*link, *link_more],
-            py_limited_api=True,  # without it torch's own library for Python would be linked
+            py_limited_api=True,  # otherwise torch's library for Python is linked
         )
 
     libraries = [library("_C", [*files("operators/*.cpp"), *files("cpu/**/*.cpp")])]
     if compiler:
         host = [*files("operators/cuda/*.cpp"), *files("cuda/*.cpp"), table.relative_to(ROOT).as_posix()]
-        # USE_CUDA declares torch's stable access to the current stream. libtorch.so, which every torch has, brings the
-        # libraries of a torch with CUDA into reach.
+        # USE_CUDA declares torch's stable access to the current stream. libtorch.so, which every torch has, loads the
+        # CUDA libraries of a torch that has them.
         defines = ["-DUSE_CUDA"]
         link_more = ["-Wl,--no-as-needed", "-ltorch", "-Wl,--as-needed", "-l:libdl.so.2"]
         libraries.append(library("_C_cuda", host, [str(compiler.include)], defines, link_more))
@@ -191,9 +191,9 @@ def record(package, distribution, build):
 
 
 def facts_of_cuda_in_place():
-    """Returns the facts of the CUDA library that an earlier build in place left, or nothing where it left none.
+    """Returns the facts of a CUDA library that an earlier build left in place, or {}.
 
-    The hash of the sources is among them: where the CUDA library is the older one, it must not pass for current.
+    They include the hash of its sources, so that an outdated CUDA library does not pass for current.
     """
     library, info = ROOT / NAME / "_C_cuda.so", ROOT / NAME / "_build_info.py"
     built = runpy.run_path(str(info))["BUILD"] if library.exists() and info.exists() else {}
@@ -201,7 +201,7 @@ def facts_of_cuda_in_place():
 
 
 class BuildPy(build_py):
-    """Records the build beside the Python files, and drops what an earlier build with other settings left there."""
+    """The command build_py, which also drops an earlier build's files and records this build's facts."""
 
     build = None
 
@@ -214,7 +214,7 @@ class BuildPy(build_py):
 
 
 class Wheel(bdist_wheel):
-    """A wheel for every Python, since its libraries have none in them."""
+    """The command bdist_wheel, for a wheel that fits every version of Python."""
 
     def get_tag(self):
         return "py3", "none", super().get_tag()[2]
@@ -234,7 +234,7 @@ def main():
         made.add("_C_cuda")
     if in_place or {"editable_wheel", "develop"} & set(sys.argv):
         for name in {"_C", "_C_cuda"} - made:
-            (ROOT / NAME / f"{name}.so").unlink(missing_ok=True)  # an earlier build's
+            (ROOT / NAME / f"{name}.so").unlink(missing_ok=True)  # left by an earlier build
     cmdclass = {"build_py": BuildPy, "bdist_wheel": Wheel, **commands}
     distribution = setup(ext_modules=ext_modules, cmdclass=cmdclass)
     if in_place:

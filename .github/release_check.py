@@ -1,6 +1,6 @@
-"""Checks that the tree, and the wheels and the sdist in dist/, are one release: `make release-check`, before the tag.
+"""Checks before a tag that the tree, and the wheels and the sdist in dist/, are of one release: `make release-check`.
 
-Prints one sentence for each finding, and fails where there is one.
+Prints a sentence for each finding, and fails if there is any.
 """
 
 import os
@@ -19,7 +19,7 @@ PLATFORM = r"(manylinux_2_28_(x86_64|aarch64)|macosx_\d+_\d+_arm64)"
 
 
 def first(pattern, path):
-    """Returns the group of the first match in a file, or None."""
+    """Returns the group of the pattern's first match in a file, or None."""
     found = re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     return found and found[1]
 
@@ -29,7 +29,7 @@ def version_of(root):
 
 
 def documents(root, ref=""):
-    """Yields where the citation, the changelog or a ref such as refs/tags/v0.1.0 states another version."""
+    """Yields findings: the citation, the changelog or a ref such as refs/tags/v0.1.0 has another version."""
     version = version_of(root)
     cited = first(r"^version: (.*)$", root / "CITATION.cff")
     if cited != version:
@@ -52,7 +52,7 @@ def sdist_files(path):
 
 
 def distributions(folder, version):
-    """Yields what is wrong with the names of wheels and sdist, and where a wheel and the sdist hold other files."""
+    """Yields findings: wrong names of the wheels and the sdist, and files that differ between them."""
     wheels, sdists = sorted(folder.glob("*.whl")), [path.name for path in folder.glob("*.tar.gz")]
     if not wheels:
         yield f"{folder.name}: expected a wheel, got none"
@@ -71,7 +71,7 @@ def distributions(folder, version):
 
 
 def contents(wheel):
-    """Yields what a wheel lacks of a release: a library, or on Linux the build for glibc 2.28 and all GPUs."""
+    """Yields findings: a wheel without a library, or on Linux not built for glibc 2.28 and all GPUs."""
     files, is_linux = wheel_files(wheel), "manylinux" in wheel.name
     for library in ["_C.so", *["_C_cuda.so"] * is_linux]:
         if f"{NAME}/{library}" not in files:
@@ -82,7 +82,7 @@ def contents(wheel):
 
 
 def build(sdist):
-    """Yields what fails where the CPU kernels are built from the sdist alone, without git."""
+    """Yields findings: the CPU kernels cannot be built from the sdist alone, or fail their smoke test."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.unpack_archive(sdist, folder, filter="data")
         (source,) = Path(folder).iterdir()

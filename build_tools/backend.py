@@ -1,4 +1,4 @@
-"""PEP 517 backend: setuptools, building against the torch that the user already has."""
+"""PEP 517 backend: setuptools, which builds against the installed torch."""
 
 import importlib.metadata
 import os
@@ -13,11 +13,11 @@ TORCH = "torch>=2.11"
 
 
 def _site_packages():
-    """Returns the folders of packages in the environment that pip installs into.
+    """Returns the package folders of the environment that pip installs into.
 
-    pip isolates a build by hiding these directories from the target interpreter, so sysconfig still names them. uv and
-    `python -m build` start a fresh virtual environment instead: no torch is found there, and one is required.
-    It may be another version, since the kernels use torch's stable ABI.
+    pip isolates a build by hiding these folders from the same interpreter, so sysconfig still names them. uv and
+    `python -m build` start a fresh virtual environment, in which the build requires a torch. Its version may differ from
+    the user's, since the kernels use torch's stable ABI.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 
@@ -37,7 +37,7 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 def _with_torch(hook):
     def run(*args, **kwargs):
         if _torch_is_installed():
-            # At the end, so that the setuptools and ninja of the isolated build come first.
+            # At the end, so that the isolated build's setuptools and ninja come first.
             sys.path.extend(path for path in _site_packages() if path not in sys.path)
         return hook(*args, **kwargs)
 

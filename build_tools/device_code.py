@@ -1,7 +1,7 @@
-"""Compiles the CUDA kernels by NVRTC, and writes the table of csrc/cuda/device_code.h.
+"""Compiles the CUDA kernels with NVRTC, and writes the table of csrc/cuda/device_code.h.
 
-CUDA 12 compiles the code of a release: the drivers of CUDA 12 and of every later CUDA load it. The drivers of CUDA 12
-do not know the format of CUDA 13's code, which serves where the package is built beside a torch for CUDA 13.
+CUDA 12 compiles releases, because drivers of CUDA 12 and later load its code. Drivers of CUDA 12 cannot load the code
+of CUDA 13, which serves a build beside a torch for CUDA 13.
 """
 
 import concurrent.futures
@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-# The packages of PyPI that compile a release, whatever CUDA torch has.
+# The packages of PyPI that compile a release, whatever the CUDA version of torch.
 PACKAGES = ["nvidia-cuda-nvrtc-cu12==12.9.*", "nvidia-cuda-runtime-cu12==12.9.*"]
 
-# The headers of the standard libraries that the kernels and cuda.h include, and that NVRTC does not bring.
+# Replacements for the standard headers that the kernels and cuda.h include and NVRTC lacks.
 STANDARD_HEADERS = {
     "cmath": "",
     "stdlib.h": "",
@@ -35,7 +35,7 @@ STANDARD_HEADERS = {
 
 
 class NVRTC:
-    """A library of NVRTC, and `include`, the folder of the same CUDA's cuda.h and cuda_fp16.h."""
+    """An NVRTC library, and `include`, the folder with cuda.h and cuda_fp16.h of the same CUDA."""
 
     def __init__(self, library, include):
         self.path, self.include = Path(library), Path(include)
@@ -61,7 +61,7 @@ class NVRTC:
         return text.raw
 
     def compile(self, source, arch, flags=()):
-        """Returns the machine code and the PTX of a .cu file for an arch such as sm_90, and what NVRTC printed."""
+        """Returns the machine code, the PTX and NVRTC's log of a .cu file for an arch such as sm_90."""
         headers = [(name.encode(), f"#pragma once\n{text}\n".encode()) for name, text in STANDARD_HEADERS.items()]
         names, texts = ((ctypes.c_char_p * len(headers))(*column) for column in zip(*headers))
         program, text, name = ctypes.c_void_p(), source.read_bytes(), str(source).encode()
@@ -81,7 +81,7 @@ class NVRTC:
 
 
 def find():
-    """Yields the NVRTCs of this environment and machine: those of PyPI's packages, CUDA 12 first, then a toolkit's."""
+    """Yields the installed NVRTCs: from PyPI's packages, CUDA 12 first, then from a toolkit."""
     roots = [Path(path, "nvidia") for path in dict.fromkeys(sys.path)]
     places = [(root / "cuda_nvrtc/lib", root / "cuda_runtime/include") for root in roots]
     places += [(folder / "lib", folder / "include") for root in roots for folder in sorted(root.glob("cu[0-9]*"))]
@@ -93,7 +93,7 @@ def find():
             try:
                 nvrtc = NVRTC(libraries[0], include)
             except (OSError, AttributeError, RuntimeError):
-                continue  # it does not load, or is too old to say what it compiles for
+                continue  # does not load, or is too old to list its architectures
             yield nvrtc
 
 
@@ -101,7 +101,7 @@ def compiler_for(gpus):
     """Returns the first NVRTC that compiles for all `gpus`, such as 9.0 or 9.0+PTX.
 
     Raises:
-        RuntimeError: none is here. The message says what to install.
+        RuntimeError: no NVRTC compiles for them. The message says what to install.
     """
     found = list(find())
     for nvrtc in found:
@@ -123,13 +123,13 @@ def kernels_of(machine_code):
 class Compiled(NamedTuple):
     cubin: Path
     ptx: Path
-    log: Path  # what ptxas says of the kernels: registers and spills
+    log: Path  # ptxas's report on the kernels: registers and spills
 
 
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
-    """Returns (GPU, Compiled) of all kernel files for each of `gpus`, such as 9.0 or 9.0+PTX.
+    """Returns (GPU, Compiled) for all kernel files and each of `gpus`, such as 9.0 or 9.0+PTX.
 
-    `folder` keeps the code of earlier calls, which serves again where nothing that it depends on has changed.
+    `folder` caches the compiled files, which are reused until a source or a flag changes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     flags = [*flags, "--ptxas-options=-v"]
@@ -156,9 +156,9 @@ def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
 
 
 def build(nvrtc, gpus, csrc, folder, flags=()):
-    """Returns a C++ file with the table, which includes the machine code of all kernels for `gpus`, and PTX for "+PTX".
+    """Writes a C++ file with all kernels' machine code for `gpus`, and PTX for "+PTX". Returns its path.
 
-    `folder` is that of :func:`compile_kernels`.
+    `folder` receives the file, and caches the code as in :func:`compile_kernels`.
     """
     data, rows = [], []
     for gpu, (cubin, ptx, _) in compile_kernels(nvrtc, gpus, csrc, folder, flags):

@@ -1,10 +1,10 @@
-"""The hash of the kernels' sources: setup.py records it, and the GPU day compares it with those of its checkout."""
+"""The hash of the kernels' sources. setup.py records it, and the GPU day compares it with its checkout's hash."""
 
 import hashlib
 
 
 def hash_of(csrc):
-    """Returns the hash of all files of a folder, by their names and contents."""
+    """Returns a hash of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in csrc.rglob("*") if path.is_file()):
         content = path.read_bytes()
