@@ -159,7 +159,6 @@ def plan():
     relative = [f"-ffile-prefix-map={folder}{os.sep}=" for folder in (ROOT, *include_paths())]
     flags = [*CPU_FLAGS, "-fvisibility=hidden", TARGET, *relative]
     flags += [f"-include{ROOT}/csrc/old_libraries.h"] * OLD_LIBRARIES
-    # Loading a library registers its operators, so it exports no symbols.
     link = ["-s", *(["-Xlinker", f"--version-script={ROOT}/csrc/exports.map"] if sys.platform == "linux" else [])]
 
     def library(name, sources, include=(), defines=(), link_more=()):

@@ -129,7 +129,7 @@ class Compiled(NamedTuple):
 def compile_kernels(nvrtc, gpus, csrc, folder, flags=()):
     """Returns (GPU, Compiled) for all kernel files and each of `gpus`, such as 9.0 or 9.0+PTX.
 
-    `folder` caches the compiled files, which are reused until a source or a flag changes.
+    `folder` caches the compiled files, which are reused until their inputs change.
     """
     folder.mkdir(parents=True, exist_ok=True)
     flags = [*flags, "--ptxas-options=-v"]
