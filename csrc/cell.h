@@ -1,5 +1,5 @@
-// The LSTM cell (eq. 3 of the paper) and its derivative, for scalars and SIMD vectors. The gates i, f, g, o are in the
-// order of torch.nn.LSTM. Math supplies sigmoid and tanh.
+// The LSTM cell (eq. 3 of the paper; gates i, f, g, o as in torch.nn.LSTM) and its derivative, for scalars and SIMD
+// vectors. Math supplies sigmoid and tanh.
 #pragma once
 #include "host_device.h"
 
@@ -29,15 +29,14 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates
       tanh_c * a.o * (1 - a.o)};
 }
 
-// Returns the gradient of the pre-activations. On entry dc is the gradient of c from later cells, on return the
-// gradient of c_prev.
+// Returns the gradient of the pre-activations. It replaces dc, the gradient of c from later cells, by that of c_prev.
 template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
   const V d = dc + dh * s.c_of_h;
   dc = d * s.c_prev;
   return {d * s.i, d * s.f, d * s.g, dh * s.o};
 }
 
-// Computes the same gradients from the activated gates `a`, c and c_prev, with fewer registers and other roundings.
+// Like the overload with Slopes, but from the activated gates `a`, c and c_prev: fewer registers, other roundings.
 template <class Math, class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(
     const Gates<V>& a, V c, V c_prev, V dh, V& dc) {
   const V tanh_c = Math::tanh(c);

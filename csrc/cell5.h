@@ -1,6 +1,6 @@
 // The cells of LSTM2d, which combine the states c of the left and the upper neighbour, and their derivatives, for
-// scalars and SIMD vectors. docs/two_dimensional_lstm.md has the equations. All cells of a scan share a formula, chosen
-// at run time: the branch is predicted. Math supplies sigmoid, tanh and clamp.
+// scalars and SIMD vectors (docs/two_dimensional_lstm.md has the equations). All cells of a scan share a formula,
+// chosen at run time, so the branch is predicted. Math supplies sigmoid, tanh and clamp.
 #pragma once
 #include "formula.h"
 #include "host_device.h"
@@ -30,7 +30,7 @@ template <class V> PIXELRNN_HOST_DEVICE V mean_of_neighbours(const FiveGates<V>&
   return a.up * c_up + (1 - a.up) * c_left;
 }
 
-// Computes a cell from its pre-activations z. is_first: the cell has no upper neighbour. peepholes may be null.
+// Computes a cell from its pre-activations z. is_first: there is no upper neighbour. peepholes may be null.
 template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOutput<V> cell5(
     Formula formula, S scale, const Peepholes<V>* peepholes, const Mask& is_first, FiveGates<V> z, V c_left, V c_up) {
   if (peepholes) {
@@ -61,8 +61,8 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
   return {a, c, c, a.o};
 }
 
-// Returns the gradient of the pre-activations, from the activated gates `a`. On entry dc_left and dc_up are the
-// gradients of c from the right and from below, on return the gradients of c_left and c_up.
+// Returns the gradient of the pre-activations, from the activated gates `a`. It replaces dc_left and dc_up, the
+// gradients of c from the right and from below, by the gradients of c_left and c_up.
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_backward(Formula formula, S scale,
     const Peepholes<V>* peepholes, const FiveGates<V>& a, V c, V c_left, V c_up, V dh, V& dc_left, V& dc_up) {
   V d = dc_left + dc_up;
@@ -103,8 +103,8 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
   return dz;
 }
 
-// The factors of the derivative of a cell without peepholes, known before any gradient arrives (like Slopes in cell.h).
-// m is the sum or the mean of the neighbours' states that enters the cell.
+// The factors of the derivative of a cell without peepholes, known before any gradient arrives. m is the sum or mean of
+// the neighbours' states.
 template <class V> struct Slopes5 {
   V c, m, f_of_h, o;  // these multiply the gradient of h; c and m give gradients of c and m
   V m_of_c, i, f, g;  // these multiply the gradient of c; m_of_c gives a gradient of m

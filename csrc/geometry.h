@@ -1,13 +1,9 @@
-// The geometry of a scan, which sweeps a map line by line.
-//
-// Row LSTM: a line is an image row, its cells are the columns. Diagonal LSTM: a line is an anti-diagonal, its cells are
-// the image rows. Cell r of line t is pixel (r, t - r). This index replaces the paper's skewed map (section 3.3):
-// nothing is copied, and the padding lies outside the window of active cells. A scan starts at a corner of its image.
-// "Above" and "left" mean earlier in the order of the scan. An image smaller than its map lies in the map's top left
-// corner.
-//
-// Addresses are affine in line and cell. A neighbour at a fixed displacement in the image is a fixed number of lines
-// back and a fixed number of cells along.
+// A scan sweeps a map line by line. Row LSTM: a line is an image row, its cells are the columns. Diagonal LSTM: a line
+// is an anti-diagonal, its cells are the image rows; cell r of line t is pixel (r, t - r). This index replaces the
+// paper's skewed map (section 3.3): nothing is copied, and the padding lies outside the window of active cells. A scan
+// starts at a corner of its image: "above" and "left" mean earlier in the scan. An image smaller than its map lies in
+// the map's top left corner. Addresses are affine in line and cell, so a neighbour at a fixed displacement is a fixed
+// number of lines back and of cells along.
 #pragma once
 
 #include "host_device.h"
@@ -16,10 +12,9 @@ namespace pixelrnn {
 
 constexpr int kMostDirections = 4;
 
-// A neighbour's offset, `up` rows above and `left` columns to the left in the order of the scan.
+// A neighbour's offset in pixels, `up` rows above and `left` columns to the left.
 struct Displacement { int up, left; };
 
-// The corner of the image where a scan starts.
 struct Corner {
   bool bottom = false, right = false;
   PIXELRNN_HOST_DEVICE int rows() const { return bottom ? -1 : 1; }  // 1: downwards, -1: upwards
@@ -31,7 +26,7 @@ struct Geometry {
   int skew, width;       // with skew, cell r is active on line t while 0 <= t - r < width; otherwise always
   int base, step, cell;  // cell r of line t is pixel base + t * step + r * cell
 
-  // stride: pixels from one row of the map to the next.
+  // stride: pixels from row to row of the map.
   static PIXELRNN_HOST_DEVICE Geometry row(int height, int width, Corner corner, int stride) {
     return {width ? height : 0, width, 0, width, start(height, width, corner, stride), corner.rows() * stride,
         corner.columns()};
@@ -47,7 +42,7 @@ struct Geometry {
   }
 
   PIXELRNN_HOST_DEVICE int pixel(int t, int r) const { return base + t * step + r * cell; }
-  // Cells first(t) <= r < last(t) of line t are active: these are pixels of the image.
+  // Cells first(t) <= r < last(t) of line t are active: they are pixels of the image.
   PIXELRNN_HOST_DEVICE int first(int t) const { return skew && t >= width ? t - width + 1 : 0; }
   PIXELRNN_HOST_DEVICE int last(int t) const {
     if (t < 0 || t >= lines) return 0;
@@ -59,18 +54,17 @@ struct Geometry {
   PIXELRNN_HOST_DEVICE int shift(Displacement d) const { return skew ? -d.up : -d.left; }
 };
 
-// Returns the displacement of state-to-state tap k. Row LSTM: the taps are a centred row of pixels above the cell.
-// Diagonal LSTM: tap 0 is above, tap 1 is left.
+// Displacement of state-to-state tap k. Row LSTM: a centred row of taps above. Diagonal LSTM: above, then left.
 PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
   return diagonal ? Displacement{k == 0, k == 1} : Displacement{1, taps / 2 - k};
 }
-// Returns the displacement of the neighbour whose c a cell carries on: left (Diagonal LSTM) or above (Row LSTM).
+// Displacement of the neighbour whose c a cell carries on: left (Diagonal LSTM) or above (Row LSTM).
 PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) {
   return diagonal ? Displacement{0, 1} : Displacement{1, 0};
 }
 // A cell with two carries also carries on c of the pixel above.
 constexpr Displacement kUp = {1, 0};
-// Returns the displacement of input-to-state tap k. The taps are a row of `kernel` pixels centred on the cell.
+// Displacement of input-to-state tap k, in a row of `kernel` taps centred on the cell.
 PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
 
 }  // namespace pixelrnn

@@ -1,16 +1,15 @@
-// Parses and checks a program of pixelrnn_ext/incremental/native.py. Whatever its integers are, the resulting steps
-// access only the buffers that they were given. Any other program throws std::runtime_error with one sentence.
-//
-// `code` is a list of integers, step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are
-// indices of tensors, or -1 for none:
+// Parses and checks a program of pixelrnn_ext/incremental/native.py: its steps access only the given buffers, whatever
+// the program's integers are. Otherwise it throws std::runtime_error with one sentence. `code` is a list of integers,
+// step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are indices of tensors, or -1 for
+// none:
 //   linear base output start stop relu packed block taps (input shift channels)*
 //   cell base carried shift c h addend output start stop packed block taps (input shift channels)*
 //   pointwise left right output start stop relu
 //   draw logits uniform known values scaled image colour
 //   encode logits values intervals scaled image colour
 //   decode logits known values scaled image colour
-// Buffers are contiguous, [margin + width, N, channels]. uniform is float64, known is bool, values and intervals are
-// int64, all others share one dtype. block is the result of column_block when the weights were packed.
+// Buffers are contiguous, [margin + width, N, channels]. uniform is float64, known bool, values and intervals int64,
+// all others of one dtype. block is the result of column_block for the packed weights.
 #pragma once
 #include <initializer_list>
 #include <sstream>
@@ -29,7 +28,7 @@ struct View {
   bool contiguous;
 
   int64_t numel() const {
-    uint64_t n = 1;  // unsigned, since the product may overflow before a size of 0
+    uint64_t n = 1;  // may overflow before a size of 0
     for (int64_t size : sizes) n *= uint64_t(size);
     return int64_t(n);
   }
@@ -63,8 +62,7 @@ template <class T> class ColumnProgram {
 
   std::vector<ColumnStep<T>> steps;
 
-  // Checks the streams and returns the settings of a run. `streams` cover all images in order; `data` has `bytes`
-  // bytes.
+  // Checks the streams and returns the settings of a run. `streams` cover all images in order, in `bytes` bytes.
   ColumnRun run(
       double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
     expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
@@ -84,8 +82,7 @@ template <class T> class ColumnProgram {
   }
 
  private:
-  static constexpr int64_t kMost = int64_t(1)
-                                   << 31;  // limit of columns, images and channels: a product of two does not overflow
+  static constexpr int64_t kMost = int64_t(1) << 31;  // of columns, images, channels: 64 bits hold a product of two
 
   int64_t next() {
     expect(at_ < code_.size(), "the program ends within a step");
@@ -140,8 +137,7 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads and checks a draw, encode or decode step behind its first buffers. `whole` has the channels of buffers with
-  // one channel for each colour.
+  // Reads the rest of a draw, encode or decode step. `whole`: channels of buffers that have one for each colour.
   void value(ColumnStep<T>& s, std::initializer_list<int64_t> whole) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

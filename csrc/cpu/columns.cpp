@@ -10,10 +10,8 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kLeastRounded =
-    1 << 15;  // fewest numbers of a share: rounding fewer takes less time than waking a thread
-constexpr int64_t kTogether =
-    64;  // most images that a thread takes at once, like BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kLeastRounded = 1 << 15;  // fewest numbers worth waking a thread
+constexpr int64_t kTogether = 64;  // images of several streams at once; see BLOCK in pixelrnn_ext/codec/container.py
 
 // Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
 template <class T> class Images {
@@ -87,14 +85,13 @@ template <class T> class Images {
     }
   }
 
-  // Returns the value, or the last level for a value that is no level. Values were checked before the row, but another
-  // step of a nonsensical program may have overwritten them.
+  // Returns the value, or the last level if the value is none: another step may have overwritten a checked value.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
     return 0 <= value && value <= last ? value : last;
   }
 
-  // Sets each value that is not known to value_of(logits, image), and writes the scaled value to the image.
+  // Sets each value that is not known to value_of(logits, image), and writes it, scaled, to the image.
   template <class F> void values(const ColumnStep<T>& s, int64_t column, const F& value_of) {
     const auto known = at(s.known, column, s.colour);
     const auto values = at(s.values, column, s.colour);
@@ -122,7 +119,7 @@ template <class T> class Images {
   }
 
   // Returns the value at which the cumulative distribution passes `uniform` (pixelrnn_ext/likelihood.py). A single
-  // logit belongs to the value 1; the logit of the value 0 is 0.
+  // logit belongs to the value 1; the value 0 has the logit 0.
   int64_t drawn(const T* logits, int64_t n, double uniform) {
     levels_.assign(n == 1 ? 1 : 0, 0.);
     levels_.insert(levels_.end(), logits, logits + n);

@@ -1,10 +1,8 @@
-// Runs a network of masked layers column by column over one image row, for sampling and coding.
-// pixelrnn_ext/incremental/steps.py defines the steps.
-//
-// A buffer is [margin + width][images][channels]. A step reads and writes channels start to stop - 1 of the current
-// column of every image. Images are independent, so each share of the team takes its images through the whole row.
-// Results have the same bits for the same data and instruction set: threads compute in the default floating-point
-// environment (float_environment.h).
+// Runs a network of masked layers column by column over an image row, for sampling and coding (steps:
+// pixelrnn_ext/incremental/steps.py). A buffer is [margin + width][images][channels]. A step takes channels start to
+// stop - 1 of the current column of all images. Images are independent: each share of the team takes its images through
+// the whole row. The same data and instruction set give the same bits: threads use the default floating-point
+// environment.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -26,13 +24,13 @@ template <class T> struct ColumnTap {
   int64_t channels;  // how many first channels the tap reads
 };
 
-// The kinds of steps, in 64 bits so that a program's integers convert exactly, and their names in the same order.
+// 64 bits, so that a program's integers convert exactly. The names are in the same order.
 enum class StepKind : int64_t { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
 constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "encode", "decode"};
 
 template <class T> struct ColumnStep {
   StepKind kind;
-  int64_t start, stop;  // channels; a cell's units; the logits of draw, encode and decode
+  int64_t start, stop;  // channels; units of a cell step; logits of draw, encode and decode
   // Linear and cell steps.
   std::vector<ColumnTap<T>> taps;
   const T* packed;  // weights, packed as in kernels.h
@@ -44,8 +42,8 @@ template <class T> struct ColumnStep {
   // Cell: reads the earlier c from `carried`, `shift` columns along, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
-  // Draw and decode keep a value that is known. Encode: all values are known, and `intervals` receives each value's
-  // part of [0, 2^24) as start << 32 | stop.
+  // Draw and decode keep known values. Encode writes each value's part of [0, 2^24), start << 32 | stop, to
+  // `intervals`.
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;
@@ -53,25 +51,22 @@ template <class T> struct ColumnStep {
   int64_t colour;
 };
 
-// Settings of a run over the columns of a row.
 struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draws; 0 takes the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // Decode steps: each image belongs to one stream, in order. A share of the team takes whole streams.
+  // Decode: each image belongs to one stream, in order. A share of the team takes whole streams.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;
 };
 
-// Returns the block sizes of an instruction set's packed weights (kernels.h).
 template <class T> ColumnBlocks column_blocks(int instruction_set);
 
 template <class T>
 void run_columns(const std::vector<ColumnStep<T>>&, const ColumnRun&, const Team&, int instruction_set);
 
-// Rounds n numbers in place to the nearest multiple of 2^-bits, ties to even, and clamps them to [-limit, limit]. Keeps
-// NaN.
+// Rounds n numbers in place to the nearest multiples of 2^-bits, ties to even, and clamps them to [-limit, limit].
 void round_to_grid(double* x, int64_t n, int bits, double limit, const Team&, int instruction_set);
 
 }  // namespace pixelrnn::cpu

@@ -10,9 +10,9 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kBandBytes = 128 << 10;  // bytes of a band of image rows, which fits in L2 beside the weights
+constexpr int64_t kBandBytes = 128 << 10;  // bytes of a band of image rows; L2 also holds the weights
 
-// Returns the colour of each channel, like colour_groups of pixelrnn_ext/masks.py.
+// Returns each channel's colour, like pixelrnn_ext/masks.py.
 std::vector<int> colour_groups(int channels, int colours) {
   const int size = channels / colours, larger = channels % colours;
   std::vector<int> group(channels);
@@ -38,7 +38,7 @@ class Alive {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that the convolution reads for every pixel: their offset in the padded map, and their number.
+// Adjacent pixels that every pixel reads: the offset in the padded map, and the number of pixels.
 struct Piece { int row, column, pixels; };
 
 // Rows of one image, channels-last and padded with zeros, so that each kernel row reads contiguous memory.
@@ -85,7 +85,7 @@ template <class T> class Band {
   const T* map_ = nullptr;
 };
 
-// Pointers of a band's cells, counted row by row, to the pieces that they read. The bias reads a constant 1.
+// Pointers of a band's cells to the pieces that they read. The bias reads a constant 1.
 template <class T> class Cells {
  public:
   Cells(const Band<T>& band, const std::vector<Piece>& pieces, int width, bool bias)
@@ -93,7 +93,7 @@ template <class T> class Cells {
     for (const Piece& piece : pieces) channels_.push_back(piece.pixels * band.channels());
     if (bias) channels_.push_back(1);
   }
-  // index(row): the map index of a row's first cell. The other cells of the row follow.
+  // index(row): the map index of a row's first cell.
   template <class F> Rows<T> rows(int first, int count, const F& index) {
     cell_.resize(count), tap_.resize(channels_.size() * count);
     for (int i = 0; i < count;) {
@@ -120,7 +120,7 @@ template <class T> class Cells {
   std::vector<int64_t> cell_;
 };
 
-// The convolution reads rows above and pixels to the left, its transpose rows below and pixels to the right.
+// The convolution reads above and left, its transpose below and right.
 std::vector<Piece> pieces_before(const Convolution& s) {
   std::vector<Piece> pieces;
   for (int i = 0; i < s.kernel_height / 2; ++i) pieces.push_back({i, 0, s.kernel_width});
@@ -134,8 +134,8 @@ std::vector<Piece> pieces_behind(const Convolution& s) {
   return pieces;
 }
 
-// Packs the masked weight in the order in which tiles read it, [block of results][tap][source][results of a block].
-// Taps are in raster order, for the transpose in reverse. The bias is the weight of a constant source 1.
+// Packs the masked weight in the order in which tiles read it, [block of results][tap][source][results of a block]. The
+// transpose reverses the taps. The bias is the weight of a constant source 1.
 template <class T>
 Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* weight, const T* bias, bool transposed,
     const Team& team) {
@@ -170,7 +170,7 @@ Buffer<T> pack(const Convolution& s, const ConvolutionKernels<T>& k, const T* we
   return packed;
 }
 
-// Calls f(share, image, r0, r1) for bands of rows that cover all images. All shares have about as many rows.
+// Calls f(share, image, r0, r1) for bands of rows that cover all images.
 template <class F> void for_bands(const Convolution& s, int shares, int s0, int s1, int band_rows, const F& f) {
   const int64_t all = int64_t(s.images) * s.height;
   for (int q = s0; q < s1; ++q)
@@ -219,7 +219,6 @@ template <class T> class Product {
   Buffer<T> map_;
 };
 
-// Returns how many image rows a thread holds at once.
 template <class T> int band_rows(const Convolution& s) {
   const int64_t row = int64_t(s.width + s.kernel_width - 1) * std::max(s.in_channels, s.out_channels) * sizeof(T);
   return std::clamp<int64_t>(kBandBytes / row, 1, s.height);
@@ -246,7 +245,7 @@ void convolve(const Convolution& s, const ConvolutionForward<T>& a, const Team& 
 }
 
 // The input gradient is the transposed convolution of dy. The weight gradient sums, over all pixels, the products of dy
-// and the inputs that the pixel reads. Each share has its own sum, and the sums are added in order.
+// and the inputs that a pixel reads. Each share has its own sum, and the sums are added in order.
 template <class T>
 void convolve_backward(const Convolution& s, const ConvolutionBackward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set).convolution;

@@ -1,8 +1,6 @@
-// Masked convolutions on a CPU, with stride 1 and zero padding. Only live taps are computed, which the mask does not
-// zero: in raster order all taps before the centre, and the centre unless the mask zeroes it for all channels.
-//
-// The caller owns all memory, maps are contiguous, and outputs alias nothing. Results have the same bits for the same
-// data, instruction set and number of threads.
+// Masked convolutions on a CPU, stride 1, zero padding. Only live taps are computed: in raster order all taps before
+// the centre, and the centre unless the mask zeroes all of it. The caller owns all memory, maps are contiguous, and
+// outputs alias nothing. The same data, instruction set and number of threads give the same bits.
 #pragma once
 #include <cstdint>
 
@@ -13,9 +11,9 @@ namespace pixelrnn::cpu {
 struct Convolution {
   int images, height, width, in_channels, out_channels;
   int kernel_height, kernel_width;  // odd
-  bool strict;  // mask A: the centre tap reads only the colours before a channel's own. Otherwise mask B: its own too
+  bool strict;  // mask A: the centre tap reads only earlier colours. Mask B: a channel's own colour, too
   int colours,
-      gates;  // colours are contiguous groups of channels, larger ones first; outputs have such groups in each gate
+      gates;  // contiguous groups of channels, larger first; within each gate for outputs
   bool relu;
   bool channels_last;  // maps are [images][height][width][channels]; otherwise [images][channels][height][width]
 

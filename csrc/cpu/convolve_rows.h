@@ -1,4 +1,3 @@
-// Runs convolution tiles over a list of cells, for the masked convolution and the input gradient of a scan.
 #pragma once
 #include <cstdint>
 
@@ -7,9 +6,10 @@
 
 namespace pixelrnn::cpu {
 
-constexpr int kRunCells = 112;  // cells whose pointers are set up at once: whole tiles of 14 cells (AVX-512)
+constexpr int kRunCells = 112;  // cells whose pointers are set up at once: 8 tiles of 14 cells (AVX-512)
 
-// Computes y [cells][outputs], the taps' values times the packed weights. depth: the channels of all taps.
+// Computes y [cells][outputs] for the masked convolution or a scan's input gradient: the taps' values times the packed
+// weights, with `depth` channels in all taps.
 template <class T> void convolve_rows(
     const ConvolutionKernels<T>& k, const Rows<T>& rows, int outputs, const T* packed, int64_t depth, bool relu, T* y) {
   const int groups = (rows.cells + k.max_cells - 1) / k.max_cells;

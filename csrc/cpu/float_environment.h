@@ -1,16 +1,13 @@
-// Sets a thread's floating-point environment while it codes or draws. Files must not depend on the environment that
-// another library left in the thread.
+// Files of the codec must not depend on the floating-point environment that another library left in a thread.
 #pragma once
 #include <cfenv>
 
 namespace pixelrnn::cpu {
 
 // Sets the default environment of this thread: rounding to nearest, subnormal numbers kept, no traps. The destructor
-// restores the previous environment, exception flags included.
-//
-// The compiler ignores the environment and could move arithmetic across a change. The two barriers keep in place
-// arithmetic that reads from and writes to memory visible to other code, as all steps do. Arithmetic on constants, or
-// on numbers loaded earlier, is not protected.
+// restores the previous environment, exception flags included. The compiler ignores the environment and could move
+// arithmetic across a change. The two barriers prevent this for arithmetic on memory visible to other code, as in all
+// steps, but not on constants or numbers loaded earlier.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {

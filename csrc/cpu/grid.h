@@ -1,5 +1,5 @@
 // The grid of the codec (docs/compression.md): activations are float64 multiples of 2^-14 in [-256, 256]. All sums and
-// products of a layer are then exact, so that no order, thread count, instruction set or FMA changes a bit.
+// products of a layer are exact, so that order, threads, instruction set and FMA change no bit.
 #pragma once
 #include <cfloat>
 #include <cstdint>
@@ -11,8 +11,7 @@ namespace pixelrnn::cpu {
 #endif
 static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16, "expected double to be computed as double");
 
-constexpr double kGridMagic =
-    1.5 * (int64_t(1) << 38);  // adding and subtracting it rounds to a multiple of 2^-14, ties to even
+constexpr double kGridMagic = 1.5 * (int64_t(1) << 38);  // adding and subtracting it rounds to the grid
 constexpr double kGridLimit = 256;
 
 }  // namespace pixelrnn::cpu

@@ -11,7 +11,6 @@ namespace pixelrnn::cpu {
 
 template <class T> class InputGradient {
  public:
-  // weight_ih: absent if the input gradient is not wanted.
   InputGradient(const Shape& s, const ConvolutionKernels<T>& k, const Weights<const T>& weight_ih)
       : s_(s), map_(s), k_(k), weight_ih_(weight_ih), zeros_(s.columns()) {
     map_.corner[0] = {};
@@ -41,8 +40,8 @@ template <class T> class InputGradient {
         }
     }
   }
-  // Writes image rows r0 <= r < r1, counted over consecutive images from `image` on. dinput and each direction's dx
-  // begin at `image`. Padding outside the images is not written.
+  // Writes image rows r0 <= r < r1, counted over all images from `image` on, where dinput and dx begin. It does not
+  // write outside images.
   void write(const std::vector<const T*>& dx, T* dinput, int64_t image, int64_t r0, int64_t r1) const {
     Taps<T> taps;
     for (int i = 0; i < s_.directions; ++i)

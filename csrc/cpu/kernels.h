@@ -1,4 +1,3 @@
-// The kernels of one instruction set, which tiles/ implements, and the structs that they read.
 #pragma once
 #include <cstdint>
 
@@ -6,10 +5,10 @@
 
 namespace pixelrnn::cpu {
 
-// A strided view of a scan's weights, [directions][taps][hidden][gates][channels]. Its strides fit a layer's parameters
-// [gates][hidden][channels][taps], so that weights are read and gradients written without copies.
+// A strided view of weights, [directions][taps][hidden][gates][channels]: a layer's parameters
+// [gates][hidden][channels][taps] are read, and their gradients written, without copies.
 template <class T> struct Weights {
-  T* data = nullptr;  // null: the weights are absent
+  T* data = nullptr;  // null if absent
   int64_t direction = 0, tap = 0, unit = 0, gate = 0, channel = 1;
 
   explicit operator bool() const { return data; }
@@ -19,10 +18,8 @@ template <class T> struct Weights {
     if (data) w.data += d * direction + k * tap;
     return w;
   }
-  // Returns the channels of gate g of unit u.
   T* row(int64_t u, int64_t g) const { return data + u * unit + g * gate; }
-  // Returns the channels of column c. Columns are a pixel's gates: four of each unit, then the fifth gates of all
-  // units.
+  // The channels of column c. Columns are four gates of each unit, then the fifth gates of all units.
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
@@ -34,17 +31,17 @@ template <class T> struct Rows {
   const T* const* carry;  // [cells] -> [hidden] c of the chain's previous cell
   const T* const* dh;     // [cells] -> [hidden] gradient of h from outside the scan, backward
   const int64_t* cell;    // [cells] index of the cell in the maps of its direction
-  const int64_t* chain;   // [cells] index of the cell's chain, along which c is carried
-  int64_t ahead;          // index distance to the next cell of the chain, for prefetching
+  const int64_t* chain;   // [cells] index of the chain of cells along which c is carried
+  int64_t ahead;          // index distance to the chain's next cell, for prefetching
   // With two carries:
   const T* const* carry_up;  // [cells] -> [hidden] c of the cell above
   const T* const* dc_below;  // [cells] -> [hidden] gradient of c that comes from the cell below, backward
   T* const* dc_up;           // [cells] -> [hidden] output: gradient of carry_up, backward
 };
 
-// Kernels of the scan (scan.h). A tile takes some cells and one block of units. It multiplies all operands of the cells
-// by the weights and computes the LSTM cell from the sums in registers, so pre-activations are never stored. Maps are
-// channels-last. A pixel's gates are the four gates of each unit, then the fifth gates, if any, of all units.
+// A tile of the scan takes some cells and one block of units: it multiplies the cells' operands by the weights and
+// computes the LSTM cell from the sums in registers, so pre-activations are never stored. Maps are channels-last. A
+// pixel's gates are the four gates of each unit, then the fifth gates, if any, of all units.
 enum class Pass { kForward, kBackward };
 
 // The maps of one direction, [images][pixels][hidden] or [images][pixels][gates * hidden].
@@ -63,13 +60,12 @@ template <class T> struct BackwardMaps {
   Cell<T> cell = {};  // five gates only
 };
 
-// The scan's kernels for cells of four gates, or for cells of five.
 template <class T> struct ScanKernels {
   // Units of a block, and most cells of a tile.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Packs the weights of blocks b0 <= b < b1 in the order in which a tile reads them. `weight` has one entry for each
-  // tap. The backward packs the transposed weights.
+  // Packs the weights of all taps, blocks b0 <= b < b1, in the order in which a tile reads them; transposed in the
+  // backward.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
@@ -77,41 +73,37 @@ template <class T> struct ScanKernels {
       const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const BackwardMaps<T>&);
 };
 
-// Kernels of the convolution (convolution.h).
 template <class T> struct ConvolutionKernels {
-  // Computes y [cells][outputs] for at most max_cells cells and the block of outputs from o0 on: the taps' values times
-  // packed [all channels][block_outputs].
+  // Computes y [cells][outputs], the taps' values times packed [all channels][block_outputs], for the outputs from o0
+  // on.
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Rows<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
-  // copy: to = from [n]. transpose: to [columns][rows] = from [rows][columns]. If y, laid out like `from`, is given,
-  // values with y <= 0 become zero.
+  // copy() copies n values, transpose() turns [rows][columns] into [columns][rows]. If y, laid out like `from`, is
+  // given, values with y <= 0 become zero.
   void (*copy)(int64_t n, const T* from, const T* y, T* to);
   void (*transpose)(int rows, int columns, const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride);
 };
 
-// Kernels of weight gradients, for the scan and the convolution.
 template <class T> struct WeightGradientKernels {
-  // add: for each cell of `rows`, adds the products of the taps' values and dy [cells][outputs] to sum [channels of all
-  // taps][columns]. Columns are the outputs (a scan's gates), padded. It covers columns c0 <= c < c1, whole groups of
+  // add() adds the products of the taps' values and dy [cells][outputs], summed over cells, to sum [channels of all
+  // taps][columns]. Columns are the outputs (a scan's gates), padded. It takes columns c0 <= c < c1: groups of
   // group_columns except at the end. scratch holds scratch_size values.
   int (*columns)(int outputs);
   int group_columns, scratch_size;
-  // total: adds `sums` sums [channels][columns] in order, which lie `size` values apart. Their channels lie `row`
-  // values apart. The total of channel j and column i goes to to[i][j * step].
+  // total() adds `sums` sums [channels][columns], which lie `size` values apart, in order; `row` values lie between
+  // channels. Channel j of column i goes to to[i][j * step].
   void (*total)(
       int sums, int64_t size, const T* sum, int64_t row, int columns, int channels, T* const* to, int64_t step);
   void (*add)(const Rows<T>&, int outputs, int c0, int c1, const T* dy, T* sum, T* scratch);
 };
 
-// Kernels of run_columns (columns.h): a step computes one column of some images.
-//
-// Packed weights of a step are [blocks][channels of all taps][outputs of a block], of a cell step [blocks][channels of
-// all taps][4 gates][units of a block]. Zeros pad the last block. A tile computes a block, so that it reads weights
-// contiguously.
+// Packed weights of run_columns are [blocks][channels of all taps][outputs of a block], in a cell step
+// [blocks][channels of all taps][4 gates][units of a block], padded with zeros. A tile reads the weights of a block in
+// order.
 struct ColumnBlocks { int outputs, units; };
 
-// The values of the first image; each next image's values are `stride` values further.
+// The first image's values. The next image's values are `stride` values further.
 template <class T> struct Column {
   T* data;
   int64_t stride;
@@ -130,7 +122,7 @@ template <class T> struct CellColumn {
   Column<T> c, h, output;
   int64_t hidden;  // base is [4][hidden]
 };
-// The pointers are null for a T without kernels.
+// Null for a T without kernels.
 template <class T> struct ColumnKernels {
   ColumnBlocks blocks;
   void (*linear)(
@@ -148,8 +140,8 @@ template <class T> struct Kernels {
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// An instruction set is a level from 0 up. x86-64: "baseline", "avx2" (with FMA), "avx512". AArch64: "baseline",
-// "neon". Other processors: "baseline", the compiler's default.
+// Instruction sets by level. x86-64: "baseline", "avx2" (with FMA), "avx512". AArch64: "baseline", "neon". Others:
+// "baseline".
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 int best_instruction_set();  // the highest level that this machine supports

@@ -1,4 +1,3 @@
-// Taps at fixed displacements, and the pointers of a line's cells to their operands.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,24 +8,23 @@
 
 namespace pixelrnn::cpu {
 
-// A map that every cell reads at one displacement, and its weight. A neighbour outside the image reads as `border`.
+// A map that every cell reads at one displacement, and its weight. Outside the image a cell reads `border`.
 template <class T> struct Tap {
   const T* map;
   int channels, stride;  // values read at a pixel, values from one pixel to the next
   Displacement from;
   const T* border;
   Weights<const T> weight = {};
-  bool far = false;  // prefetch the next line's values: no other cell has brought them into the cache
+  bool far = false;  // prefetch the next line's values, which no other cell has brought into the cache
 };
 
-// Returns part i of [parts][size], or null if p is null.
+// Part i of [parts][size], or null if p is null.
 template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
-// The state, input and bias of one direction as taps. The bias is a tap that reads a constant 1.
+// State, input and bias of one direction as taps. The bias is the weight of a constant 1.
 template <class T> struct Taps : std::vector<Tap<T>> {
   static constexpr T one = 1;
 
-  // Without `weight`, the taps only give pointers to values.
   void state(const Shape& s, const T* map, const T* border, Weights<const T> weight = {}, int direction = 0) {
     for (int k = 0; k < s.taps; ++k)
       this->push_back({map, s.hidden, s.h_stride(), state_tap(s.diagonal, s.taps, k), border, weight.of(direction, k)});
@@ -52,19 +50,19 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   }
 };
 
-// The operands of a scan's cells besides the taps.
+// The other operands of a scan's cells.
 template <class T> struct Carried {
   Tap<T> carry, carry_up = {}, dh = {};  // carry_up: with two carries; dh: backward
   T* dc_up = nullptr;                    // [images] in the layout of DcUp, backward with two carries
 };
 
-// The layout of an image's gradients of c for the cells above. A line writes the gradients that the line before it
-// reads, so two lines alternate. Gradients that leave the image at its top are kept for the gradient of c0.
+// The layout of an image's gradients of c from the cells below. A line writes what the line before it reads, so two
+// lines alternate. The gradients that leave the image at its top are kept for the gradient of c0.
 template <class T> class DcUp {
  public:
   DcUp(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
   int64_t size() const { return (2 * int64_t(height_) + width_) * hidden_; }
-  // The gradient that cell r of line t receives from below; the last row of an image receives none.
+  // The gradient that row r of line t receives. An image's last row receives none.
   T* row(T* of_image, int t, int r) const { return of_image + ((t & 1) * int64_t(height_) + r) * hidden_; }
   T* top(T* of_image, int column) const { return of_image + (2 * int64_t(height_) + column) * hidden_; }
 
@@ -72,10 +70,10 @@ template <class T> class DcUp {
   int height_, width_, hidden_;
 };
 
-// Sets cells' pointers to their operands. With sense -1 a tap points to the cell that reads this cell.
+// Pointers of cells to their operands. With sense -1 a tap points to the cell that reads this cell.
 template <class T> class LineCells {
  public:
-  // image: the image at which all maps begin. by_rows: lines are image rows, whatever the scan's lines are.
+  // All maps begin at `image`. by_rows: lines are image rows, whatever the scan's lines are.
   LineCells(const Shape& s, int direction, int64_t image, const Taps<T>& taps, int sense = 1, bool by_rows = false)
       : s_(s),
         direction_(direction),
@@ -89,7 +87,7 @@ template <class T> class LineCells {
         zeros_(s.gates == 5 ? s.hidden : 0),
         dc_up_(s) {}
 
-  // Returns the active cells of line t of images image0 to image1 - 1.
+  // The active cells of line t of images image0 to image1 - 1.
   Rows<T> line(int t, int image0, int image1, const Carried<T>& d) {
     int n = 0;
     for (int b = image0; b < image1; ++b) n += count(of_image(b), t);
@@ -112,7 +110,7 @@ template <class T> class LineCells {
     }
     return rows(n);
   }
-  // Returns all cells of lines l0 <= l < l1, counted over consecutive images.
+  // All cells of lines l0 <= l < l1, counted over all images.
   Rows<T> lines(int64_t l0, int64_t l1) {
     int n = 0;
     for (int64_t l = l0; l < l1; ++l) n += count(of_image(l / g_.lines), int(l % g_.lines));
@@ -136,7 +134,7 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.step, carry_up_.data(), below_.data(), above_.data()};
   }
-  // Fills entries j to j + count - 1 of arrays of n cells, from line t of image b.
+  // Sets entries j to j + count - 1 of n, for the cells of line t of image b.
   void take(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) point(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

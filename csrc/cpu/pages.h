@@ -1,7 +1,7 @@
-// A cache of memory blocks for the maps of a recurrence and for scratch memory. A new page costs a page fault and 4 KB
-// of zeroing, for small states more than the arithmetic, and malloc returns large blocks to the system each time. The
-// cache keeps a block for the next request of about its size. Blocks in use and idle blocks together take at most 1.25
-// times the peak use. Idle blocks beyond kMostIdle bytes are lent: the system may take their pages.
+// A cache of memory for the maps of a recurrence and for scratch. A new page costs a page fault and 4 KB of zeroing,
+// for small states more than the arithmetic, and malloc returns large blocks to the system each time. A block is kept
+// for the next request of about its size; all blocks take at most 1.25 times the peak use. Idle blocks beyond kMostIdle
+// bytes are lent: the system may take their pages.
 #pragma once
 #include <pthread.h>
 #include <sys/mman.h>
@@ -17,7 +17,7 @@
 
 namespace pixelrnn::cpu {
 
-// Requests huge pages for the whole pages of a large block, which saves most of its page faults.
+// Huge pages, for the whole pages of a large block, save most of its page faults.
 inline void advise_huge_pages(void* data, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   constexpr uintptr_t page = 4096, least = 4 << 20;
@@ -29,8 +29,7 @@ inline void advise_huge_pages(void* data, size_t bytes) {
 #endif
 }
 
-// Lets the system take the pages, whose contents are then lost. Until then they cost no page fault. Returns false if
-// nothing changed.
+// Lets the system take the pages and lose their contents; until then they cost no fault. False: nothing changed.
 inline bool lend_to_system(void* data, size_t bytes) {
 #if defined(MADV_FREE)
   return madvise(data, bytes, MADV_FREE) == 0;
@@ -48,12 +47,12 @@ struct Block {
 class Pages {
  public:
   static constexpr size_t kMostIdle = 256 << 20;
-  static constexpr size_t kLeast = 256 << 10;  // smaller blocks come from malloc, which keeps them itself
+  static constexpr size_t kLeast = 256 << 10;  // malloc keeps smaller blocks
   explicit Pages(size_t most_idle = kMostIdle) : most_idle_(most_idle) {}
   Pages(const Pages&) = delete;
   ~Pages() { make_room(0); }
 
-  // Returns the cache of the process. It is never destroyed, because tensors may outlive static objects.
+  // The cache of the process. It is never destroyed, because tensors may outlive static objects.
   static Pages& shared() {
     static Pages& pages = *[] {
       auto* made = new Pages;
@@ -64,7 +63,7 @@ class Pages {
     return pages;
   }
 
-  // Returns a block whose data is null if the system has no more memory.
+  // The data is null if the system has no more memory.
   Block take(size_t bytes) {
     const size_t size = (bytes + kUnit - 1) / kUnit * kUnit;
     std::lock_guard<std::mutex> lock(mutex_);
@@ -112,7 +111,7 @@ class Pages {
   struct Idle : Block { bool is_lent; };
   size_t& bytes_of(const Idle& block) { return block.is_lent ? lent_bytes_ : idle_bytes_; }
 
-  // Unmaps idle blocks, those that are idle longest first, until at most `most` bytes are left.
+  // Unmaps the blocks that are idle longest, until `most` bytes are left.
   void make_room(size_t most) {
     auto kept = idle_.begin();
     for (; idle_bytes_ + lent_bytes_ > most; ++kept) {
@@ -134,9 +133,9 @@ class Pages {
   size_t used_bytes_ = 0, idle_bytes_ = 0, lent_bytes_ = 0, most_bytes_ = 0;
 };
 
-// Aligned scratch memory of a call: large blocks from Pages, small blocks from malloc.
+// Scratch memory of a call: large blocks from Pages, small blocks from malloc.
 struct Free {
-  size_t kept = 0;  // bytes of a block from Pages; 0: from malloc
+  size_t kept = 0;  // bytes of a block from Pages; 0: malloc's
   void operator()(void* p) const { kept ? Pages::shared().give({p, kept}) : free(p); }
 };
 template <class T> using Buffer = std::unique_ptr<T[], Free>;

@@ -12,24 +12,22 @@ namespace pixelrnn::cpu {
 class Distribution {
  public:
   static constexpr int kBits = 24,
-                       kMostSymbols = 4096;  // cumulative() multiplies at most 2^36 by 2^24, which fits 64 bits
+                       kMostSymbols = 4096;  // cumulative() fits 64 bits
   static constexpr uint64_t kWhole = uint64_t(1) << kBits;
   static constexpr double kFurthest = 18;  // e^-18 * 2^24 rounds to 0
 
-  // A single logit belongs to the symbol 1; the logit of the symbol 0 is 0.
+  // A single logit belongs to the symbol 1; the symbol 0 has the logit 0.
   template <class T> void set(const T* logits, int64_t n) {
     sums_.assign(1, 0);
     double top = n == 1 ? 0 : double(logits[0]);
     for (int64_t i = 0; i < n; ++i) top = logits[i] > top ? double(logits[i]) : top;
     if (n == 1) add(top);
     for (int64_t i = 0; i < n; ++i) add(top - double(logits[i]));
-    total_ = sums_.back() ? sums_.back() : 1;  // the sum is 0 only if logits are NaN or infinite
+    total_ = sums_.back() ? sums_.back() : 1;  // 0 only for NaN or infinite logits
   }
   int64_t symbols() const { return int64_t(sums_.size()) - 1; }
-  // Returns the probability of all symbols before i.
   uint64_t cumulative(int64_t i) const { return sums_[i] * (kWhole - uint64_t(symbols())) / total_ + uint64_t(i); }
-  // Returns the symbol with cumulative(symbol) <= at < cumulative(symbol + 1), or the last symbol if `at` lies beyond
-  // all.
+  // The symbol with cumulative(symbol) <= at < cumulative(symbol + 1), or the last symbol if `at` is beyond all.
   int64_t find(uint64_t at) const {
     int64_t low = 0, high = symbols();
     while (high - low > 1) {
@@ -50,8 +48,8 @@ class Distribution {
 
 constexpr uint64_t kLeastRange = uint64_t(1) << 48;  // a smaller range shifts out a byte
 
-// A range encoder. A carry propagates into bytes already written. finish() writes the shortest number, at least one
-// byte, in the last interval; the decoder reads zeros behind it.
+// A carry propagates into bytes already written. finish() writes the shortest number of the last interval, at least one
+// byte; the decoder reads zeros behind it.
 class Encoder {
  public:
   std::vector<uint8_t> bytes;
@@ -81,13 +79,13 @@ class Encoder {
   uint64_t low_ = 0, range_ = ~uint64_t(0);
 };
 
-// The state of decoding one stream, whose symbols belong to images first to last - 1.
+// A stream that is being decoded. Its symbols belong to images first to last - 1.
 struct Stream {
   int64_t first, last;
   uint64_t offset, range;
-  int64_t at, end;  // the next byte and the end; the decoder reads zeros behind it, for a complete stream at most seven
+  int64_t at, end;  // next byte, end; behind the end zeros are read, at most seven in a complete stream
 
-  // Any bytes decode to some symbols: only the caller can detect wrong bytes.
+  // Any bytes decode to some symbols. Only the caller can detect wrong bytes.
   int64_t decode(const uint8_t* bytes, const Distribution& d) {
     const uint64_t unit = range >> Distribution::kBits, place = offset / unit;
     const int64_t symbol = d.find(place < Distribution::kWhole ? place : Distribution::kWhole - 1);

@@ -13,13 +13,13 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// Returns the cell with the peepholes of one direction.
+// The cell with the peepholes of one direction.
 template <class T> Cell<T> of_direction(const Shape& s, Cell<T> cell, int direction) {
   cell.peephole = part(cell.peephole, direction, 4 * int64_t(s.hidden));
   return cell;
 }
 
-// The operands of the backward scan for each direction, and the gradients of its initial states.
+// The backward scan's operands for each direction, and the gradients of the initial states.
 template <class T> class BackwardScan {
  public:
   BackwardScan(const Shape& s, const Backward<T>& a)
@@ -32,7 +32,7 @@ template <class T> class BackwardScan {
         dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * up_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
   }
-  // Returns the operands of direction i from `image` on. dx begins at that image.
+  // The operands of direction i. Maps begin at `image`, like dx.
   Direction<T, BackwardMaps<T>> at(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
     Direction<T, BackwardMaps<T>> d;
@@ -42,7 +42,7 @@ template <class T> class BackwardScan {
     const T* border = a_.c0 ? a_.c0 + i * h : zeros_.data();
     d.carried.carry = {a_.c + cell, s_.hidden, s_.hidden, carry_tap(s_.diagonal), border};
     const bool merged = a_.merge != Merge::kNone;
-    // The merge added h of this direction to the row below, which is before or after in the scan.
+    // The merge added h of this direction to the row below, which is earlier or later in the scan.
     const bool shifted = a_.merge == Merge::kShift && i == 1;
     const int dh_stride = merged ? s_.hidden : s_.h_stride();
     d.carried.dh = {a_.dh + (merged ? image * s_.pixels() * h : s_.h_at(i, image)), s_.hidden, dh_stride,
@@ -68,7 +68,7 @@ template <class T> class BackwardScan {
   }
 
  private:
-  // Computes the gradient of c0, the state before the first cell of each chain and above the first row.
+  // The gradient of c0: the state before each chain and above the first row.
   void state_gradient(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
@@ -79,7 +79,7 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(up_.top(dc_up_.get() + scan * up_.size(), column));
   }
-  // Computes the gradient of h0 of one image. Each tap adds dx of the cells whose tap lies outside, times the weight.
+  // The gradient of h0 of one image: per tap, dx of the cells whose tap lies outside, summed, times the weight.
   void border_gradient(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -99,7 +99,7 @@ template <class T> class BackwardScan {
     }
   }
 
-  // Sums over an image, for each peephole, the gate's gradient times the c that enters the gate.
+  // The gradient of each peephole: over an image, the sum of the gate's gradient times the c that the gate reads.
   void peephole_gradient(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();
@@ -142,8 +142,8 @@ template <class T> void clear_outside(const Shape& s, T* map, int64_t values, in
   }
 }
 
-// Writes rows r0 <= r < r1 of the merged map, counted over consecutive images, from h. kShift moves the second
-// direction down by a row (section 3.3), but never out of its image.
+// Writes rows r0 <= r < r1, counted over all images, of the merged map. kShift moves the second direction down by a row
+// (section 3.3), but never out of its image.
 template <class T> void merge_rows(const Shape& s, Merge merge, const T* h, T* merged, int64_t r0, int64_t r1) {
   const int64_t hidden = s.hidden, stride = s.h_stride(), row_values = s.width * stride;
   for (int64_t r = r0; r < r1; ++r) {
@@ -205,7 +205,7 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
     clear_outside(s, a.h, s.h_stride(), shares, s0, s1);
   };
   if (a.merge == Merge::kNone) return team.parallel(shares, prepare, [&](int s0, int s1) { sweep.whole(s0, s1); });
-  // A share with images of its own scans all directions of a few images and merges them while they are in its cache.
+  // A share with its own images scans all directions of a few images and merges them while they are in its cache.
   const Deal deal(s, 1, shares);
   const bool own_images = deal.balanced();
   const auto scans = [&](int s0, int s1) {
@@ -225,8 +225,8 @@ template <class T> void forward(const Shape& s, const Forward<T>& a, const Team&
 template <class T> void backward(const Shape& s, const Backward<T>& a, const Team& team, int instruction_set) {
   const auto& k = kernels<T>(instruction_set);
   const int shares = team.threads;
-  // If possible, a share takes images of its own. It scans all directions of a few images and computes the other
-  // gradients while dx is in its cache. Without a.dx, memory for the dx of these images suffices.
+  // A share with its own images scans all directions of a few images and computes the other gradients while dx is in
+  // its cache. If the caller wants no dx, the dx of these few images is all that is kept.
   const Deal deal(s, 1, shares);
   const bool own_images = deal.balanced();
   const int together = std::min(images_at_once(s), (s.images - 1) / shares + 1);
@@ -256,7 +256,6 @@ template <class T> void backward(const Shape& s, const Backward<T>& a, const Tea
     return {dx, a.h ? a.h + s.h_at(i, image) : nullptr, part(a.h0, i, s.hidden),
         part(a.input, image, s.pixels() * s.input_channels)};
   };
-  // Writes the gradient of the input for image rows r0 <= r < r1, counted from `image` on.
   const auto of_input = [&](int q, int64_t image, int64_t r0, int64_t r1) {
     if (!a.dinput) return;
     std::vector<const T*> dx;

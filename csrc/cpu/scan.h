@@ -2,9 +2,9 @@
 //   h, dh         [images][height][width][directions][hidden], or merged [images][height][width][hidden]
 //   c             [directions][images][height][width][hidden]
 //   x, gates, dx  [directions][images][height][width][gates * hidden], a pixel's gates in the order of kernels.h
-// An image may fill only the top left of its map. Outside the image no input is read, and h, the merged map, dx and
-// dinput are zero. The caller owns all memory, and outputs alias nothing. Results have the same bits for the same data,
-// instruction set and number of threads.
+// An image may fill only the top left of its map. Outside it no input is read, and h, the merged map, dx and dinput are
+// zero. The caller owns all memory, and outputs alias nothing. The same data, instruction set and threads give the same
+// bits.
 #pragma once
 #include <cstdint>
 
@@ -22,32 +22,31 @@ struct Shape {
   Corner corner[kMostDirections];          // where each direction starts
   int taps;                                // state-to-state taps
   int input_channels = 0, input_taps = 0;  // input-to-state
-  int input_kernel = input_taps;           // width of the kernel of which only the first input_taps taps exist
+  int input_kernel = input_taps;           // width of the kernel, of which the first input_taps taps exist
   int gates = 4;                           // gates of a unit
-  const Extent* extents = nullptr;         // sizes of the images; null: all are as large as the map
+  const Extent* extents = nullptr;         // sizes of the images; null: as large as the map
 
   int columns() const { return gates * hidden; }  // values of a pixel's gates
   int64_t pixels() const { return int64_t(height) * width; }
 
   Extent extent(int64_t image) const { return extents ? extents[image] : Extent{height, width}; }
-  // Returns the geometry of an image of size e; without e, of an image as large as the map.
+  // The geometry of an image of size e, or as large as the map.
   Geometry geometry(int direction, Extent e) const {
     return diagonal ? Geometry::diagonal(e.height, e.width, corner[direction], width) : rows(direction, e);
   }
   Geometry geometry(int direction) const { return geometry(direction, {height, width}); }
-  // Returns the geometry of an image with image rows as lines.
+  // The geometry of an image whose lines are image rows.
   Geometry rows(int direction, Extent e) const { return Geometry::row(e.height, e.width, corner[direction], width); }
 
-  // Values from one pixel of h to the next, and the offset of a direction and image in h.
+  // Values from pixel to pixel of h, and the offset of a direction and image in h.
   int h_stride() const { return directions * hidden; }
   int64_t h_at(int direction, int64_t image) const { return image * pixels() * h_stride() + direction * hidden; }
 };
 
-// How h of all directions is merged: not at all, by a sum with the second direction a row lower, or by a sum.
+// How h of all directions is merged: not at all, as a sum with the second direction a row lower, or as a sum.
 enum class Merge { kNone, kShift, kSum };
 
-// The arguments of forward(). Pre-activations are the sum of x, the state-to-state product, the input-to-state product
-// and the bias.
+// Pre-activations are the sum of x, the state-to-state and the input-to-state product and the bias.
 template <class T> struct Forward {
   const T* x;                  // or null
   Weights<const T> weight;     // state-to-state, with `hidden` channels
@@ -62,7 +61,7 @@ template <class T> struct Forward {
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
-// The gradients of weights. An absent output is not computed.
+// The gradients of weights. Absent ones are not computed.
 template <class T> struct WeightOutputs { Weights<T> weight, weight_ih, bias; };
 
 template <class T> struct Backward {
@@ -72,14 +71,14 @@ template <class T> struct Backward {
   const T *h, *c, *gates;      // outputs of forward(); h is read for of_weights.weight
   const T* input;              // read for of_weights.weight_ih
   Weights<const T> weight_ih;  // read for dinput
-  // Outputs; a null output is not computed.
+  // Outputs, not computed if null.
   T* dx;         // gradient of the pre-activations
-  T *dh0, *dc0;  // [directions][images][hidden], separate for each image
+  T *dh0, *dc0;  // [directions][images][hidden], for each image
   T* dinput;     // of the shape of input
   WeightOutputs<T> of_weights;
   Merge merge = Merge::kNone;
   Cell<T> cell = {};
-  T* dpeephole = nullptr;  // [directions][images][4][hidden], separate for each image
+  T* dpeephole = nullptr;  // [directions][images][4][hidden], for each image
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

@@ -1,4 +1,3 @@
-// Runs the scan of all directions line by line, forward or backward.
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -12,17 +11,17 @@ namespace pixelrnn::cpu {
 
 constexpr int kCellsAtOnce = 24;  // cells of a line, over several images: enough to fill tiles, few enough for L1
 
-// Returns whether n items divide almost evenly: the largest share is at most 4/3 of the average.
+// Whether n items divide almost evenly: the largest share is at most 4/3 of the average.
 inline bool balanced(int64_t n, int shares) { return 4 * n >= 3 * ((n + shares - 1) / shares) * shares; }
 
-// The operands of one direction. All maps begin at the first image of a range.
+// The operands of one direction. All maps begin at the first image scanned.
 template <class T, class Maps> struct Direction {
   Taps<T> taps;
   Carried<T> carried;
   Maps maps;
 };
 
-// The weights of one direction, packed in the order in which a pass reads them, block of units by block.
+// The weights of one direction, packed in the order in which a pass reads them.
 template <class T> class Packing {
  public:
   Packing(const ScanKernels<T>& k, Pass pass, int hidden, int gates, const Taps<T>& taps)
@@ -49,13 +48,13 @@ template <class T> class Packing {
   Buffer<T> packed_;
 };
 
-// Returns how many images a share scans at once. Images of different sizes are scanned one by one.
+// How many images a share scans at once. Images of different sizes are scanned one by one.
 inline int images_at_once(const Shape& s) {
   const int cells = s.diagonal ? std::min(s.height, s.width) : s.width;
   return s.extents ? 1 : std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
-// Deals the images, repeated `times` times, to shares of about equally many pixels.
+// Deals the images, `times` times each, to shares of about equally many pixels.
 class Deal {
  public:
   Deal(const Shape& s, int times, int shares) : n_(int64_t(times) * s.images), shares_(shares) {
@@ -103,11 +102,10 @@ template <class T, class Maps> class Sweep {
     for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates, at_(i, 0).taps);
   }
 
-  // Packs the weights of shares s0 <= s < s1. Scanning needs the weights of all shares.
+  // Packs the weights of some shares. The scan needs those of all shares.
   void pack(int s0, int s1) const {
     for (const auto& packing : packings_) packing.pack(s0, s1, shares_);
   }
-  // Scans one direction of `images` images, from `image` on.
   void images(int direction, const Direction<T, Maps>& d, int64_t image, int images) const {
     LineCells<T> cells(s_, direction, image, d.taps, sense_);
     for (int step = 0; step < lines_; ++step) {
@@ -115,9 +113,9 @@ template <class T, class Maps> class Sweep {
       tiles(direction, d, rows, groups(rows), 0, groups(rows) * blocks());
     }
   }
-  // Runs shares s0 <= s < s1 of the whole scan. A share usually takes its own images, a few at a time, and never waits.
-  // If that left threads idle and shares run concurrently, all shares work on every line and meet at a barrier after
-  // it.
+  // Runs shares s0 <= s < s1 of the scan. Usually a share scans its own images, a few at a time, and never waits. If
+  // threads would be idle then, all shares work on every line and meet at a barrier, provided that they run
+  // concurrently.
   void whole(int s0, int s1) {
     if (!apart_) return lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -153,8 +151,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   int line(int step) const { return sense_ > 0 ? step : lines_ - 1 - step; }
-  // Runs tiles t0 <= t < t1, each of a group of cells and a block of units. All groups of a block follow each other, so
-  // its weights stay in L1.
+  // Runs tiles t0 <= t < t1: group by group of cells for each block of units, whose weights stay in L1.
   void tiles(
       int direction, const Direction<T, Maps>& d, const Rows<T>& rows, int groups, int64_t t0, int64_t t1) const {
     for (int64_t t = t0; t < t1; ++t) {
@@ -163,7 +160,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Rows<T>& rows) const { return (rows.cells + most_ - 1) / most_; }
-  // Returns the number of groups, a multiple of the shares unless the blocks divide evenly among the shares.
+  // Groups, rounded up to a multiple of the shares unless the blocks divide evenly.
   int shared_groups(const Rows<T>& rows) const {
     const int n = groups(rows);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

@@ -1,4 +1,4 @@
-// The team of threads that the caller lends. The CPU kernels start no threads.
+// The kernels start no threads: the caller lends a team.
 #pragma once
 #include <sched.h>
 #include <atomic>
@@ -9,11 +9,11 @@
 
 namespace pixelrnn::cpu {
 
-// Returns where share i of n items begins. It ends where the next share begins.
+// Where share i of n items begins, and the share before it ends.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// A barrier that opens when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork
-// and join for every line would cost several times the line when a core is busy.
+// Opens when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork and join for
+// every line would cost several times the line when a core is busy.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}
@@ -40,8 +40,7 @@ class Barrier {
 };
 
 // run(shares, body, context) calls body(context, first, last) for ranges that cover [0, shares), and returns when all
-// calls have returned. at_once: the ranges run concurrently, or there is a single range, so that shares may wait for
-// each other. Without at_once no share may wait.
+// calls have. at_once: the ranges run concurrently, or there is only one, so shares may wait for each other.
 struct Team {
   int threads;
   void (*run)(int shares, void (*body)(void* context, int first, int last), void* context);
@@ -53,14 +52,14 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // Runs phases one after another. A phase begins when all shares are done with the previous phase. A phase that waits
-  // may only follow phases that cannot throw. If shares may wait, all phases share one parallel region, since the end
-  // of a region costs a time slice when a core is busy.
+  // Runs phases one after another: a phase begins when all shares are done with the previous one. A phase that waits
+  // may only follow phases that cannot throw. If shares may wait, one parallel region runs all phases, since the end of
+  // a region costs a time slice when a core is busy.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // remaining barriers; without this share's arrival the others would wait for ever
+      int left = sizeof...(then);  // barriers at which the others would wait for ever
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

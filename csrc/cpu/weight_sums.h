@@ -1,7 +1,7 @@
-// Computes weight gradients: the products of the values that cells read and the cells' dx, summed over all cells. There
-// is no recurrence, so cells are taken row by row of the image. Normally each share sums over its own cells, and the
-// sums are added in order. With few images the sums would outweigh the maps: if the columns divide evenly, there is a
-// single sum then, and each share computes its own columns of it over all cells.
+// The weight gradients: the products of the values that cells read and the cells' dx, summed over all cells. There is
+// no recurrence, so cells are taken by image rows. Usually each share sums over its own cells, and the sums are added
+// in order. With few images many sums would outweigh the maps: then all shares fill one sum, each its own columns over
+// all cells, if the columns divide evenly.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -11,12 +11,12 @@
 
 namespace pixelrnn::cpu {
 
-// The maps that one direction's cells read, and dx, all from the same image on.
+// The maps that one direction's cells read, and dx, from some image on.
 template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
  public:
-  // own_images: each share has its own images, and so its own sum.
+  // own_images: each share has images, and so a sum, of its own.
   WeightSums(
       const Shape& s, const WeightGradientKernels<T>& k, const WeightOutputs<T>& out, int shares, bool own_images)
       : s_(s),
@@ -30,24 +30,22 @@ template <class T> class WeightSums {
     size_ = taps({}).all_channels() * columns_;
     sums_ = buffer<T>(s.directions * sums_of_ * size_);
   }
-  // Zeroes shares s0 <= s < s1 of all sums. All shares must be zero before anything is added.
+  // Zeroes shares s0 <= s < s1 of all sums, before anything is added.
   void clear(int s0, int s1) const {
     const int64_t all = s_.directions * sums_of_ * size_;
     std::fill(sums_.get() + share(all, s0, shares_), sums_.get() + share(all, s1, shares_), T(0));
   }
-  // Adds share q of the products of all cells to the sums.
+  // Adds share q of the products of all cells.
   void add_share(int q, int direction, const WeightOperands<T>& a) const {
     const int64_t rows = int64_t(s_.images) * s_.height;
     if (sums_of_ > 1) return add_rows(q, direction, a, 0, share(rows, q, shares_), share(rows, q + 1, shares_));
     const int64_t g0 = share(groups_, q, shares_), g1 = share(groups_, q + 1, shares_);
     add(direction, a, 0, 0, rows, g0 * k_.group_columns, std::min(g1 * k_.group_columns, columns_), sums(direction, 0));
   }
-  // Adds image rows r0 <= r < r1 to share q's own sum. Rows are counted over consecutive images from `image` on, at
-  // which the operands begin.
+  // Adds image rows r0 <= r < r1 to share q's own sum. Rows are counted from `image` on, where the operands begin.
   void add_rows(int q, int direction, const WeightOperands<T>& a, int64_t image, int64_t r0, int64_t r1) const {
     add(direction, a, image, r0, r1, 0, columns_, sums(direction, q));
   }
-  // Writes shares s0 <= s < s1 of the outputs.
   void total(int s0, int s1) const {
     const int c0 = share(s_.columns(), s0, shares_), c1 = share(s_.columns(), s1, shares_);
     for (int i = 0; i < s_.directions; ++i) {
@@ -59,7 +57,7 @@ template <class T> class WeightSums {
   }
 
  private:
-  // The fewest columns worth a share. All instruction sets use the same number, so that their sums have the same order.
+  // The fewest columns worth a share, for any instruction set, so that all add in the same order.
   static constexpr int kShared = 64;
   static constexpr int kRun = 128;   // cells whose pointers are set up at once
   static constexpr int kBlock = 16;  // columns whose values are written at once
@@ -82,8 +80,7 @@ template <class T> class WeightSums {
       k_.add(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sums_of_ + share) * size_; }
-  // Writes columns c0 <= c < c1 of a direction's total to `out`. Returns the row behind the rows of the sums that it
-  // read.
+  // Writes columns c0 <= c < c1 of a direction's total to `out`. Returns the row of the sums behind it.
   const T* total(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const Weights<T> to = out.of(direction, t);

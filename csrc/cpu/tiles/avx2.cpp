@@ -1,4 +1,3 @@
-// Tiles for AVX2 with FMA.
 #include "../kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>

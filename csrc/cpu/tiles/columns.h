@@ -1,4 +1,3 @@
-// Register tiles of run_columns, and rounding (../kernels.h).
 #pragma once
 #include "../../cell.h"
 #include "../grid.h"
@@ -7,7 +6,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Computes acc[R][N]: the operands of R images times the first N of `all` vectors of a block of packed weights.
+// acc[R][N] becomes the operands of R images times the first N of `all` vectors of a block of packed weights.
 template <class T, int R, int N, int all> INLINE void multiply_operands(
     const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
@@ -25,7 +24,7 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   return all;
 }
 
-// Calls tile(R, image) for tiles of about equally many images R, an integral constant of at most `most`.
+// Calls tile(R, image) for tiles of nearly equal numbers R <= most of images.
 template <int most, class F> INLINE void tile_images(int64_t images, const F& tile) {
   for (int64_t image = 0; image < images;) {
     const int64_t tiles = (images - image + most - 1) / most, count = (images - image + tiles - 1) / tiles;
@@ -69,7 +68,7 @@ template <class T, bool on_grid> struct ColumnTiles {
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }
-  // Computes N vectors of outputs for all images, so that the weights stay in the cache.
+  // Computes N vectors of outputs for all images: the weights stay in the cache.
   template <int N>
   static void linear_block(const ColumnOperand<T>* taps, int n, const T* w, int64_t output, int64_t outputs,
       int64_t images, const LinearColumn<T>& a) {
@@ -87,8 +86,7 @@ template <class T, bool on_grid> struct ColumnTiles {
     }
   }
 
-  // Computes one vector of units of an image from the gates' products z. It is not inlined, so that it is compiled once
-  // and all tiles round alike.
+  // Computes a vector of units of an image from the gates' products z. Not inlined, so that all tiles round alike.
   static __attribute__((noinline)) void cell_vector(
       const Vec<T>* z, int64_t unit, int64_t left, int64_t image, const CellColumn<T>& a) {
     const T* base = a.base.data + image * a.base.stride + unit;
@@ -123,9 +121,8 @@ template <class T, bool on_grid> struct ColumnTiles {
   static constexpr ColumnKernels<T> kernels{kBlocks, linear, cell};
 };
 
-// Rounds numbers in place (round_to_grid of ../columns.h). From `integral`, a power of two, on every number is a
-// multiple of the grid's unit. Adding and subtracting `integral`, with the number's sign, rounds a smaller number, ties
-// to even.
+// Rounds numbers in place (round_to_grid of ../columns.h). All numbers from the power of two `integral` on are on the
+// grid. Smaller numbers are rounded, ties to even, by adding and subtracting `integral` with their sign.
 template <class T> void round(T* x, int64_t n, T integral, T limit) {
   using Integer = typename Simd<T>::I;
   const Integer sign = (Integer)(-Vec<T>{});

@@ -1,4 +1,3 @@
-// Register tiles of the convolution (../kernels.h).
 #pragma once
 #include "register_tile.h"
 #include "simd.h"
@@ -6,7 +5,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// The size of a tile: more cells if a vector holds many outputs, more vectors if it holds few.
+// More cells if a vector holds many outputs, more vectors if it holds few.
 #if PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16
 constexpr int kConvolutionVectors = 4, kConvolutionCells = kRows;
 #else

@@ -1,4 +1,3 @@
-// The tile of the scan, the convolution and the columns: it accumulates products in registers.
 #pragma once
 #include <type_traits>
 
@@ -6,8 +5,8 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Rows of a tile of four vectors, or of two with 16 registers. NEON has five rows: 20 accumulators, 4 weights and the
-// values of 5 rows take 29 registers. With six rows, two accumulators would spill.
+// Rows of a tile of four vectors, or of two with 16 registers. NEON has five: 20 accumulators, 4 weights and the values
+// of 5 rows take 29 registers. A sixth row would spill two accumulators.
 constexpr int kRows = PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16 ? 5 : 6;
 
 // Calls f with the count, 1 to `most`, as an integral constant.
@@ -22,8 +21,8 @@ template <int most, class F> INLINE void with_constant(int64_t count, const F& f
   }
 }
 
-// Adds to acc[R][N] the values j0 <= j < j1 behind R pointers p times N vectors of weights. `spacing` values lie
-// between vectors, `step` between channels. Returns the end of the weights that it read.
+// Adds to acc[R][N] values j0 <= j < j1 behind R pointers times N vectors of weights. `spacing` values lie between
+// vectors, `step` between channels. Returns the end of these weights.
 template <class T, int R, int N> INLINE const T* multiply(
     const T* const* p, int64_t j0, int64_t j1, const T* __restrict w, int64_t step, int64_t spacing, Vec<T> acc[R][N]) {
   for (int64_t j = j0; j < j1; ++j, w += step) {
@@ -37,8 +36,8 @@ template <class T, int R, int N> INLINE const T* multiply(
   return w;
 }
 
-// Adds to acc[R][N] the values of all taps of R cells from i0 on times the packed weights [all channels][N][lanes].
-// Meanwhile it calls ahead(0) to ahead(portions - 1), spread over the channels.
+// Adds to acc[R][N] all taps' values of R cells from i0 on times the packed weights [all channels][N][lanes]. It calls
+// ahead(0) to ahead(portions - 1) meanwhile, spread over the channels.
 template <class T, int R, int N, class Ahead> INLINE const T* multiply_taps(
     const Rows<T>& rows, int i0, const T* __restrict w, Vec<T> acc[R][N], int portions, const Ahead& ahead) {
   constexpr int L = lanes<T>;

@@ -1,4 +1,3 @@
-// Register tiles of the scan (../kernels.h).
 #pragma once
 #include "../../cell.h"
 #include "../../cell5.h"
@@ -11,18 +10,17 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #if PIXELRNN_VECTOR_REGISTERS == 32
 constexpr int kForwardGates = 4;
 #else
-constexpr int kForwardGates = 2;  // two gates x 6 cells read fewer weights than four gates x 3 cells
+constexpr int kForwardGates = 2;  // reads fewer weights for 6 cells than four gates would for 3 cells
 #endif
-// Gates of one pass over the values. Five gates take passes of 3 and 2, or with 16 registers of 2, 2 and 1.
+// Gates of a pass over the values. Five gates take passes of 3 and 2, or with 16 registers of 2, 2 and 1.
 template <int G> constexpr int kPassGates = G == 5 && kForwardGates == 4 ? 3 : kForwardGates;
-// Passes of three gates leave registers for more cells, which reuse each weight more often.
+// Three gates leave registers for more cells, which reuse each weight more often.
 template <int G> constexpr int kForwardCells = kPassGates<G> == 3 && PIXELRNN_VECTOR_BYTES == 64 ? 8 : kRows;
 
 // The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
 // core can have in flight.
 
-// Returns the four gates of unit `unit`, counted over all cells of a map. With five gates, the fifth gates of all
-// earlier cells lie before them.
+// The four gates of unit `unit`, counted over all cells of a map. Earlier cells' fifth gates lie before them.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
@@ -44,7 +42,7 @@ template <class T> INLINE Peepholes<Vec<T>> load_peepholes(const T* p, int64_t h
   return {load(p + u, n), load(p + hidden + u, n), load(p + 2 * hidden + u, n), load(p + 3 * hidden + u, n)};
 }
 
-// Computes R cells of five gates, except h, from the products z. On return z holds the inner and the outer part of h.
+// Computes R cells of five gates from the products z, without h: z then holds the inner and outer part of h.
 template <class T, int R> INLINE void five_gates(
     const Rows<T>& rows, int i0, int hidden, int u0, int64_t n, Vec<T> z[R][5], const ForwardMaps<T>& maps) {
   constexpr int L = lanes<T>;
@@ -126,7 +124,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // With several vectors the product prefetches, because the epilogue is too short for that many misses.
+  // With several vectors the epilogue is too short to prefetch in.
   if constexpr (N > 1) multiply_taps<T, R, N>(rows, i0, w, acc, R * N, ahead);
   else multiply_taps<T, R, N>(rows, i0, w, acc);
   Vec<T> product[R][N];

@@ -1,4 +1,3 @@
-// Vectors of one instruction set: memory access, the transposition of gates, sigmoid and tanh.
 #pragma once
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -14,8 +13,7 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #define UNROLL _Pragma("GCC unroll 16")
 #define ROLL _Pragma("GCC unroll 1")
 
-// Constants of exp, with x = n ln2 + r and ln2 = ln2_hi + ln2_lo, so that n ln2_hi is exact. Adding `magic` rounds to
-// an integer in the low bits.
+// Constants of exp: x = n ln2 + r, ln2 split so that n ln2_hi is exact. Adding `magic` rounds to an integer.
 template <class T> struct Simd;
 
 template <> struct Simd<float> {
@@ -26,7 +24,7 @@ template <> struct Simd<float> {
   static constexpr float magic = 12582912.f, log2e = 1.44269504088896341f;
   static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.42860682030941723e-6f;
   static constexpr float exp_limit = 87.3f, tanh_limit = 20.f;
-  static INLINE V tail(V r) {  // minimax polynomial of (e^r - 1 - r) / r^2 for |r| <= ln2 / 2
+  static INLINE V tail(V r) {  // minimax for (e^r - 1 - r) / r^2, |r| <= ln2 / 2
     V p = 1.3926183588e-3f * r + 8.3631790527e-3f;
     p = p * r + 4.1666554617e-2f;
     p = p * r + 1.6666576989e-1f;
@@ -42,7 +40,7 @@ template <> struct Simd<double> {
   static constexpr double magic = 6755399441055744., log2e = 1.44269504088896338700;
   static constexpr double ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
   static constexpr double exp_limit = 708., tanh_limit = 40.;
-  static INLINE V tail(V r) {  // Taylor polynomial of (e^r - 1 - r) / r^2
+  static INLINE V tail(V r) {  // Taylor
     V p = 1.6059043836821613e-10 * r + 2.0876756987868099e-09;
     p = p * r + 2.5052108385441719e-08;
     p = p * r + 2.7557319223985891e-07;
@@ -63,7 +61,7 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
-// Loads or stores the first n lanes. A load sets the others to zero.
+// The first n lanes only. A load sets the others to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
   Vec<T> v{};
@@ -74,14 +72,13 @@ template <class T> INLINE void store(T* p, Vec<T> v, int64_t n) {
   if (n >= lanes<T>) return store(p, v);
   for (int64_t i = 0; i < n; ++i) p[i] = v[i];
 }
-// Prefetches all cache lines of `bytes` bytes into L2, which can have more misses in flight than L1.
+// Prefetches `bytes` bytes into L2, which can have more misses in flight than L1.
 template <int bytes> INLINE void prefetch(const void* p) {
   UNROLL for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i, 0, 2);
 }
 
-// Intrinsics, because the compiler turns ?: into a compare and a blend. min and max keep a NaN in b. multiply_add is
-// fused where the machine can: the compiler alone would fuse a * b + c in some tiles only, which then round
-// differently.
+// Intrinsics, because the compiler turns ?: into a compare and a blend, and fuses a * b + c in some tiles only, which
+// then round differently. min and max keep a NaN in b. multiply_add is fused if the machine can.
 #define OPERATIONS(T, MIN, MAX, MULTIPLY_ADD)           \
   INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return MIN; } \
   INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return MAX; } \
@@ -123,7 +120,7 @@ template <class T> struct Lanes<T, 4> { using S = Shuffle<T, 0, 1, 2, 3>; };
 template <class T> struct Lanes<T, 8> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7>; };
 template <class T> struct Lanes<T, 16> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>; };
 
-// Loads the gates of the first n units of a vector from [units][4], one vector for each gate.
+// Loads the gates of the first n units from [units][4], a vector for each gate.
 template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
   constexpr int L = lanes<T>;
   using S = typename Lanes<T, L>::S;
@@ -140,7 +137,7 @@ template <class T> INLINE void store_gates(T* p, int64_t n, const Gates<Vec<T>>&
   UNROLL for (int k = 0; k < 4; ++k) n >= L ? store(p + k * L, m[k]) : store(p + k * L, m[k], 4 * n - k * L);
 }
 
-// Functions that saturate, and return NaN for NaN.
+// Saturating functions, which return NaN for NaN.
 template <class T> struct VectorMath {
   using S = Simd<T>;
   using V = Vec<T>;

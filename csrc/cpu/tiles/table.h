@@ -1,8 +1,8 @@
-// All kernels of one instruction set. The including file selects the target and defines PIXELRNN_ISA (a namespace),
-// PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
+// All kernels of one instruction set (../kernels.h). The including file selects the target and defines PIXELRNN_ISA (a
+// namespace), PIXELRNN_VECTOR_BYTES and PIXELRNN_VECTOR_REGISTERS.
 //
-// The headers of this folder must not call inline functions of the standard library: the linker keeps one copy of each,
-// perhaps one compiled for instructions that this machine lacks.
+// Headers of this folder must not call inline functions of the standard library: the linker keeps one copy of each,
+// perhaps one for instructions that this machine lacks.
 #pragma once
 #include "columns.h"
 #include "convolution.h"

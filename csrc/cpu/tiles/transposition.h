@@ -1,10 +1,9 @@
-// Copies and transpositions of maps, with or without the derivative of a ReLU.
 #pragma once
 #include "simd.h"
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Returns zero if y <= 0, else v. Like torch, it returns v if y is NaN.
+// Zero if y <= 0, else v. If y is NaN it is v, as in torch.
 template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {
