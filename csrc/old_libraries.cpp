@@ -1,9 +1,9 @@
 // Defines functions and template instances that headers of newer C++ libraries use and older libraries lack.
-// exports.map keeps the symbols inside this library.
+// exports.map hides the symbols.
 #include <new>
 #include <sstream>
 
-// Nonzero: the process has only one thread. 0 is always correct.
+// Nonzero: the process has one thread. 0 is always correct.
 extern "C" char __libc_single_threaded = 0;
 
 namespace std {

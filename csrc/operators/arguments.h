@@ -1,5 +1,4 @@
-// The arguments of `scan` and `scan_gradients`: the schema, a struct that reads them from the dispatcher's stack, and
-// the check for all devices. The recurrences on a GPU take the same arguments.
+// The arguments of `scan` and `scan_gradients`, on all devices, and of the recurrences on a GPU.
 //
 // D directions, B images of height H and width W, h hidden channels, G gates of a unit. An axis G h holds the four
 // gates of each unit, then the fifth gates of all units.
@@ -58,7 +57,7 @@ inline const NamedCell& cell_named(const std::string& name) {
   STD_TORCH_CHECK(false, "scan: expected the name of a cell, got ", name);
 }
 
-// Takes the arguments of a call from the dispatcher's stack, one after the other.
+// Takes a call's arguments from the dispatcher's stack, one after the other.
 class Stack {
  public:
   explicit Stack(const StableIValue* first) : next_(first), first_(first) {}
@@ -76,8 +75,8 @@ class Stack {
   const StableIValue *next_, *first_;
 };
 
-// Adapts a kernel to the dispatcher. The kernel takes a struct whose first member is a Stack&. The members read
-// themselves in the order of the schema, because C++ initialises members in the order of declaration.
+// Adapts a kernel, which takes a struct with a Stack& as its first member, to the dispatcher. Members read themselves
+// in the order of the schema, because C++ initialises them in the order of declaration.
 template <class Arguments, auto KERNEL> void boxed(StableIValue* stack, uint64_t arguments, uint64_t outputs) {
   Stack from(stack);
   auto result = KERNEL(Arguments{from});
@@ -121,7 +120,7 @@ struct ScanSizes {
 
 constexpr int64_t kMostTaps = 1 << 20;
 
-// Returns where each direction starts. Throws unless each direction has a corner.
+// Returns where each direction starts. Throws unless each has a corner.
 inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_t>& corners, int64_t directions) {
   STD_TORCH_CHECK(directions >= 1 && directions <= kMostDirections && directions == int64_t(corners.size()),
       "scan: expected 1 to ", kMostDirections, " directions and a corner of each, got ", directions, " and ",
@@ -134,8 +133,7 @@ inline std::array<Corner, kMostDirections> read_corners(const std::vector<int64_
   return read;
 }
 
-// Returns the sizes, or throws if the arguments do not fit together. The caller checks the dtype of weight_hh, which
-// all share.
+// Returns the sizes. Throws unless the arguments fit together. The caller checks the common dtype, weight_hh's.
 inline ScanSizes check(const ScanArguments& a) {
   const Tensor& w = a.weight_hh;
   check_axes("weight_hh", w, "[D, taps, h, G, h]");

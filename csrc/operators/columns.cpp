@@ -1,5 +1,5 @@
-// The operators of sampling and coding: run_columns, range_encode and round_to_grid. run_columns runs a program
-// (../cpu/column_program.h) at the columns of one image row, in place.
+// The operators of sampling and coding. run_columns runs a program (../cpu/column_program.h) at the columns of an image
+// row, in place.
 #include <algorithm>
 #include <iterator>
 #include <string>
@@ -25,7 +25,7 @@ cpu::View view(const Tensor& t) {
   return v;
 }
 
-// A row of `streams` is a cpu::Stream: first, last, offset, range, at, end. Decoding changes offset, range and at.
+// A row of `streams` is a cpu::Stream: first, last, offset, range, at, end. Decoding moves offset, range and at.
 constexpr int64_t kFields = 6;
 std::vector<cpu::Stream> streams_of(const Tensor& streams) {
   check_axes("streams", streams, "[n, 6]");
@@ -63,13 +63,12 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) put_back(opened, *streams);
 }
 
-// Returns how many outputs of each of `gates` gates a block of packed weights has (../cpu/kernels.h).
+// Returns a block's number of outputs, of each of `gates` gates, in packed weights (../cpu/kernels.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;
 }
 
-// Returns the StepKind of a name (../cpu/columns.h).
 int64_t column_step(std::string name) {
   const auto found = std::find(std::begin(cpu::kStepNames), std::end(cpu::kStepNames), name);
   STD_TORCH_CHECK(found != std::end(cpu::kStepNames), "column_step: expected the name of a step, got ", name);

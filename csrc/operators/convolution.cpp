@@ -1,7 +1,6 @@
-// The CPU operators of masked convolutions: schemas, checks, registration. pixelrnn_ext/operators/masked_conv calls
-// them.
+// The CPU operators of masked convolutions, for pixelrnn_ext/operators/masked_conv. Maps are [B, C, H, W], or [B, H, W,
+// C] with channels_last; weight is [out, in, kh, kw], bias [out].
 //
-// Maps are [B, C, H, W], or [B, H, W, C] with channels_last; weight is [out, in, kh, kw], bias [out].
 #include <tuple>
 #include <vector>
 
@@ -48,8 +47,7 @@ Tensor masked_conv(Tensor input, Tensor weight, Optional bias, bool strict, int6
   return output;
 }
 
-// Returns the gradients of input, weight and bias. A gradient that is not needed is an empty tensor. y is the forward's
-// output if there is a ReLU.
+// Returns the gradients of input, weight and bias, empty if not needed. With a ReLU y is the forward's output.
 std::tuple<Tensor, Tensor, Tensor> masked_conv_backward(Tensor dy, Optional y, Tensor input, Tensor weight, bool strict,
     int64_t colours, int64_t gates, bool channels_last, bool need_input, bool need_weight, bool need_bias) {
   const cpu::Convolution s = convolution(input, weight, strict, colours, gates, y.has_value(), channels_last);

@@ -1,4 +1,4 @@
-// The library _C. Loading it registers the operators of this folder and those that set how they run.
+// The library _C. Loading it registers the operators of this folder and their settings.
 #include <string>
 #include <utility>
 
@@ -7,8 +7,7 @@
 namespace pixelrnn {
 namespace {
 
-// Sets the instruction set of the CPU kernels, a level of cpu/kernels.h, if this machine has it. Returns the level in
-// use.
+// Sets the level of the CPU kernels (cpu/kernels.h) if this machine has it. Returns the level in use.
 int64_t set_instruction_set(int64_t level) {
   if (level >= 0 && level <= cpu::best_instruction_set()) instruction_set = int(level);
   return instruction_set;
@@ -19,7 +18,7 @@ std::string instruction_set_name(int64_t level) {
   return cpu::instruction_set_name(int(level));
 }
 
-// Sets whether threads may wait for each other (at_once in operators.h). Returns the previous setting.
+// Sets whether threads may wait for each other (operators.h). Returns the previous setting.
 bool set_threads_at_once(bool value) { return std::exchange(at_once, value); }
 
 }  // namespace

@@ -1,4 +1,3 @@
-// Memory of tensors, the team of threads and the choice of a dtype, for the CPU operators.
 #pragma once
 #include <torch/csrc/stable/ops.h>
 
@@ -9,7 +8,7 @@
 
 namespace pixelrnn {
 
-// The instruction set of the CPU kernels, a level of cpu/kernels.h.
+// The level (cpu/kernels.h) of the CPU kernels.
 inline int instruction_set = cpu::best_instruction_set();
 // Whether all shares of stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
 inline bool at_once = true;
@@ -51,7 +50,6 @@ inline void contiguous_(Optional& t) {
 }
 template <class... Tensors> void make_contiguous(Tensors&... t) { (contiguous_(t), ...); }
 
-// Calls f(float()) or f(double()), by the dtype of t.
 template <class F> void dispatch(const Tensor& t, const F& f) {
   if (t.scalar_type() == ScalarType::Double) return f(double());
   STD_TORCH_CHECK(

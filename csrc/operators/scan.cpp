@@ -1,15 +1,11 @@
-// The operators `scan` and `scan_gradients`: schemas and CPU kernels. pixelrnn_ext/operators/scan has their fake
-// kernels, derivatives, batching and GPU kernels.
-//
-// scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D, B, H, W, h] and the
-// activated gates [D, B, H, W, G h]. Without a merge, y has a last axis of 0. Outside an image h and y are zero, c and
-// gates undefined.
-//
-// scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It returns a gradient for each operand, in
-// the operand's shape. With shares, the gradients of h0, c0 and peephole are separate for each image, [D, B, ...]. The
-// gradient of x is the gradient of the pre-activations; it exists without x. A gradient that is not wanted, or whose
-// operand is absent, has a last axis of 0. The gradients of weights and bias have their operands' strides, which saves
-// copies.
+// The operators `scan` and `scan_gradients` on a CPU. pixelrnn_ext/operators/scan has their fake kernels, derivatives,
+// batching and GPU kernels. scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D,
+// B, H, W, h] and the activated gates [D, B, H, W, G h]. Without a merge y has a last axis of 0. Outside an image h and
+// y are zero, c and gates undefined. scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It
+// returns a gradient for each operand, in the operand's shape. With shares, the gradients of h0, c0 and peephole are
+// separate for each image, [D, B, ...]. The gradient of x, the gradient of the pre-activations, exists without x. An
+// unwanted or absent operand's gradient has a last axis of 0. The gradients of weights and bias have their operands'
+// strides, which saves copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -21,7 +17,7 @@ namespace {
 
 constexpr int64_t kImagesOfShares[] = {1};  // the axis of images in [D, B, ...]
 
-// Returns the view of weights [D, taps, h, gates, channels] or of a bias [D, h, gates].
+// Weights [D, taps, h, gates, channels] or a bias [D, h, gates], as a view.
 template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
   const auto s = t.strides();
   return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}
@@ -34,8 +30,7 @@ template <class T> cpu::Weights<T> weights_out(bool wanted, const Tensor& t) {
   return wanted ? weights(out<T>(t), t) : cpu::Weights<T>();
 }
 
-// Returns a new gradient, which the kernels fill. It is zero if there are no cells. An unwanted gradient has a last
-// axis of 0.
+// Returns a new gradient, which the kernels fill. Without cells it is zero. If unwanted its last axis is 0.
 Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return cells.numel() ? kept(cells, sizes) : stable::new_zeros(cells, sizes);

@@ -1,4 +1,3 @@
-// Selects the device and the stream of an operator's tensors.
 #pragma once
 #include <cuda.h>
 #include <torch/csrc/stable/tensor.h>
@@ -18,7 +17,7 @@ inline CUresult enter_current_device() { return CUDA_SUCCESS; }
 
 #include "tensors.h"
 
-// Weak, because a torch without CUDA lacks this function. Such a torch has no CUDA tensor, and no call follows.
+// A torch without CUDA lacks this function, and has no tensor that needs it.
 #pragma weak aoti_torch_get_current_cuda_stream
 
 namespace pixelrnn::cuda {
@@ -39,8 +38,8 @@ class OnDeviceOf {
   torch::stable::accelerator::DeviceIndex index_;
   torch::stable::accelerator::DeviceGuard guard_;
 };
-// Makes torch's current device current in the driver. A thread without a context takes the first GPU and does not ask
-// torch: a torch without CUDA throws.
+// Makes torch's current device current in the driver: in a thread without a context the first GPU, since a torch
+// without CUDA refuses to answer.
 inline CUresult enter_current_device() {
   CUcontext context = nullptr;
   if (const CUresult error = driver().cuCtxGetCurrent(&context)) return error;

@@ -1,5 +1,4 @@
-// The library _C_cuda. Loading it registers the recurrence on a GPU. pixelrnn_ext/operators/scan/gpu.py makes the CUDA
-// kernels of the public operators from it.
+// The library _C_cuda. Loading it registers the recurrence on a GPU, for pixelrnn_ext/operators/scan/gpu.py.
 #include <torch/csrc/stable/library.h>
 
 #include <stdexcept>
@@ -12,8 +11,7 @@
 namespace pixelrnn::cuda {
 namespace {
 
-// Returns an empty string if this library has code for GPUs of the compute capability, otherwise the reason in a
-// sentence.
+// Returns an empty string if this library has code for the compute capability, otherwise the reason in a sentence.
 std::string why_not_on(int64_t capability) {
   return code_capability(int(capability)) ? "" : why_no_code(int(capability));
 }

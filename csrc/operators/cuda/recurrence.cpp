@@ -18,7 +18,7 @@ template <class Args> Args with_geometries(const Scan& s, Args args) {
 }
 Cell<float> cell(const Scan& s) { return {s.cell.formula, float(s.cell.scale)}; }
 
-// With four gates and several directions, the resident kernels write h as [D, B, H, W, h]. On a common map of all
+// With four gates and several directions, the resident kernels write h as [D, B, H, W, h]: with one map for all
 // directions the compiler runs out of registers on some GPUs.
 bool is_apart(const Scan& s) { return s.gates == 4 && s.directions > 1; }
 

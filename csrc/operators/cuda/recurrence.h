@@ -1,4 +1,4 @@
-// The recurrence of all layers on a GPU, without the input-to-state product. It allocates the outputs, chooses the path
+// The recurrence of all layers on a GPU, without the input-to-state product: allocates the outputs, chooses the path
 // and runs it on the current stream. pixelrnn_ext/operators/scan/gpu.py makes the public operators from it.
 #pragma once
 #include <string>
@@ -8,14 +8,12 @@
 
 namespace pixelrnn::cuda {
 
-// Returns (h [B, H, W, D, h], c, gates) of a scan. x includes the input-to-state product and the bias; only the shapes
-// of input, weight_ih and bias are checked. sizes is on the device of x, and the host does not read it. Outside an
-// image that is smaller than its map, c and gates are undefined. If path (../../cuda/path.h) has groups, only the
-// called pass has to run.
+// Returns (h [B, H, W, D, h], c, gates) of a scan. x includes the input-to-state product and the bias, so only the
+// shapes of input, weight_ih and bias are checked. The host does not read sizes, on the device of x. Outside an image c
+// and gates are undefined. If path (../../cuda/path.h) has groups, only the called pass has to run.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
-// The arguments of recurrence_backward. dh is the gradient of h, whatever the merge. Only the sizes of input and x
-// matter.
+// dh is the gradient of h, whatever the merge. Only the sizes of input and x matter.
 struct RecurrenceGradients {
   Stack& from;
   Tensor dh = from.tensor(), c = from.tensor(), gates = from.tensor();
@@ -26,23 +24,22 @@ struct RecurrenceGradients {
 // [D, B, h] is the gradient of c above the first row, summed over the row; with four gates it is empty, [D, 0, h].
 std::tuple<Tensor, Tensor, Tensor> recurrence_backward(const RecurrenceGradients&);
 
-// Gathers operands of the matrix products for the gradients of weights (gradient_operands.cpp): [D, B, H, W, count, h],
-// the hidden states of h [B, H, W, D, h] that taps first to first + count - 1 of each cell read. Outside the image a
-// tap reads h0, or zero without h0. sizes, corners and diagonal are the scan's.
+// Returns the hidden states that taps first to first + count - 1 of each cell read, [D, B, H, W, count, h] from h [B,
+// H, W, D, h], for the weights' gradients. Outside the image it is h0, or zero without h0.
 Tensor neighbour_states(Tensor h, Optional h0, Optional sizes, std::vector<int64_t> corners, bool diagonal,
     int64_t taps, int64_t first, int64_t count);
 
 // Returns [D, B, taps, G h]: for each image and tap, the sum of dx [D, B, H, W, G h] over the cells whose tap lies
-// outside the image. The dtype is float64 for float64, otherwise float32.
+// outside the image, in float32, or in float64 for float64.
 Tensor border_sums(Tensor dx, Optional sizes, std::vector<int64_t> corners, bool diagonal, int64_t taps);
 
-// Returns what the resident path would do, forward and backward, on a GPU of the compute capability (90 for 9.0; 0: the
-// current GPU). If the path cannot run, the text is "step path: " and the reason.
+// Returns what the resident path does, forward and backward, on a GPU of the compute capability (90 for 9.0; 0: the
+// current GPU). If it cannot run, the text is "step path: " and the reason.
 std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t images, int64_t height, int64_t width,
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
 
-// The schemas and kernels of this folder, for the CUDA build (module.cpp) and for tests/helpers/emulated.
+// For the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
   m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN

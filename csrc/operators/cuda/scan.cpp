@@ -85,8 +85,7 @@ Plan Scan::choose(bool backward) const {
       return p;
     };
     chosen = ask(backward);
-    // A forced forward must not begin if the backward cannot run. A path with groups of warps is for measuring one
-    // pass.
+    // A forced forward must not begin if the backward cannot run. A path with groups is for measuring one pass.
     if (path.resident && !path.groups && chosen.variant && !backward) {
       const Plan later = ask(true);
       STD_TORCH_CHECK(later.variant, "scan: the resident path cannot run backward: ", later.why_not);

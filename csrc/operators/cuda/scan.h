@@ -31,7 +31,7 @@ struct Scan : ScanSizes {
   Optional h0, c0, peephole, sizes;
   Path path;
 
-  // Checks the arguments. The tensors' device must be current, because operands may be copied.
+  // Checks the arguments. The tensors' device must be current, since operands may be copied.
   explicit Scan(const ScanArguments&);
 
   bool empty() const { return images * height * width * hidden == 0; }
@@ -39,24 +39,24 @@ struct Scan : ScanSizes {
   Geometry geometry(int direction) const;
   RaggedImages ragged_images() const;
   StepCell step_cell() const { return {cell.formula, cell.scale, in(peephole)}; }
-  // Returns a new map. With sizes it is zero, because the kernels write nothing outside the images.
+  // Returns a new map, zeroed if there are sizes, because kernels write nothing outside images.
   Tensor map(const std::vector<int64_t>& shape) const;
 
-  // Returns the resident plan for this pass, or a plan without a variant for the step path.
+  // Returns this pass's resident plan, or for the step path a plan without a variant.
   Plan choose(bool backward) const;
-  // Packs the weight for one pass. The forward does not pack for the backward: it would have to save a second weight.
+  // Packs the weight for one pass: packing for both would make the forward save a second weight.
   Tensor packed_weight(const Plan&, CUstream) const;
 
  private:
   std::optional<Format> format() const;
 };
 
-// Runs the forward on the step path (steps.cpp), one matrix product and one kernel for each line. Writes h [B, H, W, D,
-// h], c and gates, and nothing outside an image that is smaller than its map.
+// The step path (steps.cpp): one matrix product and one kernel for each line. Writes h [B, H, W, D, h], c and gates,
+// and nothing outside an image.
 void step_forward_scan(const Scan&, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream);
 
-// Returns the gradients of c before the first cell of each chain, [D, cells, B, h], and, with five gates, above the
-// first row, summed over the row, [D, B, h].
+// Returns the gradients of c before each chain, [D, cells, B, h], and with five gates above the first row, summed over
+// the row, [D, B, h].
 std::tuple<Tensor, Tensor> step_backward_scan(
     const Scan&, const Tensor& dh, const Tensor& c, const Tensor& gates, Tensor& dx, CUstream);
 

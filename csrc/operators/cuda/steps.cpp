@@ -19,8 +19,7 @@ void bmm_out(const Tensor& a, const Tensor& b, const Tensor& out) {
   (void)stable::detail::to<Tensor>(stack[0]);
 }
 
-// Multiplies the active rows of a line: operand [D, cells * B, K] times weight [D, K, N], into the start of `out` [D *
-// cells * B * N].
+// Multiplies the active rows of a line: operand [D, cells * B, K] times weight [D, K, N], to the start of `out`.
 Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, const Tensor& weight, Tensor out) {
   const int64_t rows = int64_t(line.active) * s.images, columns = weight.size(2);
   const Tensor product =
@@ -29,7 +28,7 @@ Tensor multiply_active(const Scan& s, const StepShape& line, Tensor operand, con
   return product;
 }
 
-// Returns the weight as [D, taps, G h, h], with rows in the order of a pixel's gates.
+// Returns the weight as [D, taps, G h, h], in the order of a pixel's gates.
 Tensor by_rows(const Scan& s) {
   Tensor weight = s.weight_hh;
   const int64_t h = s.hidden, four = 4 * h;
@@ -41,7 +40,7 @@ Tensor by_rows(const Scan& s) {
   return rows;
 }
 
-// Returns the operand before the first line: all taps read h0, or zero without h0.
+// Returns the first operand: all taps read h0, or zero without h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
   Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
@@ -80,8 +79,7 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                space = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // The gradients of c to the left and above. `up` has two lines, which alternate, each with one more cell below the
-  // last row.
+  // The gradients of c. `up` has two lines, which alternate, each with one more cell below the last row.
   Tensor left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
          up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});

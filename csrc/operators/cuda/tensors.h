@@ -1,4 +1,3 @@
-// Checks and prepares the tensors of GPU operators, and reports CUDA errors.
 #pragma once
 #include <torch/csrc/stable/ops.h>
 
@@ -31,7 +30,7 @@ inline void check_on_one_device(const char* name, const char* first, const Tenso
         " on ", place(tensor), " and ", other, " on ", place(*t));
 }
 
-// Returns the kernels' name of a dtype. Throws if there are no kernels for maps of the dtype.
+// Returns the kernels' type. Throws if there are no kernels for maps of the dtype.
 inline MapType map_type(ScalarType type) {
   switch (type) {
     case ScalarType::Float: return MapType::float32;
@@ -51,7 +50,7 @@ inline Tensor prepared(const Tensor& t) {
 }
 inline Optional prepared(const Optional& t) { return t ? Optional(prepared(*t)) : t; }
 
-// Returns a permuted view. The stable interface offers permute only through the dispatcher.
+// The stable interface has permute only through the dispatcher.
 inline Tensor call_permute(const Tensor& t, const std::vector<int64_t>& order) {
   std::array<StableIValue, 2> stack{stable::detail::from(t), stable::detail::from(order)};
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("aten::permute", "", stack.data(), TORCH_ABI_VERSION));
