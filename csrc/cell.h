@@ -29,7 +29,7 @@ template <class Math, class V> PIXELRNN_HOST_DEVICE Slopes<V> slopes(const Gates
       tanh_c * a.o * (1 - a.o)};
 }
 
-// Returns the gradient of the pre-activations. It replaces dc, the gradient of c from later cells, by that of c_prev.
+// Returns the gradient of the pre-activations. Replaces dc, the gradient of c from later cells, by c_prev's gradient.
 template <class V> PIXELRNN_HOST_DEVICE Gates<V> cell_backward(const Slopes<V>& s, V dh, V& dc) {
   const V d = dc + dh * s.c_of_h;
   dc = d * s.c_prev;

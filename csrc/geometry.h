@@ -1,9 +1,10 @@
 // A scan sweeps a map line by line. Row LSTM: a line is an image row, its cells are the columns. Diagonal LSTM: a line
 // is an anti-diagonal, its cells are the image rows; cell r of line t is pixel (r, t - r). This index replaces the
-// paper's skewed map (section 3.3): nothing is copied, and the padding lies outside the window of active cells. A scan
-// starts at a corner of its image: "above" and "left" mean earlier in the scan. An image smaller than its map lies in
-// the map's top left corner. Addresses are affine in line and cell, so a neighbour at a fixed displacement is a fixed
-// number of lines back and of cells along.
+// paper's skewed map (section 3.3): nothing is copied, and the padding lies outside the window of active cells.
+//
+// A scan starts at a corner of its image: "above" and "left" mean earlier in the scan. An image smaller than its map
+// lies in the map's top left corner. Addresses are affine in line and cell, so a neighbour at a fixed displacement is a
+// fixed number of lines back and of cells along.
 #pragma once
 
 #include "host_device.h"
@@ -23,7 +24,7 @@ struct Corner {
 
 struct Geometry {
   int lines, cells;      // number of lines, cells of a full line
-  int skew, width;       // with skew, cell r is active on line t while 0 <= t - r < width; otherwise always
+  int skew, width;       // with skew, cell r is active on line t while 0 <= t - r < width; otherwise always.
   int base, step, cell;  // cell r of line t is pixel base + t * step + r * cell
 
   // stride: pixels from row to row of the map.

@@ -1,7 +1,8 @@
 // Parses and checks a program of pixelrnn_ext/incremental/native.py: its steps access only the given buffers, whatever
-// the program's integers are. Otherwise it throws std::runtime_error with one sentence. `code` is a list of integers,
-// step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are indices of tensors, or -1 for
-// none:
+// the program's integers are. An invalid program throws std::runtime_error with one sentence.
+//
+// `code` is a list of integers, step by step. A step begins with its kind (StepKind). Buffers, packed and scaled are
+// indices of tensors, or -1 for none:
 //   linear base output start stop relu packed block taps (input shift channels)*
 //   cell base carried shift c h addend output start stop packed block taps (input shift channels)*
 //   pointwise left right output start stop relu
@@ -28,7 +29,7 @@ struct View {
   bool contiguous;
 
   int64_t numel() const {
-    uint64_t n = 1;  // may overflow before a size of 0
+    uint64_t n = 1;  // unsigned: the product may wrap before it meets a size of 0
     for (int64_t size : sizes) n *= uint64_t(size);
     return int64_t(n);
   }
@@ -49,7 +50,7 @@ template <class... Words> void expect(bool right, const Words&... words) {
 
 template <class T> class ColumnProgram {
  public:
-  // Keeps the tensors' data pointers, not `code`.
+  // The steps keep the tensors' data pointers, but not `code`.
   ColumnProgram(const std::vector<View>& tensors, const std::vector<int64_t>& code, int64_t margin, ColumnBlocks blocks)
       : tensors_(tensors), code_(code), margin_(margin), blocks_(blocks) {
     expect(!tensors.empty() && tensors[0].sizes.size() == 3, "expected buffers");
@@ -103,7 +104,8 @@ template <class T> class ColumnProgram {
     return {static_cast<U*>(t.data), t.sizes[2]};
   }
   RowBuffer<T> optional_buffer() {
-    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, kMost};  // fits any range
+    if (at_ < code_.size() && code_[at_] == -1)
+      return ++at_, RowBuffer<T>{nullptr, kMost};  // kMost channels fit any range
     return buffer();
   }
   int64_t column_shift() {
@@ -137,7 +139,7 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads the rest of a draw, encode or decode step. `whole`: channels of buffers that have one for each colour.
+  // Reads the rest of a draw, encode or decode step. `whole`: channels of buffers that need one for each colour.
   void value(ColumnStep<T>& s, std::initializer_list<int64_t> whole) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

@@ -11,7 +11,8 @@ namespace pixelrnn::cpu {
 namespace {
 
 constexpr int64_t kLeastRounded = 1 << 15;  // fewest numbers worth waking a thread
-constexpr int64_t kTogether = 64;  // images of several streams at once; see BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kTogether =
+    64;  // most images of several streams at once; see BLOCK in pixelrnn_ext/codec/container.py
 
 // Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
 template <class T> class Images {
@@ -85,7 +86,7 @@ template <class T> class Images {
     }
   }
 
-  // Returns the value, or the last level if the value is none: another step may have overwritten a checked value.
+  // Returns the value if it is a level, otherwise the last level: a step may have overwritten a checked value.
   static int64_t level_of(int64_t value, const ColumnStep<T>& s) {
     const int64_t last = std::max<int64_t>(s.stop - s.start - 1, 1);
     return 0 <= value && value <= last ? value : last;

@@ -24,14 +24,14 @@ template <class T> struct ColumnTap {
   int64_t channels;  // how many first channels the tap reads
 };
 
-// 64 bits, so that a program's integers convert exactly. The names are in the same order.
+// The kinds of steps, in 64 bits so that a program's integers convert exactly, and their names in the same order.
 enum class StepKind : int64_t { kLinear, kCell, kPointwise, kDraw, kEncode, kDecode };
 constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "encode", "decode"};
 
 template <class T> struct ColumnStep {
   StepKind kind;
   int64_t start, stop;  // channels; units of a cell step; logits of draw, encode and decode
-  // Linear and cell steps.
+  // For linear and cell steps:
   std::vector<ColumnTap<T>> taps;
   const T* packed;  // weights, packed as in kernels.h
   // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Others: logits.
@@ -42,8 +42,7 @@ template <class T> struct ColumnStep {
   // Cell: reads the earlier c from `carried`, `shift` columns along, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
-  // Draw and decode keep known values. Encode writes each value's part of [0, 2^24), start << 32 | stop, to
-  // `intervals`.
+  // Draw and decode keep known values. Encode writes each value's part of [0, 2^24) to `intervals`: start << 32 | stop.
   RowBuffer<double> uniform;
   RowBuffer<uint8_t> known;
   RowBuffer<int64_t> values, intervals;

@@ -10,7 +10,7 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kBandBytes = 128 << 10;  // bytes of a band of image rows; L2 also holds the weights
+constexpr int64_t kBandBytes = 128 << 10;  // bytes of a band of image rows, which shares L2 with the weights
 
 // Returns each channel's colour, like pixelrnn_ext/masks.py.
 std::vector<int> colour_groups(int channels, int colours) {
@@ -38,7 +38,7 @@ class Alive {
   std::vector<int> out_, in_;
 };
 
-// Adjacent pixels that every pixel reads: the offset in the padded map, and the number of pixels.
+// Adjacent pixels that a convolution reads for each pixel: offset in the padded map, and number of pixels.
 struct Piece { int row, column, pixels; };
 
 // Rows of one image, channels-last and padded with zeros, so that each kernel row reads contiguous memory.

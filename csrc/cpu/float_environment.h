@@ -5,9 +5,10 @@
 namespace pixelrnn::cpu {
 
 // Sets the default environment of this thread: rounding to nearest, subnormal numbers kept, no traps. The destructor
-// restores the previous environment, exception flags included. The compiler ignores the environment and could move
-// arithmetic across a change. The two barriers prevent this for arithmetic on memory visible to other code, as in all
-// steps, but not on constants or numbers loaded earlier.
+// restores the previous environment, exception flags included.
+//
+// The compiler ignores the environment and could move arithmetic across a change. The two barriers prevent this for
+// arithmetic on memory visible to other code, as in all steps, but not on constants or numbers loaded earlier.
 class DefaultFloatEnvironment {
  public:
   DefaultFloatEnvironment() {

@@ -19,7 +19,7 @@ template <class T> struct Weights {
     return w;
   }
   T* row(int64_t u, int64_t g) const { return data + u * unit + g * gate; }
-  // The channels of column c. Columns are four gates of each unit, then the fifth gates of all units.
+  // Returns column c of the weights. Columns are four gates of each unit, then the fifth gates of all units.
   T* column(int64_t c, int64_t hidden) const { return c < 4 * hidden ? row(c / 4, c % 4) : row(c - 4 * hidden, 4); }
 };
 
@@ -61,11 +61,10 @@ template <class T> struct BackwardMaps {
 };
 
 template <class T> struct ScanKernels {
-  // Units of a block, and most cells of a tile.
+  // A tile takes block_units units and at most max_cells cells.
   int (*block_units)(Pass, int hidden);
   int (*max_cells)(Pass, int hidden);
-  // Packs the weights of all taps, blocks b0 <= b < b1, in the order in which a tile reads them; transposed in the
-  // backward.
+  // Packs blocks b0 <= b < b1 of all taps' weights in a tile's order of reading, transposed for the backward.
   void (*pack)(
       Pass, int hidden, int taps, const int* channels, const Weights<const T>* weight, T* packed, int b0, int b1);
   void (*forward)(const Rows<T>&, int first, int count, int block, int hidden, const T* packed, const ForwardMaps<T>&);
@@ -74,8 +73,8 @@ template <class T> struct ScanKernels {
 };
 
 template <class T> struct ConvolutionKernels {
-  // Computes y [cells][outputs], the taps' values times packed [all channels][block_outputs], for the outputs from o0
-  // on.
+  // Computes y [cells][outputs] for the block of outputs from o0 on: the taps' values times packed [all
+  // channels][block_outputs].
   int (*block_outputs)(int outputs, int o0);
   int max_cells;
   void (*convolve)(const Rows<T>&, int first, int count, int outputs, int o0, const T* packed, bool relu, T* y);
@@ -99,8 +98,7 @@ template <class T> struct WeightGradientKernels {
 };
 
 // Packed weights of run_columns are [blocks][channels of all taps][outputs of a block], in a cell step
-// [blocks][channels of all taps][4 gates][units of a block], padded with zeros. A tile reads the weights of a block in
-// order.
+// [blocks][channels of all taps][4 gates][units of a block], padded with zeros. A tile reads a block in order.
 struct ColumnBlocks { int outputs, units; };
 
 // The first image's values. The next image's values are `stride` values further.
@@ -122,7 +120,7 @@ template <class T> struct CellColumn {
   Column<T> c, h, output;
   int64_t hidden;  // base is [4][hidden]
 };
-// Null for a T without kernels.
+// All pointers are null if T has no kernels.
 template <class T> struct ColumnKernels {
   ColumnBlocks blocks;
   void (*linear)(
@@ -140,8 +138,7 @@ template <class T> struct Kernels {
   void (*activation)(bool is_tanh, int64_t n, const T* x, T* y);
 };
 
-// Instruction sets by level. x86-64: "baseline", "avx2" (with FMA), "avx512". AArch64: "baseline", "neon". Others:
-// "baseline".
+// Instruction sets by level. x86-64: baseline, avx2 (with FMA), avx512. AArch64: baseline, neon. Others: baseline.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
 int best_instruction_set();  // the highest level that this machine supports

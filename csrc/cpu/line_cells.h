@@ -8,7 +8,7 @@
 
 namespace pixelrnn::cpu {
 
-// A map that every cell reads at one displacement, and its weight. Outside the image a cell reads `border`.
+// A map that every cell reads at one displacement, and its weight. Outside the image, cells read `border` instead.
 template <class T> struct Tap {
   const T* map;
   int channels, stride;  // values read at a pixel, values from one pixel to the next
@@ -50,7 +50,7 @@ template <class T> struct Taps : std::vector<Tap<T>> {
   }
 };
 
-// The other operands of a scan's cells.
+// The operands of a scan's cells besides the taps.
 template <class T> struct Carried {
   Tap<T> carry, carry_up = {}, dh = {};  // carry_up: with two carries; dh: backward
   T* dc_up = nullptr;                    // [images] in the layout of DcUp, backward with two carries
@@ -62,7 +62,7 @@ template <class T> class DcUp {
  public:
   DcUp(const Shape& s) : height_(s.height), width_(s.width), hidden_(s.hidden) {}
   int64_t size() const { return (2 * int64_t(height_) + width_) * hidden_; }
-  // The gradient that row r of line t receives. An image's last row receives none.
+  // The gradient of c that row r of line t receives from below. An image's last row receives none.
   T* row(T* of_image, int t, int r) const { return of_image + ((t & 1) * int64_t(height_) + r) * hidden_; }
   T* top(T* of_image, int column) const { return of_image + (2 * int64_t(height_) + column) * hidden_; }
 
@@ -70,7 +70,7 @@ template <class T> class DcUp {
   int height_, width_, hidden_;
 };
 
-// Pointers of cells to their operands. With sense -1 a tap points to the cell that reads this cell.
+// Finds the operands of cells. With sense -1 a tap leads to the cell that reads this cell.
 template <class T> class LineCells {
  public:
   // All maps begin at `image`. by_rows: lines are image rows, whatever the scan's lines are.
@@ -134,7 +134,7 @@ template <class T> class LineCells {
     return {n, int(taps_.size()), channels_.data(), tap_.data(), carry_.data(), dh_.data(), cell_.data(), chain_.data(),
         int64_t(sense_) * g_.step, carry_up_.data(), below_.data(), above_.data()};
   }
-  // Sets entries j to j + count - 1 of n, for the cells of line t of image b.
+  // Finds the operands of line t of image b, as cells j to j + count - 1 of n.
   void take(const Geometry& g, int t, int64_t b, int count, int j, int n) {
     for (size_t k = 0; k < taps_.size(); ++k) point(g, taps_[k], sense_, t, b, count, tap_.data() + k * n + j);
     for (int i = 0; i < count; ++i) cell_[j + i] = b * pixels_ + g.pixel(t, g.first(t) + i);

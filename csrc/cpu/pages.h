@@ -63,7 +63,7 @@ class Pages {
     return pages;
   }
 
-  // The data is null if the system has no more memory.
+  // Returns a block, whose data is null if the system has no more memory.
   Block take(size_t bytes) {
     const size_t size = (bytes + kUnit - 1) / kUnit * kUnit;
     std::lock_guard<std::mutex> lock(mutex_);

@@ -12,7 +12,7 @@ namespace pixelrnn::cpu {
 class Distribution {
  public:
   static constexpr int kBits = 24,
-                       kMostSymbols = 4096;  // cumulative() fits 64 bits
+                       kMostSymbols = 4096;  // small enough for cumulative() to fit 64 bits
   static constexpr uint64_t kWhole = uint64_t(1) << kBits;
   static constexpr double kFurthest = 18;  // e^-18 * 2^24 rounds to 0
 
@@ -23,7 +23,7 @@ class Distribution {
     for (int64_t i = 0; i < n; ++i) top = logits[i] > top ? double(logits[i]) : top;
     if (n == 1) add(top);
     for (int64_t i = 0; i < n; ++i) add(top - double(logits[i]));
-    total_ = sums_.back() ? sums_.back() : 1;  // 0 only for NaN or infinite logits
+    total_ = sums_.back() ? sums_.back() : 1;  // the sum is 0 only for NaN or infinite logits
   }
   int64_t symbols() const { return int64_t(sums_.size()) - 1; }
   uint64_t cumulative(int64_t i) const { return sums_[i] * (kWhole - uint64_t(symbols())) / total_ + uint64_t(i); }
@@ -38,7 +38,7 @@ class Distribution {
   }
 
  private:
-  void add(double below_top) {  // NaN adds 0
+  void add(double below_top) {  // NaN adds a probability of 0
     sums_.push_back(
         sums_.back() + (below_top <= kFurthest ? uint64_t(std::exp(-below_top) * double(kWhole) + 0.5) : 0));
   }

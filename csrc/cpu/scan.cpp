@@ -68,7 +68,7 @@ template <class T> class BackwardScan {
   }
 
  private:
-  // The gradient of c0: the state before each chain and above the first row.
+  // Writes the gradient of c0, the state before each chain and above the first row.
   void state_gradient(const Geometry& g, int64_t scan, T* out) const {
     std::fill(out, out + s_.hidden, T(0));
     const auto add = [&](const T* dc) {
@@ -79,7 +79,7 @@ template <class T> class BackwardScan {
     if (s_.gates != 5) return;
     for (int column = 0; column < g.width; ++column) add(up_.top(dc_up_.get() + scan * up_.size(), column));
   }
-  // The gradient of h0 of one image: per tap, dx of the cells whose tap lies outside, summed, times the weight.
+  // Writes the gradient of h0 of one image: for each tap, dx of the cells whose tap lies outside, times the weight.
   void border_gradient(int i, const Geometry& g, const T* dx, T* out) const {
     const int64_t h = s_.hidden, columns = s_.columns();
     std::vector<T> sums(columns);
@@ -99,7 +99,7 @@ template <class T> class BackwardScan {
     }
   }
 
-  // The gradient of each peephole: over an image, the sum of the gate's gradient times the c that the gate reads.
+  // Writes the peepholes' gradients of one image: the sum of each gate's gradient times the c that the gate reads.
   void peephole_gradient(int i, const Geometry& g, int64_t scan, const T* dx, T* out) const {
     const int64_t h = s_.hidden;
     const T *c = a_.c + scan * s_.pixels() * h, *border = a_.c0 ? a_.c0 + i * h : zeros_.data();

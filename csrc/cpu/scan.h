@@ -3,7 +3,7 @@
 //   c             [directions][images][height][width][hidden]
 //   x, gates, dx  [directions][images][height][width][gates * hidden], a pixel's gates in the order of kernels.h
 // An image may fill only the top left of its map. Outside it no input is read, and h, the merged map, dx and dinput are
-// zero. The caller owns all memory, and outputs alias nothing. The same data, instruction set and threads give the same
+// zero. The caller owns all memory; outputs alias nothing. The same data, instruction set and threads give the same
 // bits.
 #pragma once
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Shape {
   int64_t pixels() const { return int64_t(height) * width; }
 
   Extent extent(int64_t image) const { return extents ? extents[image] : Extent{height, width}; }
-  // The geometry of an image of size e, or as large as the map.
+  // Returns the geometry of an image of size e, by default as large as the map.
   Geometry geometry(int direction, Extent e) const {
     return diagonal ? Geometry::diagonal(e.height, e.width, corner[direction], width) : rows(direction, e);
   }
@@ -48,7 +48,7 @@ enum class Merge { kNone, kShift, kSum };
 
 // Pre-activations are the sum of x, the state-to-state and the input-to-state product and the bias.
 template <class T> struct Forward {
-  const T* x;                  // or null
+  const T* x;                  // may be null
   Weights<const T> weight;     // state-to-state, with `hidden` channels
   const T *h0, *c0;            // [directions][hidden] states outside the image; null: zero
   const T* input;              // [images][height][width][input_channels], or null
@@ -73,12 +73,12 @@ template <class T> struct Backward {
   Weights<const T> weight_ih;  // read for dinput
   // Outputs, not computed if null.
   T* dx;         // gradient of the pre-activations
-  T *dh0, *dc0;  // [directions][images][hidden], for each image
+  T *dh0, *dc0;  // [directions][images][hidden], not summed over images
   T* dinput;     // of the shape of input
   WeightOutputs<T> of_weights;
   Merge merge = Merge::kNone;
   Cell<T> cell = {};
-  T* dpeephole = nullptr;  // [directions][images][4][hidden], for each image
+  T* dpeephole = nullptr;  // [directions][images][4][hidden], not summed over images
 };
 template <class T> void backward(const Shape&, const Backward<T>&, const Team&, int instruction_set);
 

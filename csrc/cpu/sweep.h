@@ -54,7 +54,7 @@ inline int images_at_once(const Shape& s) {
   return s.extents ? 1 : std::max(1, (kCellsAtOnce + cells / 2) / cells);
 }
 
-// Deals the images, `times` times each, to shares of about equally many pixels.
+// Deals the images, `times` times each, to shares with about equally many pixels.
 class Deal {
  public:
   Deal(const Shape& s, int times, int shares) : n_(int64_t(times) * s.images), shares_(shares) {
@@ -102,7 +102,7 @@ template <class T, class Maps> class Sweep {
     for (int i = 0; i < s.directions; ++i) packings_.emplace_back(k, pass, s.hidden, s.gates, at_(i, 0).taps);
   }
 
-  // Packs the weights of some shares. The scan needs those of all shares.
+  // Packs the weights of shares s0 <= s < s1. The scan needs the weights of all shares.
   void pack(int s0, int s1) const {
     for (const auto& packing : packings_) packing.pack(s0, s1, shares_);
   }
@@ -114,8 +114,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   // Runs shares s0 <= s < s1 of the scan. Usually a share scans its own images, a few at a time, and never waits. If
-  // threads would be idle then, all shares work on every line and meet at a barrier, provided that they run
-  // concurrently.
+  // this left threads idle, all shares work on every line and meet at a barrier, provided that they run concurrently.
   void whole(int s0, int s1) {
     if (!apart_) return lines(s0, s1);
     for (int q = s0; q < s1; ++q)
@@ -151,7 +150,8 @@ template <class T, class Maps> class Sweep {
     }
   }
   int line(int step) const { return sense_ > 0 ? step : lines_ - 1 - step; }
-  // Runs tiles t0 <= t < t1: group by group of cells for each block of units, whose weights stay in L1.
+  // Runs tiles t0 <= t < t1, each a group of cells and a block of units. All groups of a block follow each other, so
+  // that its weights stay in L1.
   void tiles(
       int direction, const Direction<T, Maps>& d, const Rows<T>& rows, int groups, int64_t t0, int64_t t1) const {
     for (int64_t t = t0; t < t1; ++t) {
@@ -160,7 +160,7 @@ template <class T, class Maps> class Sweep {
     }
   }
   int groups(const Rows<T>& rows) const { return (rows.cells + most_ - 1) / most_; }
-  // Groups, rounded up to a multiple of the shares unless the blocks divide evenly.
+  // Returns the number of groups, rounded up to a multiple of the shares unless the blocks divide evenly.
   int shared_groups(const Rows<T>& rows) const {
     const int n = groups(rows);
     return blocks() % shares_ == 0 ? n : (n + shares_ - 1) / shares_ * shares_;

@@ -9,11 +9,11 @@
 
 namespace pixelrnn::cpu {
 
-// Where share i of n items begins, and the share before it ends.
+// Returns where share i of n items begins and share i - 1 ends.
 inline int64_t share(int64_t n, int64_t i, int64_t shares) { return n * i / shares; }
 
-// Opens when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork and join for
-// every line would cost several times the line when a core is busy.
+// A barrier that opens when all shares have arrived, however they were dealt to threads. It spins, then yields: a fork
+// and join for every line would cost several times the line when a core is busy.
 class Barrier {
  public:
   explicit Barrier(int shares) : shares_(shares) {}

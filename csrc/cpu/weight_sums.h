@@ -16,7 +16,7 @@ template <class T> struct WeightOperands { const T *dx, *h, *h0, *input; };
 
 template <class T> class WeightSums {
  public:
-  // own_images: each share has images, and so a sum, of its own.
+  // own_images: each share has its own images, and so its own sum.
   WeightSums(
       const Shape& s, const WeightGradientKernels<T>& k, const WeightOutputs<T>& out, int shares, bool own_images)
       : s_(s),
@@ -57,7 +57,7 @@ template <class T> class WeightSums {
   }
 
  private:
-  // The fewest columns worth a share, for any instruction set, so that all add in the same order.
+  // The fewest columns worth a share. All instruction sets use the same, so that they add in the same order.
   static constexpr int kShared = 64;
   static constexpr int kRun = 128;   // cells whose pointers are set up at once
   static constexpr int kBlock = 16;  // columns whose values are written at once
@@ -80,7 +80,7 @@ template <class T> class WeightSums {
       k_.add(cells.lines(r, std::min(r1, r + step)), s_.columns(), c0, c1, a.dx, sum, scratch.get());
   }
   T* sums(int direction, int share) const { return sums_.get() + (int64_t(direction) * sums_of_ + share) * size_; }
-  // Writes columns c0 <= c < c1 of a direction's total to `out`. Returns the row of the sums behind it.
+  // Writes columns c0 <= c < c1 of a direction's total to `out`. Returns the next row of the sums.
   const T* total(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const Weights<T> to = out.of(direction, t);

@@ -38,7 +38,7 @@ namespace pixelrnn {
 struct NamedCell {
   const char* name;
   int gates;
-  Formula formula;  // five gates only
+  Formula formula;  // used by cells of five gates
   double scale;
   bool may_have_peepholes;
 };

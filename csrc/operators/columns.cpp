@@ -1,5 +1,4 @@
-// The operators of sampling and coding. run_columns runs a program (../cpu/column_program.h) at the columns of an image
-// row, in place.
+// The operators of sampling and coding. run_columns runs a program (../cpu/column_program.h) in place on an image row.
 #include <algorithm>
 #include <iterator>
 #include <string>
@@ -63,7 +62,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   if (streams) put_back(opened, *streams);
 }
 
-// Returns a block's number of outputs, of each of `gates` gates, in packed weights (../cpu/kernels.h).
+// Returns how many outputs of each of `gates` gates a block of packed weights has (../cpu/kernels.h).
 int64_t column_block(int64_t gates, bool of_double) {
   const auto blocks = (of_double ? cpu::column_blocks<double> : cpu::column_blocks<float>)(instruction_set);
   return gates == 1 ? blocks.outputs : blocks.units;

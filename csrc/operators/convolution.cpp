@@ -1,6 +1,5 @@
 // The CPU operators of masked convolutions, for pixelrnn_ext/operators/masked_conv. Maps are [B, C, H, W], or [B, H, W,
 // C] with channels_last; weight is [out, in, kh, kw], bias [out].
-//
 #include <tuple>
 #include <vector>
 

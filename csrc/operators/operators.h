@@ -8,7 +8,7 @@
 
 namespace pixelrnn {
 
-// The level (cpu/kernels.h) of the CPU kernels.
+// The instruction set level (cpu/kernels.h) of the CPU kernels.
 inline int instruction_set = cpu::best_instruction_set();
 // Whether all shares of stable::parallel_for run concurrently, as with OpenMP. A thread pool may queue shares.
 inline bool at_once = true;

@@ -1,11 +1,14 @@
 // The operators `scan` and `scan_gradients` on a CPU. pixelrnn_ext/operators/scan has their fake kernels, derivatives,
-// batching and GPU kernels. scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D,
-// B, H, W, h] and the activated gates [D, B, H, W, G h]. Without a merge y has a last axis of 0. Outside an image h and
-// y are zero, c and gates undefined. scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It
-// returns a gradient for each operand, in the operand's shape. With shares, the gradients of h0, c0 and peephole are
-// separate for each image, [D, B, ...]. The gradient of x, the gradient of the pre-activations, exists without x. An
-// unwanted or absent operand's gradient has a last axis of 0. The gradients of weights and bias have their operands'
-// strides, which saves copies.
+// batching and GPU kernels.
+//
+// scan returns the merged map y [B, H, W, h], h [B, H, W, D, h], and for the backward c [D, B, H, W, h] and the
+// activated gates [D, B, H, W, G h]. Without a merge y has a last axis of 0. Outside an image h and y are zero, c and
+// gates undefined.
+//
+// scan_gradients takes dh, the gradient of y if scan merges, otherwise of h. It returns a gradient for each operand, in
+// the operand's shape. With shares, the gradients of h0, c0 and peephole are separate for each image, [D, B, ...]. The
+// gradient of x, the gradient of the pre-activations, exists without x. An unwanted or absent operand's gradient has a
+// last axis of 0. The gradients of weights and bias have their operands' strides, which saves copies.
 #include <algorithm>
 
 #include "../cpu/scan.h"
@@ -17,7 +20,7 @@ namespace {
 
 constexpr int64_t kImagesOfShares[] = {1};  // the axis of images in [D, B, ...]
 
-// Weights [D, taps, h, gates, channels] or a bias [D, h, gates], as a view.
+// Returns a view of weights [D, taps, h, gates, channels] or of a bias [D, h, gates].
 template <class T> cpu::Weights<T> weights(T* data, const Tensor& t) {
   const auto s = t.strides();
   return t.dim() == 3 ? cpu::Weights<T>{data, s[0], 0, s[1], s[2], 0}

@@ -6,7 +6,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// acc[R][N] becomes the operands of R images times the first N of `all` vectors of a block of packed weights.
+// Multiplies the operands of R images by the first N of `all` vectors of a block of packed weights, into acc[R][N].
 template <class T, int R, int N, int all> INLINE void multiply_operands(
     const ColumnOperand<T>* taps, int n, int64_t image, const T* __restrict w, Vec<T> acc[R][N]) {
   UNROLL for (int m = 0; m < R; ++m) UNROLL for (int v = 0; v < N; ++v) acc[m][v] = Vec<T>{};
@@ -24,7 +24,7 @@ template <class T> INLINE int64_t all_channels(const ColumnOperand<T>* taps, int
   return all;
 }
 
-// Calls tile(R, image) for tiles of nearly equal numbers R <= most of images.
+// Calls tile(R, image) for tiles of R <= most images. All tiles have nearly the same R.
 template <int most, class F> INLINE void tile_images(int64_t images, const F& tile) {
   for (int64_t image = 0; image < images;) {
     const int64_t tiles = (images - image + most - 1) / most, count = (images - image + tiles - 1) / tiles;

@@ -5,7 +5,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// More cells if a vector holds many outputs, more vectors if it holds few.
+// A tile has more cells if a vector holds many outputs, and more vectors if it holds few.
 #if PIXELRNN_VECTOR_REGISTERS == 32 && PIXELRNN_VECTOR_BYTES == 16
 constexpr int kConvolutionVectors = 4, kConvolutionCells = kRows;
 #else

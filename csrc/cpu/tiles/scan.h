@@ -10,7 +10,7 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #if PIXELRNN_VECTOR_REGISTERS == 32
 constexpr int kForwardGates = 4;
 #else
-constexpr int kForwardGates = 2;  // reads fewer weights for 6 cells than four gates would for 3 cells
+constexpr int kForwardGates = 2;  // two gates x 6 cells read fewer weights than four gates x 3 cells
 #endif
 // Gates of a pass over the values. Five gates take passes of 3 and 2, or with 16 registers of 2, 2 and 1.
 template <int G> constexpr int kPassGates = G == 5 && kForwardGates == 4 ? 3 : kForwardGates;
@@ -20,7 +20,7 @@ template <int G> constexpr int kForwardCells = kPassGates<G> == 3 && PIXELRNN_VE
 // The tiles prefetch the next line's operands a few cache lines at a time. All at once would be more misses than the
 // core can have in flight.
 
-// The four gates of unit `unit`, counted over all cells of a map. Earlier cells' fifth gates lie before them.
+// Returns the four gates of a unit, counted over all cells. Earlier cells' fifth gates, if any, lie before them.
 template <int G, class T> INLINE T* gates_of(T* map, int64_t unit, int64_t cell, int hidden) {
   if constexpr (G == 5) map += cell * hidden;
   return map + unit * 4;
@@ -124,7 +124,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // With several vectors the epilogue is too short to prefetch in.
+  // With several vectors the product prefetches, since the epilogue is too short.
   if constexpr (N > 1) multiply_taps<T, R, N>(rows, i0, w, acc, R * N, ahead);
   else multiply_taps<T, R, N>(rows, i0, w, acc);
   Vec<T> product[R][N];

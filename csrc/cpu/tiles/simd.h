@@ -40,7 +40,7 @@ template <> struct Simd<double> {
   static constexpr double magic = 6755399441055744., log2e = 1.44269504088896338700;
   static constexpr double ln2_hi = 6.93147180369123816490e-01, ln2_lo = 1.90821492927058770002e-10;
   static constexpr double exp_limit = 708., tanh_limit = 40.;
-  static INLINE V tail(V r) {  // Taylor
+  static INLINE V tail(V r) {  // Taylor polynomial
     V p = 1.6059043836821613e-10 * r + 2.0876756987868099e-09;
     p = p * r + 2.5052108385441719e-08;
     p = p * r + 2.7557319223985891e-07;
@@ -61,7 +61,7 @@ template <class T> constexpr int lanes = PIXELRNN_VECTOR_BYTES / sizeof(T);
 template <class T> INLINE Vec<T> load(const T* p) { return *reinterpret_cast<const typename Simd<T>::Unaligned*>(p); }
 template <class T> INLINE void store(T* p, Vec<T> v) { *reinterpret_cast<typename Simd<T>::Unaligned*>(p) = v; }
 template <class T> INLINE Vec<T> broadcast(T value) { return value - Vec<T>{}; }
-// The first n lanes only. A load sets the others to zero.
+// Loads or stores the first n lanes. A load sets the others to zero.
 template <class T> INLINE Vec<T> load(const T* p, int64_t n) {
   if (n >= lanes<T>) return load(p);
   Vec<T> v{};

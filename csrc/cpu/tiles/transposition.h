@@ -3,7 +3,7 @@
 
 namespace pixelrnn::cpu::PIXELRNN_ISA {
 
-// Zero if y <= 0, else v. If y is NaN it is v, as in torch.
+// Returns zero if y <= 0, otherwise v. Like torch, it keeps v if y is NaN.
 template <class T> INLINE Vec<T> where_positive(Vec<T> y, Vec<T> v) { return y <= T(0) ? Vec<T>{} : v; }
 
 template <class T> void transpose_block(const T* from, const T* y, int64_t from_stride, T* to, int64_t to_stride) {

@@ -7,7 +7,7 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 
 constexpr int kWeightRows = PIXELRNN_VECTOR_REGISTERS == 32 ? 6 : 3;
 
-// R channels x N vectors of outputs, summed over n cells, whose dy is b [n][N][lanes].
+// A tile of R channels x N vectors of outputs, summed over n cells, whose dy is b [n][N][lanes].
 template <class T, int R, int N>
 void weight_tile(int n, const T* const* tap, int channel, const T* __restrict b, T* sum, int64_t columns) {
   constexpr int L = lanes<T>;
@@ -27,7 +27,7 @@ template <class T> struct WeightGradientTiles {
   static constexpr int L = lanes<T>;
   static constexpr int kRun = 128;  // cells whose dy stays in L1
 
-  // Padded: four vectors at a time, then one, two or four for the rest.
+  // Pads the outputs to groups of four vectors, then one, two or four vectors for the rest.
   static int columns(int outputs) {
     const int vectors = (outputs + L - 1) / L;
     return (vectors + (vectors % 4 == 3)) * L;

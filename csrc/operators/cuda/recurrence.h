@@ -9,8 +9,8 @@
 namespace pixelrnn::cuda {
 
 // Returns (h [B, H, W, D, h], c, gates) of a scan. x includes the input-to-state product and the bias, so only the
-// shapes of input, weight_ih and bias are checked. The host does not read sizes, on the device of x. Outside an image c
-// and gates are undefined. If path (../../cuda/path.h) has groups, only the called pass has to run.
+// shapes of input, weight_ih and bias are checked. sizes is on the device of x, and the host does not read it. Outside
+// an image c and gates are undefined. If path (../../cuda/path.h) has groups, only the called pass has to run.
 std::tuple<Tensor, Tensor, Tensor> recurrence(const ScanArguments&);
 
 // dh is the gradient of h, whatever the merge. Only the sizes of input and x matter.
@@ -39,7 +39,7 @@ std::tuple<std::string, std::string> describe_plan(int64_t directions, int64_t i
     int64_t hidden, int64_t taps, bool diagonal, std::string format, int64_t capability, std::string path,
     int64_t gates);
 
-// For the CUDA build (module.cpp) and tests/helpers/emulated.
+// The schemas, for the CUDA build (module.cpp) and tests/helpers/emulated.
 template <class Library> void define_recurrences(Library& m) {
   m.def("recurrence(" PIXELRNN_SCAN ") -> (Tensor h, Tensor c, Tensor gates)");
   m.def("recurrence_backward(Tensor dh, Tensor c, Tensor gates, " PIXELRNN_SCAN

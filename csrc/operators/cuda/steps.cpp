@@ -40,7 +40,7 @@ Tensor by_rows(const Scan& s) {
   return rows;
 }
 
-// Returns the first operand: all taps read h0, or zero without h0.
+// Returns the operand before the first line: all taps read h0, or zero without h0.
 Tensor initial_operand(const Scan& s, int64_t rows) {
   Tensor operand = stable::new_zeros(s.weight_hh, {s.directions, rows, s.taps * s.hidden});
   if (!s.h0) return operand;
@@ -79,7 +79,8 @@ std::tuple<Tensor, Tensor> step_backward_scan(
   const Tensor operand = stable::new_zeros(dx, {s.directions, rows, s.taps * columns}),
                space = stable::new_empty(dx, {s.directions * rows * s.hidden});
   const bool carries_up = s.gates == 5;
-  // The gradients of c. `up` has two lines, which alternate, each with one more cell below the last row.
+  // The gradients of c for the cells to the left and above. `up` has two lines, which alternate, each with one more
+  // cell below the last row.
   Tensor left = stable::new_zeros(c, {s.directions, rows, s.hidden}),
          up = stable::new_zeros(c, {2, s.directions, carries_up ? rows + s.images : 0, s.hidden}),
          above = stable::new_zeros(c, {s.directions, carries_up ? s.images : 0, s.hidden});

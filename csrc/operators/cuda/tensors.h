@@ -30,7 +30,7 @@ inline void check_on_one_device(const char* name, const char* first, const Tenso
         " on ", place(tensor), " and ", other, " on ", place(*t));
 }
 
-// Returns the kernels' type. Throws if there are no kernels for maps of the dtype.
+// Returns the kernels' type of a map. Throws if no kernel takes the dtype.
 inline MapType map_type(ScalarType type) {
   switch (type) {
     case ScalarType::Float: return MapType::float32;
