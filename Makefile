@@ -28,7 +28,7 @@ smoke:
 test:
 	pytest -n 2
 
-# Runs the long tests, and all combinations of the others. With SLICE=0 to 4, as in CI, it runs a fifth of them.
+# Runs the long tests, and all combinations of the others. SLICE=0 to 4 runs a fifth of them, as CI does.
 sweep:
 	pytest -m sweep -n 2 --dist loadgroup $(SLICE:%=--slice %)
 
@@ -44,7 +44,7 @@ quick:
 build:
 	PIXELRNN_NATIVE=1 PIXELRNN_CUDA=0 python setup.py -q build_ext --inplace
 
-# Checks everything that the environment can. Run it at the end of a change of csrc, of the emulator or of the build.
+# Runs all checks. A change of csrc, of the emulator or of the build ends with it.
 all: lint types docs emulated sweep test
 
 # Parts of test and sweep: the CPU kernels without torch, under the sanitizers, by Clang and on AArch64; the benchmarks.

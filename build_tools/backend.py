@@ -15,9 +15,9 @@ TORCH = "torch>=2.11"
 def _site_packages():
     """Returns the package folders of the environment that pip installs into.
 
-    pip isolates a build by hiding these folders from the same interpreter, so sysconfig still names them. uv and
-    `python -m build` start a fresh virtual environment, in which the build requires a torch. Its version may differ from
-    the user's, since the kernels use torch's stable ABI.
+    pip isolates a build by hiding these folders, so sysconfig still names them. uv and `python -m build` start a fresh
+    virtual environment, in which the build requires a torch. Its version may differ, since the kernels use torch's
+    stable ABI.
     """
     return list(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]))
 

@@ -141,6 +141,6 @@ template <class T> struct Kernels {
 // Instruction sets by level. x86-64: baseline, avx2 (with FMA), avx512. AArch64: baseline, neon. Others: baseline.
 template <class T> const Kernels<T>& kernels(int level);
 const char* instruction_set_name(int level);
-int best_instruction_set();  // the highest level that this machine supports
+int best_instruction_set();
 
 }  // namespace pixelrnn::cpu

@@ -124,7 +124,7 @@ template <class T> class BackwardScan {
   const Shape& s_;
   const Backward<T>& a_;
   const std::vector<T> zeros_;
-  const int chains_;  // chains of an image
+  const int chains_;
   const Buffer<T> dc_;
   const DcUp<T> up_;
   const Buffer<T> dc_up_;

@@ -20,13 +20,13 @@ struct Shape {
   int directions, images, height, width, hidden;
   bool diagonal;
   Corner corner[kMostDirections];          // where each direction starts
-  int taps;                                // state-to-state taps
+  int taps;                                // state-to-state
   int input_channels = 0, input_taps = 0;  // input-to-state
   int input_kernel = input_taps;           // width of the kernel, of which the first input_taps taps exist
-  int gates = 4;                           // gates of a unit
-  const Extent* extents = nullptr;         // sizes of the images; null: as large as the map
+  int gates = 4;
+  const Extent* extents = nullptr;  // sizes of the images; null: as large as the map
 
-  int columns() const { return gates * hidden; }  // values of a pixel's gates
+  int columns() const { return gates * hidden; }
   int64_t pixels() const { return int64_t(height) * width; }
 
   Extent extent(int64_t image) const { return extents ? extents[image] : Extent{height, width}; }

@@ -52,9 +52,9 @@ struct Team {
         shares, [](void* context, int first, int last) { (*static_cast<const F*>(context))(first, last); },
         const_cast<F*>(&f));
   }
-  // Runs phases one after another: a phase begins when all shares are done with the previous one. A phase that waits
-  // may only follow phases that cannot throw. If shares may wait, one parallel region runs all phases, since the end of
-  // a region costs a time slice when a core is busy.
+  // Runs phases one after another: each begins when all shares are done with the previous one. A phase that waits may
+  // only follow phases that cannot throw. If shares may wait, all phases run in one parallel region, since the end of a
+  // region costs a time slice when a core is busy.
   template <class First, class... Then> void parallel(int shares, const First& first, const Then&... then) const {
     if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);

@@ -111,7 +111,7 @@ struct ScanSizes {
   int64_t directions, images, height, width, hidden, gates, taps, channels, input_taps;
   bool merged;
 
-  int64_t columns() const { return gates * hidden; }  // values of a pixel's gates
+  int64_t columns() const { return gates * hidden; }
   std::vector<int64_t> h() const { return {images, height, width, directions, hidden}; }
   std::vector<int64_t> y() const { return {images, height, width, hidden}; }
   std::vector<int64_t> dh() const { return merged ? y() : h(); }

@@ -1,4 +1,3 @@
-// Names of torch's types and checks of tensors, for all devices.
 #pragma once
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>

@@ -38,7 +38,6 @@ Tensor gradient(const Tensor& cells, bool wanted, std::vector<int64_t> sizes) {
   if (!wanted) sizes.back() = 0;
   return cells.numel() ? kept(cells, sizes) : stable::new_zeros(cells, sizes);
 }
-// Returns a new gradient of a weight, with the weight's strides.
 Tensor gradient_like(const Tensor& weight, const Tensor& cells) {
   Tensor t = stable::empty_like(weight);
   return cells.numel() ? t : stable::zero_(t);
