@@ -49,7 +49,7 @@ template <class Math, class V, class S, class Mask> PIXELRNN_HOST_DEVICE CellOut
     }
     case Formula::kStable: c = a.f * mean_of_neighbours(a, c_left, c_up) + a.i * a.g; break;
     case Formula::kForget: c = (a.f * c_left + a.up * c_up) * scale + a.i * a.g; break;
-    case Formula::kMax: {  // the smaller gate is stored as 0, so that the derivative picks the same neighbour
+    case Formula::kMax: {  // kMax stores the smaller gate as 0, so that the derivative uses the same neighbour
       const auto takes_left = a.f >= a.up;
       a.f = select(is_first, a.f, select(takes_left, a.f, V{}));
       a.up = select(is_first, V{}, select(takes_left, V{}, a.up));
@@ -106,9 +106,9 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
 // The factors of the derivative of a cell without peepholes, known before any gradient arrives. m is the sum or mean of
 // the neighbours' states.
 template <class V> struct Slopes5 {
-  V c, m, f_of_h, o;  // multiply the gradient of h; c and m give gradients of c and m
-  V m_of_c, i, f, g;  // multiply the gradient of c; m_of_c gives a gradient of m
-  V up, left, above;  // multiply the gradient of m; left and above give gradients of the neighbours' states
+  V c, m, f_of_h, o;  // factors of the gradient of h; c and m yield gradients of c and m
+  V m_of_c, i, f, g;  // factors of the gradient of c; m_of_c yields a gradient of m
+  V up, left, above;  // factors of the gradient of m; left and above yield gradients of the neighbours' c
 };
 
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(

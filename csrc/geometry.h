@@ -55,17 +55,18 @@ struct Geometry {
   PIXELRNN_HOST_DEVICE int shift(Displacement d) const { return skew ? -d.up : -d.left; }
 };
 
-// Displacement of state-to-state tap k. Row LSTM: a centred row of taps above. Diagonal LSTM: above, then left.
+// Returns the displacement of state-to-state tap k: in a Row LSTM of a centred row of pixels above, in a Diagonal LSTM
+// of the pixel above, then of the left pixel.
 PIXELRNN_HOST_DEVICE Displacement state_tap(bool diagonal, int taps, int k) {
   return diagonal ? Displacement{k == 0, k == 1} : Displacement{1, taps / 2 - k};
 }
-// Displacement of the neighbour whose c a cell carries on: left (Diagonal LSTM) or above (Row LSTM).
+// Returns the displacement of the pixel whose c a cell carries on: left (Diagonal LSTM) or above (Row LSTM).
 PIXELRNN_HOST_DEVICE Displacement carry_tap(bool diagonal) {
   return diagonal ? Displacement{0, 1} : Displacement{1, 0};
 }
-// A cell with two carries also carries on c of the pixel above.
+// In LSTM2d a cell also carries on c of the pixel above.
 constexpr Displacement kUp = {1, 0};
-// Displacement of input-to-state tap k, in a row of `kernel` taps centred on the cell.
+// Returns the displacement of input-to-state tap k, in a row of `kernel` pixels centred on the cell.
 PIXELRNN_HOST_DEVICE Displacement input_tap(int kernel, int k) { return {0, kernel / 2 - k}; }
 
 }  // namespace pixelrnn

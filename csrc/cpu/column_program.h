@@ -63,7 +63,8 @@ template <class T> class ColumnProgram {
 
   std::vector<ColumnStep<T>> steps;
 
-  // Checks the streams and returns the settings of a run. `streams` cover all images in order, in `bytes` bytes.
+  // Checks the streams and returns the settings of a run. `streams` cover all images in order; `data` has `bytes`
+  // bytes.
   ColumnRun run(
       double temperature, bool on_grid, std::vector<Stream>* streams, const uint8_t* data, int64_t bytes) const {
     expect(!on_grid || kViewType<T> == View::kDouble, "expected float64 on the grid");
@@ -83,7 +84,8 @@ template <class T> class ColumnProgram {
   }
 
  private:
-  static constexpr int64_t kMost = int64_t(1) << 31;  // of columns, images, channels: 64 bits hold a product of two
+  static constexpr int64_t kMost = int64_t(1)
+                                   << 31;  // limit of columns, images and channels: 64 bits hold a product of two
 
   int64_t next() {
     expect(at_ < code_.size(), "the program ends within a step");
@@ -139,7 +141,7 @@ template <class T> class ColumnProgram {
     s.packed = static_cast<const T*>(packed.data);
   }
 
-  // Reads the rest of a draw, encode or decode step. `whole`: channels of buffers that need one for each colour.
+  // Reads the rest of a draw, encode or decode step. `whole`: channels of buffers that must have one for each colour.
   void value(ColumnStep<T>& s, std::initializer_list<int64_t> whole) {
     const View& scaled = tensor(kViewType<T>);
     s.scaled = static_cast<const T*>(scaled.data);

@@ -10,7 +10,7 @@
 namespace pixelrnn::cpu {
 namespace {
 
-constexpr int64_t kLeastRounded = 1 << 15;  // fewest numbers worth waking a thread
+constexpr int64_t kLeastRounded = 1 << 15;  // fewest numbers to round for which waking a thread pays
 constexpr int64_t kTogether =
     64;  // most images of several streams at once; see BLOCK in pixelrnn_ext/codec/container.py
 

@@ -20,7 +20,7 @@ template <class T> struct RowBuffer {
 
 template <class T> struct ColumnTap {
   RowBuffer<T> input;
-  int64_t shift;     // in columns, 0 or less
+  int64_t shift;     // from the current column to the column read, 0 or less
   int64_t channels;  // how many first channels the tap reads
 };
 
@@ -30,16 +30,17 @@ constexpr const char* kStepNames[] = {"linear", "cell", "pointwise", "draw", "en
 
 template <class T> struct ColumnStep {
   StepKind kind;
-  int64_t start, stop;  // channels; units of a cell step; logits of draw, encode and decode
+  int64_t start, stop;  // range of channels; of units in a cell step; of logits in draw, encode and decode
   // For linear and cell steps:
   std::vector<ColumnTap<T>> taps;
   const T* packed;  // weights, packed as in kernels.h
-  // Linear: added to the products. Cell: [4][hidden], added to the gates. Pointwise: left operand. Others: logits.
+  // Linear step: added to the products. Cell step: [4][hidden], added to the gates. Pointwise: left operand. Else:
+  // logits.
   RowBuffer<T> base;
-  RowBuffer<T> addend;  // cell: added to h; pointwise: right operand, or null
-  RowBuffer<T> output;  // draw, encode, decode: the scaled image
+  RowBuffer<T> addend;  // cell step: added to h; pointwise step: right operand, or null
+  RowBuffer<T> output;  // in draw, encode and decode: the image, of scaled values
   bool relu;
-  // Cell: reads the earlier c from `carried`, `shift` columns along, and writes c and h.
+  // A cell step reads the previous c from `carried`, `shift` columns along, and writes c and h.
   RowBuffer<T> carried, c, h;
   int64_t shift;
   // Draw and decode keep known values. Encode writes each value's part of [0, 2^24) to `intervals`: start << 32 | stop.
@@ -54,7 +55,7 @@ struct ColumnRun {
   int64_t margin, width, images;
   double temperature;  // of draws; 0 takes the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
-  // Decode: each image belongs to one stream, in order. A share of the team takes whole streams.
+  // In decode steps each image belongs to a stream, in order. A share of the team takes whole streams.
   Stream* streams;
   int64_t stream_count;
   const uint8_t* bytes;

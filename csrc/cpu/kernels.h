@@ -8,7 +8,7 @@ namespace pixelrnn::cpu {
 // A strided view of weights, [directions][taps][hidden][gates][channels]: a layer's parameters
 // [gates][hidden][channels][taps] are read, and their gradients written, without copies.
 template <class T> struct Weights {
-  T* data = nullptr;  // null if absent
+  T* data = nullptr;  // null if the weights are absent
   int64_t direction = 0, tap = 0, unit = 0, gate = 0, channel = 1;
 
   explicit operator bool() const { return data; }

@@ -52,7 +52,7 @@ template <class T> struct Taps : std::vector<Tap<T>> {
 
 // The operands of a scan's cells besides the taps.
 template <class T> struct Carried {
-  Tap<T> carry, carry_up = {}, dh = {};  // carry_up: with two carries; dh: backward
+  Tap<T> carry, carry_up = {}, dh = {};  // carry_up exists with two carries, dh in the backward
   T* dc_up = nullptr;                    // [images] in the layout of DcUp, backward with two carries
 };
 

@@ -47,7 +47,7 @@ struct Block {
 class Pages {
  public:
   static constexpr size_t kMostIdle = 256 << 20;
-  static constexpr size_t kLeast = 256 << 10;  // malloc keeps smaller blocks
+  static constexpr size_t kLeast = 256 << 10;  // smaller blocks come from malloc, which keeps them
   explicit Pages(size_t most_idle = kMostIdle) : most_idle_(most_idle) {}
   Pages(const Pages&) = delete;
   ~Pages() { make_room(0); }
@@ -101,7 +101,7 @@ class Pages {
   }
 
   size_t used_bytes() const { return used_bytes_; }
-  size_t idle_bytes() const { return idle_bytes_; }  // without lent bytes
+  size_t idle_bytes() const { return idle_bytes_; }  // bytes that are not lent
   size_t lent_bytes() const { return lent_bytes_; }
   size_t most_bytes() const { return most_bytes_; }
 

@@ -13,7 +13,7 @@
 namespace pixelrnn::cpu {
 namespace {
 
-// The cell with the peepholes of one direction.
+// Returns the cell with one direction's peepholes.
 template <class T> Cell<T> of_direction(const Shape& s, Cell<T> cell, int direction) {
   cell.peephole = part(cell.peephole, direction, 4 * int64_t(s.hidden));
   return cell;

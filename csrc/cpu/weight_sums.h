@@ -84,7 +84,7 @@ template <class T> class WeightSums {
   const T* total(const T* row, int taps, int channels, int direction, const Weights<T>& out, int c0, int c1) const {
     for (int t = 0; t < taps; ++t) {
       const Weights<T> to = out.of(direction, t);
-      for (int block = c0; block < c1; block += kBlock) {  // a block's cache lines of the output stay in the cache
+      for (int block = c0; block < c1; block += kBlock) {  // so that the block's part of the output stays in the cache
         const int n = std::min(kBlock, c1 - block);
         T* column[kBlock];
         for (int i = 0; i < n; ++i) column[i] = to.column(block + i, s_.hidden);

@@ -51,7 +51,7 @@ void run_columns(std::vector<Tensor> tensors, std::vector<int64_t> code, int64_t
   for (const Tensor& t : tensors) views.push_back(view(t));
   std::vector<cpu::Stream> opened;
   if (streams) opened = streams_of(*streams);
-  const int level = instruction_set;  // another thread may change it meanwhile
+  const int level = instruction_set;  // read once: another thread may change it
   dispatch(tensors[0], [&](auto zero) {
     using T = decltype(zero);
     const cpu::ColumnProgram<T> program(views, code, margin, cpu::column_blocks<T>(level));

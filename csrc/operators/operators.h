@@ -37,7 +37,7 @@ inline Tensor kept(const Tensor& like, const std::vector<int64_t>& sizes) {
   for (int64_t size : sizes) bytes *= size;
   const cpu::Block block =
       bytes < int64_t(cpu::Pages::kLeast) ? cpu::Block{nullptr, 0} : cpu::Pages::shared().take(bytes);
-  if (!block.data) return fresh(like, sizes);  // throws if memory is exhausted
+  if (!block.data) return fresh(like, sizes);  // a small tensor, or no memory: torch throws then
   std::vector<int64_t> strides(sizes.size(), 1);
   for (size_t i = sizes.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * sizes[i];
   return stable::from_blob(block.data, sizes, strides, like.device(), like.scalar_type(),

@@ -69,7 +69,7 @@ struct Scan {
           {int(std::clamp<int64_t>(size[0], 0, sizes.height)), int(std::clamp<int64_t>(size[1], 0, sizes.width))});
     shape.extents = extents.data();
   }
-  Scan(const Scan&) = delete;  // the shape points to the extents
+  Scan(const Scan&) = delete;  // no copies: the shape points to extents
 
   template <class T> Cell<T> cell_of(const Optional& peephole) const {
     return {cell.formula, T(cell.scale), in<T>(peephole)};

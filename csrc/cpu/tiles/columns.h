@@ -64,7 +64,7 @@ template <class T, bool on_grid> struct ColumnTiles {
       const int64_t first = output + v * L, left = outputs - first;
       Vec<T> y =
           Math::clamped(Math::rounded(acc[m][v] + load(a.base.data + (image + m) * a.base.stride + first, left)));
-      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // keeps NaN
+      if (a.relu) y = y < T(0) ? Vec<T>{} : y;  // y < 0 is false for NaN, which stays
       store(a.output.data + (image + m) * a.output.stride + first, y, left);
     }
   }

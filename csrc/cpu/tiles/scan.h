@@ -124,7 +124,7 @@ void backward_tile(const Rows<T>& rows, int i0, int hidden, int u0, const T* w, 
     prefetch<4 * L * sizeof(T)>(gates_of<G>(maps.dx, next, rows.cell[i0 + s / N] + rows.ahead, hidden));
   };
   Vec<T> acc[R][N] = {};
-  // With several vectors the product prefetches, since the epilogue is too short.
+  // With several vectors, prefetch during the product: the epilogue is too short for that many misses.
   if constexpr (N > 1) multiply_taps<T, R, N>(rows, i0, w, acc, R * N, ahead);
   else multiply_taps<T, R, N>(rows, i0, w, acc);
   Vec<T> product[R][N];

@@ -13,7 +13,8 @@ namespace pixelrnn::cpu::PIXELRNN_ISA {
 #define UNROLL _Pragma("GCC unroll 16")
 #define ROLL _Pragma("GCC unroll 1")
 
-// Constants of exp: x = n ln2 + r, ln2 split so that n ln2_hi is exact. Adding `magic` rounds to an integer.
+// Constants of exp, which splits x into n ln2 + r. ln2_hi + ln2_lo is ln2, and n ln2_hi is exact. Adding `magic` rounds
+// to an integer.
 template <class T> struct Simd;
 
 template <> struct Simd<float> {
@@ -120,7 +121,7 @@ template <class T> struct Lanes<T, 4> { using S = Shuffle<T, 0, 1, 2, 3>; };
 template <class T> struct Lanes<T, 8> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7>; };
 template <class T> struct Lanes<T, 16> { using S = Shuffle<T, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>; };
 
-// Loads the gates of the first n units from [units][4], a vector for each gate.
+// Loads the four gates of n units from memory [units][4] into a vector for each gate.
 template <class T> INLINE Gates<Vec<T>> load_gates(const T* p, int64_t n) {
   constexpr int L = lanes<T>;
   using S = typename Lanes<T, L>::S;
