@@ -84,8 +84,8 @@ template <class T> class ColumnProgram {
   }
 
  private:
-  static constexpr int64_t kMost = int64_t(1)
-                                   << 31;  // limit of columns, images and channels: 64 bits hold a product of two
+  // The limit of columns, images and channels: 64 bits hold a product of two.
+  static constexpr int64_t kMost = int64_t(1) << 31;
 
   int64_t next() {
     expect(at_ < code_.size(), "the program ends within a step");
@@ -106,8 +106,7 @@ template <class T> class ColumnProgram {
     return {static_cast<U*>(t.data), t.sizes[2]};
   }
   RowBuffer<T> optional_buffer() {
-    if (at_ < code_.size() && code_[at_] == -1)
-      return ++at_, RowBuffer<T>{nullptr, kMost};  // kMost channels fit any range
+    if (at_ < code_.size() && code_[at_] == -1) return ++at_, RowBuffer<T>{nullptr, kMost};  // fits any range
     return buffer();
   }
   int64_t column_shift() {

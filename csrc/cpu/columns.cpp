@@ -11,8 +11,7 @@ namespace pixelrnn::cpu {
 namespace {
 
 constexpr int64_t kLeastRounded = 1 << 15;  // fewest numbers to round for which waking a thread pays
-constexpr int64_t kTogether =
-    64;  // most images of several streams at once; see BLOCK in pixelrnn_ext/codec/container.py
+constexpr int64_t kTogether = 64;  // images of streams run at once, like BLOCK in pixelrnn_ext/codec/container.py
 
 // Runs the columns of a row for images image0 to image1 - 1. `streams` has their streams, or is null.
 template <class T> class Images {

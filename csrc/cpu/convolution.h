@@ -12,8 +12,7 @@ struct Convolution {
   int images, height, width, in_channels, out_channels;
   int kernel_height, kernel_width;  // odd
   bool strict;  // true: mask A, whose centre tap reads only earlier colours; false: mask B, which also reads its own
-  int colours,
-      gates;  // contiguous groups of channels, larger first; in each gate of the outputs
+  int colours, gates;  // contiguous groups of channels, larger first; in each gate of the outputs
   bool relu;
   bool channels_last;  // maps are [images][height][width][channels]; otherwise [images][channels][height][width]
 

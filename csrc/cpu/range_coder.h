@@ -11,8 +11,7 @@ namespace pixelrnn::cpu {
 // The probabilities of symbols in units of 2^-24, at least one unit each.
 class Distribution {
  public:
-  static constexpr int kBits = 24,
-                       kMostSymbols = 4096;  // small enough for cumulative() to fit 64 bits
+  static constexpr int kBits = 24, kMostSymbols = 4096;  // small enough for cumulative() to fit 64 bits
   static constexpr uint64_t kWhole = uint64_t(1) << kBits;
   static constexpr double kFurthest = 18;  // e^-18 * 2^24 rounds to 0
 

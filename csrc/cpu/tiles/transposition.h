@@ -12,8 +12,7 @@ template <class T> void transpose_block(const T* from, const T* y, int64_t from_
   Vec<T> v[L], mixed[L];
   UNROLL for (int k = 0; k < L; ++k) v[k] = load(from + k * from_stride);
   if (y) UNROLL for (int k = 0; k < L; ++k) v[k] = where_positive<T>(load(y + k * from_stride), v[k]);
-  UNROLL for (int step = 1; step < L;
-      step *= 2) {  // each step exchanges a bit of the vector index and a bit of the lane index
+  UNROLL for (int step = 1; step < L; step *= 2) {  // each step exchanges a bit of the vector index and of the lane's
     UNROLL for (int k = 0; k < L / 2; ++k) {
       mixed[2 * k] = S::low(v[k], v[k + L / 2]);
       mixed[2 * k + 1] = S::high(v[k], v[k + L / 2]);
