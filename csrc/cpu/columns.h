@@ -53,7 +53,7 @@ template <class T> struct ColumnStep {
 
 struct ColumnRun {
   int64_t margin, width, images;
-  double temperature;  // of draws; 0 takes the most likely value
+  double temperature;  // temperature of draws; 0 takes the most likely value
   bool on_grid;        // rounds all results to the grid (grid.h); double only
   // In decode steps each image belongs to a stream, in order. A share of the team takes whole streams.
   Stream* streams;

@@ -10,7 +10,7 @@ namespace pixelrnn::cpu {
 
 struct Convolution {
   int images, height, width, in_channels, out_channels;
-  int kernel_height, kernel_width;  // odd
+  int kernel_height, kernel_width;  // both odd
   bool strict;  // true: mask A, whose centre tap reads only earlier colours; false: mask B, which also reads its own
   int colours, gates;  // contiguous groups of channels, larger first; in each gate of the outputs
   bool relu;

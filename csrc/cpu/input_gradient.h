@@ -60,7 +60,7 @@ template <class T> class InputGradient {
   int64_t depth() const { return int64_t(s_.directions) * s_.input_taps * s_.columns(); }
 
   const Shape& s_;
-  Shape map_;  // like s_, with direction 0 from the top left
+  Shape map_;  // like s_, but direction 0 starts at the top left
   const ConvolutionKernels<T>& k_;
   const Weights<const T> weight_ih_;
   const std::vector<T> zeros_;

@@ -33,7 +33,7 @@ template <class T> struct Rows {
   const int64_t* cell;    // [cells] index of the cell in the maps of its direction
   const int64_t* chain;   // [cells] index of the chain of cells along which c is carried
   int64_t ahead;          // index distance to the chain's next cell, for prefetching
-  // With two carries:
+  // Only with two carries:
   const T* const* carry_up;  // [cells] -> [hidden] c of the cell above
   const T* const* dc_below;  // [cells] -> [hidden] gradient of c that comes from the cell below, backward
   T* const* dc_up;           // [cells] -> [hidden] output: gradient of carry_up, backward
@@ -49,7 +49,7 @@ template <class T> struct ForwardMaps {
   const T* x;  // added to the pre-activations; may be null
   T *h, *c, *gates;
   int64_t h_stride;           // values from one pixel of h to the next; h holds the units of all directions
-  Cell<T> cell = {};          // five gates only, like border
+  Cell<T> cell = {};          // used with five gates, like border
   const T* border = nullptr;  // carry_up of the cells without an upper neighbour
 };
 template <class T> struct BackwardMaps {
@@ -57,7 +57,7 @@ template <class T> struct BackwardMaps {
   T* dc;              // [chains][hidden] gradient of c, carried along the chain
   T* dx;              // gradient of the pre-activations
   int64_t dh_stride;  // values from one pixel of dh to the next
-  Cell<T> cell = {};  // five gates only
+  Cell<T> cell = {};  // used with five gates
 };
 
 template <class T> struct ScanKernels {
@@ -129,7 +129,7 @@ template <class T> struct ColumnKernels {
 };
 
 template <class T> struct Kernels {
-  ScanKernels<T> scan[2];  // for four gates, for five
+  ScanKernels<T> scan[2];  // kernels for four gates, for five gates
   ConvolutionKernels<T> convolution;
   WeightGradientKernels<T> weight_gradient;
   ColumnKernels<T> columns, grid_columns;               // grid_columns: rounded to the grid (grid.h), double only

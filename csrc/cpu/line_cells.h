@@ -18,7 +18,7 @@ template <class T> struct Tap {
   bool far = false;  // prefetch the next line's values, which no other cell has brought into the cache
 };
 
-// Part i of [parts][size], or null if p is null.
+// Returns part i of [parts][size], or null if p is null.
 template <class T> T* part(T* p, int64_t i, int64_t size) { return p ? p + i * size : p; }
 
 // State, input and bias of one direction as taps. The bias is the weight of a constant 1.
@@ -165,7 +165,7 @@ template <class T> class LineCells {
   const Shape& s_;
   const int direction_;
   const bool by_rows_;
-  const Geometry g_;  // of an image as large as the map
+  const Geometry g_;  // geometry of an image as large as the map
   const int64_t pixels_;
   const Taps<T>& taps_;
   const std::vector<int> channels_;

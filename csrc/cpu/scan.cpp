@@ -32,7 +32,7 @@ template <class T> class BackwardScan {
         dc_up_(buffer<T>(s.gates == 5 ? s.directions * s.images * up_.size() : 0)) {
     memset(dc_.get(), 0, sizeof(T) * s.directions * s.images * chains_ * s.hidden);
   }
-  // The operands of direction i. Maps begin at `image`, like dx.
+  // Returns the operands of direction i. All maps begin at `image`.
   Direction<T, BackwardMaps<T>> at(int i, int64_t image, T* dx) const {
     const int64_t h = s_.hidden, first = i * s_.images + image, cell = first * s_.pixels() * h;
     Direction<T, BackwardMaps<T>> d;

@@ -20,8 +20,8 @@ struct Shape {
   int directions, images, height, width, hidden;
   bool diagonal;
   Corner corner[kMostDirections];          // where each direction starts
-  int taps;                                // state-to-state
-  int input_channels = 0, input_taps = 0;  // input-to-state
+  int taps;                                // number of state-to-state taps
+  int input_channels = 0, input_taps = 0;  // of the input-to-state product
   int input_kernel = input_taps;           // width of the kernel, of which the first input_taps taps exist
   int gates = 4;
   const Extent* extents = nullptr;  // sizes of the images; null: as large as the map
@@ -53,15 +53,15 @@ template <class T> struct Forward {
   const T *h0, *c0;            // [directions][hidden] states outside the image; null: zero
   const T* input;              // [images][height][width][input_channels], or null
   Weights<const T> weight_ih;  // input-to-state, if there is an input
-  Weights<const T> bias;       // with one channel, or absent
+  Weights<const T> bias;       // bias, with one channel, or absent
   T *h, *c, *gates;            // outputs; gates after the activation functions
   Merge merge = Merge::kNone;
-  T* merged = nullptr;  // output, with a merge
-  Cell<T> cell = {};    // five gates only; peephole [directions][4][hidden]
+  T* merged = nullptr;  // output, unless merge is kNone
+  Cell<T> cell = {};    // used with five gates; peephole [directions][4][hidden]
 };
 template <class T> void forward(const Shape&, const Forward<T>&, const Team&, int instruction_set);
 
-// The gradients of weights. Absent ones are not computed.
+// Outputs for the gradients of weights. An absent output is not computed.
 template <class T> struct WeightOutputs { Weights<T> weight, weight_ih, bias; };
 
 template <class T> struct Backward {
@@ -69,9 +69,9 @@ template <class T> struct Backward {
   Weights<const T> weight;
   const T *h0, *c0;
   const T *h, *c, *gates;      // outputs of forward(); h is read for of_weights.weight
-  const T* input;              // read for of_weights.weight_ih
-  Weights<const T> weight_ih;  // read for dinput
-  // Outputs, not computed if null.
+  const T* input;              // needed for of_weights.weight_ih
+  Weights<const T> weight_ih;  // needed for dinput
+  // Outputs; a null output is not computed.
   T* dx;         // gradient of the pre-activations
   T *dh0, *dc0;  // [directions][images][hidden], not summed over images
   T* dinput;     // of the shape of input

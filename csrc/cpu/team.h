@@ -59,7 +59,7 @@ struct Team {
     if (!at_once) return parallel(shares, first), (parallel(shares, then), ...);
     Barrier barrier(shares);
     parallel(shares, [&](int s0, int s1) {
-      int left = sizeof...(then);  // barriers at which the others would wait for ever
+      int left = sizeof...(then);  // barriers left: if this share throws, the others must not wait there for ever
       const auto phase = [&](const auto& f) {
         f(s0, s1);
         if (left) --left, barrier.arrive(s1 - s0);

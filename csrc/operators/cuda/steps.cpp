@@ -54,7 +54,7 @@ Tensor initial_operand(const Scan& s, int64_t rows) {
 void step_forward_scan(const Scan& s, const Tensor& x, Tensor& h, Tensor& c, Tensor& gates, CUstream stream) {
   const Geometry g = s.geometry(0);
   const int64_t rows = int64_t(g.cells) * s.images;
-  // [D, taps, G h, h] -> [D, taps * h, G h]
+  // From [D, taps, G h, h] to [D, taps * h, G h].
   const Tensor matrix =
       stable::reshape(call_permute(by_rows(s), {0, 1, 3, 2}), {s.directions, s.taps * s.hidden, s.columns()});
   const Tensor operand = initial_operand(s, rows), space = stable::new_empty(x, {s.directions * rows * s.columns()});
