@@ -106,9 +106,9 @@ template <class Math, class V, class S> PIXELRNN_HOST_DEVICE FiveGates<V> cell5_
 // The factors of the derivative of a cell without peepholes, known before any gradient arrives. m is the sum or mean of
 // the neighbours' states.
 template <class V> struct Slopes5 {
-  V c, m, f_of_h, o;  // factors of the gradient of h; c and m yield gradients of c and m
-  V m_of_c, i, f, g;  // factors of the gradient of c; m_of_c yields a gradient of m
-  V up, left, above;  // factors of the gradient of m; left and above yield gradients of the neighbours' c
+  V c, m, f_of_h, o;  // factors of the gradient of h; c and m yield gradients of c and m.
+  V m_of_c, i, f, g;  // factors of the gradient of c; m_of_c yields a gradient of m.
+  V up, left, above;  // factors of the gradient of m; left and above yield gradients of the neighbours' c.
 };
 
 template <class Math, class V, class S> PIXELRNN_HOST_DEVICE Slopes5<V> slopes5(
