@@ -6,6 +6,7 @@ lint:
 	ruff check .
 	ruff format --check --diff .
 	find benchmarks csrc tests -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.h' | xargs clang-format --dry-run -Werror
+	python .ci/prose.py
 
 # pyright finds the package by PYTHONPATH, installed or not.
 types:
