@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+from PIL import Image
 
 from helpers.pictures import write_named_pictures
 from helpers.tiny import tiny_checkpoint
@@ -13,7 +14,7 @@ from pixelrnn_ext.models import trained
 from pixelrnn_ext.training import checkpoint, data, output
 from pixelrnn_ext.training.folder import describe_files
 
-from .command_line import change_facts, refused
+from .command_line import change_facts, pixelrnn, refused
 
 # Options that take any text, but no path.
 WORDS = {"--label", "--device", "--model", "--only"}
@@ -147,6 +148,14 @@ def test_the_files_of_packages_are_not_replaced(here, capsys):
 )
 def test_what_is_replaced_as_before(here, command):
     outputs.check(PARSER.parse_args(command.split()))
+
+
+def test_force_replaces(tmp_path):
+    model, picture = tiny_checkpoint(tmp_path / "model"), tmp_path / "a.png"
+    Image.new("1", (5, 4)).save(picture)
+    before = picture.read_bytes()
+    pixelrnn("compress", model, picture, "--out", picture, "--force")
+    assert picture.read_bytes() != before
 
 
 @pytest.mark.parametrize("name", ["last.safetensors", "samples-0000005.png", "tensorboard"])

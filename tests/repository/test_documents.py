@@ -6,7 +6,7 @@ import pytest
 from helpers.root import ROOT
 
 FOLDERS = ("benchmarks", "build_tools", "csrc", "docs", "examples", "pixelrnn_ext", "tests")
-FILES = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+FILES = [path.relative_to(ROOT).as_posix() for folder in (".ci", *FOLDERS) for path in (ROOT / folder).rglob("*")]
 FILES += [path.name for path in ROOT.iterdir()]
 # Without the change log, which names files that are gone.
 PATTERNS = ("*.md", "docs/**/*.md", "pixelrnn_ext/**/*.md", "tests/*/README.md", ".github/*.md")
