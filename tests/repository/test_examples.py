@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 
 import class_conditional
-import completion
 import drop_in
 from helpers.root import ROOT
 
@@ -38,19 +37,6 @@ def test_class_conditional_reads_digits_by_their_likelihoods(tmp_path):
     assert right > 0.5  # guessing is right with probability 0.1
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (8 * 66 + 2, 10 * 66 + 2)
-
-
-@pytest.mark.sweep
-def test_completion_keeps_what_is_known(tmp_path):
-    from pixelrnn_ext.training import data
-
-    drawn = completion.main(["--out", str(tmp_path / "x.png"), "--count", "3", "--completions", "2"])
-    test = data.load("mnist5k").splits["test"].images
-    assert torch.equal(drawn[:3, :, :14], test[[0, 249, 499], :, :14].long()) and torch.equal(
-        drawn[3:, :, :14], drawn[:3, :, :14]
-    )
-    assert not torch.equal(drawn[:3, :, 14:], drawn[3:, :, 14:])
-    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.sweep
