@@ -35,7 +35,7 @@ napoleon_preprocess_types = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|collections|pathlib|typing)\..*"),
-    ("py:class", r"pixelrnn_ext\.(incremental|models\.(autoregressive|blocks))\..*|Progress|Matrix"),  # of a signature
+    ("py:class", r"pixelrnn_ext\.(incremental|models\.(autoregressive|blocks))\..*|(.*\.)?(Progress|Sampler|Matrix)"),
     ("py:.*", r"(Tensor|Device|Any|Callable|Iterable|None|bool|dict|float|int|str|tuple|list|object)"),
     ("py:exc", r".*(Error|Interrupt)"),
 ]
