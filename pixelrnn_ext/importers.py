@@ -134,10 +134,12 @@ def tesseract(matrices: Sequence[Matrix], *, corner: str = "tl") -> dict[str, Te
         <All keys matched successfully>
     """
     names = ("CI", "GI", "GF1", "GO", "GFS")
-    if not hasattr(matrices, "__len__"):
-        raise TypeError(f"expected matrices to be a sequence, got {type(matrices).__name__}")
-    if len(matrices) != len(names):
-        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {len(matrices)}")
+    try:
+        count = len(matrices)
+    except TypeError:
+        raise TypeError(f"expected matrices to be a sequence, got {type(matrices).__name__}") from None
+    if count != len(names):
+        raise ValueError(f"expected 5 matrices, {', '.join(names)}, got {count}")
     tensors = [_tensor(name, m) for name, m in zip(names, matrices)]
     hidden, columns = tensors[0].shape[0], tensors[0].shape[-1]
     channels = columns - 1 - 2 * hidden

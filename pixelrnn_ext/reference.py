@@ -26,7 +26,7 @@ def row_lstm(
     **options: Any,
 ) -> Tensor:
     """Computes functional.row_lstm."""
-    return scan(input, [Direction2d(weight_ih, weight_hh, bias, h0, c0)], diagonal=False, **options)
+    return scan(input, [Direction2d(weight_ih, weight_hh, bias, h0, c0)], corners=("tl",), diagonal=False, **options)
 
 
 def diagonal_lstm(

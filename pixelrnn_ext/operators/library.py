@@ -122,7 +122,7 @@ def _threads_run_at_once() -> bool:
 
 _why_no_native = _load_native()
 _why_no_planner = _load_cuda()
-# Names of the instruction sets by level (csrc/cpu/instruction_set.h), the machine's best last.
+# Names of the instruction sets by level (csrc/cpu/kernels.h), the machine's best last.
 _available: tuple[str, ...] = ()
 if _why_no_native is None:
     _best = torch.ops.pixelrnn_ext.set_instruction_set(-1)
