@@ -243,6 +243,13 @@ def test_the_label_of_a_split_of_one_image_is_not_that_of_all(here, capsys, monk
     assert sentence == "expected labels of 4 images, or one class for all, got 1"
 
 
+def test_the_classes_of_a_split_are_those_of_the_training(here, capsys, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda spec: tiny_data())
+    tiny_checkpoint(here / "model", classes=("even", "falling", "rising"))
+    sentence = refused(capsys, "compress model digits:test -o file")
+    assert sentence.startswith("expected the classes of the training, even, falling, rising, got falling")
+
+
 def test_verify_writes_nothing_that_is_decoded_to_other_images(file, capsys, monkeypatch):
     decompress, before = codec.Codec.decompress_groups, file.read_bytes()
 

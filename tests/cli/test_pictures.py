@@ -39,6 +39,7 @@ def test_complete_keeps_what_is_shown(trained, tmp_path, monkeypatch, hide, rows
     monkeypatch.chdir(tmp_path)
     hidden, picture = numpy.zeros((8, 8), bool), tmp_path / "completed.png"
     hidden[rows, columns] = True
+    hidden[7, 0] |= hide == "mask.png"
     Image.fromarray(hidden).save("mask.png")
     pixelrnn("complete", trained[0], "--out", picture, "--count", "3", "--completions", "2", "--hide", hide)
     pixels = pixels_of(picture)[2:, 2:, 0]

@@ -1,5 +1,6 @@
-import errno
+import contextlib
 import re
+import resource
 import signal
 import sys
 from unittest.mock import Mock
@@ -94,12 +95,23 @@ def test_cudnn_takes_the_kernels_that_repeat_their_bits(tmp_path, capsys, monkey
     assert refused(capsys, "train --data digits", *MODEL, "--out", tmp_path / "new") == "deterministic: True"
 
 
-def test_a_full_disk_while_training(copied, capsys, monkeypatch):
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Limits the bytes of a file that the process may write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_while_training(copied, capsys):
+    """The disk is full in the middle of the file."""
     before = (copied / checkpoint.LAST).read_bytes()
-    full = OSError(errno.ENOSPC, "No space left")
-    monkeypatch.setattr("os.fsync", Mock(side_effect=[None, full, full]))  # the log, the curve, a checkpoint
-    sentence = refused(capsys, "train", "--out", copied, "--resume", "--steps", "94")
-    expected = r".*(best|last).safetensors could not be written \(No space left\); the one that was there is kept"
+    with files_of_at_most(len(before) // 2):
+        sentence = refused(capsys, "train", "--out", copied, "--resume", "--steps", "94")
+    expected = r".*(best|last).safetensors could not be written \(File too large\); the one that was there is kept"
     assert re.fullmatch(expected, sentence)
     assert (copied / checkpoint.LAST).read_bytes() == before
     assert not list(copied.glob(".*")), "a temporary file is left"

@@ -50,6 +50,13 @@ def checkpoint_block(model, implementation=CheckpointImpl.NO_REENTRANT):
     model.blocks[0] = checkpoint_wrapper(model.blocks[0], checkpoint_impl=implementation)
 
 
+class Doubled(nn.Module):
+    """A parametrisation that shows whether it was applied twice."""
+
+    def forward(self, weight):
+        return 2 * weight
+
+
 def hook_of(hook):
     return lambda model: model.blocks[0].output.register_forward_hook(hook)
 
@@ -60,7 +67,7 @@ CHANGES = {
     "old spectral_norm": on_weights(nn.utils.spectral_norm),
     "spectral_norm": on_weights(parametrizations.spectral_norm),
     "pruned": on_weights(lambda layer, name: prune.l1_unstructured(layer, name, amount=0.4)),
-    "rectified": on_weights(lambda layer, name: parametrize.register_parametrization(layer, name, nn.ReLU())),
+    "doubled": on_weights(lambda layer, name: parametrize.register_parametrization(layer, name, Doubled())),
     "ReLU hook": hook_of(lambda module, inputs, output: output.relu()),
     "ReLU hook of tensors": hook_of(lambda module, inputs, output: output.relu() if torch.is_tensor(output) else None),
     "sum hook": hook_of(lambda module, inputs, output: output + output),
@@ -76,7 +83,7 @@ CHANGES = {
     "reentrant checkpoint": lambda model: checkpoint_block(model, CheckpointImpl.REENTRANT),
 }
 # A model takes at most one change of each group.
-EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "rectified"},
+EXCLUSIVE = ({"old weight_norm", "weight_norm", "old spectral_norm", "spectral_norm", "pruned", "doubled"},
              {"checkpoint", "reentrant checkpoint"}, {"compiled block", "compiled whole", "block in place"},
              {"hook of the model", "compiled block", "compiled whole", "block in place"})  # fmt: skip
 VIEWS = {
@@ -168,10 +175,10 @@ def test_models_that_are_pruned_otherwise_have_other_fingerprints():
 
 def test_a_parametrised_model_is_coded_as_the_plain_one():
     plain, model = model_of("diagonal"), model_of("diagonal")
-    CHANGES["rectified"](model)
+    CHANGES["doubled"](model)
     with torch.no_grad():
         for layer, name in (recurrent_weight(plain), (plain.head[-1], "weight")):
-            getattr(layer, name).relu_()
+            getattr(layer, name).mul_(2)
     assert torch.equal(plain.decompress(model.compress(IMAGES)), IMAGES)
 
 

@@ -221,7 +221,11 @@ OF_MODELS = [
 @pytest.mark.parametrize("case", OF_MODELS, ids="-".join)
 def test_log_prob(case):
     name, transform = case
-    check(model_problem(name), MODEL_TRANSFORMS[transform])
+    p = model_problem(name)
+    check(p, MODEL_TRANSFORMS[transform])
+    if transform == "gradients of every image":
+        sums = tree_map(lambda gradients: gradients.sum(0), per_image(p)(p.parameters, p.x))
+        torch.testing.assert_close(sums, grad(p.loss)(p.parameters, p.x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["real", "fake", *swept("symbolic")])

@@ -47,7 +47,7 @@ CUresult refuse_grid(Call& call, const Function& f, const CUlaunchConfig& c) {
     return CUDA_ERROR_INVALID_VALUE;
   const std::optional<unsigned> cluster = cluster_of(f, c);
   if (!cluster) return CUDA_ERROR_INVALID_VALUE;
-  if (c.numAttrs &&
+  if ((c.numAttrs || *cluster != 1) &&
       (!call.gpu().has_clusters() || *cluster < 1 || *cluster > kMostClusterBlocks || c.gridDimX % *cluster))
     return CUDA_ERROR_INVALID_CLUSTER_SIZE;
   return CUDA_SUCCESS;
