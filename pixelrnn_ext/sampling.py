@@ -78,16 +78,21 @@ def _rows(model: PixelModel, draws: Draws, condition: Tensor | None) -> Iterator
         yield rows.map(values).clone(), rows.map(network.output).clone()
 
 
-def naive(
-    model: PixelModel,
-    draws: Draws,
-    condition: Tensor | None = None,
-    progress: Progress | None = None,
-    *,
-    crop: bool = False,
+def naive(model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    """Draws images with a pass of the network over the whole image for every value, for tests and benchmarks."""
+    return _by_passes(model, draws, condition, progress, crop=False)
+
+
+def cropped(
+    model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
 ) -> Tensor:
-    """Draws images with one pass of the network for every value, for tests and benchmarks. With ``crop`` a pass ends
-    with the pixel's row."""
+    """Draws images with a pass of the network over the rows down to the pixel for every value, for benchmarks."""
+    return _by_passes(model, draws, condition, progress, crop=True)
+
+
+def _by_passes(
+    model: PixelModel, draws: Draws, condition: Tensor | None, progress: Progress | None, crop: bool
+) -> Tensor:
     _, colours, height, width = draws.values.shape
     images = torch.where(draws.known, draws.values, 0)
     for r in range(height):
@@ -101,13 +106,6 @@ def naive(
         if progress:
             progress(r + 1, height)
     return images
-
-
-def cropped(
-    model: PixelModel, draws: Draws, condition: Tensor | None = None, progress: Progress | None = None
-) -> Tensor:
-    """Draws like :func:`naive`, each value from a pass over the rows down to its pixel, for benchmarks."""
-    return naive(model, draws, condition, progress, crop=True)
 
 
 def reporter(progress: bool | Progress) -> Progress | None:
